@@ -1,0 +1,53 @@
+# Everything a developer does. `make demo` and `make test` need only Python >= 3.11 and make.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+# uv from the machine where it has one, else our own under .tools/.
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help install demo test check format lock bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.tools/bin/uv:
+	@echo "==> no uv on this machine: bringing our own under .tools/"
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/python -m pip install --quiet "uv==$(UV_VERSION)"
+
+$(STAMP): requirements.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
+	@echo "==> installing Outlast and its tools into .venv (about 700 MB of packages once, most of it for tests)"
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	@$(UV) pip sync --quiet --python $(BIN)/python requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+install: $(STAMP) ## everything into .venv
+
+demo: $(STAMP) ## the main job end to end: local model, server, example agent, a streamed answer
+	@$(BIN)/python examples/demo.py
+
+test: $(STAMP) ## all tests
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## format, lint, layers, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/mypy
+
+format: $(STAMP) ## format and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: | $(filter .tools/bin/uv,$(UV)) ## write requirements.lock anew
+	@$(UV) pip compile --quiet --universal --all-extras --group dev --no-emit-index-url \
+	  --no-emit-find-links --no-header --generate-hashes --output-file requirements.lock pyproject.toml
+
+bench: $(STAMP) ## the figures, as ratios against baselines measured in the same run
+	@$(BIN)/python -m bench
+
+clean: ## remove what make made
+	@rm -rf .venv .tools .demo

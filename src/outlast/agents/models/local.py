@@ -1,0 +1,125 @@
+"""Models on this machine: any GGUF file, run by llama.cpp in a child process of its own.
+
+The child starts at the first request and is started again after it died. Requests of one model are
+served one at a time in their order: the next begins when the one before has ended or was closed.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from outlast.agents.models import local_prompt
+from outlast.agents.models.local_child import Child
+from outlast.agents.models.local_files import find, require_extra
+from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece
+from outlast.model import ids
+from outlast.model.agent import ToolSpec
+from outlast.model.clock import Clock
+from outlast.model.error import ContextTooLong, ModelRejected, ModelUnavailable, OutlastError
+from outlast.model.message import AssistantMessage, Part, Text, ToolCall
+from outlast.model.usage import Usage
+
+_CONTEXT_TYPE: Final = "exceed_context_size_error"
+_SERVER_ERROR: Final = 500
+
+
+class LocalModel:
+    """A Model on a GGUF file.
+
+    Tools: with `tool_choice` a tool's name, or required and one tool, the answer is one call of it, its
+    arguments constrained by the tool's schema. With auto the tools are not offered and the answer is
+    text: small models cannot choose. `local_prompt` says how instructions and results are written.
+    Settings: temperature (default 0), max_tokens (default 256), top_p, seed, stop.
+    """
+
+    def __init__(self, name_or_path: str, data_dir: Path, clock: Clock) -> None:
+        """Take what stands after `local:`. Raises Misconfigured, saying what to run, where extra or file is missing."""
+        require_extra()
+        self._path = find(name_or_path, data_dir)
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._child: Child | None = None
+        self._settling: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self._path.stem
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while there is a child."""
+        return None if self._child is None else self._child.pid
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Ask, and yield pieces as they come, then one Answer. Closing stops the generation."""
+        tool = local_prompt.forced_tool(request)
+        async with self._turn:
+            child = await self._ready_child()
+            pieces: list[str] = []
+            try:
+                await child.ask(local_prompt.body(request, tool))
+                while (message := await child.read()).get("end") is None:
+                    if "error" in message:
+                        raise _error(message["error"])
+                    pieces.append(message["text"])
+                    if tool is None:
+                        yield TextPiece(message["text"])
+            finally:
+                self._stop(child)
+            yield self._answer("".join(pieces), message["end"], tool)
+
+    async def close(self) -> None:
+        """End the child."""
+        if self._settling is not None:
+            await self._settling
+        if self._child is not None:
+            await self._child.kill()
+            self._child = None
+
+    async def _ready_child(self) -> Child:
+        if self._settling is not None:
+            await asyncio.shield(self._settling)
+        if self._child is not None and not self._child.is_alive:
+            await self._child.kill()
+            self._child = None
+        if self._child is None:
+            self._child = await Child.start(self._path)
+        return self._child
+
+    def _stop(self, child: Child) -> None:
+        """Stop a request that was left unfinished; nothing waits for it but the next request."""
+        child.cancel()
+        self._settling = asyncio.create_task(child.settle())
+
+    def _answer(self, text: str, end: dict[str, Any], tool: ToolSpec | None) -> Answer:
+        usage = end["usage"]
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+        part: Part = Text(text) if tool is None else self._call(tool, text)
+        is_call = isinstance(part, ToolCall) and part.invalid is None
+        return Answer(
+            message=AssistantMessage((part,) if text else ()),
+            usage=Usage(usage["prompt_tokens"], usage["completion_tokens"], cached),
+            model=self.name,
+            finish_reason="tool_calls" if is_call else end["finish_reason"],
+        )
+
+    def _call(self, tool: ToolSpec, text: str) -> ToolCall:
+        call_id = self._clock.new_id(ids.TOOL_CALL)
+        try:
+            arguments = orjson.loads(text)
+        except orjson.JSONDecodeError:  # cut off by max_tokens
+            return ToolCall(call_id, tool.name, {}, invalid=text)
+        return ToolCall(call_id, tool.name, arguments)
+
+
+def _error(error: dict[str, Any]) -> OutlastError:
+    message = f"The local model: {error.get('message', 'no reason given')}"
+    if error.get("type") == _CONTEXT_TYPE:
+        return ContextTooLong(message)
+    if error.get("code", _SERVER_ERROR) < _SERVER_ERROR:
+        return ModelRejected(message)
+    return ModelUnavailable(message)

@@ -1,0 +1,136 @@
+"""The parent's end of a local model's child process: start it, ask it, stop it."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, Any, Final
+
+import orjson
+
+from outlast.model.error import ModelUnavailable
+
+_START_SECONDS: Final = 300.0
+"""Reading a model of many gigabytes from a slow disk."""
+
+_STOP_SECONDS: Final = 5.0
+"""A cancelled request answers within one token or one batch of its prompt; past this the child is killed."""
+
+_LINE_BYTES: Final = 16 * 1024 * 1024
+_COMPLAINT_CHARACTERS: Final = 300
+_WORKER: Final = Path(__file__).with_name("local_worker.py")
+
+
+class Child:
+    """One running llama.cpp. Requests go one after the other; the caller keeps the order."""
+
+    def __init__(self, process: asyncio.subprocess.Process, complaints: IO[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._stdin = process.stdin
+        self._stdout = process.stdout
+        self._complaints = complaints
+        self._number = 0
+        self._unfinished = False
+
+    @classmethod
+    async def start(cls, path: Path) -> "Child":
+        """Start a child and wait until it has loaded the file. Raises ModelUnavailable with the reason."""
+        complaints = tempfile.TemporaryFile()  # noqa: SIM115 – lives as long as the child
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", str(_WORKER), str(path), str(threads())),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=complaints,
+            limit=_LINE_BYTES,
+            start_new_session=True,  # Ctrl-C in the terminal is the server's to treat
+        )
+        child = cls(process, complaints)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                first = await child.read()
+            if "failed" in first:
+                raise ModelUnavailable(child.why(f"did not load: {first['failed']}"))
+        except BaseException as error:
+            await child.kill()
+            if isinstance(error, TimeoutError):
+                raise ModelUnavailable("The local model did not load in time.") from error
+            raise
+        return child
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the child can be asked."""
+        return self._process.returncode is None and not self._stdout.at_eof()
+
+    async def ask(self, body: dict[str, Any]) -> int:
+        """Send a request; its number. Raises ModelUnavailable when the child is dead."""
+        self._number += 1
+        self._unfinished = True
+        self._write({"id": self._number, "body": body})
+        try:
+            await self._stdin.drain()
+        except ConnectionError as error:
+            raise ModelUnavailable(self.why("died")) from error
+        return self._number
+
+    async def read(self) -> dict[str, Any]:
+        """The next line of the child. Raises ModelUnavailable when it has died."""
+        line = await self._stdout.readline()
+        if not line.endswith(b"\n"):
+            raise ModelUnavailable(self.why("died"))
+        message: dict[str, Any] = orjson.loads(line)
+        if "end" in message or "error" in message:
+            self._unfinished = False
+        return message
+
+    def cancel(self) -> None:
+        """Stop the request that is running, if one is; `settle` waits for it."""
+        if self._unfinished:
+            self._write({"cancel": self._number})
+
+    async def settle(self) -> None:
+        """After a cancel: read what is left of the request, or kill a child that does not stop."""
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                while self._unfinished:
+                    await self.read()
+        except (TimeoutError, ModelUnavailable):
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End the child and wait until it is gone."""
+        if self._process.returncode is None:
+            self._process.kill()
+        self._stdin.close()
+        await self._process.wait()
+        while await self._stdout.read(_LINE_BYTES):
+            pass
+        self._complaints.close()
+
+    def why(self, happened: str) -> str:
+        """What happened, and llama.cpp's own words for it."""
+        self._complaints.seek(0)
+        lines = self._complaints.read().decode(errors="replace").splitlines()
+        telling = next((line for line in lines if "error" in line), lines[-1] if lines else "")
+        said = f" llama.cpp says: {telling[:_COMPLAINT_CHARACTERS]}" if telling else ""
+        return f"The local model's process {happened}.{said}"
+
+    def _write(self, message: dict[str, Any]) -> None:
+        if not self._stdin.is_closing():
+            self._stdin.write(orjson.dumps(message) + b"\n")
+
+
+def threads() -> int:
+    """One less than the cores this process may use, at least one: the server needs the last."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max(1, cores - 1)

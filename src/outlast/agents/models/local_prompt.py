@@ -1,0 +1,168 @@
+"""How a question is put to a small local model: pure functions from ModelRequest to llama.cpp's body.
+
+A model of 135M parameters follows examples, not rules. So instructions may hold examples, and they
+reach the model as turns of the conversation:
+
+    You answer customers of a shop about their orders.
+
+    User: Where is my order ORD-90001?
+    lookup_order: orderId: ORD-90001, status: returned
+    Assistant: Your order ORD-90001 has the status: returned.
+
+A tool's result is written into the user's turn in the same form, `tool: key: value, …`. Tools are
+never offered for the model to choose from: with tool_choice auto or none it answers in plain text.
+Where one tool is forced, its parameters' schema constrains what the model writes. A string without
+`pattern` or `enum` is a guess; with a pattern such as `^ORD-[0-9]{5}$` it is copied from the question.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from outlast.agents.port import ModelRequest
+from outlast.model.agent import ToolSpec
+from outlast.model.error import ModelRejected
+from outlast.model.message import AssistantMessage, Message, ToolMessage, UserMessage
+
+MAX_TOKENS: Final = 256
+"""Of an answer whose settings say nothing: small models like to go on for ever."""
+
+_SETTINGS: Final = ("temperature", "max_tokens", "top_p", "seed", "stop")
+_USER: Final = "User:"
+_ASSISTANT: Final = "Assistant:"
+
+Turn: TypeAlias = dict[str, str]
+"""One message of a chat: role and content."""
+
+
+def forced_tool(request: ModelRequest) -> ToolSpec | None:
+    """The tool that this answer must call, if any.
+
+    Raises ModelRejected when it is not among the tools, or when a choice is asked for.
+    """
+    if request.tool_choice in {"auto", "none"}:
+        return None
+    if request.tool_choice == "required":
+        if len(request.tools) != 1:
+            raise ModelRejected(
+                "A local model cannot choose among tools; name the one it must call in toolChoice."
+            )
+        return request.tools[0]
+    for tool in request.tools:
+        if tool.name == request.tool_choice:
+            return tool
+    raise ModelRejected(
+        f"toolChoice names the tool {request.tool_choice!r}, which the agent lacks."
+    )
+
+
+def body(request: ModelRequest, tool: ToolSpec | None) -> dict[str, Any]:
+    """The chat completion request that llama.cpp's server takes."""
+    given = {name: request.settings[name] for name in _SETTINGS if name in request.settings}
+    written = {
+        "temperature": 0,
+        "max_tokens": MAX_TOKENS,
+        **given,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "return_progress": True,
+    }
+    if tool is None:
+        return {**written, "messages": answer_turns(request)}
+    return {
+        **written,
+        "messages": argument_turns(request.messages, tool),
+        "response_format": _schema(tool),
+    }
+
+
+def answer_turns(request: ModelRequest) -> list[Turn]:
+    """Instructions, their examples, then the conversation with the tools' results in it."""
+    rules, examples = _split(request.instructions)
+    system = [{"role": "system", "content": rules}] if rules else []
+    return [*system, *examples, *_conversation(request.messages)]
+
+
+def argument_turns(messages: tuple[Message, ...], tool: ToolSpec) -> list[Turn]:
+    """Ask for one tool's arguments, from what the user said last."""
+    fields = ", ".join(_field(name, spec) for name, spec in _properties(tool).items())
+    rules = (
+        f"Read the user's message and fill in the arguments of the tool {tool.name}"
+        f" ({tool.description}): {fields}. Answer with a JSON object. Copy values from the message."
+    )
+    said = [message.text for message in messages if isinstance(message, UserMessage)]
+    return [
+        {"role": "system", "content": rules},
+        {"role": "user", "content": said[-1] if said else ""},
+    ]
+
+
+def _properties(tool: ToolSpec) -> dict[str, Any]:
+    properties = tool.parameters.get("properties", {})
+    return properties if isinstance(properties, dict) else {}
+
+
+def _field(name: str, spec: Any) -> str:
+    described = spec.get("description") if isinstance(spec, dict) else None
+    return f"{name} ({described})" if described else name
+
+
+def _schema(tool: ToolSpec) -> dict[str, Any]:
+    schema = {"type": "object", "additionalProperties": False, **tool.parameters}
+    return {"type": "json_schema", "json_schema": {"name": tool.name, "schema": schema}}
+
+
+def _split(instructions: str) -> tuple[str, list[Turn]]:
+    """Part the rules from the examples: `User:` opens a turn, `Assistant:` answers it, to the blank line."""
+    rules: list[str] = []
+    turns: list[Turn] = []
+    in_example = False
+    for line in instructions.splitlines():
+        if line.startswith(_USER):
+            turns.append({"role": "user", "content": line.removeprefix(_USER).strip()})
+            in_example = True
+        elif in_example and line.startswith(_ASSISTANT):
+            turns.append({"role": "assistant", "content": line.removeprefix(_ASSISTANT).strip()})
+        elif in_example and line.strip():
+            turns[-1]["content"] += f"\n{line.strip()}"
+        else:
+            in_example = False
+            rules.append(line)
+    return "\n".join(rules).strip(), turns
+
+
+def _conversation(messages: Iterable[Message]) -> list[Turn]:
+    turns: list[Turn] = []
+    for message in messages:
+        match message:
+            case UserMessage(text):
+                _say(turns, "user", text)
+            case AssistantMessage():
+                _say(turns, "assistant", message.text)
+            case ToolMessage(name=name, content=content):
+                _say(turns, "user", f"{name}: {_flat(content)}")
+    return turns
+
+
+def _say(turns: list[Turn], role: str, text: str) -> None:
+    """Add to the last turn where it has the same role: many chat templates ask that roles alternate."""
+    if not text:
+        return
+    if turns and turns[-1]["role"] == role:
+        turns[-1]["content"] += f"\n{text}"
+    else:
+        turns.append({"role": role, "content": text})
+
+
+def _flat(content: Any) -> str:
+    """A tool's result as a small model reads it best: `key: value, …`; JSON where it is nested."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, dict) and not any(isinstance(v, dict | list) for v in content.values()):
+        return ", ".join(f"{key}: {_scalar(value)}" for key, value in content.items())
+    return orjson.dumps(content).decode()
+
+
+def _scalar(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -1,0 +1,115 @@
+"""The two doors to the outside: models and tools.
+
+The runner knows nothing of providers. It asks a Model for one answer and hears it piece by piece, then
+calls the tools that the answer names.
+"""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from outlast.model.agent import ToolSpec
+from outlast.model.message import AssistantMessage, Message
+from outlast.model.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One question to a model."""
+
+    instructions: str
+    messages: tuple[Message, ...]
+    """Already repaired: every tool call is answered."""
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str = "auto"
+    """auto, none, required or a tool's name."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """temperature, max_tokens, top_p, stop, seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """A piece of text, as the provider sent it; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingPiece:
+    """A piece of reasoning; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of the stream: the whole message and what it cost."""
+
+    message: AssistantMessage
+    """Its text and thinking parts are exactly the pieces that were streamed, a part ends where the kind
+    changes; its tool calls carry ids of ours (tc_…)."""
+    usage: Usage
+    model: str
+    """The name of the model that answered, as the provider writes it."""
+    finish_reason: str
+    """stop, length, tool_calls, content_filter."""
+
+
+ModelEvent: TypeAlias = TextPiece | ThinkingPiece | Answer
+
+
+class Model(Protocol):
+    """A language model that streams."""
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Ask, and yield pieces as they come, then one Answer.
+
+        Closing the generator, or cancelling the task that reads it, closes the provider's socket.
+        Raises ModelUnavailable (unreachable, 5xx, died in mid-stream, garbage), ModelRateLimited (429),
+        ModelRejected (401, 403, other 4xx), ContextTooLong. No error shows a key.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back connections and child processes."""
+        ...
+
+
+class Models(Protocol):
+    """Finds the Model for a model string."""
+
+    def find(self, name: str) -> Model:
+        """The model of this name; made at first use and kept. Raises Misconfigured, saying what mends it."""
+        ...
+
+    async def close(self) -> None:
+        """Close every model that was made."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What a tool may know about the call it serves."""
+
+    workspace_id: str
+    execution_id: str
+    tool_call_id: str
+    """Also the idempotency key: the same whenever this call is run again."""
+    session: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class Tools(Protocol):
+    """Runs an agent's tools."""
+
+    async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
+        """Check the arguments against the tool's schema, run it within its timeout, return JSON.
+
+        Raises ToolFailed (bad arguments, the tool's own error, a result too large) and ToolTimeout; any
+        error text is fit for the model to read and holds no secret.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...

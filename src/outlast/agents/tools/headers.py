@@ -1,0 +1,73 @@
+"""Header values of HTTP tools: `${NAME}` becomes the environment's value when the tool is called.
+
+The value lives in the request alone: not in the spec, not in an error, not in a log.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from outlast.model.error import ToolFailed
+
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110, 5.1: a token."""
+_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+"""RFC 9110, 5.5, without the obsolete octets."""
+_OURS: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "content-type",
+        "idempotency-key",
+        "outlast-execution-id",
+        "transfer-encoding",
+    }
+)
+_HIDDEN: Final = "***"
+
+
+def header_problem(name: str, value: str) -> str | None:
+    """Why a spec's header cannot be sent, or None. The value is never quoted."""
+    if not _NAME.fullmatch(name):
+        return "this is not a header's name"
+    if name.lower() in _OURS:
+        return "this header is written by Outlast; remove it"
+    if not _VALUE.fullmatch(value):
+        return "a header's value is printable ASCII on one line"
+    if "${" in _VARIABLE.sub("", value):
+        return "a variable is written ${NAME}, of letters, digits and _"
+    return None
+
+
+def expand(
+    headers: Mapping[str, str], environ: Mapping[str, str]
+) -> tuple[dict[str, str], frozenset[str]]:
+    """The headers with their variables filled in, and the values that came from the environment.
+
+    Raises ToolFailed naming the variable that is missing, or the header whose value cannot be sent.
+    """
+    secrets: set[str] = set()
+
+    def fill(match: re.Match[str]) -> str:
+        value = environ.get(match[1])
+        if value is None:
+            raise ToolFailed(
+                f"The environment variable {match[1]}, which this tool needs, is not set."
+            )
+        value = value.strip()
+        secrets.add(value)
+        return value
+
+    filled = {name.lower(): _VARIABLE.sub(fill, value) for name, value in headers.items()}
+    for name, value in filled.items():
+        if not _VALUE.fullmatch(value):
+            raise ToolFailed(f"The value of the header {name} cannot be sent: not printable ASCII.")
+    return filled, frozenset(secrets - {""})
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """The text with every secret in it blotted out."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, _HIDDEN)
+    return text

@@ -1,0 +1,87 @@
+"""The composition root: every part is made and joined here, and nowhere else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from outlast.agents.port import Models, Tools
+from outlast.engine.asking import Asker
+from outlast.engine.calling import Caller
+from outlast.engine.inline import InlineEngine
+from outlast.engine.ledger import Ledger
+from outlast.engine.runner import Runner
+from outlast.engine.textlog import TextLog
+from outlast.model.clock import Clock, SystemClock
+from outlast.services.agents import Agents
+from outlast.services.all import Services
+from outlast.services.conversations import Conversations
+from outlast.services.executions import Executions
+from outlast.services.keys import DEFAULT_WORKSPACE, Keys
+from outlast.settings import Settings
+from outlast.store.port import Listeners, Store
+from outlast.store.sql import SqlStore
+from outlast.store.sqlite import SqliteDriver
+from outlast.stream import Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """Everything below the rooms."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    streams: Streams
+    engine: InlineEngine
+    models: Models
+    tools: Tools
+    services: Services
+
+    async def open(self) -> None:
+        """Open the database and read the agents file. Raises StoreLocked, Misconfigured."""
+        await self.store.open()
+
+    async def start(self) -> None:
+        """Begin to run executions, first those that an earlier process left."""
+        await self.engine.start()
+
+    async def close(self) -> None:
+        """Let running steps end, then give everything back."""
+        await self.engine.stop(self.settings.drain_seconds)
+        await self.store.close()
+        await self.models.close()
+        await self.tools.close()
+
+
+def build(
+    settings: Settings,
+    *,
+    models: Models,
+    tools: Tools,
+    clock: Clock | None = None,
+    store: Store | None = None,
+) -> Core:
+    """Join the parts; nothing is opened yet."""
+    clock = clock or SystemClock()
+    store = store or SqlStore(SqliteDriver(settings.database_path))
+    texts = TextLog(store)
+    ledger = Ledger(store, texts, clock)
+    asker = Asker(models, ledger, settings.model_retries)
+    runner = Runner(store, asker, Caller(tools, ledger), ledger)
+    engine = InlineEngine(store, runner, clock, concurrency=settings.concurrency)
+    streams = Streams(store, clock)
+    store.listen(Listeners(streams.committed, engine.runnable))
+    agents = Agents(store, clock)
+    executions = Executions(store, engine, streams, agents, clock)
+    services = Services(
+        executions,
+        Conversations(store, executions, clock),
+        agents,
+        Keys(store, clock),
+        clock,
+    )
+    return Core(settings, clock, store, streams, engine, models, tools, services)

@@ -1,0 +1,277 @@
+"""One model step: ask, stream, try again where the provider may recover, record the answer."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece
+from outlast.engine.ledger import Ledger, model_finished
+from outlast.engine.segment import Segment
+from outlast.model.agent import Agent, AgentSpec
+from outlast.model.approval import Approval, ApprovalKind
+from outlast.model.error import (
+    BudgetExceeded,
+    LimitExceeded,
+    ModelRateLimited,
+    ModelUnavailable,
+    OutlastError,
+    Upstream,
+)
+from outlast.model.event import (
+    ApprovalRequested,
+    Event,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionSuspended,
+    StepRetried,
+    TextAdded,
+    ThinkingAdded,
+    ToolStarted,
+)
+from outlast.model.execution import Failure, ModelStep, Status, Step, ToolStep
+from outlast.model.ids import STEP
+from outlast.model.message import (
+    AssistantMessage,
+    Message,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    repair,
+)
+
+_FIRST_WAIT: Final = 0.5
+_LONGEST_WAIT: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Makes model steps."""
+
+    models: Models
+    ledger: Ledger
+    retries: int
+    """How often a request that failed for a passing reason is made again."""
+
+    async def ask(self, segment: Segment, agent: Agent) -> None:
+        """Make one model step and record it, with the tool calls that it starts.
+
+        Raises Upstream, Misconfigured, LimitExceeded, BudgetExceeded (the execution fails) and Interrupted.
+        """
+        started_at = self.ledger.clock.now()
+        request = _request(segment, agent.spec)
+        segment.asked = _written(request)
+        answer = await self._answer(segment, agent, request)
+        step = ModelStep(
+            self.ledger.clock.new_id(STEP),
+            segment.open_step,
+            answer.message,
+            answer.model,
+            answer.usage,
+            answer.finish_reason,
+            started_at,
+            self.ledger.clock.now(),
+        )
+        if answer.message.tool_calls:
+            await self._record_calls(segment, agent.spec, step)
+        else:
+            await self._record_end(segment, agent.spec, step)
+
+    async def _answer(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
+        attempt = 0
+        while True:
+            try:
+                return await segment.run(self._stream(segment, agent, request))
+            except (ModelUnavailable, ModelRateLimited) as error:
+                if attempt >= self.retries:
+                    raise
+                await self._before_next(segment, error, attempt)
+                attempt += 1
+
+    async def _stream(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
+        texts, clock = self.ledger.texts, self.ledger.clock
+        model = self.models.find(agent.spec.model)
+        async with aclosing(model.stream(request)) as events:
+            async for event in events:
+                match event:
+                    case TextPiece(text):
+                        texts.add(segment, clock.now(), TextAdded, text)
+                    case ThinkingPiece(text):
+                        texts.add(segment, clock.now(), ThinkingAdded, text)
+                    case Answer():
+                        return event
+        raise ModelUnavailable("The model's answer ended before it was complete.")
+
+    async def _before_next(self, segment: Segment, error: Upstream, attempt: int) -> None:
+        """Void the text that was shown, and wait as long as the provider asks or backoff says."""
+        if segment.text.pieces:
+            await self.ledger.record(segment, (StepRetried(segment.open_step, error.message),))
+        seconds = _FIRST_WAIT * 2**attempt
+        if isinstance(error, ModelRateLimited) and error.retry_after is not None:
+            seconds = max(seconds, error.retry_after)
+        await segment.run(self.ledger.clock.sleep(min(seconds, _LONGEST_WAIT)))
+
+    async def _record_end(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
+        """The last answer ends the execution: completed, or failed where it cost more than allowed."""
+        finished, output = model_finished(step), step.message.text
+        overspent = _overspent(segment, spec, step)
+        if overspent is None:
+            events = (finished, ExecutionCompleted())
+            await self.ledger.record(segment, events, step, Status.COMPLETED, output=output)
+            return
+        failure = failure_of(overspent)
+        failed = ExecutionFailed(failure.type, failure.code, failure.message)
+        await self.ledger.record(
+            segment, (finished, failed), step, Status.FAILED, output=output, error=failure
+        )
+
+    async def _record_calls(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
+        """The answer's tool calls are logged as started in the commit that records the answer."""
+        calls, finished = step.message.tool_calls, model_finished(step)
+        now = self.ledger.clock.now()
+        approvals = tuple(
+            approval(segment, call, ApprovalKind.APPROVAL, now)
+            for call in calls
+            if needs_approval(spec, call)
+        )
+        events = tuple(
+            _call_event(spec, number, call) for number, call in enumerate(calls, step.number + 1)
+        )
+        only_waits = len(approvals) == len(calls)
+        await self.ledger.record(
+            segment,
+            (finished, *events, *((ExecutionSuspended(),) if only_waits else ())),
+            step,
+            Status.SUSPENDED if only_waits else Status.RUNNING,
+            approvals,
+        )
+
+
+def needs_approval(spec: AgentSpec, call: ToolCall) -> bool:
+    """Whether a person decides before this call runs."""
+    tool = spec.tool(call.name)
+    return tool is not None and tool.approval and call.invalid is None
+
+
+def approval(segment: Segment, call: ToolCall, kind: ApprovalKind, at: int) -> Approval:
+    """The record of a call that waits for a person."""
+    return Approval(segment.execution.id, call.id, kind, call.name, call.parameters, at)
+
+
+def _call_event(spec: AgentSpec, number: int, call: ToolCall) -> Event:
+    if needs_approval(spec, call):
+        return ApprovalRequested(
+            number, call.id, call.name, call.parameters, ApprovalKind.APPROVAL.value
+        )
+    return ToolStarted(number, call.id, call.name, call.parameters)
+
+
+def _request(segment: Segment, spec: AgentSpec) -> ModelRequest:
+    execution = segment.execution
+    said: list[Message] = [*segment.history, UserMessage(execution.input)]
+    said.extend(messages_of(segment.steps))
+    first = not segment.steps
+    return ModelRequest(
+        instructions=_instructions(spec.instructions, execution.session),
+        messages=repair(tuple(said)),
+        tools=spec.tools,
+        tool_choice=spec.tool_choice if first or spec.tool_choice == "none" else "auto",
+        settings=_settings(segment, spec),
+    )
+
+
+def messages_of(steps: Iterable[Step]) -> list[Message]:
+    """Recorded steps as messages of a conversation."""
+    messages: list[Message] = []
+    for step in steps:
+        match step:
+            case ModelStep():
+                messages.append(step.message)
+            case ToolStep():
+                messages.append(
+                    ToolMessage(step.call.id, step.call.name, step.result, step.is_error)
+                )
+    return messages
+
+
+def _instructions(instructions: str, session: Mapping[str, Any]) -> str:
+    if not session:
+        return instructions
+    known = "\n".join(f"- {name}: {value}" for name, value in session.items())
+    return f"{instructions}\n\nKnown about this session:\n{known}".strip()
+
+
+def _settings(segment: Segment, spec: AgentSpec) -> dict[str, Any]:
+    """The agent's settings, with what is left of the tokens as the answer's bound."""
+    left = [bound - spent for bound, spent, _ in _token_bounds(segment, spec)]
+    if not left:
+        return spec.settings
+    most = max(1, min(left))
+    return {**spec.settings, "max_tokens": min(most, spec.settings.get("max_tokens", most))}
+
+
+def _token_bounds(segment: Segment, spec: AgentSpec) -> list[tuple[int, int, type[OutlastError]]]:
+    spent = segment.execution.usage.total_tokens
+    budget = segment.execution.budget
+    bounds: list[tuple[int, int, type[OutlastError]]] = []
+    if spec.limits.max_tokens is not None:
+        bounds.append((spec.limits.max_tokens, spent, LimitExceeded))
+    if budget.max_tokens is not None:
+        bounds.append((budget.max_tokens, spent, BudgetExceeded))
+    if budget.max_credits is not None:
+        bounds.append((int(budget.max_credits * TOKENS_PER_CREDIT), spent, BudgetExceeded))
+    return bounds
+
+
+TOKENS_PER_CREDIT: Final = 1000
+"""Where no price is set."""
+
+
+def check_spent(segment: Segment, spec: AgentSpec) -> None:
+    """Whether another step is allowed. Raises LimitExceeded, BudgetExceeded."""
+    steps, budget = segment.execution.steps, segment.execution.budget
+    if steps >= spec.limits.max_steps:
+        raise LimitExceeded(f"The agent's limit of {spec.limits.max_steps} steps is reached.")
+    if budget.max_steps is not None and steps >= budget.max_steps:
+        raise BudgetExceeded(f"The budget of {budget.max_steps} steps is spent.")
+    _check_tokens(segment, spec)
+
+
+def _check_tokens(segment: Segment, spec: AgentSpec) -> None:
+    for bound, spent, error in _token_bounds(segment, spec):
+        if spent >= bound:
+            raise _spent(bound, spent, error)
+
+
+def _overspent(segment: Segment, spec: AgentSpec, step: ModelStep) -> OutlastError | None:
+    """Whether the last answer cost more than allowed, or was cut off where nothing was left."""
+    cut_off = step.finish_reason == "length"
+    for bound, spent, error in _token_bounds(segment, spec):
+        total = spent + step.usage.total_tokens
+        if total > bound or (cut_off and total == bound):
+            return _spent(bound, total, error)
+    return None
+
+
+def _spent(bound: int, spent: int, error: type[OutlastError]) -> OutlastError:
+    whose = "The agent's limit" if error is LimitExceeded else "The budget"
+    return error(f"{whose} of {bound} tokens is spent ({spent} used).")
+
+
+def failure_of(error: OutlastError) -> Failure:
+    """An error as the execution's record keeps it."""
+    kind = "upstream_error" if isinstance(error, Upstream) else "execution_error"
+    return Failure(kind, error.code, error.message)
+
+
+def _written(request: ModelRequest) -> str:
+    said = [request.instructions]
+    for message in request.messages:
+        match message:
+            case UserMessage(text):
+                said.append(text)
+            case AssistantMessage():
+                said.append(message.text)
+            case ToolMessage():
+                said.append(str(message.content))
+    return "\n".join(said)

@@ -1,0 +1,95 @@
+"""Tool steps: the calls of one answer run side by side, and each is recorded when it ends."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from outlast.agents.port import ToolContext, Tools
+from outlast.engine.ledger import Ledger
+from outlast.engine.segment import Interrupted, Segment
+from outlast.model.agent import AgentSpec, ToolSpec
+from outlast.model.error import OutlastError, ToolFailed
+from outlast.model.event import ToolFinished
+from outlast.model.execution import ToolStep
+from outlast.model.ids import STEP
+from outlast.model.message import ToolCall
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Makes tool steps."""
+
+    tools: Tools
+    ledger: Ledger
+
+    async def call(
+        self, segment: Segment, spec: AgentSpec, calls: tuple[tuple[int, ToolCall], ...]
+    ) -> None:
+        """Run these calls at the same time; record each as it ends. Raises Interrupted."""
+        if segment.interrupted:
+            raise Interrupted
+        tasks = {segment.spawn(self._step(segment, spec, number, call)) for number, call in calls}
+        while tasks:
+            done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finished = [task.result() for task in done if not task.cancelled()]
+            for step in sorted(finished, key=lambda step: step.number):
+                await self.ledger.record(segment, (_finished(step),), step)
+            if segment.interrupted:
+                if tasks:
+                    await asyncio.wait(tasks)
+                raise Interrupted
+
+    async def _step(
+        self, segment: Segment, spec: AgentSpec, number: int, call: ToolCall
+    ) -> ToolStep:
+        clock = self.ledger.clock
+        started_at = clock.now()
+        began = clock.monotonic()
+        try:
+            result = await self._result(segment, spec, call)
+            is_error = False
+        except ToolFailed as error:
+            result, is_error = error.message, True
+        ended_at = started_at + round((clock.monotonic() - began) * 1000)
+        return ToolStep(clock.new_id(STEP), number, call, result, is_error, started_at, ended_at)
+
+    async def _result(self, segment: Segment, spec: AgentSpec, call: ToolCall) -> object:
+        tool = _known(spec, call)
+        execution = segment.execution
+        context = ToolContext(
+            execution.workspace_id,
+            execution.id,
+            call.id,
+            execution.session,
+            execution.metadata,
+        )
+        try:
+            return await self.tools.call(tool, call.parameters, context)
+        except OutlastError:
+            raise
+        except Exception as error:
+            logger.exception("tool.crashed", tool=call.name, execution=execution.id)
+            raise ToolFailed(f"The tool {call.name} crashed.") from error
+
+
+def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:
+    """The tool that the call names. Raises ToolFailed in words that the model can act on."""
+    tool = spec.tool(call.name)
+    if tool is None:
+        names = ", ".join(tool.name for tool in spec.tools) or "none"
+        raise ToolFailed(f"There is no tool {call.name!r}. Available tools: {names}.")
+    if call.invalid is not None:
+        raise ToolFailed(
+            f"The arguments were not a JSON object: {call.invalid[:200]!r}. Call the tool again with "
+            "a JSON object."
+        )
+    return tool
+
+
+def _finished(step: ToolStep) -> ToolFinished:
+    return ToolFinished(
+        step.number, step.call.id, step.call.name, step.result, step.is_error, step.duration_ms
+    )

@@ -1,0 +1,173 @@
+"""The engine of one process: segments are tasks here, the queue is the executions' own rows.
+
+What may start and finds no place waits as an id; the row is read when its turn comes. After a crash the
+rows say what was running and what was queued.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from outlast.engine.runner import Runner, seconds_left
+from outlast.engine.segment import Segment, Stop
+from outlast.model.clock import Clock
+from outlast.model.error import ExecutionNotFound, OutlastError, StaleWrite
+from outlast.model.execution import Execution, Status
+from outlast.store.port import Store
+
+_RECOVERY_PAGE: Final = 500
+_FIRST_WAIT: Final = 1.0
+_LONGEST_WAIT: Final = 30.0
+_WATCH_SECONDS: Final = 1.0
+
+logger = structlog.get_logger(__name__)
+
+
+class InlineEngine:
+    """Runs at most `concurrency` segments at a time, in the order in which they became runnable."""
+
+    def __init__(self, store: Store, runner: Runner, clock: Clock, *, concurrency: int) -> None:
+        self._store = store
+        self._runner = runner
+        self._clock = clock
+        self._concurrency = concurrency
+        self._segments: dict[str, Segment] = {}
+        self._backlog: deque[tuple[str, str]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.Task[None] | None = None
+        self._accepting = False
+
+    @property
+    def running(self) -> int:
+        return len(self._segments)
+
+    @property
+    def backlog(self) -> int:
+        """Executions that wait for a place."""
+        return len(self._backlog)
+
+    @property
+    def accepting(self) -> bool:
+        return self._accepting
+
+    async def start(self) -> None:
+        self._accepting = True
+        self._watch = asyncio.create_task(self._watch_limits())
+        await self._recover()
+
+    async def stop(self, grace_seconds: float) -> None:
+        self._accepting = False
+        self._backlog.clear()
+        for segment in self._segments.values():
+            segment.stop(Stop.RELEASE)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        for segment in list(self._segments.values()):
+            segment.stop(Stop.ABANDON)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def runnable(self, execution: Execution) -> None:
+        if not self._accepting:
+            return
+        if len(self._segments) < self._concurrency and not self._backlog:
+            self._begin(execution)
+        else:
+            self._backlog.append((execution.workspace_id, execution.id))
+
+    def cancel(self, execution_id: str) -> bool:
+        segment = self._segments.get(execution_id)
+        if segment is None:
+            return False
+        segment.stop(Stop.CANCEL)
+        return True
+
+    # --- segments
+
+    def _begin(self, execution: Execution) -> None:
+        if execution.id in self._segments:
+            return
+        segment = Segment(execution)
+        self._segments[execution.id] = segment
+        self._spawn(self._run(segment))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, segment: Segment) -> None:
+        execution = segment.execution
+        failed = False
+        with bound_contextvars(execution=execution.id):
+            try:
+                await self._runner.run(segment)
+            except StaleWrite:
+                logger.warning("segment.stale", segment=execution.segment)
+            except Exception:
+                logger.exception("segment.failed")
+                failed = True
+        failed = failed or segment.stopped is Stop.ABANDON
+        del self._segments[execution.id]
+        if failed and self._accepting:
+            self._spawn(self._again(execution, _FIRST_WAIT))
+        self._fill()
+
+    def _fill(self) -> None:
+        """Begin what waits, as far as there are places."""
+        if self._accepting and self._backlog and len(self._segments) < self._concurrency:
+            workspace_id, execution_id = self._backlog.popleft()
+            self._spawn(self._read_and_begin(workspace_id, execution_id))
+
+    async def _read_and_begin(self, workspace_id: str, execution_id: str) -> None:
+        try:
+            execution = await self._store.execution(workspace_id, execution_id)
+        except ExecutionNotFound:
+            pass
+        except OutlastError:
+            self._backlog.append((workspace_id, execution_id))
+            await self._clock.sleep(_FIRST_WAIT)
+        else:
+            if self._accepting and execution.status in (Status.QUEUED, Status.RUNNING):
+                self._begin(execution)
+        self._fill()
+
+    async def _again(self, execution: Execution, seconds: float) -> None:
+        """Take an execution up again after the store or this process failed it."""
+        await self._clock.sleep(seconds)
+        try:
+            current = await self._store.execution(execution.workspace_id, execution.id)
+        except ExecutionNotFound:
+            return
+        except OutlastError:
+            self._spawn(self._again(execution, min(2 * seconds, _LONGEST_WAIT)))
+            return
+        if current.status is Status.RUNNING:
+            self.runnable(current)
+
+    # --- after a crash, and time limits
+
+    async def _recover(self) -> None:
+        """Take up what the rows say was running or queued, oldest first."""
+        after, found = "", 0
+        while page := await self._store.unfinished(after, _RECOVERY_PAGE):
+            for execution in page:
+                self.runnable(execution)
+            after = page[-1].id
+            found += len(page)
+        if found:
+            logger.info("executions.recovered", count=found)
+
+    async def _watch_limits(self) -> None:
+        while True:
+            await self._clock.sleep(_WATCH_SECONDS)
+            now = self._clock.monotonic()
+            for segment in self._segments.values():
+                if segment.stopped is None and seconds_left(segment, now) <= 0:
+                    segment.stop(Stop.LIMIT)

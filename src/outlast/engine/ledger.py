@@ -1,0 +1,192 @@
+"""What a segment commits: every move of a running execution goes through here, and its row with it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from outlast.engine.segment import Segment, StepText
+from outlast.engine.textlog import TextLog
+from outlast.model.approval import Approval
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.clock import Clock
+from outlast.model.event import (
+    Event,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionReleased,
+    ExecutionStarted,
+    ExecutionSuspended,
+    ModelFinished,
+)
+from outlast.model.execution import Failure, ModelStep, Status, Step, ToolStep
+from outlast.model.ids import CHECKPOINT, STEP
+from outlast.model.message import AssistantMessage
+from outlast.model.usage import Usage, estimate_tokens
+from outlast.store.port import Advance, ExecutionStore
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Writes a segment's moves."""
+
+    store: ExecutionStore
+    texts: TextLog
+    clock: Clock
+
+    async def begin(self, segment: Segment, events: tuple[Event, ...], **more: Any) -> None:
+        """Take the execution for a new segment. Raises StaleWrite where another has it."""
+        now = self.clock.now()
+        segment.began = self.clock.monotonic()
+        execution = segment.execution
+        await self._advance(
+            segment,
+            Status.RUNNING,
+            (ExecutionStarted(), *events),
+            changes={
+                "segment": execution.segment + 1,
+                "started_at": execution.started_at or now,
+            },
+            **more,
+        )
+
+    async def record(
+        self,
+        segment: Segment,
+        events: tuple[Event, ...],
+        step: Step | None = None,
+        status: Status = Status.RUNNING,
+        approvals: tuple[Approval, ...] = (),
+        **changes: Any,
+    ) -> None:
+        """Record what happened; with a step, also a checkpoint behind it."""
+        checkpoint = None
+        if step is not None:
+            changes |= self._sums(segment, step)
+            checkpoint = Checkpoint(
+                self.clock.new_id(CHECKPOINT), segment.execution.id, step.number, step.ended_at
+            )
+        await self._advance(
+            segment,
+            status,
+            events,
+            steps=() if step is None else (step,),
+            checkpoint=checkpoint,
+            approvals=approvals,
+            changes=changes,
+        )
+        if step is not None:
+            segment.steps.append(step)
+
+    async def suspend(self, segment: Segment) -> None:
+        """End the segment; a decision starts the next."""
+        await self._advance(segment, Status.SUSPENDED, (ExecutionSuspended(),))
+
+    async def release(self, segment: Segment) -> None:
+        """End the segment between two steps; any worker may go on."""
+        await self._advance(segment, Status.QUEUED, (ExecutionReleased(),))
+
+    async def cancel(self, segment: Segment) -> None:
+        """End the execution; what the open step has shown is kept and charged."""
+        step = self._cut_off(segment, "cancelled")
+        await self.record(
+            segment,
+            (*_finished(step), ExecutionCancelled()),
+            step,
+            Status.CANCELLED,
+            output=segment.output(),
+        )
+
+    async def fail(self, segment: Segment, failure: Failure) -> None:
+        """End the execution; what the open step has shown is kept."""
+        step = self._cut_off(segment, "error")
+        event = ExecutionFailed(failure.type, failure.code, failure.message)
+        await self.record(
+            segment,
+            (*_finished(step), event),
+            step,
+            Status.FAILED,
+            error=failure,
+            output=segment.output(),
+        )
+
+    def _cut_off(self, segment: Segment, reason: str) -> ModelStep | None:
+        """The open model step as far as it came; its tokens are estimated."""
+        if not segment.text.pieces:
+            return None
+        parts = segment.text.parts()
+        shown = "".join(piece for _, _, pieces in segment.text.runs for piece in pieces)
+        usage = Usage(estimate_tokens(segment.asked), estimate_tokens(shown), estimated=True)
+        now = self.clock.now()
+        return ModelStep(
+            self.clock.new_id(STEP),
+            segment.open_step,
+            AssistantMessage(parts),
+            segment.agent.spec.model if segment.agent else "",
+            usage,
+            reason,
+            segment.text.runs[0][0],
+            now,
+        )
+
+    def _sums(self, segment: Segment, step: Step) -> dict[str, Any]:
+        execution = segment.execution
+        changes: dict[str, Any] = {"steps": max(execution.steps, step.number)}
+        match step:
+            case ModelStep():
+                changes["usage"] = execution.usage + step.usage
+                changes["final_model"] = step.model
+            case ToolStep():
+                changes["tool_ms"] = execution.tool_ms + step.duration_ms
+        return changes
+
+    async def _advance(
+        self,
+        segment: Segment,
+        status: Status,
+        events: tuple[Event, ...],
+        changes: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        now = self.clock.now()
+        before = segment.execution
+        changes = changes or {}
+        if status is not Status.RUNNING:
+            elapsed = round((self.clock.monotonic() - segment.began) * 1000)
+            changes["active_ms"] = before.active_ms + elapsed
+        if status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
+            changes["completed_at"] = now
+        if before.first_token_ms is None and segment.text.runs:
+            changes["first_token_ms"] = segment.text.runs[0][0] - before.created_at
+        after = replace(before, status=status, updated_at=now, **changes)
+        self.texts.forget(segment)
+        text = segment.text
+        await self.store.advance(
+            Advance(
+                before,
+                after,
+                tuple((now, event) for event in events),
+                text.whole(segment.open_step),
+                text.appended,
+                **more,
+            )
+        )
+        segment.execution = after
+        segment.text = StepText()
+
+
+def _finished(step: ModelStep | None) -> tuple[Event, ...]:
+    return () if step is None else (model_finished(step),)
+
+
+def model_finished(step: ModelStep) -> ModelFinished:
+    """The event of a recorded model request."""
+    usage = step.usage
+    return ModelFinished(
+        step.number,
+        step.model,
+        step.finish_reason,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.estimated,
+    )

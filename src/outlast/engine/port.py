@@ -1,0 +1,35 @@
+"""An engine decides who runs a segment. That is all it decides."""
+
+from typing import Protocol
+
+from outlast.model.execution import Execution
+
+
+class Engine(Protocol):
+    """Starts segments, stops them, and takes up what a crash left."""
+
+    async def start(self) -> None:
+        """Begin to take work, first what an earlier process left."""
+        ...
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Begin no more segments; running ones end at their next commit, at the latest after the grace."""
+        ...
+
+    def runnable(self, execution: Execution) -> None:
+        """Hear that a next segment of this execution may start."""
+        ...
+
+    def cancel(self, execution_id: str) -> bool:
+        """Stop the segment that runs here, closing its model call; False if none runs here."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """Segments that run in this process."""
+        ...
+
+    @property
+    def accepting(self) -> bool:
+        """Whether it takes work."""
+        ...

@@ -1,0 +1,165 @@
+"""A segment while it runs: the execution's row as last written, and what the open step has shown.
+
+Only the runner of the segment touches it; others may call `stop`.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from outlast.model.agent import Agent
+from outlast.model.event import TextAdded, ThinkingAdded
+from outlast.model.execution import Execution, ModelStep, Step, ToolStep
+from outlast.model.message import Message, Part, Text, Thinking, ToolCall
+
+T = TypeVar("T")
+
+
+class Stop(StrEnum):
+    """Why a segment is asked to end before its execution does."""
+
+    CANCEL = "cancel"
+    LIMIT = "limit"
+    RELEASE = "release"
+    """At the next boundary: the server is leaving."""
+    ABANDON = "abandon"
+    """At once and without a word: the log has been lost, or another worker has the execution."""
+
+
+_INTERRUPTING: Final = frozenset({Stop.CANCEL, Stop.LIMIT, Stop.ABANDON})
+
+
+class Interrupted(Exception):  # noqa: N818 - an outcome, not a failure
+    """The work was stopped from outside."""
+
+
+class StepText:
+    """The pieces that the open step has streamed."""
+
+    __slots__ = ("appended", "pieces", "runs")
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[int, type[TextAdded | ThinkingAdded], list[str]]] = []
+        self.pieces = 0
+        self.appended = 0
+        """How many of the pieces were handed to the store."""
+
+    def add(self, at: int, kind: type[TextAdded] | type[ThinkingAdded], piece: str) -> None:
+        """Add a piece; a part ends where the kind changes."""
+        if not self.runs or self.runs[-1][1] is not kind:
+            self.runs.append((at, kind, []))
+        self.runs[-1][2].append(piece)
+        self.pieces += 1
+
+    def whole(self, step: int) -> tuple[tuple[int, TextAdded | ThinkingAdded], ...]:
+        """Every part as one event."""
+        return self._since(step, 0)
+
+    def take(self, step: int) -> tuple[tuple[int, TextAdded | ThinkingAdded], ...]:
+        """What was not handed to the store yet."""
+        taken = self._since(step, self.appended)
+        self.appended = self.pieces
+        return taken
+
+    def _since(self, step: int, start: int) -> tuple[tuple[int, TextAdded | ThinkingAdded], ...]:
+        events: list[tuple[int, TextAdded | ThinkingAdded]] = []
+        before = 0
+        for part, (at, kind, pieces) in enumerate(self.runs):
+            fresh = pieces[max(0, start - before) :]
+            if fresh:
+                events.append((at, kind(step, part, tuple(fresh))))
+            before += len(pieces)
+        return tuple(events)
+
+    def parts(self) -> tuple[Part, ...]:
+        """The text so far as parts of a message."""
+        return tuple(
+            Text("".join(pieces)) if kind is TextAdded else Thinking("".join(pieces))
+            for _, kind, pieces in self.runs
+        )
+
+
+class Segment:
+    """One unbroken stretch of steps of one execution."""
+
+    def __init__(self, execution: Execution) -> None:
+        self.execution = execution
+        self.agent: Agent | None = None
+        self.history: tuple[Message, ...] = ()
+        """The messages of the conversation's earlier turns."""
+        self.steps: list[Step] = []
+        self.text = StepText()
+        self.asked = ""
+        """All that the open model request was sent, for estimating its tokens."""
+        self.stopped: Stop | None = None
+        self.began: float = 0.0
+        """Monotonic seconds when this segment had its worker."""
+        self._work: set[asyncio.Task[Any]] = set()
+
+    def stop(self, reason: Stop) -> None:
+        """Ask the segment to end; the first interrupting reason stays."""
+        if self.stopped in _INTERRUPTING:
+            return
+        self.stopped = reason
+        if reason in _INTERRUPTING:
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        """Stop the model call or the tools that run now."""
+        for task in self._work:
+            task.cancel()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was asked to end at once."""
+        return self.stopped in _INTERRUPTING
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run interruptible work. Raises Interrupted."""
+        if self.interrupted:
+            work.close()
+            raise Interrupted
+        task = self.spawn(work)
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise Interrupted
+        return task.result()
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start interruptible work."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
+    @property
+    def open_step(self) -> int:
+        """The number of the next model step."""
+        calls = len(last.message.tool_calls) if (last := self.last_model_step) else 0
+        return last.number + calls + 1 if last else 1
+
+    @property
+    def last_model_step(self) -> ModelStep | None:
+        """The newest model step."""
+        return next((s for s in reversed(self.steps) if isinstance(s, ModelStep)), None)
+
+    def unanswered(self) -> tuple[tuple[int, ToolCall], ...]:
+        """Tool calls of the newest model step that have no result yet, with their step numbers."""
+        last = self.last_model_step
+        if last is None:
+            return ()
+        answered = {s.call.id for s in self.steps if isinstance(s, ToolStep)}
+        return tuple(
+            (number, call)
+            for number, call in enumerate(last.message.tool_calls, last.number + 1)
+            if call.id not in answered
+        )
+
+    def output(self) -> str | None:
+        """The text of the newest model step that has any, the open step first."""
+        texts = [part.text for part in self.text.parts() if isinstance(part, Text)]
+        if texts:
+            return "".join(texts)
+        models = (s for s in reversed(self.steps) if isinstance(s, ModelStep))
+        return next((s.message.text for s in models if s.message.text), None)

@@ -1,0 +1,80 @@
+"""Text is logged before it is shown, cheaply: the pieces of all running steps go in one commit.
+
+The first piece of a step goes at once, later ones together every 20 to 50 ms as load asks. One commit is
+under way at a time; what comes meanwhile goes with the next.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from outlast.engine.segment import Segment, Stop
+from outlast.model.error import OutlastError
+from outlast.model.event import TextAdded, ThinkingAdded
+from outlast.store.port import ExecutionStore, TextAppend
+
+_SHORTEST: Final = 0.020
+_LONGEST: Final = 0.050
+
+logger = structlog.get_logger(__name__)
+
+
+class TextLog:
+    """Collects pieces of every segment of this process and appends them in groups."""
+
+    def __init__(self, store: ExecutionStore) -> None:
+        self._store = store
+        self._dirty: dict[Segment, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self._interval = _SHORTEST
+
+    def add(
+        self, segment: Segment, at: int, kind: type[TextAdded] | type[ThinkingAdded], piece: str
+    ) -> None:
+        """Log a piece of the open step of a segment."""
+        first = segment.text.pieces == 0
+        segment.text.add(at, kind, piece)
+        self._dirty[segment] = None
+        if self._flushing is None:
+            self._flush_in(0 if first else self._interval)
+
+    def forget(self, segment: Segment) -> None:
+        """The step's end takes the rest of its pieces along."""
+        self._dirty.pop(segment, None)
+
+    def _flush_in(self, delay: float) -> None:
+        loop = asyncio.get_running_loop()
+        when = loop.time() + delay
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(when, self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        if self._flushing is None and self._dirty:
+            self._flushing = asyncio.get_running_loop().create_task(self._append())
+
+    async def _append(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        segments, self._dirty = list(self._dirty), {}
+        appends = [
+            TextAppend(segment.execution, segment.text.take(segment.open_step))
+            for segment in segments
+        ]
+        try:
+            kept = await self._store.append_text(appends)
+        except OutlastError as error:
+            logger.error("text.lost", error=error.message, executions=len(segments))
+            kept = [False] * len(segments)
+        for segment, whole in zip(segments, kept, strict=True):
+            if not whole:
+                segment.stop(Stop.ABANDON)
+        self._interval = min(_LONGEST, max(_SHORTEST, 2 * (loop.time() - began)))
+        self._flushing = None
+        if self._dirty:
+            self._flush_in(self._interval)

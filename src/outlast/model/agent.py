@@ -1,0 +1,95 @@
+"""An agent: what it is told, which model it asks, what tools it has. A version never changes."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Effect(StrEnum):
+    """What running a tool a second time would do, in MCP's words."""
+
+    READ_ONLY = "read_only"
+    IDEMPOTENT = "idempotent"
+    """A second call with the same key changes nothing more."""
+    DESTRUCTIVE = "destructive"
+    """Never run again unasked."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a call that was running in a crash may simply run again."""
+        return self is not Effect.DESTRUCTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """Where an HTTP tool is: `POST` of the arguments as JSON; the JSON answer is the result."""
+
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+    """`${NAME}` is taken from the environment when the tool is called, never stored."""
+    timeout: float = 30.0
+    retries: int = 0
+    """Only for effects that may run again."""
+    max_result_bytes: int = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """One tool of an agent: exactly one of http, python, builtin says how it runs."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON Schema of the arguments, an object."""
+    effect: Effect = Effect.DESTRUCTIVE
+    approval: bool = False
+    """A person decides before it runs."""
+    timeout: float = 60.0
+    http: HttpCall | None = None
+    python: str | None = None
+    """`module:function`."""
+    builtin: str | None = None
+    """calculator or datetime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one execution of the agent may spend."""
+
+    max_steps: int = 20
+    max_tokens: int | None = None
+    max_seconds: float | None = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """What an agents file says of one agent."""
+
+    name: str
+    model: str
+    """`openai-chat:gpt-5-mini`, `local:smollm2`, `scripted:FILE`, or any pydantic-ai model string."""
+    instructions: str = ""
+    description: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str = "auto"
+    """auto, none, required or a tool's name: for the first step of a turn; later steps are auto."""
+    limits: Limits = field(default_factory=Limits)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """For the model: temperature, max_tokens, top_p, stop, seed."""
+
+    def tool(self, name: str) -> ToolSpec | None:
+        """The tool of that name."""
+        return next((tool for tool in self.tools if tool.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One immutable version of an agent in a workspace. Times are milliseconds since the epoch."""
+
+    id: str
+    workspace_id: str
+    version: int
+    spec: AgentSpec
+    created_at: int
+    updated_at: int
+    paused: bool = False

@@ -1,0 +1,247 @@
+"""The errors of the core, one tree; each class has a stable code and its docstring is its message.
+
+OutlastError
+├── InvalidRequest           400  the caller sent something that cannot be right
+│   ├── InvalidId
+│   ├── MissingField
+│   └── InvalidCursor
+├── Unauthenticated          401
+│   └── ExpiredKey
+├── MissingScope             403
+├── NotFound                 404  also what belongs to another workspace
+│   ├── AgentNotFound · ExecutionNotFound · ConversationNotFound
+├── Conflict                 409
+│   ├── AgentPaused · ConversationBusy · StaleWrite · RequestInProgress
+├── BodyTooLarge             413
+├── InvalidField             422  the right shape with a value that cannot be
+│   └── IdempotencyMismatch
+├── RateLimited              429
+├── Upstream                 502  a model provider or a tool's server
+│   ├── ModelUnavailable · ModelRateLimited · ModelRejected · ContextTooLong
+├── Overloaded               503
+├── ToolFailed                    told to the model, never to the caller
+│   ├── ToolTimeout
+├── LimitExceeded · BudgetExceeded   end an execution
+└── Misconfigured                 the operator's settings, agents file or installation
+    └── StoreLocked
+"""
+
+from typing import ClassVar
+
+
+class OutlastError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str | None = None, *, param: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.param = param
+        super().__init__(self.message)
+
+
+class InvalidRequest(OutlastError):
+    """The request cannot be understood."""
+
+    code = "invalid_request"
+
+
+class InvalidId(InvalidRequest):
+    """This is not an id."""
+
+    code = "invalid_field_value"
+
+    def __init__(self, prefix: str, text: str, *, param: str | None = None) -> None:
+        self.prefix = prefix
+        super().__init__(f"{text[:80]!r} is not an id of the form {prefix}_…", param=param)
+
+
+class MissingField(InvalidRequest):
+    """A required field is missing."""
+
+    code = "missing_required_field"
+
+
+class InvalidFilter(InvalidRequest):
+    """A query parameter has a value that it cannot have."""
+
+    code = "invalid_field_value"
+
+
+class InvalidCursor(InvalidRequest):
+    """This cursor is not one that this server gave out."""
+
+    code = "invalid_field_value"
+
+
+class BodyTooLarge(OutlastError):
+    """The request's body is larger than this server takes."""
+
+    code = "body_too_large"
+
+
+class Unauthenticated(OutlastError):
+    """No valid API key was sent. Send `Authorization: Bearer <key>`."""
+
+    code = "invalid_api_key"
+
+
+class ExpiredKey(Unauthenticated):
+    """This API key has expired."""
+
+    code = "expired_api_key"
+
+
+class MissingScope(OutlastError):
+    """This API key lacks the scope that the route asks for."""
+
+    code = "insufficient_scope"
+
+
+class NotFound(OutlastError):
+    """There is no such thing."""
+
+    code = "not_found"
+
+
+class AgentNotFound(NotFound):
+    """There is no such agent."""
+
+    code = "agent_not_found"
+
+
+class ExecutionNotFound(NotFound):
+    """There is no such execution."""
+
+    code = "execution_not_found"
+
+
+class ConversationNotFound(NotFound):
+    """There is no such conversation."""
+
+    code = "conversation_not_found"
+
+
+class Conflict(OutlastError):
+    """The thing is not in a state that allows this."""
+
+    code = "conflict"
+
+
+class AgentPaused(Conflict):
+    """This agent is paused and takes no new executions."""
+
+    code = "agent_paused"
+
+
+class ConversationBusy(Conflict):
+    """The conversation already has a live execution."""
+
+    code = "conversation_busy"
+
+
+class RequestInProgress(Conflict):
+    """A request with this Idempotency-Key is still running."""
+
+    code = "request_in_progress"
+
+
+class StaleWrite(Conflict):
+    """The execution has moved on; this write came from an earlier segment."""
+
+    code = "stale_write"
+
+
+class InvalidField(OutlastError):
+    """A field has a value that it cannot have."""
+
+    code = "invalid_field_value"
+
+
+class IdempotencyMismatch(InvalidField):
+    """This Idempotency-Key was used before with another request."""
+
+    code = "idempotency_mismatch"
+
+
+class RateLimited(OutlastError):
+    """Too many requests with this API key."""
+
+    code = "rate_limit_exceeded"
+
+
+class Upstream(OutlastError):
+    """A server that the execution needs has failed."""
+
+    code = "upstream_error"
+
+
+class ModelUnavailable(Upstream):
+    """The model provider cannot be reached or answers with an error of its own."""
+
+    code = "model_unavailable"
+
+
+class ModelRateLimited(Upstream):
+    """The model provider refuses more requests for now."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds that the provider asks us to wait."""
+
+
+class ModelRejected(Upstream):
+    """The model provider does not accept the request: its key, its model or its content."""
+
+    code = "model_rejected"
+
+
+class ContextTooLong(Upstream):
+    """The conversation no longer fits the model's context."""
+
+    code = "context_length_exceeded"
+
+
+class Overloaded(OutlastError):
+    """The server cannot take this request now; try again."""
+
+    code = "overloaded"
+
+
+class ToolFailed(OutlastError):
+    """A tool answered with an error; the model hears it."""
+
+    code = "tool_error"
+
+
+class ToolTimeout(ToolFailed):
+    """A tool did not answer in time; the model hears it."""
+
+    code = "tool_timeout"
+
+
+class LimitExceeded(OutlastError):
+    """A limit of the agent is spent."""
+
+    code = "limit_exceeded"
+
+
+class BudgetExceeded(OutlastError):
+    """The budget of the execution is spent."""
+
+    code = "budget_exceeded"
+
+
+class Misconfigured(OutlastError):
+    """The settings, the agents file or the installation are not right."""
+
+    code = "misconfigured"
+
+
+class StoreLocked(Misconfigured):
+    """Another process has this database file open."""
+
+    code = "store_locked"

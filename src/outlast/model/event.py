@@ -1,0 +1,318 @@
+"""The event log's vocabulary: a closed union of past facts, and its one serializer.
+
+Every execution has a gapless, ordered log. An Entry is one event with its place: the segment that wrote
+it and its sequence number from 1. Text is many small pieces; each piece has a sequence number of its own,
+and one entry holds a run of them, numbered to its last (an entry of three pieces with seq 9 is 7, 8, 9).
+Segment and seq both only grow, so a cursor `segment-seq` orders entries even where a power cut took the
+end of the log and later entries reuse a number.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
+
+import orjson
+
+from outlast.model.error import InvalidCursor
+from outlast.model.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionCreated:
+    """The execution was accepted."""
+
+    kind: ClassVar = "execution.created"
+    agent_id: str
+    agent_version: int
+    conversation_id: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStarted:
+    """A worker began a segment."""
+
+    kind: ClassVar = "execution.started"
+
+
+@dataclass(frozen=True, slots=True)
+class TextAdded:
+    """The model wrote text, in these pieces as the provider sent them."""
+
+    kind: ClassVar = "text.added"
+    step: int
+    part: int
+    pieces: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingAdded:
+    """The model showed reasoning, in these pieces."""
+
+    kind: ClassVar = "thinking.added"
+    step: int
+    part: int
+    pieces: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFinished:
+    """A model request ended and its answer is recorded."""
+
+    kind: ClassVar = "model.finished"
+    step: int
+    model: str
+    finish_reason: str
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of this request."""
+        return Usage(
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_tokens,
+            self.cache_write_tokens,
+            self.estimated,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """A tool call is about to run."""
+
+    kind: ClassVar = "tool.started"
+    step: int
+    tool_call_id: str
+    name: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """A tool call ended and its result is recorded."""
+
+    kind: ClassVar = "tool.finished"
+    step: int
+    tool_call_id: str
+    name: str
+    result: Any
+    is_error: bool
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepRetried:
+    """A step is run again: whatever text it had shown is void."""
+
+    kind: ClassVar = "step.retried"
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequested:
+    """A tool call waits for a person."""
+
+    kind: ClassVar = "approval.requested"
+    step: int
+    tool_call_id: str
+    name: str
+    parameters: dict[str, Any]
+    approval_kind: str
+    """approval, or unknown_outcome: it ran when the server died, and nobody knows how far."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalResolved:
+    """A person decided about a tool call."""
+
+    kind: ClassVar = "approval.resolved"
+    tool_call_id: str
+    approved: bool
+    reason: str | None = None
+    parameters: dict[str, Any] | None = None
+    decided_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSuspended:
+    """The segment ended; a decision starts the next."""
+
+    kind: ClassVar = "execution.suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionPaused:
+    """The segment ended because somebody asked."""
+
+    kind: ClassVar = "execution.paused"
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResumed:
+    """A next segment is asked for, from this checkpoint."""
+
+    kind: ClassVar = "execution.resumed"
+    checkpoint_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionReleased:
+    """The worker is leaving; another takes the execution up where it stands."""
+
+    kind: ClassVar = "execution.released"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionCompleted:
+    """The model gave its last answer."""
+
+    kind: ClassVar = "execution.completed"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFailed:
+    """The execution ended with an error; what it had written is kept."""
+
+    kind: ClassVar = "execution.failed"
+    type: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionCancelled:
+    """Somebody cancelled the execution; what it had written is kept and charged."""
+
+    kind: ClassVar = "execution.cancelled"
+
+
+Event: TypeAlias = (
+    ExecutionCreated
+    | ExecutionStarted
+    | TextAdded
+    | ThinkingAdded
+    | ModelFinished
+    | ToolStarted
+    | ToolFinished
+    | StepRetried
+    | ApprovalRequested
+    | ApprovalResolved
+    | ExecutionSuspended
+    | ExecutionPaused
+    | ExecutionResumed
+    | ExecutionReleased
+    | ExecutionCompleted
+    | ExecutionFailed
+    | ExecutionCancelled
+)
+
+KINDS: Final[dict[str, type[Event]]] = {event.kind: event for event in Event.__args__}
+TEXT_KINDS: Final = (TextAdded.kind, ThinkingAdded.kind)
+TERMINAL_EVENTS: Final = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
+RESTING_EVENTS: Final = (*TERMINAL_EVENTS, ExecutionSuspended, ExecutionPaused)
+
+
+class Cursor(NamedTuple):
+    """A place in an execution's log: everything up to and including it has been seen."""
+
+    segment: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.segment}-{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """Read `segment-seq`. Raises InvalidCursor."""
+        segment, dash, seq = text.strip().partition("-")
+        if dash and all(_is_count(part) for part in (segment, seq)):
+            return cls(int(segment), int(seq))
+        raise InvalidCursor
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
+
+
+_DIGITS: Final = 15
+"""Keeps every count well inside 64 bits."""
+
+START: Final = Cursor(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event at its place in the log; `at` is milliseconds since the epoch."""
+
+    segment: int
+    seq: int
+    at: int
+    event: Event
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place of the entry's end."""
+        return Cursor(self.segment, self.seq)
+
+    @property
+    def first_seq(self) -> int:
+        """The number of the entry's first piece; its own number where it has no pieces."""
+        return self.seq - len(self) + 1
+
+    def __len__(self) -> int:
+        event = self.event
+        return len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
+
+
+def expand(entries: Iterable[Entry], after: Cursor = START) -> Iterator[Entry]:
+    """Split entries into their single pieces and leave out all up to `after`."""
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, TextAdded | ThinkingAdded):
+            for seq, piece in enumerate(event.pieces, entry.first_seq):
+                if (entry.segment, seq) > after:
+                    yield Entry(entry.segment, seq, entry.at, replace(event, pieces=(piece,)))
+        elif (entry.segment, entry.seq) > after:
+            yield entry
+
+
+def encode(event: Event) -> bytes:
+    """Write an event's fields as JSON; its kind is stored beside it."""
+    if isinstance(event, TextAdded | ThinkingAdded):
+        data: dict[str, Any] = {
+            "step": event.step,
+            "part": event.part,
+            "text": "".join(event.pieces),
+        }
+        if len(event.pieces) > 1:
+            data["lengths"] = [len(piece) for piece in event.pieces]
+        return orjson.dumps(data)
+    return orjson.dumps(asdict(event))
+
+
+def decode(kind: str, data: bytes | str) -> Event:
+    """Read what encode wrote. Raises KeyError for a kind that is not ours."""
+    fields = orjson.loads(data)
+    if kind in TEXT_KINDS:
+        pieces = tuple(_cut(fields.pop("text"), fields.pop("lengths", None)))
+        text = TextAdded if kind == TextAdded.kind else ThinkingAdded
+        return text(**fields, pieces=pieces)
+    return KINDS[kind](**fields)
+
+
+def _cut(text: str, lengths: list[int] | None) -> Iterator[str]:
+    if lengths is None:
+        yield text
+        return
+    start = 0
+    for length in lengths:
+        yield text[start : start + length]
+        start += length

@@ -1,0 +1,155 @@
+"""An execution: its status machine, its record, its steps."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+from outlast.model.message import AssistantMessage, ToolCall
+from outlast.model.usage import NO_USAGE, Usage
+
+
+class Status(StrEnum):
+    """Where an execution stands; each room writes its own word for it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    """A tool call waits for a person's decision."""
+    PAUSED = "paused"
+    """Somebody asked it to wait."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
+    Status.QUEUED: frozenset({Status.RUNNING, Status.PAUSED, Status.CANCELLED, Status.FAILED}),
+    Status.RUNNING: frozenset(
+        {
+            Status.RUNNING,  # a step inside a segment, or the next segment after a crash
+            Status.QUEUED,  # handed over while the server drains
+            Status.SUSPENDED,
+            Status.PAUSED,
+            Status.COMPLETED,
+            Status.FAILED,
+            Status.CANCELLED,
+        }
+    ),
+    Status.SUSPENDED: frozenset({Status.QUEUED, Status.PAUSED, Status.CANCELLED, Status.FAILED}),
+    Status.PAUSED: frozenset({Status.QUEUED, Status.SUSPENDED, Status.CANCELLED, Status.FAILED}),
+    Status.COMPLETED: frozenset({Status.QUEUED}),  # rolled back to a checkpoint
+    Status.FAILED: frozenset({Status.QUEUED}),  # resumed from a checkpoint
+    Status.CANCELLED: frozenset({Status.QUEUED}),  # rolled back to a checkpoint
+}
+"""Every move that there is."""
+
+TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+LIVE: Final = frozenset(Status) - TERMINAL
+RESTING: Final = TERMINAL | {Status.SUSPENDED, Status.PAUSED}
+"""Where a caller that waits gets its answer."""
+
+
+class OnBusy(StrEnum):
+    """What to do when the conversation already has a live execution."""
+
+    ENQUEUE = "enqueue"
+    REJECT = "reject"
+    INTERRUPT = "interrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the caller allows one execution to spend; nothing means no bound."""
+
+    max_tokens: int | None = None
+    max_credits: float | None = None
+    max_steps: int | None = None
+    max_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an execution failed."""
+
+    type: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One execution's row. Times are milliseconds since the epoch."""
+
+    id: str
+    workspace_id: str
+    agent_id: str
+    agent_version: int
+    conversation_id: str
+    turn: int
+    """Place among the conversation's executions, from 1."""
+    status: Status
+    segment: int
+    """How many segments were begun; the fence against a worker that came back from the dead."""
+    input: str
+    created_at: int
+    updated_at: int
+    key_id: str | None = None
+    parent_id: str | None = None
+    started_at: int | None = None
+    completed_at: int | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    session: dict[str, Any] = field(default_factory=dict)
+    """The conversation's session values as this execution saw them."""
+    budget: Budget = field(default_factory=Budget)
+    waiting: bool = False
+    """Queued behind another execution of its conversation."""
+    cancel_requested: bool = False
+    output: str | None = None
+    error: Failure | None = None
+    usage: Usage = NO_USAGE
+    steps: int = 0
+    """How many steps are recorded, tool calls included."""
+    final_model: str | None = None
+    first_token_ms: int | None = None
+    tool_ms: int = 0
+    active_ms: int = 0
+    """Time that workers had it, over all segments."""
+    is_purged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStep:
+    """A finished model request."""
+
+    id: str
+    number: int
+    """Place in the execution, from 1; a model step is followed by its tool calls in their order."""
+    message: AssistantMessage
+    model: str
+    usage: Usage
+    finish_reason: str
+    """stop, length, tool_calls, content_filter, cancelled, error."""
+    started_at: int
+    ended_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStep:
+    """A finished tool call."""
+
+    id: str
+    number: int
+    call: ToolCall
+    result: Any
+    """JSON; the error's text where is_error."""
+    is_error: bool
+    started_at: int
+    ended_at: int
+
+    @property
+    def duration_ms(self) -> int:
+        """How long the tool took."""
+        return self.ended_at - self.started_at
+
+
+Step: TypeAlias = ModelStep | ToolStep

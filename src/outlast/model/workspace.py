@@ -1,0 +1,67 @@
+"""Workspaces and the API keys that open them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from outlast.model.error import MissingScope
+
+
+class Scope(StrEnum):
+    """What an API key may do."""
+
+    AGENTS_READ = "agents:read"
+    AGENTS_WRITE = "agents:write"
+    AGENTS_EXECUTE = "agents:execute"
+    EXECUTIONS_READ = "executions:read"
+    APPROVALS_WRITE = "approvals:write"
+    KEYS_MANAGE = "keys:manage"
+    WEBHOOKS_MANAGE = "webhooks:manage"
+
+
+class Plan(StrEnum):
+    """How long a conversation is kept after its last activity."""
+
+    STARTER = "starter"
+    PROFESSIONAL = "professional"
+    ENTERPRISE = "enterprise"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One tenant. Times are milliseconds since the epoch."""
+
+    id: str
+    name: str
+    created_at: int
+    plan: Plan = Plan.STARTER
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One key without its secret, of which only a hash is kept."""
+
+    id: str
+    workspace_id: str
+    name: str
+    scopes: frozenset[Scope]
+    created_at: int
+    agent_id: str | None = None
+    """The agent of requests that name none."""
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes a request: the key, and the workspace that everything it does is bound to."""
+
+    key_id: str
+    workspace_id: str
+    scopes: frozenset[Scope]
+    agent_id: str | None = None
+    """The agent of requests that name none."""
+
+    def require(self, scope: Scope) -> None:
+        """Raises MissingScope."""
+        if scope not in self.scopes:
+            raise MissingScope(f"This API key lacks the scope {scope.value}.")

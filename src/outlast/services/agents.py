@@ -1,0 +1,80 @@
+"""The agents of a workspace."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from outlast.model.agent import Agent, AgentSpec
+from outlast.model.clock import Clock
+from outlast.model.error import AgentNotFound, MissingField
+from outlast.model.ids import AGENT
+from outlast.model.workspace import Principal, Scope
+from outlast.store.port import AgentStore, Page
+
+_FRESH_SECONDS: Final = 1.0
+"""How long a change made by another process may stay unseen."""
+_CACHED: Final = 1000
+
+
+class Agents:
+    """Finds agents, and keeps what the agents file says."""
+
+    def __init__(self, store: AgentStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._found: dict[tuple[str, str], tuple[float, Agent]] = {}
+
+    async def put(self, workspace_id: str, specs: Iterable[tuple[AgentSpec, str]]) -> list[Agent]:
+        """Make agents from (spec, digest), or their next versions where a digest is new."""
+        self._found.clear()
+        return [
+            await self._store.put_agent(
+                workspace_id, self._clock.new_id(AGENT), spec, digest, self._clock.now()
+            )
+            for spec, digest in specs
+        ]
+
+    async def get(self, principal: Principal, ref: str) -> Agent:
+        """The newest version, by id in any spelling or by name. Raises AgentNotFound, MissingScope."""
+        principal.require(Scope.AGENTS_READ)
+        return await self._newest(principal.workspace_id, ref)
+
+    async def page(self, principal: Principal, page: Page) -> tuple[list[Agent], bool]:
+        """A page, newest first, and whether there are more in the direction of the walk."""
+        principal.require(Scope.AGENTS_READ)
+        found = await self._store.agents(principal.workspace_id, page)
+        more = len(found) > page.limit
+        if more:
+            backwards = page.before is not None and page.after is None
+            found = found[1:] if backwards else found[:-1]
+        return found, more
+
+    async def resolve(self, principal: Principal, ref: str) -> str:
+        """The id of an agent that a filter names. Raises AgentNotFound."""
+        return (await self._newest(principal.workspace_id, ref)).id
+
+    async def chosen(self, principal: Principal, ref: str | None) -> Agent:
+        """The agent that a request names, else the key's, else the only one there is."""
+        if ref is not None:
+            return await self._newest(principal.workspace_id, ref)
+        if principal.agent_id is not None:
+            return await self._newest(principal.workspace_id, principal.agent_id)
+        found = await self._store.agents(principal.workspace_id, Page(1))
+        if not found:
+            raise AgentNotFound("The workspace has no agent. Start the server with --agents FILE.")
+        if len(found) > 1:
+            raise MissingField(
+                "The request names no agent, the key has no default agent, and the workspace has several.",
+                param="agent",
+            )
+        return found[0]
+
+    async def _newest(self, workspace_id: str, ref: str) -> Agent:
+        key, now = (workspace_id, ref), self._clock.monotonic()
+        known = self._found.get(key)
+        if known is not None and now - known[0] < _FRESH_SECONDS:
+            return known[1]
+        agent = await self._store.agent(workspace_id, ref)
+        if len(self._found) >= _CACHED:
+            self._found.clear()
+        self._found[key] = (now, agent)
+        return agent

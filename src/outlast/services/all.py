@@ -1,0 +1,20 @@
+"""All services, as the rooms and the command line get them."""
+
+from dataclasses import dataclass
+
+from outlast.model.clock import Clock
+from outlast.services.agents import Agents
+from outlast.services.conversations import Conversations
+from outlast.services.executions import Executions
+from outlast.services.keys import Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each."""
+
+    executions: Executions
+    conversations: Conversations
+    agents: Agents
+    keys: Keys
+    clock: Clock

@@ -1,0 +1,45 @@
+"""Conversations: what was said, and forgetting it."""
+
+from dataclasses import dataclass
+
+from outlast.model.clock import Clock
+from outlast.model.conversation import Conversation
+from outlast.model.ids import CONVERSATION, parse
+from outlast.model.workspace import Principal, Scope
+from outlast.services.executions import Executions
+from outlast.store.port import History, Store
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationView:
+    """A conversation with its turns, oldest first."""
+
+    conversation: Conversation
+    turns: tuple[History, ...]
+
+
+class Conversations:
+    """The conversations of a workspace."""
+
+    def __init__(self, store: Store, executions: Executions, clock: Clock) -> None:
+        self._store = store
+        self._executions = executions
+        self._clock = clock
+
+    async def get(self, principal: Principal, conversation_id: str) -> ConversationView:
+        """One conversation. Raises ConversationNotFound, InvalidId, MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        workspace_id, found = principal.workspace_id, parse(CONVERSATION, conversation_id)
+        conversation = await self._store.conversation(workspace_id, found)
+        return ConversationView(conversation, await self._store.turns(workspace_id, found))
+
+    async def delete(self, principal: Principal, conversation_id: str) -> None:
+        """Cancel what is live in it, then delete all turns for good; the records stay, purged.
+
+        Raises ConversationNotFound, Conflict (somebody keeps starting executions), InvalidId, MissingScope.
+        """
+        principal.require(Scope.AGENTS_EXECUTE)
+        workspace_id, found = principal.workspace_id, parse(CONVERSATION, conversation_id)
+        await self._store.conversation(workspace_id, found)
+        await self._executions.cancel_conversation(principal, found)
+        await self._store.delete_conversation(workspace_id, found, self._clock.now())

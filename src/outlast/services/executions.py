@@ -1,0 +1,202 @@
+"""Start, watch, list and cancel executions."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from outlast.engine.port import Engine
+from outlast.model.agent import Agent
+from outlast.model.approval import Approval
+from outlast.model.clock import Clock
+from outlast.model.error import AgentPaused, Conflict, StaleWrite
+from outlast.model.event import START, Cursor, Entry, ExecutionCancelled
+from outlast.model.execution import TERMINAL, Budget, Execution, OnBusy, Status, Step
+from outlast.model.ids import CONVERSATION, EXECUTION, parse
+from outlast.model.workspace import Principal, Scope
+from outlast.services.agents import Agents
+from outlast.store.port import Advance, ExecutionFilter, Idempotency, NewExecution, Page, Store
+from outlast.stream import Streams
+
+WAIT_SECONDS: Final = 24 * 60 * 60.0
+"""How long a caller that waits may wait; proxies give up long before."""
+_CANCEL_SECONDS: Final = 10.0
+_CANCEL_ATTEMPTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A wish to run an agent on an input."""
+
+    input: str
+    conversation_id: str | None = None
+    session: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    on_busy: OnBusy = OnBusy.ENQUEUE
+    idempotency: Idempotency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What became of the wish."""
+
+    execution: Execution
+    agent: Agent
+    replayed: bool = False
+    """This idempotency key was known; the execution is that of the first request."""
+    answer: str | None = None
+    """The first request's answer, as kept with `keep_answer`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionView:
+    """An execution with what it recorded."""
+
+    execution: Execution
+    steps: tuple[Step, ...]
+    approvals: tuple[Approval, ...]
+
+
+class Executions:
+    """The executions of a workspace."""
+
+    def __init__(
+        self, store: Store, engine: Engine, streams: Streams, agents: Agents, clock: Clock
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._streams = streams
+        self._agents = agents
+        self._clock = clock
+
+    async def start(self, principal: Principal, agent_ref: str | None, wish: Start) -> Started:
+        """Record the execution; it runs whatever the caller does next.
+
+        Raises AgentNotFound, AgentPaused, ConversationNotFound, ConversationBusy, IdempotencyMismatch,
+        InvalidId, MissingScope.
+        """
+        principal.require(Scope.AGENTS_EXECUTE)
+        agent = await self._agents.chosen(principal, agent_ref)
+        if agent.paused:
+            raise AgentPaused
+        given = wish.conversation_id
+        created = await self._store.create(
+            NewExecution(
+                id=self._clock.new_id(EXECUTION),
+                workspace_id=principal.workspace_id,
+                agent_id=agent.id,
+                agent_version=agent.version,
+                conversation_id=parse(CONVERSATION, given)
+                if given is not None
+                else self._clock.new_id(CONVERSATION),
+                new_conversation=given is None,
+                input=wish.input,
+                at=self._clock.now(),
+                key_id=principal.key_id,
+                metadata=wish.metadata,
+                session=wish.session,
+                budget=wish.budget,
+                on_busy=wish.on_busy,
+                idempotency=wish.idempotency,
+            )
+        )
+        for execution in created.interrupted:
+            await self._ask_to_cancel(execution)
+        return Started(created.execution, agent, created.replayed, created.answer)
+
+    async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
+        """Keep an answer for requests that repeat this idempotency key."""
+        await self._store.keep_answer(idempotency, answer)
+
+    async def rest(
+        self, principal: Principal, execution_id: str, seconds: float = WAIT_SECONDS
+    ) -> ExecutionView:
+        """Wait until the execution ends or needs somebody, at most so many seconds; answer it as it is."""
+        execution = await self._streams.rest(principal.workspace_id, execution_id, seconds)
+        return await self._view(execution)
+
+    async def get(self, principal: Principal, execution_id: str) -> ExecutionView:
+        """One execution. Raises ExecutionNotFound, InvalidId, MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        return await self._view(await self._execution(principal, execution_id))
+
+    async def page(
+        self, principal: Principal, wanted: ExecutionFilter, page: Page
+    ) -> tuple[list[Execution], bool]:
+        """A page, newest first, and whether there are more in the direction of the walk."""
+        principal.require(Scope.EXECUTIONS_READ)
+        found = await self._store.executions(principal.workspace_id, wanted, page)
+        more = len(found) > page.limit
+        if more:
+            backwards = page.before is not None and page.after is None
+            found = found[1:] if backwards else found[:-1]
+        return found, more
+
+    async def views(
+        self, principal: Principal, executions: Sequence[Execution]
+    ) -> Sequence[ExecutionView]:
+        """The same executions with what they recorded."""
+        return [await self._view(execution) for execution in executions]
+
+    async def follow(
+        self, principal: Principal, execution_id: str, after: Cursor = START
+    ) -> AsyncGenerator[list[Entry], None]:
+        """The execution's log from its start, then live; see Streams.follow."""
+        async for entries in self._streams.follow(principal.workspace_id, execution_id, after):
+            yield entries
+
+    async def cancel(self, principal: Principal, execution_id: str) -> ExecutionView:
+        """Cancel in any live state and answer the cancelled execution; what it wrote is kept and charged.
+
+        Raises Conflict where it has ended, ExecutionNotFound, InvalidId, MissingScope.
+        """
+        principal.require(Scope.AGENTS_EXECUTE)
+        execution = await self._execution(principal, execution_id)
+        if execution.status in TERMINAL:
+            raise Conflict(f"The execution is {execution.status.value}; it cannot be cancelled.")
+        await self._ask_to_cancel(execution)
+        rested = await self._streams.rest(execution.workspace_id, execution.id, _CANCEL_SECONDS)
+        if rested.status is Status.COMPLETED:
+            raise Conflict("The execution completed before it could be cancelled.")
+        return await self._view(rested)
+
+    async def cancel_conversation(self, principal: Principal, conversation_id: str) -> None:
+        """Cancel every live execution of a conversation, the youngest first, and wait for it."""
+        principal.require(Scope.AGENTS_EXECUTE)
+        live = await self._store.live(principal.workspace_id, conversation_id)
+        for execution in reversed(live):
+            await self._ask_to_cancel(execution)
+            await self._streams.rest(execution.workspace_id, execution.id, _CANCEL_SECONDS)
+
+    async def _ask_to_cancel(self, execution: Execution) -> None:
+        """Cancel what waits at once; leave word with whoever runs it otherwise."""
+        for _ in range(_CANCEL_ATTEMPTS):
+            if execution.status in TERMINAL:
+                return
+            if execution.status is Status.RUNNING:
+                await self._store.request_cancel(execution.workspace_id, execution.id)
+                self._engine.cancel(execution.id)
+                return
+            try:
+                await self._store.advance(_cancelled(execution, self._clock.now()))
+            except StaleWrite:
+                execution = await self._store.execution(execution.workspace_id, execution.id)
+            else:
+                return
+
+    async def _execution(self, principal: Principal, execution_id: str) -> Execution:
+        return await self._store.execution(principal.workspace_id, parse(EXECUTION, execution_id))
+
+    async def _view(self, execution: Execution) -> ExecutionView:
+        steps = await self._store.steps(execution.workspace_id, execution.id)
+        approvals: tuple[Approval, ...] = ()
+        if execution.status in (Status.SUSPENDED, Status.PAUSED, Status.RUNNING):
+            approvals = await self._store.approvals(execution.workspace_id, execution.id)
+        return ExecutionView(execution, steps, approvals)
+
+
+def _cancelled(execution: Execution, at: int) -> Advance:
+    after = replace(
+        execution, status=Status.CANCELLED, waiting=False, completed_at=at, updated_at=at
+    )
+    return Advance(execution, after, ((at, ExecutionCancelled()),))

@@ -1,0 +1,114 @@
+"""Workspaces and API keys: made once, shown once, kept as a hash."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from outlast.model.clock import Clock
+from outlast.model.error import ExpiredKey, Unauthenticated
+from outlast.model.ids import KEY, WORKSPACE, parse
+from outlast.model.workspace import ApiKey, Plan, Principal, Scope, Workspace
+from outlast.store.port import KeyStore
+
+DEFAULT_WORKSPACE: Final = "default"
+_PREFIX: Final = "sk_outlast_"
+_FRESH_SECONDS: Final = 1.0
+"""How long a key that was revoked by another process may still open the door."""
+_CACHED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key at the one moment when its secret is known."""
+
+    key: ApiKey
+    secret: str
+
+
+class Keys:
+    """Makes keys and tells who a secret belongs to."""
+
+    def __init__(self, store: KeyStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._known: dict[str, tuple[float, ApiKey | None]] = {}
+
+    async def authenticate(self, secret: str) -> Principal:
+        """Who this secret belongs to. Raises Unauthenticated, ExpiredKey."""
+        key = await self._find(_hash(secret))
+        if key is None or key.revoked_at is not None:
+            raise Unauthenticated
+        if key.expires_at is not None and key.expires_at <= self._clock.now():
+            raise ExpiredKey
+        return Principal(key.id, key.workspace_id, key.scopes, key.agent_id)
+
+    async def workspace(self, name: str, plan: Plan = Plan.STARTER) -> Workspace:
+        """The workspace of that name, made if there is none."""
+        return await self._store.put_workspace(
+            Workspace(self._clock.new_id(WORKSPACE), name, self._clock.now(), plan)
+        )
+
+    async def workspaces(self) -> list[Workspace]:
+        """All of them, oldest first."""
+        return await self._store.workspaces()
+
+    async def workspace_named(self, name: str) -> Workspace:
+        """Raises NotFound."""
+        return await self._store.workspace_named(name)
+
+    async def create(
+        self,
+        workspace_id: str,
+        name: str,
+        scopes: frozenset[Scope] = frozenset(Scope),
+        *,
+        agent_id: str | None = None,
+        expires_at: int | None = None,
+        secret: str | None = None,
+    ) -> NewKey:
+        """Make a key; `secret` is for a value that the operator has chosen."""
+        secret = secret or _PREFIX + secrets.token_urlsafe(32)
+        key = ApiKey(
+            self._clock.new_id(KEY),
+            workspace_id,
+            name,
+            scopes,
+            self._clock.now(),
+            agent_id,
+            expires_at,
+        )
+        await self._store.put_key(key, _hash(secret))
+        self._known.clear()
+        return NewKey(key, secret)
+
+    async def ensure(self, workspace_id: str, name: str, secret: str) -> None:
+        """Make this value an all-scopes key of the workspace, unless it is one already."""
+        known = await self._store.key_by_hash(_hash(secret))
+        if known is None or known.workspace_id != workspace_id or known.revoked_at is not None:
+            await self.create(workspace_id, name, secret=secret)
+
+    async def of_workspace(self, workspace_id: str) -> list[ApiKey]:
+        """All keys of a workspace, oldest first, without their secrets."""
+        return await self._store.keys(workspace_id)
+
+    async def revoke(self, workspace_id: str, key_id: str) -> None:
+        """A revoked key opens nothing any more. Raises NotFound, InvalidId."""
+        await self._store.revoke_key(workspace_id, parse(KEY, key_id), self._clock.now())
+        self._known.clear()
+
+    async def _find(self, secret_hash: str) -> ApiKey | None:
+        now = self._clock.monotonic()
+        known = self._known.get(secret_hash)
+        if known is not None and now - known[0] < _FRESH_SECONDS:
+            return known[1]
+        key = await self._store.key_by_hash(secret_hash)
+        if len(self._known) >= _CACHED:
+            self._known.clear()
+        self._known[secret_hash] = (now, key)
+        return key
+
+
+def _hash(secret: str) -> str:
+    """SHA-256: the secrets are 256 random bits, so there is nothing to guess and nothing to slow down."""
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,134 @@
+"""Settings: flags win over the environment (`OUTLAST_*`), which wins over `outlast.toml`.
+
+Every field is a setting; its name in the environment is `OUTLAST_` and the field in capitals, in the file
+the field itself.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from outlast.model.error import Misconfigured
+
+FILE: Final = "outlast.toml"
+_PREFIX: Final = "OUTLAST_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that an operator may set."""
+
+    database_url: str = ""
+    """Where state lives; empty: SQLite in the data folder. `sqlite:///PATH`."""
+    data_dir: Path = field(default_factory=lambda: Path.home() / ".outlast")
+    """The folder of the database, the first key and the local models."""
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    port: int = 8321
+    """The port to listen on; 0 takes a free one."""
+    agents: str = ""
+    """The agents file: YAML, a Python file, or a module's name."""
+    api_key: str = field(default="", repr=False)
+    """This value is an all-scopes key of the default workspace."""
+    concurrency: int = 1000
+    """Segments that run in one process at the same time."""
+    model_retries: int = 2
+    """How often a model request that failed for a passing reason is made again."""
+    drain_seconds: float = 20.0
+    """How long SIGTERM waits for running steps before it leaves them to the next start."""
+    max_body_bytes: int = 4 * 1024 * 1024
+    """The largest request body."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    log_format: str = "auto"
+    """json, text, or auto: text on a terminal."""
+
+    def __post_init__(self) -> None:
+        _check(self.concurrency >= 1, "concurrency", "must be at least 1")
+        _check(0 <= self.port <= 65535, "port", "must be between 0 and 65535")  # noqa: PLR2004 - TCP
+        _check(self.model_retries >= 0, "model_retries", "must not be negative")
+        _check(self.drain_seconds >= 0, "drain_seconds", "must not be negative")
+        _check(self.max_body_bytes >= 1, "max_body_bytes", "must be at least 1")
+        _check(
+            self.log_level in ("debug", "info", "warning", "error"),
+            "log_level",
+            "must be debug, info, warning or error",
+        )
+        _check(
+            self.log_format in ("json", "text", "auto"),
+            "log_format",
+            "must be json, text or auto",
+        )
+        if self.database_url and not self.database_url.startswith("sqlite:///"):
+            raise Misconfigured(
+                "OUTLAST_DATABASE_URL: this version takes sqlite:///PATH; Postgres comes with a later one."
+            )
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        if self.database_url:
+            return Path(self.database_url.removeprefix("sqlite:///"))
+        return self.data_dir / "outlast.db"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the key of the first start is kept, mode 0600."""
+        return self.data_dir / "api_key"
+
+
+def load(
+    flags: Mapping[str, Any] = MappingProxyType({}),
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Read the settings; a flag of None was not given. Raises Misconfigured, naming the setting."""
+    environment = os.environ if environment is None else environment
+    given: dict[str, Any] = _from_file((folder or Path.cwd()) / FILE)
+    for name in _FIELDS:
+        if (value := environment.get(_PREFIX + name.upper())) is not None and value != "":
+            given[name] = value
+    given |= {name: value for name, value in flags.items() if value is not None}
+    return Settings(**{name: _convert(name, value) for name, value in given.items()})
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Misconfigured(f"{path} cannot be read: {error}") from error
+    unknown = sorted(set(content) - set(_FIELDS))
+    if unknown:
+        raise Misconfigured(f"{path}: unknown setting {unknown[0]!r}. Known: {', '.join(_FIELDS)}.")
+    return content
+
+
+def _convert(name: str, value: Any) -> Any:
+    wanted = _FIELDS[name]
+    try:
+        return Path(value).expanduser() if wanted is Path else wanted(value)
+    except (TypeError, ValueError) as error:
+        setting = _PREFIX + name.upper()
+        raise Misconfigured(f"{setting}: {value!r} is not {_WORDS[wanted]}.") from error
+
+
+def _check(right: bool, name: str, complaint: str) -> None:
+    if not right:
+        raise Misconfigured(f"{_PREFIX}{name.upper()} {complaint}.")
+
+
+_FIELDS: Final[dict[str, type]] = {
+    item.name: item.type if isinstance(item.type, type) else str for item in fields(Settings)
+}
+_WORDS: Final[dict[type, str]] = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+}

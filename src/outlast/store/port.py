@@ -1,0 +1,296 @@
+"""The store's port: what the rest of Outlast may ask of durable state.
+
+There is one write verb for an execution's life, `advance`: compare-and-set on status and segment, and
+with it, in one transaction, the step, the checkpoint, the events and the next execution's turn. State, log
+and queue cannot disagree, and a worker that comes back from the dead changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from outlast.model.agent import Agent, AgentSpec
+from outlast.model.approval import Approval
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.conversation import Conversation
+from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
+from outlast.model.execution import Budget, Execution, OnBusy, Status, Step
+from outlast.model.workspace import ApiKey, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """The caller's promise that the same key means the same request."""
+
+    key_id: str
+    key: str
+    digest: str
+    """Of the request's route and body."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewExecution:
+    """What `create` writes. Every id is new but conversation_id, which may be one that exists."""
+
+    id: str
+    workspace_id: str
+    agent_id: str
+    agent_version: int
+    conversation_id: str
+    new_conversation: bool
+    input: str
+    at: int
+    key_id: str | None = None
+    parent_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    session: dict[str, Any] = field(default_factory=dict)
+    """Merged over the conversation's session values."""
+    budget: Budget = field(default_factory=Budget)
+    on_busy: OnBusy = OnBusy.ENQUEUE
+    idempotency: Idempotency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What `create` did."""
+
+    execution: Execution
+    replayed: bool = False
+    """The idempotency key was known; execution is that of the first request."""
+    answer: str | None = None
+    """The first request's answer, where it has been kept."""
+    interrupted: tuple[Execution, ...] = ()
+    """Live executions of the conversation that on_busy=interrupt asks to be cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """One move of one execution: from the row `before` to the row `after`.
+
+    The write happens only if the row still has before's status, segment and waiting; identity, input and
+    requests (cancel_requested) are never changed by it.
+    """
+
+    before: Execution
+    after: Execution
+    events: tuple[tuple[int, Event], ...] = ()
+    """(at, event), appended in this order."""
+    texts: tuple[tuple[int, TextAdded | ThinkingAdded], ...] = ()
+    """All text of the step that ends here, one run of pieces per part; it comes before `events` and
+    takes the place of the pieces that were appended while the step ran."""
+    appended_pieces: int = 0
+    """How many of the pieces in `texts` were appended already."""
+    steps: tuple[Step, ...] = ()
+    checkpoint: Checkpoint | None = None
+    approvals: tuple[Approval, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextAppend:
+    """Pieces of text of a step that runs. Survives the process; a power cut may take the last moments."""
+
+    execution: Execution
+    texts: tuple[tuple[int, TextAdded | ThinkingAdded], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Heard by those who follow an execution, after its commit."""
+
+    execution_id: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who hears of commits, on the event loop, in commit order."""
+
+    committed: Callable[[Committed], None]
+    runnable: Callable[[Execution], None]
+    """A segment of this execution may start (SQLite; on Postgres the queue's own table says so)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFilter:
+    """Which executions a list shows; None means any. Times are milliseconds since the epoch."""
+
+    agent_id: str | None = None
+    status: tuple[Status, ...] = ()
+    conversation_id: str | None = None
+    parent_id: str | None = None
+    created_from: int | None = None
+    created_before: int | None = None
+    started_after: int | None = None
+    started_before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which stretch of a list: at most `limit` things after (older than) or before (newer than) an id."""
+
+    limit: int
+    after: str | None = None
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One earlier turn of a conversation: the execution and what it recorded."""
+
+    execution: Execution
+    steps: tuple[Step, ...]
+
+
+class ExecutionStore(Protocol):
+    """Executions, their steps and their log."""
+
+    async def create(self, new: NewExecution) -> Created:
+        """Record an execution, or find the one that this idempotency key made.
+
+        Raises ConversationNotFound, ConversationBusy (on_busy=reject), IdempotencyMismatch.
+        """
+        ...
+
+    async def advance(self, move: Advance) -> tuple[Entry, ...]:
+        """Make one move and answer its log entries. Raises StaleWrite and then nothing has changed."""
+        ...
+
+    async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
+        """Log pieces of many running steps in one commit; False for each whose segment has passed."""
+        ...
+
+    async def request_cancel(self, workspace_id: str, execution_id: str) -> None:
+        """Leave word, for whichever process runs it, that the execution is to be cancelled."""
+        ...
+
+    async def execution(self, workspace_id: str, execution_id: str) -> Execution:
+        """One execution. Raises ExecutionNotFound."""
+        ...
+
+    async def executions(
+        self, workspace_id: str, wanted: ExecutionFilter, page: Page
+    ) -> list[Execution]:
+        """Newest first; one more than page.limit where there are more."""
+        ...
+
+    async def steps(self, workspace_id: str, execution_id: str) -> tuple[Step, ...]:
+        """The recorded steps in order, without superseded ones."""
+        ...
+
+    async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
+        """The approvals that the execution asked for, in order of their calls."""
+        ...
+
+    async def checkpoints(self, workspace_id: str, execution_id: str) -> tuple[Checkpoint, ...]:
+        """The checkpoints, oldest first."""
+        ...
+
+    async def log(
+        self, workspace_id: str, execution_id: str, after: Cursor, limit: int
+    ) -> tuple[Entry, ...]:
+        """Up to `limit` entries that end after the cursor, in order."""
+        ...
+
+    async def live(self, workspace_id: str, conversation_id: str) -> list[Execution]:
+        """Executions of a conversation that have not ended, oldest first."""
+        ...
+
+    async def unfinished(self, after: str, limit: int) -> list[Execution]:
+        """Running executions, and queued ones that wait for nobody, of all workspaces; by id."""
+        ...
+
+    async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
+        """Keep the answer that a repeated request gets."""
+        ...
+
+
+class ConversationStore(Protocol):
+    """Conversations and what was said in them."""
+
+    async def conversation(self, workspace_id: str, conversation_id: str) -> Conversation:
+        """One conversation. Raises ConversationNotFound."""
+        ...
+
+    async def turns(
+        self, workspace_id: str, conversation_id: str, before: str | None = None
+    ) -> tuple[History, ...]:
+        """The conversation's executions, oldest first, up to but without the execution `before`."""
+        ...
+
+    async def delete_conversation(self, workspace_id: str, conversation_id: str, at: int) -> None:
+        """Delete all turns for good; executions stay as purged records. Raises ConversationNotFound, Conflict."""
+        ...
+
+
+class AgentStore(Protocol):
+    """Agents and their immutable versions."""
+
+    async def put_agent(
+        self, workspace_id: str, new_id: str, spec: AgentSpec, digest: str, at: int
+    ) -> Agent:
+        """Make the agent of that name, or its next version; the same digest changes nothing."""
+        ...
+
+    async def agent(self, workspace_id: str, id_or_name: str) -> Agent:
+        """The newest version. Raises AgentNotFound."""
+        ...
+
+    async def agent_version(self, workspace_id: str, agent_id: str, version: int) -> Agent:
+        """One version. Raises AgentNotFound."""
+        ...
+
+    async def agents(self, workspace_id: str, page: Page) -> list[Agent]:
+        """Newest first; one more than page.limit where there are more."""
+        ...
+
+
+class KeyStore(Protocol):
+    """Workspaces and keys."""
+
+    async def put_workspace(self, workspace: Workspace) -> Workspace:
+        """Make a workspace; the name of one that exists answers that one."""
+        ...
+
+    async def workspaces(self) -> list[Workspace]:
+        """All of them, oldest first."""
+        ...
+
+    async def workspace_named(self, name: str) -> Workspace:
+        """Raises NotFound."""
+        ...
+
+    async def put_key(self, key: ApiKey, secret_hash: str) -> None:
+        """Make a key, or change one that has this hash."""
+        ...
+
+    async def key_by_hash(self, secret_hash: str) -> ApiKey | None:
+        """The key of this secret, revoked and expired ones too."""
+        ...
+
+    async def keys(self, workspace_id: str) -> list[ApiKey]:
+        """All keys of a workspace, oldest first."""
+        ...
+
+    async def revoke_key(self, workspace_id: str, key_id: str, at: int) -> None:
+        """Raises NotFound."""
+        ...
+
+
+class Store(ExecutionStore, ConversationStore, AgentStore, KeyStore, Protocol):
+    """All of it, and its life."""
+
+    def listen(self, listeners: Listeners) -> None:
+        """Say who hears of commits; called once, before open."""
+        ...
+
+    async def open(self) -> None:
+        """Connect and migrate. Raises StoreLocked, Misconfigured."""
+        ...
+
+    async def close(self) -> None:
+        """Commit what waits and disconnect."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when the database answers. Raises Overloaded."""
+        ...

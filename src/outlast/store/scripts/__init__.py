@@ -1,0 +1,42 @@
+"""Transactions without I/O: each yields statements, hears their rows, and returns an Outcome.
+
+A driver runs a script inside one transaction, on SQLite in the writer's thread and on Postgres over an
+async connection, so that what a transaction does is written once.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+from outlast.model.execution import Execution
+from outlast.store.port import Committed
+from outlast.store.statements import Statement
+
+T = TypeVar("T")
+
+
+class Query(NamedTuple):
+    """One statement with its parameters."""
+
+    statement: Statement
+    parameters: dict[str, Any]
+
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What a script answers, and who is to hear of it once it is committed."""
+
+    value: T
+    committed: tuple[Committed, ...] = ()
+    runnable: tuple[Execution, ...] = ()
+    """Executions whose next segment is to be enqueued in this same transaction."""
+
+
+Steps: TypeAlias = Generator[Query, list[Row], T]
+"""A piece of a transaction."""
+
+Script: TypeAlias = Generator[Query, list[Row], Outcome[T]]
+"""A whole transaction."""

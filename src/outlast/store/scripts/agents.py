@@ -1,0 +1,108 @@
+"""Transactions on agents and their versions."""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from outlast.model.agent import Agent, AgentSpec
+from outlast.model.error import AgentNotFound
+from outlast.store.port import Page
+from outlast.store.scripts import Outcome, Query, Row, Script
+from outlast.store.scripts.rows import to_json
+from outlast.store.statements import agents as sql
+
+_SPEC = TypeAdapter(AgentSpec)
+
+
+def put_agent(
+    workspace_id: str, new_id: str, spec: AgentSpec, digest: str, at: int
+) -> Script[Agent]:
+    """Insert version 1, or the next version where the digest differs from the newest."""
+    rows = yield Query(sql.AGENT_BY_NAME, {"workspace": workspace_id, "name": spec.name})
+    if not rows:
+        yield Query(sql.INSERT_AGENT, _agent_columns(workspace_id, new_id, spec, at))
+        yield Query(sql.INSERT_AGENT_VERSION, _version_columns(new_id, 1, spec, digest, at))
+        return Outcome(Agent(new_id, workspace_id, 1, spec, at, at))
+    known, known_digest = agent_from(rows[0]), rows[0][-1]
+    if known_digest == digest:
+        return Outcome(known)
+    rows = yield Query(
+        sql.NEXT_AGENT_VERSION, {"agent": known.id, "workspace": workspace_id, "at": at}
+    )
+    version = rows[0][0]
+    yield Query(sql.INSERT_AGENT_VERSION, _version_columns(known.id, version, spec, digest, at))
+    return Outcome(Agent(known.id, workspace_id, version, spec, known.created_at, at, known.paused))
+
+
+def _agent_columns(workspace_id: str, new_id: str, spec: AgentSpec, at: int) -> dict[str, Any]:
+    return {
+        "id": new_id,
+        "workspace_id": workspace_id,
+        "name": spec.name,
+        "version": 1,
+        "paused": False,
+        "created_at": at,
+        "updated_at": at,
+    }
+
+
+def _version_columns(
+    agent_id: str, version: int, spec: AgentSpec, digest: str, at: int
+) -> dict[str, Any]:
+    return {
+        "agent_id": agent_id,
+        "version": version,
+        "digest": digest,
+        "spec": to_json(spec),
+        "created_at": at,
+    }
+
+
+def agent_from(row: Row) -> Agent:
+    """Read the columns of the agent statements."""
+    agent_id, workspace_id, version, spec, created_at, updated_at, paused, _ = row
+    return Agent(
+        agent_id,
+        workspace_id,
+        version,
+        _SPEC.validate_json(spec),
+        created_at,
+        updated_at,
+        bool(paused),
+    )
+
+
+def agent(workspace_id: str, agent_id: str | None, name: str) -> Script[Agent]:
+    """The newest version, by name and then by id."""
+    rows = yield Query(sql.AGENT_BY_NAME, {"workspace": workspace_id, "name": name})
+    if not rows and agent_id is not None:
+        rows = yield Query(sql.AGENT_BY_ID, {"workspace": workspace_id, "id": agent_id})
+    if not rows:
+        raise AgentNotFound(f"There is no agent {name[:80]!r}.")
+    return Outcome(agent_from(rows[0]))
+
+
+def agent_version(workspace_id: str, agent_id: str, version: int) -> Script[Agent]:
+    """One immutable version."""
+    rows = yield Query(
+        sql.AGENT_VERSION, {"workspace": workspace_id, "id": agent_id, "version": version}
+    )
+    if not rows:
+        raise AgentNotFound(f"Agent {agent_id} has no version {version}.")
+    return Outcome(agent_from(rows[0]))
+
+
+def agents(workspace_id: str, page: Page) -> Script[list[Agent]]:
+    """A page by keyset, and one row more to tell whether there are more."""
+    given = {
+        name: value
+        for name, value in (("after", page.after), ("before", page.before))
+        if value is not None
+    }
+    backwards = page.before is not None and page.after is None
+    rows = yield Query(
+        sql.list_agents(frozenset(given), backwards=backwards),
+        given | {"workspace": workspace_id, "limit": page.limit + 1},
+    )
+    found = [agent_from(row) for row in rows]
+    return Outcome(found[::-1] if backwards else found)

@@ -1,0 +1,62 @@
+"""Transactions on conversations."""
+
+from collections import defaultdict
+
+from outlast.model.conversation import Conversation
+from outlast.model.error import Conflict, ConversationNotFound
+from outlast.model.execution import Step
+from outlast.store.port import History
+from outlast.store.scripts import Outcome, Query, Script
+from outlast.store.scripts.rows import conversation_from, execution_from, step_from
+from outlast.store.statements import conversations as sql
+from outlast.store.statements import executions as execution_sql
+
+_AFTER_ALL_IDS = "~"
+"""Sorts behind every id, which are lower-case letters, digits and underscores."""
+
+
+def conversation(workspace_id: str, conversation_id: str) -> Script[Conversation]:
+    """One row of the workspace."""
+    rows = yield Query(
+        sql.CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id}
+    )
+    if not rows:
+        raise ConversationNotFound
+    return Outcome(conversation_from(rows[0]))
+
+
+def turns(
+    workspace_id: str, conversation_id: str, before: str | None
+) -> Script[tuple[History, ...]]:
+    """Two reads, whatever the number of turns."""
+    parameters = {
+        "workspace": workspace_id,
+        "conversation": conversation_id,
+        "before": before or _AFTER_ALL_IDS,
+    }
+    executions = yield Query(sql.TURNS, parameters)
+    steps = yield Query(sql.TURNS_STEPS, parameters)
+    by_execution: dict[str, list[Step]] = defaultdict(list)
+    for row in steps:
+        by_execution[row[0]].append(step_from(row))
+    return Outcome(
+        tuple(
+            History(execution, tuple(by_execution[execution.id]))
+            for execution in map(execution_from, executions)
+        )
+    )
+
+
+def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Script[None]:
+    """The conversation's row, its content in every table, and a mark on its executions."""
+    parameters = {"workspace": workspace_id, "conversation": conversation_id}
+    live = yield Query(execution_sql.LIVE_IN_CONVERSATION, parameters)
+    if live:
+        raise Conflict("The conversation has a live execution; cancel it first.")
+    rows = yield Query(sql.DELETE_CONVERSATION, parameters)
+    if not rows:
+        raise ConversationNotFound
+    for statement in sql.PURGE_CONVERSATION:
+        yield Query(statement, parameters)
+    yield Query(sql.PURGE_EXECUTIONS, parameters | {"no_text": "", "no_object": "{}", "at": at})
+    return Outcome(None)

@@ -1,0 +1,385 @@
+"""Transactions on executions: create, advance, append text, and the reads beside them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from outlast.model.approval import Approval
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.error import (
+    Conflict,
+    ConversationBusy,
+    ConversationNotFound,
+    ExecutionNotFound,
+    IdempotencyMismatch,
+    StaleWrite,
+)
+from outlast.model.event import (
+    Cursor,
+    Entry,
+    ExecutionCreated,
+    TextAdded,
+    ThinkingAdded,
+    encode,
+)
+from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, OnBusy, Status, Step
+from outlast.store.port import (
+    Advance,
+    Committed,
+    Created,
+    ExecutionFilter,
+    Idempotency,
+    NewExecution,
+    Page,
+    TextAppend,
+)
+from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.store.scripts.rows import (
+    approval_columns,
+    approval_from,
+    checkpoint_columns,
+    checkpoint_from,
+    conversation_from,
+    entry_from,
+    execution_from,
+    identity_columns,
+    mutable_columns,
+    step_columns,
+    step_from,
+    to_json,
+)
+from outlast.store.statements import conversations as conversation_sql
+from outlast.store.statements import executions as sql
+from outlast.store.statements import keys as key_sql
+from outlast.store.statements import log as log_sql
+
+IDEMPOTENCY_MILLIS = 24 * 60 * 60 * 1000
+"""How long an idempotency key is remembered."""
+
+
+def create(new: NewExecution) -> Script[Created]:
+    """Insert an execution with its first event; the conversation's row is the lock that orders turns."""
+    if new.idempotency is not None:
+        known = yield from _first_request(new, new.idempotency)
+        if known is not None:
+            return Outcome(known)
+    turn, session = yield from _take_turn(new)
+    live: tuple[Execution, ...] = ()
+    if turn > 1:
+        rows = yield Query(sql.LIVE_IN_CONVERSATION, _conversation(new))
+        live = tuple(execution_from(row) for row in rows)
+    if live and new.on_busy is OnBusy.REJECT:
+        raise ConversationBusy
+    execution = _new_execution(new, turn, session, waiting=bool(live))
+    yield Query(sql.INSERT_EXECUTION, identity_columns(execution) | mutable_columns(execution))
+    entry = Entry(0, 1, new.at, _created_event(execution))
+    yield _insert_event(execution.id, entry)
+    if new.idempotency is not None:
+        yield Query(key_sql.INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
+    return Outcome(
+        Created(execution, interrupted=live if new.on_busy is OnBusy.INTERRUPT else ()),
+        committed=(Committed(execution.id, (entry,)),),
+        runnable=() if live else (execution,),
+    )
+
+
+def _first_request(new: NewExecution, idempotency: Idempotency) -> Steps[Created | None]:
+    since = new.at - IDEMPOTENCY_MILLIS
+    yield Query(key_sql.FORGET_IDEMPOTENT, {"since": since})
+    rows = yield Query(
+        key_sql.IDEMPOTENT,
+        {"key_id": idempotency.key_id, "key": idempotency.key, "since": since},
+    )
+    if not rows:
+        return None
+    digest, execution_id, answer = rows[0]
+    if digest != idempotency.digest:
+        raise IdempotencyMismatch
+    execution = yield from _execution(new.workspace_id, execution_id)
+    return Created(execution, replayed=True, answer=answer)
+
+
+def _idempotency_columns(new: NewExecution, idempotency: Idempotency) -> dict[str, Any]:
+    return {
+        "key_id": idempotency.key_id,
+        "key": idempotency.key,
+        "digest": idempotency.digest,
+        "execution_id": new.id,
+        "answer": None,
+        "created_at": new.at,
+    }
+
+
+def _take_turn(new: NewExecution) -> Steps[tuple[int, dict[str, Any]]]:
+    if new.new_conversation:
+        yield Query(
+            conversation_sql.INSERT_CONVERSATION,
+            {
+                "id": new.conversation_id,
+                "workspace_id": new.workspace_id,
+                "agent_id": new.agent_id,
+                "turns": 1,
+                "session": to_json(new.session),
+                "created_at": new.at,
+                "last_active_at": new.at,
+            },
+        )
+        return 1, new.session
+    rows = yield Query(conversation_sql.CONVERSATION, _conversation(new))
+    if not rows:
+        raise ConversationNotFound(param="conversationId")
+    session = conversation_from(rows[0]).session | new.session
+    rows = yield Query(
+        conversation_sql.CONTINUE_CONVERSATION,
+        _conversation(new) | {"new_session": to_json(session), "at": new.at},
+    )
+    return rows[0][0], session
+
+
+def _conversation(new: NewExecution) -> dict[str, Any]:
+    return {"workspace": new.workspace_id, "conversation": new.conversation_id}
+
+
+def _new_execution(
+    new: NewExecution, turn: int, session: dict[str, Any], *, waiting: bool
+) -> Execution:
+    return Execution(
+        id=new.id,
+        workspace_id=new.workspace_id,
+        agent_id=new.agent_id,
+        agent_version=new.agent_version,
+        conversation_id=new.conversation_id,
+        turn=turn,
+        status=Status.QUEUED,
+        segment=0,
+        input=new.input,
+        created_at=new.at,
+        updated_at=new.at,
+        key_id=new.key_id,
+        parent_id=new.parent_id,
+        metadata=new.metadata,
+        session=session,
+        budget=new.budget,
+        waiting=waiting,
+    )
+
+
+def _created_event(execution: Execution) -> ExecutionCreated:
+    return ExecutionCreated(
+        agent_id=execution.agent_id,
+        agent_version=execution.agent_version,
+        conversation_id=execution.conversation_id,
+        metadata=execution.metadata,
+        parent_id=execution.parent_id,
+    )
+
+
+def advance(move: Advance) -> Script[tuple[Entry, ...]]:
+    """Compare and set, then everything that belongs to the move."""
+    before, after = move.before, move.after
+    if after.status not in TRANSITIONS[before.status]:
+        raise Conflict(f"An execution cannot go from {before.status} to {after.status}.")
+    rows = yield Query(
+        sql.ADVANCE_EXECUTION,
+        {
+            "id": before.id,
+            "workspace": before.workspace_id,
+            "from_status": before.status.value,
+            "from_segment": before.segment,
+            "from_waiting": before.waiting,
+        }
+        | mutable_columns(after, "new_"),
+    )
+    if not rows:
+        raise StaleWrite
+    entries = yield from _log_entries(move)
+    for step in move.steps:
+        yield Query(log_sql.INSERT_STEP, step_columns(before.id, step))
+    if move.checkpoint is not None:
+        yield Query(log_sql.INSERT_CHECKPOINT, checkpoint_columns(move.checkpoint))
+    for approval in move.approvals:
+        yield Query(log_sql.INSERT_APPROVAL, approval_columns(approval))
+    runnable: list[Execution] = []
+    if after.status is Status.QUEUED and not after.waiting:
+        runnable.append(after)
+    if after.status in TERMINAL and before.status not in TERMINAL:
+        runnable.extend((yield from _next_turn(after)))
+    return Outcome(entries, (Committed(before.id, entries),), tuple(runnable))
+
+
+def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
+    segment = move.after.segment
+    rows = yield Query(log_sql.LAST_SEQ, {"id": move.before.id})
+    seq = int(rows[0][0]) - move.appended_pieces
+    if move.appended_pieces:
+        yield Query(log_sql.DELETE_TEXT_FROM, {"id": move.before.id, "seq": seq})
+        rows = yield Query(log_sql.LAST_SEQ, {"id": move.before.id})
+        if rows[0][0] != seq:
+            raise StaleWrite("The log does not hold the text that this step has shown.")
+    entries: list[Entry] = []
+    for at, event in (*move.texts, *move.events):
+        seq += len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
+        entry = Entry(segment, seq, at, event)
+        entries.append(entry)
+        yield _insert_event(move.before.id, entry)
+    return tuple(entries)
+
+
+def _insert_event(execution_id: str, entry: Entry) -> Query:
+    return Query(
+        log_sql.INSERT_EVENT,
+        {
+            "execution_id": execution_id,
+            "seq": entry.seq,
+            "segment": entry.segment,
+            "kind": entry.event.kind,
+            "data": encode(entry.event).decode(),
+            "at": entry.at,
+        },
+    )
+
+
+def _next_turn(ended: Execution) -> Steps[list[Execution]]:
+    parameters = {"workspace": ended.workspace_id, "conversation": ended.conversation_id}
+    yield Query(conversation_sql.TOUCH_CONVERSATION, parameters | {"at": ended.updated_at})
+    rows = yield Query(sql.NEXT_IN_CONVERSATION, parameters)
+    if not rows:
+        return []
+    following = execution_from(rows[0])
+    if not following.waiting:
+        return []
+    yield Query(sql.RELEASE_WAITING, {"id": following.id, "workspace": following.workspace_id})
+    return [replace(following, waiting=False)]
+
+
+def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
+    """Insert pieces behind the log's end, each execution's only while its segment runs."""
+    committed: list[Committed] = []
+    kept: list[bool] = []
+    for append in appends:
+        execution = append.execution
+        entries: list[Entry] = []
+        for at, text in append.texts:
+            rows = yield Query(
+                log_sql.APPEND_TEXT,
+                {
+                    "id": execution.id,
+                    "workspace": execution.workspace_id,
+                    "segment": execution.segment,
+                    "kind": text.kind,
+                    "pieces": len(text.pieces),
+                    "data": encode(text).decode(),
+                    "at": at,
+                },
+            )
+            entries.extend(Entry(execution.segment, row[0], at, text) for row in rows)
+        kept.append(len(entries) == len(append.texts))
+        committed.append(Committed(execution.id, tuple(entries)))
+    return Outcome(kept, tuple(committed))
+
+
+def request_cancel(workspace_id: str, execution_id: str) -> Script[None]:
+    """Set the flag on a live execution."""
+    yield Query(sql.REQUEST_CANCEL, {"id": execution_id, "workspace": workspace_id})
+    return Outcome(None)
+
+
+def keep_answer(idempotency: Idempotency, answer: str) -> Script[None]:
+    """Write the answer beside its key."""
+    yield Query(
+        key_sql.KEEP_ANSWER,
+        {
+            "given_key_id": idempotency.key_id,
+            "given_key": idempotency.key,
+            "new_answer": answer,
+        },
+    )
+    return Outcome(None)
+
+
+def _execution(workspace_id: str, execution_id: str) -> Steps[Execution]:
+    rows = yield Query(sql.EXECUTION, {"id": execution_id, "workspace": workspace_id})
+    if not rows:
+        raise ExecutionNotFound
+    return execution_from(rows[0])
+
+
+def execution(workspace_id: str, execution_id: str) -> Script[Execution]:
+    """One row of the workspace."""
+    return Outcome((yield from _execution(workspace_id, execution_id)))
+
+
+def executions(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script[list[Execution]]:
+    """A page by keyset, and one row more to tell whether there are more."""
+    given: dict[str, Any] = {
+        "agent_id": wanted.agent_id,
+        "conversation_id": wanted.conversation_id,
+        "parent_id": wanted.parent_id,
+        "created_from": wanted.created_from,
+        "created_before": wanted.created_before,
+        "started_after": wanted.started_after,
+        "started_before": wanted.started_before,
+        "after": page.after,
+        "before": page.before,
+    }
+    names = ("status", "status_other", "status_three")
+    assert len(wanted.status) <= len(names)
+    given |= dict(zip(names, (status.value for status in wanted.status), strict=False))
+    given = {name: value for name, value in given.items() if value is not None}
+    filters = frozenset(given) - {name for name in names[: len(wanted.status) - 1]}
+    backwards = page.before is not None and page.after is None
+    rows = yield Query(
+        sql.list_executions(filters, backwards=backwards),
+        given | {"workspace": workspace_id, "limit": page.limit + 1},
+    )
+    found = [execution_from(row) for row in rows]
+    return Outcome(found[::-1] if backwards else found)
+
+
+def live(workspace_id: str, conversation_id: str) -> Script[list[Execution]]:
+    """What has not ended in a conversation, oldest first."""
+    rows = yield Query(
+        sql.LIVE_IN_CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id}
+    )
+    return Outcome([execution_from(row) for row in rows])
+
+
+def unfinished(after: str, limit: int) -> Script[list[Execution]]:
+    """What recovery takes up, by id."""
+    rows = yield Query(sql.UNFINISHED, {"after": after, "limit": limit})
+    return Outcome([execution_from(row) for row in rows])
+
+
+def steps(workspace_id: str, execution_id: str) -> Script[tuple[Step, ...]]:
+    """The recorded steps in order."""
+    rows = yield Query(log_sql.STEPS, {"id": execution_id, "workspace": workspace_id})
+    return Outcome(tuple(step_from(row) for row in rows))
+
+
+def approvals(workspace_id: str, execution_id: str) -> Script[tuple[Approval, ...]]:
+    """The approvals in the order they were asked for."""
+    rows = yield Query(log_sql.APPROVALS, {"id": execution_id, "workspace": workspace_id})
+    return Outcome(tuple(approval_from(row) for row in rows))
+
+
+def checkpoints(workspace_id: str, execution_id: str) -> Script[tuple[Checkpoint, ...]]:
+    """The checkpoints, oldest first."""
+    rows = yield Query(log_sql.CHECKPOINTS, {"id": execution_id, "workspace": workspace_id})
+    return Outcome(tuple(checkpoint_from(row) for row in rows))
+
+
+def log(
+    workspace_id: str, execution_id: str, after: Cursor, limit: int
+) -> Script[tuple[Entry, ...]]:
+    """Entries that end behind the cursor, in order."""
+    rows = yield Query(
+        log_sql.LOG,
+        {
+            "id": execution_id,
+            "workspace": workspace_id,
+            "segment": after.segment,
+            "seq": after.seq,
+            "limit": limit,
+        },
+    )
+    return Outcome(tuple(entry_from(row) for row in rows))

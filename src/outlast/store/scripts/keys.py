@@ -1,0 +1,78 @@
+"""Transactions on workspaces and API keys."""
+
+from outlast.model.error import NotFound
+from outlast.model.workspace import ApiKey, Workspace
+from outlast.store.scripts import Outcome, Query, Script
+from outlast.store.scripts.rows import key_from, to_json, workspace_from
+from outlast.store.statements import keys as sql
+
+
+def put_workspace(workspace: Workspace) -> Script[Workspace]:
+    """Insert, or find the one of that name."""
+    rows = yield Query(sql.WORKSPACE_NAMED, {"name": workspace.name})
+    if rows:
+        return Outcome(workspace_from(rows[0]))
+    yield Query(
+        sql.INSERT_WORKSPACE,
+        {
+            "id": workspace.id,
+            "name": workspace.name,
+            "plan": workspace.plan.value,
+            "created_at": workspace.created_at,
+        },
+    )
+    return Outcome(workspace)
+
+
+def workspaces() -> Script[list[Workspace]]:
+    """All, oldest first."""
+    rows = yield Query(sql.WORKSPACES, {})
+    return Outcome([workspace_from(row) for row in rows])
+
+
+def workspace_named(name: str) -> Script[Workspace]:
+    """One by its name."""
+    rows = yield Query(sql.WORKSPACE_NAMED, {"name": name})
+    if not rows:
+        raise NotFound(f"There is no workspace {name!r}. Make it: outlast workspaces create {name}")
+    return Outcome(workspace_from(rows[0]))
+
+
+def put_key(key: ApiKey, secret_hash: str) -> Script[None]:
+    """Insert a key; one with the same secret is replaced."""
+    yield Query(sql.DELETE_KEY_BY_HASH, {"hash": secret_hash})
+    yield Query(
+        sql.INSERT_KEY,
+        {
+            "id": key.id,
+            "workspace_id": key.workspace_id,
+            "name": key.name,
+            "hash": secret_hash,
+            "scopes": to_json(sorted(key.scopes)),
+            "agent_id": key.agent_id,
+            "created_at": key.created_at,
+            "expires_at": key.expires_at,
+            "revoked_at": key.revoked_at,
+        },
+    )
+    return Outcome(None)
+
+
+def key_by_hash(secret_hash: str) -> Script[ApiKey | None]:
+    """The only read that knows no workspace: it finds out which."""
+    rows = yield Query(sql.KEY_BY_HASH, {"hash": secret_hash})
+    return Outcome(key_from(rows[0]) if rows else None)
+
+
+def keys(workspace_id: str) -> Script[list[ApiKey]]:
+    """All of a workspace, oldest first."""
+    rows = yield Query(sql.KEYS, {"workspace": workspace_id})
+    return Outcome([key_from(row) for row in rows])
+
+
+def revoke_key(workspace_id: str, key_id: str, at: int) -> Script[None]:
+    """Mark as revoked; a second time changes nothing."""
+    rows = yield Query(sql.REVOKE_KEY, {"workspace": workspace_id, "id": key_id, "at": at})
+    if not rows:
+        raise NotFound(f"There is no key {key_id}.")
+    return Outcome(None)

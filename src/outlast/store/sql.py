@@ -1,0 +1,189 @@
+"""The store's verbs over any driver: each runs one script, in one transaction."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from outlast.model.agent import Agent, AgentSpec
+from outlast.model.approval import Approval
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.conversation import Conversation
+from outlast.model.error import InvalidId
+from outlast.model.event import Cursor, Entry
+from outlast.model.execution import Execution, Step
+from outlast.model.ids import AGENT, parse
+from outlast.model.workspace import ApiKey, Workspace
+from outlast.store.port import (
+    Advance,
+    Created,
+    ExecutionFilter,
+    History,
+    Idempotency,
+    Listeners,
+    NewExecution,
+    Page,
+    TextAppend,
+)
+from outlast.store.scripts import Script, agents, conversations, executions, keys
+
+T = TypeVar("T")
+
+
+class Driver(Protocol):
+    """Runs scripts on one database."""
+
+    def listen(self, listeners: Listeners) -> None:
+        """Say who hears of commits."""
+        ...
+
+    async def open(self) -> None:
+        """Connect and migrate."""
+        ...
+
+    async def close(self) -> None:
+        """Commit what waits and disconnect."""
+        ...
+
+    async def write(self, script: Callable[[], Script[T]], *, durable: bool = True) -> T:
+        """Run a script in a transaction that is on disk when this returns.
+
+        Without `durable` it survives the death of the process, not of the machine. The script is made
+        anew where a transaction is tried again.
+        """
+        ...
+
+    async def read(self, script: Script[T]) -> T:
+        """Run a script that only reads, on one snapshot."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when the database answers. Raises Overloaded."""
+        ...
+
+
+class SqlStore:
+    """The store's port over a driver."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def listen(self, listeners: Listeners) -> None:
+        self._driver.listen(listeners)
+
+    async def open(self) -> None:
+        await self._driver.open()
+
+    async def close(self) -> None:
+        await self._driver.close()
+
+    async def ready(self) -> None:
+        await self._driver.ping()
+
+    # --- executions
+
+    async def create(self, new: NewExecution) -> Created:
+        return await self._driver.write(lambda: executions.create(new))
+
+    async def advance(self, move: Advance) -> tuple[Entry, ...]:
+        return await self._driver.write(lambda: executions.advance(move))
+
+    async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
+        return await self._driver.write(lambda: executions.append_text(appends), durable=False)
+
+    async def request_cancel(self, workspace_id: str, execution_id: str) -> None:
+        await self._driver.write(lambda: executions.request_cancel(workspace_id, execution_id))
+
+    async def execution(self, workspace_id: str, execution_id: str) -> Execution:
+        return await self._driver.read(executions.execution(workspace_id, execution_id))
+
+    async def executions(
+        self, workspace_id: str, wanted: ExecutionFilter, page: Page
+    ) -> list[Execution]:
+        return await self._driver.read(executions.executions(workspace_id, wanted, page))
+
+    async def steps(self, workspace_id: str, execution_id: str) -> tuple[Step, ...]:
+        return await self._driver.read(executions.steps(workspace_id, execution_id))
+
+    async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
+        return await self._driver.read(executions.approvals(workspace_id, execution_id))
+
+    async def checkpoints(self, workspace_id: str, execution_id: str) -> tuple[Checkpoint, ...]:
+        return await self._driver.read(executions.checkpoints(workspace_id, execution_id))
+
+    async def log(
+        self, workspace_id: str, execution_id: str, after: Cursor, limit: int
+    ) -> tuple[Entry, ...]:
+        return await self._driver.read(executions.log(workspace_id, execution_id, after, limit))
+
+    async def live(self, workspace_id: str, conversation_id: str) -> list[Execution]:
+        return await self._driver.read(executions.live(workspace_id, conversation_id))
+
+    async def unfinished(self, after: str, limit: int) -> list[Execution]:
+        return await self._driver.read(executions.unfinished(after, limit))
+
+    async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
+        await self._driver.write(lambda: executions.keep_answer(idempotency, answer))
+
+    # --- conversations
+
+    async def conversation(self, workspace_id: str, conversation_id: str) -> Conversation:
+        return await self._driver.read(conversations.conversation(workspace_id, conversation_id))
+
+    async def turns(
+        self, workspace_id: str, conversation_id: str, before: str | None = None
+    ) -> tuple[History, ...]:
+        return await self._driver.read(conversations.turns(workspace_id, conversation_id, before))
+
+    async def delete_conversation(self, workspace_id: str, conversation_id: str, at: int) -> None:
+        await self._driver.write(
+            lambda: conversations.delete_conversation(workspace_id, conversation_id, at)
+        )
+
+    # --- agents
+
+    async def put_agent(
+        self, workspace_id: str, new_id: str, spec: AgentSpec, digest: str, at: int
+    ) -> Agent:
+        return await self._driver.write(
+            lambda: agents.put_agent(workspace_id, new_id, spec, digest, at)
+        )
+
+    async def agent(self, workspace_id: str, id_or_name: str) -> Agent:
+        return await self._driver.read(
+            agents.agent(workspace_id, _agent_id(id_or_name), id_or_name)
+        )
+
+    async def agent_version(self, workspace_id: str, agent_id: str, version: int) -> Agent:
+        return await self._driver.read(agents.agent_version(workspace_id, agent_id, version))
+
+    async def agents(self, workspace_id: str, page: Page) -> list[Agent]:
+        return await self._driver.read(agents.agents(workspace_id, page))
+
+    # --- workspaces and keys
+
+    async def put_workspace(self, workspace: Workspace) -> Workspace:
+        return await self._driver.write(lambda: keys.put_workspace(workspace))
+
+    async def workspaces(self) -> list[Workspace]:
+        return await self._driver.read(keys.workspaces())
+
+    async def workspace_named(self, name: str) -> Workspace:
+        return await self._driver.read(keys.workspace_named(name))
+
+    async def put_key(self, key: ApiKey, secret_hash: str) -> None:
+        await self._driver.write(lambda: keys.put_key(key, secret_hash))
+
+    async def key_by_hash(self, secret_hash: str) -> ApiKey | None:
+        return await self._driver.read(keys.key_by_hash(secret_hash))
+
+    async def keys(self, workspace_id: str) -> list[ApiKey]:
+        return await self._driver.read(keys.keys(workspace_id))
+
+    async def revoke_key(self, workspace_id: str, key_id: str, at: int) -> None:
+        await self._driver.write(lambda: keys.revoke_key(workspace_id, key_id, at))
+
+
+def _agent_id(text: str) -> str | None:
+    try:
+        return parse(AGENT, text)
+    except InvalidId:
+        return None

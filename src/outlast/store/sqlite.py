@@ -1,0 +1,264 @@
+"""SQLite: one writer thread that commits for all waiting executions at once, readers beside it.
+
+event loop ── scripts ──► queue ──► writer thread: BEGIN, every script that waits, COMMIT ──► event loop
+A commit with any durable script waits for the disk (synchronous=FULL); one of text alone does not
+(synchronous=NORMAL): it survives the process. One process per file: a lock file says so.
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
+
+from sqlalchemy.dialects import sqlite
+
+from outlast.model.error import OutlastError, Overloaded, StoreLocked
+from outlast.store.migrations import migrate_sqlite
+from outlast.store.port import Listeners
+from outlast.store.scripts import Outcome, Row, Script
+from outlast.store.statements import PING, Statement
+
+T = TypeVar("T")
+
+_BATCH: Final = 512
+"""Scripts per transaction at most, so that the first of them does not wait for ever."""
+_READERS: Final = 4
+_BUSY_SECONDS: Final = 10
+
+
+@dataclass(slots=True, eq=False)
+class _Write:
+    script: Callable[[], Script[Any]]
+    durable: bool
+    future: asyncio.Future[Any]
+    outcome: Outcome[Any] | None = None
+    error: BaseException | None = None
+
+
+class SqliteDriver:
+    """Scripts on one SQLite file."""
+
+    def __init__(self, path: Path, *, exclusive: bool = True) -> None:
+        """`exclusive` takes the lock of the one process that runs executions on this file."""
+        self._path = path
+        self._exclusive = exclusive
+        self._lock: int | None = None
+        self._queue: SimpleQueue[_Write | None] = SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._readers: ThreadPoolExecutor | None = None
+        self._connections = threading.local()
+        self._open_readers: list[sqlite3.Connection] = []
+        self._listeners: Listeners | None = None
+        self._texts = _Texts()
+
+    def listen(self, listeners: Listeners) -> None:
+        self._listeners = listeners
+
+    async def open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._exclusive:
+            self._lock = _take_lock(self._path)
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(migrate_sqlite, self._path)
+        connection = _connect(self._path)
+        self._writer = threading.Thread(
+            target=self._write_all, args=(connection,), name="sqlite-writer", daemon=True
+        )
+        self._writer.start()
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="sqlite-reader")
+
+    async def close(self) -> None:
+        if self._writer is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(self._writer.join)
+            self._writer = None
+        if self._readers is not None:
+            self._readers.shutdown()
+            self._readers = None
+        for connection in self._open_readers:
+            connection.close()
+        self._open_readers.clear()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def write(self, script: Callable[[], Script[T]], *, durable: bool = True) -> T:
+        if self._writer is None:
+            raise Overloaded("The database is closed.")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(_Write(script, durable, future))
+        return await future
+
+    async def read(self, script: Script[T]) -> T:
+        if self._readers is None:
+            raise Overloaded("The database is closed.")
+        return await self._loop.run_in_executor(self._readers, self._read, script)
+
+    async def ping(self) -> None:
+        def script() -> Script[None]:
+            yield (PING, {})  # type: ignore[misc]
+            return Outcome(None)
+
+        await self.read(script())
+
+    def _read(self, script: Script[T]) -> T:
+        connection = getattr(self._connections, "reader", None)
+        if connection is None:
+            connection = _connect(self._path)
+            connection.execute("PRAGMA query_only=ON")
+            self._connections.reader = connection
+            self._open_readers.append(connection)
+        connection.execute("BEGIN")
+        try:
+            return self._run(connection, script).value
+        except sqlite3.Error as error:
+            raise Overloaded("The database cannot be read.") from error
+        finally:
+            connection.execute("COMMIT")
+
+    def _run(self, connection: sqlite3.Connection, script: Script[T]) -> Outcome[T]:
+        rows: list[Row] | None = None
+        texts = self._texts
+        try:
+            while True:
+                statement, parameters = script.send(rows)  # type: ignore[arg-type]
+                text, constants = texts.of(statement)
+                if constants:
+                    parameters = {**constants, **parameters}
+                rows = connection.execute(text, parameters).fetchall()
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            script.close()
+
+    # --- the writer's thread
+
+    def _write_all(self, connection: sqlite3.Connection) -> None:
+        synchronous = ""
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            stop = self._gather(batch)
+            wanted = "FULL" if any(write.durable for write in batch) else "NORMAL"
+            if wanted != synchronous:
+                connection.execute(f"PRAGMA synchronous={wanted}")
+                synchronous = wanted
+            self._commit(connection, batch)
+            self._loop.call_soon_threadsafe(self._tell, batch)
+            if stop:
+                break
+        connection.execute("PRAGMA optimize")
+        connection.close()
+
+    def _gather(self, batch: list[_Write]) -> bool:
+        """Take what waits; True when the end was among it."""
+        while len(batch) < _BATCH:
+            try:
+                write = self._queue.get_nowait()
+            except Empty:
+                return False
+            if write is None:
+                return True
+            batch.append(write)
+        return False
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Write]) -> None:
+        """All in one transaction; where one fails, each in its own, so that it fails alone."""
+        if not self._transact(connection, batch) and len(batch) > 1:
+            for write in batch:
+                self._transact(connection, [write])
+
+    def _transact(self, connection: sqlite3.Connection, batch: list[_Write]) -> bool:
+        write = batch[0]
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for write in batch:
+                write.error = None
+                write.outcome = self._run(connection, write.script())
+            connection.execute("COMMIT")
+        except (OutlastError, sqlite3.Error, ValueError, TypeError, KeyError) as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            for undone in batch:
+                undone.outcome = None
+            write.error = _translate(error)
+            return False
+        return True
+
+    # --- back on the event loop
+
+    def _tell(self, batch: list[_Write]) -> None:
+        for write in batch:
+            outcome = write.outcome
+            if outcome is not None and self._listeners is not None:
+                for committed in outcome.committed:
+                    self._listeners.committed(committed)
+                for execution in outcome.runnable:
+                    self._listeners.runnable(execution)
+            if write.future.done():
+                continue
+            if outcome is not None:
+                write.future.set_result(outcome.value)
+            else:
+                write.future.set_exception(
+                    write.error or Overloaded("The database could not be written.")
+                )
+
+
+class _Texts:
+    """Statements as SQLite reads them, compiled once."""
+
+    def __init__(self) -> None:
+        self._dialect = sqlite.dialect(paramstyle="named")
+        self._texts: dict[Statement, tuple[str, dict[str, Any]]] = {}
+
+    def of(self, statement: Statement) -> tuple[str, dict[str, Any]]:
+        text = self._texts.get(statement)
+        if text is None:
+            text = self._texts[statement] = statement.compiled(self._dialect)
+        return text
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
+    )
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
+
+
+def _take_lock(path: Path) -> int:
+    lock = path.with_name(path.name + ".lock")
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
+        os.close(handle)
+        raise StoreLocked(
+            f"{path} is in use by process {holder}. SQLite takes one server per file: stop that "
+            "process, choose another OUTLAST_DATA_DIR, or use Postgres."
+        ) from error
+    os.ftruncate(handle, 0)
+    os.write(handle, str(os.getpid()).encode())
+    return handle
+
+
+def _translate(error: BaseException) -> BaseException:
+    if isinstance(error, sqlite3.Error):
+        translated = Overloaded(f"The database could not be written: {error}.")
+        translated.__cause__ = error
+        return translated
+    return error

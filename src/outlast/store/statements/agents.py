@@ -1,0 +1,74 @@
+"""Statements on agents and their versions."""
+
+from functools import cache
+from typing import Final
+
+from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy.sql.expression import ColumnElement
+
+from outlast.store.schema import agent_versions, agents
+from outlast.store.statements import Statement
+
+_agent: Final = select(
+    agents.c.id,
+    agents.c.workspace_id,
+    agent_versions.c.version,
+    agent_versions.c.spec,
+    agents.c.created_at,
+    agents.c.updated_at,
+    agents.c.paused,
+    agent_versions.c.digest,
+)
+
+_newest: Final = and_(
+    agent_versions.c.agent_id == agents.c.id, agent_versions.c.version == agents.c.version
+)
+
+AGENT_BY_NAME: Final = Statement(
+    _agent.join(agent_versions, _newest).where(
+        agents.c.workspace_id == bindparam("workspace"), agents.c.name == bindparam("name")
+    )
+)
+
+AGENT_BY_ID: Final = Statement(
+    _agent.join(agent_versions, _newest).where(
+        agents.c.workspace_id == bindparam("workspace"), agents.c.id == bindparam("id")
+    )
+)
+
+AGENT_VERSION: Final = Statement(
+    _agent.join(agent_versions, agent_versions.c.agent_id == agents.c.id).where(
+        agents.c.workspace_id == bindparam("workspace"),
+        agents.c.id == bindparam("id"),
+        agent_versions.c.version == bindparam("version"),
+    )
+)
+
+INSERT_AGENT: Final = Statement(insert(agents))
+
+INSERT_AGENT_VERSION: Final = Statement(insert(agent_versions))
+
+NEXT_AGENT_VERSION: Final = Statement(
+    update(agents)
+    .where(agents.c.id == bindparam("agent"), agents.c.workspace_id == bindparam("workspace"))
+    .values(version=agents.c.version + 1, updated_at=bindparam("at"))
+    .returning(agents.c.version)
+)
+
+
+@cache
+def list_agents(filters: frozenset[str], *, backwards: bool) -> Statement:
+    """One page by keyset."""
+    conditions: dict[str, ColumnElement[bool]] = {
+        "after": agents.c.id < bindparam("after"),
+        "before": agents.c.id > bindparam("before"),
+    }
+    return Statement(
+        _agent.join(agent_versions, _newest)
+        .where(
+            agents.c.workspace_id == bindparam("workspace"),
+            *(conditions[name] for name in sorted(filters)),
+        )
+        .order_by(agents.c.id.asc() if backwards else agents.c.id.desc())
+        .limit(bindparam("limit"))
+    )

@@ -1,0 +1,116 @@
+"""Statements on conversations and their turns."""
+
+from typing import Final
+
+from sqlalchemy import Select, bindparam, delete, insert, null, select, update
+
+from outlast.store.schema import (
+    approvals,
+    checkpoints,
+    conversations,
+    events,
+    executions,
+    idempotency,
+    steps,
+)
+from outlast.store.statements import Statement
+
+INSERT_CONVERSATION: Final = Statement(insert(conversations))
+
+CONVERSATION: Final = Statement(
+    select(*conversations.c).where(
+        conversations.c.id == bindparam("conversation"),
+        conversations.c.workspace_id == bindparam("workspace"),
+    )
+)
+
+CONTINUE_CONVERSATION: Final = Statement(
+    update(conversations)
+    .where(
+        conversations.c.id == bindparam("conversation"),
+        conversations.c.workspace_id == bindparam("workspace"),
+    )
+    .values(
+        turns=conversations.c.turns + 1,
+        session=bindparam("new_session"),
+        last_active_at=bindparam("at"),
+    )
+    .returning(conversations.c.turns)
+)
+
+TOUCH_CONVERSATION: Final = Statement(
+    update(conversations)
+    .where(
+        conversations.c.id == bindparam("conversation"),
+        conversations.c.workspace_id == bindparam("workspace"),
+    )
+    .values(last_active_at=bindparam("at"))
+)
+
+DELETE_CONVERSATION: Final = Statement(
+    delete(conversations)
+    .where(
+        conversations.c.id == bindparam("conversation"),
+        conversations.c.workspace_id == bindparam("workspace"),
+    )
+    .returning(conversations.c.id)
+)
+
+_of_conversation: Final[Select[tuple[str]]] = select(executions.c.id).where(
+    executions.c.workspace_id == bindparam("workspace"),
+    executions.c.conversation_id == bindparam("conversation"),
+)
+
+PURGE_CONVERSATION: Final = tuple(
+    Statement(delete(table).where(table.c.execution_id.in_(_of_conversation)))
+    for table in (events, steps, checkpoints, approvals, idempotency)
+)
+"""Everything that was said, gone from every table that holds content."""
+
+PURGE_EXECUTIONS: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+    )
+    .values(
+        input=bindparam("no_text"),
+        output=null(),
+        metadata=bindparam("no_object"),
+        session=bindparam("no_object"),
+        is_purged=True,
+        updated_at=bindparam("at"),
+    )
+)
+"""The records stay, without what was said."""
+
+
+TURNS: Final = Statement(
+    select(*executions.c)
+    .where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.id < bindparam("before"),
+    )
+    .order_by(executions.c.id)
+)
+
+TURNS_STEPS: Final = Statement(
+    select(
+        steps.c.execution_id,
+        steps.c.number,
+        steps.c.id,
+        steps.c.kind,
+        steps.c.data,
+        steps.c.started_at,
+        steps.c.ended_at,
+    )
+    .join(executions, executions.c.id == steps.c.execution_id)
+    .where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.id < bindparam("before"),
+        steps.c.superseded.is_(False),
+    )
+    .order_by(steps.c.execution_id, steps.c.number)
+)

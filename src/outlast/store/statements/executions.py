@@ -1,0 +1,125 @@
+"""Statements on executions."""
+
+from functools import cache
+from typing import Final
+
+from sqlalchemy import bindparam, insert, literal_column, select, update
+from sqlalchemy.sql.expression import ColumnElement
+
+from outlast.store.schema import executions
+from outlast.store.statements import Statement
+
+MUTABLE: Final = (
+    "status", "segment", "waiting", "updated_at", "started_at", "completed_at", "output", "error",
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usage_estimated",
+    "steps", "final_model", "first_token_ms", "tool_ms", "active_ms",
+)  # fmt: skip
+"""The columns that `advance` writes."""
+
+_execution: Final = select(*executions.c)
+
+INSERT_EXECUTION: Final = Statement(insert(executions))
+
+ADVANCE_EXECUTION: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("id"),
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.status == bindparam("from_status"),
+        executions.c.segment == bindparam("from_segment"),
+        executions.c.waiting == bindparam("from_waiting"),
+    )
+    .values({name: bindparam(f"new_{name}") for name in MUTABLE})
+    .returning(executions.c.id)
+)
+"""Compare-and-set on status, segment and waiting: no row means that the execution has moved on."""
+
+REQUEST_CANCEL: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("id"),
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.completed_at.is_(None),
+    )
+    .values(cancel_requested=True)
+)
+"""Touches nothing else, so that it cannot disturb the segment that runs."""
+
+EXECUTION: Final = Statement(
+    _execution.where(
+        executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace")
+    )
+)
+
+LIVE_IN_CONVERSATION: Final = Statement(
+    _execution.where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.completed_at.is_(None),
+    ).order_by(executions.c.id)
+)
+"""Everything of the conversation that has not ended, oldest first; a partial index holds just these."""
+
+NEXT_IN_CONVERSATION: Final = Statement(
+    _execution.where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.completed_at.is_(None),
+    )
+    .order_by(executions.c.id)
+    .limit(1)
+)
+"""Whose turn it is once an execution has ended."""
+
+RELEASE_WAITING: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("id"),
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.waiting.is_(True),
+    )
+    .values(waiting=False)
+    .returning(executions.c.id)
+)
+
+UNFINISHED: Final = Statement(
+    _execution.where(
+        executions.c.id > bindparam("after"),
+        executions.c.status.in_([literal_column("'queued'"), literal_column("'running'")]),
+        executions.c.waiting.is_(False),
+        executions.c.completed_at.is_(None),
+    )
+    .order_by(executions.c.id)
+    .limit(bindparam("limit"))
+)
+"""All workspaces: only recovery asks this."""
+
+
+@cache
+def list_executions(filters: frozenset[str], *, backwards: bool) -> Statement:
+    """One page by keyset, for the filters of these names; the index of the workspace orders it."""
+    conditions: dict[str, ColumnElement[bool]] = {
+        "agent_id": executions.c.agent_id == bindparam("agent_id"),
+        "status": executions.c.status == bindparam("status"),
+        "status_other": executions.c.status.in_([bindparam("status"), bindparam("status_other")]),
+        "status_three": executions.c.status.in_(
+            [bindparam("status"), bindparam("status_other"), bindparam("status_three")]
+        ),
+        "conversation_id": executions.c.conversation_id == bindparam("conversation_id"),
+        "parent_id": executions.c.parent_id == bindparam("parent_id"),
+        "created_from": executions.c.created_at >= bindparam("created_from"),
+        "created_before": executions.c.created_at < bindparam("created_before"),
+        "started_after": executions.c.started_at > bindparam("started_after"),
+        "started_before": executions.c.started_at < bindparam("started_before"),
+        "after": executions.c.id < bindparam("after"),
+        "before": executions.c.id > bindparam("before"),
+    }
+    order = executions.c.id.asc() if backwards else executions.c.id.desc()
+    return Statement(
+        _execution.where(
+            executions.c.workspace_id == bindparam("workspace"),
+            *(conditions[name] for name in sorted(filters)),
+        )
+        .order_by(order)
+        .limit(bindparam("limit"))
+    )

@@ -1,0 +1,47 @@
+"""Statements on workspaces, keys and idempotency."""
+
+from typing import Final
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+
+from outlast.store.schema import idempotency, keys, workspaces
+from outlast.store.statements import Statement
+
+INSERT_WORKSPACE: Final = Statement(insert(workspaces))
+WORKSPACES: Final = Statement(select(*workspaces.c).order_by(workspaces.c.id))
+WORKSPACE_NAMED: Final = Statement(
+    select(*workspaces.c).where(workspaces.c.name == bindparam("name"))
+)
+
+INSERT_KEY: Final = Statement(insert(keys))
+DELETE_KEY_BY_HASH: Final = Statement(delete(keys).where(keys.c.hash == bindparam("hash")))
+KEY_BY_HASH: Final = Statement(select(*keys.c).where(keys.c.hash == bindparam("hash")))
+KEYS: Final = Statement(
+    select(*keys.c).where(keys.c.workspace_id == bindparam("workspace")).order_by(keys.c.id)
+)
+REVOKE_KEY: Final = Statement(
+    update(keys)
+    .where(keys.c.id == bindparam("id"), keys.c.workspace_id == bindparam("workspace"))
+    .values(revoked_at=func.coalesce(keys.c.revoked_at, bindparam("at")))
+    .returning(keys.c.id)
+)
+
+IDEMPOTENT: Final = Statement(
+    select(idempotency.c.digest, idempotency.c.execution_id, idempotency.c.answer).where(
+        idempotency.c.key_id == bindparam("key_id"),
+        idempotency.c.key == bindparam("key"),
+        idempotency.c.created_at > bindparam("since"),
+    )
+)
+FORGET_IDEMPOTENT: Final = Statement(
+    delete(idempotency).where(idempotency.c.created_at <= bindparam("since"))
+)
+INSERT_IDEMPOTENT: Final = Statement(insert(idempotency))
+KEEP_ANSWER: Final = Statement(
+    update(idempotency)
+    .where(
+        idempotency.c.key_id == bindparam("given_key_id"),
+        idempotency.c.key == bindparam("given_key"),
+    )
+    .values(answer=bindparam("new_answer"))
+)

@@ -1,0 +1,88 @@
+"""Statements on what hangs on an execution: steps, checkpoints, approvals and the event log."""
+
+from typing import Final
+
+from sqlalchemy import bindparam, delete, func, insert, literal_column, select, tuple_
+
+from outlast.model.event import TEXT_KINDS
+from outlast.store.schema import approvals, checkpoints, events, executions, steps
+from outlast.store.statements import OWNED, Statement
+
+INSERT_STEP: Final = Statement(insert(steps))
+
+STEPS: Final = Statement(
+    select(
+        steps.c.execution_id,
+        steps.c.number,
+        steps.c.id,
+        steps.c.kind,
+        steps.c.data,
+        steps.c.started_at,
+        steps.c.ended_at,
+    )
+    .where(steps.c.execution_id == OWNED, steps.c.superseded.is_(False))
+    .order_by(steps.c.number)
+)
+
+INSERT_CHECKPOINT: Final = Statement(insert(checkpoints))
+
+CHECKPOINTS: Final = Statement(
+    select(*checkpoints.c).where(checkpoints.c.execution_id == OWNED).order_by(checkpoints.c.id)
+)
+
+INSERT_APPROVAL: Final = Statement(insert(approvals))
+
+APPROVALS: Final = Statement(
+    select(*approvals.c)
+    .where(approvals.c.execution_id == OWNED)
+    .order_by(approvals.c.requested_at, approvals.c.tool_call_id)
+)
+
+LAST_SEQ: Final = Statement(
+    select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.execution_id == bindparam("id"))
+)
+
+INSERT_EVENT: Final = Statement(insert(events))
+
+APPEND_TEXT: Final = Statement(
+    insert(events)
+    .from_select(
+        ["execution_id", "seq", "segment", "kind", "data", "at"],
+        select(
+            executions.c.id,
+            select(func.coalesce(func.max(events.c.seq), 0) + bindparam("pieces"))
+            .where(events.c.execution_id == bindparam("id"))
+            .scalar_subquery(),
+            executions.c.segment,
+            bindparam("kind"),
+            bindparam("data"),
+            bindparam("at"),
+        ).where(
+            executions.c.id == bindparam("id"),
+            executions.c.workspace_id == bindparam("workspace"),
+            executions.c.status == literal_column("'running'"),
+            executions.c.segment == bindparam("segment"),
+        ),
+    )
+    .returning(events.c.seq)
+)
+"""Append to the segment that runs; no row means that it has passed. The execution's row is not written."""
+
+DELETE_TEXT_FROM: Final = Statement(
+    delete(events).where(
+        events.c.execution_id == bindparam("id"),
+        events.c.seq > bindparam("seq"),
+        events.c.kind.in_([literal_column(f"'{kind}'") for kind in TEXT_KINDS]),
+    )
+)
+"""Only inside `advance`, which writes the same pieces again as one row."""
+
+LOG: Final = Statement(
+    select(events.c.segment, events.c.seq, events.c.at, events.c.kind, events.c.data)
+    .where(
+        events.c.execution_id == OWNED,
+        tuple_(events.c.segment, events.c.seq) > tuple_(bindparam("segment"), bindparam("seq")),
+    )
+    .order_by(events.c.seq)
+    .limit(bindparam("limit"))
+)
