@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from outlast.model.clock import Clock
-from outlast.model.event import RESTING_EVENTS, START, TERMINAL_EVENTS, Cursor, Entry, expand
+from outlast.model.event import START, TERMINAL_EVENTS, Cursor, Entry, expand
 from outlast.model.execution import RESTING, TERMINAL, Execution
 from outlast.store.port import Committed, ExecutionStore
 
@@ -112,32 +112,20 @@ class Streams:
                     if entries and isinstance(entries[-1].event, TERMINAL_EVENTS):
                         return
 
+    @contextmanager
+    def watch(self, workspace_id: str, execution_id: str) -> Iterator["Watch"]:
+        """Hear of an execution from now on; entered before it is made, not even its first commit is missed."""
+        with self._subscribed(execution_id) as subscription:
+            yield Watch(self._store, subscription, workspace_id, execution_id)
+
     async def rest(self, workspace_id: str, execution_id: str, seconds: float) -> Execution:
         """Wait until the execution ends, is suspended or paused, or so many seconds pass; answer it.
 
         Raises ExecutionNotFound.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        with self._subscribed(execution_id) as subscription:
-            while True:
-                execution = await self._store.execution(workspace_id, execution_id)
-                left = deadline - loop.time()
-                if execution.status in RESTING or left <= 0:
-                    return execution
-                await self._wait_for_rest(subscription, deadline)
-
-    async def _wait_for_rest(self, subscription: _Subscription, deadline: float) -> None:
-        loop = asyncio.get_running_loop()
-        polled = loop.time() + POLL_SECONDS
-        while (left := min(deadline, polled) - loop.time()) > 0:
-            await subscription.wait(left)
-            if subscription.overflowed:
-                subscription.take()
-                return
-            for committed in subscription.take():
-                if any(isinstance(entry.event, RESTING_EVENTS) for entry in committed.entries):
-                    return
+        with self.watch(workspace_id, execution_id) as watch:
+            execution = await self._store.execution(workspace_id, execution_id)
+            return await watch.rest(execution, seconds)
 
     @contextmanager
     def _subscribed(self, execution_id: str) -> Iterator[_Subscription]:
@@ -189,6 +177,39 @@ class Streams:
             yield page
         if nothing:
             yield []
+
+
+class Watch:
+    """Waits for one execution to come to rest."""
+
+    def __init__(
+        self,
+        store: ExecutionStore,
+        subscription: _Subscription,
+        workspace_id: str,
+        execution_id: str,
+    ) -> None:
+        self._store = store
+        self._subscription = subscription
+        self._workspace_id = workspace_id
+        self._execution_id = execution_id
+
+    async def rest(self, execution: Execution, seconds: float) -> Execution:
+        """Wait until it ends, is suspended or paused, or so many seconds pass; answer it as it is then.
+
+        `execution` is the row as the caller knows it, read or written after the watch began.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while execution.status not in RESTING and (left := deadline - loop.time()) > 0:
+            await self._subscription.wait(min(left, POLL_SECONDS))
+            overflowed = self._subscription.overflowed
+            heard = self._subscription.take()
+            if overflowed or not heard:
+                execution = await self._store.execution(self._workspace_id, self._execution_id)
+            for committed in heard:
+                execution = committed.execution or execution
+        return execution
 
 
 def _continue(position: Cursor, commits: list[Committed]) -> list[Entry] | None:

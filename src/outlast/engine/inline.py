@@ -23,6 +23,8 @@ _RECOVERY_PAGE: Final = 500
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 30.0
 _WATCH_SECONDS: Final = 1.0
+_ABANDON_SECONDS: Final = 5.0
+"""An abandoned segment ends as soon as its model or tool lets go."""
 
 logger = structlog.get_logger(__name__)
 
@@ -38,7 +40,8 @@ class InlineEngine:
         self._segments: dict[str, Segment] = {}
         self._backlog: deque[tuple[str, str]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watch: asyncio.Task[None] | None = None
+        self._waits: set[asyncio.Task[None]] = set()
+        """The limits' watch and executions that wait to be taken up again: nothing is lost by ending them."""
         self._accepting = False
 
     @property
@@ -56,22 +59,16 @@ class InlineEngine:
 
     async def start(self) -> None:
         self._accepting = True
-        self._watch = asyncio.create_task(self._watch_limits())
+        self._spawn(self._watch_limits(), self._waits)
         await self._recover()
 
     async def stop(self, grace_seconds: float) -> None:
         self._accepting = False
         self._backlog.clear()
-        for segment in self._segments.values():
-            segment.stop(Stop.RELEASE)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_seconds)
-        for segment in list(self._segments.values()):
-            segment.stop(Stop.ABANDON)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_seconds)
-        if self._watch is not None:
-            self._watch.cancel()
+        for wait in self._waits:
+            wait.cancel()
+        await self._stop_segments(Stop.RELEASE, grace_seconds)
+        await self._stop_segments(Stop.ABANDON, _ABANDON_SECONDS)
 
     def runnable(self, execution: Execution) -> None:
         if not self._accepting:
@@ -88,6 +85,12 @@ class InlineEngine:
         segment.stop(Stop.CANCEL)
         return True
 
+    async def _stop_segments(self, reason: Stop, seconds: float) -> None:
+        for segment in self._segments.values():
+            segment.stop(reason)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
     # --- segments
 
     def _begin(self, execution: Execution) -> None:
@@ -95,12 +98,12 @@ class InlineEngine:
             return
         segment = Segment(execution)
         self._segments[execution.id] = segment
-        self._spawn(self._run(segment))
+        self._spawn(self._run(segment), self._tasks)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _spawn(self, work: Coroutine[Any, Any, None], group: set[asyncio.Task[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        group.add(task)
+        task.add_done_callback(group.discard)
 
     async def _run(self, segment: Segment) -> None:
         execution = segment.execution
@@ -116,14 +119,14 @@ class InlineEngine:
         failed = failed or segment.stopped is Stop.ABANDON
         del self._segments[execution.id]
         if failed and self._accepting:
-            self._spawn(self._again(execution, _FIRST_WAIT))
+            self._spawn(self._again(execution, _FIRST_WAIT), self._waits)
         self._fill()
 
     def _fill(self) -> None:
         """Begin what waits, as far as there are places."""
         if self._accepting and self._backlog and len(self._segments) < self._concurrency:
             workspace_id, execution_id = self._backlog.popleft()
-            self._spawn(self._read_and_begin(workspace_id, execution_id))
+            self._spawn(self._read_and_begin(workspace_id, execution_id), self._waits)
 
     async def _read_and_begin(self, workspace_id: str, execution_id: str) -> None:
         try:
@@ -146,7 +149,7 @@ class InlineEngine:
         except ExecutionNotFound:
             return
         except OutlastError:
-            self._spawn(self._again(execution, min(2 * seconds, _LONGEST_WAIT)))
+            self._spawn(self._again(execution, min(2 * seconds, _LONGEST_WAIT)), self._waits)
             return
         if current.status is Status.RUNNING:
             self.runnable(current)

@@ -138,6 +138,10 @@ class Ledger:
                 changes["tool_ms"] = execution.tool_ms + step.duration_ms
         return changes
 
+    def _elapsed_ms(self, segment: Segment) -> int:
+        assert segment.began is not None
+        return round((self.clock.monotonic() - segment.began) * 1000)
+
     async def _advance(
         self,
         segment: Segment,
@@ -150,8 +154,7 @@ class Ledger:
         before = segment.execution
         changes = changes or {}
         if status is not Status.RUNNING:
-            elapsed = round((self.clock.monotonic() - segment.began) * 1000)
-            changes["active_ms"] = before.active_ms + elapsed
+            changes["active_ms"] = before.active_ms + self._elapsed_ms(segment)
         if status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
             changes["completed_at"] = now
         if before.first_token_ms is None and segment.text.runs:

@@ -162,7 +162,8 @@ def seconds_left(segment: Segment, monotonic: float) -> float:
         segment.agent.spec.limits.max_seconds,
         segment.execution.budget.max_seconds,
     )
-    spent = segment.execution.active_ms / 1000 + (monotonic - segment.began if segment.began else 0)
+    began = monotonic if segment.began is None else segment.began
+    spent = segment.execution.active_ms / 1000 + monotonic - began
     return min((limit - spent for limit in limits if limit is not None), default=float("inf"))
 
 

@@ -93,7 +93,7 @@ class Segment:
         self.asked = ""
         """All that the open model request was sent, for estimating its tokens."""
         self.stopped: Stop | None = None
-        self.began: float = 0.0
+        self.began: float | None = None
         """Monotonic seconds when this segment had its worker."""
         self._work: set[asyncio.Task[Any]] = set()
 

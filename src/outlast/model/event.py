@@ -8,7 +8,7 @@ end of the log and later entries reuse a number.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 import orjson
@@ -295,7 +295,7 @@ def encode(event: Event) -> bytes:
         if len(event.pieces) > 1:
             data["lengths"] = [len(piece) for piece in event.pieces]
         return orjson.dumps(data)
-    return orjson.dumps(asdict(event))
+    return orjson.dumps(event)
 
 
 def decode(kind: str, data: bytes | str) -> Event:

@@ -54,6 +54,7 @@ class ExecutionView:
 
     execution: Execution
     steps: tuple[Step, ...]
+    """Empty where the execution made one step only, which then is its answer."""
     approvals: tuple[Approval, ...]
 
 
@@ -77,29 +78,55 @@ class Executions:
         """
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
+        new = self._new(principal, agent, wish)
+        return await self._create(agent, new)
+
+    async def run(
+        self,
+        principal: Principal,
+        agent_ref: str | None,
+        wish: Start,
+        seconds: float = WAIT_SECONDS,
+    ) -> tuple[Started, ExecutionView]:
+        """Like `start`, then wait like `rest`, hearing of the execution from its first commit on.
+
+        A repeated request is answered at once, with the execution as it is.
+        """
+        principal.require(Scope.AGENTS_EXECUTE)
+        agent = await self._agents.chosen(principal, agent_ref)
+        new = self._new(principal, agent, wish)
+        with self._streams.watch(new.workspace_id, new.id) as watch:
+            started = await self._create(agent, new)
+            execution = started.execution
+            if not started.replayed:
+                execution = await watch.rest(execution, seconds)
+        return started, await self._view(execution)
+
+    def _new(self, principal: Principal, agent: Agent, wish: Start) -> NewExecution:
         if agent.paused:
             raise AgentPaused
         given = wish.conversation_id
-        created = await self._store.create(
-            NewExecution(
-                id=self._clock.new_id(EXECUTION),
-                workspace_id=principal.workspace_id,
-                agent_id=agent.id,
-                agent_version=agent.version,
-                conversation_id=parse(CONVERSATION, given)
-                if given is not None
-                else self._clock.new_id(CONVERSATION),
-                new_conversation=given is None,
-                input=wish.input,
-                at=self._clock.now(),
-                key_id=principal.key_id,
-                metadata=wish.metadata,
-                session=wish.session,
-                budget=wish.budget,
-                on_busy=wish.on_busy,
-                idempotency=wish.idempotency,
-            )
+        return NewExecution(
+            id=self._clock.new_id(EXECUTION),
+            workspace_id=principal.workspace_id,
+            agent_id=agent.id,
+            agent_version=agent.version,
+            conversation_id=self._clock.new_id(CONVERSATION)
+            if given is None
+            else parse(CONVERSATION, given),
+            new_conversation=given is None,
+            input=wish.input,
+            at=self._clock.now(),
+            key_id=principal.key_id,
+            metadata=wish.metadata,
+            session=wish.session,
+            budget=wish.budget,
+            on_busy=wish.on_busy,
+            idempotency=wish.idempotency,
         )
+
+    async def _create(self, agent: Agent, new: NewExecution) -> Started:
+        created = await self._store.create(new)
         for execution in created.interrupted:
             await self._ask_to_cancel(execution)
         return Started(created.execution, agent, created.replayed, created.answer)
@@ -188,7 +215,9 @@ class Executions:
         return await self._store.execution(principal.workspace_id, parse(EXECUTION, execution_id))
 
     async def _view(self, execution: Execution) -> ExecutionView:
-        steps = await self._store.steps(execution.workspace_id, execution.id)
+        steps: tuple[Step, ...] = ()
+        if execution.steps > 1:
+            steps = await self._store.steps(execution.workspace_id, execution.id)
         approvals: tuple[Approval, ...] = ()
         if execution.status in (Status.SUSPENDED, Status.PAUSED, Status.RUNNING):
             approvals = await self._store.approvals(execution.workspace_id, execution.id)

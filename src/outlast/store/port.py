@@ -99,6 +99,8 @@ class Committed:
 
     execution_id: str
     entries: tuple[Entry, ...]
+    execution: Execution | None = None
+    """The row as this commit left it; None where only text was added."""
 
 
 @dataclass(frozen=True, slots=True)

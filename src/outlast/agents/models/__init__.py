@@ -1,1 +1,6 @@
-"""Every kind of model behind the one port."""
+"""Models behind one port: `catalogue` finds the one that a model string names.
+
+`openai_chat` speaks to any OpenAI-compatible endpoint over `wire`; `bridge` takes every other
+provider from pydantic-ai; `scripted` answers from a file; `local` runs a GGUF in a child process.
+Nothing heavy is imported before a model of its kind is asked for.
+"""

@@ -19,7 +19,7 @@ from outlast.model import ids
 from outlast.model.agent import ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ContextTooLong, ModelRejected, ModelUnavailable, OutlastError
-from outlast.model.message import AssistantMessage, Part, Text, ToolCall
+from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
 
 _CONTEXT_TYPE: Final = "exceed_context_size_error"
@@ -29,14 +29,17 @@ _SERVER_ERROR: Final = 500
 class LocalModel:
     """A Model on a GGUF file.
 
-    Tools: with `tool_choice` a tool's name, or required and one tool, the answer is one call of it, its
-    arguments constrained by the tool's schema. With auto the tools are not offered and the answer is
-    text: small models cannot choose. `local_prompt` says how instructions and results are written.
+    Tools: with `tool_choice` a tool's name, or required and one tool, the answer is one call of it,
+    its arguments constrained by the tool's schema. With auto the tools are not offered and the
+    answer is text: small models cannot choose. `local_prompt` says how the prompt is written.
     Settings: temperature (default 0), max_tokens (default 256), top_p, seed, stop.
     """
 
     def __init__(self, name_or_path: str, data_dir: Path, clock: Clock) -> None:
-        """Take what stands after `local:`. Raises Misconfigured, saying what to run, where extra or file is missing."""
+        """Take what stands after `local:`.
+
+        Raises Misconfigured, saying what to run, where the extra or the file is missing.
+        """
         require_extra()
         self._path = find(name_or_path, data_dir)
         self._clock = clock
@@ -92,19 +95,21 @@ class LocalModel:
 
     def _stop(self, child: Child) -> None:
         """Stop a request that was left unfinished; nothing waits for it but the next request."""
-        child.cancel()
-        self._settling = asyncio.create_task(child.settle())
+        if child.is_busy:
+            child.cancel()
+            self._settling = asyncio.create_task(child.settle())
 
     def _answer(self, text: str, end: dict[str, Any], tool: ToolSpec | None) -> Answer:
         usage = end["usage"]
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
-        part: Part = Text(text) if tool is None else self._call(tool, text)
-        is_call = isinstance(part, ToolCall) and part.invalid is None
+        call = None if tool is None else self._call(tool, text)
+        written = (Text(text),) if text else ()
+        is_valid = call is not None and call.invalid is None
         return Answer(
-            message=AssistantMessage((part,) if text else ()),
+            message=AssistantMessage(written if call is None else (call,)),
             usage=Usage(usage["prompt_tokens"], usage["completion_tokens"], cached),
             model=self.name,
-            finish_reason="tool_calls" if is_call else end["finish_reason"],
+            finish_reason="tool_calls" if is_valid else end["finish_reason"],
         )
 
     def _call(self, tool: ToolSpec, text: str) -> ToolCall:
@@ -112,7 +117,7 @@ class LocalModel:
         try:
             arguments = orjson.loads(text)
         except orjson.JSONDecodeError:  # cut off by max_tokens
-            return ToolCall(call_id, tool.name, {}, invalid=text)
+            return ToolCall(call_id, tool.name, {}, invalid=text or "(nothing)")
         return ToolCall(call_id, tool.name, arguments)
 
 

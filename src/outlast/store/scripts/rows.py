@@ -1,6 +1,5 @@
 """Rows to values and back. JSON travels as text, whatever the column's type."""
 
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -128,7 +127,7 @@ def _step_data(step: Step) -> tuple[str, dict[str, Any]]:
             return "model", {
                 "parts": [_part_to_json(part) for part in step.message.parts],
                 "model": step.model,
-                "usage": asdict(step.usage),
+                "usage": step.usage,
                 "finishReason": step.finish_reason,
             }
         case ToolStep():
@@ -161,14 +160,14 @@ def step_from(row: Row) -> Step:
     )
 
 
-def _part_to_json(part: Part) -> dict[str, Any]:
+def _part_to_json(part: Part) -> Any:
     match part:
         case Text():
             return {"text": part.text}
         case Thinking():
             return {"thinking": part.text, "signature": part.signature}
         case ToolCall():
-            return asdict(part)
+            return part
 
 
 def _part_from_json(data: dict[str, Any]) -> Part:

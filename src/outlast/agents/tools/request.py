@@ -1,11 +1,13 @@
-"""Header values of HTTP tools: `${NAME}` becomes the environment's value when the tool is called.
+"""What an HTTP tool's request says: its URL, and headers whose `${NAME}` the environment fills in.
 
-The value lives in the request alone: not in the spec, not in an error, not in a log.
+They are filled in when the tool is called. The value lives in the request alone: not in the spec,
+not in an error, not in a log.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from outlast.model.error import ToolFailed
 
@@ -25,6 +27,28 @@ _OURS: Final = frozenset(
     }
 )
 _HIDDEN: Final = "***"
+
+
+def url_problem(url: str) -> str | None:
+    """Why a tool's URL cannot be called, or None."""
+    if "${" in url:
+        return "variables are filled in in header values only"
+    if not _VALUE.fullmatch(url) or " " in url:
+        return "a URL is printable ASCII without spaces"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "this is not a URL"
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return "a tool's URL begins with http:// or https:// and a host"
+    return None
+
+
+def address(url: str) -> str:
+    """The URL as an error may show it: without user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def header_problem(name: str, value: str) -> str | None:

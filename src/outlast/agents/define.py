@@ -1,0 +1,159 @@
+"""Agents written in Python: `Agent` and `tool`, what `from outlast import …` gives."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
+
+from outlast.agents.check import agent_problems, place
+from outlast.agents.tools.builtin import BUILTINS, builtin_spec
+from outlast.agents.tools.signature import PythonFunction, read_function
+from outlast.model.agent import AgentSpec, Effect, Limits, ToolSpec
+from outlast.model.error import Misconfigured
+
+EffectName: TypeAlias = Literal["read_only", "idempotent", "destructive"]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_MARK: Final = "__outlast_tool__"
+_SETTINGS: Final = ("temperature", "max_tokens", "top_p", "stop", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOptions:
+    """What `@tool(…)` says of a function."""
+
+    name: str | None = None
+    effect: Effect = Effect.DESTRUCTIVE
+    approval: bool = False
+    timeout: float = 60.0
+
+
+@overload
+def tool(function: _Function, /) -> _Function: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    effect: EffectName | Effect = "destructive",
+    approval: bool = False,
+    timeout: float = 60.0,
+) -> Callable[[_Function], _Function]: ...
+def tool(
+    function: _Function | None = None,
+    /,
+    *,
+    name: str | None = None,
+    effect: EffectName | Effect = "destructive",
+    approval: bool = False,
+    timeout: float = 60.0,
+) -> _Function | Callable[[_Function], _Function]:
+    """Say how agents may call this function, which stays as it is and can be called as before.
+
+    Its type hints give the JSON Schema of the arguments, its docstring the descriptions, and a
+    parameter annotated with ToolContext is given the call's context. `effect` says what a second
+    run would do; `approval` has a person decide before each run; `timeout` is in seconds.
+    Raises Misconfigured where the effect is none of the three.
+    """
+    options = ToolOptions(name, _effect(effect), approval, float(timeout))
+
+    def mark(marked: _Function) -> _Function:
+        setattr(marked, _MARK, options)
+        return marked
+
+    return mark if function is None else mark(function)
+
+
+class Agent:
+    """An agent: a name, a model, what it is told, and what it can call."""
+
+    __slots__ = ("functions", "spec")
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        model: str,
+        instructions: str = "",
+        description: str = "",
+        tools: Iterable[Callable[..., Any] | str | ToolSpec] = (),
+        tool_choice: str = "auto",
+        limits: Limits | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        """Tools are typed functions, names of builtin tools, or ToolSpecs for HTTP tools.
+
+        `settings` go to the model: temperature, max_tokens, top_p, stop, seed.
+        Raises Misconfigured, naming each key that is wrong.
+        """
+        self.functions: dict[str, PythonFunction] = {}
+        """The agent's functions by their reference."""
+        self.spec = AgentSpec(
+            name,
+            model,
+            instructions,
+            description,
+            tuple(self._tool(name, given) for given in tools),
+            tool_choice,
+            limits or Limits(),
+            dict(settings or {}),
+        )
+        self._check()
+
+    def __repr__(self) -> str:
+        return f"Agent({self.spec.name!r}, model={self.spec.model!r})"
+
+    def _tool(self, agent: str, given: Callable[..., Any] | str | ToolSpec) -> ToolSpec:
+        if isinstance(given, ToolSpec):
+            return given
+        if isinstance(given, str):
+            if given not in BUILTINS:
+                known = ", ".join(BUILTINS)
+                problem = f'agent "{agent}": there is no builtin tool {given!r}; there are {known}'
+                raise Misconfigured(problem)
+            return builtin_spec(given)
+        try:
+            function = read_function(given)
+            add_function(self.functions, function)
+        except Misconfigured as error:
+            raise Misconfigured(f'agent "{agent}", tools: {error.message}') from error
+        return function_spec(function)
+
+    def _check(self) -> None:
+        names = [given.name for given in self.spec.tools]
+        lines = [
+            f'agent "{self.spec.name}", {place(names, problem.path)}: {problem.text}'
+            for problem in agent_problems(self.spec)
+        ]
+        lines += [
+            f'agent "{self.spec.name}", settings.{key}: unknown key; known: {", ".join(_SETTINGS)}'
+            for key in self.spec.settings
+            if key not in _SETTINGS
+        ]
+        if lines:
+            raise Misconfigured("\n".join(lines))
+
+
+def function_spec(function: PythonFunction) -> ToolSpec:
+    """The tool that a function is, with what `@tool` said of it."""
+    options = getattr(function.function, _MARK, ToolOptions())
+    spec = ToolSpec(
+        options.name or function.function.__name__,
+        function.description,
+        function.parameters,
+        python=function.reference,
+    )
+    return replace(spec, effect=options.effect, approval=options.approval, timeout=options.timeout)
+
+
+def add_function(functions: dict[str, PythonFunction], function: PythonFunction) -> None:
+    """Register a function under its reference. Raises Misconfigured where another has the same."""
+    known = functions.setdefault(function.reference, function)
+    if known.function != function.function:
+        problem = f"two functions are called {function.reference}; define them under two names"
+        raise Misconfigured(problem)
+
+
+def _effect(effect: str) -> Effect:
+    try:
+        return Effect(effect)
+    except ValueError as error:
+        problem = f"effect {effect!r} is none of read_only, idempotent and destructive"
+        raise Misconfigured(problem) from error

@@ -1,0 +1,232 @@
+"""Loads agents from a YAML file, a Python file or a Python module: what `--agents` names.
+
+Every error is Misconfigured: file, line where it is known, agent, tool, key, and what mends it. All
+problems of a YAML file are told at once, one a line.
+"""
+
+import difflib
+import importlib.util
+import sys
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from types import ModuleType
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from outlast.agents.agents_file import ENTRIES, AgentEntry, FileEntry, Wrong, agent_spec
+from outlast.agents.check import Path, Problem, agent_problems, keys, place
+from outlast.agents.define import Agent, add_function
+from outlast.agents.tools.signature import PythonFunction
+from outlast.agents.yaml_text import Document, read_yaml
+from outlast.model.agent import AgentSpec
+from outlast.model.error import Misconfigured
+
+_LATER: Final = frozenset({("tools", "agent"), ("tools", "mcp"), ("agents", "schedule")})
+_LATER_BUILTINS: Final = frozenset({"browser", "memory"})
+_NOT_YET: Final = "this version of Outlast does not support it yet; remove it"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAgents:
+    """The agents of a file, and the functions of their tools by reference."""
+
+    specs: tuple[AgentSpec, ...]
+    functions: dict[str, PythonFunction] = field(default_factory=dict)
+
+
+def load(path: str) -> LoadedAgents:
+    """Load `agents.yaml`, `agents.py` or `package.module`. Raises Misconfigured.
+
+    The file's folder (for a module: the working folder) joins the end of Python's search path, so
+    that tools and sibling modules are found.
+    """
+    file = FilePath(path)
+    if file.suffix in {".yaml", ".yml"}:
+        _search_in(file.parent)
+        return _load_yaml(_text(file), str(file))
+    if file.suffix == ".py":
+        _search_in(file.parent)
+        _text(file)
+        return _collect(_run_file(file), str(file))
+    if all(part.isidentifier() for part in path.split(".")):
+        _search_in(FilePath())
+        return _collect(_run_module(path), path)
+    raise Misconfigured(f"{path}: agents are in a .yaml file, a .py file or a package.module")
+
+
+def _text(file: FilePath) -> str:
+    try:
+        return file.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise Misconfigured(f"{file}: there is no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{file}: cannot be read: {error}") from error
+
+
+def _search_in(folder: FilePath) -> None:
+    place_of_modules = str(folder.resolve())
+    if place_of_modules not in sys.path:
+        sys.path.append(place_of_modules)
+
+
+def _load_yaml(text: str, file: str) -> LoadedAgents:
+    document = read_yaml(text, file)
+    try:
+        entries = FileEntry.model_validate(document.value).agents
+    except ValidationError as error:
+        problems = [_problem(detail) for detail in error.errors(include_url=False)]
+        raise _misconfigured(problems, document, file) from error
+    functions: dict[str, PythonFunction] = {}
+    problems, specs = [], []
+    for index, entry in enumerate(entries):
+        spec, found = _checked(entry, functions)
+        problems += [Problem(("agents", index, *p.path), p.text) for p in found]
+        specs += [spec] if spec else []
+    problems += _duplicates([entry.name for entry in entries])
+    if problems:
+        raise _misconfigured(problems, document, file)
+    return LoadedAgents(tuple(specs), functions)
+
+
+def _checked(
+    entry: AgentEntry, functions: dict[str, PythonFunction]
+) -> tuple[AgentSpec | None, list[Problem]]:
+    try:
+        spec = agent_spec(entry, functions)
+    except Wrong as wrong:
+        return None, [wrong.problem]
+    return spec, [Problem(_spelled(p.path), p.text) for p in agent_problems(spec)]
+
+
+def _duplicates(names: list[str]) -> list[Problem]:
+    return [
+        Problem(("agents", index, "name"), f"two agents are called {name!r}; rename one")
+        for index, name in enumerate(names)
+        if name in names[:index]
+    ]
+
+
+def _problem(detail: ErrorDetails) -> Problem:
+    """A pydantic error in the file's words."""
+    path: Path = tuple(detail["loc"])
+    match detail["type"]:
+        case "extra_forbidden":
+            return Problem(path, _unknown_key(path))
+        case "missing":
+            return Problem(path[:-1], f"the key {path[-1]} is missing")
+        case "model_type" | "dict_type":
+            return Problem(path, "this must be a mapping of keys")
+        case "literal_error" if path[-1] == "builtin" and detail["input"] in _LATER_BUILTINS:
+            return Problem(path, f"builtin: {detail['input']}: {_NOT_YET}")
+        case _:
+            return Problem(path, detail["msg"].removeprefix("Input "))
+
+
+def _unknown_key(path: Path) -> str:
+    key = str(path[-1])
+    parent = next((str(part) for part in reversed(path[:-1]) if isinstance(part, str)), "")
+    if (parent, key) in _LATER:
+        return _NOT_YET
+    known = [to_camel(name) for name in ENTRIES[parent].model_fields]
+    near = difflib.get_close_matches(to_camel(key), known, n=1)
+    mend = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+    return f"unknown key; {mend}"
+
+
+def _misconfigured(problems: list[Problem], document: Document, file: str) -> Misconfigured:
+    return Misconfigured("\n".join(_line(problem, document, file) for problem in problems))
+
+
+def _line(problem: Problem, document: Document, file: str) -> str:
+    line = document.line(problem.path)
+    where = _place(problem.path, document.value)
+    return f"{file}:{line}: {where}{': ' if where else ''}{problem.text}"
+
+
+def _spelled(path: Path) -> Path:
+    """A spec's keys as the file writes them; a header's name stays."""
+    return tuple(
+        part if isinstance(part, int) or "headers" in path[:index] else to_camel(part)
+        for index, part in enumerate(path)
+    )
+
+
+def _place(path: Path, value: Any) -> str:
+    if path[:1] != ("agents",) or len(path) < 2 or not isinstance(path[1], int):  # noqa: PLR2004
+        return keys(path)
+    agent = value["agents"][path[1]]
+    name = _name(agent)
+    tools = agent.get("tools") if isinstance(agent, dict) else None
+    names = [_name(tool) for tool in tools] if isinstance(tools, list) else []
+    which = f'agent "{name}"' if name else f"agents[{path[1]}]"
+    return ", ".join(part for part in (which, place(names, path[2:])) if part)
+
+
+def _name(entry: Any) -> str:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _run_file(file: FilePath) -> ModuleType:
+    """Run a Python file as the module of its stem, anew each time."""
+    name, origin = file.stem, str(file.resolve())
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) != origin:
+        raise Misconfigured(f"{file}: a module {name} is already in use; rename the file")
+    spec = importlib.util.spec_from_file_location(name, origin)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # the file is somebody's code and may raise anything
+        del sys.modules[name]
+        raise _failed_import(error, str(file), origin) from error
+    return module
+
+
+def _run_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # as above
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            folder = FilePath.cwd()
+            raise Misconfigured(
+                f"{name}: there is no such module; looked in {folder} too"
+            ) from error
+        spec = sys.modules[name].__spec__ if name in sys.modules else None
+        raise _failed_import(error, name, (spec and spec.origin) or "") from error
+
+
+def _failed_import(error: BaseException, shown: str, origin: str) -> Misconfigured:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == origin]
+    line = frames[-1].lineno if frames else getattr(error, "lineno", None)
+    where = f"{shown}:{line}" if line else shown
+    if isinstance(error, Misconfigured):
+        return Misconfigured(f"{where}: {error.message}")
+    return Misconfigured(f"{where}: {type(error).__name__}: {error}")
+
+
+def _collect(module: ModuleType, shown: str) -> LoadedAgents:
+    """The module's list `agents` where it has one, otherwise every Agent among its names."""
+    listed = vars(module).get("agents")
+    if isinstance(listed, (list, tuple)):
+        found = list(listed)
+    else:
+        found = [value for value in vars(module).values() if isinstance(value, Agent)]
+    if not found:
+        raise Misconfigured(f'{shown}: there is no agent in it; write one: a = Agent("a", model=…)')
+    functions: dict[str, PythonFunction] = {}
+    specs: dict[str, AgentSpec] = {}
+    for agent in found:
+        if not isinstance(agent, Agent):
+            raise Misconfigured(f"{shown}: agents: {type(agent).__name__} is not an Agent")
+        if specs.setdefault(agent.spec.name, agent.spec) is not agent.spec:
+            raise Misconfigured(f"{shown}: two agents are called {agent.spec.name!r}; rename one")
+        for function in agent.functions.values():
+            add_function(functions, function)
+    return LoadedAgents(tuple(specs.values()), functions)

@@ -1,0 +1,166 @@
+"""Any endpoint that speaks OpenAI's chat completions, streamed.
+
+`OPENAI_BASE_URL` names the endpoint and `OPENAI_API_KEY` the key. This is the path that most
+executions take: a request is one write, a chunk is one parse, nothing heavier than orjson is
+imported.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from urllib.parse import SplitResult, urlsplit
+
+from outlast.agents.models.chat_answer import ChatAnswer
+from outlast.agents.models.chat_request import encode
+from outlast.agents.models.refusal import refusal
+from outlast.agents.models.sse import EventData
+from outlast.agents.models.wire import Answering, Poster, Wire
+from outlast.agents.models.wire_proxied import ProxiedWire, proxied
+from outlast.agents.port import ModelEvent, ModelRequest
+from outlast.model.clock import Clock
+from outlast.model.error import Misconfigured, ModelUnavailable
+
+OPENAI = "https://api.openai.com/v1"
+MAX_ERROR_BYTES = 65_536
+MAX_EVENT_BYTES = 16_777_216
+_OK = 200
+
+
+class OpenAIChat:
+    """One model of an endpoint."""
+
+    def __init__(
+        self,
+        name: str,
+        wire: Poster,
+        clock: Clock,
+        *,
+        key: str | None = None,
+        official: bool = False,
+    ) -> None:
+        self._name = name
+        self._wire = wire
+        self._clock = clock
+        self._key = key
+        # OpenAI's reasoning models refuse the old name; most other endpoints know only that.
+        self._limit_name = "max_completion_tokens" if official else "max_tokens"
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Ask, and yield pieces as they come, then one Answer; errors as the port says."""
+        body = encode(self._name, request, self._limit_name)
+        answer = ChatAnswer(self._name, self._clock, self._key)
+        events = EventData()
+        satisfied = False
+        exchange = await self._wire.post(body)
+        try:
+            if exchange.status != _OK:
+                raise await self._refusal(exchange)
+            data = await exchange.read()
+            if data.lstrip()[:1] == b"{":
+                for piece in answer.feed_whole(await self._whole(exchange, data)):
+                    yield piece
+                data = b""
+            while data:
+                for event in events.feed(data):
+                    for piece in answer.feed(event):
+                        yield piece
+                data = await self._more(exchange, events, answer)
+            for event in events.finish():
+                for piece in answer.feed(event):
+                    yield piece
+            end = answer.answer(body)
+            satisfied = True
+        finally:
+            await exchange.close(satisfied=satisfied)
+        yield end
+
+    async def close(self) -> None:
+        """Nothing of its own: the catalogue closes the wire, which its models share."""
+
+    async def _more(self, exchange: Answering, events: EventData, answer: ChatAnswer) -> bytes:
+        if answer.done:
+            return b""
+        if events.held > MAX_EVENT_BYTES:
+            raise self._too_large()
+        return await exchange.read()
+
+    async def _whole(self, exchange: Answering, data: bytes) -> bytes:
+        parts, size = [data], len(data)
+        while more := await exchange.read():
+            parts.append(more)
+            size += len(more)
+            if size > MAX_EVENT_BYTES:
+                raise self._too_large()
+        return b"".join(parts)
+
+    def _too_large(self) -> ModelUnavailable:
+        return ModelUnavailable(f"{self._name}: the provider sent more than anyone can read.")
+
+    async def _refusal(self, exchange: Answering) -> Exception:
+        body = b""
+        while len(body) < MAX_ERROR_BYTES and (more := await exchange.read()):
+            body += more
+        return refusal(
+            self._name,
+            exchange.status,
+            body,
+            key=self._key,
+            headers=exchange.headers,
+            now=self._clock.now(),
+        )
+
+
+class OpenAIEndpoint:
+    """The endpoint that the environment names; its models share one pool of connections."""
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        clock: Clock,
+        *,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 300.0,
+    ) -> None:
+        base = (environment.get("OPENAI_BASE_URL") or OPENAI).rstrip("/")
+        self._key = environment.get("OPENAI_API_KEY", "").strip() or None
+        self._clock = clock
+        self._official = _check(base).hostname == urlsplit(OPENAI).hostname
+        if self._official and self._key is None:
+            raise Misconfigured(
+                "The model needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL to another endpoint."
+            )
+        url = f"{base}/chat/completions"
+        kind = ProxiedWire if proxied(url) else Wire
+        self._wire: Poster = kind(
+            url,
+            _headers(self._key),
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+        )
+
+    def model(self, name: str) -> OpenAIChat:
+        """The model of that name, as the endpoint calls it."""
+        return OpenAIChat(name, self._wire, self._clock, key=self._key, official=self._official)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._wire.close()
+
+
+def _check(base: str) -> SplitResult:
+    parts = urlsplit(base)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise Misconfigured("OPENAI_BASE_URL is not a URL like https://host/v1.")
+    return parts
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    headers = {
+        "content-type": "application/json",
+        "accept": "text/event-stream, application/json",
+        "accept-encoding": "identity",
+        "user-agent": "outlast",
+    }
+    if key is not None:
+        if not key.isascii() or not key.isprintable():
+            raise Misconfigured("OPENAI_API_KEY holds characters that no key has.")
+        headers["authorization"] = f"Bearer {key}"
+    return headers

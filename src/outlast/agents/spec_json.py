@@ -1,0 +1,51 @@
+"""An agent's spec as JSON, for storing versions, and its digest, for telling whether it changed."""
+
+import hashlib
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from outlast.model.agent import AgentSpec, Effect, HttpCall, Limits, ToolSpec
+
+
+def spec_to_dict(spec: AgentSpec) -> dict[str, Any]:
+    """The spec as JSON, every field written: a later default changes no stored version."""
+    written = asdict(spec)
+    written["tools"] = [_tool_to_dict(tool) for tool in spec.tools]
+    return written
+
+
+def spec_from_dict(written: dict[str, Any]) -> AgentSpec:
+    """The spec that spec_to_dict wrote."""
+    tools = tuple(_tool_from_dict(tool) for tool in written["tools"])
+    return AgentSpec(**{**written, "tools": tools, "limits": Limits(**written["limits"])})
+
+
+def spec_digest(spec: AgentSpec) -> str:
+    """SHA-256 of the spec in hexadecimal: equal specs have equal digests, in every process.
+
+    A field that is empty counts as absent, so a field that a later version adds changes no digest.
+    """
+    written = spec_to_dict(spec)
+    tools = [_without_empty(tool) for tool in written["tools"]]
+    for tool in tools:
+        if "http" in tool:
+            tool["http"] = _without_empty(tool["http"])
+    content = {**written, "tools": tools, "limits": _without_empty(written["limits"])}
+    text = orjson.dumps(_without_empty(content), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(text).hexdigest()
+
+
+def _tool_to_dict(tool: ToolSpec) -> dict[str, Any]:
+    return {**asdict(tool), "effect": tool.effect.value}
+
+
+def _tool_from_dict(written: dict[str, Any]) -> ToolSpec:
+    http = written["http"]
+    call = None if http is None else HttpCall(**http)
+    return ToolSpec(**{**written, "effect": Effect(written["effect"]), "http": call})
+
+
+def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value not in (None, "", [], {}, ())}

@@ -1,0 +1,119 @@
+"""Python tools: a function of the operator's own, found by `module:function`, run in this process.
+
+An async function is awaited. A sync one runs in a thread, so that it never holds up the server;
+past its timeout nobody waits for it any more, though its thread runs on to its end.
+"""
+
+import asyncio
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from outlast.agents.port import ToolContext
+from outlast.agents.tools.signature import PythonFunction, read_function
+from outlast.model.error import Misconfigured, ToolFailed, ToolTimeout
+
+_THREADS: Final = 64
+"""Sync tools that run at once; one more waits for a thread."""
+
+
+class PythonTools:
+    """Runs Python functions; those given at the start are found before anything is imported."""
+
+    def __init__(self, functions: Mapping[str, PythonFunction]) -> None:
+        self._functions = dict(functions)
+        self._threads: anyio.CapacityLimiter | None = None
+
+    async def call(
+        self, reference: str, arguments: dict[str, Any], context: ToolContext, seconds: float
+    ) -> Any:
+        """Run the function of that reference within so many seconds and return its result as JSON.
+
+        Raises ToolFailed with `TypeName: message` of what the function raised, and ToolTimeout.
+        """
+        function = self._find(reference)
+        call = partial(function.function, **function.bind(arguments, context))
+        with anyio.move_on_after(seconds) as scope:
+            return await self._run(call, is_async=inspect.iscoroutinefunction(function.function))
+        assert scope.cancelled_caught
+        raise ToolTimeout(f"The tool did not answer within {seconds:g} s.")
+
+    async def _run(self, call: Callable[[], Any], *, is_async: bool) -> Any:
+        """The one door for whatever a function of somebody else's raises."""
+        try:
+            if is_async:
+                return _as_json(await call())
+            result = await self._in_thread(call)
+            return _as_json(await result) if inspect.isawaitable(result) else result
+        except ToolFailed:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled us: the function let an inner cancellation escape.
+            raise ToolFailed("CancelledError: the tool's own work was cancelled") from None
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # a tool may raise anything, and must not end the server
+            raise ToolFailed(_told(error)) from error
+
+    async def _in_thread(self, call: Callable[[], Any]) -> Any:
+        if self._threads is None:
+            self._threads = anyio.CapacityLimiter(_THREADS)
+        run = partial(_call_sync, call)
+        return await anyio.to_thread.run_sync(run, limiter=self._threads, abandon_on_cancel=True)
+
+    def _find(self, reference: str) -> PythonFunction:
+        function = self._functions.get(reference)
+        if function is None:
+            try:
+                function = read_function(import_function(reference), reference)
+            except Misconfigured as error:
+                raise ToolFailed(f"The tool cannot be run: {error.message}.") from error
+            self._functions[reference] = function
+        return function
+
+
+def import_function(reference: str) -> Callable[..., Any]:
+    """Import `module:function`. Raises Misconfigured, saying which half is wrong."""
+    module_name, colon, path = reference.partition(":")
+    if not (colon and module_name and path):
+        raise Misconfigured(f"{reference!r} is not of the form module:function")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # importing runs code that may raise anything
+        raise Misconfigured(f"module {module_name} cannot be imported: {_told(error)}") from error
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError as error:
+            raise Misconfigured(f"module {module_name} has no function {path}") from error
+    if not callable(found):
+        raise Misconfigured(f"{reference} is not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def _call_sync(call: Callable[[], Any]) -> Any:
+    """Run in the thread: the call, and writing its result as JSON, which may be long too."""
+    result = call()
+    return result if inspect.isawaitable(result) else _as_json(result)
+
+
+def _as_json(result: Any) -> Any:
+    try:
+        return to_jsonable_python(result, inf_nan_mode="null")
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise ToolFailed(f"The tool's result cannot be written as JSON: {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    message = str(error).strip()
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,0 +1,92 @@
+"""The Tools of a server: arguments checked, the call sent to whoever runs it, result checked."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from outlast.agents.port import ToolContext
+from outlast.agents.tools.arguments import Arguments
+from outlast.agents.tools.builtin import call_builtin
+from outlast.agents.tools.python import PythonTools
+from outlast.agents.tools.signature import PythonFunction
+from outlast.model.agent import HttpCall, ToolSpec
+from outlast.model.clock import Clock
+from outlast.model.error import ToolFailed
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from outlast.agents.tools.http import HttpTools
+
+MAX_RESULT_BYTES: Final = 262_144
+"""For results of Python functions, as JSON; an HTTP tool has its own bound."""
+
+
+class ToolBox:
+    """Runs the three kinds of tools behind one verb."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        functions: Mapping[str, PythonFunction] | None = None,
+        environ: Mapping[str, str] | None = None,
+        transport: "httpx2.AsyncBaseTransport | None" = None,
+    ) -> None:
+        """Functions are those given in Python, by reference; others are imported when called.
+
+        A transport decides which addresses HTTP tools may dial; the default dials any.
+        """
+        self._clock = clock
+        self._environ = os.environ if environ is None else environ
+        self._transport = transport
+        self._arguments = Arguments()
+        self._python = PythonTools(functions or {})
+        self._http: HttpTools | None = None
+
+    async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
+        """Check the arguments against the tool's schema, run it within its timeout, return JSON.
+
+        Raises ToolFailed (bad arguments, the tool's own error, a result too large) and ToolTimeout;
+        any error text is fit for the model to read and holds no secret.
+        """
+        self._arguments.check(spec.parameters, arguments)
+        result = await self._dispatch(spec, arguments, context)
+        _require_json(result, None if spec.http else MAX_RESULT_BYTES)
+        return result
+
+    async def close(self) -> None:
+        """Give back connections."""
+        if self._http is not None:
+            await self._http.close()
+
+    async def _dispatch(
+        self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext
+    ) -> Any:
+        match spec:
+            case ToolSpec(http=HttpCall() as http):
+                return await self._http_tools().call(spec, http, arguments, context)
+            case ToolSpec(python=str(reference)):
+                return await self._python.call(reference, arguments, context, spec.timeout)
+            case ToolSpec(builtin=str(name)):
+                return call_builtin(name, arguments, self._clock)
+            case _:
+                raise ToolFailed(f"The tool {spec.name} says nothing of how it runs.")
+
+    def _http_tools(self) -> "HttpTools":
+        if self._http is None:
+            from outlast.agents.tools.http import HttpTools
+
+            self._http = HttpTools(self._clock, self._environ, self._transport)
+        return self._http
+
+
+def _require_json(result: Any, most: int | None) -> None:
+    """A result that cannot be stored, or is too large, is the tool's error and not the store's."""
+    try:
+        size = len(orjson.dumps(result))
+    except (orjson.JSONEncodeError, RecursionError) as error:
+        raise ToolFailed(f"The tool's result cannot be written as JSON: {error}") from error
+    if most is not None and size > most:
+        raise ToolFailed(f"The tool's result is {size} bytes as JSON, more than {most}.")

@@ -1,0 +1,219 @@
+"""`outlast workspaces` and `outlast keys`: they work on the database, beside a running server or without."""
+
+import asyncio
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Final
+
+from typer import Argument, Option, Typer, echo
+
+from outlast.cli.options import AsJson, DatabaseUrl, DataDir, Workspace, settings
+from outlast.cli.output import note, write_json, write_table
+from outlast.model.clock import iso, iso_or_none
+from outlast.model.error import InvalidRequest
+from outlast.model.workspace import ApiKey, Scope
+from outlast.model.workspace import Workspace as WorkspaceRow
+from outlast.settings import Settings
+
+DEFAULT: Final = "default"
+
+workspaces = Typer(help="Workspaces: one for each tenant.", no_args_is_help=True)
+keys = Typer(help="API keys; a key opens one workspace.", no_args_is_help=True)
+
+
+@workspaces.command("create")
+def create_workspace(
+    name: Annotated[str, Argument(help="Its name.")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    json: AsJson = False,
+) -> None:
+    """Make a workspace; one of that name is left as it is."""
+    chosen = settings(data_dir=data_dir, database_url=database_url)
+    if not name.strip():
+        raise InvalidRequest("A workspace needs a name.")
+    made = asyncio.run(_create_workspace(chosen, name.strip()))
+    if json:
+        write_json(_workspace(made))
+    else:
+        echo(f"{made.name}\t{made.id}")
+
+
+@workspaces.command("list")
+def list_workspaces(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False
+) -> None:
+    """List the workspaces."""
+    chosen = settings(data_dir=data_dir, database_url=database_url)
+    found = [_workspace(row) for row in asyncio.run(_workspaces(chosen))]
+    if json:
+        write_json(found)
+    else:
+        write_table(["name", "id", "plan", "created"], [list(row.values()) for row in found])
+
+
+@keys.command("create")
+def create_key(
+    workspace: Workspace = DEFAULT,
+    name: Annotated[str, Option(help="What the key is for.")] = "key",
+    scope: Annotated[
+        list[str] | None, Option(help="May be given several times; default: all scopes.")
+    ] = None,
+    agent: Annotated[
+        str | None, Option(help="The agent of requests that name none, by name or id.")
+    ] = None,
+    expires: Annotated[
+        str | None, Option(help="A date, the last day it opens (UTC), or an ISO 8601 moment.")
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    json: AsJson = False,
+) -> None:
+    """Make an API key and show it, this once."""
+    chosen = settings(data_dir=data_dir, database_url=database_url)
+    key, secret = asyncio.run(
+        _create_key(chosen, workspace, name, _scopes(scope), agent, _moment(expires))
+    )
+    if json:
+        write_json({**_key(key), "key": secret})
+    else:
+        echo(secret)
+        note(f"{key.id}: keep it now, it is not shown again.")
+
+
+@keys.command("list")
+def list_keys(
+    workspace: Workspace = DEFAULT,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    json: AsJson = False,
+) -> None:
+    """List a workspace's keys, without their secrets."""
+    chosen = settings(data_dir=data_dir, database_url=database_url)
+    found = [_key(key) for key in asyncio.run(_keys(chosen, workspace))]
+    if json:
+        write_json(found)
+        return
+    write_table(
+        ["id", "name", "state", "scopes", "expires"],
+        [
+            (row["id"], row["name"], row["state"], " ".join(row["scopes"]), row["expiresAt"])
+            for row in found
+        ],
+    )
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, Argument(help="The key's id: key_…, as `keys list` shows it.")],
+    workspace: Workspace = DEFAULT,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Revoke a key; a running server refuses it within a second."""
+    chosen = settings(data_dir=data_dir, database_url=database_url)
+    asyncio.run(_revoke(chosen, workspace, key_id))
+    echo(f"{key_id} is revoked.")
+
+
+async def _create_workspace(chosen: Settings, name: str) -> WorkspaceRow:
+    from outlast.cli.opening import opened
+
+    async with opened(chosen) as state:
+        return await state.keys.workspace(name)
+
+
+async def _workspaces(chosen: Settings) -> list[WorkspaceRow]:
+    from outlast.cli.opening import opened
+
+    async with opened(chosen, make=False) as state:
+        return await state.keys.workspaces()
+
+
+async def _create_key(
+    chosen: Settings,
+    workspace: str,
+    name: str,
+    scopes: frozenset[Scope],
+    agent: str | None,
+    expires_at: int | None,
+) -> tuple[ApiKey, str]:
+    from outlast.cli.opening import opened
+
+    async with opened(chosen) as state:
+        if expires_at is not None and expires_at <= state.clock.now():
+            raise InvalidRequest("--expires is in the past.")
+        if workspace == DEFAULT:
+            owner = await state.keys.workspace(DEFAULT)
+        else:
+            owner = await state.keys.workspace_named(workspace)
+        agent_id = None if agent is None else (await state.store.agent(owner.id, agent)).id
+        made = await state.keys.create(
+            owner.id, name, scopes, agent_id=agent_id, expires_at=expires_at
+        )
+        return made.key, made.secret
+
+
+async def _keys(chosen: Settings, workspace: str) -> list[ApiKey]:
+    from outlast.cli.opening import opened
+
+    async with opened(chosen, make=False) as state:
+        owner = await state.keys.workspace_named(workspace)
+        return await state.keys.of_workspace(owner.id)
+
+
+async def _revoke(chosen: Settings, workspace: str, key_id: str) -> None:
+    from outlast.cli.opening import opened
+
+    async with opened(chosen, make=False) as state:
+        owner = await state.keys.workspace_named(workspace)
+        await state.keys.revoke(owner.id, key_id)
+
+
+def _scopes(names: list[str] | None) -> frozenset[Scope]:
+    if not names:
+        return frozenset(Scope)
+    try:
+        return frozenset(Scope(name) for name in names)
+    except ValueError as error:
+        known = ", ".join(Scope)
+        raise InvalidRequest(f"--scope: {error}. There are: {known}.") from error
+
+
+def _moment(text: str | None) -> int | None:
+    """Milliseconds since the epoch; a bare date means its end."""
+    if text is None:
+        return None
+    try:
+        if len(text) == len("2026-03-15"):
+            moment = datetime.combine(date.fromisoformat(text), time.max, UTC)
+        else:
+            moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"--expires: {text!r} is not a date or an ISO 8601 moment."
+        ) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000)
+
+
+def _workspace(row: WorkspaceRow) -> dict[str, str]:
+    return {
+        "name": row.name,
+        "id": row.id,
+        "plan": row.plan.value,
+        "createdAt": iso(row.created_at),
+    }
+
+
+def _key(key: ApiKey) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "state": "revoked" if key.revoked_at is not None else "open",
+        "scopes": sorted(key.scopes),
+        "agentId": key.agent_id,
+        "createdAt": iso(key.created_at),
+        "expiresAt": iso_or_none(key.expires_at),
+        "revokedAt": iso_or_none(key.revoked_at),
+    }

@@ -1,0 +1,52 @@
+"""`outlast models`: the models on this machine."""
+
+from typing import Annotated
+
+from typer import Argument, Typer, echo
+
+from outlast.cli.options import AsJson, DataDir, settings
+from outlast.cli.output import note, write_json, write_table
+
+models = Typer(help="Models that run on this machine.", no_args_is_help=True)
+
+
+@models.command("list")
+def list_models(data_dir: DataDir = None, json: AsJson = False) -> None:
+    """List the models in the data folder and those that can be fetched."""
+    from outlast.agents.models.local_files import SOURCES, installed
+
+    found = {model.name: model for model in installed(settings(data_dir=data_dir).data_dir)}
+    rows = [
+        {
+            "model": f"local:{name}",
+            "installed": name in found,
+            "bytes": found[name].bytes if name in found else SOURCES[name].member_bytes,
+            "path": str(found[name].path) if name in found else None,
+        }
+        for name in sorted(found.keys() | SOURCES.keys())
+    ]
+    if json:
+        write_json(rows)
+        return
+    write_table(
+        ["model", "size", "where"],
+        [
+            (
+                row["model"],
+                f"{row['bytes'] // 1_000_000} MB",
+                row["path"] or f"not here; run: outlast models pull {row['model'][6:]}",
+            )
+            for row in rows
+        ],
+    )
+
+
+@models.command("pull")
+def pull_model(
+    name: Annotated[str, Argument(help="The model's name, such as smollm2.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Fetch a model into the data folder."""
+    from outlast.agents.models.local_files import pull
+
+    echo(str(pull(name, settings(data_dir=data_dir).data_dir, note)))

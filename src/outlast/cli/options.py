@@ -1,0 +1,32 @@
+"""The options that commands share, and the settings that they make."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
+
+from outlast.settings import Settings, load
+
+DataDir = Annotated[
+    Path | None,
+    Option(help="The folder of the database, the first key and the local models.", show_default=""),
+]
+DatabaseUrl = Annotated[str | None, Option(help="sqlite:///PATH; default: in the data folder.")]
+Host = Annotated[str | None, Option(help="The server's address.")]
+Port = Annotated[int | None, Option(help="The server's port; serve: 0 takes a free one.")]
+AgentsFile = Annotated[
+    str | None, Option("--agents", help="The agents file: YAML, a Python file or a module.")
+]
+ApiKey = Annotated[
+    str | None,
+    Option(help="The API key; better given as OUTLAST_API_KEY, which other users do not see."),
+]
+LogLevel = Annotated[str | None, Option(help="debug, info, warning or error.")]
+LogFormat = Annotated[str | None, Option(help="json, text or auto.")]
+AsJson = Annotated[bool, Option("--json", help="Write JSON, for scripts.")]
+Workspace = Annotated[str, Option(help="The workspace's name.")]
+
+
+def settings(**flags: Any) -> Settings:
+    """The settings with these flags over the environment and `outlast.toml`. Raises Misconfigured."""
+    return load(flags)

@@ -1,0 +1,48 @@
+"""What commands write: lines, tables, JSON."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from typer import echo
+
+
+def write_json(value: Any) -> None:
+    """Write a value as indented JSON to standard output."""
+    import orjson
+
+    echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table; where standard output is no terminal, tabs between the cells and no heading."""
+    import sys
+
+    if not sys.stdout.isatty():
+        for row in rows:
+            echo("\t".join(_cell(cell) for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(cell)) for cell in row))
+    Console().print(table)
+
+
+def note(text: str) -> None:
+    """Say something to the person at the terminal, beside the command's output."""
+    echo(text, err=True)
+
+
+def shorten(value: object, length: int = 60) -> str:
+    """One line of at most so many characters."""
+    line = " ".join(str(value or "").split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _cell(cell: object) -> str:
+    return "" if cell is None else str(cell)

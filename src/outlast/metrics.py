@@ -1,0 +1,206 @@
+"""Metrics in Prometheus's text format, of one process.
+
+Most of them are heard, not asked for: executions that end and tools that ran come from the commits
+that followers hear too; what runs now is read when somebody looks. Labels that users choose (models
+and tools) are bounded: past the bound they are counted as `other`.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any, Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from outlast.agents.port import Answer, Model, ModelEvent, ModelRequest, Models
+from outlast.model.clock import Clock
+from outlast.model.error import OutlastError
+from outlast.model.event import (
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ToolFinished,
+)
+from outlast.store.port import Committed
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+OTHER: Final = "other"
+_LABELS: Final = 200
+"""Different values of a label that users choose."""
+_ENDS: Final[dict[type, str]] = {
+    ExecutionCompleted: "completed",
+    ExecutionFailed: "failed",
+    ExecutionCancelled: "cancelled",
+}
+_COMMIT_BUCKETS: Final = (
+    0.0005,
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+)
+_CALL_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+class Metrics:
+    """Counts what one process does."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self._ended = Counter(
+            "outlast_executions_ended", "Executions that ended.", ["status"], registry=registry
+        )
+        for status in _ENDS.values():
+            self._ended.labels(status)
+        self._commits = Histogram(
+            "outlast_commit_seconds",
+            "Database commits and how long each took.",
+            buckets=_COMMIT_BUCKETS,
+            registry=registry,
+        )
+        self._writes = Counter(
+            "outlast_writes", "Transactions that commits carried.", registry=registry
+        )
+        self._models = _calls("outlast_model_request_seconds", "Model requests.", "model", registry)
+        self._tools = _calls("outlast_tool_call_seconds", "Tool calls.", "tool", registry)
+        self._requests = Counter(
+            "outlast_http_requests",
+            "HTTP requests.",
+            ["room", "method", "route", "status"],
+            registry=registry,
+        )
+        self._children: dict[tuple[Any, ...], Any] = {}
+        self._chosen: dict[str, set[str]] = {"model": set(), "tool": set()}
+        self._ends = {kind: self._ended.labels(status) for kind, status in _ENDS.items()}
+
+    def watch(
+        self,
+        *,
+        running: Callable[[], float],
+        backlog: Callable[[], float],
+        followers: Callable[[], float],
+    ) -> None:
+        """Say where the state of now is read; called once."""
+        now = {
+            "outlast_segments_running": ("Segments that run in this process.", running),
+            "outlast_backlog": ("Executions that wait for a place to run.", backlog),
+            "outlast_followers": ("Open streams and waiting requests.", followers),
+        }
+        for name, (description, read) in now.items():
+            Gauge(name, description, registry=self._registry).set_function(read)
+
+    def committed(self, committed: Committed) -> None:
+        """Hear a commit: executions that ended in it and tools that ran."""
+        for entry in committed.entries:
+            kind = type(entry.event)
+            if (end := self._ends.get(kind)) is not None:
+                end.inc()
+            elif isinstance(entry.event, ToolFinished):
+                event = entry.event
+                outcome = "error" if event.is_error else "ok"
+                self.tool_called(event.name, outcome, event.duration_ms / 1000)
+
+    def wrote(self, seconds: float, writes: int) -> None:
+        """A commit of so many transactions took so long; any thread may say so."""
+        self._commits.observe(seconds)
+        self._writes.inc(writes)
+
+    def tool_called(self, tool: str, outcome: str, seconds: float) -> None:
+        """A tool call ended: ok or error."""
+        self._observe(self._tools, "tool", tool, outcome, seconds)
+
+    def model_asked(self, model: str, outcome: str, seconds: float) -> None:
+        """A model request ended: ok, closed (nobody wanted the rest), or the error's code."""
+        self._observe(self._models, "model", model, outcome, seconds)
+
+    def answered(self, room: str, method: str, route: str, status: int) -> None:
+        """An HTTP request was answered; `route` is the template with its placeholders."""
+        key = (room, method, route, status)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._requests.labels(room, method, route, str(status))
+        child.inc()
+
+    def render(self) -> bytes:
+        """Everything in Prometheus's text format 0.0.4 or 1.0.0, as CONTENT_TYPE says."""
+        return generate_latest(self._registry)
+
+    def _observe(
+        self, histogram: Histogram, label: str, value: str, outcome: str, seconds: float
+    ) -> None:
+        key = (label, value, outcome)
+        child = self._children.get(key)
+        if child is None:
+            child = histogram.labels(self._bounded(label, value), outcome)
+            if value in self._chosen[label]:
+                self._children[key] = child
+        child.observe(seconds)
+
+    def _bounded(self, label: str, value: str) -> str:
+        known = self._chosen[label]
+        if value not in known:
+            if len(known) >= _LABELS:
+                return OTHER
+            known.add(value)
+        return value
+
+
+def _calls(name: str, description: str, label: str, registry: CollectorRegistry) -> Histogram:
+    return Histogram(
+        name, description, [label, "outcome"], buckets=_CALL_BUCKETS, registry=registry
+    )
+
+
+class MeasuredModels:
+    """Models whose requests are timed."""
+
+    def __init__(self, models: Models, metrics: Metrics, clock: Clock) -> None:
+        self._models = models
+        self._metrics = metrics
+        self._clock = clock
+
+    def find(self, name: str) -> Model:
+        """The model of this name, timed."""
+        return _MeasuredModel(name, self._models.find(name), self._metrics, self._clock)
+
+    async def close(self) -> None:
+        """Close the models."""
+        await self._models.close()
+
+
+class _MeasuredModel:
+    __slots__ = ("_clock", "_metrics", "_model", "_name")
+
+    def __init__(self, name: str, model: Model, metrics: Metrics, clock: Clock) -> None:
+        self._name = name
+        self._model = model
+        self._metrics = metrics
+        self._clock = clock
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        began, outcome = self._clock.monotonic(), "closed"
+        try:
+            async with aclosing(self._model.stream(request)) as events:
+                async for event in events:
+                    if isinstance(event, Answer):
+                        outcome = "ok"
+                    yield event
+        except OutlastError as error:
+            outcome = error.code
+            raise
+        finally:
+            self._metrics.model_asked(self._name, outcome, self._clock.monotonic() - began)
+
+    async def close(self) -> None:
+        await self._model.close()

@@ -1,0 +1,125 @@
+"""For tests, ours and yours: a clock that stands still until it is moved, and a core on a temporary file.
+
+clock = FakeClock()
+async with core_on(tmp_path, models=ScriptedModels({"demo": {...}}), clock=clock) as core: ...
+"""
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from outlast.agents.port import Model, Models, Tools
+from outlast.app import Core, build
+from outlast.model.clock import Clock
+from outlast.model.error import Misconfigured
+from outlast.model.ids import from_uuid
+from outlast.model.workspace import Principal, Scope
+from outlast.services.keys import DEFAULT_WORKSPACE
+from outlast.settings import Settings
+from outlast.store.port import Store
+
+_START: Final = 1_772_000_000_000
+"""2026-02-25T06:13:20Z."""
+
+
+class FakeClock:
+    """Time that moves only by `advance`; ids that are the same in every run."""
+
+    def __init__(self, now: int = _START) -> None:
+        self._start = self._now = now
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._numbers = count(1)
+        self._slept = asyncio.Event()
+
+    def now(self) -> int:
+        return self._now
+
+    def monotonic(self) -> float:
+        return (self._now - self._start) / 1000
+
+    def new_id(self, prefix: str) -> str:
+        """A UUIDv7 of this moment whose random bits are a count (RFC 9562, 5.7)."""
+        number = next(self._numbers)
+        value = (self._now << 80) | (7 << 76) | (2 << 62) | number
+        return from_uuid(prefix, UUID(int=value))
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await _turn()
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        wake_at = self._now + round(seconds * 1000)
+        heapq.heappush(self._sleepers, (wake_at, next(self._numbers), waiter))
+        self._slept.set()
+        await waiter
+
+    def advance(self, seconds: float) -> None:
+        """Move time on and wake whoever slept until now."""
+        self._now += round(seconds * 1000)
+        while self._sleepers and self._sleepers[0][0] <= self._now:
+            _, _, waiter = heapq.heappop(self._sleepers)
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def sleeper(self) -> None:
+        """Return once somebody sleeps who has not slept before this call."""
+        self._slept.clear()
+        await self._slept.wait()
+
+
+async def _turn() -> None:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(future.set_result, None)
+    await future
+
+
+class NamedModels:
+    """Models by their whole name, for tests that bring their own."""
+
+    def __init__(self, models: dict[str, Model]) -> None:
+        self._models = models
+
+    def find(self, name: str) -> Model:
+        if name not in self._models:
+            raise Misconfigured(f"There is no model {name!r}.")
+        return self._models[name]
+
+    async def close(self) -> None:
+        for model in self._models.values():
+            await model.close()
+
+
+@asynccontextmanager
+async def core_on(
+    folder: Path,
+    *,
+    models: Models,
+    tools: Tools,
+    clock: Clock | None = None,
+    store: Store | None = None,
+    start: bool = True,
+    **settings: Any,
+) -> AsyncIterator[Core]:
+    """A whole server without its HTTP side, on a database in this folder."""
+    core = build(
+        Settings(data_dir=folder, **settings), models=models, tools=tools, clock=clock, store=store
+    )
+    await core.open()
+    if start:
+        await core.start()
+    try:
+        yield core
+    finally:
+        await core.close()
+
+
+async def owner(core: Core, workspace: str = DEFAULT_WORKSPACE) -> Principal:
+    """Somebody who may do everything in a workspace, which is made if there is none."""
+    made = await core.services.keys.workspace(workspace)
+    key = await core.services.keys.create(made.id, "owner")
+    return Principal(key.key.id, made.id, frozenset(Scope))

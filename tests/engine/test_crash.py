@@ -1,0 +1,221 @@
+"""Crash at every commit: whatever the store has is enough to reach the same end."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlast.app import Core
+from outlast.model.agent import Effect
+from outlast.model.approval import ApprovalKind
+from outlast.model.event import START, Cursor, Entry, StepRetried, TextAdded, ToolFinished
+from outlast.model.execution import Status
+from outlast.model.workspace import Principal
+from outlast.services.executions import ExecutionView
+from outlast.store.sqlite import SqliteDriver
+from outlast.testing import FakeClock, NamedModels, core_on, owner
+from tests.engine.world import Actor, Bench, CrashingStore, by_turn, call, spec, tool, wish
+
+pytestmark = pytest.mark.anyio
+BOUND = 10.0
+
+
+async def spread(_: dict[str, Any]) -> str:
+    """Give the text log a turn, so that its appends are commits of their own."""
+    for _ in range(3):
+        await asyncio.to_thread(int)
+    return "seen"
+
+
+def actor() -> Actor:
+    return Actor(
+        by_turn(
+            ["Let ", "me ", "look. ", call(1, "look")],
+            ["And ", "again. ", call(2, "look")],
+            ["All ", "is ", "well."],
+        )
+    )
+
+
+class Client:
+    """Follows a stream and comes back with its last cursor."""
+
+    def __init__(self) -> None:
+        self.seen: list[Entry] = []
+
+    async def follow(self, core: Core, caller: Principal, execution_id: str) -> None:
+        after = self.seen[-1].cursor if self.seen else START
+        async for entries in core.services.executions.follow(caller, execution_id, after):
+            self.seen.extend(entries)
+
+
+async def first_life(
+    folder: Path, bench: Bench, client: Client, writes: int, *, commits_last: bool
+) -> tuple[Principal, str, bool]:
+    """Run until the store dies with its nth write; whether it died before the end."""
+    store = CrashingStore(
+        SqliteDriver(folder / "outlast.db"), writes=writes, commits_last=commits_last
+    )
+    models = NamedModels({"actor": actor()})
+    async with core_on(folder, models=models, tools=bench, clock=FakeClock(), store=store) as core:
+        caller = await owner(core)
+        agent = spec(tool("look", Effect.IDEMPOTENT))
+        await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        following = asyncio.ensure_future(client.follow(core, caller, started.execution.id))
+        died = asyncio.ensure_future(store.dead.wait())
+        await asyncio.wait({following, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
+        crashed = died.done()
+        for task in (following, died):
+            task.cancel()
+        await asyncio.wait({following, died})
+        return caller, started.execution.id, crashed
+
+
+async def second_life(
+    folder: Path, bench: Bench, client: Client, caller: Principal, execution_id: str
+) -> tuple[ExecutionView, list[Entry]]:
+    models = NamedModels({"actor": actor()})
+    async with (
+        asyncio.timeout(BOUND),
+        core_on(folder, models=models, tools=bench, clock=FakeClock()) as core,
+    ):
+        await client.follow(core, caller, execution_id)
+        view = await core.services.executions.rest(caller, execution_id)
+        whole = Client()
+        await whole.follow(core, caller, execution_id)
+        return view, whole.seen
+
+
+def told(entries: list[Entry]) -> str:
+    """The text that a client shows in the end: a retried step's text is void."""
+    shown: dict[int, str] = {}
+    for entry in entries:
+        match entry.event:
+            case TextAdded(step, _, pieces):
+                shown[step] = shown.get(step, "") + "".join(pieces)
+            case StepRetried(step):
+                shown.pop(step, None)
+            case _:
+                pass
+    return "".join(shown.values())
+
+
+@pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
+async def test_a_crash_at_any_commit_reaches_the_same_end(
+    tmp_path: Path, commits_last: bool
+) -> None:
+    for writes in range(100):
+        folder = tmp_path / str(writes)
+        folder.mkdir()
+        client, bench = Client(), Bench(look=spread)
+        caller, execution_id, crashed = await first_life(
+            folder, bench, client, writes, commits_last=commits_last
+        )
+        view, whole = await second_life(folder, bench, client, caller, execution_id)
+        assert view.execution.status is Status.COMPLETED, writes
+        assert (view.execution.output, view.execution.steps) == ("All is well.", 5)
+        assert view.execution.usage.total_tokens == 45
+        assert client.seen == whole, writes
+        assert [e.seq for e in whole] == list(range(1, len(whole) + 1))
+        assert told(whole) == "Let me look. And again. All is well."
+        finished = [e.event.tool_call_id for e in whole if isinstance(e.event, ToolFinished)]
+        assert len(finished) == len(set(finished)) == 2
+        assert set(bench.calls) == {call(1, "look").id, call(2, "look").id}
+        assert sum(bench.calls.values()) <= 3
+        if not crashed:
+            assert writes > 8
+            return
+    pytest.fail("the run never outlived its store")
+
+
+async def test_a_destructive_call_that_ran_in_a_crash_becomes_a_question(tmp_path: Path) -> None:
+    reached = asyncio.Event()
+
+    async def pay(_: dict[str, Any]) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    play = by_turn([call(1, "look"), call(2, "pay", amount=5)], ["Done"])
+    agent = spec(tool("look"), tool("pay", Effect.DESTRUCTIVE))
+    bench = Bench(look=lambda _: "seen", pay=pay)
+    models = NamedModels({"actor": Actor(play)})
+    async with core_on(tmp_path, models=models, tools=bench, drain_seconds=0) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        await asyncio.wait_for(reached.wait(), BOUND)
+    for _ in range(2):
+        async with core_on(tmp_path, models=models, tools=bench) as core:
+            view = await core.services.executions.rest(caller, started.execution.id)
+            assert view.execution.status is Status.SUSPENDED
+            assert [(a.name, a.kind) for a in view.approvals] == [
+                ("pay", ApprovalKind.UNKNOWN_OUTCOME)
+            ]
+    assert bench.order.count("pay") == 1
+    assert bench.order.count("look") == 1
+
+
+async def test_a_cancel_that_met_a_crash_is_kept(tmp_path: Path) -> None:
+    model = Actor(lambda _: ["half", asyncio.Event()])
+    models = NamedModels({"actor": model})
+    async with core_on(tmp_path, models=models, tools=Bench(), drain_seconds=0) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        await asyncio.wait_for(model.spoke.wait(), BOUND)
+        await core.store.request_cancel(caller.workspace_id, started.execution.id)
+    async with core_on(tmp_path, models=models, tools=Bench()) as core:
+        view = await core.services.executions.rest(caller, started.execution.id)
+        assert view.execution.status is Status.CANCELLED
+    assert len(model.asked) == 1
+
+
+async def test_a_store_that_recovers_lets_the_same_process_finish(tmp_path: Path) -> None:
+    clock = FakeClock()
+    store = CrashingStore(SqliteDriver(tmp_path / "outlast.db"), writes=3, commits_last=False)
+    models = NamedModels({"actor": actor()})
+    async with core_on(
+        tmp_path, models=models, tools=Bench(look=spread), clock=clock, store=store
+    ) as core:
+        caller = await owner(core)
+        agent = spec(tool("look", Effect.IDEMPOTENT))
+        await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        await asyncio.wait_for(store.dead.wait(), BOUND)
+        store.revive()
+        async with asyncio.timeout(BOUND):
+            while core.engine.running:
+                await asyncio.to_thread(int)
+            await asyncio.to_thread(int)
+            clock.advance(2)
+            view = await core.services.executions.rest(caller, started.execution.id)
+        assert view.execution.output == "All is well."
+
+
+async def test_a_cursor_of_text_that_a_power_cut_took_is_told_from_the_retry_on(
+    tmp_path: Path,
+) -> None:
+    """The client had seen more of segment 1 than the log has kept."""
+    model = Actor(lambda _: ["half", asyncio.Event()] if len(model.asked) == 1 else ["whole"])
+    models = NamedModels({"actor": model})
+    async with core_on(tmp_path, models=models, tools=Bench(), drain_seconds=0) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        await asyncio.wait_for(model.spoke.wait(), BOUND)
+    async with asyncio.timeout(BOUND), core_on(tmp_path, models=models, tools=Bench()) as core:
+        lost = Cursor(1, 99)
+        heard = [
+            entry
+            async for entries in core.services.executions.follow(caller, started.execution.id, lost)
+            for entry in entries
+        ]
+    assert [e.event.kind for e in heard] == [
+        "execution.started",
+        "step.retried",
+        "text.added",
+        "model.finished",
+        "execution.completed",
+    ]

@@ -1,0 +1,167 @@
+"""A small world for engine tests: models that are functions of the history, tools that keep count."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
+
+from outlast.agents.port import (
+    Answer,
+    ModelEvent,
+    ModelRequest,
+    TextPiece,
+    ThinkingPiece,
+    ToolContext,
+)
+from outlast.model.agent import AgentSpec, Effect, ToolSpec
+from outlast.model.error import OutlastError, Overloaded
+from outlast.model.event import Entry
+from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall, ToolMessage
+from outlast.model.usage import Usage
+from outlast.services.executions import Start
+from outlast.store.port import Advance, TextAppend
+from outlast.store.sql import SqlStore
+
+USAGE = Usage(10, 5, 3, 1)
+Reply = Sequence[str | ToolCall | OutlastError | asyncio.Event]
+"""What one model request does, in order: say a piece, call a tool, fail, or wait."""
+
+
+class Actor:
+    """Answers by a function of the request; remembers what it was asked."""
+
+    def __init__(self, play: Callable[[ModelRequest], Reply]) -> None:
+        self._play = play
+        self.asked: list[ModelRequest] = []
+        self.open = 0
+        self.spoke = asyncio.Event()
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        self.asked.append(request)
+        self.open += 1
+        try:
+            texts: list[str] = []
+            calls: list[ToolCall] = []
+            for part in self._play(request):
+                match part:
+                    case str():
+                        texts.append(part)
+                        yield TextPiece(part)
+                        self.spoke.set()
+                    case ToolCall():
+                        calls.append(part)
+                    case asyncio.Event():
+                        await part.wait()
+                    case OutlastError():
+                        raise part
+            said = (Text("".join(texts)),) if texts else ()
+            reason = "tool_calls" if calls else "stop"
+            yield Answer(AssistantMessage((*said, *calls)), USAGE, "actor-1", reason)
+        finally:
+            self.open -= 1
+
+    async def close(self) -> None:
+        pass
+
+
+class Thinker:
+    """Thinks before it speaks."""
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        yield ThinkingPiece("hm")
+        yield TextPiece("ah")
+        yield Answer(AssistantMessage((Thinking("hm"), Text("ah"))), USAGE, "thinker", "stop")
+
+    async def close(self) -> None:
+        pass
+
+
+def by_turn(*replies: Reply) -> Callable[[ModelRequest], Reply]:
+    """The nth reply for the nth model request of a turn, told from the history alone."""
+
+    def play(request: ModelRequest) -> Reply:
+        said = 0
+        for message in reversed(request.messages):
+            if isinstance(message, AssistantMessage):
+                said += 1
+            elif not isinstance(message, ToolMessage):
+                break
+        return replies[said]
+
+    return play
+
+
+class Bench:
+    """Tools as plain functions of their arguments; counts calls by their idempotency key."""
+
+    def __init__(self, **functions: Callable[[dict[str, Any]], Any]) -> None:
+        self._functions = functions
+        self.calls: Counter[str] = Counter()
+        self.order: list[str] = []
+        self.context: ToolContext | None = None
+
+    async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
+        self.calls[context.tool_call_id] += 1
+        self.order.append(spec.name)
+        self.context = context
+        result = self._functions[spec.name](arguments)
+        if isinstance(result, OutlastError):
+            raise result
+        return await result if asyncio.iscoroutine(result) else result
+
+    async def close(self) -> None:
+        pass
+
+
+def tool(name: str, effect: Effect = Effect.READ_ONLY, **more: Any) -> ToolSpec:
+    return ToolSpec(name, f"Does {name}.", {"type": "object"}, effect, **more)
+
+
+def spec(*tools: ToolSpec, **more: Any) -> AgentSpec:
+    return AgentSpec("agent", "actor", "Be kind.", tools=tools, **more)
+
+
+def call(number: int, name: str, **parameters: Any) -> ToolCall:
+    return ToolCall(f"tc_{number:026d}", name, parameters)
+
+
+class CrashingStore(SqlStore):
+    """Dies with its nth write: before it is committed, or after and before anybody hears of it."""
+
+    def __init__(self, driver: Any, *, writes: int, commits_last: bool) -> None:
+        super().__init__(driver)
+        self._left = writes
+        self._commits_last = commits_last
+        self.dead = asyncio.Event()
+
+    async def advance(self, move: Advance) -> tuple[Entry, ...]:
+        if self._spend():
+            return await super().advance(move)
+        if self._commits_last and not self.dead.is_set():
+            self.dead.set()
+            await super().advance(move)
+        self.dead.set()
+        raise Overloaded("The process died.")
+
+    async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
+        if self._spend():
+            return await super().append_text(appends)
+        if self._commits_last and not self.dead.is_set():
+            self.dead.set()
+            await super().append_text(appends)
+        self.dead.set()
+        raise Overloaded("The process died.")
+
+    def revive(self) -> None:
+        """Let all further writes pass."""
+        self._left = 1_000_000
+
+    def _spend(self) -> bool:
+        if self._left <= 0:
+            return False
+        self._left -= 1
+        return True
+
+
+def wish(text: str = "Hello", **more: Any) -> Start:
+    return Start(text, **more)
