@@ -26,8 +26,15 @@ $(STAMP): requirements.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
 
 install: $(STAMP) ## everything into .venv
 
-demo: $(STAMP) ## the main job end to end: local model, server, example agent, a streamed answer
-	@$(BIN)/python examples/demo.py
+# The demo needs no test tools: the default install and the extra `local`, at the locked versions.
+.demo/.installed: requirements.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
+	@echo "==> installing Outlast and its embedded model's runtime into .demo/venv (about 190 MB once)"
+	@test -x .demo/venv/bin/python || $(UV) venv --quiet --python $(PYTHON) .demo/venv
+	@$(UV) pip install --quiet --python .demo/venv/bin/python --constraint requirements.lock --editable '.[local]'
+	@touch $@
+
+demo: .demo/.installed ## the main job end to end: local model, server, example agent, a streamed answer
+	@.demo/venv/bin/python examples/demo.py
 
 test: $(STAMP) ## all tests
 	@$(BIN)/python -m pytest

@@ -1,7 +1,7 @@
 """Baseline (b): a FastAPI endpoint around a pydantic-ai Agent that stores nothing.
 
-`POST /execute/{model}` waits, `POST /stream/{model}` streams; with `?tool=1` the agent has one HTTP tool.
-Its connection pool is unbounded: the library's own default of 1,000 would hold the 2,000 streams back.
+`POST /execute/{model}` waits, `POST /stream/{model}` streams; with `?tool=1` the agent has one HTTP
+tool. Its connection pool is unbounded: the default of 1,000 would hold 2,000 streams back.
 """
 
 import argparse
@@ -44,10 +44,10 @@ class Agents:
     def _make(self, model: str, tool: bool) -> Agent[None, str]:
         agent = Agent(OpenAIChatModel(model, provider=self._provider), instructions="You help.")
         if tool:
-            agent.tool_plain(self._lookup_order, name="lookup_order")
+            agent.tool_plain(name="lookup_order")(self._lookup_order)
         return agent
 
-    async def _lookup_order(self, orderId: str) -> Any:  # noqa: N803 – the tool's argument
+    async def _lookup_order(self, orderId: str) -> Any:  # noqa: N803 - the tool's argument
         """Look up an order."""
         answer = await self._client.post(self._tool_url, json={"orderId": orderId})
         return answer.json()

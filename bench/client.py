@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's own class
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 – asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._transport = None
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionCut())

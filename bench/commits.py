@@ -1,7 +1,7 @@
 """Baseline (c): bare group commits on SQLite, nothing around them.
 
-A run is so many commits, one after the other, each waited for. One writer thread takes whatever waits
-into one transaction (WAL, synchronous=FULL): the disk's own ceiling for a durable server.
+A run is so many commits, one after the other, each waited for. One writer thread takes whatever
+waits into one transaction (WAL, synchronous=FULL): the disk's own ceiling for a durable server.
 Run by itself it prints one line of JSON: runs_per_second, cpu_ms.
 """
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from bench.client import Answer, Connection
 from bench.process import Child
@@ -143,10 +144,10 @@ async def _connect(port: int, count: int) -> list[Connection]:
     return connections
 
 
-async def _all(works: list[object]) -> None:
+async def _all(works: list[Coroutine[Any, Any, None]]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for work in works:
-            tasks.create_task(work)  # type: ignore[arg-type]  # they are coroutines
+            tasks.create_task(work)
 
 
 class _Peak:

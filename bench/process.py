@@ -28,9 +28,15 @@ class Child:
     """A process with a port of its own."""
 
     def __init__(
-        self, arguments: list[str], log: Path, *, port: int = 0, env: Mapping[str, str] | None = None
+        self,
+        arguments: list[str],
+        log: Path,
+        *,
+        port: int = 0,
+        reads_port: bool = True,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        """Start it. Without a port its first line of output is one: see `listening`."""
+        """Start it. Where it chooses its port, its first line of output is it: see `listening`."""
         self.port = port
         self.log = log
         self.started = time.perf_counter()
@@ -40,7 +46,7 @@ class Child:
                 cwd=ROOT,
                 env={**os.environ, **(env or {})},
                 stdin=subprocess.DEVNULL,
-                stdout=errors if port else subprocess.PIPE,
+                stdout=subprocess.PIPE if reads_port and not port else errors,
                 stderr=errors,
             )
 
@@ -75,6 +81,16 @@ class Child:
                         return time.perf_counter() - self.started
             await asyncio.sleep(0.005)
         raise DidNotStart(f"not ready after {READY_SECONDS:.0f} s: {self.last_lines()}")
+
+    async def finished(self, bound: float) -> None:
+        """Wait until it ends by itself with status 0. Raises DidNotStart, also at the bound."""
+        try:
+            status = await asyncio.to_thread(self._process.wait, bound)
+        except subprocess.TimeoutExpired as error:
+            await self.stop()
+            raise DidNotStart(f"still running after {bound:.0f} s") from error
+        if status:
+            raise DidNotStart(self.last_lines())
 
     def last_lines(self) -> str:
         """The end of its log."""
@@ -136,7 +152,7 @@ def _ticks(pid: int) -> int:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return 0
-    # proc(5): fields 14–17 are utime, stime, cutime, cstime; the name before may hold spaces.
+    # proc(5): fields 14 to 17 are utime, stime, cutime, cstime; the name before may hold spaces.
     return sum(int(field) for field in stat.rpartition(")")[2].split()[11:15])
 
 

@@ -31,7 +31,9 @@ def markdown(rows: Iterable[Row]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     rule = tuple("-" * width for width in widths)
     return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
         for line in (lines[0], rule, *lines[1:])
     )
 

@@ -47,11 +47,12 @@ BOUND = 5.0
 
 @dataclass(frozen=True)
 class Reply:
-    """A raw answer: each part is one chunk of the body; cut closes the connection at its end."""
+    """A raw answer: each part is one chunk of the body; its end may be a cut, or silence."""
 
     parts: tuple[bytes, ...]
     content_type: str = "text/event-stream"
     cut: bool = False
+    hang: bool = False
     status: str = "200 OK"
     headers: str = ""
 
@@ -258,7 +259,7 @@ class _Connection(asyncio.Protocol):
             self.send(http_chunk(part), last=False)
         if reply.cut:
             self.cut()
-        else:
+        elif not reply.hang:
             self.send(LAST_CHUNK)
             self.end()
 

@@ -1,12 +1,6 @@
 """The composition root: every part is made and joined here, and nowhere else."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
-
-from fastapi import FastAPI
 
 from outlast.agents.port import Models, Tools
 from outlast.engine.asking import Asker
@@ -20,7 +14,7 @@ from outlast.services.agents import Agents
 from outlast.services.all import Services
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
-from outlast.services.keys import DEFAULT_WORKSPACE, Keys
+from outlast.services.keys import Keys
 from outlast.settings import Settings
 from outlast.store.port import Listeners, Store
 from outlast.store.sql import SqlStore

@@ -1,7 +1,7 @@
 """Settings: flags win over the environment (`OUTLAST_*`), which wins over `outlast.toml`.
 
-Every field is a setting; its name in the environment is `OUTLAST_` and the field in capitals, in the file
-the field itself.
+Every field is a setting; its name in the environment is `OUTLAST_` and the field in capitals, in
+the file the field itself.
 """
 
 import os
@@ -65,7 +65,7 @@ class Settings:
         )
         if self.database_url and not self.database_url.startswith("sqlite:///"):
             raise Misconfigured(
-                "OUTLAST_DATABASE_URL: this version takes sqlite:///PATH; Postgres comes with a later one."
+                "OUTLAST_DATABASE_URL: this version takes sqlite:///PATH; Postgres comes later."
             )
 
     @property

@@ -1,8 +1,9 @@
 """Follow an execution's log: replay, then live, by one algorithm.
 
-A follower subscribes first and then reads the log, so nothing slips between. After that a commit wakes it:
-where what it hears continues where it stands, it takes that; where not (it was slow, or the commit was
-told only as a hint) it reads the log again. The log is the truth, so there is no gap and no repeat.
+A follower subscribes first and then reads the log, so nothing slips between. After that a commit
+wakes it: where what it hears continues where it stands, it takes that; where not (it was slow, or
+the commit was told only as a hint) it reads the log again. The log is the truth, so there is no gap
+and no repeat.
 """
 
 import asyncio
@@ -89,8 +90,8 @@ class Streams:
     ) -> AsyncGenerator[list[Entry], None]:
         """Yield the log's entries behind `after`, piece by piece, in batches as they come.
 
-        Ends after the last entry of an execution that has ended; held open through suspension and pause.
-        An empty batch means that nothing happened for a while. Raises ExecutionNotFound.
+        Ends after the last entry of an execution that has ended; held open through suspension and
+        pause. An empty batch means that nothing happened for a while. Raises ExecutionNotFound.
         """
         position = after
         with self._subscribed(execution_id) as subscription:
@@ -114,12 +115,12 @@ class Streams:
 
     @contextmanager
     def watch(self, workspace_id: str, execution_id: str) -> Iterator["Watch"]:
-        """Hear of an execution from now on; entered before it is made, not even its first commit is missed."""
+        """Hear of an execution from now on, best from before it is made."""
         with self._subscribed(execution_id) as subscription:
             yield Watch(self._store, subscription, workspace_id, execution_id)
 
     async def rest(self, workspace_id: str, execution_id: str, seconds: float) -> Execution:
-        """Wait until the execution ends, is suspended or paused, or so many seconds pass; answer it.
+        """Wait at most so many seconds until the execution rests; answer it as it is then.
 
         Raises ExecutionNotFound.
         """
@@ -154,7 +155,7 @@ class Streams:
                 return
 
     async def _is_over(self, workspace_id: str, execution_id: str, position: Cursor) -> bool:
-        """Whether an end in the log is the log's end: a failed execution may have been resumed since."""
+        """Whether an end in the log is the log's end: a failed execution may have been resumed."""
         return not await self._store.log(workspace_id, execution_id, position, 1)
 
     async def _news(
@@ -164,7 +165,7 @@ class Streams:
         position: Cursor,
         subscription: _Subscription,
     ) -> AsyncIterator[list[Entry]]:
-        """What was heard where it continues the position, else the log; one empty batch if nothing."""
+        """What was heard if it continues the position, else the log; nothing is an empty batch."""
         overflowed = subscription.overflowed
         commits = subscription.take()
         entries = None if overflowed or not commits else _continue(position, commits)
@@ -195,7 +196,7 @@ class Watch:
         self._execution_id = execution_id
 
     async def rest(self, execution: Execution, seconds: float) -> Execution:
-        """Wait until it ends, is suspended or paused, or so many seconds pass; answer it as it is then.
+        """Wait at most so many seconds until it ends, is suspended or paused; answer it.
 
         `execution` is the row as the caller knows it, read or written after the watch began.
         """

@@ -1,4 +1,4 @@
-"""For tests, ours and yours: a clock that stands still until it is moved, and a core on a temporary file.
+"""For tests, ours and yours: a clock that is moved by hand, and a core on a temporary file.
 
 clock = FakeClock()
 async with core_on(tmp_path, models=ScriptedModels({"demo": {...}}), clock=clock) as core: ...

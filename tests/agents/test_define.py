@@ -16,7 +16,9 @@ from outlast.model.error import Misconfigured
 
 
 @tool(effect="read_only", timeout=5)
-async def lookup_order(order_id: str, context: ToolContext, day: date | None = None) -> dict[str, str]:
+async def lookup_order(
+    order_id: str, context: ToolContext, day: date | None = None
+) -> dict[str, str]:
     """Look up an order by its id.
 
     Args:
@@ -28,7 +30,9 @@ async def lookup_order(order_id: str, context: ToolContext, day: date | None = N
 
 
 @tool
-def refund(amount: Annotated[int, Field(gt=0, description="In cents")], why: Literal["a", "b"] = "a"):
+def refund(
+    amount: Annotated[int, Field(gt=0, description="In cents")], why: Literal["a", "b"] = "a"
+):
     """Refund.
 
     :param amount: Not taken, the hint has one.
@@ -109,22 +113,34 @@ def _unwritable(x: Agent) -> None: ...
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "a b"}, "agent \"a b\", name: 'a b' is not an agent's name: 1 to 64 letters, digits, _ and -"),
+        (
+            {"name": "a b"},
+            "agent \"a b\", name: 'a b' is not an agent's name: 1 to 64 letters, digits, _ and -",
+        ),
         (
             {"tool_choice": "nix", "tools": [refund]},
             "agent \"a\", tool_choice: there is no tool 'nix'; the agent's tools: refund; or write auto, none or required",
         ),
-        ({"tool_choice": "required"}, 'agent "a", tool_choice: a tool is required, but the agent has none'),
+        (
+            {"tool_choice": "required"},
+            'agent "a", tool_choice: a tool is required, but the agent has none',
+        ),
         (
             {"tools": [refund, refund]},
-            "agent \"a\", tool \"refund\", name: two tools are called 'refund'; give one another name",
+            'agent "a", tool "refund", name: two tools are called \'refund\'; give one another name',
         ),
-        ({"tools": ["browser"]}, "agent \"a\": there is no builtin tool 'browser'; there are calculator, datetime"),
+        (
+            {"tools": ["browser"]},
+            "agent \"a\": there is no builtin tool 'browser'; there are calculator, datetime",
+        ),
         (
             {"tools": [_star]},
             f'agent "a", tools: {__name__}:_star takes *words: str; write out each parameter with its name',
         ),
-        ({"tools": [_untyped]}, f'agent "a", tools: parameter x of {__name__}:_untyped has no type hint; add one'),
+        (
+            {"tools": [_untyped]},
+            f'agent "a", tools: parameter x of {__name__}:_untyped has no type hint; add one',
+        ),
         ({"limits": Limits(max_steps=0)}, 'agent "a", limits.max_steps: greater than 0'),
         (
             {"settings": {"heat": 1}},

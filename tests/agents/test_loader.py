@@ -1,5 +1,7 @@
 """The agents file: what it gives, and the exact words for what is wrong with it."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,12 +47,13 @@ number = 1
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "shop_tools_of_test.py").write_text(SHOP)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(__import__("sys").modules, "shop_tools_of_test", raising=False)
-    return tmp_path
+    yield tmp_path
+    for name in [name for name in sys.modules if name.endswith("_of_test")]:
+        del sys.modules[name]
 
 
 def test_every_key_of_a_full_file_reaches_the_spec(folder: Path):
@@ -105,51 +108,181 @@ def tool(lines: str) -> str:
 BAD = {
     "empty file": ("", "x.yaml: the file is empty; it begins with agents:"),
     "no mapping": ("[1]", "x.yaml:1: this must be a mapping of keys"),
-    "no agents": ("agents: []", "x.yaml:1: agents: List should have at least 1 item after validation, not 0"),
-    "no yaml": ("agents: [", "x.yaml:1: not YAML: expected the node content, but found '<stream end>'"),
-    "a tag": ("agents: !!python/object:os.system {}", "x.yaml:1: not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'"),
-    "a key twice": ("agents:\n- name: a\n  name: b", "x.yaml:3: the key name is written twice, see line 2"),
-    "a key that is no text": ("agents:\n- 1: a", 'x.yaml:2: a key must be text; write it in quotes: "1"'),
+    "no agents": (
+        "agents: []",
+        "x.yaml:1: agents: List should have at least 1 item after validation, not 0",
+    ),
+    "no yaml": (
+        "agents: [",
+        "x.yaml:1: not YAML: expected the node content, but found '<stream end>'",
+    ),
+    "a tag": (
+        "agents: !!python/object:os.system {}",
+        "x.yaml:1: not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'",
+    ),
+    "a key twice": (
+        "agents:\n- name: a\n  name: b",
+        "x.yaml:3: the key name is written twice, see line 2",
+    ),
+    "a key that is no text": (
+        "agents:\n- 1: a",
+        'x.yaml:2: a key must be text; write it in quotes: "1"',
+    ),
     "a loop": ("agents: &a [*a]", "x.yaml:1: a value contains itself"),
-    "an unknown top key": ("agent: []", "x.yaml:1: the key agents is missing\nx.yaml:1: agent: unknown key; did you mean agents?"),
+    "an unknown top key": (
+        "agent: []",
+        "x.yaml:1: the key agents is missing\nx.yaml:1: agent: unknown key; did you mean agents?",
+    ),
     "no model": ("agents:\n- name: a", 'x.yaml:2: agent "a": the key model is missing'),
     "no name": ("agents:\n- model: a", "x.yaml:2: agents[0]: the key name is missing"),
-    "a misspelt key": (agent("instruction: x"), 'x.yaml:4: agent "a", instruction: unknown key; did you mean instructions?'),
-    "snake case": (agent("tool_choice: x"), 'x.yaml:4: agent "a", tool_choice: unknown key; did you mean toolChoice?'),
-    "a far key": (agent("limits: {zzz: 1}"), 'x.yaml:4: agent "a", limits.zzz: unknown key; known keys: maxSteps, maxTokens, maxSeconds'),
-    "a wrong type": (agent("limits: {maxSteps: many}"), 'x.yaml:4: agent "a", limits.maxSteps: should be a valid integer'),
-    "a limit of nothing": (agent("limits: {maxSteps: 0}"), 'x.yaml:4: agent "a", limits.maxSteps: should be greater than 0'),
-    "a name": ("agents:\n- name: a b\n  model: m", "x.yaml:2: agent \"a b\", name: 'a b' is not an agent's name: 1 to 64 letters, digits, _ and -"),
-    "agents of one name": ("agents:\n- {name: a, model: m}\n- {name: a, model: m}", "x.yaml:3: agent \"a\", name: two agents are called 'a'; rename one"),
-    "tools of one name": (agent("tools: [{builtin: datetime}, {name: datetime, builtin: calculator}]"), "x.yaml:4: agent \"a\", tool \"datetime\", name: two tools are called 'datetime'; give one another name"),
-    "a tool's name": (tool("name: ä\nbuiltin: datetime"), "x.yaml:5: agent \"a\", tool \"ä\", name: 'ä' is not a tool's name: 1 to 64 letters, digits, _ and -"),
-    "a tool called auto": (tool("name: auto\nbuiltin: datetime"), "x.yaml:5: agent \"a\", tool \"auto\", name: 'auto' has a meaning in a tool choice; take another name"),
-    "an unknown choice": (agent("toolChoice: x\ntools: [{builtin: datetime}]"), "x.yaml:4: agent \"a\", toolChoice: there is no tool 'x'; the agent's tools: datetime; or write auto, none or required"),
-    "a schedule": (agent('schedule: {cron: "0 9 * * *"}'), 'x.yaml:4: agent "a", schedule: this version of Outlast does not support it yet; remove it'),
-    "a sub-agent": (tool("agent: b"), 'x.yaml:5: agent "a", tools[0], agent: this version of Outlast does not support it yet; remove it'),
-    "MCP": (tool("mcp: {url: x}"), 'x.yaml:5: agent "a", tools[0], mcp: this version of Outlast does not support it yet; remove it'),
-    "a later builtin": (tool("builtin: browser"), 'x.yaml:5: agent "a", tools[0], builtin: builtin: browser: this version of Outlast does not support it yet; remove it'),
-    "no such builtin": (tool("builtin: x"), "x.yaml:5: agent \"a\", tools[0], builtin: should be 'calculator' or 'datetime'"),
-    "no kind": (tool("name: t"), 'x.yaml:5: agent "a", tool "t": a tool has exactly one of http, python and builtin; found none of them'),
-    "two kinds": (tool("builtin: datetime\npython: x:y"), 'x.yaml:5: agent "a", tools[0]: a tool has exactly one of http, python and builtin; found python and builtin'),
-    "an effect": (tool("name: t\neffect: safe\nhttp: {url: http://x}"), "x.yaml:6: agent \"a\", tool \"t\", effect: should be 'read_only', 'idempotent' or 'destructive'"),
-    "a schema": (tool("name: t\nhttp: {url: http://x}\nparameters: {type: object, properties: {n: {type: numbr}}}"), 'x.yaml:7: agent "a", tool "t", parameters: this is not a valid JSON Schema: properties.n.type: "numbr" is not valid under any of the schemas listed in the \'anyOf\' keyword'),
-    "a remote schema": (tool("name: t\nhttp: {url: http://x}\nparameters: {type: object, $ref: http://127.0.0.1:9/x}"), "x.yaml:7: agent \"a\", tool \"t\", parameters: this is not a valid JSON Schema: Resource 'http://127.0.0.1:9/x' is not present in a registry and retrieving it failed: ValueError: only references inside the schema are resolved, not http://127.0.0.1:9/x"),
-    "a schema of no object": (tool("name: t\nhttp: {url: http://x}\nparameters: {type: string}"), 'x.yaml:7: agent "a", tool "t", parameters: the schema\'s type must be object, as arguments are one'),
-    "a URL": (tool("name: t\nhttp:\n  url: ftp://x"), 'x.yaml:7: agent "a", tool "t", http.url: a tool\'s URL begins with http:// or https:// and a host'),
-    "a variable in a URL": (tool("name: t\nhttp:\n  url: http://${H}/"), 'x.yaml:7: agent "a", tool "t", http.url: variables are filled in in header values only'),
-    "a header of ours": (tool("name: t\nhttp:\n  url: http://x\n  headers:\n    Idempotency-Key: x"), 'x.yaml:9: agent "a", tool "t", http.headers.Idempotency-Key: this header is written by Outlast; remove it'),
-    "a broken variable": (tool("name: t\nhttp:\n  url: http://x\n  headers:\n    X-Key: s3cret ${A-B}"), 'x.yaml:9: agent "a", tool "t", http.headers.X-Key: a variable is written ${NAME}, of letters, digits and _'),
-    "a header that is no text": (tool("name: t\nhttp:\n  url: http://x\n  headers:\n    X-Key: [s3cret]"), 'x.yaml:9: agent "a", tool "t", http.headers.X-Key: should be a valid string'),
-    "an HTTP tool without a name": (tool("http: {url: http://x}"), 'x.yaml:5: agent "a", tools[0]: an HTTP tool needs the key name'),
-    "a timeout in the wrong place": (tool("name: t\ntimeout: 3\nhttp: {url: http://x}"), 'x.yaml:6: agent "a", tool "t", timeout: an HTTP tool\'s timeout is written under http'),
-    "a key under http": (tool("name: t\nhttp: {url: http://x, retry: 3}"), 'x.yaml:6: agent "a", tool "t", http.retry: unknown key; did you mean retries?'),
-    "a schema for a builtin": (tool("builtin: datetime\neffect: read_only"), 'x.yaml:6: agent "a", tools[0], effect: a builtin tool brings its own effect; remove this key'),
-    "no such module": (tool("python: no_such_module:f"), "x.yaml:5: agent \"a\", tools[0], python: module no_such_module cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
-    "no such function": (tool("python: shop_tools_of_test:f"), 'x.yaml:5: agent "a", tools[0], python: module shop_tools_of_test has no function f'),
-    "no function": (tool("python: shop_tools_of_test:number"), 'x.yaml:5: agent "a", tools[0], python: shop_tools_of_test:number is not a function'),
-    "no reference": (tool("python: shop"), "x.yaml:5: agent \"a\", tools[0], python: 'shop' is not of the form module:function"),
-    "two problems": (agent("x1: 1\nx2: 2"), 'x.yaml:4: agent "a", x1: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings\nx.yaml:5: agent "a", x2: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings'),
+    "a misspelt key": (
+        agent("instruction: x"),
+        'x.yaml:4: agent "a", instruction: unknown key; did you mean instructions?',
+    ),
+    "snake case": (
+        agent("tool_choice: x"),
+        'x.yaml:4: agent "a", tool_choice: unknown key; did you mean toolChoice?',
+    ),
+    "a far key": (
+        agent("limits: {zzz: 1}"),
+        'x.yaml:4: agent "a", limits.zzz: unknown key; known keys: maxSteps, maxTokens, maxSeconds',
+    ),
+    "a wrong type": (
+        agent("limits: {maxSteps: many}"),
+        'x.yaml:4: agent "a", limits.maxSteps: should be a valid integer',
+    ),
+    "a limit of nothing": (
+        agent("limits: {maxSteps: 0}"),
+        'x.yaml:4: agent "a", limits.maxSteps: should be greater than 0',
+    ),
+    "a name": (
+        "agents:\n- name: a b\n  model: m",
+        "x.yaml:2: agent \"a b\", name: 'a b' is not an agent's name: 1 to 64 letters, digits, _ and -",
+    ),
+    "agents of one name": (
+        "agents:\n- {name: a, model: m}\n- {name: a, model: m}",
+        "x.yaml:3: agent \"a\", name: two agents are called 'a'; rename one",
+    ),
+    "tools of one name": (
+        agent("tools: [{builtin: datetime}, {name: datetime, builtin: calculator}]"),
+        'x.yaml:4: agent "a", tool "datetime", name: two tools are called \'datetime\'; give one another name',
+    ),
+    "a tool's name": (
+        tool("name: ä\nbuiltin: datetime"),
+        'x.yaml:5: agent "a", tool "ä", name: \'ä\' is not a tool\'s name: 1 to 64 letters, digits, _ and -',
+    ),
+    "a tool called auto": (
+        tool("name: auto\nbuiltin: datetime"),
+        'x.yaml:5: agent "a", tool "auto", name: \'auto\' has a meaning in a tool choice; take another name',
+    ),
+    "an unknown choice": (
+        agent("toolChoice: x\ntools: [{builtin: datetime}]"),
+        "x.yaml:4: agent \"a\", toolChoice: there is no tool 'x'; the agent's tools: datetime; or write auto, none or required",
+    ),
+    "a schedule": (
+        agent('schedule: {cron: "0 9 * * *"}'),
+        'x.yaml:4: agent "a", schedule: this version of Outlast does not support it yet; remove it',
+    ),
+    "a sub-agent": (
+        tool("agent: b"),
+        'x.yaml:5: agent "a", tools[0], agent: this version of Outlast does not support it yet; remove it',
+    ),
+    "MCP": (
+        tool("mcp: {url: x}"),
+        'x.yaml:5: agent "a", tools[0], mcp: this version of Outlast does not support it yet; remove it',
+    ),
+    "a later builtin": (
+        tool("builtin: browser"),
+        'x.yaml:5: agent "a", tools[0], builtin: browser: this version of Outlast does not support it yet; remove it',
+    ),
+    "no such builtin": (
+        tool("builtin: x"),
+        "x.yaml:5: agent \"a\", tools[0], builtin: should be 'calculator' or 'datetime'",
+    ),
+    "no kind": (
+        tool("name: t"),
+        'x.yaml:5: agent "a", tool "t": a tool has exactly one of http, python and builtin; found none of them',
+    ),
+    "two kinds": (
+        tool("builtin: datetime\npython: x:y"),
+        'x.yaml:5: agent "a", tools[0]: a tool has exactly one of http, python and builtin; found python and builtin',
+    ),
+    "an effect": (
+        tool("name: t\neffect: safe\nhttp: {url: http://x}"),
+        "x.yaml:6: agent \"a\", tool \"t\", effect: should be 'read_only', 'idempotent' or 'destructive'",
+    ),
+    "a schema": (
+        tool(
+            "name: t\nhttp: {url: http://x}\nparameters: {type: object, properties: {n: {type: numbr}}}"
+        ),
+        'x.yaml:7: agent "a", tool "t", parameters: this is not a valid JSON Schema: properties.n.type: "numbr" is not valid under any of the schemas listed in the \'anyOf\' keyword',
+    ),
+    "a remote schema": (
+        tool(
+            "name: t\nhttp: {url: http://x}\nparameters: {type: object, $ref: http://127.0.0.1:9/x}"
+        ),
+        'x.yaml:7: agent "a", tool "t", parameters: this is not a valid JSON Schema: Resource \'http://127.0.0.1:9/x\' is not present in a registry and retrieving it failed: ValueError: only references inside the schema are resolved, not http://127.0.0.1:9/x',
+    ),
+    "a schema of no object": (
+        tool("name: t\nhttp: {url: http://x}\nparameters: {type: string}"),
+        'x.yaml:7: agent "a", tool "t", parameters: the schema\'s type must be object, as arguments are one',
+    ),
+    "a URL": (
+        tool("name: t\nhttp:\n  url: ftp://x"),
+        'x.yaml:7: agent "a", tool "t", http.url: a tool\'s URL begins with http:// or https:// and a host',
+    ),
+    "a variable in a URL": (
+        tool("name: t\nhttp:\n  url: http://${H}/"),
+        'x.yaml:7: agent "a", tool "t", http.url: variables are filled in in header values only',
+    ),
+    "a header of ours": (
+        tool("name: t\nhttp:\n  url: http://x\n  headers:\n    Idempotency-Key: x"),
+        'x.yaml:9: agent "a", tool "t", http.headers.Idempotency-Key: this header is written by Outlast; remove it',
+    ),
+    "a broken variable": (
+        tool("name: t\nhttp:\n  url: http://x\n  headers:\n    X-Key: s3cret ${A-B}"),
+        'x.yaml:9: agent "a", tool "t", http.headers.X-Key: a variable is written ${NAME}, of letters, digits and _',
+    ),
+    "a header that is no text": (
+        tool("name: t\nhttp:\n  url: http://x\n  headers:\n    X-Key: [s3cret]"),
+        'x.yaml:9: agent "a", tool "t", http.headers.X-Key: should be a valid string',
+    ),
+    "an HTTP tool without a name": (
+        tool("http: {url: http://x}"),
+        'x.yaml:5: agent "a", tools[0]: an HTTP tool needs the key name',
+    ),
+    "a timeout in the wrong place": (
+        tool("name: t\ntimeout: 3\nhttp: {url: http://x}"),
+        'x.yaml:6: agent "a", tool "t", timeout: an HTTP tool\'s timeout is written under http',
+    ),
+    "a key under http": (
+        tool("name: t\nhttp: {url: http://x, retry: 3}"),
+        'x.yaml:6: agent "a", tool "t", http.retry: unknown key; did you mean retries?',
+    ),
+    "a schema for a builtin": (
+        tool("builtin: datetime\neffect: read_only"),
+        'x.yaml:6: agent "a", tools[0], effect: a builtin tool brings its own effect; remove this key',
+    ),
+    "no such module": (
+        tool("python: no_such_module:f"),
+        "x.yaml:5: agent \"a\", tools[0], python: module no_such_module cannot be imported: ModuleNotFoundError: No module named 'no_such_module'",
+    ),
+    "no such function": (
+        tool("python: shop_tools_of_test:f"),
+        'x.yaml:5: agent "a", tools[0], python: module shop_tools_of_test has no function f',
+    ),
+    "no function": (
+        tool("python: shop_tools_of_test:number"),
+        'x.yaml:5: agent "a", tools[0], python: shop_tools_of_test:number is not a function',
+    ),
+    "no reference": (
+        tool("python: shop"),
+        "x.yaml:5: agent \"a\", tools[0], python: 'shop' is not of the form module:function",
+    ),
+    "two problems": (
+        agent("x1: 1\nx2: 2"),
+        'x.yaml:4: agent "a", x1: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings\nx.yaml:5: agent "a", x2: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings',
+    ),
 }
 
 
@@ -164,7 +297,9 @@ def test_a_bad_file_is_refused_in_these_words(folder: Path, text: str, message: 
 
 def test_dates_and_yes_stay_text(folder: Path):
     parameters = "{type: object, properties: {no: {const: 2026-03-15}, n: {const: 1e3}}}"
-    (folder / "x.yaml").write_text(tool(f"name: t\nhttp: {{url: http://x}}\nparameters: {parameters}"))
+    (folder / "x.yaml").write_text(
+        tool(f"name: t\nhttp: {{url: http://x}}\nparameters: {parameters}")
+    )
     properties = load("x.yaml").specs[0].tools[0].parameters["properties"]
     assert properties == {"no": {"const": "2026-03-15"}, "n": {"const": 1000.0}}
 
@@ -198,12 +333,21 @@ def test_a_list_called_agents_decides(folder: Path):
 
 BAD_PYTHON = {
     "raises": ("\n1 / 0", "bad_of_test.py:2: ZeroDivisionError: division by zero"),
-    "syntax": ("\n\nx = (", "bad_of_test.py:3: SyntaxError: '(' was never closed (bad_of_test.py, line 3)"),
+    "syntax": (
+        "\n\nx = (",
+        "bad_of_test.py:3: SyntaxError: '(' was never closed (bad_of_test.py, line 3)",
+    ),
     "empty": ("", 'bad_of_test.py: there is no agent in it; write one: a = Agent("a", model=…)'),
     "no agent": ("agents = [1]", "bad_of_test.py: agents: int is not an Agent"),
-    "ours": ("from outlast import Agent\nAgent('a b', model='m')", "bad_of_test.py:2: agent \"a b\", name: 'a b' is not an agent's name: 1 to 64 letters, digits, _ and -"),
+    "ours": (
+        "from outlast import Agent\nAgent('a b', model='m')",
+        "bad_of_test.py:2: agent \"a b\", name: 'a b' is not an agent's name: 1 to 64 letters, digits, _ and -",
+    ),
     "exits": ("import sys\nsys.exit(3)", "bad_of_test.py:2: SystemExit: 3"),
-    "twice": ("from outlast import Agent\na = Agent('a', model='m')\nb = Agent('a', model='m')", "bad_of_test.py: two agents are called 'a'; rename one"),
+    "twice": (
+        "from outlast import Agent\na = Agent('a', model='m')\nb = Agent('a', model='m')",
+        "bad_of_test.py: two agents are called 'a'; rename one",
+    ),
 }
 
 

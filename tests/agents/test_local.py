@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from jsonschema_rs import is_valid
 
+from outlast.agents.loader import load
 from outlast.agents.models import local_files
 from outlast.agents.models.local import LocalModel
 from outlast.agents.models.local_prompt import answer_turns
@@ -106,7 +106,7 @@ async def test_required_forces_the_only_tool_and_cannot_choose_of_two(model: Loc
 
 
 async def test_the_example_agent_tells_the_status_that_its_tool_found(model: LocalModel) -> None:
-    [agent] = yaml.safe_load((REPOSITORY / "examples" / "agents.yaml").read_text())["agents"]
+    [agent] = load(str(REPOSITORY / "examples" / "agents.yaml")).specs
     statuses = ("shipped", "waiting for payment", "cancelled")
     for (question, order), status in zip(QUESTIONS, statuses, strict=True):
         call = ToolCall("tc_1", "lookup_order", {"orderId": order})
@@ -115,7 +115,7 @@ async def test_the_example_agent_tells_the_status_that_its_tool_found(model: Loc
             AssistantMessage((call,)),
             ToolMessage("tc_1", "lookup_order", {"orderId": order, "status": status}),
         )
-        request = ModelRequest(agent["instructions"], messages, settings=agent["settings"])
+        request = ModelRequest(agent.instructions, messages, settings=agent.settings)
         _, answer = await _ask(model, request)
         assert status in answer.message.text
 

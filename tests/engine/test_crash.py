@@ -23,7 +23,7 @@ BOUND = 10.0
 
 async def spread(_: dict[str, Any]) -> str:
     """Give the text log a turn, so that its appends are commits of their own."""
-    for _ in range(3):
+    for _turn in range(3):
         await asyncio.to_thread(int)
     return "seen"
 

@@ -1,4 +1,4 @@
-"""A small world for engine tests: models that are functions of the history, tools that keep count."""
+"""A small world for engine tests: models that are functions of the history, and tools."""
 
 import asyncio
 from collections import Counter

@@ -121,7 +121,7 @@ def _problem(detail: ErrorDetails) -> Problem:
         case "model_type" | "dict_type":
             return Problem(path, "this must be a mapping of keys")
         case "literal_error" if path[-1] == "builtin" and detail["input"] in _LATER_BUILTINS:
-            return Problem(path, f"builtin: {detail['input']}: {_NOT_YET}")
+            return Problem(path, f"{detail['input']}: {_NOT_YET}")
         case _:
             return Problem(path, detail["msg"].removeprefix("Input "))
 

@@ -1,7 +1,8 @@
 """The command line: `outlast serve`, `outlast run`, and what looks after a server.
 
-Each command's work is in a module of its own, imported when the command runs, so that `outlast --help`
-stays quick. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 suspended, 130 interrupted.
+Each command's work is in a module of its own, imported when the command runs, so that `outlast
+--help` stays quick. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 suspended, 130
+interrupted.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""`outlast workspaces` and `outlast keys`: they work on the database, beside a running server or without."""
+"""`outlast workspaces` and `outlast keys`: on the database, with or without a running server."""
 
 import asyncio
 from datetime import UTC, date, datetime, time
@@ -89,14 +89,20 @@ def list_keys(
 ) -> None:
     """List a workspace's keys, without their secrets."""
     chosen = settings(data_dir=data_dir, database_url=database_url)
-    found = [_key(key) for key in asyncio.run(_keys(chosen, workspace))]
+    found = asyncio.run(_keys(chosen, workspace))
     if json:
-        write_json(found)
+        write_json([_key(key) for key in found])
         return
     write_table(
         ["id", "name", "state", "scopes", "expires"],
         [
-            (row["id"], row["name"], row["state"], " ".join(row["scopes"]), row["expiresAt"])
+            (
+                row.id,
+                row.name,
+                _state(row),
+                " ".join(sorted(row.scopes)),
+                iso_or_none(row.expires_at),
+            )
             for row in found
         ],
     )
@@ -189,9 +195,7 @@ def _moment(text: str | None) -> int | None:
         else:
             moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidRequest(
-            f"--expires: {text!r} is not a date or an ISO 8601 moment."
-        ) from error
+        raise InvalidRequest(f"--expires: {text!r} is not a date or an ISO 8601 moment.") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1000)
@@ -206,11 +210,15 @@ def _workspace(row: WorkspaceRow) -> dict[str, str]:
     }
 
 
+def _state(key: ApiKey) -> str:
+    return "revoked" if key.revoked_at is not None else "open"
+
+
 def _key(key: ApiKey) -> dict[str, object]:
     return {
         "id": key.id,
         "name": key.name,
-        "state": "revoked" if key.revoked_at is not None else "open",
+        "state": _state(key),
         "scopes": sorted(key.scopes),
         "agentId": key.agent_id,
         "createdAt": iso(key.created_at),

@@ -16,27 +16,26 @@ def list_models(data_dir: DataDir = None, json: AsJson = False) -> None:
     from outlast.agents.models.local_files import SOURCES, installed
 
     found = {model.name: model for model in installed(settings(data_dir=data_dir).data_dir)}
-    rows = [
-        {
-            "model": f"local:{name}",
-            "installed": name in found,
-            "bytes": found[name].bytes if name in found else SOURCES[name].member_bytes,
-            "path": str(found[name].path) if name in found else None,
-        }
-        for name in sorted(found.keys() | SOURCES.keys())
-    ]
+    here = {name: (model.bytes, str(model.path)) for name, model in found.items()}
+    there = {name: (source.member_bytes, None) for name, source in SOURCES.items()}
+    rows = sorted((there | here).items())
     if json:
-        write_json(rows)
+        write_json(
+            [
+                {"model": f"local:{name}", "installed": bool(path), "bytes": size, "path": path}
+                for name, (size, path) in rows
+            ]
+        )
         return
     write_table(
         ["model", "size", "where"],
         [
             (
-                row["model"],
-                f"{row['bytes'] // 1_000_000} MB",
-                row["path"] or f"not here; run: outlast models pull {row['model'][6:]}",
+                f"local:{name}",
+                f"{size // 1_000_000} MB",
+                path or f"not here; run: outlast models pull {name}",
             )
-            for row in rows
+            for name, (size, path) in rows
         ],
     )
 

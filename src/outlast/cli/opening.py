@@ -1,4 +1,4 @@
-"""How commands reach state: the database beside a running server, and the key of the first start."""
+"""How commands reach state: the database beside a running server, the key of the first start."""
 
 import os
 from collections.abc import AsyncIterator
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.model.clock import Clock, SystemClock
-from outlast.model.error import Misconfigured
-from outlast.model.workspace import Workspace
+from outlast.model.error import Misconfigured, Unauthenticated
+from outlast.model.workspace import Principal, Workspace
 from outlast.services.agents import Agents
 from outlast.services.keys import DEFAULT_WORKSPACE, Keys
 from outlast.settings import Settings
@@ -63,25 +63,33 @@ async def migrate(path: Path) -> None:
 class FirstKey:
     """The key that the operator's own commands use."""
 
-    secret: str
     workspace: Workspace
+    secret: str
     made: bool = False
     """Whether it was made just now."""
+    principal: Principal | None = None
+    """Who it belongs to; nobody where it has been revoked or has expired."""
 
 
 async def first_key(settings: Settings, keys: Keys) -> FirstKey:
-    """The default workspace and its key: OUTLAST_API_KEY, else the key file's, made where there is none.
+    """The default workspace and its key: OUTLAST_API_KEY, else the key file's, else a new one.
 
+    The key of a key file that was revoked stays so; a start without a key file counts as the first.
     Raises Misconfigured where the key file cannot be read or written.
     """
     workspace = await keys.workspace(DEFAULT_WORKSPACE)
     secret = settings.api_key or stored_key(settings)
-    if secret:
+    if not secret:
+        secret = (await keys.create(workspace.id, "first")).secret
+        _keep(settings.key_file, secret)
+        return FirstKey(workspace, secret, made=True, principal=await keys.authenticate(secret))
+    if settings.api_key or not await keys.of_workspace(workspace.id):
         await keys.ensure(workspace.id, "operator", secret)
-        return FirstKey(secret, workspace)
-    made = await keys.create(workspace.id, "first")
-    _keep(settings.key_file, made.secret)
-    return FirstKey(made.secret, workspace, made=True)
+    try:
+        principal = await keys.authenticate(secret)
+    except Unauthenticated:
+        principal = None
+    return FirstKey(workspace, secret, principal=principal)
 
 
 def stored_key(settings: Settings) -> str:
@@ -107,3 +115,12 @@ def _keep(file: Path, secret: str) -> None:
         scratch.replace(file)
     except OSError as error:
         raise Misconfigured(f"The key file {file} cannot be written: {error}") from error
+
+
+async def workspace_of(settings: Settings, keys: Keys) -> str:
+    """The workspace that the operator's key opens, the default one where there is no such key."""
+    secret = settings.api_key or stored_key(settings)
+    if secret:
+        with suppress(Unauthenticated):
+            return (await keys.authenticate(secret)).workspace_id
+    return (await keys.workspace_named(DEFAULT_WORKSPACE)).id

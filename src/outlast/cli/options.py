@@ -28,5 +28,5 @@ Workspace = Annotated[str, Option(help="The workspace's name.")]
 
 
 def settings(**flags: Any) -> Settings:
-    """The settings with these flags over the environment and `outlast.toml`. Raises Misconfigured."""
+    """The settings: flags, environment, `outlast.toml`. Raises Misconfigured."""
     return load(flags)

@@ -14,7 +14,7 @@ def write_json(value: Any) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table; where standard output is no terminal, tabs between the cells and no heading."""
+    """Write a table; without a terminal, tabs between the cells and no heading."""
     import sys
 
     if not sys.stdout.isatty():

@@ -56,7 +56,8 @@ class Asker:
     async def ask(self, segment: Segment, agent: Agent) -> None:
         """Make one model step and record it, with the tool calls that it starts.
 
-        Raises Upstream, Misconfigured, LimitExceeded, BudgetExceeded (the execution fails) and Interrupted.
+        Raises Upstream, Misconfigured, LimitExceeded, BudgetExceeded (the execution fails) and
+        Interrupted.
         """
         started_at = self.ledger.clock.now()
         request = _request(segment, agent.spec)
@@ -112,7 +113,7 @@ class Asker:
         await segment.run(self.ledger.clock.sleep(min(seconds, _LONGEST_WAIT)))
 
     async def _record_end(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
-        """The last answer ends the execution: completed, or failed where it cost more than allowed."""
+        """The last answer ends the execution: completed, or failed if it cost too much."""
         finished, output = model_finished(step), step.message.text
         overspent = _overspent(segment, spec, step)
         if overspent is None:
@@ -122,7 +123,7 @@ class Asker:
         failure = failure_of(overspent)
         failed = ExecutionFailed(failure.type, failure.code, failure.message)
         await self.ledger.record(
-            segment, (finished, failed), step, Status.FAILED, output=output, error=failure
+            segment, (finished, failed), step, Status.FAILED, error=failure
         )
 
     async def _record_calls(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:

@@ -83,8 +83,8 @@ def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:
         raise ToolFailed(f"There is no tool {call.name!r}. Available tools: {names}.")
     if call.invalid is not None:
         raise ToolFailed(
-            f"The arguments were not a JSON object: {call.invalid[:200]!r}. Call the tool again with "
-            "a JSON object."
+            f"The arguments were not a JSON object: {call.invalid[:200]!r}. Call the tool again "
+            "with a JSON object."
         )
     return tool
 

@@ -1,7 +1,7 @@
 """The engine of one process: segments are tasks here, the queue is the executions' own rows.
 
-What may start and finds no place waits as an id; the row is read when its turn comes. After a crash the
-rows say what was running and what was queued.
+What may start and finds no place waits as an id; the row is read when its turn comes. After a crash
+the rows say what was running and what was queued.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class InlineEngine:
         self._backlog: deque[tuple[str, str]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._waits: set[asyncio.Task[None]] = set()
-        """The limits' watch and executions that wait to be taken up again: nothing is lost by ending them."""
+        """Tasks that only wait; nothing is lost by ending them."""
         self._accepting = False
 
     @property

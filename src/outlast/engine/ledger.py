@@ -1,4 +1,4 @@
-"""What a segment commits: every move of a running execution goes through here, and its row with it."""
+"""What a segment commits: every move of a running execution goes through here."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -45,6 +45,7 @@ class Ledger:
                 "segment": execution.segment + 1,
                 "started_at": execution.started_at or now,
             },
+            at=now,
             **more,
         )
 
@@ -134,6 +135,8 @@ class Ledger:
             case ModelStep():
                 changes["usage"] = execution.usage + step.usage
                 changes["final_model"] = step.model
+                if step.message.text:
+                    changes["output"] = step.message.text
             case ToolStep():
                 changes["tool_ms"] = execution.tool_ms + step.duration_ms
         return changes
@@ -148,9 +151,10 @@ class Ledger:
         status: Status,
         events: tuple[Event, ...],
         changes: dict[str, Any] | None = None,
+        at: int | None = None,
         **more: Any,
     ) -> None:
-        now = self.clock.now()
+        now = self.clock.now() if at is None else at
         before = segment.execution
         changes = changes or {}
         if status is not Status.RUNNING:

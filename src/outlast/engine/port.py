@@ -13,7 +13,7 @@ class Engine(Protocol):
         ...
 
     async def stop(self, grace_seconds: float) -> None:
-        """Begin no more segments; running ones end at their next commit, at the latest after the grace."""
+        """Begin no more segments; running ones end at their next commit or after the grace."""
         ...
 
     def runnable(self, execution: Execution) -> None:

@@ -1,7 +1,7 @@
 """The life of a segment: take the execution, run step after step, end.
 
-A finished step is never run again. What was running in a crash is decided by its effect: a model request
-and a repeatable tool call run again, any other call becomes a question to a person.
+A finished step is never run again. What was running in a crash is decided by its effect: a model
+request and a repeatable tool call run again, any other call becomes a question to a person.
 """
 
 from dataclasses import dataclass, field

@@ -30,7 +30,7 @@ class Stop(StrEnum):
 _INTERRUPTING: Final = frozenset({Stop.CANCEL, Stop.LIMIT, Stop.ABANDON})
 
 
-class Interrupted(Exception):  # noqa: N818 - an outcome, not a failure
+class Interrupted(Exception):
     """The work was stopped from outside."""
 
 

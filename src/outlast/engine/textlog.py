@@ -1,7 +1,7 @@
 """Text is logged before it is shown, cheaply: the pieces of all running steps go in one commit.
 
-The first piece of a step goes at once, later ones together every 20 to 50 ms as load asks. One commit is
-under way at a time; what comes meanwhile goes with the next.
+The first piece of a step goes at once, later ones together every 20 to 50 ms as load asks. One
+commit is under way at a time; what comes meanwhile goes with the next.
 """
 
 import asyncio
@@ -68,8 +68,8 @@ class TextLog:
         ]
         try:
             kept = await self._store.append_text(appends)
-        except OutlastError as error:
-            logger.error("text.lost", error=error.message, executions=len(segments))
+        except OutlastError:
+            logger.exception("text.lost", executions=len(segments))
             kept = [False] * len(segments)
         for segment, whole in zip(segments, kept, strict=True):
             if not whole:

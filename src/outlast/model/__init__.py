@@ -1,1 +1,1 @@
-"""What the words mean: values and rules, no I/O. Everything else in Outlast imports this package."""
+"""What the words mean: values and rules, no I/O. Everything else imports this package."""

@@ -67,7 +67,7 @@ class AgentSpec:
 
     name: str
     model: str
-    """`openai-chat:gpt-5-mini`, `local:smollm2`, `scripted:FILE`, or any pydantic-ai model string."""
+    """`openai-chat:NAME`, `local:NAME`, `scripted:FILE`, or any pydantic-ai model string."""
     instructions: str = ""
     description: str = ""
     tools: tuple[ToolSpec, ...] = ()

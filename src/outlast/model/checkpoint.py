@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """After step `step` the execution stood here; it refers to the recorded steps and copies nothing."""
+    """After step `step` the execution stood here; recorded steps are referred to, not copied."""
 
     id: str
     execution_id: str

@@ -1,10 +1,10 @@
 """The event log's vocabulary: a closed union of past facts, and its one serializer.
 
-Every execution has a gapless, ordered log. An Entry is one event with its place: the segment that wrote
-it and its sequence number from 1. Text is many small pieces; each piece has a sequence number of its own,
-and one entry holds a run of them, numbered to its last (an entry of three pieces with seq 9 is 7, 8, 9).
-Segment and seq both only grow, so a cursor `segment-seq` orders entries even where a power cut took the
-end of the log and later entries reuse a number.
+Every execution has a gapless, ordered log. An Entry is one event with its place: the segment that
+wrote it and its sequence number from 1. Text is many small pieces; each piece has a sequence number
+of its own, and one entry holds a run of them, numbered to its last (an entry of three pieces with
+seq 9 is 7, 8, 9). Segment and seq both only grow, so a cursor `segment-seq` orders entries even
+where a power cut took the end of the log and later entries reuse a number.
 """
 
 from collections.abc import Iterable, Iterator

@@ -84,8 +84,8 @@ UNANSWERED = "The call was interrupted; nothing is known of its result."
 def repair(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Make a history that every provider accepts, after a cancel, a crash or a failure.
 
-    Each tool call is followed by exactly one answer (a missing one is written as an error), an answer
-    without its call is dropped, and assistant messages without any part are dropped.
+    Each tool call is followed by exactly one answer (a missing one is written as an error), an
+    answer without its call is dropped, and assistant messages without any part are dropped.
     Repairing twice changes nothing more.
     """
     answers = {m.tool_call_id: m for m in messages if isinstance(m, ToolMessage)}

@@ -1,1 +1,1 @@
-"""What a caller may ask, in our words: who may, which agent, what happens. Rooms translate to these."""
+"""What a caller may ask, in our words: who may, which agent, what happens. Rooms translate."""

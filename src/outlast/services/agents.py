@@ -34,7 +34,7 @@ class Agents:
         ]
 
     async def get(self, principal: Principal, ref: str) -> Agent:
-        """The newest version, by id in any spelling or by name. Raises AgentNotFound, MissingScope."""
+        """The newest version, by id or by name. Raises AgentNotFound, MissingScope."""
         principal.require(Scope.AGENTS_READ)
         return await self._newest(principal.workspace_id, ref)
 
@@ -63,7 +63,7 @@ class Agents:
             raise AgentNotFound("The workspace has no agent. Start the server with --agents FILE.")
         if len(found) > 1:
             raise MissingField(
-                "The request names no agent, the key has no default agent, and the workspace has several.",
+                "Name an agent: the key has no default agent, and the workspace has several.",
                 param="agent",
             )
         return found[0]

@@ -36,7 +36,8 @@ class Conversations:
     async def delete(self, principal: Principal, conversation_id: str) -> None:
         """Cancel what is live in it, then delete all turns for good; the records stay, purged.
 
-        Raises ConversationNotFound, Conflict (somebody keeps starting executions), InvalidId, MissingScope.
+        Raises ConversationNotFound, Conflict (somebody keeps starting executions), InvalidId,
+        MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)
         workspace_id, found = principal.workspace_id, parse(CONVERSATION, conversation_id)

@@ -17,6 +17,16 @@ from outlast.services.agents import Agents
 from outlast.store.port import Advance, ExecutionFilter, Idempotency, NewExecution, Page, Store
 from outlast.stream import Streams
 
+__all__ = [
+    "ExecutionFilter",
+    "ExecutionView",
+    "Executions",
+    "Idempotency",
+    "Page",
+    "Start",
+    "Started",
+]
+
 WAIT_SECONDS: Final = 24 * 60 * 60.0
 """How long a caller that waits may wait; proxies give up long before."""
 _CANCEL_SECONDS: Final = 10.0
@@ -73,8 +83,8 @@ class Executions:
     async def start(self, principal: Principal, agent_ref: str | None, wish: Start) -> Started:
         """Record the execution; it runs whatever the caller does next.
 
-        Raises AgentNotFound, AgentPaused, ConversationNotFound, ConversationBusy, IdempotencyMismatch,
-        InvalidId, MissingScope.
+        Raises AgentNotFound, AgentPaused, ConversationNotFound, ConversationBusy,
+        IdempotencyMismatch, InvalidId, MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
@@ -138,7 +148,7 @@ class Executions:
     async def rest(
         self, principal: Principal, execution_id: str, seconds: float = WAIT_SECONDS
     ) -> ExecutionView:
-        """Wait until the execution ends or needs somebody, at most so many seconds; answer it as it is."""
+        """Wait at most so many seconds until the execution rests; answer it as it is then."""
         execution = await self._streams.rest(principal.workspace_id, execution_id, seconds)
         return await self._view(execution)
 
@@ -163,6 +173,7 @@ class Executions:
         self, principal: Principal, executions: Sequence[Execution]
     ) -> Sequence[ExecutionView]:
         """The same executions with what they recorded."""
+        principal.require(Scope.EXECUTIONS_READ)
         return [await self._view(execution) for execution in executions]
 
     async def follow(
@@ -173,7 +184,7 @@ class Executions:
             yield entries
 
     async def cancel(self, principal: Principal, execution_id: str) -> ExecutionView:
-        """Cancel in any live state and answer the cancelled execution; what it wrote is kept and charged.
+        """Cancel in any live state and answer the execution; what it wrote is kept and charged.
 
         Raises Conflict where it has ended, ExecutionNotFound, InvalidId, MissingScope.
         """

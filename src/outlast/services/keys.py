@@ -110,5 +110,5 @@ class Keys:
 
 
 def _hash(secret: str) -> str:
-    """SHA-256: the secrets are 256 random bits, so there is nothing to guess and nothing to slow down."""
+    """SHA-256: a secret of 256 random bits cannot be guessed, so nothing need slow it down."""
     return hashlib.sha256(secret.encode()).hexdigest()

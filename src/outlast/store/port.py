@@ -1,8 +1,8 @@
 """The store's port: what the rest of Outlast may ask of durable state.
 
-There is one write verb for an execution's life, `advance`: compare-and-set on status and segment, and
-with it, in one transaction, the step, the checkpoint, the events and the next execution's turn. State, log
-and queue cannot disagree, and a worker that comes back from the dead changes nothing.
+There is one write verb for an execution's life, `advance`: compare-and-set on status and segment,
+and with it, in one transaction, the step, the checkpoint, the events and the next execution's turn.
+State, log and queue cannot disagree, and a worker that comes back from the dead changes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,8 +67,8 @@ class Created:
 class Advance:
     """One move of one execution: from the row `before` to the row `after`.
 
-    The write happens only if the row still has before's status, segment and waiting; identity, input and
-    requests (cancel_requested) are never changed by it.
+    The write happens only if the row still has before's status, segment and waiting; identity,
+    input and requests (cancel_requested) are never changed by it.
     """
 
     before: Execution
@@ -87,7 +87,7 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class TextAppend:
-    """Pieces of text of a step that runs. Survives the process; a power cut may take the last moments."""
+    """Pieces of a running step's text. A power cut may take the last moments of them."""
 
     execution: Execution
     texts: tuple[tuple[int, TextAdded | ThinkingAdded], ...]
@@ -128,7 +128,7 @@ class ExecutionFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which stretch of a list: at most `limit` things after (older than) or before (newer than) an id."""
+    """Which stretch of a list: at most `limit` things older than `after` or newer than `before`."""
 
     limit: int
     after: str | None = None
@@ -154,11 +154,14 @@ class ExecutionStore(Protocol):
         ...
 
     async def advance(self, move: Advance) -> tuple[Entry, ...]:
-        """Make one move and answer its log entries. Raises StaleWrite and then nothing has changed."""
+        """Make one move and answer its log entries. Raises StaleWrite; then nothing has changed."""
         ...
 
     async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
-        """Log pieces of many running steps in one commit; False for each whose segment has passed."""
+        """Log pieces of many running steps at once; False for each whose segment has passed.
+
+        Writes of one execution take effect in the order of the calls, `advance` included.
+        """
         ...
 
     async def request_cancel(self, workspace_id: str, execution_id: str) -> None:
@@ -220,7 +223,10 @@ class ConversationStore(Protocol):
         ...
 
     async def delete_conversation(self, workspace_id: str, conversation_id: str, at: int) -> None:
-        """Delete all turns for good; executions stay as purged records. Raises ConversationNotFound, Conflict."""
+        """Delete all turns for good; executions stay as purged records.
+
+        Raises ConversationNotFound, and Conflict where one is live.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""The tables, once for every database. Times are milliseconds since the epoch; JSON is text in SQLite.
+"""The tables, once for every database. Times are milliseconds since the epoch.
 
 Ids are TypeID strings: they sort by creation, so a list "newest first" is a walk down an index.
 What belongs to an execution (steps, events, checkpoints, approvals) is owned through it.

@@ -46,8 +46,8 @@ class Driver(Protocol):
     async def write(self, script: Callable[[], Script[T]], *, durable: bool = True) -> T:
         """Run a script in a transaction that is on disk when this returns.
 
-        Without `durable` it survives the death of the process, not of the machine. The script is made
-        anew where a transaction is tried again.
+        Without `durable` it survives the death of the process, not of the machine. The script is
+        made anew where a transaction is tried again.
         """
         ...
 

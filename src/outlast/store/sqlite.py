@@ -1,8 +1,8 @@
 """SQLite: one writer thread that commits for all waiting executions at once, readers beside it.
 
-event loop ── scripts ──► queue ──► writer thread: BEGIN, every script that waits, COMMIT ──► event loop
-A commit with any durable script waits for the disk (synchronous=FULL); one of text alone does not
-(synchronous=NORMAL): it survives the process. One process per file: a lock file says so.
+event loop ── scripts ──► queue ──► writer thread: BEGIN, every script that waits, COMMIT ──► event
+loop A commit with any durable script waits for the disk (synchronous=FULL); one of text alone does
+not (synchronous=NORMAL): it survives the process. One process per file: a lock file says so.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ import orjson
 
 from outlast.model import ids
 from outlast.model.clock import Clock
-from outlast.model.message import AssistantMessage, Part, Text, Thinking, ToolCall
+from outlast.model.message import AssistantMessage, Part, Text, ToolCall
 from outlast.model.usage import Usage, estimate_tokens
 
 
@@ -28,15 +28,6 @@ class Spoken:
             self._end_part()
             self._kind = kind
         self._pieces.append(piece)
-
-    def sign(self, signature: str, text: str = "") -> None:
-        """End a thinking part with its signature; without a part to end, text is the part."""
-        spoken = "".join(self._pieces) if self._kind is Thinking else ""
-        if self._kind is Thinking:
-            self._pieces.clear()
-        else:
-            self._end_part()
-        self._parts.append(Thinking(spoken or text, signature))
 
     def parts(self) -> list[Part]:
         """All parts so far."""

@@ -1,7 +1,7 @@
 """Transactions without I/O: each yields statements, hears their rows, and returns an Outcome.
 
-A driver runs a script inside one transaction, on SQLite in the writer's thread and on Postgres over an
-async connection, so that what a transaction does is written once.
+A driver runs a script inside one transaction, on SQLite in the writer's thread and on Postgres over
+an async connection, so that what a transaction does is written once.
 """
 
 from collections.abc import Generator

@@ -58,7 +58,7 @@ IDEMPOTENCY_MILLIS = 24 * 60 * 60 * 1000
 
 
 def create(new: NewExecution) -> Script[Created]:
-    """Insert an execution with its first event; the conversation's row is the lock that orders turns."""
+    """Insert an execution with its first event; the conversation's row orders the turns."""
     if new.idempotency is not None:
         known = yield from _first_request(new, new.idempotency)
         if known is not None:
@@ -326,7 +326,7 @@ def executions(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script
     assert len(wanted.status) <= len(names)
     given |= dict(zip(names, (status.value for status in wanted.status), strict=False))
     given = {name: value for name, value in given.items() if value is not None}
-    filters = frozenset(given) - {name for name in names[: len(wanted.status) - 1]}
+    filters = frozenset(given) - set(names[: len(wanted.status) - 1])
     backwards = page.before is not None and page.after is None
     rows = yield Query(
         sql.list_executions(filters, backwards=backwards),

@@ -1,8 +1,8 @@
 """Every statement, named, with what it guarantees. Time and ids are bound parameters.
 
-A statement is written once in SQLAlchemy Core and compiled once per database to text; drivers run the
-text. Ownership: what hangs on an execution is reached through `OWNED`, which is empty for another
-workspace's id.
+A statement is written once in SQLAlchemy Core and compiled once per database to text; drivers run
+the text. Ownership: what hangs on an execution is reached through `OWNED`, which is empty for
+another workspace's id.
 """
 
 from dataclasses import dataclass

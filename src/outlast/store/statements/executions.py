@@ -58,7 +58,7 @@ LIVE_IN_CONVERSATION: Final = Statement(
         executions.c.completed_at.is_(None),
     ).order_by(executions.c.id)
 )
-"""Everything of the conversation that has not ended, oldest first; a partial index holds just these."""
+"""Everything of the conversation that has not ended, oldest first; it has a partial index."""
 
 NEXT_IN_CONVERSATION: Final = Statement(
     _execution.where(

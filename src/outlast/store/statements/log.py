@@ -66,7 +66,7 @@ APPEND_TEXT: Final = Statement(
     )
     .returning(events.c.seq)
 )
-"""Append to the segment that runs; no row means that it has passed. The execution's row is not written."""
+"""Append to the segment that runs; no row means that it has passed. Writes no other row."""
 
 DELETE_TEXT_FROM: Final = Statement(
     delete(events).where(

@@ -1,0 +1,81 @@
+"""`python -m bench [NAME…] [--quick]`: take the figures and print their table.
+
+The exit status is 1 where a figure could not be taken; a missed target alone is no failure.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from bench.figures import crash, first_token, lists, runs, start, stored, streams, suspended
+from bench.lab import QUICK, Lab, Scale, open_lab
+from bench.process import allow_many_files
+from bench.table import Row, failed, markdown
+
+FIGURES: Final[dict[str, Callable[[Lab], Awaitable[list[Row]]]]] = {
+    "first-token": first_token.measure,
+    "runs": runs.measure,
+    "streams": streams.measure,
+    "crash": crash.measure,
+    "lists": lists.measure,
+    "start": start.measure,
+    "suspended": suspended.measure,
+    "stored": stored.measure,
+}
+BOUND = 600.0
+"""Seconds that one figure may take."""
+
+
+async def take(names: list[str], scale: Scale, room: Path) -> list[Row]:
+    """The rows of these figures, in one lab; one that fails gives a row that says so."""
+    rows: list[Row] = []
+    async with open_lab(room, scale) as lab:
+        for name in names:
+            begun = time.perf_counter()
+            try:
+                async with asyncio.timeout(BOUND):
+                    rows += await FIGURES[name](lab)
+            except Exception as error:
+                rows.append(failed(name, _first(error)))
+            print(f"{name}: {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+    return rows
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def main() -> int:
+    """Read the arguments, take the figures, print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FIGURES))
+    parser.add_argument("--quick", action="store_true", help="a smoke run; its figures say nothing")
+    parser.add_argument("--dir", type=Path, help="where the databases live; a disk, not memory")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(FIGURES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
+    import uvloop
+
+    allow_many_files()
+    # Children are stopped in `finally` blocks, so a SIGTERM must come as an exception.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with tempfile.TemporaryDirectory(prefix="outlast-bench-", dir=options.dir) as room:
+        scale = QUICK if options.quick else Scale()
+        with contextlib.suppress(KeyboardInterrupt):
+            rows = uvloop.run(take(options.names or list(FIGURES), scale, Path(room)))
+            print(markdown(rows))
+            return int(any(row.ours.startswith("failed:") for row in rows))
+    return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

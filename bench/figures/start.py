@@ -1,0 +1,110 @@
+"""From the start to `/readyz`, the memory of an idle server, the size of a default installation."""
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+from bench.lab import Lab
+from bench.process import ROOT, Child
+from bench.table import Row, median
+
+SECONDS, IDLE_MIB, INSTALL_MIB = 1.5, 110.0, 150.0
+MIB = 1024 * 1024
+SETTLE = 2.0
+BOUND = 300.0
+
+
+async def measure(lab: Lab) -> list[Row]:
+    """Start it several times on a new data folder and on a used one; install it once."""
+    new, used, memory = await _starts(lab)
+    bare = await _bare(lab)
+    rows = [
+        _start_row("on an empty data folder", new, bare[0]),
+        _start_row("on a used one", used, bare[0]),
+        Row(
+            "memory, idle",
+            f"{memory / MIB:.0f} MiB",
+            f"bare {bare[1] / MIB:.0f} MiB",
+            f"{memory / bare[1]:.2f}×",
+            f"≤ {IDLE_MIB:.0f} MiB",
+            memory <= IDLE_MIB * MIB,
+        ),
+    ]
+    return [*rows, await _install(lab)] if lab.scale.install else rows
+
+
+def _start_row(where: str, seconds: float, bare: float) -> Row:
+    return Row(
+        f"start to ready, {where}",
+        f"{seconds:.2f} s",
+        f"bare {bare:.2f} s",
+        f"{seconds / bare:.2f}×",
+        f"≤ {SECONDS} s",
+        seconds <= SECONDS,
+    )
+
+
+async def _starts(lab: Lab) -> tuple[float, float, float]:
+    """Median seconds on an empty folder and on a used one, and idle bytes."""
+    new: list[float] = []
+    used: list[float] = []
+    memory: list[float] = []
+    for _ in range(lab.scale.starts):
+        data = lab.data("start")
+        for times in (new, used):
+            child = lab.start_ours(data)
+            try:
+                times.append(await child.ready("/readyz"))
+                if times is used:
+                    await asyncio.sleep(SETTLE)
+                    memory.append(child.memory())
+            finally:
+                await child.stop()
+        lab.drop(data)
+    return median(new), median(used), median(memory)
+
+
+async def _bare(lab: Lab) -> tuple[float, float]:
+    tool = f"http://127.0.0.1:{lab.workshop.port}/tools/lookup_order"
+    arguments = ("--provider", lab.provider_url, "--tool", tool)
+    child = Child.module("bench.bare", lab.log("bare"), *arguments)
+    try:
+        await child.listening()
+        seconds = await child.ready("/readyz")
+        await asyncio.sleep(SETTLE)
+        return seconds, child.memory()
+    finally:
+        await child.stop()
+
+
+async def _install(lab: Lab) -> Row:
+    """What `pip install outlast` puts on a disk: the wheel and all it depends on."""
+    folder = lab.data("install")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    await _run(build, lab.log("install"))
+    wheel = str(next(folder.glob("*.whl")))
+    target = folder / "site-packages"
+    await _run([*_installer(folder), "--target", str(target), wheel], lab.log("install"))
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    lab.drop(folder)
+    return Row(
+        "default installation, all packages",
+        f"{size / MIB:.0f} MiB",
+        target=f"≤ {INSTALL_MIB:.0f} MiB",
+        met=size <= INSTALL_MIB * MIB,
+    )
+
+
+def _installer(folder: Path) -> list[str]:
+    """uv where the machine or the Makefile has it, else pip."""
+    uv = shutil.which("uv", path=f"{ROOT / '.tools' / 'bin'}:{Path(sys.executable).parent}")
+    uv = uv or shutil.which("uv")
+    if uv:
+        return [uv, "pip", "install", "--quiet", "--python", sys.executable]
+    pip = shutil.which("pip3") or str(folder / "pip")
+    return [pip, "install", "--quiet", "--no-compile"]
+
+
+async def _run(arguments: list[str], log: Path) -> None:
+    await Child(arguments, log, reads_port=False).finished(BOUND)

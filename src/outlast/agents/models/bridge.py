@@ -1,0 +1,194 @@
+"""Every provider that pydantic-ai knows, through its Model layer; not through its agents.
+
+`BridgedModel.named("anthropic:claude-sonnet-5-5", …)` imports the provider's SDK, which costs
+seconds and tens of megabytes, once. The runner alone asks again after a failure: the SDKs' own
+retries are off.
+"""
+
+import re
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from outlast.agents.models.assemble import estimated_usage, finish_reason
+from outlast.agents.models.refusal import refusal, scrub
+from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece, ThinkingPiece
+from outlast.model.clock import Clock
+from outlast.model.error import (
+    ContextTooLong,
+    Misconfigured,
+    ModelRateLimited,
+    ModelRejected,
+    ModelUnavailable,
+    OutlastError,
+)
+from outlast.model.usage import Usage
+
+if TYPE_CHECKING:
+    from pydantic_ai.models import Model, StreamedResponse
+
+_EXTRAS = {"anthropic", "google", "groq", "mistral", "bedrock"}
+_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]*\b")
+
+
+class BridgedModel:
+    """One model of pydantic-ai."""
+
+    def __init__(
+        self, name: str, model: "Model[Any]", clock: Clock, *, read_timeout: float = 300.0
+    ) -> None:
+        self._name = name
+        self._model = model
+        self._clock = clock
+        self._read_timeout = read_timeout
+
+    @classmethod
+    def named(
+        cls, name: str, clock: Clock, *, read_timeout: float = 300.0, known: str = ""
+    ) -> "BridgedModel":
+        """The model of that pydantic-ai string. Raises Misconfigured, saying what mends it."""
+        kind = name.partition(":")[0]
+        try:
+            from pydantic_ai.models import infer_model
+        except ImportError as error:
+            raise _not_installed(name, kind) from error
+        from pydantic_ai.exceptions import UserError
+
+        try:
+            model = infer_model(name)
+        except ImportError as error:
+            raise _not_installed(name, kind) from error
+        except UserError as error:
+            raise _misconfigured(name, str(error), known) from error
+        client: Any = getattr(model, "client", None)
+        if isinstance(getattr(client, "max_retries", None), int):
+            client.max_retries = 0
+        return cls(name, model, clock, read_timeout=read_timeout)
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Ask, and yield pieces as they come, then one Answer; errors as the port says."""
+        from pydantic_ai.direct import model_request_stream
+        from pydantic_ai.exceptions import AgentRunError, UserError
+
+        from outlast.agents.models.bridge_messages import to_theirs
+
+        try:
+            async with model_request_stream(
+                self._model,
+                to_theirs(request, self._model.system),
+                model_settings=self._settings(request),
+                model_request_parameters=_parameters(request),
+                instrument=False,
+            ) as stream:
+                async for event in stream:
+                    if (piece := _piece(event)) is not None:
+                        yield piece
+                end = self._answer(request, stream)
+        except AgentRunError as error:
+            raise self._translated(error) from error
+        except UserError as error:
+            raise Misconfigured(f"{self._name}: {scrub(str(error))}") from error
+        yield end
+
+    async def close(self) -> None:
+        """Give back the SDK's connections."""
+        client = getattr(self._model, "client", None)
+        close = getattr(client, "close", None) or getattr(client, "aclose", None)
+        if close is not None and (closing := close()) is not None:
+            await closing
+
+    def _settings(self, request: ModelRequest) -> Any:
+        settings = {"timeout": self._read_timeout, **request.settings}
+        if (stop := settings.pop("stop", None)) is not None:
+            settings["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+        if request.tools and request.tool_choice != "auto":
+            choice = request.tool_choice
+            settings["tool_choice"] = choice if choice in {"none", "required"} else [choice]
+        return settings
+
+    def _answer(self, request: ModelRequest, stream: "StreamedResponse") -> Answer:
+        from outlast.agents.models.bridge_messages import to_ours
+
+        response = stream.get()
+        message = to_ours(response.parts, self._clock, self._model.system)
+        if response.finish_reason is None and not message.parts:
+            raise ModelUnavailable(f"{self._name}: the provider's stream ended without an answer.")
+        counted = response.usage
+        usage = Usage(
+            counted.input_tokens,
+            counted.output_tokens,
+            counted.cache_read_tokens,
+            counted.cache_write_tokens,
+        )
+        if not usage.total_tokens:
+            usage = estimated_usage(repr(request.messages), message)
+        said = {"tool_call": "tool_calls"}.get(response.finish_reason or "stop")
+        reason = finish_reason(said or response.finish_reason or "stop", message)
+        return Answer(message, usage, response.model_name or self._name, reason)
+
+    def _translated(self, error: Exception) -> OutlastError:
+        from pydantic_ai import exceptions
+
+        text = f"{self._name}: {scrub(str(error))}"
+        match error:
+            case exceptions.ModelContextWindowExceededError():
+                return ContextTooLong(text)
+            case exceptions.ModelHTTPError():
+                said = refusal(self._name, error.status_code, orjson.dumps(error.body, default=str))
+                if isinstance(said, ModelRateLimited):
+                    said.retry_after = error.retry_after
+                return said
+            case exceptions.ModelRateLimitError():
+                return ModelRateLimited(text, retry_after=error.retry_after)
+            case exceptions.ModelRequestRejectedError() | exceptions.ContentFilterError():
+                return ModelRejected(text)
+            case _:
+                return ModelUnavailable(text)
+
+
+def _parameters(request: ModelRequest) -> Any:
+    from pydantic_ai.models import ModelRequestParameters
+    from pydantic_ai.tools import ToolDefinition
+
+    tools = [
+        ToolDefinition(
+            name=spec.name,
+            description=spec.description,
+            parameters_json_schema=spec.parameters,
+            strict=False,
+        )
+        for spec in request.tools
+    ]
+    return ModelRequestParameters(function_tools=tools, allow_text_output=True)
+
+
+def _piece(event: Any) -> TextPiece | ThinkingPiece | None:
+    from pydantic_ai import messages as theirs
+
+    match event:
+        case theirs.PartStartEvent(part=theirs.TextPart(content=text)) if text:
+            return TextPiece(text)
+        case theirs.PartDeltaEvent(delta=theirs.TextPartDelta(content_delta=text)) if text:
+            return TextPiece(text)
+        case theirs.PartStartEvent(part=theirs.ThinkingPart(content=text)) if text:
+            return ThinkingPiece(text)
+        case theirs.PartDeltaEvent(delta=theirs.ThinkingPartDelta(content_delta=text)) if text:
+            return ThinkingPiece(text)
+        case _:
+            return None
+
+
+def _not_installed(name: str, kind: str) -> Misconfigured:
+    extra = next((extra for extra in _EXTRAS if kind.startswith(extra)), "openai")
+    return Misconfigured(
+        f"The model {name!r} needs its provider's SDK: pip install 'outlast[{extra}]'"
+    )
+
+
+def _misconfigured(name: str, said: str, known: str) -> Misconfigured:
+    if said.startswith("Unknown model"):
+        return Misconfigured(f"The model {name!r} is not known. Known: {known}.")
+    if variable := _VARIABLE.search(said):
+        return Misconfigured(f"The model {name!r} needs a key: set {variable[0]}.")
+    return Misconfigured(f"The model {name!r} cannot be made: {scrub(said)}")

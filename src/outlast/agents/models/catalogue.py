@@ -1,0 +1,97 @@
+"""Which model a model string names.
+
+openai-chat:NAME   our own client, for any OpenAI-compatible endpoint
+local:NAME         a GGUF in a child process
+scripted:FILE      answers from a file
+anthropic:NAME …   whatever pydantic-ai knows, through its Model layer
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from outlast.agents.models.openai_chat import OpenAIEndpoint
+from outlast.agents.models.scripted import ScriptedModel
+from outlast.agents.port import Model
+from outlast.model.clock import Clock
+from outlast.model.error import Misconfigured
+
+_KNOWN = (
+    "openai-chat:, local:, scripted:, anthropic:, openai:, google:, groq:, mistral:, bedrock: "
+    "and the other providers of pydantic-ai"
+)
+
+
+class ModelCatalogue:
+    """Finds models by name, makes each at its first use and keeps it."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        data_dir: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 300.0,
+    ) -> None:
+        """Timeouts in seconds: for a connection, and for silence between two chunks."""
+        self._clock = clock
+        self._data_dir = data_dir
+        self._environment = os.environ if environment is None else environment
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._models: dict[str, Model] = {}
+        self._endpoint: OpenAIEndpoint | None = None
+
+    def find(self, name: str) -> Model:
+        """The model of this name; made at first use and kept. Raises Misconfigured."""
+        model = self._models.get(name)
+        if model is None:
+            model = self._models[name] = self._make(name)
+        return model
+
+    async def close(self) -> None:
+        """Close every model that was made."""
+        for model in self._models.values():
+            await model.close()
+        self._models.clear()
+        if self._endpoint is not None:
+            await self._endpoint.close()
+            self._endpoint = None
+
+    def _make(self, name: str) -> Model:
+        kind, colon, rest = name.partition(":")
+        if not (colon and kind and rest):
+            raise Misconfigured(f"The model {name!r} names no kind. Known: {_KNOWN}.")
+        makers: dict[str, Callable[[str], Model]] = {
+            "openai-chat": self._openai_chat,
+            "scripted": self._scripted,
+            "local": self._local,
+        }
+        maker = makers.get(kind)
+        return maker(rest) if maker is not None else self._bridged(name, kind)
+
+    def _openai_chat(self, name: str) -> Model:
+        if self._endpoint is None:
+            self._endpoint = OpenAIEndpoint(
+                self._environment,
+                self._clock,
+                connect_timeout=self._connect_timeout,
+                read_timeout=self._read_timeout,
+            )
+        return self._endpoint.model(name)
+
+    def _scripted(self, path: str) -> Model:
+        return ScriptedModel.from_file(Path(path), self._clock)
+
+    def _local(self, name: str) -> Model:
+        from outlast.agents.models.local import LocalModel
+
+        return LocalModel(name, self._data_dir, self._clock)
+
+    def _bridged(self, name: str, kind: str) -> Model:
+        from outlast.agents.models.bridge import BridgedModel
+
+        if kind == "test":
+            raise Misconfigured(f"The model {name!r} is not known. Known: {_KNOWN}.")
+        return BridgedModel.named(name, self._clock, read_timeout=self._read_timeout, known=_KNOWN)

@@ -1,0 +1,171 @@
+"""The commands and their options; what they do is imported when they run."""
+
+import asyncio
+from typing import Annotated
+
+from typer import Argument, Context, Exit, Option, Typer, echo
+
+from outlast.cli.agents import agents
+from outlast.cli.executions import executions
+from outlast.cli.keys import keys, workspaces
+from outlast.cli.models import models
+from outlast.cli.options import (
+    AgentsFile,
+    ApiKey,
+    AsJson,
+    DatabaseUrl,
+    DataDir,
+    Host,
+    LogFormat,
+    LogLevel,
+    Port,
+    settings,
+)
+from outlast.cli.output import write_json
+
+app = Typer(
+    name="outlast",
+    help="Run AI agents durably behind an HTTP API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: Context,
+    version: Annotated[bool, Option("--version", help="Write the version and exit.")] = False,
+) -> None:
+    """Run AI agents durably behind an HTTP API."""
+    if version:
+        import outlast
+
+        echo(f"outlast {outlast.__version__}")
+        raise Exit
+    del context
+
+
+@app.command()
+def serve(
+    *,
+    agents: AgentsFile = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    api_key: ApiKey = None,
+    concurrency: Annotated[
+        int | None, Option(help="Segments that run at the same time.", show_default=False)
+    ] = None,
+    model_retries: Annotated[
+        int | None, Option(help="How often a failed model request is made again.")
+    ] = None,
+    drain_seconds: Annotated[
+        float | None, Option(help="How long SIGTERM waits for running steps.")
+    ] = None,
+    max_body_bytes: Annotated[int | None, Option(help="The largest request body.")] = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C."""
+    chosen = settings(
+        agents=agents,
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        database_url=database_url,
+        api_key=api_key,
+        concurrency=concurrency,
+        model_retries=model_retries,
+        drain_seconds=drain_seconds,
+        max_body_bytes=max_body_bytes,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    from outlast.cli.serving import serve
+
+    serve(chosen, echo)
+
+
+@app.command()
+def run(
+    agent: Annotated[str, Argument(help="Its name or id.")],
+    input: Annotated[str, Argument(help="What you say to it.")],
+    *,
+    agents: AgentsFile = None,
+    conversation: Annotated[str | None, Option(help="Go on with this conversation: conv_…")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    host: Host = None,
+    port: Port = None,
+    api_key: ApiKey = None,
+    log_level: LogLevel = None,
+    json: AsJson = False,
+) -> None:
+    """Run an agent here and show what it does; needs no server. Ctrl-C cancels.
+
+    Exit code: 0 completed, 1 failed, 3 waits for an approval, 130 cancelled.
+    """
+    chosen = settings(
+        agents=agents,
+        data_dir=data_dir,
+        database_url=database_url,
+        host=host,
+        port=port,
+        api_key=api_key,
+        log_level=log_level,
+    )
+    from outlast.cli.running import Wish, run
+
+    raise Exit(run(chosen, Wish(agent, input, conversation, json)))
+
+
+@app.command()
+def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Bring the database to this version's schema; no server may run."""
+    from outlast.cli.opening import migrate
+
+    chosen = settings(data_dir=data_dir, database_url=database_url)
+    asyncio.run(migrate(chosen.database_path))
+    echo(f"{chosen.database_path} has the newest schema.")
+
+
+@app.command()
+def doctor(
+    *,
+    agents: AgentsFile = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    host: Host = None,
+    port: Port = None,
+    json: AsJson = False,
+) -> None:
+    """Check what a server needs, and say what mends it; exit code 1 where something fails."""
+    from dataclasses import asdict
+
+    from outlast.cli.doctor import Finding, Level, examine
+
+    chosen = settings(
+        agents=agents, data_dir=data_dir, database_url=database_url, host=host, port=port
+    )
+
+    async def examined() -> list[Finding]:
+        return [finding async for finding in examine(chosen)]
+
+    findings = asyncio.run(examined())
+    if json:
+        write_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            echo(f"{finding.level.value:5} {finding.check}: {finding.text}")
+            if finding.mend is not None:
+                echo(f"      → {finding.mend}")
+    raise Exit(any(finding.level is Level.FAIL for finding in findings))
+
+
+app.add_typer(executions, name="executions")
+app.add_typer(agents, name="agents")
+app.add_typer(keys, name="keys")
+app.add_typer(workspaces, name="workspaces")
+app.add_typer(models, name="models")

@@ -1,0 +1,36 @@
+"""A core for this process: agents file, models and tools joined as the settings say."""
+
+from outlast.agents.loader import LoadedAgents
+from outlast.agents.loader import load as load_agents
+from outlast.agents.models.catalogue import ModelCatalogue
+from outlast.agents.spec_json import spec_digest
+from outlast.agents.tools.toolbox import ToolBox
+from outlast.app import Core, build
+from outlast.model.agent import Agent
+from outlast.model.clock import SystemClock
+from outlast.model.workspace import Workspace
+from outlast.settings import Settings
+
+NO_AGENTS = LoadedAgents(())
+
+
+def read_agents(settings: Settings) -> LoadedAgents:
+    """The agents that the settings name. Raises Misconfigured."""
+    return load_agents(settings.agents) if settings.agents else NO_AGENTS
+
+
+def compose(settings: Settings, loaded: LoadedAgents) -> Core:
+    """A core that can run these agents and those in the database; nothing is opened yet."""
+    clock = SystemClock()
+    return build(
+        settings,
+        models=ModelCatalogue(clock, settings.data_dir),
+        tools=ToolBox(clock, loaded.functions),
+        clock=clock,
+    )
+
+
+async def put_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> list[Agent]:
+    """Make the file's agents in a workspace, or their next versions where they have changed."""
+    specs = [(spec, spec_digest(spec)) for spec in loaded.specs]
+    return await core.services.agents.put(workspace.id, specs)

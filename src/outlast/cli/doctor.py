@@ -1,0 +1,182 @@
+"""`outlast doctor`: what keeps this machine from serving, and the command that mends it."""
+
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from outlast.agents.loader import LoadedAgents
+from outlast.agents.models.catalogue import ModelCatalogue
+from outlast.cli.composing import read_agents
+from outlast.cli.remote import url_of
+from outlast.client import Client, Unreachable
+from outlast.model.clock import SystemClock
+from outlast.model.error import Misconfigured, OutlastError, StoreLocked
+from outlast.settings import Settings
+from outlast.store.migrations import sqlite_version
+from outlast.store.schema import HEAD
+from outlast.store.sql import SqlStore
+from outlast.store.sqlite import SqliteDriver
+
+_MEGABYTE: Final = 1_000_000
+_LITTLE: Final = 1000 * _MEGABYTE
+_TOO_LITTLE: Final = 100 * _MEGABYTE
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's outcome."""
+
+    check: str
+    level: Level
+    text: str
+    mend: str | None = None
+    """The command or the step that mends it."""
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Check one thing after the other."""
+    for finding in (*_data_folder(settings), _key_file(settings)):
+        yield finding
+    async for finding in _database(settings):
+        yield finding
+    loaded, finding = _agents(settings)
+    yield finding
+    for finding in _models(settings, loaded):
+        yield finding
+    yield await _port(settings)
+
+
+def _data_folder(settings: Settings) -> Iterator[Finding]:
+    folder = settings.data_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        mend = "outlast doctor --data-dir FOLDER, with a folder that this user may write"
+        yield Finding("data folder", Level.FAIL, f"{folder}: {error.strerror or error}", mend)
+        return
+    yield Finding("data folder", Level.OK, f"{folder} can be written")
+    free = shutil.disk_usage(folder).free
+    text = f"{free // _MEGABYTE:,} MB free"
+    if free >= _LITTLE:
+        yield Finding("disk", Level.OK, text)
+    else:
+        level = Level.WARN if free >= _TOO_LITTLE else Level.FAIL
+        yield Finding("disk", level, text, f"make room on the disk of {folder}")
+
+
+def _key_file(settings: Settings) -> Finding:
+    file = settings.key_file
+    if settings.api_key:
+        return Finding("key", Level.OK, "OUTLAST_API_KEY is set")
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+    except OSError:
+        return Finding("key", Level.OK, "none yet; the first start makes one")
+    if mode & 0o077:
+        text = f"others may read {file} (mode {mode:04o})"
+        return Finding("key", Level.WARN, text, f"chmod 600 {file}")
+    return Finding("key", Level.OK, f"kept in {file}")
+
+
+async def _database(settings: Settings) -> AsyncIterator[Finding]:
+    path = settings.database_path
+    if not path.exists():
+        yield Finding("database", Level.OK, f"{path} is not there yet; the first start makes it")
+        return
+    try:
+        version = sqlite_version(path)
+    except Exception as error:  # noqa: BLE001 - whatever the file is, it is no database of ours
+        yield Finding("database", Level.FAIL, f"{path}: {error}", "restore a backup of this file")
+        return
+    if version is not None and version > HEAD:
+        text = f"{path} has schema {version}, this version knows {HEAD}"
+        yield Finding("database", Level.FAIL, text, "install the newer Outlast that wrote it")
+    elif version != HEAD:
+        text = f"{path} has schema {version or 'none'}, this version writes {HEAD}"
+        yield Finding("database", Level.WARN, text, "outlast migrate")
+    else:
+        yield Finding("database", Level.OK, f"{path} has the newest schema ({HEAD})")
+        yield await _opens(settings)
+
+
+async def _opens(settings: Settings) -> Finding:
+    store = SqlStore(SqliteDriver(settings.database_path))
+    try:
+        await store.open()
+    except StoreLocked as error:
+        return Finding("lock", Level.OK, f"a server runs: {error.message.partition('. ')[0]}")
+    except OutlastError as error:
+        return Finding("lock", Level.FAIL, error.message, "outlast migrate")
+    try:
+        await store.ready()
+    except OutlastError as error:
+        return Finding("lock", Level.FAIL, error.message, "restore a backup of the database")
+    finally:
+        await store.close()
+    return Finding("lock", Level.OK, "no process has the database; it opens and answers")
+
+
+def _agents(settings: Settings) -> tuple[LoadedAgents, Finding]:
+    try:
+        loaded = read_agents(settings)
+    except Misconfigured as error:
+        finding = Finding("agents", Level.FAIL, error.message, "mend the agents file")
+        return LoadedAgents(()), finding
+    if not settings.agents:
+        text = "no agents file is named"
+        return loaded, Finding("agents", Level.WARN, text, "outlast doctor --agents FILE")
+    names = ", ".join(spec.name for spec in loaded.specs)
+    return loaded, Finding("agents", Level.OK, f"{settings.agents}: {names}")
+
+
+def _models(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
+    catalogue = ModelCatalogue(SystemClock(), settings.data_dir)
+    for name in sorted({spec.model for spec in loaded.specs}):
+        try:
+            catalogue.find(name)
+        except Misconfigured as error:
+            yield Finding(f"model {name}", Level.FAIL, error.message)
+        else:
+            yield Finding(f"model {name}", Level.OK, "can be asked")
+
+
+async def _port(settings: Settings) -> Finding:
+    url = url_of(settings)
+    if settings.port == 0:
+        return Finding("port", Level.OK, "serve takes a free one")
+    try:
+        async with Client(url, "") as client:
+            ready = await client.ready()
+    except Unreachable:
+        return _free(settings)
+    if ready:
+        return Finding("port", Level.OK, f"a server answers on {url} and takes work")
+    mend = "wait until it is ready, or choose another: outlast serve --port N"
+    return Finding("port", Level.WARN, f"something answers on {url} and is not ready", mend)
+
+
+def _free(settings: Settings) -> Finding:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    where = f"{settings.host}:{settings.port}"
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        text = f"{where}: {os.strerror(error.errno) if error.errno else error}"
+        return Finding("port", Level.FAIL, text, "outlast serve --port N, with a free one")
+    return Finding("port", Level.OK, f"{where} is free; no server answers")

@@ -1,0 +1,218 @@
+"""`outlast executions`: through the server; `list` and `show` read the database if none answers."""
+
+import asyncio
+from typing import Annotated, Any
+
+from typer import Argument, Exit, Option, Typer, echo
+
+from outlast.cli.options import (
+    ApiKey,
+    AsJson,
+    DatabaseUrl,
+    DataDir,
+    Host,
+    Port,
+    settings,
+)
+from outlast.cli.output import note, shorten, write_json, write_table
+from outlast.model.error import InvalidRequest
+from outlast.settings import Settings
+
+executions = Typer(help="Executions.", no_args_is_help=True)
+
+_PATIENCE = 2.0
+"""Seconds for which a command waits for a server that is away."""
+Url = Annotated[str | None, Option(help="The server, where it is not HOST:PORT of the settings.")]
+Id = Annotated[str, Argument(help="exec_…", metavar="ID")]
+
+
+@executions.command("list")
+def list_executions(
+    *,
+    agent: Annotated[str | None, Option(help="Of this agent, by name or id.")] = None,
+    status: Annotated[str | None, Option(help="In this status.")] = None,
+    limit: Annotated[int, Option(min=1, max=100)] = 20,
+    after: Annotated[str | None, Option(help="Older than this execution.")] = None,
+    url: Url = None,
+    host: Host = None,
+    port: Port = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    json: AsJson = False,
+) -> None:
+    """List executions, newest first."""
+    chosen = settings(
+        host=host, port=port, api_key=api_key, data_dir=data_dir, database_url=database_url
+    )
+    filters = {"agentId": agent, "status": status, "limit": limit, "after": after}
+    page = asyncio.run(_list(chosen, url, filters))
+    if json:
+        write_json(page)
+        return
+    write_table(
+        ["id", "status", "created", "input", "output"],
+        [
+            (
+                row["id"],
+                row["status"],
+                row["createdAt"],
+                shorten(row.get("input"), 40),
+                shorten(row.get("output"), 40),
+            )
+            for row in page["data"]
+        ],
+    )
+    if page["hasMore"]:
+        note(f"There are more: --after {page['data'][-1]['id']}")
+
+
+@executions.command("show")
+def show_execution(
+    execution_id: Id,
+    url: Url = None,
+    host: Host = None,
+    port: Port = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    json: AsJson = False,
+) -> None:
+    """Show one execution."""
+    chosen = settings(
+        host=host, port=port, api_key=api_key, data_dir=data_dir, database_url=database_url
+    )
+    execution = asyncio.run(_show(chosen, url, execution_id))
+    if json:
+        write_json(execution)
+        return
+    for name, value in execution.items():
+        if value not in (None, "", [], {}):
+            echo(f"{name:16} {_plain(value)}")
+
+
+@executions.command("watch")
+def watch_execution(
+    execution_id: Id,
+    url: Url = None,
+    host: Host = None,
+    port: Port = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Show an execution from its beginning until it ends or waits for somebody."""
+    chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
+    code = asyncio.run(_watch(chosen, url, execution_id, json))
+    raise Exit(code)
+
+
+@executions.command("cancel")
+def cancel_execution(
+    execution_id: Id,
+    url: Url = None,
+    host: Host = None,
+    port: Port = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Cancel a live execution; what it has written is kept."""
+    chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
+    cancelled = asyncio.run(_cancel(chosen, url, execution_id))
+    if json:
+        write_json(cancelled)
+    else:
+        echo(f"{cancelled['id']} is {cancelled['status']}.")
+
+
+async def _list(chosen: Settings, url: str | None, filters: dict[str, Any]) -> dict[str, Any]:
+    from outlast.cli.remote import client_of
+    from outlast.client import Unreachable
+
+    try:
+        async with client_of(chosen, url) as client:
+            return await client.list(**filters)
+    except Unreachable as error:
+        if url is not None:
+            raise
+        note(f"{error} Reading the database instead.")
+        return await _list_database(chosen, filters)
+
+
+async def _show(chosen: Settings, url: str | None, execution_id: str) -> dict[str, Any]:
+    from outlast.cli.remote import client_of
+    from outlast.client import Unreachable
+
+    try:
+        async with client_of(chosen, url) as client:
+            return await client.get(execution_id)
+    except Unreachable as error:
+        if url is not None:
+            raise
+        note(f"{error} Reading the database instead.")
+        return await _show_database(chosen, execution_id)
+
+
+async def _watch(chosen: Settings, url: str | None, execution_id: str, json: bool) -> int:
+    from outlast.cli.remote import client_of, show_stream
+    from outlast.cli.showing import Screen
+
+    screen = Screen(quiet=json)
+    async with client_of(chosen, url) as client:
+        execution = await show_stream(client, execution_id, screen)
+    if json:
+        write_json(execution)
+    error = execution.get("error") or {}
+    return screen.end(execution_id, execution["status"], error.get("message"))
+
+
+async def _cancel(chosen: Settings, url: str | None, execution_id: str) -> dict[str, Any]:
+    from outlast.cli.remote import client_of
+
+    async with client_of(chosen, url, patience=_PATIENCE) as client:
+        return await client.cancel(execution_id)
+
+
+async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str, Any]:
+    from outlast.cli.opening import opened, workspace_of
+    from outlast.cli.record import execution_json
+    from outlast.model.execution import Status
+    from outlast.model.ids import EXECUTION, parse
+    from outlast.store.port import ExecutionFilter, Page
+
+    status, after, limit = filters["status"], filters["after"], filters["limit"]
+    if status is not None and status not in set(Status):
+        raise InvalidRequest(f"--status: there are {', '.join(Status)}.")
+    async with opened(chosen, make=False) as state:
+        workspace_id = await workspace_of(chosen, state.keys)
+        agent_id = None
+        if filters["agentId"] is not None:
+            agent_id = (await state.store.agent(workspace_id, filters["agentId"])).id
+        wanted = ExecutionFilter(agent_id, () if status is None else (Status(status),))
+        page = Page(limit, after=after and parse(EXECUTION, after))
+        found = await state.store.executions(workspace_id, wanted, page)
+    data = [execution_json(execution) for execution in found[:limit]]
+    more = len(found) > limit
+    return {"data": data, "hasMore": more, "nextCursor": data[-1]["id"] if more else None}
+
+
+async def _show_database(chosen: Settings, execution_id: str) -> dict[str, Any]:
+    from outlast.cli.opening import opened, workspace_of
+    from outlast.cli.record import view_json
+    from outlast.model.ids import EXECUTION, parse
+    from outlast.services.executions import ExecutionView
+
+    found = parse(EXECUTION, execution_id)
+    async with opened(chosen, make=False) as state:
+        workspace_id = await workspace_of(chosen, state.keys)
+        execution = await state.store.execution(workspace_id, found)
+        steps = await state.store.steps(workspace_id, found)
+        approvals = await state.store.approvals(workspace_id, found)
+    return view_json(ExecutionView(execution, steps, approvals))
+
+
+def _plain(value: Any) -> str:
+    import orjson
+
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -1,0 +1,75 @@
+"""What commands do through a running server."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Any, Final
+
+from outlast.cli.opening import stored_key
+from outlast.cli.showing import Screen
+from outlast.client import Client, Frame
+from outlast.model.error import Misconfigured
+from outlast.settings import Settings
+
+_RESTING: Final = frozenset({"completed", "failed", "cancelled", "suspended", "paused"})
+_LOOK_SECONDS: Final = 1.0
+"""A stream stays open while the execution waits for somebody; after such a silence we look."""
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not to listen on
+
+
+def client_of(settings: Settings, url: str | None = None, *, patience: float = 60.0) -> Client:
+    """A client of the server that the settings describe. Raises Misconfigured without a key."""
+    key = settings.api_key or stored_key(settings)
+    if not key:
+        raise Misconfigured(
+            f"There is no API key: set OUTLAST_API_KEY, or start a server, which keeps one in "
+            f"{settings.key_file}."
+        )
+    return Client(url or url_of(settings), key, patience=patience)
+
+
+def url_of(settings: Settings) -> str:
+    """Where the server of these settings answers this machine."""
+    host = _ANY.get(settings.host, settings.host)
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+async def show_stream(client: Client, execution_id: str, screen: Screen) -> dict[str, Any]:
+    """Show an execution until it ends or waits for somebody, and answer it."""
+    async with aclosing(client.follow(execution_id)) as frames:
+        upcoming = asyncio.ensure_future(anext(frames, None))
+        while True:
+            await asyncio.wait({upcoming}, timeout=_LOOK_SECONDS)
+            if not upcoming.done():
+                execution = await client.get(execution_id)
+                if execution["status"] in _RESTING and not upcoming.done():
+                    upcoming.cancel()
+                    await asyncio.wait({upcoming})
+                    return execution
+                continue
+            frame = upcoming.result()
+            if frame is None:
+                return await client.get(execution_id)
+            show_frame(screen, frame)
+            upcoming = asyncio.ensure_future(anext(frames, None))
+
+
+def show_frame(screen: Screen, frame: Frame) -> None:
+    """Show one frame; those that say nothing to a person are left out."""
+    data = frame.data
+    match frame.type:
+        case "text_delta":
+            screen.text(str(data.get("text", "")))
+        case "thinking":
+            screen.thinking(str(data.get("text", "")))
+        case "tool_call_start":
+            screen.tool_started(str(data.get("name")), data.get("parameters"))
+        case "tool_call_end":
+            screen.tool_finished(
+                str(data.get("name")), data.get("result"), is_error=bool(data.get("isError"))
+            )
+        case "approval_requested":
+            screen.approval_requested(str(data.get("name")), data.get("parameters"))
+        case "retry":
+            screen.retried("")
+        case _:
+            pass

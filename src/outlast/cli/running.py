@@ -1,0 +1,162 @@
+"""`outlast run`: one execution from the terminal.
+
+It runs in this process or, where a server has the database, through that server.
+"""
+
+from outlast import logs  # isort: skip - before whatever imports structlog, see there
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from outlast.app import Core
+from outlast.cli.composing import compose, put_agents, read_agents
+from outlast.cli.opening import first_key, stored_key
+from outlast.cli.output import note, write_json
+from outlast.cli.record import view_json
+from outlast.cli.remote import client_of, show_stream
+from outlast.cli.showing import Screen
+from outlast.model.error import Conflict, Misconfigured, StoreLocked
+from outlast.model.event import (
+    RESTING_EVENTS,
+    ApprovalRequested,
+    Event,
+    StepRetried,
+    TextAdded,
+    ThinkingAdded,
+    ToolFinished,
+    ToolStarted,
+)
+from outlast.model.workspace import Principal
+from outlast.services.executions import Start
+from outlast.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What `run` was asked."""
+
+    agent: str
+    input: str
+    conversation_id: str | None = None
+    json: bool = False
+
+
+def run(settings: Settings, wish: Wish) -> int:
+    """Run to the end and answer the exit code. Raises OutlastError."""
+    # A person at the terminal wants the answer; logs are for those who asked for more.
+    logs.configure("error" if settings.log_level == "info" else settings.log_level, "auto")
+    return asyncio.run(_run(settings, wish))
+
+
+async def _run(settings: Settings, wish: Wish) -> int:
+    loaded = read_agents(settings)
+    core = compose(settings, loaded)
+    try:
+        await core.open()
+    except StoreLocked:
+        await core.models.close()
+        await core.tools.close()
+        return await _run_there(settings, wish)
+    try:
+        key = await first_key(settings, core.services.keys)
+        if key.principal is None:
+            raise Misconfigured(
+                f"The key in {settings.key_file} is revoked. Remove the file for a new one."
+            )
+        await put_agents(core, key.workspace, loaded)
+        await core.start()
+        return await _run_here(core, key.principal, wish)
+    finally:
+        await core.close()
+
+
+async def _run_here(core: Core, principal: Principal, wish: Wish) -> int:
+    executions, screen = core.services.executions, Screen(quiet=wish.json)
+    start = Start(wish.input, conversation_id=wish.conversation_id)
+    started = await executions.start(principal, wish.agent, start)
+    execution_id = started.execution.id
+
+    async def cancel() -> None:
+        with suppress(Conflict):  # it ended by itself in the same moment
+            await executions.cancel(principal, execution_id)
+
+    async with _interruptible(cancel):
+        async with aclosing(executions.follow(principal, execution_id)) as log:
+            async for entries in log:
+                for entry in entries:
+                    show(screen, entry.event)
+                if entries and isinstance(entries[-1].event, RESTING_EVENTS):
+                    break
+        view = await executions.get(principal, execution_id)
+    if wish.json:
+        write_json(view_json(view))
+    error = view.execution.error
+    message = None if error is None else error.message
+    return screen.end(execution_id, view.execution.status.value, message)
+
+
+async def _run_there(settings: Settings, wish: Wish) -> int:
+    if not (settings.api_key or stored_key(settings)):
+        raise Misconfigured(
+            "A server has this database, and there is no key for it here. Set OUTLAST_API_KEY."
+        )
+    async with client_of(settings) as client:
+        if not wish.json:
+            note(f"A server has this database: running there, through {client.url}.")
+            if settings.agents:
+                note("The server's agents are used, not those of --agents.")
+        more = {} if wish.conversation_id is None else {"conversationId": wish.conversation_id}
+        started = await client.execute(wish.agent, wish.input, background=True, **more)
+        execution_id = str(started["id"])
+
+        async def cancel() -> None:
+            await client.cancel(execution_id)
+
+        async with _interruptible(cancel):
+            execution = await show_stream(client, execution_id, Screen(quiet=wish.json))
+    if wish.json:
+        write_json(execution)
+    return Screen(quiet=True).end(execution_id, str(execution["status"]), None)
+
+
+@asynccontextmanager
+async def _interruptible(cancel: Callable[[], Any]) -> AsyncIterator[None]:
+    """The first Ctrl-C cancels the execution, which then ends; the second leaves at once."""
+    loop, asked = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    def interrupted() -> None:
+        if asked:
+            os._exit(130)
+        note("\ncancelling; once more leaves at once")
+        asked.add(loop.create_task(cancel()))
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        await asyncio.gather(*asked)
+
+
+def show(screen: Screen, event: Event) -> None:
+    """Show one event of the log; most say nothing to a person."""
+    match event:
+        case TextAdded(pieces=pieces):
+            screen.text("".join(pieces))
+        case ThinkingAdded(pieces=pieces):
+            screen.thinking("".join(pieces))
+        case ToolStarted(name=name, parameters=parameters):
+            screen.tool_started(name, parameters)
+        case ToolFinished(name=name, result=result, is_error=is_error):
+            screen.tool_finished(name, result, is_error=is_error)
+        case ApprovalRequested(name=name, parameters=parameters):
+            screen.approval_requested(name, parameters)
+        case StepRetried(reason=reason):
+            screen.retried(reason)
+        case _:
+            pass

@@ -1,0 +1,136 @@
+"""`outlast serve`: open, listen, run, and leave in order.
+
+SIGTERM or SIGINT: `/readyz` turns 503 and no segment begins; running ones end at their next commit;
+open streams end, so that clients connect again; the process ends with 0. A second signal ends it at
+once.
+"""
+
+from outlast import logs  # isort: skip - before whatever imports structlog, see there
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+import structlog
+import uvicorn
+import uvloop
+
+from outlast.app import Core
+from outlast.cli.composing import compose, put_agents, read_agents
+from outlast.cli.opening import FirstKey, first_key
+from outlast.model.error import Misconfigured
+from outlast.settings import Settings
+
+_GRACE_SECONDS: Final = 5
+"""How long answers that are being written may take once the segments have ended."""
+_KEEP_ALIVE_SECONDS: Final = 65
+"""Longer than a load balancer's usual minute: it closes idle connections, not we."""
+_BACKLOG: Final = 2048
+
+logger = structlog.get_logger(__name__)
+
+
+def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve until a signal. Raises Misconfigured, StoreLocked."""
+    logs.configure(settings.log_level, settings.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, announce))
+
+
+async def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    loaded = read_agents(settings)
+    core = compose(settings, loaded)
+    await core.open()
+    try:
+        with _listen(settings) as listener:
+            key = await first_key(settings, core.services.keys)
+            agents = await put_agents(core, key.workspace, loaded)
+            await core.start()
+            names = [agent.spec.name for agent in agents]
+            await _answer(
+                core, listener, lambda: announce(_welcome(settings, listener, names, key))
+            )
+    finally:
+        await core.close()
+
+
+async def _answer(core: Core, listener: socket.socket, started: Callable[[], None]) -> None:
+    """Answer requests until a signal asks us to leave, then drain."""
+    from outlast.web import create_app
+
+    server = _Server(create_app(core), started)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    leaving = asyncio.create_task(server.leave.wait())
+    await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    leaving.cancel()
+    if not serving.done():
+        logger.info("server.draining", running=core.engine.running)
+        await core.engine.stop(core.settings.drain_seconds)
+        server.should_exit = True
+    await serving
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with our way to leave."""
+
+    def __init__(self, app: uvicorn._types.ASGIApplication, started: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
+        )
+        self.leave = asyncio.Event()
+        self._announce = started
+        self._loop = asyncio.get_running_loop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal drains, the second ends the process: a crash loses nothing."""
+        del frame
+        if self.leave.is_set():
+            os._exit(128 + sig)
+        self._loop.call_soon_threadsafe(self.leave.set)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    address = (settings.host, settings.port)
+    try:
+        return socket.create_server(address, family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise Misconfigured(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
+            "Choose another --port or --host."
+        ) from error
+
+
+def _welcome(settings: Settings, listener: socket.socket, agents: list[str], key: FirstKey) -> str:
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    served = ", ".join(agents) if agents else "none from a file"
+    line = f"Outlast answers on {url} · agents: {served} · key: {_where(settings, key)}"
+    if key.made:
+        return f"{line}\nThe first API key, shown this once: {key.secret}"
+    return line
+
+
+def _where(settings: Settings, key: FirstKey) -> str:
+    if settings.api_key:
+        return "OUTLAST_API_KEY"
+    if key.principal is None:
+        return f"the one in {settings.key_file} is revoked; outlast keys create makes another"
+    return str(settings.key_file)

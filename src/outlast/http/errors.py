@@ -1,0 +1,112 @@
+"""Errors on the wire: one table from the core's classes to HTTP; a room shapes only the body.
+
+OutlastError → Problem (status, type, code, message, param) → the room's render_error → response.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import orjson
+import structlog
+from starlette.responses import Response
+
+from outlast.model.error import (
+    BodyTooLarge,
+    Conflict,
+    InvalidField,
+    InvalidRequest,
+    MissingScope,
+    NotFound,
+    OutlastError,
+    Overloaded,
+    RateLimited,
+    Unauthenticated,
+    Upstream,
+)
+
+STATUS: Final[dict[type[OutlastError], tuple[int, str]]] = {
+    InvalidRequest: (400, "invalid_request_error"),
+    Unauthenticated: (401, "authentication_error"),
+    MissingScope: (403, "permission_error"),
+    NotFound: (404, "not_found_error"),
+    Conflict: (409, "conflict_error"),
+    BodyTooLarge: (413, "invalid_request_error"),
+    InvalidField: (422, "validation_error"),
+    RateLimited: (429, "rate_limit_error"),
+    Upstream: (502, "upstream_error"),
+    Overloaded: (503, "overloaded_error"),
+}
+"""What each branch of the tree becomes; a subclass goes with its nearest ancestor, the rest is a 500."""
+
+_HEADERS: Final[dict[int, dict[str, str]]] = {
+    401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": "1"},
+    503: {"Retry-After": "1"},
+}
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error in HTTP's words, before a room gives it its shape."""
+
+    status: int
+    type: str
+    code: str
+    message: str
+    param: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+RenderError: TypeAlias = Callable[[Problem, str], Any]
+"""(problem, request id) → the body, to be written as JSON."""
+
+_MISTAKE: Final = Problem(500, "internal_error", "internal_error", "The server made a mistake.")
+NO_ROUTE: Final = Problem(404, "not_found_error", "not_found", "There is no such route.")
+
+
+def problem_of(error: Exception) -> Problem:
+    """What an error becomes; one that nobody foresaw is logged and says nothing of itself."""
+    for kind in type(error).__mro__:
+        if kind in STATUS and isinstance(error, OutlastError):
+            status, type_ = STATUS[kind]
+            headers = _HEADERS.get(status, {})
+            return Problem(status, type_, error.code, error.message, error.param, headers)
+    logger.error("request.failed", exc_info=error)
+    return _MISTAKE
+
+
+def method_problem(allowed: str) -> Problem:
+    """The path exists, for other methods."""
+    return Problem(
+        405,
+        "invalid_request_error",
+        "method_not_allowed",
+        f"This route takes {allowed}.",
+        headers={"Allow": allowed},
+    )
+
+
+def error_response(problem: Problem, request_id: str, render: RenderError) -> Response:
+    """The problem in a room's shape."""
+    return Response(
+        orjson.dumps(render(problem, request_id)),
+        problem.status,
+        dict(problem.headers),
+        "application/json",
+    )
+
+
+def error_object(problem: Problem, request_id: str) -> dict[str, Any]:
+    """The shape `{"error": {type, code, message, param, requestId}}` of the rooms under /v1."""
+    return {
+        "error": {
+            "type": problem.type,
+            "code": problem.code,
+            "message": problem.message,
+            "param": problem.param,
+            "requestId": request_id,
+        }
+    }

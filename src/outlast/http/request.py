@@ -1,0 +1,227 @@
+"""A request as the handlers see it: who asks, what is in it. Parsing that every room shares."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import Annotated, Any, Final, TypeVar
+
+import orjson
+from pydantic import AfterValidator, BaseModel, BeforeValidator, WithJsonSchema
+from starlette.requests import Request
+from starlette.responses import Response
+
+from outlast.http import body
+from outlast.model import ids
+from outlast.model.error import (
+    InvalidCursor,
+    InvalidFilter,
+    InvalidId,
+    InvalidRequest,
+    NotFound,
+    Unauthenticated,
+)
+from outlast.model.event import START, Cursor
+from outlast.model.workspace import Principal
+from outlast.store.port import Idempotency
+
+IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+_LONGEST_KEY: Final = 255
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Call(Request):
+    """An authenticated request."""
+
+    principal: Principal
+    _content: bytes | None = None
+
+    @property
+    def services(self) -> Any:
+        """The server's services; whoever reads them knows their type."""
+        return self.app.state.services
+
+    @property
+    def request_id(self) -> str:
+        """What `X-Request-Id` says."""
+        return request_id_of(self)
+
+    async def content(self) -> bytes:
+        """The body's bytes. Raises BodyTooLarge."""
+        if self._content is None:
+            self._content = await body.read(self, self.app.state.settings.max_body_bytes)
+        return self._content
+
+    async def body_as(self, model: type[M]) -> M:
+        """The JSON body. Raises InvalidRequest, MissingField, InvalidField, BodyTooLarge."""
+        return body.body_as(model, body.json_object(await self.content()))
+
+    def query_as(self, model: type[M]) -> M:
+        """The query parameters. Raises InvalidFilter."""
+        return body.query_as(model, dict(self.query_params))
+
+    def path_text(self, name: str, missing: type[NotFound]) -> str:
+        """A name or id in the path. Raises `missing` where no name can look like this."""
+        text: str = self.path_params[name]
+        if not text.isprintable():
+            raise missing
+        return text
+
+    def path_id(self, name: str, prefix: str, missing: type[NotFound]) -> str:
+        """An id in the path, in any spelling. Raises `missing` where it is no id: nothing has it."""
+        try:
+            return ids.parse(prefix, self.path_params[name])
+        except InvalidId as error:
+            raise missing from error
+
+    async def idempotency(self) -> Idempotency | None:
+        """The caller's promise, if it made one. Raises InvalidRequest for a key that cannot be kept."""
+        key = self.headers.get(IDEMPOTENCY_HEADER)
+        if key is None:
+            return None
+        if not key or len(key) > _LONGEST_KEY or not key.isprintable():
+            raise InvalidRequest(
+                f"{IDEMPOTENCY_HEADER} is 1 to {_LONGEST_KEY} printable characters.",
+                param=IDEMPOTENCY_HEADER,
+            )
+        route = f"{self.method} {self.url.path}\n".encode()
+        digest = hashlib.sha256(route + await self.content()).hexdigest()
+        return Idempotency(self.principal.key_id, key, digest)
+
+    def cursor(self) -> Cursor:
+        """Where a stream goes on: `Last-Event-ID`, else `?after=`. Raises InvalidCursor."""
+        header = self.headers.get("last-event-id")
+        text, param = (header, "Last-Event-ID") if header else (self.query_params.get("after"), "after")
+        if not text:
+            return START
+        try:
+            return Cursor.parse(text)
+        except InvalidCursor as error:
+            raise InvalidCursor(param=param) from error
+
+
+def request_id_of(request: Request) -> str:
+    """The request's id, as the middleware has set it."""
+    found: str = request.scope.get("outlast.request_id", "")
+    return found
+
+
+def secret_of(request: Request) -> str:
+    """The API key: `Authorization: Bearer k`, `Authorization: k` or `X-Api-Key: k`. Raises Unauthenticated."""
+    sent = request.headers.get("authorization", "").strip()
+    scheme, _, rest = sent.partition(" ")
+    secret = rest.strip() if scheme.lower() == "bearer" else sent
+    secret = secret or request.headers.get("x-api-key", "").strip()
+    if not secret:
+        raise Unauthenticated
+    return secret
+
+
+# --- kept answers
+
+
+def kept(response: Response) -> str:
+    """An answer as it is kept for requests that repeat its idempotency key."""
+    headers = {
+        name: value
+        for name, value in response.headers.items()
+        if name not in ("content-length", "content-type")
+    }
+    answer = {"status": response.status_code, "headers": headers, "body": bytes(response.body).decode()}
+    return orjson.dumps(answer).decode()
+
+
+def replayed(answer: str) -> Response:
+    """A kept answer, marked as such."""
+    known = orjson.loads(answer)
+    response = Response(known["body"], known["status"], known["headers"], "application/json")
+    return mark_replayed(response)
+
+
+def mark_replayed(response: Response) -> Response:
+    """Say that the first request's answer is given again."""
+    response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+# --- query parameters
+
+_SPACE_FOR_PLUS: Final = re.compile(r"(T.*) (\d\d:?\d\d)$")
+"""An offset's plus sign that was not percent-encoded."""
+_DAY: Final = timedelta(days=1)
+
+
+def moment(text: Any) -> int:
+    """ISO 8601 as milliseconds since the epoch; a bare date is its start in UTC. Raises ValueError."""
+    return _read_moment(text)[0]
+
+
+def end_of(text: Any) -> int:
+    """The first millisecond behind a moment; a bare date includes its day. Raises ValueError."""
+    millis, is_day = _read_moment(text)
+    return millis + (_DAY // timedelta(milliseconds=1) if is_day else 1)
+
+
+def _read_moment(text: Any) -> tuple[int, bool]:
+    if not isinstance(text, str):
+        raise ValueError("must be an ISO 8601 date or time")  # noqa: TRY004 - pydantic hears ValueError
+    text = _SPACE_FOR_PLUS.sub(r"\1+\2", text.strip())
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return _millis(_read_time(text)), False
+    return _millis(datetime(day.year, day.month, day.day, tzinfo=UTC)), True
+
+
+def _read_time(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("must be an ISO 8601 date or time, as 2026-03-15T10:30:00Z") from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _millis(time: datetime) -> int:
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def _plain(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
+def _id(prefix: str, text: str) -> str:
+    try:
+        return ids.parse(prefix, text)
+    except InvalidId as error:
+        raise ValueError(f"must be an id of the form {prefix}_…") from error
+
+
+_TIME_SCHEMA: Final = {
+    "type": "string",
+    "description": "ISO 8601, or a bare date.",
+    "examples": ["2026-03-15T10:30:00Z", "2026-03-15"],
+}
+
+Moment = Annotated[int, BeforeValidator(moment), WithJsonSchema(_TIME_SCHEMA)]
+"""A query parameter: ISO 8601, read as milliseconds."""
+EndMoment = Annotated[int, BeforeValidator(end_of), WithJsonSchema(_TIME_SCHEMA)]
+"""A query parameter that includes the moment or the day it names."""
+Plain = Annotated[str, AfterValidator(_plain)]
+"""Text that a database can hold."""
+ExecutionId = Annotated[str, AfterValidator(partial(_id, ids.EXECUTION))]
+ConversationId = Annotated[str, AfterValidator(partial(_id, ids.CONVERSATION))]
+AgentId = Annotated[str, AfterValidator(partial(_id, ids.AGENT))]
+
+
+@contextmanager
+def filter_value(param: str) -> Iterator[None]:
+    """What a filter names must exist. Raises InvalidFilter in the place of NotFound."""
+    try:
+        yield
+    except NotFound as error:
+        raise InvalidFilter(error.message, param=param) from error

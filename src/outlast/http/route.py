@@ -1,0 +1,48 @@
+"""Routes that answer by themselves: authenticate, call the handler, render its errors in the room's shape.
+
+A handler takes one Call and returns a ready Response, so nothing stands between it and the wire; what
+FastAPI would learn from a signature is said in the route's document (`operation`).
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+import orjson
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from outlast.http.errors import RenderError, error_object, error_response, problem_of
+from outlast.http.request import Call, secret_of
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+class Route(APIRoute):
+    """A route of a room whose errors look like `render_error`."""
+
+    render_error: ClassVar[RenderError] = staticmethod(error_object)
+
+    def __init__(self, path: str, endpoint: Handler, **more: Any) -> None:
+        super().__init__(path, endpoint, **more)
+        self.app = self._answer
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(scope, receive)
+        response = await self._response(call)
+        await response(scope, receive, send)
+
+    async def _response(self, call: Call) -> Response:
+        try:
+            call.principal = await call.services.keys.authenticate(secret_of(call))
+            response: Response = await self.endpoint(call)
+        except Exception as error:  # noqa: BLE001 - the top of a request; problem_of logs what nobody foresaw
+            return error_response(problem_of(error), call.request_id, type(self).render_error)
+        return response
+
+
+def json_response(
+    value: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """A value as JSON."""
+    return Response(orjson.dumps(value), status, headers, "application/json")

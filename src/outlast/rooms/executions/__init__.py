@@ -1,0 +1,14 @@
+"""The main API: run an agent on an input, watch it, list, cancel; conversations; agents."""
+
+from outlast.http.errors import error_object
+from outlast.http.room import Room
+from outlast.rooms.executions.routes import router
+from outlast.rooms.executions.schemas import ExecuteBody
+
+room = Room(
+    "executions",
+    ("/v1/agents", "/v1/executions", "/v1/conversations", "/v1"),
+    router,
+    error_object,
+    (ExecuteBody,),
+)

@@ -1,0 +1,220 @@
+"""The core's values in the wire's words. Pure functions."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from outlast.model import agent as core_agent
+from outlast.model import execution as core
+from outlast.model import usage as core_usage
+from outlast.model.approval import Approval
+from outlast.model.clock import iso, iso_or_none
+from outlast.model.execution import ModelStep, Status, Step, ToolStep
+from outlast.model.ids import MESSAGE, renamed
+from outlast.rooms.executions.schemas import (
+    Agent,
+    AgentPage,
+    Cancelled,
+    Conversation,
+    Execution,
+    ExecutionPage,
+    Failure,
+    PendingApproval,
+    ToolCall,
+    Turn,
+    Usage,
+)
+from outlast.services.conversations import ConversationView
+from outlast.services.executions import ExecutionView
+
+TOKENS_PER_CREDIT: Final = 1000
+_ASKING: Final = (Status.SUSPENDED, Status.PAUSED, Status.RUNNING)
+
+
+def execution(view: ExecutionView) -> Execution:
+    """The execution object."""
+    return execution_of(view.execution, tool_calls(view.steps), view.approvals)
+
+
+def execution_of(
+    row: core.Execution, calls: list[ToolCall], approvals: Iterable[Approval] = ()
+) -> Execution:
+    """The execution object, from its row and the tool calls that finished."""
+    ended = row.completed_at if row.completed_at is not None else row.updated_at
+    return {
+        "id": row.id,
+        "agentId": row.agent_id,
+        "conversationId": row.conversation_id,
+        "parentId": row.parent_id,
+        "status": row.status.value,
+        "output": row.output,
+        "error": _failure(row.error),
+        "toolCalls": calls,
+        "pendingApprovals": _pending(row, approvals),
+        "usage": usage(row.usage),
+        "creditsUsed": row.usage.total_tokens / TOKENS_PER_CREDIT,
+        "timing": {
+            "totalMs": ended - row.created_at,
+            "firstTokenMs": row.first_token_ms,
+            "toolCallMs": row.tool_ms,
+        },
+        "metadata": row.metadata,
+        "isPurged": row.is_purged,
+        "createdAt": iso(row.created_at),
+        "startedAt": iso_or_none(row.started_at),
+        "completedAt": iso_or_none(row.completed_at),
+    }
+
+
+def _failure(failure: core.Failure | None) -> Failure | None:
+    if failure is None:
+        return None
+    return {"type": failure.type, "code": failure.code, "message": failure.message}
+
+
+def _pending(row: core.Execution, approvals: Iterable[Approval]) -> list[PendingApproval]:
+    if row.status not in _ASKING:
+        return []
+    return [
+        {
+            "toolCallId": approval.tool_call_id,
+            "name": approval.name,
+            "parameters": approval.parameters,
+            "kind": approval.kind.value,
+        }
+        for approval in approvals
+        if approval.decided_at is None
+    ]
+
+
+def usage(found: core_usage.Usage) -> Usage:
+    """Tokens."""
+    return {
+        "inputTokens": found.input_tokens,
+        "outputTokens": found.output_tokens,
+        "totalTokens": found.total_tokens,
+        "cacheReadTokens": found.cache_read_tokens,
+        "cacheWriteTokens": found.cache_write_tokens,
+        "estimated": found.estimated,
+    }
+
+
+def tool_calls(steps: Iterable[Step]) -> list[ToolCall]:
+    """The finished tool calls, in the order in which the model named them."""
+    return [
+        {
+            "id": step.call.id,
+            "name": step.call.name,
+            "parameters": step.call.parameters,
+            "result": step.result,
+            "isError": step.is_error,
+            "duration": step.duration_ms,
+        }
+        for step in steps
+        if isinstance(step, ToolStep)
+    ]
+
+
+def page(views: Sequence[ExecutionView], *, more: bool, backwards: bool) -> ExecutionPage:
+    """A list's page; its cursor goes on in the direction of the walk."""
+    return {
+        "data": [execution(view) for view in views],
+        "hasMore": more,
+        "nextCursor": _next([view.execution.id for view in views], more=more, backwards=backwards),
+    }
+
+
+def _next(ids: Sequence[str], *, more: bool, backwards: bool) -> str | None:
+    if not more or not ids:
+        return None
+    return ids[0] if backwards else ids[-1]
+
+
+def cancelled(view: ExecutionView) -> Cancelled:
+    """What a cancelled execution leaves."""
+    row = view.execution
+    return {
+        "id": row.id,
+        "status": row.status.value,
+        "output": row.output,
+        "usage": usage(row.usage),
+    }
+
+
+def conversation(view: ConversationView) -> Conversation:
+    """A conversation with its turns."""
+    found = view.conversation
+    turns = [turn for past in view.turns for turn in _turns(past.execution, past.steps)]
+    return {
+        "id": found.id,
+        "agentId": found.agent_id,
+        "turns": turns,
+        "tokenCount": sum(past.execution.usage.total_tokens for past in view.turns),
+        "turnCount": len(turns),
+        "createdAt": iso(found.created_at),
+        "lastActiveAt": iso(found.last_active_at),
+    }
+
+
+def _turns(row: core.Execution, steps: Sequence[Step]) -> list[Turn]:
+    """What the user said, and what the assistant has answered so far.
+
+    The user's message shares its UUID with the execution, the assistant's with its last model step.
+    """
+    turns: list[Turn] = [
+        {
+            "id": renamed(row.id, MESSAGE),
+            "executionId": row.id,
+            "role": "user",
+            "content": row.input,
+            "timestamp": iso(row.created_at),
+        }
+    ]
+    answers = [step for step in steps if isinstance(step, ModelStep)]
+    if answers:
+        turns.append(
+            {
+                "id": renamed(answers[-1].id, MESSAGE),
+                "executionId": row.id,
+                "role": "assistant",
+                "content": row.output or "",
+                "toolCalls": tool_calls(steps),
+                "timestamp": iso(answers[-1].ended_at),
+            }
+        )
+    return turns
+
+
+def agent(found: core_agent.Agent) -> Agent:
+    """An agent without what is the operator's own: where its tools are and how they are called."""
+    spec = found.spec
+    return {
+        "id": found.id,
+        "name": spec.name,
+        "description": spec.description,
+        "model": spec.model,
+        "instructions": spec.instructions,
+        "tools": [
+            {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": tool.parameters,
+                "effect": tool.effect.value,
+            }
+            for tool in spec.tools
+        ],
+        "version": found.version,
+        "paused": found.paused,
+        "createdAt": iso(found.created_at),
+        "updatedAt": iso(found.updated_at),
+    }
+
+
+def agents(found: Sequence[core_agent.Agent], *, more: bool, backwards: bool) -> AgentPage:
+    """A page of agents."""
+    cursor = _next([agent.id for agent in found], more=more, backwards=backwards)
+    return {
+        "data": [agent(one) for one in found],
+        "hasMore": more,
+        "nextCursor": cursor,
+        "nextToken": cursor,
+    }

@@ -1,0 +1,302 @@
+# ruff: noqa: N815 - the wire's own words
+"""The wire's words of the executions room: what it takes, what it answers."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from typing_extensions import TypedDict
+
+from outlast.http.request import AgentId, ConversationId, ExecutionId, EndMoment, Moment, Plain
+from outlast.model.execution import OnBusy, Status
+
+_MOST: int = 2**53
+"""Whole numbers that every JSON reader keeps exact."""
+
+StatusWord = Literal[
+    "queued", "running", "suspended", "paused", "completed", "failed", "cancelled"
+]
+_CAMEL = ConfigDict(alias_generator=to_camel, frozen=True)
+_BODY = ConfigDict(alias_generator=to_camel, frozen=True, strict=True)
+
+
+# --- what it takes
+
+
+class Memory(BaseModel):
+    """What the agent may know beside the conversation."""
+
+    model_config = _BODY
+
+    session: Annotated[
+        dict[str, Any] | None,
+        Field(description="Values that stick to the conversation.", examples=[{"userName": "Sarah"}]),
+    ] = None
+
+
+class BudgetBody(BaseModel):
+    """What this execution may spend; spent, it fails with `budget_exceeded` and keeps its output."""
+
+    model_config = _BODY
+
+    max_tokens: Annotated[int, Field(ge=1, le=_MOST)] | None = None
+    max_credits: Annotated[float, Field(gt=0, le=_MOST)] | None = None
+    max_steps: Annotated[int, Field(ge=1, le=_MOST)] | None = None
+    max_seconds: Annotated[float, Field(gt=0, le=_MOST)] | None = None
+
+
+def _no_store_yet(stores: list[str] | None) -> None:
+    if stores:
+        raise InvalidRequest(
+            "Memory stores are not there yet; leave memoryStores out or empty.",
+            param="memoryStores",
+        )
+
+
+class ExecuteBody(BaseModel):
+    """A wish to run an agent."""
+
+    model_config = _BODY | ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "input": "What is the status of order #12345?",
+                    "stream": False,
+                    "memory": {"session": {"userName": "Sarah", "accountId": "ACC-789"}},
+                    "metadata": {"source": "web-chat", "sessionId": "sess_xyz"},
+                }
+            ]
+        }
+    )
+
+    input: Annotated[str, Field(min_length=1, description="The user's message or prompt.")]
+    conversation_id: Annotated[
+        str | None, Field(description="Continue an existing conversation.")
+    ] = None
+    stream: Annotated[bool | None, Field(description="Answer with server-sent events.")] = None
+    background: Annotated[
+        bool | None, Field(description="Answer 202 at once, with the execution as it is.")
+    ] = None
+    memory: Memory | None = None
+    memory_stores: Annotated[
+        list[str] | None,
+        AfterValidator(_no_store_yet),
+        Field(description="Memory stores by id. There are none yet: only an empty list is taken."),
+    ] = None
+    metadata: Annotated[
+        dict[str, Any] | None, Field(description="Kept with the execution, shown with it.")
+    ] = None
+    on_busy: Annotated[
+        Literal["enqueue", "reject", "interrupt"] | None,
+        Field(description="When the conversation already has a live execution; else enqueue."),
+    ] = None
+    budget: BudgetBody | None = None
+
+
+class ListQuery(BaseModel):
+    """Which executions a list shows, and which stretch of it."""
+
+    model_config = _CAMEL
+
+    agent_id: Annotated[Plain | None, Field(description="An agent's id or name.")] = None
+    status: StatusWord | None = None
+    conversation_id: ConversationId | None = None
+    parent_id: ExecutionId | None = None
+    start_date: Annotated[
+        Moment | None, Field(description="Created at this moment or later; ISO 8601.")
+    ] = None
+    end_date: Annotated[
+        EndMoment | None,
+        Field(description="Created at this moment or earlier; a bare date includes its day."),
+    ] = None
+    after: Annotated[
+        ExecutionId | None, Field(description="Show what is older than this execution.")
+    ] = None
+    before: Annotated[
+        ExecutionId | None, Field(description="Show what is newer than this execution.")
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+class AgentsQuery(BaseModel):
+    """Which stretch of the agents."""
+
+    model_config = _CAMEL
+
+    after: Annotated[AgentId | None, Field(description="Show agents older than this one.")] = None
+    before: Annotated[AgentId | None, Field(description="Show agents newer than this one.")] = None
+    next_token: Annotated[AgentId | None, Field(description="The same as `after`.")] = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+class StreamQuery(BaseModel):
+    """Where a stream goes on; read by the request itself, here for the document."""
+
+    model_config = _CAMEL
+
+    after: Annotated[
+        str | None, Field(description="An event id of this stream: go on behind it.")
+    ] = None
+
+
+# --- what it answers
+
+
+class ToolCall(TypedDict):
+    """A finished tool call."""
+
+    id: Annotated[str, Field(examples=["tc_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
+    name: str
+    parameters: dict[str, Any]
+    result: Annotated[Any, Field(description="JSON; the error's text where isError.")]
+    isError: bool
+    duration: Annotated[int, Field(description="Milliseconds.")]
+
+
+class Usage(TypedDict):
+    """Tokens of every model request that finished, each once."""
+
+    inputTokens: int
+    outputTokens: int
+    totalTokens: int
+    cacheReadTokens: int
+    cacheWriteTokens: int
+    estimated: Annotated[
+        bool, Field(description="True where the provider gave no figure for some request.")
+    ]
+
+
+class Timing(TypedDict):
+    """Milliseconds."""
+
+    totalMs: Annotated[int, Field(description="From creation to the end, or to the last change.")]
+    firstTokenMs: Annotated[
+        int | None, Field(description="From creation to the first piece of the answer.")
+    ]
+    toolCallMs: Annotated[int, Field(description="Sum over all tool calls.")]
+
+
+class Failure(TypedDict):
+    """Why the execution failed."""
+
+    type: Annotated[str, Field(examples=["execution_error"])]
+    code: Annotated[str, Field(examples=["limit_exceeded"])]
+    message: str
+
+
+class PendingApproval(TypedDict):
+    """A tool call that waits for a person."""
+
+    toolCallId: str
+    name: str
+    parameters: dict[str, Any]
+    kind: Literal["approval", "unknown_outcome"]
+
+
+class Execution(TypedDict):
+    """One execution."""
+
+    id: Annotated[str, Field(examples=["exec_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
+    agentId: Annotated[str, Field(examples=["agt_01k6zj3t7hf2a9q1x5m8r4c0va"])]
+    conversationId: Annotated[str, Field(examples=["conv_01k6zj3t7hf2a9q1x5m8r4c0vc"])]
+    parentId: Annotated[str | None, Field(description="The execution that called this one.")]
+    status: StatusWord
+    output: Annotated[str | None, Field(description="The answer, or as much of it as there is.")]
+    error: Failure | None
+    toolCalls: list[ToolCall]
+    pendingApprovals: list[PendingApproval]
+    usage: Usage
+    creditsUsed: float
+    timing: Timing
+    metadata: dict[str, Any]
+    isPurged: Annotated[bool, Field(description="Its conversation was deleted, its content gone.")]
+    createdAt: Annotated[str, Field(examples=["2026-03-15T10:30:00.000Z"])]
+    startedAt: str | None
+    completedAt: str | None
+
+
+class ExecutionPage(TypedDict):
+    """A stretch of the executions, newest first."""
+
+    data: list[Execution]
+    hasMore: bool
+    nextCursor: Annotated[str | None, Field(description="For `after`, or for `before` going back.")]
+
+
+class Cancelled(TypedDict):
+    """What a cancelled execution leaves."""
+
+    id: str
+    status: StatusWord
+    output: str | None
+    usage: Usage
+
+
+class RunAccepted(TypedDict):
+    """What a run without a body is called."""
+
+    message: Annotated[str, Field(examples=["Execution started. Poll events for status."])]
+    requestId: Annotated[str, Field(description="The execution's id.")]
+    agentId: str
+
+
+class Accepted(TypedDict):
+    """A background run that a request without a body has started."""
+
+    data: RunAccepted
+
+
+class Turn(TypedDict):
+    """What one side said."""
+
+    id: Annotated[str, Field(examples=["msg_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
+    executionId: str
+    role: Literal["user", "assistant"]
+    content: str
+    toolCalls: NotRequired[Annotated[list[ToolCall], Field(description="The assistant's.")]]
+    timestamp: str
+
+
+class Conversation(TypedDict):
+    """A conversation with all its turns, oldest first."""
+
+    id: str
+    agentId: str
+    turns: list[Turn]
+    tokenCount: int
+    turnCount: int
+    createdAt: str
+    lastActiveAt: str
+
+
+class AgentTool(TypedDict):
+    """A tool of an agent."""
+
+    name: str
+    description: str
+    parameters: Annotated[dict[str, Any], Field(description="JSON Schema of its arguments.")]
+    effect: Literal["read_only", "idempotent", "destructive"]
+
+
+class Agent(TypedDict):
+    """An agent, its newest version."""
+
+    id: str
+    name: str
+    description: str
+    model: str
+    instructions: str
+    tools: list[AgentTool]
+    version: int
+    paused: bool
+    createdAt: str
+    updatedAt: str
+
+
+class AgentPage(TypedDict):
+    """A stretch of the agents, newest first."""
+
+    data: list[Agent]
+    hasMore: bool
+    nextCursor: str | None
+    nextToken: Annotated[str | None, Field(description="The same as nextCursor.")]

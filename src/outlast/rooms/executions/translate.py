@@ -1,0 +1,121 @@
+"""The executions room's stream: a fold over the log, entry by entry, into SSE frames.
+
+A frame's bytes depend on the log up to its entry and on nothing else, so live equals replay, and a
+client that comes back gets the same fold again without what it has. The last frame carries the whole
+execution, gathered from the log alone.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from outlast.http.sse import frame
+from outlast.model.event import (
+    START,
+    ApprovalRequested,
+    ApprovalResolved,
+    Cursor,
+    Entry,
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionCreated,
+    ExecutionFailed,
+    ExecutionPaused,
+    ExecutionReleased,
+    ExecutionResumed,
+    ExecutionStarted,
+    ExecutionSuspended,
+    ModelFinished,
+    StepRetried,
+    TextAdded,
+    ThinkingAdded,
+    ToolFinished,
+    ToolStarted,
+)
+from outlast.rooms.executions.record import Record
+
+
+class Fold:
+    """Turns log entries into frames; `after` is what the client has."""
+
+    def __init__(self, execution_id: str, after: Cursor = START) -> None:
+        self._record = Record(execution_id)
+        self._after = after
+
+    def frames(self, entries: Iterable[Entry]) -> bytes:
+        """The frames of the next entries, which come piece by piece from the log's very start."""
+        return b"".join([self._frame(entry) for entry in entries])
+
+    def _frame(self, entry: Entry) -> bytes:
+        self._record.add(entry)
+        if entry.cursor <= self._after:
+            return b""
+        data = self._data(entry)
+        return b"" if data is None else frame(str(entry.cursor), orjson.dumps(data))
+
+    def _data(self, entry: Entry) -> dict[str, Any] | None:  # noqa: PLR0911, C901 - one answer per kind
+        match entry.event:
+            case TextAdded(pieces=pieces):
+                return {"type": "text_delta", "text": "".join(pieces)}
+            case ThinkingAdded(pieces=pieces):
+                return {"type": "thinking", "text": "".join(pieces)}
+            case ExecutionCreated(conversation_id=conversation_id):
+                return {
+                    "type": "start",
+                    "executionId": self._record.id,
+                    "conversationId": conversation_id,
+                }
+            case ToolStarted() as event:
+                return {
+                    "type": "tool_call_start",
+                    "id": event.tool_call_id,
+                    "name": event.name,
+                    "parameters": event.parameters,
+                }
+            case ToolFinished() as event:
+                return {
+                    "type": "tool_call_end",
+                    "id": event.tool_call_id,
+                    "name": event.name,
+                    "result": event.result,
+                    "isError": event.is_error,
+                }
+            case ApprovalRequested() as event:
+                return {
+                    "type": "approval_requested",
+                    "toolCallId": event.tool_call_id,
+                    "name": event.name,
+                    "parameters": event.parameters,
+                    "kind": event.approval_kind,
+                }
+            case ApprovalResolved() as event:
+                return {
+                    "type": "approval_resolved",
+                    "toolCallId": event.tool_call_id,
+                    "approved": event.approved,
+                    "reason": event.reason,
+                }
+            case StepRetried(step=step):
+                return {"type": "retry", "step": step}
+            case ExecutionCompleted() | ExecutionCancelled():
+                execution = self._record.execution()
+                return {"type": "done", "usage": execution["usage"], "execution": execution}
+            case ExecutionFailed(code=code, message=message):
+                return {
+                    "type": "error",
+                    "message": message,
+                    "code": code,
+                    "execution": self._record.execution(),
+                }
+            case (
+                ExecutionStarted()
+                | ModelFinished()
+                | ExecutionSuspended()
+                | ExecutionPaused()
+                | ExecutionResumed()
+                | ExecutionReleased()
+            ):
+                return None
+
+

@@ -1,0 +1,112 @@
+"""What ends an execution before its last answer: failures, limits, budgets."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from outlast.model.agent import Limits
+from outlast.model.error import (
+    ModelRateLimited,
+    ModelRejected,
+    ModelUnavailable,
+)
+from outlast.model.event import StepRetried, TextAdded
+from outlast.model.execution import Budget, Status
+from tests.engine.server import BOUND, World
+from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_failed_request_is_made_again_after_a_wait_and_its_text_is_void(
+    world: World,
+) -> None:
+    replies: Iterator[Reply] = iter([["Hal", ModelUnavailable("gone")], ["Hello"]])
+    server = await world(Actor(lambda _: next(replies)))
+    slept = asyncio.ensure_future(server.clock.sleeper())
+    execution_id = await server.start()
+    await asyncio.wait_for(slept, BOUND)
+    server.clock.advance(0.5)
+    view = await server.rest(execution_id)
+    assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Hello")
+    events = [e.event for e in await server.log(execution_id)]
+    assert [e for e in events if isinstance(e, StepRetried)] == [StepRetried(1, "gone")]
+    texts = [e.pieces[0] for e in events if isinstance(e, TextAdded)]
+    assert texts == ["Hal", "Hello"]
+    assert view.execution.usage.total_tokens == 15
+
+
+async def test_the_wait_before_the_next_request_is_the_providers(world: World) -> None:
+    replies: Iterator[Reply] = iter([[ModelRateLimited("slow down", retry_after=7)], ["Hello"]])
+    server = await world(Actor(lambda _: next(replies)))
+    slept = asyncio.ensure_future(server.clock.sleeper())
+    execution_id = await server.start()
+    await asyncio.wait_for(slept, BOUND)
+    server.clock.advance(6.9)
+    assert (await server.executions.get(server.caller, execution_id)).execution.status == "running"
+    server.clock.advance(0.2)
+    assert (await server.rest(execution_id)).execution.status is Status.COMPLETED
+
+
+async def test_a_request_that_was_rejected_fails_the_execution_at_once(world: World) -> None:
+    server = await world(Actor(lambda _: ["He", ModelRejected("401: bad key")]))
+    execution = (await server.run()).execution
+    assert (execution.status, execution.output) == (Status.FAILED, "He")
+    assert execution.error is not None
+    assert (execution.error.code, execution.error.message) == ("model_rejected", "401: bad key")
+    assert len(server.actor.asked) == 1
+
+
+async def test_an_unforeseen_exception_fails_the_execution_without_a_word_of_it(
+    world: World,
+) -> None:
+    def explode(_: Any) -> Any:
+        raise RuntimeError("secret detail")
+
+    execution = (await (await world(Actor(explode))).run()).execution
+    assert execution.error is not None
+    assert execution.error.code == "internal_error"
+    assert "secret" not in execution.error.message
+
+
+async def test_a_limit_of_steps_ends_a_loop(world: World) -> None:
+    actor = Actor(lambda _: ["…", call(len(actor.asked), "look")])
+    limits = Limits(max_steps=4)
+    server = await world(actor, spec(tool("look"), limits=limits), Bench(look=lambda _: 1))
+    execution = (await server.run()).execution
+    assert (execution.status, execution.steps, execution.output) == (Status.FAILED, 4, "…")
+    assert execution.error is not None
+    assert execution.error.code == "limit_exceeded"
+
+
+async def test_a_budget_of_tokens_bounds_the_answer_and_fails_what_overspends(
+    world: World,
+) -> None:
+    server = await world(Actor(by_turn(["Hello"])))
+    view = await server.run(budget=Budget(max_tokens=12))
+    assert server.actor.asked[0].settings["max_tokens"] == 12
+    assert view.execution.output == "Hello"
+    assert view.execution.error is not None
+    assert view.execution.error.code == "budget_exceeded"
+    assert (await server.run(budget=Budget(max_tokens=16))).execution.status is Status.COMPLETED
+    poor = await server.run(budget=Budget(max_credits=0.001))
+    assert poor.execution.error is not None
+    assert poor.execution.error.code == "budget_exceeded"
+
+
+async def test_a_limit_of_seconds_ends_a_model_call(world: World) -> None:
+    actor = Actor(by_turn(["Well", asyncio.Event()]))
+    server = await world(actor, spec(limits=Limits(max_seconds=30)))
+    execution_id = await server.start()
+    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    watched = asyncio.ensure_future(server.clock.sleeper())
+    server.clock.advance(29)
+    await asyncio.wait_for(watched, BOUND)
+    assert actor.open == 1
+    server.clock.advance(2)
+    execution = (await server.rest(execution_id)).execution
+    assert (execution.status, execution.output, actor.open) == (Status.FAILED, "Well", 0)
+    assert execution.error is not None
+    assert execution.error.code == "limit_exceeded"

@@ -1,0 +1,112 @@
+"""Turns of a conversation, places in the engine, draining."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlast.model.agent import Effect
+from outlast.model.error import (
+    ConversationBusy,
+)
+from outlast.model.execution import OnBusy, Status
+from outlast.testing import NamedModels, core_on, owner
+from tests.engine.server import BOUND, World
+from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_conversation_runs_one_turn_at_a_time_and_remembers(world: World) -> None:
+    gate = asyncio.Event()
+    actor = Actor(lambda r: [f"{len(r.messages)}", gate])
+    server = await world(actor)
+    first = await server.start("one", session={"userName": "Sarah"})
+    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    conversation = (await server.executions.get(server.caller, first)).execution.conversation_id
+    others = [await server.start(f"{n}", conversation_id=conversation) for n in range(3)]
+    with pytest.raises(ConversationBusy):
+        await server.start("no", conversation_id=conversation, on_busy=OnBusy.REJECT)
+    assert server.core.engine.running == 1
+    gate.set()
+    views = [await server.rest(execution_id) for execution_id in (first, *others)]
+    assert [view.execution.output for view in views] == ["1", "3", "5", "7"]
+    assert all("userName: Sarah" in request.instructions for request in actor.asked)
+
+
+async def test_interrupt_cancels_what_is_live_and_runs_next(world: World) -> None:
+    actor = Actor(lambda r: ["waiting", asyncio.Event()] if len(r.messages) == 1 else ["now"])
+    server = await world(actor)
+    first = await server.start("one")
+    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    conversation = (await server.executions.get(server.caller, first)).execution.conversation_id
+    queued = await server.start("two", conversation_id=conversation)
+    view = await server.run("three", conversation_id=conversation, on_busy=OnBusy.INTERRUPT)
+    assert view.execution.output == "now"
+    for gone in (first, queued):
+        assert (await server.rest(gone)).execution.status is Status.CANCELLED
+
+
+async def test_no_more_run_at_a_time_than_allowed_and_all_get_their_turn(world: World) -> None:
+    most = 0
+
+    def play(_: Any) -> list[str]:
+        nonlocal most
+        most = max(most, server.core.engine.running)
+        return ["ok"]
+
+    server = await world(Actor(play), concurrency=3)
+    ids = [await server.start() for _ in range(20)]
+    for execution_id in ids:
+        assert (await server.rest(execution_id)).execution.status is Status.COMPLETED
+    assert most <= 3
+
+
+async def test_draining_ends_a_segment_at_its_next_commit_and_the_next_process_goes_on(
+    tmp_path: Path,
+) -> None:
+    gate, reached = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: dict[str, Any]) -> str:
+        reached.set()
+        await gate.wait()
+        return "slow"
+
+    actor = Actor(by_turn([call(1, "slow")], ["Done"]))
+    bench = Bench(slow=slow)
+    agent = spec(tool("slow", Effect.DESTRUCTIVE))
+    async with core_on(
+        tmp_path, models=NamedModels({"actor": actor}), tools=bench, drain_seconds=5
+    ) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        await asyncio.wait_for(reached.wait(), BOUND)
+        closing = asyncio.ensure_future(core.engine.stop(5))
+        await asyncio.wait({closing}, timeout=0)
+        gate.set()
+        await closing
+        released = await core.store.execution(caller.workspace_id, started.execution.id)
+        assert (released.status, released.steps) == (Status.QUEUED, 2)
+    async with core_on(tmp_path, models=NamedModels({"actor": actor}), tools=bench) as core:
+        view = await core.services.executions.rest(caller, started.execution.id)
+        assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Done")
+        assert sum(bench.calls.values()) == 1
+
+
+async def test_what_cannot_finish_in_the_grace_is_taken_up_as_after_a_crash(
+    tmp_path: Path,
+) -> None:
+    actor = Actor(lambda _: ["half", asyncio.Event()] if len(actor.asked) == 1 else ["whole"])
+    async with core_on(
+        tmp_path, models=NamedModels({"actor": actor}), tools=Bench(), drain_seconds=0
+    ) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    assert actor.open == 0
+    async with core_on(tmp_path, models=NamedModels({"actor": actor}), tools=Bench()) as core:
+        view = await core.services.executions.rest(caller, started.execution.id)
+        assert view.execution.output == "whole"

@@ -1,0 +1,129 @@
+"""The store's port, conversations: one suite for every implementation."""
+
+from dataclasses import replace
+
+import pytest
+
+from outlast.model.error import (
+    Conflict,
+    ConversationBusy,
+    ConversationNotFound,
+    IdempotencyMismatch,
+)
+from outlast.model.event import (
+    START,
+)
+from outlast.model.execution import (
+    ModelStep,
+    OnBusy,
+    Status,
+)
+from outlast.model.message import AssistantMessage, Text
+from outlast.model.usage import Usage
+from outlast.store.port import (
+    Advance,
+    Idempotency,
+    Store,
+)
+from outlast.testing import FakeClock
+from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_second_of_a_conversation_waits_until_the_first_has_ended(
+    store: Store, create: Create, heard: Heard
+) -> None:
+    first = await create(session={"a": 1, "b": 1})
+    conversation = {"conversation_id": first.conversation_id, "new_conversation": False}
+    second = await create(**conversation, session={"b": 2})
+    third = await create(**conversation)
+    assert (second.waiting, second.turn, second.session) == (True, 2, {"a": 1, "b": 2})
+    assert heard.runnable == [first]
+    running = await run(store, first)
+    await store.advance(completed(running))
+    assert [e.id for e in heard.runnable] == [first.id, second.id]
+    released = await store.execution(WORKSPACE, second.id)
+    assert not released.waiting
+    assert (await store.execution(WORKSPACE, third.id)).waiting
+
+
+async def test_a_waiting_execution_that_is_cancelled_lets_the_others_keep_their_place(
+    store: Store, create: Create, heard: Heard
+) -> None:
+    first = await create()
+    conversation = {"conversation_id": first.conversation_id, "new_conversation": False}
+    second, third = await create(**conversation), await create(**conversation)
+    gone = replace(second, status=Status.CANCELLED, waiting=False, completed_at=3)
+    await store.advance(Advance(second, gone))
+    assert heard.runnable == [first]
+    await store.advance(completed(await run(store, first)))
+    assert [e.id for e in heard.runnable] == [first.id, third.id]
+
+
+async def test_a_busy_conversation_can_reject_or_interrupt(
+    store: Store, create: Create, clock: FakeClock
+) -> None:
+    first = await create()
+    conversation = {"conversation_id": first.conversation_id, "new_conversation": False}
+    with pytest.raises(ConversationBusy):
+        await store.create(new(clock, **conversation, on_busy=OnBusy.REJECT))
+    created = await store.create(new(clock, **conversation, on_busy=OnBusy.INTERRUPT))
+    assert created.interrupted == (first,)
+    assert created.execution.waiting
+    assert (await store.conversation(WORKSPACE, first.conversation_id)).turns == 2
+
+
+async def test_turns_are_read_oldest_first_with_their_steps(store: Store, create: Create) -> None:
+    first = await create(input="one")
+    running = await run(store, first)
+    step = ModelStep("step_1", 1, AssistantMessage((Text("hi"),)), "m", Usage(), "stop", 1, 2)
+    await store.advance(completed(running, steps=(step,)))
+    second = await create(
+        input="two", conversation_id=first.conversation_id, new_conversation=False
+    )
+    turns = await store.turns(WORKSPACE, first.conversation_id)
+    assert [(t.execution.input, t.steps) for t in turns] == [("one", (step,)), ("two", ())]
+    before = await store.turns(WORKSPACE, first.conversation_id, second.id)
+    assert [t.execution.id for t in before] == [first.id]
+
+
+async def test_a_deleted_conversation_leaves_purged_records_only(
+    store: Store, create: Create
+) -> None:
+    execution = await create(input="secret", metadata={"secret": 1})
+    with pytest.raises(Conflict):
+        await store.delete_conversation(WORKSPACE, execution.conversation_id, 50)
+    running = await run(store, execution)
+    step = ModelStep("step_1", 1, AssistantMessage((Text("secret"),)), "m", Usage(), "stop", 1, 2)
+    end = completed(running, steps=(step,))
+    await store.advance(replace(end, after=replace(end.after, output="secret")))
+    with pytest.raises(ConversationNotFound):
+        await store.delete_conversation(OTHER, execution.conversation_id, 50)
+    await store.delete_conversation(WORKSPACE, execution.conversation_id, 50)
+    with pytest.raises(ConversationNotFound):
+        await store.conversation(WORKSPACE, execution.conversation_id)
+    record = await store.execution(WORKSPACE, execution.id)
+    assert record.is_purged
+    assert (record.input, record.output, record.metadata) == ("", None, {})
+    assert await store.steps(WORKSPACE, execution.id) == ()
+    assert await store.log(WORKSPACE, execution.id, START, 100) == ()
+
+
+async def test_an_idempotency_key_finds_the_first_request_for_a_day(
+    store: Store, clock: FakeClock, heard: Heard
+) -> None:
+    promise = Idempotency("key_1", "abc", "digest")
+    first = (await store.create(new(clock, idempotency=promise))).execution
+    again = await store.create(new(clock, idempotency=promise))
+    assert (again.replayed, again.execution.id, again.answer) == (True, first.id, None)
+    await store.keep_answer(promise, "the answer")
+    assert (await store.create(new(clock, idempotency=promise))).answer == "the answer"
+    with pytest.raises(IdempotencyMismatch):
+        await store.create(new(clock, idempotency=replace(promise, digest="other")))
+    other_key = replace(promise, key_id="key_2")
+    assert not (await store.create(new(clock, idempotency=other_key))).replayed
+    clock.advance(24 * 60 * 60)
+    late = await store.create(new(clock, idempotency=promise))
+    assert not late.replayed
+    assert len(heard.runnable) == 3

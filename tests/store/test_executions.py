@@ -1,0 +1,194 @@
+"""The store's port, executions: one suite for every implementation."""
+
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from outlast.model.approval import Approval, ApprovalKind
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.error import (
+    Conflict,
+    StaleWrite,
+)
+from outlast.model.event import (
+    START,
+    Cursor,
+    ModelFinished,
+    TextAdded,
+    expand,
+)
+from outlast.model.execution import (
+    Budget,
+    Failure,
+    ModelStep,
+    Status,
+    ToolStep,
+)
+from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall
+from outlast.model.usage import Usage
+from outlast.store.port import (
+    Advance,
+    Store,
+    TextAppend,
+)
+from outlast.testing import FakeClock
+from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run, started
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_execution_is_read_as_it_was_created(store: Store, clock: FakeClock) -> None:
+    wish = new(
+        clock,
+        key_id="key_1",
+        metadata={"source": "web", "n": [1, None]},
+        session={"user": "Sarah"},
+        budget=Budget(max_tokens=5, max_credits=0.5),
+    )
+    made = (await store.create(wish)).execution
+    assert await store.execution(WORKSPACE, wish.id) == made
+    assert (made.status, made.segment, made.turn, made.waiting) == (Status.QUEUED, 0, 1, False)
+    assert made.budget == Budget(max_tokens=5, max_credits=0.5)
+    assert made.metadata == {"source": "web", "n": [1, None]}
+
+
+async def test_what_advance_writes_is_read_again(store: Store, create: Create) -> None:
+    running = await run(store, await create())
+    after = replace(
+        running,
+        status=Status.FAILED,
+        completed_at=20,
+        updated_at=20,
+        output="half",
+        error=Failure("upstream_error", "model_unavailable", "gone"),
+        usage=Usage(1, 2, 3, 4, estimated=True),
+        steps=2,
+        final_model="m",
+        first_token_ms=7,
+        tool_ms=8,
+        active_ms=9,
+    )
+    call = ToolCall("tc_1", "f", {"a": 1}, provider_id="call_1")
+    message = AssistantMessage((Thinking("hm", "sig"), Text("hi"), call))
+    steps = (
+        ModelStep("step_1", 1, message, "m", Usage(1, 2), "tool_calls", 5, 6),
+        ToolStep("step_2", 2, call, {"ok": True}, is_error=False, started_at=6, ended_at=8),
+    )
+    approval = Approval(running.id, "tc_1", ApprovalKind.UNKNOWN_OUTCOME, "f", {"a": 1}, 20)
+    checkpoint = Checkpoint("cp_1", running.id, 2, 20)
+    await store.advance(
+        Advance(running, after, steps=steps, approvals=(approval,), checkpoint=checkpoint)
+    )
+    assert await store.execution(WORKSPACE, running.id) == after
+    assert await store.steps(WORKSPACE, running.id) == steps
+    assert await store.approvals(WORKSPACE, running.id) == (approval,)
+    assert await store.checkpoints(WORKSPACE, running.id) == (checkpoint,)
+
+
+async def test_the_log_is_numbered_without_a_gap(store: Store, create: Create) -> None:
+    running = await run(store, await create())
+    texts = ((6, TextAdded(1, 0, ("Hel", "lo"))),)
+    done = ModelFinished(1, "m", "stop", 1, 2)
+    move = completed(running, texts=texts)
+    await store.advance(replace(move, events=((9, done), *move.events)))
+    entries = await store.log(WORKSPACE, running.id, START, 100)
+    assert [(e.segment, e.seq, e.event.kind) for e in entries] == [
+        (0, 1, "execution.created"),
+        (1, 2, "execution.started"),
+        (1, 4, "text.added"),
+        (1, 5, "model.finished"),
+        (1, 6, "execution.completed"),
+    ]
+    assert entries[2].event == TextAdded(1, 0, ("Hel", "lo"))
+
+
+async def test_a_log_read_behind_a_cursor_inside_a_text_starts_at_the_next_piece(
+    store: Store, create: Create
+) -> None:
+    running = await run(store, await create())
+    await store.advance(completed(running, texts=((6, TextAdded(1, 0, ("a", "b", "c"))),)))
+    for seen, rest in ((2, ["a", "b", "c"]), (3, ["b", "c"]), (5, [])):
+        after = Cursor(1, seen)
+        entries = expand(await store.log(WORKSPACE, running.id, after, 100), after)
+        pieces = [e.event.pieces[0] for e in entries if isinstance(e.event, TextAdded)]
+        assert pieces == rest
+
+
+async def test_appended_text_becomes_one_row_when_its_step_ends(
+    store: Store, create: Create
+) -> None:
+    running = await run(store, await create())
+    for piece in ("a", "b"):
+        append = TextAppend(running, ((6, TextAdded(1, 0, (piece,))),))
+        assert await store.append_text([append]) == [True]
+    before = list(expand(await store.log(WORKSPACE, running.id, START, 100)))
+    whole = ((6, TextAdded(1, 0, ("a", "b", "c"))),)
+    await store.advance(completed(running, texts=whole, appended_pieces=2))
+    entries = await store.log(WORKSPACE, running.id, START, 100)
+    assert [e.seq for e in entries] == [1, 2, 5, 6]
+    assert list(expand(entries))[: len(before)] == before
+
+
+async def test_a_step_whose_shown_text_is_not_in_the_log_is_refused(
+    store: Store, create: Create
+) -> None:
+    running = await run(store, await create())
+    whole = ((6, TextAdded(1, 0, ("a", "b"))),)
+    with pytest.raises(StaleWrite):
+        await store.advance(completed(running, texts=whole, appended_pieces=1))
+    assert (await store.execution(WORKSPACE, running.id)).status is Status.RUNNING
+
+
+async def test_a_stale_write_changes_nothing(store: Store, create: Create, heard: Heard) -> None:
+    execution = await create()
+    running = await run(store, execution)
+    stale = [
+        started(execution),
+        completed(replace(running, segment=0)),
+        completed(replace(running, workspace_id=OTHER)),
+    ]
+    told = len(heard.committed)
+    for move in stale:
+        with pytest.raises((StaleWrite, Conflict)):
+            await store.advance(move)
+    append = TextAppend(replace(running, segment=0), ((6, TextAdded(1, 0, ("x",))),))
+    assert await store.append_text([append]) == [False]
+    assert await store.execution(WORKSPACE, execution.id) == running
+    assert len(await store.log(WORKSPACE, execution.id, START, 100)) == 2
+    assert all(not c.entries for c in heard.committed[told:])
+
+
+async def test_a_move_that_is_not_in_the_table_is_refused(store: Store, create: Create) -> None:
+    with pytest.raises(Conflict):
+        await store.advance(completed(await create()))
+
+
+async def test_one_failing_write_does_not_take_its_neighbours_along(
+    store: Store, create: Create
+) -> None:
+    first, second = await create(), await create()
+    failed: list[BaseException] = []
+
+    async def fail() -> None:
+        try:
+            await store.advance(started(replace(first, segment=7)))
+        except StaleWrite as error:
+            failed.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.advance, started(first))
+        group.start_soon(fail)
+        group.start_soon(store.advance, started(second))
+    assert len(failed) == 1
+    for execution in (first, second):
+        assert (await store.execution(WORKSPACE, execution.id)).status is Status.RUNNING
+
+
+async def test_listeners_hear_commits_in_order(store: Store, create: Create, heard: Heard) -> None:
+    execution = await create()
+    running = await run(store, execution)
+    await store.advance(completed(running))
+    assert [e.seq for c in heard.committed for e in c.entries] == [1, 2, 3]
+    assert heard.runnable == [execution]
+    assert heard.committed[-1].execution == await store.execution(WORKSPACE, execution.id)

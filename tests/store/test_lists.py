@@ -1,0 +1,87 @@
+"""The store's port, lists: one suite for every implementation."""
+
+from typing import Any
+
+import pytest
+
+from outlast.model.error import (
+    ConversationNotFound,
+    ExecutionNotFound,
+)
+from outlast.model.event import (
+    START,
+)
+from outlast.model.execution import (
+    Status,
+)
+from outlast.store.port import (
+    ExecutionFilter,
+    Page,
+    Store,
+)
+from tests.store.moves import OTHER, WORKSPACE, Create, completed, run
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_lists_page_both_ways_by_keyset(store: Store, create: Create) -> None:
+    ids = [(await create()).id for _ in range(5)]
+    newest = ids[::-1]
+
+    async def page(**more: Any) -> list[str]:
+        found = await store.executions(WORKSPACE, ExecutionFilter(), Page(2, **more))
+        return [execution.id for execution in found]
+
+    assert await page() == newest[:3]
+    assert await page(after=newest[1]) == newest[2:5]
+    assert await page(after=newest[3]) == newest[4:]
+    assert await page(before=newest[3]) == newest[0:3]
+    assert await page(before=newest[0]) == []
+    assert await page(after=newest[0], before=newest[3]) == newest[1:3]
+
+
+async def test_lists_filter_by_everything_they_promise(store: Store, create: Create) -> None:
+    first = await create(agent_id="agt_a")
+    second = await create(agent_id="agt_b", parent_id=first.id)
+    running = await run(store, second)
+
+    async def ids(**wanted: Any) -> list[str]:
+        found = await store.executions(WORKSPACE, ExecutionFilter(**wanted), Page(10))
+        return [execution.id for execution in found]
+
+    assert await ids(agent_id="agt_a") == [first.id]
+    assert await ids(status=(Status.RUNNING,)) == [second.id]
+    assert await ids(status=(Status.QUEUED, Status.RUNNING)) == [second.id, first.id]
+    assert await ids(status=(Status.PAUSED, Status.SUSPENDED, Status.RUNNING)) == [second.id]
+    assert await ids(conversation_id=first.conversation_id) == [first.id]
+    assert await ids(parent_id=first.id) == [second.id]
+    assert await ids(created_from=second.created_at) == [second.id]
+    assert await ids(created_before=second.created_at) == [first.id]
+    assert await ids(started_after=4) == [running.id]
+    assert await ids(started_after=5) == []
+    assert await ids(started_before=6) == [running.id]
+
+
+async def test_nothing_of_another_workspace_is_found(store: Store, create: Create) -> None:
+    execution = await create()
+    with pytest.raises(ExecutionNotFound):
+        await store.execution(OTHER, execution.id)
+    with pytest.raises(ConversationNotFound):
+        await store.conversation(OTHER, execution.conversation_id)
+    await store.request_cancel(OTHER, execution.id)
+    assert not (await store.execution(WORKSPACE, execution.id)).cancel_requested
+    assert await store.executions(OTHER, ExecutionFilter(), Page(10)) == []
+    assert await store.log(OTHER, execution.id, START, 10) == ()
+    assert await store.steps(OTHER, execution.id) == ()
+    assert await store.turns(OTHER, execution.conversation_id) == ()
+    assert await store.live(OTHER, execution.conversation_id) == []
+
+
+async def test_unfinished_finds_what_recovery_takes_up(store: Store, create: Create) -> None:
+    queued, ended = await create(), await create()
+    await store.advance(completed(await run(store, ended)))
+    running = await run(store, await create())
+    waiting = await create(conversation_id=queued.conversation_id, new_conversation=False)
+    assert waiting.waiting
+    assert [e.id for e in await store.unfinished("", 10)] == [queued.id, running.id]
+    assert [e.id for e in await store.unfinished(queued.id, 10)] == [running.id]

@@ -1,0 +1,68 @@
+"""Migrations only go up, and a fresh schema equals a migrated one."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from outlast.model.error import Misconfigured
+from outlast.store import migrations
+from outlast.store.schema import HEAD, metadata
+from outlast.store.sqlite import SqliteDriver
+
+pytestmark = pytest.mark.anyio
+
+
+def test_the_newest_migration_is_the_one_that_the_server_expects() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def schema_of(path: Path) -> set[tuple[str, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT type, name, sql FROM sqlite_master "
+            "WHERE name NOT LIKE 'sqlite_%' AND name <> 'alembic_version'"
+        ).fetchall()
+    return {(kind, name, *_clauses(sql)) for kind, name, sql in rows}
+
+
+def _clauses(sql: str) -> list[str]:
+    """The columns and constraints of a table in an order of their own."""
+    _, _, inside = " ".join(sql.split()).partition("(")
+    return sorted(clause.strip(" )") for clause in inside.split(", "))
+
+
+def test_a_migrated_file_has_exactly_the_schema_of_the_tables(tmp_path: Path) -> None:
+    migrated, fresh = tmp_path / "migrated.db", tmp_path / "fresh.db"
+    migrations.migrate_sqlite(migrated)
+    metadata.create_all(create_engine(f"sqlite:///{fresh}"))
+    assert schema_of(migrated) == schema_of(fresh)
+    with create_engine(f"sqlite:///{migrated}").connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_migrating_a_second_time_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "outlast.db"
+    migrations.migrate_sqlite(path)
+    before = schema_of(path)
+    migrations.upgrade(f"sqlite:///{path}")
+    assert schema_of(path) == before
+    assert migrations.sqlite_version(path) == HEAD
+
+
+async def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "outlast.db"
+    migrations.migrate_sqlite(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Misconfigured, match="newer Outlast"):
+        await SqliteDriver(path).open()
+    assert migrations.sqlite_version(path) == "9999"

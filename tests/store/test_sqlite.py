@@ -1,0 +1,105 @@
+"""What is SQLite's own: the lock, the disk, and the constraints that forbid impossible rows."""
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from outlast.model.error import Overloaded, StoreLocked
+from outlast.model.execution import Status
+from outlast.store.port import Advance
+from outlast.store.sql import SqlStore
+from outlast.store.sqlite import SqliteDriver
+from outlast.testing import FakeClock
+from tests.store.moves import new
+
+pytestmark = pytest.mark.anyio
+
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from outlast.store.sqlite import SqliteDriver
+
+async def main():
+    await SqliteDriver(Path(sys.argv[1])).open()
+    print("open", flush=True)
+    sys.stdin.read()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_second_process_is_told_who_holds_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "outlast.db"
+    with subprocess.Popen(  # noqa: ASYNC220 - the test has nothing else to do meanwhile
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(StoreLocked, match=f"process {holder.pid}"):
+            await SqliteDriver(path).open()
+        beside = SqliteDriver(path, exclusive=False)
+        await beside.open()
+        await beside.ping()
+        await beside.close()
+        holder.kill()
+    driver = SqliteDriver(path)
+    await driver.open()
+    await driver.close()
+
+
+async def test_an_impossible_row_is_refused_by_the_database(tmp_path: Path) -> None:
+    store = SqlStore(SqliteDriver(tmp_path / "outlast.db"))
+    await store.open()
+    clock = FakeClock()
+    execution = (await store.create(new(clock))).execution
+    impossible = [
+        replace(execution, status=Status.CANCELLED),
+        replace(execution, status=Status.RUNNING, started_at=None),
+        replace(execution, status=Status.FAILED, completed_at=1),
+        replace(execution, status=Status.CANCELLED, completed_at=1, waiting=True),
+    ]
+    for after in impossible:
+        with pytest.raises(Overloaded, match="CHECK constraint failed"):
+            await store.advance(Advance(execution, after))
+    assert await store.execution(execution.workspace_id, execution.id) == execution
+    await store.close()
+
+
+async def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    store = SqlStore(SqliteDriver(tmp_path / "outlast.db"))
+    await store.open()
+    await store.close()
+    with pytest.raises(Overloaded, match="closed"):
+        await store.create(new(FakeClock()))
+    with pytest.raises(Overloaded, match="closed"):
+        await store.ready()
+
+
+async def test_lists_use_an_index_for_their_order(tmp_path: Path) -> None:
+    driver = SqliteDriver(tmp_path / "outlast.db")
+    await driver.open()
+    await driver.close()
+    lists = {
+        "workspace_id=?": "ix_executions_workspace_id_id",
+        "workspace_id=? AND status=?": "ix_executions_workspace_id_status_id",
+        "workspace_id=? AND agent_id=?": "ix_executions_workspace_id_agent_id_id",
+        "conversation_id=? AND completed_at IS NULL": "ix_executions_live",
+    }
+    with closing(sqlite3.connect(tmp_path / "outlast.db")) as connection:
+        for where, index in lists.items():
+            plan = connection.execute(
+                f"EXPLAIN QUERY PLAN SELECT * FROM executions WHERE {where} "
+                "ORDER BY id DESC LIMIT 20",
+                ("x",) * where.count("?"),
+            ).fetchall()
+            told = " ".join(str(row[-1]) for row in plan)
+            assert index in told
+            assert "TEMP B-TREE" not in told

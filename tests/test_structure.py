@@ -1,0 +1,97 @@
+"""The house keeps its shape: sizes here, layers and vendors in import-linter's contracts."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(
+    path
+    for folder in ("src", "tests", "bench", "examples")
+    for path in (ROOT / folder).rglob("*.py")
+    if "versions" not in path.parts  # a migration is written once, by Alembic
+)
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_there_is_something_to_measure() -> None:
+    assert len(SOURCES) > 50
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_no_file_is_longer_than_one_subject(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_no_function_is_longer_than_a_page(path: Path) -> None:
+    functions = (
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    long = {f.name for f in functions if (f.end_lineno or 0) - f.lineno + 1 > LONGEST_FUNCTION}
+    assert not long
+
+
+def test_modules_of_one_layer_do_not_import_each_other_in_a_circle() -> None:
+    graph = {module: set(imported) for module, imported in _imports()}
+    done: set[str] = set()
+    for start in graph:
+        _walk(start, graph, done, [])
+
+
+def _walk(module: str, graph: dict[str, set[str]], done: set[str], path: list[str]) -> None:
+    assert module not in path, f"a circle: {' → '.join([*path, module])}"
+    if module in done:
+        return
+    for imported in graph.get(module, ()):
+        _walk(imported, graph, done, [*path, module])
+    done.add(module)
+
+
+def _imports() -> list[tuple[str, list[str]]]:
+    """Imports at module level, as names of our own modules."""
+    source = ROOT / "src"
+    modules = {
+        ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (source / "outlast").rglob("*.py")
+    }
+    found = []
+    for module, path in modules.items():
+        imported: list[str] = []
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                targets = [f"{node.module}.{alias.name}" for alias in node.names]
+                imported += [t if t in modules else node.module for t in targets]
+            elif isinstance(node, ast.Import):
+                imported += [alias.name for alias in node.names]
+        found.append((module, [i for i in imported if i in modules and i != module]))
+    return found
+
+
+def test_heavy_vendors_are_not_loaded_with_the_server() -> None:
+    code = "import sys, outlast.web, outlast.cli; print(' '.join(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+    heavy = {"pydantic_ai", "openai", "anthropic", "alembic", "xllamacpp", "psycopg"}
+    assert not heavy & set(loaded)
+
+
+def test_the_repository_names_no_machine_and_no_registry() -> None:
+    words = re.compile("|".join(["/wo" + "rk/", "/ro" + "ot/", r"pypi\.org", r"npmjs\.(org|com)"]))
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+    told = [path for path in listed if words.search((ROOT / path).read_text(errors="replace"))]
+    assert not told
