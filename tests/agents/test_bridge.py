@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -45,6 +46,8 @@ LOOKUP = ToolSpec(
     "Look an order up",
     {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]},
 )
+
+OTHER = replace(LOOKUP, name="other")
 
 
 def ask(*messages: Message, **more: Any) -> ModelRequest:
@@ -162,7 +165,7 @@ async def test_a_signature_goes_back_to_the_provider_that_gave_it(provider: Fake
     (call,) = answer.message.tool_calls
     result = ToolMessage(call.id, "lookup", {"status": "sent"}, provider_id=call.provider_id)
     history = (UserMessage("Where?"), answer.message, result)
-    await heard(claude(), ask(*history, tools=(LOOKUP,), tool_choice="lookup"))
+    await heard(claude(), ask(*history, tools=(LOOKUP, OTHER), tool_choice="lookup"))
     sent = provider.requests[-1]
     _, assistant, tool = sent["messages"]
     assert assistant["content"] == [

@@ -44,7 +44,7 @@ async def call(name: str, **arguments: Any) -> Any:
         ("round(pi, 4)", 3.1416),
     ],
 )
-async def test_an_expression_has_its_value(expression: str, value: object):
+async def test_an_expression_has_its_value(expression: str, value: object) -> None:
     result = await call("calculator", expression=expression)
     assert (result, type(result)) == (value, type(value))
 
@@ -75,18 +75,18 @@ async def test_an_expression_has_its_value(expression: str, value: object):
         ("9" * 400 + "* 1.5", "The result is too large."),
     ],
 )
-async def test_what_is_no_arithmetic_is_refused(expression: str, message: str):
+async def test_what_is_no_arithmetic_is_refused(expression: str, message: str) -> None:
     with pytest.raises(ToolFailed) as raised:
         await call("calculator", expression=expression)
     assert message in raised.value.message
 
 
-async def test_bad_arguments_are_refused_before_the_tool_runs():
+async def test_bad_arguments_are_refused_before_the_tool_runs() -> None:
     with pytest.raises(ToolFailed, match='"expression" is a required property'):
         await call("calculator", term="1")
 
 
-async def test_now_is_told_in_a_time_zone():
+async def test_now_is_told_in_a_time_zone() -> None:
     assert await call("datetime", timezone="Europe/Berlin") == {
         "datetime": "2026-03-29T12:30:00+02:00",
         "weekday": "Sunday",
@@ -103,13 +103,15 @@ async def test_now_is_told_in_a_time_zone():
         ({"weeks": -1, "minutes": 90}, "2026-03-21T13:30:00+01:00"),
     ],
 )
-async def test_days_go_by_the_calendar_and_hours_by_the_clock(add: dict[str, float], then: str):
+async def test_days_go_by_the_calendar_and_hours_by_the_clock(
+    add: dict[str, float], then: str
+) -> None:
     at = "2026-03-28T12:00:00"
     answer = await call("datetime", timezone="Europe/Berlin", at=at, add=add)
     assert answer["datetime"] == then
 
 
-async def test_the_difference_of_two_times_is_exact():
+async def test_the_difference_of_two_times_is_exact() -> None:
     answer = await call("datetime", at="2026-03-28T00:00:00Z", until="2026-03-27T22:59:30Z")
     assert answer["difference"] == {
         "seconds": -3630.0,
@@ -127,7 +129,7 @@ async def test_the_difference_of_two_times_is_exact():
         ({"add": {"years": 1}}, "('years' was unexpected)"),
     ],
 )
-async def test_a_wrong_time_is_refused(arguments: dict[str, Any], message: str):
+async def test_a_wrong_time_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ToolFailed) as raised:
         await call("datetime", **arguments)
     assert message in raised.value.message

@@ -1,9 +1,11 @@
+# ruff: noqa: E501 - an exact message stands on one line
 """Agents written in Python, and what they cost to import."""
 
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
@@ -32,7 +34,7 @@ async def lookup_order(
 @tool
 def refund(
     amount: Annotated[int, Field(gt=0, description="In cents")], why: Literal["a", "b"] = "a"
-):
+) -> None:
     """Refund.
 
     :param amount: Not taken, the hint has one.
@@ -51,7 +53,7 @@ def numpy_style(count: int) -> int:
     return count
 
 
-def test_a_decorated_function_becomes_a_tool_with_schema_and_descriptions():
+def test_a_decorated_function_becomes_a_tool_with_schema_and_descriptions() -> None:
     agent = Agent("support", model="scripted:x", instructions="Help.", tools=[lookup_order])
     spec = agent.spec.tools[0]
     assert spec == ToolSpec(
@@ -77,24 +79,24 @@ def test_a_decorated_function_becomes_a_tool_with_schema_and_descriptions():
     assert list(agent.functions) == [spec.python]
 
 
-def test_the_decorator_without_parentheses_means_a_destructive_tool():
+def test_the_decorator_without_parentheses_means_a_destructive_tool() -> None:
     spec = Agent("a", model="m", tools=[refund]).spec.tools[0]
     assert (spec.effect, spec.approval, spec.description) == (Effect.DESTRUCTIVE, False, "Refund.")
     assert spec.parameters["properties"]["amount"]["description"] == "In cents"
     assert spec.parameters["properties"]["why"]["description"] == "The reason."
 
 
-def test_a_plain_function_and_numpy_docstrings_are_read():
+def test_a_plain_function_and_numpy_docstrings_are_read() -> None:
     spec = Agent("a", model="m", tools=[numpy_style]).spec.tools[0]
     assert spec.parameters["properties"]["count"] == {"type": "integer", "description": "How many."}
 
 
-def test_a_decorated_function_can_still_be_called():
+def test_a_decorated_function_can_still_be_called() -> None:
     assert tool(name="other")(numpy_style)(3) == 3
     del numpy_style.__outlast_tool__  # type: ignore[attr-defined]
 
 
-def test_builtins_and_http_tools_stand_beside_functions():
+def test_builtins_and_http_tools_stand_beside_functions() -> None:
     http = ToolSpec("shop", "", {"type": "object"}, http=HttpCall("https://shop.example/x"))
     agent = Agent("a", model="m", tools=["calculator", http], limits=Limits(max_steps=3))
     assert [t.name for t in agent.spec.tools] == ["calculator", "shop"]
@@ -156,24 +158,24 @@ def _unwritable(x: Agent) -> None: ...
         ),
     ],
 )
-def test_a_wrong_agent_is_refused_naming_the_key(arguments, message):
+def test_a_wrong_agent_is_refused_naming_the_key(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(Misconfigured) as raised:
         Agent(**{"name": "a", "model": "m"} | arguments)
     assert raised.value.message == message
 
 
-def test_a_type_that_json_cannot_carry_is_refused():
+def test_a_type_that_json_cannot_carry_is_refused() -> None:
     with pytest.raises(Misconfigured, match="_unwritable has a type that JSON cannot carry"):
         Agent("a", model="m", tools=[_unwritable])
 
 
-def test_an_unknown_effect_is_refused():
+def test_an_unknown_effect_is_refused() -> None:
     with pytest.raises(Misconfigured, match="effect 'safe' is none of"):
         tool(effect="safe")  # type: ignore[call-overload]
 
 
-def test_two_functions_of_one_name_are_refused():
-    def make(number: int):
+def test_two_functions_of_one_name_are_refused() -> None:
+    def make(number: int) -> Callable[[], int]:
         def inner() -> int:
             return number
 
@@ -183,20 +185,24 @@ def test_two_functions_of_one_name_are_refused():
         Agent("a", model="m", tools=[tool(name="x")(make(1)), tool(name="y")(make(2))])
 
 
-def test_a_spec_survives_json_and_keeps_its_digest():
+def test_a_spec_survives_json_and_keeps_its_digest() -> None:
     http = HttpCall("https://shop.example/x", {"Authorization": "Bearer ${TOKEN}"}, 10.0, 2)
-    tools = [lookup_order, "datetime", ToolSpec("shop", "", {"type": "object"}, http=http)]
+    tools: list[Any] = [
+        lookup_order,
+        "datetime",
+        ToolSpec("shop", "", {"type": "object"}, http=http),
+    ]
     spec = Agent("a", model="m", tools=tools, settings={"temperature": 0, "stop": ["x"]}).spec
     again = spec_from_dict(spec_to_dict(spec))
     assert again == spec
     assert spec_digest(again) == spec_digest(spec)
 
 
-def test_the_digest_changes_with_anything_a_model_or_tool_could_notice():
-    def digest(**more):
+def test_the_digest_changes_with_anything_a_model_or_tool_could_notice() -> None:
+    def digest(**more: Any) -> str:
         return spec_digest(Agent("a", **{"model": "m"} | more).spec)
 
-    variants = [
+    variants: list[dict[str, Any]] = [
         {},
         {"model": "n"},
         {"instructions": "x"},
@@ -210,13 +216,13 @@ def test_the_digest_changes_with_anything_a_model_or_tool_could_notice():
     assert len({digest(**variant) for variant in variants}) == len(variants)
 
 
-def test_importing_the_package_imports_nothing_else():
+def test_importing_the_package_imports_nothing_else() -> None:
     code = "import sys, outlast; print([m for m in sys.modules if m.startswith(('outlast.', 'pydantic'))])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_the_package_has_the_names_it_lists():
+def test_the_package_has_the_names_it_lists() -> None:
     assert all(getattr(outlast, name) for name in outlast.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'agent'"):
-        outlast.agent  # type: ignore[attr-defined]  # noqa: B018 - asking is the test
+        outlast.agent  # noqa: B018 - asking is the test

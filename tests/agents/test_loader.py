@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - an exact message stands on one line
 """The agents file: what it gives, and the exact words for what is wrong with it."""
 
 import sys
@@ -56,7 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def test_every_key_of_a_full_file_reaches_the_spec(folder: Path):
+def test_every_key_of_a_full_file_reaches_the_spec(folder: Path) -> None:
     (folder / "agents.yaml").write_text(FULL)
     loaded = load("agents.yaml")
     support, second = loaded.specs
@@ -91,7 +92,7 @@ def test_every_key_of_a_full_file_reaches_the_spec(folder: Path):
     assert list(loaded.functions) == ["shop_tools_of_test:refund"]
 
 
-def test_an_unchanged_file_has_unchanged_digests(folder: Path):
+def test_an_unchanged_file_has_unchanged_digests(folder: Path) -> None:
     (folder / "agents.yaml").write_text(FULL)
     first = [spec_digest(spec) for spec in load("agents.yaml").specs]
     assert [spec_digest(spec) for spec in load("agents.yaml").specs] == first
@@ -287,7 +288,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD.keys())
-def test_a_bad_file_is_refused_in_these_words(folder: Path, text: str, message: str):
+def test_a_bad_file_is_refused_in_these_words(folder: Path, text: str, message: str) -> None:
     (folder / "x.yaml").write_text(text)
     with pytest.raises(Misconfigured) as raised:
         load("x.yaml")
@@ -295,7 +296,7 @@ def test_a_bad_file_is_refused_in_these_words(folder: Path, text: str, message: 
     assert "s3cret" not in f"{raised.value.message} {raised.value.__cause__}"
 
 
-def test_dates_and_yes_stay_text(folder: Path):
+def test_dates_and_yes_stay_text(folder: Path) -> None:
     parameters = "{type: object, properties: {no: {const: 2026-03-15}, n: {const: 1e3}}}"
     (folder / "x.yaml").write_text(
         tool(f"name: t\nhttp: {{url: http://x}}\nparameters: {parameters}")
@@ -318,7 +319,7 @@ also_second = second
 """
 
 
-def test_a_python_file_gives_its_agents_in_order_and_their_functions(folder: Path):
+def test_a_python_file_gives_its_agents_in_order_and_their_functions(folder: Path) -> None:
     (folder / "my_agents_of_test.py").write_text(PYTHON)
     loaded = load("my_agents_of_test.py")
     assert [spec.name for spec in loaded.specs] == ["first", "second"]
@@ -326,7 +327,7 @@ def test_a_python_file_gives_its_agents_in_order_and_their_functions(folder: Pat
     assert load("my_agents_of_test").specs == loaded.specs
 
 
-def test_a_list_called_agents_decides(folder: Path):
+def test_a_list_called_agents_decides(folder: Path) -> None:
     (folder / "listed_agents_of_test.py").write_text(PYTHON + "agents = [second]\n")
     assert [spec.name for spec in load("listed_agents_of_test.py").specs] == ["second"]
 
@@ -352,7 +353,7 @@ BAD_PYTHON = {
 
 
 @pytest.mark.parametrize(("text", "message"), BAD_PYTHON.values(), ids=BAD_PYTHON.keys())
-def test_a_bad_python_file_is_refused_in_these_words(folder: Path, text: str, message: str):
+def test_a_bad_python_file_is_refused_in_these_words(folder: Path, text: str, message: str) -> None:
     (folder / "bad_of_test.py").write_text(text)
     with pytest.raises(Misconfigured) as raised:
         load("bad_of_test.py")
@@ -368,13 +369,13 @@ def test_a_bad_python_file_is_refused_in_these_words(folder: Path, text: str, me
         ("agents-x", "agents-x: agents are in a .yaml file, a .py file or a package.module"),
     ],
 )
-def test_a_path_that_leads_nowhere_is_refused(folder: Path, path: str, message: str):
+def test_a_path_that_leads_nowhere_is_refused(folder: Path, path: str, message: str) -> None:
     with pytest.raises(Misconfigured) as raised:
         load(path)
     assert raised.value.message == message.format(folder)
 
 
-def test_a_file_whose_name_is_taken_is_refused(folder: Path):
+def test_a_file_whose_name_is_taken_is_refused(folder: Path) -> None:
     (folder / "pytest.py").write_text(PYTHON)
     with pytest.raises(Misconfigured, match="a module pytest is already in use; rename the file"):
         load("pytest.py")

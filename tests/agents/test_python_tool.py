@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NoReturn
 
 import anyio
@@ -38,7 +38,7 @@ async def call(function: Callable[..., Any], **arguments: Any) -> Any:
     return await box.call(agent.spec.tools[0], arguments, CONTEXT)
 
 
-async def test_arguments_become_what_the_hints_say_and_the_result_becomes_json():
+async def test_arguments_become_what_the_hints_say_and_the_result_becomes_json() -> None:
     async def ship(order: Order, when: datetime, lines: list[Line]) -> dict[str, object]:
         assert isinstance(order, Order)
         return {"later": when > order.at, "lines": lines, "order": order, "nan": float("nan")}
@@ -57,7 +57,7 @@ async def test_arguments_become_what_the_hints_say_and_the_result_becomes_json()
     }
 
 
-async def test_a_sync_function_runs_beside_the_loop():
+async def test_a_sync_function_runs_beside_the_loop() -> None:
     loop_thread = threading.get_ident()
 
     def where() -> bool:
@@ -66,7 +66,7 @@ async def test_a_sync_function_runs_beside_the_loop():
     assert await call(where) is False
 
 
-async def test_sync_functions_run_in_parallel():
+async def test_sync_functions_run_in_parallel() -> None:
     both = threading.Barrier(2, timeout=10)
 
     def meet() -> int:
@@ -75,7 +75,7 @@ async def test_sync_functions_run_in_parallel():
     assert sorted(await asyncio.gather(call(meet), call(meet))) == [0, 1]
 
 
-async def test_the_context_is_given_and_stands_not_in_the_schema():
+async def test_the_context_is_given_and_stands_not_in_the_schema() -> None:
     def who(context: ToolContext, greeting: str = "hello") -> list[object]:
         return [greeting, context.execution_id, context.tool_call_id, context.session["user"]]
 
@@ -84,14 +84,14 @@ async def test_the_context_is_given_and_stands_not_in_the_schema():
         await call(who, context={})
 
 
-async def test_a_generator_is_read_to_its_end():
+async def test_a_generator_is_read_to_its_end() -> None:
     def count() -> Iterator[int]:
         yield from range(3)
 
     assert await call(count) == [0, 1, 2]
 
 
-async def test_bad_arguments_name_the_place_and_what_is_expected():
+async def test_bad_arguments_name_the_place_and_what_is_expected() -> None:
     def ship(count: int, when: datetime) -> None: ...
 
     with pytest.raises(ToolFailed) as raised:
@@ -122,7 +122,7 @@ def _raise(error: BaseException) -> NoReturn:
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_what_a_function_raises_is_told_without_its_traceback(
     error: BaseException, message: str, is_async: bool
-):
+) -> None:
     async def async_fail() -> None:
         _raise(error)
 
@@ -136,7 +136,7 @@ async def test_what_a_function_raises_is_told_without_its_traceback(
 
 
 @pytest.mark.parametrize("result", [object(), b"\xff", "\ud800", {"deep": None}])
-async def test_a_result_that_is_no_json_is_the_tools_error(result: object):
+async def test_a_result_that_is_no_json_is_the_tools_error(result: object) -> None:
     if isinstance(result, dict):
         for _ in range(2000):
             result = {"deep": result}
@@ -148,7 +148,7 @@ async def test_a_result_that_is_no_json_is_the_tools_error(result: object):
         await call(give)
 
 
-async def test_a_result_that_is_too_large_is_the_tools_error():
+async def test_a_result_that_is_too_large_is_the_tools_error() -> None:
     def give() -> str:
         return "x" * 262_143
 
@@ -156,7 +156,7 @@ async def test_a_result_that_is_too_large_is_the_tools_error():
         await call(give)
 
 
-async def test_past_its_timeout_a_function_is_given_up():
+async def test_past_its_timeout_a_function_is_given_up() -> None:
     release = threading.Event()
     cancelled = anyio.Event()
 
@@ -179,7 +179,7 @@ async def test_past_its_timeout_a_function_is_given_up():
     release.set()
 
 
-async def test_a_cancel_from_outside_goes_through():
+async def test_a_cancel_from_outside_goes_through() -> None:
     started, stopped = anyio.Event(), anyio.Event()
 
     async def hang() -> None:
@@ -198,7 +198,7 @@ async def test_a_cancel_from_outside_goes_through():
     assert stopped.is_set()
 
 
-async def test_a_reference_that_was_not_given_is_imported():
+async def test_a_reference_that_was_not_given_is_imported() -> None:
     spec = ToolSpec("join", "", {"type": "object"}, python="tests.agents.test_python_tool:shout")
     assert await ToolBox(SystemClock()).call(spec, {"word": "a"}, CONTEXT) == "A"
 
@@ -215,7 +215,7 @@ def shout(word: str) -> str:
         ("shout", "is not of the form module:function"),
     ],
 )
-async def test_a_function_that_is_gone_is_the_tools_error(reference: str, message: str):
+async def test_a_function_that_is_gone_is_the_tools_error(reference: str, message: str) -> None:
     spec = ToolSpec("t", "", {"type": "object"}, python=reference)
     with pytest.raises(ToolFailed, match=message):
         await ToolBox(SystemClock()).call(spec, {}, CONTEXT)

@@ -21,7 +21,13 @@ _NO_ARGUMENTS: Final[dict[str, Any]] = {"type": "object", "properties": {}}
 class Entry(BaseModel):
     """A mapping of the file, keys in camelCase, nothing unknown, no type guessed."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        alias_generator=to_camel,
+        hide_input_in_errors=True,
+    )
 
 
 class HttpEntry(Entry):

@@ -28,6 +28,7 @@ app = Typer(
     help="Run AI agents durably behind an HTTP API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -1,7 +1,7 @@
 """`outlast executions`: through the server; `list` and `show` read the database if none answers."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option, Typer, echo
 
@@ -17,6 +17,11 @@ from outlast.cli.options import (
 from outlast.cli.output import note, shorten, write_json, write_table
 from outlast.model.error import InvalidRequest
 from outlast.settings import Settings
+
+if TYPE_CHECKING:
+    from outlast.model.execution import Execution
+    from outlast.services.executions import ExecutionView
+    from outlast.store.port import Store
 
 executions = Typer(help="Executions.", no_args_is_help=True)
 
@@ -51,14 +56,14 @@ def list_executions(
         write_json(page)
         return
     write_table(
-        ["id", "status", "created", "input", "output"],
+        ["id", "status", "created", "agent", "output"],
         [
             (
                 row["id"],
                 row["status"],
                 row["createdAt"],
-                shorten(row.get("input"), 40),
-                shorten(row.get("output"), 40),
+                row["agentId"],
+                shorten(row["output"]),
             )
             for row in page["data"]
         ],
@@ -176,9 +181,9 @@ async def _cancel(chosen: Settings, url: str | None, execution_id: str) -> dict[
 
 async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str, Any]:
     from outlast.cli.opening import opened, workspace_of
-    from outlast.cli.record import execution_json
     from outlast.model.execution import Status
     from outlast.model.ids import EXECUTION, parse
+    from outlast.rooms.executions import render
     from outlast.store.port import ExecutionFilter, Page
 
     status, after, limit = filters["status"], filters["after"], filters["limit"]
@@ -192,24 +197,28 @@ async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str,
         wanted = ExecutionFilter(agent_id, () if status is None else (Status(status),))
         page = Page(limit, after=after and parse(EXECUTION, after))
         found = await state.store.executions(workspace_id, wanted, page)
-    data = [execution_json(execution) for execution in found[:limit]]
-    more = len(found) > limit
-    return {"data": data, "hasMore": more, "nextCursor": data[-1]["id"] if more else None}
+        views = [await _view(state.store, execution) for execution in found[:limit]]
+    return dict(render.page(views, more=len(found) > limit, backwards=False))
 
 
 async def _show_database(chosen: Settings, execution_id: str) -> dict[str, Any]:
     from outlast.cli.opening import opened, workspace_of
-    from outlast.cli.record import view_json
     from outlast.model.ids import EXECUTION, parse
-    from outlast.services.executions import ExecutionView
+    from outlast.rooms.executions import render
 
     found = parse(EXECUTION, execution_id)
     async with opened(chosen, make=False) as state:
         workspace_id = await workspace_of(chosen, state.keys)
         execution = await state.store.execution(workspace_id, found)
-        steps = await state.store.steps(workspace_id, found)
-        approvals = await state.store.approvals(workspace_id, found)
-    return view_json(ExecutionView(execution, steps, approvals))
+        return dict(render.execution(await _view(state.store, execution)))
+
+
+async def _view(store: "Store", execution: "Execution") -> "ExecutionView":
+    from outlast.services.executions import ExecutionView
+
+    steps = await store.steps(execution.workspace_id, execution.id)
+    approvals = await store.approvals(execution.workspace_id, execution.id)
+    return ExecutionView(execution, steps, approvals)
 
 
 def _plain(value: Any) -> str:

@@ -41,6 +41,7 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
         raise Misconfigured(
             f"There is no database at {path} yet. Start a server: outlast serve --agents FILE"
         )
+    make_folder(settings)
     if not path.exists() or sqlite_version(path) != HEAD:
         await migrate(path)
     clock = SystemClock()
@@ -50,6 +51,17 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
         yield Opened(store, Keys(store, clock), Agents(store, clock), clock)
     finally:
         await store.close()
+
+
+def make_folder(settings: Settings) -> None:
+    """Make the data folder, for its owner alone, if there is none. Raises Misconfigured."""
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(
+            f"The data folder {settings.data_dir} cannot be made: {error.strerror or error}. "
+            "Choose another --data-dir."
+        ) from error
 
 
 async def migrate(path: Path) -> None:

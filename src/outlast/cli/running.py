@@ -15,10 +15,8 @@ from typing import Any
 
 from outlast.app import Core
 from outlast.cli.composing import compose, put_agents, read_agents
-from outlast.cli.opening import first_key, stored_key
+from outlast.cli.opening import first_key, make_folder, stored_key
 from outlast.cli.output import note, write_json
-from outlast.cli.record import view_json
-from outlast.cli.remote import client_of, show_stream
 from outlast.cli.showing import Screen
 from outlast.model.error import Conflict, Misconfigured, StoreLocked
 from outlast.model.event import (
@@ -55,6 +53,7 @@ def run(settings: Settings, wish: Wish) -> int:
 
 async def _run(settings: Settings, wish: Wish) -> int:
     loaded = read_agents(settings)
+    make_folder(settings)
     core = compose(settings, loaded)
     try:
         await core.open()
@@ -94,13 +93,17 @@ async def _run_here(core: Core, principal: Principal, wish: Wish) -> int:
                     break
         view = await executions.get(principal, execution_id)
     if wish.json:
-        write_json(view_json(view))
+        from outlast.rooms.executions import render
+
+        write_json(render.execution(view))
     error = view.execution.error
     message = None if error is None else error.message
     return screen.end(execution_id, view.execution.status.value, message)
 
 
 async def _run_there(settings: Settings, wish: Wish) -> int:
+    from outlast.cli.remote import client_of, show_stream
+
     if not (settings.api_key or stored_key(settings)):
         raise Misconfigured(
             "A server has this database, and there is no key for it here. Set OUTLAST_API_KEY."

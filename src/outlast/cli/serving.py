@@ -20,7 +20,7 @@ import uvloop
 
 from outlast.app import Core
 from outlast.cli.composing import compose, put_agents, read_agents
-from outlast.cli.opening import FirstKey, first_key
+from outlast.cli.opening import FirstKey, first_key, make_folder
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings
 
@@ -42,6 +42,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
 
 async def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
     loaded = read_agents(settings)
+    make_folder(settings)
     core = compose(settings, loaded)
     await core.open()
     try:

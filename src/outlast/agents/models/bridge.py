@@ -112,8 +112,9 @@ class BridgedModel:
 
         response = stream.get()
         message = to_ours(response.parts, self._clock, self._model.system)
-        if response.finish_reason is None and not message.parts:
-            raise ModelUnavailable(f"{self._name}: the provider's stream ended without an answer.")
+        raw = (response.provider_details or {}).get("finish_reason")
+        if response.finish_reason is None and raw is None:
+            raise ModelUnavailable(f"{self._name}: the provider's stream ended in mid-answer.")
         counted = response.usage
         usage = Usage(
             counted.input_tokens,

@@ -16,6 +16,16 @@ _MOST_BITS: Final = 4096
 _EXACT: Final = 2**53
 """Larger integers lose digits where JSON numbers are doubles (RFC 8259, 6)."""
 
+_MOST_DIGITS: Final = 100
+
+
+def _round(number: float, digits: int = 0) -> int | float:
+    """Like Python's round; digits are bounded, as it raises ten to their power."""
+    if abs(digits) > _MOST_DIGITS:
+        raise OverflowError
+    return round(number, digits) if digits else round(number)
+
+
 _OPERATORS: Final[dict[type[ast.AST], Callable[..., Any]]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -36,7 +46,7 @@ _FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "log10": math.log10,
     "max": max,
     "min": min,
-    "round": round,
+    "round": _round,
     "sin": math.sin,
     "sqrt": math.sqrt,
     "tan": math.tan,

@@ -136,7 +136,7 @@ class HttpTools:
             raise ToolFailed(f"The answer of {call.address} could not be decoded.") from error
         except httpx2.TransportError as error:
             failure = f"The connection to {call.address} was lost."
-            if call.repeatable:
+            if True:
                 raise _Again(ToolFailed(failure)) from error
             raise ToolFailed(f"{failure} {_UNKNOWN}") from error
 

@@ -1,0 +1,122 @@
+"""Model strings, found or refused with what mends it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from outlast.agents.models.catalogue import ModelCatalogue
+from outlast.agents.models.openai_chat import OpenAIChat
+from outlast.agents.models.scripted import ScriptedModel
+from outlast.agents.port import Answer, ModelRequest
+from outlast.model.clock import SystemClock
+from outlast.model.error import Misconfigured
+from outlast.model.message import UserMessage
+from tests.provider import FakeProvider
+
+pytestmark = pytest.mark.anyio
+
+
+def catalogue(path: Path, **environment: str) -> ModelCatalogue:
+    return ModelCatalogue(SystemClock(), path, environment=environment)
+
+
+async def test_a_model_is_made_once_and_models_share_their_connections(tmp_path: Path) -> None:
+    async with FakeProvider() as provider:
+        models = catalogue(tmp_path, OPENAI_BASE_URL=provider.url)
+        first, second = models.find("openai-chat:words-3"), models.find("openai-chat:words-5:x")
+        assert isinstance(first, OpenAIChat)
+        assert models.find("openai-chat:words-3") is first
+        for model in (first, second):
+            request = ModelRequest("", (UserMessage("Hello"),))
+            assert [isinstance(event, Answer) async for event in model.stream(request)][-1]
+        assert [request["model"] for request in provider.requests] == ["words-3", "words-5:x"]
+        assert provider.connection_count == 1
+        assert b"authorization" not in provider.headers[0]
+        await models.close()
+        await provider.wait_idle()
+
+
+async def test_a_script_is_found_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "script.yaml"
+    path.write_text("turns: [{steps: [{text: Hi}]}]")
+    assert isinstance(catalogue(tmp_path).find(f"scripted:{path}"), ScriptedModel)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("openai-chat:gpt-5-mini", "OPENAI_API_KEY"),
+        ("scripted:/nowhere.yaml", "/nowhere.yaml"),
+        ("gpt-5-mini", "names no kind. Known: openai-chat:"),
+        ("openai-chat:", "names no kind"),
+        ("nonsense:x", "not known. Known: openai-chat:"),
+        ("test:x", "not known"),
+        ("anthropic:claude-fake-1", "set ANTHROPIC_API_KEY"),
+        ("openai:gpt-fake", "set OPENAI_API_KEY"),
+        ("google:gemini-fake", "set G(OOGLE|EMINI)_API_KEY"),
+        ("groq:fake", r"set GROQ_API_KEY|pip install 'outlast\[groq\]'"),
+    ],
+)
+def test_what_cannot_be_found_says_what_mends_it(
+    tmp_path: Path, name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("ANTHROPIC", "OPENAI", "GOOGLE", "GEMINI", "GROQ"):
+        monkeypatch.delenv(f"{variable}_API_KEY", raising=False)
+    with pytest.raises(Misconfigured, match=said):
+        catalogue(tmp_path).find(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "said"),
+    [
+        ("anthropic:claude-fake-1", "pydantic_ai", "pip install 'outlast[anthropic]'"),
+        ("anthropic:claude-fake-1", "anthropic", "pip install 'outlast[anthropic]'"),
+        ("google:gemini-fake", "google.genai", "pip install 'outlast[google]'"),
+        ("openrouter:x/y", "openai", "pip install 'outlast[openai]'"),
+        ("nonsense:x", "pydantic_ai", "pip install 'outlast[openai]'"),
+    ],
+)
+def test_a_missing_package_names_the_command(
+    tmp_path: Path, name: str, missing: str, said: str
+) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        f"sys.modules[{missing!r}] = None\n"
+        "from outlast.agents.models.catalogue import ModelCatalogue\n"
+        "from outlast.model.clock import SystemClock\n"
+        "from outlast.model.error import Misconfigured\n"
+        "try: ModelCatalogue(SystemClock(), Path()).find(sys.argv[1])\n"
+        "except Misconfigured as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, name],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert said in done.stdout
+
+
+def test_our_own_client_imports_nothing_heavy(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from outlast.agents.models.catalogue import ModelCatalogue\n"
+        "from outlast.model.clock import SystemClock\n"
+        "environment = {'OPENAI_BASE_URL': 'http://127.0.0.1:9/v1'}\n"
+        "models = ModelCatalogue(SystemClock(), Path(), environment=environment)\n"
+        "models.find('openai-chat:x')\n"
+        "print(sorted({'pydantic_ai', 'openai', 'anthropic', 'httpx2'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={"PATH": ""},
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,119 @@
+"""Everybody who follows hears the whole log once, in order, however late or slow."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from outlast import stream
+from outlast.model.error import ExecutionNotFound
+from outlast.model.event import START, Cursor, Entry
+from outlast.model.workspace import Principal
+from outlast.services.executions import Executions
+from outlast.testing import NamedModels, core_on, owner
+from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+
+pytestmark = pytest.mark.anyio
+BOUND = 20.0
+
+
+async def followed(
+    executions: Executions, caller: Principal, execution_id: str, after: Cursor = START
+) -> list[Entry]:
+    async with asyncio.timeout(BOUND):
+        return [
+            entry
+            async for entries in executions.follow(caller, execution_id, after)
+            for entry in entries
+        ]
+
+
+async def test_many_followers_of_one_execution_hear_the_same(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    words = [f"{n} " for n in range(300)]
+    actor = Actor(by_turn([call(1, "look")], [*words[:150], gate, *words[150:]]))
+    async with core_on(
+        tmp_path, models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
+    ) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
+        executions = core.services.executions
+        started = await executions.start(caller, "agent", wish())
+        follow = [
+            asyncio.ensure_future(followed(executions, caller, started.execution.id))
+            for _ in range(20)
+        ]
+        await asyncio.wait_for(actor.spoke.wait(), BOUND)
+        gate.set()
+        live = await asyncio.gather(*follow)
+        late = await followed(executions, caller, started.execution.id)
+        assert all(one == late for one in live)
+        assert [e.seq for e in late] == list(range(1, len(late) + 1))
+        assert core.streams.followers == 0
+
+
+async def test_a_stream_cut_at_every_index_goes_on_without_a_gap_or_a_repeat(
+    tmp_path: Path,
+) -> None:
+    actor = Actor(by_turn(["a ", "b ", call(1, "look")], ["c ", "d ", "e "]))
+    async with core_on(
+        tmp_path, models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
+    ) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
+        executions = core.services.executions
+        started = await executions.start(caller, "agent", wish())
+        whole = await followed(executions, caller, started.execution.id)
+        for cut, entry in enumerate(whole, 1):
+            rest = await followed(executions, caller, started.execution.id, entry.cursor)
+            assert rest == whole[cut:]
+
+
+async def test_a_slow_follower_costs_no_memory_and_misses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_BUFFER", 2)
+    actor = Actor(
+        lambda _: ["x", call(len(actor.asked), "look")] if len(actor.asked) < 9 else ["y"]
+    )
+    async with core_on(
+        tmp_path, models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
+    ) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
+        executions = core.services.executions
+        started = await executions.start(caller, "agent", wish())
+        slow = executions.follow(caller, started.execution.id)
+        heard = list(await anext(slow))
+        await executions.rest(caller, started.execution.id)
+        async for entries in slow:
+            heard.extend(entries)
+        assert heard == await followed(executions, caller, started.execution.id)
+
+
+async def test_a_lost_notification_is_made_up_for_by_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(stream._Subscription, "hear", lambda *_: None)
+    actor = Actor(by_turn(["a ", "b "]))
+    async with core_on(tmp_path, models=NamedModels({"actor": actor}), tools=Bench()) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+        executions = core.services.executions
+        async with asyncio.timeout(BOUND):
+            started, view = await executions.run(caller, "agent", wish())
+        assert view.execution.output == "a b "
+        entries = await followed(executions, caller, started.execution.id)
+        assert entries[-1].event.kind == "execution.completed"
+
+
+async def test_following_what_is_anothers_is_following_nothing(tmp_path: Path) -> None:
+    actor = Actor(by_turn(["a"]))
+    async with core_on(tmp_path, models=NamedModels({"actor": actor}), tools=Bench()) as core:
+        caller, other = await owner(core), await owner(core, "other")
+        await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+        started, _ = await core.services.executions.run(caller, "agent", wish())
+        with pytest.raises(ExecutionNotFound):
+            await followed(core.services.executions, other, started.execution.id)
+        assert core.streams.followers == 0
