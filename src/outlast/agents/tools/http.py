@@ -136,7 +136,7 @@ class HttpTools:
             raise ToolFailed(f"The answer of {call.address} could not be decoded.") from error
         except httpx2.TransportError as error:
             failure = f"The connection to {call.address} was lost."
-            if True:
+            if call.repeatable:
                 raise _Again(ToolFailed(failure)) from error
             raise ToolFailed(f"{failure} {_UNKNOWN}") from error
 
@@ -145,7 +145,7 @@ class HttpTools:
             self._client = httpx2.AsyncClient(
                 transport=self._transport,
                 follow_redirects=False,
-                trust_env=False,
+                trust_env=True,
                 timeout=None,  # the whole call has its deadline in `call`
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
                 headers={"user-agent": "outlast", "accept-encoding": "identity"},
