@@ -23,6 +23,7 @@ FIGURES: Final[dict[str, Callable[[Lab], Awaitable[list[Row]]]]] = {
     "first-token": first_token.measure,
     "runs": runs.measure,
     "streams": streams.measure,
+    "many-streams": streams.measure_many,
     "crash": crash.measure,
     "lists": lists.measure,
     "start": start.measure,

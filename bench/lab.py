@@ -36,13 +36,16 @@ class Scale:
     runs: int = 400
     """Of each round; a third of it at concurrency 1."""
     rounds: int = 3
-    streams: tuple[int, ...] = (500, 2000)
+    streams: int = 500
+    many_streams: int = 2000
     words: int = 30
     killed: int = 50
     few: int = 1_000
     many: int = 100_000
     pages: int = 200
     suspended: int = 10_000
+    settle: float = 3.0
+    """Seconds until a server that has started is idle."""
     idle_seconds: float = 10.0
     starts: int = 5
     stored: int = 300
@@ -53,13 +56,15 @@ QUICK = Scale(
     first_tokens=20,
     runs=30,
     rounds=1,
-    streams=(20,),
+    streams=20,
+    many_streams=30,
     words=6,
     killed=5,
     few=100,
     many=1_000,
     pages=20,
     suspended=200,
+    settle=0.5,
     idle_seconds=1.0,
     starts=1,
     stored=20,
@@ -206,8 +211,5 @@ async def fetch(child: Child, path: str) -> Any:
 
 
 def database(data: Path) -> Path:
-    """The SQLite file of a data folder. Raises FileNotFoundError."""
-    for path in sorted(data.iterdir()):
-        if path.is_file() and path.read_bytes()[:16] == b"SQLite format 3\0":
-            return path
-    raise FileNotFoundError(f"no SQLite file among {[path.name for path in data.iterdir()]}")
+    """The SQLite file of a data folder."""
+    return data / "outlast.db"

@@ -92,7 +92,7 @@ def _rows(name: str, ours: Rate, bare: Rate, *, target: bool) -> list[Row]:
 async def _beside_commits(lab: Lab, name: str, ours: Rate, concurrency: int) -> Row:
     rate = _middle([await commits(lab, concurrency) for _ in range(lab.scale.rounds)])
     return Row(
-        f"runs/s, {name}",
+        f"runs/s, {name}, of bare commits",
         f"{ours.per_second:.0f}",
         f"commits {rate.per_second:.0f} ({rate.cpu_ms:.2f} ms CPU)",
         f"{ours.per_second / rate.per_second:.2f}×",

@@ -11,7 +11,6 @@ from bench.table import Row, median
 
 SECONDS, IDLE_MIB, INSTALL_MIB = 1.5, 110.0, 150.0
 MIB = 1024 * 1024
-SETTLE = 2.0
 BOUND = 300.0
 
 
@@ -57,7 +56,7 @@ async def _starts(lab: Lab) -> tuple[float, float, float]:
             try:
                 times.append(await child.ready("/readyz"))
                 if times is used:
-                    await asyncio.sleep(SETTLE)
+                    await asyncio.sleep(lab.scale.settle)
                     memory.append(child.memory())
             finally:
                 await child.stop()
@@ -72,7 +71,7 @@ async def _bare(lab: Lab) -> tuple[float, float]:
     try:
         await child.listening()
         seconds = await child.ready("/readyz")
-        await asyncio.sleep(SETTLE)
+        await asyncio.sleep(lab.scale.settle)
         return seconds, child.memory()
     finally:
         await child.stop()

@@ -8,7 +8,6 @@ from bench.lab import Lab, database, execute
 from bench.process import Child
 from bench.table import Row
 
-SETTLE = 3.0
 MEMORY_MIB = 3.0
 """Less than two idle servers differ by."""
 CPU_PERCENT = 0.3
@@ -18,15 +17,13 @@ MIB = 1024 * 1024
 async def measure(lab: Lab) -> list[Row]:
     """Two servers side by side, one with nothing suspended."""
     none, many = lab.data("none"), lab.data("suspended")
-    async with lab.ours(none) as child:
-        (await ask_once(child.port, execute("answer"))).json()
     async with lab.ours(many) as child:
         found = (await ask_once(child.port, execute("asks"))).json()
     if found["status"] != "suspended":
         raise RuntimeError(f"The execution is {found['status']}, not suspended.")
     copy_execution(database(many), found["id"], lab.scale.suspended - 1)
     async with lab.ours(none) as one, lab.ours(many) as other:
-        await asyncio.sleep(SETTLE)
+        await asyncio.sleep(lab.scale.settle)
         (cpu, memory), (cpu_many, memory_many) = await asyncio.gather(
             _idle(one, lab.scale.idle_seconds), _idle(other, lab.scale.idle_seconds)
         )

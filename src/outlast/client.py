@@ -78,13 +78,16 @@ class Client:
         clock: Clock | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        """`patience` is for how many seconds a server that is away is waited for."""
+        """`patience` is for how many seconds a server that is away is waited for.
+
+        Without a key only `ready` is answered.
+        """
         self._clock = clock or SystemClock()
         self._patience = patience
         self.url = url.rstrip("/")
         self._http = httpx2.AsyncClient(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {key}"},
+            headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx2.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
             transport=transport,
         )

@@ -37,14 +37,22 @@ HIDDEN: Final = "[hidden]"
 _DEPTH: Final = 8
 """How deep a logged value is looked into; what lies deeper is left out."""
 
-_SECRET_NAME: Final = re.compile(
-    r"(?:^|[_\-.\s]|(?<=[a-z]))"
-    r"(?:(?:api|access|private|secret|signing)?[_\-]?key|authorization|cookie|token|secret|passw(?:or)?d"
-    r"|credentials?|ticket)s?$",
-    re.IGNORECASE,
+_WORDS: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+_SECRET_WORDS: Final = frozenset(
+    {
+        "apikey",
+        "authorization",
+        "cookie",
+        "credential",
+        "credentials",
+        "key",
+        "passwd",
+        "password",
+        "secret",
+        "ticket",
+        "token",
+    }
 )
-_COUNTED: Final = frozenset({"tokens", "keys", "tickets", "cookies"})
-"""Plurals that count things instead of naming a secret."""
 _SECRET_TEXTS: Final = (
     # Keys by their look: ours and those of most providers.
     (re.compile(r"\b(sk|pk|rk)[-_][A-Za-z0-9_\-]{8,}"), r"\1-" + HIDDEN),
@@ -70,8 +78,9 @@ def hide(text: str) -> str:
 
 
 def is_secret(name: str) -> bool:
-    """Whether a field of this name holds a secret."""
-    return name.lower() not in _COUNTED and _SECRET_NAME.search(name) is not None
+    """Whether a field of this name holds a secret: its last word says so."""
+    words = _WORDS.findall(name)
+    return bool(words) and words[-1].lower() in _SECRET_WORDS
 
 
 def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -219,6 +219,8 @@ async def test_each_failure_of_openai_s_sdk_has_its_error(
     assert type(raised.value) is error
     assert "sk-" not in str(raised.value)
     assert provider.request_count == 1
+    if name.startswith("status"):
+        assert f"answered {name[-3:]}: The fake provider was asked" in str(raised.value)
     if isinstance(raised.value, ModelRateLimited):
         assert raised.value.retry_after == 7.0
 
@@ -242,6 +244,7 @@ async def test_each_refusal_of_anthropic_has_its_error(
     assert type(raised.value) is error
     assert "No," in str(raised.value)
     assert "secret" not in str(raised.value)
+    assert provider.request_count == 1
 
 
 async def test_an_anthropic_stream_that_breaks_off_is_unavailable(provider: FakeProvider) -> None:

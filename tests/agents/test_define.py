@@ -198,6 +198,12 @@ def test_a_spec_survives_json_and_keeps_its_digest() -> None:
     assert spec_digest(again) == spec_digest(spec)
 
 
+def test_the_order_of_keys_changes_no_digest() -> None:
+    one = Agent("a", model="m", settings={"seed": 1, "temperature": 0})
+    other = Agent("a", model="m", settings={"temperature": 0, "seed": 1})
+    assert spec_digest(one.spec) == spec_digest(other.spec)
+
+
 def test_the_digest_changes_with_anything_a_model_or_tool_could_notice() -> None:
     def digest(**more: Any) -> str:
         return spec_digest(Agent("a", **{"model": "m"} | more).spec)

@@ -220,7 +220,7 @@ async def test_an_answer_as_large_as_allowed_is_taken(shop: Shop, box: ToolBox) 
 
 @pytest.mark.parametrize(
     ("effect", "ending"),
-    [(Effect.READ_ONLY, "0.1 s."), (Effect.DESTRUCTIVE, "whether the call had its effect.")],
+    [(Effect.READ_ONLY, "0.5 s."), (Effect.DESTRUCTIVE, "whether the call had its effect.")],
 )
 async def test_a_slow_answer_is_a_timeout_and_closes_the_connection(
     box: ToolBox, effect: Effect, ending: str
@@ -237,7 +237,7 @@ async def test_a_slow_answer_is_a_timeout_and_closes_the_connection(
     server = await asyncio.start_server(hear_the_end, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
     with pytest.raises(ToolTimeout) as raised:
-        await box.call(look(url, effect, timeout=0.1, retries=3), {}, CONTEXT)
+        await box.call(look(url, effect, timeout=0.5, retries=3), {}, CONTEXT)
     assert raised.value.message.endswith(ending)
     with anyio.fail_after(5):
         await gone.wait()

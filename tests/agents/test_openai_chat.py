@@ -36,7 +36,7 @@ from tests.provider_chunks import text as words
 
 pytestmark = pytest.mark.anyio
 
-KEY = "sk-test-0123456789abcdef"
+KEY = "topsecret-0123456789abcdef"
 LOOKUP = ToolSpec(
     "lookup",
     "Look an order up",
@@ -310,7 +310,7 @@ async def test_any_cut_of_the_bytes_gives_the_same_answer(
         assert (answer.model, answer.finish_reason) == ("real-1", "length")
 
 
-def test_a_lone_carriage_return_at_a_cut_is_held() -> None:
+def test_a_line_end_may_be_cut_in_two() -> None:
     events = EventData()
     assert [events.feed(part) for part in (b"data: a\r", b"\n\r", b"\ndata: b\r\n\r\n")] == [
         [],

@@ -1,6 +1,9 @@
 """The commands and their options; what they do is imported when they run."""
 
 import asyncio
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from typer import Argument, Context, Exit, Option, Typer, echo
@@ -22,6 +25,18 @@ from outlast.cli.options import (
     settings,
 )
 from outlast.cli.output import write_json
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Import without garbage collection: modules stay, and looking for garbage among them costs time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
 
 app = Typer(
     name="outlast",
@@ -84,7 +99,8 @@ def serve(
         log_level=log_level,
         log_format=log_format,
     )
-    from outlast.cli.serving import serve
+    with quick_imports():
+        from outlast.cli.serving import serve
 
     serve(chosen, echo)
 
@@ -117,7 +133,8 @@ def run(
         api_key=api_key,
         log_level=log_level,
     )
-    from outlast.cli.running import Wish, run
+    with quick_imports():
+        from outlast.cli.running import Wish, run
 
     raise Exit(run(chosen, Wish(agent, input, conversation, json)))
 

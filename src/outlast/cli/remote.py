@@ -1,12 +1,12 @@
 """What commands do through a running server."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 from outlast.cli.opening import stored_key
 from outlast.cli.showing import Screen
-from outlast.client import Client, Frame
+from outlast.client import Client, Frame, Unreachable
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings
 
@@ -35,22 +35,35 @@ def url_of(settings: Settings) -> str:
 
 async def show_stream(client: Client, execution_id: str, screen: Screen) -> dict[str, Any]:
     """Show an execution until it ends or waits for somebody, and answer it."""
+    await client.get(execution_id)  # an execution or a server that is not there is told at once
     async with aclosing(client.follow(execution_id)) as frames:
-        upcoming = asyncio.ensure_future(anext(frames, None))
         while True:
-            await asyncio.wait({upcoming}, timeout=_LOOK_SECONDS)
-            if not upcoming.done():
-                execution = await client.get(execution_id)
-                if execution["status"] in _RESTING and not upcoming.done():
-                    upcoming.cancel()
-                    await asyncio.wait({upcoming})
-                    return execution
-                continue
+            upcoming = asyncio.ensure_future(anext(frames, None))
+            try:
+                rested = await _silent(client, execution_id, upcoming)
+            finally:
+                upcoming.cancel()
+                await asyncio.wait({upcoming})
+            if rested is not None:
+                return rested
             frame = upcoming.result()
             if frame is None:
                 return await client.get(execution_id)
             show_frame(screen, frame)
-            upcoming = asyncio.ensure_future(anext(frames, None))
+
+
+async def _silent(
+    client: Client, execution_id: str, upcoming: asyncio.Future[Frame | None]
+) -> dict[str, Any] | None:
+    """Wait for the next frame; the execution, if it rests and nothing more came."""
+    while True:
+        await asyncio.wait({upcoming}, timeout=_LOOK_SECONDS)
+        if upcoming.done():
+            return None
+        with suppress(Unreachable):  # the stream waits for the server longer than this
+            execution = await client.get(execution_id)
+            if execution["status"] in _RESTING and not upcoming.done():
+                return execution
 
 
 def show_frame(screen: Screen, frame: Frame) -> None:

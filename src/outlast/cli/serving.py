@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import uvicorn
@@ -23,8 +23,9 @@ from outlast.cli.composing import compose, put_agents, read_agents
 from outlast.cli.opening import FirstKey, first_key, make_folder
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings
+from outlast.web import create_app
 
-_GRACE_SECONDS: Final = 5
+_GRACE_SECONDS: Final = 3
 """How long answers that are being written may take once the segments have ended."""
 _KEEP_ALIVE_SECONDS: Final = 65
 """Longer than a load balancer's usual minute: it closes idle connections, not we."""
@@ -60,9 +61,8 @@ async def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
 
 async def _answer(core: Core, listener: socket.socket, started: Callable[[], None]) -> None:
     """Answer requests until a signal asks us to leave, then drain."""
-    from outlast.web import create_app
-
-    server = _Server(create_app(core), started)
+    app = create_app(core)
+    server = _Server(app, started)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     leaving = asyncio.create_task(server.leave.wait())
     await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -70,6 +70,7 @@ async def _answer(core: Core, listener: socket.socket, started: Callable[[], Non
     if not serving.done():
         logger.info("server.draining", running=core.engine.running)
         await core.engine.stop(core.settings.drain_seconds)
+        app.state.streams.end()
         server.should_exit = True
     await serving
 
@@ -77,7 +78,7 @@ async def _answer(core: Core, listener: socket.socket, started: Callable[[], Non
 class _Server(uvicorn.Server):
     """uvicorn, with our way to leave."""
 
-    def __init__(self, app: uvicorn._types.ASGIApplication, started: Callable[[], None]) -> None:
+    def __init__(self, app: Any, started: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,

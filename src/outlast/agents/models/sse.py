@@ -23,13 +23,9 @@ class EventData:
     def feed(self, data: bytes) -> list[bytes]:
         """The data of the events that these bytes complete."""
         data = self._rest + data
-        held = b""
         if b"\r" in data:
-            if data.endswith(b"\r"):
-                data, held = data[:-1], b"\r"
             data = data.replace(b"\r\n", b"\n")
-        *blocks, rest = data.split(b"\n\n")
-        self._rest = rest + held
+        *blocks, self._rest = data.split(b"\n\n")
         return [found for block in blocks if (found := _data(block)) is not None]
 
     def finish(self) -> list[bytes]:

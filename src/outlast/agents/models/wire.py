@@ -3,7 +3,8 @@
 A `Wire` belongs to one URL; its head is made once, its connections are kept alive and used again,
 the newest first. An `Exchange` is a connection and the one answer that comes over it.
 
-httpx2 costs about 0.7 ms of CPU for each request and 0.06 ms for each chunk; this costs a tenth.
+Measured with the parsing of an answer: httpx2 takes 0.65 ms of CPU for a request and 0.065 ms for a
+chunk that comes alone, this 0.09 and 0.016; among 500 open streams 7.1 ms and 0.6 for 30 chunks.
 Where a proxy stands between us and the URL, `wire_proxied` does the same through httpx2.
 """
 

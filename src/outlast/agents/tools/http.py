@@ -77,6 +77,7 @@ class HttpTools:
         Raises ToolFailed (not reachable, 3xx to 5xx, too large, broken JSON) and ToolTimeout.
         """
         call = self._prepare(spec, http, arguments, context)
+        self._shared_client()  # made before the time runs: it reads the trusted certificates
         with anyio.move_on_after(http.timeout) as scope:
             return await self._attempts(call)
         assert scope.cancelled_caught
@@ -145,7 +146,7 @@ class HttpTools:
             self._client = httpx2.AsyncClient(
                 transport=self._transport,
                 follow_redirects=False,
-                trust_env=True,
+                trust_env=False,
                 timeout=None,  # the whole call has its deadline in `call`
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
                 headers={"user-agent": "outlast", "accept-encoding": "identity"},

@@ -59,10 +59,7 @@ class PythonTools:
                 raise
             # Nobody cancelled us: the function let an inner cancellation escape.
             raise ToolFailed("CancelledError: the tool's own work was cancelled") from None
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # a tool may raise anything, and must not end the server
+        except (Exception, SystemExit) as error:  # a tool may raise anything, and ends no server
             raise ToolFailed(_told(error)) from error
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:

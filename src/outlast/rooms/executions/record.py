@@ -10,6 +10,7 @@ from outlast.model.event import (
     ExecutionCompleted,
     ExecutionCreated,
     ExecutionFailed,
+    ExecutionResumed,
     ExecutionStarted,
     ModelFinished,
     StepRetried,
@@ -139,5 +140,7 @@ class Record:
                 self._error = Failure(event.type, event.code, event.message)
             case ExecutionCancelled():
                 self._status = Status.CANCELLED
+            case ExecutionResumed():
+                self._status, self._error = Status.QUEUED, None
             case _:
                 pass

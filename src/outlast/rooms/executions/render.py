@@ -9,7 +9,7 @@ from outlast.model import usage as core_usage
 from outlast.model.approval import Approval
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import ModelStep, Status, Step, ToolStep
-from outlast.model.ids import MESSAGE, renamed
+from outlast.model.ids import MESSAGE
 from outlast.rooms.executions.schemas import (
     Agent,
     AgentPage,
@@ -162,7 +162,7 @@ def _turns(row: core.Execution, steps: Sequence[Step]) -> list[Turn]:
     """
     turns: list[Turn] = [
         {
-            "id": renamed(row.id, MESSAGE),
+            "id": _message_id(row.id),
             "executionId": row.id,
             "role": "user",
             "content": row.input,
@@ -173,7 +173,7 @@ def _turns(row: core.Execution, steps: Sequence[Step]) -> list[Turn]:
     if answers:
         turns.append(
             {
-                "id": renamed(answers[-1].id, MESSAGE),
+                "id": _message_id(answers[-1].id),
                 "executionId": row.id,
                 "role": "assistant",
                 "content": row.output or "",
@@ -182,6 +182,10 @@ def _turns(row: core.Execution, steps: Sequence[Step]) -> list[Turn]:
             }
         )
     return turns
+
+
+def _message_id(of: str) -> str:
+    return f"{MESSAGE}_{of.rpartition('_')[2]}"
 
 
 def agent(found: core_agent.Agent) -> Agent:

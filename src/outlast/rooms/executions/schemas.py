@@ -8,7 +8,8 @@ from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
 from outlast.http.request import AgentId, ConversationId, ExecutionId, EndMoment, Moment, Plain
-from outlast.model.execution import OnBusy, Status
+from outlast.model import ids
+from outlast.model.error import ConversationNotFound, InvalidId, InvalidRequest
 
 _MOST: int = 2**53
 """Whole numbers that every JSON reader keeps exact."""
@@ -45,12 +46,21 @@ class BudgetBody(BaseModel):
     max_seconds: Annotated[float, Field(gt=0, le=_MOST)] | None = None
 
 
-def _no_store_yet(stores: list[str] | None) -> None:
+def _no_store_yet(stores: list[str] | None) -> list[str] | None:
     if stores:
         raise InvalidRequest(
             "Memory stores are not there yet; leave memoryStores out or empty.",
             param="memoryStores",
         )
+    return stores
+
+
+def _conversation_id(text: str | None) -> str | None:
+    """An id that is none is a conversation that is not there."""
+    try:
+        return None if text is None else ids.parse(ids.CONVERSATION, text)
+    except InvalidId as error:
+        raise ConversationNotFound(param="conversationId") from error
 
 
 class ExecuteBody(BaseModel):
@@ -71,7 +81,9 @@ class ExecuteBody(BaseModel):
 
     input: Annotated[str, Field(min_length=1, description="The user's message or prompt.")]
     conversation_id: Annotated[
-        str | None, Field(description="Continue an existing conversation.")
+        str | None,
+        AfterValidator(_conversation_id),
+        Field(description="Continue an existing conversation."),
     ] = None
     stream: Annotated[bool | None, Field(description="Answer with server-sent events.")] = None
     background: Annotated[

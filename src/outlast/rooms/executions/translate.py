@@ -17,6 +17,7 @@ from outlast.model.event import (
     ApprovalResolved,
     Cursor,
     Entry,
+    Event,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionCreated,
@@ -51,11 +52,11 @@ class Fold:
         self._record.add(entry)
         if entry.cursor <= self._after:
             return b""
-        data = self._data(entry)
+        data = self._data(entry.event)
         return b"" if data is None else frame(str(entry.cursor), orjson.dumps(data))
 
-    def _data(self, entry: Entry) -> dict[str, Any] | None:  # noqa: PLR0911, C901 - one answer per kind
-        match entry.event:
+    def _data(self, event: Event) -> dict[str, Any] | None:
+        match event:
             case TextAdded(pieces=pieces):
                 return {"type": "text_delta", "text": "".join(pieces)}
             case ThinkingAdded(pieces=pieces):
@@ -66,48 +67,16 @@ class Fold:
                     "executionId": self._record.id,
                     "conversationId": conversation_id,
                 }
-            case ToolStarted() as event:
-                return {
-                    "type": "tool_call_start",
-                    "id": event.tool_call_id,
-                    "name": event.name,
-                    "parameters": event.parameters,
-                }
-            case ToolFinished() as event:
-                return {
-                    "type": "tool_call_end",
-                    "id": event.tool_call_id,
-                    "name": event.name,
-                    "result": event.result,
-                    "isError": event.is_error,
-                }
-            case ApprovalRequested() as event:
-                return {
-                    "type": "approval_requested",
-                    "toolCallId": event.tool_call_id,
-                    "name": event.name,
-                    "parameters": event.parameters,
-                    "kind": event.approval_kind,
-                }
-            case ApprovalResolved() as event:
-                return {
-                    "type": "approval_resolved",
-                    "toolCallId": event.tool_call_id,
-                    "approved": event.approved,
-                    "reason": event.reason,
-                }
+            case ToolStarted() | ToolFinished() | ApprovalRequested() | ApprovalResolved():
+                return _call_data(event)
             case StepRetried(step=step):
                 return {"type": "retry", "step": step}
             case ExecutionCompleted() | ExecutionCancelled():
                 execution = self._record.execution()
                 return {"type": "done", "usage": execution["usage"], "execution": execution}
             case ExecutionFailed(code=code, message=message):
-                return {
-                    "type": "error",
-                    "message": message,
-                    "code": code,
-                    "execution": self._record.execution(),
-                }
+                execution = self._record.execution()
+                return {"type": "error", "message": message, "code": code, "execution": execution}
             case (
                 ExecutionStarted()
                 | ModelFinished()
@@ -119,3 +88,37 @@ class Fold:
                 return None
 
 
+def _call_data(
+    event: ToolStarted | ToolFinished | ApprovalRequested | ApprovalResolved,
+) -> dict[str, Any]:
+    match event:
+        case ToolStarted():
+            return {
+                "type": "tool_call_start",
+                "id": event.tool_call_id,
+                "name": event.name,
+                "parameters": event.parameters,
+            }
+        case ToolFinished():
+            return {
+                "type": "tool_call_end",
+                "id": event.tool_call_id,
+                "name": event.name,
+                "result": event.result,
+                "isError": event.is_error,
+            }
+        case ApprovalRequested():
+            return {
+                "type": "approval_requested",
+                "toolCallId": event.tool_call_id,
+                "name": event.name,
+                "parameters": event.parameters,
+                "kind": event.approval_kind,
+            }
+        case ApprovalResolved():
+            return {
+                "type": "approval_resolved",
+                "toolCallId": event.tool_call_id,
+                "approved": event.approved,
+                "reason": event.reason,
+            }

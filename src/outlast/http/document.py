@@ -1,0 +1,148 @@
+"""What the OpenAPI document says of a route: parameters, body, answers, errors.
+
+Handlers take one Call, so the document is told from the same models that parse it: a query model's
+fields are the parameters, a body model is the request body, an answer's TypedDict is its schema.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+REF: Final = "#/components/schemas/{model}"
+
+
+class ErrorDetail(TypedDict):
+    """What went wrong, for a program (type, code, param) and for a person (message)."""
+
+    type: str
+    code: str
+    message: str
+    param: str | None
+    requestId: str
+
+
+class Error(TypedDict):
+    """The answer to a request that failed."""
+
+    error: ErrorDetail
+
+
+_DESCRIPTIONS: Final = {
+    400: "The request cannot be understood.",
+    401: "No valid API key was sent.",
+    403: "The API key lacks a scope.",
+    404: "There is no such thing in this workspace.",
+    409: "The thing is not in a state that allows this.",
+    413: "The body is too large.",
+    422: "A field has a value that it cannot have.",
+    500: "The server made a mistake.",
+    503: "The server cannot take the request now.",
+}
+_ALWAYS: Final = (401, 403, 500, 503)
+
+REQUEST_ID: Final = {
+    "name": "X-Request-Id",
+    "in": "header",
+    "description": "Comes back in the answer, the logs and the error; made where none is sent.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+}
+IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key and body within 24 hours give the first answer again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+}
+LAST_EVENT_ID: Final = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "An event id of this stream: go on behind it. Wins over `after`.",
+    "schema": {"type": "string"},
+}
+PREFER: Final = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`respond-async`: answer 202 at once. `wait=N`: after N seconds at the latest.",
+    "schema": {"type": "string"},
+    "examples": {"async": {"value": "respond-async"}, "wait": {"value": "wait=10"}},
+}
+EVENT_STREAM: Final = {
+    "schema": {
+        "type": "string",
+        "description": "Server-sent events: `id:` a cursor, `data:` JSON with a `type`.",
+    },
+    "example": 'id: 1-3\ndata: {"type":"text_delta","text":"Hello"}\n\n',
+}
+
+
+def operation(
+    name: str,
+    summary: str,
+    *,
+    errors: tuple[int, ...] = (),
+    answers: Mapping[int, Mapping[str, Any]],
+    path: Mapping[str, str] | None = None,
+    query: type[BaseModel] | None = None,
+    headers: tuple[Mapping[str, Any], ...] = (),
+    body: type[BaseModel] | None = None,
+) -> dict[str, Any]:
+    """Keyword arguments for a router's get, post, …: everything that the document says of a route.
+
+    answers: status → what FastAPI's `responses` takes. path: parameter → what it names.
+    """
+    extra: dict[str, Any] = {
+        "parameters": [
+            *(_path_parameter(*item) for item in (path or {}).items()),
+            *(_query_parameters(query) if query else ()),
+            *headers,
+            REQUEST_ID,
+        ]
+    }
+    if body is not None:
+        content = {"application/json": {"schema": {"$ref": REF.format(model=body.__name__)}}}
+        extra["requestBody"] = {"required": False, "content": content}
+    failures = {
+        status: {"model": Error, "description": _DESCRIPTIONS[status]}
+        for status in sorted({*errors, *_ALWAYS})
+    }
+    first = min(answers)
+    return {
+        "operation_id": name,
+        "summary": summary,
+        "status_code": first,
+        "response_model": None,
+        "responses": {**answers, **failures},
+        "openapi_extra": extra,
+    }
+
+
+def _path_parameter(name: str, description: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": {"type": "string"},
+    }
+
+
+def _query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    schema = model.model_json_schema()
+    return [
+        {"name": name, "in": "query", "required": False} | _described(field)
+        for name, field in schema["properties"].items()
+    ]
+
+
+def _described(field: dict[str, Any]) -> dict[str, Any]:
+    """A field's schema without the null that stands for an absent parameter."""
+    description = field.get("description")
+    rest = {key: value for key, value in field.items() if key not in ("title", "description")}
+    if "anyOf" in rest:
+        kinds = [kind for kind in rest.pop("anyOf") if kind != {"type": "null"}]
+        rest = kinds[0] | {key: value for key, value in rest.items() if key != "default"}
+    found: dict[str, Any] = {"schema": rest}
+    if description:
+        found["description"] = description
+    return found

@@ -1,0 +1,7 @@
+"""Background runs, started without a body and polled as events."""
+
+from outlast.http.errors import error_object
+from outlast.http.room import Room
+from outlast.rooms.background.routes import router
+
+room = Room("background", ("/v1/events",), router, error_object)

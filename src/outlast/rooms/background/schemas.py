@@ -1,0 +1,98 @@
+# ruff: noqa: N815 - the wire's own words
+"""The wire's words of the background room."""
+
+import base64
+import binascii
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+from typing_extensions import TypedDict
+
+from outlast.http.request import Moment, Plain
+from outlast.model.error import InvalidId
+from outlast.model.ids import EXECUTION, parse
+
+StatusWord = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED"]
+
+
+def to_token(execution_id: str) -> str:
+    """An opaque cursor: go on behind this execution."""
+    return base64.urlsafe_b64encode(execution_id.encode()).decode().rstrip("=")
+
+
+def from_token(token: str) -> str:
+    """What to_token wrote. Raises ValueError."""
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        return parse(EXECUTION, base64.urlsafe_b64decode(padded.encode()).decode())
+    except (binascii.Error, UnicodeError, InvalidId) as error:
+        raise ValueError("is not a token that this server gave out") from error
+
+
+Token = Annotated[str, AfterValidator(from_token), WithJsonSchema({"type": "string"})]
+
+
+class AgentEventsQuery(BaseModel):
+    """Which events a list shows."""
+
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+
+    status: StatusWord | None = None
+    started_after: Annotated[
+        Moment | None, Field(description="Only events started after this moment.")
+    ] = None
+    started_before: Annotated[
+        Moment | None, Field(description="Only events started before this moment.")
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    next_token: Annotated[Token | None, Field(description="From the page before.")] = None
+
+
+class EventsQuery(AgentEventsQuery):
+    """The same over all agents, or over one."""
+
+    agent_id: Annotated[Plain | None, Field(description="An agent's id or name.")] = None
+
+
+class RunAccepted(TypedDict):
+    """What a background run is called."""
+
+    message: Annotated[str, Field(examples=["Execution started. Poll events for status."])]
+    requestId: Annotated[str, Field(description="The execution's id.")]
+    agentId: str
+
+
+class Accepted(TypedDict):
+    """A background run that has been started."""
+
+    data: RunAccepted
+
+
+class Event(TypedDict):
+    """One execution, as a poller sees it."""
+
+    id: str
+    requestId: str
+    agentId: str
+    userId: Annotated[str, Field(description="Who owns the API key: its workspace.")]
+    status: StatusWord
+    detail: Annotated[str, Field(description="Outlast's own word for the status.")]
+    output: str | None
+    error: str | None
+    finalModel: Annotated[str | None, Field(description="The model that gave the last answer.")]
+    browserStepCount: int
+    browserSessionSeconds: int
+    startedAt: str | None
+    completedAt: str | None
+    createdAt: str
+    updatedAt: str
+
+
+class EventPage(TypedDict):
+    """A stretch of the events, newest first."""
+
+    data: list[Event]
+    nextToken: str | None
+
+

@@ -1,0 +1,72 @@
+"""The core's values in the background room's words. Pure functions.
+
+The room has no stream of its own: its clients poll.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from outlast.model.clock import iso, iso_or_none
+from outlast.model.execution import Execution, Status
+from outlast.rooms.background.schemas import Accepted, Event, EventPage, StatusWord, to_token
+
+STATUS_WORDS: Final[dict[Status, StatusWord]] = {
+    Status.QUEUED: "PENDING",
+    Status.RUNNING: "RUNNING",
+    Status.SUSPENDED: "RUNNING",
+    Status.PAUSED: "RUNNING",
+    Status.COMPLETED: "COMPLETED",
+    Status.FAILED: "FAILED",
+    Status.CANCELLED: "FAILED",
+}
+
+
+def statuses(word: StatusWord | None) -> tuple[Status, ...]:
+    """Our statuses that this word stands for; none given: none asked for."""
+    return tuple(status for status, written in STATUS_WORDS.items() if written == word)
+
+
+def accepted(execution: Execution) -> Accepted:
+    """The answer to a run without a body."""
+    return {
+        "data": {
+            "message": "Execution started. Poll events for status.",
+            "requestId": execution.id,
+            "agentId": execution.agent_id,
+        }
+    }
+
+
+def event(execution: Execution) -> Event:
+    """One execution as an event."""
+    return {
+        "id": execution.id,
+        "requestId": execution.id,
+        "agentId": execution.agent_id,
+        "userId": execution.workspace_id,
+        "status": STATUS_WORDS[execution.status],
+        "detail": execution.status.value,
+        "output": execution.output,
+        "error": _error(execution),
+        "finalModel": execution.final_model,
+        "browserStepCount": 0,
+        "browserSessionSeconds": 0,
+        "startedAt": iso_or_none(execution.started_at),
+        "completedAt": iso_or_none(execution.completed_at),
+        "createdAt": iso(execution.created_at),
+        "updatedAt": iso(execution.updated_at),
+    }
+
+
+def _error(execution: Execution) -> str | None:
+    if execution.status is Status.CANCELLED:
+        return "cancelled"
+    return None if execution.error is None else execution.error.message
+
+
+def page(executions: Sequence[Execution], *, more: bool) -> EventPage:
+    """A page of events."""
+    return {
+        "data": [event(execution) for execution in executions],
+        "nextToken": to_token(executions[-1].id) if more and executions else None,
+    }

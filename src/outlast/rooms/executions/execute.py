@@ -1,0 +1,138 @@
+"""`POST /v1/agents/{id}/execute`: one wish, four ways to hear of it."""
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from outlast.http.request import Call, kept, mark_replayed, replayed
+from outlast.http.route import json_response
+from outlast.http.sse import EventStream
+from outlast.model.error import AgentNotFound, RequestInProgress
+from outlast.model.event import START, Cursor
+from outlast.model.execution import RESTING, Budget, Execution, OnBusy
+from outlast.rooms.executions import render
+from outlast.rooms.executions.schemas import BudgetBody, ExecuteBody
+from outlast.rooms.executions.translate import Fold
+from outlast.services.all import Services
+from outlast.services.executions import (
+    WAIT_SECONDS,
+    ExecutionView,
+    Idempotency,
+    Start,
+    Started,
+)
+
+_WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*", re.IGNORECASE)
+_ASYNC: Final = "respond-async"
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How the caller wants to hear of the execution."""
+
+    stream: bool = False
+    seconds: float = WAIT_SECONDS
+    """How long to wait for its end before a 202; 0 is at once."""
+    applied: str | None = None
+    """The preference that decided."""
+
+
+def mode_of(body: ExecuteBody, headers: Headers) -> Mode:
+    """Stream wins over background, the body's background over `Prefer` (RFC 7240)."""
+    if body.stream or "text/event-stream" in headers.get("accept", ""):
+        return Mode(stream=True)
+    if body.background:
+        return Mode(seconds=0)
+    preferences = ",".join(headers.getlist("prefer")).split(",")
+    waits = [found for item in preferences if (found := _WAIT.fullmatch(item))]
+    if waits:
+        seconds = int(waits[0][1])
+        return Mode(seconds=min(seconds, WAIT_SECONDS), applied=f"wait={seconds}")
+    if any(item.strip().lower() == _ASYNC for item in preferences):
+        return Mode(seconds=0, applied=_ASYNC)
+    return Mode()
+
+
+def wish_of(body: ExecuteBody, idempotency: Idempotency | None) -> Start:
+    """The body in the services' words."""
+    session = body.memory.session if body.memory else None
+    return Start(
+        input=body.input,
+        conversation_id=body.conversation_id,
+        session=session or {},
+        metadata=body.metadata or {},
+        budget=_budget(body.budget),
+        on_busy=OnBusy(body.on_busy or OnBusy.ENQUEUE),
+        idempotency=idempotency,
+    )
+
+
+def _budget(budget: BudgetBody | None) -> Budget:
+    if budget is None:
+        return Budget()
+    return Budget(budget.max_tokens, budget.max_credits, budget.max_steps, budget.max_seconds)
+
+
+async def execute(call: Call) -> Response:
+    """Run an agent on an input.
+
+    Waits for the end and answers with the execution; `stream` answers with server-sent events;
+    `background` or `Prefer: respond-async` answer 202 at once. A client that goes away stops nothing.
+    A run that failed answers 200 with `status: "failed"`: the request succeeded, the execution did not.
+    Without a body at all: a background run of the agent on its own instructions.
+    """
+    body = await call.body_as(ExecuteBody)
+    mode = mode_of(body, call.headers)
+    wish = wish_of(body, await call.idempotency())
+    agent = call.path_text("agentId", AgentNotFound)
+    services: Services = call.services
+    if mode.stream:
+        started = await services.executions.start(call.principal, agent, wish)
+        response = stream_of(call, started.execution)
+        return mark_replayed(response) if started.replayed else response
+    started, view = await services.executions.run(call.principal, agent, wish, mode.seconds)
+    if started.replayed:
+        return _again(mode, started, view)
+    response = _answer(mode, view)
+    if wish.idempotency is not None:
+        await services.executions.keep_answer(wish.idempotency, kept(response))
+    return response
+
+
+def _answer(mode: Mode, view: ExecutionView) -> Response:
+    execution = view.execution
+    headers = {"X-Execution-Id": execution.id}
+    if mode.applied:
+        headers["Preference-Applied"] = mode.applied
+    if mode.seconds and execution.status in RESTING:
+        return json_response(render.execution(view), 200, headers)
+    headers["Location"] = f"/v1/executions/{execution.id}"
+    return json_response(render.execution(view), 202, headers)
+
+
+def _again(mode: Mode, started: Started, view: ExecutionView) -> Response:
+    """The first request's answer. Raises RequestInProgress while that one still waits for it."""
+    if started.answer is not None:
+        return replayed(started.answer)
+    if mode.seconds and view.execution.status not in RESTING:
+        raise RequestInProgress
+    return mark_replayed(_answer(mode, view))
+
+
+def stream_of(call: Call, execution: Execution, after: Cursor = START) -> Response:
+    """The execution's log as frames, from its start or behind a cursor, then live to its end."""
+    headers = {"X-Execution-Id": execution.id}
+    return EventStream(_frames(call, execution.id, after), call.app.state.streams, headers)
+
+
+async def _frames(call: Call, execution_id: str, after: Cursor) -> AsyncGenerator[bytes, None]:
+    services: Services = call.services
+    fold = Fold(execution_id, after)
+    async with aclosing(services.executions.follow(call.principal, execution_id)) as log:
+        async for entries in log:
+            yield fold.frames(entries)

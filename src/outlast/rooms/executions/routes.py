@@ -1,0 +1,249 @@
+"""The routes of the executions room: parse, call, render."""
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from outlast.http.document import (
+    EVENT_STREAM,
+    IDEMPOTENCY_KEY,
+    LAST_EVENT_ID,
+    PREFER,
+    operation,
+)
+from outlast.http.request import Call, filter_value
+from outlast.http.route import Route, json_response
+from outlast.model.error import (
+    AgentNotFound,
+    ConversationNotFound,
+    ExecutionNotFound,
+    InvalidCursor,
+)
+from outlast.model.execution import Status
+from outlast.model.ids import CONVERSATION, EXECUTION
+from outlast.rooms.executions import render, schemas
+from outlast.rooms.executions.execute import execute, stream_of
+from outlast.services.all import Services
+from outlast.services.executions import ExecutionFilter, Page
+
+router = APIRouter(route_class=Route)
+
+_AGENT = {"agentId": "The agent's id or name."}
+_EXECUTION = {"executionId": "The execution's id."}
+_CONVERSATION = {"conversationId": "The conversation's id."}
+
+router.post(
+    "/v1/agents/{agentId}/execute",
+    tags=["executions"],
+    **operation(
+        "executeAgent",
+        "Run an agent",
+        path=_AGENT,
+        headers=(IDEMPOTENCY_KEY, PREFER),
+        body=schemas.ExecuteBody,
+        answers={
+            200: {
+                "model": schemas.Execution,
+                "description": "The execution at its end, or where it waits for somebody; with "
+                "`stream` or `Accept: text/event-stream` its events as they come.",
+                "content": {"text/event-stream": EVENT_STREAM},
+            },
+            202: {
+                "model": schemas.Execution | schemas.Accepted,
+                "description": "It runs in the background. The short answer is that of a request "
+                "without a body.",
+            },
+        },
+        errors=(400, 404, 409, 413, 422),
+    ),
+)(execute)
+
+
+@router.get(
+    "/v1/executions/{executionId}",
+    tags=["executions"],
+    **operation(
+        "getExecution",
+        "Get an execution",
+        path=_EXECUTION,
+        answers={200: {"model": schemas.Execution, "description": "The execution."}},
+        errors=(404,),
+    ),
+)
+async def get_execution(call: Call) -> Response:
+    """The execution with its output, tool calls and usage, as far as it has come."""
+    services: Services = call.services
+    execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
+    return json_response(
+        render.execution(await services.executions.get(call.principal, execution_id))
+    )
+
+
+@router.get(
+    "/v1/executions",
+    tags=["executions"],
+    **operation(
+        "listExecutions",
+        "List executions",
+        query=schemas.ListQuery,
+        answers={200: {"model": schemas.ExecutionPage, "description": "Newest first."}},
+        errors=(400,),
+    ),
+)
+async def list_executions(call: Call) -> Response:
+    """Executions newest first, by filters; `after` and `before` walk on from an execution."""
+    services: Services = call.services
+    query = call.query_as(schemas.ListQuery)
+    wanted = await _wanted(call, query)
+    page = Page(query.limit, query.after, query.before)
+    found, more = await services.executions.page(call.principal, wanted, page)
+    views = await services.executions.views(call.principal, found)
+    backwards = query.before is not None and query.after is None
+    return json_response(render.page(views, more=more, backwards=backwards))
+
+
+async def _wanted(call: Call, query: schemas.ListQuery) -> ExecutionFilter:
+    services: Services = call.services
+    agent_id = None
+    if query.agent_id is not None:
+        with filter_value("agentId"):
+            agent_id = await services.agents.resolve(call.principal, query.agent_id)
+    return ExecutionFilter(
+        agent_id=agent_id,
+        status=() if query.status is None else (Status(query.status),),
+        conversation_id=query.conversation_id,
+        parent_id=query.parent_id,
+        created_from=query.start_date,
+        created_before=query.end_date,
+    )
+
+
+@router.get(
+    "/v1/executions/{executionId}/stream",
+    tags=["executions"],
+    **operation(
+        "streamExecution",
+        "Follow an execution",
+        path=_EXECUTION,
+        query=schemas.StreamQuery,
+        headers=(LAST_EVENT_ID,),
+        answers={
+            200: {
+                "description": "Its events from the start, or behind a cursor, then as they come.",
+                "content": {"text/event-stream": EVENT_STREAM},
+            }
+        },
+        errors=(400, 404),
+    ),
+)
+async def stream_execution(call: Call) -> Response:
+    """Replays the execution's events, then follows it to its end; held open while it waits.
+
+    Frames by `type`: start, text_delta, thinking, tool_call_start, tool_call_end, approval_requested,
+    approval_resolved, retry (discard the open step's text), and at the end done or error.
+    """
+    services: Services = call.services
+    execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
+    after = call.cursor()
+    execution = (await services.executions.get(call.principal, execution_id)).execution
+    if after.segment > execution.segment:
+        raise InvalidCursor(param="after")
+    return stream_of(call, execution, after)
+
+
+@router.post(
+    "/v1/executions/{executionId}/cancel",
+    tags=["executions"],
+    **operation(
+        "cancelExecution",
+        "Cancel an execution",
+        path=_EXECUTION,
+        answers={200: {"model": schemas.Cancelled, "description": "What it has left."}},
+        errors=(404, 409),
+    ),
+)
+async def cancel_execution(call: Call) -> Response:
+    """Cancels in any live state; what was written is kept, its tokens are charged."""
+    services: Services = call.services
+    execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
+    return json_response(
+        render.cancelled(await services.executions.cancel(call.principal, execution_id))
+    )
+
+
+@router.get(
+    "/v1/conversations/{conversationId}",
+    tags=["conversations"],
+    **operation(
+        "getConversation",
+        "Get a conversation",
+        path=_CONVERSATION,
+        answers={200: {"model": schemas.Conversation, "description": "With all its turns."}},
+        errors=(404,),
+    ),
+)
+async def get_conversation(call: Call) -> Response:
+    """The conversation with all its turns, oldest first."""
+    services: Services = call.services
+    found = call.path_id("conversationId", CONVERSATION, ConversationNotFound)
+    return json_response(
+        render.conversation(await services.conversations.get(call.principal, found))
+    )
+
+
+@router.delete(
+    "/v1/conversations/{conversationId}",
+    tags=["conversations"],
+    **operation(
+        "deleteConversation",
+        "Delete a conversation",
+        path=_CONVERSATION,
+        answers={204: {"description": "It is gone for good."}},
+        errors=(404, 409),
+    ),
+)
+async def delete_conversation(call: Call) -> Response:
+    """Deletes the conversation and all its turns; its executions stay as records without content."""
+    services: Services = call.services
+    found = call.path_id("conversationId", CONVERSATION, ConversationNotFound)
+    await services.conversations.delete(call.principal, found)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/v1/agents",
+    tags=["agents"],
+    **operation(
+        "listAgents",
+        "List agents",
+        query=schemas.AgentsQuery,
+        answers={200: {"model": schemas.AgentPage, "description": "Newest first."}},
+        errors=(400,),
+    ),
+)
+async def list_agents(call: Call) -> Response:
+    """The workspace's agents, newest first."""
+    services: Services = call.services
+    query = call.query_as(schemas.AgentsQuery)
+    after = query.after or query.next_token
+    page = Page(query.limit, after, query.before)
+    found, more = await services.agents.page(call.principal, page)
+    backwards = query.before is not None and after is None
+    return json_response(render.agents(found, more=more, backwards=backwards))
+
+
+@router.get(
+    "/v1/agents/{agentId}",
+    tags=["agents"],
+    **operation(
+        "getAgent",
+        "Get an agent",
+        path=_AGENT,
+        answers={200: {"model": schemas.Agent, "description": "Its newest version."}},
+        errors=(404,),
+    ),
+)
+async def get_agent(call: Call) -> Response:
+    """The agent, by id or by name."""
+    services: Services = call.services
+    ref = call.path_text("agentId", AgentNotFound)
+    return json_response(render.agent(await services.agents.get(call.principal, ref)))

@@ -1,0 +1,223 @@
+"""The HTTP application: rooms over one core, health, metrics and the OpenAPI document.
+
+Rooms answer their own errors. What no route answers is told in the shape of the room whose path fits
+best.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from outlast import __version__
+from outlast.app import Core
+from outlast.http.document import REF
+from outlast.http.errors import NO_ROUTE, error_response, method_problem, problem_of
+from outlast.http.request import request_id_of
+from outlast.http.request_ids import RequestIds
+from outlast.http.room import Room
+from outlast.http.route import json_response
+from outlast.http.sse import OpenStreams
+from outlast.metrics import CONTENT_TYPE, Metrics
+from outlast.model.error import Overloaded
+from outlast.rooms.background import room as background
+from outlast.rooms.executions import room as executions
+
+ROOMS: Final[tuple[Room, ...]] = (background, executions)
+"""In the order in which their routes are tried."""
+_MAIN: Final = executions
+_METHOD_NOT_ALLOWED: Final = 405
+
+_DESCRIPTION: Final = """Run AI agents durably: an execution outlasts a client that hangs up, a deploy,
+a crash. Send `Authorization: Bearer <key>`, `Authorization: <key>` or `X-Api-Key: <key>`."""
+_SECURITY: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <key>`"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+}
+
+
+def create_app(core: Core) -> FastAPI:
+    """The application over a core.
+
+    A server that runs ASGI's lifespan opens, starts and closes the core with it; another does so
+    itself. `app.state.streams.end()` tells the clients of open streams to come back, and ends them.
+    """
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        await core.open()
+        try:
+            await core.start()
+            yield
+        finally:
+            app.state.streams.end()
+            await core.close()
+
+    app = FastAPI(
+        title="Outlast",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=life,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.state.services = core.services
+    app.state.settings = core.settings
+    app.state.streams = OpenStreams()
+    app.add_middleware(RequestIds, clock=core.clock)
+    app.add_exception_handler(HTTPException, _answer_unrouted)
+    app.add_exception_handler(Exception, _answer_mistake)
+    for room in ROOMS:
+        app.router.routes.extend(room.router.routes)
+    app.router.routes.extend(_Health(core).routes)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's documented way
+    return app
+
+
+class _Health:
+    """Whether the process lives, and whether it takes work."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._metrics = _metrics_of(core)
+        self.routes = [
+            Route("/healthz", self.healthz),
+            Route("/readyz", self.readyz),
+            Route("/metrics", self.metrics),
+        ]
+
+    async def healthz(self, _request: Request) -> Response:
+        return json_response({"status": "ok"})
+
+    async def readyz(self, _request: Request) -> Response:
+        try:
+            await self._core.store.ready()
+        except Overloaded as error:
+            return _not_ready(error.message)
+        if not self._core.engine.accepting:
+            return _not_ready("The server takes no work: it starts or leaves.")
+        return json_response({"status": "ready"})
+
+    async def metrics(self, _request: Request) -> Response:
+        return Response(self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _metrics_of(core: Core) -> Metrics:
+    """The core's own, or those of the process alone where it has none."""
+    known: Metrics | None = getattr(core, "metrics", None)
+    if known is not None:
+        return known
+    metrics = Metrics()
+    metrics.watch(
+        running=lambda: core.engine.running,
+        backlog=lambda: core.engine.backlog,
+        followers=lambda: core.streams.followers,
+    )
+    return metrics
+
+
+def _not_ready(reason: str) -> Response:
+    return json_response({"status": "unavailable", "reason": reason}, 503)
+
+
+# --- what no route answers
+
+
+def _room_for(path: str) -> Room:
+    """The room with the longest prefix of this path."""
+    fitting = [
+        (len(prefix), room) for room in ROOMS for prefix in room.prefixes if _below(path, prefix)
+    ]
+    return max(fitting, key=lambda found: found[0])[1] if fitting else _MAIN
+
+
+def _below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix + "/")
+
+
+async def _answer_unrouted(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    problem = NO_ROUTE
+    if error.status_code == _METHOD_NOT_ALLOWED:
+        problem = method_problem(", ".join(_allowed(request)))
+    render = _room_for(request.url.path).render_error
+    return error_response(problem, request_id_of(request), render)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of every route with this path."""
+    methods: set[str] = set()
+    for route in request.app.router.routes:
+        match, _ = route.matches(request.scope)
+        if match is Match.PARTIAL:
+            methods |= route.methods
+    return sorted(methods)
+
+
+async def _answer_mistake(request: Request, error: Exception) -> Response:
+    render = _room_for(request.url.path).render_error
+    return error_response(problem_of(error), request_id_of(request), render)
+
+
+# --- the document
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            openapi_version="3.1.0",
+            description=app.description,
+            routes=app.routes,
+        )
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {}).update(_bodies(ROOMS))
+        components["securitySchemes"] = _SECURITY
+        document["security"] = [{name: []} for name in _SECURITY]
+        document["paths"] |= _health_paths()
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _bodies(rooms: Iterable[Room]) -> dict[str, Any]:
+    models = [(model, "validation") for room in rooms for model in room.schemas]
+    _, schema = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type] # a literal
+    definitions: dict[str, Any] = schema["$defs"]
+    return definitions
+
+
+def _health_paths() -> dict[str, Any]:
+    def told(name: str, summary: str, statuses: dict[str, str], media: str) -> dict[str, Any]:
+        answers = {
+            status: {"description": description, "content": {media: {}}}
+            for status, description in statuses.items()
+        }
+        return {
+            "get": {
+                "operationId": name,
+                "summary": summary,
+                "tags": ["health"],
+                "security": [],
+                "responses": answers,
+            }
+        }
+
+    json = "application/json"
+    return {
+        "/healthz": told("getHealth", "Whether the process lives", {"200": "It does."}, json),
+        "/readyz": told(
+            "getReadiness",
+            "Whether it takes work",
+            {"200": "It does.", "503": "It does not; `reason` says why."},
+            json,
+        ),
+        "/metrics": told("getMetrics", "Prometheus metrics", {"200": "Text."}, "text/plain"),
+    }

@@ -1,0 +1,184 @@
+"""Requests that cannot be right get a clear error in the room's shape, never a 500."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.rooms.house import House
+
+pytestmark = pytest.mark.anyio
+PATH = "/v1/agents/agent/execute"
+
+
+def deep(levels: int) -> bytes:
+    return b'{"input":"Hi","metadata":' + b'{"a":' * levels + b"1" + b"}" * levels + b"}"
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code", "param"),
+    [
+        (b"{", 400, "invalid_request", "body"),
+        (b"not json", 400, "invalid_request", "body"),
+        (b'"text"', 400, "invalid_request", "body"),
+        (b"[]", 400, "invalid_request", "body"),
+        (b"null", 400, "invalid_request", "body"),
+        (b'{"input":"\xff\xfe"}', 400, "invalid_request", "body"),
+        (b'{"input":"\\ud800"}', 400, "invalid_request", "body"),
+        (b'{"input":NaN}', 400, "invalid_request", "body"),
+        (b"[" * 10_000, 400, "invalid_request", "body"),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, 400, "invalid_request", "body"),
+        (deep(64), 400, "invalid_request", "body"),
+        (b"{}", 400, "missing_required_field", "input"),
+        (b'{"inputs":"Hi"}', 400, "missing_required_field", "input"),
+        (b'{"input":null}', 422, "invalid_field_value", "input"),
+        (b'{"input":7}', 422, "invalid_field_value", "input"),
+        (b'{"input":""}', 422, "invalid_field_value", "input"),
+        (b'{"input":"a\\u0000b"}', 422, "invalid_field_value", "input"),
+        (b'{"input":"Hi","stream":"yes"}', 422, "invalid_field_value", "stream"),
+        (b'{"input":"Hi","onBusy":"panic"}', 422, "invalid_field_value", "onBusy"),
+        (b'{"input":"Hi","metadata":[]}', 422, "invalid_field_value", "metadata"),
+        (
+            b'{"input":"Hi","metadata":{"a":["\\u0000"]}}',
+            422,
+            "invalid_field_value",
+            "metadata.a.0",
+        ),
+        (b'{"input":"Hi","memory":{"session":7}}', 422, "invalid_field_value", "memory.session"),
+        (b'{"input":"Hi","budget":{"maxTokens":0}}', 422, "invalid_field_value", "budget.maxTokens"),
+        (
+            b'{"input":"Hi","budget":{"maxSteps":123456789012345678901234567890}}',
+            422,
+            "invalid_field_value",
+            "budget.maxSteps",
+        ),
+        (b'{"input":"Hi","memoryStores":"mem_1"}', 422, "invalid_field_value", "memoryStores"),
+        (b'{"input":"Hi","memoryStores":["mem_1"]}', 400, "invalid_request", "memoryStores"),
+    ],
+    ids=lambda value: value[:40].decode("latin-1") if isinstance(value, bytes) else None,
+)
+async def test_a_bad_body_is_told_by_field(
+    house: House, content: bytes, status: int, code: str, param: str
+) -> None:
+    response = await house.client.post(PATH, content=content)
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert (error["code"], error["param"]) == (code, param)
+    assert error["requestId"] == response.headers["x-request-id"]
+    assert (await house.get("/v1/executions")).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        b'"memoryStores":[]',
+        b'"memory":{}',
+        b'"memory":null',
+        b'"stream":null,"metadata":null,"budget":null',
+        b'"unknown":{"x":1}',
+        b'"metadata":{"huge":18446744073709551615,"e":1e308}',
+    ],
+)
+async def test_harmless_bodies_are_taken(house: House, extra: bytes) -> None:
+    response = await house.client.post(PATH, content=b'{"input":"Hi",' + extra + b"}")
+    assert response.status_code == 200, response.text
+
+
+async def test_64_levels_are_not_too_deep(house: House) -> None:
+    assert (await house.client.post(PATH, content=deep(63))).status_code == 200
+
+
+async def chunks(size: int) -> AsyncIterator[bytes]:
+    for _ in range(size // 65_536):
+        yield b"x" * 65_536
+
+
+async def test_5_megabytes_are_413_in_one_piece_and_in_chunks(house: House) -> None:
+    async with house.listening() as client:
+        contents: list[Any] = [b"x" * 5_000_000, chunks(5_000_000)]
+        for content in contents:
+            response = await client.post(PATH, content=content)
+            assert response.status_code == 413
+            assert response.json()["error"]["code"] == "body_too_large"
+        assert (await client.get("/v1/agents")).status_code == 200
+
+
+async def test_a_chunked_body_is_not_read_to_its_end(house: House) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while read < 1_000_000_000:
+            read += 65_536
+            yield b"x" * 65_536
+
+    async with house.listening() as client:
+        try:
+            response = await client.post(PATH, content=endless())
+        except Exception:
+            response = None
+    assert read < 200_000_000
+    assert response is None or response.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, "invalid_api_key"),
+        ({"Authorization": "Bearer"}, "invalid_api_key"),
+        ({"Authorization": "Bearer nonsense"}, "invalid_api_key"),
+        ({"X-Api-Key": "\xe9"}, "invalid_api_key"),
+    ],
+)
+async def test_a_bad_key_is_401(house: House, headers: dict[str, str], code: str) -> None:
+    del house.client.headers["authorization"]
+    encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+    response = await house.client.get("/v1/agents", headers=encoded)
+    assert response.status_code == 401
+    assert response.json()["error"]["code"] == code
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+async def test_an_expired_key_says_so(house: House) -> None:
+    made = await house.core.services.keys.create(house.caller.workspace_id, "old", expires_at=1)
+    response = await house.client.get("/v1/agents", headers={"Authorization": made.secret})
+    assert response.status_code == 401
+    assert response.json()["error"]["code"] == "expired_api_key"
+
+
+async def test_an_unknown_route_has_the_rooms_shape(house: House) -> None:
+    for path in ("/v1/nothing", "/v1/executions/a/b/c", "/", "/v1/agents/", "/v1/events/x"):
+        response = await house.get(path)
+        assert response.status_code == 404
+        assert response.json()["error"]["type"] == "not_found_error"
+        assert response.headers["x-request-id"]
+
+
+async def test_a_wrong_method_says_which_are_right(house: House) -> None:
+    response = await house.client.put("/v1/conversations/x")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "DELETE, GET"
+    assert response.json()["error"]["code"] == "method_not_allowed"
+    response = await house.client.get(PATH)
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+
+
+async def test_a_mistake_of_ours_tells_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(house.core.services.executions, "get", broken)
+    response = await house.get("/v1/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb")
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    assert response.json()["error"]["type"] == "internal_error"
+
+
+async def test_a_sane_request_id_comes_back_and_another_is_replaced(house: House) -> None:
+    response = await house.client.get("/v1/agents", headers={"X-Request-Id": "my-1:a.b_c"})
+    assert response.headers["x-request-id"] == "my-1:a.b_c"
+    for insane in (b"a b", b"\xff", b"x" * 129, b""):
+        response = await house.client.get("/v1/agents", headers={b"X-Request-Id": insane})
+        assert response.headers["x-request-id"].startswith("req_")

@@ -1,0 +1,213 @@
+"""Lists, one execution, cancel, conversations, agents."""
+
+import asyncio
+
+import pytest
+
+from outlast.model.workspace import Scope
+from outlast.testing import FakeClock
+from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
+from tests.rooms.conftest import Build
+from tests.rooms.house import House
+
+pytestmark = pytest.mark.anyio
+UNKNOWN = "exec_01k6zj3t7hf2a9q1x5m8r4c0vb"
+
+
+async def test_the_list_walks_both_ways_newest_first(house: House) -> None:
+    made = [(await house.execute({"input": str(n)})).json()["id"] for n in range(5)]
+    newest_first = made[::-1]
+    page = (await house.get("/v1/executions", limit=2)).json()
+    assert [item["id"] for item in page["data"]] == newest_first[:2]
+    assert page["hasMore"] is True
+    page = (await house.get("/v1/executions", limit=2, after=page["nextCursor"])).json()
+    assert [item["id"] for item in page["data"]] == newest_first[2:4]
+    page = (await house.get("/v1/executions", limit=2, after=page["nextCursor"])).json()
+    assert [item["id"] for item in page["data"]] == newest_first[4:]
+    assert (page["hasMore"], page["nextCursor"]) == (False, None)
+    page = (await house.get("/v1/executions", limit=2, before=made[0])).json()
+    assert [item["id"] for item in page["data"]] == newest_first[2:4]
+    assert page["hasMore"] is True
+    page = (await house.get("/v1/executions", limit=2, before=page["nextCursor"])).json()
+    assert [item["id"] for item in page["data"]] == newest_first[:2]
+    assert page["hasMore"] is False
+
+
+async def test_every_filter_chooses(build: Build) -> None:
+    clock = FakeClock(1_773_570_600_000)  # 2026-03-15T10:30:00Z
+    house = await build(clock=clock)
+    first = (await house.execute({"input": "Hi"})).json()
+    assert first["createdAt"] == "2026-03-15T10:30:00.000Z"
+    clock.advance(86_400)
+    second = (await house.execute({"input": "Ho"})).json()
+
+    async def listed(**filters: object) -> list[str]:
+        response = await house.get("/v1/executions", **filters)
+        assert response.status_code == 200, response.text
+        return [item["id"] for item in response.json()["data"]]
+
+    both = [second["id"], first["id"]]
+    assert await listed(status="completed") == both
+    assert await listed(status="failed") == []
+    assert await listed(agentId="agent") == both
+    assert await listed(agentId=first["agentId"]) == both
+    assert await listed(conversationId=second["conversationId"]) == [second["id"]]
+    assert await listed(parentId=first["id"]) == []
+    assert await listed(startDate="2026-03-16") == [second["id"]]
+    assert await listed(endDate="2026-03-15") == [first["id"]]
+    assert await listed(startDate="2026-03-15", endDate="2026-03-16") == both
+    assert await listed(endDate="2026-03-15T10:30:00Z") == [first["id"]]
+    assert await listed(endDate="2026-03-15T10:29:59.999Z") == []
+    assert await listed(startDate="2026-03-15T11:30:00+01:00") == both
+    assert await listed(startDate="20260316T103000Z") == [second["id"]]
+    response = await house.client.get("/v1/executions?startDate=2026-03-16T11:30:00+01:00")
+    assert [item["id"] for item in response.json()["data"]] == [second["id"]]
+
+
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        ("limit", "0"),
+        ("limit", "101"),
+        ("limit", "x"),
+        ("limit", "9" * 50),
+        ("limit", ""),
+        ("status", "done"),
+        ("agentId", "nobody"),
+        ("agentId", "a\0b"),
+        ("conversationId", "conv_x"),
+        ("parentId", "nothing"),
+        ("startDate", "yesterday"),
+        ("endDate", "2026-13-01"),
+        ("after", "exec_x"),
+        ("after", "agt_01k6zj3t7hf2a9q1x5m8r4c0vb"),
+        ("before", "\0"),
+    ],
+)
+async def test_a_bad_parameter_is_400_and_named(house: House, param: str, value: str) -> None:
+    response = await house.get("/v1/executions", **{param: value})
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+    assert error["code"] == "invalid_field_value"
+
+
+async def test_unknown_parameters_are_ignored(house: House) -> None:
+    assert (await house.get("/v1/executions", colour="blue")).status_code == 200
+
+
+async def test_an_id_may_come_in_every_spelling(house: House) -> None:
+    from outlast.model.ids import to_uuid4
+
+    execution = (await house.execute({"input": "Hi"})).json()
+    bare = str(to_uuid4(execution["id"]))
+    for spelling in (bare, bare.upper(), execution["id"].upper()):
+        assert (await house.get(f"/v1/executions/{spelling}")).json() == execution
+
+
+@pytest.mark.parametrize("unknown", [UNKNOWN, "exec_abc123def456", "x", "a%00b", "%ff"])
+async def test_an_unknown_execution_is_404(house: House, unknown: str) -> None:
+    for response in (
+        await house.get(f"/v1/executions/{unknown}"),
+        await house.client.post(f"/v1/executions/{unknown}/cancel"),
+    ):
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "execution_not_found"
+
+
+async def test_cancel_keeps_and_charges_what_was_written(build: Build) -> None:
+    actor = Actor(by_turn(["Par", "tial", asyncio.Event()]))
+    house = await build(actor)
+    execution_id = await house.started()
+    await actor.spoke.wait()
+    await asyncio.sleep(0)
+    response = await house.client.post(f"/v1/executions/{execution_id}/cancel")
+    assert response.status_code == 200
+    cancelled = response.json()
+    assert set(cancelled) == {"id", "status", "output", "usage"}
+    assert (cancelled["status"], cancelled["output"]) == ("cancelled", "Partial")
+    assert cancelled["usage"]["outputTokens"] > 0
+    assert cancelled["usage"]["estimated"] is True
+    again = await house.client.post(f"/v1/executions/{execution_id}/cancel")
+    assert again.status_code == 409
+    stream = (await house.get(f"/v1/executions/{execution_id}/stream")).text
+    assert '"type":"done"' in stream
+    assert '"status":"cancelled"' in stream
+
+
+async def test_a_conversation_shows_its_turns_and_can_be_forgotten(build: Build) -> None:
+    replies = by_turn([call(1, "lookup", order="7")], ["Shipped."])
+    house = await build(Actor(replies), spec(tool("lookup")), Bench(lookup=lambda _: "shipped"))
+    first = (await house.execute({"input": "Where is 7?"})).json()
+    second = (
+        await house.execute({"input": "Sure?", "conversationId": first["conversationId"]})
+    ).json()
+    path = f"/v1/conversations/{first['conversationId']}"
+    found = (await house.get(path)).json()
+    assert found["agentId"] == first["agentId"]
+    assert [(t["role"], t["content"]) for t in found["turns"]] == [
+        ("user", "Where is 7?"),
+        ("assistant", "Shipped."),
+        ("user", "Sure?"),
+        ("assistant", "Shipped."),
+    ]
+    assert found["turns"][1]["toolCalls"] == first["toolCalls"]
+    assert {t["executionId"] for t in found["turns"]} == {first["id"], second["id"]}
+    assert len({t["id"] for t in found["turns"]}) == 4
+    assert found["turnCount"] == 4
+    assert found["tokenCount"] == 60
+    assert (await house.client.delete(path)).status_code == 204
+    assert (await house.get(path)).json()["error"]["code"] == "conversation_not_found"
+    assert (await house.client.delete(path)).status_code == 404
+    purged = (await house.get(f"/v1/executions/{first['id']}")).json()
+    assert (purged["isPurged"], purged["output"], purged["toolCalls"]) == (True, None, [])
+
+
+async def test_agents_are_listed_and_found_by_id_and_name(build: Build) -> None:
+    house = await build(agent=spec(tool("lookup")))
+    page = (await house.get("/v1/agents")).json()
+    (agent,) = page["data"]
+    assert (page["hasMore"], page["nextCursor"], page["nextToken"]) == (False, None, None)
+    assert agent["name"] == "agent"
+    assert agent["model"] == "actor"
+    assert agent["tools"] == [
+        {
+            "name": "lookup",
+            "description": "Does lookup.",
+            "parameters": {"type": "object"},
+            "effect": "read_only",
+        }
+    ]
+    assert (await house.get("/v1/agents/agent")).json() == agent
+    assert (await house.get(f"/v1/agents/{agent['id']}")).json() == agent
+    assert (await house.get("/v1/agents/nobody")).json()["error"]["code"] == "agent_not_found"
+    assert (await house.get("/v1/executions")).json()["data"] == []
+
+
+async def test_a_scope_that_is_missing_is_403(build: Build) -> None:
+    house = await build(scopes=frozenset({Scope.AGENTS_READ}))
+    for response in (
+        await house.execute({"input": "Hi"}),
+        await house.execute(),
+        await house.get("/v1/executions"),
+        await house.get("/v1/events"),
+        await house.get(f"/v1/executions/{UNKNOWN}/stream"),
+        await house.client.delete("/v1/conversations/conv_01k6zj3t7hf2a9q1x5m8r4c0vb"),
+    ):
+        assert response.status_code == 403
+        error = response.json()["error"]
+        assert (error["type"], error["code"]) == ("permission_error", "insufficient_scope")
+
+
+async def test_another_workspace_does_not_see_it(house: House) -> None:
+    execution = (await house.execute({"input": "Hi"})).json()
+    keys = house.core.services.keys
+    other = await keys.workspace("other")
+    house.client.headers["authorization"] = (await keys.create(other.id, "theirs")).secret
+    assert (await house.get(f"/v1/executions/{execution['id']}")).status_code == 404
+    assert (await house.get(f"/v1/executions/{execution['id']}/stream")).status_code == 404
+    path = f"/v1/conversations/{execution['conversationId']}"
+    assert (await house.get(path)).status_code == 404
+    assert (await house.get("/v1/executions")).json()["data"] == []
+    assert (await house.execute({"input": "Hi"})).status_code == 404

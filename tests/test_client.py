@@ -1,0 +1,175 @@
+"""The Python client against a server on loopback that breaks off wherever it is told to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+
+from outlast.client import Client, Frame, Refused, Unreachable
+from outlast.model.clock import SystemClock
+
+pytestmark = pytest.mark.anyio
+
+FRAMES = (
+    ("1-1", {"type": "start", "executionId": "exec_1"}),
+    ("1-2", {"type": "text_delta", "text": "grüß\u2028 dich"}),
+    ("1-3", {"type": "text_delta", "text": "\n"}),
+    ("1-4", {"type": "done", "execution": {"status": "completed"}}),
+)
+WHOLE = [Frame(cursor, data) for cursor, data in FRAMES]
+
+
+class QuickClock(SystemClock):
+    """Sleeps take no time, but the time they would take passes."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def monotonic(self) -> float:
+        return self.slept
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        await asyncio.sleep(0)
+
+
+@dataclass
+class Server:
+    """Answers one request a connection."""
+
+    cuts: list[int] = field(default_factory=list)
+    """After how many bytes of a stream's body each connection breaks off."""
+    answers: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """For requests that are no streams, in their order; the last one stays."""
+    requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = {
+            name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:])
+        }
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        self.requests.append((head[0], headers, body))
+        if "/stream" in head[0]:
+            self._stream(writer, headers)
+        else:
+            status, answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+            content = orjson.dumps(answer)
+            writer.write(
+                b"HTTP/1.1 %d X\r\nConnection: close\r\nX-Request-Id: req_9\r\n"
+                b"Content-Length: %d\r\n\r\n%b" % (status, len(content), content)
+            )
+        await writer.drain()
+        writer.close()
+
+    def _stream(self, writer: asyncio.StreamWriter, headers: dict[str, str]) -> None:
+        after = headers.get("last-event-id", "")
+        body = b": hello\n\n" + b"".join(
+            b"id: %b\ndata: %b\n\n" % (cursor.encode(), orjson.dumps(data))
+            for cursor, data in FRAMES
+            if cursor > after
+        )
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)
+        )
+        writer.write(body[: self.cuts.pop(0)] if self.cuts else body)
+
+
+@asynccontextmanager
+async def client_of(server: Server, patience: float = 60.0) -> AsyncIterator[Client]:
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    async with (
+        listening,
+        Client(url, "sk_secret_123456", patience=patience, clock=QuickClock()) as client,
+    ):
+        yield client
+
+
+async def test_a_stream_cut_at_any_byte_is_whole_without_gap_or_repeat() -> None:
+    for cut in range(0, 230, 3):
+        server = Server(cuts=[cut, cut // 2, 7])
+        async with client_of(server) as client:
+            frames = [frame async for frame in client.follow("exec_1")]
+        assert frames == WHOLE, cut
+        assert len(server.requests) > 1 or cut > 200
+
+
+async def test_following_from_behind_the_last_frame_ends() -> None:
+    server = Server(answers=[(200, {"id": "exec_1", "status": "completed"})])
+    async with client_of(server) as client:
+        assert [frame async for frame in client.follow("exec_1", after="1-4")] == []
+
+
+async def test_a_stream_starts_the_execution_once_and_yields_its_frames() -> None:
+    busy = (503, {"error": {"code": "overloaded", "message": "later"}})
+    server = Server(answers=[busy, (202, {"id": "exec_1"})])
+    async with client_of(server) as client:
+        frames = [frame async for frame in client.stream("support", "hi", metadata={"a": 1})]
+
+    first, second, _ = server.requests
+    assert frames == WHOLE
+    assert first[0] == "POST /v1/agents/support/execute HTTP/1.1"
+    assert orjson.loads(first[2]) == {"input": "hi", "metadata": {"a": 1}, "background": True}
+    assert first[1]["idempotency-key"] == second[1]["idempotency-key"]
+    assert first[1]["authorization"] == "Bearer sk_secret_123456"
+
+
+async def test_an_execution_still_running_under_the_same_idempotency_key_is_waited_for() -> None:
+    running = (409, {"error": {"code": "request_in_progress", "message": "still running"}})
+    server = Server(answers=[running, running, (200, {"id": "exec_1", "status": "completed"})])
+    async with client_of(server) as client:
+        assert (await client.execute("support", "hi"))["status"] == "completed"
+
+    assert len({request[1]["idempotency-key"] for request in server.requests}) == 1
+
+
+async def test_a_refusal_says_what_the_server_said() -> None:
+    error = {"code": "agent_not_found", "message": "There is no agent.", "requestId": "req_1"}
+    async with client_of(Server(answers=[(404, {"error": error})])) as client:
+        with pytest.raises(Refused) as refused:
+            await client.execute("a/b", "hi")
+
+    assert (refused.value.status, refused.value.reason) == (404, "agent_not_found")
+    assert refused.value.request_id == "req_1"
+    assert str(refused.value) == "There is no agent."
+
+
+async def test_an_answer_that_is_no_json_is_refused_without_showing_it() -> None:
+    class Garbage(Server):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>")
+            writer.close()
+
+    async with client_of(Garbage()) as client:
+        with pytest.raises(Refused, match="did not answer JSON"):
+            await client.get("exec_1")
+
+
+async def test_a_server_that_stays_away_ends_the_patience() -> None:
+    async with Client("http://127.0.0.1:9", "key", clock=QuickClock(), patience=3) as client:
+        with pytest.raises(Unreachable, match="does not answer"):
+            await client.execute("support", "hi")
+        with pytest.raises(Unreachable):
+            [frame async for frame in client.follow("exec_1")]
+        with pytest.raises(Unreachable):
+            await client.ready()
+
+
+async def test_an_unknown_execution_is_not_waited_for() -> None:
+    class Missing(Server):
+        def _stream(self, writer: asyncio.StreamWriter, headers: dict[str, str]) -> None:
+            writer.write(b"HTTP/1.1 404 X\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+
+    server = Missing()
+    async with client_of(server) as client:
+        with pytest.raises(Refused, match="404"):
+            [frame async for frame in client.follow("exec_1")]
+    assert len(server.requests) == 1

@@ -1,0 +1,150 @@
+"""Logs: their shape, and that no secret goes through."""
+
+import io
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+
+from outlast import logs
+
+KEY = "sk_outlast_FKg408_V8twna6-q9uPMsmgIiQ3DnjsthdNz"
+
+
+@pytest.fixture(autouse=True)
+def _afterwards_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def _written(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in stream.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "key",
+        "api_key",
+        "apiKey",
+        "X-Api-Key",
+        "authorization",
+        "Authorization",
+        "token",
+        "access_token",
+        "clientSecret",
+        "password",
+        "Set-Cookie",
+        "credentials",
+        "ticket",
+    ],
+)
+def test_a_field_named_like_a_secret_is_hidden(name: str) -> None:
+    assert logs.hide_secrets(None, "info", {name: "opensesame"}) == {name: logs.HIDDEN}
+
+
+@pytest.mark.parametrize(
+    "name", ["tokens", "input_tokens", "keys", "key_id", "monkey", "event", "toolCallId"]
+)
+def test_a_field_that_only_looks_like_one_is_kept(name: str) -> None:
+    assert logs.hide_secrets(None, "info", {name: "12"}) == {name: "12"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"bad key {KEY}",
+        "Authorization: Bearer opensesame-123456",
+        "Incorrect API key provided: sk-proj-abcdefgh12345678",
+        "GET https://u:opensesame@host/path",
+        "?ticket=opensesame&x=1",
+        '{"api_key": "opensesame"}',
+        "token='opensesame'",
+    ],
+)
+def test_a_secret_inside_a_text_is_hidden(text: str) -> None:
+    hidden = logs.hide(text)
+
+    assert logs.HIDDEN in hidden
+    for secret in ("opensesame", KEY[11:], "abcdefgh12345678"):
+        assert secret not in hidden
+
+
+def test_hiding_twice_changes_nothing_more() -> None:
+    once = logs.hide(f"Authorization: Bearer {KEY} api_key={KEY}")
+
+    assert logs.hide(once) == once
+
+
+def test_secrets_in_nested_values_and_objects_are_hidden() -> None:
+    class Request:
+        def __str__(self) -> str:
+            return f"Request({KEY})"
+
+    event = {
+        "headers": {"authorization": KEY, "accept": "*/*"},
+        "list": [KEY, b"x"],
+        "request": Request(),
+        "count": 3,
+    }
+
+    assert logs.hide_secrets(None, "info", event) == {
+        "headers": {"authorization": logs.HIDDEN, "accept": "*/*"},
+        "list": ["sk-" + logs.HIDDEN, "x"],
+        "request": f"Request(sk-{logs.HIDDEN})",
+        "count": 3,
+    }
+
+
+def test_json_logs_bind_ids_and_hide_the_secret_of_a_traceback() -> None:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    with structlog.contextvars.bound_contextvars(request="req_1", execution="exec_1"):
+        try:
+            orjson.loads(KEY)
+        except ValueError as error:
+            error.add_note(f"no such key: {KEY}")
+            structlog.get_logger("test").exception("request.failed")
+
+    (line,) = _written(stream)
+    assert line["event"] == "request.failed"
+    assert (line["request"], line["execution"], line["level"]) == ("req_1", "exec_1", "error")
+    assert line["timestamp"].endswith("Z")
+    assert "no such key: sk-" in line["exception"]
+    assert KEY not in stream.getvalue()
+
+
+def test_the_standard_librarys_loggers_go_the_same_way() -> None:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+
+    logging.getLogger("uvicorn.error").error("failed with %s", KEY)
+    logging.getLogger("httpx2").info("HTTP Request: POST https://provider.example")
+
+    (line,) = _written(stream)
+    assert (line["event"], line["level"]) == (f"failed with sk-{logs.HIDDEN}", "error")
+
+
+def test_text_is_for_terminals_and_json_for_everything_else() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        logs.configure("warning", "auto", stream)
+        structlog.get_logger("test").info("unheard")
+        structlog.get_logger("test").warning("heard", key=KEY)
+
+    assert "heard" in terminal.getvalue()
+    assert not terminal.getvalue().startswith("{")
+    assert "unheard" not in terminal.getvalue()
+    assert KEY not in terminal.getvalue()
+    assert [line["event"] for line in _written(pipe)] == ["heard"]
