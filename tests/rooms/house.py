@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -101,3 +101,10 @@ async def read_until(lines: AsyncIterator[str], word: str) -> list[str]:
             if word in line:
                 break
     return found
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let everybody else go on until it holds."""
+    async with asyncio.timeout(BOUND):
+        while not holds():
+            await asyncio.sleep(0)

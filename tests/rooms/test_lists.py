@@ -8,7 +8,7 @@ from outlast.model.workspace import Scope
 from outlast.testing import FakeClock
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
 from tests.rooms.conftest import Build
-from tests.rooms.house import House
+from tests.rooms.house import BOUND, House
 
 pytestmark = pytest.mark.anyio
 UNKNOWN = "exec_01k6zj3t7hf2a9q1x5m8r4c0vb"
@@ -120,8 +120,8 @@ async def test_cancel_keeps_and_charges_what_was_written(build: Build) -> None:
     actor = Actor(by_turn(["Par", "tial", asyncio.Event()]))
     house = await build(actor)
     execution_id = await house.started()
-    await actor.spoke.wait()
-    await asyncio.sleep(0)
+    async with asyncio.timeout(BOUND):
+        await actor.spoke.wait()
     response = await house.client.post(f"/v1/executions/{execution_id}/cancel")
     assert response.status_code == 200
     cancelled = response.json()

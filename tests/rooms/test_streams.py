@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
 from tests.rooms.conftest import Build
-from tests.rooms.house import BOUND, House, frames, kinds, read_until
+from tests.rooms.house import BOUND, House, frames, kinds, read_until, until
 
 pytestmark = pytest.mark.anyio
 
@@ -34,9 +34,7 @@ async def test_a_live_stream_is_taken_up_where_it_was_cut(build: Build) -> None:
             execution_id = response.headers["x-execution-id"]
             seen = await read_until(response.aiter_lines(), "two")
         cursor = next(line for line in reversed(seen) if line.startswith("id: "))[4:]
-        async with asyncio.timeout(BOUND):
-            while house.core.streams.followers or house.app.state.streams:
-                await asyncio.sleep(0.01)
+        await until(lambda: not house.core.streams.followers and not house.app.state.streams)
         path = f"/v1/executions/{execution_id}/stream"
         async with client.stream("GET", path, headers={"Last-Event-ID": cursor}) as response:
             held.set()
@@ -61,12 +59,10 @@ async def test_a_client_that_leaves_a_waiting_request_stops_nothing(build: Build
     assert (await house.rested(listed["id"]))["status"] == "completed"
 
 
-async def test_a_silent_stream_says_that_it_lives(
-    build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("outlast.http.sse.KEEP_ALIVE_SECONDS", 0.05)
+async def test_a_silent_stream_says_that_it_lives(build: Build) -> None:
     held = asyncio.Event()
     house = await build(Actor(by_turn(["Hel", held, "lo"])))
+    house.app.state.streams.keep_alive = 0.05
     async with house.listening() as client:
         body = {"input": "Hi", "stream": True}
         async with client.stream("POST", "/v1/agents/agent/execute", json=body) as response:
@@ -116,9 +112,7 @@ async def test_500_streams_of_one_execution_end_and_leave_nothing(build: Build) 
     asking = [
         asyncio.create_task(house.get(f"/v1/executions/{execution_id}/stream")) for _ in range(500)
     ]
-    async with asyncio.timeout(BOUND):
-        while len(house.app.state.streams) < 500:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(house.app.state.streams) == 500)
     held.set()
     contents = {response.content for response in await asyncio.gather(*asking)}
     assert len(contents) == 1

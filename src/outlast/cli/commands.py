@@ -29,7 +29,7 @@ from outlast.cli.output import write_json
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import without garbage collection: modules stay, and looking for garbage among them costs time."""
+    """Import without garbage collection: modules stay, looking for garbage among them is vain."""
     gc.disable()
     try:
         yield

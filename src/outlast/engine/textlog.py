@@ -26,7 +26,8 @@ class TextLog:
     def __init__(self, store: ExecutionStore) -> None:
         self._store = store
         self._dirty: dict[Segment, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._due = 0.0
         self._flushing: asyncio.Task[None] | None = None
         self._interval = _SHORTEST
 
@@ -48,9 +49,10 @@ class TextLog:
         loop = asyncio.get_running_loop()
         when = loop.time() + delay
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._due <= when:
                 return
             self._timer.cancel()
+        self._due = when
         self._timer = loop.call_at(when, self._flush)
 
     def _flush(self) -> None:

@@ -27,7 +27,8 @@ def frame(cursor: str, data: bytes) -> bytes:
 class OpenStreams:
     """The streams of one server, so that it can end them when it leaves."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_alive: float = KEEP_ALIVE_SECONDS) -> None:
+        self.keep_alive = keep_alive
         self.leaving = False
         self._pumps: set[asyncio.Task[None]] = set()
 
@@ -59,7 +60,6 @@ class EventStream(Response):
         batches: AsyncGenerator[bytes, None],
         streams: OpenStreams,
         headers: dict[str, str] | None = None,
-        keep_alive: float = KEEP_ALIVE_SECONDS,
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -76,8 +76,6 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._batches = batches
         self._streams = streams
-        self._keep_alive = keep_alive
-        self._sent_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         pump = self._streams.start(self._pump(send))
@@ -99,7 +97,7 @@ class EventStream(Response):
             await send(
                 {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             )
-            beat = _Beat(send, self._keep_alive)
+            beat = _Beat(send, self._streams.keep_alive)
             try:
                 async for batch in batches:
                     if batch:

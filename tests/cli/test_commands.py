@@ -1,0 +1,234 @@
+"""The commands that look after a server, and the settings."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from outlast.cli.commands import serve
+from outlast.settings import Settings
+from tests.cli.world import COMMAND, Place
+
+Outlast = Callable[..., tuple[int, str, str]]
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = [
+        "sqlalchemy",
+        "fastapi",
+        "pydantic",
+        "uvicorn",
+        "rich",
+        "structlog",
+        "httpx2",
+        "orjson",
+    ]
+    asked = f"import sys; sys.argv = ['outlast', '--help']\n{COMMAND[-1].replace('main()', '')}\n"
+    asked += (
+        f"try: main()\nfinally: print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+
+    assert "serve" in done.stdout
+    assert done.stderr == "[]\n"
+
+
+def test_a_server_starts_without_what_it_does_not_need() -> None:
+    spared = ["rich", "alembic", "pydantic_ai", "xllamacpp", "httpx2"]
+    asked = f"import sys, outlast.cli.serving; print([m for m in {spared} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
+
+
+def test_the_version_is_told(outlast: Outlast) -> None:
+    assert outlast("--version") == (0, "outlast 0.1.0\n", "")
+
+
+def test_workspaces_and_keys_are_made_listed_and_revoked(outlast: Outlast) -> None:
+    assert outlast("workspaces", "create", "acme")[0] == 0
+    assert "acme" in outlast("workspaces", "list")[1]
+
+    code, secret, _ = outlast(
+        *("keys", "create", "--workspace", "acme", "--name", "ci", "--scope", "executions:read"),
+        *("--expires", "2100-01-31"),
+    )
+    assert code == 0
+    assert secret.startswith("sk_outlast_")
+
+    _, out, _ = outlast("keys", "list", "--workspace", "acme", "--json")
+    (key,) = orjson.loads(out)
+    assert (key["name"], key["state"], key["scopes"]) == ("ci", "open", ["executions:read"])
+    assert key["expiresAt"] == "2100-01-31T23:59:59.999Z"
+    assert secret.strip() not in out
+
+    assert outlast("keys", "revoke", key["id"], "--workspace", "acme")[0] == 0
+    assert "revoked" in outlast("keys", "list", "--workspace", "acme")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("keys", "create", "--scope", "everything"), "agents:execute"),
+        (("keys", "create", "--expires", "soon"), "'soon' is not a date"),
+        (("keys", "create", "--expires", "2001-01-01"), "in the past"),
+        (("keys", "list", "--data-dir", "nowhere"), "There is no database at nowhere"),
+        (("executions", "list", "--data-dir", "nowhere"), "There is no API key"),
+        (("serve", "--port", "70000"), "OUTLAST_PORT must be between"),
+        (("serve", "--agents", "missing.yaml"), "there is no such file"),
+        (("serve", "--no-such-flag"), "No such option"),
+        (("models", "pull", "gpt"), "no model named 'gpt'"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_says_what_is_wrong(
+    outlast: Outlast, arguments: tuple[str, ...], complaint: str
+) -> None:
+    code, _, err = outlast(*arguments)
+
+    assert code == 2
+    assert complaint in err
+    assert "Traceback" not in err
+
+
+def test_an_unknown_workspace_exits_with_1_and_says_how_to_make_it(outlast: Outlast) -> None:
+    outlast("migrate")
+    code, _, err = outlast("keys", "create", "--workspace", "acme")
+
+    assert code == 1
+    assert "outlast workspaces create acme" in err
+
+
+def test_models_are_listed_with_what_fetches_them(outlast: Outlast) -> None:
+    _, out, _ = outlast("models", "list")
+    assert "outlast models pull smollm2" in out
+    _, out, _ = outlast("models", "list", "--json")
+    assert orjson.loads(out)[0]["model"] == "local:smollm2"
+
+
+def test_executions_are_listed_shown_watched_and_cancelled_through_the_server(
+    place: Place, outlast: Outlast
+) -> None:
+    client = place.serve().client(place.key)
+    ended = client.post("/v1/agents/demo/execute", json={"input": "the sum"}).json()["id"]
+    body = {"input": "hold on", "background": True}
+    held = client.post("/v1/agents/demo/execute", json=body).json()["id"]
+
+    _, out, err = outlast("executions", "list", "--json")
+    assert [row["id"] for row in orjson.loads(out)["data"]] == [held, ended]
+    assert err == ""
+    _, out, _ = outlast("executions", "list", "--status", "completed", "--agent", "demo")
+    assert out.split("\t")[:2] == [ended, "completed"]
+    _, out, _ = outlast("executions", "show", ended, "--json")
+    assert orjson.loads(out) == client.get(f"/v1/executions/{ended}").json()
+    assert outlast("executions", "watch", ended) == (
+        0,
+        "It is 4.\n",
+        '→ calculator {"expression":"2+2"}\n← calculator 4\n',
+    )
+    assert outlast("executions", "cancel", held)[:2] == (0, f"{held} is cancelled.\n")
+    code, _, err = outlast("executions", "cancel", held)
+    assert code == 1
+    assert "cannot be cancelled" in err
+    assert outlast("executions", "watch", "exec_01m82yhm37efv952rt6c8ha0y2")[0] == 1
+
+
+def test_without_a_server_list_and_show_read_the_database(place: Place, outlast: Outlast) -> None:
+    _, out, _ = place.run("run", "demo", "the sum", "--json")
+    execution = orjson.loads(out)
+    place.environment["OUTLAST_PORT"] = "9"
+
+    code, out, err = outlast("executions", "list", "--json")
+    assert (code, orjson.loads(out)) == (
+        0,
+        {"data": [execution], "hasMore": False, "nextCursor": None},
+    )
+    assert "Reading the database instead" in err
+    assert outlast("executions", "list", "--status", "failed")[1] == ""
+    assert orjson.loads(outlast("executions", "show", execution["id"], "--json")[1]) == execution
+    assert outlast("executions", "watch", execution["id"])[0] == 1
+    assert "demo" in outlast("agents", "list")[1]
+
+
+def test_doctor_finds_nothing_wrong_in_a_good_place(place: Place, outlast: Outlast) -> None:
+    code, out, _ = outlast("doctor")
+    assert code == 0, out
+    assert "ok    agents: agents.yaml: demo, careful" in out
+
+    place.serve()
+    code, out, _ = outlast("doctor")
+    assert code == 0, out
+    assert "is in use by process" in out
+    assert "and takes work" in out
+
+
+def test_doctor_names_what_is_wrong_and_the_command_that_mends_it(
+    place: Place, outlast: Outlast
+) -> None:
+    (place.folder / "agents.yaml").write_text(
+        "agents: [{name: a, model: 'local:smollm2'}, {name: b, model: 'openai-chat:gpt-5-mini'}]"
+    )
+    place.data.mkdir()
+    (place.data / "outlast.db").write_text("this is no database, " * 100)
+    (place.data / "api_key").write_text("key")
+    (place.data / "api_key").chmod(0o644)
+
+    code, out, _ = outlast("doctor", "--json")
+
+    found = {row["check"]: row for row in orjson.loads(out)}
+    assert code == 1
+    assert found["database"]["level"] == "fail"
+    assert found["key"]["mend"] == f"chmod 600 {place.data / 'api_key'}"
+    assert found["model local:smollm2"]["level"] == "fail"
+    assert "outlast models pull smollm2" in found["model local:smollm2"]["text"]
+
+
+def test_flags_win_over_the_environment_which_wins_over_the_file(
+    place: Place, outlast: Outlast
+) -> None:
+    def port(*arguments: str) -> str:
+        findings = orjson.loads(outlast("doctor", "--json", *arguments)[1])
+        return next(str(row["text"]) for row in findings if row["check"] == "port")
+
+    (place.folder / "outlast.toml").write_text("port = 8401")
+    place.environment["OUTLAST_PORT"] = ""
+    assert ":8401 " in port()
+    place.environment["OUTLAST_PORT"] = "8402"
+    assert ":8402 " in port()
+    assert ":8403 " in port("--port", "8403")
+
+
+def test_every_setting_is_a_flag_of_serve() -> None:
+    settings = {field.name for field in dataclasses.fields(Settings)}
+
+    assert set(serve.__annotations__) - {"return"} == settings
+
+
+def test_every_setting_is_documented_with_its_default_and_no_other_is() -> None:
+    section = DOCUMENT.read_text().partition("## Settings")[2].partition("\n## ")[0]
+    documented = dict(re.findall(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\|", section, re.MULTILINE))
+    settings = Settings()
+    real = {
+        field.name: str(getattr(settings, field.name)).replace(str(Path.home()), "~")
+        for field in dataclasses.fields(Settings)
+    }
+
+    assert documented == real
+
+
+def test_every_metric_is_documented_and_no_other_is() -> None:
+    from outlast.metrics import Metrics
+
+    metrics = Metrics()
+    metrics.watch(running=lambda: 0, backlog=lambda: 0, followers=lambda: 0)
+    found = re.findall(r"^# HELP (outlast_\w+)", metrics.render().decode(), re.MULTILINE)
+    section = DOCUMENT.read_text().partition("## Metrics")[2].partition("\n## ")[0]
+
+    assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == {
+        name for name in found if not name.endswith("_created")
+    }

@@ -1,0 +1,92 @@
+"""`outlast run`: an execution from the terminal, with and without a server."""
+
+import signal
+
+import orjson
+
+from tests.cli.world import Place
+
+
+def test_text_goes_to_standard_output_and_tools_to_standard_error(place: Place) -> None:
+    code, out, err = place.run("run", "demo", "the sum")
+
+    assert code == 0
+    assert out == "It is 4.\n"
+    assert '→ calculator {"expression":"2+2"}' in err
+    assert "← calculator 4" in err
+
+
+def test_a_failed_execution_exits_with_1_and_shows_what_it_wrote(place: Place) -> None:
+    code, out, err = place.run("run", "demo", "fail")
+
+    assert code == 1
+    assert out == "This much\n"
+    assert "not today" in err
+    assert "Traceback" not in err
+
+
+def test_a_suspended_execution_exits_with_3(place: Place) -> None:
+    code, _, err = place.run("run", "careful", "pay")
+
+    assert code == 3
+    assert "? pay {} waits for approval" in err
+
+
+def test_a_conversation_goes_on_and_json_is_the_api_s(place: Place) -> None:
+    code, out, _ = place.run("run", "demo", "hello", "--json")
+    first = orjson.loads(out)
+    assert code == 0
+    assert (first["status"], first["output"]) == ("completed", "You said: hello")
+    assert first["usage"]["totalTokens"] > 0
+
+    conversation = first["conversationId"]
+    _, out, _ = place.run("run", "demo", "again", "--conversation", conversation, "--json")
+    assert orjson.loads(out)["conversationId"] == conversation
+
+
+def test_ctrl_c_cancels_and_keeps_what_was_written(place: Place) -> None:
+    process = place.start("run", "demo", "hold on")
+    process.err.until("← calculator 2")
+    process.signal(signal.SIGINT)
+    code, out, err = process.wait()
+    assert code == 130
+    assert out.startswith("Started.")
+    assert "cancelled" in err
+
+    _, out, _ = place.run("executions", "list", "--json")
+    (execution,) = orjson.loads(out)["data"]
+    assert (execution["status"], execution["output"]) == ("cancelled", "Started.")
+
+
+def test_unknown_agents_and_bad_usage_are_one_line(place: Place) -> None:
+    code, _, err = place.run("run", "nobody", "hello")
+    assert (code, err) == (1, "outlast: There is no agent 'nobody'.\n")
+
+    code, _, err = place.run("run", "demo", "hello", "--conversation", "nonsense")
+    assert code == 2
+    assert err.count("\n") == 1
+
+
+def test_with_a_server_on_the_data_it_runs_there(place: Place) -> None:
+    place.serve()
+
+    code, out, err = place.run("run", "demo", "the sum")
+    assert code == 0
+    assert out == "It is 4.\n"
+    assert "running there, through http://127.0.0.1:" in err
+    assert "← calculator 4" in err
+
+    assert place.run("run", "demo", "fail")[0] == 1
+    assert place.run("run", "careful", "pay")[0] == 3
+
+
+def test_ctrl_c_cancels_on_the_server_too(place: Place) -> None:
+    server = place.serve()
+    process = place.start("run", "demo", "hold on")
+    process.err.until("← calculator 2")
+    process.signal(signal.SIGINT)
+    code, _, _ = process.wait()
+
+    assert code == 130
+    (execution,) = server.client(place.key).get("/v1/executions").json()["data"]
+    assert execution["status"] == "cancelled"

@@ -1,0 +1,180 @@
+"""The background room: runs without a body, polled as events."""
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from outlast.model.error import ModelRejected
+from outlast.testing import FakeClock
+from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
+from tests.rooms.conftest import Build
+from tests.rooms.house import BOUND, House
+
+pytestmark = pytest.mark.anyio
+ROOM = Path(__file__).parents[2] / "src/outlast/rooms/background"
+FIELDS = {
+    "id",
+    "agentId",
+    "userId",
+    "status",
+    "startedAt",
+    "completedAt",
+    "error",
+    "finalModel",
+    "browserStepCount",
+    "browserSessionSeconds",
+    "createdAt",
+    "updatedAt",
+    "output",
+    "requestId",
+    "detail",
+}
+
+
+async def test_a_run_without_a_body_is_accepted_and_already_listed(build: Build) -> None:
+    held = asyncio.Event()
+    actor = Actor(by_turn([held, "Done."]))
+    house = await build(actor)
+    response = await house.execute()
+    assert response.status_code == 202
+    data = response.json()["data"]
+    assert set(data) == {"message", "requestId", "agentId"}
+    (event,) = (await house.get("/v1/agents/agent/events", limit=1)).json()["data"]
+    assert set(event) == FIELDS
+    assert event["requestId"] == data["requestId"]
+    assert event["status"] in ("PENDING", "RUNNING")
+    held.set()
+    await house.rested(data["requestId"])
+    (event,) = (await house.get("/v1/events")).json()["data"]
+    assert event["status"] == "COMPLETED"
+    assert (event["output"], event["error"], event["finalModel"]) == ("Done.", None, "actor-1")
+    assert (event["browserStepCount"], event["browserSessionSeconds"]) == (0, 0)
+    assert event["completedAt"] >= event["startedAt"] >= event["createdAt"]
+    assert actor.asked[0].messages[0].text == "Carry out your instructions."  # type: ignore[union-attr]
+
+
+async def test_an_empty_object_is_a_body_and_lacks_its_input(house: House) -> None:
+    response = await house.execute({})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "input"
+
+
+async def test_every_status_has_its_word_and_every_word_is_a_filter(build: Build) -> None:
+    held = asyncio.Event()
+    replies = {
+        "held": ["Hel", held],
+        "failing": [ModelRejected("No.")],
+        "asking": [call(1, "refund")],
+        "quick": ["ok"],
+    }
+    actor = Actor(lambda request: replies[request.messages[-1].text])  # type: ignore[union-attr]
+    house = await build(actor, spec(tool("refund", approval=True)), Bench(), concurrency=2)
+    quick = (await house.execute({"input": "quick"})).json()["id"]
+    failed = (await house.execute({"input": "failing"})).json()["id"]
+    suspended = (await house.execute({"input": "asking"})).json()["id"]
+    cancelled = (await house.execute({"input": "asking"})).json()["id"]
+    await house.client.post(f"/v1/executions/{cancelled}/cancel")
+    first = await house.started(input="held")
+    async with asyncio.timeout(BOUND):
+        await actor.spoke.wait()
+    conversation = (await house.get(f"/v1/executions/{first}")).json()["conversationId"]
+    waiting = await house.started(input="held", conversationId=conversation)
+
+    async def listed(word: str) -> dict[str, tuple[str, str | None]]:
+        found = (await house.get("/v1/events", status=word)).json()["data"]
+        assert {event["status"] for event in found} == {word}
+        return {event["id"]: (event["detail"], event["error"]) for event in found}
+
+    assert await listed("PENDING") == {waiting: ("queued", None)}
+    assert await listed("RUNNING") == {first: ("running", None), suspended: ("suspended", None)}
+    assert await listed("COMPLETED") == {quick: ("completed", None)}
+    assert await listed("FAILED") == {
+        failed: ("failed", "No."),
+        cancelled: ("cancelled", "cancelled"),
+    }
+    held.set()
+    await house.rested(waiting)
+
+
+async def test_the_token_walks_to_the_end(house: House) -> None:
+    made = [(await house.execute({"input": str(n)})).json()["id"] for n in range(5)]
+    seen: list[str] = []
+    token: dict[str, str] = {}
+    for _ in range(3):
+        page = (await house.get("/v1/agents/agent/events", limit=2, **token)).json()
+        seen += [event["id"] for event in page["data"]]
+        token = {"nextToken": page["nextToken"]}
+    assert seen == made[::-1]
+    assert page["nextToken"] is None
+
+
+async def test_started_after_and_before_are_exclusive(build: Build) -> None:
+    clock = FakeClock(1_773_570_600_000)
+    house = await build(clock=clock)
+    first = (await house.execute({"input": "Hi"})).json()
+    clock.advance(60)
+    second = (await house.execute({"input": "Ho"})).json()
+
+    async def listed(**filters: str) -> list[str]:
+        found = (await house.get("/v1/events", **filters)).json()["data"]
+        return [event["id"] for event in found]
+
+    assert await listed(startedAfter=first["startedAt"]) == [second["id"]]
+    assert await listed(startedBefore=second["startedAt"]) == [first["id"]]
+    assert await listed(startedAfter="2026-03-15", startedBefore="2026-03-16") == [
+        second["id"],
+        first["id"],
+    ]
+    assert await listed(agentId="agent") == [second["id"], first["id"]]
+
+
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        ("limit", "0"),
+        ("limit", "201"),
+        ("status", "completed"),
+        ("nextToken", "@@"),
+        ("nextToken", "é"),
+        ("nextToken", "x"),
+        ("startedAfter", "soon"),
+        ("startedBefore", ""),
+        ("agentId", "nobody"),
+    ],
+)
+async def test_a_bad_parameter_is_400_and_named(house: House, param: str, value: str) -> None:
+    response = await house.get("/v1/events", **{param: value})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == param
+
+
+async def test_events_of_an_unknown_agent_are_404(house: House) -> None:
+    response = await house.get("/v1/agents/nobody/events")
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "agent_not_found"
+
+
+async def test_the_polling_loop_of_the_contract_works_as_printed(house: House) -> None:
+    readme = (ROOM / "README.md").read_text()
+    found = re.search(r"```bash\n(.*?)```", readme, re.DOTALL)
+    assert found is not None
+    async with house.listening() as client:
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-c",
+            found[1],
+            env={
+                "PATH": os.environ["PATH"],
+                "API_KEY": house.key,
+                "EXTERNAL_API_ENDPOINT": str(client.base_url).rstrip("/"),
+                "AGENT_ID": "agent",
+            },
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert out.decode().splitlines()[-1] == "Status: COMPLETED"
