@@ -118,7 +118,7 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(stream),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # a logger follows the newest configuration
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(

@@ -113,9 +113,9 @@ async def test_a_chunked_body_is_answered_before_it_has_ended(house: House) -> N
     async with house.listening() as client, asyncio.timeout(BOUND):
         reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
         writer.write(head.encode() + chunk * 65)
-        assert await reader.readline() == b"HTTP/1.1 413 Content Too Large\r\n"
+        status = await reader.readline()
         writer.close()
-        await writer.wait_closed()
+    assert status.startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize(

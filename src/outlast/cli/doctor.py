@@ -55,7 +55,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
     loaded, finding = _agents(settings)
     yield finding
-    for finding in _models(settings, loaded):
+    for finding in await _models(settings, loaded):
         yield finding
     yield await _port(settings)
 
@@ -145,15 +145,20 @@ def _agents(settings: Settings) -> tuple[LoadedAgents, Finding]:
     return loaded, Finding("agents", Level.OK, f"{settings.agents}: {names}")
 
 
-def _models(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
+async def _models(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
     catalogue = ModelCatalogue(SystemClock(), settings.data_dir)
-    for name in sorted({spec.model for spec in loaded.specs}):
-        try:
-            catalogue.find(name)
-        except Misconfigured as error:
-            yield Finding(f"model {name}", Level.FAIL, error.message)
-        else:
-            yield Finding(f"model {name}", Level.OK, "can be asked")
+    names = sorted({spec.model for spec in loaded.specs})
+    findings = [_model(catalogue, name) for name in names]
+    await catalogue.close()
+    return findings
+
+
+def _model(catalogue: ModelCatalogue, name: str) -> Finding:
+    try:
+        catalogue.find(name)
+    except Misconfigured as error:
+        return Finding(f"model {name}", Level.FAIL, error.message)
+    return Finding(f"model {name}", Level.OK, "can be asked")
 
 
 async def _port(settings: Settings) -> Finding:

@@ -108,6 +108,7 @@ async def _run_there(settings: Settings, wish: Wish) -> int:
         raise Misconfigured(
             "A server has this database, and there is no key for it here. Set OUTLAST_API_KEY."
         )
+    screen = Screen(quiet=wish.json)
     async with client_of(settings) as client:
         if not wish.json:
             note(f"A server has this database: running there, through {client.url}.")
@@ -121,10 +122,11 @@ async def _run_there(settings: Settings, wish: Wish) -> int:
             await client.cancel(execution_id)
 
         async with _interruptible(cancel):
-            execution = await show_stream(client, execution_id, Screen(quiet=wish.json))
+            execution = await show_stream(client, execution_id, screen)
     if wish.json:
         write_json(execution)
-    return Screen(quiet=True).end(execution_id, str(execution["status"]), None)
+    error = execution.get("error") or {}
+    return screen.end(execution_id, str(execution["status"]), error.get("message"))
 
 
 @asynccontextmanager

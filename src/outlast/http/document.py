@@ -67,13 +67,29 @@ PREFER: Final = {
     "schema": {"type": "string"},
     "examples": {"async": {"value": "respond-async"}, "wait": {"value": "wait=10"}},
 }
-EVENT_STREAM: Final = {
-    "schema": {
+
+
+def event_stream(types: tuple[str, ...]) -> dict[str, Any]:
+    """A stream's media type: the schema is that of one event, as tools of OpenAPI read it.
+
+    types: the values of `type` in an event's JSON.
+    """
+    kinds = {"type": "string", "enum": list(types)}
+    data = {
         "type": "string",
-        "description": "Server-sent events: `id:` a cursor, `data:` JSON with a `type`.",
-    },
-    "example": 'id: 1-3\ndata: {"type":"text_delta","text":"Hello"}\n\n',
-}
+        "contentMediaType": "application/json",
+        "contentSchema": {"type": "object", "required": ["type"], "properties": {"type": kinds}},
+    }
+    cursor = {"type": "string", "description": "An opaque cursor, for `Last-Event-ID`."}
+    return {
+        "schema": {
+            "type": "object",
+            "description": "One server-sent event.",
+            "properties": {"id": cursor, "data": data},
+            "required": ["data"],
+        },
+        "example": 'id: 1-3\ndata: {"type":"text_delta","text":"Hello"}\n\n',
+    }
 
 
 def operation(

@@ -19,8 +19,20 @@ RECONNECT: Final = b"retry: 1000\n\n"
 """Sent before the server leaves: come back in a second."""
 
 
+_BREAKS: Final = tuple(
+    (character.encode(), f"\\u{ord(character):04x}".encode()) for character in "\u0085\u2028\u2029"
+)
+
+
 def frame(cursor: str, data: bytes) -> bytes:
-    """One event with its id; data is JSON and so has no line breaks."""
+    """One event with its id; data is JSON and so has no line breaks.
+
+    Three characters that are none in this format are line breaks to many a client's line reader: they
+    are escaped, which only a JSON string can need.
+    """
+    if b"\xe2\x80" in data or b"\xc2\x85" in data:
+        for raw, escaped in _BREAKS:
+            data = data.replace(raw, escaped)
     return b"id: %b\ndata: %b\n\n" % (cursor.encode(), data)
 
 

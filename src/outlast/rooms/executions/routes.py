@@ -4,10 +4,10 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from outlast.http.document import (
-    EVENT_STREAM,
     IDEMPOTENCY_KEY,
     LAST_EVENT_ID,
     PREFER,
+    event_stream,
     operation,
 )
 from outlast.http.request import Call, filter_value
@@ -22,6 +22,7 @@ from outlast.model.execution import Status
 from outlast.model.ids import CONVERSATION, EXECUTION
 from outlast.rooms.executions import render, schemas
 from outlast.rooms.executions.execute import execute, stream_of
+from outlast.rooms.executions.translate import FRAME_TYPES
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page
 
@@ -45,7 +46,7 @@ router.post(
                 "model": schemas.Execution,
                 "description": "The execution at its end, or where it waits for somebody; with "
                 "`stream` or `Accept: text/event-stream` its events as they come.",
-                "content": {"text/event-stream": EVENT_STREAM},
+                "content": {"text/event-stream": event_stream(FRAME_TYPES)},
             },
             202: {
                 "model": schemas.Execution | schemas.Accepted,
@@ -129,7 +130,7 @@ async def _wanted(call: Call, query: schemas.ListQuery) -> ExecutionFilter:
         answers={
             200: {
                 "description": "Its events from the start, or behind a cursor, then as they come.",
-                "content": {"text/event-stream": EVENT_STREAM},
+                "content": {"text/event-stream": event_stream(FRAME_TYPES)},
             }
         },
         errors=(400, 404),

@@ -6,7 +6,7 @@ execution, gathered from the log alone.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -35,6 +35,21 @@ from outlast.model.event import (
     ToolStarted,
 )
 from outlast.rooms.executions.record import Record
+
+
+FRAME_TYPES: Final = (
+    "start",
+    "text_delta",
+    "thinking",
+    "tool_call_start",
+    "tool_call_end",
+    "approval_requested",
+    "approval_resolved",
+    "retry",
+    "done",
+    "error",
+)
+"""Every `type` that a frame may have."""
 
 
 class Fold:

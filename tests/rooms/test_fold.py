@@ -1,0 +1,171 @@
+"""The fold: frames are a function of the log alone, and its last frame is what GET answers."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outlast.model.agent import Effect
+from outlast.model.error import ModelRejected
+from outlast.model.event import (
+    START,
+    ApprovalRequested,
+    Cursor,
+    Entry,
+    Event,
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionCreated,
+    ExecutionFailed,
+    ExecutionStarted,
+    ModelFinished,
+    StepRetried,
+    TextAdded,
+    ThinkingAdded,
+    ToolFinished,
+    ToolStarted,
+)
+from outlast.rooms.executions.translate import FRAME_TYPES, Fold
+from outlast.store.sqlite import SqliteDriver
+from outlast.testing import FakeClock, NamedModels, core_on, owner
+from tests.engine.world import Actor, Bench, CrashingStore, by_turn, call, spec, tool, wish
+from tests.rooms.conftest import Build
+from tests.rooms.house import BOUND, House, frames
+
+ID = "exec_01k6zj3t7hf2a9q1x5m8r4c0vb"
+steps = st.integers(1, 4)
+calls = st.sampled_from(["tc_1", "tc_2"])
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+objects = st.dictionaries(st.text(max_size=3), json, max_size=2)
+pieces = st.text(min_size=1, max_size=8).map(lambda text: (text,))
+middles = st.one_of(
+    st.builds(TextAdded, steps, st.just(0), pieces),
+    st.builds(ThinkingAdded, steps, st.just(0), pieces),
+    st.builds(ModelFinished, steps, st.just("m"), st.just("stop"), steps, steps),
+    st.builds(ToolStarted, steps, calls, st.just("t"), objects),
+    st.builds(ToolFinished, steps, calls, st.just("t"), json, st.booleans(), steps),
+    st.builds(StepRetried, steps, st.just("why")),
+    st.builds(ApprovalRequested, steps, calls, st.just("t"), objects, st.just("approval")),
+    st.just(ExecutionStarted()),
+)
+ends = st.one_of(
+    st.just(ExecutionCompleted()),
+    st.just(ExecutionCancelled()),
+    st.builds(ExecutionFailed, st.just("t"), st.just("c"), st.text(max_size=5)),
+)
+
+
+def as_log(metadata: dict[str, Any], body: list[Event], end: Event) -> list[Entry]:
+    events: list[Event] = [ExecutionCreated("agt_1", 1, "conv_1", metadata), *body, end]
+    segment, log = 0, []
+    for seq, event in enumerate(events, 1):
+        segment += isinstance(event, ExecutionStarted)
+        log.append(Entry(segment, seq, 1_000 + 7 * seq, event))
+    return log
+
+
+@given(objects, st.lists(middles, max_size=12), ends, st.randoms(use_true_random=False))
+def test_a_cut_anywhere_and_batches_of_any_size_give_the_uncut_bytes(
+    metadata: dict[str, Any], body: list[Event], end: Event, random: Any
+) -> None:
+    log = as_log(metadata, body, end)
+    whole = Fold(ID).frames(log)
+    piece_by_piece = Fold(ID)
+    assert b"".join(piece_by_piece.frames([entry]) for entry in log) == whole
+    seen = b""
+    live = Fold(ID)
+    for entry in log:
+        seen += live.frames([entry])
+        again = Fold(ID, entry.cursor)
+        cut = random.randrange(len(log) + 1)
+        assert seen + again.frames(log[:cut]) + again.frames(log[cut:]) == whole
+
+
+@given(objects, st.lists(middles, max_size=12), ends)
+def test_every_frame_is_one_line_of_json_under_a_growing_id(
+    metadata: dict[str, Any], body: list[Event], end: Event
+) -> None:
+    found = frames(Fold(ID).frames(as_log(metadata, body, end)))
+    cursors = [Cursor.parse(cursor) for cursor, _ in found]
+    assert cursors == sorted(set(cursors))
+    assert {data["type"] for _, data in found} <= set(FRAME_TYPES)
+    assert found[0][1]["type"] == "start"
+    assert found[-1][1]["type"] in ("done", "error")
+    assert all(cursor > START for cursor in cursors)
+
+
+class TickingClock(FakeClock):
+    """Moves by a few milliseconds whenever it is asked, so that no two moments are the same."""
+
+    def now(self) -> int:
+        self._now += 3
+        return self._now
+
+
+REPLIES = by_turn(
+    ["Let ", "me ", "look. ", call(1, "look"), call(2, "look")],
+    ["Again. ", call(3, "look")],
+    ["All ", "well."],
+)
+
+
+async def same_as_get(house: House, execution_id: str) -> dict[str, Any]:
+    execution = await house.rested(execution_id)
+    stream = await house.get(f"/v1/executions/{execution_id}/stream")
+    assert frames(stream.content)[-1][1]["execution"] == execution
+    return execution
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("last", "status"),
+    [(["All ", "well."], "completed"), ([], "completed"), ([ModelRejected("No.")], "failed")],
+)
+async def test_the_last_frame_is_what_get_answers(
+    build: Build, last: list[Any], status: str
+) -> None:
+    replies = by_turn(["Let ", "me.", call(1, "look"), call(2, "look")], last)
+    house = await build(
+        Actor(replies), spec(tool("look")), Bench(look=lambda _: {"a": 1}), clock=TickingClock()
+    )
+    execution_id = await house.started(metadata={"a": [1]})
+    execution = await same_as_get(house, execution_id)
+    assert execution["status"] == status
+    assert len(execution["toolCalls"]) == 2
+    assert execution["timing"]["firstTokenMs"] > 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("commits_last", [False, True])
+@pytest.mark.parametrize("writes", range(1, 12))
+async def test_the_last_frame_is_what_get_answers_after_a_crash_at_any_commit(
+    build: Build, tmp_path: Path, writes: int, *, commits_last: bool
+) -> None:
+    store = CrashingStore(
+        SqliteDriver(tmp_path / "outlast.db"), writes=writes, commits_last=commits_last
+    )
+    agent, bench = spec(tool("look", Effect.IDEMPOTENT)), Bench(look=lambda _: 1)
+    models = NamedModels({"actor": Actor(REPLIES)})
+    clock = TickingClock()
+    async with core_on(tmp_path, models=models, tools=bench, clock=clock, store=store) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        ended = asyncio.ensure_future(core.services.executions.rest(caller, started.execution.id))
+        died = asyncio.ensure_future(store.dead.wait())
+        await asyncio.wait({ended, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ended, died):
+            task.cancel()
+        await asyncio.wait({ended, died})
+    later = TickingClock(clock.now() + 1_000)
+    house = await build(Actor(REPLIES), agent, bench, clock=later)
+    execution = await same_as_get(house, started.execution.id)
+    assert execution["output"] == "All well."
+    assert len(execution["toolCalls"]) == 3

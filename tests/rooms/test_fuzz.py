@@ -1,0 +1,141 @@
+"""Every route of the OpenAPI document, with what the document allows and with what it does not."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+import requests
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from outlast.app import build
+from outlast.settings import Settings
+from outlast.testing import NamedModels, core_on, owner
+from outlast.web import create_app
+from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
+from tests.rooms.house import House
+
+EXAMPLES = 30
+CHECKS: list[Any] = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@dataclass
+class Served:
+    """A server in a thread of its own, and real ids for paths."""
+
+    url: str
+    headers: dict[str, str]
+    schema: Any
+    known: dict[str, str]
+
+
+def document() -> dict[str, Any]:
+    models, tools = NamedModels({}), Bench()
+    app: FastAPI = create_app(build(Settings(data_dir=Path("unused")), models=models, tools=tools))
+    return app.openapi()
+
+
+OPERATIONS = [
+    (method, path)
+    for path, item in document()["paths"].items()
+    for method in item
+    if path != "/metrics"
+]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    ready: list[Served] = []
+    up = threading.Event()
+    down: list[Any] = []
+
+    async def serve() -> None:
+        replies = by_turn(["Let me see. ", call(1, "lookup")], ["Hello"])
+        async with core_on(
+            tmp_path_factory.mktemp("fuzz"),
+            models=NamedModels({"actor": Actor(replies)}),
+            tools=Bench(lookup=lambda _: {"status": "shipped"}),
+        ) as core:
+            caller = await owner(core)
+            key = await core.services.keys.create(caller.workspace_id, "fuzz")
+            agent = spec(tool("lookup"))
+            await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+            house = House(core, caller, key.secret)
+            async with house.listening() as client:
+                execution = (await house.execute({"input": "Hi"})).json()
+                leave = asyncio.Event()
+                down.extend([asyncio.get_running_loop(), leave])
+                url = str(client.base_url).rstrip("/")
+                ready.append(
+                    Served(
+                        url,
+                        house.headers,
+                        schemathesis.openapi.from_dict(house.app.openapi()),
+                        {
+                            "agentId": "agent",
+                            "executionId": execution["id"],
+                            "conversationId": execution["conversationId"],
+                        },
+                    )
+                )
+                up.set()
+                await leave.wait()
+            await house.client.aclose()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert up.wait(30)
+    yield ready[0]
+    down[0].call_soon_threadsafe(down[1].set)
+    thread.join(30)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: str(part))
+def test_no_request_finds_a_mistake_or_an_untrue_document(
+    served: Served, method: str, path: str, mode: GenerationMode
+) -> None:
+    strategy = served.schema[path][method.upper()].as_strategy(generation_mode=mode)
+    tries = iter(range(1_000_000))
+
+    @hypothesis.settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @hypothesis.given(case=strategy)
+    def fuzz(case: Any) -> None:
+        if case.path_parameters and next(tries) % 3:
+            case.path_parameters |= {
+                name: served.known[name] for name in case.path_parameters if name in served.known
+            }
+        try:
+            response = case.call(base_url=served.url, headers=served.headers)
+        except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
+            return
+        case.validate_response(response, checks=CHECKS)
+
+    try:
+        fuzz()
+    except hypothesis.errors.Unsatisfiable:
+        pytest.skip("the document allows everything here")

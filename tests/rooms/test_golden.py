@@ -1,0 +1,94 @@
+"""Golden transcripts: what is asked of a server, the log that it wrote, and every byte that it answered.
+
+Each room's folder `golden/` holds pairs: NAME.yaml says the agent, its script and the requests, NAME.txt
+is the transcript. Time stands still and ids are counted, so the bytes are the same in every run.
+`OUTLAST_GOLDEN=write` writes the transcripts anew.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import outlast.rooms
+from outlast.agents.models.scripted import ScriptedModel
+from outlast.agents.tools.toolbox import ToolBox
+from outlast.model.agent import AgentSpec, Effect, ToolSpec
+from outlast.model.event import encode
+from outlast.testing import FakeClock, NamedModels, core_on, owner
+from tests.rooms.house import House
+
+pytestmark = pytest.mark.anyio
+ROOMS = Path(outlast.rooms.__file__).parent
+TRANSCRIPTS = sorted(ROOMS.glob("*/golden/*.yaml"))
+_HIDDEN = ("date", "server")
+
+
+def test_every_room_has_transcripts() -> None:
+    rooms = {path.parent.name for path in ROOMS.glob("*/__init__.py")}
+    assert {path.parts[-3] for path in TRANSCRIPTS} == rooms
+
+
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: f"{path.parts[-3]}/{path.stem}")
+async def test_a_transcript_is_the_same_byte_for_byte(path: Path, tmp_path: Path) -> None:
+    told = await _transcript(yaml.safe_load(path.read_text()), tmp_path)
+    golden = path.with_suffix(".txt")
+    if os.environ.get("OUTLAST_GOLDEN") == "write":
+        golden.write_text(told)
+    assert told == golden.read_text()
+
+
+async def _transcript(play: dict[str, Any], folder: Path) -> str:
+    clock = FakeClock(1_773_570_600_000)
+    models = NamedModels({"scripted": ScriptedModel.from_data(play["script"], clock)})
+    async with core_on(folder, models=models, tools=ToolBox(clock), clock=clock) as core:
+        caller = await owner(core)
+        made = await core.services.keys.create(caller.workspace_id, "golden")
+        house = House(core, caller, made.secret)
+        await core.services.agents.put(caller.workspace_id, [(_agent(play["agent"]), "1")])
+        told: list[str] = []
+        known: dict[str, str] = {}
+        for request in play["requests"]:
+            told.append(await _asked(house, request, known))
+        if "execution" in known:
+            told.append(await _log(house, known["execution"]))
+        await house.client.aclose()
+        return "\n".join(told)
+
+
+def _agent(given: dict[str, Any]) -> AgentSpec:
+    tools = tuple(
+        ToolSpec(tool["name"], tool["name"], {"type": "object"}, Effect.READ_ONLY, **tool["more"])
+        for tool in given.get("tools", ())
+    )
+    return AgentSpec(given["name"], "scripted", given.get("instructions", ""), tools=tools)
+
+
+async def _asked(house: House, request: dict[str, Any], known: dict[str, str]) -> str:
+    """Make one request and tell it as HTTP/1.1 would; `{execution}` in a path is the last one's id."""
+    path = request["path"].format(**known)
+    headers = {"X-Request-Id": "golden"} | request.get("headers", {})
+    body: str | None = request.get("body")
+    response = await house.client.request(
+        request["method"], path, content=body, headers=headers
+    )
+    known |= {"execution": response.headers["x-execution-id"]} if "x-execution-id" in response.headers else {}
+    if request.get("rest"):
+        await house.rested(known["execution"])
+    asked = [f">>> {request['method']} {path}", *(f"{k}: {v}" for k, v in headers.items()), ""]
+    asked += [body, ""] if body else []
+    answered = [f"<<< {response.status_code}"]
+    answered += [f"{k}: {v}" for k, v in sorted(response.headers.items()) if k not in _HIDDEN]
+    return "\n".join([*asked, *answered, "", response.text])
+
+
+async def _log(house: House, execution_id: str) -> str:
+    follow = house.core.services.executions.follow(house.caller, execution_id)
+    lines = [
+        f"{entry.cursor} {entry.event.kind} {encode(entry.event).decode()}"
+        async for entries in follow
+        for entry in entries
+    ]
+    return "\n".join(["=== log", *lines, ""])
