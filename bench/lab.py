@@ -3,8 +3,8 @@
 import shutil
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +75,14 @@ QUICK = Scale(
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """Open for one run of the bench."""
+    """Open for one run of the bench. The baseline (b) starts at its first use and stays."""
 
     room: Path
     scale: Scale
     provider: Child
     workshop: Child
+    stack: AsyncExitStack
+    started: dict[str, Child] = field(default_factory=dict)
 
     @property
     def provider_url(self) -> str:
@@ -103,19 +105,20 @@ class Lab:
         for path in paths:
             shutil.rmtree(path, ignore_errors=True)
 
-    @asynccontextmanager
-    async def bare(self) -> AsyncGenerator[Child, None]:
+    async def bare(self) -> Child:
         """Baseline (b), running."""
-        tool = f"http://127.0.0.1:{self.workshop.port}/tools/lookup_order"
-        child = Child.module(
-            "bench.bare", self.log("bare"), "--provider", self.provider_url, "--tool", tool
-        )
-        try:
+        if (child := self.started.get("bare")) is None:
+            child = self.started["bare"] = self.start_bare()
+            self.stack.push_async_callback(child.stop)
             await child.listening()
             await child.ready("/readyz")
-            yield child
-        finally:
-            await child.stop()
+        return child
+
+    def start_bare(self) -> Child:
+        """Baseline (b), just started."""
+        tool = f"http://127.0.0.1:{self.workshop.port}/tools/lookup_order"
+        arguments = ("--provider", self.provider_url, "--tool", tool)
+        return Child.module("bench.bare", self.log("bare"), *arguments)
 
     @asynccontextmanager
     async def ours(
@@ -166,16 +169,15 @@ class Lab:
 
 @asynccontextmanager
 async def open_lab(room: Path, scale: Scale) -> AsyncGenerator[Lab, None]:
-    """The provider and the tool server, running; everything is stopped and removed at the end."""
-    provider = Child.module("tests.provider", room / "provider.log", "--port", "0")
-    workshop = Child.module("bench.workshop", room / "workshop.log")
-    try:
+    """The provider and the tool server, running; all that was started is stopped at the end."""
+    async with AsyncExitStack() as stack:
+        provider = Child.module("tests.provider", room / "provider.log", "--port", "0")
+        stack.push_async_callback(provider.stop)
+        workshop = Child.module("bench.workshop", room / "workshop.log")
+        stack.push_async_callback(workshop.stop)
         await provider.listening()
         await workshop.listening()
-        yield Lab(room, scale, provider, workshop)
-    finally:
-        await provider.stop()
-        await workshop.stop()
+        yield Lab(room, scale, provider, workshop, stack)
 
 
 def execute(agent: str, **more: Any) -> bytes:

@@ -20,6 +20,8 @@ FRAMES = (
     ("1-3", {"type": "text_delta", "text": "\n"}),
     ("1-4", {"type": "done", "execution": {"status": "completed"}}),
 )
+BOUND = 20.0
+"""Seconds that a test waits at most."""
 WHOLE = [Frame(cursor, data) for cursor, data in FRAMES]
 
 
@@ -86,6 +88,7 @@ async def client_of(server: Server, patience: float = 60.0) -> AsyncIterator[Cli
     port = listening.sockets[0].getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     async with (
+        asyncio.timeout(BOUND),
         listening,
         Client(url, "sk_secret_123456", patience=patience, clock=QuickClock()) as client,
     ):
@@ -128,6 +131,16 @@ async def test_an_execution_still_running_under_the_same_idempotency_key_is_wait
         assert (await client.execute("support", "hi"))["status"] == "completed"
 
     assert len({request[1]["idempotency-key"] for request in server.requests}) == 1
+
+
+async def test_an_answer_before_the_end_is_followed_by_asking_again() -> None:
+    running = (202, {"id": "exec_1", "status": "running"})
+    away: tuple[int, dict[str, Any]] = (503, {})
+    server = Server(answers=[running, running, away, (200, {"id": "exec_1", "status": "failed"})])
+    async with client_of(server) as client:
+        assert (await client.execute("support", "hi"))["status"] == "failed"
+
+    assert [request[0].split(" ")[0] for request in server.requests] == ["POST"] + 3 * ["GET"]
 
 
 async def test_a_refusal_says_what_the_server_said() -> None:

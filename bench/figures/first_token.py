@@ -17,7 +17,8 @@ WARM_UP = 20
 async def measure(lab: Lab) -> list[Row]:
     """Median and 99th percentile."""
     data = lab.data("first-token")
-    async with lab.ours(data) as ours, lab.bare() as bare:
+    bare = await lab.bare()
+    async with lab.ours(data) as ours:
         asks = {
             "ours": (ours.port, execute("first", stream=True), TOKEN),
             "bare": (bare.port, ask_bare(f"/stream/{MODEL}"), TOKEN),

@@ -40,8 +40,7 @@ async def measure(lab: Lab) -> list[Row]:
 
 def _fill(folder: Path, original: str, count: int) -> str:
     """Fill up to so many executions; the id after which the last full page begins."""
-    made = copy_execution(database(folder), original, count - 1)
-    return made[PAGE]
+    return copy_execution(database(folder), original, count - 1)[PAGE]
 
 
 async def _serve(
@@ -60,6 +59,9 @@ async def _serve(
             (few, "deep"): get(f"/v1/executions?limit={PAGE}&after={few_deep}", KEY),
             (many, "deep"): get(f"/v1/executions?limit={PAGE}&after={many_deep}", KEY),
         }
+        for name in ((few, "deep"), (many, "deep")):
+            if (await connections[name[0]].ask(asks[name])).json()["hasMore"]:
+                raise RuntimeError("The deep page is not the last one.")
         times: dict[tuple[int, str], list[float]] = {name: [] for name in asks}
         for _ in range(WARM_UP + lab.scale.pages):
             for name, request in asks.items():

@@ -24,7 +24,8 @@ async def measure(lab: Lab) -> list[Row]:
     """One model call at each concurrency, beside bare endpoint and bare commits; then one tool."""
     data = lab.data("runs")
     rows: list[Row] = []
-    async with lab.ours(data) as ours, lab.bare() as bare:
+    bare = await lab.bare()
+    async with lab.ours(data) as ours:
         for concurrency in CONCURRENCIES:
             rates = await _compare(lab, ours, bare, concurrency, "answer", "/execute/words-12")
             name = f"one model call, concurrency {concurrency}"

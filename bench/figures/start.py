@@ -65,9 +65,7 @@ async def _starts(lab: Lab) -> tuple[float, float, float]:
 
 
 async def _bare(lab: Lab) -> tuple[float, float]:
-    tool = f"http://127.0.0.1:{lab.workshop.port}/tools/lookup_order"
-    arguments = ("--provider", lab.provider_url, "--tool", tool)
-    child = Child.module("bench.bare", lab.log("bare"), *arguments)
+    child = lab.start_bare()
     try:
         await child.listening()
         seconds = await child.ready("/readyz")

@@ -14,8 +14,8 @@ WARM_UP = 30
 async def measure(lab: Lab) -> list[Row]:
     """Directly, bare and ours, one after the other."""
     streams = lab.scale.streams
-    async with lab.bare() as child:
-        bare = await _burst(lab, child, ask_bare(f"/stream/{_model(lab)}"), TOKEN, streams)
+    request = ask_bare(f"/stream/{_model(lab)}")
+    bare = await _burst(lab, await lab.bare(), request, TOKEN, streams)
     direct = await _direct(lab, streams)
     ours = await _ours(lab, streams)
     return [
@@ -69,8 +69,8 @@ async def _burst(lab: Lab, child: Child, request: bytes, mark: bytes, streams: i
 def _time(
     lab: Lab, streams: int, ours: Burst, others: dict[str, Burst], *, promised: bool = False
 ) -> Row:
-    # The first word comes at once, so the ideal has one delay less than words.
-    ideal = (lab.scale.words - 1) * DELAY
+    # The provider says the first word at once and ends one delay after the last.
+    ideal = lab.scale.words * DELAY
     first = next(iter(others.values()))
     return Row(
         f"{streams} streams, time over the ideal {ideal:.1f} s",

@@ -1,10 +1,11 @@
 """What ten thousand executions that await approval cost while idle: memory and processor time."""
 
 import asyncio
+import shutil
 
-from bench.client import ask_once
+from bench.client import ask_once, post
 from bench.fill import copy_execution
-from bench.lab import Lab, database, execute
+from bench.lab import KEY, Lab, database, execute
 from bench.process import Child
 from bench.table import Row
 
@@ -16,15 +17,16 @@ MIB = 1024 * 1024
 
 async def measure(lab: Lab) -> list[Row]:
     """Two servers side by side, one with nothing suspended."""
-    none, many = lab.data("none"), lab.data("suspended")
-    async with lab.ours(none):
-        pass  # A start on a new folder loads the migrations, which the measured ones do not need.
+    none, many = lab.room / "none", lab.data("suspended")
     async with lab.ours(many) as child:
         found = (await ask_once(child.port, execute("asks"))).json()
     if found["status"] != "suspended":
         raise RuntimeError(f"The execution is {found['status']}, not suspended.")
+    shutil.copytree(many, none)
     copy_execution(database(many), found["id"], lab.scale.suspended - 1)
     async with lab.ours(none) as one, lab.ours(many) as other:
+        cancel = post(f"/v1/executions/{found['id']}/cancel", {}, KEY)
+        (await ask_once(one.port, cancel)).json()
         await asyncio.sleep(lab.scale.settle)
         (cpu, memory), (cpu_many, memory_many) = await asyncio.gather(
             _idle(one, lab.scale.idle_seconds), _idle(other, lab.scale.idle_seconds)

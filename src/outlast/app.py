@@ -9,6 +9,7 @@ from outlast.engine.inline import InlineEngine
 from outlast.engine.ledger import Ledger
 from outlast.engine.runner import Runner
 from outlast.engine.textlog import TextLog
+from outlast.metrics import MeasuredModels, Metrics
 from outlast.model.clock import Clock, SystemClock
 from outlast.services.agents import Agents
 from outlast.services.all import Services
@@ -16,7 +17,7 @@ from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
 from outlast.settings import Settings
-from outlast.store.port import Listeners, Store
+from outlast.store.port import Committed, Listeners, Store
 from outlast.store.sql import SqlStore
 from outlast.store.sqlite import SqliteDriver
 from outlast.stream import Streams
@@ -34,14 +35,15 @@ class Core:
     models: Models
     tools: Tools
     services: Services
+    metrics: Metrics
 
     async def open(self) -> None:
         """Open the database and read the agents file. Raises StoreLocked, Misconfigured."""
         await self.store.open()
 
-    async def start(self) -> None:
-        """Begin to run executions, first those that an earlier process left."""
-        await self.engine.start()
+    async def start(self, *, recover: bool = True) -> None:
+        """Begin to run executions, with `recover` first those that an earlier process left."""
+        await self.engine.start(recover=recover)
 
     async def close(self) -> None:
         """Let running steps end, then give everything back."""
@@ -61,14 +63,26 @@ def build(
 ) -> Core:
     """Join the parts; nothing is opened yet."""
     clock = clock or SystemClock()
-    store = store or SqlStore(SqliteDriver(settings.database_path))
+    metrics = Metrics()
+    models = MeasuredModels(models, metrics, clock)
+    store = store or SqlStore(SqliteDriver(settings.database_path, measured=metrics.wrote))
     texts = TextLog(store)
     ledger = Ledger(store, texts, clock)
     asker = Asker(models, ledger, settings.model_retries)
     runner = Runner(store, asker, Caller(tools, ledger), ledger)
     engine = InlineEngine(store, runner, clock, concurrency=settings.concurrency)
     streams = Streams(store, clock)
-    store.listen(Listeners(streams.committed, engine.runnable))
+
+    def committed(commit: Committed) -> None:
+        streams.committed(commit)
+        metrics.committed(commit)
+
+    store.listen(Listeners(committed, engine.runnable))
+    metrics.watch(
+        running=lambda: engine.running,
+        backlog=lambda: engine.backlog,
+        followers=lambda: streams.followers,
+    )
     agents = Agents(store, clock)
     executions = Executions(store, engine, streams, agents, clock)
     services = Services(
@@ -78,4 +92,4 @@ def build(
         Keys(store, clock),
         clock,
     )
-    return Core(settings, clock, store, streams, engine, models, tools, services)
+    return Core(settings, clock, store, streams, engine, models, tools, services, metrics)

@@ -31,6 +31,8 @@ _PASSING: Final = frozenset({429, 502, 503, 504})
 _IN_PROGRESS: Final = "request_in_progress"
 _LAST: Final = frozenset({"done", "error"})
 """The frames that end a stream."""
+_MOVING: Final = frozenset({"queued", "running"})
+_POLL_SECONDS: Final = 1.0
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -118,7 +120,7 @@ class Client:
         idempotency_key: str | None = None,
         **more: Any,
     ) -> dict[str, Any]:
-        """Run an agent and answer the execution: at its end, or with `background` at once.
+        """Run an agent and answer the execution: when it rests, or with `background` at once.
 
         `more` are fields of the body as the API names them: conversationId, metadata, memory,
         budget, onBusy.
@@ -128,13 +130,18 @@ class Client:
         if background:
             body["background"] = True
         headers = {"Idempotency-Key": idempotency_key or self._clock.new_id("req")}
-        return await self._persist(
+        answer = await self._persist(
             "POST",
             f"/v1/agents/{_segment(agent)}/execute",
             json=body,
             headers=headers,
             timeout=None if not background else _ANSWER_SECONDS,
         )
+        while not background and answer.get("status") in _MOVING:  # the server left before its end
+            await self._clock.sleep(_POLL_SECONDS)
+            path = f"/v1/executions/{_segment(str(answer['id']))}"
+            answer = await self._persist("GET", path)
+        return answer
 
     async def stream(
         self, agent: str, input: str, *, idempotency_key: str | None = None, **more: Any

@@ -39,6 +39,10 @@ class _Subscription:
         else:
             self.overflowed = True
             self.commits.clear()
+        self.wake()
+
+    def wake(self) -> None:
+        """End the wait, whatever was heard."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -74,6 +78,14 @@ class Streams:
         self._store = store
         self._clock = clock
         self._subscriptions: dict[str, set[_Subscription]] = defaultdict(set)
+        self.leaving = False
+
+    def leave(self) -> None:
+        """Let everybody who waits for an execution's rest go: the server is leaving."""
+        self.leaving = True
+        for group in self._subscriptions.values():
+            for subscription in group:
+                subscription.wake()
 
     def committed(self, committed: Committed) -> None:
         """Tell the followers of one execution about a commit; hears every commit in order."""
@@ -117,7 +129,7 @@ class Streams:
     def watch(self, workspace_id: str, execution_id: str) -> Iterator["Watch"]:
         """Hear of an execution from now on, best from before it is made."""
         with self._subscribed(execution_id) as subscription:
-            yield Watch(self._store, subscription, workspace_id, execution_id)
+            yield Watch(self, self._store, subscription, workspace_id, execution_id)
 
     async def rest(self, workspace_id: str, execution_id: str, seconds: float) -> Execution:
         """Wait at most so many seconds until the execution rests; answer it as it is then.
@@ -185,11 +197,13 @@ class Watch:
 
     def __init__(
         self,
+        streams: Streams,
         store: ExecutionStore,
         subscription: _Subscription,
         workspace_id: str,
         execution_id: str,
     ) -> None:
+        self._streams = streams
         self._store = store
         self._subscription = subscription
         self._workspace_id = workspace_id
@@ -202,7 +216,9 @@ class Watch:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while execution.status not in RESTING and (left := deadline - loop.time()) > 0:
+        while execution.status not in RESTING and not self._streams.leaving:
+            if (left := deadline - loop.time()) <= 0:
+                break
             await self._subscription.wait(min(left, POLL_SECONDS))
             overflowed = self._subscription.overflowed
             heard = self._subscription.take()

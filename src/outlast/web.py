@@ -1,7 +1,7 @@
 """The HTTP application: rooms over one core, health, metrics and the OpenAPI document.
 
-Rooms answer their own errors. What no route answers is told in the shape of the room whose path fits
-best.
+Rooms answer their own errors. What no route answers is told in the shape of the room whose
+path fits best.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -25,7 +25,7 @@ from outlast.http.request_ids import RequestIds
 from outlast.http.room import Room
 from outlast.http.route import json_response
 from outlast.http.sse import OpenStreams
-from outlast.metrics import CONTENT_TYPE, Metrics
+from outlast.metrics import CONTENT_TYPE
 from outlast.model.error import Overloaded
 from outlast.rooms.background import room as background
 from outlast.rooms.executions import room as executions
@@ -35,8 +35,9 @@ ROOMS: Final[tuple[Room, ...]] = (background, executions)
 _MAIN: Final = executions
 _METHOD_NOT_ALLOWED: Final = 405
 
-_DESCRIPTION: Final = """Run AI agents durably: an execution outlasts a client that hangs up, a deploy,
-a crash. Send `Authorization: Bearer <key>`, `Authorization: <key>` or `X-Api-Key: <key>`."""
+_DESCRIPTION: Final = """Run AI agents durably: an execution outlasts a client that hangs up, a
+deploy, a crash. Send `Authorization: Bearer <key>`, `Authorization: <key>` or
+`X-Api-Key: <key>`."""
 _SECURITY: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <key>`"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
@@ -57,6 +58,7 @@ def create_app(core: Core) -> FastAPI:
             await core.start()
             yield
         finally:
+            core.streams.leave()
             app.state.streams.end()
             await core.close()
 
@@ -70,6 +72,7 @@ def create_app(core: Core) -> FastAPI:
     )
     app.state.services = core.services
     app.state.settings = core.settings
+    app.state.metrics = core.metrics
     app.state.streams = OpenStreams()
     app.add_middleware(RequestIds, clock=core.clock)
     app.add_exception_handler(HTTPException, _answer_unrouted)
@@ -86,7 +89,7 @@ class _Health:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._metrics = _metrics_of(core)
+        self._metrics = core.metrics
         self.routes = [
             Route("/healthz", self.healthz),
             Route("/readyz", self.readyz),
@@ -107,20 +110,6 @@ class _Health:
 
     async def metrics(self, _request: Request) -> Response:
         return Response(self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
-
-
-def _metrics_of(core: Core) -> Metrics:
-    """The core's own, or those of the process alone where it has none."""
-    known: Metrics | None = getattr(core, "metrics", None)
-    if known is not None:
-        return known
-    metrics = Metrics()
-    metrics.watch(
-        running=lambda: core.engine.running,
-        backlog=lambda: core.engine.backlog,
-        followers=lambda: core.streams.followers,
-    )
-    return metrics
 
 
 def _not_ready(reason: str) -> Response:

@@ -123,7 +123,6 @@ async def test_arguments_go_out_as_json_with_key_execution_and_filled_headers(
         "accept": "*/*",
         "accept-encoding": "identity",
         "authorization": "Bearer s3cret-token",
-        "connection": "keep-alive",
         "content-length": "16",
         "content-type": "application/json",
         "idempotency-key": "tc_1",

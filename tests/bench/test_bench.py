@@ -4,7 +4,6 @@ import asyncio
 import sys
 
 import pytest
-
 from bench.__main__ import FIGURES
 from bench.process import ROOT
 

@@ -33,12 +33,6 @@ turns:
         tool_calls: [{name: calculator, parameters: {expression: 1+1}}]
       - text: for ever
         delay_ms: 600000
-  - when: pause
-    steps:
-      - text: Started.
-        tool_calls: [{name: calculator, parameters: {expression: 1+1}}]
-      - text: and done
-        delay_ms: 1500
   - when: sum
     steps:
       - tool_calls: [{name: calculator, parameters: {expression: 2+2}}]

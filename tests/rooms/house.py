@@ -78,7 +78,9 @@ def frames(content: bytes) -> list[Frame]:
     """Read a whole stream."""
     found: list[Frame] = []
     for block in content.decode().split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if line[:1] not in ("", ":"))
+        fields = dict(
+            line.split(": ", 1) for line in block.splitlines() if line[:1] not in ("", ":")
+        )
         if "data" in fields:
             found.append((fields["id"], orjson.loads(fields["data"])))
     return found
@@ -106,5 +108,5 @@ async def read_until(lines: AsyncIterator[str], word: str) -> list[str]:
 async def until(holds: Callable[[], bool]) -> None:
     """Let everybody else go on until it holds."""
     async with asyncio.timeout(BOUND):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - any condition, told by nobody
             await asyncio.sleep(0)

@@ -4,12 +4,13 @@ import asyncio
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from outlast.model.error import ModelRejected
 from outlast.testing import FakeClock
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
+from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
 from tests.rooms.conftest import Build
 from tests.rooms.house import BOUND, House
 
@@ -64,7 +65,7 @@ async def test_an_empty_object_is_a_body_and_lacks_its_input(house: House) -> No
 
 async def test_every_status_has_its_word_and_every_word_is_a_filter(build: Build) -> None:
     held = asyncio.Event()
-    replies = {
+    replies: dict[str, Reply] = {
         "held": ["Hel", held],
         "failing": [ModelRejected("No.")],
         "asking": [call(1, "refund")],
@@ -103,6 +104,7 @@ async def test_the_token_walks_to_the_end(house: House) -> None:
     made = [(await house.execute({"input": str(n)})).json()["id"] for n in range(5)]
     seen: list[str] = []
     token: dict[str, str] = {}
+    page: dict[str, Any] = {}
     for _ in range(3):
         page = (await house.get("/v1/agents/agent/events", limit=2, **token)).json()
         seen += [event["id"] for event in page["data"]]

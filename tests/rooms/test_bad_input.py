@@ -46,7 +46,12 @@ def deep(levels: int) -> bytes:
             "metadata.a.0",
         ),
         (b'{"input":"Hi","memory":{"session":7}}', 422, "invalid_field_value", "memory.session"),
-        (b'{"input":"Hi","budget":{"maxTokens":0}}', 422, "invalid_field_value", "budget.maxTokens"),
+        (
+            b'{"input":"Hi","budget":{"maxTokens":0}}',
+            422,
+            "invalid_field_value",
+            "budget.maxTokens",
+        ),
         (
             b'{"input":"Hi","budget":{"maxSteps":123456789012345678901234567890}}',
             422,
@@ -129,7 +134,7 @@ async def test_a_chunked_body_is_answered_before_it_has_ended(house: House) -> N
 )
 async def test_a_bad_key_is_401(house: House, headers: dict[str, str], code: str) -> None:
     del house.client.headers["authorization"]
-    encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+    encoded = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
     response = await house.client.get("/v1/agents", headers=encoded)
     assert response.status_code == 401
     assert response.json()["error"]["code"] == code

@@ -80,10 +80,14 @@ async def test_the_key_may_come_in_three_headers(house: House, how: str) -> None
 
 
 @pytest.mark.parametrize("how", [{"stream": True}, {"Accept": "text/event-stream"}])
-async def test_a_stream_tells_the_execution_as_it_happens(build: Build, how: dict[str, Any]) -> None:
+async def test_a_stream_tells_the_execution_as_it_happens(
+    build: Build, how: dict[str, Any]
+) -> None:
     house = await build(**with_tool())
     headers = {"Accept": how["Accept"]} if "Accept" in how else {}
-    body = {"input": "Where?", "metadata": {"a": 1}} | {k: v for k, v in how.items() if k == "stream"}
+    body = {"input": "Where?", "metadata": {"a": 1}} | {
+        k: v for k, v in how.items() if k == "stream"
+    }
     response = await house.execute(body, headers=headers)
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["cache-control"].startswith("no-cache")

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outlast.agents.port import ModelRequest
 from outlast.model.agent import Effect
-from outlast.model.error import ModelRejected
+from outlast.model.error import ModelRejected, ModelUnavailable
 from outlast.model.event import (
     START,
     ApprovalRequested,
@@ -31,9 +32,9 @@ from outlast.model.event import (
 from outlast.rooms.executions.translate import FRAME_TYPES, Fold
 from outlast.store.sqlite import SqliteDriver
 from outlast.testing import FakeClock, NamedModels, core_on, owner
-from tests.engine.world import Actor, Bench, CrashingStore, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, CrashingStore, Reply, by_turn, call, spec, tool, wish
 from tests.rooms.conftest import Build
-from tests.rooms.house import BOUND, House, frames
+from tests.rooms.house import BOUND, House, frames, kinds
 
 ID = "exec_01k6zj3t7hf2a9q1x5m8r4c0vb"
 steps = st.integers(1, 4)
@@ -140,6 +141,21 @@ async def test_the_last_frame_is_what_get_answers(
     assert execution["status"] == status
     assert len(execution["toolCalls"]) == 2
     assert execution["timing"]["firstTokenMs"] > 0
+
+
+@pytest.mark.anyio
+async def test_text_of_a_request_that_was_made_again_is_void(build: Build) -> None:
+    def play(_: ModelRequest) -> Reply:
+        return ["right"] if len(actor.asked) > 1 else ["wrong ", ModelUnavailable("Gone.")]
+
+    actor = Actor(play)
+    house = await build(actor)
+    stream = await house.execute({"input": "Hi", "stream": True})
+    found = frames(stream.content)
+    assert kinds(found) == ["start", "text_delta", "retry", "text_delta", "done"]
+    assert found[2][1] == {"type": "retry", "step": 1}
+    execution = await same_as_get(house, found[0][1]["executionId"])
+    assert execution["output"] == "right"
 
 
 @pytest.mark.anyio

@@ -109,7 +109,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: str(part))
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=str)
 def test_no_request_finds_a_mistake_or_an_untrue_document(
     served: Served, method: str, path: str, mode: GenerationMode
 ) -> None:

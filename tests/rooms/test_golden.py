@@ -1,8 +1,8 @@
-"""Golden transcripts: what is asked of a server, the log that it wrote, and every byte that it answered.
+"""Golden transcripts: what is asked, the log that was written, every byte that was answered.
 
-Each room's folder `golden/` holds pairs: NAME.yaml says the agent, its script and the requests, NAME.txt
-is the transcript. Time stands still and ids are counted, so the bytes are the same in every run.
-`OUTLAST_GOLDEN=write` writes the transcripts anew.
+Each room's folder `golden/` holds pairs: NAME.yaml says the agent, its script and the requests,
+NAME.txt is the transcript. Time stands still and ids are counted, so the bytes are the same in
+every run. `OUTLAST_GOLDEN=write` writes the transcripts anew.
 """
 
 import os
@@ -33,14 +33,18 @@ def test_every_room_has_transcripts() -> None:
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: f"{path.parts[-3]}/{path.stem}")
 async def test_a_transcript_is_the_same_byte_for_byte(path: Path, tmp_path: Path) -> None:
-    told = await _transcript(yaml.safe_load(path.read_text()), tmp_path)
-    golden = path.with_suffix(".txt")
+    told = await _transcript(path, tmp_path)
+    assert told == _golden(path.with_suffix(".txt"), told)
+
+
+def _golden(path: Path, told: str) -> str:
     if os.environ.get("OUTLAST_GOLDEN") == "write":
-        golden.write_text(told)
-    assert told == golden.read_text()
+        path.write_text(told)
+    return path.read_text()
 
 
-async def _transcript(play: dict[str, Any], folder: Path) -> str:
+async def _transcript(path: Path, folder: Path) -> str:
+    play = _read(path)
     clock = FakeClock(1_773_570_600_000)
     models = NamedModels({"scripted": ScriptedModel.from_data(play["script"], clock)})
     async with core_on(folder, models=models, tools=ToolBox(clock), clock=clock) as core:
@@ -48,14 +52,17 @@ async def _transcript(play: dict[str, Any], folder: Path) -> str:
         made = await core.services.keys.create(caller.workspace_id, "golden")
         house = House(core, caller, made.secret)
         await core.services.agents.put(caller.workspace_id, [(_agent(play["agent"]), "1")])
-        told: list[str] = []
         known: dict[str, str] = {}
-        for request in play["requests"]:
-            told.append(await _asked(house, request, known))
+        told = [await _asked(house, request, known) for request in play["requests"]]
         if "execution" in known:
             told.append(await _log(house, known["execution"]))
         await house.client.aclose()
         return "\n".join(told)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    play: dict[str, Any] = yaml.safe_load(path.read_text())
+    return play
 
 
 def _agent(given: dict[str, Any]) -> AgentSpec:
@@ -67,14 +74,16 @@ def _agent(given: dict[str, Any]) -> AgentSpec:
 
 
 async def _asked(house: House, request: dict[str, Any], known: dict[str, str]) -> str:
-    """Make one request and tell it as HTTP/1.1 would; `{execution}` in a path is the last one's id."""
+    """Make one request and tell it; `{execution}` in a path is the last one's id."""
     path = request["path"].format(**known)
     headers = {"X-Request-Id": "golden"} | request.get("headers", {})
     body: str | None = request.get("body")
-    response = await house.client.request(
-        request["method"], path, content=body, headers=headers
+    response = await house.client.request(request["method"], path, content=body, headers=headers)
+    known |= (
+        {"execution": response.headers["x-execution-id"]}
+        if "x-execution-id" in response.headers
+        else {}
     )
-    known |= {"execution": response.headers["x-execution-id"]} if "x-execution-id" in response.headers else {}
     if request.get("rest"):
         await house.rested(known["execution"])
     asked = [f">>> {request['method']} {path}", *(f"{k}: {v}" for k, v in headers.items()), ""]

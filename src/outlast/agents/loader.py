@@ -8,7 +8,7 @@ import difflib
 import importlib.util
 import sys
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from types import ModuleType
 from typing import Any, Final
@@ -42,19 +42,21 @@ def load(path: str) -> LoadedAgents:
     """Load `agents.yaml`, `agents.py` or `package.module`. Raises Misconfigured.
 
     The file's folder (for a module: the working folder) joins the end of Python's search path, so
-    that tools and sibling modules are found.
+    that tools and sibling modules are found. A relative `scripted:FILE` stands in the folder of the
+    file that names it, and is made absolute.
     """
     file = FilePath(path)
     if file.suffix in {".yaml", ".yml"}:
         _search_in(file.parent)
-        return _load_yaml(_text(file), str(file))
+        return _placed(_load_yaml(_text(file), str(file)), file.parent)
     if file.suffix == ".py":
         _search_in(file.parent)
         _text(file)
-        return _collect(_run_file(file), str(file))
+        return _placed(_collect(_run_file(file), str(file)), file.parent)
     if all(part.isidentifier() for part in path.split(".")):
         _search_in(FilePath())
-        return _collect(_run_module(path), path)
+        module = _run_module(path)
+        return _placed(_collect(module, path), FilePath(module.__file__ or "").parent)
     raise Misconfigured(f"{path}: agents are in a .yaml file, a .py file or a package.module")
 
 
@@ -65,6 +67,18 @@ def _text(file: FilePath) -> str:
         raise Misconfigured(f"{file}: there is no such file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{file}: cannot be read: {error}") from error
+
+
+def _placed(loaded: LoadedAgents, folder: FilePath) -> LoadedAgents:
+    """Scripts are found beside the agents' file, wherever the server was started."""
+
+    def placed(spec: AgentSpec) -> AgentSpec:
+        kind, _, script = spec.model.partition(":")
+        if kind != "scripted" or not script:
+            return spec
+        return replace(spec, model=f"scripted:{folder.resolve() / script}")
+
+    return replace(loaded, specs=tuple(placed(spec) for spec in loaded.specs))
 
 
 def _search_in(folder: FilePath) -> None:

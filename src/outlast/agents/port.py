@@ -1,7 +1,7 @@
 """The two doors to the outside: models and tools.
 
-The runner knows nothing of providers. It asks a Model for one answer and hears it piece by piece, then
-calls the tools that the answer names.
+The runner knows nothing of providers. It asks a Model for one answer and hears it piece by piece,
+then calls the tools that the answer names.
 """
 
 from collections.abc import AsyncGenerator
@@ -65,8 +65,8 @@ class Model(Protocol):
         """Ask, and yield pieces as they come, then one Answer.
 
         Closing the generator, or cancelling the task that reads it, closes the provider's socket.
-        Raises ModelUnavailable (unreachable, 5xx, died in mid-stream, garbage), ModelRateLimited (429),
-        ModelRejected (401, 403, other 4xx), ContextTooLong. No error shows a key.
+        Raises ModelUnavailable (unreachable, 5xx, died in mid-stream, garbage), ModelRateLimited
+        (429), ModelRejected (401, 403, other 4xx), ContextTooLong. No error shows a key.
         """
         ...
 
@@ -79,7 +79,7 @@ class Models(Protocol):
     """Finds the Model for a model string."""
 
     def find(self, name: str) -> Model:
-        """The model of this name; made at first use and kept. Raises Misconfigured, saying what mends it."""
+        """The model of this name, made at first use. Raises Misconfigured, saying what mends it."""
         ...
 
     async def close(self) -> None:
@@ -105,8 +105,8 @@ class Tools(Protocol):
     async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
         """Check the arguments against the tool's schema, run it within its timeout, return JSON.
 
-        Raises ToolFailed (bad arguments, the tool's own error, a result too large) and ToolTimeout; any
-        error text is fit for the model to read and holds no secret.
+        Raises ToolFailed (bad arguments, the tool's own error, a result too large) and ToolTimeout;
+        any error text is fit for the model to read and holds no secret.
         """
         ...
 

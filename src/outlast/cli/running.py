@@ -68,7 +68,7 @@ async def _run(settings: Settings, wish: Wish) -> int:
                 f"The key in {settings.key_file} is revoked. Remove the file for a new one."
             )
         await put_agents(core, key.workspace, loaded)
-        await core.start()
+        await core.start(recover=False)
         return await _run_here(core, key.principal, wish)
     finally:
         await core.close()

@@ -70,6 +70,7 @@ async def _answer(core: Core, listener: socket.socket, started: Callable[[], Non
     if not serving.done():
         logger.info("server.draining", running=core.engine.running)
         await core.engine.stop(core.settings.drain_seconds)
+        core.streams.leave()
         app.state.streams.end()
         server.should_exit = True
     await serving

@@ -122,9 +122,7 @@ class Asker:
             return
         failure = failure_of(overspent)
         failed = ExecutionFailed(failure.type, failure.code, failure.message)
-        await self.ledger.record(
-            segment, (finished, failed), step, Status.FAILED, error=failure
-        )
+        await self.ledger.record(segment, (finished, failed), step, Status.FAILED, error=failure)
 
     async def _record_calls(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
         """The answer's tool calls are logged as started in the commit that records the answer."""

@@ -23,7 +23,7 @@ _RECOVERY_PAGE: Final = 500
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 30.0
 _WATCH_SECONDS: Final = 1.0
-_ABANDON_SECONDS: Final = 5.0
+_ABANDON_SECONDS: Final = 1.0
 """An abandoned segment ends as soon as its model or tool lets go."""
 
 logger = structlog.get_logger(__name__)
@@ -57,10 +57,11 @@ class InlineEngine:
     def accepting(self) -> bool:
         return self._accepting
 
-    async def start(self) -> None:
+    async def start(self, *, recover: bool = True) -> None:
         self._accepting = True
         self._spawn(self._watch_limits(), self._waits)
-        await self._recover()
+        if recover:
+            await self._recover()
 
     async def stop(self, grace_seconds: float) -> None:
         self._accepting = False

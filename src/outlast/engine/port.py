@@ -8,8 +8,8 @@ from outlast.model.execution import Execution
 class Engine(Protocol):
     """Starts segments, stops them, and takes up what a crash left."""
 
-    async def start(self) -> None:
-        """Begin to take work, first what an earlier process left."""
+    async def start(self, *, recover: bool = True) -> None:
+        """Begin to take work, with `recover` first what an earlier process left."""
         ...
 
     async def stop(self, grace_seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Request bodies: read within a bound, JSON whatever type is claimed, and complaints that name the field."""
+"""Request bodies: read within a bound, JSON whatever is claimed, complaints that name the field."""
 
 from typing import Any, Final, TypeVar
 
@@ -21,7 +21,10 @@ M = TypeVar("M", bound=BaseModel)
 
 
 async def read(request: Request, limit: int) -> bytes:
-    """The body's bytes. Raises BodyTooLarge as soon as it is known, InvalidRequest if the client left."""
+    """The body's bytes.
+
+    Raises BodyTooLarge as soon as that is known, InvalidRequest if the client has left.
+    """
     claimed = request.headers.get("content-length", "")
     if claimed.isascii() and claimed.isdigit() and int(claimed[:20]) > limit:
         raise _too_large(limit)
@@ -45,7 +48,7 @@ def _too_large(limit: int) -> BodyTooLarge:
 def json_object(content: bytes) -> dict[str, Any]:
     """Read a JSON object; no bytes at all are an empty one.
 
-    Raises InvalidRequest (not JSON, not UTF-8, too deep, not an object), InvalidField (a NUL character).
+    Raises InvalidRequest (not JSON, not UTF-8, too deep, not an object), InvalidField (a NUL).
     """
     if not content:
         return {}

@@ -37,7 +37,7 @@ STATUS: Final[dict[type[OutlastError], tuple[int, str]]] = {
     Upstream: (502, "upstream_error"),
     Overloaded: (503, "overloaded_error"),
 }
-"""What each branch of the tree becomes; a subclass goes with its nearest ancestor, the rest is a 500."""
+"""What each branch of the tree becomes; a class goes with its nearest ancestor, the rest is 500."""
 
 _HEADERS: Final[dict[int, dict[str, str]]] = {
     401: {"WWW-Authenticate": "Bearer"},

@@ -71,14 +71,14 @@ class Call(Request):
         return text
 
     def path_id(self, name: str, prefix: str, missing: type[NotFound]) -> str:
-        """An id in the path, in any spelling. Raises `missing` where it is no id: nothing has it."""
+        """An id in the path, in any spelling. Raises `missing` where it is none: nothing has it."""
         try:
             return ids.parse(prefix, self.path_params[name])
         except InvalidId as error:
             raise missing from error
 
     async def idempotency(self) -> Idempotency | None:
-        """The caller's promise, if it made one. Raises InvalidRequest for a key that cannot be kept."""
+        """The caller's promise, if it made one. Raises InvalidRequest where it cannot be kept."""
         key = self.headers.get(IDEMPOTENCY_HEADER)
         if key is None:
             return None
@@ -94,7 +94,9 @@ class Call(Request):
     def cursor(self) -> Cursor:
         """Where a stream goes on: `Last-Event-ID`, else `?after=`. Raises InvalidCursor."""
         header = self.headers.get("last-event-id")
-        text, param = (header, "Last-Event-ID") if header else (self.query_params.get("after"), "after")
+        text, param = (
+            (header, "Last-Event-ID") if header else (self.query_params.get("after"), "after")
+        )
         if not text:
             return START
         try:
@@ -110,7 +112,10 @@ def request_id_of(request: Request) -> str:
 
 
 def secret_of(request: Request) -> str:
-    """The API key: `Authorization: Bearer k`, `Authorization: k` or `X-Api-Key: k`. Raises Unauthenticated."""
+    """The API key: `Authorization: Bearer k`, `Authorization: k` or `X-Api-Key: k`.
+
+    Raises Unauthenticated.
+    """
     sent = request.headers.get("authorization", "").strip()
     scheme, _, rest = sent.partition(" ")
     secret = rest.strip() if scheme.lower() == "bearer" else sent
@@ -130,7 +135,11 @@ def kept(response: Response) -> str:
         for name, value in response.headers.items()
         if name not in ("content-length", "content-type")
     }
-    answer = {"status": response.status_code, "headers": headers, "body": bytes(response.body).decode()}
+    answer = {
+        "status": response.status_code,
+        "headers": headers,
+        "body": bytes(response.body).decode(),
+    }
     return orjson.dumps(answer).decode()
 
 
@@ -155,7 +164,7 @@ _DAY: Final = timedelta(days=1)
 
 
 def moment(text: Any) -> int:
-    """ISO 8601 as milliseconds since the epoch; a bare date is its start in UTC. Raises ValueError."""
+    """ISO 8601 as milliseconds since the epoch; a bare date is its start. Raises ValueError."""
     return _read_moment(text)[0]
 
 

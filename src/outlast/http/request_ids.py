@@ -1,4 +1,4 @@
-"""Request ids: every response says `X-Request-Id`, and so do the logs and error bodies of its request."""
+"""Request ids: every response says `X-Request-Id`, as do the logs and errors of its request."""
 
 import re
 from typing import Final

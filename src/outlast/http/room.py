@@ -18,4 +18,4 @@ class Room:
     router: APIRouter
     render_error: RenderError
     schemas: tuple[type[BaseModel], ...] = ()
-    """Models that the OpenAPI document names beyond those of its answers: request bodies and frames."""
+    """Models that the OpenAPI document names beyond those of the answers: request bodies."""

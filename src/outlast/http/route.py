@@ -1,7 +1,7 @@
-"""Routes that answer by themselves: authenticate, call the handler, render its errors in the room's shape.
+"""Routes that answer by themselves: authenticate, call the handler, render errors as the room does.
 
-A handler takes one Call and returns a ready Response, so nothing stands between it and the wire; what
-FastAPI would learn from a signature is said in the route's document (`operation`).
+A handler takes one Call and returns a ready Response, so nothing stands between it and the wire;
+what FastAPI would learn from a signature is said in the route's document (`operation`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from outlast.http.errors import RenderError, error_object, error_response, problem_of
 from outlast.http.request import Call, secret_of
+from outlast.metrics import Metrics
 
 Handler = Callable[[Call], Awaitable[Response]]
 
@@ -21,6 +22,7 @@ Handler = Callable[[Call], Awaitable[Response]]
 class Route(APIRoute):
     """A route of a room whose errors look like `render_error`."""
 
+    room: ClassVar[str] = "executions"
     render_error: ClassVar[RenderError] = staticmethod(error_object)
 
     def __init__(self, path: str, endpoint: Handler, **more: Any) -> None:
@@ -30,6 +32,8 @@ class Route(APIRoute):
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(scope, receive)
         response = await self._response(call)
+        metrics: Metrics = scope["app"].state.metrics
+        metrics.answered(self.room, scope["method"], self.path, response.status_code)
         await response(scope, receive, send)
 
     async def _response(self, call: Call) -> Response:
@@ -41,8 +45,6 @@ class Route(APIRoute):
         return response
 
 
-def json_response(
-    value: Any, status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A value as JSON."""
     return Response(orjson.dumps(value), status, headers, "application/json")

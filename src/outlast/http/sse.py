@@ -1,7 +1,7 @@
 """Server-sent events: batches of ready frames to the client, one send each.
 
-Source of the format: WHATWG HTML, 9.2 Server-sent events. A stream costs three tasks' memory and no task
-per frame: one pumps, one waits for the client to go, and the response waits for either.
+Source of the format: WHATWG HTML, 9.2 Server-sent events. A stream costs two tasks and
+none per frame: one pumps, one waits for the client to go, and the response waits for either.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ _BREAKS: Final = tuple(
 def frame(cursor: str, data: bytes) -> bytes:
     """One event with its id; data is JSON and so has no line breaks.
 
-    Three characters that are none in this format are line breaks to many a client's line reader: they
-    are escaped, which only a JSON string can need.
+    Three characters that are none in this format are line breaks to many a client's line reader:
+    they are escaped, which only a JSON string can need.
     """
     if b"\xe2\x80" in data or b"\xc2\x85" in data:
         for raw, escaped in _BREAKS:
@@ -90,6 +90,7 @@ class EventStream(Response):
         self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
         pump = self._streams.start(self._pump(send))
         gone = asyncio.get_running_loop().create_task(_gone(receive))
         try:
@@ -106,17 +107,13 @@ class EventStream(Response):
 
     async def _pump(self, send: Send) -> None:
         async with aclosing(self._batches) as batches:
-            await send(
-                {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-            )
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             beat = _Beat(send, self._streams.keep_alive)
             try:
                 async for batch in batches:
                     if batch:
                         beat.postpone()
-                        await send(
-                            {"type": "http.response.body", "body": batch, "more_body": True}
-                        )
+                        await send({"type": "http.response.body", "body": batch, "more_body": True})
             finally:
                 beat.stop()
         await send({"type": "http.response.body", "body": b""})

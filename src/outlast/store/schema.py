@@ -19,8 +19,8 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 HEAD: Final = "0001"
 """The newest migration; compared at start before Alembic is loaded."""
@@ -34,7 +34,23 @@ metadata: Final = MetaData(
     }
 )
 
-_JSON: Final[TypeEngine[Any]] = Text().with_variant(postgresql.JSONB(), "postgresql")
+
+class Json(TypeDecorator[Any]):
+    """JSON that travels as text; Postgres keeps it as JSONB."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type in this database; the other database's types are not loaded."""
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(Text())
+        from sqlalchemy.dialects.postgresql import JSONB
+
+        return dialect.type_descriptor(JSONB())
+
+
+_JSON: Final[TypeEngine[Any]] = Json()
 _ID: Final[TypeEngine[str]] = Text().with_variant(Text(collation="C"), "postgresql")
 
 

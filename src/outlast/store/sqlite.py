@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy.dialects import sqlite
 
@@ -26,6 +26,7 @@ from outlast.store.scripts import Outcome, Row, Script
 from outlast.store.statements import PING, Statement
 
 T = TypeVar("T")
+CommitListener: TypeAlias = Callable[[float, int], None]
 
 _BATCH: Final = 512
 """Scripts per transaction at most, so that the first of them does not wait for ever."""
@@ -45,10 +46,16 @@ class _Write:
 class SqliteDriver:
     """Scripts on one SQLite file."""
 
-    def __init__(self, path: Path, *, exclusive: bool = True) -> None:
-        """`exclusive` takes the lock of the one process that runs executions on this file."""
+    def __init__(
+        self, path: Path, *, exclusive: bool = True, measured: CommitListener | None = None
+    ) -> None:
+        """`exclusive` takes the lock of the one process that runs executions on this file.
+
+        `measured` hears of every commit from the writer's thread: its seconds and its scripts.
+        """
         self._path = path
         self._exclusive = exclusive
+        self._measured = measured
         self._lock: int | None = None
         self._queue: SimpleQueue[_Write | None] = SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -149,7 +156,10 @@ class SqliteDriver:
             if wanted != synchronous:
                 connection.execute(f"PRAGMA synchronous={wanted}")
                 synchronous = wanted
+            began = self._loop.time()
             self._commit(connection, batch)
+            if self._measured is not None:
+                self._measured(self._loop.time() - began, len(batch))
             self._loop.call_soon_threadsafe(self._tell, batch)
             if stop:
                 break

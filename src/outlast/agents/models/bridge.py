@@ -29,6 +29,16 @@ if TYPE_CHECKING:
     from pydantic_ai.models import Model, StreamedResponse
 
 _EXTRAS = {"anthropic", "google", "groq", "mistral", "bedrock"}
+_PROVIDERS = frozenset(
+    """
+    alibaba anthropic azure azure-responses bedrock bedrock-mantle cerebras cohere crusoe deepseek
+    fireworks github github-copilot google google-cloud google-decisions groq heroku huggingface
+    litellm meta mistral moonshotai nebius ollama openai openai-chatgpt openai-codex
+    openai-decisions openai-responses openrouter ovhcloud sambanova snowflake together typesafe
+    vercel vllm xai zai
+    """.split()  # noqa: SIM905  a table
+)
+"""What pydantic-ai knows, for where it is not installed; it also takes `gateway/` before these."""
 _VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]*\b")
 
 
@@ -52,6 +62,8 @@ class BridgedModel:
         try:
             from pydantic_ai.models import infer_model
         except ImportError as error:
+            if kind.removeprefix("gateway/") not in _PROVIDERS:
+                raise _unknown(name, known) from error
             raise _not_installed(name, kind) from error
         from pydantic_ai.exceptions import UserError
 
@@ -89,6 +101,11 @@ class BridgedModel:
             raise self._translated(error) from error
         except UserError as error:
             raise Misconfigured(f"{self._name}: {scrub(str(error))}") from error
+        except OutlastError:
+            raise
+        except Exception as error:  # pydantic-ai lets errors of the SDKs and their clients through
+            said = scrub(f"{type(error).__name__}: {error}")
+            raise ModelUnavailable(f"{self._name}: {said}") from error
         yield end
 
     async def close(self) -> None:
@@ -187,9 +204,13 @@ def _not_installed(name: str, kind: str) -> Misconfigured:
     )
 
 
+def _unknown(name: str, known: str) -> Misconfigured:
+    return Misconfigured(f"The model {name!r} is not known. Known: {known}.")
+
+
 def _misconfigured(name: str, said: str, known: str) -> Misconfigured:
     if said.startswith("Unknown model"):
-        return Misconfigured(f"The model {name!r} is not known. Known: {known}.")
+        return _unknown(name, known)
     if variable := _VARIABLE.search(said):
         return Misconfigured(f"The model {name!r} needs a key: set {variable[0]}.")
     return Misconfigured(f"The model {name!r} cannot be made: {scrub(said)}")

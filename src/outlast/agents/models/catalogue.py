@@ -6,8 +6,11 @@ scripted:FILE      answers from a file
 anthropic:NAME …   whatever pydantic-ai knows, through its Model layer
 """
 
+import asyncio
+import importlib
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from outlast.agents.models.openai_chat import OpenAIEndpoint
@@ -50,6 +53,15 @@ class ModelCatalogue:
             model = self._models[name] = self._make(name)
         return model
 
+    async def warm_up(self) -> None:
+        """Import and open, in a thread, what the first `openai-chat` call needs.
+
+        Safe to call many times. Where no endpoint is configured, that is for the first call to say.
+        """
+        await asyncio.to_thread(importlib.import_module, "aiohttp")
+        with suppress(Misconfigured):
+            await self._openai().warm_up()
+
     async def close(self) -> None:
         """Close every model that was made."""
         for model in self._models.values():
@@ -72,6 +84,9 @@ class ModelCatalogue:
         return maker(rest) if maker is not None else self._bridged(name, kind)
 
     def _openai_chat(self, name: str) -> Model:
+        return self._openai().model(name)
+
+    def _openai(self) -> OpenAIEndpoint:
         if self._endpoint is None:
             self._endpoint = OpenAIEndpoint(
                 self._environment,
@@ -79,7 +94,7 @@ class ModelCatalogue:
                 connect_timeout=self._connect_timeout,
                 read_timeout=self._read_timeout,
             )
-        return self._endpoint.model(name)
+        return self._endpoint
 
     def _scripted(self, path: str) -> Model:
         return ScriptedModel.from_file(Path(path), self._clock)

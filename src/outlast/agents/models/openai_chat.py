@@ -1,8 +1,8 @@
 """Any endpoint that speaks OpenAI's chat completions, streamed.
 
 `OPENAI_BASE_URL` names the endpoint and `OPENAI_API_KEY` the key. This is the path that most
-executions take: a request is one write, a chunk is one parse, nothing heavier than orjson is
-imported.
+executions take: a chunk is one parse, and nothing heavier than orjson is imported before the first
+call.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -10,10 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from outlast.agents.models.chat_answer import ChatAnswer
 from outlast.agents.models.chat_request import encode
+from outlast.agents.models.exchange import Exchange, Provider
 from outlast.agents.models.refusal import refusal
 from outlast.agents.models.sse import EventData
-from outlast.agents.models.wire import Answering, Poster, Wire
-from outlast.agents.models.wire_proxied import ProxiedWire, proxied
 from outlast.agents.port import ModelEvent, ModelRequest
 from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured, ModelUnavailable
@@ -30,14 +29,14 @@ class OpenAIChat:
     def __init__(
         self,
         name: str,
-        wire: Poster,
+        provider: Provider,
         clock: Clock,
         *,
         key: str | None = None,
         official: bool = False,
     ) -> None:
         self._name = name
-        self._wire = wire
+        self._provider = provider
         self._clock = clock
         self._key = key
         # OpenAI's reasoning models refuse the old name; most other endpoints know only that.
@@ -49,7 +48,7 @@ class OpenAIChat:
         answer = ChatAnswer(self._name, self._clock, self._key)
         events = EventData()
         satisfied = False
-        exchange = await self._wire.post(body)
+        exchange = await self._provider.ask(body)
         try:
             if exchange.status != _OK:
                 raise await self._refusal(exchange)
@@ -69,20 +68,20 @@ class OpenAIChat:
             end = answer.answer(body)
             satisfied = True
         finally:
-            await exchange.close(satisfied=satisfied)
+            exchange.close(satisfied=satisfied)
         yield end
 
     async def close(self) -> None:
-        """Nothing of its own: the catalogue closes the wire, which its models share."""
+        """Nothing of its own: the catalogue closes the connections, which its models share."""
 
-    async def _more(self, exchange: Answering, events: EventData, answer: ChatAnswer) -> bytes:
+    async def _more(self, exchange: Exchange, events: EventData, answer: ChatAnswer) -> bytes:
         if answer.done:
             return b""
         if events.held > MAX_EVENT_BYTES:
             raise self._too_large()
         return await exchange.read()
 
-    async def _whole(self, exchange: Answering, data: bytes) -> bytes:
+    async def _whole(self, exchange: Exchange, data: bytes) -> bytes:
         parts, size = [data], len(data)
         while more := await exchange.read():
             parts.append(more)
@@ -94,7 +93,7 @@ class OpenAIChat:
     def _too_large(self) -> ModelUnavailable:
         return ModelUnavailable(f"{self._name}: the provider sent more than anyone can read.")
 
-    async def _refusal(self, exchange: Answering) -> Exception:
+    async def _refusal(self, exchange: Exchange) -> Exception:
         body = b""
         while len(body) < MAX_ERROR_BYTES and (more := await exchange.read()):
             body += more
@@ -127,10 +126,8 @@ class OpenAIEndpoint:
             raise Misconfigured(
                 "The model needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL to another endpoint."
             )
-        url = f"{base}/chat/completions"
-        kind = ProxiedWire if proxied(url) else Wire
-        self._wire: Poster = kind(
-            url,
+        self._provider = Provider(
+            f"{base}/chat/completions",
             _headers(self._key),
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
@@ -138,11 +135,15 @@ class OpenAIEndpoint:
 
     def model(self, name: str) -> OpenAIChat:
         """The model of that name, as the endpoint calls it."""
-        return OpenAIChat(name, self._wire, self._clock, key=self._key, official=self._official)
+        return OpenAIChat(name, self._provider, self._clock, key=self._key, official=self._official)
+
+    async def warm_up(self) -> None:
+        """Import and open what the first request needs."""
+        await self._provider.warm_up()
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._wire.close()
+        await self._provider.close()
 
 
 def _check(base: str) -> SplitResult:

@@ -3,22 +3,28 @@
 A call is sent again only where that is safe: after an answer of 429 or 5xx, or a lost connection,
 when the tool's effect may be repeated (each time with the same `Idempotency-Key`); otherwise only
 where no connection was ever made. Proxies of the environment are not used and redirects are not
-followed, so the address that is dialled is the one the tool names. What may be dialled is decided
-in one place: the transport that the constructor is given.
+followed, so the address that is dialled is the one the tool names.
+
+What may be dialled is decided in one place, the connector that the constructor is given the maker
+of. A `TCPConnector(socket_factory=…)` is asked for a socket for each very address that is dialled,
+after DNS, and refuses one by raising OSError; an `AbstractResolver` sees names only, since a URL
+with a bare address never asks it.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import aiohttp
 import anyio
-import httpx2
 import orjson
+from aiohttp.http_exceptions import ContentEncodingError
 
+from outlast.agents.outgoing import Outgoing, abort
 from outlast.agents.port import ToolContext
-from outlast.agents.tools.request import address, expand, hide, url_problem
+from outlast.agents.tools.request import address, credentials_apart, expand, hide, url_problem
 from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed, ToolTimeout
@@ -28,7 +34,9 @@ _LONGEST_PAUSE: Final = 5.0
 _SHOWN: Final = 500
 """Characters of an error's body that the model reads."""
 _ERROR_BYTES: Final = 8192
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_LOST = (aiohttp.ClientError, TimeoutError, OSError, EOFError)
+_TOO_MANY: Final = 429
+_SERVER_S: Final = 500
 _UNKNOWN = "It is not known whether the call had its effect."
 
 
@@ -37,6 +45,7 @@ class _Call:
     """What stays the same over all attempts of one call."""
 
     http: HttpCall
+    url: str
     address: str
     repeatable: bool
     body: bytes
@@ -55,19 +64,28 @@ class _Again(Exception):
 
 
 class HttpTools:
-    """Calls HTTP tools over one shared client, made at the first call."""
+    """Calls HTTP tools over connections that they share."""
 
     def __init__(
         self,
         clock: Clock,
         environ: Mapping[str, str],
-        transport: httpx2.AsyncBaseTransport | None = None,
+        connector: Callable[[], aiohttp.BaseConnector] | None = None,
     ) -> None:
-        """A transport decides which addresses may be dialled; the default dials any."""
+        """The connector, made in the running loop, decides which addresses may be dialled.
+
+        The default dials any.
+        """
         self._clock = clock
         self._environ = environ
-        self._transport = transport
-        self._client: httpx2.AsyncClient | None = None
+        # No timeouts of its own: the whole call has its deadline in `call`.
+        self._outgoing = Outgoing(
+            {"user-agent": "outlast", "accept-encoding": "identity"}, connector=connector
+        )
+
+    async def warm_up(self) -> None:
+        """Open what the first call needs."""
+        await self._outgoing.warm_up()
 
     async def call(
         self, spec: ToolSpec, http: HttpCall, arguments: dict[str, Any], context: ToolContext
@@ -77,7 +95,7 @@ class HttpTools:
         Raises ToolFailed (not reachable, 3xx to 5xx, too large, broken JSON) and ToolTimeout.
         """
         call = self._prepare(spec, http, arguments, context)
-        self._shared_client()  # made before the time runs: it reads the trusted certificates
+        await self.warm_up()  # before the time runs
         with anyio.move_on_after(http.timeout) as scope:
             return await self._attempts(call)
         assert scope.cancelled_caught
@@ -86,9 +104,7 @@ class HttpTools:
 
     async def close(self) -> None:
         """Close the connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._outgoing.close()
 
     def _prepare(
         self, spec: ToolSpec, http: HttpCall, arguments: dict[str, Any], context: ToolContext
@@ -102,7 +118,10 @@ class HttpTools:
             "outlast-execution-id": context.execution_id,
         }
         where, body = address(http.url), orjson.dumps(arguments)
-        return _Call(http, where, spec.effect.repeatable, body, headers, secrets)
+        url, login = credentials_apart(http.url)
+        if login is not None:
+            headers.setdefault("authorization", login)
+        return _Call(http, url, where, spec.effect.repeatable, body, headers, secrets)
 
     async def _attempts(self, call: _Call) -> Any:
         for attempt in range(call.http.retries + 1):
@@ -116,59 +135,49 @@ class HttpTools:
 
     async def _attempt(self, call: _Call) -> Any:
         async with self._open(call) as response:
-            if not response.is_success:
+            if not 200 <= response.status < 300:  # noqa: PLR2004  RFC 9110, 15: success
                 raise await _refusal(call, response)
             return _value(call, response, await _read(call, response))
 
     @asynccontextmanager
-    async def _open(self, call: _Call) -> AsyncIterator[httpx2.Response]:
-        """The one door for the HTTP client's errors."""
+    async def _open(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The one door for aiohttp's errors."""
         try:
-            async with self._shared_client().stream(
-                "POST", call.http.url, content=call.body, headers=call.headers
-            ) as response:
+            response = await self._outgoing.post(
+                call.url, call.body, call.headers, repeatable=call.repeatable
+            )
+            try:
                 yield response
-        except _NOT_SENT as error:
+            finally:
+                abort(response)
+        except aiohttp.ClientConnectorError as error:
             raise _Again(ToolFailed(f"Could not connect to {call.address}.")) from error
-        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, httpx2.LocalProtocolError) as error:
-            # The client's own words may quote a header's value.
+        except ValueError as error:  # aiohttp.InvalidURL is one; its words quote the URL
             raise ToolFailed(f"The request to {call.address} could not be written.") from error
-        except httpx2.DecodingError as error:
-            raise ToolFailed(f"The answer of {call.address} could not be decoded.") from error
-        except httpx2.TransportError as error:
+        except _LOST as error:
+            if isinstance(error.__cause__, ContentEncodingError):
+                raise ToolFailed(f"The answer of {call.address} could not be decoded.") from error
             failure = f"The connection to {call.address} was lost."
             if call.repeatable:
                 raise _Again(ToolFailed(failure)) from error
             raise ToolFailed(f"{failure} {_UNKNOWN}") from error
 
-    def _shared_client(self) -> httpx2.AsyncClient:
-        if self._client is None:
-            self._client = httpx2.AsyncClient(
-                transport=self._transport,
-                follow_redirects=False,
-                trust_env=False,
-                timeout=None,  # the whole call has its deadline in `call`
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
-                headers={"user-agent": "outlast", "accept-encoding": "identity"},
-            )
-        return self._client
 
-
-async def _read(call: _Call, response: httpx2.Response) -> bytes:
+async def _read(call: _Call, response: aiohttp.ClientResponse) -> bytes:
+    """The body, decoded; what is too large is not read to its end."""
     most = call.http.max_result_bytes
     failure = ToolFailed(f"The answer of {call.address} is larger than {most} bytes.")
-    length = response.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > most:
+    if (response.content_length or 0) > most:
         raise failure
     body = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > most:
             raise failure
     return bytes(body)
 
 
-def _value(call: _Call, response: httpx2.Response, body: bytes) -> Any:
+def _value(call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
     """JSON as its value, other text as a string, nothing as None."""
     if not body:
         return None
@@ -181,32 +190,32 @@ def _value(call: _Call, response: httpx2.Response, body: bytes) -> Any:
         except orjson.JSONDecodeError as error:
             raise ToolFailed(f"{call.address} answered with JSON that cannot be read.") from error
     try:
-        return body.decode(response.charset_encoding or "utf-8")
+        return body.decode(response.charset or "utf-8")
     except (UnicodeDecodeError, LookupError) as error:
         raise ToolFailed(f"{call.address} answered with {kind}, neither JSON nor text.") from error
 
 
-async def _refusal(call: _Call, response: httpx2.Response) -> Exception:
-    status = response.status_code
-    if response.is_redirect:
+async def _refusal(call: _Call, response: aiohttp.ClientResponse) -> Exception:
+    status = response.status
+    if "location" in response.headers and 300 <= status < 400:  # noqa: PLR2004  RFC 9110, 15.4
         return ToolFailed(f"{call.address} answered {status}; redirects are not followed.")
     body = hide(await _beginning(response), call.secrets)[:_SHOWN].strip()
     failure = ToolFailed(f"{call.address} answered {status}" + (f": {body}" if body else "."))
-    if call.repeatable and (status == httpx2.codes.TOO_MANY_REQUESTS or response.is_server_error):
+    if call.repeatable and (status == _TOO_MANY or status >= _SERVER_S):
         return _Again(failure, _asked_pause(response))
     return failure
 
 
-async def _beginning(response: httpx2.Response) -> str:
+async def _beginning(response: aiohttp.ClientResponse) -> str:
     body = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.content.iter_any():
         body += chunk
         if len(body) >= _ERROR_BYTES:
             break
     return body[:_ERROR_BYTES].decode(errors="replace")
 
 
-def _asked_pause(response: httpx2.Response) -> float:
+def _asked_pause(response: aiohttp.ClientResponse) -> float:
     """Seconds of `Retry-After`, bounded; 0 where there is none in seconds (RFC 9110, 10.2.3)."""
     asked = response.headers.get("retry-after", "")
     return min(float(asked), _LONGEST_PAUSE) if re.fullmatch(r"[0-9]{1,9}", asked) else 0.0

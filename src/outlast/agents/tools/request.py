@@ -5,9 +5,10 @@ not in an error, not in a log.
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from outlast.model.error import ToolFailed
 
@@ -49,6 +50,17 @@ def address(url: str) -> str:
     """The URL as an error may show it: without user, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def credentials_apart(url: str) -> tuple[str, str | None]:
+    """The URL without its user and password, and the `Authorization` that they make (RFC 7617)."""
+    parts = urlsplit(url)
+    login, at, place = parts.netloc.rpartition("@")
+    if not at:
+        return url, None
+    user, _, password = login.partition(":")
+    pair = f"{unquote(user)}:{unquote(password)}".encode()
+    return urlunsplit(parts._replace(netloc=place)), f"Basic {b64encode(pair).decode()}"
 
 
 def header_problem(name: str, value: str) -> str | None:

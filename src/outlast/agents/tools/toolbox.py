@@ -1,7 +1,9 @@
 """The Tools of a server: arguments checked, the call sent to whoever runs it, result checked."""
 
+import asyncio
+import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -16,7 +18,7 @@ from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed
 
 if TYPE_CHECKING:
-    import httpx2
+    import aiohttp
 
     from outlast.agents.tools.http import HttpTools
 
@@ -32,15 +34,16 @@ class ToolBox:
         clock: Clock,
         functions: Mapping[str, PythonFunction] | None = None,
         environ: Mapping[str, str] | None = None,
-        transport: "httpx2.AsyncBaseTransport | None" = None,
+        connector: "Callable[[], aiohttp.BaseConnector] | None" = None,
     ) -> None:
         """Functions are those given in Python, by reference; others are imported when called.
 
-        A transport decides which addresses HTTP tools may dial; the default dials any.
+        A connector decides which addresses HTTP tools may dial (see `tools.http`); the default
+        dials any.
         """
         self._clock = clock
         self._environ = os.environ if environ is None else environ
-        self._transport = transport
+        self._connector = connector
         self._arguments = Arguments()
         self._python = PythonTools(functions or {})
         self._http: HttpTools | None = None
@@ -56,6 +59,10 @@ class ToolBox:
         _require_json(result, None if spec.http else MAX_RESULT_BYTES)
         return result
 
+    async def warm_up(self) -> None:
+        """Import and open what the first HTTP call needs, in a thread; safe to call many times."""
+        await (await self._http_tools()).warm_up()
+
     async def close(self) -> None:
         """Give back connections."""
         if self._http is not None:
@@ -66,7 +73,8 @@ class ToolBox:
     ) -> Any:
         match spec:
             case ToolSpec(http=HttpCall() as http):
-                return await self._http_tools().call(spec, http, arguments, context)
+                tools = await self._http_tools()
+                return await tools.call(spec, http, arguments, context)
             case ToolSpec(python=str(reference)):
                 return await self._python.call(reference, arguments, context, spec.timeout)
             case ToolSpec(builtin=str(name)):
@@ -74,11 +82,13 @@ class ToolBox:
             case _:
                 raise ToolFailed(f"The tool {spec.name} says nothing of how it runs.")
 
-    def _http_tools(self) -> "HttpTools":
+    async def _http_tools(self) -> "HttpTools":
+        if self._http is None:
+            await asyncio.to_thread(importlib.import_module, "outlast.agents.tools.http")
         if self._http is None:
             from outlast.agents.tools.http import HttpTools
 
-            self._http = HttpTools(self._clock, self._environ, self._transport)
+            self._http = HttpTools(self._clock, self._environ, self._connector)
         return self._http
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: FAST003 - a handler takes its path from the Call
 """The routes of the background room: parse, call, render."""
 
 from typing import Final
@@ -19,7 +20,13 @@ INSTRUCTION: Final = "Carry out your instructions."
 """The input of a run that is given none."""
 
 
-class BodylessRoute(Route):
+class BackgroundRoute(Route):
+    """A route of this room."""
+
+    room = "background"
+
+
+class BodylessRoute(BackgroundRoute):
     """A route that stands aside where a request brings a body."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -37,7 +44,7 @@ def _has_body(scope: Scope) -> bool:
     )
 
 
-router = APIRouter(route_class=Route)
+router = APIRouter(route_class=BackgroundRoute)
 
 
 async def run(call: Call) -> Response:
@@ -112,9 +119,7 @@ async def all_events(call: Call) -> Response:
     return await _events(call, query, agent_id)
 
 
-async def _events(
-    call: Call, query: schemas.AgentEventsQuery, agent_id: str | None
-) -> Response:
+async def _events(call: Call, query: schemas.AgentEventsQuery, agent_id: str | None) -> Response:
     services: Services = call.services
     wanted = ExecutionFilter(
         agent_id=agent_id,

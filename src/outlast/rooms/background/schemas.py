@@ -1,4 +1,3 @@
-# ruff: noqa: N815 - the wire's own words
 """The wire's words of the background room."""
 
 import base64
@@ -94,5 +93,3 @@ class EventPage(TypedDict):
 
     data: list[Event]
     nextToken: str | None
-
-

@@ -1,4 +1,4 @@
-"""An execution gathered from its log: what GET answers once it has ended, without asking the store."""
+"""An execution gathered from its log alone: what GET answers once it has ended."""
 
 from typing import Any
 
@@ -109,7 +109,7 @@ class Record:
             self._texts.extend(event.pieces)
 
     def _note_first_token(self, *, lost: bool) -> None:
-        """The step's own commit notes it; a worker that died before that commit has noted nothing."""
+        """The step's commit notes it; a worker that died before that has noted nothing."""
         if self._shown_at is not None and self._first_token_ms is None and not lost:
             self._first_token_ms = self._shown_at - self._created_at
         self._shown_at = None

@@ -1,3 +1,4 @@
+# ruff: noqa: FAST003 - a handler takes its path from the Call
 """The routes of the executions room: parse, call, render."""
 
 from fastapi import APIRouter
@@ -139,8 +140,9 @@ async def _wanted(call: Call, query: schemas.ListQuery) -> ExecutionFilter:
 async def stream_execution(call: Call) -> Response:
     """Replays the execution's events, then follows it to its end; held open while it waits.
 
-    Frames by `type`: start, text_delta, thinking, tool_call_start, tool_call_end, approval_requested,
-    approval_resolved, retry (discard the open step's text), and at the end done or error.
+    Frames by `type`: start, text_delta, thinking, tool_call_start, tool_call_end,
+    approval_requested, approval_resolved, retry (discard the open step's text), and at the end
+    done or error.
     """
     services: Services = call.services
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
@@ -203,7 +205,7 @@ async def get_conversation(call: Call) -> Response:
     ),
 )
 async def delete_conversation(call: Call) -> Response:
-    """Deletes the conversation and all its turns; its executions stay as records without content."""
+    """Deletes the conversation and all its turns; executions stay as records without content."""
     services: Services = call.services
     found = call.path_id("conversationId", CONVERSATION, ConversationNotFound)
     await services.conversations.delete(call.principal, found)

@@ -1,4 +1,3 @@
-# ruff: noqa: N815 - the wire's own words
 """The wire's words of the executions room: what it takes, what it answers."""
 
 from typing import Annotated, Any, Literal, NotRequired
@@ -7,16 +6,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
-from outlast.http.request import AgentId, ConversationId, ExecutionId, EndMoment, Moment, Plain
+from outlast.http.request import AgentId, ConversationId, EndMoment, ExecutionId, Moment, Plain
 from outlast.model import ids
 from outlast.model.error import ConversationNotFound, InvalidId, InvalidRequest
 
 _MOST: int = 2**53
 """Whole numbers that every JSON reader keeps exact."""
 
-StatusWord = Literal[
-    "queued", "running", "suspended", "paused", "completed", "failed", "cancelled"
-]
+StatusWord = Literal["queued", "running", "suspended", "paused", "completed", "failed", "cancelled"]
 _CAMEL = ConfigDict(alias_generator=to_camel, frozen=True)
 _BODY = ConfigDict(alias_generator=to_camel, frozen=True, strict=True)
 
@@ -31,12 +28,14 @@ class Memory(BaseModel):
 
     session: Annotated[
         dict[str, Any] | None,
-        Field(description="Values that stick to the conversation.", examples=[{"userName": "Sarah"}]),
+        Field(
+            description="Values that stick to the conversation.", examples=[{"userName": "Sarah"}]
+        ),
     ] = None
 
 
 class BudgetBody(BaseModel):
-    """What this execution may spend; spent, it fails with `budget_exceeded` and keeps its output."""
+    """What this execution may spend; then it fails with `budget_exceeded` and keeps its output."""
 
     model_config = _BODY
 

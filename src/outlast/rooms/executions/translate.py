@@ -1,8 +1,8 @@
 """The executions room's stream: a fold over the log, entry by entry, into SSE frames.
 
 A frame's bytes depend on the log up to its entry and on nothing else, so live equals replay, and a
-client that comes back gets the same fold again without what it has. The last frame carries the whole
-execution, gathered from the log alone.
+client that comes back gets the same fold again without what it has. The last frame carries the
+whole execution, gathered from the log alone.
 """
 
 from collections.abc import Iterable
@@ -35,7 +35,6 @@ from outlast.model.event import (
     ToolStarted,
 )
 from outlast.rooms.executions.record import Record
-
 
 FRAME_TYPES: Final = (
     "start",
@@ -70,7 +69,7 @@ class Fold:
         data = self._data(entry.event)
         return b"" if data is None else frame(str(entry.cursor), orjson.dumps(data))
 
-    def _data(self, event: Event) -> dict[str, Any] | None:
+    def _data(self, event: Event) -> dict[str, Any] | None:  # noqa: PLR0911 - one answer per kind
         match event:
             case TextAdded(pieces=pieces):
                 return {"type": "text_delta", "text": "".join(pieces)}

@@ -14,6 +14,7 @@ from outlast.store.schema import (
     steps,
 )
 from outlast.store.statements import Statement
+from outlast.store.statements.executions import IN_WORKSPACE
 
 INSERT_CONVERSATION: Final = Statement(insert(conversations))
 
@@ -57,7 +58,7 @@ DELETE_CONVERSATION: Final = Statement(
 )
 
 _of_conversation: Final[Select[tuple[str]]] = select(executions.c.id).where(
-    executions.c.workspace_id == bindparam("workspace"),
+    IN_WORKSPACE,
     executions.c.conversation_id == bindparam("conversation"),
 )
 
@@ -70,7 +71,7 @@ PURGE_CONVERSATION: Final = tuple(
 PURGE_EXECUTIONS: Final = Statement(
     update(executions)
     .where(
-        executions.c.workspace_id == bindparam("workspace"),
+        IN_WORKSPACE,
         executions.c.conversation_id == bindparam("conversation"),
     )
     .values(
@@ -88,7 +89,7 @@ PURGE_EXECUTIONS: Final = Statement(
 TURNS: Final = Statement(
     select(*executions.c)
     .where(
-        executions.c.workspace_id == bindparam("workspace"),
+        IN_WORKSPACE,
         executions.c.conversation_id == bindparam("conversation"),
         executions.c.id < bindparam("before"),
     )
@@ -107,7 +108,7 @@ TURNS_STEPS: Final = Statement(
     )
     .join(executions, executions.c.id == steps.c.execution_id)
     .where(
-        executions.c.workspace_id == bindparam("workspace"),
+        IN_WORKSPACE,
         executions.c.conversation_id == bindparam("conversation"),
         executions.c.id < bindparam("before"),
         steps.c.superseded.is_(False),

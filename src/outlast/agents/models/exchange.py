@@ -1,0 +1,126 @@
+"""A request to a provider and the answer while it comes: the one door for aiohttp's errors."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from outlast.agents.outgoing import Outgoing, abort, environment_proxy
+from outlast.model.error import Misconfigured, ModelUnavailable
+
+if TYPE_CHECKING:
+    import aiohttp
+
+DRAIN_SECONDS: Final = 1.0
+"""How long the end of an answer may stay away when nothing of it is missing."""
+
+
+class Provider:
+    """The place that one URL names; its requests share their connections."""
+
+    def __init__(
+        self,
+        url: str,
+        headers: dict[str, str],
+        *,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 300.0,
+    ) -> None:
+        """Timeouts in seconds: for a connection, and for silence. Raises Misconfigured."""
+        parts = urlsplit(url)
+        place = parts.netloc.rpartition("@")[2]
+        self._url = urlunsplit(parts._replace(netloc=place))
+        self._place = place
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        proxy = environment_proxy(url)
+        if proxy is not None and urlsplit(proxy).scheme not in {"http", "https"}:
+            raise Misconfigured("The environment's proxy for the model is no http:// proxy.")
+        self._outgoing = Outgoing(
+            headers, connect_timeout=connect_timeout, read_timeout=read_timeout, proxy=proxy
+        )
+
+    async def warm_up(self) -> None:
+        """Import and open what the first request needs."""
+        await self._outgoing.warm_up()
+
+    async def ask(self, body: bytes) -> "Exchange":
+        """Send, and return when the answer's head is here. Raises ModelUnavailable."""
+        try:
+            return Exchange(self, await self._outgoing.post(self._url, body, repeatable=True))
+        except _errors() as error:
+            raise self.unavailable(error) from error
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._outgoing.close()
+
+    def unavailable(self, error: Exception) -> ModelUnavailable:
+        """What an error of aiohttp means."""
+        import aiohttp
+
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                said = f"{self._place} took no connection in {self._connect_timeout:g} s."
+            case aiohttp.ClientHttpProxyError():
+                said = f"The proxy does not lead to {self._place}: it answered {error.status}."
+            case aiohttp.ClientConnectorError():
+                reason = error.os_error.strerror or type(error.os_error).__name__
+                through = " through the proxy" if _of_proxy(error) else ""
+                said = f"{self._place} cannot be reached{through}: {reason}"
+            case TimeoutError():
+                said = f"The provider has been silent for {self._read_timeout:g} s."
+            case aiohttp.ClientResponseError():
+                said = "The provider sent something that is not HTTP."
+            case _:
+                said = "The provider closed the connection in the middle of its answer."
+        return ModelUnavailable(said)
+
+
+class Exchange:
+    """One answer while it comes."""
+
+    __slots__ = ("_provider", "_response")
+
+    def __init__(self, provider: Provider, response: "aiohttp.ClientResponse") -> None:
+        self._provider = provider
+        self._response = response
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._response.status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Header fields, their names in lower case."""
+        return {name.lower(): value for name, value in self._response.headers.items()}
+
+    async def read(self) -> bytes:
+        """What has come of the body since; empty at its end. Raises ModelUnavailable."""
+        try:
+            return await self._response.content.readany()
+        except _errors() as error:
+            raise self._provider.unavailable(error) from error
+
+    def close(self, *, satisfied: bool = False) -> None:
+        """Let go: the connection is kept when its answer is whole or, when satisfied, about to be.
+
+        Otherwise the socket is closed at once.
+        """
+        if satisfied and not self._response.closed:
+            asyncio.get_running_loop().call_later(DRAIN_SECONDS, abort, self._response)
+        else:
+            abort(self._response)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    import aiohttp
+
+    # RuntimeError is what aiohttp says of a read after the session was closed.
+    return aiohttp.ClientError, TimeoutError, OSError, EOFError, RuntimeError
+
+
+def _of_proxy(error: Exception) -> bool:
+    import aiohttp
+
+    return isinstance(error, aiohttp.ClientProxyConnectionError)

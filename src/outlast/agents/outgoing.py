@@ -1,0 +1,163 @@
+"""Outgoing HTTP: one aiohttp session for each owner, made at the first call and shared by all.
+
+aiohttp is imported then, in a thread, since that takes 0.4 s and reads the trusted certificates.
+Redirects are not followed and cookies not kept. Errors of aiohttp are the caller's to translate.
+"""
+
+import asyncio
+import importlib
+import io
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+if TYPE_CHECKING:
+    import aiohttp
+
+IDLE_SECONDS: Final = 30.0
+"""How long a connection is kept for later calls."""
+_LARGE: Final = 1_048_576
+"""Bytes from which aiohttp wants a body as a file, which it writes in pieces."""
+
+
+@dataclass(slots=True)
+class _Dial:
+    """What a call learns of its connection."""
+
+    kept: bool = False
+
+
+class Outgoing:
+    """Posts over connections that are kept alive."""
+
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        *,
+        connect_timeout: float | None = None,
+        read_timeout: float | None = None,
+        proxy: str | None = None,
+        connector: "Callable[[], aiohttp.BaseConnector] | None" = None,
+    ) -> None:
+        """Headers of every call; seconds for a connection, and for silence; a proxy's URL.
+
+        `connector` is called in the running loop; the default dials any address.
+        """
+        self._headers = dict(headers)
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._proxy = proxy
+        self._connector = connector or _any_address
+        self._session: aiohttp.ClientSession | None = None
+        self._keeper: AsyncGenerator[aiohttp.ClientSession, None] | None = None
+
+    async def warm_up(self) -> "aiohttp.ClientSession":
+        """The session; made where there is none, or where its loop has ended."""
+        if self._session is None or self._session.closed:
+            await asyncio.to_thread(importlib.import_module, "aiohttp")
+        if self._session is None or self._session.closed:
+            self._keeper = self._keep()
+            self._session = await anext(self._keeper)
+        return self._session
+
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        repeatable: bool,
+    ) -> "aiohttp.ClientResponse":
+        """Send to the URL as it is written, and return when the answer's head is here.
+
+        A repeatable call goes out once more when it met a kept connection that its server closed.
+        """
+        session = await self.warm_up()
+        import aiohttp
+
+        dial = _Dial()
+        try:
+            return await _send(session, url, body, headers, dial)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not (repeatable and dial.kept):
+                raise
+        return await _send(session, url, body, headers, dial)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        keeper, self._keeper, self._session = self._keeper, None, None
+        if keeper is not None:
+            await keeper.aclose()
+
+    async def _keep(self) -> "AsyncGenerator[aiohttp.ClientSession, None]":
+        """The session, closed with this generator: the loop does it at its end if nobody did."""
+        import aiohttp
+
+        async with aiohttp.ClientSession(
+            connector=self._connector(),
+            headers=self._headers,
+            proxy=self._proxy,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=self._connect_timeout, sock_read=self._read_timeout
+            ),
+            trace_configs=[_tell_of_kept()],
+        ) as session:
+            yield session
+
+
+async def _send(
+    session: "aiohttp.ClientSession",
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str] | None,
+    dial: _Dial,
+) -> "aiohttp.ClientResponse":
+    from yarl import URL
+
+    return await session.post(
+        URL(url, encoded=True),
+        data=body if len(body) < _LARGE else io.BytesIO(body),
+        headers=headers,
+        allow_redirects=False,
+        trace_request_ctx=dial,
+    )
+
+
+def abort(response: "aiohttp.ClientResponse") -> None:
+    """Close the socket of an answer now; a connection whose answer is whole has been kept."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()  # a TLS connection would otherwise wait for the other side
+    response.close()
+
+
+def environment_proxy(url: str) -> str | None:
+    """The proxy that the environment names for this URL (HTTPS_PROXY, ALL_PROXY, NO_PROXY …).
+
+    Asked once, where aiohttp's `trust_env` reads the environment and `.netrc` in threads each time.
+    """
+    parts = urlsplit(url)
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return None if not proxy or proxy_bypass(parts.hostname or "") else proxy
+
+
+def _any_address() -> "aiohttp.BaseConnector":
+    import aiohttp
+
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
+
+
+def _tell_of_kept() -> "aiohttp.TraceConfig":
+    import aiohttp
+
+    async def kept(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
+        context.trace_request_ctx.kept = True
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(kept)
+    return config

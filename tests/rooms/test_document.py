@@ -1,0 +1,110 @@
+"""The OpenAPI document names everything once, and its examples work; health and metrics."""
+
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from outlast.model.error import Overloaded
+from tests.rooms.house import House
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def document(house: House) -> dict[str, Any]:
+    found: dict[str, Any] = (await house.client.get("/openapi.json")).json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for item in document["paths"].values() for operation in item.values()]
+
+
+async def test_the_document_is_openapi_3_1_and_says_how_to_get_in(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "apiKey"}
+    assert document["security"] == [{"bearer": []}, {"apiKey": []}]
+
+
+async def test_every_operation_has_a_name_of_its_own_and_tells_its_errors(
+    document: dict[str, Any],
+) -> None:
+    named = [operation["operationId"] for operation in operations(document)]
+    assert len(set(named)) == len(named) == 14
+    for operation in operations(document):
+        assert operation["summary"]
+        if operation.get("security") != []:
+            assert {"401", "403", "500", "503"} <= set(operation["responses"])
+        assert "HTTPValidationError" not in str(operation)
+
+
+async def test_every_reference_is_answered_and_every_schema_is_one(
+    document: dict[str, Any],
+) -> None:
+    schemas = document["components"]["schemas"]
+    for name, schema in schemas.items():
+        whole = schema | {"components": {"schemas": schemas}}
+        jsonschema_rs.validator_for(whole)
+        assert schema.get("description") or schema.get("title"), name
+
+
+async def test_the_bodys_example_runs_as_printed(house: House, document: dict[str, Any]) -> None:
+    (example,) = document["components"]["schemas"]["ExecuteBody"]["examples"]
+    assert (await house.execute(example)).status_code == 200
+
+
+async def test_streams_are_event_streams_in_the_document(document: dict[str, Any]) -> None:
+    for path, method in (
+        ("/v1/agents/{agentId}/execute", "post"),
+        ("/v1/executions/{executionId}/stream", "get"),
+    ):
+        assert "text/event-stream" in document["paths"][path][method]["responses"]["200"]["content"]
+
+
+async def test_the_document_can_be_read_by_people(house: House) -> None:
+    response = await house.client.get("/docs")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+
+
+async def test_health_needs_no_key(house: House) -> None:
+    del house.client.headers["authorization"]
+    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+        assert (await house.client.get(path)).status_code == 200
+
+
+async def test_metrics_are_prometheus_text(house: House) -> None:
+    response = await house.client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    assert "outlast_segments_running" in response.text
+
+
+async def test_a_server_that_drains_is_not_ready(house: House) -> None:
+    await house.core.engine.stop(0)
+    response = await house.client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["status"] == "unavailable"
+    assert (await house.client.get("/healthz")).status_code == 200
+
+
+async def test_a_server_without_its_database_is_not_ready(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise Overloaded("The database does not answer.")
+
+    monkeypatch.setattr(type(house.core.store), "ready", broken)
+    response = await house.client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["reason"] == "The database does not answer."
+
+
+async def test_the_lifespan_opens_starts_and_closes_the_core(house: House) -> None:
+    core = house.core
+    await core.close()
+    async with house.app.router.lifespan_context(house.app):
+        assert core.engine.accepting
+        assert (await house.execute({"input": "Hi"})).json()["output"] == "Hello"
+    assert not core.engine.accepting
+    await core.open()
