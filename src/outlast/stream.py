@@ -46,29 +46,35 @@ class _Subscription:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def wait(self, seconds: float) -> None:
-        """Return when something was heard, or after the bound."""
+    async def wait(self) -> None:
+        """Return when something was heard, or somebody wakes us."""
         if self.commits or self.overflowed:
             return
-        loop = asyncio.get_running_loop()
-        self._waiter = waiter = loop.create_future()
-        bound = loop.call_later(seconds, _wake, waiter)
+        self._waiter = asyncio.get_running_loop().create_future()
         try:
-            await waiter
+            await self._waiter
         finally:
-            bound.cancel()
             self._waiter = None
+
+    async def wait_for(self, seconds: float) -> None:
+        """Like wait, with a bound."""
+        timer = asyncio.get_running_loop().call_later(seconds, self.wake)
+        try:
+            await self.wait()
+        finally:
+            timer.cancel()
+
+    def news(self, position: Cursor) -> list[Entry] | None:
+        """The entries that were heard behind the position; None where only the log can tell."""
+        overflowed = self.overflowed
+        commits = self.take()
+        return None if overflowed or not commits else _continue(position, commits)
 
     def take(self) -> list[Committed]:
         """What was heard since; where it overflowed, nothing but the need to read."""
         commits, self.commits = self.commits, []
         self.overflowed = False
         return commits
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 class Streams:
@@ -78,14 +84,13 @@ class Streams:
         self._store = store
         self._clock = clock
         self._subscriptions: dict[str, set[_Subscription]] = defaultdict(set)
+        self._sweeper: asyncio.TimerHandle | None = None
         self.leaving = False
 
     def leave(self) -> None:
         """Let everybody who waits for an execution's rest go: the server is leaving."""
         self.leaving = True
-        for group in self._subscriptions.values():
-            for subscription in group:
-                subscription.wake()
+        self._wake_all()
 
     def committed(self, committed: Committed) -> None:
         """Tell the followers of one execution about a commit; hears every commit in order."""
@@ -117,13 +122,16 @@ class Streams:
             if execution.status in TERMINAL and position == after:
                 return
             while True:
-                await subscription.wait(POLL_SECONDS)
-                async for entries in self._news(workspace_id, execution_id, position, subscription):
-                    if entries:
-                        position = entries[-1].cursor
-                    yield entries
-                    if entries and isinstance(entries[-1].event, TERMINAL_EVENTS):
-                        return
+                await subscription.wait()
+                news = subscription.news(position)
+                if news is None:
+                    pages = self._replay(workspace_id, execution_id, position)
+                    news = [entry async for page in pages for entry in page]
+                if news:
+                    position = news[-1].cursor
+                yield news
+                if news and isinstance(news[-1].event, TERMINAL_EVENTS):
+                    return
 
     @contextmanager
     def watch(self, workspace_id: str, execution_id: str) -> Iterator["Watch"]:
@@ -145,12 +153,26 @@ class Streams:
         subscription = _Subscription()
         group = self._subscriptions[execution_id]
         group.add(subscription)
+        if self._sweeper is None:
+            self._sweep()
         try:
             yield subscription
         finally:
             group.discard(subscription)
             if not group and self._subscriptions.get(execution_id) is group:
                 del self._subscriptions[execution_id]
+
+    def _sweep(self) -> None:
+        """Send every follower to the log now and then, as long as there is one."""
+        loop = asyncio.get_running_loop()
+        self._wake_all()
+        following = bool(self._subscriptions)
+        self._sweeper = loop.call_later(POLL_SECONDS, self._sweep) if following else None
+
+    def _wake_all(self) -> None:
+        for group in self._subscriptions.values():
+            for subscription in group:
+                subscription.wake()
 
     async def _replay(
         self, workspace_id: str, execution_id: str, after: Cursor
@@ -169,27 +191,6 @@ class Streams:
     async def _is_over(self, workspace_id: str, execution_id: str, position: Cursor) -> bool:
         """Whether an end in the log is the log's end: a failed execution may have been resumed."""
         return not await self._store.log(workspace_id, execution_id, position, 1)
-
-    async def _news(
-        self,
-        workspace_id: str,
-        execution_id: str,
-        position: Cursor,
-        subscription: _Subscription,
-    ) -> AsyncIterator[list[Entry]]:
-        """What was heard if it continues the position, else the log; nothing is an empty batch."""
-        overflowed = subscription.overflowed
-        commits = subscription.take()
-        entries = None if overflowed or not commits else _continue(position, commits)
-        if entries is not None:
-            yield entries
-            return
-        nothing = True
-        async for page in self._replay(workspace_id, execution_id, position):
-            nothing = False
-            yield page
-        if nothing:
-            yield []
 
 
 class Watch:
@@ -219,7 +220,7 @@ class Watch:
         while execution.status not in RESTING and not self._streams.leaving:
             if (left := deadline - loop.time()) <= 0:
                 break
-            await self._subscription.wait(min(left, POLL_SECONDS))
+            await self._subscription.wait_for(min(left, POLL_SECONDS))
             overflowed = self._subscription.overflowed
             heard = self._subscription.take()
             if overflowed or not heard:

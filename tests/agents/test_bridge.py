@@ -260,6 +260,17 @@ async def test_an_anthropic_stream_that_breaks_off_is_unavailable(provider: Fake
             await heard(claude(), ask())
 
 
+async def test_errors_that_pydantic_ai_lets_through_are_unavailable(
+    provider: FakeProvider,
+) -> None:
+    provider.replies[CLAUDE] = Reply((b"not gzip",), headers="content-encoding: gzip\r\n")
+    with pytest.raises(ModelUnavailable, match="DecodingError"):
+        await heard(claude(), ask())
+    provider.replies["odd"] = Reply((b'data: {"choices": [3]}\n\n',))
+    with pytest.raises(ModelUnavailable, match="AttributeError"):
+        await heard(openai_chat("odd"), ask())
+
+
 async def test_nobody_at_the_address_is_unavailable(
     provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from outlast.agents.models.bridge import _PROVIDERS
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.models.openai_chat import OpenAIChat
 from outlast.agents.models.scripted import ScriptedModel
@@ -36,6 +38,28 @@ async def test_a_model_is_made_once_and_models_share_their_connections(tmp_path:
         assert b"authorization" not in provider.headers[0]
         await models.close()
         await provider.wait_idle()
+
+
+async def test_warming_up_opens_the_endpoint_and_asks_nothing_of_it(tmp_path: Path) -> None:
+    async with FakeProvider() as provider:
+        models = catalogue(tmp_path, OPENAI_BASE_URL=provider.url)
+        for _ in range(2):
+            await models.warm_up()
+        assert provider.connection_count == 0
+        await models.close()
+    await catalogue(tmp_path).warm_up()
+
+
+def test_the_providers_known_without_pydantic_ai_are_those_it_knows() -> None:
+    providers = pytest.importorskip("pydantic_ai.providers")
+    for name in _PROVIDERS:
+        try:
+            providers.infer_provider_class(name)
+        except ImportError:  # known, and its SDK is not installed
+            continue
+    named = get_args(pytest.importorskip("pydantic_ai.models").KnownModelName.__value__)
+    kinds = {name.partition(":")[0].removeprefix("gateway/") for name in named if ":" in name}
+    assert kinds - {"openai-chat", "test"} <= _PROVIDERS
 
 
 async def test_a_script_is_found_by_its_path(tmp_path: Path) -> None:
@@ -75,7 +99,8 @@ def test_what_cannot_be_found_says_what_mends_it(
         ("anthropic:claude-fake-1", "anthropic", "pip install 'outlast[anthropic]'"),
         ("google:gemini-fake", "google.genai", "pip install 'outlast[google]'"),
         ("openrouter:x/y", "openai", "pip install 'outlast[openai]'"),
-        ("nonsense:x", "pydantic_ai", "pip install 'outlast[openai]'"),
+        ("gateway/groq:x", "pydantic_ai", "pip install 'outlast["),
+        ("nonsense:x", "pydantic_ai", "The model 'nonsense:x' is not known. Known: openai-chat:"),
     ],
 )
 def test_a_missing_package_names_the_command(
@@ -109,7 +134,8 @@ def test_our_own_client_imports_nothing_heavy(tmp_path: Path) -> None:
         "environment = {'OPENAI_BASE_URL': 'http://127.0.0.1:9/v1'}\n"
         "models = ModelCatalogue(SystemClock(), Path(), environment=environment)\n"
         "models.find('openai-chat:x')\n"
-        "print(sorted({'pydantic_ai', 'openai', 'anthropic', 'httpx2'} & set(sys.modules)))\n"
+        "heavy = {'pydantic_ai', 'openai', 'anthropic', 'httpx2', 'aiohttp'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 
-import anyio
 import pytest
 
 from outlast.agents.models.openai_chat import OpenAIEndpoint
@@ -16,6 +15,7 @@ from outlast.model.error import Misconfigured, ModelUnavailable
 from outlast.model.message import UserMessage
 from tests.provider import BOUND, FakeProvider, Reply
 from tests.provider_chunks import http_chunk
+from tests.provider_chunks import text as words
 
 pytestmark = pytest.mark.anyio
 
@@ -90,18 +90,21 @@ async def test_a_kept_connection_that_dies_before_it_answers_is_replaced_once() 
 
 
 async def test_the_end_of_an_answer_may_come_later_and_its_connection_is_kept() -> None:
-    answered = asyncio.Event()
+    answered, sent = asyncio.Event(), asyncio.Event()
 
     async def late(connection: int, request: int, writer: asyncio.StreamWriter) -> None:
         assert connection == 1
         writer.write(WHOLE[:-5])
         await answered.wait()
         writer.write(WHOLE[-5:])
+        sent.set()
 
     async with serving(late) as (url, bodies), opened(url) as endpoint:
         await heard(endpoint)
         answered.set()
-        await anyio.wait_all_tasks_blocked()
+        await sent.wait()
+        async with FakeProvider() as other, opened(other.url) as elsewhere:
+            await heard(elsewhere, model="words-2")  # by then the end has come in too
         await heard(endpoint)
         assert len(bodies) == 2
 
@@ -178,6 +181,47 @@ async def test_an_encoded_answer_is_decoded() -> None:
         provider.replies["broken"] = Reply((b"?",), headers="content-encoding: deflate\r\n")
         with pytest.raises(ModelUnavailable):
             await heard(endpoint, model="broken")
+
+
+async def test_a_connection_that_the_provider_closed_while_idle_is_replaced() -> None:
+    async with FakeProvider() as provider, opened(provider.url) as endpoint:
+        await heard(endpoint, model="words-3")
+        for connection in list(provider.open):
+            connection.transport.close()
+        await heard(endpoint, model="words-3")
+        assert provider.connection_count == 2
+
+
+async def test_nobody_at_the_address_is_unavailable() -> None:
+    async with FakeProvider() as gone:
+        url = gone.url
+    async with opened(url) as endpoint:
+        with pytest.raises(ModelUnavailable, match="cannot be reached"):
+            await heard(endpoint)
+
+
+async def test_silence_between_chunks_is_unavailable() -> None:
+    async with FakeProvider() as provider:
+        async with opened(provider.url, read_timeout=0.05) as endpoint:
+            with pytest.raises(ModelUnavailable, match="silent"):
+                await heard(endpoint, model="hang")
+        await provider.wait_cut()
+
+
+async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with FakeProvider() as provider:
+        monkeypatch.setenv("http_proxy", provider.url.removesuffix("/v1"))
+        async with opened("http://provider.invalid/v1") as endpoint:
+            assert (await heard(endpoint, model="words-3")).message.text == words(3)
+            with pytest.raises(ModelUnavailable):
+                await heard(endpoint, model="die-after-2")
+            events = endpoint.model("hang").stream(ModelRequest("", (UserMessage("Hello"),)))
+            await anext(events)
+            await events.aclose()
+            await provider.wait_cut()
+    assert provider.headers[0].startswith(b"POST http://provider.invalid/v1/chat/completions")
 
 
 async def test_a_proxy_s_login_is_sent_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,112 +1,18 @@
 """HTTP tools against a real server on loopback."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+import gzip
+import tracemalloc
 
 import anyio
-import orjson
 import pytest
 
-from outlast.agents.port import ToolContext
 from outlast.agents.tools.toolbox import ToolBox
-from outlast.model.agent import Effect, HttpCall, ToolSpec
-from outlast.model.clock import SystemClock
-from outlast.model.error import ToolFailed, ToolTimeout
+from outlast.model.agent import Effect
+from outlast.model.error import ToolTimeout
+from tests.agents.shop import CONTEXT, PatientClock, Shop, answer, failure, look
 
 pytestmark = pytest.mark.anyio
-CONTEXT = ToolContext("ws_1", "exec_1", "tc_1")
-
-
-class PatientClock(SystemClock):
-    """Sleeps for no time and remembers for how long it should have."""
-
-    def __init__(self) -> None:
-        self.slept: list[float] = []
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
-
-@dataclass
-class Request:
-    line: str
-    headers: dict[str, str]
-    body: Any
-
-
-@dataclass
-class Shop:
-    """Answers each request with the next of its answers; the last one stays."""
-
-    answers: list[bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]] = field(
-        default_factory=list
-    )
-    seen: list[Request] = field(default_factory=list)
-    port: int = 0
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/tools/look"
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                line, *rest = head.strip().split("\r\n")
-                pairs = [header.split(": ", 1) for header in rest]
-                headers = {name.lower(): value for name, value in pairs}
-                body = await reader.readexactly(int(headers["content-length"]))
-                self.seen.append(Request(line, headers, orjson.loads(body)))
-                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-                if isinstance(answer, bytes):
-                    writer.write(answer)
-                    await writer.drain()
-                else:
-                    await answer(writer)
-        self.gone.set()
-        writer.close()
-
-
-def answer(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> bytes:
-    fields = {"content_type": "application/json", "content_length": str(len(body))} | headers
-    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
-    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body
-
-
-@pytest.fixture
-async def shop() -> AsyncIterator[Shop]:
-    shop = Shop()
-    server = await asyncio.start_server(shop.serve, "127.0.0.1", 0)
-    shop.port = server.sockets[0].getsockname()[1]
-    yield shop
-    server.close()
-
-
-@pytest.fixture
-def clock() -> PatientClock:
-    return PatientClock()
-
-
-@pytest.fixture
-async def box(clock: PatientClock) -> AsyncIterator[ToolBox]:
-    box = ToolBox(clock, environ={"SHOP_TOKEN": "s3cret-token", "BAD": "s3cret\nx"})
-    yield box
-    await box.close()
-
-
-def look(url: str, effect: Effect = Effect.READ_ONLY, **http: Any) -> ToolSpec:
-    schema = {"type": "object", "properties": {"orderId": {"type": "string"}}}
-    return ToolSpec("look", "Look", schema, effect, http=HttpCall(url, **http))
-
-
-async def failure(box: ToolBox, spec: ToolSpec) -> str:
-    with pytest.raises(ToolFailed) as raised:
-        await box.call(spec, {}, CONTEXT)
-    return raised.value.message
 
 
 async def test_arguments_go_out_as_json_with_key_execution_and_filled_headers(
@@ -249,7 +155,7 @@ async def test_a_repeatable_call_is_sent_again_with_the_same_key(
 ) -> None:
     shop.answers = [
         answer(b"", "503 Busy"),
-        answer(b"", "429 Slow", retry_after="3"),
+        answer(b"", "429 Slow", retry_after="3", connection="close"),
         b"",
         answer(b'"done"'),
     ]
@@ -261,6 +167,21 @@ async def test_a_repeatable_call_is_sent_again_with_the_same_key(
     assert await box.call(look(shop.url, effect, retries=3), {}, CONTEXT) == "done"
     assert [request.headers["idempotency-key"] for request in shop.seen] == ["tc_1"] * 4
     assert clock.slept == [0.2, 3.0, 0.8]
+
+
+async def test_an_answer_that_unpacks_to_too_much_is_not_unpacked_to_its_end(
+    shop: Shop, box: ToolBox
+) -> None:
+    packed = gzip.compress(b" " * 200_000_000, 1)
+    shop.answers = [answer(packed, content_encoding="gzip")]
+    tracemalloc.start()
+    told = await failure(box, look(shop.url, max_result_bytes=1_000_000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert told == f"The answer of {shop.url} is larger than 1000000 bytes."
+    assert peak < 10_000_000
+    shop.answers = [answer(gzip.compress(b"[1]"), content_encoding="gzip")]
+    assert await box.call(look(shop.url), {}, CONTEXT) == [1]
 
 
 async def test_the_last_failure_is_told_when_all_attempts_are_spent(
@@ -290,76 +211,3 @@ async def test_a_destructive_call_that_was_sent_is_never_sent_again(
     told = await failure(box, spec)
     assert told.endswith("was lost. It is not known whether the call had its effect.")
     assert len(shop.seen) == 2
-
-
-async def test_a_connection_that_was_never_made_is_tried_again_for_every_effect(
-    shop: Shop, clock: PatientClock
-) -> None:
-    server = await asyncio.start_server(shop.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-
-    class OpeningClock(PatientClock):
-        async def sleep(self, seconds: float) -> None:
-            await super().sleep(seconds)
-            if len(self.slept) == 2:
-                opened.append(await asyncio.start_server(shop.serve, "127.0.0.1", port))
-
-    opened: list[asyncio.Server] = []
-    shop.answers = [answer(b'"done"')]
-    opening = OpeningClock()
-    box = ToolBox(opening)
-    spec = look(f"http://127.0.0.1:{port}/x", Effect.DESTRUCTIVE, retries=2)
-    assert await box.call(spec, {}, CONTEXT) == "done"
-    assert opening.slept == [0.2, 0.4]
-    opened[0].close()
-    await box.close()
-    told = await failure(ToolBox(clock), replace(spec, http=HttpCall("http://127.0.0.1:1/x")))
-    assert told == "Could not connect to http://127.0.0.1:1/x."
-
-
-async def test_proxies_of_the_environment_are_not_used(
-    shop: Shop, box: ToolBox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    shop.answers = [answer(b"1")]
-    assert await box.call(look(shop.url), {}, CONTEXT) == 1
-
-
-async def test_a_cancel_closes_the_connection(box: ToolBox) -> None:
-    asked, gone = asyncio.Event(), asyncio.Event()
-
-    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        asked.set()
-        await reader.read()
-        gone.set()
-        writer.close()
-
-    server = await asyncio.start_server(hear, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
-    task = asyncio.create_task(box.call(look(url), {}, CONTEXT))
-    with anyio.fail_after(5):
-        await asked.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await gone.wait()
-    server.close()
-
-
-async def test_a_hundred_calls_run_at_once(shop: Shop, box: ToolBox) -> None:
-    everybody = asyncio.Event()
-
-    async def together(writer: asyncio.StreamWriter) -> None:
-        if len(shop.seen) == 100:
-            everybody.set()
-        await everybody.wait()
-        writer.write(answer(b"1"))
-
-    shop.answers = [together]
-    with anyio.fail_after(20):
-        calls = [box.call(look(shop.url), {}, CONTEXT) for _ in range(100)]
-        assert await asyncio.gather(*calls) == [1] * 100

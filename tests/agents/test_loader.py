@@ -327,6 +327,25 @@ def test_a_python_file_gives_its_agents_in_order_and_their_functions(folder: Pat
     assert load("my_agents_of_test").specs == loaded.specs
 
 
+def test_a_script_stands_beside_the_file_that_names_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder / "inner"
+    place.mkdir()
+    (place / "x.yaml").write_text(
+        "agents:\n- {name: a, model: 'scripted:s.yaml'}\n- {name: b, model: 'scripted:/s.yaml'}"
+        "\n- {name: c, model: 'openai-chat:s.yaml'}"
+    )
+    code = "from outlast import Agent\na = Agent('a', model='scripted:../s.yaml')\n"
+    (place / "scripted_agents_of_test.py").write_text(code)
+    models = [spec.model for spec in load("inner/x.yaml").specs]
+    beside, above = (f"scripted:{place.resolve()}/{name}" for name in ("s.yaml", "../s.yaml"))
+    assert models == [beside, "scripted:/s.yaml", "openai-chat:s.yaml"]
+    assert load("inner/scripted_agents_of_test.py").specs[0].model == above
+    monkeypatch.chdir("/")
+    assert load("scripted_agents_of_test").specs[0].model == above
+
+
 def test_a_list_called_agents_decides(folder: Path) -> None:
     (folder / "listed_agents_of_test.py").write_text(PYTHON + "agents = [second]\n")
     assert [spec.name for spec in load("listed_agents_of_test.py").specs] == ["second"]

@@ -261,31 +261,6 @@ async def test_a_connection_is_used_again(endpoint: OpenAIEndpoint, provider: Fa
     assert provider.connection_count == 1
 
 
-async def test_a_connection_that_the_provider_closed_while_idle_is_replaced(
-    endpoint: OpenAIEndpoint, provider: FakeProvider
-) -> None:
-    await heard(endpoint.model("words-3"), ask())
-    for connection in list(provider.open):
-        connection.transport.close()
-    await heard(endpoint.model("words-3"), ask())
-    assert provider.connection_count == 2
-
-
-async def test_nobody_at_the_address_is_unavailable(provider: FakeProvider) -> None:
-    async with FakeProvider() as gone:
-        url = gone.url
-    async with opened(url) as endpoint:
-        with pytest.raises(ModelUnavailable, match="cannot be reached"):
-            await heard(endpoint.model("words-3"), ask())
-
-
-async def test_silence_between_chunks_is_unavailable(provider: FakeProvider) -> None:
-    async with opened(provider.url, read_timeout=0.05) as endpoint:
-        with pytest.raises(ModelUnavailable, match="silent"):
-            await heard(endpoint.model("hang"), ask())
-    await provider.wait_cut()
-
-
 async def test_no_usage_is_estimated(endpoint: OpenAIEndpoint) -> None:
     _, answer = await heard(endpoint.model("no-usage"), ask())
     assert answer.usage.estimated
@@ -417,21 +392,3 @@ def test_the_official_endpoint_needs_a_key() -> None:
 def test_a_base_url_that_is_none_is_refused() -> None:
     with pytest.raises(Misconfigured, match="OPENAI_BASE_URL"):
         OpenAIEndpoint({"OPENAI_BASE_URL": "localhost:8000"}, SystemClock())
-
-
-async def test_a_proxy_of_the_environment_is_used(
-    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{provider.port}")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    async with opened("http://provider.invalid/v1") as endpoint:
-        _, answer = await heard(endpoint.model("words-3"), ask())
-        assert answer.message.text == words(3)
-        with pytest.raises(ModelUnavailable):
-            await heard(endpoint.model("die-after-2"), ask())
-        events = endpoint.model("hang").stream(ask())
-        await anext(events)
-        await events.aclose()
-        await provider.wait_cut()
-    assert provider.headers[0].startswith(b"POST http://provider.invalid/v1/chat/completions")

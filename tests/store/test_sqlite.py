@@ -1,9 +1,7 @@
 """What is SQLite's own: the lock, the disk, and the constraints that forbid impossible rows."""
 
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,25 +79,3 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
         await store.create(new(FakeClock()))
     with pytest.raises(Overloaded, match="closed"):
         await store.ready()
-
-
-async def test_lists_use_an_index_for_their_order(tmp_path: Path) -> None:
-    driver = SqliteDriver(tmp_path / "outlast.db")
-    await driver.open()
-    await driver.close()
-    lists = {
-        "workspace_id=?": "ix_executions_workspace_id_id",
-        "workspace_id=? AND status=?": "ix_executions_workspace_id_status_id",
-        "workspace_id=? AND agent_id=?": "ix_executions_workspace_id_agent_id_id",
-        "conversation_id=? AND completed_at IS NULL": "ix_executions_live",
-    }
-    with closing(sqlite3.connect(tmp_path / "outlast.db")) as connection:
-        for where, index in lists.items():
-            plan = connection.execute(
-                f"EXPLAIN QUERY PLAN SELECT * FROM executions WHERE {where} "
-                "ORDER BY id DESC LIMIT 20",
-                ("x",) * where.count("?"),
-            ).fetchall()
-            told = " ".join(str(row[-1]) for row in plan)
-            assert index in told
-            assert "TEMP B-TREE" not in told

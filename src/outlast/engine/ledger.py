@@ -75,7 +75,7 @@ class Ledger:
             changes=changes,
         )
         if step is not None:
-            segment.steps.append(step)
+            segment.add(step)
 
     async def suspend(self, segment: Segment) -> None:
         """End the segment; a decision starts the next."""

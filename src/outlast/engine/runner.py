@@ -93,7 +93,7 @@ class Runner:
         if execution.turn > 1:
             segment.history = await self._history(execution)
         if execution.segment > 0:
-            segment.steps = list(await self.store.steps(execution.workspace_id, execution.id))
+            segment.add(*await self.store.steps(execution.workspace_id, execution.id))
         if not crashed:
             await self.ledger.begin(segment, ())
             return _callable(segment, agent)

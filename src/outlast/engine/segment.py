@@ -89,6 +89,9 @@ class Segment:
         self.history: tuple[Message, ...] = ()
         """The messages of the conversation's earlier turns."""
         self.steps: list[Step] = []
+        self.last_model_step: ModelStep | None = None
+        self.open_step = 1
+        """The number of the next model step."""
         self.text = StepText()
         self.asked = ""
         """All that the open model request was sent, for estimating its tokens."""
@@ -133,16 +136,13 @@ class Segment:
         task.add_done_callback(self._work.discard)
         return task
 
-    @property
-    def open_step(self) -> int:
-        """The number of the next model step."""
-        calls = len(last.message.tool_calls) if (last := self.last_model_step) else 0
-        return last.number + calls + 1 if last else 1
-
-    @property
-    def last_model_step(self) -> ModelStep | None:
-        """The newest model step."""
-        return next((s for s in reversed(self.steps) if isinstance(s, ModelStep)), None)
+    def add(self, *steps: Step) -> None:
+        """Take recorded steps into account."""
+        for step in steps:
+            self.steps.append(step)
+            if isinstance(step, ModelStep):
+                self.last_model_step = step
+                self.open_step = step.number + len(step.message.tool_calls) + 1
 
     def unanswered(self) -> tuple[tuple[int, ToolCall], ...]:
         """Tool calls of the newest model step that have no result yet, with their step numbers."""

@@ -30,6 +30,8 @@ class TextLog:
         self._due = 0.0
         self._flushing: asyncio.Task[None] | None = None
         self._interval = _SHORTEST
+        self._hurry = False
+        """A first piece came while a commit was under way."""
 
     def add(
         self, segment: Segment, at: int, kind: type[TextAdded] | type[ThinkingAdded], piece: str
@@ -40,6 +42,8 @@ class TextLog:
         self._dirty[segment] = None
         if self._flushing is None:
             self._flush_in(0 if first else self._interval)
+        elif first:
+            self._hurry = True
 
     def forget(self, segment: Segment) -> None:
         """The step's end takes the rest of its pieces along."""
@@ -78,5 +82,6 @@ class TextLog:
                 segment.stop(Stop.ABANDON)
         self._interval = min(_LONGEST, max(_SHORTEST, 2 * (loop.time() - began)))
         self._flushing = None
+        hurry, self._hurry = self._hurry, False
         if self._dirty:
-            self._flush_in(self._interval)
+            self._flush_in(0 if hurry else self._interval)

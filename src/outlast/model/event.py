@@ -8,7 +8,7 @@ where a power cut took the end of the log and later entries reuse a number.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 import orjson
@@ -277,9 +277,10 @@ def expand(entries: Iterable[Entry], after: Cursor = START) -> Iterator[Entry]:
     for entry in entries:
         event = entry.event
         if isinstance(event, TextAdded | ThinkingAdded):
+            kind, step, part = type(event), event.step, event.part
             for seq, piece in enumerate(event.pieces, entry.first_seq):
                 if (entry.segment, seq) > after:
-                    yield Entry(entry.segment, seq, entry.at, replace(event, pieces=(piece,)))
+                    yield Entry(entry.segment, seq, entry.at, kind(step, part, (piece,)))
         elif (entry.segment, entry.seq) > after:
             yield entry
 

@@ -176,12 +176,11 @@ class Executions:
         principal.require(Scope.EXECUTIONS_READ)
         return [await self._view(execution) for execution in executions]
 
-    async def follow(
+    def follow(
         self, principal: Principal, execution_id: str, after: Cursor = START
     ) -> AsyncGenerator[list[Entry], None]:
         """The execution's log from its start, then live; see Streams.follow."""
-        async for entries in self._streams.follow(principal.workspace_id, execution_id, after):
-            yield entries
+        return self._streams.follow(principal.workspace_id, execution_id, after)
 
     async def cancel(self, principal: Principal, execution_id: str) -> ExecutionView:
         """Cancel in any live state and answer the execution; what it wrote is kept and charged.

@@ -192,9 +192,10 @@ executions: Final = Table(
     Index(None, "workspace_id", "id"),
     Index(None, "workspace_id", "agent_id", "id"),
     Index(None, "workspace_id", "status", "id"),
-    Index(None, "conversation_id", "id"),
+    Index(None, "workspace_id", "conversation_id", "id"),
     Index(
         "ix_executions_live",
+        "workspace_id",
         "conversation_id",
         "id",
         sqlite_where=text("completed_at IS NULL"),
@@ -279,4 +280,5 @@ idempotency: Final = Table(
     Column("answer", Text),
     _time("created_at"),
     Index(None, "created_at"),
+    Index(None, "execution_id"),
 )

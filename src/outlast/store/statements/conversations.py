@@ -14,7 +14,6 @@ from outlast.store.schema import (
     steps,
 )
 from outlast.store.statements import Statement
-from outlast.store.statements.executions import IN_WORKSPACE
 
 INSERT_CONVERSATION: Final = Statement(insert(conversations))
 
@@ -58,7 +57,7 @@ DELETE_CONVERSATION: Final = Statement(
 )
 
 _of_conversation: Final[Select[tuple[str]]] = select(executions.c.id).where(
-    IN_WORKSPACE,
+    executions.c.workspace_id == bindparam("workspace"),
     executions.c.conversation_id == bindparam("conversation"),
 )
 
@@ -71,7 +70,7 @@ PURGE_CONVERSATION: Final = tuple(
 PURGE_EXECUTIONS: Final = Statement(
     update(executions)
     .where(
-        IN_WORKSPACE,
+        executions.c.workspace_id == bindparam("workspace"),
         executions.c.conversation_id == bindparam("conversation"),
     )
     .values(
@@ -89,7 +88,7 @@ PURGE_EXECUTIONS: Final = Statement(
 TURNS: Final = Statement(
     select(*executions.c)
     .where(
-        IN_WORKSPACE,
+        executions.c.workspace_id == bindparam("workspace"),
         executions.c.conversation_id == bindparam("conversation"),
         executions.c.id < bindparam("before"),
     )
@@ -108,10 +107,10 @@ TURNS_STEPS: Final = Statement(
     )
     .join(executions, executions.c.id == steps.c.execution_id)
     .where(
-        IN_WORKSPACE,
+        executions.c.workspace_id == bindparam("workspace"),
         executions.c.conversation_id == bindparam("conversation"),
         executions.c.id < bindparam("before"),
         steps.c.superseded.is_(False),
     )
-    .order_by(steps.c.execution_id, steps.c.number)
+    .order_by(executions.c.id, steps.c.number)
 )

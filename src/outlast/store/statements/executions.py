@@ -51,13 +51,9 @@ EXECUTION: Final = Statement(
     )
 )
 
-IN_WORKSPACE: Final = executions.c.workspace_id.concat("") == bindparam("workspace")
-"""For statements on one conversation: joined with nothing, so that SQLite takes the conversation's
-index. To its planner the workspace's looks as good, and that one is as long as the table."""
-
 LIVE_IN_CONVERSATION: Final = Statement(
     _execution.where(
-        IN_WORKSPACE,
+        executions.c.workspace_id == bindparam("workspace"),
         executions.c.conversation_id == bindparam("conversation"),
         executions.c.completed_at.is_(None),
     ).order_by(executions.c.id)
@@ -66,7 +62,7 @@ LIVE_IN_CONVERSATION: Final = Statement(
 
 NEXT_IN_CONVERSATION: Final = Statement(
     _execution.where(
-        IN_WORKSPACE,
+        executions.c.workspace_id == bindparam("workspace"),
         executions.c.conversation_id == bindparam("conversation"),
         executions.c.completed_at.is_(None),
     )

@@ -188,15 +188,15 @@ def _executions() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_executions")),
     )
     op.create_index(
-        op.f("ix_executions_conversation_id_id"),
+        op.f("ix_executions_workspace_id_conversation_id_id"),
         "executions",
-        ["conversation_id", "id"],
+        ["workspace_id", "conversation_id", "id"],
         unique=False,
     )
     op.create_index(
         "ix_executions_live",
         "executions",
-        ["conversation_id", "id"],
+        ["workspace_id", "conversation_id", "id"],
         unique=False,
         sqlite_where=sa.text("completed_at IS NULL"),
         postgresql_where=sa.text("completed_at IS NULL"),
@@ -238,6 +238,9 @@ def _idempotency() -> None:
         sa.PrimaryKeyConstraint("key_id", "key", name=op.f("pk_idempotency")),
     )
     op.create_index(op.f("ix_idempotency_created_at"), "idempotency", ["created_at"], unique=False)
+    op.create_index(
+        op.f("ix_idempotency_execution_id"), "idempotency", ["execution_id"], unique=False
+    )
 
 
 def _keys() -> None:

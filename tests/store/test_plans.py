@@ -1,0 +1,94 @@
+"""Every statement finds its rows by an index: ten million rows cost what ten cost."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from types import ModuleType
+
+import pytest
+from sqlalchemy.dialects import sqlite
+
+from outlast.store import migrations
+from outlast.store.statements import Statement, agents, conversations, executions, keys, log
+
+MODULES = (executions, conversations, log, agents, keys)
+MAY_SCAN = {
+    "UNFINISHED": "recovery, once at start",
+    "WORKSPACES": "all of them are wanted",
+    "INSERT": "a select of constants",
+}
+CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
+INDICES = {
+    "NEXT_IN_CONVERSATION": "ix_executions_live",
+    "LIVE_IN_CONVERSATION": "ix_executions_live",
+    "TURNS": CONVERSATION,
+    "TURNS_STEPS": CONVERSATION,
+    "PURGE_EXECUTIONS": CONVERSATION,
+    "LOG": "PRIMARY KEY",
+    "LAST_SEQ": "PRIMARY KEY",
+}
+LISTS = {
+    (): "ix_executions_workspace_id_id",
+    ("status",): "ix_executions_workspace_id_status_id",
+    ("agent_id",): "ix_executions_workspace_id_agent_id_id",
+    ("conversation_id",): CONVERSATION,
+}
+
+
+def statements_of(module: ModuleType) -> Iterator[tuple[str, Statement]]:
+    for name, value in vars(module).items():
+        for number, found in enumerate(value if isinstance(value, tuple) else (value,)):
+            if isinstance(found, Statement):
+                yield (f"{name}[{number}]" if isinstance(value, tuple) else name), found
+
+
+STATEMENTS = {name: found for module in MODULES for name, found in statements_of(module)}
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    path = tmp_path_factory.mktemp("plans") / "outlast.db"
+    migrations.migrate_sqlite(path)
+    with closing(sqlite3.connect(path)) as connection:
+        yield connection
+
+
+def plan_of(connection: sqlite3.Connection, statement: Statement) -> list[str]:
+    text, constants = statement.compiled(sqlite.dialect(paramstyle="named"))
+    names = set(re.findall(r":(\w+)", text))
+    values = {name: constants.get(name, "1") for name in names}
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
+    return [str(row[-1]) for row in rows]
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_no_statement_scans_a_table_or_sorts(connection: sqlite3.Connection, name: str) -> None:
+    if name.split("_", maxsplit=1)[0] in MAY_SCAN or name in MAY_SCAN:
+        return
+    for line in plan_of(connection, STATEMENTS[name]):
+        assert not line.startswith("SCAN") or "CONSTANT ROW" in line, line
+        whole_sort = "TEMP B-TREE FOR ORDER BY" in line
+        assert not whole_sort or name == "APPROVALS", line
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_a_statement_takes_the_index_that_is_made_for_it(
+    connection: sqlite3.Connection, name: str
+) -> None:
+    assert INDICES[name] in " ".join(plan_of(connection, STATEMENTS[name]))
+
+
+@pytest.mark.parametrize("filters", LISTS, ids=lambda filters: "+".join(filters) or "all")
+@pytest.mark.parametrize("more", [(), ("after",), ("before",), ("created_from", "created_before")])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_list_walks_down_its_index(
+    connection: sqlite3.Connection,
+    filters: tuple[str, ...],
+    more: tuple[str, ...],
+    backwards: bool,
+) -> None:
+    statement = executions.list_executions(frozenset(filters + more), backwards=backwards)
+    told = " ".join(plan_of(connection, statement))
+    assert LISTS[filters] in told
+    assert "TEMP B-TREE" not in told
