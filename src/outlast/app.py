@@ -9,7 +9,7 @@ from outlast.engine.inline import InlineEngine
 from outlast.engine.ledger import Ledger
 from outlast.engine.runner import Runner
 from outlast.engine.textlog import TextLog
-from outlast.metrics import MeasuredModels, Metrics
+from outlast.metrics import Metrics
 from outlast.model.clock import Clock, SystemClock
 from outlast.services.agents import Agents
 from outlast.services.all import Services
@@ -45,6 +45,11 @@ class Core:
         """Begin to run executions, with `recover` first those that an earlier process left."""
         await self.engine.start(recover=recover)
 
+    async def warm_up(self) -> None:
+        """Load what the first execution needs, so that it does not wait for it."""
+        await self.models.warm_up()
+        await self.tools.warm_up()
+
     async def close(self) -> None:
         """Let running steps end, then give everything back."""
         await self.engine.stop(self.settings.drain_seconds)
@@ -64,11 +69,10 @@ def build(
     """Join the parts; nothing is opened yet."""
     clock = clock or SystemClock()
     metrics = Metrics()
-    models = MeasuredModels(models, metrics, clock)
     store = store or SqlStore(SqliteDriver(settings.database_path, measured=metrics.wrote))
     texts = TextLog(store)
     ledger = Ledger(store, texts, clock)
-    asker = Asker(models, ledger, settings.model_retries)
+    asker = Asker(models, ledger, settings.model_retries, metrics.model_asked)
     runner = Runner(store, asker, Caller(tools, ledger), ledger)
     engine = InlineEngine(store, runner, clock, concurrency=settings.concurrency)
     streams = Streams(store, clock)

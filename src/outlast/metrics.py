@@ -5,8 +5,7 @@ that followers hear too; what runs now is read when somebody looks. Labels that 
 and tools) are bounded: past the bound they are counted as `other`.
 """
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
@@ -14,9 +13,6 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from outlast.agents.port import Answer, Model, ModelEvent, ModelRequest, Models
-from outlast.model.clock import Clock
-from outlast.model.error import OutlastError
 from outlast.model.event import (
     ExecutionCancelled,
     ExecutionCompleted,
@@ -160,47 +156,3 @@ def _calls(name: str, description: str, label: str, registry: CollectorRegistry)
     return Histogram(
         name, description, [label, "outcome"], buckets=_CALL_BUCKETS, registry=registry
     )
-
-
-class MeasuredModels:
-    """Models whose requests are timed."""
-
-    def __init__(self, models: Models, metrics: Metrics, clock: Clock) -> None:
-        self._models = models
-        self._metrics = metrics
-        self._clock = clock
-
-    def find(self, name: str) -> Model:
-        """The model of this name, timed."""
-        return _MeasuredModel(name, self._models.find(name), self._metrics, self._clock)
-
-    async def close(self) -> None:
-        """Close the models."""
-        await self._models.close()
-
-
-class _MeasuredModel:
-    __slots__ = ("_clock", "_metrics", "_model", "_name")
-
-    def __init__(self, name: str, model: Model, metrics: Metrics, clock: Clock) -> None:
-        self._name = name
-        self._model = model
-        self._metrics = metrics
-        self._clock = clock
-
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        began, outcome = self._clock.monotonic(), "closed"
-        try:
-            async with aclosing(self._model.stream(request)) as events:
-                async for event in events:
-                    if isinstance(event, Answer):
-                        outcome = "ok"
-                    yield event
-        except OutlastError as error:
-            outcome = error.code
-            raise
-        finally:
-            self._metrics.model_asked(self._name, outcome, self._clock.monotonic() - began)
-
-    async def close(self) -> None:
-        await self._model.close()

@@ -9,7 +9,7 @@ and no repeat.
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Final
 
 from outlast.model.clock import Clock
@@ -121,17 +121,30 @@ class Streams:
                     return
             if execution.status in TERMINAL and position == after:
                 return
-            while True:
-                await subscription.wait()
-                news = subscription.news(position)
-                if news is None:
-                    pages = self._replay(workspace_id, execution_id, position)
-                    news = [entry async for page in pages for entry in page]
-                if news:
-                    position = news[-1].cursor
-                yield news
-                if news and isinstance(news[-1].event, TERMINAL_EVENTS):
-                    return
+            async with aclosing(
+                self._live(workspace_id, execution_id, position, subscription)
+            ) as news:
+                async for entries in news:
+                    yield entries
+
+    def expect(self, execution_id: str) -> "Expected":
+        """Hear of an execution that is about to be made; follow or forget what this answers."""
+        return Expected(self, execution_id)
+
+    async def _live(
+        self, workspace_id: str, execution_id: str, position: Cursor, subscription: _Subscription
+    ) -> AsyncGenerator[list[Entry], None]:
+        while True:
+            await subscription.wait()
+            news = subscription.news(position)
+            if news is None:
+                pages = self._replay(workspace_id, execution_id, position)
+                news = [entry async for page in pages for entry in page]
+            if news:
+                position = news[-1].cursor
+            yield news
+            if news and isinstance(news[-1].event, TERMINAL_EVENTS):
+                return
 
     @contextmanager
     def watch(self, workspace_id: str, execution_id: str) -> Iterator["Watch"]:
@@ -150,16 +163,24 @@ class Streams:
 
     @contextmanager
     def _subscribed(self, execution_id: str) -> Iterator[_Subscription]:
-        subscription = _Subscription()
-        group = self._subscriptions[execution_id]
-        group.add(subscription)
-        if self._sweeper is None:
-            self._sweep()
+        subscription = self._subscribe(execution_id)
         try:
             yield subscription
         finally:
+            self._unsubscribe(execution_id, subscription)
+
+    def _subscribe(self, execution_id: str) -> _Subscription:
+        subscription = _Subscription()
+        self._subscriptions[execution_id].add(subscription)
+        if self._sweeper is None:
+            self._sweep()
+        return subscription
+
+    def _unsubscribe(self, execution_id: str, subscription: _Subscription) -> None:
+        group = self._subscriptions.get(execution_id)
+        if group is not None:
             group.discard(subscription)
-            if not group and self._subscriptions.get(execution_id) is group:
+            if not group:
                 del self._subscriptions[execution_id]
 
     def _sweep(self) -> None:
@@ -191,6 +212,31 @@ class Streams:
     async def _is_over(self, workspace_id: str, execution_id: str, position: Cursor) -> bool:
         """Whether an end in the log is the log's end: a failed execution may have been resumed."""
         return not await self._store.log(workspace_id, execution_id, position, 1)
+
+
+class Expected:
+    """A follower of an execution from its first commit on: nothing has to be read."""
+
+    def __init__(self, streams: Streams, execution_id: str) -> None:
+        self._streams = streams
+        self._execution_id = execution_id
+        self._subscription = streams._subscribe(execution_id)  # noqa: SLF001 - Streams' own other half
+
+    async def follow(self, workspace_id: str) -> AsyncGenerator[list[Entry], None]:
+        """Like Streams.follow, from the start."""
+        try:
+            live = self._streams._live(  # noqa: SLF001
+                workspace_id, self._execution_id, START, self._subscription
+            )
+            async with aclosing(live) as news:
+                async for entries in news:
+                    yield entries
+        finally:
+            self.forget()
+
+    def forget(self) -> None:
+        """Hear no more."""
+        self._streams._unsubscribe(self._execution_id, self._subscription)  # noqa: SLF001
 
 
 class Watch:

@@ -89,6 +89,9 @@ class NamedModels:
             raise Misconfigured(f"There is no model {name!r}.")
         return self._models[name]
 
+    async def warm_up(self) -> None:
+        pass
+
     async def close(self) -> None:
         for model in self._models.values():
             await model.close()

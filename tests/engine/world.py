@@ -109,6 +109,9 @@ class Bench:
             raise result
         return await result if asyncio.iscoroutine(result) else result
 
+    async def warm_up(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

@@ -46,8 +46,8 @@ class Answer:
     """The end of the stream: the whole message and what it cost."""
 
     message: AssistantMessage
-    """Its text and thinking parts are exactly the pieces that were streamed, a part ends where the kind
-    changes; its tool calls carry ids of ours (tc_…)."""
+    """Its text and thinking parts are exactly the pieces that were streamed, a part ends where the
+    kind changes; its tool calls carry ids of ours (tc_…)."""
     usage: Usage
     model: str
     """The name of the model that answered, as the provider writes it."""
@@ -82,6 +82,10 @@ class Models(Protocol):
         """The model of this name, made at first use. Raises Misconfigured, saying what mends it."""
         ...
 
+    async def warm_up(self) -> None:
+        """Load what the first call needs, so that it does not wait; safe to call many times."""
+        ...
+
     async def close(self) -> None:
         """Close every model that was made."""
         ...
@@ -108,6 +112,10 @@ class Tools(Protocol):
         Raises ToolFailed (bad arguments, the tool's own error, a result too large) and ToolTimeout;
         any error text is fit for the model to read and holds no secret.
         """
+        ...
+
+    async def warm_up(self) -> None:
+        """Load what the first call needs, so that it does not wait; safe to call many times."""
         ...
 
     async def close(self) -> None:

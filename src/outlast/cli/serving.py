@@ -65,6 +65,7 @@ async def _answer(core: Core, listener: socket.socket, started: Callable[[], Non
     server = _Server(app, started)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     leaving = asyncio.create_task(server.leave.wait())
+    warming = asyncio.create_task(core.warm_up())
     await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
     leaving.cancel()
     if not serving.done():
@@ -73,6 +74,7 @@ async def _answer(core: Core, listener: socket.socket, started: Callable[[], Non
         core.streams.leave()
         app.state.streams.end()
         server.should_exit = True
+    warming.cancel()
     await serving
 
 
@@ -89,6 +91,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )

@@ -1,6 +1,6 @@
 """One model step: ask, stream, try again where the provider may recover, record the answer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -52,6 +52,8 @@ class Asker:
     ledger: Ledger
     retries: int
     """How often a request that failed for a passing reason is made again."""
+    asked: Callable[[str, str, float], None]
+    """Hears of every request: the model's name, `ok` or why not, its seconds."""
 
     async def ask(self, segment: Segment, agent: Agent) -> None:
         """Make one model step and record it, with the tool calls that it starts.
@@ -90,6 +92,20 @@ class Asker:
                 attempt += 1
 
     async def _stream(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
+        clock = self.ledger.clock
+        began, outcome = clock.monotonic(), "closed"
+        try:
+            answer = await self._pieces(segment, agent, request)
+            outcome = "ok"
+        except OutlastError as error:
+            outcome = error.code
+            raise
+        finally:
+            self.asked(agent.spec.model, outcome, clock.monotonic() - began)
+        return answer
+
+    async def _pieces(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
+        """Log the answer piece by piece as it comes."""
         texts, clock = self.ledger.texts, self.ledger.clock
         model = self.models.find(agent.spec.model)
         async with aclosing(model.stream(request)) as events:

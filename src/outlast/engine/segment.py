@@ -6,7 +6,7 @@ Only the runner of the segment touches it; others may call `stop`.
 import asyncio
 from collections.abc import Coroutine
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from outlast.model.agent import Agent
 from outlast.model.event import TextAdded, ThinkingAdded
@@ -34,43 +34,48 @@ class Interrupted(Exception):
     """The work was stopped from outside."""
 
 
+TextKind: TypeAlias = type[TextAdded] | type[ThinkingAdded]
+TextRun: TypeAlias = tuple[int, TextKind, list[str]]
+"""(at, kind, pieces): one part of a message."""
+
+
 class StepText:
     """The pieces that the open step has streamed."""
 
-    __slots__ = ("appended", "pieces", "runs")
+    __slots__ = ("_fresh", "appended", "pieces", "runs")
 
     def __init__(self) -> None:
-        self.runs: list[tuple[int, type[TextAdded | ThinkingAdded], list[str]]] = []
+        self.runs: list[TextRun] = []
+        self._fresh: list[tuple[int, int, TextKind, list[str]]] = []
+        """(at, part, kind, pieces) that were not handed to the store yet."""
         self.pieces = 0
         self.appended = 0
         """How many of the pieces were handed to the store."""
 
-    def add(self, at: int, kind: type[TextAdded] | type[ThinkingAdded], piece: str) -> None:
+    def add(self, at: int, kind: TextKind, piece: str) -> None:
         """Add a piece; a part ends where the kind changes."""
-        if not self.runs or self.runs[-1][1] is not kind:
-            self.runs.append((at, kind, []))
-        self.runs[-1][2].append(piece)
+        runs, fresh = self.runs, self._fresh
+        if not runs or runs[-1][1] is not kind:
+            runs.append((at, kind, []))
+        runs[-1][2].append(piece)
+        part = len(runs) - 1
+        if not fresh or fresh[-1][1] != part:
+            fresh.append((at, part, kind, []))
+        fresh[-1][3].append(piece)
         self.pieces += 1
 
     def whole(self, step: int) -> tuple[tuple[int, TextAdded | ThinkingAdded], ...]:
         """Every part as one event."""
-        return self._since(step, 0)
+        return tuple(
+            (at, kind(step, part, tuple(pieces)))
+            for part, (at, kind, pieces) in enumerate(self.runs)
+        )
 
     def take(self, step: int) -> tuple[tuple[int, TextAdded | ThinkingAdded], ...]:
         """What was not handed to the store yet."""
-        taken = self._since(step, self.appended)
+        fresh, self._fresh = self._fresh, []
         self.appended = self.pieces
-        return taken
-
-    def _since(self, step: int, start: int) -> tuple[tuple[int, TextAdded | ThinkingAdded], ...]:
-        events: list[tuple[int, TextAdded | ThinkingAdded]] = []
-        before = 0
-        for part, (at, kind, pieces) in enumerate(self.runs):
-            fresh = pieces[max(0, start - before) :]
-            if fresh:
-                events.append((at, kind(step, part, tuple(fresh))))
-            before += len(pieces)
-        return tuple(events)
+        return tuple((at, kind(step, part, tuple(pieces))) for at, part, kind, pieces in fresh)
 
     def parts(self) -> tuple[Part, ...]:
         """The text so far as parts of a message."""

@@ -112,6 +112,24 @@ class Executions:
                 execution = await watch.rest(execution, seconds)
         return started, await self._view(execution)
 
+    async def stream(
+        self, principal: Principal, agent_ref: str | None, wish: Start
+    ) -> tuple[Started, AsyncGenerator[list[Entry], None]]:
+        """Like `start`, and the execution's log like `follow`, heard from its first commit on."""
+        principal.require(Scope.AGENTS_EXECUTE)
+        agent = await self._agents.chosen(principal, agent_ref)
+        new = self._new(principal, agent, wish)
+        expected = self._streams.expect(new.id)
+        try:
+            started = await self._create(agent, new)
+        except BaseException:
+            expected.forget()
+            raise
+        if started.replayed:
+            expected.forget()
+            return started, self.follow(principal, started.execution.id)
+        return started, expected.follow(new.workspace_id)
+
     def _new(self, principal: Principal, agent: Agent, wish: Start) -> NewExecution:
         if agent.paused:
             raise AgentPaused

@@ -197,6 +197,7 @@ executions: Final = Table(
         "ix_executions_live",
         "workspace_id",
         "conversation_id",
+        "completed_at",  # always null here; SQLite's planner counts it as one more match
         "id",
         sqlite_where=text("completed_at IS NULL"),
         postgresql_where=text("completed_at IS NULL"),

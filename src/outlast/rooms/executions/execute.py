@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -13,7 +13,7 @@ from outlast.http.request import Call, kept, mark_replayed, replayed
 from outlast.http.route import json_response
 from outlast.http.sse import EventStream
 from outlast.model.error import AgentNotFound, RequestInProgress
-from outlast.model.event import START, Cursor
+from outlast.model.event import START, Cursor, Entry
 from outlast.model.execution import RESTING, Budget, Execution, OnBusy
 from outlast.rooms.executions import render
 from outlast.rooms.executions.schemas import BudgetBody, ExecuteBody
@@ -26,6 +26,8 @@ from outlast.services.executions import (
     Start,
     Started,
 )
+
+Log: TypeAlias = AsyncGenerator[list[Entry], None]
 
 _WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*", re.IGNORECASE)
 _ASYNC: Final = "respond-async"
@@ -93,8 +95,8 @@ async def execute(call: Call) -> Response:
     agent = call.path_text("agentId", AgentNotFound)
     services: Services = call.services
     if mode.stream:
-        started = await services.executions.start(call.principal, agent, wish)
-        response = stream_of(call, started.execution)
+        started, log = await services.executions.stream(call.principal, agent, wish)
+        response = _event_stream(call, started.execution.id, log)
         return mark_replayed(response) if started.replayed else response
     started, view = await services.executions.run(call.principal, agent, wish, mode.seconds)
     if started.replayed:
@@ -127,13 +129,17 @@ def _again(mode: Mode, started: Started, view: ExecutionView) -> Response:
 
 def stream_of(call: Call, execution: Execution, after: Cursor = START) -> Response:
     """The execution's log as frames, from its start or behind a cursor, then live to its end."""
-    headers = {"X-Execution-Id": execution.id}
-    return EventStream(_frames(call, execution.id, after), call.app.state.streams, headers)
-
-
-async def _frames(call: Call, execution_id: str, after: Cursor) -> AsyncGenerator[bytes, None]:
     services: Services = call.services
-    fold = Fold(execution_id, after)
-    async with aclosing(services.executions.follow(call.principal, execution_id)) as log:
-        async for entries in log:
+    log = services.executions.follow(call.principal, execution.id)
+    return _event_stream(call, execution.id, log, after)
+
+
+def _event_stream(call: Call, execution_id: str, log: Log, after: Cursor = START) -> Response:
+    frames = _frames(Fold(execution_id, after), log)
+    return EventStream(frames, call.app.state.streams, {"X-Execution-Id": execution_id})
+
+
+async def _frames(fold: Fold, log: Log) -> AsyncGenerator[bytes, None]:
+    async with aclosing(log) as batches:
+        async for entries in batches:
             yield fold.frames(entries)

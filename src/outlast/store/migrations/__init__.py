@@ -50,7 +50,7 @@ def create_schema(path: Path) -> bool:
             return False
         for table in metadata.sorted_tables:
             connection.execute(str(CreateTable(table).compile(dialect=dialect)))
-            for index in table.indexes:
+            for index in sorted(table.indexes, key=lambda index: str(index.name)):
                 connection.execute(str(CreateIndex(index).compile(dialect=dialect)))
         connection.execute(_VERSIONS)
         connection.execute("INSERT INTO alembic_version VALUES (?)", (HEAD,))

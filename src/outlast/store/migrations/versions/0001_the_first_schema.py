@@ -196,7 +196,7 @@ def _executions() -> None:
     op.create_index(
         "ix_executions_live",
         "executions",
-        ["workspace_id", "conversation_id", "id"],
+        ["workspace_id", "conversation_id", "completed_at", "id"],
         unique=False,
         sqlite_where=sa.text("completed_at IS NULL"),
         postgresql_where=sa.text("completed_at IS NULL"),
