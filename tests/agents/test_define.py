@@ -12,9 +12,9 @@ from pydantic import Field
 
 import outlast
 from outlast import Agent, Limits, ToolContext, tool
-from outlast.agents.spec_json import spec_digest, spec_from_dict, spec_to_dict
 from outlast.model.agent import Effect, HttpCall, ToolSpec
 from outlast.model.error import Misconfigured
+from outlast.model.spec_json import spec_digest, spec_from_dict, spec_to_dict
 
 
 @tool(effect="read_only", timeout=5)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from outlast.agents.loader import load
-from outlast.agents.spec_json import spec_digest
 from outlast.model.agent import AgentSpec, Effect, HttpCall, Limits, ToolSpec
 from outlast.model.error import Misconfigured
+from outlast.model.spec_json import spec_digest
 
 FULL = """
 agents:

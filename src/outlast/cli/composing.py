@@ -3,11 +3,11 @@
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.loader import load as load_agents
 from outlast.agents.models.catalogue import ModelCatalogue
-from outlast.agents.spec_json import spec_digest
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
 from outlast.model.agent import Agent
 from outlast.model.clock import SystemClock
+from outlast.model.spec_json import spec_digest
 from outlast.model.workspace import Workspace
 from outlast.settings import Settings
 

@@ -96,6 +96,11 @@ class Ledger:
             output=segment.output(),
         )
 
+    async def refuse(self, segment: Segment, failure: Failure) -> None:
+        """End an execution that no segment can be begun for."""
+        segment.began = self.clock.monotonic()
+        await self.fail(segment, failure)
+
     async def fail(self, segment: Segment, failure: Failure) -> None:
         """End the execution; what the open step has shown is kept."""
         step = self._cut_off(segment, "error")

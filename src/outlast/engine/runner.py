@@ -21,7 +21,15 @@ from outlast.engine.ledger import Ledger
 from outlast.engine.segment import Interrupted, Segment, Stop
 from outlast.model.agent import Agent
 from outlast.model.approval import Approval, ApprovalKind
-from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError, Overloaded, StaleWrite
+from outlast.model.error import (
+    AgentNotFound,
+    BudgetExceeded,
+    LimitExceeded,
+    Misconfigured,
+    OutlastError,
+    Overloaded,
+    StaleWrite,
+)
 from outlast.model.event import ApprovalRequested, Event, StepRetried
 from outlast.model.execution import Execution, Failure, Status
 from outlast.model.message import Message, ToolCall, UserMessage
@@ -51,7 +59,11 @@ class Runner:
 
         Raises Overloaded where the store fails: the execution stays as last committed.
         """
-        segment.agent = agent = await self._agent(segment.execution)
+        try:
+            segment.agent = agent = await self._agent(segment.execution)
+        except (AgentNotFound, Misconfigured) as error:
+            await self.ledger.refuse(segment, failure_of(error))
+            return
         calls = await self._begin(segment, agent)
         try:
             await self._continue(segment, agent, calls)

@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from pydantic import TypeAdapter
+import orjson
 
 from outlast.model.agent import Agent, AgentSpec
-from outlast.model.error import AgentNotFound
+from outlast.model.error import AgentNotFound, Misconfigured
+from outlast.model.spec_json import spec_from_dict, spec_to_dict
 from outlast.store.port import Page
 from outlast.store.scripts import Outcome, Query, Row, Script
 from outlast.store.scripts.rows import to_json
 from outlast.store.statements import agents as sql
-
-_SPEC = TypeAdapter(AgentSpec)
 
 
 def put_agent(
@@ -53,7 +52,7 @@ def _version_columns(
         "agent_id": agent_id,
         "version": version,
         "digest": digest,
-        "spec": to_json(spec),
+        "spec": to_json(spec_to_dict(spec)),
         "created_at": at,
     }
 
@@ -65,11 +64,21 @@ def agent_from(row: Row) -> Agent:
         agent_id,
         workspace_id,
         version,
-        _SPEC.validate_json(spec),
+        _spec_from(agent_id, version, spec),
         created_at,
         updated_at,
         bool(paused),
     )
+
+
+def _spec_from(agent_id: str, version: int, text: str) -> AgentSpec:
+    try:
+        return spec_from_dict(orjson.loads(text))
+    except (TypeError, KeyError, ValueError) as error:
+        raise Misconfigured(
+            f"Version {version} of agent {agent_id} was written by a newer Outlast; "
+            "this one does not know all of it."
+        ) from error
 
 
 def agent(workspace_id: str, agent_id: str | None, name: str) -> Script[Agent]:

@@ -17,7 +17,10 @@ def spec_to_dict(spec: AgentSpec) -> dict[str, Any]:
 
 
 def spec_from_dict(written: dict[str, Any]) -> AgentSpec:
-    """The spec that spec_to_dict wrote."""
+    """The spec that spec_to_dict wrote.
+
+    Raises TypeError, KeyError or ValueError for what this version does not know.
+    """
     tools = tuple(_tool_from_dict(tool) for tool in written["tools"])
     return AgentSpec(**{**written, "tools": tools, "limits": Limits(**written["limits"])})
 

@@ -1,0 +1,96 @@
+"""What a real provider may do wrong: a clear error and a terminal state each time."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from outlast.agents.models.catalogue import ModelCatalogue
+from outlast.agents.tools.toolbox import ToolBox
+from outlast.model.agent import AgentSpec
+from outlast.model.clock import SystemClock
+from outlast.model.execution import Status
+from outlast.testing import NamedModels, core_on, owner
+from tests.engine.world import Actor, Bench, by_turn, spec, wish
+from tests.provider import FakeProvider
+
+pytestmark = pytest.mark.anyio
+BOUND = 20.0
+KEY = "sk-provider-key-of-the-test"
+
+
+class ImpatientClock(SystemClock):
+    """Waits for nothing, so that a provider's retries take no time."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds if seconds == 1.0 else 0)  # the engine's watch keeps its pace
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "requests"),
+    [
+        ("status-401", "model_rejected", 1),
+        ("status-404", "model_rejected", 1),
+        ("status-429", "rate_limit_exceeded", 3),
+        ("status-500", "model_unavailable", 3),
+        ("garbage", "model_unavailable", 3),
+        ("die-after-3", "model_unavailable", 3),
+        ("too-long", "context_length_exceeded", 1),
+    ],
+)
+async def test_a_provider_that_fails_fails_the_execution_in_clear_words(
+    tmp_path: Path, model: str, code: str, requests: int
+) -> None:
+    clock = ImpatientClock()
+    async with FakeProvider() as provider:
+        environment = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": KEY}
+        models = ModelCatalogue(clock, tmp_path, environment=environment)
+        tools = ToolBox(clock)
+        async with core_on(tmp_path, models=models, tools=tools, clock=clock) as core:
+            caller = await owner(core)
+            agent = AgentSpec("agent", f"openai-chat:{model}")
+            await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+            async with asyncio.timeout(BOUND):
+                _, view = await core.services.executions.run(caller, "agent", wish())
+        assert provider.request_count == requests
+    assert view.execution.status is Status.FAILED
+    assert view.execution.error is not None
+    assert view.execution.error.code == code
+    assert KEY not in view.execution.error.message
+
+
+async def test_two_failures_and_then_an_answer_is_an_answer(tmp_path: Path) -> None:
+    clock = ImpatientClock()
+    async with FakeProvider() as provider:
+        environment = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": KEY}
+        models = ModelCatalogue(clock, tmp_path, environment=environment)
+        tools = ToolBox(clock)
+        async with core_on(tmp_path, models=models, tools=tools, clock=clock) as core:
+            caller = await owner(core)
+            agent = AgentSpec("agent", "openai-chat:flaky-2")
+            await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+            async with asyncio.timeout(BOUND):
+                _, view = await core.services.executions.run(caller, "agent", wish())
+    assert view.execution.status is Status.COMPLETED
+    assert len((view.execution.output or "").split()) == 12
+
+
+async def test_a_version_of_an_agent_from_the_future_fails_and_is_not_half_understood(
+    tmp_path: Path,
+) -> None:
+    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
+    async with core_on(tmp_path, models=models, tools=Bench(), start=False) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        with closing(sqlite3.connect(tmp_path / "outlast.db")) as beside, beside:
+            beside.execute("UPDATE agent_versions SET spec = json_set(spec, '$.guardrails', 'on')")
+        await core.start()
+        async with asyncio.timeout(BOUND):
+            view = await core.services.executions.rest(caller, started.execution.id)
+    assert view.execution.status is Status.FAILED
+    assert view.execution.error is not None
+    assert view.execution.error.code == "misconfigured"
+    assert "newer Outlast" in view.execution.error.message
