@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +19,7 @@ from starlette.routing import Match, Route
 
 from outlast import __version__
 from outlast.app import Core
-from outlast.http.document import REF
+from outlast.http.document import REF, Error
 from outlast.http.errors import NO_ROUTE, error_response, method_problem, problem_of
 from outlast.http.request import request_id_of
 from outlast.http.request_ids import RequestIds
@@ -168,7 +169,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         components = document.setdefault("components", {})
-        components.setdefault("schemas", {}).update(_bodies(ROOMS))
+        components.setdefault("schemas", {}).update(_schemas(ROOMS))
         components["securitySchemes"] = _SECURITY
         document["security"] = [{name: []} for name in _SECURITY]
         document["paths"] |= _health_paths()
@@ -176,11 +177,20 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _bodies(rooms: Iterable[Room]) -> dict[str, Any]:
-    models = [(model, "validation") for room in rooms for model in room.schemas]
-    _, schema = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type] # a literal
+def _schemas(rooms: Iterable[Room]) -> dict[str, Any]:
+    """Request bodies as they are read, answers as they are written."""
+    models = {Error, *(model for room in rooms for model in room.schemas)}
+    wanted: list[tuple[type, JsonSchemaMode, TypeAdapter[Any]]] = [
+        (model, _mode(model), TypeAdapter(model))
+        for model in sorted(models, key=lambda model: model.__name__)
+    ]
+    _, schema = TypeAdapter.json_schemas(wanted, ref_template=REF)
     definitions: dict[str, Any] = schema["$defs"]
     return definitions
+
+
+def _mode(model: type) -> JsonSchemaMode:
+    return "validation" if issubclass(model, BaseModel) else "serialization"
 
 
 def _health_paths() -> dict[str, Any]:

@@ -5,7 +5,7 @@ fields are the parameters, a body model is the request body, an answer's TypedDi
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 from typing_extensions import TypedDict
@@ -105,7 +105,9 @@ def operation(
 ) -> dict[str, Any]:
     """Keyword arguments for a router's get, post, …: everything that the document says of a route.
 
-    answers: status → what FastAPI's `responses` takes. path: parameter → what it names.
+    answers: status → what FastAPI's `responses` takes; a `model` is only named, and its room lists it
+    among its schemas: FastAPI would build a validator for each at every start.
+    path: parameter → what it names.
     """
     extra: dict[str, Any] = {
         "parameters": [
@@ -119,7 +121,7 @@ def operation(
         content = {"application/json": {"schema": {"$ref": REF.format(model=body.__name__)}}}
         extra["requestBody"] = {"required": False, "content": content}
     failures = {
-        status: {"model": Error, "description": _DESCRIPTIONS[status]}
+        status: _answer({"model": Error, "description": _DESCRIPTIONS[status]})
         for status in sorted({*errors, *_ALWAYS})
     }
     first = min(answers)
@@ -128,9 +130,19 @@ def operation(
         "summary": summary,
         "status_code": first,
         "response_model": None,
-        "responses": {**answers, **failures},
+        "responses": {status: _answer(told) for status, told in answers.items()} | failures,
         "openapi_extra": extra,
     }
+
+
+def _answer(told: Mapping[str, Any]) -> dict[str, Any]:
+    answer = dict(told)
+    model = answer.pop("model", None)
+    if model is not None:
+        names = [{"$ref": REF.format(model=one.__name__)} for one in get_args(model) or (model,)]
+        schema = names[0] if len(names) == 1 else {"anyOf": names}
+        answer["content"] = {"application/json": {"schema": schema}, **answer.get("content", {})}
+    return answer
 
 
 def _path_parameter(name: str, description: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
 from outlast.http.errors import RenderError
 
@@ -17,5 +16,5 @@ class Room:
     """Paths that it answers for; an unknown route below one of them gets the room's error shape."""
     router: APIRouter
     render_error: RenderError
-    schemas: tuple[type[BaseModel], ...] = ()
-    """Models that the OpenAPI document names beyond those of the answers: request bodies."""
+    schemas: tuple[type, ...] = ()
+    """Models that the OpenAPI document names: request bodies and answers."""

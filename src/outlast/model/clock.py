@@ -46,8 +46,8 @@ class SystemClock:
 
 def iso(millis: int) -> str:
     """Write milliseconds since the epoch as ISO 8601 in UTC: `2026-03-15T10:30:00.000Z`."""
-    moment = datetime.fromtimestamp(millis / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{millis % 1000:03d}Z"
+    moment = datetime.fromtimestamp(millis // 1000, UTC)
+    return f"{moment.isoformat()[:19]}.{millis % 1000:03d}Z"
 
 
 def iso_or_none(millis: int | None) -> str | None:

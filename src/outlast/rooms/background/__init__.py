@@ -3,5 +3,6 @@
 from outlast.http.errors import error_object
 from outlast.http.room import Room
 from outlast.rooms.background.routes import router
+from outlast.rooms.background.schemas import EventPage
 
-room = Room("background", ("/v1/events",), router, error_object)
+room = Room("background", ("/v1/events",), router, error_object, (EventPage,))

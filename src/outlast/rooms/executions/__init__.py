@@ -2,13 +2,22 @@
 
 from outlast.http.errors import error_object
 from outlast.http.room import Room
+from outlast.rooms.executions import schemas
 from outlast.rooms.executions.routes import router
-from outlast.rooms.executions.schemas import ExecuteBody
 
 room = Room(
     "executions",
     ("/v1/agents", "/v1/executions", "/v1/conversations", "/v1"),
     router,
     error_object,
-    (ExecuteBody,),
+    (
+        schemas.ExecuteBody,
+        schemas.Execution,
+        schemas.Accepted,
+        schemas.ExecutionPage,
+        schemas.Cancelled,
+        schemas.Conversation,
+        schemas.AgentPage,
+        schemas.Agent,
+    ),
 )
