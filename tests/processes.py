@@ -73,9 +73,14 @@ class ServerProcess:
     async def signal(self, number: signal.Signals) -> int:
         """Send a signal and wait for the end; the exit code."""
         assert self._process is not None
+        self._process.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait for the end; the exit code."""
+        assert self._process is not None
         assert self._process.stdout is not None
         await self.http.aclose()
-        self._process.send_signal(number)
         async with asyncio.timeout(BOUND):
             code = await asyncio.to_thread(self._process.wait)
         self._process.stdout.close()

@@ -1,6 +1,7 @@
 """Real processes, really killed: what was accepted ends, once."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -113,3 +114,25 @@ async def test_sigterm_lets_nothing_be_lost_and_ends_with_zero(town: Town) -> No
         assert (await server.execution(execution_id))["status"] == "completed"
     assert len(town.tools.calls) == 40
     assert set(town.tools.calls.values()) == {1}
+
+
+async def test_a_caller_who_waits_while_the_server_leaves_is_told_where_to_look(
+    tmp_path: Path,
+) -> None:
+    async with FakeProvider() as provider:
+        env = {"OPENAI_BASE_URL": provider.url, "OUTLAST_DRAIN_SECONDS": "0"}
+        async with ServerProcess(tmp_path, AGENTS.format(url="http://127.0.0.1:9"), env) as server:
+            waiting = asyncio.ensure_future(
+                server.http.post("/v1/agents/speaker/execute", json={"input": "Speak"})
+            )
+            await provider.wait_requests(1)
+            os.kill(server.pid, signal.SIGTERM)
+            answer = await waiting
+            assert answer.status_code == 202, answer.text
+            execution_id = answer.json()["id"]
+            assert answer.headers["location"] == f"/v1/executions/{execution_id}"
+            assert await server.ended() == 0
+            await server.start()
+            await server.frames(execution_id)
+            execution = await server.execution(execution_id)
+            assert (execution["status"], len(execution["output"].split())) == ("completed", 30)

@@ -105,8 +105,8 @@ def operation(
 ) -> dict[str, Any]:
     """Keyword arguments for a router's get, post, …: everything that the document says of a route.
 
-    answers: status → what FastAPI's `responses` takes; a `model` is only named, and its room lists it
-    among its schemas: FastAPI would build a validator for each at every start.
+    answers: status → what FastAPI's `responses` takes; a `model` is only named, and its room lists
+    it among its schemas: FastAPI would build a validator for each at every start.
     path: parameter → what it names.
     """
     extra: dict[str, Any] = {
