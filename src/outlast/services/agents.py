@@ -42,11 +42,7 @@ class Agents:
         """A page, newest first, and whether there are more in the direction of the walk."""
         principal.require(Scope.AGENTS_READ)
         found = await self._store.agents(principal.workspace_id, page)
-        more = len(found) > page.limit
-        if more:
-            backwards = page.before is not None and page.after is None
-            found = found[1:] if backwards else found[:-1]
-        return found, more
+        return page.cut(found)
 
     async def resolve(self, principal: Principal, ref: str) -> str:
         """The id of an agent that a filter names. Raises AgentNotFound."""

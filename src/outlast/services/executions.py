@@ -181,11 +181,7 @@ class Executions:
         """A page, newest first, and whether there are more in the direction of the walk."""
         principal.require(Scope.EXECUTIONS_READ)
         found = await self._store.executions(principal.workspace_id, wanted, page)
-        more = len(found) > page.limit
-        if more:
-            backwards = page.before is not None and page.after is None
-            found = found[1:] if backwards else found[:-1]
-        return found, more
+        return page.cut(found)
 
     async def views(
         self, principal: Principal, executions: Sequence[Execution]

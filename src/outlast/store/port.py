@@ -7,7 +7,7 @@ State, log and queue cannot disagree, and a worker that comes back from the dead
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval
@@ -16,6 +16,8 @@ from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import Budget, Execution, OnBusy, Status, Step
 from outlast.model.workspace import ApiKey, Workspace
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,18 @@ class Page:
     limit: int
     after: str | None = None
     before: str | None = None
+
+    @property
+    def backwards(self) -> bool:
+        """Whether the walk goes from older to newer; lists are newest first all the same."""
+        return self.before is not None and self.after is None
+
+    def cut(self, found: list[T]) -> tuple[list[T], bool]:
+        """The page out of what the store found, and whether there is more behind it."""
+        more = len(found) > self.limit
+        if more:
+            found = found[1:] if self.backwards else found[:-1]
+        return found, more
 
 
 @dataclass(frozen=True, slots=True)

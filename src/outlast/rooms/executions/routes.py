@@ -99,8 +99,7 @@ async def list_executions(call: Call) -> Response:
     page = Page(query.limit, query.after, query.before)
     found, more = await services.executions.page(call.principal, wanted, page)
     views = await services.executions.views(call.principal, found)
-    backwards = query.before is not None and query.after is None
-    return json_response(render.page(views, more=more, backwards=backwards))
+    return json_response(render.page(views, more=more, backwards=page.backwards))
 
 
 async def _wanted(call: Call, query: schemas.ListQuery) -> ExecutionFilter:
@@ -230,8 +229,7 @@ async def list_agents(call: Call) -> Response:
     after = query.after or query.next_token
     page = Page(query.limit, after, query.before)
     found, more = await services.agents.page(call.principal, page)
-    backwards = query.before is not None and after is None
-    return json_response(render.agents(found, more=more, backwards=backwards))
+    return json_response(render.agents(found, more=more, backwards=page.backwards))
 
 
 @router.get(

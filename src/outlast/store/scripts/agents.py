@@ -108,10 +108,9 @@ def agents(workspace_id: str, page: Page) -> Script[list[Agent]]:
         for name, value in (("after", page.after), ("before", page.before))
         if value is not None
     }
-    backwards = page.before is not None and page.after is None
     rows = yield Query(
-        sql.list_agents(frozenset(given), backwards=backwards),
+        sql.list_agents(frozenset(given), backwards=page.backwards),
         given | {"workspace": workspace_id, "limit": page.limit + 1},
     )
     found = [agent_from(row) for row in rows]
-    return Outcome(found[::-1] if backwards else found)
+    return Outcome(found[::-1] if page.backwards else found)

@@ -327,13 +327,12 @@ def executions(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script
     given |= dict(zip(names, (status.value for status in wanted.status), strict=False))
     given = {name: value for name, value in given.items() if value is not None}
     filters = frozenset(given) - set(names[: len(wanted.status) - 1])
-    backwards = page.before is not None and page.after is None
     rows = yield Query(
-        sql.list_executions(filters, backwards=backwards),
+        sql.list_executions(filters, backwards=page.backwards),
         given | {"workspace": workspace_id, "limit": page.limit + 1},
     )
     found = [execution_from(row) for row in rows]
-    return Outcome(found[::-1] if backwards else found)
+    return Outcome(found[::-1] if page.backwards else found)
 
 
 def live(workspace_id: str, conversation_id: str) -> Script[list[Execution]]:
