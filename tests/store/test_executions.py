@@ -82,6 +82,8 @@ async def test_what_advance_writes_is_read_again(store: Store, create: Create) -
     )
     assert await store.execution(WORKSPACE, running.id) == after
     assert await store.steps(WORKSPACE, running.id) == steps
+    assert await store.steps_of(WORKSPACE, [running.id]) == {running.id: steps}
+    assert await store.steps_of(OTHER, [running.id]) == {running.id: ()}
     assert await store.approvals(WORKSPACE, running.id) == (approval,)
     assert await store.checkpoints(WORKSPACE, running.id) == (checkpoint,)
 

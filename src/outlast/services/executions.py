@@ -188,7 +188,12 @@ class Executions:
     ) -> Sequence[ExecutionView]:
         """The same executions with what they recorded."""
         principal.require(Scope.EXECUTIONS_READ)
-        return [await self._view(execution) for execution in executions]
+        calling = [execution.id for execution in executions if execution.steps > 1]
+        steps = await self._store.steps_of(principal.workspace_id, calling) if calling else {}
+        return [
+            ExecutionView(execution, steps.get(execution.id, ()), await self._asked(execution))
+            for execution in executions
+        ]
 
     def follow(
         self, principal: Principal, execution_id: str, after: Cursor = START
@@ -242,10 +247,13 @@ class Executions:
         steps: tuple[Step, ...] = ()
         if execution.steps > 1:
             steps = await self._store.steps(execution.workspace_id, execution.id)
-        approvals: tuple[Approval, ...] = ()
-        if execution.status in (Status.SUSPENDED, Status.PAUSED, Status.RUNNING):
-            approvals = await self._store.approvals(execution.workspace_id, execution.id)
-        return ExecutionView(execution, steps, approvals)
+        return ExecutionView(execution, steps, await self._asked(execution))
+
+    async def _asked(self, execution: Execution) -> tuple[Approval, ...]:
+        """The approvals that a live execution asked for."""
+        if execution.status not in (Status.SUSPENDED, Status.PAUSED, Status.RUNNING):
+            return ()
+        return await self._store.approvals(execution.workspace_id, execution.id)
 
 
 def _cancelled(execution: Execution, at: int) -> Advance:

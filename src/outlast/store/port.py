@@ -196,6 +196,12 @@ class ExecutionStore(Protocol):
         """The recorded steps in order, without superseded ones."""
         ...
 
+    async def steps_of(
+        self, workspace_id: str, execution_ids: Sequence[str]
+    ) -> dict[str, tuple[Step, ...]]:
+        """Like steps, for many executions on one snapshot."""
+        ...
+
     async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
         """The approvals that the execution asked for, in order of their calls."""
         ...

@@ -103,6 +103,11 @@ class SqlStore:
     async def steps(self, workspace_id: str, execution_id: str) -> tuple[Step, ...]:
         return await self._driver.read(executions.steps(workspace_id, execution_id))
 
+    async def steps_of(
+        self, workspace_id: str, execution_ids: Sequence[str]
+    ) -> dict[str, tuple[Step, ...]]:
+        return await self._driver.read(executions.steps_of(workspace_id, execution_ids))
+
     async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
         return await self._driver.read(executions.approvals(workspace_id, execution_id))
 

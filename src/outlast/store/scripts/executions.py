@@ -351,8 +351,22 @@ def unfinished(after: str, limit: int) -> Script[list[Execution]]:
 
 def steps(workspace_id: str, execution_id: str) -> Script[tuple[Step, ...]]:
     """The recorded steps in order."""
+    return Outcome((yield from _steps(workspace_id, execution_id)))
+
+
+def steps_of(
+    workspace_id: str, execution_ids: Sequence[str]
+) -> Script[dict[str, tuple[Step, ...]]]:
+    """The recorded steps of each of these, in order."""
+    found = {}
+    for execution_id in execution_ids:
+        found[execution_id] = yield from _steps(workspace_id, execution_id)
+    return Outcome(found)
+
+
+def _steps(workspace_id: str, execution_id: str) -> Steps[tuple[Step, ...]]:
     rows = yield Query(log_sql.STEPS, {"id": execution_id, "workspace": workspace_id})
-    return Outcome(tuple(step_from(row) for row in rows))
+    return tuple(step_from(row) for row in rows)
 
 
 def approvals(workspace_id: str, execution_id: str) -> Script[tuple[Approval, ...]]:
