@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,10 @@ async def test_events_of_an_unknown_agent_are_404(house: House) -> None:
     assert response.json()["error"]["code"] == "agent_not_found"
 
 
+@pytest.mark.skipif(
+    not (shutil.which("jq") and shutil.which("curl") and shutil.which("bash")),
+    reason="the page's loop is written for bash, curl and jq",
+)
 async def test_the_polling_loop_of_the_contract_works_as_printed(house: House) -> None:
     readme = (ROOM / "README.md").read_text()
     found = re.search(r"```bash\n(.*?)```", readme, re.DOTALL)
