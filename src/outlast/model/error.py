@@ -4,6 +4,7 @@ OutlastError
 ├── InvalidRequest           400  the caller sent something that cannot be right
 │   ├── InvalidId
 │   ├── MissingField
+│   ├── InvalidFilter
 │   └── InvalidCursor
 ├── Unauthenticated          401
 │   └── ExpiredKey
