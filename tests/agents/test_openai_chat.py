@@ -334,7 +334,7 @@ async def test_tool_calls_of_careless_endpoints_are_told_apart(
     assert answer.finish_reason == "tool_calls"
 
 
-@pytest.mark.parametrize("written", ["{oops", "[1]", '"x"'])
+@pytest.mark.parametrize("written", ["{oops", "[1]", '"x"', '{"a":' * 65 + "1" + "}" * 65])
 async def test_arguments_that_are_no_object_are_kept_as_invalid(
     endpoint: OpenAIEndpoint, provider: FakeProvider, written: str
 ) -> None:

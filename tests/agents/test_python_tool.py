@@ -156,6 +156,18 @@ async def test_a_result_that_is_too_large_is_the_tools_error() -> None:
         await call(give)
 
 
+async def test_a_result_that_is_nested_too_deep_to_be_shown_is_the_tools_error() -> None:
+    def give(levels: int) -> Any:
+        result: Any = 1
+        for _ in range(levels):
+            result = [result]
+        return result
+
+    assert await call(give, levels=64)
+    with pytest.raises(ToolFailed, match="nested deeper than 64 levels"):
+        await call(give, levels=65)
+
+
 async def test_past_its_timeout_a_function_is_given_up() -> None:
     release = threading.Event()
     cancelled = anyio.Event()

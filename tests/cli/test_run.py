@@ -80,6 +80,14 @@ def test_with_a_server_on_the_data_it_runs_there(place: Place) -> None:
     assert place.run("run", "careful", "pay")[0] == 3
 
 
+def test_a_server_that_listens_elsewhere_is_told_at_once(place: Place) -> None:
+    place.serve()
+    code, out, err = place.run("run", "demo", "the sum", "--port", "1")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("outlast: http://127.0.0.1:1 does not answer")
+    assert "--port" in err
+
+
 def test_ctrl_c_cancels_on_the_server_too(place: Place) -> None:
     server = place.serve()
     process = place.start("run", "demo", "hold on")

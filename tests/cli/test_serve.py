@@ -89,6 +89,13 @@ def test_a_port_in_use_is_told_in_one_line(place: Place) -> None:
     assert err.count("\n") == 1
 
 
+def test_a_data_folder_that_takes_no_files_is_told_in_one_line(place: Place) -> None:
+    code, _, err = place.run("serve", "--data-dir", "/proc/self")
+    assert code == 2
+    assert err.startswith("outlast: The data folder /proc/self cannot be ")
+    assert err.count("\n") == 1
+
+
 def test_a_second_server_on_the_same_data_says_who_has_it(place: Place) -> None:
     place.serve()
     code, _, err = place.run("serve", "--port", "0")

@@ -129,6 +129,26 @@ async def test_prefer_respond_async_answers_at_once_and_says_so(house: House) ->
     assert response.headers["preference-applied"] == "respond-async"
 
 
+@pytest.mark.parametrize("prefer", ["Respond-Async; why=slow", "handling=lenient, respond-async"])
+async def test_a_preference_may_have_parameters_and_neighbours(house: House, prefer: str) -> None:
+    response = await house.execute({"input": "Hi"}, headers={"Prefer": prefer})
+    assert response.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("Text/Event-Stream", "text/event-stream"),
+        ("application/json, text/event-stream;q=0.5", "text/event-stream"),
+        ("application/json, text/event-stream; q=0", "application/json"),
+        ("text/event-streams", "application/json"),
+    ],
+)
+async def test_accept_chooses_the_stream(house: House, accept: str, content_type: str) -> None:
+    response = await house.execute({"input": "Hi"}, headers={"Accept": accept})
+    assert response.headers["content-type"].partition(";")[0] == content_type
+
+
 async def test_prefer_wait_is_the_longest_wait(build: Build) -> None:
     held = asyncio.Event()
     house = await build(Actor(by_turn(["Hel", held, "lo"])))

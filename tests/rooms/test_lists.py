@@ -60,6 +60,7 @@ async def test_every_filter_chooses(build: Build) -> None:
     assert await listed(endDate="2026-03-15T10:29:59.999Z") == []
     assert await listed(startDate="2026-03-15T11:30:00+01:00") == both
     assert await listed(startDate="20260316T103000Z") == [second["id"]]
+    assert await listed(startDate="2026-03-16t10:30:00z") == [second["id"]]
     response = await house.client.get("/v1/executions?startDate=2026-03-16T11:30:00+01:00")
     assert [item["id"] for item in response.json()["data"]] == [second["id"]]
 

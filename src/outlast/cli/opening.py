@@ -1,6 +1,7 @@
 """How commands reach state: the database beside a running server, the key of the first start."""
 
 import os
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -54,12 +55,19 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
 
 
 def make_folder(settings: Settings) -> None:
-    """Make the data folder, for its owner alone, if there is none. Raises Misconfigured."""
+    """Make the data folder, for its owner alone, if there is none, and see that it takes files.
+
+    Raises Misconfigured.
+    """
+    folder, wanted = settings.data_dir, "made"
     try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        wanted = "written"
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise Misconfigured(
-            f"The data folder {settings.data_dir} cannot be made: {error.strerror or error}. "
+            f"The data folder {folder} cannot be {wanted}: {error.strerror or error}. "
             "Choose another --data-dir."
         ) from error
 

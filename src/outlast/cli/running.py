@@ -18,6 +18,7 @@ from outlast.cli.composing import compose, put_agents, read_agents
 from outlast.cli.opening import first_key, make_folder, stored_key
 from outlast.cli.output import note, write_json
 from outlast.cli.showing import Screen
+from outlast.client import Client, Unreachable
 from outlast.model.error import Conflict, Misconfigured, StoreLocked
 from outlast.model.event import (
     RESTING_EVENTS,
@@ -114,6 +115,7 @@ async def _run_there(settings: Settings, wish: Wish) -> int:
             note(f"A server has this database: running there, through {client.url}.")
             if settings.agents:
                 note("The server's agents are used, not those of --agents.")
+        await _require_answer(client)
         more = {} if wish.conversation_id is None else {"conversationId": wish.conversation_id}
         started = await client.execute(wish.agent, wish.input, background=True, **more)
         execution_id = str(started["id"])
@@ -127,6 +129,17 @@ async def _run_there(settings: Settings, wish: Wish) -> int:
         write_json(execution)
     error = execution.get("error") or {}
     return screen.end(execution_id, str(execution["status"]), error.get("message"))
+
+
+async def _require_answer(client: Client) -> None:
+    """A server elsewhere than the settings say is told at once. Raises Misconfigured."""
+    try:
+        await client.ready()
+    except Unreachable as error:
+        raise Misconfigured(
+            f"{error.message} The server that has this database listens elsewhere: "
+            "say where with --port and --host."
+        ) from error
 
 
 @asynccontextmanager

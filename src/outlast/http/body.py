@@ -1,6 +1,6 @@
 """Request bodies: read within a bound, JSON whatever is claimed, complaints that name the field."""
 
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -13,9 +13,7 @@ from outlast.model.error import (
     InvalidRequest,
     MissingField,
 )
-
-DEEPEST: Final = 64
-"""Levels of objects and arrays that a body may have."""
+from outlast.model.nesting import DEEPEST, is_too_deep
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -57,7 +55,7 @@ def json_object(content: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"The body is not JSON: {error}", param="body") from error
     if content.count(b"{") + content.count(b"[") > DEEPEST:
-        _check_depth(value)
+        _require_shallow(value)
     if b"\\u0000" in content:
         _check_nul(value, ())
     if not isinstance(value, dict):
@@ -65,24 +63,9 @@ def json_object(content: bytes) -> dict[str, Any]:
     return value
 
 
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
-            return
-    if any(isinstance(item, dict | list) for item in level):
+def _require_shallow(value: Any) -> None:
+    if is_too_deep(value):
         raise InvalidRequest(f"The body is nested deeper than {DEEPEST} levels.", param="body")
-
-
-def _children(value: Any) -> list[Any]:
-    match value:
-        case dict():
-            return list(value.values())
-        case list():
-            return value
-        case _:
-            return []
 
 
 def _check_nul(value: Any, path: tuple[str, ...]) -> None:

@@ -187,7 +187,7 @@ def _read_moment(text: Any) -> tuple[int, bool]:
 
 def _read_time(text: str) -> datetime:
     try:
-        found = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text.upper())
     except ValueError as error:
         raise ValueError("must be an ISO 8601 date or time, as 2026-03-15T10:30:00Z") from error
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -9,6 +9,7 @@ import orjson
 from outlast.model import ids
 from outlast.model.clock import Clock
 from outlast.model.message import AssistantMessage, Part, Text, ToolCall
+from outlast.model.nesting import is_too_deep
 from outlast.model.usage import Usage, estimate_tokens
 
 
@@ -59,14 +60,18 @@ class CallDraft:
 
 
 def read_arguments(text: str) -> tuple[dict[str, Any], str | None]:
-    """The arguments that a model wrote; no text at all means none."""
+    """The arguments that a model wrote; no text at all means none.
+
+    What is no JSON object, or one nested too deep to be shown, is answered as it was written.
+    """
     if not text.strip():
         return {}, None
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return {}, text
-    return (value, None) if isinstance(value, dict) else ({}, text)
+    fits = isinstance(value, dict) and not is_too_deep(value)
+    return (value, None) if fits else ({}, text)
 
 
 def finish_reason(said: str, message: AssistantMessage) -> str:

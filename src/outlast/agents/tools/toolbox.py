@@ -16,6 +16,7 @@ from outlast.agents.tools.signature import PythonFunction
 from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed
+from outlast.model.nesting import DEEPEST, is_too_deep
 
 if TYPE_CHECKING:
     import aiohttp
@@ -100,3 +101,5 @@ def _require_json(result: Any, most: int | None) -> None:
         raise ToolFailed(f"The tool's result cannot be written as JSON: {error}") from error
     if most is not None and size > most:
         raise ToolFailed(f"The tool's result is {size} bytes as JSON, more than {most}.")
+    if is_too_deep(result):
+        raise ToolFailed(f"The tool's result is nested deeper than {DEEPEST} levels.")

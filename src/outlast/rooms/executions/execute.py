@@ -31,6 +31,7 @@ Log: TypeAlias = AsyncGenerator[list[Entry], None]
 
 _WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*", re.IGNORECASE)
 _ASYNC: Final = "respond-async"
+_EVENTS: Final = re.compile(r"text/event-stream\s*(;(?!\s*q=0(\.0*)?\s*$).*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Mode:
 
 def mode_of(body: ExecuteBody, headers: Headers) -> Mode:
     """Stream wins over background, the body's background over `Prefer` (RFC 7240)."""
-    if body.stream or "text/event-stream" in headers.get("accept", ""):
+    if body.stream or _takes_events(headers):
         return Mode(stream=True)
     if body.background:
         return Mode(seconds=0)
@@ -55,9 +56,15 @@ def mode_of(body: ExecuteBody, headers: Headers) -> Mode:
     if waits:
         seconds = int(waits[0][1])
         return Mode(seconds=min(seconds, WAIT_SECONDS), applied=f"wait={seconds}")
-    if any(item.strip().lower() == _ASYNC for item in preferences):
+    if any(item.partition(";")[0].strip().lower() == _ASYNC for item in preferences):
         return Mode(seconds=0, applied=_ASYNC)
     return Mode()
+
+
+def _takes_events(headers: Headers) -> bool:
+    """Whether `Accept` names server-sent events and does not refuse them (RFC 9110, 12.5.1)."""
+    ranges = ",".join(headers.getlist("accept")).lower().split(",")
+    return any(_EVENTS.fullmatch(item.strip()) for item in ranges)
 
 
 def wish_of(body: ExecuteBody, idempotency: Idempotency | None) -> Start:
