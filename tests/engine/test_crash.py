@@ -219,3 +219,22 @@ async def test_a_cursor_of_text_that_a_power_cut_took_is_told_from_the_retry_on(
         "model.finished",
         "execution.completed",
     ]
+
+
+async def test_an_execution_whose_first_commit_failed_is_taken_up_again(tmp_path: Path) -> None:
+    clock = FakeClock()
+    store = CrashingStore(SqliteDriver(tmp_path / "outlast.db"), writes=0, commits_last=False)
+    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
+    async with core_on(tmp_path, models=models, tools=Bench(), clock=clock, store=store) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        await asyncio.wait_for(store.dead.wait(), BOUND)
+        store.revive()
+        async with asyncio.timeout(BOUND):
+            while core.engine.running:
+                await asyncio.to_thread(int)
+            await asyncio.to_thread(int)
+            clock.advance(2)
+            view = await core.services.executions.rest(caller, started.execution.id)
+        assert view.execution.output == "Hello"

@@ -212,3 +212,29 @@ async def test_another_workspace_does_not_see_it(house: House) -> None:
     assert (await house.get(path)).status_code == 404
     assert (await house.get("/v1/executions")).json()["data"] == []
     assert (await house.execute({"input": "Hi"})).status_code == 404
+
+
+async def test_the_stream_of_a_purged_execution_is_404_and_does_not_invite_to_come_back(
+    house: House,
+) -> None:
+    execution = (await house.execute({"input": "Hello"})).json()
+    await house.client.delete(f"/v1/conversations/{execution['conversationId']}")
+    response = await house.get(f"/v1/executions/{execution['id']}/stream")
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "execution_not_found"
+
+
+@pytest.mark.parametrize("param", ["after", "before"])
+async def test_a_cursor_of_an_execution_that_nobody_has_is_400_and_named(
+    house: House, param: str
+) -> None:
+    response = await house.get("/v1/executions", **{param: "exec_01m82vyvypefp9z2mxzn0a6as6"})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize("cursor", ["1-99999", "9-1"])
+async def test_a_stream_cursor_that_was_never_given_out_is_400(house: House, cursor: str) -> None:
+    execution = (await house.execute({"input": "Hello"})).json()
+    response = await house.get(f"/v1/executions/{execution['id']}/stream", after=cursor)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "after"

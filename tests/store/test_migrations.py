@@ -67,3 +67,11 @@ async def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Pat
     with pytest.raises(Misconfigured, match="newer Outlast"):
         await SqliteDriver(path).open()
     assert migrations.sqlite_version(path) == "9999"
+
+
+async def test_a_file_that_is_no_database_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "outlast.db"
+    path.write_bytes(b"this is no database" * 1000)
+    with pytest.raises(Misconfigured, match="cannot be used as a database"):
+        await SqliteDriver(path).open()
+    assert path.read_bytes().startswith(b"this is no database")

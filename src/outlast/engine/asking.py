@@ -5,6 +5,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece
 from outlast.engine.ledger import Ledger, model_finished
 from outlast.engine.segment import Segment
@@ -212,8 +214,14 @@ def messages_of(steps: Iterable[Step]) -> list[Message]:
 def _instructions(instructions: str, session: Mapping[str, Any]) -> str:
     if not session:
         return instructions
-    known = "\n".join(f"- {name}: {value}" for name, value in session.items())
+    known = "\n".join(f"- {name}: {_one_line(value)}" for name, value in session.items())
     return f"{instructions}\n\nKnown about this session:\n{known}".strip()
+
+
+def _one_line(value: Any) -> str:
+    """Text as it is, anything else as JSON; a line break cannot begin a line of its own."""
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return " ".join(text.split())
 
 
 def _settings(segment: Segment, spec: AgentSpec) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class InlineEngine:
         self._waits: set[asyncio.Task[None]] = set()
         """Tasks that only wait; nothing is lost by ending them."""
         self._accepting = False
+        self._failures: dict[str, int] = {}
+        """How often the store or this process has failed an execution in a row."""
 
     @property
     def running(self) -> int:
@@ -120,7 +122,11 @@ class InlineEngine:
         failed = failed or segment.stopped is Stop.ABANDON
         del self._segments[execution.id]
         if failed and self._accepting:
-            self._spawn(self._again(execution, _FIRST_WAIT), self._waits)
+            failures = self._failures[execution.id] = self._failures.get(execution.id, 0) + 1
+            seconds = min(_FIRST_WAIT * 2 ** min(failures - 1, 10), _LONGEST_WAIT)
+            self._spawn(self._again(execution, seconds), self._waits)
+        elif self._failures:
+            self._failures.pop(execution.id, None)
         self._fill()
 
     def _fill(self) -> None:
@@ -152,7 +158,7 @@ class InlineEngine:
         except OutlastError:
             self._spawn(self._again(execution, min(2 * seconds, _LONGEST_WAIT)), self._waits)
             return
-        if current.status is Status.RUNNING:
+        if current.status in (Status.QUEUED, Status.RUNNING):
             self.runnable(current)
 
     # --- after a crash, and time limits

@@ -85,6 +85,8 @@ class Runner:
         while segment.execution.status is Status.RUNNING:
             if segment.interrupted:
                 raise Interrupted
+            if seconds_left(segment, self.ledger.clock.monotonic()) <= 0:
+                raise _out_of_time(segment)
             if calls:
                 await self.caller.call(segment, agent.spec, calls)
             elif segment.unanswered():

@@ -175,6 +175,17 @@ class Executions:
         principal.require(Scope.EXECUTIONS_READ)
         return await self._view(await self._execution(principal, execution_id))
 
+    async def known(self, principal: Principal, execution_id: str) -> None:
+        """Raises ExecutionNotFound for a cursor that names no execution of the workspace."""
+        await self._store.execution(principal.workspace_id, execution_id)
+
+    async def holds(self, principal: Principal, execution_id: str, cursor: Cursor) -> bool:
+        """Whether the log reaches as far as the cursor, so that it may have been given out."""
+        if cursor.seq == 0:
+            return cursor == START
+        before = Cursor(cursor.segment, cursor.seq - 1)
+        return bool(await self._store.log(principal.workspace_id, execution_id, before, 1))
+
     async def page(
         self, principal: Principal, wanted: ExecutionFilter, page: Page
     ) -> tuple[list[Execution], bool]:

@@ -23,7 +23,8 @@ from outlast.model.error import OutlastError, Overloaded, StoreLocked
 from outlast.store.migrations import migrate_sqlite
 from outlast.store.port import Listeners
 from outlast.store.scripts import Outcome, Row, Script
-from outlast.store.statements import PING, Statement
+from outlast.store.scripts.keys import ping, try_write
+from outlast.store.statements import Statement
 
 T = TypeVar("T")
 CommitListener: TypeAlias = Callable[[float, int], None]
@@ -64,6 +65,8 @@ class SqliteDriver:
         self._open_readers: list[sqlite3.Connection] = []
         self._listeners: Listeners | None = None
         self._texts = _Texts()
+        self._broken = False
+        """The last commit failed, as on a full disk."""
 
     def listen(self, listeners: Listeners) -> None:
         self._listeners = listeners
@@ -109,11 +112,9 @@ class SqliteDriver:
         return await self._loop.run_in_executor(self._readers, self._read, script)
 
     async def ping(self) -> None:
-        def script() -> Script[None]:
-            yield (PING, {})  # type: ignore[misc]
-            return Outcome(None)
-
-        await self.read(script())
+        await self.read(ping())
+        if self._broken:
+            await self.write(try_write)
 
     def _read(self, script: Script[T]) -> T:
         connection = getattr(self._connections, "reader", None)
@@ -198,7 +199,9 @@ class SqliteDriver:
             for undone in batch:
                 undone.outcome = None
             write.error = _translate(error)
+            self._broken = self._broken or isinstance(error, sqlite3.OperationalError)
             return False
+        self._broken = False
         return True
 
     # --- back on the event loop
@@ -246,6 +249,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA temp_store=MEMORY")
+    connection.execute("PRAGMA secure_delete=ON")
     return connection
 
 

@@ -19,6 +19,7 @@ from outlast.model.error import (
     ExecutionNotFound,
     InvalidCursor,
 )
+from outlast.model.event import START
 from outlast.model.execution import Status
 from outlast.model.ids import CONVERSATION, EXECUTION
 from outlast.rooms.executions import render, schemas
@@ -97,6 +98,10 @@ async def list_executions(call: Call) -> Response:
     query = call.query_as(schemas.ListQuery)
     wanted = await _wanted(call, query)
     page = Page(query.limit, query.after, query.before)
+    for name, cursor in (("after", query.after), ("before", query.before)):
+        if cursor is not None:
+            with filter_value(name):
+                await services.executions.known(call.principal, cursor)
     found, more = await services.executions.page(call.principal, wanted, page)
     views = await services.executions.views(call.principal, found)
     return json_response(render.page(views, more=more, backwards=page.backwards))
@@ -147,7 +152,9 @@ async def stream_execution(call: Call) -> Response:
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     after = call.cursor()
     execution = (await services.executions.get(call.principal, execution_id)).execution
-    if after.segment > execution.segment:
+    if execution.is_purged:
+        raise ExecutionNotFound("Its conversation was deleted; there is nothing left to stream.")
+    if after != START and not await services.executions.holds(call.principal, execution.id, after):
         raise InvalidCursor(param="after")
     return stream_of(call, execution, after)
 

@@ -20,13 +20,28 @@ def sqlite_version(path: Path) -> str | None:
     with closing(sqlite3.connect(path)) as connection:
         try:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
             return None
         return None if row is None else str(row[0])
 
 
 def migrate_sqlite(path: Path) -> None:
-    """Bring the file to the newest schema. Raises Misconfigured for a file from a later version."""
+    """Bring the file to the newest schema.
+
+    Raises Misconfigured for a file from a later version, and for one that is no database.
+    """
+    try:
+        _migrate_sqlite(path)
+    except sqlite3.DatabaseError as error:
+        raise Misconfigured(
+            f"{path} cannot be used as a database: {error}. Restore a backup, or move it away to "
+            "begin with an empty one."
+        ) from error
+
+
+def _migrate_sqlite(path: Path) -> None:
     version = sqlite_version(path)
     if version == HEAD:
         return

@@ -4,6 +4,7 @@ from outlast.model.error import NotFound
 from outlast.model.workspace import ApiKey, Workspace
 from outlast.store.scripts import Outcome, Query, Script
 from outlast.store.scripts.rows import key_from, to_json, workspace_from
+from outlast.store.statements import PING
 from outlast.store.statements import keys as sql
 
 
@@ -75,4 +76,18 @@ def revoke_key(workspace_id: str, key_id: str, at: int) -> Script[None]:
     rows = yield Query(sql.REVOKE_KEY, {"workspace": workspace_id, "id": key_id, "at": at})
     if not rows:
         raise NotFound(f"There is no key {key_id}.")
+    return Outcome(None)
+
+
+def ping() -> Script[None]:
+    """Read nothing."""
+    yield Query(PING, {})
+    return Outcome(None)
+
+
+def try_write() -> Script[None]:
+    """Write a row and delete it again, to see whether the disk takes it."""
+    row = {"key_id": "", "key": "", "digest": "", "execution_id": "", "answer": None}
+    yield Query(sql.INSERT_IDEMPOTENT, row | {"created_at": 0})
+    yield Query(sql.FORGET_IDEMPOTENT, {"since": 0})
     return Outcome(None)
