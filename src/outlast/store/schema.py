@@ -1,7 +1,9 @@
 """The tables, once for every database. Times are milliseconds since the epoch.
 
 Ids are TypeID strings: they sort by creation, so a list "newest first" is a walk down an index.
-What belongs to an execution (steps, events, checkpoints, approvals) is owned through it.
+Partial indices are partial on Postgres too; there the migrations alone say so, because SQLAlchemy
+loads a database's whole dialect to read one option of it. What belongs to an execution (steps,
+events, checkpoints, approvals) is owned through it.
 """
 
 from typing import Any, Final
@@ -200,14 +202,12 @@ executions: Final = Table(
         "completed_at",  # always null here; SQLite's planner counts it as one more match
         "id",
         sqlite_where=text("completed_at IS NULL"),
-        postgresql_where=text("completed_at IS NULL"),
     ),
     Index(
         "ix_executions_parent_id",
         "parent_id",
         "id",
         sqlite_where=text("parent_id IS NOT NULL"),
-        postgresql_where=text("parent_id IS NOT NULL"),
     ),
 )
 
