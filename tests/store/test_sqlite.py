@@ -79,3 +79,17 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
         await store.create(new(FakeClock()))
     with pytest.raises(Overloaded, match="closed"):
         await store.ready()
+
+
+async def test_what_was_deleted_is_in_none_of_the_databases_files(tmp_path: Path) -> None:
+    store = SqlStore(SqliteDriver(tmp_path / "outlast.db"))
+    await store.open()
+    wish = replace(new(FakeClock()), input="the secret of the tests")
+    execution = (await store.create(wish)).execution
+    gone = replace(execution, status=Status.CANCELLED, completed_at=1)
+    await store.advance(Advance(execution, gone))
+    files = [tmp_path / "outlast.db", tmp_path / "outlast.db-wal"]
+    assert any(b"the secret of the tests" in file.read_bytes() for file in files)
+    await store.delete_conversation(execution.workspace_id, execution.conversation_id, 2)
+    assert not any(b"the secret of the tests" in file.read_bytes() for file in files)
+    await store.close()

@@ -159,6 +159,8 @@ class SqliteDriver:
                 synchronous = wanted
             began = self._loop.time()
             self._commit(connection, batch)
+            if any(write.outcome is not None and write.outcome.erased for write in batch):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             if self._measured is not None:
                 self._measured(self._loop.time() - began, len(batch))
             self._loop.call_soon_threadsafe(self._tell, batch)

@@ -33,6 +33,8 @@ class Outcome(Generic[T]):
     committed: tuple[Committed, ...] = ()
     runnable: tuple[Execution, ...] = ()
     """Executions whose next segment is to be enqueued in this same transaction."""
+    erased: bool = False
+    """Content was deleted that must not linger in the database's files either."""
 
 
 Steps: TypeAlias = Generator[Query, list[Row], T]

@@ -59,4 +59,4 @@ def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Scr
     for statement in sql.PURGE_CONVERSATION:
         yield Query(statement, parameters)
     yield Query(sql.PURGE_EXECUTIONS, parameters | {"no_text": "", "no_object": "{}", "at": at})
-    return Outcome(None)
+    return Outcome(None, erased=True)
