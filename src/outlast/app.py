@@ -75,7 +75,7 @@ def build(
     asker = Asker(models, ledger, settings.model_retries, metrics.model_asked)
     runner = Runner(store, asker, Caller(tools, ledger), ledger)
     engine = InlineEngine(store, runner, clock, concurrency=settings.concurrency)
-    streams = Streams(store, clock)
+    streams = Streams(store)
 
     def committed(commit: Committed) -> None:
         streams.committed(commit)

@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Final
 
-from outlast.model.clock import Clock
 from outlast.model.event import START, TERMINAL_EVENTS, Cursor, Entry, expand
 from outlast.model.execution import RESTING, TERMINAL, Execution
 from outlast.store.port import Committed, ExecutionStore
@@ -80,9 +79,8 @@ class _Subscription:
 class Streams:
     """Everybody who follows an execution in this process."""
 
-    def __init__(self, store: ExecutionStore, clock: Clock) -> None:
+    def __init__(self, store: ExecutionStore) -> None:
         self._store = store
-        self._clock = clock
         self._subscriptions: dict[str, set[_Subscription]] = defaultdict(set)
         self._sweeper: asyncio.TimerHandle | None = None
         self.leaving = False

@@ -41,6 +41,7 @@ from outlast.model.message import (
     UserMessage,
     repair,
 )
+from outlast.model.usage import TOKENS_PER_CREDIT
 
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
@@ -244,10 +245,6 @@ def _token_bounds(segment: Segment, spec: AgentSpec) -> list[tuple[int, int, typ
     if budget.max_credits is not None:
         bounds.append((int(budget.max_credits * TOKENS_PER_CREDIT), spent, BudgetExceeded))
     return bounds
-
-
-TOKENS_PER_CREDIT: Final = 1000
-"""Where no price is set."""
 
 
 def check_spent(segment: Segment, spec: AgentSpec) -> None:

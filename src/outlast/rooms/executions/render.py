@@ -26,7 +26,6 @@ from outlast.rooms.executions.schemas import (
 from outlast.services.conversations import ConversationView
 from outlast.services.executions import ExecutionView
 
-TOKENS_PER_CREDIT: Final = 1000
 _ASKING: Final = (Status.SUSPENDED, Status.PAUSED, Status.RUNNING)
 
 
@@ -51,7 +50,7 @@ def execution_of(
         "toolCalls": calls,
         "pendingApprovals": _pending(row, approvals),
         "usage": usage(row.usage),
-        "creditsUsed": row.usage.total_tokens / TOKENS_PER_CREDIT,
+        "creditsUsed": row.usage.total_tokens / core_usage.TOKENS_PER_CREDIT,
         "timing": {
             "totalMs": ended - row.created_at,
             "firstTokenMs": row.first_token_ms,
