@@ -59,11 +59,26 @@ def test_migrating_a_second_time_changes_nothing(tmp_path: Path) -> None:
     assert migrations.sqlite_version(path) == HEAD
 
 
-async def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "outlast.db"
+def newer(path: Path, oldest: str) -> None:
+    """A file as a later version would leave it, which needs code of `oldest` or later."""
     migrations.migrate_sqlite(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE compatibility SET oldest = ?", (oldest,))
+
+
+async def test_a_file_that_a_newer_version_has_only_added_to_is_worked_on(tmp_path: Path) -> None:
+    path = tmp_path / "outlast.db"
+    newer(path, HEAD)
+    driver = SqliteDriver(path)
+    await driver.open()
+    await driver.close()
+    assert migrations.sqlite_version(path) == "9999"
+
+
+async def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "outlast.db"
+    newer(path, "9998")
     with pytest.raises(Misconfigured, match="newer Outlast"):
         await SqliteDriver(path).open()
     assert migrations.sqlite_version(path) == "9999"

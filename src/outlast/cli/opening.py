@@ -43,7 +43,7 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
             f"There is no database at {path} yet. Start a server: outlast serve --agents FILE"
         )
     make_folder(settings)
-    if not path.exists() or sqlite_version(path) != HEAD:
+    if not path.exists() or (sqlite_version(path) or "") < HEAD:
         await migrate(path)
     clock = SystemClock()
     store = SqlStore(SqliteDriver(path, exclusive=False))

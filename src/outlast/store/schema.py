@@ -24,8 +24,11 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration; compared at start before Alembic is loaded."""
+OLDEST: Final = "0001"
+"""The oldest schema whose code still works on a database of this one: migrations expand first, and
+only a later release contracts. It is kept in `compatibility`, where older code reads it."""
 
 metadata: Final = MetaData(
     naming_convention={
@@ -209,6 +212,16 @@ executions: Final = Table(
         "id",
         sqlite_where=text("parent_id IS NOT NULL"),
     ),
+    Index(
+        "ix_executions_cancel_requested",
+        "id",
+        sqlite_where=text("cancel_requested AND completed_at IS NULL"),
+    ),
+    Index(
+        "ix_executions_unfinished",
+        "id",
+        sqlite_where=text("status IN ('queued','running') AND completed_at IS NULL"),
+    ),
 )
 
 steps: Final = Table(
@@ -283,3 +296,5 @@ idempotency: Final = Table(
     Index(None, "created_at"),
     Index(None, "execution_id"),
 )
+
+compatibility: Final = Table("compatibility", metadata, Column("oldest", Text, nullable=False))

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from outlast.model.error import Misconfigured
-from outlast.store.schema import HEAD, metadata
+from outlast.store.schema import HEAD, OLDEST, metadata
 
 
 def sqlite_version(path: Path) -> str | None:
@@ -25,6 +25,18 @@ def sqlite_version(path: Path) -> str | None:
                 raise
             return None
         return None if row is None else str(row[0])
+
+
+def refuse_newer(where: str, version: str, oldest: str) -> None:
+    """Raises Misconfigured unless code of this version may work on a newer database.
+
+    A newer Outlast that has only added to the schema lets this one work beside it.
+    """
+    if oldest > HEAD:
+        raise Misconfigured(
+            f"{where} was written by a newer Outlast (schema {version}, which needs code for "
+            f"{oldest} or later; this one knows {HEAD}). Install that version, or restore a backup."
+        )
 
 
 def migrate_sqlite(path: Path) -> None:
@@ -48,11 +60,15 @@ def _migrate_sqlite(path: Path) -> None:
     if version is None and create_schema(path):
         return
     if version is not None and version > HEAD:
-        raise Misconfigured(
-            f"{path} was written by a newer Outlast (schema {version}, this one knows {HEAD}). "
-            "Install that version, or restore a backup."
-        )
+        refuse_newer(str(path), version, _sqlite_oldest(path) or version)
+        return
     upgrade(f"sqlite:///{path}")
+
+
+def _sqlite_oldest(path: Path) -> str | None:
+    with closing(sqlite3.connect(path)) as connection:
+        row = connection.execute("SELECT max(oldest) FROM compatibility").fetchone()
+        return None if row is None else row[0]
 
 
 def create_schema(path: Path) -> bool:
@@ -69,6 +85,7 @@ def create_schema(path: Path) -> bool:
                 connection.execute(str(CreateIndex(index).compile(dialect=dialect)))
         connection.execute(_VERSIONS)
         connection.execute("INSERT INTO alembic_version VALUES (?)", (HEAD,))
+        connection.execute("INSERT INTO compatibility VALUES (?)", (OLDEST,))
         connection.execute("COMMIT")
     return True
 
