@@ -24,6 +24,10 @@ class Engine(Protocol):
         """Stop the segment that runs here, closing its model call; False if none runs here."""
         ...
 
+    def pause(self, execution_id: str, *, now: bool) -> bool:
+        """Pause the segment that runs here, at its next step or now; False if none runs here."""
+        ...
+
     @property
     def running(self) -> int:
         """Segments that run in this process."""
