@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from outlast.agents.port import Models, Tools
 from outlast.engine.asking import Asker
 from outlast.engine.calling import Caller
+from outlast.engine.expirer import Expirer
 from outlast.engine.inline import InlineEngine
 from outlast.engine.ledger import Ledger
 from outlast.engine.runner import Runner
+from outlast.engine.settling import Settler
 from outlast.engine.textlog import TextLog
 from outlast.metrics import Metrics
 from outlast.model.clock import Clock, SystemClock
 from outlast.services.agents import Agents
 from outlast.services.all import Services
+from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
@@ -36,6 +39,7 @@ class Core:
     tools: Tools
     services: Services
     metrics: Metrics
+    expirer: Expirer
 
     async def open(self) -> None:
         """Open the database and read the agents file. Raises StoreLocked, Misconfigured."""
@@ -44,6 +48,7 @@ class Core:
     async def start(self, *, recover: bool = True) -> None:
         """Begin to run executions, with `recover` first those that an earlier process left."""
         await self.engine.start(recover=recover)
+        self.expirer.start()
 
     async def warm_up(self) -> None:
         """Load what the first execution needs, so that it does not wait for it."""
@@ -52,6 +57,7 @@ class Core:
 
     async def close(self) -> None:
         """Let running steps end, then give everything back."""
+        await self.expirer.stop()
         await self.engine.stop(self.settings.drain_seconds)
         await self.store.close()
         await self.models.close()
@@ -72,8 +78,8 @@ def build(
     store = store or SqlStore(SqliteDriver(settings.database_path, measured=metrics.wrote))
     texts = TextLog(store)
     ledger = Ledger(store, texts, clock)
-    asker = Asker(models, ledger, settings.model_retries, metrics.model_asked)
-    runner = Runner(store, asker, Caller(tools, ledger), ledger)
+    asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
+    runner = Runner(store, asker, Caller(tools, ledger), ledger, Settler(store, ledger))
     engine = InlineEngine(store, runner, clock, concurrency=settings.concurrency)
     streams = Streams(store)
 
@@ -95,5 +101,7 @@ def build(
         agents,
         Keys(store, clock),
         clock,
+        Approvals(store, tools, clock),
     )
-    return Core(settings, clock, store, streams, engine, models, tools, services, metrics)
+    expirer = Expirer(store, clock)
+    return Core(settings, clock, store, streams, engine, models, tools, services, metrics, expirer)

@@ -31,12 +31,14 @@ class Caller:
         """Run these calls at the same time; record each as it ends. Raises Interrupted."""
         if segment.interrupted:
             raise Interrupted
+        segment.in_flight.update({call.id: (number, call) for number, call in calls})
         tasks = {segment.spawn(self._step(segment, spec, number, call)) for number, call in calls}
         while tasks:
             done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finished = [task.result() for task in done if not task.cancelled()]
             for step in sorted(finished, key=lambda step: step.number):
-                await self.ledger.record(segment, (_finished(step),), step)
+                await self.ledger.record(segment, (tool_finished(step),), step)
+                segment.in_flight.pop(step.call.id, None)
             if segment.interrupted:
                 if tasks:
                     await asyncio.wait(tasks)
@@ -89,7 +91,8 @@ def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:
     return tool
 
 
-def _finished(step: ToolStep) -> ToolFinished:
+def tool_finished(step: ToolStep) -> ToolFinished:
+    """The event of a recorded tool call."""
     return ToolFinished(
         step.number, step.call.id, step.call.name, step.result, step.is_error, step.duration_ms
     )

@@ -16,7 +16,7 @@ from outlast.engine.runner import Runner, seconds_left
 from outlast.engine.segment import Segment, Stop
 from outlast.model.clock import Clock
 from outlast.model.error import ExecutionNotFound, OutlastError, StaleWrite
-from outlast.model.execution import Execution, Status
+from outlast.model.execution import Execution, PauseRequest, Status
 from outlast.store.port import Store
 
 _RECOVERY_PAGE: Final = 500
@@ -42,6 +42,8 @@ class InlineEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waits: set[asyncio.Task[None]] = set()
         """Tasks that only wait; nothing is lost by ending them."""
+        self._wanted: set[str] = set()
+        """Executions that may go on while the segment that ended them is still leaving."""
         self._accepting = False
         self._failures: dict[str, int] = {}
         """How often the store or this process has failed an execution in a row."""
@@ -88,6 +90,13 @@ class InlineEngine:
         segment.stop(Stop.CANCEL)
         return True
 
+    def pause(self, execution_id: str, wish: PauseRequest) -> bool:
+        segment = self._segments.get(execution_id)
+        if segment is None:
+            return False
+        segment.pause(wish)
+        return True
+
     async def _stop_segments(self, reason: Stop, seconds: float) -> None:
         for segment in self._segments.values():
             segment.stop(reason)
@@ -98,6 +107,7 @@ class InlineEngine:
 
     def _begin(self, execution: Execution) -> None:
         if execution.id in self._segments:
+            self._wanted.add(execution.id)
             return
         segment = Segment(execution)
         self._segments[execution.id] = segment
@@ -121,6 +131,9 @@ class InlineEngine:
                 failed = True
         failed = failed or segment.stopped is Stop.ABANDON
         del self._segments[execution.id]
+        if execution.id in self._wanted:
+            self._wanted.discard(execution.id)
+            self._backlog.append((execution.workspace_id, execution.id))
         if failed and self._accepting:
             failures = self._failures[execution.id] = self._failures.get(execution.id, 0) + 1
             seconds = min(_FIRST_WAIT * 2 ** min(failures - 1, 10), _LONGEST_WAIT)

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from outlast.model.execution import Execution
+from outlast.model.execution import Execution, PauseRequest
 
 
 class Engine(Protocol):
@@ -24,8 +24,8 @@ class Engine(Protocol):
         """Stop the segment that runs here, closing its model call; False if none runs here."""
         ...
 
-    def pause(self, execution_id: str, *, now: bool) -> bool:
-        """Pause the segment that runs here, at its next step or now; False if none runs here."""
+    def pause(self, execution_id: str, wish: PauseRequest) -> bool:
+        """Pause the segment that runs here, as wished; False if none runs here."""
         ...
 
     @property

@@ -172,7 +172,7 @@ class ExecutionResumed:
     kind: ClassVar = "execution.resumed"
     checkpoint_id: str | None = None
     step: int = 0
-    missing: tuple[int, ...] = ()
+    missing: list[int] = field(default_factory=list)
     decided_by: str | None = None
     """The key that asked for it."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from outlast.model.clock import Clock
 from outlast.services.agents import Agents
+from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
@@ -18,3 +19,4 @@ class Services:
     agents: Agents
     keys: Keys
     clock: Clock
+    approvals: Approvals

@@ -218,10 +218,12 @@ class ExecutionStore(Protocol):
         """Leave word, for whichever process runs it, that the execution is to be cancelled."""
         ...
 
-    async def request_pause(
-        self, workspace_id: str, execution_id: str, wish: PauseRequest
-    ) -> None:
+    async def request_pause(self, workspace_id: str, execution_id: str, wish: PauseRequest) -> None:
         """Leave word, for whichever process runs it, that the execution is to be paused."""
+        ...
+
+    async def pause_requested(self) -> list[tuple[str, PauseRequest]]:
+        """The live executions, of all workspaces, that somebody asked to pause."""
         ...
 
     async def resume(self, wish: Resume) -> Execution:

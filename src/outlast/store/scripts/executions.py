@@ -1,10 +1,8 @@
 """Transactions on executions: create, advance, append text, and the reads beside them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from outlast.model.approval import Approval
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import (
     Conflict,
@@ -34,11 +32,10 @@ from outlast.store.port import (
     TextAppend,
 )
 from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.store.scripts.approvals import asked, unless_decided
+from outlast.store.scripts.entries import insert_event
 from outlast.store.scripts.rows import (
-    approval_columns,
-    approval_from,
     checkpoint_columns,
-    checkpoint_from,
     conversation_from,
     entry_from,
     execution_from,
@@ -48,6 +45,8 @@ from outlast.store.scripts.rows import (
     step_from,
     to_json,
 )
+from outlast.store.scripts.turns import next_turn
+from outlast.store.statements import checkpoints as checkpoint_sql
 from outlast.store.statements import conversations as conversation_sql
 from outlast.store.statements import executions as sql
 from outlast.store.statements import keys as key_sql
@@ -73,7 +72,7 @@ def create(new: NewExecution) -> Script[Created]:
     execution = _new_execution(new, turn, session, waiting=bool(live))
     yield Query(sql.INSERT_EXECUTION, identity_columns(execution) | mutable_columns(execution))
     entry = Entry(0, 1, new.at, _created_event(execution))
-    yield _insert_event(execution.id, entry)
+    yield insert_event(execution.id, entry)
     if new.idempotency is not None:
         yield Query(key_sql.INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
     return Outcome(
@@ -136,8 +135,8 @@ def _take_turn(new: NewExecution) -> Steps[tuple[int, dict[str, Any]]]:
     return rows[0][0], session
 
 
-def _conversation(new: NewExecution) -> dict[str, Any]:
-    return {"workspace": new.workspace_id, "conversation": new.conversation_id}
+def _conversation(of: NewExecution | Execution) -> dict[str, Any]:
+    return {"workspace": of.workspace_id, "conversation": of.conversation_id}
 
 
 def _new_execution(
@@ -179,6 +178,11 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
     before, after = move.before, move.after
     if after.status not in TRANSITIONS[before.status]:
         raise Conflict(f"An execution cannot go from {before.status} to {after.status}.")
+    ends = after.status in TERMINAL and before.status not in TERMINAL
+    if ends:  # locks are taken in one order: the conversation, then its executions
+        yield Query(
+            conversation_sql.TOUCH_CONVERSATION, _conversation(after) | {"at": after.updated_at}
+        )
     rows = yield Query(
         sql.ADVANCE_EXECUTION,
         {
@@ -187,6 +191,7 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
             "from_status": before.status.value,
             "from_segment": before.segment,
             "from_waiting": before.waiting,
+            "keep_pause": after.status not in (*TERMINAL, Status.PAUSED),
         }
         | mutable_columns(after, "new_"),
     )
@@ -196,15 +201,25 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
     for step in move.steps:
         yield Query(log_sql.INSERT_STEP, step_columns(before.id, step))
     if move.checkpoint is not None:
-        yield Query(log_sql.INSERT_CHECKPOINT, checkpoint_columns(move.checkpoint))
-    for approval in move.approvals:
-        yield Query(log_sql.INSERT_APPROVAL, approval_columns(approval))
+        yield from _save(move.checkpoint)
+    yield from asked(move)
+    after = yield from unless_decided(after)
     runnable: list[Execution] = []
     if after.status is Status.QUEUED and not after.waiting:
         runnable.append(after)
-    if after.status in TERMINAL and before.status not in TERMINAL:
-        runnable.extend((yield from _next_turn(after)))
+    if ends:
+        runnable.extend((yield from next_turn(after)))
     return Outcome(entries, (Committed(before.id, entries, after),), tuple(runnable))
+
+
+def _save(checkpoint: Checkpoint) -> Steps[None]:
+    """A checkpoint's state is the execution's from then on."""
+    yield Query(checkpoint_sql.INSERT_CHECKPOINT, checkpoint_columns(checkpoint))
+    if checkpoint.state:
+        yield Query(
+            checkpoint_sql.SET_STATE,
+            {"given_id": checkpoint.execution_id, "new_state": to_json(checkpoint.state)},
+        )
 
 
 def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
@@ -221,35 +236,8 @@ def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
         seq += len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
         entry = Entry(segment, seq, at, event)
         entries.append(entry)
-        yield _insert_event(move.before.id, entry)
+        yield insert_event(move.before.id, entry)
     return tuple(entries)
-
-
-def _insert_event(execution_id: str, entry: Entry) -> Query:
-    return Query(
-        log_sql.INSERT_EVENT,
-        {
-            "execution_id": execution_id,
-            "seq": entry.seq,
-            "segment": entry.segment,
-            "kind": entry.event.kind,
-            "data": encode(entry.event).decode(),
-            "at": entry.at,
-        },
-    )
-
-
-def _next_turn(ended: Execution) -> Steps[list[Execution]]:
-    parameters = {"workspace": ended.workspace_id, "conversation": ended.conversation_id}
-    yield Query(conversation_sql.TOUCH_CONVERSATION, parameters | {"at": ended.updated_at})
-    rows = yield Query(sql.NEXT_IN_CONVERSATION, parameters)
-    if not rows:
-        return []
-    following = execution_from(rows[0])
-    if not following.waiting:
-        return []
-    yield Query(sql.RELEASE_WAITING, {"id": following.id, "workspace": following.workspace_id})
-    return [replace(following, waiting=False)]
 
 
 def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
@@ -367,18 +355,6 @@ def steps_of(
 def _steps(workspace_id: str, execution_id: str) -> Steps[tuple[Step, ...]]:
     rows = yield Query(log_sql.STEPS, {"id": execution_id, "workspace": workspace_id})
     return tuple(step_from(row) for row in rows)
-
-
-def approvals(workspace_id: str, execution_id: str) -> Script[tuple[Approval, ...]]:
-    """The approvals in the order they were asked for."""
-    rows = yield Query(log_sql.APPROVALS, {"id": execution_id, "workspace": workspace_id})
-    return Outcome(tuple(approval_from(row) for row in rows))
-
-
-def checkpoints(workspace_id: str, execution_id: str) -> Script[tuple[Checkpoint, ...]]:
-    """The checkpoints, oldest first."""
-    rows = yield Query(log_sql.CHECKPOINTS, {"id": execution_id, "workspace": workspace_id})
-    return Outcome(tuple(checkpoint_from(row) for row in rows))
 
 
 def log(
