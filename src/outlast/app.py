@@ -13,12 +13,14 @@ from outlast.engine.settling import Settler
 from outlast.engine.textlog import TextLog
 from outlast.metrics import Metrics
 from outlast.model.clock import Clock, SystemClock
+from outlast.seal import Seal
 from outlast.services.agents import Agents
 from outlast.services.all import Services
 from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.tickets import Tickets
 from outlast.settings import Settings
 from outlast.store.port import Committed, Listeners, Store
 from outlast.store.sql import SqlStore
@@ -40,9 +42,11 @@ class Core:
     services: Services
     metrics: Metrics
     expirer: Expirer
+    seal: Seal
 
     async def open(self) -> None:
-        """Open the database and read the agents file. Raises StoreLocked, Misconfigured."""
+        """Find the secret and open the database. Raises StoreLocked, Misconfigured."""
+        self.seal.prepare()
         await self.store.open()
 
     async def start(self, *, recover: bool = True) -> None:
@@ -79,7 +83,8 @@ def build(
     texts = TextLog(store)
     ledger = Ledger(store, texts, clock)
     asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
-    runner = Runner(store, asker, Caller(tools, ledger), ledger, Settler(store, ledger))
+    seal = Seal(settings.secret_key, settings.secret_file, clock)
+    runner = Runner(store, asker, Caller(tools, ledger, seal), ledger, Settler(store, ledger))
     engine = InlineEngine(store, runner, clock, concurrency=settings.concurrency)
     streams = Streams(store)
 
@@ -94,7 +99,7 @@ def build(
         followers=lambda: streams.followers,
     )
     agents = Agents(store, clock)
-    executions = Executions(store, engine, streams, agents, clock)
+    executions = Executions(store, engine, streams, agents, clock, seal)
     services = Services(
         executions,
         Conversations(store, executions, clock),
@@ -102,6 +107,9 @@ def build(
         Keys(store, clock),
         clock,
         Approvals(store, tools, clock),
+        Tickets(store, seal, clock),
     )
     expirer = Expirer(store, clock)
-    return Core(settings, clock, store, streams, engine, models, tools, services, metrics, expirer)
+    return Core(
+        settings, clock, store, streams, engine, models, tools, services, metrics, expirer, seal
+    )

@@ -31,7 +31,7 @@ from outlast.model.event import (
     ThinkingAdded,
     ToolStarted,
 )
-from outlast.model.execution import Failure, ModelStep, Status, Step, ToolStep
+from outlast.model.execution import Execution, Failure, ModelStep, Status, Step, ToolStep
 from outlast.model.ids import STEP
 from outlast.model.message import (
     AssistantMessage,
@@ -224,7 +224,7 @@ def _request(segment: Segment, spec: AgentSpec) -> ModelRequest:
     said.extend(messages_of(segment.steps))
     first = not segment.steps
     return ModelRequest(
-        instructions=_instructions(spec.instructions, execution.session),
+        instructions=_instructions(spec.instructions, execution),
         messages=repair(tuple(said)),
         tools=spec.tools,
         tool_choice=spec.tool_choice if first or spec.tool_choice == "none" else "auto",
@@ -246,11 +246,13 @@ def messages_of(steps: Iterable[Step]) -> list[Message]:
     return messages
 
 
-def _instructions(instructions: str, session: Mapping[str, Any]) -> str:
-    if not session:
-        return instructions
-    known = "\n".join(f"- {name}: {_one_line(value)}" for name, value in session.items())
-    return f"{instructions}\n\nKnown about this session:\n{known}".strip()
+def _instructions(instructions: str, execution: Execution) -> str:
+    """The agent's, then the request's, then what is known."""
+    told = [instructions, execution.origin.instructions]
+    if execution.session:
+        known = [f"- {name}: {_one_line(value)}" for name, value in execution.session.items()]
+        told.append("\n".join(("Known about this session:", *known)))
+    return "\n\n".join(text for text in told if text)
 
 
 def _one_line(value: Any) -> str:

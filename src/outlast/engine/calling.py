@@ -11,9 +11,10 @@ from outlast.engine.segment import Interrupted, Segment
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.error import OutlastError, ToolFailed
 from outlast.model.event import ToolFinished
-from outlast.model.execution import ToolStep
+from outlast.model.execution import Execution, ToolStep
 from outlast.model.ids import STEP
 from outlast.model.message import ToolCall
+from outlast.seal import FORWARDED, Seal, Unsealable
 
 logger = structlog.get_logger(__name__)
 
@@ -24,6 +25,7 @@ class Caller:
 
     tools: Tools
     ledger: Ledger
+    seal: Seal
 
     async def call(
         self, segment: Segment, spec: AgentSpec, calls: tuple[tuple[int, ToolCall], ...]
@@ -67,6 +69,7 @@ class Caller:
             call.id,
             execution.session,
             execution.metadata,
+            self._headers(execution),
         )
         try:
             return await self.tools.call(tool, call.parameters, context)
@@ -75,6 +78,21 @@ class Caller:
         except Exception as error:
             logger.exception("tool.crashed", tool=call.name, execution=execution.id)
             raise ToolFailed(f"The tool {call.name} crashed.") from error
+
+    def _headers(self, execution: Execution) -> dict[str, str]:
+        """What whoever started the execution forwards. Raises ToolFailed: it cannot be read."""
+        sealed = execution.origin.headers
+        if sealed is None:
+            return {}
+        try:
+            headers: dict[str, str] = self.seal.open(FORWARDED, sealed)
+        except Unsealable as error:
+            logger.exception("headers.unreadable", execution=execution.id)
+            raise ToolFailed(
+                "The headers that this call needs can no longer be read: the server's secret has "
+                "changed."
+            ) from error
+        return headers
 
 
 def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:

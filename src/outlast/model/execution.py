@@ -86,6 +86,20 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What the request that started an execution said beside its input."""
+
+    instructions: str = ""
+    """For this execution alone, behind the agent's own."""
+    chat_id: str | None = None
+    """The client's own name of the chat that it belongs to."""
+    format: str | None = None
+    """How its stream speaks to a client that does not say."""
+    headers: str | None = field(default=None, repr=False)
+    """Sent along with its tool calls; sealed, and gone with the execution's end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """One execution's row. Times are milliseconds since the epoch."""
 
@@ -110,6 +124,7 @@ class Execution:
     session: dict[str, Any] = field(default_factory=dict)
     """The conversation's session values as this execution saw them."""
     budget: Budget = field(default_factory=Budget)
+    origin: Origin = field(default_factory=Origin)
     waiting: bool = False
     """Queued behind another execution of its conversation."""
     cancel_requested: bool = False

@@ -8,6 +8,7 @@ from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.tickets import Tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +21,4 @@ class Services:
     keys: Keys
     clock: Clock
     approvals: Approvals
+    tickets: Tickets

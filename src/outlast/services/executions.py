@@ -4,16 +4,18 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from outlast.agents.tools.request import forwarded_problem
 from outlast.engine.port import Engine
 from outlast.model.agent import Agent
 from outlast.model.approval import Approval
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
-from outlast.model.error import AgentPaused
+from outlast.model.error import AgentPaused, InvalidField
 from outlast.model.event import START, Cursor, Entry
-from outlast.model.execution import Budget, Execution, OnBusy, PauseRequest, Status, Step
+from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
 from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
 from outlast.model.workspace import Principal, Scope
+from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
 from outlast.services.stopping import Stopping
 from outlast.store.port import ExecutionFilter, Idempotency, NewExecution, Page, Resume, Store
@@ -44,6 +46,14 @@ class Start:
     budget: Budget = field(default_factory=Budget)
     on_busy: OnBusy = OnBusy.ENQUEUE
     idempotency: Idempotency | None = None
+    instructions: str = ""
+    """For this execution alone, behind the agent's own."""
+    chat_id: str | None = None
+    """The client's own name of the chat that it belongs to."""
+    format: str | None = None
+    """How its stream speaks to a client that does not say."""
+    forwarded_headers: dict[str, str] = field(default_factory=dict, repr=False)
+    """Sent along with its tool calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +82,27 @@ class Executions:
     """The executions of a workspace."""
 
     def __init__(
-        self, store: Store, engine: Engine, streams: Streams, agents: Agents, clock: Clock
+        self,
+        store: Store,
+        engine: Engine,
+        streams: Streams,
+        agents: Agents,
+        clock: Clock,
+        seal: Seal,
     ) -> None:
         self._store = store
         self._engine = engine
         self._streams = streams
         self._agents = agents
         self._clock = clock
+        self._seal = seal
         self._stopping = Stopping(store, engine, streams, clock)
 
     async def start(self, principal: Principal, agent_ref: str | None, wish: Start) -> Started:
         """Record the execution; it runs whatever the caller does next.
 
         Raises AgentNotFound, AgentPaused, ConversationNotFound, ConversationBusy,
-        IdempotencyMismatch, InvalidId, MissingScope.
+        IdempotencyMismatch, InvalidId, InvalidField, MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
@@ -150,9 +167,20 @@ class Executions:
             metadata=wish.metadata,
             session=wish.session,
             budget=wish.budget,
+            origin=self._origin(wish),
             on_busy=wish.on_busy,
             idempotency=wish.idempotency,
         )
+
+    def _origin(self, wish: Start) -> Origin:
+        headers = wish.forwarded_headers
+        for name, value in headers.items():
+            if problem := forwarded_problem(name, value):
+                raise InvalidField(
+                    f"The header {name[:80]!r}: {problem}.", param="forwardedHeaders"
+                )
+        sealed = self._seal.seal(FORWARDED, headers) if headers else None
+        return Origin(wish.instructions, wish.chat_id, wish.format, sealed)
 
     async def _create(self, agent: Agent, new: NewExecution) -> Started:
         created = await self._store.create(new)
@@ -212,6 +240,17 @@ class Executions:
     ) -> AsyncGenerator[list[Entry], None]:
         """The execution's log from its start, then live; see Streams.follow."""
         return self._streams.follow(principal.workspace_id, execution_id, after)
+
+    async def log(self, principal: Principal, execution_id: str) -> list[Entry]:
+        """The execution's log as far as it goes, piece by piece."""
+        return await self._streams.so_far(principal.workspace_id, execution_id)
+
+    async def newest_of_chat(self, principal: Principal, chat_id: str) -> Execution | None:
+        """The youngest execution of a client's chat."""
+        found = await self._store.executions(
+            principal.workspace_id, ExecutionFilter(chat_id=chat_id), Page(1)
+        )
+        return found[0] if found else None
 
     async def cancel(self, principal: Principal, execution_id: str) -> ExecutionView:
         """Cancel in any live state and answer the execution; what it wrote is kept and charged.

@@ -14,7 +14,7 @@ from outlast.model.approval import Approval, Decision
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
-from outlast.model.execution import Budget, Execution, OnBusy, PauseRequest, Status, Step
+from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
 from outlast.model.workspace import ApiKey, Workspace
 
 T = TypeVar("T")
@@ -48,6 +48,7 @@ class NewExecution:
     session: dict[str, Any] = field(default_factory=dict)
     """Merged over the conversation's session values."""
     budget: Budget = field(default_factory=Budget)
+    origin: Origin = field(default_factory=Origin)
     on_busy: OnBusy = OnBusy.ENQUEUE
     idempotency: Idempotency | None = None
 
@@ -158,6 +159,7 @@ class ExecutionFilter:
     status: tuple[Status, ...] = ()
     conversation_id: str | None = None
     parent_id: str | None = None
+    chat_id: str | None = None
     created_from: int | None = None
     created_before: int | None = None
     started_after: int | None = None
@@ -179,10 +181,8 @@ class Page:
 
     def cut(self, found: list[T]) -> tuple[list[T], bool]:
         """The page out of what the store found, and whether there is more behind it."""
-        more = len(found) > self.limit
-        if more:
-            found = found[1:] if self.backwards else found[:-1]
-        return found, more
+        kept = found[-self.limit :] if self.backwards else found[: self.limit]
+        return kept, len(found) > self.limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest migration; compared at start before Alembic is loaded."""
 OLDEST: Final = "0001"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
@@ -198,6 +198,11 @@ executions: Final = Table(
     _added_count("superseded_to"),
     _added_count("resumed_ms"),
     Column("state", _JSON),
+    # Since 0004:
+    Column("instructions", Text),
+    Column("chat_id", Text),
+    Column("format", Text),
+    Column("forwarded_headers", Text),
     CheckConstraint(
         "status IN ('queued','running','suspended','paused','completed','failed','cancelled')",
         name="status",
@@ -222,6 +227,13 @@ executions: Final = Table(
         "completed_at",  # always null here; SQLite's planner counts it as one more match
         "id",
         sqlite_where=text("completed_at IS NULL"),
+    ),
+    Index(
+        "ix_executions_chat_id",
+        "workspace_id",
+        "chat_id",
+        "id",
+        sqlite_where=text("chat_id IS NOT NULL"),
     ),
     Index(
         "ix_executions_parent_id",

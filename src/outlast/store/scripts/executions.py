@@ -159,6 +159,7 @@ def _new_execution(
         metadata=new.metadata,
         session=session,
         budget=new.budget,
+        origin=new.origin,
         waiting=waiting,
     )
 
@@ -303,6 +304,7 @@ def executions(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script
         "agent_id": wanted.agent_id,
         "conversation_id": wanted.conversation_id,
         "parent_id": wanted.parent_id,
+        "chat_id": wanted.chat_id,
         "created_from": wanted.created_from,
         "created_before": wanted.created_before,
         "started_after": wanted.started_after,

@@ -9,10 +9,12 @@ from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Entry, decode
 from outlast.model.execution import (
+    TERMINAL,
     Budget,
     Execution,
     Failure,
     ModelStep,
+    Origin,
     PauseRequest,
     Status,
     Step,
@@ -66,6 +68,7 @@ def execution_from(row: Row) -> Execution:
         superseded_to=row[35],
         resumed_ms=row[36],
         state={} if row[37] is None else orjson.loads(row[37]),
+        origin=Origin(row[38] or "", row[39], row[40], row[41]),
     )
 
 
@@ -93,6 +96,9 @@ def identity_columns(execution: Execution) -> dict[str, Any]:
         "superseded_to": execution.superseded_to,
         "resumed_ms": execution.resumed_ms,
         "state": to_json(execution.state) if execution.state else None,
+        "instructions": execution.origin.instructions or None,
+        "chat_id": execution.origin.chat_id,
+        "format": execution.origin.format,
     }
 
 
@@ -119,6 +125,9 @@ def mutable_columns(execution: Execution, prefix: str = "") -> dict[str, Any]:
         f"{prefix}tool_ms": execution.tool_ms,
         f"{prefix}active_ms": execution.active_ms,
         f"{prefix}superseded_tokens": execution.superseded_tokens,
+        f"{prefix}forwarded_headers": None
+        if execution.status in TERMINAL
+        else execution.origin.headers,
     }
 
 

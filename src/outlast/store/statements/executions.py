@@ -13,6 +13,7 @@ MUTABLE: Final = (
     "status", "segment", "waiting", "updated_at", "started_at", "completed_at", "output", "error",
     "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usage_estimated",
     "steps", "final_model", "first_token_ms", "tool_ms", "active_ms", "superseded_tokens",
+    "forwarded_headers",
 )  # fmt: skip
 """The columns that `advance` writes."""
 
@@ -121,6 +122,7 @@ def list_executions(filters: frozenset[str], *, backwards: bool) -> Statement:
         ),
         "conversation_id": executions.c.conversation_id == bindparam("conversation_id"),
         "parent_id": executions.c.parent_id == bindparam("parent_id"),
+        "chat_id": executions.c.chat_id == bindparam("chat_id"),
         "created_from": executions.c.created_at >= bindparam("created_from"),
         "created_before": executions.c.created_at < bindparam("created_before"),
         "started_after": executions.c.started_at > bindparam("started_after"),
