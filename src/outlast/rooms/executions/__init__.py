@@ -4,6 +4,7 @@ from outlast.http.errors import error_object
 from outlast.http.room import Room
 from outlast.rooms.executions import schemas
 from outlast.rooms.executions.routes import router
+from outlast.rooms.executions.translate import Fold
 
 room = Room(
     "executions",
@@ -20,4 +21,5 @@ room = Room(
         schemas.AgentPage,
         schemas.Agent,
     ),
+    Fold,
 )
