@@ -2,9 +2,10 @@
 
 from outlast.http.errors import error_object
 from outlast.http.room import Room
-from outlast.rooms.executions import schemas
+from outlast.rooms.executions import approvals, moves, schemas
 from outlast.rooms.executions.routes import router
-from outlast.rooms.executions.translate import Fold
+
+__all__ = ["approvals", "moves", "room"]
 
 room = Room(
     "executions",
@@ -17,9 +18,14 @@ room = Room(
         schemas.Accepted,
         schemas.ExecutionPage,
         schemas.Cancelled,
+        schemas.PauseBody,
+        schemas.ResumeBody,
+        schemas.Checkpoints,
+        schemas.DecisionBody,
+        schemas.Approval,
+        schemas.ApprovalPage,
         schemas.Conversation,
         schemas.AgentPage,
         schemas.Agent,
     ),
-    Fold,
 )

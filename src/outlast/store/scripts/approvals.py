@@ -70,7 +70,7 @@ def decide(wish: Decide) -> Script[Approval]:
     decided = _decided(approval, wish)
     rows = yield Query(sql.DECIDE_APPROVAL, _decision_columns(decided, wish))
     assert rows
-    entries = yield from append(execution, wish.at, (_resolved(decided),))
+    entries = yield from append(execution, wish.at, (resolved(decided),))
     after = replace(execution, updated_at=wish.at)
     runnable: tuple[Execution, ...] = ()
     if execution.status is Status.SUSPENDED:
@@ -137,7 +137,8 @@ def _decision_columns(decided: Approval, wish: Decide) -> dict[str, Any]:
     }
 
 
-def _resolved(decided: Approval) -> ApprovalResolved:
+def resolved(decided: Approval) -> ApprovalResolved:
+    """The event of a decision."""
     return ApprovalResolved(
         decided.step,
         decided.tool_call_id,

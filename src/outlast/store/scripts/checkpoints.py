@@ -39,7 +39,7 @@ from outlast.model.steps import Calls, last_answer, unanswered
 from outlast.model.usage import NO_USAGE
 from outlast.store.port import Committed, Resume
 from outlast.store.scripts import Outcome, Query, Script, Steps
-from outlast.store.scripts.approvals import approvals_of
+from outlast.store.scripts.approvals import approvals_of, resolved
 from outlast.store.scripts.entries import append, locked_turn
 from outlast.store.scripts.rows import (
     approval_columns,
@@ -305,17 +305,19 @@ def _resumed(past: _Past, wish: Resume) -> ExecutionResumed:
 
 def _open_calls(calls: Calls, asked: dict[str, Approval], *, suspended: bool) -> tuple[Event, ...]:
     """Where the calls without an answer stand now."""
-    events = [_call_event(number, call, asked.get(call.id)) for number, call in calls]
-    return (*(e for e in events if e is not None), *((ExecutionSuspended(),) if suspended else ()))
+    events = [event for number, call in calls for event in _call_events(number, call, asked)]
+    return (*events, *((ExecutionSuspended(),) if suspended else ()))
 
 
-def _call_event(number: int, call: ToolCall, approval: Approval | None) -> Event | None:
+def _call_events(number: int, call: ToolCall, asked: dict[str, Approval]) -> Iterable[Event]:
+    approval = asked.get(call.id)
     if approval is None:
-        return ToolStarted(number, call.id, call.name, call.parameters)
-    if approval.is_open:
-        kind: ApprovalKind = approval.kind
-        return ApprovalRequested(number, call.id, call.name, approval.parameters, kind.value)
-    return None
+        yield ToolStarted(number, call.id, call.name, call.parameters)
+        return
+    shown = approval.parameters if approval.kind is ApprovalKind.APPROVAL else approval.arguments
+    yield ApprovalRequested(number, call.id, call.name, shown, approval.kind.value)
+    if not approval.is_open:
+        yield resolved(approval)
 
 
 def _retried(execution: Execution, past: _Past, after: Execution) -> Steps[tuple[Event, ...]]:
