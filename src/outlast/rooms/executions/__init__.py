@@ -2,10 +2,11 @@
 
 from outlast.http.errors import error_object
 from outlast.http.room import Room
-from outlast.rooms.executions import approvals, moves, schemas
+from outlast.rooms.executions import approvals, moves, schemas, tickets
 from outlast.rooms.executions.routes import router
+from outlast.rooms.executions.translate import Fold
 
-__all__ = ["approvals", "moves", "room"]
+__all__ = ["approvals", "moves", "room", "tickets"]
 
 room = Room(
     "executions",
@@ -27,5 +28,7 @@ room = Room(
         schemas.Conversation,
         schemas.AgentPage,
         schemas.Agent,
+        tickets.StreamTicket,
     ),
+    Fold,
 )
