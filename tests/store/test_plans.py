@@ -10,13 +10,23 @@ import pytest
 from sqlalchemy.dialects import sqlite
 
 from outlast.store import migrations
-from outlast.store.statements import Statement, agents, conversations, executions, keys, log
+from outlast.store.statements import (
+    Statement,
+    agents,
+    approvals,
+    checkpoints,
+    conversations,
+    executions,
+    keys,
+    log,
+)
 
-MODULES = (executions, conversations, log, agents, keys)
+MODULES = (executions, conversations, log, agents, keys, approvals, checkpoints)
 MAY_SCAN = {
     "UNFINISHED": "recovery, once at start",
     "WORKSPACES": "all of them are wanted",
     "INSERT": "a select of constants",
+    "PAUSE_REQUESTED": "all that its partial index holds",
 }
 CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
 INDICES = {
@@ -26,6 +36,8 @@ INDICES = {
     "TURNS_STEPS": CONVERSATION,
     "PURGE_EXECUTIONS": CONVERSATION,
     "LOG": "PRIMARY KEY",
+    "PAUSE_REQUESTED": "ix_executions_pause_requested",
+    "DUE_APPROVALS": "ix_approvals_expires_at",
     "LAST_SEQ": "PRIMARY KEY",
 }
 LISTS = {
@@ -92,4 +104,13 @@ def test_a_list_walks_down_its_index(
     statement = executions.list_executions(frozenset(filters + more), backwards=backwards)
     told = " ".join(plan_of(connection, statement))
     assert LISTS[filters] in told
+    assert "TEMP B-TREE" not in told
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_the_approvals_that_wait_are_found_by_their_index(
+    connection: sqlite3.Connection, after: bool
+) -> None:
+    told = " ".join(plan_of(connection, approvals.pending_approvals(after=after)))
+    assert "ix_approvals_open" in told
     assert "TEMP B-TREE" not in told

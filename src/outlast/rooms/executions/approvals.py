@@ -1,4 +1,3 @@
-
 """Approvals: list those that wait, decide one."""
 
 from starlette.responses import Response

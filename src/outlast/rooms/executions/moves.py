@@ -1,4 +1,3 @@
-
 """Pause, resume from a checkpoint, the checkpoints, delete: parse, call, render."""
 
 from starlette.responses import Response
