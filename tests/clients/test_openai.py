@@ -38,7 +38,7 @@ async def chunks_of(client: AsyncOpenAI, text: str) -> AsyncIterator[ChatComplet
                     return
         except (httpx.TransportError, openai.APIConnectionError):
             pass
-        at = {"headers": {"x-stream-start-index": str(index)}}
+        at: Any = {"headers": {"x-stream-start-index": str(index)}}
         stream = await client.get(f"/executions/{run}/stream", options=at, **STREAM)
 
 
