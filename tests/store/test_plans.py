@@ -15,6 +15,7 @@ from outlast.store.statements import Statement, agents, conversations, execution
 MODULES = (executions, conversations, log, agents, keys)
 MAY_SCAN = {
     "UNFINISHED": "recovery, once at start",
+    "CANCEL_REQUESTED": "all of a partial index that holds nothing else",
     "WORKSPACES": "all of them are wanted",
     "INSERT": "a select of constants",
 }

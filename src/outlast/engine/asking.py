@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -41,6 +41,7 @@ from outlast.model.message import (
     UserMessage,
     repair,
 )
+from outlast.model.nul import message_without_nul, without_nul
 from outlast.model.usage import TOKENS_PER_CREDIT
 
 _FIRST_WAIT: Final = 0.5
@@ -115,11 +116,11 @@ class Asker:
             async for event in events:
                 match event:
                     case TextPiece(text):
-                        texts.add(segment, clock.now(), TextAdded, text)
+                        texts.add(segment, clock.now(), TextAdded, without_nul(text))
                     case ThinkingPiece(text):
-                        texts.add(segment, clock.now(), ThinkingAdded, text)
+                        texts.add(segment, clock.now(), ThinkingAdded, without_nul(text))
                     case Answer():
-                        return event
+                        return replace(event, message=message_without_nul(event.message))
         raise ModelUnavailable("The model's answer ended before it was complete.")
 
     async def _before_next(self, segment: Segment, error: Upstream, attempt: int) -> None:

@@ -110,8 +110,13 @@ class Listeners:
     """Who hears of commits, on the event loop, in commit order."""
 
     committed: Callable[[Committed], None]
+    """Commits of other processes come without the row, and sometimes without their entries."""
     runnable: Callable[[Execution], None]
     """A segment of this execution may start (SQLite; on Postgres the queue's own table says so)."""
+    cancel_requested: Callable[[str], object] = lambda _: None
+    """Another process asks whoever runs this execution to cancel it."""
+    missed: Callable[[], None] = lambda: None
+    """Commits of other processes may have gone unheard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +227,10 @@ class ExecutionStore(Protocol):
 
     async def unfinished(self, after: str, limit: int) -> list[Execution]:
         """Running executions, and queued ones that wait for nobody, of all workspaces; by id."""
+        ...
+
+    async def cancel_requested(self) -> list[str]:
+        """Ids of the live executions, of all workspaces, that somebody asked to cancel."""
         ...
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:

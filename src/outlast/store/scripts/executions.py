@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from outlast.model.approval import Approval
-from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import (
     Conflict,
     ConversationBusy,
@@ -15,14 +13,13 @@ from outlast.model.error import (
     StaleWrite,
 )
 from outlast.model.event import (
-    Cursor,
     Entry,
     ExecutionCreated,
     TextAdded,
     ThinkingAdded,
     encode,
 )
-from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, OnBusy, Status, Step
+from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, OnBusy, Status
 from outlast.store.port import (
     Advance,
     Committed,
@@ -36,16 +33,12 @@ from outlast.store.port import (
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.rows import (
     approval_columns,
-    approval_from,
     checkpoint_columns,
-    checkpoint_from,
     conversation_from,
-    entry_from,
     execution_from,
     identity_columns,
     mutable_columns,
     step_columns,
-    step_from,
     to_json,
 )
 from outlast.store.statements import conversations as conversation_sql
@@ -125,7 +118,7 @@ def _take_turn(new: NewExecution) -> Steps[tuple[int, dict[str, Any]]]:
             },
         )
         return 1, new.session
-    rows = yield Query(conversation_sql.CONVERSATION, _conversation(new))
+    rows = yield Query(conversation_sql.LOCK_CONVERSATION, _conversation(new))
     if not rows:
         raise ConversationNotFound(param="conversationId")
     session = conversation_from(rows[0]).session | new.session
@@ -136,8 +129,8 @@ def _take_turn(new: NewExecution) -> Steps[tuple[int, dict[str, Any]]]:
     return rows[0][0], session
 
 
-def _conversation(new: NewExecution) -> dict[str, Any]:
-    return {"workspace": new.workspace_id, "conversation": new.conversation_id}
+def _conversation(of: NewExecution | Execution) -> dict[str, Any]:
+    return {"workspace": of.workspace_id, "conversation": of.conversation_id}
 
 
 def _new_execution(
@@ -179,6 +172,11 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
     before, after = move.before, move.after
     if after.status not in TRANSITIONS[before.status]:
         raise Conflict(f"An execution cannot go from {before.status} to {after.status}.")
+    ends = after.status in TERMINAL and before.status not in TERMINAL
+    if ends:  # locks are taken in one order: the conversation, then its executions
+        yield Query(
+            conversation_sql.TOUCH_CONVERSATION, _conversation(after) | {"at": after.updated_at}
+        )
     rows = yield Query(
         sql.ADVANCE_EXECUTION,
         {
@@ -202,7 +200,7 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
     runnable: list[Execution] = []
     if after.status is Status.QUEUED and not after.waiting:
         runnable.append(after)
-    if after.status in TERMINAL and before.status not in TERMINAL:
+    if ends:
         runnable.extend((yield from _next_turn(after)))
     return Outcome(entries, (Committed(before.id, entries, after),), tuple(runnable))
 
@@ -240,9 +238,7 @@ def _insert_event(execution_id: str, entry: Entry) -> Query:
 
 
 def _next_turn(ended: Execution) -> Steps[list[Execution]]:
-    parameters = {"workspace": ended.workspace_id, "conversation": ended.conversation_id}
-    yield Query(conversation_sql.TOUCH_CONVERSATION, parameters | {"at": ended.updated_at})
-    rows = yield Query(sql.NEXT_IN_CONVERSATION, parameters)
+    rows = yield Query(sql.NEXT_IN_CONVERSATION, _conversation(ended))
     if not rows:
         return []
     following = execution_from(rows[0])
@@ -281,7 +277,13 @@ def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
 def request_cancel(workspace_id: str, execution_id: str) -> Script[None]:
     """Set the flag on a live execution."""
     yield Query(sql.REQUEST_CANCEL, {"id": execution_id, "workspace": workspace_id})
-    return Outcome(None)
+    return Outcome(None, cancel_requested=(execution_id,))
+
+
+def cancel_requested() -> Script[list[str]]:
+    """Which live executions have the flag."""
+    rows = yield Query(sql.CANCEL_REQUESTED, {})
+    return Outcome([row[0] for row in rows])
 
 
 def keep_answer(idempotency: Idempotency, answer: str) -> Script[None]:
@@ -347,52 +349,3 @@ def unfinished(after: str, limit: int) -> Script[list[Execution]]:
     """What recovery takes up, by id."""
     rows = yield Query(sql.UNFINISHED, {"after": after, "limit": limit})
     return Outcome([execution_from(row) for row in rows])
-
-
-def steps(workspace_id: str, execution_id: str) -> Script[tuple[Step, ...]]:
-    """The recorded steps in order."""
-    return Outcome((yield from _steps(workspace_id, execution_id)))
-
-
-def steps_of(
-    workspace_id: str, execution_ids: Sequence[str]
-) -> Script[dict[str, tuple[Step, ...]]]:
-    """The recorded steps of each of these, in order."""
-    found = {}
-    for execution_id in execution_ids:
-        found[execution_id] = yield from _steps(workspace_id, execution_id)
-    return Outcome(found)
-
-
-def _steps(workspace_id: str, execution_id: str) -> Steps[tuple[Step, ...]]:
-    rows = yield Query(log_sql.STEPS, {"id": execution_id, "workspace": workspace_id})
-    return tuple(step_from(row) for row in rows)
-
-
-def approvals(workspace_id: str, execution_id: str) -> Script[tuple[Approval, ...]]:
-    """The approvals in the order they were asked for."""
-    rows = yield Query(log_sql.APPROVALS, {"id": execution_id, "workspace": workspace_id})
-    return Outcome(tuple(approval_from(row) for row in rows))
-
-
-def checkpoints(workspace_id: str, execution_id: str) -> Script[tuple[Checkpoint, ...]]:
-    """The checkpoints, oldest first."""
-    rows = yield Query(log_sql.CHECKPOINTS, {"id": execution_id, "workspace": workspace_id})
-    return Outcome(tuple(checkpoint_from(row) for row in rows))
-
-
-def log(
-    workspace_id: str, execution_id: str, after: Cursor, limit: int
-) -> Script[tuple[Entry, ...]]:
-    """Entries that end behind the cursor, in order."""
-    rows = yield Query(
-        log_sql.LOG,
-        {
-            "id": execution_id,
-            "workspace": workspace_id,
-            "segment": after.segment,
-            "seq": after.seq,
-            "limit": limit,
-        },
-    )
-    return Outcome(tuple(entry_from(row) for row in rows))

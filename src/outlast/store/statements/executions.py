@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Final
 
-from sqlalchemy import bindparam, insert, literal_column, select, update
+from sqlalchemy import bindparam, insert, literal_column, select, text, update
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.schema import executions
@@ -45,6 +45,11 @@ REQUEST_CANCEL: Final = Statement(
 )
 """Touches nothing else, so that it cannot disturb the segment that runs."""
 
+CANCEL_REQUESTED: Final = Statement(
+    select(executions.c.id).where(text("cancel_requested AND completed_at IS NULL"))
+)
+"""All workspaces: whoever runs one of them stops it."""
+
 EXECUTION: Final = Statement(
     _execution.where(
         executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace")
@@ -79,7 +84,6 @@ RELEASE_WAITING: Final = Statement(
         executions.c.waiting.is_(True),
     )
     .values(waiting=False)
-    .returning(executions.c.id)
 )
 
 UNFINISHED: Final = Statement(
