@@ -1,6 +1,7 @@
 """The network between a process and its Postgres, which a test may cut."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 from typing import Final, Self
@@ -28,6 +29,8 @@ class Network:
         self._port = 0
         self._links: set[_Link] = set()
         self._cut: Cut | None = None
+        self._sent: Callable[[_Link, bytes], None] = _nothing
+        """Hears what is asked, once it was passed on."""
 
     async def __aenter__(self) -> Self:
         await self._listen()
@@ -37,7 +40,7 @@ class Network:
         await self._close()
         while self._links:
             self.break_off()
-            await asyncio.wait({link.carried for link in self._links})
+            await asyncio.wait([link.carried for link in self._links if link.carried])
 
     @property
     def url(self) -> str:
@@ -53,30 +56,31 @@ class Network:
                 await self._close()
                 self.break_off()
             case Cut.SWALLOWED:
-                self.swallow_answers()
-                for link in self._links:
-                    link.asks = False
+                self._swallow()
 
     def cut_behind(self, marker: bytes) -> asyncio.Event:
         """Swallow everything once somebody has sent this; set when that has happened."""
         happened = asyncio.Event()
 
-        def sent(data: bytes) -> None:
+        def sent(_: "_Link", data: bytes) -> None:
             if marker in data and not happened.is_set():
                 happened.set()
-                self._cut = Cut.SWALLOWED
-                self.swallow_answers()
-                for link in self._links:
-                    link.asks = False
+                self._swallow()
 
-        for link in self._links:
-            link.sent = sent
+        self._sent = sent
         return happened
 
-    def swallow_answers(self) -> None:
-        """What the connections of now ask reaches Postgres; its answers are lost."""
-        for link in self._links:
-            link.answers = False
+    def lose_answer(self, marker: bytes) -> asyncio.Event:
+        """Swallow the answer to whatever has this in it; set when that has happened."""
+        happened = asyncio.Event()
+
+        def sent(link: "_Link", data: bytes) -> None:
+            if marker in data:
+                link.answers = False
+                happened.set()
+
+        self._sent = sent
+        return happened
 
     def break_off(self) -> None:
         """End every connection of now."""
@@ -85,8 +89,16 @@ class Network:
 
     async def mend(self) -> None:
         """New connections pass again."""
-        self._cut = None
+        self._cut, self._sent = None, _nothing
         await self._listen()
+
+    def _swallow(self) -> None:
+        self._cut = Cut.SWALLOWED
+        for link in self._links:
+            link.asks = link.answers = False
+
+    def _heard(self, link: "_Link", data: bytes) -> None:
+        self._sent(link, data)
 
     async def _listen(self) -> None:
         if self._server is None:
@@ -99,7 +111,7 @@ class Network:
             server.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = _Link(writer, asyncio.current_task())
+        link = _Link(writer, self._heard)
         self._links.add(link)
         try:
             if self._cut is None:
@@ -114,16 +126,14 @@ class Network:
 class _Link:
     """One connection through the proxy."""
 
-    def __init__(self, near: asyncio.StreamWriter, carried: "asyncio.Task[None] | None") -> None:
+    def __init__(self, near: asyncio.StreamWriter, sent: Callable[["_Link", bytes], None]) -> None:
         self.asks = self.answers = True
         """Whether bytes pass, each way."""
-        self.sent = _nothing
-        """Hears what is asked, once it was passed on."""
         self.gone = asyncio.Event()
-        assert carried is not None
-        self.carried = carried
+        self.carried = asyncio.current_task()
         """Ends when everything about this connection has."""
         self._ends = [near]
+        self._sent = sent
 
     def abort(self) -> None:
         for writer in self._ends:
@@ -145,7 +155,7 @@ class _Link:
                 if self.asks:
                     writer.write(data)
                     await writer.drain()
-                    self.sent(data)
+                    self._sent(self, data)
         await self._end(passes=self.asks)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -162,5 +172,5 @@ class _Link:
         self.abort()
 
 
-def _nothing(_: bytes) -> None:
+def _nothing(_link: _Link, _data: bytes) -> None:
     pass

@@ -216,7 +216,7 @@ def messages_of(steps: Iterable[Step]) -> list[Message]:
 def _instructions(instructions: str, session: Mapping[str, Any]) -> str:
     if not session:
         return instructions
-    known = "\n".join(f"- {name}: {_one_line(value)}" for name, value in session.items())
+    known = "\n".join(f"- {name}: {_one_line(value)}" for name, value in sorted(session.items()))
     return f"{instructions}\n\nKnown about this session:\n{known}".strip()
 
 
