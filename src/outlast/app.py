@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING, Final
 from outlast.agents.port import Models, Tools
 from outlast.engine.asking import Asker
 from outlast.engine.calling import Caller
+from outlast.engine.expirer import Expirer
 from outlast.engine.inline import InlineEngine
 from outlast.engine.ledger import Ledger
 from outlast.engine.port import Engine
 from outlast.engine.runner import Runner
 from outlast.engine.segments import Segments
+from outlast.engine.settling import Settler
 from outlast.engine.textlog import TextLog
 from outlast.metrics import Metrics
 from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured
+from outlast.seal import Seal
 from outlast.services.agents import Agents
 from outlast.services.all import Services
+from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.tickets import Tickets
 from outlast.settings import Settings
 from outlast.store.port import Committed, Listeners, Store
 from outlast.store.sql import Driver, SqlStore
@@ -47,15 +52,19 @@ class Core:
     tools: Tools
     services: Services
     metrics: Metrics
+    expirer: Expirer
+    seal: Seal
 
     async def open(self) -> None:
-        """Open the database and read the agents file. Raises StoreLocked, Misconfigured."""
+        """Find the secret and open the database. Raises StoreLocked, Misconfigured."""
+        self.seal.prepare()
         await self.store.open()
         await self.engine.open()
 
     async def start(self, *, recover: bool = True) -> None:
         """Begin to run executions, with `recover` first those that an earlier process left."""
         await self.engine.start(recover=recover)
+        self.expirer.start()
 
     async def warm_up(self) -> None:
         """Load what the first execution needs, so that it does not wait for it."""
@@ -64,6 +73,7 @@ class Core:
 
     async def close(self) -> None:
         """Let running steps end, then give everything back."""
+        await self.expirer.stop()
         await self.engine.stop(self.settings.drain_seconds)
         await self.store.close()
         await self.models.close()
@@ -88,8 +98,9 @@ def build(
     state = store(driver_of(settings, measured=metrics.wrote))
     texts = TextLog(state)
     ledger = Ledger(state, texts, clock)
-    asker = Asker(models, ledger, settings.model_retries, metrics.model_asked)
-    runner = Runner(state, asker, Caller(tools, ledger), ledger)
+    asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
+    seal = Seal(settings.secret_key, settings.secret_file, clock)
+    runner = Runner(state, asker, Caller(tools, ledger, seal), ledger, Settler(state, ledger))
     engine = _engine(settings, state, Segments(runner, clock), clock, worker=worker)
     streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
 
@@ -98,7 +109,7 @@ def build(
         if commit.execution is not None:  # else another process counts it
             metrics.committed(commit)
 
-    state.listen(Listeners(committed, engine.runnable, engine.cancel, streams.missed))
+    state.listen(Listeners(committed, engine.runnable, engine.requested, streams.missed))
     metrics.watch(
         running=lambda: engine.running,
         backlog=lambda: engine.backlog,
@@ -107,15 +118,20 @@ def build(
         orphans=lambda: engine.orphans,
     )
     agents = Agents(state, clock)
-    executions = Executions(state, engine, streams, agents, clock)
+    executions = Executions(state, engine, streams, agents, clock, seal)
     services = Services(
         executions,
         Conversations(state, executions, clock),
         agents,
         Keys(state, clock),
         clock,
+        Approvals(state, tools, clock),
+        Tickets(state, seal, clock),
     )
-    return Core(settings, clock, state, streams, engine, models, tools, services, metrics)
+    expirer = Expirer(state, clock)
+    return Core(
+        settings, clock, state, streams, engine, models, tools, services, metrics, expirer, seal
+    )
 
 
 def driver_of(

@@ -45,6 +45,8 @@ class Settings:
     """The agents file: YAML, a Python file, or a module's name."""
     api_key: str = field(default="", repr=False)
     """This value is an all-scopes key of the default workspace."""
+    secret_key: str = field(default="", repr=False)
+    """Seals what is kept and must stay secret; servers that share a database need the same."""
     concurrency: int = 1000
     """Segments that run in one process at the same time."""
     model_retries: int = 2
@@ -108,6 +110,11 @@ class Settings:
         if self.database_url:
             return Path(self.database_url.removeprefix("sqlite:///"))
         return self.data_dir / "outlast.db"
+
+    @property
+    def secret_file(self) -> Path:
+        """Where the secret key of the first start is kept, mode 0600."""
+        return self.data_dir / "secret_key"
 
     @property
     def key_file(self) -> Path:

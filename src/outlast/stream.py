@@ -219,6 +219,11 @@ class Streams:
             for subscription in group:
                 subscription.wake()
 
+    async def so_far(self, workspace_id: str, execution_id: str) -> list[Entry]:
+        """The log as far as it goes, piece by piece."""
+        pages = self._replay(workspace_id, execution_id, START)
+        return [entry async for entries in pages for entry in entries]
+
     async def _replay(
         self, workspace_id: str, execution_id: str, after: Cursor
     ) -> AsyncIterator[list[Entry]]:

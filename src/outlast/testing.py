@@ -35,7 +35,7 @@ class FakeClock:
         self._start = self._now = now
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._numbers = count(1)
-        self._order = count()
+        self._sleeps = count(1)
         self._slept = asyncio.Event()
 
     def now(self) -> int:
@@ -56,7 +56,7 @@ class FakeClock:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         wake_at = self._now + round(seconds * 1000)
-        heapq.heappush(self._sleepers, (wake_at, next(self._order), waiter))
+        heapq.heappush(self._sleepers, (wake_at, next(self._sleeps), waiter))
         self._slept.set()
         await waiter
 

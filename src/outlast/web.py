@@ -30,8 +30,9 @@ from outlast.metrics import CONTENT_TYPE
 from outlast.model.error import Overloaded
 from outlast.rooms.background import room as background
 from outlast.rooms.executions import room as executions
+from outlast.rooms.runs import room as runs
 
-ROOMS: Final[tuple[Room, ...]] = (background, executions)
+ROOMS: Final[tuple[Room, ...]] = (background, executions, runs)
 """In the order in which their routes are tried."""
 _MAIN: Final = executions
 _METHOD_NOT_ALLOWED: Final = 405
@@ -75,6 +76,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
     app.state.settings = core.settings
     app.state.metrics = core.metrics
     app.state.streams = OpenStreams()
+    app.state.native = _MAIN.fold
     app.add_middleware(RequestIds, clock=core.clock)
     app.add_exception_handler(HTTPException, _answer_unrouted)
     app.add_exception_handler(Exception, _answer_mistake)

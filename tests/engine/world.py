@@ -13,6 +13,7 @@ from outlast.agents.port import (
     ThinkingPiece,
     ToolContext,
 )
+from outlast.agents.tools.arguments import Arguments
 from outlast.model.agent import AgentSpec, Effect, ToolSpec
 from outlast.model.error import OutlastError, Overloaded
 from outlast.model.event import Entry
@@ -108,6 +109,12 @@ class Bench:
         if isinstance(result, OutlastError):
             raise result
         return await result if asyncio.iscoroutine(result) else result
+
+    async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
+        return bool(self._functions[str(spec.approval)](arguments))
+
+    def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
+        Arguments().check_edited(spec.parameters, arguments)
 
     async def warm_up(self) -> None:
         pass

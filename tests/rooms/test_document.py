@@ -31,7 +31,7 @@ async def test_every_operation_has_a_name_of_its_own_and_tells_its_errors(
     document: dict[str, Any],
 ) -> None:
     named = [operation["operationId"] for operation in operations(document)]
-    assert len(set(named)) == len(named) == 14
+    assert len(set(named)) == len(named)
     for operation in operations(document):
         assert operation["summary"]
         if operation.get("security") != []:

@@ -34,6 +34,7 @@ LISTS = {
     ("status",): "ix_executions_workspace_id_status_id",
     ("agent_id",): "ix_executions_workspace_id_agent_id_id",
     ("conversation_id",): CONVERSATION,
+    ("chat_id",): "ix_executions_chat_id",
 }
 
 

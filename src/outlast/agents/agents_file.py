@@ -10,7 +10,7 @@ from outlast.agents.define import add_function, function_spec
 from outlast.agents.tools.builtin import builtin_spec
 from outlast.agents.tools.python import import_function
 from outlast.agents.tools.signature import PythonFunction, read_function
-from outlast.model.agent import AgentSpec, Effect, HttpCall, Limits, ToolSpec
+from outlast.model.agent import AgentSpec, Effect, Expiry, HttpCall, Limits, ToolSpec
 from outlast.model.error import Misconfigured
 
 _Seconds = Annotated[float, Field(gt=0)]
@@ -38,12 +38,18 @@ class HttpEntry(Entry):
     max_result_bytes: _Count = 262_144
 
 
+class ApprovalEntry(Entry):
+    ask: bool | str = True
+    expires: _Seconds | None = None
+    default: Literal["approve", "deny"] = "deny"
+
+
 class ToolEntry(Entry):
     name: str | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
     effect: Literal["read_only", "idempotent", "destructive"] | None = None
-    approval: bool | None = None
+    approval: bool | str | ApprovalEntry | None = None
     timeout: _Seconds | None = None
     http: HttpEntry | None = None
     python: str | None = None
@@ -84,6 +90,7 @@ ENTRIES: Final[dict[str, type[Entry]]] = {
     "agents": AgentEntry,
     "tools": ToolEntry,
     "http": HttpEntry,
+    "approval": ApprovalEntry,
     "limits": LimitsEntry,
     "settings": SettingsEntry,
 }
@@ -122,6 +129,7 @@ def _tool_spec(entry: ToolEntry, path: Path, functions: dict[str, PythonFunction
     if len(given) != 1:
         found = " and ".join(given) or "none of them"
         raise Wrong(path, f"a tool has exactly one of http, python and builtin; found {found}")
+    _check_approval(entry, path)
     if entry.http is not None:
         return _http_spec(entry, entry.http, path)
     for key in _REFUSED[given[0]]:
@@ -167,9 +175,35 @@ def _overridden(spec: ToolSpec, entry: ToolEntry) -> ToolSpec:
         spec.description if entry.description is None else entry.description,
         spec.parameters,
         spec.effect if entry.effect is None else Effect(entry.effect),
-        spec.approval if entry.approval is None else entry.approval,
+        spec.approval if entry.approval is None else _asks(entry.approval),
         spec.timeout if entry.timeout is None else entry.timeout,
         spec.http,
         spec.python,
         spec.builtin,
+        _expiry(entry.approval) or spec.expiry,
     )
+
+
+_ALWAYS_OR_NEVER: Final = {"always": True, "never": False}
+
+
+def _asks(approval: bool | str | ApprovalEntry) -> bool | str:
+    asks = approval.ask if isinstance(approval, ApprovalEntry) else approval
+    return _ALWAYS_OR_NEVER.get(asks, asks) if isinstance(asks, str) else asks
+
+
+def _expiry(approval: bool | str | ApprovalEntry | None) -> Expiry | None:
+    if not isinstance(approval, ApprovalEntry) or approval.expires is None:
+        return None
+    return Expiry(approval.expires, approval.default == "approve")
+
+
+def _check_approval(entry: ToolEntry, path: Path) -> None:
+    """A function that is named must be there when the file is read. Raises Wrong."""
+    if entry.approval is None or not isinstance(asks := _asks(entry.approval), str):
+        return
+    try:
+        import_function(asks)
+    except Misconfigured as error:
+        told = f"true, false, always, never or module:function; {error.message}"
+        raise Wrong((*path, "approval"), told) from error

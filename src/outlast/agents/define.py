@@ -1,18 +1,21 @@
 """Agents written in Python: `Agent` and `tool`, what `from outlast import …` gives."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from outlast.agents.check import agent_problems, place
 from outlast.agents.tools.builtin import BUILTINS, builtin_spec
-from outlast.agents.tools.signature import PythonFunction, read_function
-from outlast.model.agent import AgentSpec, Effect, Limits, ToolSpec
+from outlast.agents.tools.signature import MARK, PythonFunction, read_function
+from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ToolSpec
 from outlast.model.error import Misconfigured
 
 EffectName: TypeAlias = Literal["read_only", "idempotent", "destructive"]
+ApprovalName: TypeAlias = Literal["always", "never"]
+Asks: TypeAlias = Callable[[dict[str, Any]], bool]
+"""Says of a call's arguments whether a person decides; not async."""
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_MARK: Final = "__outlast_tool__"
 _SETTINGS: Final = ("temperature", "max_tokens", "top_p", "stop", "seed")
 
 
@@ -22,8 +25,9 @@ class ToolOptions:
 
     name: str | None = None
     effect: Effect = Effect.DESTRUCTIVE
-    approval: bool = False
+    approval: bool | Asks = False
     timeout: float = 60.0
+    expiry: Expiry | None = None
 
 
 @overload
@@ -33,8 +37,9 @@ def tool(
     *,
     name: str | None = None,
     effect: EffectName | Effect = "destructive",
-    approval: bool = False,
+    approval: bool | ApprovalName | Asks = False,
     timeout: float = 60.0,
+    expiry: Expiry | None = None,
 ) -> Callable[[_Function], _Function]: ...
 def tool(
     function: _Function | None = None,
@@ -42,20 +47,23 @@ def tool(
     *,
     name: str | None = None,
     effect: EffectName | Effect = "destructive",
-    approval: bool = False,
+    approval: bool | ApprovalName | Asks = False,
     timeout: float = 60.0,
+    expiry: Expiry | None = None,
 ) -> _Function | Callable[[_Function], _Function]:
     """Say how agents may call this function, which stays as it is and can be called as before.
 
     Its type hints give the JSON Schema of the arguments, its docstring the descriptions, and a
     parameter annotated with ToolContext is given the call's context. `effect` says what a second
-    run would do; `approval` has a person decide before each run; `timeout` is in seconds.
-    Raises Misconfigured where the effect is none of the three.
+    run would do; `approval` has a person decide before each run (True or "always"), or before those
+    whose arguments the given function answers True to; `expiry` says how long that waits, and what
+    is decided then; `timeout` is in seconds.
+    Raises Misconfigured where the effect is none of the three, or the approval is none of these.
     """
-    options = ToolOptions(name, _effect(effect), approval, float(timeout))
+    options = ToolOptions(name, _effect(effect), _approval(approval), float(timeout), expiry)
 
     def mark(marked: _Function) -> _Function:
-        setattr(marked, _MARK, options)
+        setattr(marked, MARK, options)
         return marked
 
     return mark if function is None else mark(function)
@@ -133,14 +141,20 @@ class Agent:
 
 def function_spec(function: PythonFunction) -> ToolSpec:
     """The tool that a function is, with what `@tool` said of it."""
-    options = getattr(function.function, _MARK, ToolOptions())
+    options = getattr(function.function, MARK, ToolOptions())
     spec = ToolSpec(
         options.name or function.function.__name__,
         function.description,
         function.parameters,
         python=function.reference,
     )
-    return replace(spec, effect=options.effect, approval=options.approval, timeout=options.timeout)
+    return replace(
+        spec,
+        effect=options.effect,
+        approval=function.reference if callable(options.approval) else options.approval,
+        timeout=options.timeout,
+        expiry=options.expiry,
+    )
 
 
 def add_function(functions: dict[str, PythonFunction], function: PythonFunction) -> None:
@@ -149,6 +163,20 @@ def add_function(functions: dict[str, PythonFunction], function: PythonFunction)
     if known.function != function.function:
         problem = f"two functions are called {function.reference}; define them under two names"
         raise Misconfigured(problem)
+
+
+def _approval(given: bool | str | Asks) -> bool | Asks:
+    match given:
+        case bool():
+            return given
+        case "always" | "never":
+            return given == "always"
+        case str():
+            raise Misconfigured(f"approval {given!r} is none of always and never")
+        case _ if inspect.iscoroutinefunction(given):
+            raise Misconfigured("approval is decided by a function that is not async")
+        case _:
+            return given
 
 
 def _effect(effect: str) -> Effect:

@@ -101,6 +101,8 @@ class ToolContext:
     """Also the idempotency key: the same whenever this call is run again."""
     session: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    """Forwarded by whoever started the execution; a tool's own win over them."""
 
 
 class Tools(Protocol):
@@ -112,6 +114,17 @@ class Tools(Protocol):
         Raises ToolFailed (bad arguments, the tool's own error, a result too large) and ToolTimeout;
         any error text is fit for the model to read and holds no secret.
         """
+        ...
+
+    async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
+        """Whether a person decides before a call with these arguments, as the tool's function says.
+
+        A function that fails has a person asked.
+        """
+        ...
+
+    def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
+        """Raise InvalidArguments where arguments do not fit the tool's schema, naming the first."""
         ...
 
     async def warm_up(self) -> None:

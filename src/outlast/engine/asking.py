@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece
+from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece, Tools
 from outlast.engine.ledger import Ledger, model_finished
 from outlast.engine.segment import Segment
 from outlast.model.agent import Agent, AgentSpec
@@ -31,7 +31,7 @@ from outlast.model.event import (
     ThinkingAdded,
     ToolStarted,
 )
-from outlast.model.execution import Failure, ModelStep, Status, Step, ToolStep
+from outlast.model.execution import Execution, Failure, ModelStep, Status, Step, ToolStep
 from outlast.model.ids import STEP
 from outlast.model.message import (
     AssistantMessage,
@@ -54,6 +54,7 @@ class Asker:
 
     models: Models
     ledger: Ledger
+    tools: Tools
     retries: int
     """How often a request that failed for a passing reason is made again."""
     asked: Callable[[str, str, float], None]
@@ -135,7 +136,9 @@ class Asker:
     async def _record_end(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
         """The last answer ends the execution: completed, or failed if it cost too much."""
         finished, output = model_finished(step), step.message.text
-        overspent = _overspent(segment, spec, step)
+        overspent = _overspent(
+            segment, spec, step.usage.total_tokens, cut_off=step.finish_reason == "length"
+        )
         if overspent is None:
             events = (finished, ExecutionCompleted())
             await self.ledger.record(segment, events, step, Status.COMPLETED, output=output)
@@ -144,45 +147,76 @@ class Asker:
         failed = ExecutionFailed(failure.type, failure.code, failure.message)
         await self.ledger.record(segment, (finished, failed), step, Status.FAILED, error=failure)
 
+    async def end(self, segment: Segment, agent: Agent) -> None:
+        """End an execution that has its last answer already: it was rolled back to it."""
+        if (overspent := _overspent(segment, agent.spec, 0, cut_off=False)) is not None:
+            raise overspent
+        await self.ledger.record(segment, (ExecutionCompleted(),), status=Status.COMPLETED)
+
     async def _record_calls(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
         """The answer's tool calls are logged as started in the commit that records the answer."""
-        calls, finished = step.message.tool_calls, model_finished(step)
+        calls = step.message.tool_calls
         now = self.ledger.clock.now()
-        approvals = tuple(
-            approval(segment, call, ApprovalKind.APPROVAL, now)
-            for call in calls
-            if needs_approval(spec, call)
+        questions = {
+            call.id: _question(segment, spec, number, call, now)
+            for number, call in enumerate(calls, step.number + 1)
+            if await self._needs_approval(spec, call)
+        }
+        only_waits = len(questions) == len(calls) and not segment.pausing
+        events = (
+            model_finished(step),
+            *_call_events(calls, step.number, questions),
+            *((ExecutionSuspended(),) if only_waits else ()),
         )
-        events = tuple(
-            _call_event(spec, number, call) for number, call in enumerate(calls, step.number + 1)
-        )
-        only_waits = len(approvals) == len(calls)
         await self.ledger.record(
             segment,
-            (finished, *events, *((ExecutionSuspended(),) if only_waits else ())),
+            events,
             step,
             Status.SUSPENDED if only_waits else Status.RUNNING,
-            approvals,
+            tuple(questions.values()),
         )
+        segment.approvals = questions
+
+    async def _needs_approval(self, spec: AgentSpec, call: ToolCall) -> bool:
+        """Whether a person decides before this call runs."""
+        tool = spec.tool(call.name)
+        if tool is None or call.invalid is not None or tool.approval is False:
+            return False
+        return tool.approval is True or await self.tools.asks(tool, call.parameters)
 
 
-def needs_approval(spec: AgentSpec, call: ToolCall) -> bool:
-    """Whether a person decides before this call runs."""
-    tool = spec.tool(call.name)
-    return tool is not None and tool.approval and call.invalid is None
-
-
-def approval(segment: Segment, call: ToolCall, kind: ApprovalKind, at: int) -> Approval:
+def _question(segment: Segment, spec: AgentSpec, number: int, call: ToolCall, at: int) -> Approval:
     """The record of a call that waits for a person."""
-    return Approval(segment.execution.id, call.id, kind, call.name, call.parameters, at)
+    tool = spec.tool(call.name)
+    expiry = None if tool is None else tool.expiry
+    return Approval(
+        segment.execution.id,
+        call.id,
+        ApprovalKind.APPROVAL,
+        call.name,
+        call.parameters,
+        at,
+        step=number,
+        expires_at=None if expiry is None else at + round(expiry.seconds * 1000),
+        expires_approved=expiry is not None and expiry.approve,
+    )
 
 
-def _call_event(spec: AgentSpec, number: int, call: ToolCall) -> Event:
-    if needs_approval(spec, call):
-        return ApprovalRequested(
-            number, call.id, call.name, call.parameters, ApprovalKind.APPROVAL.value
-        )
-    return ToolStarted(number, call.id, call.name, call.parameters)
+def _call_events(
+    calls: Iterable[ToolCall], before: int, questions: Mapping[str, Approval]
+) -> Iterable[Event]:
+    for number, call in enumerate(calls, before + 1):
+        if call.id in questions:
+            kind = ApprovalKind.APPROVAL.value
+            yield ApprovalRequested(number, call.id, call.name, call.parameters, kind)
+        else:
+            yield ToolStarted(number, call.id, call.name, call.parameters)
+
+
+def is_answered(segment: Segment) -> bool:
+    """Whether the model has said its last word."""
+    last = segment.steps[-1] if segment.steps else None
+    return isinstance(last, ModelStep) and not last.message.tool_calls
 
 
 def _request(segment: Segment, spec: AgentSpec) -> ModelRequest:
@@ -191,7 +225,7 @@ def _request(segment: Segment, spec: AgentSpec) -> ModelRequest:
     said.extend(messages_of(segment.steps))
     first = not segment.steps
     return ModelRequest(
-        instructions=_instructions(spec.instructions, execution.session),
+        instructions=_instructions(spec.instructions, execution),
         messages=repair(tuple(said)),
         tools=spec.tools,
         tool_choice=spec.tool_choice if first or spec.tool_choice == "none" else "auto",
@@ -213,11 +247,13 @@ def messages_of(steps: Iterable[Step]) -> list[Message]:
     return messages
 
 
-def _instructions(instructions: str, session: Mapping[str, Any]) -> str:
-    if not session:
-        return instructions
-    known = "\n".join(f"- {name}: {_one_line(value)}" for name, value in sorted(session.items()))
-    return f"{instructions}\n\nKnown about this session:\n{known}".strip()
+def _instructions(instructions: str, execution: Execution) -> str:
+    """The agent's, then the request's, then what is known."""
+    told = [instructions, execution.origin.instructions]
+    if execution.session:
+        known = [f"- {name}: {_one_line(value)}" for name, value in sorted(execution.session.items())]
+        told.append("\n".join(("Known about this session:", *known)))
+    return "\n\n".join(text for text in told if text)
 
 
 def _one_line(value: Any) -> str:
@@ -236,15 +272,16 @@ def _settings(segment: Segment, spec: AgentSpec) -> dict[str, Any]:
 
 
 def _token_bounds(segment: Segment, spec: AgentSpec) -> list[tuple[int, int, type[OutlastError]]]:
-    spent = segment.execution.usage.total_tokens
+    """(bound, spent, error): a limit counts what stands, a budget all that was charged."""
+    spent, charged = segment.execution.usage.total_tokens, segment.execution.charged_tokens
     budget = segment.execution.budget
     bounds: list[tuple[int, int, type[OutlastError]]] = []
     if spec.limits.max_tokens is not None:
         bounds.append((spec.limits.max_tokens, spent, LimitExceeded))
     if budget.max_tokens is not None:
-        bounds.append((budget.max_tokens, spent, BudgetExceeded))
+        bounds.append((budget.max_tokens, charged, BudgetExceeded))
     if budget.max_credits is not None:
-        bounds.append((int(budget.max_credits * TOKENS_PER_CREDIT), spent, BudgetExceeded))
+        bounds.append((int(budget.max_credits * TOKENS_PER_CREDIT), charged, BudgetExceeded))
     return bounds
 
 
@@ -264,11 +301,12 @@ def _check_tokens(segment: Segment, spec: AgentSpec) -> None:
             raise _spent(bound, spent, error)
 
 
-def _overspent(segment: Segment, spec: AgentSpec, step: ModelStep) -> OutlastError | None:
+def _overspent(
+    segment: Segment, spec: AgentSpec, tokens: int, *, cut_off: bool
+) -> OutlastError | None:
     """Whether the last answer cost more than allowed, or was cut off where nothing was left."""
-    cut_off = step.finish_reason == "length"
     for bound, spent, error in _token_bounds(segment, spec):
-        total = spent + step.usage.total_tokens
+        total = spent + tokens
         if total > bound or (cut_off and total == bound):
             return _spent(bound, total, error)
     return None

@@ -11,10 +11,11 @@ from outlast.engine.segment import Interrupted, Segment
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.error import OutlastError, ToolFailed
 from outlast.model.event import ToolFinished
-from outlast.model.execution import ToolStep
+from outlast.model.execution import Execution, ToolStep
 from outlast.model.ids import STEP
 from outlast.model.message import ToolCall
 from outlast.model.nul import without_nul
+from outlast.seal import FORWARDED, Seal, Unsealable
 
 logger = structlog.get_logger(__name__)
 
@@ -25,6 +26,7 @@ class Caller:
 
     tools: Tools
     ledger: Ledger
+    seal: Seal
 
     async def call(
         self, segment: Segment, spec: AgentSpec, calls: tuple[tuple[int, ToolCall], ...]
@@ -32,12 +34,14 @@ class Caller:
         """Run these calls at the same time; record each as it ends. Raises Interrupted."""
         if segment.interrupted:
             raise Interrupted
+        segment.in_flight.update({call.id: (number, call) for number, call in calls})
         tasks = {segment.spawn(self._step(segment, spec, number, call)) for number, call in calls}
         while tasks:
             done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finished = [task.result() for task in done if not task.cancelled()]
             for step in sorted(finished, key=lambda step: step.number):
-                await self.ledger.record(segment, (_finished(step),), step)
+                await self.ledger.record(segment, (tool_finished(step),), step)
+                segment.in_flight.pop(step.call.id, None)
             if segment.interrupted:
                 if tasks:
                     await asyncio.wait(tasks)
@@ -66,6 +70,7 @@ class Caller:
             call.id,
             execution.session,
             execution.metadata,
+            self._headers(execution),
         )
         try:
             return await self.tools.call(tool, call.parameters, context)
@@ -74,6 +79,21 @@ class Caller:
         except Exception as error:
             logger.exception("tool.crashed", tool=call.name, execution=execution.id)
             raise ToolFailed(f"The tool {call.name} crashed.") from error
+
+    def _headers(self, execution: Execution) -> dict[str, str]:
+        """What whoever started the execution forwards. Raises ToolFailed: it cannot be read."""
+        sealed = execution.origin.headers
+        if sealed is None:
+            return {}
+        try:
+            headers: dict[str, str] = self.seal.open(FORWARDED, sealed)
+        except Unsealable as error:
+            logger.exception("headers.unreadable", execution=execution.id)
+            raise ToolFailed(
+                "The headers that this call needs can no longer be read: the server's secret has "
+                "changed."
+            ) from error
+        return headers
 
 
 def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:
@@ -90,7 +110,8 @@ def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:
     return tool
 
 
-def _finished(step: ToolStep) -> ToolFinished:
+def tool_finished(step: ToolStep) -> ToolFinished:
+    """The event of a recorded tool call."""
     return ToolFinished(
         step.number, step.call.id, step.call.name, step.result, step.is_error, step.duration_ms
     )

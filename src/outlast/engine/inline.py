@@ -15,7 +15,7 @@ from outlast.engine.segment import Segment, Stop
 from outlast.engine.segments import Segments
 from outlast.model.clock import Clock
 from outlast.model.error import ExecutionNotFound, OutlastError
-from outlast.model.execution import Execution, Status
+from outlast.model.execution import Execution, PauseRequest, Status
 from outlast.store.port import Store
 
 _RECOVERY_PAGE: Final = 500
@@ -42,6 +42,8 @@ class InlineEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waits: set[asyncio.Task[None]] = set()
         """Tasks that only wait; nothing is lost by ending them."""
+        self._wanted: set[str] = set()
+        """Executions that may go on while the segment that ended them is still leaving."""
         self._accepting = False
         self._failures: dict[str, int] = {}
         """How often the store or this process has failed an execution in a row."""
@@ -95,10 +97,18 @@ class InlineEngine:
     def cancel(self, execution_id: str) -> bool:
         return self._segments.cancel(execution_id)
 
+    def requested(self, execution_id: str) -> None:
+        """There is no other process."""
+
+    def pause(self, execution_id: str, wish: PauseRequest) -> bool:
+        return self._segments.pause(execution_id, wish)
+
     # --- segments
 
     def _begin(self, execution: Execution) -> None:
-        if execution.id not in self._segments:
+        if execution.id in self._segments:
+            self._wanted.add(execution.id)
+        else:
             self._spawn(self._run(self._segments.begin(execution)), self._tasks)
 
     def _spawn(self, work: Coroutine[Any, Any, None], group: set[asyncio.Task[None]]) -> None:
@@ -109,6 +119,9 @@ class InlineEngine:
     async def _run(self, segment: Segment) -> None:
         execution = segment.execution
         failed = not await self._segments.run(segment)
+        if execution.id in self._wanted:
+            self._wanted.discard(execution.id)
+            self._backlog.append((execution.workspace_id, execution.id))
         if failed and self._accepting:
             failures = self._failures[execution.id] = self._failures.get(execution.id, 0) + 1
             seconds = min(_FIRST_WAIT * 2 ** min(failures - 1, 10), _LONGEST_WAIT)

@@ -1,7 +1,7 @@
 """What a segment commits: every move of a running execution goes through here."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from outlast.engine.segment import Segment, StepText
 from outlast.engine.textlog import TextLog
@@ -12,16 +12,20 @@ from outlast.model.event import (
     Event,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionPaused,
     ExecutionReleased,
     ExecutionStarted,
     ExecutionSuspended,
     ModelFinished,
 )
-from outlast.model.execution import Failure, ModelStep, Status, Step, ToolStep
+from outlast.model.execution import TERMINAL, Failure, ModelStep, Status, Step, ToolStep
 from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.message import AssistantMessage
-from outlast.model.usage import Usage, estimate_tokens
+from outlast.model.usage import NO_USAGE, Usage, estimate_tokens
 from outlast.store.port import Advance, ExecutionStore
+
+CUT_OFF: Final = frozenset({"cancelled", "error"})
+"""Finish reasons of answers that were not heard to their end; nothing goes on from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +60,15 @@ class Ledger:
         step: Step | None = None,
         status: Status = Status.RUNNING,
         approvals: tuple[Approval, ...] = (),
+        begun: tuple[str, ...] = (),
         **changes: Any,
     ) -> None:
-        """Record what happened; with a step, also a checkpoint behind it."""
+        """Record what happened; with a step that has not been cut off, also a checkpoint behind."""
         checkpoint = None
         if step is not None:
             changes |= self._sums(segment, step)
-            checkpoint = Checkpoint(
-                self.clock.new_id(CHECKPOINT), segment.execution.id, step.number, step.ended_at
-            )
+            if not (isinstance(step, ModelStep) and step.finish_reason in CUT_OFF):
+                checkpoint = self._checkpoint(segment, step)
         await self._advance(
             segment,
             status,
@@ -72,10 +76,33 @@ class Ledger:
             steps=() if step is None else (step,),
             checkpoint=checkpoint,
             approvals=approvals,
+            begun=begun,
             changes=changes,
         )
         if step is not None:
             segment.add(step)
+
+    def _checkpoint(self, segment: Segment, step: Step) -> Checkpoint:
+        """The place behind the step and those recorded before it."""
+        highest, missing = step.number, []
+        if isinstance(step, ToolStep):
+            highest = max(step.number, segment.highest_step)
+            missing = [n for n, _ in segment.unanswered() if n < highest and n != step.number]
+        return Checkpoint(
+            self.clock.new_id(CHECKPOINT),
+            segment.execution.id,
+            highest,
+            step.ended_at,
+            missing=tuple(missing),
+        )
+
+    async def pause(self, segment: Segment) -> None:
+        """End the segment paused; a model request that was closed is charged and run again."""
+        step = self._cut_off(segment, "paused")
+        usage = NO_USAGE if step is None else step.usage
+        event = ExecutionPaused(segment.pause_reason, usage.input_tokens, usage.output_tokens)
+        spent = segment.execution.superseded_tokens + usage.total_tokens
+        await self._advance(segment, Status.PAUSED, (event,), changes={"superseded_tokens": spent})
 
     async def suspend(self, segment: Segment) -> None:
         """End the segment; a decision starts the next."""
@@ -85,14 +112,18 @@ class Ledger:
         """End the segment between two steps; any worker may go on."""
         await self._advance(segment, Status.QUEUED, (ExecutionReleased(),))
 
-    async def cancel(self, segment: Segment) -> None:
-        """End the execution; what the open step has shown is kept and charged."""
+    async def cancel(self, segment: Segment, approvals: tuple[Approval, ...] = ()) -> None:
+        """End the execution; what the open step has shown is kept and charged.
+
+        `approvals` ask, should it ever be resumed, what became of calls that were cut off.
+        """
         step = self._cut_off(segment, "cancelled")
         await self.record(
             segment,
             (*_finished(step), ExecutionCancelled()),
             step,
             Status.CANCELLED,
+            approvals,
             output=segment.output(),
         )
 
@@ -101,8 +132,10 @@ class Ledger:
         segment.began = self.clock.monotonic()
         await self.fail(segment, failure)
 
-    async def fail(self, segment: Segment, failure: Failure) -> None:
-        """End the execution; what the open step has shown is kept."""
+    async def fail(
+        self, segment: Segment, failure: Failure, approvals: tuple[Approval, ...] = ()
+    ) -> None:
+        """End the execution; what the open step has shown is kept. `approvals` as in cancel."""
         step = self._cut_off(segment, "error")
         event = ExecutionFailed(failure.type, failure.code, failure.message)
         await self.record(
@@ -110,6 +143,7 @@ class Ledger:
             (*_finished(step), event),
             step,
             Status.FAILED,
+            approvals,
             error=failure,
             output=segment.output(),
         )
@@ -135,7 +169,7 @@ class Ledger:
 
     def _sums(self, segment: Segment, step: Step) -> dict[str, Any]:
         execution = segment.execution
-        changes: dict[str, Any] = {"steps": max(execution.steps, step.number)}
+        changes: dict[str, Any] = {"steps": execution.steps + 1}
         match step:
             case ModelStep():
                 changes["usage"] = execution.usage + step.usage
@@ -164,8 +198,10 @@ class Ledger:
         changes = changes or {}
         if status is not Status.RUNNING:
             changes["active_ms"] = before.active_ms + self._elapsed_ms(segment)
-        if status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
+        if status in TERMINAL:
             changes["completed_at"] = now
+        if status in TERMINAL or status is Status.PAUSED:
+            changes["pause_requested"] = None
         if before.first_token_ms is None and segment.text.runs:
             changes["first_token_ms"] = segment.text.runs[0][0] - before.created_at
         after = replace(before, status=status, updated_at=now, **changes)

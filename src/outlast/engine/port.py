@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from outlast.model.execution import Execution
+from outlast.model.execution import Execution, PauseRequest
 
 
 class Engine(Protocol):
@@ -26,6 +26,14 @@ class Engine(Protocol):
 
     def cancel(self, execution_id: str) -> bool:
         """Stop the segment that runs here, closing its model call; False if none runs here."""
+        ...
+
+    def requested(self, execution_id: str) -> None:
+        """Hear that another process left word in the row of this execution: cancel or pause."""
+        ...
+
+    def pause(self, execution_id: str, wish: PauseRequest) -> bool:
+        """Pause the segment that runs here, as wished; False if none runs here."""
         ...
 
     @property

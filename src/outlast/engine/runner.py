@@ -8,19 +8,12 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from outlast.engine.asking import (
-    Asker,
-    approval,
-    check_spent,
-    failure_of,
-    messages_of,
-    needs_approval,
-)
+from outlast.engine.asking import Asker, check_spent, failure_of, is_answered, messages_of
 from outlast.engine.calling import Caller
 from outlast.engine.ledger import Ledger
 from outlast.engine.segment import Interrupted, Segment, Stop
+from outlast.engine.settling import Settler
 from outlast.model.agent import Agent
-from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.error import (
     AgentNotFound,
     BudgetExceeded,
@@ -30,18 +23,14 @@ from outlast.model.error import (
     Overloaded,
     StaleWrite,
 )
-from outlast.model.event import ApprovalRequested, Event, StepRetried
 from outlast.model.execution import Execution, Failure, Status
-from outlast.model.message import Message, ToolCall, UserMessage
+from outlast.model.message import Message, UserMessage
 from outlast.store.port import Store
 
 logger = structlog.get_logger(__name__)
 
-CRASHED = "The server stopped while this step ran."
 _VERSIONS = 1000
 """Agent versions kept in memory."""
-
-_Calls = tuple[tuple[int, ToolCall], ...]
 
 
 @dataclass(slots=True)
@@ -52,6 +41,7 @@ class Runner:
     asker: Asker
     caller: Caller
     ledger: Ledger
+    settler: Settler
     _versions: dict[tuple[str, int], Agent] = field(default_factory=dict)
 
     async def run(self, segment: Segment) -> None:
@@ -64,86 +54,77 @@ class Runner:
         except (AgentNotFound, Misconfigured) as error:
             await self.ledger.refuse(segment, failure_of(error))
             return
-        calls = await self._begin(segment, agent)
+        await self._begin(segment, agent)
         try:
-            await self._continue(segment, agent, calls)
+            await self._continue(segment, agent)
         except Interrupted:
             await self._interrupted(segment)
         except (StaleWrite, Overloaded):
             raise
         except OutlastError as error:
-            await self.ledger.fail(segment, failure_of(error))
+            await self._fail(segment, failure_of(error))
         except Exception:
             logger.exception("execution.crashed", execution=segment.execution.id)
             failure = Failure("internal_error", "internal_error", "The server made a mistake.")
-            await self.ledger.fail(segment, failure)
+            await self._fail(segment, failure)
 
-    async def _continue(self, segment: Segment, agent: Agent, calls: _Calls) -> None:
+    async def _fail(self, segment: Segment, failure: Failure) -> None:
+        await self.ledger.fail(segment, failure, self.settler.cut_off(segment))
+
+    async def _continue(self, segment: Segment, agent: Agent) -> None:
         """Step after step, until the execution rests or the segment is asked to end."""
+        if segment.execution.pause_requested is not None:
+            segment.pause(segment.execution.pause_requested)
         if segment.execution.cancel_requested:
             segment.stop(Stop.CANCEL)
         while segment.execution.status is Status.RUNNING:
             if segment.interrupted:
                 raise Interrupted
-            if seconds_left(segment, self.ledger.clock.monotonic()) <= 0:
-                raise _out_of_time(segment)
-            if calls:
-                await self.caller.call(segment, agent.spec, calls)
-            elif segment.unanswered():
-                await self.ledger.suspend(segment)
+            if segment.pausing:
+                await self.ledger.pause(segment)
                 return
-            else:
-                check_spent(segment, agent.spec)
-                await self.asker.ask(segment, agent)
+            await self._step(segment, agent)
             if segment.stopped is Stop.RELEASE and segment.execution.status is Status.RUNNING:
                 await self.ledger.release(segment)
-                return
-            calls = _callable(segment, agent)
 
-    async def _begin(self, segment: Segment, agent: Agent) -> _Calls:
-        """Take the execution and answer which tool calls to run first."""
+    async def _step(self, segment: Segment, agent: Agent) -> None:
+        """What comes next: the calls that may run, those that somebody decided, or the model."""
+        if seconds_left(segment, self.ledger.clock.monotonic()) <= 0:
+            raise _out_of_time(segment)
+        if calls := segment.callable():
+            await self.caller.call(segment, agent.spec, calls)
+        elif segment.unanswered():
+            if not await self.settler.settle(segment):
+                await self.ledger.suspend(segment)
+        elif is_answered(segment):
+            await self.asker.end(segment, agent)
+        else:
+            check_spent(segment, agent.spec)
+            await self.asker.ask(segment, agent)
+
+    async def _begin(self, segment: Segment, agent: Agent) -> None:
+        """Take the execution, with what it has recorded."""
         execution = segment.execution
         crashed = execution.status is Status.RUNNING
         if execution.turn > 1:
             segment.history = await self._history(execution)
         if execution.segment > 0:
             segment.add(*await self.store.steps(execution.workspace_id, execution.id))
-        if not crashed:
+        if segment.unanswered():
+            await self.settler.read(segment)
+        if crashed:
+            await self.settler.take_over(segment, agent)
+        else:
             await self.ledger.begin(segment, ())
-            return _callable(segment, agent)
-        return await self._take_over(segment, agent)
-
-    async def _take_over(self, segment: Segment, agent: Agent) -> _Calls:
-        """Begin after a crash: run again what may run again, ask a person about the rest."""
-        asked = await self.store.approvals(segment.execution.workspace_id, segment.execution.id)
-        known = {approval.tool_call_id for approval in asked}
-        again: list[tuple[int, ToolCall]] = []
-        events: list[Event] = []
-        approvals: list[Approval] = []
-        now = self.ledger.clock.now()
-        for number, call in segment.unanswered():
-            if call.id in known:
-                continue
-            if _repeatable(agent, call):
-                again.append((number, call))
-                events.append(StepRetried(number, CRASHED))
-            else:
-                kind = ApprovalKind.UNKNOWN_OUTCOME
-                approvals.append(approval(segment, call, kind, now))
-                events.append(
-                    ApprovalRequested(number, call.id, call.name, call.parameters, kind.value)
-                )
-        if not segment.unanswered():
-            events.append(StepRetried(segment.open_step, CRASHED))
-        await self.ledger.begin(segment, tuple(events), approvals=tuple(approvals))
-        return tuple(again)
 
     async def _interrupted(self, segment: Segment) -> None:
         match segment.stopped:
             case Stop.CANCEL:
-                await self.ledger.cancel(segment)
+                await self.ledger.cancel(segment, self.settler.cut_off(segment))
             case Stop.LIMIT:
-                await self.ledger.fail(segment, failure_of(_out_of_time(segment)))
+                await self._fail(segment, failure_of(_out_of_time(segment)))
+            case Stop.PAUSE | Stop.PAUSE_NOW:
+                await self.ledger.pause(segment)
             case Stop.ABANDON | Stop.RELEASE | None:
                 logger.warning("segment.abandoned", execution=segment.execution.id)
 
@@ -172,13 +153,14 @@ def seconds_left(segment: Segment, monotonic: float) -> float:
     """Active time that the execution may still take."""
     if segment.agent is None:
         return float("inf")
-    limits = (
-        segment.agent.spec.limits.max_seconds,
-        segment.execution.budget.max_seconds,
-    )
+    execution = segment.execution
     began = monotonic if segment.began is None else segment.began
-    spent = segment.execution.active_ms / 1000 + monotonic - began
-    return min((limit - spent for limit in limits if limit is not None), default=float("inf"))
+    spent = execution.active_ms / 1000 + monotonic - began
+    left = (
+        (segment.agent.spec.limits.max_seconds, spent - execution.resumed_ms / 1000),
+        (execution.budget.max_seconds, spent),
+    )
+    return min((limit - spent for limit, spent in left if limit is not None), default=float("inf"))
 
 
 def _out_of_time(segment: Segment) -> OutlastError:
@@ -187,18 +169,3 @@ def _out_of_time(segment: Segment) -> OutlastError:
     if budget is not None and (limit is None or budget < limit):
         return BudgetExceeded(f"The budget of {budget:g} seconds is spent.")
     return LimitExceeded(f"The agent's limit of {limit:g} seconds is reached.")
-
-
-def _callable(segment: Segment, agent: Agent) -> _Calls:
-    """The unanswered calls that need no person."""
-    return tuple(
-        (number, call)
-        for number, call in segment.unanswered()
-        if not needs_approval(agent.spec, call)
-    )
-
-
-def _repeatable(agent: Agent, call: ToolCall) -> bool:
-    """A call that no tool could have served has had no effect either."""
-    tool = agent.spec.tool(call.name)
-    return tool is None or call.invalid is not None or tool.effect.repeatable

@@ -5,13 +5,16 @@ Only the runner of the segment touches it; others may call `stop`.
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, TypeVar
 
 from outlast.model.agent import Agent
+from outlast.model.approval import Approval
 from outlast.model.event import TextAdded, ThinkingAdded
-from outlast.model.execution import Execution, ModelStep, Step, ToolStep
+from outlast.model.execution import Execution, ModelStep, PauseRequest, Step
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
+from outlast.model.steps import Calls, last_answer, unanswered
 
 T = TypeVar("T")
 
@@ -21,6 +24,10 @@ class Stop(StrEnum):
 
     CANCEL = "cancel"
     LIMIT = "limit"
+    PAUSE = "pause"
+    """At the next boundary: somebody asked."""
+    PAUSE_NOW = "pause_now"
+    """At once where a model is asked, else at the next boundary: tools that run are not cut off."""
     RELEASE = "release"
     """At the next boundary: the server is leaving."""
     ABANDON = "abandon"
@@ -28,6 +35,8 @@ class Stop(StrEnum):
 
 
 _INTERRUPTING: Final = frozenset({Stop.CANCEL, Stop.LIMIT, Stop.ABANDON})
+_STRENGTH: Final = {Stop.RELEASE: 0, Stop.PAUSE: 1, Stop.PAUSE_NOW: 2}
+"""Of what does not interrupt, the stronger wish stays."""
 
 
 class Interrupted(Exception):
@@ -94,24 +103,47 @@ class Segment:
         self.history: tuple[Message, ...] = ()
         """The messages of the conversation's earlier turns."""
         self.steps: list[Step] = []
-        self.last_model_step: ModelStep | None = None
-        self.open_step = 1
+        self.approvals: dict[str, Approval] = {}
+        """What was asked of the newest answer's calls, by call; decided by whoever decides."""
+        self.approved: dict[str, dict[str, Any]] = {}
+        """Approved calls that may run, with the arguments that they run with."""
+        self.in_flight: dict[str, tuple[int, ToolCall]] = {}
+        """Calls that were begun and have no result."""
+        self.highest_step = 0
+        """The highest number among the recorded steps."""
+        self.open_step = execution.superseded_to + 1
         """The number of the next model step."""
         self.text = StepText()
         self.asked = ""
         """All that the open model request was sent, for estimating its tokens."""
         self.stopped: Stop | None = None
+        self.pause_reason: str | None = None
         self.began: float | None = None
         """Monotonic seconds when this segment had its worker."""
         self._work: set[asyncio.Task[Any]] = set()
+        self._asking: asyncio.Task[Any] | None = None
 
     def stop(self, reason: Stop) -> None:
         """Ask the segment to end; the first interrupting reason stays."""
         if self.stopped in _INTERRUPTING:
             return
+        if self.stopped is not None and reason in _STRENGTH:
+            reason = max(self.stopped, reason, key=lambda stop: _STRENGTH[stop])
         self.stopped = reason
         if reason in _INTERRUPTING:
             self.interrupt()
+        elif reason is Stop.PAUSE_NOW and self._asking is not None:
+            self._asking.cancel()
+
+    def pause(self, wish: PauseRequest) -> None:
+        """Ask the segment to end paused."""
+        self.pause_reason = wish.reason
+        self.stop(Stop.PAUSE_NOW if wish.now else Stop.PAUSE)
+
+    @property
+    def pausing(self) -> bool:
+        """Whether it was asked to end paused."""
+        return self.stopped in (Stop.PAUSE, Stop.PAUSE_NOW)
 
     def interrupt(self) -> None:
         """Stop the model call or the tools that run now."""
@@ -124,12 +156,13 @@ class Segment:
         return self.stopped in _INTERRUPTING
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run interruptible work. Raises Interrupted."""
-        if self.interrupted:
+        """Ask a model, or wait to: interruptible, also by a pause. Raises Interrupted."""
+        if self.interrupted or self.stopped is Stop.PAUSE_NOW:
             work.close()
             raise Interrupted
-        task = self.spawn(work)
+        self._asking = task = self.spawn(work)
         await asyncio.wait({task})
+        self._asking = None
         if task.cancelled():
             raise Interrupted
         return task.result()
@@ -143,22 +176,21 @@ class Segment:
 
     def add(self, *steps: Step) -> None:
         """Take recorded steps into account."""
-        for step in steps:
-            self.steps.append(step)
-            if isinstance(step, ModelStep):
-                self.last_model_step = step
-                self.open_step = step.number + len(step.message.tool_calls) + 1
+        self.steps.extend(steps)
+        self.highest_step = max([self.highest_step, *(step.number for step in steps)])
+        if any(isinstance(step, ModelStep) for step in steps):
+            self.open_step = last_answer(self.steps, self.execution.superseded_to).next_number
 
-    def unanswered(self) -> tuple[tuple[int, ToolCall], ...]:
+    def unanswered(self) -> Calls:
         """Tool calls of the newest model step that have no result yet, with their step numbers."""
-        last = self.last_model_step
-        if last is None:
-            return ()
-        answered = {s.call.id for s in self.steps if isinstance(s, ToolStep)}
+        return unanswered(self.steps, self.execution.superseded_to)
+
+    def callable(self) -> Calls:
+        """The unanswered calls that wait for nobody, with what they run with."""
         return tuple(
-            (number, call)
-            for number, call in enumerate(last.message.tool_calls, last.number + 1)
-            if call.id not in answered
+            (number, replace(call, parameters=self.approved.get(call.id, call.parameters)))
+            for number, call in self.unanswered()
+            if call.id not in self.approvals or call.id in self.approved
         )
 
     def output(self) -> str | None:

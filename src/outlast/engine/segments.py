@@ -10,7 +10,7 @@ from outlast.engine.runner import Runner, seconds_left
 from outlast.engine.segment import Segment, Stop
 from outlast.model.clock import Clock
 from outlast.model.error import StaleWrite
-from outlast.model.execution import Execution
+from outlast.model.execution import Execution, PauseRequest
 
 _WATCH_SECONDS: Final = 1.0
 
@@ -63,6 +63,14 @@ class Segments:
         if segment is None:
             return False
         segment.stop(Stop.CANCEL)
+        return True
+
+    def pause(self, execution_id: str, wish: PauseRequest) -> bool:
+        """Let the segment of this execution end at the next boundary, or now; False as above."""
+        segment = self._running.get(execution_id)
+        if segment is None:
+            return False
+        segment.pause(wish)
         return True
 
     def stop(self, reason: Stop) -> None:

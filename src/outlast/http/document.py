@@ -102,12 +102,14 @@ def operation(
     query: type[BaseModel] | None = None,
     headers: tuple[Mapping[str, Any], ...] = (),
     body: type[BaseModel] | None = None,
+    error: type = Error,
 ) -> dict[str, Any]:
     """Keyword arguments for a router's get, post, …: everything that the document says of a route.
 
     answers: status → what FastAPI's `responses` takes; a `model` is only named, and its room lists
     it among its schemas: FastAPI would build a validator for each at every start.
     path: parameter → what it names.
+    error: the room's shape of an error.
     """
     extra: dict[str, Any] = {
         "parameters": [
@@ -121,7 +123,7 @@ def operation(
         content = {"application/json": {"schema": {"$ref": REF.format(model=body.__name__)}}}
         extra["requestBody"] = {"required": False, "content": content}
     failures = {
-        status: _answer({"model": Error, "description": _DESCRIPTIONS[status]})
+        status: _answer({"model": error, "description": _DESCRIPTIONS[status]})
         for status in sorted({*errors, *_ALWAYS})
     }
     first = min(answers)

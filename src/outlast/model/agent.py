@@ -34,6 +34,14 @@ class HttpCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Expiry:
+    """How long an approval waits for a person, and what is decided then."""
+
+    seconds: float
+    approve: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ToolSpec:
     """One tool of an agent: exactly one of http, python, builtin says how it runs."""
 
@@ -42,14 +50,17 @@ class ToolSpec:
     parameters: dict[str, Any]
     """JSON Schema of the arguments, an object."""
     effect: Effect = Effect.DESTRUCTIVE
-    approval: bool = False
-    """A person decides before it runs."""
+    approval: bool | str = False
+    """A person decides before it runs: always, never, or where the function that is named by this
+    `module:function` says so of the arguments."""
     timeout: float = 60.0
     http: HttpCall | None = None
     python: str | None = None
     """`module:function`."""
     builtin: str | None = None
     """calculator or datetime."""
+    expiry: Expiry | None = None
+    """None: an approval waits for ever."""
 
 
 @dataclass(frozen=True, slots=True)

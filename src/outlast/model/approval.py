@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+
+class NotGiven:
+    """Where nothing was said; null is something."""
+
+
+NOT_GIVEN: Final = NotGiven()
 
 
 class ApprovalKind(StrEnum):
@@ -34,4 +41,44 @@ class Approval:
     """For unknown_outcome: it ran, and this is what it gave."""
     has_result: bool = False
     decided_by: str | None = None
-    """The key of the person who decided."""
+    """The key of the person who decided; None where it expired."""
+    step: int = 0
+    """The number of the call's step; 0 where an earlier version asked."""
+    begun_at: int | None = None
+    """When the approved call was started; a crash behind that makes its outcome unknown."""
+    expires_at: int | None = None
+    """When nobody's word decides."""
+    expires_approved: bool = False
+    """What is decided then."""
+    superseded: bool = False
+    """A roll-back has taken back the work that this belongs to."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a person may decide."""
+        return self.decided_at is None and not self.superseded
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the tool runs with."""
+        return self.parameters if self.effective_parameters is None else self.effective_parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody says to an approval.
+
+    For unknown_outcome: with `result` it ran, and gave this; approved without one runs it again;
+    not approved gives it up.
+    """
+
+    approved: bool
+    reason: str | None = None
+    parameters: dict[str, Any] | None = None
+    """The arguments as edited; None leaves them as proposed."""
+    result: Any = NOT_GIVEN
+
+    @property
+    def has_result(self) -> bool:
+        """Whether a result is told; it may be null."""
+        return self.result is not NOT_GIVEN

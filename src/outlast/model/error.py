@@ -11,11 +11,12 @@ OutlastError
 ├── MissingScope             403
 ├── NotFound                 404  also what belongs to another workspace
 │   ├── AgentNotFound · ExecutionNotFound · ConversationNotFound
+│   ├── ApprovalNotFound · CheckpointNotFound
 ├── Conflict                 409
 │   ├── AgentPaused · ConversationBusy · StaleWrite · RequestInProgress
 ├── BodyTooLarge             413
 ├── InvalidField             422  the right shape with a value that cannot be
-│   └── IdempotencyMismatch
+│   ├── IdempotencyMismatch · InvalidArguments
 ├── RateLimited              429
 ├── Upstream                 502  a model provider or a tool's server
 │   ├── ModelUnavailable · ModelRateLimited · ModelRejected · ContextTooLong
@@ -123,6 +124,18 @@ class ConversationNotFound(NotFound):
     code = "conversation_not_found"
 
 
+class ApprovalNotFound(NotFound):
+    """The execution has asked for no such approval."""
+
+    code = "approval_not_found"
+
+
+class CheckpointNotFound(NotFound):
+    """The execution has no such checkpoint."""
+
+    code = "checkpoint_not_found"
+
+
 class Conflict(OutlastError):
     """The thing is not in a state that allows this."""
 
@@ -163,6 +176,12 @@ class IdempotencyMismatch(InvalidField):
     """This Idempotency-Key was used before with another request."""
 
     code = "idempotency_mismatch"
+
+
+class InvalidArguments(InvalidField):
+    """The arguments do not fit the tool's schema."""
+
+    code = "invalid_arguments"
 
 
 class RateLimited(OutlastError):

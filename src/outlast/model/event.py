@@ -130,14 +130,18 @@ class ApprovalRequested:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalResolved:
-    """A person decided about a tool call."""
+    """A person decided about a tool call, or its time ran out."""
 
     kind: ClassVar = "approval.resolved"
+    step: int
     tool_call_id: str
     approved: bool
     reason: str | None = None
     parameters: dict[str, Any] | None = None
+    """What the tool runs with, where a person edited that."""
+    approval_kind: str = "approval"
     decided_by: str | None = None
+    """The key; None where nobody decided in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +157,28 @@ class ExecutionPaused:
 
     kind: ClassVar = "execution.paused"
     reason: str | None = None
+    input_tokens: int = 0
+    """What the model request that was closed is charged, as estimated; it is run again."""
+    output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResumed:
-    """A next segment is asked for, from this checkpoint."""
+    """A next segment is asked for, from this checkpoint; work behind it is superseded.
+
+    Steps with a number above `step`, and those in `missing`, are void, with all text of theirs.
+    """
 
     kind: ClassVar = "execution.resumed"
     checkpoint_id: str | None = None
+    step: int = 0
+    missing: list[int] = field(default_factory=list)
+    decided_by: str | None = None
+    """The key that asked for it."""
+
+    def voids(self, step: int) -> bool:
+        """Whether the step of this number is superseded."""
+        return step > self.step or step in self.missing
 
 
 @dataclass(frozen=True, slots=True)

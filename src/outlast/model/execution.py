@@ -37,9 +37,9 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     ),
     Status.SUSPENDED: frozenset({Status.QUEUED, Status.PAUSED, Status.CANCELLED, Status.FAILED}),
     Status.PAUSED: frozenset({Status.QUEUED, Status.SUSPENDED, Status.CANCELLED, Status.FAILED}),
-    Status.COMPLETED: frozenset({Status.QUEUED}),  # rolled back to a checkpoint
-    Status.FAILED: frozenset({Status.QUEUED}),  # resumed from a checkpoint
-    Status.CANCELLED: frozenset({Status.QUEUED}),  # rolled back to a checkpoint
+    Status.COMPLETED: frozenset({Status.QUEUED, Status.SUSPENDED}),  # rolled back
+    Status.FAILED: frozenset({Status.QUEUED, Status.SUSPENDED}),  # resumed from a checkpoint
+    Status.CANCELLED: frozenset({Status.QUEUED, Status.SUSPENDED}),  # rolled back
 }
 """Every move that there is."""
 
@@ -68,12 +68,35 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseRequest:
+    """Somebody's wish that an execution wait."""
+
+    now: bool = False
+    """Close the model request that runs, rather than let the step end."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why an execution failed."""
 
     type: str
     code: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the request that started an execution said beside its input."""
+
+    instructions: str = ""
+    """For this execution alone, behind the agent's own."""
+    chat_id: str | None = None
+    """The client's own name of the chat that it belongs to."""
+    format: str | None = None
+    """How its stream speaks to a client that does not say."""
+    headers: str | None = field(default=None, repr=False)
+    """Sent along with its tool calls; sealed, and gone with the execution's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +124,7 @@ class Execution:
     session: dict[str, Any] = field(default_factory=dict)
     """The conversation's session values as this execution saw them."""
     budget: Budget = field(default_factory=Budget)
+    origin: Origin = field(default_factory=Origin)
     waiting: bool = False
     """Queued behind another execution of its conversation."""
     cancel_requested: bool = False
@@ -108,13 +132,27 @@ class Execution:
     error: Failure | None = None
     usage: Usage = NO_USAGE
     steps: int = 0
-    """How many steps are recorded, tool calls included."""
+    """How many steps are recorded, tool calls included, without superseded ones."""
     final_model: str | None = None
     first_token_ms: int | None = None
     tool_ms: int = 0
     active_ms: int = 0
     """Time that workers had it, over all segments."""
     is_purged: bool = False
+    pause_requested: PauseRequest | None = None
+    superseded_tokens: int = 0
+    """Tokens of work that a roll-back or a pause has taken back: charged, and not in `usage`."""
+    superseded_to: int = 0
+    """The highest step number that superseded work has used; later steps are numbered behind it."""
+    resumed_ms: int = 0
+    """`active_ms` when it was last rolled back: the agent's own limit counts from there."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """What the newest checkpoint with a state says."""
+
+    @property
+    def charged_tokens(self) -> int:
+        """Everything that was used, superseded work too; it never goes down."""
+        return self.usage.total_tokens + self.superseded_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from outlast.model.agent import AgentSpec, Effect, HttpCall, Limits, ToolSpec
+from outlast.model.agent import AgentSpec, Effect, Expiry, HttpCall, Limits, ToolSpec
 
 
 def spec_to_dict(spec: AgentSpec) -> dict[str, Any]:
@@ -47,7 +47,15 @@ def _tool_to_dict(tool: ToolSpec) -> dict[str, Any]:
 def _tool_from_dict(written: dict[str, Any]) -> ToolSpec:
     http = written["http"]
     call = None if http is None else HttpCall(**http)
-    return ToolSpec(**{**written, "effect": Effect(written["effect"]), "http": call})
+    expiry = written.get("expiry")
+    return ToolSpec(
+        **{
+            **written,
+            "effect": Effect(written["effect"]),
+            "http": call,
+            "expiry": None if expiry is None else Expiry(**expiry),
+        }
+    )
 
 
 def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:

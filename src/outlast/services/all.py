@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from outlast.model.clock import Clock
 from outlast.services.agents import Agents
+from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.tickets import Tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +20,5 @@ class Services:
     agents: Agents
     keys: Keys
     clock: Clock
+    approvals: Approvals
+    tickets: Tickets

@@ -1,20 +1,24 @@
 """Start, watch, list and cancel executions."""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from outlast.agents.tools.request import forwarded_problem
 from outlast.engine.port import Engine
 from outlast.model.agent import Agent
 from outlast.model.approval import Approval
+from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
-from outlast.model.error import AgentPaused, Conflict, StaleWrite
-from outlast.model.event import START, Cursor, Entry, ExecutionCancelled
-from outlast.model.execution import TERMINAL, Budget, Execution, OnBusy, Status, Step
-from outlast.model.ids import CONVERSATION, EXECUTION, parse
+from outlast.model.error import AgentPaused, InvalidField
+from outlast.model.event import START, Cursor, Entry
+from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
+from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
 from outlast.model.workspace import Principal, Scope
+from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
-from outlast.store.port import Advance, ExecutionFilter, Idempotency, NewExecution, Page, Store
+from outlast.services.stopping import Stopping
+from outlast.store.port import ExecutionFilter, Idempotency, NewExecution, Page, Resume, Store
 from outlast.stream import Streams
 
 __all__ = [
@@ -29,8 +33,6 @@ __all__ = [
 
 WAIT_SECONDS: Final = 24 * 60 * 60.0
 """How long a caller that waits may wait; proxies give up long before."""
-_CANCEL_SECONDS: Final = 10.0
-_CANCEL_ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,14 @@ class Start:
     budget: Budget = field(default_factory=Budget)
     on_busy: OnBusy = OnBusy.ENQUEUE
     idempotency: Idempotency | None = None
+    instructions: str = ""
+    """For this execution alone, behind the agent's own."""
+    chat_id: str | None = None
+    """The client's own name of the chat that it belongs to."""
+    format: str | None = None
+    """How its stream speaks to a client that does not say."""
+    forwarded_headers: dict[str, str] = field(default_factory=dict, repr=False)
+    """Sent along with its tool calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +82,27 @@ class Executions:
     """The executions of a workspace."""
 
     def __init__(
-        self, store: Store, engine: Engine, streams: Streams, agents: Agents, clock: Clock
+        self,
+        store: Store,
+        engine: Engine,
+        streams: Streams,
+        agents: Agents,
+        clock: Clock,
+        seal: Seal,
     ) -> None:
         self._store = store
         self._engine = engine
         self._streams = streams
         self._agents = agents
         self._clock = clock
+        self._seal = seal
+        self._stopping = Stopping(store, engine, streams, clock)
 
     async def start(self, principal: Principal, agent_ref: str | None, wish: Start) -> Started:
         """Record the execution; it runs whatever the caller does next.
 
         Raises AgentNotFound, AgentPaused, ConversationNotFound, ConversationBusy,
-        IdempotencyMismatch, InvalidId, MissingScope.
+        IdempotencyMismatch, InvalidId, InvalidField, MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
@@ -149,14 +167,25 @@ class Executions:
             metadata=wish.metadata,
             session=wish.session,
             budget=wish.budget,
+            origin=self._origin(wish),
             on_busy=wish.on_busy,
             idempotency=wish.idempotency,
         )
 
+    def _origin(self, wish: Start) -> Origin:
+        headers = wish.forwarded_headers
+        for name, value in headers.items():
+            if problem := forwarded_problem(name, value):
+                raise InvalidField(
+                    f"The header {name[:80]!r}: {problem}.", param="forwardedHeaders"
+                )
+        sealed = self._seal.seal(FORWARDED, headers) if headers else None
+        return Origin(wish.instructions, wish.chat_id, wish.format, sealed)
+
     async def _create(self, agent: Agent, new: NewExecution) -> Started:
         created = await self._store.create(new)
         for execution in created.interrupted:
-            await self._ask_to_cancel(execution)
+            await self._stopping.ask_to_cancel(execution)
         return Started(created.execution, agent, created.replayed, created.answer)
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
@@ -212,6 +241,17 @@ class Executions:
         """The execution's log from its start, then live; see Streams.follow."""
         return self._streams.follow(principal.workspace_id, execution_id, after)
 
+    async def log(self, principal: Principal, execution_id: str) -> list[Entry]:
+        """The execution's log as far as it goes, piece by piece."""
+        return await self._streams.so_far(principal.workspace_id, execution_id)
+
+    async def newest_of_chat(self, principal: Principal, chat_id: str) -> Execution | None:
+        """The youngest execution of a client's chat."""
+        found = await self._store.executions(
+            principal.workspace_id, ExecutionFilter(chat_id=chat_id), Page(1)
+        )
+        return found[0] if found else None
+
     async def cancel(self, principal: Principal, execution_id: str) -> ExecutionView:
         """Cancel in any live state and answer the execution; what it wrote is kept and charged.
 
@@ -219,37 +259,68 @@ class Executions:
         """
         principal.require(Scope.AGENTS_EXECUTE)
         execution = await self._execution(principal, execution_id)
-        if execution.status in TERMINAL:
-            raise Conflict(f"The execution is {execution.status.value}; it cannot be cancelled.")
-        await self._ask_to_cancel(execution)
-        rested = await self._streams.rest(execution.workspace_id, execution.id, _CANCEL_SECONDS)
-        if rested.status is Status.COMPLETED:
-            raise Conflict("The execution completed before it could be cancelled.")
-        return await self._view(rested)
+        return await self._view(await self._stopping.cancel(execution))
 
     async def cancel_conversation(self, principal: Principal, conversation_id: str) -> None:
         """Cancel every live execution of a conversation, the youngest first, and wait for it."""
         principal.require(Scope.AGENTS_EXECUTE)
         live = await self._store.live(principal.workspace_id, conversation_id)
         for execution in reversed(live):
-            await self._ask_to_cancel(execution)
-            await self._streams.rest(execution.workspace_id, execution.id, _CANCEL_SECONDS)
+            await self._stopping.terminate(execution)
 
-    async def _ask_to_cancel(self, execution: Execution) -> None:
-        """Cancel what waits at once; leave word with whoever runs it otherwise."""
-        for _ in range(_CANCEL_ATTEMPTS):
-            if execution.status in TERMINAL:
-                return
-            if execution.status is Status.RUNNING:
-                await self._store.request_cancel(execution.workspace_id, execution.id)
-                self._engine.cancel(execution.id)
-                return
-            try:
-                await self._store.advance(_cancelled(execution, self._clock.now()))
-            except StaleWrite:
-                execution = await self._store.execution(execution.workspace_id, execution.id)
-            else:
-                return
+    async def pause(
+        self,
+        principal: Principal,
+        execution_id: str,
+        *,
+        now: bool = False,
+        reason: str | None = None,
+    ) -> ExecutionView:
+        """Pause in any live state: at the next step boundary, or `now`, closing the model request.
+
+        Waits a while for it; an execution whose step goes on is answered as running, and pauses
+        behind that step. Paused already: answered as it is. Raises Conflict where it has ended,
+        ExecutionNotFound, InvalidId, MissingScope.
+        """
+        principal.require(Scope.AGENTS_EXECUTE)
+        execution = await self._execution(principal, execution_id)
+        paused = await self._stopping.pause(execution, PauseRequest(now, reason))
+        return await self._view(paused)
+
+    async def resume(
+        self, principal: Principal, execution_id: str, checkpoint_id: str | None = None
+    ) -> ExecutionView:
+        """Go on from the newest or the named checkpoint; work behind it is superseded.
+
+        Raises Conflict (it is queued, running or suspended; it is completed and no checkpoint is
+        named; the checkpoint is superseded), ConversationBusy (it had ended, and another turn of
+        the conversation is live), CheckpointNotFound, ExecutionNotFound, InvalidId, MissingScope.
+        """
+        principal.require(Scope.AGENTS_EXECUTE)
+        wish = Resume(
+            principal.workspace_id,
+            parse(EXECUTION, execution_id),
+            self._clock.now(),
+            None if checkpoint_id is None else parse(CHECKPOINT, checkpoint_id),
+            principal.key_id,
+        )
+        return await self._view(await self._store.resume(wish))
+
+    async def checkpoints(self, principal: Principal, execution_id: str) -> tuple[Checkpoint, ...]:
+        """The checkpoints, oldest first, superseded ones too. Raises ExecutionNotFound."""
+        principal.require(Scope.EXECUTIONS_READ)
+        execution = await self._execution(principal, execution_id)
+        return await self._store.checkpoints(execution.workspace_id, execution.id)
+
+    async def delete(self, principal: Principal, execution_id: str) -> None:
+        """Terminate what runs, then delete all of it for good; 404 after.
+
+        Raises ExecutionNotFound, InvalidId, MissingScope.
+        """
+        principal.require(Scope.AGENTS_EXECUTE)
+        execution = await self._execution(principal, execution_id)
+        await self._stopping.terminate(execution)
+        await self._store.delete_execution(execution.workspace_id, execution.id)
 
     async def _execution(self, principal: Principal, execution_id: str) -> Execution:
         return await self._store.execution(principal.workspace_id, parse(EXECUTION, execution_id))
@@ -265,10 +336,3 @@ class Executions:
         if execution.status not in (Status.SUSPENDED, Status.PAUSED, Status.RUNNING):
             return ()
         return await self._store.approvals(execution.workspace_id, execution.id)
-
-
-def _cancelled(execution: Execution, at: int) -> Advance:
-    after = replace(
-        execution, status=Status.CANCELLED, waiting=False, completed_at=at, updated_at=at
-    )
-    return Advance(execution, after, ((at, ExecutionCancelled()),))

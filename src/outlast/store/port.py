@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from outlast.model.agent import Agent, AgentSpec
-from outlast.model.approval import Approval
+from outlast.model.approval import Approval, Decision
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
-from outlast.model.execution import Budget, Execution, OnBusy, Status, Step
+from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
 from outlast.model.workspace import ApiKey, Workspace
 
 T = TypeVar("T")
@@ -48,6 +48,7 @@ class NewExecution:
     session: dict[str, Any] = field(default_factory=dict)
     """Merged over the conversation's session values."""
     budget: Budget = field(default_factory=Budget)
+    origin: Origin = field(default_factory=Origin)
     on_busy: OnBusy = OnBusy.ENQUEUE
     idempotency: Idempotency | None = None
 
@@ -85,6 +86,42 @@ class Advance:
     steps: tuple[Step, ...] = ()
     checkpoint: Checkpoint | None = None
     approvals: tuple[Approval, ...] = ()
+    """Asked now; each takes the place of what was asked of the same call before."""
+    begun: tuple[str, ...] = ()
+    """Ids of approved tool calls that are about to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A wish to go on from a checkpoint, or where the execution stands."""
+
+    workspace_id: str
+    execution_id: str
+    at: int
+    checkpoint_id: str | None = None
+    """None: as it stands, behind its newest checkpoint."""
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """Somebody's decision of one approval; without a key its time ran out."""
+
+    workspace_id: str
+    execution_id: str
+    tool_call_id: str
+    at: int
+    decision: Decision
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPage:
+    """A stretch of the approvals that wait, newest first, older than `after`."""
+
+    limit: int
+    after: tuple[str, str] | None = None
+    """(execution id, tool call id)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +150,8 @@ class Listeners:
     """Commits of other processes come without the row, and sometimes without their entries."""
     runnable: Callable[[Execution], None]
     """A segment of this execution may start (SQLite; on Postgres the queue's own table says so)."""
-    cancel_requested: Callable[[str], object] = lambda _: None
-    """Another process asks whoever runs this execution to cancel it."""
+    requested: Callable[[str], None] = lambda _: None
+    """Another process left word for whoever runs this execution."""
     missed: Callable[[], None] = lambda: None
     """Commits of other processes may have gone unheard."""
 
@@ -127,6 +164,7 @@ class ExecutionFilter:
     status: tuple[Status, ...] = ()
     conversation_id: str | None = None
     parent_id: str | None = None
+    chat_id: str | None = None
     created_from: int | None = None
     created_before: int | None = None
     started_after: int | None = None
@@ -148,10 +186,8 @@ class Page:
 
     def cut(self, found: list[T]) -> tuple[list[T], bool]:
         """The page out of what the store found, and whether there is more behind it."""
-        more = len(found) > self.limit
-        if more:
-            found = found[1:] if self.backwards else found[:-1]
-        return found, more
+        kept = found[-self.limit :] if self.backwards else found[: self.limit]
+        return kept, len(found) > self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +223,46 @@ class ExecutionStore(Protocol):
         """Leave word, for whichever process runs it, that the execution is to be cancelled."""
         ...
 
+    async def request_pause(self, workspace_id: str, execution_id: str, wish: PauseRequest) -> None:
+        """Leave word, for whichever process runs it, that the execution is to be paused."""
+        ...
+
+    async def pause_requested(self) -> list[tuple[str, PauseRequest]]:
+        """The live executions, of all workspaces, that somebody asked to pause."""
+        ...
+
+    async def resume(self, wish: Resume) -> Execution:
+        """Start a segment from a checkpoint; work behind it is superseded and stays visible.
+
+        Suspended again where approvals are open, queued behind an earlier turn that is live.
+        Raises ExecutionNotFound, CheckpointNotFound, Conflict (it is queued, running or suspended;
+        its content was deleted), ConversationBusy (it had ended, and another turn is live).
+        """
+        ...
+
+    async def decide(self, wish: Decide) -> Approval:
+        """Decide an approval, first decision wins; the last open one lets the execution go on.
+
+        The same decision again answers the same. Raises ExecutionNotFound, ApprovalNotFound,
+        Conflict (another decision stands, or the execution has ended).
+        """
+        ...
+
+    async def pending_approvals(self, workspace_id: str, page: PendingPage) -> list[Approval]:
+        """Open approvals of live executions, newest first; one more than the limit if there are."""
+        ...
+
+    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval]]:
+        """(workspace id, approval) of what has expired and is open, of all workspaces."""
+        ...
+
+    async def delete_execution(self, workspace_id: str, execution_id: str) -> None:
+        """Delete an execution with all of it; the conversation's next turn may begin.
+
+        Raises ExecutionNotFound.
+        """
+        ...
+
     async def execution(self, workspace_id: str, execution_id: str) -> Execution:
         """One execution. Raises ExecutionNotFound."""
         ...
@@ -208,11 +284,11 @@ class ExecutionStore(Protocol):
         ...
 
     async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
-        """The approvals that the execution asked for, in order of their calls."""
+        """The newest question per call, in the order they were asked, superseded ones too."""
         ...
 
     async def checkpoints(self, workspace_id: str, execution_id: str) -> tuple[Checkpoint, ...]:
-        """The checkpoints, oldest first."""
+        """The checkpoints, oldest first, superseded ones too."""
         ...
 
     async def log(

@@ -19,12 +19,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-HEAD: Final = "0002"
+HEAD: Final = "0004"
 """The newest migration; compared at start before Alembic is loaded."""
 OLDEST: Final = "0001"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
@@ -77,6 +78,16 @@ def _count(name: str, *, nullable: bool = False) -> Column[int]:
 
 def _flag(name: str) -> Column[bool]:
     return Column(name, Boolean(create_constraint=False), nullable=False)
+
+
+def _added_count(name: str) -> Column[int]:
+    """A count that rows from before it was added have as 0."""
+    return Column(name, BigInteger, nullable=False, server_default="0")
+
+
+def _added_flag(name: str) -> Column[bool]:
+    """A flag that rows from before it was added do not have."""
+    return Column(name, Boolean(create_constraint=False), nullable=False, server_default=false())
 
 
 workspaces: Final = Table(
@@ -181,6 +192,17 @@ executions: Final = Table(
     # What has a verb of its own:
     _flag("cancel_requested"),
     _flag("is_purged"),
+    # Since 0003:
+    Column("pause_requested", _JSON),
+    _added_count("superseded_tokens"),
+    _added_count("superseded_to"),
+    _added_count("resumed_ms"),
+    Column("state", _JSON),
+    # Since 0004:
+    Column("instructions", Text),
+    Column("chat_id", Text),
+    Column("format", Text),
+    Column("forwarded_headers", Text),
     CheckConstraint(
         "status IN ('queued','running','suspended','paused','completed','failed','cancelled')",
         name="status",
@@ -207,6 +229,13 @@ executions: Final = Table(
         sqlite_where=text("completed_at IS NULL"),
     ),
     Index(
+        "ix_executions_chat_id",
+        "workspace_id",
+        "chat_id",
+        "id",
+        sqlite_where=text("chat_id IS NOT NULL"),
+    ),
+    Index(
         "ix_executions_parent_id",
         "parent_id",
         "id",
@@ -216,6 +245,11 @@ executions: Final = Table(
         "ix_executions_cancel_requested",
         "id",
         sqlite_where=text("cancel_requested AND completed_at IS NULL"),
+    ),
+    Index(
+        "ix_executions_pause_requested",
+        "id",
+        sqlite_where=text("pause_requested IS NOT NULL AND completed_at IS NULL"),
     ),
     Index(
         "ix_executions_unfinished",
@@ -261,6 +295,7 @@ checkpoints: Final = Table(
     Column("label", Text),
     Column("state", _JSON),
     _flag("superseded"),
+    Column("missing", _JSON),
     sqlite_with_rowid=False,
 )
 
@@ -279,8 +314,27 @@ approvals: Final = Table(
     Column("effective_parameters", _JSON),
     Column("result", _JSON),
     _id("decided_by", nullable=True),
+    # Since 0003:
+    _added_count("step"),
+    _time("begun_at", nullable=True),
+    _time("expires_at", nullable=True),
+    _added_flag("expires_approved"),
+    _added_flag("superseded"),
+    _id("workspace_id", nullable=True),
     CheckConstraint("kind IN ('approval', 'unknown_outcome')", name="kind"),
     CheckConstraint("(decided_at IS NULL) = (approved IS NULL)", name="decided"),
+    Index(
+        "ix_approvals_open",
+        "workspace_id",
+        "execution_id",
+        "tool_call_id",
+        sqlite_where=text("decided_at IS NULL"),
+    ),
+    Index(
+        "ix_approvals_expires_at",
+        "expires_at",
+        sqlite_where=text("decided_at IS NULL AND expires_at IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
 

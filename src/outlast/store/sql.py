@@ -9,21 +9,33 @@ from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.error import InvalidId
 from outlast.model.event import Cursor, Entry
-from outlast.model.execution import Execution, Step
+from outlast.model.execution import Execution, PauseRequest, Step
 from outlast.model.ids import AGENT, parse
 from outlast.model.workspace import ApiKey, Workspace
 from outlast.store.port import (
     Advance,
     Created,
+    Decide,
     ExecutionFilter,
     History,
     Idempotency,
     Listeners,
     NewExecution,
     Page,
+    PendingPage,
+    Resume,
     TextAppend,
 )
-from outlast.store.scripts import Script, agents, conversations, executions, keys, log
+from outlast.store.scripts import (
+    Script,
+    agents,
+    approvals,
+    checkpoints,
+    conversations,
+    executions,
+    keys,
+    log,
+)
 
 T = TypeVar("T")
 
@@ -118,10 +130,10 @@ class SqlStore:
         )
 
     async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
-        return await self._driver.read(lambda: log.approvals(workspace_id, execution_id))
+        return await self._driver.read(lambda: approvals.approvals(workspace_id, execution_id))
 
     async def checkpoints(self, workspace_id: str, execution_id: str) -> tuple[Checkpoint, ...]:
-        return await self._driver.read(lambda: log.checkpoints(workspace_id, execution_id))
+        return await self._driver.read(lambda: checkpoints.checkpoints(workspace_id, execution_id))
 
     async def log(
         self, workspace_id: str, execution_id: str, after: Cursor, limit: int
@@ -139,6 +151,31 @@ class SqlStore:
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
         await self._driver.write(lambda: executions.keep_answer(idempotency, answer))
+
+    # --- pause, resume, approvals, deletion
+
+    async def request_pause(self, workspace_id: str, execution_id: str, wish: PauseRequest) -> None:
+        await self._driver.write(
+            lambda: checkpoints.request_pause(workspace_id, execution_id, wish)
+        )
+
+    async def pause_requested(self) -> list[tuple[str, PauseRequest]]:
+        return await self._driver.read(checkpoints.pause_requested)
+
+    async def resume(self, wish: Resume) -> Execution:
+        return await self._driver.write(lambda: checkpoints.resume(wish))
+
+    async def decide(self, wish: Decide) -> Approval:
+        return await self._driver.write(lambda: approvals.decide(wish))
+
+    async def pending_approvals(self, workspace_id: str, page: PendingPage) -> list[Approval]:
+        return await self._driver.read(lambda: approvals.pending(workspace_id, page))
+
+    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval]]:
+        return await self._driver.read(lambda: approvals.due(now, limit))
+
+    async def delete_execution(self, workspace_id: str, execution_id: str) -> None:
+        await self._driver.write(lambda: checkpoints.delete_execution(workspace_id, execution_id))
 
     # --- conversations
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import jsonschema_rs
 import orjson
 
-from outlast.model.error import ToolFailed
+from outlast.model.error import InvalidArguments, ToolFailed
 
 _KEPT: Final = 1024
 """Compiled schemas kept at most; the least recently used goes first."""
@@ -36,6 +36,16 @@ class Arguments:
             return
         errors = islice(validator.iter_errors(arguments), _SHOWN)
         raise ToolFailed(invalid_arguments(_problem(error) for error in errors))
+
+    def check_edited(self, schema: dict[str, Any], arguments: dict[str, Any]) -> None:
+        """Raise InvalidArguments where what a person wrote does not fit, naming the first place."""
+        try:
+            validator = self._validator(schema)
+        except ToolFailed as error:
+            raise InvalidArguments(error.message, param="parameters") from error
+        for problem in validator.iter_errors(arguments):
+            param = ".".join(("parameters", *(str(key) for key in problem.instance_path)))
+            raise InvalidArguments(f"{param}: {_short(problem.message)}", param=param)
 
     def _validator(self, schema: dict[str, Any]) -> jsonschema_rs.Validator:
         key = orjson.dumps(schema)

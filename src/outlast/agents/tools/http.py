@@ -24,7 +24,14 @@ from aiohttp.http_exceptions import ContentEncodingError
 
 from outlast.agents.outgoing import Outgoing, abort
 from outlast.agents.port import ToolContext
-from outlast.agents.tools.request import address, credentials_apart, expand, hide, url_problem
+from outlast.agents.tools.request import (
+    address,
+    credentials_apart,
+    expand,
+    forwarded,
+    hide,
+    url_problem,
+)
 from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed, ToolTimeout
@@ -111,17 +118,22 @@ class HttpTools:
     ) -> _Call:
         if problem := url_problem(http.url):
             raise ToolFailed(f"The tool's URL cannot be called: {problem}.")
-        headers, secrets = expand(http.headers, self._environ)
-        headers |= {
-            "content-type": "application/json",
-            "idempotency-key": context.tool_call_id,
-            "outlast-execution-id": context.execution_id,
-        }
+        own, secrets = expand(http.headers, self._environ)
+        carried, told = forwarded(context.headers)
         where, body = address(http.url), orjson.dumps(arguments)
         url, login = credentials_apart(http.url)
         if login is not None:
-            headers.setdefault("authorization", login)
-        return _Call(http, url, where, spec.effect.repeatable, body, headers, secrets)
+            own.setdefault("authorization", login)
+        headers = (
+            carried
+            | own
+            | {
+                "content-type": "application/json",
+                "idempotency-key": context.tool_call_id,
+                "outlast-execution-id": context.execution_id,
+            }
+        )
+        return _Call(http, url, where, spec.effect.repeatable, body, headers, secrets | told)
 
     async def _attempts(self, call: _Call) -> Any:
         for attempt in range(call.http.retries + 1):

@@ -13,14 +13,17 @@ from typing import Any, Final
 
 import anyio
 import anyio.to_thread
+import structlog
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from outlast.agents.port import ToolContext
-from outlast.agents.tools.signature import PythonFunction, read_function
+from outlast.agents.tools.signature import MARK, PythonFunction, read_function
 from outlast.model.error import Misconfigured, ToolFailed, ToolTimeout
 
 _THREADS: Final = 64
 """Sync tools that run at once; one more waits for a thread."""
+
+logger = structlog.get_logger(__name__)
 
 
 class PythonTools:
@@ -43,6 +46,21 @@ class PythonTools:
             return await self._run(call, is_async=inspect.iscoroutinefunction(function.function))
         assert scope.cancelled_caught
         raise ToolTimeout(f"The tool did not answer within {seconds:g} s.")
+
+    def asks(self, reference: str, arguments: dict[str, Any]) -> bool:
+        """What the function of that reference says: whether a person decides about a call.
+
+        The reference of a tool stands for the function that its `@tool(approval=…)` was given. A
+        function that fails, or is not there, has a person asked.
+        """
+        try:
+            known = self._functions.get(reference)
+            found = import_function(reference) if known is None else known.function
+            decides = getattr(getattr(found, MARK, None), "approval", found)
+            return bool(decides(arguments))
+        except (Exception, SystemExit):  # a function of somebody else's may raise anything
+            logger.warning("approval.function_failed", function=reference, exc_info=True)
+            return True
 
     async def _run(self, call: Callable[[], Any], *, is_async: bool) -> Any:
         """The one door for whatever a function of somebody else's raises."""

@@ -27,6 +27,22 @@ _OURS: Final = frozenset(
         "transfer-encoding",
     }
 )
+_UNFORWARDED: Final = _OURS | {
+    "accept",
+    "accept-encoding",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+}
+"""Headers of the connection that they came over, and not of the message (RFC 9110, 7.6.1)."""
+_TELLING: Final = 6
+"""A forwarded value of fewer characters is no secret: blotting it out would only garble."""
 _HIDDEN: Final = "***"
 
 
@@ -74,6 +90,23 @@ def header_problem(name: str, value: str) -> str | None:
     if "${" in _VARIABLE.sub("", value):
         return "a variable is written ${NAME}, of letters, digits and _"
     return None
+
+
+def forwarded_problem(name: str, value: str) -> str | None:
+    """Why a header cannot be forwarded to a tool, or None. The value is never quoted."""
+    if not _NAME.fullmatch(name):
+        return "this is not a header's name"
+    if not _VALUE.fullmatch(value):
+        return "a header's value is printable ASCII on one line"
+    return None
+
+
+def forwarded(headers: Mapping[str, str]) -> tuple[dict[str, str], frozenset[str]]:
+    """The headers that a tool's request carries along, and the values that no error may show."""
+    carried = {
+        name.lower(): value for name, value in headers.items() if name.lower() not in _UNFORWARDED
+    }
+    return carried, frozenset(value for value in carried.values() if len(value) >= _TELLING)
 
 
 def expand(

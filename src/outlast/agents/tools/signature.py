@@ -20,6 +20,8 @@ from outlast.agents.port import ToolContext
 from outlast.agents.tools.arguments import invalid_arguments
 from outlast.model.error import Misconfigured, ToolFailed
 
+MARK: Final = "__outlast_tool__"
+"""The attribute under which a function carries what `@tool(…)` said of it."""
 _UNNAMED: Final = frozenset(
     {
         inspect.Parameter.VAR_POSITIONAL,

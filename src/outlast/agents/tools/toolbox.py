@@ -60,6 +60,17 @@ class ToolBox:
         _require_json(result, None if spec.http else MAX_RESULT_BYTES)
         return result
 
+    async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
+        """Whether a person decides before a call with these arguments, as the tool's function says.
+
+        A function that fails has a person asked.
+        """
+        return not isinstance(spec.approval, str) or self._python.asks(spec.approval, arguments)
+
+    def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
+        """Raise InvalidArguments where arguments do not fit the tool's schema, naming the first."""
+        self._arguments.check_edited(spec.parameters, arguments)
+
     async def warm_up(self) -> None:
         """Import and open what the first HTTP call needs, in a thread; safe to call many times."""
         await (await self._http_tools()).warm_up()

@@ -20,14 +20,15 @@ from outlast.engine.segment import Stop
 from outlast.engine.segments import Segments
 from outlast.model.clock import Clock
 from outlast.model.error import ExecutionNotFound, OutlastError
-from outlast.model.execution import Execution, Status
+from outlast.model.execution import Execution, PauseRequest, Status
 from outlast.store.port import Store
 
 _POLL_SECONDS: Final = 1.0
 """How often a worker looks for jobs that it was not told of."""
 _AWAY_SECONDS: Final = 0.5
 """How long to wait before the database is asked again."""
-_CANCEL_SECONDS: Final = 0.5
+_REQUEST_SECONDS: Final = 0.5
+"""How often rows are looked at for word that no hint told of."""
 _RECONCILE_SECONDS: Final = 30.0
 _SETTLED_MILLIS: Final = 10_000
 """An execution that changed lately may be between two hands."""
@@ -68,6 +69,7 @@ class ProcrastinateEngine:
         self._held: set[_Task] = set()
         """A task for every job that this worker has."""
         self._wake = asyncio.Event()
+        self._asked = asyncio.Event()
         self._accepting = False
         self._staying: list[_Task] = []
         self._working: list[_Task] = []
@@ -110,7 +112,7 @@ class ProcrastinateEngine:
             (self._take_jobs, 0),
             (self._listen, _POLL_SECONDS),
             (self._sweep, self._beat_seconds / 2),
-            (self._hear_cancels, _CANCEL_SECONDS),
+            (self._hear_requests, 0),
             (self._reconcile, _RECONCILE_SECONDS),
         )
         self._working.append(asyncio.create_task(self._segments.watch_limits()))
@@ -135,8 +137,15 @@ class ProcrastinateEngine:
     def runnable(self, execution: Execution) -> None:
         """The commit that made it runnable has added its job."""
 
+    def requested(self, execution_id: str) -> None:
+        if execution_id in self._segments:
+            self._asked.set()
+
     def cancel(self, execution_id: str) -> bool:
         return self._segments.cancel(execution_id)
+
+    def pause(self, execution_id: str, wish: PauseRequest) -> bool:
+        return self._segments.pause(execution_id, wish)
 
     def _on_duty(self, *duties: tuple[Callable[[], Awaitable[None]], float]) -> list[_Task]:
         return [asyncio.create_task(self._always(duty, seconds)) for duty, seconds in duties]
@@ -247,11 +256,17 @@ class ProcrastinateEngine:
         elif self.backlog < _LONG_QUEUE:
             self._analyzed = 0
 
-    async def _hear_cancels(self) -> None:
-        """The flag in the row, for those whom no hint reached."""
+    async def _hear_requests(self) -> None:
+        """Cancel and pause as the rows say, at once where a hint came."""
+        self._asked.clear()
         if self.running:
             for execution_id in await self._store.cancel_requested():
                 self._segments.cancel(execution_id)
+            for execution_id, wish in await self._store.pause_requested():
+                self._segments.pause(execution_id, wish)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                await self._asked.wait()
 
     async def _reconcile(self) -> None:
         """Find executions that should have a job and have none; there must be none."""

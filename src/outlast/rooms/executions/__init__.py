@@ -2,8 +2,10 @@
 
 from outlast.http.errors import error_object
 from outlast.http.room import Room
-from outlast.rooms.executions import schemas
+from outlast.rooms.executions import approvals, moves, schemas
 from outlast.rooms.executions.routes import router
+
+__all__ = ["approvals", "moves", "room"]
 
 room = Room(
     "executions",
@@ -16,6 +18,12 @@ room = Room(
         schemas.Accepted,
         schemas.ExecutionPage,
         schemas.Cancelled,
+        schemas.PauseBody,
+        schemas.ResumeBody,
+        schemas.Checkpoints,
+        schemas.DecisionBody,
+        schemas.Approval,
+        schemas.ApprovalPage,
         schemas.Conversation,
         schemas.AgentPage,
         schemas.Agent,

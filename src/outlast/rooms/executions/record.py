@@ -1,15 +1,20 @@
 """An execution gathered from its log alone: what GET answers once it has ended."""
 
+from functools import reduce
+from operator import add
 from typing import Any
 
 from outlast.model.event import (
+    START,
     ApprovalRequested,
     ApprovalResolved,
+    Cursor,
     Entry,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionCreated,
     ExecutionFailed,
+    ExecutionPaused,
     ExecutionResumed,
     ExecutionStarted,
     ModelFinished,
@@ -20,7 +25,7 @@ from outlast.model.event import (
     ToolStarted,
 )
 from outlast.model.execution import Execution, Failure, Status
-from outlast.model.usage import NO_USAGE
+from outlast.model.usage import NO_USAGE, Usage
 from outlast.rooms.executions import render, schemas
 
 
@@ -34,13 +39,16 @@ class Record:
         self._started_at: int | None = None
         self._texts: list[str] = []
         """What the open step has shown."""
-        self._said = ""
-        """The text of the newest finished model step."""
+        self._models: dict[int, tuple[str, Usage]] = {}
+        """What each finished model step said and used, in their order."""
+        self._ends: dict[int, Cursor] = {}
+        """Where each finished step ends in the log."""
+        self._first = START
+        self._superseded_tokens = 0
         self._output: str | None = None
         self._shown_at: int | None = None
         """When the open step showed its first piece, as long as no commit has taken note of it."""
         self._first_token_ms: int | None = None
-        self._usage = NO_USAGE
         self._parameters: dict[str, dict[str, Any]] = {}
         self._calls: dict[int, schemas.ToolCall] = {}
         self._status = Status.QUEUED
@@ -56,13 +64,14 @@ class Record:
         self._note_first_token(lost=isinstance(event, ExecutionStarted))
         match event:
             case ExecutionCreated():
-                self._created, self._created_at = event, entry.at
+                self._created, self._created_at, self._first = event, entry.at, entry.cursor
             case ExecutionStarted():
                 self._started_at = entry.at if self._started_at is None else self._started_at
                 self._texts.clear()
             case StepRetried():
                 self._texts.clear()
             case ModelFinished():
+                self._ends[event.step] = entry.cursor
                 self._finish_model(event)
             case ToolStarted() | ApprovalRequested():
                 self._parameters[event.tool_call_id] = event.parameters
@@ -70,9 +79,20 @@ class Record:
                 if event.parameters is not None:
                     self._parameters[event.tool_call_id] = event.parameters
             case ToolFinished():
+                self._ends[event.step] = entry.cursor
                 self._finish_tool(event)
+            case ExecutionPaused():
+                self._texts.clear()
+                self._superseded_tokens += event.input_tokens + event.output_tokens
+            case ExecutionResumed():
+                self._resume(event)
             case _:
                 self._end(event)
+
+    @property
+    def stands(self) -> Cursor:
+        """The end of the newest finished step that stands; without one, the log's first entry."""
+        return max(self._ends.values(), default=self._first)
 
     def execution(self) -> schemas.Execution:
         """The execution as it stands behind the last entry."""
@@ -96,7 +116,8 @@ class Record:
             metadata=self._created.metadata,
             output=self._output,
             error=self._error,
-            usage=self._usage,
+            usage=reduce(add, (usage for _, usage in self._models.values()), NO_USAGE),
+            superseded_tokens=self._superseded_tokens,
             first_token_ms=self._first_token_ms,
             tool_ms=sum(call["duration"] for call in self._calls.values()),
         )
@@ -115,11 +136,23 @@ class Record:
         self._shown_at = None
 
     def _finish_model(self, event: ModelFinished) -> None:
-        self._usage += event.usage
-        self._said = "".join(self._texts)
+        said = "".join(self._texts)
+        self._models[event.step] = (said, event.usage)
         self._texts.clear()
-        if self._said:
-            self._output = self._said
+        if said:
+            self._output = said
+
+    def _resume(self, event: ExecutionResumed) -> None:
+        """Drop what is superseded; its tokens stay charged."""
+        self._texts.clear()
+        self._status, self._error = Status.QUEUED, None
+        void = [step for step in self._models if event.voids(step)]
+        self._superseded_tokens += sum(self._models.pop(step)[1].total_tokens for step in void)
+        for ended in (self._calls, self._ends):
+            for step in [step for step in ended if event.voids(step)]:
+                del ended[step]
+        said = [text for text, _ in self._models.values() if text]
+        self._output = said[-1] if said else None
 
     def _finish_tool(self, event: ToolFinished) -> None:
         self._calls[event.step] = {
@@ -134,13 +167,12 @@ class Record:
     def _end(self, event: object) -> None:
         match event:
             case ExecutionCompleted():
-                self._status, self._output = Status.COMPLETED, self._said
+                last = next(reversed(self._models.values()), ("", NO_USAGE))
+                self._status, self._output = Status.COMPLETED, last[0]
             case ExecutionFailed():
                 self._status = Status.FAILED
                 self._error = Failure(event.type, event.code, event.message)
             case ExecutionCancelled():
                 self._status = Status.CANCELLED
-            case ExecutionResumed():
-                self._status, self._error = Status.QUEUED, None
             case _:
                 pass

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from outlast.model import agent as core_agent
+from outlast.model import checkpoint as core_checkpoint
 from outlast.model import execution as core
 from outlast.model import usage as core_usage
 from outlast.model.approval import Approval
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import ModelStep, Status, Step, ToolStep
 from outlast.model.ids import MESSAGE
+from outlast.rooms.executions import schemas
 from outlast.rooms.executions.schemas import (
     Agent,
     AgentPage,
@@ -50,7 +52,7 @@ def execution_of(
         "toolCalls": calls,
         "pendingApprovals": _pending(row, approvals),
         "usage": usage(row.usage),
-        "creditsUsed": row.usage.total_tokens / core_usage.TOKENS_PER_CREDIT,
+        "creditsUsed": row.charged_tokens / core_usage.TOKENS_PER_CREDIT,
         "timing": {
             "totalMs": ended - row.created_at,
             "firstTokenMs": row.first_token_ms,
@@ -77,11 +79,11 @@ def _pending(row: core.Execution, approvals: Iterable[Approval]) -> list[Pending
         {
             "toolCallId": approval.tool_call_id,
             "name": approval.name,
-            "parameters": approval.parameters,
+            "parameters": approval.arguments,
             "kind": approval.kind.value,
         }
         for approval in approvals
-        if approval.decided_at is None
+        if approval.is_open
     ]
 
 
@@ -137,6 +139,47 @@ def cancelled(view: ExecutionView) -> Cancelled:
         "output": row.output,
         "usage": usage(row.usage),
     }
+
+
+def checkpoints(found: Iterable[core_checkpoint.Checkpoint]) -> schemas.Checkpoints:
+    """All checkpoints of an execution."""
+    return {
+        "data": [
+            {
+                "id": checkpoint.id,
+                "step": checkpoint.step,
+                "label": checkpoint.label,
+                "superseded": checkpoint.superseded,
+                "createdAt": iso(checkpoint.at),
+            }
+            for checkpoint in found
+        ]
+    }
+
+
+def approval(found: Approval) -> schemas.Approval:
+    """An approval, with what was proposed, decided and takes effect."""
+    return {
+        "executionId": found.execution_id,
+        "toolCallId": found.tool_call_id,
+        "name": found.name,
+        "kind": found.kind.value,
+        "parameters": found.parameters,
+        "effectiveParameters": found.arguments,
+        "approved": found.approved,
+        "reason": found.reason,
+        "result": found.result,
+        "decidedBy": found.decided_by,
+        "requestedAt": iso(found.requested_at),
+        "decidedAt": iso_or_none(found.decided_at),
+        "expiresAt": iso_or_none(found.expires_at),
+    }
+
+
+def approvals(found: Sequence[Approval], *, more: bool) -> schemas.ApprovalPage:
+    """A page of approvals."""
+    last = f"{found[-1].execution_id}.{found[-1].tool_call_id}" if more else None
+    return {"data": [approval(one) for one in found], "hasMore": more, "nextCursor": last}
 
 
 def conversation(view: ConversationView) -> Conversation:

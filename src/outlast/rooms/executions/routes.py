@@ -31,7 +31,7 @@ from outlast.services.executions import ExecutionFilter, Page
 router = APIRouter(route_class=Route)
 
 _AGENT = {"agentId": "The agent's id or name."}
-_EXECUTION = {"executionId": "The execution's id."}
+EXECUTION_PATH = {"executionId": "The execution's id."}
 _CONVERSATION = {"conversationId": "The conversation's id."}
 
 router.post(
@@ -67,7 +67,7 @@ router.post(
     **operation(
         "getExecution",
         "Get an execution",
-        path=_EXECUTION,
+        path=EXECUTION_PATH,
         answers={200: {"model": schemas.Execution, "description": "The execution."}},
         errors=(404,),
     ),
@@ -129,7 +129,7 @@ async def _wanted(call: Call, query: schemas.ListQuery) -> ExecutionFilter:
     **operation(
         "streamExecution",
         "Follow an execution",
-        path=_EXECUTION,
+        path=EXECUTION_PATH,
         query=schemas.StreamQuery,
         headers=(LAST_EVENT_ID,),
         answers={
@@ -145,8 +145,8 @@ async def stream_execution(call: Call) -> Response:
     """Replays the execution's events, then follows it to its end; held open while it waits.
 
     Frames by `type`: start, text_delta, thinking, tool_call_start, tool_call_end,
-    approval_requested, approval_resolved, retry (discard the open step's text), and at the end
-    done or error.
+    approval_requested, approval_resolved, retry (discard the open step's text), paused, resumed
+    (discard what came behind its `behind`), and at the end done or error.
     """
     services: Services = call.services
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
@@ -165,7 +165,7 @@ async def stream_execution(call: Call) -> Response:
     **operation(
         "cancelExecution",
         "Cancel an execution",
-        path=_EXECUTION,
+        path=EXECUTION_PATH,
         answers={200: {"model": schemas.Cancelled, "description": "What it has left."}},
         errors=(404, 409),
     ),

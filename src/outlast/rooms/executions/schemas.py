@@ -8,7 +8,12 @@ from typing_extensions import TypedDict
 
 from outlast.http.request import AgentId, ConversationId, EndMoment, ExecutionId, Moment, Plain
 from outlast.model import ids
-from outlast.model.error import ConversationNotFound, InvalidId, InvalidRequest
+from outlast.model.error import (
+    CheckpointNotFound,
+    ConversationNotFound,
+    InvalidId,
+    InvalidRequest,
+)
 
 _MOST: int = 2**53
 """Whole numbers that every JSON reader keeps exact."""
@@ -102,6 +107,64 @@ class ExecuteBody(BaseModel):
         Field(description="When the conversation already has a live execution; else enqueue."),
     ] = None
     budget: BudgetBody | None = None
+
+
+class PauseBody(BaseModel):
+    """How an execution is to pause; no body at all is a pause at the next step boundary."""
+
+    model_config = _BODY
+
+    now: Annotated[
+        bool | None,
+        Field(description="Close the model request that runs, rather than let it end."),
+    ] = None
+    reason: Annotated[str | None, Field(description="Kept in the log.")] = None
+
+
+def _checkpoint_id(text: str | None) -> str | None:
+    """An id that is none is a checkpoint that is not there."""
+    try:
+        return None if text is None else ids.parse(ids.CHECKPOINT, text)
+    except InvalidId as error:
+        raise CheckpointNotFound(param="checkpointId") from error
+
+
+class ResumeBody(BaseModel):
+    """Where an execution is to go on."""
+
+    model_config = _BODY
+
+    checkpoint_id: Annotated[
+        str | None,
+        AfterValidator(_checkpoint_id),
+        Field(description="Roll back to this one; without it the newest."),
+    ] = None
+
+
+class DecisionBody(BaseModel):
+    """What somebody says to an approval."""
+
+    model_config = _BODY | ConfigDict(
+        json_schema_extra={"examples": [{"approved": True, "parameters": {"amount": 3}}]}
+    )
+
+    approved: bool
+    reason: Annotated[str | None, Field(description="The model hears why it was denied.")] = None
+    parameters: Annotated[
+        dict[str, Any] | None, Field(description="The arguments as edited; without it as proposed.")
+    ] = None
+    result: Annotated[
+        Any, Field(description="For an unknown outcome: it ran, and gave this; any JSON.")
+    ] = None
+
+
+class ApprovalsQuery(BaseModel):
+    """Which stretch of the approvals."""
+
+    model_config = _CAMEL
+
+    after: Annotated[str | None, Field(description="The nextCursor of the page before.")] = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
 
 
 class ListQuery(BaseModel):
@@ -241,6 +304,50 @@ class Cancelled(TypedDict):
     status: StatusWord
     output: str | None
     usage: Usage
+
+
+class Checkpoint(TypedDict):
+    """A place in an execution that it can go back to."""
+
+    id: Annotated[str, Field(examples=["cp_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
+    step: Annotated[int, Field(description="The highest step that was recorded.")]
+    label: str | None
+    superseded: Annotated[bool, Field(description="A roll-back went behind it.")]
+    createdAt: str
+
+
+class Checkpoints(TypedDict):
+    """All checkpoints of an execution, oldest first."""
+
+    data: list[Checkpoint]
+
+
+class Approval(TypedDict):
+    """A tool call that waits for a person, or what the person said."""
+
+    executionId: str
+    toolCallId: str
+    name: Annotated[str, Field(description="The tool's.")]
+    kind: Literal["approval", "unknown_outcome"]
+    parameters: Annotated[dict[str, Any], Field(description="As the model proposed them.")]
+    effectiveParameters: Annotated[
+        dict[str, Any], Field(description="As the tool runs with them: edited, or as proposed.")
+    ]
+    approved: Annotated[bool | None, Field(description="Null while it waits.")]
+    reason: str | None
+    result: Annotated[Any, Field(description="What the call is told to have given.")]
+    decidedBy: Annotated[str | None, Field(description="The key's id; null where it expired.")]
+    requestedAt: str
+    decidedAt: str | None
+    expiresAt: Annotated[str | None, Field(description="When the tool's default decides.")]
+
+
+class ApprovalPage(TypedDict):
+    """A stretch of the approvals that wait."""
+
+    data: list[Approval]
+    hasMore: bool
+    nextCursor: str | None
 
 
 class RunAccepted(TypedDict):

@@ -45,6 +45,8 @@ FRAME_TYPES: Final = (
     "approval_requested",
     "approval_resolved",
     "retry",
+    "paused",
+    "resumed",
     "done",
     "error",
 )
@@ -85,20 +87,22 @@ class Fold:
                 return _call_data(event)
             case StepRetried(step=step):
                 return {"type": "retry", "step": step}
+            case ExecutionPaused(reason=reason):
+                return {"type": "paused", "reason": reason}
+            case ExecutionResumed():
+                return {
+                    "type": "resumed",
+                    "checkpointId": event.checkpoint_id,
+                    "step": event.step,
+                    "behind": str(self._record.stands),
+                }
             case ExecutionCompleted() | ExecutionCancelled():
                 execution = self._record.execution()
                 return {"type": "done", "usage": execution["usage"], "execution": execution}
             case ExecutionFailed(code=code, message=message):
                 execution = self._record.execution()
                 return {"type": "error", "message": message, "code": code, "execution": execution}
-            case (
-                ExecutionStarted()
-                | ModelFinished()
-                | ExecutionSuspended()
-                | ExecutionPaused()
-                | ExecutionResumed()
-                | ExecutionReleased()
-            ):
+            case ExecutionStarted() | ModelFinished() | ExecutionSuspended() | ExecutionReleased():
                 return None
 
 
@@ -135,4 +139,6 @@ def _call_data(
                 "toolCallId": event.tool_call_id,
                 "approved": event.approved,
                 "reason": event.reason,
+                "parameters": event.parameters,
+                "decidedBy": event.decided_by,
             }

@@ -48,8 +48,8 @@ class Announcer:
         """Tell the other processes what was committed."""
         for committed in outcome.committed:
             self._waiting.append(_committed_payload(self.sender, committed))
-        for execution_id in outcome.cancel_requested:
-            self._waiting.append(_payload({"from": self.sender, "cancel": execution_id}))
+        for execution_id in outcome.requested:
+            self._waiting.append(_payload({"from": self.sender, "requested": execution_id}))
         if self._waiting and self._sending is None:
             self._sending = asyncio.get_running_loop().create_task(self._send_all())
 
@@ -118,8 +118,8 @@ class Listener:
         hint = orjson.loads(notify.payload)
         if hint["from"] == self._own:
             return
-        if "cancel" in hint:
-            self.listeners.cancel_requested(hint["cancel"])
+        if "requested" in hint:
+            self.listeners.requested(hint["requested"])
             return
         entries = tuple(
             Entry(segment, seq, at, decode(kind, data))

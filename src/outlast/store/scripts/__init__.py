@@ -33,8 +33,8 @@ class Outcome(Generic[T]):
     committed: tuple[Committed, ...] = ()
     runnable: tuple[Execution, ...] = ()
     """Executions whose next segment is to be enqueued in this same transaction."""
-    cancel_requested: tuple[str, ...] = ()
-    """Executions whose worker, wherever it is, is to hear that they are to be cancelled."""
+    requested: tuple[str, ...] = ()
+    """Executions whose worker, wherever it is, is to hear that somebody left word for it."""
     erased: bool = False
     """Content was deleted that must not linger in the database's files either."""
 

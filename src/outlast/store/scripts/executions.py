@@ -1,9 +1,9 @@
 """Transactions on executions: create, advance, append text, and the reads beside them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
+from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import (
     Conflict,
     ConversationBusy,
@@ -31,8 +31,9 @@ from outlast.store.port import (
     TextAppend,
 )
 from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.store.scripts.approvals import asked, unless_decided
+from outlast.store.scripts.entries import insert_event
 from outlast.store.scripts.rows import (
-    approval_columns,
     checkpoint_columns,
     conversation_from,
     execution_from,
@@ -41,6 +42,8 @@ from outlast.store.scripts.rows import (
     step_columns,
     to_json,
 )
+from outlast.store.scripts.turns import next_turn
+from outlast.store.statements import checkpoints as checkpoint_sql
 from outlast.store.statements import conversations as conversation_sql
 from outlast.store.statements import executions as sql
 from outlast.store.statements import keys as key_sql
@@ -66,7 +69,7 @@ def create(new: NewExecution) -> Script[Created]:
     execution = _new_execution(new, turn, session, waiting=bool(live))
     yield Query(sql.INSERT_EXECUTION, identity_columns(execution) | mutable_columns(execution))
     entry = Entry(0, 1, new.at, _created_event(execution))
-    yield _insert_event(execution.id, entry)
+    yield insert_event(execution.id, entry)
     if new.idempotency is not None:
         yield Query(key_sql.INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
     return Outcome(
@@ -153,6 +156,7 @@ def _new_execution(
         metadata=new.metadata,
         session=session,
         budget=new.budget,
+        origin=new.origin,
         waiting=waiting,
     )
 
@@ -185,6 +189,7 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
             "from_status": before.status.value,
             "from_segment": before.segment,
             "from_waiting": before.waiting,
+            "keep_pause": after.status not in (*TERMINAL, Status.PAUSED),
         }
         | mutable_columns(after, "new_"),
     )
@@ -194,15 +199,25 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
     for step in move.steps:
         yield Query(log_sql.INSERT_STEP, step_columns(before.id, step))
     if move.checkpoint is not None:
-        yield Query(log_sql.INSERT_CHECKPOINT, checkpoint_columns(move.checkpoint))
-    for approval in move.approvals:
-        yield Query(log_sql.INSERT_APPROVAL, approval_columns(approval))
+        yield from _save(move.checkpoint)
+    yield from asked(move)
+    after = yield from unless_decided(after)
     runnable: list[Execution] = []
     if after.status is Status.QUEUED and not after.waiting:
         runnable.append(after)
     if ends:
-        runnable.extend((yield from _next_turn(after)))
+        runnable.extend((yield from next_turn(after)))
     return Outcome(entries, (Committed(before.id, entries, after),), tuple(runnable))
+
+
+def _save(checkpoint: Checkpoint) -> Steps[None]:
+    """A checkpoint's state is the execution's from then on."""
+    yield Query(checkpoint_sql.INSERT_CHECKPOINT, checkpoint_columns(checkpoint))
+    if checkpoint.state:
+        yield Query(
+            checkpoint_sql.SET_STATE,
+            {"given_id": checkpoint.execution_id, "new_state": to_json(checkpoint.state)},
+        )
 
 
 def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
@@ -219,33 +234,8 @@ def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
         seq += len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
         entry = Entry(segment, seq, at, event)
         entries.append(entry)
-        yield _insert_event(move.before.id, entry)
+        yield insert_event(move.before.id, entry)
     return tuple(entries)
-
-
-def _insert_event(execution_id: str, entry: Entry) -> Query:
-    return Query(
-        log_sql.INSERT_EVENT,
-        {
-            "execution_id": execution_id,
-            "seq": entry.seq,
-            "segment": entry.segment,
-            "kind": entry.event.kind,
-            "data": encode(entry.event).decode(),
-            "at": entry.at,
-        },
-    )
-
-
-def _next_turn(ended: Execution) -> Steps[list[Execution]]:
-    rows = yield Query(sql.NEXT_IN_CONVERSATION, _conversation(ended))
-    if not rows:
-        return []
-    following = execution_from(rows[0])
-    if not following.waiting:
-        return []
-    yield Query(sql.RELEASE_WAITING, {"id": following.id, "workspace": following.workspace_id})
-    return [replace(following, waiting=False)]
 
 
 def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
@@ -277,7 +267,7 @@ def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
 def request_cancel(workspace_id: str, execution_id: str) -> Script[None]:
     """Set the flag on a live execution."""
     yield Query(sql.REQUEST_CANCEL, {"id": execution_id, "workspace": workspace_id})
-    return Outcome(None, cancel_requested=(execution_id,))
+    return Outcome(None, requested=(execution_id,))
 
 
 def cancel_requested() -> Script[list[str]]:
@@ -317,6 +307,7 @@ def executions(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script
         "agent_id": wanted.agent_id,
         "conversation_id": wanted.conversation_id,
         "parent_id": wanted.parent_id,
+        "chat_id": wanted.chat_id,
         "created_from": wanted.created_from,
         "created_before": wanted.created_before,
         "started_after": wanted.started_after,

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-from outlast.model.approval import Approval
-from outlast.model.checkpoint import Checkpoint
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Step
 from outlast.store.scripts import Outcome, Query, Script, Steps
-from outlast.store.scripts.rows import approval_from, checkpoint_from, entry_from, step_from
+from outlast.store.scripts.rows import entry_from, step_from
 from outlast.store.statements import log as sql
 
 
@@ -29,18 +27,6 @@ def steps_of(
 def _steps(workspace_id: str, execution_id: str) -> Steps[tuple[Step, ...]]:
     rows = yield Query(sql.STEPS, {"id": execution_id, "workspace": workspace_id})
     return tuple(step_from(row) for row in rows)
-
-
-def approvals(workspace_id: str, execution_id: str) -> Script[tuple[Approval, ...]]:
-    """The approvals in the order they were asked for."""
-    rows = yield Query(sql.APPROVALS, {"id": execution_id, "workspace": workspace_id})
-    return Outcome(tuple(approval_from(row) for row in rows))
-
-
-def checkpoints(workspace_id: str, execution_id: str) -> Script[tuple[Checkpoint, ...]]:
-    """The checkpoints, oldest first."""
-    rows = yield Query(sql.CHECKPOINTS, {"id": execution_id, "workspace": workspace_id})
-    return Outcome(tuple(checkpoint_from(row) for row in rows))
 
 
 def log(

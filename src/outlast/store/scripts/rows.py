@@ -8,7 +8,18 @@ from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Entry, decode
-from outlast.model.execution import Budget, Execution, Failure, ModelStep, Status, Step, ToolStep
+from outlast.model.execution import (
+    TERMINAL,
+    Budget,
+    Execution,
+    Failure,
+    ModelStep,
+    Origin,
+    PauseRequest,
+    Status,
+    Step,
+    ToolStep,
+)
 from outlast.model.message import AssistantMessage, Part, Text, Thinking, ToolCall
 from outlast.model.usage import Usage
 from outlast.model.workspace import ApiKey, Plan, Scope, Workspace
@@ -52,6 +63,12 @@ def execution_from(row: Row) -> Execution:
         active_ms=row[30],
         cancel_requested=bool(row[31]),
         is_purged=bool(row[32]),
+        pause_requested=None if row[33] is None else PauseRequest(**orjson.loads(row[33])),
+        superseded_tokens=row[34],
+        superseded_to=row[35],
+        resumed_ms=row[36],
+        state={} if row[37] is None else orjson.loads(row[37]),
+        origin=Origin(row[38] or "", row[39], row[40], row[41]),
     )
 
 
@@ -73,6 +90,15 @@ def identity_columns(execution: Execution) -> dict[str, Any]:
         "created_at": execution.created_at,
         "cancel_requested": execution.cancel_requested,
         "is_purged": execution.is_purged,
+        "pause_requested": None
+        if execution.pause_requested is None
+        else to_json(execution.pause_requested),
+        "superseded_to": execution.superseded_to,
+        "resumed_ms": execution.resumed_ms,
+        "state": to_json(execution.state) if execution.state else None,
+        "instructions": execution.origin.instructions or None,
+        "chat_id": execution.origin.chat_id,
+        "format": execution.origin.format,
     }
 
 
@@ -98,6 +124,10 @@ def mutable_columns(execution: Execution, prefix: str = "") -> dict[str, Any]:
         f"{prefix}first_token_ms": execution.first_token_ms,
         f"{prefix}tool_ms": execution.tool_ms,
         f"{prefix}active_ms": execution.active_ms,
+        f"{prefix}superseded_tokens": execution.superseded_tokens,
+        f"{prefix}forwarded_headers": None
+        if execution.status in TERMINAL
+        else execution.origin.headers,
     }
 
 
@@ -188,12 +218,13 @@ def checkpoint_columns(checkpoint: Checkpoint) -> dict[str, Any]:
         "label": checkpoint.label,
         "state": to_json(checkpoint.state) if checkpoint.state else None,
         "superseded": checkpoint.superseded,
+        "missing": to_json(checkpoint.missing) if checkpoint.missing else None,
     }
 
 
 def checkpoint_from(row: Row) -> Checkpoint:
     """Read all columns of `checkpoints`."""
-    execution_id, checkpoint_id, step, at, label, state, superseded = row
+    execution_id, checkpoint_id, step, at, label, state, superseded, missing = row
     return Checkpoint(
         checkpoint_id,
         execution_id,
@@ -202,12 +233,14 @@ def checkpoint_from(row: Row) -> Checkpoint:
         label,
         {} if state is None else orjson.loads(state),
         bool(superseded),
+        () if missing is None else tuple(orjson.loads(missing)),
     )
 
 
-def approval_columns(approval: Approval) -> dict[str, Any]:
+def approval_columns(workspace_id: str, approval: Approval) -> dict[str, Any]:
     """An approval's row."""
     return {
+        "workspace_id": workspace_id,
         "execution_id": approval.execution_id,
         "tool_call_id": approval.tool_call_id,
         "kind": approval.kind.value,
@@ -222,6 +255,11 @@ def approval_columns(approval: Approval) -> dict[str, Any]:
         else to_json(approval.effective_parameters),
         "result": to_json(approval.result) if approval.has_result else None,
         "decided_by": approval.decided_by,
+        "step": approval.step,
+        "begun_at": approval.begun_at,
+        "expires_at": approval.expires_at,
+        "expires_approved": approval.expires_approved,
+        "superseded": approval.superseded,
     }
 
 
@@ -241,6 +279,11 @@ def approval_from(row: Row) -> Approval:
         result=None if row[10] is None else orjson.loads(row[10]),
         has_result=row[10] is not None,
         decided_by=row[11],
+        step=row[12],
+        begun_at=row[13],
+        expires_at=row[14],
+        expires_approved=bool(row[15]),
+        superseded=bool(row[16]),
     )
 
 

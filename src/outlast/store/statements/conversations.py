@@ -79,6 +79,8 @@ PURGE_EXECUTIONS: Final = Statement(
         output=null(),
         metadata=bindparam("no_object"),
         session=bindparam("no_object"),
+        instructions=null(),
+        forwarded_headers=null(),
         is_purged=True,
         updated_at=bindparam("at"),
     )

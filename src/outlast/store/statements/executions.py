@@ -3,7 +3,18 @@
 from functools import cache
 from typing import Final
 
-from sqlalchemy import bindparam, insert, literal_column, select, text, update
+from sqlalchemy import (
+    Boolean,
+    bindparam,
+    case,
+    insert,
+    literal_column,
+    null,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.schema import executions
@@ -12,7 +23,8 @@ from outlast.store.statements import Statement
 MUTABLE: Final = (
     "status", "segment", "waiting", "updated_at", "started_at", "completed_at", "output", "error",
     "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usage_estimated",
-    "steps", "final_model", "first_token_ms", "tool_ms", "active_ms",
+    "steps", "final_model", "first_token_ms", "tool_ms", "active_ms", "superseded_tokens",
+    "forwarded_headers",
 )  # fmt: skip
 """The columns that `advance` writes."""
 
@@ -29,10 +41,24 @@ ADVANCE_EXECUTION: Final = Statement(
         executions.c.segment == bindparam("from_segment"),
         executions.c.waiting == bindparam("from_waiting"),
     )
-    .values({name: bindparam(f"new_{name}") for name in MUTABLE})
+    .values(
+        {name: bindparam(f"new_{name}") for name in MUTABLE}
+        | {
+            "pause_requested": case(
+                (
+                    bindparam("keep_pause", type_=Boolean()).is_(true()),
+                    executions.c.pause_requested,
+                ),
+                else_=null(),
+            )
+        }
+    )
     .returning(executions.c.id)
 )
-"""Compare-and-set on status, segment and waiting: no row means that the execution has moved on."""
+"""Compare-and-set on status, segment and waiting: no row means that the execution has moved on.
+
+A wish to pause that came meanwhile stays, unless the execution is paused or has ended.
+"""
 
 REQUEST_CANCEL: Final = Statement(
     update(executions)
@@ -111,6 +137,7 @@ def list_executions(filters: frozenset[str], *, backwards: bool) -> Statement:
         ),
         "conversation_id": executions.c.conversation_id == bindparam("conversation_id"),
         "parent_id": executions.c.parent_id == bindparam("parent_id"),
+        "chat_id": executions.c.chat_id == bindparam("chat_id"),
         "created_from": executions.c.created_at >= bindparam("created_from"),
         "created_before": executions.c.created_at < bindparam("created_before"),
         "started_after": executions.c.started_at > bindparam("started_after"),

@@ -1,11 +1,11 @@
-"""Statements on what hangs on an execution: steps, checkpoints, approvals and the event log."""
+"""Statements on what an execution records: steps and the event log."""
 
 from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, literal_column, select, tuple_
 
 from outlast.model.event import TEXT_KINDS
-from outlast.store.schema import approvals, checkpoints, events, executions, steps
+from outlast.store.schema import events, executions, steps
 from outlast.store.statements import OWNED, Statement
 
 INSERT_STEP: Final = Statement(insert(steps))
@@ -22,20 +22,6 @@ STEPS: Final = Statement(
     )
     .where(steps.c.execution_id == OWNED, steps.c.superseded.is_(False))
     .order_by(steps.c.number)
-)
-
-INSERT_CHECKPOINT: Final = Statement(insert(checkpoints))
-
-CHECKPOINTS: Final = Statement(
-    select(*checkpoints.c).where(checkpoints.c.execution_id == OWNED).order_by(checkpoints.c.id)
-)
-
-INSERT_APPROVAL: Final = Statement(insert(approvals))
-
-APPROVALS: Final = Statement(
-    select(*approvals.c)
-    .where(approvals.c.execution_id == OWNED)
-    .order_by(approvals.c.requested_at, approvals.c.tool_call_id)
 )
 
 LAST_SEQ: Final = Statement(

@@ -1,0 +1,152 @@
+"""Tool calls that have no result: which run, which run again, which wait for somebody.
+
+A call that a person approved runs with the arguments that the person left it with. That it runs is
+committed before it does, so that a crash behind that commit asks again rather than run it twice.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from outlast.engine.calling import tool_finished
+from outlast.engine.ledger import Ledger
+from outlast.engine.segment import Segment
+from outlast.model.agent import Agent, AgentSpec
+from outlast.model.approval import Approval, ApprovalKind
+from outlast.model.event import ApprovalRequested, Event, StepRetried, ToolStarted
+from outlast.model.execution import ToolStep
+from outlast.model.ids import STEP
+from outlast.model.message import ToolCall
+from outlast.store.port import Store
+
+CRASHED = "The server stopped while this step ran."
+
+
+@dataclass(frozen=True, slots=True)
+class Settler:
+    """Settles what the newest answer's calls are waiting for."""
+
+    store: Store
+    ledger: Ledger
+
+    async def read(self, segment: Segment) -> None:
+        """Learn what was asked and decided."""
+        execution = segment.execution
+        asked = await self.store.approvals(execution.workspace_id, execution.id)
+        segment.approvals = {a.tool_call_id: a for a in asked if not a.superseded}
+
+    async def settle(self, segment: Segment) -> bool:
+        """Do as was decided about every call; False, and nothing is done, while one waits.
+
+        What was denied or told is recorded; what was approved is then `callable`.
+        """
+        await self.read(segment)
+        waiting = [(n, call, segment.approvals[call.id]) for n, call in segment.unanswered()]
+        if any(approval.is_open for _, _, approval in waiting):
+            return False
+        for number, call, approval in waiting:
+            if approval.has_result or not approval.approved:
+                step = self._told(number, call, approval)
+                await self.ledger.record(segment, (tool_finished(step),), step)
+        approved = [item for item in waiting if item[2].approved and not item[2].has_result]
+        if approved:
+            await self._begin(segment, approved)
+        return True
+
+    async def _begin(
+        self, segment: Segment, approved: list[tuple[int, ToolCall, Approval]]
+    ) -> None:
+        events = tuple(
+            ToolStarted(number, call.id, call.name, approval.arguments)
+            for number, call, approval in approved
+        )
+        await self.ledger.record(segment, events, begun=tuple(call.id for _, call, _ in approved))
+        segment.approved.update({call.id: found.arguments for _, call, found in approved})
+
+    def _told(self, number: int, call: ToolCall, approval: Approval) -> ToolStep:
+        """The result of a call that does not run: what somebody says."""
+        now = self.ledger.clock.now()
+        result: Any = approval.result if approval.has_result else _denied(approval)
+        return ToolStep(
+            self.ledger.clock.new_id(STEP),
+            number,
+            replace(call, parameters=approval.arguments),
+            result,
+            is_error=not approval.has_result,
+            started_at=now,
+            ended_at=now,
+        )
+
+    async def take_over(self, segment: Segment, agent: Agent) -> None:
+        """Begin after a crash: run again what may run again, ask a person about the rest."""
+        now = self.ledger.clock.now()
+        events: list[Event] = []
+        asked: list[Approval] = []
+        for number, call in segment.unanswered():
+            known = segment.approvals.get(call.id)
+            if known is not None and known.begun_at is None:
+                continue  # it waits, or nothing has come of the decision yet
+            if repeatable(agent.spec, call):
+                events.append(StepRetried(number, CRASHED))
+                if known is not None:
+                    segment.approved[call.id] = known.arguments
+            else:
+                question = _unknown(segment, number, call, now)
+                asked.append(question)
+                events.append(requested(question))
+        if not segment.unanswered():
+            events.append(StepRetried(segment.open_step, CRASHED))
+        await self.ledger.begin(segment, tuple(events), approvals=tuple(asked))
+        segment.approvals.update({question.tool_call_id: question for question in asked})
+
+    def cut_off(self, segment: Segment) -> tuple[Approval, ...]:
+        """Questions about the calls that an end cuts off, for whoever may resume the execution."""
+        if segment.agent is None:
+            return ()
+        spec, now = segment.agent.spec, self.ledger.clock.now()
+        return tuple(
+            _unknown(segment, number, call, now)
+            for number, call in segment.in_flight.values()
+            if not repeatable(spec, call)
+        )
+
+
+def _denied(approval: Approval) -> str:
+    if approval.kind is ApprovalKind.UNKNOWN_OUTCOME:
+        said = "The call was interrupted; whether it took effect is unknown, and it was given up."
+    elif approval.decided_by is None:
+        said = "The call was not approved in time; the tool did not run."
+    else:
+        said = "The call was denied; the tool did not run."
+    return f"{said} Reason: {approval.reason}" if approval.reason else said
+
+
+def _unknown(segment: Segment, number: int, call: ToolCall, at: int) -> Approval:
+    """Ask what became of a call, with the arguments that it ran with."""
+    known = segment.approvals.get(call.id)
+    return Approval(
+        segment.execution.id,
+        call.id,
+        ApprovalKind.UNKNOWN_OUTCOME,
+        call.name,
+        call.parameters if known is None else known.parameters,
+        at,
+        effective_parameters=None if known is None else known.effective_parameters,
+        step=number,
+    )
+
+
+def requested(question: Approval) -> ApprovalRequested:
+    """The event of a question; it shows what the tool would run with."""
+    return ApprovalRequested(
+        question.step,
+        question.tool_call_id,
+        question.name,
+        question.arguments,
+        question.kind.value,
+    )
+
+
+def repeatable(spec: AgentSpec, call: ToolCall) -> bool:
+    """Whether it may run again; a call that no tool could have served has had no effect either."""
+    tool = spec.tool(call.name)
+    return tool is None or call.invalid is not None or tool.effect.repeatable

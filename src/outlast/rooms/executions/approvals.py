@@ -1,0 +1,74 @@
+"""Approvals: list those that wait, decide one."""
+
+from starlette.responses import Response
+
+from outlast.http.document import operation
+from outlast.http.request import Call, filter_value
+from outlast.http.route import json_response
+from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidCursor
+from outlast.model.ids import EXECUTION, TOOL_CALL, parse
+from outlast.rooms.executions import render, schemas
+from outlast.rooms.executions.routes import EXECUTION_PATH, router
+from outlast.services.all import Services
+from outlast.services.approvals import NOT_GIVEN, Decision, PendingPage
+
+_CALL = {"toolCallId": "The tool call's id."}
+
+
+@router.get(
+    "/v1/approvals",
+    tags=["approvals"],
+    **operation(
+        "listApprovals",
+        "List the approvals that wait",
+        query=schemas.ApprovalsQuery,
+        answers={200: {"model": schemas.ApprovalPage, "description": "Newest executions first."}},
+        errors=(400,),
+    ),
+)
+async def list_approvals(call: Call) -> Response:
+    """The workspace's tool calls that wait for somebody, the newest executions first."""
+    services: Services = call.services
+    query = call.query_as(schemas.ApprovalsQuery)
+    page = PendingPage(query.limit, None if query.after is None else _cursor(query.after))
+    found, more = await services.approvals.pending(call.principal, page)
+    return json_response(render.approvals(found, more=more))
+
+
+def _cursor(text: str) -> tuple[str, str]:
+    """`exec_….tc_…`, as `nextCursor` says it. Raises InvalidFilter."""
+    with filter_value("after"):
+        execution, dot, tool_call = text.partition(".")
+        if not dot:
+            raise InvalidCursor(param="after")
+        return parse(EXECUTION, execution), parse(TOOL_CALL, tool_call)
+
+
+@router.post(
+    "/v1/executions/{executionId}/approvals/{toolCallId}",
+    tags=["approvals"],
+    **operation(
+        "decideApproval",
+        "Decide an approval",
+        path=EXECUTION_PATH | _CALL,
+        body=schemas.DecisionBody,
+        answers={200: {"model": schemas.Approval, "description": "As it is decided."}},
+        errors=(400, 404, 409, 413, 422),
+    ),
+)
+async def decide_approval(call: Call) -> Response:
+    """Decides a tool call; the first decision wins, and the same one again gets the same answer.
+
+    `parameters` edits the arguments, which are checked again. An unknown outcome: `result` says
+    that it ran, and what it gave; without one `approved: true` runs it again, `false` gives it up.
+    """
+    services: Services = call.services
+    execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
+    tool_call_id = call.path_id("toolCallId", TOOL_CALL, ApprovalNotFound)
+    body = await call.body_as(schemas.DecisionBody)
+    told = "result" in body.model_fields_set
+    decision = Decision(
+        body.approved, body.reason, body.parameters, body.result if told else NOT_GIVEN
+    )
+    decided = await services.approvals.decide(call.principal, execution_id, tool_call_id, decision)
+    return json_response(render.approval(decided))

@@ -1,0 +1,20 @@
+"""Durable streamed runs: three stream formats, tool approvals, reconnect by index."""
+
+from outlast.http.room import Room
+from outlast.rooms.runs import schemas
+from outlast.rooms.runs.routes import router
+from outlast.rooms.runs.translate import error
+
+room = Room(
+    "runs",
+    ("/run/api", "/run"),
+    router,
+    error,
+    (
+        schemas.RunBody,
+        schemas.ApprovalBody,
+        schemas.Run,
+        schemas.Decided,
+        schemas.RunError,
+    ),
+)

@@ -1,0 +1,97 @@
+"""Tool calls in the words of the AI SDK's UI message stream, which both formats of this room speak.
+
+`openai` writes each as a JSON string in `delta.content`, `ui` as a chunk of its own.
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import orjson
+
+from outlast.model.event import (
+    ApprovalRequested,
+    ApprovalResolved,
+    ToolFinished,
+    ToolStarted,
+)
+
+CallEvent: TypeAlias = ToolStarted | ToolFinished | ApprovalRequested | ApprovalResolved
+Chunk: TypeAlias = dict[str, Any]
+
+
+class Calls:
+    """The calls of one execution as far as they were shown."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, ToolStarted | ApprovalRequested] = {}
+        self._inputs: dict[str, dict[str, Any]] = {}
+        self._denied: set[str] = set()
+
+    def chunks(self, event: CallEvent) -> list[Chunk]:
+        """What an event adds. A call's approval has the id of the call."""
+        match event:
+            case ToolStarted():
+                return self._show(event, event.parameters)
+            case ApprovalRequested(tool_call_id=call_id):
+                self._denied.discard(call_id)
+                asked = {
+                    "type": "tool-approval-request",
+                    "approvalId": call_id,
+                    "toolCallId": call_id,
+                }
+                return [*self._show(event, event.parameters), asked]
+            case ApprovalResolved():
+                return self._resolve(event)
+            case ToolFinished(tool_call_id=call_id):
+                return [] if call_id in self._denied else [_output(event)]
+
+    def forget(self, steps: Iterable[int]) -> None:
+        """What was shown of these steps is void: shown again if they are called again."""
+        gone = set(steps)
+        for call_id in [c for c, event in self._shown.items() if event.step in gone]:
+            del self._shown[call_id], self._inputs[call_id]
+
+    def _show(
+        self, call: ToolStarted | ApprovalRequested, parameters: dict[str, Any]
+    ) -> list[Chunk]:
+        """The call's input, unless it was shown like this already."""
+        call_id = call.tool_call_id
+        if self._inputs.get(call_id) == parameters:
+            return []
+        self._shown[call_id], self._inputs[call_id] = call, parameters
+        return [
+            {
+                "type": "tool-input-available",
+                "toolCallId": call_id,
+                "toolName": call.name,
+                "input": parameters,
+            }
+        ]
+
+    def _resolve(self, event: ApprovalResolved) -> list[Chunk]:
+        call_id = event.tool_call_id
+        if not event.approved:
+            self._denied.add(call_id)
+            return [{"type": "tool-output-denied", "toolCallId": call_id}]
+        shown = self._shown.get(call_id)
+        if shown is None or event.parameters is None:
+            return []
+        return self._show(shown, event.parameters)
+
+
+def _output(event: ToolFinished) -> Chunk:
+    if event.is_error:
+        return {
+            "type": "tool-output-error",
+            "toolCallId": event.tool_call_id,
+            "errorText": _text(event.result),
+        }
+    return {
+        "type": "tool-output-available",
+        "toolCallId": event.tool_call_id,
+        "output": event.result,
+    }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -1,0 +1,94 @@
+"""`POST /run/api/executions`: start a run and stream it, or decide its approvals and stream on."""
+
+from starlette.responses import Response
+
+from outlast.http.request import Call, mark_replayed
+from outlast.model.error import ExecutionNotFound, InvalidId, MissingField
+from outlast.model.execution import Execution
+from outlast.model.ids import EXECUTION, parse
+from outlast.rooms.runs import streams
+from outlast.rooms.runs.formats import Format
+from outlast.rooms.runs.messages import Asked, read
+from outlast.rooms.runs.schemas import RunBody, RunQuery
+from outlast.services.all import Services
+from outlast.services.approvals import Decision
+from outlast.services.executions import Start
+
+
+async def execute(call: Call) -> Response:
+    """Run the key's agent on the last user message, and stream what happens.
+
+    The run exists before the headers leave; a client that goes away stops nothing. The agent is the
+    key's default, else the workspace's only one.
+    Messages of the AI SDK that hold answers to approvals (`approval-responded`) start nothing: they
+    decide, and the answer streams how that run goes on.
+    """
+    body = await call.body_as(RunBody)
+    query = call.query_as(RunQuery)
+    asked = read(body.messages, body.message_id)
+    if asked.answered:
+        return await _decide(call, body, asked, query.format)
+    chosen = query.format or (Format.UI if asked.in_parts else Format.OPENAI)
+    services: Services = call.services
+    wish = await _wish(call, body, asked, chosen)
+    started, log = await services.executions.stream(call.principal, None, wish)
+    chatting = body.trigger is not None
+    response = streams.live(call, started.execution.id, chosen, log, to_chat=chatting)
+    return mark_replayed(response) if started.replayed else response
+
+
+async def _wish(call: Call, body: RunBody, asked: Asked, format: Format) -> Start:
+    conversation_id = body.conversation_id
+    if conversation_id is None and body.id is not None:
+        conversation_id = await _conversation_of(call, body.id)
+    return Start(
+        asked.input,
+        conversation_id,
+        idempotency=await call.idempotency(),
+        chat_id=body.id,
+        format=format.value,
+        instructions=asked.instructions,
+        forwarded_headers=body.forwarded_headers or {},
+    )
+
+
+async def _conversation_of(call: Call, chat_id: str) -> str | None:
+    """A chat goes on in the conversation of its newest run."""
+    services: Services = call.services
+    newest = await services.executions.newest_of_chat(call.principal, chat_id)
+    return None if newest is None or newest.is_purged else newest.conversation_id
+
+
+async def _decide(call: Call, body: RunBody, asked: Asked, format: Format | None) -> Response:
+    services: Services = call.services
+    execution = await _asking(call, body, asked)
+    for answer in asked.answered:
+        decision = Decision(answer.approved, answer.reason)
+        await services.approvals.decide(call.principal, execution.id, answer.tool_call_id, decision)
+    decided = [answer.tool_call_id for answer in asked.answered]
+    return await streams.behind_decision(
+        call, execution.id, format or kept_format(execution), decided
+    )
+
+
+async def _asking(call: Call, body: RunBody, asked: Asked) -> Execution:
+    """The run that the decisions are for: a message has its run's id, and a chat its newest run."""
+    services: Services = call.services
+    if asked.message_id is not None:
+        try:
+            named = parse(EXECUTION, asked.message_id)
+            return (await services.executions.get(call.principal, named)).execution
+        except (InvalidId, ExecutionNotFound):
+            pass
+    if body.id is None:
+        raise MissingField("Name the chat whose run waits for this decision.", param="id")
+    newest = await services.executions.newest_of_chat(call.principal, body.id)
+    if newest is None:
+        raise ExecutionNotFound("This chat has no run.")
+    return newest
+
+
+def kept_format(execution: Execution) -> Format:
+    """The format that a run was started with; another room's run has this room's default."""
+    kept = execution.origin.format
+    return Format.OPENAI if kept is None else Format(kept)

@@ -1,0 +1,33 @@
+"""The formats that a run can be streamed in."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from outlast.http.room import NewFold
+from outlast.rooms.runs.frames import Fold
+from outlast.rooms.runs.native import NativeFold
+from outlast.rooms.runs.openai import OpenAIFold
+from outlast.rooms.runs.ui import HEADERS, UiFold
+
+
+class Format(StrEnum):
+    """How a stream speaks."""
+
+    OPENAI = "openai"
+    UI = "ui"
+    NATIVE = "native"
+
+
+EXTRA_HEADERS: Final[Mapping[Format, Mapping[str, str]]] = {Format.UI: HEADERS}
+
+
+def fold(format: Format, execution_id: str, native: NewFold) -> Fold:
+    """A new fold for one execution's log; `native` makes the main room's."""
+    match format:
+        case Format.OPENAI:
+            return OpenAIFold(execution_id)
+        case Format.UI:
+            return UiFold(execution_id)
+        case Format.NATIVE:
+            return NativeFold(native(execution_id))

@@ -1,0 +1,114 @@
+"""A request's messages: what the run is asked, or which tool calls a person has decided.
+
+Two shapes are read, message by message: `content` (text or parts) as OpenAI's clients write it, and
+`parts` as the AI SDK's. Earlier turns are not read: the stored conversation is the history.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from outlast.model.error import InvalidField, MissingField
+from outlast.rooms.runs.schemas import Message, Part
+
+INSTRUCTION: Final = "Carry out your instructions."
+"""The input of a run that is given instructions and nothing else."""
+_SYSTEM: Final = frozenset({"system", "developer"})
+_TEXT: Final = frozenset({"text", "input_text"})
+_MEDIA: Final = frozenset(
+    {"file", "image", "image_url", "input_image", "input_file", "input_audio"}
+)
+_RESPONDED: Final = "approval-responded"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A person's decision about a tool call, as the AI SDK writes it into the call's part."""
+
+    tool_call_id: str
+    approved: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the messages of a request come to."""
+
+    input: str
+    instructions: str
+    """For this run, after the agent's own."""
+    answered: tuple[Answered, ...]
+    """Not empty: this is no new run; these decisions let one go on."""
+    message_id: str | None
+    """The id of the message that holds the decisions."""
+    in_parts: bool
+    """The messages came as `parts`."""
+
+
+def read(messages: Sequence[Message], message_id: str | None) -> Asked:
+    """What is asked; message_id names the message that the AI SDK's client goes on with.
+
+    Raises MissingField where nobody asks anything, InvalidField for media and bad decisions.
+    """
+    place, answered = _answered(messages, message_id)
+    in_parts = any(message.parts is not None for message in messages)
+    if answered:
+        return Asked("", "", answered, messages[place].id, in_parts)
+    first = messages[0]
+    instructions = _text(0, first) if first.role in _SYSTEM else ""
+    return Asked(_input(messages, instructions), instructions, (), None, in_parts)
+
+
+def _input(messages: Sequence[Message], instructions: str) -> str:
+    for place in range(len(messages) - 1, -1, -1):
+        if messages[place].role == "user":
+            text = _text(place, messages[place])
+            if text:
+                return text
+            raise MissingField("The last user message has no text.", param=f"messages.{place}")
+    if instructions:
+        return INSTRUCTION
+    raise MissingField("There is no user message.", param="messages")
+
+
+def _text(place: int, message: Message) -> str:
+    parts = message.parts if message.parts is not None else message.content
+    if isinstance(parts, str):
+        return parts
+    return "".join(_texts(place, parts or ()))
+
+
+def _texts(place: int, parts: Iterable[Part]) -> Iterable[str]:
+    for part in parts:
+        if part.type in _MEDIA:
+            raise InvalidField(
+                f"Only text is taken, not a part of type {part.type}.", param=f"messages.{place}"
+            )
+        if part.type in _TEXT and part.text:
+            yield part.text
+
+
+def _answered(
+    messages: Sequence[Message], message_id: str | None
+) -> tuple[int, tuple[Answered, ...]]:
+    """The decisions in the last message, or in the one that the client goes on with."""
+    last = len(messages) - 1
+    named = next(
+        (place for place, m in enumerate(messages) if m.id is not None and m.id == message_id), last
+    )
+    place = last if messages[last].role == "assistant" else named
+    message = messages[place]
+    if message.role != "assistant":
+        return place, ()
+    found = [_decision(place, part) for part in message.parts or () if part.state == _RESPONDED]
+    return place, tuple(found)
+
+
+def _decision(place: int, part: Part) -> Answered:
+    approval: dict[str, Any] = part.approval or {}
+    approved, reason = approval.get("approved"), approval.get("reason")
+    if part.tool_call_id is None or not isinstance(approved, bool):
+        raise InvalidField(
+            "A decision needs toolCallId and approval.approved.", param=f"messages.{place}.parts"
+        )
+    return Answered(part.tool_call_id, approved, reason if isinstance(reason, str) else None)

@@ -1,0 +1,148 @@
+"""`openai`: chat.completion.chunk frames, and `[DONE]` at the end.
+
+Source of the format: https://platform.openai.com/docs/api-reference/chat-streaming. What that
+format has no words for (tool calls that the server runs, approvals, a step that is run again) is a
+JSON string in `delta.content`, one whole object per frame.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from outlast.model.event import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Entry,
+    Event,
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionCreated,
+    ExecutionFailed,
+    ExecutionPaused,
+    ExecutionReleased,
+    ExecutionResumed,
+    ExecutionStarted,
+    ExecutionSuspended,
+    ModelFinished,
+    StepRetried,
+    TextAdded,
+    ThinkingAdded,
+    ToolFinished,
+    ToolStarted,
+)
+from outlast.model.usage import NO_USAGE
+from outlast.rooms.runs.calls import Calls, Chunk
+from outlast.rooms.runs.frames import numbered
+from outlast.rooms.runs.shown import Shown, voided
+
+CONTENT_TYPES: Final = (
+    "tool-input-available",
+    "tool-approval-request",
+    "tool-approval-response",
+    "tool-output-available",
+    "tool-output-error",
+    "tool-output-denied",
+    "step-retried",
+    "abort",
+)
+"""Every `type` that a JSON string in `delta.content` may have."""
+_DONE: Final = b"[DONE]"
+_REASONS: Final = frozenset({"stop", "length", "content_filter"})
+
+
+class OpenAIFold:
+    """Turns log entries into completion chunks."""
+
+    def __init__(self, execution_id: str) -> None:
+        self._id = execution_id
+        self._calls = Calls()
+        self._shown = Shown()
+        self._created = 0
+        self._agent = ""
+        self._reason = "stop"
+        self._usage = NO_USAGE
+
+    def frames(self, entry: Entry, index: int) -> Sequence[bytes]:
+        self._shown.add(entry.event)
+        if isinstance(entry.event, ExecutionCreated):
+            self._created, self._agent = entry.at // 1000, entry.event.agent_id
+        return numbered(index, self._chunks(entry.event))
+
+    def _chunks(self, event: Event) -> list[Chunk | bytes]:  # noqa: PLR0911 - one answer per kind
+        match event:
+            case TextAdded(pieces=pieces):
+                return [self._chunk({"content": "".join(pieces)})]
+            case ThinkingAdded(pieces=pieces):
+                return [self._chunk({"reasoning_content": "".join(pieces)})]
+            case ExecutionCreated():
+                return [self._chunk({"role": "assistant", "content": ""})]
+            case ModelFinished(finish_reason=reason):
+                self._reason = reason if reason in _REASONS else "stop"
+                self._usage += event.usage
+                return []
+            case ToolStarted() | ToolFinished() | ApprovalRequested():
+                return self._told(*self._calls.chunks(event))
+            case ApprovalResolved():
+                return self._told(_response(event), *self._calls.chunks(event))
+            case StepRetried(step=step):
+                return self._told(_retried([step]))
+            case ExecutionResumed():
+                return self._resume(event)
+            case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
+                return self._end(event)
+            case (
+                ExecutionStarted() | ExecutionSuspended() | ExecutionPaused() | ExecutionReleased()
+            ):
+                return []
+
+    def _resume(self, event: ExecutionResumed) -> list[Chunk | bytes]:
+        void = self._shown.void(event)
+        self._calls.forget(void)
+        return self._told(_retried(void)) if void else []
+
+    def _end(
+        self, event: ExecutionCompleted | ExecutionFailed | ExecutionCancelled
+    ) -> list[Chunk | bytes]:
+        match event:
+            case ExecutionCompleted():
+                return [self._last(self._reason), _DONE]
+            case ExecutionCancelled():
+                return [*self._told({"type": "abort"}), self._last("stop"), _DONE]
+            case ExecutionFailed(type=kind, code=code, message=message):
+                error = {"message": message, "type": kind, "param": None, "code": code}
+                return [self._last("error") | {"error": error}, _DONE]
+
+    def _told(self, *chunks: Chunk) -> list[Chunk | bytes]:
+        return [self._chunk({"content": orjson.dumps(chunk).decode()}) for chunk in chunks]
+
+    def _last(self, reason: str) -> Chunk:
+        usage = {
+            "prompt_tokens": self._usage.input_tokens,
+            "completion_tokens": self._usage.output_tokens,
+            "total_tokens": self._usage.total_tokens,
+        }
+        return self._chunk({}, reason) | {"usage": usage}
+
+    def _chunk(self, delta: dict[str, Any], reason: str | None = None) -> Chunk:
+        return {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._agent,
+            "choices": [{"index": 0, "delta": delta, "finish_reason": reason}],
+        }
+
+
+def _retried(steps: list[int]) -> Chunk:
+    return {"type": "step-retried"} | voided(steps)
+
+
+def _response(event: ApprovalResolved) -> Chunk:
+    return {
+        "type": "tool-approval-response",
+        "approvalId": event.tool_call_id,
+        "toolCallId": event.tool_call_id,
+        "approved": event.approved,
+        "reason": event.reason,
+    }

@@ -1,0 +1,141 @@
+"""The wire's words of the runs room."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from typing_extensions import TypedDict
+
+from outlast.http.request import Plain
+from outlast.rooms.runs.formats import Format
+
+StatusWord = Literal["running", "suspended", "completed", "failed"]
+_HEADERS: Final = 64
+_LONGEST: Final = 256
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True, strict=True)
+
+
+class Part(_Wire):
+    """One part of a message; what is not named here is not read."""
+
+    type: str
+    text: str | None = None
+    tool_call_id: str | None = None
+    state: str | None = None
+    approval: dict[str, Any] | None = None
+
+
+class Message(_Wire):
+    """One message, in OpenAI's shape (`content`) or the AI SDK's (`parts`)."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    id: str | None = None
+    content: str | list[Part] | None = None
+    parts: list[Part] | None = None
+
+
+class RunBody(_Wire):
+    """What to run."""
+
+    messages: Annotated[
+        list[Message],
+        Field(
+            min_length=1,
+            description="The last user message is the input; earlier turns are not read: the "
+            "stored conversation is the history. A first system message adds to the instructions.",
+        ),
+    ]
+    conversation_id: Annotated[
+        str | None, Field(description="Go on in this conversation; default: the chat's, or new.")
+    ] = None
+    forwarded_headers: Annotated[
+        dict[str, str] | None,
+        Field(
+            max_length=_HEADERS,
+            description="Sent with every call of an HTTP tool of this run, unless the tool sets "
+            "the same header. Kept encrypted, gone when the run ends.",
+        ),
+    ] = None
+    id: Annotated[
+        str | None,
+        Field(
+            min_length=1, max_length=_LONGEST, description="The chat's id, as the AI SDK sends it."
+        ),
+    ] = None
+    message_id: Annotated[
+        str | None, Field(description="The message that the AI SDK's client goes on with.")
+    ] = None
+    trigger: Annotated[
+        str | None,
+        Field(
+            description="Sent by the AI SDK's chat, which takes the end of an answer for its "
+            "turn: such an answer ends where the run waits for a person."
+        ),
+    ] = None
+
+
+class RunQuery(BaseModel):
+    """How the answer speaks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Annotated[
+        Format | None,
+        Field(description="Default: `ui` where the messages come as `parts`, else `openai`."),
+    ] = None
+
+
+def _index(value: Any) -> Any:
+    return value or None
+
+
+class StreamQuery(BaseModel):
+    """Where a stream goes on, and how it speaks."""
+
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+
+    format: Annotated[
+        Format | None, Field(description="Default: the format that the run was started with.")
+    ] = None
+    start_index: Annotated[
+        int | None,
+        BeforeValidator(_index),
+        Field(
+            ge=-(2**53),
+            le=2**53,
+            description="The first frame to send, from 0; negative: from the end.",
+        ),
+    ] = None
+
+
+class ApprovalBody(_Wire):
+    """A person's decision."""
+
+    approved: bool
+    reason: Annotated[Plain | None, Field(description="Told to the model where denied.")] = None
+
+
+class Run(TypedDict):
+    """A run, in six fields."""
+
+    id: str
+    agentId: str
+    conversationId: str
+    status: StatusWord
+    createdAt: str
+    updatedAt: str
+
+
+class Decided(TypedDict):
+    """The decision stands."""
+
+    success: Literal[True]
+
+
+class RunError(TypedDict):
+    """The answer to a request that failed."""
+
+    error: str

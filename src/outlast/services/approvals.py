@@ -1,0 +1,81 @@
+"""Decide approvals, and list those that wait."""
+
+from outlast.agents.port import Tools
+from outlast.model.approval import NOT_GIVEN, Approval, ApprovalKind, Decision
+from outlast.model.clock import Clock
+from outlast.model.error import ApprovalNotFound, InvalidArguments, InvalidField
+from outlast.model.ids import EXECUTION, parse
+from outlast.model.nesting import DEEPEST, is_too_deep
+from outlast.model.workspace import Principal, Scope
+from outlast.store.port import Decide, PendingPage, Store
+
+__all__ = ["NOT_GIVEN", "Approval", "Approvals", "Decision", "PendingPage"]
+
+
+class Approvals:
+    """The approvals of a workspace."""
+
+    def __init__(self, store: Store, tools: Tools, clock: Clock) -> None:
+        self._store = store
+        self._tools = tools
+        self._clock = clock
+
+    async def decide(
+        self, principal: Principal, execution_id: str, tool_call_id: str, decision: Decision
+    ) -> Approval:
+        """Decide one approval; the first decision wins, and the same one again is no other.
+
+        Raises ExecutionNotFound, ApprovalNotFound, Conflict (another decision stands, the execution
+        has ended), InvalidArguments, InvalidField, InvalidId, MissingScope.
+        """
+        principal.require(Scope.APPROVALS_WRITE)
+        found = parse(EXECUTION, execution_id)
+        await self._check(principal.workspace_id, found, tool_call_id, decision)
+        return await self._store.decide(
+            Decide(
+                principal.workspace_id,
+                found,
+                tool_call_id,
+                self._clock.now(),
+                decision,
+                principal.key_id,
+            )
+        )
+
+    async def pending(self, principal: Principal, page: PendingPage) -> tuple[list[Approval], bool]:
+        """Open approvals of live executions, newest first, and whether there are more."""
+        principal.require(Scope.EXECUTIONS_READ)
+        found = await self._store.pending_approvals(principal.workspace_id, page)
+        return found[: page.limit], len(found) > page.limit
+
+    async def _check(
+        self, workspace_id: str, execution_id: str, tool_call_id: str, decision: Decision
+    ) -> None:
+        """Whether what is said fits what was asked, by the version that the execution keeps."""
+        execution = await self._store.execution(workspace_id, execution_id)
+        asked = await self._store.approvals(workspace_id, execution_id)
+        approval = next((a for a in asked if a.tool_call_id == tool_call_id), None)
+        if approval is None or approval.superseded:
+            raise ApprovalNotFound
+        if decision.has_result:
+            _check_result(approval, decision)
+        if decision.parameters is None:
+            return
+        if not decision.approved or decision.has_result:
+            raise InvalidField("Only a call that is to run is edited.", param="parameters")
+        agent = await self._store.agent_version(
+            workspace_id, execution.agent_id, execution.agent_version
+        )
+        tool = agent.spec.tool(approval.name)
+        if tool is None:
+            raise InvalidArguments(f"The agent has no tool {approval.name!r}.", param="parameters")
+        self._tools.check(tool, decision.parameters)
+
+
+def _check_result(approval: Approval, decision: Decision) -> None:
+    if approval.kind is not ApprovalKind.UNKNOWN_OUTCOME:
+        raise InvalidField("Only an unknown outcome is told by a result.", param="result")
+    if not decision.approved:
+        raise InvalidField("A call that has a result has run: approved is true.", param="approved")
+    if is_too_deep(decision.result):
+        raise InvalidField(f"The result is nested deeper than {DEEPEST} levels.", param="result")

@@ -1,0 +1,98 @@
+"""Cancel and pause: at once where an execution waits, by word to whoever runs it otherwise."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from outlast.engine.port import Engine
+from outlast.model.clock import Clock
+from outlast.model.error import Conflict, StaleWrite
+from outlast.model.event import Event, ExecutionCancelled, ExecutionPaused
+from outlast.model.execution import RESTING, TERMINAL, Execution, PauseRequest, Status
+from outlast.store.port import Advance, Store
+from outlast.stream import Streams
+
+_SECONDS: Final = 10.0
+"""How long a caller waits for the segment that runs to end."""
+_ATTEMPTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Ends executions, or has them wait."""
+
+    store: Store
+    engine: Engine
+    streams: Streams
+    clock: Clock
+
+    async def cancel(self, execution: Execution) -> Execution:
+        """Cancel and wait for it. Raises Conflict where it has ended."""
+        if execution.status in TERMINAL:
+            raise Conflict(f"The execution is {execution.status.value}; it cannot be cancelled.")
+        rested = await self.terminate(execution)
+        if rested.status is Status.COMPLETED:
+            raise Conflict("The execution completed before it could be cancelled.")
+        return rested
+
+    async def terminate(self, execution: Execution) -> Execution:
+        """Cancel whatever is live and wait for it."""
+        for _ in range(_ATTEMPTS):
+            await self.ask_to_cancel(execution)
+            execution = await self._rest(execution)
+            if execution.status not in (Status.SUSPENDED, Status.PAUSED):
+                break  # else its segment ended just before it could hear of it
+        return execution
+
+    async def ask_to_cancel(self, execution: Execution) -> None:
+        """Cancel what waits at once; leave word with whoever runs it otherwise."""
+        for _ in range(_ATTEMPTS):
+            if execution.status in TERMINAL:
+                return
+            if execution.status is Status.RUNNING:
+                await self.store.request_cancel(execution.workspace_id, execution.id)
+                self.engine.cancel(execution.id)
+                return
+            moved = await self._move(execution, Status.CANCELLED, ExecutionCancelled())
+            if moved.status is Status.CANCELLED:
+                return
+            execution = moved
+
+    async def pause(self, execution: Execution, wish: PauseRequest) -> Execution:
+        """Pause what waits at once; leave word with whoever runs it, and wait for it a while.
+
+        Raises Conflict where it has ended, or ends before it can be paused.
+        """
+        for _ in range(_ATTEMPTS):
+            if execution.status in TERMINAL:
+                raise Conflict(f"The execution is {execution.status.value}; it cannot be paused.")
+            if execution.status is Status.PAUSED:
+                break
+            if execution.status is not Status.RUNNING:
+                execution = await self._move(execution, Status.PAUSED, ExecutionPaused(wish.reason))
+                continue
+            await self.store.request_pause(execution.workspace_id, execution.id, wish)
+            self.engine.pause(execution.id, wish)
+            execution = await self._rest(execution)
+            if execution.status not in RESTING:
+                break
+        return execution
+
+    async def _rest(self, execution: Execution) -> Execution:
+        return await self.streams.rest(execution.workspace_id, execution.id, _SECONDS)
+
+    async def _move(self, execution: Execution, status: Status, event: Event) -> Execution:
+        """Make a move on an execution that nobody runs; as it is now where it has moved on."""
+        at = self.clock.now()
+        after = replace(
+            execution,
+            status=status,
+            waiting=False,
+            updated_at=at,
+            completed_at=at if status in TERMINAL else None,
+            pause_requested=None,
+        )
+        try:
+            await self.store.advance(Advance(execution, after, ((at, event),)))
+        except StaleWrite:
+            return await self.store.execution(execution.workspace_id, execution.id)
+        return after

@@ -1,0 +1,51 @@
+"""Stream tickets: a browser's EventSource sends no headers, so a URL may carry one of these."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from outlast.model.clock import Clock
+from outlast.model.error import InvalidId, Unauthenticated
+from outlast.model.ids import EXECUTION, parse
+from outlast.model.workspace import Principal, Scope
+from outlast.seal import TICKET, Seal, Unsealable
+from outlast.store.port import ExecutionStore
+
+LIFE_SECONDS: Final = 60 * 60
+"""EventSource comes back with the URL that it was given, so a ticket outlives a lost connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What opens one execution's stream."""
+
+    secret: str
+    expires_at: int
+    """Milliseconds since the epoch."""
+
+
+class Tickets:
+    """Gives out tickets and takes them."""
+
+    def __init__(self, store: ExecutionStore, seal: Seal, clock: Clock) -> None:
+        self._store = store
+        self._seal = seal
+        self._clock = clock
+
+    async def issue(self, principal: Principal, execution_id: str) -> Ticket:
+        """A ticket for one execution. Raises ExecutionNotFound, InvalidId, MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        known = await self._store.execution(principal.workspace_id, parse(EXECUTION, execution_id))
+        opens = [principal.workspace_id, known.id, principal.key_id]
+        seconds = self._clock.now() // 1000 + LIFE_SECONDS
+        return Ticket(self._seal.seal(TICKET, opens), seconds * 1000)
+
+    def redeem(self, secret: str, execution_id: str) -> Principal:
+        """Who may read this execution, and nothing else. Raises Unauthenticated."""
+        try:
+            workspace_id, opened, key_id = self._seal.open(TICKET, secret, LIFE_SECONDS)
+            wanted = parse(EXECUTION, execution_id)
+        except (Unsealable, InvalidId) as error:
+            raise Unauthenticated("This ticket has expired, or never was one.") from error
+        if opened != wanted:
+            raise Unauthenticated("This ticket is for another execution.")
+        return Principal(key_id, workspace_id, frozenset({Scope.EXECUTIONS_READ}))

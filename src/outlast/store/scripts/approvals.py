@@ -1,0 +1,180 @@
+"""Transactions on approvals: ask, decide once, list."""
+
+from dataclasses import replace
+from typing import Any
+
+from outlast.model.approval import Approval, ApprovalKind, Decision
+from outlast.model.error import ApprovalNotFound, Conflict, InvalidField
+from outlast.model.event import ApprovalResolved, Entry
+from outlast.model.execution import TERMINAL, Execution, Status
+from outlast.store.port import Advance, Committed, Decide, PendingPage
+from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.store.scripts.entries import append, locked
+from outlast.store.scripts.rows import approval_columns, approval_from, mutable_columns, to_json
+from outlast.store.statements import approvals as sql
+from outlast.store.statements import executions as execution_sql
+
+
+def asked(move: Advance) -> Steps[None]:
+    """What `advance` asks, each in the place of what was asked of the call before, and begins."""
+    execution = move.after
+    for approval in move.approvals:
+        yield Query(sql.FORGET_APPROVAL, {"id": execution.id, "tool_call": approval.tool_call_id})
+        yield Query(sql.INSERT_APPROVAL, approval_columns(execution.workspace_id, approval))
+    for call in move.begun:
+        yield Query(
+            sql.BEGIN_APPROVED, {"id": execution.id, "tool_call": call, "at": execution.updated_at}
+        )
+
+
+def unless_decided(execution: Execution) -> Steps[Execution]:
+    """A suspended execution whose last approval was decided meanwhile goes on at once."""
+    if execution.status is not Status.SUSPENDED:
+        return execution
+    rows = yield Query(sql.COUNT_APPROVALS, {"id": execution.id})
+    decided, waiting = rows[0]
+    if waiting or not decided:
+        return execution
+    return (yield from _released(execution, execution.updated_at))
+
+
+def _released(execution: Execution, at: int) -> Steps[Execution]:
+    after = replace(execution, status=Status.QUEUED, updated_at=at)
+    yield Query(
+        execution_sql.ADVANCE_EXECUTION,
+        {
+            "id": execution.id,
+            "workspace": execution.workspace_id,
+            "from_status": execution.status.value,
+            "from_segment": execution.segment,
+            "from_waiting": execution.waiting,
+            "keep_pause": True,
+        }
+        | mutable_columns(after, "new_"),
+    )
+    return after
+
+
+def decide(wish: Decide) -> Script[Approval]:
+    """Lock the execution, compare and set; the last open one makes a suspended execution run."""
+    execution = yield from locked(wish.workspace_id, wish.execution_id)
+    approval = yield from _approval(wish)
+    if approval.decided_at is not None:
+        if wish.key_id is not None:
+            _require_same(approval, wish.decision)
+        return Outcome(approval)
+    if wish.key_id is None and (approval.expires_at is None or approval.expires_at > wish.at):
+        return Outcome(approval)  # it was asked again meanwhile
+    if execution.status in TERMINAL:
+        raise Conflict(f"The execution is {execution.status.value}; nothing is to be decided.")
+    decided = _decided(approval, wish)
+    rows = yield Query(sql.DECIDE_APPROVAL, _decision_columns(decided, wish))
+    assert rows
+    entries = yield from append(execution, wish.at, (resolved(decided),))
+    after = replace(execution, updated_at=wish.at)
+    runnable: tuple[Execution, ...] = ()
+    if execution.status is Status.SUSPENDED:
+        after = yield from unless_decided(after)
+        runnable = (after,) if after.status is Status.QUEUED else ()
+    return Outcome(decided, (_committed(after, entries),), runnable)
+
+
+def _approval(wish: Decide) -> Steps[Approval]:
+    for approval in (yield from approvals_of(wish.workspace_id, wish.execution_id)):
+        if approval.tool_call_id == wish.tool_call_id and not approval.superseded:
+            return approval
+    raise ApprovalNotFound
+
+
+def _require_same(approval: Approval, decision: Decision) -> None:
+    same = (
+        approval.approved == decision.approved
+        and approval.has_result == decision.has_result
+        and (not decision.has_result or approval.result == decision.result)
+        and _decided_parameters(approval, decision) == approval.effective_parameters
+    )
+    if not same:
+        raise Conflict("This approval was decided otherwise; the first decision stands.")
+
+
+def _decided_parameters(approval: Approval, decision: Decision) -> dict[str, Any] | None:
+    """The edited arguments, where they differ from what was proposed.
+
+    A call that is run again runs as it was edited when it was first approved.
+    """
+    if decision.parameters is None and approval.kind is ApprovalKind.UNKNOWN_OUTCOME:
+        return approval.effective_parameters
+    return None if decision.parameters == approval.parameters else decision.parameters
+
+
+def _decided(approval: Approval, wish: Decide) -> Approval:
+    decision = wish.decision
+    if decision.has_result and approval.kind is not ApprovalKind.UNKNOWN_OUTCOME:
+        raise InvalidField("Only an unknown outcome is told by a result.", param="result")
+    return replace(
+        approval,
+        decided_at=wish.at,
+        approved=decision.approved,
+        reason=decision.reason,
+        effective_parameters=_decided_parameters(approval, decision),
+        result=decision.result if decision.has_result else None,
+        has_result=decision.has_result,
+        decided_by=wish.key_id,
+    )
+
+
+def _decision_columns(decided: Approval, wish: Decide) -> dict[str, Any]:
+    parameters = decided.effective_parameters
+    return {
+        "id": wish.execution_id,
+        "tool_call": wish.tool_call_id,
+        "at": wish.at,
+        "new_approved": decided.approved,
+        "new_reason": decided.reason,
+        "new_parameters": None if parameters is None else to_json(parameters),
+        "new_result": to_json(decided.result) if decided.has_result else None,
+        "new_decided_by": decided.decided_by,
+    }
+
+
+def resolved(decided: Approval) -> ApprovalResolved:
+    """The event of a decision."""
+    return ApprovalResolved(
+        decided.step,
+        decided.tool_call_id,
+        approved=bool(decided.approved),
+        reason=decided.reason,
+        parameters=decided.effective_parameters,
+        approval_kind=decided.kind.value,
+        decided_by=decided.decided_by,
+    )
+
+
+def _committed(execution: Execution, entries: tuple[Entry, ...]) -> Committed:
+    return Committed(execution.id, entries, execution)
+
+
+def approvals(workspace_id: str, execution_id: str) -> Script[tuple[Approval, ...]]:
+    """The newest question per call, in the order they were asked."""
+    return Outcome((yield from approvals_of(workspace_id, execution_id)))
+
+
+def approvals_of(workspace_id: str, execution_id: str) -> Steps[tuple[Approval, ...]]:
+    """The same inside another transaction."""
+    rows = yield Query(sql.APPROVALS, {"id": execution_id, "workspace": workspace_id})
+    return tuple(approval_from(row) for row in rows)
+
+
+def pending(workspace_id: str, page: PendingPage) -> Script[list[Approval]]:
+    """A page by keyset, and one row more to tell whether there are more."""
+    parameters: dict[str, Any] = {"workspace": workspace_id, "limit": page.limit + 1}
+    if page.after is not None:
+        parameters["after_execution"], parameters["after_call"] = page.after
+    rows = yield Query(sql.pending_approvals(after=page.after is not None), parameters)
+    return Outcome([approval_from(row) for row in rows])
+
+
+def due(now: int, limit: int) -> Script[list[tuple[str, Approval]]]:
+    """What has expired, of all workspaces."""
+    rows = yield Query(sql.DUE_APPROVALS, {"now": now, "limit": limit})
+    return Outcome([(row[0], approval_from(row[1:])) for row in rows])

@@ -1,0 +1,346 @@
+"""Transactions that pause, resume from a checkpoint, and delete an execution.
+
+Resume, roll back, recover are one act: the row becomes what it was at the checkpoint, work behind
+it is superseded, and a next segment is asked for. What was used stays charged.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+import orjson
+
+from outlast.model.approval import Approval, ApprovalKind
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.error import CheckpointNotFound, Conflict, ConversationBusy
+from outlast.model.event import (
+    ApprovalRequested,
+    Event,
+    ExecutionPaused,
+    ExecutionResumed,
+    ExecutionSuspended,
+    StepRetried,
+    ToolStarted,
+    decode,
+)
+from outlast.model.execution import (
+    TERMINAL,
+    Execution,
+    ModelStep,
+    PauseRequest,
+    Status,
+    Step,
+    ToolStep,
+)
+from outlast.model.message import ToolCall
+from outlast.model.steps import Calls, last_answer, unanswered
+from outlast.model.usage import NO_USAGE
+from outlast.store.port import Committed, Resume
+from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.store.scripts.approvals import approvals_of, resolved
+from outlast.store.scripts.entries import append, locked_turn
+from outlast.store.scripts.rows import (
+    approval_columns,
+    checkpoint_from,
+    execution_from,
+    mutable_columns,
+    step_from,
+    to_json,
+)
+from outlast.store.scripts.turns import next_turn
+from outlast.store.statements import approvals as approval_sql
+from outlast.store.statements import checkpoints as sql
+from outlast.store.statements import executions as execution_sql
+from outlast.store.statements import log as log_sql
+
+PAUSED = "The execution was paused while this step ran."
+
+
+def request_pause(workspace_id: str, execution_id: str, wish: PauseRequest) -> Script[None]:
+    """Keep the wish with a live execution."""
+    yield Query(
+        sql.REQUEST_PAUSE, {"id": execution_id, "workspace": workspace_id, "wish": to_json(wish)}
+    )
+    return Outcome(None, requested=(execution_id,))
+
+
+def pause_requested() -> Script[list[tuple[str, PauseRequest]]]:
+    """Which live executions somebody asked to pause."""
+    rows = yield Query(sql.PAUSE_REQUESTED, {})
+    return Outcome([(row[0], PauseRequest(**orjson.loads(row[1]))) for row in rows])
+
+
+def checkpoints(workspace_id: str, execution_id: str) -> Script[tuple[Checkpoint, ...]]:
+    """The checkpoints, oldest first."""
+    return Outcome((yield from _checkpoints(workspace_id, execution_id)))
+
+
+def _checkpoints(workspace_id: str, execution_id: str) -> Steps[tuple[Checkpoint, ...]]:
+    rows = yield Query(sql.CHECKPOINTS, {"id": execution_id, "workspace": workspace_id})
+    return tuple(sorted(map(checkpoint_from, rows), key=lambda found: found.place))
+
+
+# --- resume
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What an execution was at a checkpoint."""
+
+    checkpoint: Checkpoint | None
+    """None: before its first step."""
+    steps: tuple[Step, ...]
+    """What was recorded then."""
+    void: tuple[Step, ...]
+    """What is superseded."""
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        return 0 if self.checkpoint is None else self.checkpoint.step
+
+    @property
+    def missing(self) -> list[int]:
+        return [] if self.checkpoint is None else list(self.checkpoint.missing)
+
+
+def resume(wish: Resume) -> Script[Execution]:
+    """Lock, go back to the checkpoint, and let the next segment begin or wait."""
+    execution = yield from locked_turn(wish.workspace_id, wish.execution_id)
+    _require_resumable(execution, wish)
+    waiting = yield from _must_wait(execution)
+    known = yield from _checkpoints(wish.workspace_id, execution.id)
+    chosen = _chosen(known, wish.checkpoint_id)
+    past = yield from _past(execution, known, chosen)
+    yield from _supersede(execution, known, past)
+    reset = _reset(execution, past, wish.at)
+    calls = unanswered(past.steps, reset.superseded_to)
+    asked = yield from _ask_again(execution, past, calls)
+    rests = bool(calls) and _only_waits(calls, asked)
+    after = replace(
+        reset,
+        status=Status.SUSPENDED if rests else Status.QUEUED,
+        waiting=waiting and not rests,
+    )
+    retried = yield from _retried(execution, past, after)
+    yield Query(sql.RESUME_EXECUTION, _resumed_columns(after))
+    events = (_resumed(past, wish), *retried, *_open_calls(calls, asked, suspended=rests))
+    entries = yield from append(after, wish.at, events)
+    runnable = (after,) if after.status is Status.QUEUED and not after.waiting else ()
+    return Outcome(after, (Committed(after.id, entries, after),), runnable)
+
+
+def _require_resumable(execution: Execution, wish: Resume) -> None:
+    if execution.is_purged:
+        raise Conflict("The conversation was deleted; there is nothing to go on from.")
+    match execution.status:
+        case Status.QUEUED | Status.RUNNING:
+            raise Conflict(
+                f"The execution is {execution.status.value}; there is nothing to resume."
+            )
+        case Status.SUSPENDED:
+            raise Conflict("The execution waits for approvals; deciding them resumes it.")
+        case Status.COMPLETED if wish.checkpoint_id is None:
+            raise Conflict("The execution is completed; name a checkpoint to roll it back to.")
+        case Status.PAUSED | Status.FAILED | Status.CANCELLED | Status.COMPLETED:
+            pass
+
+
+def _must_wait(execution: Execution) -> Steps[bool]:
+    """Whether an earlier turn is live. Raises ConversationBusy where an ended one would cut in."""
+    rows = yield Query(
+        execution_sql.LIVE_IN_CONVERSATION,
+        {"workspace": execution.workspace_id, "conversation": execution.conversation_id},
+    )
+    others = [found for found in map(execution_from, rows) if found.id != execution.id]
+    if others and execution.status in TERMINAL:
+        raise ConversationBusy(
+            "Another execution of the conversation is live; cancel it or let it end first."
+        )
+    return any(other.id < execution.id for other in others)
+
+
+def _chosen(known: Iterable[Checkpoint], wanted: str | None) -> Checkpoint | None:
+    """The named checkpoint, superseded or not; else the newest that stands."""
+    if wanted is None:
+        return max((c for c in known if not c.superseded), key=lambda c: c.place, default=None)
+    found = next((c for c in known if c.id == wanted), None)
+    if found is None:
+        raise CheckpointNotFound(param="checkpointId")
+    if found.superseded:
+        raise Conflict("The checkpoint is superseded: an earlier roll-back went behind it.")
+    return found
+
+
+def _past(
+    execution: Execution, known: tuple[Checkpoint, ...], chosen: Checkpoint | None
+) -> Steps[_Past]:
+    rows = yield Query(log_sql.STEPS, {"id": execution.id, "workspace": execution.workspace_id})
+    found = tuple(step_from(row) for row in rows)
+    kept = tuple(s for s in found if chosen is not None and chosen.covers(s.number))
+    return _Past(
+        chosen,
+        kept,
+        tuple(step for step in found if step not in kept),
+        next((c.state for c in reversed(_before(known, chosen)) if c.state), {}),
+    )
+
+
+def _before(known: tuple[Checkpoint, ...], chosen: Checkpoint | None) -> list[Checkpoint]:
+    """The checkpoints that stand, up to the chosen one."""
+    if chosen is None:
+        return []
+    return [c for c in known if not c.superseded and c.place <= chosen.place]
+
+
+def _supersede(execution: Execution, known: tuple[Checkpoint, ...], past: _Past) -> Steps[None]:
+    """Mark what comes behind the checkpoint; it stays to be seen."""
+    stands = {c.id for c in _before(known, past.checkpoint)}
+    for checkpoint in known:
+        if checkpoint.id not in stands and not checkpoint.superseded:
+            yield Query(sql.SUPERSEDE_CHECKPOINT, {"given_id": execution.id, "cp": checkpoint.id})
+    for step in past.void:
+        yield Query(sql.SUPERSEDE_STEP, {"given_id": execution.id, "given": step.number})
+
+
+def _reset(execution: Execution, past: _Past, at: int) -> Execution:
+    """The row as it was at the checkpoint; what was used since is charged, not part of usage."""
+    models = [step for step in past.steps if isinstance(step, ModelStep)]
+    tools = [step for step in past.steps if isinstance(step, ToolStep)]
+    usage = reduce(add, (step.usage for step in models), NO_USAGE)
+    ended = execution.status in TERMINAL
+    return replace(
+        execution,
+        updated_at=at,
+        completed_at=None,
+        error=None,
+        output=next((s.message.text for s in reversed(models) if s.message.text), None),
+        final_model=models[-1].model if models else None,
+        usage=usage,
+        steps=len(past.steps),
+        tool_ms=sum(step.duration_ms for step in tools),
+        cancel_requested=False,
+        pause_requested=None,
+        superseded_tokens=execution.charged_tokens - usage.total_tokens,
+        superseded_to=max([execution.superseded_to, *map(_highest, (*past.steps, *past.void))])
+        if past.void
+        else execution.superseded_to,
+        resumed_ms=execution.active_ms if past.void or ended else execution.resumed_ms,
+        state=past.state,
+    )
+
+
+def _highest(step: Step) -> int:
+    """The highest number that the step and the calls that it asks for may have used."""
+    return step.number + (len(step.message.tool_calls) if isinstance(step, ModelStep) else 0)
+
+
+def _resumed_columns(after: Execution) -> dict[str, Any]:
+    columns = mutable_columns(after, "new_")
+    for unchanged in ("segment", "started_at", "first_token_ms", "active_ms"):
+        del columns[f"new_{unchanged}"]
+    return columns | {
+        "given_id": after.id,
+        "new_superseded_to": after.superseded_to,
+        "new_resumed_ms": after.resumed_ms,
+        "new_state": to_json(after.state) if after.state else None,
+    }
+
+
+def _ask_again(execution: Execution, past: _Past, calls: Calls) -> Steps[dict[str, Approval]]:
+    """The approvals of the calls that have no answer now, those that were decided asked again.
+
+    A decision that nothing has come of yet stands. Others belong to answered calls and stand, or to
+    superseded ones.
+    """
+    numbers = {call.id: number for number, call in calls}
+    answered = {step.call.id for step in past.steps if isinstance(step, ToolStep)}
+    void = {step.call.id for step in past.void if isinstance(step, ToolStep)}
+    asked: dict[str, Approval] = {}
+    for found in (yield from approvals_of(execution.workspace_id, execution.id)):
+        of_call = {"id": execution.id, "tool_call": found.tool_call_id}
+        if found.superseded or found.tool_call_id in answered:
+            continue
+        if found.tool_call_id not in numbers:
+            yield Query(approval_sql.SUPERSEDE_APPROVAL, of_call)
+            continue
+        again = _again(found, numbers[found.tool_call_id], reopened=found.tool_call_id in void)
+        asked[found.tool_call_id] = again
+        if again != found:
+            yield Query(approval_sql.FORGET_APPROVAL, of_call)
+            yield Query(
+                approval_sql.INSERT_APPROVAL, approval_columns(execution.workspace_id, again)
+            )
+    return asked
+
+
+def _again(found: Approval, number: int, *, reopened: bool) -> Approval:
+    moved = replace(found, step=number)
+    if not reopened:
+        return moved
+    return replace(
+        moved,
+        decided_at=None,
+        approved=None,
+        reason=None,
+        effective_parameters=None,
+        result=None,
+        has_result=False,
+        decided_by=None,
+        begun_at=None,
+    )
+
+
+def _only_waits(calls: Calls, asked: dict[str, Approval]) -> bool:
+    """Whether nothing can be done before somebody decides."""
+    return all(call.id in asked for _, call in calls) and any(a.is_open for a in asked.values())
+
+
+def _resumed(past: _Past, wish: Resume) -> ExecutionResumed:
+    checkpoint_id = None if past.checkpoint is None else past.checkpoint.id
+    return ExecutionResumed(checkpoint_id, past.step, past.missing, wish.key_id)
+
+
+def _open_calls(calls: Calls, asked: dict[str, Approval], *, suspended: bool) -> tuple[Event, ...]:
+    """Where the calls without an answer stand now."""
+    events = [event for number, call in calls for event in _call_events(number, call, asked)]
+    return (*events, *((ExecutionSuspended(),) if suspended else ()))
+
+
+def _call_events(number: int, call: ToolCall, asked: dict[str, Approval]) -> Iterable[Event]:
+    approval = asked.get(call.id)
+    if approval is None:
+        yield ToolStarted(number, call.id, call.name, call.parameters)
+        return
+    shown = approval.parameters if approval.kind is ApprovalKind.APPROVAL else approval.arguments
+    yield ApprovalRequested(number, call.id, call.name, shown, approval.kind.value)
+    if not approval.is_open:
+        yield resolved(approval)
+
+
+def _retried(execution: Execution, past: _Past, after: Execution) -> Steps[tuple[Event, ...]]:
+    """The model request that a pause has closed is run again: what it had shown is void."""
+    if execution.status is not Status.PAUSED or past.void:
+        return ()
+    ((kind, data),) = yield Query(sql.LAST_EVENT, {"id": execution.id})
+    last = decode(kind, data)
+    if not isinstance(last, ExecutionPaused) or not last.output_tokens:
+        return ()
+    return (StepRetried(last_answer(past.steps, after.superseded_to).next_number, PAUSED),)
+
+
+# --- delete
+
+
+def delete_execution(workspace_id: str, execution_id: str) -> Script[None]:
+    """Delete the row, all that hangs on it, and the conversation where this was its only turn."""
+    execution = yield from locked_turn(workspace_id, execution_id)
+    conversation = {"workspace": workspace_id, "conversation": execution.conversation_id}
+    for statement in sql.DELETE_CONTENT:
+        yield Query(statement, {"id": execution.id})
+    yield Query(sql.DELETE_EXECUTION, {"id": execution.id})
+    yield Query(sql.DELETE_EMPTY_CONVERSATION, conversation)
+    following = [] if execution.status in TERMINAL else (yield from next_turn(execution))
+    return Outcome(None, runnable=tuple(following), erased=True)

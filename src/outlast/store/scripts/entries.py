@@ -1,0 +1,56 @@
+"""Pieces of transactions that more than one script needs: lock, read and append to the log."""
+
+from collections.abc import Iterable
+
+from outlast.model.error import ExecutionNotFound
+from outlast.model.event import Entry, Event, encode
+from outlast.model.execution import Execution
+from outlast.store.scripts import Query, Steps
+from outlast.store.scripts.rows import execution_from
+from outlast.store.statements import checkpoints as sql
+from outlast.store.statements import executions as execution_sql
+from outlast.store.statements import log as log_sql
+
+
+def insert_event(execution_id: str, entry: Entry) -> Query:
+    """One row of the log."""
+    return Query(
+        log_sql.INSERT_EVENT,
+        {
+            "execution_id": execution_id,
+            "seq": entry.seq,
+            "segment": entry.segment,
+            "kind": entry.event.kind,
+            "data": encode(entry.event).decode(),
+            "at": entry.at,
+        },
+    )
+
+
+def append(execution: Execution, at: int, events: Iterable[Event]) -> Steps[tuple[Entry, ...]]:
+    """Log what happened to an execution whose row this transaction has locked."""
+    rows = yield Query(log_sql.LAST_SEQ, {"id": execution.id})
+    entries: list[Entry] = []
+    for seq, event in enumerate(events, int(rows[0][0]) + 1):
+        entry = Entry(execution.segment, seq, at, event)
+        yield insert_event(execution.id, entry)
+        entries.append(entry)
+    return tuple(entries)
+
+
+def locked(workspace_id: str, execution_id: str) -> Steps[Execution]:
+    """The execution's row, which does not move until the end of the transaction."""
+    rows = yield Query(sql.LOCK_EXECUTION, {"id": execution_id, "workspace": workspace_id})
+    if not rows:
+        raise ExecutionNotFound
+    return execution_from(rows[0])
+
+
+def locked_turn(workspace_id: str, execution_id: str) -> Steps[Execution]:
+    """Like `locked`; its conversation's turns do not move either."""
+    rows = yield Query(execution_sql.EXECUTION, {"id": execution_id, "workspace": workspace_id})
+    if not rows:
+        raise ExecutionNotFound
+    conversation = execution_from(rows[0]).conversation_id
+    yield Query(sql.LOCK_TURNS, {"workspace": workspace_id, "conversation": conversation})
+    return (yield from locked(workspace_id, execution_id))

@@ -1,0 +1,395 @@
+"""Pause, resume, roll back, delete: a segment started from a checkpoint, in any state."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from outlast.model.agent import Effect, Limits
+from outlast.model.approval import ApprovalKind
+from outlast.model.error import (
+    BudgetExceeded,
+    CheckpointNotFound,
+    Conflict,
+    ConversationBusy,
+    ConversationNotFound,
+    ExecutionNotFound,
+    ModelRejected,
+)
+from outlast.model.event import (
+    START,
+    Entry,
+    ExecutionPaused,
+    ExecutionResumed,
+    ModelFinished,
+    StepRetried,
+    TextAdded,
+)
+from outlast.model.execution import Budget, Status, ToolStep
+from outlast.services.approvals import Decision
+from outlast.services.executions import ExecutionView
+from tests.engine.server import BOUND, Server, World
+from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
+
+pytestmark = pytest.mark.anyio
+
+LOOKS: list[Reply] = [["Look ", "again. ", call(n, "look")] for n in range(1, 6)]
+TEN: list[Reply] = [*LOOKS, ["All well."]]
+
+
+def ten_steps() -> Actor:
+    return Actor(by_turn(*TEN))
+
+
+async def ended(world: World, actor: Actor | None = None, **more: Any) -> tuple[Server, str]:
+    server = await world(
+        actor or ten_steps(), spec(tool("look")), Bench(look=lambda _: "x"), **more
+    )
+    execution_id = await server.start()
+    await server.rest(execution_id)
+    return server, execution_id
+
+
+async def get(server: Server, execution_id: str) -> ExecutionView:
+    return await server.executions.get(server.caller, execution_id)
+
+
+async def resume(server: Server, execution_id: str, checkpoint: str | None = None) -> ExecutionView:
+    await server.executions.resume(server.caller, execution_id, checkpoint)
+    return await server.rest(execution_id)
+
+
+async def at_step(server: Server, execution_id: str, step: int) -> str:
+    found = await server.executions.checkpoints(server.caller, execution_id)
+    return next(c.id for c in found if c.step == step and not c.superseded)
+
+
+def shown(entries: list[Entry]) -> str:
+    """What a client that drops void text shows in the end."""
+    texts: dict[int, str] = {}
+    for entry in entries:
+        match entry.event:
+            case TextAdded(step, _, pieces):
+                texts[step] = texts.get(step, "") + "".join(pieces)
+            case StepRetried(step):
+                texts.pop(step, None)
+            case ExecutionResumed() as resumed:
+                texts = {step: text for step, text in texts.items() if not resumed.voids(step)}
+            case _:
+                pass
+    return "".join(texts.values())
+
+
+async def test_a_ten_step_run_is_rolled_back_to_step_4_five_times(world: World) -> None:
+    server, execution_id = await ended(world)
+    whole = await get(server, execution_id)
+    assert (whole.execution.steps, whole.execution.usage.total_tokens) == (11, 90)
+    fourth = await at_step(server, execution_id, 4)
+    for time in range(1, 6):
+        rolled = await server.executions.resume(server.caller, execution_id, fourth)
+        assert rolled.execution.usage.total_tokens == 30
+        assert (rolled.execution.steps, rolled.execution.completed_at) == (4, None)
+        again = (await server.rest(execution_id)).execution
+        assert (again.status, again.output) == (Status.COMPLETED, "All well.")
+        assert (again.steps, again.usage) == (11, whole.execution.usage)
+        assert again.charged_tokens == 90 + 60 * time
+    assert [s.number for s in (await get(server, execution_id)).steps][:4] == [1, 2, 3, 4]
+    checkpoints = await server.executions.checkpoints(server.caller, execution_id)
+    assert len(checkpoints) == 11 + 5 * 7
+    assert sum(not c.superseded for c in checkpoints) == 11
+    log = await server.log(execution_id)
+    assert [e.seq for e in log] == list(range(1, len(log) + 1))
+    assert shown(log) == "Look again. " * 5 + "All well."
+    numbers = [e.event.step for e in log if isinstance(e.event, ModelFinished)]
+    assert len(numbers) == len(set(numbers)) == 6 + 5 * 4
+
+
+async def test_a_later_turn_hears_nothing_of_superseded_work(world: World) -> None:
+    finals = iter(["first end", "second end", "next"])
+
+    def play(request: Any) -> Any:
+        asked = [m for m in request.messages if hasattr(m, "parts")]
+        if request.messages[-1] == request.messages[0]:
+            return [call(1, "look")]
+        return [next(finals)] if asked else ["?"]
+
+    server, execution_id = await ended(world, Actor(play))
+    await resume(server, execution_id, await at_step(server, execution_id, 2))
+    conversation = (await get(server, execution_id)).execution.conversation_id
+    await server.run("and now?", conversation_id=conversation)
+    heard = str(server.actor.asked[-1].messages)
+    assert "second end" in heard
+    assert "first end" not in heard
+
+
+def waiting(gate: asyncio.Event, at: int = 2) -> Actor:
+    """Waits in its answer number `at`, the first time that it is asked for it."""
+
+    def play(request: Any) -> Any:
+        said = sum(hasattr(m, "parts") for m in request.messages) + 1
+        if said == at and sum(r is not request for r in actor.asked) < at:
+            return ["half ", gate]
+        return TEN[said - 1] if said < at else ["Whole."]
+
+    actor = Actor(play)
+    return actor
+
+
+async def paused_now(world: World) -> tuple[Server, str]:
+    actor = waiting(asyncio.Event())
+    server = await world(actor, spec(tool("look")), Bench(look=lambda _: "x"))
+    execution_id = await server.start()
+    workspace = server.caller.workspace_id
+    async with asyncio.timeout(BOUND):
+        while "half" not in str(await server.core.store.log(workspace, execution_id, START, 99)):
+            await asyncio.to_thread(int)
+    await server.executions.pause(server.caller, execution_id, now=True, reason="lunch")
+    return server, execution_id
+
+
+async def asked_to_pause(server: Server, execution_id: str) -> None:
+    async with asyncio.timeout(BOUND):
+        while (await get(server, execution_id)).execution.pause_requested is None:
+            await asyncio.to_thread(int)
+
+
+async def test_a_pause_now_closes_the_model_request_and_its_step_is_run_again(
+    world: World,
+) -> None:
+    server, execution_id = await paused_now(world)
+    row = (await get(server, execution_id)).execution
+    assert (row.status, server.actor.open, row.steps) == (Status.PAUSED, 0, 2)
+    assert row.usage.total_tokens == 15
+    assert row.superseded_tokens > 0
+    assert (await get(server, execution_id)).execution.pause_requested is None
+    end = (await resume(server, execution_id)).execution
+    assert (end.status, end.output, end.steps) == (Status.COMPLETED, "Whole.", 3)
+    assert end.usage.total_tokens == 30
+    assert end.charged_tokens == 30 + row.superseded_tokens
+    log = await server.log(execution_id)
+    paused = [e.event for e in log if isinstance(e.event, ExecutionPaused)]
+    assert [(e.reason, e.output_tokens) for e in paused] == [("lunch", 2)]
+    kinds = [e.event.kind for e in log]
+    where = kinds.index("execution.paused")
+    assert kinds[where + 1 : where + 4] == [
+        "execution.resumed",
+        "step.retried",
+        "execution.started",
+    ]
+    assert shown(log) == "Look again. Whole."
+
+
+async def test_a_pause_that_meets_the_last_step_is_refused_once_it_has_ended(world: World) -> None:
+    gate = asyncio.Event()
+    actor = waiting(gate, at=1)
+    server = await world(actor, spec(tool("look")), Bench(look=lambda _: "x"))
+    execution_id = await server.start()
+    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    pausing = asyncio.ensure_future(server.executions.pause(server.caller, execution_id))
+    await asked_to_pause(server, execution_id)
+    gate.set()
+    with pytest.raises(Conflict, match="completed"):  # that was its last step
+        await pausing
+
+
+async def test_a_pause_between_an_answer_and_its_calls_goes_on_with_the_calls(
+    world: World,
+) -> None:
+    gate = asyncio.Event()
+    actor = Actor(by_turn(["Hm", gate, call(1, "look")], ["Done."]))
+    bench = Bench(look=lambda _: "x")
+    server = await world(actor, spec(tool("look", Effect.DESTRUCTIVE)), bench)
+    execution_id = await server.start()
+    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    pausing = asyncio.ensure_future(server.executions.pause(server.caller, execution_id))
+    await asked_to_pause(server, execution_id)
+    gate.set()
+    assert (await pausing).execution.status is Status.PAUSED
+    assert not bench.calls
+    assert (await resume(server, execution_id)).execution.output == "Done."
+    assert bench.calls == {call(1, "look").id: 1}
+    assert len(actor.asked) == 2
+
+
+async def test_what_is_queued_is_paused_at_once_and_keeps_its_turn(world: World) -> None:
+    gate = asyncio.Event()
+    actor = Actor(lambda r: [f"{len(r.messages)}", gate])
+    server = await world(actor)
+    first = await server.start("one")
+    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    conversation = (await get(server, first)).execution.conversation_id
+    second = await server.start("two", conversation_id=conversation)
+    third = await server.start("three", conversation_id=conversation)
+    assert (await server.executions.pause(server.caller, second)).execution.status == "paused"
+    resumed = await server.executions.resume(server.caller, second)
+    assert resumed.execution.waiting
+    await server.executions.pause(server.caller, second)
+    gate.set()
+    assert (await server.rest(first)).execution.output == "1"
+    assert (await get(server, third)).execution.waiting
+    assert (await resume(server, second)).execution.output == "3"
+    assert (await server.rest(third)).execution.output == "5"
+
+
+async def test_what_waits_for_an_approval_is_paused_and_waits_again_after(world: World) -> None:
+    bench = Bench(pay=lambda _: "paid")
+    actor = Actor(by_turn([call(1, "pay")], ["Done."]))
+    server = await world(actor, spec(tool("pay", approval=True)), bench)
+    execution_id = await server.start()
+    await server.rest(execution_id)
+    assert (await server.executions.pause(server.caller, execution_id)).execution.status == "paused"
+    resumed = await server.executions.resume(server.caller, execution_id)
+    assert resumed.execution.status is Status.SUSPENDED
+    with pytest.raises(Conflict):
+        await server.executions.resume(server.caller, execution_id)
+    await server.executions.pause(server.caller, execution_id)
+    approvals = server.core.services.approvals
+    await approvals.decide(server.caller, execution_id, call(1, "pay").id, Decision(approved=True))
+    assert (await get(server, execution_id)).execution.status is Status.PAUSED
+    assert (await resume(server, execution_id)).execution.status is Status.COMPLETED
+    assert bench.calls == {call(1, "pay").id: 1}
+
+
+async def test_a_roll_back_behind_a_decision_asks_again(world: World) -> None:
+    bench = Bench(pay=lambda _: "paid")
+    actor = Actor(by_turn([call(1, "pay")], ["Done."]))
+    server = await world(actor, spec(tool("pay", approval=True)), bench)
+    execution_id = await server.start()
+    await server.rest(execution_id)
+    approvals = server.core.services.approvals
+    decision = Decision(approved=True, parameters={"n": 1})
+    await approvals.decide(server.caller, execution_id, call(1, "pay").id, decision)
+    await server.rest(execution_id)
+    view = await resume(server, execution_id, await at_step(server, execution_id, 1))
+    assert view.execution.status is Status.SUSPENDED
+    assert [(a.is_open, a.effective_parameters) for a in view.approvals] == [(True, None)]
+    await approvals.decide(server.caller, execution_id, call(1, "pay").id, Decision(approved=False))
+    assert (await server.rest(execution_id)).execution.output == "Done."
+    assert bench.calls == {call(1, "pay").id: 1}
+
+
+async def test_a_call_that_a_cancel_cut_off_is_asked_about_before_it_runs_again(
+    world: World,
+) -> None:
+    reached = asyncio.Event()
+
+    async def pay(_: Any) -> str:
+        reached.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    actor = Actor(by_turn([call(1, "pay")], ["Done."]))
+    server = await world(actor, spec(tool("pay", Effect.DESTRUCTIVE)), Bench(pay=pay))
+    execution_id = await server.start()
+    await asyncio.wait_for(reached.wait(), BOUND)
+    await server.executions.cancel(server.caller, execution_id)
+    view = await resume(server, execution_id)
+    assert view.execution.status is Status.SUSPENDED
+    assert [(a.kind, a.is_open) for a in view.approvals] == [(ApprovalKind.UNKNOWN_OUTCOME, True)]
+    approvals = server.core.services.approvals
+    decision = Decision(approved=True, result="it did")
+    await approvals.decide(server.caller, execution_id, call(1, "pay").id, decision)
+    end = await server.rest(execution_id)
+    assert end.execution.output == "Done."
+    assert [s.result for s in end.steps if isinstance(s, ToolStep)] == ["it did"]
+
+
+async def test_a_failed_execution_goes_on_from_its_newest_checkpoint(world: World) -> None:
+    replies: Iterator[Reply] = iter(
+        [["Look", call(1, "look")], ["half", ModelRejected("no")], ["Whole."]]
+    )
+    server, execution_id = await ended(world, Actor(lambda _: next(replies)))
+    failed = (await get(server, execution_id)).execution
+    assert (failed.status, failed.output) == (Status.FAILED, "half")
+    end = (await resume(server, execution_id)).execution
+    assert (end.status, end.output, end.error) == (Status.COMPLETED, "Whole.", None)
+    assert end.usage.total_tokens == 30
+    assert not end.usage.estimated
+    assert end.charged_tokens == failed.usage.total_tokens + 15
+    assert shown(await server.log(execution_id)) == "LookWhole."
+
+
+async def test_a_run_that_a_limit_ended_may_be_rolled_back_but_not_beyond_its_budget(
+    world: World,
+) -> None:
+    agent = spec(tool("look"), limits=Limits(max_steps=6))
+    server = await world(ten_steps(), agent, Bench(look=lambda _: "x"))
+    execution_id = await server.start(budget=Budget(max_tokens=60))
+    failed = (await server.rest(execution_id)).execution
+    assert failed.error is not None
+    assert failed.error.code == "limit_exceeded"
+    view = await resume(server, execution_id, await at_step(server, execution_id, 2))
+    assert view.execution.error is not None
+    assert view.execution.error.code == BudgetExceeded.code
+    assert view.execution.charged_tokens == 60
+
+
+async def test_what_cannot_be_resumed_is_refused(world: World) -> None:
+    server, execution_id = await ended(world)
+    with pytest.raises(Conflict, match="name a checkpoint"):
+        await server.executions.resume(server.caller, execution_id)
+    with pytest.raises(CheckpointNotFound):
+        await server.executions.resume(server.caller, execution_id, server.clock.new_id("cp"))
+    late = await at_step(server, execution_id, 8)
+    await resume(server, execution_id, await at_step(server, execution_id, 4))
+    with pytest.raises(Conflict, match="superseded"):
+        await server.executions.resume(server.caller, execution_id, late)
+    with pytest.raises(Conflict, match="cannot be paused"):
+        await server.executions.pause(server.caller, execution_id)
+
+
+async def test_a_roll_back_does_not_cut_into_a_live_turn(world: World) -> None:
+    server, execution_id = await ended(world)
+    fourth = await at_step(server, execution_id, 4)
+    conversation = (await get(server, execution_id)).execution.conversation_id
+    gate = asyncio.Event()
+    server.actor._play = lambda _: ["wait", gate]
+    later = await server.start("more", conversation_id=conversation)
+    with pytest.raises(ConversationBusy):
+        await server.executions.resume(server.caller, execution_id, fourth)
+    gate.set()
+    await server.rest(later)
+    server.actor._play = by_turn(*TEN)
+    assert (await resume(server, execution_id, fourth)).execution.output == "All well."
+
+
+async def test_a_roll_back_to_the_last_answer_ends_with_it(world: World) -> None:
+    server, execution_id = await ended(world)
+    asked = len(server.actor.asked)
+    view = await resume(server, execution_id, await at_step(server, execution_id, 11))
+    assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "All well.")
+    assert len(server.actor.asked) == asked
+
+
+async def test_a_running_execution_is_terminated_and_deleted_with_all_of_it(world: World) -> None:
+    actor = Actor(lambda _: ["half", asyncio.Event()])
+    server = await world(actor)
+    execution_id = await server.start()
+    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    conversation = (await get(server, execution_id)).execution.conversation_id
+    await server.executions.delete(server.caller, execution_id)
+    assert actor.open == 0
+    with pytest.raises(ExecutionNotFound):
+        await get(server, execution_id)
+    with pytest.raises(ConversationNotFound):
+        await server.core.services.conversations.get(server.caller, conversation)
+    with pytest.raises(ExecutionNotFound):
+        await server.executions.delete(server.caller, execution_id)
+
+
+async def test_deleting_one_turn_lets_the_next_begin_and_takes_its_words_away(
+    world: World,
+) -> None:
+    gate = asyncio.Event()
+    actor = Actor(lambda r: ["first", gate] if len(r.messages) == 1 else [str(len(r.messages))])
+    server = await world(actor)
+    first = await server.start("one")
+    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    conversation = (await get(server, first)).execution.conversation_id
+    second = await server.start("two", conversation_id=conversation)
+    await server.executions.delete(server.caller, first)
+    actor._play = lambda r: [str(len(r.messages))]
+    await server.rest(second)
+    turns = (await server.core.services.conversations.get(server.caller, conversation)).turns
+    assert [turn.execution.id for turn in turns] == [second]

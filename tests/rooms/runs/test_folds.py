@@ -1,0 +1,306 @@
+"""The folds of the runs room: frames are a function of the log alone, in every format."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletionChunk
+
+from outlast.model.event import (
+    Entry,
+    Event,
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionPaused,
+    ExecutionReleased,
+    ExecutionResumed,
+    ExecutionStarted,
+    ExecutionSuspended,
+    TextAdded,
+    expand,
+)
+from outlast.rooms.executions.translate import Fold
+from outlast.rooms.runs.formats import Format, fold
+from outlast.rooms.runs.frames import Reel
+from outlast.rooms.runs.openai import CONTENT_TYPES
+from outlast.rooms.runs.ui import CHUNK_TYPES
+from tests.rooms.runs import logs
+
+EVERY = [
+    pytest.param(each, log, id=f"{each.value}-{name}")
+    for each in Format
+    for name, log in logs.ALL.items()
+]
+
+
+def reel(format: Format) -> Reel:
+    return Reel(fold(format, logs.ID, Fold))
+
+
+def data(frame: bytes) -> Any:
+    """What a frame says, read as JSON where it is."""
+    text = frame.partition(b"\ndata: ")[2].strip()
+    return "[DONE]" if text == b"[DONE]" else orjson.loads(text)
+
+
+def chunks(log: Iterable[Entry], format: Format = Format.UI) -> list[Any]:
+    return [data(frame) for frame in reel(format).add(log)]
+
+
+def kinds(log: Iterable[Entry]) -> list[str]:
+    return [chunk["type"] for chunk in chunks(log)]
+
+
+def contents(log: Iterable[Entry]) -> list[str]:
+    """The `delta.content` of every completion chunk that has any."""
+    found = [c for c in chunks(log, Format.OPENAI) if c != "[DONE]"]
+    deltas = [c["choices"][0]["delta"] for c in found]
+    return [delta["content"] for delta in deltas if delta.get("content")]
+
+
+def told(log: Iterable[Entry]) -> list[Any]:
+    """The JSON strings among the contents."""
+    return [orjson.loads(text) for text in contents(log) if text.startswith('{"type"')]
+
+
+# --- every format
+
+
+@pytest.mark.parametrize(("format", "log"), EVERY)
+def test_a_frame_s_index_never_moves_however_the_log_came(
+    format: Format, log: Sequence[Entry]
+) -> None:
+    whole = reel(format).add(log)
+    for cut in range(len(log) + 1):
+        live = reel(format)
+        seen = [frame for entry in log[:cut] for frame in live.add([entry])]
+        assert live.count == len(seen)
+        assert seen == whole[: len(seen)]
+        assert seen + live.add(log[cut:]) == whole
+
+
+@pytest.mark.parametrize("format", [Format.OPENAI, Format.UI])
+@pytest.mark.parametrize("log", logs.ALL.values(), ids=logs.ALL)
+def test_a_frame_s_id_is_its_index(format: Format, log: Sequence[Entry]) -> None:
+    for index, frame in enumerate(reel(format).add(log)):
+        assert frame.startswith(b"id: %d\ndata: " % index)
+        assert frame.endswith(b"\n\n")
+        assert frame.count(b"\n") == 3
+
+
+def test_the_native_frames_are_those_of_the_main_room() -> None:
+    for log in logs.ALL.values():
+        assert b"".join(reel(Format.NATIVE).add(log)) == Fold(logs.ID).frames(log)
+
+
+def test_text_that_is_kept_in_one_row_makes_the_frames_of_its_pieces() -> None:
+    said = TextAdded(1, 0, ("Hel", "lo"))
+    one_row = [*logs.SIMPLE[:2], Entry(1, 4, logs.SIMPLE[2].at, said), *logs.SIMPLE[4:]]
+    for each in Format:
+        assert reel(each).add(expand(one_row)) == reel(each).add(logs.SIMPLE)
+
+
+MIDDLES = st.sampled_from(
+    [entry.event for log in logs.ALL.values() for entry in log[1:-1]]
+    + [ExecutionPaused(), ExecutionReleased(), ExecutionResumed("cp_9", 2)]
+)
+ENDS = st.sampled_from(
+    [ExecutionCompleted(), ExecutionCancelled(), ExecutionFailed("t", "c", "No.")]
+)
+
+
+@given(st.lists(MIDDLES, max_size=20), ENDS)
+def test_any_log_keeps_the_grammar_of_the_formats(body: list[Event], end: Event) -> None:
+    log = logs.log(logs.created(), *body, end)
+    spoken = chunks(log)
+    open_parts: set[str] = set()
+    in_step = False
+    for chunk in spoken:
+        match chunk["type"].split("-"):
+            case ["start", "step"] | ["finish", "step"]:
+                assert in_step is (chunk["type"] == "finish-step")
+                assert not open_parts
+                in_step = not in_step
+            case ["text" | "reasoning", "start"]:
+                assert in_step
+                assert not open_parts
+                open_parts.add(chunk["id"])
+            case ["text" | "reasoning", "delta"]:
+                assert open_parts == {chunk["id"]}
+            case ["text" | "reasoning", "end"]:
+                open_parts.remove(chunk["id"])
+            case ["finish" | "abort" | "error"]:
+                assert not in_step
+            case _:
+                assert not open_parts
+    assert {chunk["type"] for chunk in spoken} <= set(CHUNK_TYPES)
+    assert (spoken[0]["type"], spoken[-1]["type"]) == ("start", "finish")
+    assert {chunk["type"] for chunk in told(log)} <= set(CONTENT_TYPES)
+    assert chunks(log, Format.OPENAI)[-1] == "[DONE]"
+
+
+# --- ui
+
+
+def test_ui_a_run_in_chunks() -> None:
+    known = {"executionId": logs.ID, "conversationId": "conv_1"}
+    assert chunks(logs.SIMPLE) == [
+        {"type": "start", "messageId": logs.ID, "messageMetadata": known},
+        {"type": "start-step"},
+        {"type": "text-start", "id": "1"},
+        {"type": "text-delta", "id": "1", "delta": "Hel"},
+        {"type": "text-delta", "id": "1", "delta": "lo"},
+        {"type": "text-end", "id": "1"},
+        {"type": "finish-step"},
+        {"type": "finish", "finishReason": "stop"},
+    ]
+
+
+def test_ui_reasoning_and_text_are_parts_of_their_own() -> None:
+    spoken = chunks(logs.THINKING)
+    starts = [c["type"] + c["id"] for c in spoken if c["type"].endswith("-start")]
+    assert starts == ["reasoning-start1", "text-start2", "reasoning-start3", "text-start4"]
+    assert spoken[-1] == {"type": "finish", "finishReason": "length"}
+
+
+def test_ui_an_approved_call_is_asked_for_then_shown_as_edited_then_answered() -> None:
+    spoken = [c for c in chunks(logs.APPROVAL) if c.get("toolCallId") == "tc_2"]
+    shown = {"type": "tool-input-available", "toolCallId": "tc_2", "toolName": "refund"}
+    assert spoken == [
+        shown | {"input": {"amount": 5}},
+        {"type": "tool-approval-request", "approvalId": "tc_2", "toolCallId": "tc_2"},
+        shown | {"input": {"amount": 4}},
+        {"type": "tool-output-available", "toolCallId": "tc_2", "output": "done"},
+    ]
+
+
+def test_ui_a_denied_call_has_no_other_output_and_an_error_is_text() -> None:
+    spoken = chunks(logs.DENIAL)
+    assert [c["type"] for c in spoken if c.get("toolCallId") == "tc_1"] == [
+        "tool-input-available",
+        "tool-approval-request",
+        "tool-output-denied",
+    ]
+    error = {"type": "tool-output-error", "toolCallId": "tc_2", "errorText": '{"why":1}'}
+    assert error in spoken
+
+
+def test_ui_a_step_that_runs_again_says_so_and_begins_a_new_text_part() -> None:
+    spoken = chunks(logs.CRASH)
+    place = spoken.index({"type": "data-retry", "data": {"step": 1, "steps": [1]}})
+    assert spoken[place - 1] == {"type": "text-end", "id": "1"}
+    assert spoken[place + 1] == {"type": "text-start", "id": "2"}
+    assert kinds(logs.CRASH).count("start-step") == 2
+    asked = [c["type"] for c in spoken if c.get("toolCallId") == "tc_1"]
+    assert asked == ["tool-input-available", "tool-approval-request", "tool-output-available"]
+
+
+def test_ui_a_roll_back_names_what_is_void_once_and_shows_its_calls_again() -> None:
+    spoken = chunks(logs.ROLL_BACK)
+    void = [c["data"]["steps"] for c in spoken if c["type"] == "data-retry"]
+    assert void == [[3, 4], [2, 3, 5]]
+    behind = spoken[spoken.index({"type": "data-retry", "data": {"step": 2, "steps": void[1]}}) :]
+    assert [c["type"] for c in behind[1:4]] == [
+        "start-step",
+        "tool-input-available",
+        "tool-output-available",
+    ]
+    assert kinds(logs.ROLL_BACK).count("finish") == 3
+
+
+@pytest.mark.parametrize(
+    ("log", "end"),
+    [
+        (logs.FAILURE, [{"type": "error", "errorText": "The provider is down."}, "error"]),
+        (logs.REFUSAL, [{"type": "error", "errorText": "No model."}, "error"]),
+        (logs.CANCEL, [{"type": "abort"}, "other"]),
+    ],
+    ids=["failure", "refusal", "cancel"],
+)
+def test_ui_the_end_is_always_finish(log: Sequence[Entry], end: list[Any]) -> None:
+    assert chunks(log)[-2:] == [end[0], {"type": "finish", "finishReason": end[1]}]
+
+
+# --- openai
+
+
+def test_openai_a_run_in_chunks() -> None:
+    def chunk(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+        return {
+            "id": logs.ID,
+            "object": "chat.completion.chunk",
+            "created": 1772000000,
+            "model": "agt_1",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": reason}],
+        }
+
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    assert chunks(logs.SIMPLE, Format.OPENAI) == [
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"content": "Hel"}),
+        chunk({"content": "lo"}),
+        chunk({}, "stop") | {"usage": usage},
+        "[DONE]",
+    ]
+
+
+@pytest.mark.parametrize("log", logs.ALL.values(), ids=logs.ALL)
+def test_openai_s_own_type_takes_every_chunk(log: Sequence[Entry]) -> None:
+    for chunk in chunks(log, Format.OPENAI)[:-1]:
+        if chunk != "[DONE]" and "error" not in chunk:
+            assert ChatCompletionChunk.model_validate(chunk, strict=True).id == logs.ID
+
+
+def test_openai_calls_and_decisions_are_json_in_the_content() -> None:
+    assert [c["type"] for c in told(logs.APPROVAL)] == [
+        "tool-input-available",
+        "tool-input-available",
+        "tool-approval-request",
+        "tool-output-available",
+        "tool-approval-response",
+        "tool-input-available",
+        "tool-output-available",
+    ]
+    (denial, *_) = (c for c in told(logs.DENIAL) if c["type"] == "tool-approval-response")
+    assert denial == {
+        "type": "tool-approval-response",
+        "approvalId": "tc_1",
+        "toolCallId": "tc_1",
+        "approved": False,
+        "reason": "Too much.",
+    }
+    assert "".join(contents(logs.APPROVAL)[:2]) == "Let me see."
+
+
+def test_openai_what_is_void_is_told() -> None:
+    assert {"type": "step-retried", "step": 1, "steps": [1]} in told(logs.CRASH)
+    void = [c["steps"] for c in told(logs.ROLL_BACK) if c["type"] == "step-retried"]
+    assert void == [[3, 4], [2, 3, 5]]
+
+
+def test_openai_a_failure_is_an_error_that_clients_raise_and_a_cancel_says_abort() -> None:
+    failed, done = chunks(logs.FAILURE, Format.OPENAI)[-2:]
+    assert done == "[DONE]"
+    assert failed["choices"][0]["finish_reason"] == "error"
+    assert failed["error"] == {
+        "message": "The provider is down.",
+        "type": "upstream_error",
+        "param": None,
+        "code": "model_unavailable",
+    }
+    assert told(logs.CANCEL) == [{"type": "abort"}]
+
+
+def test_starts_and_waits_are_no_frames() -> None:
+    silent: list[Event] = [
+        ExecutionStarted(),
+        ExecutionSuspended(),
+        ExecutionPaused(),
+        ExecutionReleased(),
+    ]
+    for each in Format:
+        assert len(reel(each).add(logs.log(logs.created(), *silent))) == 1
