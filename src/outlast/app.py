@@ -27,7 +27,8 @@ from outlast.services.executions import Executions
 from outlast.services.keys import Keys
 from outlast.services.tickets import Tickets
 from outlast.settings import Settings
-from outlast.store.port import Committed, Listeners, Store
+from outlast.store.listeners import Committed, Listeners
+from outlast.store.port import Store
 from outlast.store.sql import Driver, SqlStore
 from outlast.store.sqlite import SqliteDriver
 from outlast.stream import POLL_SECONDS, Streams

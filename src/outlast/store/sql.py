@@ -12,6 +12,7 @@ from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
 from outlast.model.ids import AGENT, parse
 from outlast.model.workspace import ApiKey, Workspace
+from outlast.store.listeners import Listeners
 from outlast.store.port import (
     Advance,
     Created,
@@ -19,7 +20,6 @@ from outlast.store.port import (
     ExecutionFilter,
     History,
     Idempotency,
-    Listeners,
     NewExecution,
     Page,
     PendingPage,

@@ -15,11 +15,12 @@ from typing import Any, Final
 import orjson
 import psycopg
 import structlog
-from psycopg import AsyncConnection, Notify, sql
+from psycopg import Notify, sql
 
 from outlast.model.error import OutlastError
 from outlast.model.event import Entry, decode, encode
-from outlast.store.port import Committed, Listeners
+from outlast.store.listeners import Committed, Listeners
+from outlast.store.postgres.patience import PatientConnection
 from outlast.store.scripts import Outcome
 
 CHANNEL: Final = "outlast"
@@ -96,13 +97,13 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except (psycopg.Error, OSError, TimeoutError) as error:
+            except (psycopg.Error, OSError) as error:
                 logger.warning("hints.unheard", reason=str(error))
             self.hears = False
             await asyncio.sleep(_RETRY_SECONDS)  # noqa: TID251 - waits for a real database
 
     async def _listen(self) -> None:
-        async with await AsyncConnection.connect(self._url, autocommit=True) as connection:
+        async with await PatientConnection.connect(self._url, autocommit=True) as connection:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
             self.hears = True
             assert self.listeners is not None
@@ -110,22 +111,29 @@ class Listener:
             while True:
                 async for notify in connection.notifies(timeout=_PROBE_SECONDS):
                     self._hear(notify)
-                async with asyncio.timeout(_PROBE_SECONDS):
-                    await connection.execute("SELECT 1")
+                await connection.execute("SELECT 1")
 
     def _hear(self, notify: Notify) -> None:
+        """What cannot be read, from a newer version or a stranger, sends followers to the log."""
         assert self.listeners is not None
-        hint = orjson.loads(notify.payload)
+        try:
+            self._read(notify.payload, self.listeners)
+        except (ValueError, TypeError, LookupError) as error:
+            logger.warning("hint.unread", reason=str(error))
+            self.listeners.missed()
+
+    def _read(self, payload: str, listeners: Listeners) -> None:
+        hint = orjson.loads(payload)
         if hint["from"] == self._own:
             return
         if "requested" in hint:
-            self.listeners.requested(hint["requested"])
+            listeners.requested(hint["requested"])
             return
         entries = tuple(
             Entry(segment, seq, at, decode(kind, data))
             for segment, seq, at, kind, data in hint["entries"]
         )
-        self.listeners.committed(Committed(hint["execution"], entries))
+        listeners.committed(Committed(hint["execution"], entries))
 
 
 def _committed_payload(sender: str, committed: Committed) -> str:

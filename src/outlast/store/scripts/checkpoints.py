@@ -37,7 +37,8 @@ from outlast.model.execution import (
 from outlast.model.message import ToolCall
 from outlast.model.steps import Calls, last_answer, unanswered
 from outlast.model.usage import NO_USAGE
-from outlast.store.port import Committed, Resume
+from outlast.store.listeners import Committed
+from outlast.store.port import Resume
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import approvals_of, resolved
 from outlast.store.scripts.entries import append, locked_turn
