@@ -1,10 +1,86 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use.
 
-from collections.abc import Iterator
+A test that takes `database`, itself or by a fixture, runs once on each kind of database that
+`--database` asks for; one that takes `postgres` runs where that is asked for.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+
+from tests.database import KINDS, SQLITE, Another, Database, databases_of
+from tests.postgres import Cluster, Databases
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=(*KINDS, "both"),
+        default="both",
+        help="run what needs a database on this kind, or on both",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    wanted = metafunc.config.getoption("--database")
+    kinds = KINDS if wanted == "both" else (wanted,)
+    if "another_database" in metafunc.fixturenames:
+        metafunc.parametrize("another_database", kinds, indirect=True)
+    if "module_database" in metafunc.fixturenames:
+        metafunc.parametrize("module_database", kinds, indirect=True, scope="module")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--database") != SQLITE:
+        return
+    left_out = [item for item in items if "postgres" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Databases]:
+    """A real Postgres, started by the first test that needs it."""
+    with ExitStack() as stack:
+        given = os.environ.get("OUTLAST_TEST_POSTGRES_URL")
+        url = given or stack.enter_context(Cluster()).url()
+        yield stack.enter_context(closing(Databases(url)))
+
+
+@pytest.fixture
+def another_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Another]:
+    """Makes empty databases of the kind that this run of the test is on."""
+    with databases_of(request.param, tmp_path, _postgres(request)) as another:
+        yield another
+
+
+@pytest.fixture
+def database(another_database: Another) -> Database:
+    """An empty database."""
+    return another_database()
+
+
+@pytest.fixture(scope="module")
+def module_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """One that the tests of a module share."""
+    folder = tmp_path_factory.mktemp("database")
+    with databases_of(request.param, folder, _postgres(request)) as another:
+        yield another()
+
+
+def _postgres(request: pytest.FixtureRequest) -> Callable[[], Databases]:
+    def started() -> Databases:
+        found: Databases = request.getfixturevalue("postgres")
+        return found
+
+    return started
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self
@@ -19,8 +19,10 @@ BOUND = 60.0
 API_KEY = "sk_test_key_of_the_tests"
 
 
-class ServerProcess:
-    """`outlast serve` on a data folder; it may be killed and started again on the same port."""
+class OutlastProcess:
+    """One `outlast` on a data folder; it may be killed and started again on the same port."""
+
+    command: Sequence[str] = ("serve",)
 
     def __init__(self, folder: Path, agents: str, env: Mapping[str, str] | None = None) -> None:
         self.folder = folder
@@ -29,20 +31,19 @@ class ServerProcess:
         self.port = 0
         self._env = dict(env or {})
         self._process: subprocess.Popen[str] | None = None
-        self.http: httpx2.AsyncClient
 
     async def start(self) -> Self:
-        """Start and wait until it says where it answers."""
+        """Start and wait until it says where it answers. RuntimeError: what it said instead."""
         environment = os.environ | {
             "OUTLAST_DATA_DIR": str(self.folder / "data"),
             "OUTLAST_API_KEY": API_KEY,
-            "OUTLAST_PORT": str(self.port),
             "OPENAI_API_KEY": "unused",
             **self._env,
         }
-        with (self.folder / "server.log").open("a") as log:
+        command = [*self.command, "--agents", str(self.agents), "--port", str(self.port)]
+        with self.log.open("a") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
-                [sys.executable, "-m", "outlast", "serve", "--agents", str(self.agents)],
+                [sys.executable, "-m", "outlast", *command],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -52,18 +53,22 @@ class ServerProcess:
         assert self._process.stdout is not None
         async with asyncio.timeout(BOUND):
             line = await asyncio.to_thread(self._process.stdout.readline)
-        if "answers on http://127.0.0.1:" not in line:
+        if "on http://127.0.0.1:" not in line:
             self._process.kill()
             self._process.communicate()
-            raise RuntimeError(line + (self.folder / "server.log").read_text())
+            self._process = None
+            raise RuntimeError(line + self.log.read_text())
         self.port = int(line.split("http://127.0.0.1:")[1].split()[0])
-        self.http = httpx2.AsyncClient(
-            base_url=f"http://127.0.0.1:{self.port}",
-            headers={"authorization": f"Bearer {API_KEY}"},
-            timeout=BOUND,
-            limits=httpx2.Limits(max_connections=None),
-        )
         return self
+
+    @property
+    def log(self) -> Path:
+        """What it wrote to standard error."""
+        return self.folder / "server.log"
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -80,7 +85,6 @@ class ServerProcess:
         """Wait for the end; the exit code."""
         assert self._process is not None
         assert self._process.stdout is not None
-        await self.http.aclose()
         async with asyncio.timeout(BOUND):
             code = await asyncio.to_thread(self._process.wait)
         self._process.stdout.close()
@@ -97,6 +101,32 @@ class ServerProcess:
     async def __aexit__(self, *_: object) -> None:
         if self._process is not None:
             await self.kill()
+
+
+class WorkerProcess(OutlastProcess):
+    """`outlast worker`; its port answers for its health."""
+
+    command = ("worker",)
+
+
+class ServerProcess(OutlastProcess):
+    """`outlast serve`, and somebody who asks it."""
+
+    http: httpx2.AsyncClient
+
+    async def start(self) -> Self:
+        await super().start()
+        self.http = httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"authorization": f"Bearer {API_KEY}"},
+            timeout=BOUND,
+            limits=httpx2.Limits(max_connections=None),
+        )
+        return self
+
+    async def ended(self) -> int:
+        await self.http.aclose()
+        return await super().ended()
 
     # --- what the tests ask
 
@@ -147,6 +177,11 @@ class ToolServer:
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.executions: dict[str, set[str]] = {}
+        self.callers: dict[str, list[str]] = {}
+        """Who made the calls of a key, in order: the header `X-Caller`."""
+        self.answering = asyncio.Event()
+        """Calls wait for it before they are answered."""
+        self.answering.set()
         self._changed = asyncio.Event()
         self._server: asyncio.Server | None = None
 
@@ -156,6 +191,7 @@ class ToolServer:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
+        self.answering.set()
         self._server.close()
 
     @property
@@ -166,8 +202,12 @@ class ToolServer:
 
     async def counted(self, calls: int) -> None:
         """Return once so many calls have come in."""
+        await self.until(lambda: self.calls.total() >= calls)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return once the calls that have come in fulfil a condition."""
         async with asyncio.timeout(BOUND):
-            while self.calls.total() < calls:
+            while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
@@ -181,7 +221,9 @@ class ToolServer:
                 key = headers["idempotency-key"]
                 self.calls[key] += 1
                 self.executions.setdefault(key, set()).add(headers["outlast-execution-id"])
+                self.callers.setdefault(key, []).append(headers.get("x-caller", ""))
                 self._changed.set()
+                await self.answering.wait()
                 body = orjson.dumps({"count": self.calls[key]})
                 writer.write(
                     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"

@@ -4,7 +4,7 @@ import pytest
 
 from outlast.metrics import Metrics
 from outlast.model.event import Entry, ExecutionCompleted, TextAdded, ToolFinished
-from outlast.store.port import Committed
+from outlast.store.listeners import Committed
 
 pytestmark = pytest.mark.anyio
 
@@ -34,13 +34,21 @@ async def test_ends_and_tool_calls_are_heard_from_commits() -> None:
 
 async def test_the_state_of_now_is_read_when_somebody_looks() -> None:
     metrics, running = Metrics(), [3.0]
-    metrics.watch(running=lambda: running[0], backlog=lambda: 7, followers=lambda: 9)
+    metrics.watch(
+        running=lambda: running[0],
+        backlog=lambda: 7,
+        followers=lambda: 9,
+        taken_over=lambda: 2,
+        orphans=lambda: 0,
+    )
     running[0] = 5.0
 
     lines = _lines(metrics)
     assert "outlast_segments_running 5.0" in lines
     assert "outlast_backlog 7.0" in lines
     assert "outlast_followers 9.0" in lines
+    assert "outlast_jobs_taken_over_total 2.0" in lines
+    assert "outlast_executions_orphaned_total 0.0" in lines
 
 
 async def test_commits_and_requests_are_counted() -> None:

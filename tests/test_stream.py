@@ -1,7 +1,6 @@
 """Everybody who follows hears the whole log once, in order, however late or slow."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,8 @@ from outlast.model.error import ExecutionNotFound
 from outlast.model.event import START, Cursor, Entry
 from outlast.model.workspace import Principal
 from outlast.services.executions import Executions
-from outlast.testing import NamedModels, core_on, owner
+from outlast.testing import NamedModels, owner
+from tests.database import Database
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
 
 pytestmark = pytest.mark.anyio
@@ -28,12 +28,12 @@ async def followed(
         ]
 
 
-async def test_many_followers_of_one_execution_hear_the_same(tmp_path: Path) -> None:
+async def test_many_followers_of_one_execution_hear_the_same(database: Database) -> None:
     gate = asyncio.Event()
     words = [f"{n} " for n in range(300)]
     actor = Actor(by_turn([call(1, "look")], [*words[:150], gate, *words[150:]]))
-    async with core_on(
-        tmp_path, models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
+    async with database.core(
+        models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
@@ -53,11 +53,11 @@ async def test_many_followers_of_one_execution_hear_the_same(tmp_path: Path) -> 
 
 
 async def test_a_stream_cut_at_every_index_goes_on_without_a_gap_or_a_repeat(
-    tmp_path: Path,
+    database: Database,
 ) -> None:
     actor = Actor(by_turn(["a ", "b ", call(1, "look")], ["c ", "d ", "e "]))
-    async with core_on(
-        tmp_path, models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
+    async with database.core(
+        models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
@@ -70,14 +70,14 @@ async def test_a_stream_cut_at_every_index_goes_on_without_a_gap_or_a_repeat(
 
 
 async def test_a_slow_follower_costs_no_memory_and_misses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "_BUFFER", 2)
     actor = Actor(
         lambda _: ["x", call(len(actor.asked), "look")] if len(actor.asked) < 9 else ["y"]
     )
-    async with core_on(
-        tmp_path, models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
+    async with database.core(
+        models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
@@ -92,12 +92,12 @@ async def test_a_slow_follower_costs_no_memory_and_misses_nothing(
 
 
 async def test_a_lost_notification_is_made_up_for_by_looking(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(stream._Subscription, "hear", lambda *_: None)
     actor = Actor(by_turn(["a ", "b "]))
-    async with core_on(tmp_path, models=NamedModels({"actor": actor}), tools=Bench()) as core:
+    async with database.core(models=NamedModels({"actor": actor}), tools=Bench()) as core:
+        core.streams.poll_seconds = 0.01
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         executions = core.services.executions
@@ -108,9 +108,9 @@ async def test_a_lost_notification_is_made_up_for_by_looking(
         assert entries[-1].event.kind == "execution.completed"
 
 
-async def test_following_what_is_anothers_is_following_nothing(tmp_path: Path) -> None:
+async def test_following_what_is_anothers_is_following_nothing(database: Database) -> None:
     actor = Actor(by_turn(["a"]))
-    async with core_on(tmp_path, models=NamedModels({"actor": actor}), tools=Bench()) as core:
+    async with database.core(models=NamedModels({"actor": actor}), tools=Bench()) as core:
         caller, other = await owner(core), await owner(core, "other")
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started, _ = await core.services.executions.run(caller, "agent", wish())

@@ -1,6 +1,8 @@
 """The composition root: every part is made and joined here, and nowhere else."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from outlast.agents.port import Models, Tools
 from outlast.engine.asking import Asker
@@ -8,11 +10,14 @@ from outlast.engine.calling import Caller
 from outlast.engine.expirer import Expirer
 from outlast.engine.inline import InlineEngine
 from outlast.engine.ledger import Ledger
+from outlast.engine.port import Engine
 from outlast.engine.runner import Runner
+from outlast.engine.segments import Segments
 from outlast.engine.settling import Settler
 from outlast.engine.textlog import TextLog
 from outlast.metrics import Metrics
 from outlast.model.clock import Clock, SystemClock
+from outlast.model.error import Misconfigured
 from outlast.seal import Seal
 from outlast.services.agents import Agents
 from outlast.services.all import Services
@@ -22,10 +27,17 @@ from outlast.services.executions import Executions
 from outlast.services.keys import Keys
 from outlast.services.tickets import Tickets
 from outlast.settings import Settings
-from outlast.store.port import Committed, Listeners, Store
-from outlast.store.sql import SqlStore
+from outlast.store.listeners import Committed, Listeners
+from outlast.store.port import Store
+from outlast.store.sql import Driver, SqlStore
 from outlast.store.sqlite import SqliteDriver
-from outlast.stream import Streams
+from outlast.stream import POLL_SECONDS, Streams
+
+if TYPE_CHECKING:
+    from outlast.engine.procrastinate.queue import Queue
+
+_POLL_POSTGRES: Final = 5.0
+"""Hints of other processes may be lost with the process that was to send them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +48,7 @@ class Core:
     clock: Clock
     store: Store
     streams: Streams
-    engine: InlineEngine
+    engine: Engine
     models: Models
     tools: Tools
     services: Services
@@ -48,6 +60,7 @@ class Core:
         """Find the secret and open the database. Raises StoreLocked, Misconfigured."""
         self.seal.prepare()
         await self.store.open()
+        await self.engine.open()
 
     async def start(self, *, recover: bool = True) -> None:
         """Begin to run executions, with `recover` first those that an earlier process left."""
@@ -74,42 +87,112 @@ def build(
     models: Models,
     tools: Tools,
     clock: Clock | None = None,
-    store: Store | None = None,
+    store: Callable[[Driver], Store] = SqlStore,
+    worker: bool = True,
 ) -> Core:
-    """Join the parts; nothing is opened yet."""
+    """Join the parts; nothing is opened yet.
+
+    Without `worker`, executions run in other processes only. Raises Misconfigured.
+    """
     clock = clock or SystemClock()
     metrics = Metrics()
-    store = store or SqlStore(SqliteDriver(settings.database_path, measured=metrics.wrote))
-    texts = TextLog(store)
-    ledger = Ledger(store, texts, clock)
+    state = store(driver_of(settings, measured=metrics.wrote))
+    texts = TextLog(state)
+    ledger = Ledger(state, texts, clock)
     asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
-    runner = Runner(store, asker, Caller(tools, ledger, seal), ledger, Settler(store, ledger))
-    engine = InlineEngine(store, runner, clock, concurrency=settings.concurrency)
-    streams = Streams(store)
+    runner = Runner(state, asker, Caller(tools, ledger, seal), ledger, Settler(state, ledger))
+    engine = _engine(settings, state, Segments(runner, clock), clock, worker=worker)
+    streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
 
     def committed(commit: Committed) -> None:
         streams.committed(commit)
-        metrics.committed(commit)
+        if commit.execution is not None:  # else another process counts it
+            metrics.committed(commit)
 
-    store.listen(Listeners(committed, engine.runnable))
+    state.listen(Listeners(committed, engine.runnable, engine.requested, streams.missed))
     metrics.watch(
         running=lambda: engine.running,
         backlog=lambda: engine.backlog,
         followers=lambda: streams.followers,
+        taken_over=lambda: engine.taken_over,
+        orphans=lambda: engine.orphans,
     )
-    agents = Agents(store, clock)
-    executions = Executions(store, engine, streams, agents, clock, seal)
+    agents = Agents(state, clock)
+    executions = Executions(state, engine, streams, agents, clock, seal)
     services = Services(
         executions,
-        Conversations(store, executions, clock),
+        Conversations(state, executions, clock),
         agents,
-        Keys(store, clock),
+        Keys(state, clock),
         clock,
-        Approvals(store, tools, clock),
-        Tickets(store, seal, clock),
+        Approvals(state, tools, clock),
+        Tickets(state, seal, clock),
     )
-    expirer = Expirer(store, clock)
+    expirer = Expirer(state, clock)
     return Core(
-        settings, clock, store, streams, engine, models, tools, services, metrics, expirer, seal
+        settings, clock, state, streams, engine, models, tools, services, metrics, expirer, seal
     )
+
+
+def driver_of(
+    settings: Settings,
+    *,
+    exclusive: bool = True,
+    measured: Callable[[float, int], None] | None = None,
+) -> Driver:
+    """The database that the settings name; nothing is opened yet.
+
+    `exclusive` is SQLite's: the one process that runs executions on the file. Raises Misconfigured.
+    """
+    if not settings.on_postgres:
+        return SqliteDriver(settings.database_path, exclusive=exclusive, measured=measured)
+    try:
+        from outlast.engine.procrastinate.queue import Queue
+        from outlast.store.postgres.driver import PostgresDriver
+    except ImportError as error:
+        raise _no_postgres() from error
+    return PostgresDriver(
+        settings.database_url,
+        pool_size=settings.database_connections,
+        enqueue=Queue(settings.database_url).enqueue,
+        listen_url=settings.database_direct_url,
+        measured=measured,
+    )
+
+
+def queue_of(settings: Settings) -> "Queue":
+    """The queue in the Postgres database that the settings name. Raises Misconfigured."""
+    try:
+        from outlast.engine.procrastinate.queue import Queue
+    except ImportError as error:
+        raise _no_postgres() from error
+    return Queue(settings.database_direct_url or settings.database_url)
+
+
+def _engine(
+    settings: Settings, store: Store, segments: Segments, clock: Clock, *, worker: bool
+) -> Engine:
+    if not settings.on_postgres:
+        if not worker:
+            raise Misconfigured(
+                "SQLite takes one process, which serves and works. Many workers need Postgres: "
+                "OUTLAST_DATABASE_URL=postgresql://USER:PASSWORD@HOST/DATABASE"
+            )
+        return InlineEngine(store, segments, clock, concurrency=settings.concurrency)
+    try:
+        from outlast.engine.procrastinate.engine import ProcrastinateEngine
+    except ImportError as error:
+        raise _no_postgres() from error
+    return ProcrastinateEngine(
+        store,
+        segments,
+        queue_of(settings),
+        clock,
+        concurrency=settings.concurrency if worker else 0,
+        takeover_seconds=settings.takeover_seconds,
+    )
+
+
+def _no_postgres() -> Misconfigured:
+    return Misconfigured("Postgres needs an extra: pip install 'outlast[postgres]'")

@@ -5,13 +5,15 @@ that followers hear too; what runs now is read when somebody looks. Labels that 
 and tools) are bounded: past the bound they are counted as `other`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from outlast.model.event import (
     ExecutionCancelled,
@@ -19,7 +21,7 @@ from outlast.model.event import (
     ExecutionFailed,
     ToolFinished,
 )
-from outlast.store.port import Committed
+from outlast.store.listeners import Committed
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
@@ -86,8 +88,10 @@ class Metrics:
         running: Callable[[], float],
         backlog: Callable[[], float],
         followers: Callable[[], float],
+        taken_over: Callable[[], float],
+        orphans: Callable[[], float],
     ) -> None:
-        """Say where the state of now is read; called once."""
+        """Say where the state of now is read, and counts that are kept elsewhere; called once."""
         now = {
             "outlast_segments_running": ("Segments that run in this process.", running),
             "outlast_backlog": ("Executions that wait for a place to run.", backlog),
@@ -95,6 +99,7 @@ class Metrics:
         }
         for name, (description, read) in now.items():
             Gauge(name, description, registry=self._registry).set_function(read)
+        self._registry.register(_KeptElsewhere(taken_over, orphans))
 
     def committed(self, committed: Committed) -> None:
         """Hear a commit: executions that ended in it and tools that ran."""
@@ -150,6 +155,26 @@ class Metrics:
                 return OTHER
             known.add(value)
         return value
+
+
+class _KeptElsewhere(Collector):
+    """Counts of the engine, read when somebody looks."""
+
+    def __init__(self, taken_over: Callable[[], float], orphans: Callable[[], float]) -> None:
+        self._taken_over = taken_over
+        self._orphans = orphans
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(
+            "outlast_jobs_taken_over",
+            "Executions of silent workers that this process gave to others.",
+            self._taken_over(),
+        )
+        yield CounterMetricFamily(
+            "outlast_executions_orphaned",
+            "Executions that should have been queued and were not; stays 0.",
+            self._orphans(),
+        )
 
 
 def _calls(name: str, description: str, label: str, registry: CollectorRegistry) -> Histogram:

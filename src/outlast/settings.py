@@ -5,25 +5,36 @@ the file the field itself.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 from outlast.model.error import Misconfigured
 
 FILE: Final = "outlast.toml"
 _PREFIX: Final = "OUTLAST_"
+_POSTGRES: Final = ("postgresql://", "postgres://")
+_PORT: Final = re.compile(r":[^,\]]*(?=,|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that an operator may set."""
 
-    database_url: str = ""
-    """Where state lives; empty: SQLite in the data folder. `sqlite:///PATH`."""
+    database_url: str = field(default="", repr=False)
+    """Where state lives; empty: SQLite in the data folder. `sqlite:///PATH`, `postgresql://…`."""
+    database_direct_url: str = field(default="", repr=False)
+    """A way to the same Postgres that keeps its session, where the URL above goes through a pooler
+    that does not. Empty: the same URL."""
+    database_connections: int = 10
+    """Connections to Postgres for reading and writing, at most, in each process."""
+    takeover_seconds: float = 6.0
+    """How long a worker on Postgres may be silent before the others take its executions over."""
     data_dir: Path = field(default_factory=lambda: Path.home() / ".outlast")
     """The folder of the database, the first key and the local models."""
     host: str = "127.0.0.1"
@@ -51,6 +62,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check(self.concurrency >= 1, "concurrency", "must be at least 1")
+        _check(self.database_connections >= 1, "database_connections", "must be at least 1")
+        _check(self.takeover_seconds >= 1, "takeover_seconds", "must be at least 1")
         _check(0 <= self.port <= 65535, "port", "must be between 0 and 65535")  # noqa: PLR2004 - TCP
         _check(self.model_retries >= 0, "model_retries", "must not be negative")
         _check(self.drain_seconds >= 0, "drain_seconds", "must not be negative")
@@ -65,10 +78,31 @@ class Settings:
             "log_format",
             "must be json, text or auto",
         )
-        if self.database_url and not self.database_url.startswith("sqlite:///"):
+        if not self.database_url.startswith(("sqlite:///", *_POSTGRES)) and self.database_url:
             raise Misconfigured(
-                "OUTLAST_DATABASE_URL: this version takes sqlite:///PATH; Postgres comes later."
+                "OUTLAST_DATABASE_URL: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
             )
+        if self.database_direct_url and not self.on_postgres:
+            raise Misconfigured("OUTLAST_DATABASE_DIRECT_URL goes with a Postgres database only.")
+        if self.on_postgres:
+            _check_password("database_url", self.database_url)
+            _check_password("database_direct_url", self.database_direct_url)
+
+    @property
+    def on_postgres(self) -> bool:
+        """Whether state lives in Postgres, which many processes may share."""
+        return self.database_url.startswith(_POSTGRES)
+
+    @property
+    def database(self) -> str:
+        """The database in words, without its password."""
+        if not self.on_postgres:
+            return str(self.database_path)
+        authority, _, rest = self.database_url.partition("://")[2].partition("/")
+        name, _, query = rest.partition("?")
+        hosts = _PORT.sub("", authority.rpartition("@")[2])
+        hosts = hosts or parse_qs(query).get("host", ["this machine"])[0]
+        return f"the Postgres database {name} on {hosts}"
 
     @property
     def database_path(self) -> Path:
@@ -123,6 +157,13 @@ def _convert(name: str, value: Any) -> Any:
     except (TypeError, ValueError) as error:
         setting = _PREFIX + name.upper()
         raise Misconfigured(f"{setting}: {value!r} is not {_WORDS[wanted]}.") from error
+
+
+def _check_password(name: str, url: str) -> None:
+    """Refuse a URL whose password would be taken for a part of the host, and shown as one."""
+    authority, _, path = url.partition("://")[2].partition("/")
+    wrong = authority.count("@") > 1 or "@" in path.partition("?")[0]
+    _check(not wrong, name, "wants @ : / ? # % in a password percent-encoded (@ is %40)")
 
 
 def _check(right: bool, name: str, complaint: str) -> None:

@@ -12,9 +12,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Final
 
-from outlast.model.event import START, TERMINAL_EVENTS, Cursor, Entry, expand
+from outlast.model.error import Overloaded
+from outlast.model.event import (
+    START,
+    TERMINAL_EVENTS,
+    Cursor,
+    Entry,
+    TextAdded,
+    ThinkingAdded,
+    expand,
+)
 from outlast.model.execution import RESTING, TERMINAL, Execution
-from outlast.store.port import Committed, ExecutionStore
+from outlast.store.listeners import Committed
+from outlast.store.port import ExecutionStore
 
 _PAGE: Final = 500
 """Log rows per read while replaying."""
@@ -22,6 +32,8 @@ _BUFFER: Final = 64
 """Commits that wait for a slow follower before it is sent back to the log."""
 POLL_SECONDS: Final = 20.0
 """A follower that hears nothing looks at the log this often: a notification is only a hint."""
+_AWAY_SECONDS: Final = 1.0
+"""How long a follower waits for a database that is away before it looks again."""
 
 
 class _Subscription:
@@ -37,7 +49,7 @@ class _Subscription:
             self.commits.append(committed)
         else:
             self.overflowed = True
-            self.commits.clear()
+            self.commits[:-1] = []
         self.wake()
 
     def wake(self) -> None:
@@ -47,7 +59,7 @@ class _Subscription:
 
     async def wait(self) -> None:
         """Return when something was heard, or somebody wakes us."""
-        if self.commits or self.overflowed:
+        if self.commits:
             return
         self._waiter = asyncio.get_running_loop().create_future()
         try:
@@ -69,6 +81,12 @@ class _Subscription:
         commits = self.take()
         return None if overflowed or not commits else _continue(position, commits)
 
+    def look_again(self, seconds: float) -> None:
+        """Be woken after so many seconds, to read the log."""
+        self.overflowed = True
+        self.commits.clear()
+        asyncio.get_running_loop().call_later(seconds, self.wake)
+
     def take(self) -> list[Committed]:
         """What was heard since; where it overflowed, nothing but the need to read."""
         commits, self.commits = self.commits, []
@@ -79,8 +97,9 @@ class _Subscription:
 class Streams:
     """Everybody who follows an execution in this process."""
 
-    def __init__(self, store: ExecutionStore) -> None:
+    def __init__(self, store: ExecutionStore, poll_seconds: float = POLL_SECONDS) -> None:
         self._store = store
+        self.poll_seconds = poll_seconds
         self._subscriptions: dict[str, set[_Subscription]] = defaultdict(set)
         self._sweeper: asyncio.TimerHandle | None = None
         self.leaving = False
@@ -94,6 +113,10 @@ class Streams:
         """Tell the followers of one execution about a commit; hears every commit in order."""
         for subscription in self._subscriptions.get(committed.execution_id, ()):
             subscription.hear(committed)
+
+    def missed(self) -> None:
+        """Send every follower to the log: commits of other processes may have gone unheard."""
+        self._wake_all()
 
     @property
     def followers(self) -> int:
@@ -136,8 +159,12 @@ class Streams:
             await subscription.wait()
             news = subscription.news(position)
             if news is None:
-                pages = self._replay(workspace_id, execution_id, position)
-                news = [entry async for page in pages for entry in page]
+                try:
+                    pages = self._replay(workspace_id, execution_id, position)
+                    news = [entry async for page in pages for entry in page]
+                except Overloaded:  # the stream outlasts a database that is away for a while
+                    subscription.look_again(_AWAY_SECONDS)
+                    news = []
             if news:
                 position = news[-1].cursor
             yield news
@@ -186,7 +213,7 @@ class Streams:
         loop = asyncio.get_running_loop()
         self._wake_all()
         following = bool(self._subscriptions)
-        self._sweeper = loop.call_later(POLL_SECONDS, self._sweep) if following else None
+        self._sweeper = loop.call_later(self.poll_seconds, self._sweep) if following else None
 
     def _wake_all(self) -> None:
         for group in self._subscriptions.values():
@@ -269,14 +296,30 @@ class Watch:
         while execution.status not in RESTING and not self._streams.leaving:
             if (left := deadline - loop.time()) <= 0:
                 break
-            await self._subscription.wait_for(min(left, POLL_SECONDS))
+            await self._subscription.wait_for(min(left, self._streams.poll_seconds))
             overflowed = self._subscription.overflowed
             heard = self._subscription.take()
-            if overflowed or not heard:
-                execution = await self._store.execution(self._workspace_id, self._execution_id)
             for committed in heard:
                 execution = committed.execution or execution
+            if overflowed or not heard or any(map(_unread, heard)):
+                execution = await self._read(execution)
         return execution
+
+    async def _read(self, execution: Execution) -> Execution:
+        """The row as it is now; as it was where the database is away for a moment."""
+        try:
+            return await self._store.execution(self._workspace_id, self._execution_id)
+        except Overloaded:
+            self._subscription.look_again(_AWAY_SECONDS)
+            return execution
+
+
+def _unread(committed: Committed) -> bool:
+    """Whether a commit of another process may have changed the row."""
+    return committed.execution is None and not (
+        committed.entries
+        and all(isinstance(entry.event, TextAdded | ThinkingAdded) for entry in committed.entries)
+    )
 
 
 def _continue(position: Cursor, commits: list[Committed]) -> list[Entry] | None:
@@ -284,6 +327,8 @@ def _continue(position: Cursor, commits: list[Committed]) -> list[Entry] | None:
     found: list[Entry] = []
     segment, seq = position
     for committed in commits:
+        if not committed.entries:  # a hint without what it tells of
+            return None
         for entry in committed.entries:
             if entry.cursor <= (segment, seq):
                 continue

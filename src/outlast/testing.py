@@ -6,7 +6,7 @@ async with core_on(tmp_path, models=ScriptedModels({"demo": {...}}), clock=clock
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,7 @@ from outlast.model.workspace import Principal, Scope
 from outlast.services.keys import DEFAULT_WORKSPACE
 from outlast.settings import Settings
 from outlast.store.port import Store
+from outlast.store.sql import Driver, SqlStore
 
 _START: Final = 1_772_000_000_000
 """2026-02-25T06:13:20Z."""
@@ -105,7 +106,7 @@ async def core_on(
     models: Models,
     tools: Tools,
     clock: Clock | None = None,
-    store: Store | None = None,
+    store: Callable[[Driver], Store] = SqlStore,
     start: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Core]:

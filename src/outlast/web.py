@@ -46,8 +46,8 @@ _SECURITY: Final = {
 }
 
 
-def create_app(core: Core) -> FastAPI:
-    """The application over a core.
+def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
+    """The application over a core; without rooms it answers for its health only.
 
     A server that runs ASGI's lifespan opens, starts and closes the core with it; another does so
     itself. `app.state.streams.end()` tells the clients of open streams to come back, and ends them.
@@ -80,7 +80,7 @@ def create_app(core: Core) -> FastAPI:
     app.add_middleware(RequestIds, clock=core.clock)
     app.add_exception_handler(HTTPException, _answer_unrouted)
     app.add_exception_handler(Exception, _answer_mistake)
-    for room in ROOMS:
+    for room in rooms:
         app.router.routes.extend(room.router.routes)
     app.router.routes.extend(_Health(core).routes)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's documented way

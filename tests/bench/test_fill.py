@@ -10,8 +10,10 @@ from bench.fill import copy_execution, suffix
 
 from outlast.model import ids
 from outlast.model.execution import Execution
+from outlast.store.sql import SqlStore
+from outlast.store.sqlite import SqliteDriver
 from outlast.testing import FakeClock
-from tests.store.moves import completed, new, run, sqlite
+from tests.store.moves import completed, new, run
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +22,7 @@ COPIES = 45
 
 @pytest.fixture
 async def original(tmp_path: Path) -> Execution:
-    store = sqlite(tmp_path)
+    store = SqlStore(SqliteDriver(tmp_path / "outlast.db"))
     await store.open()
     execution = (await store.create(new(FakeClock()))).execution
     execution = await run(store, execution)

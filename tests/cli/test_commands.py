@@ -206,7 +206,7 @@ def test_flags_win_over_the_environment_which_wins_over_the_file(
 def test_every_setting_is_a_flag_of_serve() -> None:
     settings = {field.name for field in dataclasses.fields(Settings)}
 
-    assert set(serve.__annotations__) - {"return"} == settings
+    assert set(serve.__annotations__) - {"return", "worker"} == settings
 
 
 def test_every_setting_is_documented_with_its_default_and_no_other_is() -> None:
@@ -225,7 +225,8 @@ def test_every_metric_is_documented_and_no_other_is() -> None:
     from outlast.metrics import Metrics
 
     metrics = Metrics()
-    metrics.watch(running=lambda: 0, backlog=lambda: 0, followers=lambda: 0)
+    read = dict.fromkeys(("running", "backlog", "followers", "taken_over", "orphans"), lambda: 0)
+    metrics.watch(**read)
     found = re.findall(r"^# HELP (outlast_\w+)", metrics.render().decode(), re.MULTILINE)
     section = DOCUMENT.read_text().partition("## Metrics")[2].partition("\n## ")[0]
 

@@ -2,19 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from outlast.model.agent import AgentSpec
-from outlast.testing import FakeClock, NamedModels, core_on, owner
+from outlast.testing import FakeClock, NamedModels, owner
+from tests.database import Database
 from tests.engine.server import Server, World
 from tests.engine.world import Bench, spec
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(database: Database) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
 
         async def made(
@@ -22,8 +22,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         ) -> Server:
             clock = FakeClock()
             core = await stack.enter_async_context(
-                core_on(
-                    tmp_path,
+                database.core(
                     models=NamedModels({"actor": actor}),
                     tools=bench or Bench(),
                     clock=clock,

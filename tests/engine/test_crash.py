@@ -1,7 +1,6 @@
 """Crash at every commit: whatever the store has is enough to reach the same end."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +12,9 @@ from outlast.model.event import START, Cursor, Entry, StepRetried, TextAdded, To
 from outlast.model.execution import Status
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
-from outlast.store.sqlite import SqliteDriver
-from outlast.testing import FakeClock, NamedModels, core_on, owner
-from tests.engine.world import Actor, Bench, CrashingStore, by_turn, call, spec, tool, wish
+from outlast.testing import FakeClock, NamedModels, owner
+from tests.database import Another, Database
+from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, tool, wish
 
 pytestmark = pytest.mark.anyio
 BOUND = 10.0
@@ -51,20 +50,22 @@ class Client:
 
 
 async def first_life(
-    folder: Path, bench: Bench, client: Client, writes: int, *, commits_last: bool
+    database: Database, bench: Bench, client: Client, crash: Crash
 ) -> tuple[Principal, str, bool]:
     """Run until the store dies with its nth write; whether it died before the end."""
-    store = CrashingStore(
-        SqliteDriver(folder / "outlast.db"), writes=writes, commits_last=commits_last
-    )
     models = NamedModels({"actor": actor()})
-    async with core_on(folder, models=models, tools=bench, clock=FakeClock(), store=store) as core:
+    async with database.core(
+        models=models,
+        tools=bench,
+        clock=FakeClock(),
+        store=crash.store,
+    ) as core:
         caller = await owner(core)
         agent = spec(tool("look", Effect.IDEMPOTENT))
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         following = asyncio.ensure_future(client.follow(core, caller, started.execution.id))
-        died = asyncio.ensure_future(store.dead.wait())
+        died = asyncio.ensure_future(crash.dead.wait())
         await asyncio.wait({following, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
         crashed = died.done()
         for task in (following, died):
@@ -74,12 +75,12 @@ async def first_life(
 
 
 async def second_life(
-    folder: Path, bench: Bench, client: Client, caller: Principal, execution_id: str
+    database: Database, bench: Bench, client: Client, caller: Principal, execution_id: str
 ) -> tuple[ExecutionView, list[Entry]]:
     models = NamedModels({"actor": actor()})
     async with (
         asyncio.timeout(BOUND),
-        core_on(folder, models=models, tools=bench, clock=FakeClock()) as core,
+        database.core(models=models, tools=bench, clock=FakeClock()) as core,
     ):
         await client.follow(core, caller, execution_id)
         view = await core.services.executions.rest(caller, execution_id)
@@ -104,16 +105,15 @@ def told(entries: list[Entry]) -> str:
 
 @pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
 async def test_a_crash_at_any_commit_reaches_the_same_end(
-    tmp_path: Path, commits_last: bool
+    another_database: Another, commits_last: bool
 ) -> None:
     for writes in range(100):
-        folder = tmp_path / str(writes)
-        folder.mkdir()
+        database = another_database()
         client, bench = Client(), Bench(look=spread)
         caller, execution_id, crashed = await first_life(
-            folder, bench, client, writes, commits_last=commits_last
+            database, bench, client, Crash(writes, commits_last=commits_last)
         )
-        view, whole = await second_life(folder, bench, client, caller, execution_id)
+        view, whole = await second_life(database, bench, client, caller, execution_id)
         assert view.execution.status is Status.COMPLETED, writes
         assert (view.execution.output, view.execution.steps) == ("All is well.", 5)
         assert view.execution.usage.total_tokens == 45
@@ -130,7 +130,9 @@ async def test_a_crash_at_any_commit_reaches_the_same_end(
     pytest.fail("the run never outlived its store")
 
 
-async def test_a_destructive_call_that_ran_in_a_crash_becomes_a_question(tmp_path: Path) -> None:
+async def test_a_destructive_call_that_ran_in_a_crash_becomes_a_question(
+    database: Database,
+) -> None:
     reached = asyncio.Event()
 
     async def pay(_: dict[str, Any]) -> None:
@@ -141,13 +143,13 @@ async def test_a_destructive_call_that_ran_in_a_crash_becomes_a_question(tmp_pat
     agent = spec(tool("look"), tool("pay", Effect.DESTRUCTIVE))
     bench = Bench(look=lambda _: "seen", pay=pay)
     models = NamedModels({"actor": Actor(play)})
-    async with core_on(tmp_path, models=models, tools=bench, drain_seconds=0) as core:
+    async with database.core(models=models, tools=bench, drain_seconds=0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         await asyncio.wait_for(reached.wait(), BOUND)
     for _ in range(2):
-        async with core_on(tmp_path, models=models, tools=bench) as core:
+        async with database.core(models=models, tools=bench) as core:
             view = await core.services.executions.rest(caller, started.execution.id)
             assert view.execution.status is Status.SUSPENDED
             assert [(a.name, a.kind) for a in view.approvals] == [
@@ -157,34 +159,34 @@ async def test_a_destructive_call_that_ran_in_a_crash_becomes_a_question(tmp_pat
     assert bench.order.count("look") == 1
 
 
-async def test_a_cancel_that_met_a_crash_is_kept(tmp_path: Path) -> None:
+async def test_a_cancel_that_met_a_crash_is_kept(database: Database) -> None:
     model = Actor(lambda _: ["half", asyncio.Event()])
     models = NamedModels({"actor": model})
-    async with core_on(tmp_path, models=models, tools=Bench(), drain_seconds=0) as core:
+    async with database.core(models=models, tools=Bench(), drain_seconds=0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         await asyncio.wait_for(model.spoke.wait(), BOUND)
         await core.store.request_cancel(caller.workspace_id, started.execution.id)
-    async with core_on(tmp_path, models=models, tools=Bench()) as core:
+    async with database.core(models=models, tools=Bench()) as core:
         view = await core.services.executions.rest(caller, started.execution.id)
         assert view.execution.status is Status.CANCELLED
     assert len(model.asked) == 1
 
 
-async def test_a_store_that_recovers_lets_the_same_process_finish(tmp_path: Path) -> None:
+async def test_a_store_that_recovers_lets_the_same_process_finish(database: Database) -> None:
     clock = FakeClock()
-    store = CrashingStore(SqliteDriver(tmp_path / "outlast.db"), writes=3, commits_last=False)
+    crash = Crash(3, commits_last=False)
     models = NamedModels({"actor": actor()})
-    async with core_on(
-        tmp_path, models=models, tools=Bench(look=spread), clock=clock, store=store
+    async with database.core(
+        models=models, tools=Bench(look=spread), clock=clock, store=crash.store
     ) as core:
         caller = await owner(core)
         agent = spec(tool("look", Effect.IDEMPOTENT))
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", wish())
-        await asyncio.wait_for(store.dead.wait(), BOUND)
-        store.revive()
+        await asyncio.wait_for(crash.dead.wait(), BOUND)
+        crash.revive()
         async with asyncio.timeout(BOUND):
             while core.engine.running:
                 await asyncio.to_thread(int)
@@ -195,17 +197,17 @@ async def test_a_store_that_recovers_lets_the_same_process_finish(tmp_path: Path
 
 
 async def test_a_cursor_of_text_that_a_power_cut_took_is_told_from_the_retry_on(
-    tmp_path: Path,
+    database: Database,
 ) -> None:
     """The client had seen more of segment 1 than the log has kept."""
     model = Actor(lambda _: ["half", asyncio.Event()] if len(model.asked) == 1 else ["whole"])
     models = NamedModels({"actor": model})
-    async with core_on(tmp_path, models=models, tools=Bench(), drain_seconds=0) as core:
+    async with database.core(models=models, tools=Bench(), drain_seconds=0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         await asyncio.wait_for(model.spoke.wait(), BOUND)
-    async with asyncio.timeout(BOUND), core_on(tmp_path, models=models, tools=Bench()) as core:
+    async with asyncio.timeout(BOUND), database.core(models=models, tools=Bench()) as core:
         lost = Cursor(1, 99)
         heard = [
             entry
@@ -221,16 +223,16 @@ async def test_a_cursor_of_text_that_a_power_cut_took_is_told_from_the_retry_on(
     ]
 
 
-async def test_an_execution_whose_first_commit_failed_is_taken_up_again(tmp_path: Path) -> None:
+async def test_an_execution_whose_first_commit_failed_is_taken_up_again(database: Database) -> None:
     clock = FakeClock()
-    store = CrashingStore(SqliteDriver(tmp_path / "outlast.db"), writes=0, commits_last=False)
+    crash = Crash(0, commits_last=False)
     models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
-    async with core_on(tmp_path, models=models, tools=Bench(), clock=clock, store=store) as core:
+    async with database.core(models=models, tools=Bench(), clock=clock, store=crash.store) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", wish())
-        await asyncio.wait_for(store.dead.wait(), BOUND)
-        store.revive()
+        await asyncio.wait_for(crash.dead.wait(), BOUND)
+        crash.revive()
         async with asyncio.timeout(BOUND):
             while core.engine.running:
                 await asyncio.to_thread(int)

@@ -1,8 +1,6 @@
 """What a real provider may do wrong: a clear error and a terminal state each time."""
 
 import asyncio
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,12 +10,17 @@ from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import AgentSpec
 from outlast.model.clock import SystemClock
 from outlast.model.execution import Status
-from outlast.testing import NamedModels, core_on, owner
+from outlast.testing import NamedModels, owner
+from tests.database import POSTGRESQL, SQLITE, Database
 from tests.engine.world import Actor, Bench, by_turn, spec, wish
 from tests.provider import FakeProvider
 
 pytestmark = pytest.mark.anyio
 BOUND = 20.0
+ADD_GUARDRAILS = {
+    SQLITE: "UPDATE agent_versions SET spec = json_set(spec, '$.guardrails', 'on')",
+    POSTGRESQL: """UPDATE agent_versions SET spec = spec::jsonb || '{"guardrails": "on"}'""",
+}
 KEY = "sk-provider-key-of-the-test"
 
 
@@ -41,14 +44,14 @@ class ImpatientClock(SystemClock):
     ],
 )
 async def test_a_provider_that_fails_fails_the_execution_in_clear_words(
-    tmp_path: Path, model: str, code: str, requests: int
+    tmp_path: Path, database: Database, model: str, code: str, requests: int
 ) -> None:
     clock = ImpatientClock()
     async with FakeProvider() as provider:
         environment = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": KEY}
         models = ModelCatalogue(clock, tmp_path, environment=environment)
         tools = ToolBox(clock)
-        async with core_on(tmp_path, models=models, tools=tools, clock=clock) as core:
+        async with database.core(models=models, tools=tools, clock=clock) as core:
             caller = await owner(core)
             agent = AgentSpec("agent", f"openai-chat:{model}")
             await core.services.agents.put(caller.workspace_id, [(agent, "1")])
@@ -61,13 +64,15 @@ async def test_a_provider_that_fails_fails_the_execution_in_clear_words(
     assert KEY not in view.execution.error.message
 
 
-async def test_two_failures_and_then_an_answer_is_an_answer(tmp_path: Path) -> None:
+async def test_two_failures_and_then_an_answer_is_an_answer(
+    tmp_path: Path, database: Database
+) -> None:
     clock = ImpatientClock()
     async with FakeProvider() as provider:
         environment = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": KEY}
         models = ModelCatalogue(clock, tmp_path, environment=environment)
         tools = ToolBox(clock)
-        async with core_on(tmp_path, models=models, tools=tools, clock=clock) as core:
+        async with database.core(models=models, tools=tools, clock=clock) as core:
             caller = await owner(core)
             agent = AgentSpec("agent", "openai-chat:flaky-2")
             await core.services.agents.put(caller.workspace_id, [(agent, "1")])
@@ -79,14 +84,14 @@ async def test_two_failures_and_then_an_answer_is_an_answer(tmp_path: Path) -> N
 
 async def test_a_version_of_an_agent_from_the_future_fails_and_is_not_half_understood(
     tmp_path: Path,
+    database: Database,
 ) -> None:
     models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
-    async with core_on(tmp_path, models=models, tools=Bench(), start=False) as core:
+    async with database.core(models=models, tools=Bench(), start=False) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", wish())
-        with closing(sqlite3.connect(tmp_path / "outlast.db")) as beside, beside:
-            beside.execute("UPDATE agent_versions SET spec = json_set(spec, '$.guardrails', 'on')")
+        database.rows(ADD_GUARDRAILS[database.kind])
         await core.start()
         async with asyncio.timeout(BOUND):
             view = await core.services.executions.rest(caller, started.execution.id)

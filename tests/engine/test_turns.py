@@ -1,7 +1,6 @@
 """Turns of a conversation, places in the engine, draining."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,8 @@ from outlast.model.error import (
     ConversationBusy,
 )
 from outlast.model.execution import OnBusy, Status
-from outlast.testing import NamedModels, core_on, owner
+from outlast.testing import NamedModels, owner
+from tests.database import Database
 from tests.engine.server import BOUND, World
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
 
@@ -64,7 +64,7 @@ async def test_no_more_run_at_a_time_than_allowed_and_all_get_their_turn(world: 
 
 
 async def test_draining_ends_a_segment_at_its_next_commit_and_the_next_process_goes_on(
-    tmp_path: Path,
+    database: Database,
 ) -> None:
     gate, reached = asyncio.Event(), asyncio.Event()
 
@@ -76,8 +76,8 @@ async def test_draining_ends_a_segment_at_its_next_commit_and_the_next_process_g
     actor = Actor(by_turn([call(1, "slow")], ["Done"]))
     bench = Bench(slow=slow)
     agent = spec(tool("slow", Effect.DESTRUCTIVE))
-    async with core_on(
-        tmp_path, models=NamedModels({"actor": actor}), tools=bench, drain_seconds=5
+    async with database.core(
+        models=NamedModels({"actor": actor}), tools=bench, drain_seconds=5
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
@@ -89,24 +89,24 @@ async def test_draining_ends_a_segment_at_its_next_commit_and_the_next_process_g
         await closing
         released = await core.store.execution(caller.workspace_id, started.execution.id)
         assert (released.status, released.steps) == (Status.QUEUED, 2)
-    async with core_on(tmp_path, models=NamedModels({"actor": actor}), tools=bench) as core:
+    async with database.core(models=NamedModels({"actor": actor}), tools=bench) as core:
         view = await core.services.executions.rest(caller, started.execution.id)
         assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Done")
         assert sum(bench.calls.values()) == 1
 
 
 async def test_what_cannot_finish_in_the_grace_is_taken_up_as_after_a_crash(
-    tmp_path: Path,
+    database: Database,
 ) -> None:
     actor = Actor(lambda _: ["half", asyncio.Event()] if len(actor.asked) == 1 else ["whole"])
-    async with core_on(
-        tmp_path, models=NamedModels({"actor": actor}), tools=Bench(), drain_seconds=0
+    async with database.core(
+        models=NamedModels({"actor": actor}), tools=Bench(), drain_seconds=0
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         await asyncio.wait_for(actor.spoke.wait(), BOUND)
     assert actor.open == 0
-    async with core_on(tmp_path, models=NamedModels({"actor": actor}), tools=Bench()) as core:
+    async with database.core(models=NamedModels({"actor": actor}), tools=Bench()) as core:
         view = await core.services.executions.rest(caller, started.execution.id)
         assert view.execution.output == "whole"

@@ -20,8 +20,8 @@ from outlast.model.event import Entry
 from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall, ToolMessage
 from outlast.model.usage import Usage
 from outlast.services.executions import Start
-from outlast.store.port import Advance, TextAppend
-from outlast.store.sql import SqlStore
+from outlast.store.port import Advance, Store, TextAppend
+from outlast.store.sql import Driver, SqlStore
 
 USAGE = Usage(10, 5, 3, 1)
 Reply = Sequence[str | ToolCall | OutlastError | asyncio.Event]
@@ -135,42 +135,56 @@ def call(number: int, name: str, **parameters: Any) -> ToolCall:
     return ToolCall(f"tc_{number:026d}", name, parameters)
 
 
-class CrashingStore(SqlStore):
-    """Dies with its nth write: before it is committed, or after and before anybody hears of it."""
+class Crash:
+    """A death with the nth write: before it is committed, or after and before anybody hears."""
 
-    def __init__(self, driver: Any, *, writes: int, commits_last: bool) -> None:
-        super().__init__(driver)
+    def __init__(self, writes: int, *, commits_last: bool) -> None:
+        self.dead = asyncio.Event()
         self._left = writes
         self._commits_last = commits_last
-        self.dead = asyncio.Event()
 
-    async def advance(self, move: Advance) -> tuple[Entry, ...]:
-        if self._spend():
-            return await super().advance(move)
-        if self._commits_last and not self.dead.is_set():
-            self.dead.set()
-            await super().advance(move)
-        self.dead.set()
-        raise Overloaded("The process died.")
-
-    async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
-        if self._spend():
-            return await super().append_text(appends)
-        if self._commits_last and not self.dead.is_set():
-            self.dead.set()
-            await super().append_text(appends)
-        self.dead.set()
-        raise Overloaded("The process died.")
+    def store(self, driver: Driver) -> Store:
+        """A store that dies this death."""
+        return CrashingStore(driver, self)
 
     def revive(self) -> None:
         """Let all further writes pass."""
         self._left = 1_000_000
 
-    def _spend(self) -> bool:
+    def lets_pass(self) -> bool:
+        """Whether a write is committed and heard of."""
         if self._left <= 0:
             return False
         self._left -= 1
         return True
+
+    def commits(self) -> bool:
+        """Whether a write that is not heard of is committed all the same."""
+        first = not self.dead.is_set()
+        self.dead.set()
+        return self._commits_last and first
+
+
+class CrashingStore(SqlStore):
+    """Dies by a crash."""
+
+    def __init__(self, driver: Driver, crash: Crash) -> None:
+        super().__init__(driver)
+        self._crash = crash
+
+    async def advance(self, move: Advance) -> tuple[Entry, ...]:
+        if self._crash.lets_pass():
+            return await super().advance(move)
+        if self._crash.commits():
+            await super().advance(move)
+        raise Overloaded("The process died.")
+
+    async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
+        if self._crash.lets_pass():
+            return await super().append_text(appends)
+        if self._crash.commits():
+            await super().append_text(appends)
+        raise Overloaded("The process died.")
 
 
 def wish(text: str = "Hello", **more: Any) -> Start:

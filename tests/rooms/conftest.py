@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,8 @@ import pytest
 from outlast.model.agent import AgentSpec
 from outlast.model.clock import SystemClock
 from outlast.model.workspace import Principal, Scope
-from outlast.testing import NamedModels, core_on
+from outlast.testing import NamedModels
+from tests.database import Database
 from tests.engine.world import Actor, Bench, by_turn, spec
 from tests.rooms.house import House
 
@@ -18,7 +18,7 @@ Build = Callable[..., Awaitable[House]]
 
 
 @pytest.fixture
-async def build(tmp_path: Path) -> AsyncIterator[Build]:
+async def build(database: Database) -> AsyncIterator[Build]:
     """Makes a house: build(actor, agent=…, bench=…, clock=…, settings…)."""
     async with AsyncExitStack() as stack:
 
@@ -30,8 +30,7 @@ async def build(tmp_path: Path) -> AsyncIterator[Build]:
             **more: Any,
         ) -> House:
             core = await stack.enter_async_context(
-                core_on(
-                    tmp_path,
+                database.core(
                     models=NamedModels({"actor": actor or Actor(by_turn(["Hel", "lo"]))}),
                     tools=bench or Bench(),
                     clock=more.pop("clock", None) or SystemClock(),

@@ -1,7 +1,6 @@
 """The fold: frames are a function of the log alone, and its last frame is what GET answers."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,9 +29,9 @@ from outlast.model.event import (
     ToolStarted,
 )
 from outlast.rooms.executions.translate import FRAME_TYPES, Fold
-from outlast.store.sqlite import SqliteDriver
-from outlast.testing import FakeClock, NamedModels, core_on, owner
-from tests.engine.world import Actor, Bench, CrashingStore, Reply, by_turn, call, spec, tool, wish
+from outlast.testing import FakeClock, NamedModels, owner
+from tests.database import Database
+from tests.engine.world import Actor, Bench, Crash, Reply, by_turn, call, spec, tool, wish
 from tests.rooms.conftest import Build
 from tests.rooms.house import BOUND, House, frames, kinds
 
@@ -162,20 +161,18 @@ async def test_text_of_a_request_that_was_made_again_is_void(build: Build) -> No
 @pytest.mark.parametrize("commits_last", [False, True])
 @pytest.mark.parametrize("writes", range(1, 12))
 async def test_the_last_frame_is_what_get_answers_after_a_crash_at_any_commit(
-    build: Build, tmp_path: Path, writes: int, *, commits_last: bool
+    build: Build, database: Database, writes: int, *, commits_last: bool
 ) -> None:
-    store = CrashingStore(
-        SqliteDriver(tmp_path / "outlast.db"), writes=writes, commits_last=commits_last
-    )
+    crash = Crash(writes, commits_last=commits_last)
     agent, bench = spec(tool("look", Effect.IDEMPOTENT)), Bench(look=lambda _: 1)
     models = NamedModels({"actor": Actor(REPLIES)})
     clock = TickingClock()
-    async with core_on(tmp_path, models=models, tools=bench, clock=clock, store=store) as core:
+    async with database.core(models=models, tools=bench, clock=clock, store=crash.store) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         ended = asyncio.ensure_future(core.services.executions.rest(caller, started.execution.id))
-        died = asyncio.ensure_future(store.dead.wait())
+        died = asyncio.ensure_future(crash.dead.wait())
         await asyncio.wait({ended, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
         for task in (ended, died):
             task.cancel()

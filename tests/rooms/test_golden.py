@@ -18,7 +18,8 @@ from outlast.agents.models.scripted import ScriptedModel
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import AgentSpec, Effect, ToolSpec
 from outlast.model.event import encode
-from outlast.testing import FakeClock, NamedModels, core_on, owner
+from outlast.testing import FakeClock, NamedModels, owner
+from tests.database import Database
 from tests.rooms.house import House
 
 pytestmark = pytest.mark.anyio
@@ -33,8 +34,8 @@ def test_every_room_has_transcripts() -> None:
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: f"{path.parts[-3]}/{path.stem}")
-async def test_a_transcript_is_the_same_byte_for_byte(path: Path, tmp_path: Path) -> None:
-    told = await _transcript(path, tmp_path)
+async def test_a_transcript_is_the_same_byte_for_byte(path: Path, database: Database) -> None:
+    told = await _transcript(path, database)
     assert told == _golden(path.with_suffix(".txt"), told)
 
 
@@ -44,11 +45,11 @@ def _golden(path: Path, told: str) -> str:
     return path.read_text()
 
 
-async def _transcript(path: Path, folder: Path) -> str:
+async def _transcript(path: Path, database: Database) -> str:
     play = _read(path)
     clock = FakeClock(1_773_570_600_000)
     models = NamedModels({"scripted": ScriptedModel.from_data(play["script"], clock)})
-    async with core_on(folder, models=models, tools=ToolBox(clock), clock=clock) as core:
+    async with database.core(models=models, tools=ToolBox(clock), clock=clock) as core:
         caller = await owner(core)
         made = await core.services.keys.create(caller.workspace_id, "golden")
         house = House(core, caller, made.secret)

@@ -1,7 +1,6 @@
 """The store under test: every implementation of the port, by the `store` fixture."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,10 @@ from outlast.model.execution import (
 from outlast.store.port import (
     Store,
 )
+from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
-from tests.store.moves import IMPLEMENTATIONS, Heard, new
+from tests.database import Database
+from tests.store.moves import Heard, new
 
 
 @pytest.fixture
@@ -21,11 +22,9 @@ def heard() -> Heard:
     return Heard()
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
-async def store(
-    request: pytest.FixtureRequest, tmp_path: Path, heard: Heard
-) -> AsyncIterator[Store]:
-    made = IMPLEMENTATIONS[request.param](tmp_path)
+@pytest.fixture
+async def store(database: Database, heard: Heard) -> AsyncIterator[Store]:
+    made = SqlStore(database.driver(heard.enqueue))
     made.listen(heard.listeners())
     await made.open()
     try:

@@ -1,8 +1,7 @@
-"""What the conformance tests do to a store, and the implementations that they do it to."""
+"""What the conformance tests do to a store, and what they hear of it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from outlast.model.event import (
@@ -13,22 +12,15 @@ from outlast.model.execution import (
     Execution,
     Status,
 )
-from outlast.store.port import (
-    Advance,
-    Committed,
-    Listeners,
-    NewExecution,
-    Store,
-)
-from outlast.store.sql import SqlStore
-from outlast.store.sqlite import SqliteDriver
+from outlast.store.listeners import Committed, Listeners
+from outlast.store.port import Advance, NewExecution, Store
 from outlast.testing import FakeClock
 
 WORKSPACE, OTHER = "ws_00000000000000000000000001", "ws_00000000000000000000000002"
 
 
 class Heard:
-    """What the listeners were told."""
+    """What the listeners were told, and what was given to the queue where there is one."""
 
     def __init__(self) -> None:
         self.committed: list[Committed] = []
@@ -37,12 +29,8 @@ class Heard:
     def listeners(self) -> Listeners:
         return Listeners(self.committed.append, self.runnable.append)
 
-
-def sqlite(folder: Path) -> Store:
-    return SqlStore(SqliteDriver(folder / "outlast.db"))
-
-
-IMPLEMENTATIONS: dict[str, Callable[[Path], Store]] = {"sqlite": sqlite}
+    async def enqueue(self, _connection: Any, executions: Sequence[Execution]) -> None:
+        self.runnable.extend(executions)
 
 
 Create = Callable[..., Awaitable[Execution]]

@@ -24,6 +24,7 @@ from outlast.store.statements import (
 MODULES = (executions, conversations, log, agents, keys, approvals, checkpoints)
 MAY_SCAN = {
     "UNFINISHED": "recovery, once at start",
+    "CANCEL_REQUESTED": "all of a partial index that holds nothing else",
     "WORKSPACES": "all of them are wanted",
     "INSERT": "a select of constants",
     "PAUSE_REQUESTED": "all that its partial index holds",

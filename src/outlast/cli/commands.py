@@ -18,12 +18,18 @@ from outlast.cli.options import (
     AgentsFile,
     ApiKey,
     AsJson,
+    Concurrency,
+    Connections,
     DatabaseUrl,
     DataDir,
+    DirectUrl,
+    DrainSeconds,
     Host,
     LogFormat,
     LogLevel,
+    ModelRetries,
     Port,
+    Takeover,
     settings,
 )
 from outlast.cli.output import write_json
@@ -72,17 +78,17 @@ def serve(
     port: Port = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
+    database_direct_url: DirectUrl = None,
+    database_connections: Connections = None,
     api_key: ApiKey = None,
-    concurrency: Annotated[
-        int | None, Option(help="Segments that run at the same time.", show_default=False)
-    ] = None,
-    model_retries: Annotated[
-        int | None, Option(help="How often a failed model request is made again.")
-    ] = None,
-    drain_seconds: Annotated[
-        float | None, Option(help="How long SIGTERM waits for running steps.")
-    ] = None,
+    concurrency: Concurrency = None,
+    model_retries: ModelRetries = None,
+    drain_seconds: DrainSeconds = None,
     max_body_bytes: Annotated[int | None, Option(help="The largest request body.")] = None,
+    worker: Annotated[
+        bool, Option("--worker/--no-worker", help="Run executions in this process too.")
+    ] = True,
+    takeover_seconds: Takeover = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
@@ -93,18 +99,65 @@ def serve(
         port=port,
         data_dir=data_dir,
         database_url=database_url,
+        database_direct_url=database_direct_url,
+        database_connections=database_connections,
         api_key=api_key,
         concurrency=concurrency,
         model_retries=model_retries,
         drain_seconds=drain_seconds,
         max_body_bytes=max_body_bytes,
+        takeover_seconds=takeover_seconds,
         log_level=log_level,
         log_format=log_format,
     )
     with quick_imports():
         from outlast.cli.serving import serve
 
-    serve(chosen, echo)
+    serve(chosen, echo, worker=worker)
+
+
+@app.command()
+def worker(
+    *,
+    agents: AgentsFile = None,
+    port: Annotated[
+        int | None, Option(help="Answer /healthz, /readyz and /metrics there; 0 takes a free one.")
+    ] = None,
+    host: Host = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    database_direct_url: DirectUrl = None,
+    database_connections: Connections = None,
+    concurrency: Concurrency = None,
+    model_retries: ModelRetries = None,
+    drain_seconds: DrainSeconds = None,
+    takeover_seconds: Takeover = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run executions of a Postgres database until SIGTERM or Ctrl-C; any number may do so.
+
+    Give it the agents file of the servers: Python tools run here.
+    """
+    chosen = settings(
+        agents=agents,
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        database_url=database_url,
+        database_direct_url=database_direct_url,
+        database_connections=database_connections,
+        concurrency=concurrency,
+        model_retries=model_retries,
+        drain_seconds=drain_seconds,
+        takeover_seconds=takeover_seconds,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    with quick_imports():
+        from outlast.cli.serving import work
+
+    work(chosen, echo, listen=port is not None)
 
 
 @app.command()
@@ -143,12 +196,15 @@ def run(
 
 @app.command()
 def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
-    """Bring the database to this version's schema; no server may run."""
+    """Bring the database to this version's schema; a start does the same.
+
+    On SQLite no server may run meanwhile; on Postgres those of the version before may.
+    """
     from outlast.cli.opening import migrate
 
     chosen = settings(data_dir=data_dir, database_url=database_url)
-    asyncio.run(migrate(chosen.database_path))
-    echo(f"{chosen.database_path} has the newest schema.")
+    asyncio.run(migrate(chosen))
+    echo(f"Up to date: {chosen.database}.")
 
 
 @app.command()
@@ -164,7 +220,8 @@ def doctor(
     """Check what a server needs, and say what mends it; exit code 1 where something fails."""
     from dataclasses import asdict
 
-    from outlast.cli.doctor import Finding, Level, examine
+    from outlast.cli.doctor import examine
+    from outlast.cli.finding import Finding, Level
 
     chosen = settings(
         agents=agents, data_dir=data_dir, database_url=database_url, host=host, port=port

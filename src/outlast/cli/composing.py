@@ -19,14 +19,18 @@ def read_agents(settings: Settings) -> LoadedAgents:
     return load_agents(settings.agents) if settings.agents else NO_AGENTS
 
 
-def compose(settings: Settings, loaded: LoadedAgents) -> Core:
-    """A core that can run these agents and those in the database; nothing is opened yet."""
+def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) -> Core:
+    """A core that can run these agents and those in the database; nothing is opened yet.
+
+    Without `worker` it leaves the running to other processes. Raises Misconfigured.
+    """
     clock = SystemClock()
     return build(
         settings,
         models=ModelCatalogue(clock, settings.data_dir),
         tools=ToolBox(clock, loaded.functions),
         clock=clock,
+        worker=worker,
     )
 
 

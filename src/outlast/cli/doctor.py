@@ -6,16 +6,15 @@ import socket
 import stat
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.cli.composing import read_agents
+from outlast.cli.finding import Finding, Level
 from outlast.cli.remote import url_of
 from outlast.client import Client, Unreachable
-from outlast.model.clock import SystemClock
+from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured, OutlastError, StoreLocked
 from outlast.settings import Settings
 from outlast.store.migrations import sqlite_version
@@ -28,33 +27,14 @@ _LITTLE: Final = 1000 * _MEGABYTE
 _TOO_LITTLE: Final = 100 * _MEGABYTE
 
 
-class Level(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check's outcome."""
-
-    check: str
-    level: Level
-    text: str
-    mend: str | None = None
-    """The command or the step that mends it."""
-
-
-async def examine(settings: Settings) -> AsyncIterator[Finding]:
+async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Finding]:
     """Check one thing after the other."""
     for finding in (*_data_folder(settings), _key_file(settings)):
         yield finding
-    async for finding in _database(settings):
+    loaded, agents = _agents(settings)
+    async for finding in _database(settings, clock or SystemClock(), loaded):
         yield finding
-    loaded, finding = _agents(settings)
-    yield finding
+    yield agents
     for finding in await _models(settings, loaded):
         yield finding
     yield await _port(settings)
@@ -94,7 +74,24 @@ def _key_file(settings: Settings) -> Finding:
     return Finding("key", Level.OK, f"kept in {file}")
 
 
-async def _database(settings: Settings) -> AsyncIterator[Finding]:
+async def _database(
+    settings: Settings, clock: Clock, loaded: LoadedAgents
+) -> AsyncIterator[Finding]:
+    if not settings.on_postgres:
+        async for finding in _sqlite(settings):
+            yield finding
+        return
+    try:
+        from outlast.cli.doctor_postgres import examine_postgres
+    except ImportError as error:
+        text = f"Postgres needs an extra that is not installed: {error}"
+        yield Finding("database", Level.FAIL, text, "pip install 'outlast[postgres]'")
+        return
+    async for finding in examine_postgres(settings, clock, loaded):
+        yield finding
+
+
+async def _sqlite(settings: Settings) -> AsyncIterator[Finding]:
     path = settings.database_path
     if not path.exists():
         yield Finding("database", Level.OK, f"{path} is not there yet; the first start makes it")

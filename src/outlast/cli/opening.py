@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlast.app import driver_of, queue_of
 from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured, Unauthenticated
 from outlast.model.workspace import Principal, Workspace
@@ -17,7 +18,6 @@ from outlast.store.migrations import sqlite_version
 from outlast.store.port import Store
 from outlast.store.schema import HEAD
 from outlast.store.sql import SqlStore
-from outlast.store.sqlite import SqliteDriver
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,16 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
     may run. Raises Misconfigured, StoreLocked.
     """
     path = settings.database_path
-    if not make and not path.exists():
+    if not make and not settings.on_postgres and not path.exists():
         raise Misconfigured(
             f"There is no database at {path} yet. Start a server: outlast serve --agents FILE"
         )
     make_folder(settings)
-    if not path.exists() or (sqlite_version(path) or "") < HEAD:
-        await migrate(path)
+    old = not path.exists() or (sqlite_version(path) or "") < HEAD
+    if old and not settings.on_postgres:
+        await migrate(settings)
     clock = SystemClock()
-    store = SqlStore(SqliteDriver(path, exclusive=False))
+    store = SqlStore(driver_of(settings, exclusive=False))
     await store.open()
     try:
         yield Opened(store, Keys(store, clock), Agents(store, clock), clock)
@@ -72,11 +73,16 @@ def make_folder(settings: Settings) -> None:
         ) from error
 
 
-async def migrate(path: Path) -> None:
-    """Bring the database to this version's schema, alone. Raises Misconfigured, StoreLocked."""
-    store = SqlStore(SqliteDriver(path))
+async def migrate(settings: Settings) -> None:
+    """Bring the database to this version's schema, on SQLite alone; on Postgres the queue too.
+
+    Raises Misconfigured, StoreLocked, Overloaded.
+    """
+    store = SqlStore(driver_of(settings))
     await store.open()
     await store.close()
+    if settings.on_postgres:
+        await queue_of(settings).prepare()
 
 
 @dataclass(frozen=True, slots=True)

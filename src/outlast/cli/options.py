@@ -11,7 +11,23 @@ DataDir = Annotated[
     Path | None,
     Option(help="The folder of the database, the first key and the local models.", show_default=""),
 ]
-DatabaseUrl = Annotated[str | None, Option(help="sqlite:///PATH; default: in the data folder.")]
+DatabaseUrl = Annotated[
+    str | None,
+    Option(help="sqlite:///PATH or postgresql://…; default: a file in the data folder."),
+]
+DirectUrl = Annotated[
+    str | None, Option(help="The same Postgres by a way that keeps its session, past a pooler.")
+]
+Connections = Annotated[int | None, Option(help="Connections to Postgres, at most.")]
+Concurrency = Annotated[
+    int | None, Option(help="Segments that run at the same time.", show_default=False)
+]
+ModelRetries = Annotated[int | None, Option(help="How often a failed model request is made again.")]
+DrainSeconds = Annotated[float | None, Option(help="How long SIGTERM waits for running steps.")]
+Takeover = Annotated[
+    float | None,
+    Option(help="Postgres: seconds of silence after which a worker's work is others'."),
+]
 Host = Annotated[str | None, Option(help="The server's address.")]
 Port = Annotated[int | None, Option(help="The server's port; serve: 0 takes a free one.")]
 AgentsFile = Annotated[

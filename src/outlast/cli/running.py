@@ -1,6 +1,7 @@
 """`outlast run`: one execution from the terminal.
 
-It runs in this process or, where a server has the database, through that server.
+It runs in this process or, where a server has the database, through that server. On Postgres it is
+the workers that run it.
 """
 
 from outlast import logs  # isort: skip - before whatever imports structlog, see there
@@ -55,7 +56,7 @@ def run(settings: Settings, wish: Wish) -> int:
 async def _run(settings: Settings, wish: Wish) -> int:
     loaded = read_agents(settings)
     make_folder(settings)
-    core = compose(settings, loaded)
+    core = compose(settings, loaded, worker=not settings.on_postgres)
     try:
         await core.open()
     except StoreLocked:
@@ -70,6 +71,10 @@ async def _run(settings: Settings, wish: Wish) -> int:
             )
         await put_agents(core, key.workspace, loaded)
         await core.start(recover=False)
+        if not await core.engine.workers():
+            raise Misconfigured(
+                "No worker runs on this database. Start one: outlast worker --agents FILE"
+            )
         return await _run_here(core, key.principal, wish)
     finally:
         await core.close()

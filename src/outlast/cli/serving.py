@@ -1,4 +1,4 @@
-"""`outlast serve`: open, listen, run, and leave in order.
+"""`outlast serve` and `outlast worker`: open, listen, run, and leave in order.
 
 SIGTERM or SIGINT: `/readyz` turns 503 and no segment begins; running ones end at their next commit;
 open streams end, so that clients connect again; the process ends with 0. A second signal ends it at
@@ -10,10 +10,11 @@ from outlast import logs  # isort: skip - before whatever imports structlog, see
 import asyncio
 import gc
 import os
+import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import structlog
 import uvicorn
@@ -22,9 +23,10 @@ import uvloop
 from outlast.app import Core
 from outlast.cli.composing import compose, put_agents, read_agents
 from outlast.cli.opening import FirstKey, first_key, make_folder
+from outlast.http.room import Room
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings
-from outlast.web import create_app
+from outlast.web import ROOMS, create_app
 
 _GRACE_SECONDS: Final = 3
 """How long answers that are being written may take once the segments have ended."""
@@ -37,17 +39,73 @@ _COLLECT_AFTER: Final = 10_000
 logger = structlog.get_logger(__name__)
 
 
-def serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serve until a signal. Raises Misconfigured, StoreLocked."""
+Announce: TypeAlias = Callable[[str], None]
+
+
+def serve(settings: Settings, announce: Announce, *, worker: bool = True) -> None:
+    """Serve until a signal; without `worker`, other processes run the executions.
+
+    Raises Misconfigured, StoreLocked.
+    """
     logs.configure(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, announce))
+        runner.run(_serve(settings, announce, worker=worker))
 
 
-async def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
+def work(settings: Settings, announce: Announce, *, listen: bool) -> None:
+    """Run executions until a signal; with `listen`, answer health and metrics over HTTP.
+
+    Raises Misconfigured.
+    """
+    if not settings.on_postgres:
+        raise Misconfigured(
+            "A worker needs a database that processes share: "
+            "OUTLAST_DATABASE_URL=postgresql://USER:PASSWORD@HOST/DATABASE. "
+            "On SQLite, outlast serve does the work itself."
+        )
+    logs.configure(settings.log_level, settings.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_work(settings, announce, listen=listen))
+
+
+async def _work(settings: Settings, announce: Announce, *, listen: bool) -> None:
+    core = compose(settings, read_agents(settings))
+    await core.open()
+    line = f"Outlast works with {settings.concurrency} places"
+    try:
+        if not listen:
+            await _work_until_signal(core, lambda: announce(line))
+            return
+        with _listen(settings) as listener:
+            await core.start()
+            url = _url(listener)
+            await _answer(core, listener, (), lambda: announce(f"{line}; health on {url}"))
+    finally:
+        await core.close()
+
+
+async def _work_until_signal(core: Core, started: Callable[[], None]) -> None:
+    loop, leave = asyncio.get_running_loop(), asyncio.Event()
+
+    def signalled(number: int) -> None:
+        if leave.is_set():
+            os._exit(128 + number)
+        leave.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled, number)
+    await core.start()
+    started()
+    warming = asyncio.create_task(_warm_up(core))
+    await leave.wait()
+    logger.info("worker.draining", running=core.engine.running)
+    warming.cancel()
+
+
+async def _serve(settings: Settings, announce: Announce, *, worker: bool) -> None:
     loaded = read_agents(settings)
     make_folder(settings)
-    core = compose(settings, loaded)
+    core = compose(settings, loaded, worker=worker)
     await core.open()
     try:
         with _listen(settings) as listener:
@@ -56,15 +114,17 @@ async def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
             await core.start()
             names = [agent.spec.name for agent in agents]
             await _answer(
-                core, listener, lambda: announce(_welcome(settings, listener, names, key))
+                core, listener, ROOMS, lambda: announce(_welcome(settings, listener, names, key))
             )
     finally:
         await core.close()
 
 
-async def _answer(core: Core, listener: socket.socket, started: Callable[[], None]) -> None:
+async def _answer(
+    core: Core, listener: socket.socket, rooms: tuple[Room, ...], started: Callable[[], None]
+) -> None:
     """Answer requests until a signal asks us to leave, then drain."""
-    app = create_app(core)
+    app = create_app(core, rooms)
     server = _Server(app, started)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     leaving = asyncio.create_task(server.leave.wait())
@@ -139,13 +199,17 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _welcome(settings: Settings, listener: socket.socket, agents: list[str], key: FirstKey) -> str:
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = _url(listener)
     served = ", ".join(agents) if agents else "none from a file"
     line = f"Outlast answers on {url} · agents: {served} · key: {_where(settings, key)}"
     if key.made:
         return f"{line}\nThe first API key, shown this once: {key.secret}"
     return line
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _where(settings: Settings, key: FirstKey) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -41,6 +41,7 @@ from outlast.model.message import (
     UserMessage,
     repair,
 )
+from outlast.model.nul import message_without_nul, without_nul
 from outlast.model.usage import TOKENS_PER_CREDIT
 
 _FIRST_WAIT: Final = 0.5
@@ -116,11 +117,11 @@ class Asker:
             async for event in events:
                 match event:
                     case TextPiece(text):
-                        texts.add(segment, clock.now(), TextAdded, text)
+                        texts.add(segment, clock.now(), TextAdded, without_nul(text))
                     case ThinkingPiece(text):
-                        texts.add(segment, clock.now(), ThinkingAdded, text)
+                        texts.add(segment, clock.now(), ThinkingAdded, without_nul(text))
                     case Answer():
-                        return event
+                        return replace(event, message=message_without_nul(event.message))
         raise ModelUnavailable("The model's answer ended before it was complete.")
 
     async def _before_next(self, segment: Segment, error: Upstream, attempt: int) -> None:
@@ -250,7 +251,9 @@ def _instructions(instructions: str, execution: Execution) -> str:
     """The agent's, then the request's, then what is known."""
     told = [instructions, execution.origin.instructions]
     if execution.session:
-        known = [f"- {name}: {_one_line(value)}" for name, value in execution.session.items()]
+        known = [
+            f"- {name}: {_one_line(value)}" for name, value in sorted(execution.session.items())
+        ]
         told.append("\n".join(("Known about this session:", *known)))
     return "\n\n".join(text for text in told if text)
 

@@ -10,19 +10,17 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 import structlog
-from structlog.contextvars import bound_contextvars
 
-from outlast.engine.runner import Runner, seconds_left
 from outlast.engine.segment import Segment, Stop
+from outlast.engine.segments import Segments
 from outlast.model.clock import Clock
-from outlast.model.error import ExecutionNotFound, OutlastError, StaleWrite
+from outlast.model.error import ExecutionNotFound, OutlastError
 from outlast.model.execution import Execution, PauseRequest, Status
 from outlast.store.port import Store
 
 _RECOVERY_PAGE: Final = 500
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 30.0
-_WATCH_SECONDS: Final = 1.0
 _ABANDON_SECONDS: Final = 1.0
 """An abandoned segment ends as soon as its model or tool lets go."""
 
@@ -32,12 +30,14 @@ logger = structlog.get_logger(__name__)
 class InlineEngine:
     """Runs at most `concurrency` segments at a time, in the order in which they became runnable."""
 
-    def __init__(self, store: Store, runner: Runner, clock: Clock, *, concurrency: int) -> None:
+    taken_over = orphans = 0
+    """There is no other worker, and no queue beside the rows."""
+
+    def __init__(self, store: Store, segments: Segments, clock: Clock, *, concurrency: int) -> None:
         self._store = store
-        self._runner = runner
+        self._segments = segments
         self._clock = clock
         self._concurrency = concurrency
-        self._segments: dict[str, Segment] = {}
         self._backlog: deque[tuple[str, str]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._waits: set[asyncio.Task[None]] = set()
@@ -61,9 +61,15 @@ class InlineEngine:
     def accepting(self) -> bool:
         return self._accepting
 
+    async def open(self) -> None:
+        pass
+
+    async def workers(self) -> int:
+        return 1
+
     async def start(self, *, recover: bool = True) -> None:
         self._accepting = True
-        self._spawn(self._watch_limits(), self._waits)
+        self._spawn(self._segments.watch_limits(), self._waits)
         if recover:
             await self._recover()
 
@@ -72,8 +78,13 @@ class InlineEngine:
         self._backlog.clear()
         for wait in self._waits:
             wait.cancel()
-        await self._stop_segments(Stop.RELEASE, grace_seconds)
-        await self._stop_segments(Stop.ABANDON, _ABANDON_SECONDS)
+        for reason, seconds in (
+            (Stop.RELEASE, grace_seconds),
+            (Stop.ABANDON, _ABANDON_SECONDS),
+        ):
+            self._segments.stop(reason)
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=seconds)
 
     def runnable(self, execution: Execution) -> None:
         if not self._accepting:
@@ -84,34 +95,21 @@ class InlineEngine:
             self._backlog.append((execution.workspace_id, execution.id))
 
     def cancel(self, execution_id: str) -> bool:
-        segment = self._segments.get(execution_id)
-        if segment is None:
-            return False
-        segment.stop(Stop.CANCEL)
-        return True
+        return self._segments.cancel(execution_id)
+
+    def requested(self, execution_id: str) -> None:
+        """There is no other process."""
 
     def pause(self, execution_id: str, wish: PauseRequest) -> bool:
-        segment = self._segments.get(execution_id)
-        if segment is None:
-            return False
-        segment.pause(wish)
-        return True
-
-    async def _stop_segments(self, reason: Stop, seconds: float) -> None:
-        for segment in self._segments.values():
-            segment.stop(reason)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        return self._segments.pause(execution_id, wish)
 
     # --- segments
 
     def _begin(self, execution: Execution) -> None:
         if execution.id in self._segments:
             self._wanted.add(execution.id)
-            return
-        segment = Segment(execution)
-        self._segments[execution.id] = segment
-        self._spawn(self._run(segment), self._tasks)
+        else:
+            self._spawn(self._run(self._segments.begin(execution)), self._tasks)
 
     def _spawn(self, work: Coroutine[Any, Any, None], group: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -120,17 +118,7 @@ class InlineEngine:
 
     async def _run(self, segment: Segment) -> None:
         execution = segment.execution
-        failed = False
-        with bound_contextvars(execution=execution.id):
-            try:
-                await self._runner.run(segment)
-            except StaleWrite:
-                logger.warning("segment.stale", segment=execution.segment)
-            except Exception:
-                logger.exception("segment.failed")
-                failed = True
-        failed = failed or segment.stopped is Stop.ABANDON
-        del self._segments[execution.id]
+        failed = not await self._segments.run(segment)
         if execution.id in self._wanted:
             self._wanted.discard(execution.id)
             self._backlog.append((execution.workspace_id, execution.id))
@@ -174,7 +162,7 @@ class InlineEngine:
         if current.status in (Status.QUEUED, Status.RUNNING):
             self.runnable(current)
 
-    # --- after a crash, and time limits
+    # --- after a crash
 
     async def _recover(self) -> None:
         """Take up what the rows say was running or queued, oldest first."""
@@ -186,11 +174,3 @@ class InlineEngine:
             found += len(page)
         if found:
             logger.info("executions.recovered", count=found)
-
-    async def _watch_limits(self) -> None:
-        while True:
-            await self._clock.sleep(_WATCH_SECONDS)
-            now = self._clock.monotonic()
-            for segment in self._segments.values():
-                if segment.stopped is None and seconds_left(segment, now) <= 0:
-                    segment.stop(Stop.LIMIT)

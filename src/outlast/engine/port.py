@@ -8,6 +8,10 @@ from outlast.model.execution import Execution, PauseRequest
 class Engine(Protocol):
     """Starts segments, stops them, and takes up what a crash left."""
 
+    async def open(self) -> None:
+        """Prepare what `runnable` executions are kept in, once the store is open."""
+        ...
+
     async def start(self, *, recover: bool = True) -> None:
         """Begin to take work, with `recover` first what an earlier process left."""
         ...
@@ -24,6 +28,10 @@ class Engine(Protocol):
         """Stop the segment that runs here, closing its model call; False if none runs here."""
         ...
 
+    def requested(self, execution_id: str) -> None:
+        """Hear that another process left word in the row of this execution: cancel or pause."""
+        ...
+
     def pause(self, execution_id: str, wish: PauseRequest) -> bool:
         """Pause the segment that runs here, as wished; False if none runs here."""
         ...
@@ -33,7 +41,26 @@ class Engine(Protocol):
         """Segments that run in this process."""
         ...
 
+    async def workers(self) -> int:
+        """How many processes run segments now. Raises Overloaded."""
+        ...
+
+    @property
+    def backlog(self) -> int:
+        """Executions that wait for a place to run, as far as this process knows."""
+        ...
+
     @property
     def accepting(self) -> bool:
         """Whether it takes work."""
+        ...
+
+    @property
+    def taken_over(self) -> int:
+        """How often this process gave a silent worker's execution to others."""
+        ...
+
+    @property
+    def orphans(self) -> int:
+        """Executions that should have been queued and were not, found here; there must be none."""
         ...

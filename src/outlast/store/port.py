@@ -5,7 +5,7 @@ and with it, in one transaction, the step, the checkpoint, the events and the ne
 State, log and queue cannot disagree, and a worker that comes back from the dead changes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
 from outlast.model.workspace import ApiKey, Workspace
+from outlast.store.listeners import Listeners
 
 T = TypeVar("T")
 
@@ -130,25 +131,6 @@ class TextAppend:
 
     execution: Execution
     texts: tuple[tuple[int, TextAdded | ThinkingAdded], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """Heard by those who follow an execution, after its commit."""
-
-    execution_id: str
-    entries: tuple[Entry, ...]
-    execution: Execution | None = None
-    """The row as this commit left it; None where only text was added."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """Who hears of commits, on the event loop, in commit order."""
-
-    committed: Callable[[Committed], None]
-    runnable: Callable[[Execution], None]
-    """A segment of this execution may start (SQLite; on Postgres the queue's own table says so)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +280,10 @@ class ExecutionStore(Protocol):
 
     async def unfinished(self, after: str, limit: int) -> list[Execution]:
         """Running executions, and queued ones that wait for nobody, of all workspaces; by id."""
+        ...
+
+    async def cancel_requested(self) -> list[str]:
+        """Ids of the live executions, of all workspaces, that somebody asked to cancel."""
         ...
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:

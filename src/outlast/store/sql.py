@@ -12,6 +12,7 @@ from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
 from outlast.model.ids import AGENT, parse
 from outlast.model.workspace import ApiKey, Workspace
+from outlast.store.listeners import Listeners
 from outlast.store.port import (
     Advance,
     Created,
@@ -19,7 +20,6 @@ from outlast.store.port import (
     ExecutionFilter,
     History,
     Idempotency,
-    Listeners,
     NewExecution,
     Page,
     PendingPage,
@@ -34,6 +34,7 @@ from outlast.store.scripts import (
     conversations,
     executions,
     keys,
+    log,
 )
 
 T = TypeVar("T")
@@ -54,16 +55,19 @@ class Driver(Protocol):
         """Commit what waits and disconnect."""
         ...
 
-    async def write(self, script: Callable[[], Script[T]], *, durable: bool = True) -> T:
+    async def write(
+        self, script: Callable[[], Script[T]], *, durable: bool = True, of: Sequence[str] = ()
+    ) -> T:
         """Run a script in a transaction that is on disk when this returns.
 
         Without `durable` it survives the death of the process, not of the machine. The script is
-        made anew where a transaction is tried again.
+        made anew where a transaction is tried again. Writes `of` the same execution take effect in
+        the order of the calls.
         """
         ...
 
-    async def read(self, script: Script[T]) -> T:
-        """Run a script that only reads, on one snapshot."""
+    async def read(self, script: Callable[[], Script[T]], *, snapshot: bool = False) -> T:
+        """Run a script that only reads; with `snapshot` all its statements see one moment."""
         ...
 
     async def ping(self) -> None:
@@ -95,46 +99,55 @@ class SqlStore:
         return await self._driver.write(lambda: executions.create(new))
 
     async def advance(self, move: Advance) -> tuple[Entry, ...]:
-        return await self._driver.write(lambda: executions.advance(move))
+        return await self._driver.write(lambda: executions.advance(move), of=(move.before.id,))
 
     async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
-        return await self._driver.write(lambda: executions.append_text(appends), durable=False)
+        return await self._driver.write(
+            lambda: executions.append_text(appends),
+            durable=False,
+            of=[append.execution.id for append in appends],
+        )
 
     async def request_cancel(self, workspace_id: str, execution_id: str) -> None:
         await self._driver.write(lambda: executions.request_cancel(workspace_id, execution_id))
 
     async def execution(self, workspace_id: str, execution_id: str) -> Execution:
-        return await self._driver.read(executions.execution(workspace_id, execution_id))
+        return await self._driver.read(lambda: executions.execution(workspace_id, execution_id))
 
     async def executions(
         self, workspace_id: str, wanted: ExecutionFilter, page: Page
     ) -> list[Execution]:
-        return await self._driver.read(executions.executions(workspace_id, wanted, page))
+        return await self._driver.read(lambda: executions.executions(workspace_id, wanted, page))
 
     async def steps(self, workspace_id: str, execution_id: str) -> tuple[Step, ...]:
-        return await self._driver.read(executions.steps(workspace_id, execution_id))
+        return await self._driver.read(lambda: log.steps(workspace_id, execution_id))
 
     async def steps_of(
         self, workspace_id: str, execution_ids: Sequence[str]
     ) -> dict[str, tuple[Step, ...]]:
-        return await self._driver.read(executions.steps_of(workspace_id, execution_ids))
+        return await self._driver.read(
+            lambda: log.steps_of(workspace_id, execution_ids), snapshot=True
+        )
 
     async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
-        return await self._driver.read(approvals.approvals(workspace_id, execution_id))
+        return await self._driver.read(lambda: approvals.approvals(workspace_id, execution_id))
 
     async def checkpoints(self, workspace_id: str, execution_id: str) -> tuple[Checkpoint, ...]:
-        return await self._driver.read(checkpoints.checkpoints(workspace_id, execution_id))
+        return await self._driver.read(lambda: checkpoints.checkpoints(workspace_id, execution_id))
 
     async def log(
         self, workspace_id: str, execution_id: str, after: Cursor, limit: int
     ) -> tuple[Entry, ...]:
-        return await self._driver.read(executions.log(workspace_id, execution_id, after, limit))
+        return await self._driver.read(lambda: log.log(workspace_id, execution_id, after, limit))
 
     async def live(self, workspace_id: str, conversation_id: str) -> list[Execution]:
-        return await self._driver.read(executions.live(workspace_id, conversation_id))
+        return await self._driver.read(lambda: executions.live(workspace_id, conversation_id))
 
     async def unfinished(self, after: str, limit: int) -> list[Execution]:
-        return await self._driver.read(executions.unfinished(after, limit))
+        return await self._driver.read(lambda: executions.unfinished(after, limit))
+
+    async def cancel_requested(self) -> list[str]:
+        return await self._driver.read(executions.cancel_requested)
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
         await self._driver.write(lambda: executions.keep_answer(idempotency, answer))
@@ -147,7 +160,7 @@ class SqlStore:
         )
 
     async def pause_requested(self) -> list[tuple[str, PauseRequest]]:
-        return await self._driver.read(checkpoints.pause_requested())
+        return await self._driver.read(checkpoints.pause_requested)
 
     async def resume(self, wish: Resume) -> Execution:
         return await self._driver.write(lambda: checkpoints.resume(wish))
@@ -156,10 +169,10 @@ class SqlStore:
         return await self._driver.write(lambda: approvals.decide(wish))
 
     async def pending_approvals(self, workspace_id: str, page: PendingPage) -> list[Approval]:
-        return await self._driver.read(approvals.pending(workspace_id, page))
+        return await self._driver.read(lambda: approvals.pending(workspace_id, page))
 
     async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval]]:
-        return await self._driver.read(approvals.due(now, limit))
+        return await self._driver.read(lambda: approvals.due(now, limit))
 
     async def delete_execution(self, workspace_id: str, execution_id: str) -> None:
         await self._driver.write(lambda: checkpoints.delete_execution(workspace_id, execution_id))
@@ -167,12 +180,16 @@ class SqlStore:
     # --- conversations
 
     async def conversation(self, workspace_id: str, conversation_id: str) -> Conversation:
-        return await self._driver.read(conversations.conversation(workspace_id, conversation_id))
+        return await self._driver.read(
+            lambda: conversations.conversation(workspace_id, conversation_id)
+        )
 
     async def turns(
         self, workspace_id: str, conversation_id: str, before: str | None = None
     ) -> tuple[History, ...]:
-        return await self._driver.read(conversations.turns(workspace_id, conversation_id, before))
+        return await self._driver.read(
+            lambda: conversations.turns(workspace_id, conversation_id, before), snapshot=True
+        )
 
     async def delete_conversation(self, workspace_id: str, conversation_id: str, at: int) -> None:
         await self._driver.write(
@@ -190,14 +207,16 @@ class SqlStore:
 
     async def agent(self, workspace_id: str, id_or_name: str) -> Agent:
         return await self._driver.read(
-            agents.agent(workspace_id, _agent_id(id_or_name), id_or_name)
+            lambda: agents.agent(workspace_id, _agent_id(id_or_name), id_or_name)
         )
 
     async def agent_version(self, workspace_id: str, agent_id: str, version: int) -> Agent:
-        return await self._driver.read(agents.agent_version(workspace_id, agent_id, version))
+        return await self._driver.read(
+            lambda: agents.agent_version(workspace_id, agent_id, version)
+        )
 
     async def agents(self, workspace_id: str, page: Page) -> list[Agent]:
-        return await self._driver.read(agents.agents(workspace_id, page))
+        return await self._driver.read(lambda: agents.agents(workspace_id, page))
 
     # --- workspaces and keys
 
@@ -205,19 +224,19 @@ class SqlStore:
         return await self._driver.write(lambda: keys.put_workspace(workspace))
 
     async def workspaces(self) -> list[Workspace]:
-        return await self._driver.read(keys.workspaces())
+        return await self._driver.read(keys.workspaces)
 
     async def workspace_named(self, name: str) -> Workspace:
-        return await self._driver.read(keys.workspace_named(name))
+        return await self._driver.read(lambda: keys.workspace_named(name))
 
     async def put_key(self, key: ApiKey, secret_hash: str) -> None:
         await self._driver.write(lambda: keys.put_key(key, secret_hash))
 
     async def key_by_hash(self, secret_hash: str) -> ApiKey | None:
-        return await self._driver.read(keys.key_by_hash(secret_hash))
+        return await self._driver.read(lambda: keys.key_by_hash(secret_hash))
 
     async def keys(self, workspace_id: str) -> list[ApiKey]:
-        return await self._driver.read(keys.keys(workspace_id))
+        return await self._driver.read(lambda: keys.keys(workspace_id))
 
     async def revoke_key(self, workspace_id: str, key_id: str, at: int) -> None:
         await self._driver.write(lambda: keys.revoke_key(workspace_id, key_id, at))

@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy.dialects import sqlite
 
-from outlast.model.error import OutlastError, Overloaded, StoreLocked
+from outlast.model.error import Overloaded, StoreLocked
+from outlast.store.listeners import Listeners
 from outlast.store.migrations import migrate_sqlite
-from outlast.store.port import Listeners
 from outlast.store.scripts import Outcome, Row, Script
 from outlast.store.scripts.keys import ping, try_write
 from outlast.store.statements import Statement
@@ -99,20 +99,24 @@ class SqliteDriver:
             os.close(self._lock)
             self._lock = None
 
-    async def write(self, script: Callable[[], Script[T]], *, durable: bool = True) -> T:
+    async def write(
+        self, script: Callable[[], Script[T]], *, durable: bool = True, of: Sequence[str] = ()
+    ) -> T:
+        del of  # one queue keeps the order of all
         if self._writer is None:
             raise Overloaded("The database is closed.")
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Write(script, durable, future))
         return await future
 
-    async def read(self, script: Script[T]) -> T:
+    async def read(self, script: Callable[[], Script[T]], *, snapshot: bool = False) -> T:
+        del snapshot  # every read has one
         if self._readers is None:
             raise Overloaded("The database is closed.")
-        return await self._loop.run_in_executor(self._readers, self._read, script)
+        return await self._loop.run_in_executor(self._readers, self._read, script())
 
     async def ping(self) -> None:
-        await self.read(ping())
+        await self.read(ping)
         if self._broken:
             await self.write(try_write)
 
@@ -195,7 +199,7 @@ class SqliteDriver:
                 write.error = None
                 write.outcome = self._run(connection, write.script())
             connection.execute("COMMIT")
-        except (OutlastError, sqlite3.Error, ValueError, TypeError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001 - the writer's thread outlives every mistake; the caller hears of it
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             for undone in batch:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from outlast.model.execution import Execution
-from outlast.store.port import Committed
+from outlast.store.listeners import Committed
 from outlast.store.statements import Statement
 
 T = TypeVar("T")
@@ -33,6 +33,8 @@ class Outcome(Generic[T]):
     committed: tuple[Committed, ...] = ()
     runnable: tuple[Execution, ...] = ()
     """Executions whose next segment is to be enqueued in this same transaction."""
+    requested: tuple[str, ...] = ()
+    """Executions whose worker, wherever it is, is to hear that somebody left word for it."""
     erased: bool = False
     """Content was deleted that must not linger in the database's files either."""
 

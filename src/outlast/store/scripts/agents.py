@@ -17,7 +17,9 @@ def put_agent(
     workspace_id: str, new_id: str, spec: AgentSpec, digest: str, at: int
 ) -> Script[Agent]:
     """Insert version 1, or the next version where the digest differs from the newest."""
-    rows = yield Query(sql.AGENT_BY_NAME, {"workspace": workspace_id, "name": spec.name})
+    named = {"workspace": workspace_id, "name": spec.name}
+    yield Query(sql.LOCK_AGENT, named)
+    rows = yield Query(sql.AGENT_BY_NAME, named)
     if not rows:
         yield Query(sql.INSERT_AGENT, _agent_columns(workspace_id, new_id, spec, at))
         yield Query(sql.INSERT_AGENT_VERSION, _version_columns(new_id, 1, spec, digest, at))

@@ -37,7 +37,8 @@ from outlast.model.execution import (
 from outlast.model.message import ToolCall
 from outlast.model.steps import Calls, next_number, unanswered
 from outlast.model.usage import NO_USAGE
-from outlast.store.port import Committed, Resume
+from outlast.store.listeners import Committed
+from outlast.store.port import Resume
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import approvals_of, resolved
 from outlast.store.scripts.entries import append, locked_turn
@@ -63,7 +64,7 @@ def request_pause(workspace_id: str, execution_id: str, wish: PauseRequest) -> S
     yield Query(
         sql.REQUEST_PAUSE, {"id": execution_id, "workspace": workspace_id, "wish": to_json(wish)}
     )
-    return Outcome(None)
+    return Outcome(None, requested=(execution_id,))
 
 
 def pause_requested() -> Script[list[tuple[str, PauseRequest]]]:

@@ -50,12 +50,13 @@ def turns(
 def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Script[None]:
     """The conversation's row, its content in every table, and a mark on its executions."""
     parameters = {"workspace": workspace_id, "conversation": conversation_id}
+    rows = yield Query(sql.LOCK_CONVERSATION, parameters)
+    if not rows:
+        raise ConversationNotFound
     live = yield Query(execution_sql.LIVE_IN_CONVERSATION, parameters)
     if live:
         raise Conflict("The conversation has a live execution; cancel it first.")
-    rows = yield Query(sql.DELETE_CONVERSATION, parameters)
-    if not rows:
-        raise ConversationNotFound
+    yield Query(sql.DELETE_CONVERSATION, parameters)
     for statement in sql.PURGE_CONVERSATION:
         yield Query(statement, parameters)
     yield Query(sql.PURGE_EXECUTIONS, parameters | {"no_text": "", "no_object": "{}", "at": at})

@@ -13,17 +13,16 @@ from outlast.model.error import (
     StaleWrite,
 )
 from outlast.model.event import (
-    Cursor,
     Entry,
     ExecutionCreated,
     TextAdded,
     ThinkingAdded,
     encode,
 )
-from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, OnBusy, Status, Step
+from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, OnBusy, Status
+from outlast.store.listeners import Committed
 from outlast.store.port import (
     Advance,
-    Committed,
     Created,
     ExecutionFilter,
     Idempotency,
@@ -37,12 +36,10 @@ from outlast.store.scripts.entries import insert_event
 from outlast.store.scripts.rows import (
     checkpoint_columns,
     conversation_from,
-    entry_from,
     execution_from,
     identity_columns,
     mutable_columns,
     step_columns,
-    step_from,
     to_json,
 )
 from outlast.store.scripts.turns import next_turn
@@ -124,7 +121,7 @@ def _take_turn(new: NewExecution) -> Steps[tuple[int, dict[str, Any]]]:
             },
         )
         return 1, new.session
-    rows = yield Query(conversation_sql.CONVERSATION, _conversation(new))
+    rows = yield Query(conversation_sql.LOCK_CONVERSATION, _conversation(new))
     if not rows:
         raise ConversationNotFound(param="conversationId")
     session = conversation_from(rows[0]).session | new.session
@@ -270,7 +267,13 @@ def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
 def request_cancel(workspace_id: str, execution_id: str) -> Script[None]:
     """Set the flag on a live execution."""
     yield Query(sql.REQUEST_CANCEL, {"id": execution_id, "workspace": workspace_id})
-    return Outcome(None)
+    return Outcome(None, requested=(execution_id,))
+
+
+def cancel_requested() -> Script[list[str]]:
+    """Which live executions have the flag."""
+    rows = yield Query(sql.CANCEL_REQUESTED, {})
+    return Outcome([row[0] for row in rows])
 
 
 def keep_answer(idempotency: Idempotency, answer: str) -> Script[None]:
@@ -337,40 +340,3 @@ def unfinished(after: str, limit: int) -> Script[list[Execution]]:
     """What recovery takes up, by id."""
     rows = yield Query(sql.UNFINISHED, {"after": after, "limit": limit})
     return Outcome([execution_from(row) for row in rows])
-
-
-def steps(workspace_id: str, execution_id: str) -> Script[tuple[Step, ...]]:
-    """The recorded steps in order."""
-    return Outcome((yield from _steps(workspace_id, execution_id)))
-
-
-def steps_of(
-    workspace_id: str, execution_ids: Sequence[str]
-) -> Script[dict[str, tuple[Step, ...]]]:
-    """The recorded steps of each of these, in order."""
-    found = {}
-    for execution_id in execution_ids:
-        found[execution_id] = yield from _steps(workspace_id, execution_id)
-    return Outcome(found)
-
-
-def _steps(workspace_id: str, execution_id: str) -> Steps[tuple[Step, ...]]:
-    rows = yield Query(log_sql.STEPS, {"id": execution_id, "workspace": workspace_id})
-    return tuple(step_from(row) for row in rows)
-
-
-def log(
-    workspace_id: str, execution_id: str, after: Cursor, limit: int
-) -> Script[tuple[Entry, ...]]:
-    """Entries that end behind the cursor, in order."""
-    rows = yield Query(
-        log_sql.LOG,
-        {
-            "id": execution_id,
-            "workspace": workspace_id,
-            "segment": after.segment,
-            "seq": after.seq,
-            "limit": limit,
-        },
-    )
-    return Outcome(tuple(entry_from(row) for row in rows))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, literal_column, select
 from sqlalchemy.engine import Dialect
-from sqlalchemy.sql.expression import ClauseElement, Executable
+from sqlalchemy.sql.expression import ClauseElement, Executable, Insert, SelectBase
 
 from outlast.store import schema
 
@@ -20,6 +20,16 @@ class Statement:
     """One statement; identity is its cache key."""
 
     clause: Executable
+
+    @property
+    def inserts(self) -> bool:
+        """Whether it adds rows that are all in its parameters, and says nothing."""
+        return isinstance(self.clause, Insert) and self.clause.select is None and not self.answers
+
+    @property
+    def answers(self) -> bool:
+        """Whether it has rows that somebody reads."""
+        return isinstance(self.clause, SelectBase) or bool(getattr(self.clause, "_returning", ()))
 
     def compiled(self, dialect: Dialect) -> tuple[str, dict[str, Any]]:
         """Its text for a database, and the values that are part of it."""

@@ -30,6 +30,13 @@ AGENT_BY_NAME: Final = Statement(
     )
 )
 
+LOCK_AGENT: Final = Statement(
+    select(agents.c.id)
+    .where(agents.c.workspace_id == bindparam("workspace"), agents.c.name == bindparam("name"))
+    .with_for_update()
+)
+"""No other process makes a version of this agent until this transaction ends."""
+
 AGENT_BY_ID: Final = Statement(
     _agent.join(agent_versions, _newest).where(
         agents.c.workspace_id == bindparam("workspace"), agents.c.id == bindparam("id")

@@ -17,12 +17,15 @@ from outlast.store.statements import Statement
 
 INSERT_CONVERSATION: Final = Statement(insert(conversations))
 
-CONVERSATION: Final = Statement(
-    select(*conversations.c).where(
-        conversations.c.id == bindparam("conversation"),
-        conversations.c.workspace_id == bindparam("workspace"),
-    )
+_conversation: Final = select(*conversations.c).where(
+    conversations.c.id == bindparam("conversation"),
+    conversations.c.workspace_id == bindparam("workspace"),
 )
+
+CONVERSATION: Final = Statement(_conversation)
+
+LOCK_CONVERSATION: Final = Statement(_conversation.with_for_update())
+"""No turn is added, ended or deleted until this transaction ends; nothing is read before it."""
 
 CONTINUE_CONVERSATION: Final = Statement(
     update(conversations)
@@ -48,12 +51,10 @@ TOUCH_CONVERSATION: Final = Statement(
 )
 
 DELETE_CONVERSATION: Final = Statement(
-    delete(conversations)
-    .where(
+    delete(conversations).where(
         conversations.c.id == bindparam("conversation"),
         conversations.c.workspace_id == bindparam("workspace"),
     )
-    .returning(conversations.c.id)
 )
 
 _of_conversation: Final[Select[tuple[str]]] = select(executions.c.id).where(

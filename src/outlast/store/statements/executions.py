@@ -3,7 +3,18 @@
 from functools import cache
 from typing import Final
 
-from sqlalchemy import Boolean, bindparam, case, insert, literal_column, null, select, true, update
+from sqlalchemy import (
+    Boolean,
+    bindparam,
+    case,
+    insert,
+    literal_column,
+    null,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.schema import executions
@@ -60,6 +71,11 @@ REQUEST_CANCEL: Final = Statement(
 )
 """Touches nothing else, so that it cannot disturb the segment that runs."""
 
+CANCEL_REQUESTED: Final = Statement(
+    select(executions.c.id).where(text("cancel_requested AND completed_at IS NULL"))
+)
+"""All workspaces: whoever runs one of them stops it."""
+
 EXECUTION: Final = Statement(
     _execution.where(
         executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace")
@@ -94,7 +110,6 @@ RELEASE_WAITING: Final = Statement(
         executions.c.waiting.is_(True),
     )
     .values(waiting=False)
-    .returning(executions.c.id)
 )
 
 UNFINISHED: Final = Statement(

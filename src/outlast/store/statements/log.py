@@ -43,16 +43,22 @@ APPEND_TEXT: Final = Statement(
             bindparam("kind"),
             bindparam("data"),
             bindparam("at"),
-        ).where(
+        )
+        .where(
             executions.c.id == bindparam("id"),
             executions.c.workspace_id == bindparam("workspace"),
             executions.c.status == literal_column("'running'"),
             executions.c.segment == bindparam("segment"),
-        ),
+        )
+        .with_for_update(read=True),
     )
     .returning(events.c.seq)
 )
-"""Append to the segment that runs; no row means that it has passed. Writes no other row."""
+"""Append to the segment that runs; no row means that it has passed. Writes no other row.
+
+On Postgres the execution's row is locked against `advance`, so that no text lands behind the next
+segment's begin.
+"""
 
 DELETE_TEXT_FROM: Final = Statement(
     delete(events).where(

@@ -1,0 +1,133 @@
+"""`outlast doctor` on the work in a Postgres database: workers, their jobs, what waits."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from outlast.agents.loader import LoadedAgents
+from outlast.app import driver_of, queue_of
+from outlast.cli.finding import FAIL, OK, WARN, Finding
+from outlast.engine.procrastinate.queue import Queue
+from outlast.model.clock import Clock
+from outlast.model.error import NotFound, OutlastError
+from outlast.model.spec_json import spec_digest
+from outlast.services.keys import DEFAULT_WORKSPACE
+from outlast.settings import Settings
+from outlast.store.port import Store
+from outlast.store.sql import SqlStore
+
+_LONG_WAIT_SECONDS: Final = 10.0
+_SETTLED_MILLIS: Final = 60_000
+"""By then a worker has found an execution without a job, and given it one."""
+_SWEEPS: Final = 2.0
+"""Take-over times after which somebody should have taken a silent worker's jobs."""
+_PAGE: Final = 500
+_JOBS: Final = "procrastinate_jobs"
+_WORK: Final = "outlast worker --agents FILE, or outlast serve, which works too"
+
+
+async def examine_work(
+    settings: Settings, clock: Clock, loaded: LoadedAgents
+) -> AsyncIterator[Finding]:
+    """Check one thing after the other; the schema is there."""
+    queue = queue_of(settings)
+    try:
+        async with queue.connected(), _opened(settings) as store:
+            if missing := await queue.missing():
+                yield _lacking(missing)
+                return
+            workers, waiting = await queue.workers(settings.takeover_seconds), await queue.waiting()
+            yield _workers(workers, waiting)
+            yield await _waiting(queue, workers, waiting)
+            yield await _stalled(queue, settings.takeover_seconds, workers)
+            yield await _forgotten(queue, store, clock.now)
+            if loaded.specs:
+                yield await _versions(store, loaded)
+    except OutlastError as error:
+        yield Finding("queue", FAIL, error.message, "see what Postgres's own log says of it")
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Store]:
+    store = SqlStore(driver_of(settings, exclusive=False))
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _lacking(missing: list[str]) -> Finding:
+    if _JOBS in missing:
+        return Finding("queue", FAIL, "the queue has no tables", "outlast migrate")
+    text = f"the queue is of another version: it lacks {', '.join(missing)}"
+    mend = "apply the migrations that procrastinate's documentation names for its newer versions"
+    return Finding("queue", FAIL, text, mend)
+
+
+def _workers(workers: int, waiting: int) -> Finding:
+    if workers:
+        return Finding("workers", OK, f"{workers} alive")
+    if waiting:
+        return Finding("workers", FAIL, f"none is alive, and {waiting} executions wait", _WORK)
+    return Finding("workers", WARN, "none is alive", _WORK)
+
+
+async def _waiting(queue: Queue, workers: int, waiting: int) -> Finding:
+    oldest = await queue.oldest()
+    if oldest is None:
+        return Finding("waiting", OK, "no execution waits for a worker")
+    text = f"{waiting} executions wait for a worker, the next of them for {oldest:.0f} s"
+    if oldest < _LONG_WAIT_SECONDS:
+        return Finding("waiting", OK, text)
+    mend = "start more workers, or raise their --concurrency" if workers else _WORK
+    return Finding("waiting", WARN, text, mend)
+
+
+async def _stalled(queue: Queue, takeover_seconds: float, workers: int) -> Finding:
+    seconds = _SWEEPS * takeover_seconds
+    stalled = await queue.stalled(seconds)
+    if not stalled:
+        return Finding("stuck", OK, "no execution is held by a silent worker")
+    text = f"{len(stalled)} executions are held by workers that have been silent for {seconds:g} s"
+    text += f", such as {stalled[0].execution_id}"
+    mend = "look for duty.failed in the workers' logs" if workers else _WORK
+    return Finding("stuck", FAIL, text, mend)
+
+
+async def _forgotten(queue: Queue, store: Store, now: Callable[[], int]) -> Finding:
+    found: set[str] = set()
+    after, before = "", now() - _SETTLED_MILLIS
+    while page := await store.unfinished(after, _PAGE):
+        after = page[-1].id
+        settled = [execution.id for execution in page if execution.updated_at < before]
+        found |= await queue.without_job(settled)
+    if not found:
+        return Finding("jobs", OK, "every execution that is to run has its job")
+    text = f"{len(found)} executions are to run and have no job, such as {min(found)}"
+    mend = "any worker gives them one within a minute; it is a mistake in Outlast: report it"
+    return Finding("jobs", FAIL, text, mend)
+
+
+async def _versions(store: Store, loaded: LoadedAgents) -> Finding:
+    """Whether this machine's agents file says what those of the servers said."""
+    known = [await _digest(store, spec.name) for spec in loaded.specs]
+    other = [
+        spec.name
+        for spec, digest in zip(loaded.specs, known, strict=True)
+        if spec_digest(spec) != digest
+    ]
+    if not other:
+        return Finding("versions", OK, "the agents of the file are those of the database")
+    text = f"the agents file differs from the database in {', '.join(other)}"
+    mend = "give every server and worker the same file; a server's start makes the new versions"
+    return Finding("versions", WARN, text, mend)
+
+
+async def _digest(store: Store, name: str) -> str | None:
+    """Of an agent's newest version in the default workspace; None where there is no such agent."""
+    try:
+        workspace = await store.workspace_named(DEFAULT_WORKSPACE)
+        return spec_digest((await store.agent(workspace.id, name)).spec)
+    except NotFound:
+        return None

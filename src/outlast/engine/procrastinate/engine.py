@@ -1,0 +1,326 @@
+"""Who runs a segment, where many processes could: the worker that fetched its job.
+
+advance ──► job, in the same transaction ──► a worker fetches it ──► one segment ──► job deleted
+
+A worker that stops to say that it lives loses its jobs to the others. It knows it too, and stops
+its segments before its time is over; what it still writes after that is refused by the segment's
+number. Time here is the database's and the event loop's, never the Clock's: processes must agree.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import structlog
+
+from outlast.engine.procrastinate.lease import Lease
+from outlast.engine.procrastinate.queue import Job, Queue
+from outlast.engine.segment import Stop
+from outlast.engine.segments import Segments
+from outlast.model.clock import Clock
+from outlast.model.error import ExecutionNotFound, OutlastError
+from outlast.model.execution import Execution, PauseRequest, Status
+from outlast.store.port import Store
+
+_POLL_SECONDS: Final = 1.0
+"""How often a worker looks for jobs that it was not told of."""
+_AWAY_SECONDS: Final = 0.5
+"""How long to wait before the database is asked again."""
+_REQUEST_SECONDS: Final = 0.5
+"""How often rows are looked at for word that no hint told of."""
+_RECONCILE_SECONDS: Final = 30.0
+_SETTLED_MILLIS: Final = 10_000
+"""An execution that changed lately may be between two hands."""
+_PAGE: Final = 500
+_LONGEST_WAIT: Final = 30
+_LONG_QUEUE: Final = 500
+_ABANDON_SECONDS: Final = 1.0
+_CANCEL_AGAIN_SECONDS: Final = 0.1
+_BEATS: Final = 3
+"""Heartbeats in the time after which a silent worker loses its jobs."""
+
+_Task: TypeAlias = asyncio.Task[None]
+
+logger = structlog.get_logger(__name__)
+
+
+class ProcrastinateEngine:
+    """Runs at most `concurrency` segments in this process; with 0 it only hands them to others."""
+
+    def __init__(
+        self,
+        store: Store,
+        segments: Segments,
+        queue: Queue,
+        clock: Clock,
+        *,
+        concurrency: int,
+        takeover_seconds: float,
+    ) -> None:
+        self._store = store
+        self._segments = segments
+        self._queue = queue
+        self._clock = clock
+        self._concurrency = concurrency
+        self._takeover = takeover_seconds
+        self._beat_seconds = takeover_seconds / _BEATS
+        self._lease = Lease(takeover_seconds - self._beat_seconds / 2)
+        self._worker: int | None = None
+        self._held: dict[_Task, Job] = {}
+        """The jobs that this worker has."""
+        self._unheard = False
+        """A job may have been fetched without our hearing of it."""
+        self._wake = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._accepting = False
+        self._staying: list[_Task] = []
+        self._working: list[_Task] = []
+        self._connections = contextlib.AsyncExitStack()
+        self._analyzed = 0
+        """How long the queue was when the planner was told."""
+        self.backlog = 0
+        self.taken_over = 0
+        """Jobs of silent workers that this one gave out anew."""
+        self.orphans = 0
+        """Executions that should have had a job and had none; there must be none."""
+
+    @property
+    def running(self) -> int:
+        return len(self._segments)
+
+    @property
+    def accepting(self) -> bool:
+        return self._accepting
+
+    async def open(self) -> None:
+        await self._queue.prepare()
+
+    async def workers(self) -> int:
+        if self._staying:
+            return await self._queue.workers(self._takeover)
+        async with self._queue.connected():
+            return await self._queue.workers(self._takeover)
+
+    async def start(self, *, recover: bool = True) -> None:
+        """Begin to take jobs; what an earlier process left has its jobs already."""
+        del recover
+        self._accepting = True
+        if self._concurrency == 0:
+            return
+        await self._connections.enter_async_context(self._queue.connected())
+        await self._beat()
+        self._staying = self._on_duty(
+            (self._beat, self._beat_seconds), (self._watch, 0.25), (self._hear_requests, 0)
+        )
+        self._working = self._on_duty(
+            (self._take_jobs, 0),
+            (self._listen, _POLL_SECONDS),
+            (self._sweep, self._beat_seconds / 2),
+            (self._reconcile, _RECONCILE_SECONDS),
+        )
+        self._working.append(asyncio.create_task(self._segments.watch_limits()))
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no more jobs; running segments end at their next commit or after the grace."""
+        self._accepting = False
+        await _end(self._working)
+        if self._unheard:
+            with contextlib.suppress(OutlastError):
+                await self._reclaim()
+        for reason, seconds in ((Stop.RELEASE, grace_seconds), (Stop.ABANDON, _ABANDON_SECONDS)):
+            self._segments.stop(reason)
+            if self._held:
+                await asyncio.wait(self._held, timeout=seconds)
+        await _end([*self._staying, *self._held])
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            try:
+                await self._queue.leave(worker)
+            except OutlastError:
+                logger.warning("worker.left_in_silence", worker=worker)
+        await self._connections.aclose()
+
+    def runnable(self, execution: Execution) -> None:
+        """The commit that made it runnable has added its job."""
+
+    def requested(self, execution_id: str) -> None:
+        if execution_id in self._segments:
+            self._asked.set()
+
+    def cancel(self, execution_id: str) -> bool:
+        return self._segments.cancel(execution_id)
+
+    def pause(self, execution_id: str, wish: PauseRequest) -> bool:
+        return self._segments.pause(execution_id, wish)
+
+    def _on_duty(self, *duties: tuple[Callable[[], Awaitable[None]], float]) -> list[_Task]:
+        return [asyncio.create_task(self._always(duty, seconds)) for duty, seconds in duties]
+
+    async def _always(self, duty: Callable[[], Awaitable[None]], seconds: float) -> None:
+        """Do a duty again and again with a pause between; the database may be away for a while."""
+        while True:
+            try:
+                await duty()
+            except OutlastError as error:
+                logger.warning("duty.failed", duty=duty.__name__.strip("_"), reason=error.message)
+                await self._queue.mend()
+                await _pause(_AWAY_SECONDS)
+            except Exception:
+                logger.exception("duty.failed", duty=duty.__name__.strip("_"))
+                await _pause(_AWAY_SECONDS)
+            await _pause(seconds)
+
+    # --- the lease
+
+    async def _beat(self) -> None:
+        """Say that this worker lives; become a new one where the old one's time is over."""
+        await self._watch()
+        began = asyncio.get_running_loop().time()
+        if self._worker is not None and not await self._queue.beat(self._worker):
+            self._give_up()
+        if self._worker is None:
+            self._worker = await self._queue.enter()
+            self._wake.set()
+        self._lease.extend(began)
+
+    async def _watch(self) -> None:
+        """Stop all work once the others may have taken it."""
+        if self._worker is not None and not self._lease.holds:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Be nobody until the next heartbeat: the others have what this worker had."""
+        logger.warning("lease.lost", worker=self._worker, running=self.running)
+        self._worker = None
+        self._segments.stop(Stop.ABANDON)
+
+    # --- jobs
+
+    async def _take_jobs(self) -> None:
+        """Fetch until there are no more jobs or places; then wait to be woken."""
+        self._wake.clear()
+        if self._unheard:
+            await self._reclaim()
+        while self._worker is not None and len(self._held) < self._concurrency:
+            self._unheard = True
+            job = await self._queue.fetch(self._worker)
+            self._unheard = False
+            if job is None:
+                break
+            task = asyncio.create_task(self._hold(job, self._worker))
+            self._held[task] = job
+            task.add_done_callback(self._let_go)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._wake.wait()
+
+    async def _reclaim(self) -> None:
+        """Give out anew what was fetched for this worker by a request that nobody answered."""
+        known = {job.of.id for job in self._held.values()}
+        if self._worker is not None:
+            for job in await self._queue.held(self._worker):
+                if job.of.id not in known:
+                    logger.warning("job.reclaimed", execution=job.execution_id)
+                    await self._queue.give_out_anew(job)
+        self._unheard = False
+
+    async def _listen(self) -> None:
+        await self._queue.listen(self._wake.set)
+
+    def _let_go(self, task: _Task) -> None:
+        if len(self._held) >= self._concurrency:
+            self._wake.set()
+        del self._held[task]
+
+    async def _hold(self, job: Job, worker: int | None) -> None:
+        """Run the job's segment, then end the job, as long as it is this worker's."""
+        done = await self._run(job)
+        seconds = min(2**job.attempts, _LONGEST_WAIT) if self._accepting else 0
+        while self._worker == worker:
+            try:
+                if done:
+                    await self._queue.finish(job)
+                else:
+                    await self._queue.give_back(job, self._clock.now() + seconds * 1000)
+                if not self._accepting:
+                    await self._queue.nudge()
+            except OutlastError:
+                await _pause(_AWAY_SECONDS)
+            else:
+                return
+
+    async def _run(self, job: Job) -> bool:
+        """Run a segment; False where another try is due."""
+        try:
+            execution = await self._store.execution(job.workspace_id, job.execution_id)
+        except ExecutionNotFound:
+            return True
+        except OutlastError:
+            return False
+        if execution.waiting or execution.status not in (Status.QUEUED, Status.RUNNING):
+            return True
+        if execution.id in self._segments:  # a segment that was abandoned here and has not let go
+            return False
+        return await self._segments.run(self._segments.begin(execution))
+
+    # --- what workers do for each other
+
+    async def _sweep(self) -> None:
+        """Give out anew what silent workers have, and see how long the queue is."""
+        for job in await self._queue.stalled(self._takeover):
+            await self._queue.give_out_anew(job)
+            self.taken_over += 1
+            logger.warning("job.taken_over", execution=job.execution_id)
+            self._wake.set()
+        self.backlog = await self._queue.waiting()
+        if self.backlog > _LONG_QUEUE and self.backlog > 2 * self._analyzed:
+            self._analyzed = self.backlog
+            await self._queue.analyze()
+        elif self.backlog < _LONG_QUEUE:
+            self._analyzed = 0
+
+    async def _hear_requests(self) -> None:
+        """Cancel and pause as the rows say, at once where a hint came."""
+        self._asked.clear()
+        if self.running:
+            for execution_id in await self._store.cancel_requested():
+                self._segments.cancel(execution_id)
+            for execution_id, wish in await self._store.pause_requested():
+                self._segments.pause(execution_id, wish)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                await self._asked.wait()
+
+    async def _reconcile(self) -> None:
+        """Find executions that should have a job and have none; there must be none."""
+        await self._queue.clean_up(_BEATS * self._takeover)
+        after, before = "", self._clock.now() - _SETTLED_MILLIS
+        while page := await self._store.unfinished(after, _PAGE):
+            after = page[-1].id
+            settled = {found.id: found for found in page if found.updated_at < before}
+            for execution_id in await self._queue.without_job(list(settled)):
+                await self._adopt(settled[execution_id])
+
+    async def _adopt(self, orphan: Execution) -> None:
+        current = await self._store.execution(orphan.workspace_id, orphan.id)
+        if (current.status, current.updated_at) == (orphan.status, orphan.updated_at):
+            self.orphans += 1
+            logger.error("execution.orphaned", execution=orphan.id, status=orphan.status.value)
+            await self._queue.add(orphan)
+
+
+async def _end(tasks: list[_Task]) -> None:
+    """Cancel until all have ended: Python 3.11's `wait_for`, which psycopg waits by, swallows a
+    cancellation that comes with its result (https://github.com/python/cpython/issues/86296).
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)  # noqa: TID251 - see above: the queue's time is real

@@ -1,0 +1,281 @@
+"""The queue in Postgres, in our words: the only importer of procrastinate.
+
+A job is an execution that may run; its lock is the execution's id, so that one worker at a time has
+it. Jobs that a silent worker held are given out anew, as new jobs: a worker that wakes up again
+then ends nobody's job but its own.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ConnectorException, ProcrastinateException
+from procrastinate.jobs import Job as QueueJob
+from procrastinate.jobs import Status as JobStatus
+from procrastinate.manager import get_channel_for_queues
+from procrastinate.sql import queries
+
+from outlast.model.error import Overloaded
+from outlast.model.execution import Execution
+from outlast.store.postgres.driver import make_pool
+
+QUEUE: Final = "outlast"
+_TASK: Final = "segment"
+_CONNECTIONS: Final = 4
+_OLD_HOURS: Final = 24
+_RAISED: Final = "P0001"
+"""SQLSTATE of RAISE in PL/pgSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+_BEGUN: Final = 1
+"""The priority of executions that have begun: they go on before others begin."""
+
+_BEAT: Final = """
+UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %(worker)s RETURNING id
+"""
+_HAVE_JOBS: Final = """
+SELECT DISTINCT lock FROM procrastinate_jobs
+WHERE lock = ANY(%(ids)s) AND status IN ('todo', 'doing')
+"""
+_NUDGE: Final = """
+SELECT pg_notify(%(channel)s, '{"type": "job_inserted", "job_id": 0}')::text AS sent
+"""
+_WAITING: Final = "SELECT count(*) AS waiting FROM procrastinate_jobs WHERE status = 'todo'"
+_WORKERS: Final = """
+SELECT count(*) AS alive FROM procrastinate_workers
+WHERE last_heartbeat > now() - make_interval(secs => %(seconds)s)
+"""
+_OLDEST: Final = """
+SELECT extract(epoch FROM now() - greatest(job.scheduled_at, max(event.at)))::float8 AS seconds
+FROM (
+    SELECT id, scheduled_at FROM procrastinate_jobs AS waiting
+    WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) AND NOT EXISTS (
+        SELECT FROM procrastinate_jobs WHERE lock = waiting.lock AND status = 'doing'
+    )
+    ORDER BY priority DESC, id LIMIT 1
+) AS job JOIN procrastinate_events AS event ON event.job_id = job.id
+GROUP BY job.id, job.scheduled_at
+"""
+_MISSING: Final = """
+SELECT name FROM unnest(%(names)s::text[]) AS name
+WHERE to_regclass(name) IS NULL AND to_regtype(name) IS NULL
+    AND NOT EXISTS (SELECT FROM pg_proc WHERE proname = name)
+"""
+_NAMES: Final = sorted(set(re.findall(r"\bprocrastinate_\w+", " ".join(queries.values()))))
+"""Whatever the library's statements name in the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One turn of an execution to run."""
+
+    workspace_id: str
+    execution_id: str
+    attempts: int
+    """How often it was given back before."""
+    of: QueueJob
+
+
+class Queue:
+    """Jobs in the database of the executions."""
+
+    def __init__(self, url: str) -> None:
+        """`url` must keep its session: workers listen on it."""
+        self._url = url
+        self._pool = make_pool(url, _CONNECTIONS, _configure)
+        self._app = App(connector=PsycopgConnector())
+        self._jobs = self._app.job_manager
+
+    async def prepare(self) -> None:
+        """Make the queue's tables where there are none. Raises Overloaded."""
+        async with self.connected():
+            with _translated():
+                if await self._jobs.check_connection_async():
+                    return
+                try:
+                    await self._app.schema_manager.apply_schema_async()
+                except ProcrastinateException:
+                    if not await self._jobs.check_connection_async():  # else another was quicker
+                        raise
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Connections for all but `enqueue`, which has the caller's. Raises Overloaded."""
+        self._pool = make_pool(self._url, _CONNECTIONS, _configure)
+        self._app = App(connector=PsycopgConnector())
+        self._jobs = self._app.job_manager
+        async with self._pool:
+            await self._app.open_async(self._pool)
+            yield
+
+    async def mend(self) -> None:
+        """Replace every connection: one has died, and the others may have."""
+        await self._pool.drain()
+
+    async def enqueue(self, connection: Any, executions: Sequence[Execution]) -> None:
+        """Add a job for each, in the transaction that is open on this connection."""
+        jobs = [
+            self._app.configure_task(
+                _TASK,
+                queue=QUEUE,
+                lock=execution.id,
+                priority=_BEGUN if execution.segment else 0,
+                task_kwargs=_arguments(execution),
+            ).job
+            for execution in executions
+        ]
+        try:
+            await self._jobs.batch_defer_jobs_async(jobs, connection=connection)
+        except ConnectorException as error:
+            raise error.__cause__ or error from None
+
+    # --- what a worker does
+
+    async def enter(self) -> int:
+        """Become a worker; its number."""
+        with _translated():
+            return await self._jobs.register_worker()
+
+    async def leave(self, worker: int) -> None:
+        """Be a worker no more; what it still holds is given out anew."""
+        with _translated():
+            await self._jobs.unregister_worker(worker)
+
+    async def beat(self, worker: int) -> bool:
+        """Say that the worker lives; False where the database knows no such worker any more."""
+        return bool(await self._rows(_BEAT, worker=worker))
+
+    async def fetch(self, worker: int) -> Job | None:
+        """Take the oldest job whose execution nobody has; None where there is none."""
+        with _translated():
+            found = await self._jobs.fetch_job(queues=[QUEUE], worker_id=worker)
+        return None if found is None else _job(found)
+
+    async def held(self, worker: int) -> list[Job]:
+        """What the worker has taken, as the database knows it."""
+        with _translated():
+            found = await self._jobs.list_jobs_async(worker_id=worker, status=JobStatus.DOING.value)
+        return [_job(job) for job in found]
+
+    async def finish(self, job: Job) -> None:
+        """Delete a job that is done; one that somebody else has given out anew is gone already."""
+        assert job.of.id is not None
+        with _translated(), _gone_is_fine():
+            await self._jobs.finish_job_by_id_async(job.of.id, JobStatus.SUCCEEDED, delete_job=True)
+
+    async def give_back(self, job: Job, at: int) -> None:
+        """Let any worker have the job from a moment on, in milliseconds since the epoch."""
+        with _translated(), _gone_is_fine():
+            await self._jobs.retry_job(job.of, retry_at=datetime.fromtimestamp(at / 1000, UTC))
+
+    async def listen(self, woken: Callable[[], None]) -> None:
+        """Call `woken` for every job that is added, until cancelled. Raises Overloaded."""
+
+        async def heard(**_: Any) -> None:
+            woken()
+
+        with _translated():
+            await self._jobs.listen_for_jobs(on_notification=heard, queues=[QUEUE])
+
+    async def nudge(self) -> None:
+        """Let workers look again: a job that was locked when they heard of it is free now."""
+        for channel in get_channel_for_queues([QUEUE]):
+            await self._rows(_NUDGE, channel=channel)
+
+    # --- what workers do for each other
+
+    async def stalled(self, seconds: float) -> list[Job]:
+        """Jobs of workers that have been silent for so long, or have left."""
+        with _translated():
+            found = await self._jobs.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=seconds)
+        return [_job(job) for job in found]
+
+    async def give_out_anew(self, job: Job) -> None:
+        """Put a new job in the place of a stalled one."""
+        with _translated():
+            await self._jobs.defer_job_async(job.of.evolve(scheduled_at=None, priority=_BEGUN))
+        await self.finish(job)
+
+    async def add(self, execution: Execution) -> None:
+        """Add a job in a transaction of its own."""
+        deferrer = self._app.configure_task(_TASK, queue=QUEUE, lock=execution.id)
+        with _translated():
+            await deferrer.defer_async(**_arguments(execution))
+
+    async def without_job(self, ids: Sequence[str]) -> set[str]:
+        """Those of the executions that have no job."""
+        rows = await self._rows(_HAVE_JOBS, ids=list(ids))
+        return set(ids) - {row["lock"] for row in rows}
+
+    async def waiting(self) -> int:
+        """How many jobs wait for a worker."""
+        return int((await self._rows(_WAITING))[0]["waiting"])
+
+    async def oldest(self) -> float | None:
+        """Seconds that the job which is next has waited; None where no job is due."""
+        rows = await self._rows(_OLDEST)
+        return float(rows[0]["seconds"]) if rows else None
+
+    async def missing(self) -> list[str]:
+        """Tables, types and functions that the queue needs and the database lacks."""
+        return [str(row["name"]) for row in await self._rows(_MISSING, names=_NAMES)]
+
+    async def workers(self, seconds: float) -> int:
+        """How many workers said within so many seconds that they live."""
+        return int((await self._rows(_WORKERS, seconds=seconds))[0]["alive"])
+
+    async def clean_up(self, seconds: float) -> None:
+        """Forget jobs that ended without being deleted and workers that are long gone."""
+        with _translated():
+            await self._jobs.delete_old_jobs(
+                _OLD_HOURS, include_failed=True, include_cancelled=True, include_aborted=True
+            )
+            await self._jobs.prune_stalled_workers(seconds)
+
+    async def analyze(self) -> None:
+        """Tell the planner how long the queue is; it would else read all of it for every job."""
+        with _translated():
+            await self._app.connector.execute_query_async("ANALYZE procrastinate_jobs")
+
+    async def _rows(self, query: Any, **arguments: Any) -> list[dict[str, Any]]:
+        with _translated():
+            return await self._app.connector.execute_query_all_async(query, **arguments)
+
+
+def _arguments(execution: Execution) -> dict[str, Any]:
+    return {"workspace": execution.workspace_id, "execution": execution.id}
+
+
+def _job(found: QueueJob) -> Job:
+    arguments = found.task_kwargs
+    return Job(str(arguments["workspace"]), str(arguments["execution"]), found.attempts, found)
+
+
+async def _configure(connection: Any) -> None:
+    """A fetched or finished job that a power cut forgets is fetched once more; nothing runs twice.
+
+    Only jobs are written here: those that are added with an execution's commit are on disk.
+    """
+    await connection.set_autocommit(True)
+    await connection.execute("SET synchronous_commit TO OFF")
+
+
+@contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    """Somebody else has ended the job: the database's functions raise an exception of their own."""
+    try:
+        yield
+    except ConnectorException as error:
+        if getattr(error.__cause__, "sqlstate", None) != _RAISED:
+            raise
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except ProcrastinateException as error:
+        raise Overloaded("The queue cannot be reached.") from error

@@ -1,0 +1,152 @@
+"""Commits told to other processes, over NOTIFY: hints that a log grew, never more than the truth.
+
+A hint is sent after the commit that it tells of, many in one round trip, so that no transaction
+waits for Postgres's one lock on its notification queue. It carries the entries where they fit; a
+follower takes them where they continue what it has, and reads the log where they do not. Nothing
+is lost with a lost hint: followers look at the log now and then.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import orjson
+import psycopg
+import structlog
+from psycopg import Notify, sql
+
+from outlast.model.error import OutlastError
+from outlast.model.event import Entry, decode, encode
+from outlast.store.listeners import Committed, Listeners
+from outlast.store.postgres.patience import PatientConnection
+from outlast.store.scripts import Outcome
+
+CHANNEL: Final = "outlast"
+NOTIFY: Final = """
+SELECT pg_notify('outlast', payload) FROM json_array_elements_text(%s::json) AS payload
+"""
+_PAYLOAD_BYTES: Final = 7900
+"""Postgres takes payloads below 8,000 bytes."""
+_PROBE_SECONDS: Final = 5.0
+"""How often a silent connection is asked whether it still lives."""
+_RETRY_SECONDS: Final = 0.5
+
+logger = structlog.get_logger(__name__)
+
+
+class Announcer:
+    """Sends hints in the order of the commits, those that wait together."""
+
+    def __init__(self, send: Callable[[list[str]], Awaitable[None]]) -> None:
+        self.sender = secrets.token_hex(6)
+        self._send = send
+        self._waiting: list[str] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    def announce(self, outcome: Outcome[Any]) -> None:
+        """Tell the other processes what was committed."""
+        for committed in outcome.committed:
+            self._waiting.append(_committed_payload(self.sender, committed))
+        for execution_id in outcome.requested:
+            self._waiting.append(_payload({"from": self.sender, "requested": execution_id}))
+        if self._waiting and self._sending is None:
+            self._sending = asyncio.get_running_loop().create_task(self._send_all())
+
+    async def stop(self) -> None:
+        """Send what waits."""
+        if self._sending is not None:
+            await self._sending
+
+    async def _send_all(self) -> None:
+        try:
+            while self._waiting:
+                payloads, self._waiting = self._waiting, []
+                await self._send(payloads)
+        except (psycopg.Error, OutlastError) as error:
+            logger.warning("hints.lost", reason=str(error))
+        finally:
+            self._sending = None
+
+
+class Listener:
+    """Hears the hints of other processes, over a connection of its own that is made anew."""
+
+    def __init__(self, url: str, own: str) -> None:
+        self._url = url
+        self._own = own
+        """The sender of this process's own hints."""
+        self.listeners: Listeners | None = None
+        self.hears = False
+        self._listening: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to listen; returns before the connection is there."""
+        self._listening = asyncio.get_running_loop().create_task(self._listen_always())
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._listening is not None:
+            self._listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listening
+            self._listening = None
+
+    async def _listen_always(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except (psycopg.Error, OSError) as error:
+                logger.warning("hints.unheard", reason=str(error))
+            self.hears = False
+            await asyncio.sleep(_RETRY_SECONDS)  # noqa: TID251 - waits for a real database
+
+    async def _listen(self) -> None:
+        async with await PatientConnection.connect(self._url, autocommit=True) as connection:
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+            self.hears = True
+            assert self.listeners is not None
+            self.listeners.missed()
+            while True:
+                async for notify in connection.notifies(timeout=_PROBE_SECONDS):
+                    self._hear(notify)
+                await connection.execute("SELECT 1")
+
+    def _hear(self, notify: Notify) -> None:
+        """What cannot be read, from a newer version or a stranger, sends followers to the log."""
+        assert self.listeners is not None
+        try:
+            self._read(notify.payload, self.listeners)
+        except (ValueError, TypeError, LookupError) as error:
+            logger.warning("hint.unread", reason=str(error))
+            self.listeners.missed()
+
+    def _read(self, payload: str, listeners: Listeners) -> None:
+        hint = orjson.loads(payload)
+        if hint["from"] == self._own:
+            return
+        if "requested" in hint:
+            listeners.requested(hint["requested"])
+            return
+        entries = tuple(
+            Entry(segment, seq, at, decode(kind, data))
+            for segment, seq, at, kind, data in hint["entries"]
+        )
+        listeners.committed(Committed(hint["execution"], entries))
+
+
+def _committed_payload(sender: str, committed: Committed) -> str:
+    hint: dict[str, Any] = {"from": sender, "execution": committed.execution_id}
+    entries = [
+        (entry.segment, entry.seq, entry.at, entry.event.kind, encode(entry.event).decode())
+        for entry in committed.entries
+    ]
+    payload = _payload(hint | {"entries": entries})
+    if len(payload.encode()) > _PAYLOAD_BYTES:
+        return _payload(hint | {"entries": ()})
+    return payload
+
+
+def _payload(hint: dict[str, Any]) -> str:
+    return orjson.dumps(hint).decode()

@@ -1,0 +1,81 @@
+"""Where a test's state lives: a SQLite file, or a database of its own on a real Postgres."""
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from outlast.app import Core
+from outlast.model.execution import Execution
+from outlast.store.sql import Driver
+from outlast.store.sqlite import SqliteDriver
+from outlast.testing import core_on
+from tests.postgres import Databases
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+KINDS: Final = (SQLITE, POSTGRESQL)
+Enqueue = Callable[[Any, Sequence[Execution]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An empty database that is this test's alone."""
+
+    kind: str
+    url: str
+    folder: Path
+    """For what a server keeps beside its database."""
+
+    def core(self, **more: Any) -> AbstractAsyncContextManager[Core]:
+        """A server without its HTTP side on this database, made by `core_on`."""
+        return core_on(self.folder, database_url=self.url, **more)
+
+    def driver(self, enqueue: Enqueue | None = None) -> Driver:
+        """A driver of its own; `enqueue` hears what may run, where that is a table's matter."""
+        if self.kind == SQLITE:
+            return SqliteDriver(Path(self.url.removeprefix("sqlite:///")))
+        from outlast.store.postgres.driver import PostgresDriver
+
+        return PostgresDriver(self.url, enqueue=enqueue)
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement beside the server, and what it answers."""
+        if self.kind == SQLITE:
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as file, file:
+                return file.execute(statement).fetchall()
+        with psycopg.connect(self.url) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+Another = Callable[[], Database]
+"""Makes one more empty database of the kind."""
+
+
+@contextmanager
+def databases_of(kind: str, folder: Path, postgres: Callable[[], Databases]) -> Iterator[Another]:
+    """`postgres` starts the server, where this kind needs one and nobody has started it yet."""
+    with ExitStack() as stack:
+        numbers = count(1)
+
+        def sqlite() -> Database:
+            return Database(kind, f"sqlite:///{folder / f'outlast{next(numbers)}.db'}", folder)
+
+        def postgresql() -> Database:
+            server = postgres()
+            url = server.migrated(_migrate)
+            stack.callback(server.drop, url)
+            return Database(kind, url, folder)
+
+        yield sqlite if kind == SQLITE else postgresql
+
+
+def _migrate(url: str) -> None:
+    from outlast.store.postgres.migrate import migrate
+
+    migrate(url)
