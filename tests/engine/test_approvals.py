@@ -1,7 +1,6 @@
 """Approvals: nothing waits in memory, the first decision wins, a tool runs once as decided."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,8 @@ from outlast.model.execution import Status, ToolStep
 from outlast.model.message import ToolMessage
 from outlast.model.workspace import Principal, Scope
 from outlast.services.approvals import Decision, PendingPage
-from outlast.testing import NamedModels, core_on, owner
+from outlast.testing import NamedModels, owner
+from tests.database import Database
 from tests.engine.server import BOUND, Server, World
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
 
@@ -253,7 +253,7 @@ SAID = [
 
 @pytest.mark.parametrize(("said", "more", "runs", "result"), SAID)
 async def test_an_unknown_outcome_is_told_run_again_or_given_up(
-    tmp_path: Path, said: Any, more: dict[str, Any], runs: int, result: Any
+    database: Database, said: Any, more: dict[str, Any], runs: int, result: Any
 ) -> None:
     reached = asyncio.Event()
 
@@ -265,13 +265,13 @@ async def test_an_unknown_outcome_is_told_run_again_or_given_up(
 
     bench = Bench(pay=paying)
     models = NamedModels({"actor": payer()})
-    async with core_on(tmp_path, models=models, tools=bench, drain_seconds=0) as core:
+    async with database.core(models=models, tools=bench, drain_seconds=0) as core:
         caller = await owner(core)
         agent = spec(tool("pay", Effect.DESTRUCTIVE))
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         await asyncio.wait_for(reached.wait(), BOUND)
-    async with core_on(tmp_path, models=models, tools=bench) as core, asyncio.timeout(BOUND):
+    async with database.core(models=models, tools=bench) as core, asyncio.timeout(BOUND):
         view = await core.services.executions.rest(caller, started.execution.id)
         assert view.approvals[0].kind is ApprovalKind.UNKNOWN_OUTCOME
         await core.services.approvals.decide(
@@ -287,15 +287,15 @@ async def test_an_unknown_outcome_is_told_run_again_or_given_up(
 
 
 async def test_a_pending_approval_outlives_the_server_and_a_change_of_the_agent(
-    tmp_path: Path,
+    database: Database,
 ) -> None:
     models, bench = NamedModels({"actor": payer()}), Bench(pay=lambda a: a)
-    async with core_on(tmp_path, models=models, tools=bench) as core:
+    async with database.core(models=models, tools=bench) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(pay()), "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         await core.services.executions.rest(caller, started.execution.id)
-    async with core_on(tmp_path, models=models, tools=bench) as core, asyncio.timeout(BOUND):
+    async with database.core(models=models, tools=bench) as core, asyncio.timeout(BOUND):
         await core.services.agents.put(caller.workspace_id, [(spec(), "2")])
         decision = Decision(approved=True, parameters={"amount": 9})
         await core.services.approvals.decide(caller, started.execution.id, PAY.id, decision)

@@ -7,7 +7,6 @@ is lost with a lost hint: followers look at the log now and then.
 """
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -32,6 +31,7 @@ _PAYLOAD_BYTES: Final = 7900
 _PROBE_SECONDS: Final = 5.0
 """How often a silent connection is asked whether it still lives."""
 _RETRY_SECONDS: Final = 0.5
+_CANCEL_AGAIN_SECONDS: Final = 0.1
 
 logger = structlog.get_logger(__name__)
 
@@ -87,11 +87,10 @@ class Listener:
 
     async def stop(self) -> None:
         """Listen no more."""
-        if self._listening is not None:
-            self._listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listening
-            self._listening = None
+        listening, self._listening = self._listening, None
+        while listening is not None and not listening.done():  # wait_for may swallow a cancellation
+            listening.cancel()
+            await asyncio.wait({listening}, timeout=_CANCEL_AGAIN_SECONDS)
 
     async def _listen_always(self) -> None:
         while True:
