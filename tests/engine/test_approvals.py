@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from outlast.model.agent import Effect, Expiry
-from outlast.model.approval import ApprovalKind
+from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.error import (
     ApprovalNotFound,
     Conflict,
@@ -20,6 +20,8 @@ from outlast.model.execution import Status, ToolStep
 from outlast.model.message import ToolMessage
 from outlast.model.workspace import Principal, Scope
 from outlast.services.approvals import Decision, PendingPage
+from outlast.store.port import Decide
+from outlast.store.sql import SqlStore
 from outlast.testing import NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, Server, World
@@ -303,3 +305,29 @@ async def test_a_pending_approval_outlives_the_server_and_a_change_of_the_agent(
     assert (view.execution.status, view.execution.agent_version) == (Status.COMPLETED, 1)
     assert bench.calls == {PAY.id: 1}
     assert [s.result for s in view.steps if isinstance(s, ToolStep)] == [{"amount": 9}]
+
+
+class Racing(SqlStore):
+    """Lets a decision in right behind the segment's last look at the approvals."""
+
+    decision: Decide | None = None
+
+    async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
+        seen = await super().approvals(workspace_id, execution_id)
+        if self.decision is None and any(approval.is_open for approval in seen):
+            key, at = "key_1", 9
+            self.decision = Decide(workspace_id, execution_id, PAY.id, at, Decision(True), key)
+            await self.decide(self.decision)
+        return seen
+
+
+async def test_a_decision_that_races_the_suspension_is_not_lost(database: Database) -> None:
+    bench = Bench(pay=str, look=str)
+    models = NamedModels({"actor": payer(call(3, "look"))})
+    async with database.core(models=models, tools=bench, store=Racing) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(pay(), tool("look")), "1")])
+        async with asyncio.timeout(BOUND):
+            _, view = await core.services.executions.run(caller, "agent", wish())
+        assert view.execution.status is Status.COMPLETED
+    assert bench.calls[PAY.id] == 1

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -17,10 +16,11 @@ from outlast.model.event import Entry, ToolFinished
 from outlast.model.execution import TERMINAL, Execution, Status
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
-from outlast.store.port import Decide, Resume
-from outlast.store.sqlite import SqliteDriver
-from outlast.testing import FakeClock, NamedModels, core_on, owner
-from tests.engine.world import Actor, Bench, CrashingStore, by_turn, call, spec, tool, wish
+from outlast.store.port import Decide, Resume, Store
+from outlast.store.sql import Driver
+from outlast.testing import FakeClock, NamedModels, owner
+from tests.database import Another, Database
+from tests.engine.world import Actor, Bench, Crash, CrashingStore, by_turn, call, spec, tool, wish
 
 pytestmark = pytest.mark.anyio
 BOUND = 10.0
@@ -40,14 +40,23 @@ class Mortal(CrashingStore):
         return await self._die_or(super().resume(wish))
 
     async def _die_or(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._spend():
+        if self._crash.lets_pass():
             return await work
-        if self._commits_last and not self.dead.is_set():
-            self.dead.set()
+        if self._crash.commits():
             await work
         work.close()
-        self.dead.set()
         raise Overloaded("The process died.")
+
+
+class Death(Crash):
+    """A crash that is also met in a decision or a resume."""
+
+    def store(self, driver: Driver) -> Store:
+        return Mortal(driver, self)
+
+    def strike(self, writes: int) -> None:
+        """Come after so many writes from now on."""
+        self._left = writes
 
 
 def agent() -> Any:
@@ -84,20 +93,19 @@ async def decide_all(core: Core, caller: Principal, execution_id: str, ran: Ran)
 
 
 async def life(
-    folder: Path, bench: Bench, ran: Ran, writes: int, *, commits_last: bool
+    database: Database, bench: Bench, ran: Ran, death: Death
 ) -> tuple[Principal, str, bool]:
     """Live until the store dies with its nth write; whether it died before the end."""
-    store = Mortal(SqliteDriver(folder / "outlast.db"), writes=writes, commits_last=commits_last)
-    async with core_on(
-        folder, models=models(), tools=bench, clock=FakeClock(), store=store
+    async with database.core(
+        models=models(), tools=bench, clock=FakeClock(), store=death.store
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         living = asyncio.ensure_future(decide_all(core, caller, started.execution.id, ran))
-        died = asyncio.ensure_future(store.dead.wait())
+        died = asyncio.ensure_future(death.dead.wait())
         await asyncio.wait({living, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
-        crashed = store.dead.is_set()
+        crashed = death.dead.is_set()
         for task in (living, died):
             task.cancel()
         await asyncio.wait({living, died})
@@ -121,19 +129,16 @@ async def log_of(core: Core, caller: Principal, execution_id: str) -> list[Entry
 
 @pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
 async def test_a_crash_at_any_commit_of_an_approval_runs_the_tool_once(
-    tmp_path: Path, commits_last: bool
+    another_database: Another, commits_last: bool
 ) -> None:
     for writes in range(100):
-        folder = tmp_path / str(writes)
-        folder.mkdir()
+        database, death = another_database(), Death(writes, commits_last=commits_last)
         ran: Ran = []
         bench = Bench(pay=partial(paid, ran), look=lambda _: "seen")
-        caller, execution_id, crashed = await life(
-            folder, bench, ran, writes, commits_last=commits_last
-        )
+        caller, execution_id, crashed = await life(database, bench, ran, death)
         async with (
             asyncio.timeout(BOUND),
-            core_on(folder, models=models(), tools=bench, clock=FakeClock()) as core,
+            database.core(models=models(), tools=bench, clock=FakeClock()) as core,
         ):
             view = await decide_all(core, caller, execution_id, ran)
             log = await log_of(core, caller, execution_id)
@@ -164,7 +169,7 @@ async def roll_back(core: Core, caller: Principal, execution_id: str) -> Executi
 
 @pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
 async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
-    tmp_path: Path, commits_last: bool
+    another_database: Another, commits_last: bool
 ) -> None:
     def looks() -> NamedModels:
         return NamedModels(
@@ -172,12 +177,11 @@ async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
         )
 
     for writes in range(100):
-        folder = tmp_path / str(writes)
-        folder.mkdir()
+        database, death = another_database(), Death(writes, commits_last=commits_last)
         bench = Bench(look=lambda _: "x")
-        store = Mortal(SqliteDriver(folder / "outlast.db"), writes=1000, commits_last=commits_last)
-        async with core_on(
-            folder, models=looks(), tools=bench, clock=FakeClock(), store=store
+        death.revive()
+        async with database.core(
+            models=looks(), tools=bench, clock=FakeClock(), store=death.store
         ) as core:
             caller = await owner(core)
             await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
@@ -185,17 +189,17 @@ async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
             execution_id = started.execution.id
             async with asyncio.timeout(BOUND):
                 await core.services.executions.rest(caller, execution_id)
-            store._left = writes
+            death.strike(writes)
             living = asyncio.ensure_future(roll_back(core, caller, execution_id))
-            died = asyncio.ensure_future(store.dead.wait())
+            died = asyncio.ensure_future(death.dead.wait())
             await asyncio.wait({living, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
-            crashed = store.dead.is_set()
+            crashed = death.dead.is_set()
             for task in (living, died):
                 task.cancel()
             await asyncio.wait({living, died})
         async with (
             asyncio.timeout(BOUND),
-            core_on(folder, models=looks(), tools=bench, clock=FakeClock()) as core,
+            database.core(models=looks(), tools=bench, clock=FakeClock()) as core,
         ):
             view = await roll_back(core, caller, execution_id)
             log = await log_of(core, caller, execution_id)

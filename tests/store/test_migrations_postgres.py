@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg
@@ -13,9 +13,9 @@ from sqlalchemy import MetaData, create_engine
 from outlast.store.postgres.migrate import migrate, sqlalchemy_url, version
 from outlast.store.schema import HEAD, metadata
 from tests.database import migrate_postgres
-from tests.postgres import Databases
+from tests.postgres import BOUND, Databases
 
-PROCESSES = 4
+PROCESSES = 3
 CATALOG = {
     "columns": """
         SELECT relname, attname, format_type(atttypid, atttypmod), attnotnull, collname,
@@ -36,16 +36,17 @@ CATALOG = {
 OTHERS = ("alembic_version", "procrastinate_")
 OPENER = """
 import asyncio, sys
-from pathlib import Path
-from outlast.testing import NamedModels, core_on
-from tests.engine.world import Bench
+from outlast.engine.procrastinate.queue import Queue
+from outlast.store.postgres.driver import PostgresDriver
 
 async def main(url):
+    driver, queue = PostgresDriver(url), Queue(url)
     print("ready", flush=True)
     sys.stdin.readline()
-    core = core_on(Path("unused"), models=NamedModels({}), tools=Bench(), database_url=url)
-    async with core:
-        pass
+    await driver.open()
+    await queue.prepare()
+    await driver.ping()
+    await driver.close()
 
 asyncio.run(main(sys.argv[1]))
 """
@@ -110,26 +111,28 @@ def test_migrating_a_second_time_changes_nothing(url: str) -> None:
 
 
 def test_processes_that_open_an_empty_database_at_once_all_find_it_ready(url: str) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", OPENER, url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
-        for _ in range(PROCESSES)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        _, complaints = process.communicate(timeout=60)
-        assert process.returncode == 0, complaints
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", OPENER, url],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(PROCESSES)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes:
+            _, complaints = process.communicate(timeout=BOUND)
+            assert process.returncode == 0, complaints
     with psycopg.connect(url) as connection:
         assert version(connection) == HEAD

@@ -311,8 +311,10 @@ class ProcrastinateEngine:
 
 
 async def _end(tasks: list[_Task]) -> None:
-    """Cancel until all have ended: Python 3.11's `wait_for`, which psycopg waits by, swallows a
-    cancellation that comes with its result (https://github.com/python/cpython/issues/86296).
+    """Cancel until all have ended.
+
+    Python 3.11's `wait_for`, by which psycopg waits, swallows a cancellation that comes with its
+    result: https://github.com/python/cpython/issues/86296
     """
     pending = set(tasks)
     while pending:
