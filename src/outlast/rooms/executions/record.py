@@ -28,7 +28,7 @@ from outlast.model.event import (
 )
 from outlast.model.execution import Execution, Failure, Status
 from outlast.model.usage import NO_USAGE, Usage
-from outlast.rooms.executions import render, schemas
+from outlast.rooms.executions import answers, render
 
 SILENT: Final = (ExecutionStarted, ModelFinished, ExecutionSuspended, ExecutionReleased)
 """Events that have no frame."""
@@ -57,7 +57,7 @@ class Record:
         """When the open step showed its first piece, as long as no commit has taken note of it."""
         self._first_token_ms: int | None = None
         self._parameters: dict[str, dict[str, Any]] = {}
-        self._calls: dict[int, schemas.ToolCall] = {}
+        self._calls: dict[int, answers.ToolCall] = {}
         self._status = Status.QUEUED
         self._error: Failure | None = None
 
@@ -98,7 +98,7 @@ class Record:
         """The last frame of the newest finished step that stands; without one, the log's first."""
         return max(self._ends.values(), default=_FIRST)
 
-    def execution(self) -> schemas.Execution:
+    def execution(self) -> answers.Execution:
         """The execution as it stands behind the last entry."""
         assert self._created is not None
         ended = self._status is not Status.QUEUED
