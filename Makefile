@@ -53,7 +53,7 @@ lock: | $(filter .tools/bin/uv,$(UV)) ## write requirements.lock anew
 	@$(UV) pip compile --quiet --universal --all-extras --group dev --no-emit-index-url \
 	  --no-emit-find-links --no-header --generate-hashes --output-file requirements.lock pyproject.toml
 
-bench: $(STAMP) ## the figures, as ratios against baselines measured in the same run
+bench: $(STAMP) ## the figures on SQLite and on Postgres, as ratios against baselines measured in the same run
 	@$(BIN)/python -m bench
 
 clean: ## remove what make made

@@ -1,4 +1,4 @@
-"""`python -m bench [NAME…] [--quick]`: take the figures and print their table.
+"""`python -m bench [NAME…] [--database KIND] [--quick]`: take the figures and print their table.
 
 The exit status is 1 where a figure could not be taken; a missed target alone is no failure.
 """
@@ -10,13 +10,27 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.figures import crash, first_token, lists, runs, start, stored, streams, suspended
-from bench.lab import QUICK, Lab, Scale, open_lab
+from bench.figures import (
+    across,
+    crash,
+    first_token,
+    lists,
+    runs,
+    start,
+    stored,
+    streams,
+    suspended,
+    takeover,
+    workers,
+)
+from bench.lab import Lab, open_lab
 from bench.process import allow_many_files
+from bench.scale import QUICK, Scale
+from bench.state import KINDS
 from bench.table import Row, failed, markdown
 
 FIGURES: Final[dict[str, Callable[[Lab], Awaitable[list[Row]]]]] = {
@@ -30,6 +44,9 @@ FIGURES: Final[dict[str, Callable[[Lab], Awaitable[list[Row]]]]] = {
     "start": start.measure,
     "suspended": suspended.measure,
     "stored": stored.measure,
+    "workers": workers.measure,
+    "across": across.measure,
+    "takeover": takeover.measure,
 }
 SAME: Final = {"many-streams"}
 """Left out of a quick run: another number for code that runs anyway."""
@@ -37,10 +54,10 @@ BOUND = 600.0
 """Seconds that one figure may take."""
 
 
-async def take(names: list[str], scale: Scale, room: Path) -> list[Row]:
+async def take(names: list[str], scale: Scale, room: Path, kinds: Sequence[str]) -> list[Row]:
     """The rows of these figures, in one lab; one that fails gives a row that says so."""
     rows: list[Row] = []
-    async with open_lab(room, scale) as lab:
+    async with open_lab(room, scale, kinds) as lab:
         for name in names:
             begun = time.perf_counter()
             try:
@@ -62,6 +79,7 @@ def main() -> int:
     """Read the arguments, take the figures, print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FIGURES))
+    parser.add_argument("--database", choices=(*KINDS, "both"), default="both")
     parser.add_argument("--quick", action="store_true", help="a smoke run; its figures say nothing")
     parser.add_argument("--dir", type=Path, help="where the databases live; a disk, not memory")
     options = parser.parse_args()
@@ -74,9 +92,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with tempfile.TemporaryDirectory(prefix="outlast-bench-", dir=options.dir) as room:
         scale = QUICK if options.quick else Scale()
+        kinds = KINDS if options.database == "both" else (options.database,)
+        every = [name for name in FIGURES if not (options.quick and name in SAME)]
+        names = list(dict.fromkeys(options.names)) or every
         with contextlib.suppress(KeyboardInterrupt):
-            every = [name for name in FIGURES if not (options.quick and name in SAME)]
-            rows = uvloop.run(take(list(dict.fromkeys(options.names)) or every, scale, Path(room)))
+            rows = uvloop.run(take(names, scale, Path(room), kinds))
             print(markdown(rows))
             return int(any(row.ours.startswith("failed:") for row in rows))
     return 130

@@ -6,42 +6,50 @@ holds content, so a new one is copied like the rest.
 """
 
 import re
-import sqlite3
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
+
+from bench.state import SQLITE, State
+from bench.tables import Tables, Values, postgres_tables, sqlite_tables
 
 APART_MS = 1000
 BATCH = 2000
 _ID = re.compile(r"\b(exec|conv|step|tc|cp|msg|evt)_([0-9a-hjkmnp-tv-z]{26})\b")
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 
-Value = Any
-Column = Callable[[int, dict[str, str]], Value]
+Column = Callable[[int, dict[str, str]], Any]
 
 
-def copy_execution(path: Path, execution_id: str, copies: int) -> list[str]:
+def copy_execution(state: State, execution_id: str, copies: int) -> list[str]:
     """Copy it so often; the copies' execution ids, oldest first. Raises LookupError."""
-    database = sqlite3.connect(path, isolation_level=None)
-    try:
-        database.execute("PRAGMA synchronous=OFF")
-        template = _read(database, execution_id)
-        return _write(database, template, execution_id, copies)
-    finally:
-        database.close()
+    with _tables(state) as tables:
+        return _write(tables, _read(tables, execution_id), execution_id, copies)
 
 
-class _Row:
-    """One row to copy: its statement, and how each value is made for a copy."""
+def _tables(state: State) -> AbstractContextManager[Tables]:
+    return sqlite_tables(state.file) if state.kind == SQLITE else postgres_tables(state.url)
 
-    def __init__(self, table: str, names: list[str], values: tuple[Value, ...]) -> None:
-        holes = ",".join("?" * len(names))
-        self.insert = f"INSERT INTO {table} ({','.join(names)}) VALUES ({holes})"
-        self.ids = {found[0] for value in values if isinstance(value, str) for found in _ids(value)}
-        self._columns = [_column(name, value) for name, value in zip(names, values, strict=True)]
 
-    def made(self, earlier: int, ids: dict[str, str]) -> tuple[Value, ...]:
-        return tuple(column(earlier, ids) for column in self._columns)
+class _Template:
+    """The rows of one table to copy, and how each value is made for a copy."""
+
+    def __init__(self, names: list[str], rows: list[Values]) -> None:
+        self.names = names
+        self.ids = {
+            found[0]
+            for row in rows
+            for value in row
+            if isinstance(value, str)
+            for found in _ids(value)
+        }
+        self._rows = [
+            [_column(name, value) for name, value in zip(names, row, strict=True)] for row in rows
+        ]
+
+    def made(self, earlier: int, ids: dict[str, str]) -> Iterator[Values]:
+        for row in self._rows:
+            yield tuple(column(earlier, ids) for column in row)
 
 
 def _ids(text: str) -> Iterator[tuple[str, str]]:
@@ -49,7 +57,7 @@ def _ids(text: str) -> Iterator[tuple[str, str]]:
         yield found[0], found[1]
 
 
-def _column(name: str, value: Value) -> Column:
+def _column(name: str, value: Any) -> Column:
     if isinstance(value, int) and (name == "at" or name.endswith("_at")):
         return lambda earlier, _: value - earlier
     if isinstance(value, str) and _ID.fullmatch(value):
@@ -59,53 +67,50 @@ def _column(name: str, value: Value) -> Column:
     return lambda *_: value
 
 
-def _read(database: sqlite3.Connection, execution_id: str) -> list[_Row]:
-    rows = list(_select(database, "executions", "id", execution_id))
-    if not rows:
+def _read(tables: Tables, execution_id: str) -> dict[str, _Template]:
+    names, found = tables.select("executions", "id", execution_id)
+    if not found:
         raise LookupError(execution_id)
-    names = [
-        name for name, *_ in database.execute("SELECT name FROM pragma_table_info('executions')")
-    ]
-    found = database.execute("SELECT * FROM executions WHERE id = ?", (execution_id,)).fetchone()
-    conversation = dict(zip(names, found, strict=True))["conversation_id"]
-    rows += _select(database, "conversations", "id", conversation)
-    owned = database.execute(
-        "SELECT m.name FROM sqlite_master m, pragma_table_info(m.name) c"
-        " WHERE m.type = 'table' AND c.name = 'execution_id' ORDER BY m.name"
-    ).fetchall()
-    for (table,) in owned:
-        rows += _select(database, table, "execution_id", execution_id)
-    return rows
-
-
-def _select(database: sqlite3.Connection, table: str, column: str, value: str) -> Iterator[_Row]:
-    cursor = database.execute(f"SELECT * FROM {table} WHERE {column} = ?", (value,))
-    names = [description[0] for description in cursor.description]
-    for values in cursor.fetchall():
-        yield _Row(table, names, values)
+    conversation = dict(zip(names, found[0], strict=True))["conversation_id"]
+    templates = {
+        "executions": _Template(names, found),
+        "conversations": _Template(*tables.select("conversations", "id", conversation)),
+    }
+    for table in tables.owned():
+        templates[table] = _Template(*tables.select(table, "execution_id", execution_id))
+    return templates
 
 
 def _write(
-    database: sqlite3.Connection, template: list[_Row], execution_id: str, copies: int
+    tables: Tables, templates: dict[str, _Template], execution_id: str, copies: int
 ) -> list[str]:
     # The agent's and the workspace's ids are not among the prefixes: they are kept.
-    spellings = sorted(set().union(*(row.ids for row in template)))
+    spellings = sorted(set().union(*(template.ids for template in templates.values())))
     newest = _milliseconds(execution_id)
     made: list[str] = []
     for start in range(0, copies, BATCH):
-        database.execute("BEGIN")
+        batch: list[tuple[int, dict[str, str]]] = []
         for index in range(start, min(start + BATCH, copies)):
             earlier = (copies - index) * APART_MS
             ids = {
                 old: f"{old.partition('_')[0]}_{suffix(newest - earlier, place)}"
                 for place, old in enumerate(spellings)
             }
-            for row in template:
-                database.execute(row.insert, row.made(earlier, ids))
+            batch.append((earlier, ids))
             made.append(ids[execution_id])
-        database.execute("COMMIT")
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        tables.insert(
+            {
+                table: (template.names, _copies(template, batch))
+                for table, template in templates.items()
+                if template.ids
+            }
+        )
     return made
+
+
+def _copies(template: _Template, batch: list[tuple[int, dict[str, str]]]) -> Iterator[Values]:
+    for earlier, ids in batch:
+        yield from template.made(earlier, ids)
 
 
 def suffix(milliseconds: int, place: int) -> str:

@@ -2,15 +2,32 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from bench.client import Answer, Connection
-from bench.process import Child
+from bench.table import median
 
 CONNECT_AT_ONCE = 100
+
+
+class Served(Protocol):
+    """Whoever answers on a port, in one process or several."""
+
+    @property
+    def port(self) -> int: ...
+
+    def cpu_seconds(self) -> float:
+        """Processor time so far."""
+
+    def memory(self) -> int:
+        """Bytes now."""
+
+
+Cpu = Callable[[], float]
+"""Reads the processor time so far of what works beside the server; `float` where nothing does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +36,19 @@ class Rate:
 
     per_second: float
     cpu_ms: float
+    database_ms: float = 0.0
+    """The database's own processes'; 0 where there are none, or none to be seen."""
 
 
 async def run_many(
-    child: Child,
+    child: Served,
     request: bytes,
     check: Callable[[Answer], bool],
     *,
     runs: int,
     concurrency: int,
     bound: float,
+    database: Cpu = float,
 ) -> Rate:
     """So many runs, so many at a time, each on a kept-alive connection; every answer is checked.
 
@@ -45,13 +65,23 @@ async def run_many(
 
     try:
         async with asyncio.timeout(bound):
-            cpu, start = child.cpu_seconds(), time.perf_counter()
+            cpu, beside, start = child.cpu_seconds(), database(), time.perf_counter()
             await _all([work(connection) for connection in connections])
             seconds, cpu = time.perf_counter() - start, child.cpu_seconds() - cpu
+            beside = database() - beside
     finally:
         for connection in connections:
             connection.close()
-    return Rate(runs / seconds, cpu * 1000 / runs)
+    return Rate(runs / seconds, cpu * 1000 / runs, beside * 1000 / runs)
+
+
+def middle(rates: Sequence[Rate]) -> Rate:
+    """The median of each number."""
+    return Rate(
+        median([rate.per_second for rate in rates]),
+        median([rate.cpu_ms for rate in rates]),
+        median([rate.database_ms for rate in rates]),
+    )
 
 
 @dataclass(slots=True)
@@ -61,6 +91,8 @@ class Arrivals:
     mark: bytes
     sent: float = 0.0
     times: list[float] = field(default_factory=list)
+    refused: bool = False
+    """The server was overloaded, and said so (503)."""
 
     def hear(self, chunk: bytes) -> None:
         """Count the tokens in a chunk."""
@@ -78,20 +110,32 @@ class Burst:
     memory: int
     """Bytes that the server grew by at its peak, for all streams together."""
     cpu_seconds: float
+    database_seconds: float
+    """The database's own processor time."""
+    served: int
+    """Streams that the server did not refuse."""
+    refused: int
     short: int
-    """Streams that brought another number of tokens than they should."""
+    """Streams that brought another number of tokens than they should, and were not refused."""
 
 
 async def stream_many(
-    child: Child, request: bytes, mark: bytes, *, streams: int, words: int, bound: float
+    child: Served,
+    request: bytes,
+    mark: bytes,
+    *,
+    streams: int,
+    words: int,
+    bound: float,
+    database: Cpu = float,
 ) -> Burst:
     """Open so many streams in one moment and read them all to their ends.
 
-    Raises ConnectionCut, TimeoutError after `bound` seconds.
+    Raises ConnectionCut, TimeoutError after `bound` seconds, RuntimeError when all are refused.
     """
     connections = await _connect(child.port, streams)
     arrivals = [Arrivals(mark) for _ in connections]
-    memory, cpu = child.memory(), child.cpu_seconds()
+    memory, cpu, beside = child.memory(), child.cpu_seconds(), database()
     peak = _Peak(child)
     try:
         async with asyncio.timeout(bound), asyncio.TaskGroup() as tasks:
@@ -108,12 +152,18 @@ async def stream_many(
     finally:
         for connection in connections:
             connection.close()
+    refused = sum(one.refused for one in arrivals)
+    if refused == streams:
+        raise RuntimeError("Every stream was refused.")
     return Burst(
         seconds,
         [late - early for one in arrivals for early, late in pairwise(one.times)],
         max(0, peak.bytes - memory),
         child.cpu_seconds() - cpu,
-        sum(len(one.times) != words for one in arrivals),
+        database() - beside,
+        streams - refused,
+        refused,
+        sum(len(one.times) != words and not one.refused for one in arrivals),
     )
 
 
@@ -132,7 +182,8 @@ async def first_token(connection: Connection, request: bytes, mark: bytes) -> fl
 async def _read(connection: Connection, request: bytes, arrivals: Arrivals) -> None:
     arrivals.sent = time.perf_counter()
     answer = await connection.ask(request, arrivals.hear)
-    if answer.status != 200:
+    arrivals.refused = answer.status == 503
+    if answer.status not in {200, 503}:
         raise RuntimeError(f"HTTP {answer.status}: {answer.body[:300]!r}")
 
 
@@ -153,7 +204,7 @@ async def _all(works: list[Coroutine[Any, Any, None]]) -> None:
 class _Peak:
     """The most memory that a process tree was seen to use."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Served) -> None:
         self._child = child
         self.bytes = 0
 

@@ -98,7 +98,7 @@ class Child:
 
     def cpu_seconds(self) -> float:
         """Processor time so far, of the process and all its children, ended ones included."""
-        return sum(_ticks(pid) for pid in _tree(self.pid)) / TICKS
+        return cpu_seconds(self.pid)
 
     def memory(self) -> int:
         """Bytes of memory of the process and its children, shared pages divided (PSS)."""
@@ -124,6 +124,11 @@ class Child:
     def _close(self) -> None:
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time so far, of a process and all its children, ended ones included."""
+    return sum(_ticks(found) for found in _tree(pid)) / TICKS
 
 
 def free_port() -> int:

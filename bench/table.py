@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, replace
 
-HEAD = ("figure", "ours", "baseline", "ratio", "target", "met")
+HEAD = ("figure", "database", "ours", "baseline", "ratio", "target", "met")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,18 @@ class Row:
     ratio: str = "–"
     target: str = "–"
     met: bool | None = None
+    database: str = "–"
+    """On which database; a figure that needs none has a dash."""
+
+
+def unpromised(row: Row) -> Row:
+    """The figure without its target: that was set for another database."""
+    return replace(row, target="–", met=None)
+
+
+def absent(figure: str, database: str, why: str) -> Row:
+    """A figure that makes no sense on this database."""
+    return Row(figure, f"none: {why}", database=database)
 
 
 def failed(figure: str, error: BaseException) -> Row:
@@ -26,8 +38,14 @@ def failed(figure: str, error: BaseException) -> Row:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """All rows as one Markdown table, its columns padded to the same width."""
-    lines = [HEAD, *(_cells(row) for row in rows)]
+    """All rows as one Markdown table, its columns padded to the same width.
+
+    A figure's rows follow each other, one for each database.
+    """
+    figures: dict[str, list[Row]] = {}
+    for row in rows:
+        figures.setdefault(row.figure, []).append(row)
+    lines = [HEAD, *(_cells(row) for found in figures.values() for row in found)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     rule = tuple("-" * width for width in widths)
     return "\n".join(
@@ -39,8 +57,13 @@ def markdown(rows: Iterable[Row]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    *texts, met = astuple(row)
-    return (*texts, {None: "–", True: "yes", False: "NO"}[met])
+    met = {None: "–", True: "yes", False: "NO"}[row.met]
+    return (row.figure, row.database, row.ours, row.baseline, row.ratio, row.target, met)
+
+
+def with_database(own: str, database: float, unit: str) -> str:
+    """A cost of the server, and what its database's own processes had of it beside."""
+    return f"{own} + Postgres {database:.1f} {unit}" if database else own
 
 
 def percentile(values: Sequence[float], share: float) -> float:

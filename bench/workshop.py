@@ -1,22 +1,28 @@
-"""A tool server that counts, and a provider that asks for two tools one after the other.
+"""A tool server that counts, and a provider that holds requests back or tells the time.
 
     POST /tools/lookup_order       counts the call under its `Idempotency-Key` and answers at once
-    POST /v1/chat/completions      a tool call, a second one, then 12 words; the second request of
-                                   every execution is held back until the gate is opened
-    GET  /counts                   {"calls": {key: times}, "held": requests held back}
-    POST /gate                     opens the gate
+    POST /v1/chat/completions      what the model's name says:
+        turns                      a tool call, a second one, then 12 words; the second request of
+                                   every execution is held back while the gate is closed
+        clock-N[-delay-MS]         N words, MS milliseconds apart: each the time when it was said
+        silent                     such a word, then nothing
+    GET  /counts                   {"calls": {key: times}, "held": requests held back,
+                                   "cuts": {user text: time at which its silent answer was cut off}}
+    POST /gate                     {"open": whether it is}
 
 A held request shows that its execution's first tool call is recorded: that is the moment to kill.
+Times are seconds of the machine's monotonic clock, which all processes share.
 Run by itself: `python -m bench.workshop`, which prints its port.
 """
 
 import asyncio
 import re
+import time
 from collections import Counter
 from typing import Any
 
 import orjson
-from tests.provider_chunks import LAST_CHUNK, frame, tail, words
+from tests.provider_chunks import LAST_CHUNK, frame, last_user_text, tail, words
 
 from bench.client import HOST
 
@@ -25,9 +31,17 @@ WORDS = 12
 RESULT = {"orderId": "A-1", "status": "shipped", "carrier": "Example Post"}
 _KEY = re.compile(rb"^idempotency-key: *(\S+)", re.IGNORECASE | re.MULTILINE)
 _LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
+_CLOCK = re.compile(r"clock-(\d+)(?:-delay-(\d+))?")
+SAID = re.compile(rb'"(?:content|text)":"(\d+\.\d{6}) "')
+"""A word that tells the time, in the provider's frames and in ours."""
 _STREAM = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 )
+
+
+def said() -> bytes:
+    """A word that tells the time."""
+    return frame({"content": f"{time.monotonic():.6f} "})
 
 
 class Workshop:
@@ -37,18 +51,20 @@ class Workshop:
         self.calls: Counter[str] = Counter()
         self.open = False
         self.held: set[_Connection] = set()
+        self.cuts: dict[str, float] = {}
 
     def count(self, head: bytes) -> None:
         """Note a tool call."""
         found = _KEY.search(head)
         self.calls[found[1].decode() if found else ""] += 1
 
-    def open_gate(self) -> None:
-        """Let everybody through, now and later."""
-        self.open = True
-        for connection in list(self.held):
-            connection.send_turn(1)
-        self.held.clear()
+    def set_gate(self, *, open: bool) -> None:
+        """Let everybody through, now and later, or nobody from now on."""
+        self.open = open
+        if open:
+            for connection in list(self.held):
+                connection.send_turn(1)
+            self.held.clear()
 
 
 class _Connection(asyncio.Protocol):
@@ -59,12 +75,19 @@ class _Connection(asyncio.Protocol):
     def __init__(self, workshop: Workshop) -> None:
         self.workshop = workshop
         self.buffer = b""
+        self.timer: asyncio.TimerHandle | None = None
+        self.silent = ""
+        """What the user said whom the answer keeps waiting."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop's own class
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self.workshop.held.discard(self)
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.silent:
+            self.workshop.cuts[self.silent] = time.monotonic()
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -82,15 +105,39 @@ class _Connection(asyncio.Protocol):
         workshop = self.workshop
         match head.split(b" ", 2)[1]:
             case b"/counts":
-                self.send_json({"calls": workshop.calls, "held": len(workshop.held)})
+                calls, held = workshop.calls, len(workshop.held)
+                self.send_json({"calls": calls, "held": held, "cuts": workshop.cuts})
             case b"/gate":
-                workshop.open_gate()
+                workshop.set_gate(open=orjson.loads(body)["open"])
                 self.send_json({})
             case b"/v1/chat/completions":
-                self.turn(orjson.loads(body))
+                self.complete(orjson.loads(body))
             case _:
                 workshop.count(head)
                 self.send_json(RESULT)
+
+    def complete(self, request: dict[str, Any]) -> None:
+        name = str(request.get("model", ""))
+        if found := _CLOCK.fullmatch(name):
+            self.transport.write(_STREAM)
+            self.tell(int(found[1]), float(found[2] or 0) / 1000, 1, time.monotonic())
+        elif name == "silent":
+            self.silent = last_user_text(request)
+            self.transport.write(_STREAM + said())
+        else:
+            self.turn(request)
+
+    def tell(self, count: int, delay: float, number: int, began: float) -> None:
+        """Say this word and those behind it, each when it is due; the last brings the end."""
+        while number < count:
+            self.transport.write(said())
+            if delay:
+                loop = asyncio.get_running_loop()
+                due = loop.time() + began + number * delay - time.monotonic()
+                self.timer = loop.call_at(due, self.tell, count, delay, number + 1, began)
+                return
+            number += 1
+        self.transport.write(said() + b"".join(tail("stop", 2, count, True)))
 
     def turn(self, request: dict[str, Any]) -> None:
         done = sum(message["role"] == "tool" for message in request["messages"])

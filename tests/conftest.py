@@ -1,7 +1,7 @@
 """Fixtures that every test may use.
 
 A test that takes `database`, itself or by a fixture, runs once on each kind of database that
-`--database` asks for; one that takes `postgres` runs where that is asked for.
+`--database` asks for, or on those that its marker `only` names. `postgres` is the server itself.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.database import KINDS, SQLITE, Another, Database, databases_of
+from tests.database import KINDS, POSTGRESQL, SQLITE, Another, Database, databases_of
 from tests.postgres import Cluster, Databases
 
 
@@ -26,9 +26,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "only(kind): what this test shows is this database's own")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    wanted = metafunc.config.getoption("--database")
-    kinds = KINDS if wanted == "both" else (wanted,)
+    only = metafunc.definition.get_closest_marker("only")
+    kinds = KINDS if only is None else only.args
+    if "postgres" in metafunc.fixturenames:
+        kinds = (SQLITE,)  # it brings its own, and is not to run twice
     if "another_database" in metafunc.fixturenames:
         metafunc.parametrize("another_database", kinds, indirect=True)
     if "module_database" in metafunc.fixturenames:
@@ -36,11 +42,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--database") != SQLITE:
+    wanted = config.getoption("--database")
+    if wanted == "both":
         return
-    left_out = [item for item in items if "postgres" in getattr(item, "fixturenames", ())]
+    left_out = [item for item in items if _database_of(item) not in (None, wanted)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+def _database_of(item: pytest.Item) -> str | None:
+    """The kind that a test runs on; None where it needs no database."""
+    assert isinstance(item, pytest.Function)
+    if "postgres" in item.fixturenames:
+        return POSTGRESQL
+    given: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    return given.get("another_database") or given.get("module_database")
 
 
 @pytest.fixture(scope="session")

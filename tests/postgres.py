@@ -47,6 +47,7 @@ _FAST: Final = {
     "max_wal_size": "512MB",
 }
 
+Migrate = Callable[[str], None]
 How = Literal["fast", "immediate"]
 _SIGNALS: Final[dict[How, bytes]] = {"fast": b"INT\n", "immediate": b"QUIT\n"}
 
@@ -149,19 +150,19 @@ class Databases:
         self._admin = psycopg.connect(url, autocommit=True)
         self._stem = f"outlast_test_{os.getpid()}"
         self._made: list[str] = []
-        self._template = ""
+        self._templates: dict[Migrate, str] = {}
 
     def empty(self) -> str:
         """The URL of a new database without any table."""
         return self._create("")
 
-    def migrated(self, migrate: Callable[[str], None]) -> str:
+    def migrated(self, migrate: Migrate) -> str:
         """The URL of a new database as `migrate` leaves an empty one; it is called once."""
-        if not self._template:
+        if migrate not in self._templates:
             template = self.empty()
             migrate(template)
-            self._template = _name_of(template)
-        return self._create(f"TEMPLATE {self._template} STRATEGY file_copy")
+            self._templates[migrate] = _name_of(template)
+        return self._create(f"TEMPLATE {self._templates[migrate]} STRATEGY file_copy")
 
     def copy(self, url: str) -> str:
         """The URL of a copy of a database that nobody uses now."""

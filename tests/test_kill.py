@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.database import Database
 from tests.processes import ServerProcess, ToolServer
 from tests.provider import FakeProvider
 
@@ -39,15 +40,19 @@ class Town:
         self.server, self.provider, self.tools = server, provider, tools
 
 
+def settings(database: Database) -> dict[str, str]:
+    return {"OUTLAST_DATABASE_URL": database.url, "OUTLAST_TAKEOVER_SECONDS": "2"}
+
+
 @pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[Town]:
+async def town(tmp_path: Path, database: Database) -> AsyncIterator[Town]:
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(FakeProvider(record=False))
         tools = await stack.enter_async_context(ToolServer())
         server = ServerProcess(
             tmp_path,
             AGENTS.format(url=tools.url),
-            {"OPENAI_BASE_URL": provider.url, "OUTLAST_CONCURRENCY": "20"},
+            {"OPENAI_BASE_URL": provider.url, "OUTLAST_CONCURRENCY": "20", **settings(database)},
         )
         yield Town(await stack.enter_async_context(server), provider, tools)
 
@@ -118,9 +123,10 @@ async def test_sigterm_lets_nothing_be_lost_and_ends_with_zero(town: Town) -> No
 
 async def test_a_caller_who_waits_while_the_server_leaves_is_told_where_to_look(
     tmp_path: Path,
+    database: Database,
 ) -> None:
     async with FakeProvider() as provider:
-        env = {"OPENAI_BASE_URL": provider.url, "OUTLAST_DRAIN_SECONDS": "0"}
+        env = {"OPENAI_BASE_URL": provider.url, "OUTLAST_DRAIN_SECONDS": "0", **settings(database)}
         async with ServerProcess(tmp_path, AGENTS.format(url="http://127.0.0.1:9"), env) as server:
             waiting = asyncio.ensure_future(
                 server.http.post("/v1/agents/speaker/execute", json={"input": "Speak"})

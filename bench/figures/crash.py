@@ -1,16 +1,19 @@
 """Executions killed with `kill -9` after their first tool call: what completes, what ran twice.
 
 Each execution calls a tool, then another. The provider (bench.workshop) holds every second request
-back, so that at the kill each first call is recorded and no second one has begun.
+back, so that at the kill each first call is recorded and no second one has begun. On Postgres the
+next server first waits until the dead one's jobs are anybody's.
 """
 
 import asyncio
 import time
 from typing import Any
 
+from bench.asking import execute, fetch
 from bench.client import Connection, ask_once, get, post
-from bench.lab import Lab, execute, fetch
+from bench.lab import Lab
 from bench.process import Child
+from bench.state import State
 from bench.table import Row
 from bench.workshop import TURNS
 
@@ -20,25 +23,33 @@ PAUSE = 0.02
 
 
 async def measure(lab: Lab) -> list[Row]:
+    """On each database."""
+    rows = []
+    for kind in lab.kinds:
+        state = lab.states.empty(kind, "crash")
+        rows += await _measure(lab, state)
+        lab.states.drop(state)
+    return rows
+
+
+async def _measure(lab: Lab, state: State) -> list[Row]:
     """Start them, kill the server, start it again, wait, count."""
-    count, data = lab.scale.killed, lab.data("crash")
-    before = await _counts(lab)
-    provider_url = f"http://127.0.0.1:{lab.workshop.port}/v1"
-    async with lab.ours(data, concurrency=2 * count, provider_url=provider_url) as first:
+    count, places = lab.scale.killed, 2 * lab.scale.killed
+    before = (await _counts(lab))["calls"]
+    (await ask_once(lab.workshop.port, post("/gate", {"open": False}))).json()
+    async with lab.ours(state, concurrency=places, provider_url=lab.workshop_url) as first:
         ids = await _begin(first, count)
         await _all_held(lab, count)
         first.kill()
-    (await ask_once(lab.workshop.port, post("/gate", {}))).json()
-    child = lab.start_ours(data, concurrency=2 * count, provider_url=provider_url)
+    (await ask_once(lab.workshop.port, post("/gate", {"open": True}))).json()
+    child = lab.start(state, concurrency=places, provider_url=lab.workshop_url)
     try:
         completed, seconds = await _wait(child, ids)
     finally:
         await child.stop()
-    lab.drop(data)
     calls = (await _counts(lab))["calls"]
-    return _rows(
-        count, completed, seconds, {k: n - before["calls"].get(k, 0) for k, n in calls.items()}
-    )
+    own = {key: times - before.get(key, 0) for key, times in calls.items()}
+    return _rows(state.label, count, completed, seconds, own)
 
 
 async def _begin(child: Child, count: int) -> list[str]:
@@ -75,7 +86,9 @@ async def _wait(child: Child, ids: list[str]) -> tuple[int, float]:
     return completed, time.perf_counter() - child.started
 
 
-def _rows(count: int, completed: int, seconds: float, calls: dict[str, int]) -> list[Row]:
+def _rows(
+    database: str, count: int, completed: int, seconds: float, calls: dict[str, int]
+) -> list[Row]:
     keyless = calls.pop("", 0)
     calls = {key: times for key, times in calls.items() if times}
     twice = sum(times > 1 for times in calls.values()) + keyless
@@ -87,17 +100,20 @@ def _rows(count: int, completed: int, seconds: float, calls: dict[str, int]) -> 
             "bare 0 (stores nothing)",
             target=f"{count}",
             met=completed == count,
+            database=database,
         ),
         Row(
             f"{count} runs killed, tool calls (of them run twice)",
             f"{sum(calls.values()) + keyless} ({twice})",
             target=f"{expected} (0)",
             met=twice == 0 and len(calls) == expected,
+            database=database,
         ),
         Row(
             f"{count} runs killed, restart to the last completed",
             f"{seconds:.1f} s",
             target=f"≤ {WITHIN:.0f} s",
             met=seconds <= WITHIN and completed == count,
+            database=database,
         ),
     ]

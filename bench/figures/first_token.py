@@ -1,13 +1,17 @@
 """Time to the first token, over the provider called directly.
 
-Samples of ours, the bare endpoint and the provider alternate, one at a time, connections kept.
-The overhead of a sample is its time less the median of the direct ones.
+Samples of ours on each database, the bare endpoint and the provider alternate, one at a time,
+connections kept. The overhead of a sample is its time less the median of the direct ones.
 """
 
+from contextlib import AsyncExitStack
+
+from bench.asking import DIRECT_TOKEN, TOKEN, ask_bare, ask_provider, execute
 from bench.client import Connection
-from bench.lab import DIRECT_TOKEN, TOKEN, Lab, ask_bare, ask_provider, execute
+from bench.lab import Lab
 from bench.load import first_token
-from bench.table import Row, median, percentile
+from bench.state import LABELS, SQLITE
+from bench.table import Row, median, percentile, unpromised
 
 MODEL = "words-3-delay-10"
 MEDIAN_MS, P99_MS = 5.0, 12.0
@@ -16,21 +20,27 @@ WARM_UP = 20
 
 async def measure(lab: Lab) -> list[Row]:
     """Median and 99th percentile."""
-    data = lab.data("first-token")
+    states = {kind: lab.states.empty(kind, "first-token") for kind in lab.kinds}
     bare = await lab.bare()
-    async with lab.ours(data) as ours:
+    async with AsyncExitStack() as stack:
         asks = {
-            "ours": (ours.port, execute("first", stream=True), TOKEN),
             "bare": (bare.port, ask_bare(f"/stream/{MODEL}"), TOKEN),
             "direct": (lab.provider.port, ask_provider(MODEL), DIRECT_TOKEN),
         }
+        for kind, state in states.items():
+            ours = await stack.enter_async_context(lab.ours(state))
+            asks[kind] = (ours.port, execute("first", stream=True), TOKEN)
         times = await _alternate(asks, lab.scale.first_tokens)
-    lab.drop(data)
+    lab.states.drop(*states.values())
     direct = median(times["direct"])
-    over = {name: [(t - direct) * 1000 for t in times[name]] for name in times}
+    over = {name: [(t - direct) * 1000 for t in found] for name, found in times.items()}
     return [
-        _row("median", median(over["ours"]), median(over["bare"]), direct, MEDIAN_MS),
-        _row("p99", percentile(over["ours"], 0.99), percentile(over["bare"], 0.99), direct, P99_MS),
+        row
+        for kind in lab.kinds
+        for row in (
+            _row(kind, "median", median(over[kind]), median(over["bare"]), direct, MEDIAN_MS),
+            _row(kind, "p99", _p99(over[kind]), _p99(over["bare"]), direct, P99_MS),
+        )
     ]
 
 
@@ -47,12 +57,18 @@ async def _alternate(
     return {name: values[WARM_UP:] for name, values in times.items()}
 
 
-def _row(word: str, ours: float, bare: float, direct: float, target: float) -> Row:
-    return Row(
+def _p99(values: list[float]) -> float:
+    return percentile(values, 0.99)
+
+
+def _row(kind: str, word: str, ours: float, bare: float, direct: float, target: float) -> Row:
+    row = Row(
         f"first token over direct, {word}",
         f"{ours:.1f} ms",
         f"bare {bare:.1f} ms (direct {direct * 1000:.2f} ms)",
         f"{ours / bare:.2f}×" if bare > 0 else "–",
         f"≤ {target:.0f} ms",
         ours <= target,
+        LABELS[kind],
     )
+    return row if kind == SQLITE else unpromised(row)

@@ -4,13 +4,13 @@ Two servers run side by side on databases that differ only in size; requests to 
 the median is taken.
 """
 
-import shutil
 import time
-from pathlib import Path
 
+from bench.asking import KEY, execute
 from bench.client import Connection, ask_once, get
 from bench.fill import copy_execution
-from bench.lab import KEY, Lab, database, execute
+from bench.lab import Lab
+from bench.state import State
 from bench.table import Row, median
 
 PAGE = 20
@@ -19,35 +19,35 @@ WARM_UP = 20
 
 
 async def measure(lab: Lab) -> list[Row]:
+    """On each database."""
+    return [row for kind in lab.kinds for row in await _measure(lab, kind)]
+
+
+async def _measure(lab: Lab, kind: str) -> list[Row]:
     """Both pages at both sizes."""
-    few, many = lab.data("few"), lab.scale.many
+    few = lab.states.empty(kind, "few")
     async with lab.ours(few) as child:
         original = (await ask_once(child.port, execute("answer"))).json()["id"]
-    folder = lab.room / "many"
-    shutil.copytree(few, folder)
+    many = lab.states.copy(few, "many")
+    sizes = lab.scale.few, lab.scale.many
     pages = {
-        lab.scale.few: (few, _fill(few, original, lab.scale.few)),
-        many: (folder, _fill(folder, original, many)),
+        size: (state, copy_execution(state, original, size - 1)[PAGE])
+        for size, state in zip(sizes, (few, many), strict=True)
     }
     times = await _serve(lab, pages)
-    lab.drop(few, folder)
+    lab.states.drop(few, many)
     return [
         row
         for page in ("first", "deep")
-        for row in _rows(page, lab.scale.few, many, times[lab.scale.few, page], times[many, page])
+        for row in _rows(few.label, page, *sizes, times[sizes[0], page], times[sizes[1], page])
     ]
 
 
-def _fill(folder: Path, original: str, count: int) -> str:
-    """Fill up to so many executions; the id after which the last full page begins."""
-    return copy_execution(database(folder), original, count - 1)[PAGE]
-
-
 async def _serve(
-    lab: Lab, pages: dict[int, tuple[Path, str]]
+    lab: Lab, pages: dict[int, tuple[State, str]]
 ) -> dict[tuple[int, str], list[float]]:
-    (few, (few_data, few_deep)), (many, (many_data, many_deep)) = pages.items()
-    async with lab.ours(few_data) as one, lab.ours(many_data) as other:
+    (few, (few_state, few_deep)), (many, (many_state, many_deep)) = pages.items()
+    async with lab.ours(few_state) as one, lab.ours(many_state) as other:
         connections = {
             few: await Connection.open(one.port),
             many: await Connection.open(other.port),
@@ -80,7 +80,9 @@ async def _ask(connection: Connection, request: bytes) -> float:
     return seconds
 
 
-def _rows(page: str, few: int, many: int, small: list[float], large: list[float]) -> list[Row]:
+def _rows(
+    database: str, page: str, few: int, many: int, small: list[float], large: list[float]
+) -> list[Row]:
     one, other = median(small) * 1000, median(large) * 1000
     growth = other / one
     return [
@@ -89,6 +91,7 @@ def _rows(page: str, few: int, many: int, small: list[float], large: list[float]
             f"{one:.2f} ms",
             target=f"≤ {TARGET_MS:.0f} ms",
             met=one <= TARGET_MS,
+            database=database,
         ),
         Row(
             f"list, {page} page of {PAGE}, {many:,} executions",
@@ -97,5 +100,6 @@ def _rows(page: str, few: int, many: int, small: list[float], large: list[float]
             f"{growth:.2f}×",
             f"≤ {TARGET_MS:.0f} ms, ≤ {GROWTH}×",
             other <= TARGET_MS and growth <= GROWTH,
+            database,
         ),
     ]

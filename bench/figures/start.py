@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bench.lab import Lab
 from bench.process import ROOT, Child
-from bench.table import Row, median
+from bench.state import LABELS, SQLITE
+from bench.table import Row, median, unpromised
 
 SECONDS, IDLE_MIB, INSTALL_MIB = 1.5, 110.0, 150.0
 MIB = 1024 * 1024
@@ -15,25 +16,31 @@ BOUND = 300.0
 
 
 async def measure(lab: Lab) -> list[Row]:
-    """Start it several times on a new data folder and on a used one; install it once."""
-    new, used, memory = await _starts(lab)
+    """Start it several times on new state and on used state; install it once for each database."""
     bare = await _bare(lab)
-    rows = [
-        _start_row("on an empty data folder", new, bare[0]),
-        _start_row("on a used one", used, bare[0]),
-        Row(
-            "memory, idle",
-            f"{memory / MIB:.0f} MiB",
-            f"bare {bare[1] / MIB:.0f} MiB",
-            f"{memory / bare[1]:.2f}×",
-            f"≤ {IDLE_MIB:.0f} MiB",
-            memory <= IDLE_MIB * MIB,
-        ),
-    ]
-    return [*rows, await _install(lab)] if lab.scale.install else rows
+    rows = []
+    for kind in lab.kinds:
+        new, used, memory = await _starts(lab, kind)
+        found = [
+            _start_row(kind, "on an empty database", new, bare[0]),
+            _start_row(kind, "on a used one", used, bare[0]),
+            Row(
+                "memory, idle",
+                f"{memory / MIB:.0f} MiB",
+                f"bare {bare[1] / MIB:.0f} MiB",
+                f"{memory / bare[1]:.2f}×",
+                f"≤ {IDLE_MIB:.0f} MiB",
+                memory <= IDLE_MIB * MIB,
+                LABELS[kind],
+            ),
+        ]
+        if lab.scale.install:
+            found.append(await _install(lab, kind))
+        rows += found if kind == SQLITE else [unpromised(row) for row in found]
+    return rows
 
 
-def _start_row(where: str, seconds: float, bare: float) -> Row:
+def _start_row(kind: str, where: str, seconds: float, bare: float) -> Row:
     return Row(
         f"start to ready, {where}",
         f"{seconds:.2f} s",
@@ -41,18 +48,19 @@ def _start_row(where: str, seconds: float, bare: float) -> Row:
         f"{seconds / bare:.2f}×",
         f"≤ {SECONDS} s",
         seconds <= SECONDS,
+        LABELS[kind],
     )
 
 
-async def _starts(lab: Lab) -> tuple[float, float, float]:
-    """Median seconds on an empty folder and on a used one, and idle bytes."""
+async def _starts(lab: Lab, kind: str) -> tuple[float, float, float]:
+    """Median seconds on an empty database and on a used one, and idle bytes."""
     new: list[float] = []
     used: list[float] = []
     memory: list[float] = []
     for _ in range(lab.scale.starts):
-        data = lab.data("start")
+        state = lab.states.empty(kind, "start")
         for times in (new, used):
-            child = lab.start_ours(data)
+            child = lab.start(state)
             try:
                 times.append(await child.ready("/readyz"))
                 if times is used:
@@ -60,7 +68,7 @@ async def _starts(lab: Lab) -> tuple[float, float, float]:
                     memory.append(child.memory())
             finally:
                 await child.stop()
-        lab.drop(data)
+        lab.states.drop(state)
     return median(new), median(used), median(memory)
 
 
@@ -75,21 +83,22 @@ async def _bare(lab: Lab) -> tuple[float, float]:
         await child.stop()
 
 
-async def _install(lab: Lab) -> Row:
-    """What `pip install outlast` puts on a disk: the wheel and all it depends on."""
-    folder = lab.data("install")
+async def _install(lab: Lab, kind: str) -> Row:
+    """What `pip install outlast` puts on a disk, on Postgres with its extra: all it depends on."""
+    folder = lab.states.folder("install")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     await _run(build, lab.log("install"))
-    wheel = str(next(folder.glob("*.whl")))
+    wheel = str(next(folder.glob("*.whl"))) + ("" if kind == SQLITE else "[postgres]")
     target = folder / "site-packages"
     await _run([*_installer(folder), "--target", str(target), wheel], lab.log("install"))
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    lab.drop(folder)
+    shutil.rmtree(folder)
     return Row(
-        "default installation, all packages",
+        "installation, all packages",
         f"{size / MIB:.0f} MiB",
         target=f"≤ {INSTALL_MIB:.0f} MiB",
         met=size <= INSTALL_MIB * MIB,
+        database=LABELS[kind],
     )
 
 

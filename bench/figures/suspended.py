@@ -1,11 +1,14 @@
-"""What ten thousand executions that await approval cost while idle: memory and processor time."""
+"""What ten thousand executions that await approval cost while idle: memory and processor time.
+
+Of the server, that is; on Postgres the database's processes serve both servers alike.
+"""
 
 import asyncio
-import shutil
 
-from bench.client import ask_once, post
+from bench.asking import cancel, execute
+from bench.client import ask_once
 from bench.fill import copy_execution
-from bench.lab import KEY, Lab, database, execute
+from bench.lab import Lab
 from bench.process import Child
 from bench.table import Row
 
@@ -16,22 +19,26 @@ MIB = 1024 * 1024
 
 
 async def measure(lab: Lab) -> list[Row]:
+    """On each database."""
+    return [row for kind in lab.kinds for row in await _measure(lab, kind)]
+
+
+async def _measure(lab: Lab, kind: str) -> list[Row]:
     """Two servers side by side, one with nothing suspended."""
-    none, many = lab.room / "none", lab.data("suspended")
+    many = lab.states.empty(kind, "suspended")
     async with lab.ours(many) as child:
         found = (await ask_once(child.port, execute("asks"))).json()
     if found["status"] != "suspended":
         raise RuntimeError(f"The execution is {found['status']}, not suspended.")
-    shutil.copytree(many, none)
-    copy_execution(database(many), found["id"], lab.scale.suspended - 1)
+    none = lab.states.copy(many, "none")
+    copy_execution(many, found["id"], lab.scale.suspended - 1)
     async with lab.ours(none) as one, lab.ours(many) as other:
-        cancel = post(f"/v1/executions/{found['id']}/cancel", {}, KEY)
-        (await ask_once(one.port, cancel)).json()
+        (await ask_once(one.port, cancel(found["id"]))).json()
         await asyncio.sleep(lab.scale.settle)
         (cpu, memory), (cpu_many, memory_many) = await asyncio.gather(
             _idle(one, lab.scale.idle_seconds), _idle(other, lab.scale.idle_seconds)
         )
-    lab.drop(none, many)
+    lab.states.drop(none, many)
     growth = memory_many - memory
     return [
         Row(
@@ -41,6 +48,7 @@ async def measure(lab: Lab) -> list[Row]:
             f"{memory_many / memory:.2f}×",
             f"≤ +{MEMORY_MIB:.0f} MiB",
             growth <= MEMORY_MIB * MIB,
+            many.label,
         ),
         Row(
             f"{lab.scale.suspended:,} suspended, CPU while idle",
@@ -48,6 +56,7 @@ async def measure(lab: Lab) -> list[Row]:
             f"none suspended: {cpu:.2f} %",
             target=f"≤ +{CPU_PERCENT} %",
             met=cpu_many - cpu <= CPU_PERCENT,
+            database=many.label,
         ),
     ]
 

@@ -133,15 +133,23 @@ class Streams:
         """
         position = after
         with self._subscribed(execution_id) as subscription:
-            execution = await self._store.execution(workspace_id, execution_id)
-            async for entries in self._replay(workspace_id, execution_id, position):
-                position = entries[-1].cursor
-                yield entries
-                ended = isinstance(entries[-1].event, TERMINAL_EVENTS)
-                if ended and await self._is_over(workspace_id, execution_id, position):
-                    return
-            if execution.status in TERMINAL and position == after:
-                return
+            while True:
+                try:
+                    execution = await self._store.execution(workspace_id, execution_id)
+                    async for entries in self._replay(workspace_id, execution_id, position):
+                        position = entries[-1].cursor
+                        yield entries
+                        ended = isinstance(entries[-1].event, TERMINAL_EVENTS)
+                        if ended and await self._is_over(workspace_id, execution_id, position):
+                            return
+                    if execution.status in TERMINAL and position == after:
+                        return
+                except Overloaded:  # the stream outlasts a database that is away for a while
+                    yield []
+                    subscription.look_again(_AWAY_SECONDS)
+                    await subscription.wait()
+                else:
+                    break
             async with aclosing(
                 self._live(workspace_id, execution_id, position, subscription)
             ) as news:
@@ -162,7 +170,7 @@ class Streams:
                 try:
                     pages = self._replay(workspace_id, execution_id, position)
                     news = [entry async for page in pages for entry in page]
-                except Overloaded:  # the stream outlasts a database that is away for a while
+                except Overloaded:
                     subscription.look_again(_AWAY_SECONDS)
                     news = []
             if news:

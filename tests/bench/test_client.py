@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
+from bench.asking import DIRECT_TOKEN, ask_provider
 from bench.client import Connection, ConnectionCut, ask_once
-from bench.lab import DIRECT_TOKEN, ask_provider
 from bench.load import first_token
 
 from tests.provider import FakeProvider

@@ -1,19 +1,18 @@
 """Copies of an execution in a real database are whole, older, and its own."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bench.fill import copy_execution, suffix
+from bench.state import State
 
 from outlast.model import ids
 from outlast.model.execution import Execution
 from outlast.store.sql import SqlStore
 from outlast.store.sqlite import SqliteDriver
 from outlast.testing import FakeClock
-from tests.store.moves import completed, new, run
+from tests.database import SQLITE, Database
+from tests.store.moves import Heard, completed, new, run
 
 pytestmark = pytest.mark.anyio
 
@@ -21,8 +20,15 @@ COPIES = 45
 
 
 @pytest.fixture
-async def original(tmp_path: Path) -> Execution:
-    store = SqlStore(SqliteDriver(tmp_path / "outlast.db"))
+def state(database: Database, tmp_path: Path) -> State:
+    return State(database.kind, tmp_path, "" if database.kind == SQLITE else database.url)
+
+
+@pytest.fixture
+async def original(state: State, database: Database) -> Execution:
+    """One that ended, in a database that nobody has open."""
+    sqlite = state.kind == SQLITE
+    store = SqlStore(SqliteDriver(state.file) if sqlite else database.driver(Heard().enqueue))
     await store.open()
     execution = (await store.create(new(FakeClock()))).execution
     execution = await run(store, execution)
@@ -31,33 +37,39 @@ async def original(tmp_path: Path) -> Execution:
     return execution
 
 
-async def test_every_row_of_the_execution_is_copied(tmp_path: Path, original: Execution) -> None:
-    before = _counts(tmp_path)
-    copy_execution(tmp_path / "outlast.db", original.id, COPIES)
+async def test_every_row_of_the_execution_is_copied(state: State, original: Execution) -> None:
+    before = _counts(state)
+    copy_execution(state, original.id, COPIES)
     assert before["events"] > 1
-    assert _counts(tmp_path) == {table: rows * (COPIES + 1) for table, rows in before.items()}
+    assert _counts(state) == {table: rows * (COPIES + 1) for table, rows in before.items()}
 
 
 async def test_copies_are_listed_after_the_original_newest_first(
-    tmp_path: Path, original: Execution
+    state: State, original: Execution
 ) -> None:
-    made = copy_execution(tmp_path / "outlast.db", original.id, COPIES)
+    made = copy_execution(state, original.id, COPIES)
     assert made == sorted(made)
     assert all(ids.parse("exec", one) == one for one in made)
-    found = _select(tmp_path, "SELECT id FROM executions ORDER BY created_at DESC")
+    found = state.rows("SELECT id FROM executions ORDER BY created_at DESC")
     assert [one for (one,) in found] == [original.id, *reversed(made)]
 
 
-async def test_an_unknown_execution_is_not_copied(tmp_path: Path, original: Execution) -> None:
+async def test_copies_are_of_the_same_workspace_and_say_the_same(
+    state: State, original: Execution
+) -> None:
+    copy_execution(state, original.id, COPIES)
+    rows = state.rows("SELECT DISTINCT workspace_id, agent_id, input, output FROM executions")
+    assert len(rows) == 1
+    [(kinds,)] = state.rows("SELECT count(DISTINCT kind) FROM events")
+    assert kinds > 1
+
+
+@pytest.mark.usefixtures("original")
+async def test_an_unknown_execution_is_not_copied(state: State) -> None:
     with pytest.raises(LookupError):
-        copy_execution(tmp_path / "outlast.db", f"exec_{suffix(1, 1)}", 1)
+        copy_execution(state, f"exec_{suffix(1, 1)}", 1)
 
 
-def _counts(folder: Path) -> dict[str, int]:
+def _counts(state: State) -> dict[str, int]:
     tables = ("executions", "conversations", "events", "steps", "checkpoints")
-    return {table: _select(folder, f"SELECT count(*) FROM {table}")[0][0] for table in tables}
-
-
-def _select(folder: Path, query: str) -> list[Any]:
-    with closing(sqlite3.connect(folder / "outlast.db")) as database:
-        return database.execute(query).fetchall()
+    return {table: state.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables}

@@ -1,13 +1,15 @@
 """The tool server and gate that the crash figure relies on, as a process of its own."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.client import Answer, ask_once, get, post
+from bench.client import Answer, Connection, ConnectionCut, ask_once, get, post
 from bench.process import Child
+from bench.workshop import SAID
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +28,7 @@ async def test_calls_are_counted_by_their_key(workshop: Child) -> None:
     for request in (call, keyed, keyed):
         assert (await ask_once(workshop.port, request)).json()["status"] == "shipped"
     counts = (await ask_once(workshop.port, get("/counts"))).json()
-    assert counts == {"calls": {"": 1, "tc_1": 2}, "held": 0}
+    assert counts == {"calls": {"": 1, "tc_1": 2}, "held": 0, "cuts": {}}
 
 
 async def test_the_second_turn_waits_for_the_gate(workshop: Child) -> None:
@@ -36,11 +38,53 @@ async def test_the_second_turn_waits_for_the_gate(workshop: Child) -> None:
         second = tasks.create_task(ask_once(workshop.port, _turn(1)))
         while (await ask_once(workshop.port, get("/counts"))).json()["held"] < 1:
             assert not second.done()
-        await ask_once(workshop.port, post("/gate", {}))
+        await ask_once(workshop.port, post("/gate", {"open": True}))
         assert b"lookup_order" in (await second).body
     last: Answer = await ask_once(workshop.port, _turn(2))
     assert b'"lorem"' in last.body
     assert last.body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_closed_gate_holds_back_again(workshop: Child) -> None:
+    await ask_once(workshop.port, post("/gate", {"open": True}))
+    await ask_once(workshop.port, post("/gate", {"open": False}))
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
+        held = tasks.create_task(ask_once(workshop.port, _turn(1)))
+        while (await _counts(workshop))["held"] < 1:
+            assert not held.done()
+        await ask_once(workshop.port, post("/gate", {"open": True}))
+
+
+async def test_a_clock_says_when_it_says_each_word(workshop: Child) -> None:
+    heard: list[tuple[float, bytes]] = []
+    connection = await Connection.open(workshop.port)
+    before = time.monotonic()
+    await connection.ask(_ask("clock-4-delay-20"), lambda c: heard.append((time.monotonic(), c)))
+    connection.close()
+    words = [(at, float(said)) for at, chunk in heard for said in SAID.findall(chunk)]
+    assert len(words) == 4
+    times = [before, *(moment for at, said in words for moment in (said, at))]
+    assert times == sorted(times)
+    assert [said for _, said in words][-1] - words[0][1] > 0.05
+    at_once = await ask_once(workshop.port, _ask("clock-3"))
+    assert len(SAID.findall(at_once.body)) == 3
+    assert at_once.body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_silent_answer_notes_when_it_is_cut_off(workshop: Child) -> None:
+    spoke = asyncio.Event()
+    connection = await Connection.open(workshop.port)
+    asking = asyncio.create_task(connection.ask(_ask("silent"), lambda _: spoke.set()))
+    async with asyncio.timeout(5):
+        await spoke.wait()
+        assert (await _counts(workshop))["cuts"] == {}
+        before = time.monotonic()
+        connection.close()
+        while not (cuts := (await _counts(workshop))["cuts"]):
+            pass
+    assert before <= cuts["?"] <= time.monotonic()
+    with pytest.raises(ConnectionCut):
+        await asking
 
 
 async def test_a_child_is_measured_and_killed(workshop: Child) -> None:
@@ -56,3 +100,12 @@ def _turn(done: int) -> bytes:
     messages: list[dict[str, Any]] = [{"role": "user", "content": "?"}]
     messages += [{"role": "tool", "content": "{}"} for _ in range(done)]
     return post("/v1/chat/completions", {"messages": messages, "stream": True})
+
+
+def _ask(model: str) -> bytes:
+    messages = [{"role": "user", "content": "?"}]
+    return post("/v1/chat/completions", {"model": model, "messages": messages, "stream": True})
+
+
+async def _counts(workshop: Child) -> Any:
+    return (await ask_once(workshop.port, get("/counts"))).json()

@@ -7,13 +7,22 @@ from pathlib import Path
 import pytest
 
 from tests.cli.world import Place
+from tests.database import POSTGRESQL, Database
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    made = Place(tmp_path)
+def place(tmp_path: Path, database: Database) -> Iterator[Place]:
+    made = Place(tmp_path, database)
     yield made
     made.end()
+
+
+@pytest.fixture
+def manned(place: Place, database: Database) -> Place:
+    """A place where executions run without a server: on Postgres, a worker runs them."""
+    if database.kind == POSTGRESQL:
+        place.work()
+    return place
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from outlast.cli.commands import serve
 from outlast.settings import Settings
 from tests.cli.world import COMMAND, Place
+from tests.database import SQLITE
 
 Outlast = Callable[..., tuple[int, str, str]]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -47,6 +48,7 @@ def test_a_server_starts_without_what_it_does_not_need() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.only(SQLITE)
 def test_the_version_is_told(outlast: Outlast) -> None:
     assert outlast("--version") == (0, "outlast 0.1.0\n", "")
 
@@ -72,6 +74,7 @@ def test_workspaces_and_keys_are_made_listed_and_revoked(outlast: Outlast) -> No
     assert "revoked" in outlast("keys", "list", "--workspace", "acme")[1]
 
 
+@pytest.mark.only(SQLITE)
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -104,6 +107,7 @@ def test_an_unknown_workspace_exits_with_1_and_says_how_to_make_it(outlast: Outl
     assert "outlast workspaces create acme" in err
 
 
+@pytest.mark.only(SQLITE)
 def test_models_are_listed_with_what_fetches_them(outlast: Outlast) -> None:
     _, out, _ = outlast("models", "list")
     assert "outlast models pull smollm2" in out
@@ -138,10 +142,10 @@ def test_executions_are_listed_shown_watched_and_cancelled_through_the_server(
     assert outlast("executions", "watch", "exec_01m82yhm37efv952rt6c8ha0y2")[0] == 1
 
 
-def test_without_a_server_list_and_show_read_the_database(place: Place, outlast: Outlast) -> None:
-    _, out, _ = place.run("run", "demo", "the sum", "--json")
+def test_without_a_server_list_and_show_read_the_database(manned: Place, outlast: Outlast) -> None:
+    _, out, _ = manned.run("run", "demo", "the sum", "--json")
     execution = orjson.loads(out)
-    place.environment["OUTLAST_PORT"] = "9"
+    manned.environment["OUTLAST_PORT"] = "9"
 
     code, out, err = outlast("executions", "list", "--json")
     assert (code, orjson.loads(out)) == (
@@ -155,6 +159,7 @@ def test_without_a_server_list_and_show_read_the_database(place: Place, outlast:
     assert "demo" in outlast("agents", "list")[1]
 
 
+@pytest.mark.only(SQLITE)
 def test_doctor_finds_nothing_wrong_in_a_good_place(place: Place, outlast: Outlast) -> None:
     code, out, _ = outlast("doctor")
     assert code == 0, out
@@ -167,6 +172,7 @@ def test_doctor_finds_nothing_wrong_in_a_good_place(place: Place, outlast: Outla
     assert "and takes work" in out
 
 
+@pytest.mark.only(SQLITE)
 def test_doctor_names_what_is_wrong_and_the_command_that_mends_it(
     place: Place, outlast: Outlast
 ) -> None:
@@ -188,6 +194,7 @@ def test_doctor_names_what_is_wrong_and_the_command_that_mends_it(
     assert "outlast models pull smollm2" in found["model local:smollm2"]["text"]
 
 
+@pytest.mark.only(SQLITE)
 def test_flags_win_over_the_environment_which_wins_over_the_file(
     place: Place, outlast: Outlast
 ) -> None:

@@ -3,12 +3,14 @@
 import signal
 
 import orjson
+import pytest
 
 from tests.cli.world import Place
+from tests.database import POSTGRESQL, SQLITE
 
 
-def test_text_goes_to_standard_output_and_tools_to_standard_error(place: Place) -> None:
-    code, out, err = place.run("run", "demo", "the sum")
+def test_text_goes_to_standard_output_and_tools_to_standard_error(manned: Place) -> None:
+    code, out, err = manned.run("run", "demo", "the sum")
 
     assert code == 0
     assert out == "It is 4.\n"
@@ -16,8 +18,8 @@ def test_text_goes_to_standard_output_and_tools_to_standard_error(place: Place) 
     assert "← calculator 4" in err
 
 
-def test_a_failed_execution_exits_with_1_and_shows_what_it_wrote(place: Place) -> None:
-    code, out, err = place.run("run", "demo", "fail")
+def test_a_failed_execution_exits_with_1_and_shows_what_it_wrote(manned: Place) -> None:
+    code, out, err = manned.run("run", "demo", "fail")
 
     assert code == 1
     assert out == "This much\n"
@@ -25,27 +27,27 @@ def test_a_failed_execution_exits_with_1_and_shows_what_it_wrote(place: Place) -
     assert "Traceback" not in err
 
 
-def test_a_suspended_execution_exits_with_3(place: Place) -> None:
-    code, _, err = place.run("run", "careful", "pay")
+def test_a_suspended_execution_exits_with_3(manned: Place) -> None:
+    code, _, err = manned.run("run", "careful", "pay")
 
     assert code == 3
     assert "? pay {} waits for approval" in err
 
 
-def test_a_conversation_goes_on_and_json_is_the_api_s(place: Place) -> None:
-    code, out, _ = place.run("run", "demo", "hello", "--json")
+def test_a_conversation_goes_on_and_json_is_the_api_s(manned: Place) -> None:
+    code, out, _ = manned.run("run", "demo", "hello", "--json")
     first = orjson.loads(out)
     assert code == 0
     assert (first["status"], first["output"]) == ("completed", "You said: hello")
     assert first["usage"]["totalTokens"] > 0
 
     conversation = first["conversationId"]
-    _, out, _ = place.run("run", "demo", "again", "--conversation", conversation, "--json")
+    _, out, _ = manned.run("run", "demo", "again", "--conversation", conversation, "--json")
     assert orjson.loads(out)["conversationId"] == conversation
 
 
-def test_ctrl_c_cancels_and_keeps_what_was_written(place: Place) -> None:
-    process = place.start("run", "demo", "hold on")
+def test_ctrl_c_cancels_and_keeps_what_was_written(manned: Place) -> None:
+    process = manned.start("run", "demo", "hold on")
     process.err.until("← calculator 2")
     process.signal(signal.SIGINT)
     code, out, err = process.wait()
@@ -53,20 +55,21 @@ def test_ctrl_c_cancels_and_keeps_what_was_written(place: Place) -> None:
     assert out.startswith("Started.")
     assert "cancelled" in err
 
-    _, out, _ = place.run("executions", "list", "--json")
+    _, out, _ = manned.run("executions", "list", "--json")
     (execution,) = orjson.loads(out)["data"]
     assert (execution["status"], execution["output"]) == ("cancelled", "Started.")
 
 
-def test_unknown_agents_and_bad_usage_are_one_line(place: Place) -> None:
-    code, _, err = place.run("run", "nobody", "hello")
+def test_unknown_agents_and_bad_usage_are_one_line(manned: Place) -> None:
+    code, _, err = manned.run("run", "nobody", "hello")
     assert (code, err) == (1, "outlast: There is no agent 'nobody'.\n")
 
-    code, _, err = place.run("run", "demo", "hello", "--conversation", "nonsense")
+    code, _, err = manned.run("run", "demo", "hello", "--conversation", "nonsense")
     assert code == 2
     assert err.count("\n") == 1
 
 
+@pytest.mark.only(SQLITE)
 def test_with_a_server_on_the_data_it_runs_there(place: Place) -> None:
     place.serve()
 
@@ -80,6 +83,7 @@ def test_with_a_server_on_the_data_it_runs_there(place: Place) -> None:
     assert place.run("run", "careful", "pay")[0] == 3
 
 
+@pytest.mark.only(SQLITE)
 def test_a_server_that_listens_elsewhere_is_told_at_once(place: Place) -> None:
     place.serve()
     code, out, err = place.run("run", "demo", "the sum", "--port", "1")
@@ -88,6 +92,7 @@ def test_a_server_that_listens_elsewhere_is_told_at_once(place: Place) -> None:
     assert "--port" in err
 
 
+@pytest.mark.only(SQLITE)
 def test_ctrl_c_cancels_on_the_server_too(place: Place) -> None:
     server = place.serve()
     process = place.start("run", "demo", "hold on")
@@ -98,3 +103,11 @@ def test_ctrl_c_cancels_on_the_server_too(place: Place) -> None:
     assert code == 130
     (execution,) = server.client(place.key).get("/v1/executions").json()["data"]
     assert execution["status"] == "cancelled"
+
+
+@pytest.mark.only(POSTGRESQL)
+def test_without_a_worker_it_says_how_to_start_one(place: Place) -> None:
+    code, out, err = place.run("run", "demo", "the sum")
+    assert (code, out) == (2, "")
+    assert "outlast worker" in err
+    assert err.count("\n") == 1

@@ -5,8 +5,10 @@ import stat
 import time
 
 import httpx2
+import pytest
 
 from tests.cli.world import BOUND, Place
+from tests.database import SQLITE
 
 
 def test_the_first_start_shows_the_key_once_and_keeps_it_for_its_owner_alone(place: Place) -> None:
@@ -81,6 +83,7 @@ def test_a_second_signal_ends_at_once(place: Place) -> None:
     assert code == 128 + signal.SIGTERM
 
 
+@pytest.mark.only(SQLITE)
 def test_a_port_in_use_is_told_in_one_line(place: Place) -> None:
     place.serve()
     code, _, err = place.run("serve", OUTLAST_DATA_DIR=str(place.folder / "other"))
@@ -89,6 +92,7 @@ def test_a_port_in_use_is_told_in_one_line(place: Place) -> None:
     assert err.count("\n") == 1
 
 
+@pytest.mark.only(SQLITE)
 def test_a_data_folder_that_takes_no_files_is_told_in_one_line(place: Place) -> None:
     code, _, err = place.run("serve", "--data-dir", "/proc/self")
     assert code == 2
@@ -96,6 +100,7 @@ def test_a_data_folder_that_takes_no_files_is_told_in_one_line(place: Place) -> 
     assert err.count("\n") == 1
 
 
+@pytest.mark.only(SQLITE)
 def test_a_second_server_on_the_same_data_says_who_has_it(place: Place) -> None:
     place.serve()
     code, _, err = place.run("serve", "--port", "0")
@@ -104,6 +109,7 @@ def test_a_second_server_on_the_same_data_says_who_has_it(place: Place) -> None:
     assert err.count("\n") == 1
 
 
+@pytest.mark.only(SQLITE)
 def test_an_agents_file_that_is_wrong_is_told_without_a_traceback(place: Place) -> None:
     (place.folder / "agents.yaml").write_text("agents: [{name: x, modle: y}]")
     code, _, err = place.run("serve")

@@ -12,6 +12,8 @@ from typing import IO, Final
 
 import httpx2
 
+from tests.database import POSTGRESQL, Database
+
 BOUND: Final = 60.0
 """Seconds that a test waits at most."""
 COMMAND: Final = [sys.executable, "-c", "from outlast.cli import main; main()"]
@@ -53,7 +55,7 @@ turns:
 class Place:
     """A folder with an agents file, an environment, and the processes started in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: Database) -> None:
         self.folder = folder
         self.data = folder / "data"
         (folder / "agents.yaml").write_text(AGENTS)
@@ -63,7 +65,10 @@ class Place:
             "OUTLAST_DATA_DIR": str(self.data),
             "OUTLAST_AGENTS": "agents.yaml",
             "OUTLAST_PORT": "0",
+            "OUTLAST_TAKEOVER_SECONDS": "2",
         }
+        if database.kind == POSTGRESQL:
+            self.environment["OUTLAST_DATABASE_URL"] = database.url
         self._processes: list[Process] = []
         self._clients = ExitStack()
 
@@ -80,6 +85,12 @@ class Place:
         server = Server(self.start("serve", *arguments, **environment), self._clients)
         self.environment["OUTLAST_PORT"] = server.url.rpartition(":")[2]
         return server
+
+    def work(self) -> "Process":
+        """A worker that has begun."""
+        worker = self.start("worker", "--port", "0")
+        worker.out.until("Outlast works")
+        return worker
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
         return self.start(*arguments, **environment).wait()

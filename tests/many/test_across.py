@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
 
-from tests.many.world import FIVE, Frame, Log, Town
+from tests.many.world import FIVE, SPOKEN, Frame, Log, Town
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +68,7 @@ async def test_a_caller_waits_across_processes_as_long_as_it_wants(town: Town) -
     )
     assert (waited.status_code, waited.json()["status"]) == (200, "completed")
     answer = await whole
-    assert (answer.status_code, len(answer.json()["output"].split())) == (200, 160)
+    assert (answer.status_code, len(answer.json()["output"].split())) == (200, SPOKEN)
     assert (await town.log("b", name)).of("done")
 
 
@@ -86,26 +87,28 @@ async def test_a_client_that_hangs_up_changes_nothing(town: Town) -> None:
         )
     await town.provider.wait_requests(asked + 1)
     await town.log("b", name)
-    assert len((await town.execution("b", name))["output"].split()) == 160
+    assert len((await town.execution("b", name))["output"].split()) == SPOKEN
     newest = (await town.doors["a"].get("/v1/executions?limit=1")).json()["data"][0]
-    assert len((await _ended(town, newest["id"]))["output"].split()) == 160
+    assert len((await _ended(town, newest["id"]))["output"].split()) == SPOKEN
     assert town.provider.cut_by_client == closed
 
 
-async def _ended(town: Town, name: str) -> dict[str, object]:
+async def _ended(town: Town, name: str) -> dict[str, Any]:
     await town.log("b", name)
     return await town.execution("b", name)
 
 
 async def test_where_every_hint_is_lost_all_goes_on_by_looking(town: Town) -> None:
     async with _deaf(town):
-        name = await _talking(town)
-        assert await _cancelled(town, name) < POLLED
-        answer = await town.doors["a"].post("/v1/agents/idempotent/execute", json={"input": "Go"})
-        assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+        post = town.doors["a"].post
+        waiting = asyncio.create_task(post("/v1/agents/idempotent/execute", json={"input": "Go"}))
         spoken = await town.background("a", "speaker")
-        logs = await asyncio.gather(town.follow(spoken, "a"), town.follow(spoken, "b"))
-        assert logs[0] == logs[1] == await town.log("a", spoken)
+        following = [asyncio.create_task(town.follow(spoken, api)) for api in ("a", "b")]
+        assert await _cancelled(town, await _talking(town)) < POLLED
+        answer = await waiting
+        assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+        log = await town.log("a", spoken)
+        assert await asyncio.gather(*following) == [log, log]
         [(lost, called)] = await town.rows("SELECT last_value, is_called FROM lost.hints")
         assert called
         assert lost > 10

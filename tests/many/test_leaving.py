@@ -5,16 +5,17 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 
 import httpx2
 import pytest
 
-from tests.many.world import FIVE, Town, until
+from tests.many.world import FIVE, WORD_MILLIS, Town, until
 
 pytestmark = pytest.mark.anyio
 
-HELD, CALLERS = 30, 8
+HELD, CALLERS = 30, 3
 
 
 async def test_what_a_leaving_worker_has_goes_on_elsewhere_without_a_take_over(town: Town) -> None:
@@ -50,7 +51,7 @@ async def test_a_rolling_restart_of_all_processes_under_load_loses_nothing(town:
         for names in (("a", "w1"), ("b", "w2"), ("w3",)):
             enough = len(accepted) + CALLERS
             await town.leave(*names)
-            await until(lambda enough=enough: _at_least(accepted, enough))
+            await until(partial(_at_least, accepted, enough))
             await town.start(*names)
             await town.ready(*names)
     logs = await town.logs("b", accepted)
@@ -72,6 +73,7 @@ async def _load(town: Town) -> AsyncIterator[list[str]]:
     """Callers who start one execution after the other; the ids of those that were accepted."""
     accepted: list[str] = []
     over = asyncio.Event()
+    town.provider.delay_ms = 20.0
 
     async def call(number: int) -> None:
         for turn in count(number):
@@ -96,3 +98,4 @@ async def _load(town: Town) -> AsyncIterator[list[str]]:
             yield accepted
         finally:
             over.set()
+            town.provider.delay_ms = WORD_MILLIS

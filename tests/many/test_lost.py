@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from outlast.app import Core
 from outlast.model.error import Overloaded
+from outlast.model.event import Entry, ExecutionCompleted, ExecutionCreated
 from outlast.model.execution import Status
 from outlast.model.workspace import Principal
 from outlast.store.postgres import driver, patience
@@ -25,6 +26,17 @@ pytestmark = pytest.mark.anyio
 
 BOUND = 10.0
 _NUMBERS = count(1)
+_TWO_LISTEN = """
+SELECT 1 FROM pg_stat_activity
+WHERE datname = current_database() AND query = 'LISTEN "outlast"' HAVING count(*) = 2
+"""
+_UNREADABLE = (
+    "nonsense",
+    "[]",
+    '{"from": "elsewhere"}',
+    '{"from": "elsewhere", "execution": "exec_1", "entries": [[1, 1, 0, "of.the.future", "{}"]]}',
+)
+_TAKEN_OVER = "SELECT 1 FROM procrastinate_jobs WHERE status = 'todo' AND priority > 0"
 
 
 @pytest.fixture
@@ -56,7 +68,12 @@ Worker = Callable[..., AbstractAsyncContextManager[tuple[Core, Principal]]]
 def worker(tmp_path: Path) -> Worker:
     @asynccontextmanager
     async def made(
-        url: str, actor: Actor, *, start: bool = True, takeover_seconds: float = 30
+        url: str,
+        actor: Actor,
+        *,
+        start: bool = True,
+        takeover_seconds: float = 30,
+        concurrency: int = 10,
     ) -> AsyncIterator[tuple[Core, Principal]]:
         async with core_on(
             tmp_path,
@@ -66,6 +83,7 @@ def worker(tmp_path: Path) -> Worker:
             database_url=url,
             drain_seconds=0,
             takeover_seconds=takeover_seconds,
+            concurrency=concurrency,
         ) as core:
             caller = await owner(core)
             await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
@@ -74,8 +92,8 @@ def worker(tmp_path: Path) -> Worker:
     return made
 
 
-async def _started(core: Core, caller: Principal) -> str:
-    started = await core.services.executions.start(caller, "agent", wish())
+async def _started(core: Core, caller: Principal, text: str = "Hello") -> str:
+    started = await core.services.executions.start(caller, "agent", wish(text))
     return started.execution.id
 
 
@@ -127,7 +145,8 @@ async def test_a_step_whose_text_the_log_has_lost_is_run_again(
 async def test_a_worker_that_vanishes_within_a_transaction_holds_nobody_up(
     database: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "_LONGEST_TRANSACTION", "SET transaction_timeout TO '2s'")
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(driver, "_LONGEST_TRANSACTION", "SET transaction_timeout TO '1s'")
     go_on = asyncio.Event()
     async with (
         Network(database) as network,
@@ -162,3 +181,67 @@ async def test_a_database_that_says_nothing_is_away_and_nobody_waits_for_it_for_
         assert [type(answer) for answer in answers] == [Overloaded] * 20
         await network.mend()
         await _completes(core, caller, await _started(core, caller))
+
+
+async def test_a_stream_that_is_opened_while_the_database_is_away_begins_when_it_is_back(
+    database: str, worker: Worker
+) -> None:
+    actor = Actor(by_turn(["Hi"]))
+    async with Network(database) as network, worker(network.url, actor) as (core, caller):
+        name = await _started(core, caller)
+        await _completes(core, caller, name)
+        await network.cut(Cut.REFUSED)
+        async with (
+            asyncio.timeout(BOUND),
+            aclosing(core.services.executions.follow(caller, name)) as log,
+        ):
+            assert await anext(log) == []
+            await network.mend()
+            entries = [entry async for batch in log for entry in batch]
+        assert isinstance(entries[0].event, ExecutionCreated)
+        assert isinstance(entries[-1].event, ExecutionCompleted)
+
+
+async def test_a_hint_that_nobody_can_read_does_not_make_a_process_deaf(
+    database: str, worker: Worker
+) -> None:
+    actor = Actor(by_turn(["Hi"]))
+    async with (
+        worker(database, actor) as (core, caller),
+        worker(database, actor, start=False) as (other, _),
+    ):
+        other.streams.poll_seconds = 1000  # then nothing but a hint wakes its followers
+        await _found(database, _TWO_LISTEN)
+        for hint in _UNREADABLE:
+            _rows(database, f"SELECT pg_notify('outlast', '{hint}')")
+        heard = asyncio.create_task(_followed(other, caller, await _started(core, caller)))
+        assert isinstance((await heard)[-1].event, ExecutionCompleted)
+
+
+async def _followed(core: Core, caller: Principal, name: str) -> list[Entry]:
+    async with asyncio.timeout(BOUND):
+        log = core.services.executions.follow(caller, name)
+        return [entry async for batch in log for entry in batch]
+
+
+async def test_what_has_begun_goes_on_before_anything_else_begins(
+    database: str, worker: Worker
+) -> None:
+    here, there = asyncio.Event(), asyncio.Event()
+    first, second = Actor(by_turn([here])), Actor(by_turn([there, "Hi"]))
+    async with (
+        Network(database) as network,
+        worker(network.url, first, concurrency=1, takeover_seconds=1) as (core, caller),
+        worker(database, second, start=False, concurrency=1, takeover_seconds=1) as (other, _),
+    ):
+        names = [await _started(core, caller, "begun")]
+        await _found(database, "SELECT 1 FROM executions WHERE status = 'running'")
+        names += [await _started(other, caller, f"new {number}") for number in range(3)]
+        await network.cut(Cut.REFUSED)
+        await other.start()
+        await _found(database, _TAKEN_OVER)
+        there.set()
+        for name in names:
+            await _completes(other, caller, name)
+        asked = [str(request.messages[-1].text) for request in second.asked]
+        assert asked == ["new 0", "begun", "new 1", "new 2"]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.many.network import Cut, Network
-from tests.many.world import Town, until
+from tests.many.world import WORD_MILLIS, Town, until
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,7 @@ async def test_a_worker_cut_off_stops_before_others_take_over_and_works_again_af
         asked = provider.request_count
         late = await town.many("idempotent", LATE)
         await provider.wait_requests(asked + LATE)
-        provider.delay_ms = 3.0
+        provider.delay_ms = WORD_MILLIS
     before = set(tools.calls)
     closed = provider.cut_by_client
     await network.cut(cut)

@@ -25,7 +25,9 @@ PLACES: Final = 100
 """Segments that one worker runs at a time."""
 _LOOK_SECONDS: Final = 0.02
 """Between two looks at what tells nobody that it changed: another process, its tables."""
-_WORD_MILLIS: Final = 3
+WORD_MILLIS: Final = 3.0
+SPOKEN: Final = 100
+"""The words of a speaker, who takes four seconds for them."""
 
 Frame = tuple[str, bytes]
 """(cursor, data)"""
@@ -34,9 +36,9 @@ AGENTS: Final = """
 agents:
 {counters}
   - name: speaker
-    model: openai-chat:words-160-delay-25
+    model: openai-chat:words-{spoken}-delay-40
   - name: talker
-    model: openai-chat:words-4000-delay-20
+    model: openai-chat:words-4000-delay-50
 """
 _COUNTER: Final = """
   - name: {effect}
@@ -111,9 +113,7 @@ class Town:
         for name in names:
             if name not in self.processes:
                 self.processes[name] = self._make(name, settings)
-        async with asyncio.TaskGroup() as group:
-            for name in names:
-                group.create_task(self.processes[name].start())
+        await asyncio.gather(*(self.processes[name].start() for name in names))
         for name in set(names) - set(self.doors):
             self.doors[name] = httpx2.AsyncClient(
                 base_url=f"http://127.0.0.1:{self.processes[name].port}",
@@ -138,7 +138,7 @@ class Town:
             "TOWN_NAME": name,
         }
         kind = WorkerProcess if name.startswith("w") else ApiProcess
-        return kind(folder, AGENTS.format(counters=counters), env | settings)
+        return kind(folder, AGENTS.format(counters=counters, spoken=SPOKEN), env | settings)
 
     async def kill(self, *names: str) -> None:
         await asyncio.gather(*(self.processes[name].kill() for name in names))
@@ -172,6 +172,7 @@ class Town:
     async def mend(self) -> None:
         """All five run and nothing is held back, whatever the test before has done."""
         self.tools.answering.set()
+        self.provider.delay_ms = WORD_MILLIS
         for name in tuple(self._frozen):
             self.thaw(name)
         await self.start(*(name for name in FIVE if not self.processes[name].runs))
@@ -305,7 +306,7 @@ async def until(
 
 async def settled(stack: AsyncExitStack, folder: Path, cluster: Cluster) -> Town:
     """An empty town with its provider, its tools and a database of its own."""
-    provider = await stack.enter_async_context(FakeProvider(delay_ms=_WORD_MILLIS, record=False))
+    provider = await stack.enter_async_context(FakeProvider(delay_ms=WORD_MILLIS, record=False))
     tools = await stack.enter_async_context(ToolServer())
     with psycopg.connect(cluster.url(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE town")

@@ -84,7 +84,7 @@ async def test_turns_are_read_oldest_first_with_their_steps(store: Store, create
     )
     turns = await store.turns(WORKSPACE, first.conversation_id)
     assert [(t.execution.input, t.steps) for t in turns] == [("one", (step,)), ("two", ())]
-    before = await store.turns(WORKSPACE, first.conversation_id, second.id)
+    before = await store.turns(WORKSPACE, first.conversation_id, second.turn)
     assert [t.execution.id for t in before] == [first.id]
 
 
@@ -127,3 +127,26 @@ async def test_an_idempotency_key_finds_the_first_request_for_a_day(
     late = await store.create(new(clock, idempotency=promise))
     assert not late.replayed
     assert len(heard.runnable) == 3
+
+
+async def test_turns_follow_each_other_in_the_order_they_were_taken_whatever_their_ids(
+    store: Store, create: Create, clock: FakeClock, heard: Heard
+) -> None:
+    """Ids come from the clocks of many hosts, and one of them may be behind."""
+    first = await create()
+    conversation = {"conversation_id": first.conversation_id, "new_conversation": False}
+    await store.advance(completed(await run(store, first)))
+    behind, ahead, third = (new(clock, **conversation) for _ in range(3))
+    running = await run(store, (await store.create(ahead)).execution)
+    waiting = (await store.create(behind)).execution
+    assert (running.turn, waiting.turn, waiting.waiting) == (2, 3, True)
+    before = await store.turns(WORKSPACE, first.conversation_id, waiting.turn)
+    assert [turn.execution.id for turn in before] == [first.id, running.id]
+
+    cancelled = (await store.create(third)).execution
+    gone = replace(cancelled, status=Status.CANCELLED, waiting=False, completed_at=3)
+    await store.advance(Advance(cancelled, gone))
+    live = await store.live(WORKSPACE, first.conversation_id)
+    assert [(e.id, e.waiting) for e in live] == [(running.id, False), (waiting.id, True)]
+    await store.advance(completed(running))
+    assert [e.id for e in heard.runnable] == [first.id, running.id, waiting.id]

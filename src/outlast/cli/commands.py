@@ -195,14 +195,20 @@ def run(
 
 
 @app.command()
-def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+def migrate(
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    database_direct_url: DirectUrl = None,
+) -> None:
     """Bring the database to this version's schema; a start does the same.
 
     On SQLite no server may run meanwhile; on Postgres those of the version before may.
     """
     from outlast.cli.opening import migrate
 
-    chosen = settings(data_dir=data_dir, database_url=database_url)
+    chosen = settings(
+        data_dir=data_dir, database_url=database_url, database_direct_url=database_direct_url
+    )
     asyncio.run(migrate(chosen))
     echo(f"Up to date: {chosen.database}.")
 
@@ -213,18 +219,27 @@ def doctor(
     agents: AgentsFile = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
+    database_direct_url: DirectUrl = None,
     host: Host = None,
     port: Port = None,
     json: AsJson = False,
 ) -> None:
-    """Check what a server needs, and say what mends it; exit code 1 where something fails."""
+    """Check what a server needs, and say what mends it; exit code 1 where something fails.
+
+    Give it the environment of the servers. On Postgres it looks at the workers too.
+    """
     from dataclasses import asdict
 
     from outlast.cli.doctor import examine
     from outlast.cli.finding import Finding, Level
 
     chosen = settings(
-        agents=agents, data_dir=data_dir, database_url=database_url, host=host, port=port
+        agents=agents,
+        data_dir=data_dir,
+        database_url=database_url,
+        database_direct_url=database_direct_url,
+        host=host,
+        port=port,
     )
 
     async def examined() -> list[Finding]:

@@ -72,7 +72,10 @@ def work(settings: Settings, announce: Announce, *, listen: bool) -> None:
 
 
 async def _work(settings: Settings, announce: Announce, *, listen: bool) -> None:
-    core = compose(settings, read_agents(settings))
+    loaded = read_agents(settings)
+    make_folder(settings)
+    _warn_of_secret(settings)
+    core = compose(settings, loaded)
     await core.open()
     line = f"Outlast works with {settings.concurrency} places"
     try:
@@ -85,6 +88,16 @@ async def _work(settings: Settings, announce: Announce, *, listen: bool) -> None
             await _answer(core, listener, (), lambda: announce(f"{line}; health on {url}"))
     finally:
         await core.close()
+
+
+def _warn_of_secret(settings: Settings) -> None:
+    """Processes that share a database read what the others have sealed only with one secret."""
+    if settings.on_postgres and not settings.secret_key:
+        logger.warning(
+            "secret.of_this_machine",
+            file=str(settings.secret_file),
+            mend="set OUTLAST_SECRET_KEY to one value for every process on this database",
+        )
 
 
 async def _work_until_signal(core: Core, started: Callable[[], None]) -> None:
@@ -108,6 +121,7 @@ async def _work_until_signal(core: Core, started: Callable[[], None]) -> None:
 async def _serve(settings: Settings, announce: Announce, *, worker: bool) -> None:
     loaded = read_agents(settings)
     make_folder(settings)
+    _warn_of_secret(settings)
     core = compose(settings, loaded, worker=worker)
     await core.open()
     try:

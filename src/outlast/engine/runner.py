@@ -130,7 +130,7 @@ class Runner:
 
     async def _history(self, execution: Execution) -> tuple[Message, ...]:
         turns = await self.store.turns(
-            execution.workspace_id, execution.conversation_id, execution.id
+            execution.workspace_id, execution.conversation_id, execution.turn
         )
         messages: list[Message] = []
         for turn in turns:

@@ -299,9 +299,9 @@ class ConversationStore(Protocol):
         ...
 
     async def turns(
-        self, workspace_id: str, conversation_id: str, before: str | None = None
+        self, workspace_id: str, conversation_id: str, before: int | None = None
     ) -> tuple[History, ...]:
-        """The conversation's executions, oldest first, up to but without the execution `before`."""
+        """The conversation's executions by turn, up to but without the turn `before`."""
         ...
 
     async def delete_conversation(self, workspace_id: str, conversation_id: str, at: int) -> None:

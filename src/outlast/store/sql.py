@@ -185,7 +185,7 @@ class SqlStore:
         )
 
     async def turns(
-        self, workspace_id: str, conversation_id: str, before: str | None = None
+        self, workspace_id: str, conversation_id: str, before: int | None = None
     ) -> tuple[History, ...]:
         return await self._driver.read(
             lambda: conversations.turns(workspace_id, conversation_id, before), snapshot=True

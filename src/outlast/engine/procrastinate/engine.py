@@ -158,18 +158,25 @@ class ProcrastinateEngine:
         return [asyncio.create_task(self._always(duty, seconds)) for duty, seconds in duties]
 
     async def _always(self, duty: Callable[[], Awaitable[None]], seconds: float) -> None:
-        """Do a duty again and again with a pause between; the database may be away for a while."""
+        """Do a duty again and again with a pause between; the database may be away for a while.
+
+        After a first failure it is done again at once: a heartbeat has no time to lose.
+        """
+        away = 0.0
         while True:
             try:
                 await duty()
             except OutlastError as error:
                 logger.warning("duty.failed", duty=duty.__name__.strip("_"), reason=error.message)
                 await self._queue.mend()
-                await _pause(_AWAY_SECONDS)
+                await _pause(away)
+                away = _AWAY_SECONDS
             except Exception:
                 logger.exception("duty.failed", duty=duty.__name__.strip("_"))
                 await _pause(_AWAY_SECONDS)
-            await _pause(seconds)
+            else:
+                away = 0.0
+                await _pause(seconds)
 
     # --- the lease
 

@@ -40,6 +40,9 @@ CommitListener: TypeAlias = Callable[[float, int], None]
 _ATTEMPTS: Final = 5
 _POOL_SECONDS: Final = 3.0
 """How long a caller waits for a connection before it hears that the database is away."""
+_BUSY_SECONDS: Final = 15.0
+"""How long it waits where the database answers others meanwhile."""
+_AWAY: Final = "The database cannot be reached."
 _PREPARED: Final = 500
 """Prepared statements of one connection: more than there are texts."""
 _RETURNED: Final = (errors.UniqueViolation, errors.DeadlockDetected, errors.SerializationFailure)
@@ -88,6 +91,7 @@ class PostgresDriver:
         self._measured = measured
         self._texts = _Texts()
         self._order = _Order()
+        self._answered = -_POOL_SECONDS
         self._pool: AsyncConnectionPool | None = None
         self._announcer = Announcer(self._announce)
         self._direct_url = conninfo(listen_url or url)
@@ -162,14 +166,19 @@ class PostgresDriver:
             transaction = made()
             try:
                 async with self._connection() as connection:
-                    return await transaction.run(connection, self._texts, self._enqueue)
+                    outcome = await transaction.run(connection, self._texts, self._enqueue)
+                    self._answered = asyncio.get_running_loop().time()
+                    return outcome
             except _RETURNED as error:
                 if attempt == _ATTEMPTS:
                     raise Overloaded("The database could not be written.") from error
+            except PoolTimeout as error:
+                busy = "The database is busy." if self._answers() else _AWAY
+                raise Overloaded(busy) from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                away = isinstance(error, PoolTimeout) or transaction.committing
-                if away or attempt == _ATTEMPTS:
-                    raise Overloaded("The database cannot be reached.") from error
+                self._answered = -_POOL_SECONDS
+                if transaction.committing or attempt == _ATTEMPTS:
+                    raise Overloaded(_AWAY) from error
                 if self._pool is not None:
                     await self._pool.drain()
             except psycopg.Error as error:
@@ -181,8 +190,13 @@ class PostgresDriver:
     async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
         if self._pool is None:
             raise Overloaded("The database is closed.")
-        async with self._pool.connection() as connection:
+        patience = _BUSY_SECONDS if self._answers() else _POOL_SECONDS
+        async with self._pool.connection(timeout=patience) as connection:
             yield connection
+
+    def _answers(self) -> bool:
+        """Whether the database has answered lately: who waits for a connection waits in a queue."""
+        return asyncio.get_running_loop().time() - self._answered < _POOL_SECONDS
 
 
 class _Transaction(Generic[T]):

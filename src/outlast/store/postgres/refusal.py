@@ -88,4 +88,4 @@ def connecting() -> Iterator[None]:
 def _told(refusal: Refusal) -> OutlastError:
     if refusal.reason in _PASSING:
         return Overloaded(f"The database cannot be reached: {refusal.text}")
-    return Misconfigured(f"OUTLAST_DATABASE_URL: {refusal.text}. outlast doctor says more.")
+    return Misconfigured(f"The database cannot be used: {refusal.text}. outlast doctor says more.")

@@ -160,7 +160,7 @@ def _must_wait(execution: Execution) -> Steps[bool]:
         raise ConversationBusy(
             "Another execution of the conversation is live; cancel it or let it end first."
         )
-    return any(other.id < execution.id for other in others)
+    return any(other.turn < execution.turn for other in others)
 
 
 def _chosen(known: Iterable[Checkpoint], wanted: str | None) -> Checkpoint | None:

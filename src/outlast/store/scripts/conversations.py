@@ -1,6 +1,7 @@
 """Transactions on conversations."""
 
 from collections import defaultdict
+from typing import Final
 
 from outlast.model.conversation import Conversation
 from outlast.model.error import Conflict, ConversationNotFound
@@ -11,8 +12,7 @@ from outlast.store.scripts.rows import conversation_from, execution_from, step_f
 from outlast.store.statements import conversations as sql
 from outlast.store.statements import executions as execution_sql
 
-_AFTER_ALL_IDS = "~"
-"""Sorts behind every id, which are lower-case letters, digits and underscores."""
+_AFTER_ALL: Final = 2**63 - 1
 
 
 def conversation(workspace_id: str, conversation_id: str) -> Script[Conversation]:
@@ -26,13 +26,13 @@ def conversation(workspace_id: str, conversation_id: str) -> Script[Conversation
 
 
 def turns(
-    workspace_id: str, conversation_id: str, before: str | None
+    workspace_id: str, conversation_id: str, before: int | None
 ) -> Script[tuple[History, ...]]:
     """Two reads, whatever the number of turns."""
     parameters = {
         "workspace": workspace_id,
         "conversation": conversation_id,
-        "before": before or _AFTER_ALL_IDS,
+        "before": _AFTER_ALL if before is None else before,
     }
     executions = yield Query(sql.TURNS, parameters)
     steps = yield Query(sql.TURNS_STEPS, parameters)

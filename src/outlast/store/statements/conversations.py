@@ -93,9 +93,9 @@ TURNS: Final = Statement(
     .where(
         executions.c.workspace_id == bindparam("workspace"),
         executions.c.conversation_id == bindparam("conversation"),
-        executions.c.id < bindparam("before"),
+        executions.c.turn < bindparam("before"),
     )
-    .order_by(executions.c.id)
+    .order_by(executions.c.turn)
 )
 
 TURNS_STEPS: Final = Statement(
@@ -112,8 +112,8 @@ TURNS_STEPS: Final = Statement(
     .where(
         executions.c.workspace_id == bindparam("workspace"),
         executions.c.conversation_id == bindparam("conversation"),
-        executions.c.id < bindparam("before"),
+        executions.c.turn < bindparam("before"),
         steps.c.superseded.is_(False),
     )
-    .order_by(executions.c.id, steps.c.number)
+    .order_by(executions.c.turn, steps.c.number)
 )

@@ -87,9 +87,12 @@ LIVE_IN_CONVERSATION: Final = Statement(
         executions.c.workspace_id == bindparam("workspace"),
         executions.c.conversation_id == bindparam("conversation"),
         executions.c.completed_at.is_(None),
-    ).order_by(executions.c.id)
+    ).order_by(executions.c.turn)
 )
-"""Everything of the conversation that has not ended, oldest first; it has a partial index."""
+"""Everything of the conversation that has not ended, by turn; it has a partial index.
+
+Turns are given out under the conversation's lock; ids come from the clocks of many hosts.
+"""
 
 NEXT_IN_CONVERSATION: Final = Statement(
     _execution.where(
@@ -97,7 +100,7 @@ NEXT_IN_CONVERSATION: Final = Statement(
         executions.c.conversation_id == bindparam("conversation"),
         executions.c.completed_at.is_(None),
     )
-    .order_by(executions.c.id)
+    .order_by(executions.c.turn)
     .limit(1)
 )
 """Whose turn it is once an execution has ended."""

@@ -1,0 +1,63 @@
+"""How much is measured."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The numbers of a whole run."""
+
+    first_tokens: int = 300
+    runs: int = 400
+    """Of each round; a third of it at concurrency 1."""
+    rounds: int = 3
+    streams: int = 500
+    many_streams: int = 2000
+    words: int = 30
+    killed: int = 50
+    few: int = 1_000
+    many: int = 100_000
+    pages: int = 200
+    suspended: int = 10_000
+    settle: float = 3.0
+    """Seconds until a server that has started is idle."""
+    idle_seconds: float = 10.0
+    starts: int = 3
+    stored: int = 300
+    install: bool = True
+    workers: tuple[int, ...] = (1, 2, 4)
+    hand_overs: int = 200
+    talks: int = 10
+    """Streams of so many words at the same time, whose words are timed."""
+    cancels: int = 50
+    deaths: int = 3
+    """Workers killed one after the other."""
+    held: int = 10
+    """Executions that each of them has then."""
+
+
+QUICK = Scale(
+    first_tokens=20,
+    runs=30,
+    rounds=1,
+    streams=20,
+    many_streams=30,
+    words=6,
+    killed=5,
+    few=100,
+    many=1_000,
+    pages=20,
+    suspended=200,
+    settle=0.5,
+    idle_seconds=1.0,
+    starts=1,
+    stored=20,
+    install=False,
+    workers=(1, 2),
+    hand_overs=10,
+    talks=2,
+    cancels=2,
+    deaths=1,
+    held=2,
+)
+"""Only to see that everything runs; its figures say nothing."""

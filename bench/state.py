@@ -1,0 +1,139 @@
+"""Where servers under test keep their state: a SQLite file, or a database on the bench's Postgres.
+
+That Postgres is a server of the bench's own, on the disk, with the settings that Postgres comes
+with: what it has confirmed survives a power cut. `OUTLAST_TEST_POSTGRES_URL` names another server
+to use instead, whose processor time the bench then does not see.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from tests.postgres import Cluster, Databases
+
+from bench.process import cpu_seconds
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+KINDS: Final = (SQLITE, POSTGRESQL)
+LABELS: Final = {SQLITE: "SQLite", POSTGRESQL: "Postgres"}
+_DURABLE: Final = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "wal_level": "replica",
+    "max_wal_senders": "10",
+    "max_wal_size": "1GB",
+    "track_commit_timestamp": "on",
+}
+"""What Postgres comes with, but for the last, which some figures read."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What one server, or the processes that share a database, find when they start."""
+
+    kind: str
+    folder: Path
+    url: str = ""
+    """The Postgres database; SQLite's file is in the folder."""
+
+    @property
+    def label(self) -> str:
+        """The database in the table."""
+        return LABELS[self.kind]
+
+    @property
+    def file(self) -> Path:
+        """The SQLite file."""
+        return self.folder / "outlast.db"
+
+    def env(self, name: str) -> dict[str, str]:
+        """Settings of a process that Postgres shall know by this name."""
+        found = {"OUTLAST_DATA_DIR": str(self.folder)}
+        if self.url:
+            mark = "&" if "?" in self.url else "?"
+            found["OUTLAST_DATABASE_URL"] = f"{self.url}{mark}application_name={name}"
+        return found
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement beside the server, and what it answers."""
+        if self.kind == SQLITE:
+            with closing(sqlite3.connect(self.file)) as file, file:
+                return file.execute(statement, values).fetchall()
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+
+class Postgres:
+    """The server that figures on Postgres share; each has databases of its own."""
+
+    def __init__(self, databases: Databases, pid: int | None) -> None:
+        """`pid` is that of the server; None where it is somebody else's."""
+        self.databases = databases
+        self._pid = pid
+
+    def cpu_seconds(self) -> float:
+        """Processor time of the whole server so far; 0 where the bench cannot see it."""
+        return 0.0 if self._pid is None else cpu_seconds(self._pid)
+
+
+@contextmanager
+def open_postgres(room: Path) -> Iterator[Postgres]:
+    """A server in this folder; removed at the end."""
+    if given := os.environ.get("OUTLAST_TEST_POSTGRES_URL"):
+        with closing(Databases(given)) as databases:
+            yield Postgres(databases, None)
+        return
+    room.chmod(0o711)  # Postgres may run as another user, who must reach its folder
+    with Cluster(room, **_DURABLE) as cluster, closing(Databases(cluster.url())) as databases:
+        yield Postgres(databases, cluster.pid)
+
+
+class States:
+    """Makes empty states in one room, copies and drops them."""
+
+    def __init__(self, room: Path, postgres: Postgres | None) -> None:
+        """Without a Postgres there are states of SQLite only."""
+        self._room = room
+        self._postgres = postgres
+
+    def empty(self, kind: str, name: str) -> State:
+        """A new state; one of the same name is gone then."""
+        folder = self.folder(f"{name}-{kind}")
+        if kind == SQLITE:
+            return State(kind, folder)
+        return State(kind, folder, self._databases.empty())
+
+    def copy(self, state: State, name: str) -> State:
+        """A copy of a state that nobody uses."""
+        folder = self.folder(f"{name}-{state.kind}")
+        shutil.copytree(state.folder, folder, dirs_exist_ok=True)
+        url = self._databases.copy(state.url) if state.url else ""
+        return State(state.kind, folder, url)
+
+    def drop(self, *states: State) -> None:
+        """Give the disk back."""
+        for state in states:
+            shutil.rmtree(state.folder, ignore_errors=True)
+            if state.url:
+                self._databases.drop(state.url)
+
+    def folder(self, name: str) -> Path:
+        """An empty folder."""
+        path = self._room / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        return path
+
+    @property
+    def _databases(self) -> Databases:
+        if self._postgres is None:
+            raise RuntimeError("This run has no Postgres.")
+        return self._postgres.databases

@@ -1,0 +1,38 @@
+"""From one process to another: where executions are started, and where their clients listen."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bench.lab import Lab
+from bench.state import SQLITE, State
+from bench.town import open_town
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """On Postgres two API processes and one worker; on SQLite the one process that does it all."""
+
+    state: State
+    here: int
+    """The port that is asked to start and to cancel."""
+    there: int
+    """The port that is asked for events."""
+    untimed: str = ""
+    """Why there is no record of when commits were made."""
+
+
+@asynccontextmanager
+async def open_way(lab: Lab, kind: str) -> AsyncGenerator[Way, None]:
+    """The processes, which ask the provider that tells the time."""
+    if kind == SQLITE:
+        state = lab.states.empty(kind, "across")
+        async with lab.ours(state, provider_url=lab.workshop_url) as child:
+            yield Way(state, child.port, child.port, "one process hands nothing to another")
+        lab.states.drop(state)
+        return
+    async with open_town(lab, "across", apis=2, provider_url=lab.workshop_url) as town:
+        here, there = town.apis
+        [(timed,)] = town.state.rows("SHOW track_commit_timestamp")
+        untimed = "" if timed == "on" else "track_commit_timestamp is off on this Postgres"
+        yield Way(town.state, here.port, there.port, untimed)

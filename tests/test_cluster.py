@@ -1,0 +1,73 @@
+"""The tests' own Postgres: what it promises to those who stop and kill it."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from tests.postgres import BOUND, Cluster, Databases
+
+STARTER = """
+import sys
+from tests.postgres import Cluster
+
+cluster = Cluster().start()
+print(cluster.url(), flush=True)
+sys.stdin.read()
+"""
+
+
+def written(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept AS SELECT 1 AS number")
+
+
+def read(url: str) -> list[tuple[int]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT number FROM kept").fetchall()
+
+
+@pytest.mark.usefixtures("postgres")
+def test_what_was_committed_outlives_every_end_on_the_same_port() -> None:
+    with Cluster() as cluster:
+        port, pid = cluster.port, cluster.pid
+        written(cluster.url())
+        cluster.stop("fast")
+        cluster.start()
+        assert read(cluster.url()) == [(1,)]
+        cluster.stop("immediate")
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(cluster.url())
+        cluster.start()
+        assert read(cluster.url()) == [(1,)]
+        os.kill(cluster.pid, signal.SIGKILL)
+        cluster.stop()
+        cluster.start()
+        assert read(cluster.url()) == [(1,)]
+        assert (cluster.port == port, cluster.pid == pid) == (True, False)
+
+
+@pytest.mark.usefixtures("postgres")
+def test_it_goes_with_whoever_started_it() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as starter:
+        assert starter.stdout is not None
+        url = starter.stdout.readline().strip()
+        connection = psycopg.connect(url, autocommit=True)
+        starter.kill()
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute(f"SELECT pg_sleep({BOUND})")
+    connection.close()
+
+
+def test_every_database_is_empty_and_its_own(postgres: Databases) -> None:
+    first, second = postgres.migrated(written), postgres.migrated(written)
+    with psycopg.connect(first) as connection:
+        connection.execute("DELETE FROM kept")
+    assert (read(first), read(second)) == ([], [(1,)])
+    for url in (first, second):
+        postgres.drop(url)
