@@ -251,7 +251,9 @@ def _instructions(instructions: str, execution: Execution) -> str:
     """The agent's, then the request's, then what is known."""
     told = [instructions, execution.origin.instructions]
     if execution.session:
-        known = [f"- {name}: {_one_line(value)}" for name, value in sorted(execution.session.items())]
+        known = [
+            f"- {name}: {_one_line(value)}" for name, value in sorted(execution.session.items())
+        ]
         told.append("\n".join(("Known about this session:", *known)))
     return "\n\n".join(text for text in told if text)
 
