@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy.dialects import sqlite
 
 from outlast.store import migrations
-from outlast.store.statements import Statement, agents, conversations, executions, keys, log
+from outlast.store.statements import Statement, agents, conversations, executions, keys, log, tasks
 
-MODULES = (executions, conversations, log, agents, keys)
+MODULES = (executions, conversations, log, agents, keys, tasks)
 MAY_SCAN = {
     "UNFINISHED": "recovery, once at start",
     "CANCEL_REQUESTED": "all of a partial index that holds nothing else",
@@ -27,6 +27,7 @@ INDICES = {
     "TURNS_STEPS": CONVERSATION,
     "PURGE_EXECUTIONS": CONVERSATION,
     "LOG": "PRIMARY KEY",
+    "DUE_TASKS": "ix_tasks_due_at",
     "LAST_SEQ": "PRIMARY KEY",
 }
 LISTS = {

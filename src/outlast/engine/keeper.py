@@ -11,7 +11,7 @@ import structlog
 from outlast.model.clock import Clock
 from outlast.model.error import OutlastError
 from outlast.model.ids import CHECKPOINT
-from outlast.store.port import Attend, TaskStore
+from outlast.store.task_port import Attend, TaskStore
 
 _EVERY_SECONDS: Final = 1.0
 _PAGE: Final = 100

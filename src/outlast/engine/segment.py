@@ -15,7 +15,7 @@ from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Step
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
 from outlast.model.steps import Calls, last_answer, unanswered
-from outlast.store.port import Seen
+from outlast.store.task_port import Seen
 
 T = TypeVar("T")
 

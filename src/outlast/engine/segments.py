@@ -93,13 +93,16 @@ class Segments:
 
     async def watch_limits(self) -> None:
         """Stop segments whose time is spent, and count the time of the rest, while this runs."""
-        while True:
-            await self._clock.sleep(_WATCH_SECONDS)
-            now = self._clock.monotonic()
-            for segment in self._running.values():
-                if segment.stopped is None and seconds_left(segment, now) <= 0:
-                    segment.stop(Stop.LIMIT)
-            await self._count(now)
+        async with asyncio.TaskGroup() as group:
+            counting: asyncio.Task[None] | None = None
+            while True:
+                await self._clock.sleep(_WATCH_SECONDS)
+                now = self._clock.monotonic()
+                for segment in self._running.values():
+                    if segment.stopped is None and seconds_left(segment, now) <= 0:
+                        segment.stop(Stop.LIMIT)
+                if counting is None or counting.done():  # a slow database delays no limit
+                    counting = group.create_task(self._count(now))
 
     async def _count(self, monotonic: float) -> None:
         """Write the time of long steps, which a crash would forget; short ones end with a write."""

@@ -24,7 +24,8 @@ from outlast.model.task import PAUSED, Task, client_agent_id
 from outlast.model.workspace import Principal, Scope
 from outlast.services.agents import Agents
 from outlast.services.executions import Executions, Start
-from outlast.store.port import Advance, Attend, Idempotency, NewExecution, SaveState, Store
+from outlast.store.port import Advance, Created, Idempotency, NewExecution, Store
+from outlast.store.task_port import Attend, SaveState
 
 __all__ = ["CreatedTask", "NewTask", "TaskView", "Tasks"]
 
@@ -93,8 +94,9 @@ class Tasks:
         if wish.agent is not None and wish.input is not None:
             start = Start(wish.input, budget=budget, idempotency=wish.idempotency, task=made)
             started = await self._executions.start(principal, wish.agent, start)
-            view = await self._view(started.execution)
-            return CreatedTask(view, started.replayed, started.answer)
+            return await self._created(
+                Created(started.execution, started.replayed, started.answer), made
+            )
         agent_id = client_agent_id(principal.workspace_id)
         if wish.agent is not None:
             agent_id = (await self._agents.chosen(principal, wish.agent)).id
@@ -113,9 +115,15 @@ class Tasks:
             idempotency=wish.idempotency,
             task=made(execution_id, now),
         )
-        created = await self._store.create(new)
-        view = await self._view(created.execution)
-        return CreatedTask(view, created.replayed, created.answer)
+        return await self._created(await self._store.create(new), made)
+
+    async def _created(self, created: Created, made: Callable[[str, int], Task]) -> CreatedTask:
+        """A new task as it was recorded, whatever has become of it since."""
+        execution = created.execution
+        if created.replayed:
+            return CreatedTask(await self._view(execution), True, created.answer)
+        at = execution.created_at
+        return CreatedTask(TaskView(execution, made(execution.id, at), (), at))
 
     async def get(self, principal: Principal, execution_id: str) -> TaskView:
         """One task. Raises ExecutionNotFound, MissingScope."""

@@ -15,7 +15,6 @@ from outlast.model.task import Task
 from outlast.model.workspace import ApiKey, Workspace
 from outlast.store.port import (
     Advance,
-    Attend,
     Created,
     Decide,
     ExecutionFilter,
@@ -26,8 +25,6 @@ from outlast.store.port import (
     Page,
     PendingPage,
     Resume,
-    SaveState,
-    Seen,
     TextAppend,
 )
 from outlast.store.scripts import (
@@ -41,6 +38,7 @@ from outlast.store.scripts import (
     keys,
     log,
 )
+from outlast.store.task_port import Attend, SaveState, Seen
 
 T = TypeVar("T")
 

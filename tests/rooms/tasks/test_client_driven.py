@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from outlast.model.event import Event
+from tests.database import Database
 from tests.rooms.house import House
 from tests.rooms.tasks.desk import Desk
 
@@ -135,6 +136,7 @@ async def test_a_resume_from_a_named_checkpoint_goes_back_and_later_ones_stay_li
 ) -> None:
     task_id = await desk.create(state={"page": 0})
     empty = await desk.save(task_id, label="none", state={})
+    saved = empty
     for page in (1, 2, 3):
         saved = await desk.save(task_id, label="page", state={"page": page})
     await desk.post(task_id, "pause")
@@ -206,7 +208,7 @@ async def test_a_paused_task_takes_a_checkpoint_and_no_other_change(desk: Desk) 
     assert (await desk.post(task_id, "resume"))["state"] == {"a": 2}
 
 
-async def test_a_deleted_task_is_gone_with_all_of_it(desk: Desk) -> None:
+async def test_a_deleted_task_is_gone_with_all_of_it(desk: Desk, database: Database) -> None:
     task_id = await desk.create(state={"secret": "s3cret"})
     await desk.save(task_id, label="one")
     response = await desk.ask("DELETE", f"/{task_id}")
@@ -220,6 +222,6 @@ async def test_a_deleted_task_is_gone_with_all_of_it(desk: Desk) -> None:
         ("POST", "/complete"),
     ):
         assert await desk.refused(method, f"/{task_id}{path}", {}) == (404, "execution_not_found")
-    for table in ("tasks", "checkpoints", "events"):
-        assert (await desk.house.core.store.due_tasks(2**60, 10)) == [], table
+    for table in ("tasks", "checkpoints", "events", "executions", "conversations"):
+        assert database.rows(f"SELECT * FROM {table}") == [], table
     assert (await desk.house.get(f"/v1/executions/{task_id}")).status_code == 404

@@ -11,7 +11,7 @@ from outlast.model.error import Conflict, ConversationBusy, ExecutionNotFound
 from outlast.model.event import Event, ExecutionFailed, ExecutionPaused
 from outlast.model.execution import TERMINAL, Execution, Failure, Status, at_rest
 from outlast.model.task import AUTOMATIC, OUT_OF_TIME, PAUSED, Task, end_of_time
-from outlast.store.port import Advance, Attend, Resume, SaveState
+from outlast.store.port import Advance, Resume
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.checkpoints import known_checkpoints, resume
 from outlast.store.scripts.entries import locked, locked_turn
@@ -19,6 +19,7 @@ from outlast.store.scripts.executions import advance
 from outlast.store.scripts.rows import to_json
 from outlast.store.scripts.tasks import keep, save, task_of
 from outlast.store.statements import tasks as sql
+from outlast.store.task_port import Attend, SaveState
 
 _BUSY_MILLIS = 1000
 """When an attempt that another turn of its conversation keeps out is made again."""

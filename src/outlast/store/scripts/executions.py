@@ -29,7 +29,6 @@ from outlast.store.port import (
     Idempotency,
     NewExecution,
     Page,
-    Seen,
     TextAppend,
 )
 from outlast.store.scripts import Outcome, Query, Script, Steps
@@ -50,6 +49,7 @@ from outlast.store.statements import executions as sql
 from outlast.store.statements import keys as key_sql
 from outlast.store.statements import log as log_sql
 from outlast.store.statements import tasks as task_sql
+from outlast.store.task_port import Seen
 
 IDEMPOTENCY_MILLIS = 24 * 60 * 60 * 1000
 """How long an idempotency key is remembered."""
