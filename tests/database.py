@@ -1,5 +1,6 @@
 """Where a test's state lives: a SQLite file, or a database of its own on a real Postgres."""
 
+import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
@@ -68,14 +69,17 @@ def databases_of(kind: str, folder: Path, postgres: Callable[[], Databases]) -> 
 
         def postgresql() -> Database:
             server = postgres()
-            url = server.migrated(_migrate)
+            url = server.migrated(migrate_postgres)
             stack.callback(server.drop, url)
             return Database(kind, url, folder)
 
         yield sqlite if kind == SQLITE else postgresql
 
 
-def _migrate(url: str) -> None:
+def migrate_postgres(url: str) -> None:
+    """As a server leaves an empty database when it opens it."""
+    from outlast.engine.procrastinate.queue import Queue
     from outlast.store.postgres.migrate import migrate
 
     migrate(url)
+    asyncio.run(Queue(url).prepare())

@@ -54,11 +54,14 @@ _SIGNALS: Final[dict[How, bytes]] = {"fast": b"INT\n", "immediate": b"QUIT\n"}
 class Cluster:
     """A Postgres of the tests' own; it may be stopped and started again on the same port."""
 
-    def __init__(self, **settings: str) -> None:
-        """`settings` are Postgres' own, over those that make it fast and forgetful of power."""
+    def __init__(self, parent: Path | None = None, **settings: str) -> None:
+        """`settings` are Postgres' own, over those that make it fast and forgetful of power.
+
+        Its folder is made in `parent`, else in memory where there is room.
+        """
         self.port = _free_port()
         self._owner = _owner()
-        self._folder = Path(tempfile.mkdtemp(prefix="outlast-postgres-", dir=_memory()))
+        self._folder = Path(tempfile.mkdtemp(prefix="outlast-postgres-", dir=parent or _memory()))
         self._data = self._folder / "data"
         self._log = self._folder / "log"
         self._settings = _FAST | settings
@@ -159,6 +162,10 @@ class Databases:
             migrate(template)
             self._template = _name_of(template)
         return self._create(f"TEMPLATE {self._template} STRATEGY file_copy")
+
+    def copy(self, url: str) -> str:
+        """The URL of a copy of a database that nobody uses now."""
+        return self._create(f"TEMPLATE {_name_of(url)}")
 
     def drop(self, url: str) -> None:
         """Delete a database, whoever still uses it."""

@@ -15,8 +15,16 @@ from typing import Any, Self
 import httpx2
 import orjson
 
-BOUND = 60.0
+BOUND = 120.0
 API_KEY = "sk_test_key_of_the_tests"
+
+
+class DidNotStartError(Exception):
+    """The exit code, and what was said."""
+
+    def __init__(self, code: int, said: str) -> None:
+        super().__init__(code, said)
+        self.code, self.said = code, said
 
 
 class OutlastProcess:
@@ -33,7 +41,7 @@ class OutlastProcess:
         self._process: subprocess.Popen[str] | None = None
 
     async def start(self) -> Self:
-        """Start and wait until it says where it answers. RuntimeError: what it said instead."""
+        """Start and wait until it says where it answers. Raises DidNotStartError."""
         environment = os.environ | {
             "OUTLAST_DATA_DIR": str(self.folder / "data"),
             "OUTLAST_API_KEY": API_KEY,
@@ -54,10 +62,11 @@ class OutlastProcess:
         async with asyncio.timeout(BOUND):
             line = await asyncio.to_thread(self._process.stdout.readline)
         if "on http://127.0.0.1:" not in line:
-            self._process.kill()
+            if line:
+                self._process.kill()
             self._process.communicate()
-            self._process = None
-            raise RuntimeError(line + self.log.read_text())
+            code, self._process = self._process.returncode, None
+            raise DidNotStartError(code, line + self.log.read_text())
         self.port = int(line.split("http://127.0.0.1:")[1].split()[0])
         return self
 
@@ -112,11 +121,16 @@ class WorkerProcess(OutlastProcess):
 class ServerProcess(OutlastProcess):
     """`outlast serve`, and somebody who asks it."""
 
-    http: httpx2.AsyncClient
+    _http: httpx2.AsyncClient | None = None
+
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        assert self._http is not None
+        return self._http
 
     async def start(self) -> Self:
         await super().start()
-        self.http = httpx2.AsyncClient(
+        self._http = httpx2.AsyncClient(
             base_url=f"http://127.0.0.1:{self.port}",
             headers={"authorization": f"Bearer {API_KEY}"},
             timeout=BOUND,
@@ -125,7 +139,8 @@ class ServerProcess(OutlastProcess):
         return self
 
     async def ended(self) -> int:
-        await self.http.aclose()
+        if self._http is not None:
+            await self._http.aclose()
         return await super().ended()
 
     # --- what the tests ask

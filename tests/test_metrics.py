@@ -4,7 +4,7 @@ import pytest
 
 from outlast.metrics import Metrics
 from outlast.model.event import Entry, ExecutionCompleted, TextAdded, ToolFinished
-from outlast.store.port import Committed
+from outlast.store.listeners import Committed
 
 pytestmark = pytest.mark.anyio
 

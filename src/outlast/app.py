@@ -29,7 +29,8 @@ from outlast.services.keys import Keys
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.settings import Settings
-from outlast.store.port import Committed, Listeners, Store
+from outlast.store.listeners import Committed, Listeners
+from outlast.store.port import Store
 from outlast.store.sql import Driver, SqlStore
 from outlast.store.sqlite import SqliteDriver
 from outlast.stream import POLL_SECONDS, Streams

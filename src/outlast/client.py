@@ -198,6 +198,40 @@ class Client:
         """Cancel a live execution: {id, status, output, usage}. Refused (409) if it has ended."""
         return await self._ask("POST", f"/v1/executions/{_segment(execution_id)}/cancel")
 
+    async def pause(
+        self, execution_id: str, *, now: bool = False, reason: str | None = None
+    ) -> dict[str, Any]:
+        """Pause a live execution, at its next step or `now`; it may still be running its step."""
+        body = {"now": now, "reason": reason}
+        return await self._ask("POST", f"/v1/executions/{_segment(execution_id)}/pause", json=body)
+
+    async def resume(self, execution_id: str, checkpoint_id: str | None = None) -> dict[str, Any]:
+        """Go on from the newest checkpoint, or roll back to the named one."""
+        body = {"checkpointId": checkpoint_id}
+        return await self._ask("POST", f"/v1/executions/{_segment(execution_id)}/resume", json=body)
+
+    async def checkpoints(self, execution_id: str) -> dict[str, Any]:
+        """The execution's checkpoints, oldest first: {data}."""
+        return await self._ask("GET", f"/v1/executions/{_segment(execution_id)}/checkpoints")
+
+    async def delete(self, execution_id: str) -> None:
+        """Delete an execution for good; one that runs is terminated first."""
+        await self._ask("DELETE", f"/v1/executions/{_segment(execution_id)}")
+
+    # --- approvals
+
+    async def approvals(self, **page: Any) -> dict[str, Any]:
+        """A page of the approvals that wait: {data, hasMore, nextCursor}."""
+        params = {name: value for name, value in page.items() if value is not None}
+        return await self._ask("GET", "/v1/approvals", params=params)
+
+    async def decide(
+        self, execution_id: str, tool_call_id: str, *, approved: bool, **more: Any
+    ) -> dict[str, Any]:
+        """Decide a tool call; `more` are reason, parameters, result. Refused (409) if decided."""
+        path = f"/v1/executions/{_segment(execution_id)}/approvals/{_segment(tool_call_id)}"
+        return await self._ask("POST", path, json={"approved": approved, **more})
+
     # --- conversations and agents
 
     async def conversation(self, conversation_id: str) -> dict[str, Any]:

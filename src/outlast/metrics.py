@@ -21,7 +21,7 @@ from outlast.model.event import (
     ExecutionFailed,
     ToolFinished,
 )
-from outlast.store.port import Committed
+from outlast.store.listeners import Committed
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"

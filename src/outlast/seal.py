@@ -50,10 +50,11 @@ class Seal:
         """What was sealed, at most so many seconds ago. Raises Unsealable."""
         from cryptography.fernet import InvalidToken
 
+        token = sealed.encode(errors="replace")
         try:
             if seconds is None:
-                return orjson.loads(self._key(purpose).decrypt(sealed))
-            found = self._key(purpose).decrypt_at_time(sealed, seconds, self._seconds())
+                return orjson.loads(self._key(purpose).decrypt(token))
+            found = self._key(purpose).decrypt_at_time(token, seconds, self._seconds())
         except InvalidToken as error:
             raise Unsealable from error
         return orjson.loads(found)

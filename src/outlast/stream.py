@@ -23,7 +23,8 @@ from outlast.model.event import (
     expand,
 )
 from outlast.model.execution import RESTING, TERMINAL, Execution
-from outlast.store.port import Committed, ExecutionStore
+from outlast.store.listeners import Committed
+from outlast.store.port import ExecutionStore
 
 _PAGE: Final = 500
 """Log rows per read while replaying."""

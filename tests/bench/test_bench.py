@@ -1,29 +1,87 @@
 """The whole bench, at a scale that only shows that every figure can be taken."""
 
 import asyncio
+import re
 import sys
 
 import pytest
 from bench.__main__ import FIGURES
 from bench.process import ROOT
+from bench.state import KINDS, LABELS, POSTGRESQL, SQLITE
 
 pytestmark = pytest.mark.anyio
 
-BOUND = 240.0
+BOUND = 400.0
+BOTH = (
+    r"\d+ streams, time over the ideal",
+    r"\d+ streams, gap between tokens",
+    r"\d+ streams, memory of each",
+    r"\d+ streams, CPU of each",
+    r"first token over direct, median",
+    r"first token over direct, p99",
+    r"runs/s, one model call, concurrency \d+",
+    r"runs/s, one model call, concurrency \d+, of bare commits",
+    r"CPU per run, one model call, concurrency \d+",
+    r"runs/s, one tool call, concurrency 16",
+    r"\d+ runs killed after their first tool call, completed",
+    r"\d+ runs killed, tool calls",
+    r"\d+ runs killed, restart to the last completed",
+    r"list, first page of 20, 1,000 executions",
+    r"list, deep page of 20, 1,000 executions",
+    r"start to ready, on an empty database",
+    r"start to ready, on a used one",
+    r"memory, idle",
+    r"\d+ suspended, memory",
+    r"\d+ suspended, CPU while idle",
+    r"stored per run, one model call",
+    r"stored per run, one tool call",
+    r"request to provider, median",
+    r"text, provider to client, median",
+    r"cancel to the model's socket closed",
+    r"cancel to the other client told",
+)
+MANY_PROCESSES = (
+    r"runs/s, one model call, concurrency 64, 1 worker",
+    r"runs/s, one model call, concurrency 64, 2 workers",
+    r"commit to start, median",
+    r"commit to start, p99",
+    r"text, commit to another API process's client, median",
+    r"take-over after kill -9 of a worker",
+)
+POSTGRES_ONLY = (
+    r"CPU per run, one model call, concurrency 64, 2 workers",
+    r"connections of an API process",
+    r"connections of a worker",
+    r"connections of a process that answers and works",
+)
+
+Cells = dict[tuple[str, str], str]
 
 
-async def test_every_figure_can_be_taken() -> None:
-    status, table = await _bench("--quick")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_figure_can_be_taken(kind: str) -> None:
+    status, table = await _bench("--quick", "--database", kind)
     assert status == 0, table
-    assert "failed:" not in table
-    for words in ("first token", "runs/s", "streams", "killed", "list", "start", "suspended"):
-        assert words in table
-    assert "stored per run" in table
+    cells = _cells(table)
+    wanted = BOTH + (MANY_PROCESSES + POSTGRES_ONLY if kind == POSTGRESQL else ())
+    for figure in wanted:
+        assert re.match(r"-?\d", _cell(cells, figure, kind)), f"{figure}\n{table}"
+    if kind == SQLITE:
+        for figure in MANY_PROCESSES:
+            assert re.match(r"none: \w+", _cell(cells, figure, kind)), f"{figure}\n{table}"
+
+
+async def test_a_figure_has_a_row_for_each_database_one_below_the_other() -> None:
+    status, table = await _bench("--quick", "stored", "takeover")
+    assert status == 0, table
+    figures = [figure for figure, _ in _cells(table)]
+    assert [database for _, database in _cells(table)] == [*LABELS.values()] * 3
+    assert figures[::2] == figures[1::2]
 
 
 async def test_a_figure_that_cannot_be_taken_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUTLAST_LOG_LEVEL", "nonsense")
-    status, table = await _bench("--quick", "stored")
+    status, table = await _bench("--quick", "--database", SQLITE, "stored")
     assert status == 1
     assert "failed: DidNotStart" in table
 
@@ -32,6 +90,28 @@ async def test_an_unknown_figure_is_named_with_those_there_are() -> None:
     status, text = await _bench("nonsense")
     assert status == 2
     assert all(name in text for name in FIGURES)
+
+
+async def test_an_unknown_database_is_named_with_those_there_are() -> None:
+    status, text = await _bench("--database", "nonsense")
+    assert status == 2
+    assert all(kind in text for kind in (*KINDS, "both"))
+
+
+def _cells(table: str) -> Cells:
+    """What each figure is on each database."""
+    rows = [line.strip("| ").split("|") for line in table.splitlines() if line.startswith("|")]
+    return {(row[0].strip(), row[1].strip()): row[2].strip() for row in rows[2:]}
+
+
+def _cell(cells: Cells, figure: str, kind: str) -> str:
+    found = [
+        value
+        for (name, database), value in cells.items()
+        if database == LABELS[kind] and re.match(figure, name)
+    ]
+    assert found, f"{figure} on {kind}"
+    return found[0]
 
 
 async def _bench(*arguments: str) -> tuple[int | None, str]:

@@ -96,5 +96,5 @@ async function talk(id) {
 }
 
 const told = [];
-for (let number = 0; number < chats; number += 1) told.push(await talk(`chat-${url}-${number}`));
+for (let number = 0; number < chats; number += 1) told.push(await talk(crypto.randomUUID()));
 console.log(JSON.stringify(told));

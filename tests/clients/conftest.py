@@ -1,13 +1,48 @@
-"""The npm packages of the clients' tests."""
+"""A server in a process of its own, and the npm packages, for the clients' tests."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.clients import npm
+from tests.processes import ServerProcess
+
+AGENTS = """
+agents:
+  - name: desk
+    model: scripted:{script}
+    tools: [{{builtin: calculator, approval: true}}]
+"""
+SCRIPT = """
+turns:
+  - when: long
+    steps:
+      - text: {before}
+        tool_calls: [{{name: calculator, parameters: {{expression: 6 * 7}}}}]
+      - text: {after} It is {{result}}.
+  - steps:
+      - text: Let me ask.
+        tool_calls: [{{name: calculator, parameters: {{expression: 6 * 7}}}}]
+      - text: As you know, it is {{result}}, and that is that.
+        delay_ms: 2
+"""
+
+
+def words(name: str, count: int) -> str:
+    return " ".join(f"{name}{number}" for number in range(count))
 
 
 @pytest.fixture(scope="session")
 def packages() -> Path:
     """The folder with the packages and our scripts."""
     return npm.installed()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    """A desk that asks before it calculates; asked for `long` it says 600 words."""
+    script = tmp_path / "script.yaml"
+    script.write_text(SCRIPT.format(before=words("b", 300), after=words("a", 300)))
+    async with ServerProcess(tmp_path, AGENTS.format(script=script)) as serving:
+        yield serving

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 HERE = Path(__file__).parent
-BOUND = 300.0
+BOUND = 180.0
 _FILES = ("package.json", "package-lock.json", ".npmrc")
 _UNREACHABLE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH")
 

@@ -35,7 +35,7 @@ class CuttingProxy:
         self._server.close()
         for connection in self._connections:
             connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*self._connections)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -45,9 +45,16 @@ class CuttingProxy:
         upwards = asyncio.create_task(_pump(reader, up_writer))
         try:
             await self._downwards(up_reader, writer)
+        except asyncio.CancelledError:
+            pass  # the proxy closes; nobody else cancels this task
         finally:
             upwards.cancel()
+            writer.close()
             up_writer.transport.abort()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await upwards
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
             self._connections.discard(task)
 
     async def _downwards(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,19 +67,16 @@ class CuttingProxy:
                     self.cuts -= 1
                     writer.write(data[:left])
                     await writer.drain()
-                    await self._cut(writer)
+                    self._cut(writer)
                     return
                 left = None if left is None else left - len(data)
                 writer.write(data)
                 await writer.drain()
-        writer.close()
 
-    async def _cut(self, writer: asyncio.StreamWriter) -> None:
-        """A connection ends in the middle, in order or by a reset."""
+    def _cut(self, writer: asyncio.StreamWriter) -> None:
+        """End a connection in the middle: by a reset, or as if the answer were complete."""
         if self._random.random() < 0.5:
             writer.transport.abort()
-        else:
-            writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

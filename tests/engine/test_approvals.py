@@ -1,13 +1,12 @@
 """Approvals: nothing waits in memory, the first decision wins, a tool runs once as decided."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from outlast.model.agent import Effect, Expiry
-from outlast.model.approval import ApprovalKind
+from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.error import (
     ApprovalNotFound,
     Conflict,
@@ -21,7 +20,10 @@ from outlast.model.execution import Status, ToolStep
 from outlast.model.message import ToolMessage
 from outlast.model.workspace import Principal, Scope
 from outlast.services.approvals import Decision, PendingPage
-from outlast.testing import NamedModels, core_on, owner
+from outlast.store.port import Decide
+from outlast.store.sql import SqlStore
+from outlast.testing import NamedModels, owner
+from tests.database import Database
 from tests.engine.server import BOUND, Server, World
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
 
@@ -253,7 +255,7 @@ SAID = [
 
 @pytest.mark.parametrize(("said", "more", "runs", "result"), SAID)
 async def test_an_unknown_outcome_is_told_run_again_or_given_up(
-    tmp_path: Path, said: Any, more: dict[str, Any], runs: int, result: Any
+    database: Database, said: Any, more: dict[str, Any], runs: int, result: Any
 ) -> None:
     reached = asyncio.Event()
 
@@ -265,13 +267,13 @@ async def test_an_unknown_outcome_is_told_run_again_or_given_up(
 
     bench = Bench(pay=paying)
     models = NamedModels({"actor": payer()})
-    async with core_on(tmp_path, models=models, tools=bench, drain_seconds=0) as core:
+    async with database.core(models=models, tools=bench, drain_seconds=0) as core:
         caller = await owner(core)
         agent = spec(tool("pay", Effect.DESTRUCTIVE))
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         await asyncio.wait_for(reached.wait(), BOUND)
-    async with core_on(tmp_path, models=models, tools=bench) as core, asyncio.timeout(BOUND):
+    async with database.core(models=models, tools=bench) as core, asyncio.timeout(BOUND):
         view = await core.services.executions.rest(caller, started.execution.id)
         assert view.approvals[0].kind is ApprovalKind.UNKNOWN_OUTCOME
         await core.services.approvals.decide(
@@ -287,15 +289,15 @@ async def test_an_unknown_outcome_is_told_run_again_or_given_up(
 
 
 async def test_a_pending_approval_outlives_the_server_and_a_change_of_the_agent(
-    tmp_path: Path,
+    database: Database,
 ) -> None:
     models, bench = NamedModels({"actor": payer()}), Bench(pay=lambda a: a)
-    async with core_on(tmp_path, models=models, tools=bench) as core:
+    async with database.core(models=models, tools=bench) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(pay()), "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         await core.services.executions.rest(caller, started.execution.id)
-    async with core_on(tmp_path, models=models, tools=bench) as core, asyncio.timeout(BOUND):
+    async with database.core(models=models, tools=bench) as core, asyncio.timeout(BOUND):
         await core.services.agents.put(caller.workspace_id, [(spec(), "2")])
         decision = Decision(approved=True, parameters={"amount": 9})
         await core.services.approvals.decide(caller, started.execution.id, PAY.id, decision)
@@ -303,3 +305,29 @@ async def test_a_pending_approval_outlives_the_server_and_a_change_of_the_agent(
     assert (view.execution.status, view.execution.agent_version) == (Status.COMPLETED, 1)
     assert bench.calls == {PAY.id: 1}
     assert [s.result for s in view.steps if isinstance(s, ToolStep)] == [{"amount": 9}]
+
+
+class Racing(SqlStore):
+    """Lets a decision in right behind the segment's last look at the approvals."""
+
+    decision: Decide | None = None
+
+    async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
+        seen = await super().approvals(workspace_id, execution_id)
+        if self.decision is None and any(approval.is_open for approval in seen):
+            key, at = "key_1", 9
+            self.decision = Decide(workspace_id, execution_id, PAY.id, at, Decision(True), key)
+            await self.decide(self.decision)
+        return seen
+
+
+async def test_a_decision_that_races_the_suspension_is_not_lost(database: Database) -> None:
+    bench = Bench(pay=str, look=str)
+    models = NamedModels({"actor": payer(call(3, "look"))})
+    async with database.core(models=models, tools=bench, store=Racing) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(pay(), tool("look")), "1")])
+        async with asyncio.timeout(BOUND):
+            _, view = await core.services.executions.run(caller, "agent", wish())
+        assert view.execution.status is Status.COMPLETED
+    assert bench.calls[PAY.id] == 1

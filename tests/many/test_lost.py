@@ -11,17 +11,19 @@ import psycopg
 import pytest
 
 from outlast.app import Core
+from outlast.model.error import Overloaded
 from outlast.model.execution import Status
 from outlast.model.workspace import Principal
+from outlast.store.postgres import driver, patience
 from outlast.testing import NamedModels, core_on, owner
 from tests.engine.world import Actor, Bench, by_turn, spec, wish
-from tests.many.network import Network
+from tests.many.network import Cut, Network
 from tests.many.world import until
 from tests.postgres import Cluster
 
 pytestmark = pytest.mark.anyio
 
-BOUND = 8.0
+BOUND = 10.0
 _NUMBERS = count(1)
 
 
@@ -123,8 +125,9 @@ async def test_a_step_whose_text_the_log_has_lost_is_run_again(
 
 
 async def test_a_worker_that_vanishes_within_a_transaction_holds_nobody_up(
-    database: str, worker: Worker
+    database: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(driver, "_LONGEST_TRANSACTION", "SET transaction_timeout TO '2s'")
     go_on = asyncio.Event()
     async with (
         Network(database) as network,
@@ -138,3 +141,24 @@ async def test_a_worker_that_vanishes_within_a_transaction_holds_nobody_up(
         await vanished.wait()
         await other.start()
         await _completes(other, caller, name)
+        network.break_off()
+
+
+async def test_a_database_that_says_nothing_is_away_and_nobody_waits_for_it_for_long(
+    database: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 1.0)
+    actor = Actor(by_turn(["Hi"]))
+    async with Network(database) as network, worker(network.url, actor) as (core, caller):
+        name = await _started(core, caller)
+        await _completes(core, caller, name)
+        get = core.services.executions.get
+        await asyncio.gather(*(get(caller, name) for _ in range(20)))
+        await network.cut(Cut.SWALLOWED)
+        async with asyncio.timeout(BOUND):
+            answers = await asyncio.gather(
+                *(get(caller, name) for _ in range(20)), return_exceptions=True
+            )
+        assert [type(answer) for answer in answers] == [Overloaded] * 20
+        await network.mend()
+        await _completes(core, caller, await _started(core, caller))

@@ -4,8 +4,8 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -133,6 +133,7 @@ class Town:
             "OUTLAST_DATABASE_URL": self.url,
             "OUTLAST_TAKEOVER_SECONDS": str(TAKEOVER_SECONDS),
             "OUTLAST_CONCURRENCY": str(PLACES),
+            "OUTLAST_SECRET_KEY": "the one secret of this town",
             "OPENAI_BASE_URL": self.provider.url,
             "TOWN_NAME": name,
         }
@@ -156,19 +157,25 @@ class Town:
         os.kill(self.processes[name].pid, signal.SIGCONT)
         self._frozen.discard(name)
 
+    @asynccontextmanager
+    async def only(self, name: str) -> AsyncIterator[None]:
+        """Meanwhile no other worker of the five does anything."""
+        others = [other for other in FIVE if other.startswith("w") and other != name]
+        for other in others:
+            self.freeze(other)
+        try:
+            yield
+        finally:
+            for other in others:
+                self.thaw(other)
+
     async def mend(self) -> None:
         """All five run and nothing is held back, whatever the test before has done."""
         self.tools.answering.set()
         for name in tuple(self._frozen):
             self.thaw(name)
-        more = [name for name, process in self.processes.items() if name not in FIVE]
-        await self.kill(*(name for name in more if self.processes[name].runs))
-        gone = [name for name in FIVE if not (self._known(name) and self.processes[name].runs)]
-        await self.start(*gone)
+        await self.start(*(name for name in FIVE if not self.processes[name].runs))
         await self.ready(*FIVE)
-
-    def _known(self, name: str) -> bool:
-        return name in self.processes
 
     async def close(self) -> None:
         for door in self.doors.values():

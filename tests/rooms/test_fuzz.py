@@ -23,12 +23,14 @@ from schemathesis.specs.openapi.checks import (
 
 from outlast.app import build
 from outlast.settings import Settings
-from outlast.testing import NamedModels, core_on, owner
+from outlast.testing import NamedModels, owner
 from outlast.web import create_app
+from tests.database import POSTGRESQL, SQLITE, Database
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
 from tests.rooms.house import House
 
-EXAMPLES = 30
+EXAMPLES = {SQLITE: 30, POSTGRESQL: 6}
+"""How often each operation is asked; what is asked does not depend on the database."""
 CHECKS: list[Any] = [
     not_a_server_error,
     status_code_conformance,
@@ -45,6 +47,7 @@ class Served:
     headers: dict[str, str]
     schema: Any
     known: dict[str, str]
+    database: str
 
 
 def document() -> dict[str, Any]:
@@ -62,15 +65,14 @@ OPERATIONS = [
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(module_database: Database) -> Iterator[Served]:
     ready: list[Served] = []
     up = threading.Event()
     down: list[Any] = []
 
     async def serve() -> None:
         replies = by_turn(["Let me see. ", call(1, "lookup")], ["Hello"])
-        async with core_on(
-            tmp_path_factory.mktemp("fuzz"),
+        async with module_database.core(
             models=NamedModels({"actor": Actor(replies)}),
             tools=Bench(lookup=lambda _: {"status": "shipped"}),
         ) as core:
@@ -94,6 +96,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                             "executionId": execution["id"],
                             "conversationId": execution["conversationId"],
                         },
+                        module_database.kind,
                     )
                 )
                 up.set()
@@ -117,7 +120,7 @@ def test_no_request_finds_a_mistake_or_an_untrue_document(
     tries = iter(range(1_000_000))
 
     @hypothesis.settings(
-        max_examples=EXAMPLES,
+        max_examples=EXAMPLES[served.database],
         deadline=None,
         derandomize=True,
         database=None,

@@ -6,6 +6,7 @@ every run. `OUTLAST_GOLDEN=write` writes the transcripts anew.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ async def _transcript(path: Path, database: Database) -> str:
         made = await core.services.keys.create(caller.workspace_id, "golden")
         house = House(core, caller, made.secret)
         await core.services.agents.put(caller.workspace_id, [(_agent(play["agent"]), "1")])
-        known: dict[str, str] = {}
+        known: dict[str, Any] = {}
         told = [await _asked(house, request, known) for request in play["requests"]]
         if "execution" in known:
             told.append(await _log(house, known["execution"]))
@@ -74,17 +75,26 @@ def _agent(given: dict[str, Any]) -> AgentSpec:
     return AgentSpec(given["name"], "scripted", given.get("instructions", ""), tools=tools)
 
 
-async def _asked(house: House, request: dict[str, Any], known: dict[str, str]) -> str:
-    """Make one request and tell it; `{execution}` in a path is the last one's id."""
+async def _asked(house: House, request: dict[str, Any], known: dict[str, Any]) -> str:
+    """Make one request and tell it; `{execution}` in a path is the last one's id.
+
+    `{call[0]}` and `{checkpoint[0]}`, in a path or a body, are ids that an answer has told before.
+    """
     path = request["path"].format(**known)
     headers = {"X-Request-Id": "golden"} | request.get("headers", {})
     body: str | None = request.get("body")
+    for name in ("call", "checkpoint"):
+        for number, found in enumerate(known.get(name, ())):
+            body = body and body.replace(f"{{{name}[{number}]}}", found)
     response = await house.client.request(request["method"], path, content=body, headers=headers)
     known |= (
         {"execution": response.headers["x-execution-id"]}
         if "x-execution-id" in response.headers
         else {}
     )
+    for name, pattern in (("call", r"tc_\w{26}"), ("checkpoint", r"cp_\w{26}")):
+        told = re.findall(pattern, response.text)
+        known[name] = list(dict.fromkeys([*known.get(name, ()), *told]))
     if request.get("rest"):
         await house.rested(known["execution"])
     asked = [f">>> {request['method']} {path}", *(f"{k}: {v}" for k, v in headers.items()), ""]

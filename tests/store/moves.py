@@ -12,13 +12,8 @@ from outlast.model.execution import (
     Execution,
     Status,
 )
-from outlast.store.port import (
-    Advance,
-    Committed,
-    Listeners,
-    NewExecution,
-    Store,
-)
+from outlast.store.listeners import Committed, Listeners
+from outlast.store.port import Advance, NewExecution, Store
 from outlast.testing import FakeClock
 
 WORKSPACE, OTHER = "ws_00000000000000000000000001", "ws_00000000000000000000000002"

@@ -15,6 +15,7 @@ from outlast.model.error import Misconfigured
 from outlast.store import migrations
 from outlast.store.schema import HEAD, metadata
 from outlast.store.sqlite import SqliteDriver
+from tests.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -59,29 +60,29 @@ def test_migrating_a_second_time_changes_nothing(tmp_path: Path) -> None:
     assert migrations.sqlite_version(path) == HEAD
 
 
-def newer(path: Path, oldest: str) -> None:
-    """A file as a later version would leave it, which needs code of `oldest` or later."""
-    migrations.migrate_sqlite(path)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        connection.execute("UPDATE compatibility SET oldest = ?", (oldest,))
-
-
-async def test_a_file_that_a_newer_version_has_only_added_to_is_worked_on(tmp_path: Path) -> None:
-    path = tmp_path / "outlast.db"
-    newer(path, HEAD)
-    driver = SqliteDriver(path)
+async def newer(database: Database, oldest: str) -> None:
+    """A database as a later version would leave it, which needs code of `oldest` or later."""
+    driver = database.driver()
     await driver.open()
     await driver.close()
-    assert migrations.sqlite_version(path) == "9999"
+    database.rows("UPDATE alembic_version SET version_num = '9999'")
+    database.rows(f"UPDATE compatibility SET oldest = '{oldest}'")
 
 
-async def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "outlast.db"
-    newer(path, "9998")
+async def test_what_a_newer_version_has_only_added_to_is_worked_on(database: Database) -> None:
+    await newer(database, HEAD)
+    driver = database.driver()
+    await driver.open()
+    await driver.ping()
+    await driver.close()
+    assert database.rows("SELECT version_num FROM alembic_version") == [("9999",)]
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:
+    await newer(database, "9998")
     with pytest.raises(Misconfigured, match="newer Outlast"):
-        await SqliteDriver(path).open()
-    assert migrations.sqlite_version(path) == "9999"
+        await database.driver().open()
+    assert database.rows("SELECT version_num FROM alembic_version") == [("9999",)]
 
 
 async def test_a_file_that_is_no_database_is_refused_in_one_sentence(tmp_path: Path) -> None:

@@ -4,22 +4,21 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from types import ModuleType
 
 import pytest
 from sqlalchemy.dialects import sqlite
 
 from outlast.store import migrations
-from outlast.store.statements import Statement, agents, conversations, executions, keys, log, tasks
+from outlast.store.statements import Statement, approvals, executions
+from tests.store.plans import CONVERSATION, LISTS, MORE, STATEMENTS
 
-MODULES = (executions, conversations, log, agents, keys, tasks)
 MAY_SCAN = {
     "UNFINISHED": "recovery, once at start",
     "CANCEL_REQUESTED": "all of a partial index that holds nothing else",
     "WORKSPACES": "all of them are wanted",
     "INSERT": "a select of constants",
+    "PAUSE_REQUESTED": "all that its partial index holds",
 }
-CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
 INDICES = {
     "NEXT_IN_CONVERSATION": "ix_executions_live",
     "LIVE_IN_CONVERSATION": "ix_executions_live",
@@ -27,26 +26,11 @@ INDICES = {
     "TURNS_STEPS": CONVERSATION,
     "PURGE_EXECUTIONS": CONVERSATION,
     "LOG": "PRIMARY KEY",
+    "PAUSE_REQUESTED": "ix_executions_pause_requested",
+    "DUE_APPROVALS": "ix_approvals_expires_at",
     "DUE_TASKS": "ix_tasks_due_at",
     "LAST_SEQ": "PRIMARY KEY",
 }
-LISTS = {
-    (): "ix_executions_workspace_id_id",
-    ("status",): "ix_executions_workspace_id_status_id",
-    ("agent_id",): "ix_executions_workspace_id_agent_id_id",
-    ("conversation_id",): CONVERSATION,
-    ("chat_id",): "ix_executions_chat_id",
-}
-
-
-def statements_of(module: ModuleType) -> Iterator[tuple[str, Statement]]:
-    for name, value in vars(module).items():
-        for number, found in enumerate(value if isinstance(value, tuple) else (value,)):
-            if isinstance(found, Statement):
-                yield (f"{name}[{number}]" if isinstance(value, tuple) else name), found
-
-
-STATEMENTS = {name: found for module in MODULES for name, found in statements_of(module)}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +67,7 @@ def test_a_statement_takes_the_index_that_is_made_for_it(
 
 
 @pytest.mark.parametrize("filters", LISTS, ids=lambda filters: "+".join(filters) or "all")
-@pytest.mark.parametrize("more", [(), ("after",), ("before",), ("created_from", "created_before")])
+@pytest.mark.parametrize("more", MORE)
 @pytest.mark.parametrize("backwards", [False, True])
 def test_a_list_walks_down_its_index(
     connection: sqlite3.Connection,
@@ -94,4 +78,13 @@ def test_a_list_walks_down_its_index(
     statement = executions.list_executions(frozenset(filters + more), backwards=backwards)
     told = " ".join(plan_of(connection, statement))
     assert LISTS[filters] in told
+    assert "TEMP B-TREE" not in told
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_the_approvals_that_wait_are_found_by_their_index(
+    connection: sqlite3.Connection, after: bool
+) -> None:
+    told = " ".join(plan_of(connection, approvals.pending_approvals(after=after)))
+    assert "ix_approvals_open" in told
     assert "TEMP B-TREE" not in told

@@ -9,9 +9,11 @@ from typing import Annotated
 from typer import Argument, Context, Exit, Option, Typer, echo
 
 from outlast.cli.agents import agents
+from outlast.cli.approvals import approvals, approve, deny
 from outlast.cli.executions import executions
 from outlast.cli.keys import keys, workspaces
 from outlast.cli.models import models
+from outlast.cli.moves import add_moves
 from outlast.cli.options import (
     AgentsFile,
     ApiKey,
@@ -239,7 +241,11 @@ def doctor(
     raise Exit(any(finding.level is Level.FAIL for finding in findings))
 
 
+add_moves(executions)
 app.add_typer(executions, name="executions")
+app.command()(approvals)
+app.command()(approve)
+app.command()(deny)
 app.add_typer(agents, name="agents")
 app.add_typer(keys, name="keys")
 app.add_typer(workspaces, name="workspaces")

@@ -44,6 +44,7 @@ async def examine_postgres(
     yield await _told("pooler", _pooling(settings))
     yield await _told("clock", _clock(settings, clock))
     yield _connections(settings, server)
+    yield _secret(settings)
     schema = await _told("schema", _schema(settings, server))
     yield schema
     if schema.level is OK:
@@ -163,6 +164,16 @@ def _connections(settings: Settings, server: Server) -> Finding:
     text += f", and one more worker may take {wanted}"
     mend = "raise max_connections, lower OUTLAST_DATABASE_CONNECTIONS, or put pgbouncer between"
     return Finding("connections", WARN, text, mend)
+
+
+def _secret(settings: Settings) -> Finding:
+    if settings.secret_key:
+        return Finding("secret", OK, "OUTLAST_SECRET_KEY is set")
+    text = (
+        f"OUTLAST_SECRET_KEY is not set: what {settings.secret_file} seals, no other machine opens"
+    )
+    mend = "set the same OUTLAST_SECRET_KEY everywhere; openssl rand -hex 32 makes one"
+    return Finding("secret", WARN, text, mend)
 
 
 async def _schema(settings: Settings, server: Server) -> Finding:

@@ -14,22 +14,25 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import structlog
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 
 from outlast.app import Core
 from outlast.cli.composing import compose, put_agents, read_agents
 from outlast.cli.opening import FirstKey, first_key, make_folder
 from outlast.http.room import Room
+from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings
 from outlast.web import ROOMS, create_app
 
 _GRACE_SECONDS: Final = 3
 """How long answers that are being written may take once the segments have ended."""
+_FAREWELL_SECONDS: Final = 1.0
 _KEEP_ALIVE_SECONDS: Final = 65
 """Longer than a load balancer's usual minute: it closes idle connections, not we."""
 _BACKLOG: Final = 2048
@@ -125,7 +128,7 @@ async def _answer(
 ) -> None:
     """Answer requests until a signal asks us to leave, then drain."""
     app = create_app(core, rooms)
-    server = _Server(app, started)
+    server = _Server(app, core.clock, started)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     leaving = asyncio.create_task(server.leave.wait())
     warming = asyncio.create_task(_warm_up(core))
@@ -135,7 +138,6 @@ async def _answer(
         logger.info("server.draining", running=core.engine.running)
         await core.engine.stop(core.settings.drain_seconds)
         core.streams.leave()
-        app.state.streams.end()
         server.should_exit = True
     warming.cancel()
     await serving
@@ -155,7 +157,7 @@ async def _warm_up(core: Core) -> None:
 class _Server(uvicorn.Server):
     """uvicorn, with our way to leave."""
 
-    def __init__(self, app: Any, started: Callable[[], None]) -> None:
+    def __init__(self, app: FastAPI, clock: Clock, started: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -171,12 +173,31 @@ class _Server(uvicorn.Server):
             )
         )
         self.leave = asyncio.Event()
+        self._streams = app.state.streams
+        self._clock = clock
         self._announce = started
         self._loop = asyncio.get_running_loop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections; let those that idle be used once more before they are closed.
+
+        A proxy that is about to send a request over one could not tell whether it was carried out.
+        """
+        for server in self.servers:
+            server.close()
+        self._streams.end()
+        if self.server_state.connections:
+            self.server_state.default_headers = [
+                *self.server_state.default_headers,
+                (b"connection", b"close"),
+            ]
+            await self._clock.sleep(_FAREWELL_SECONDS)
+            self._streams.end()  # those that have come since
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains, the second ends the process: a crash loses nothing."""

@@ -14,7 +14,7 @@ from outlast.model.approval import Approval
 from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Step
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
-from outlast.model.steps import Calls, last_answer, unanswered
+from outlast.model.steps import Calls, unanswered
 from outlast.store.task_port import Seen
 
 T = TypeVar("T")
@@ -112,8 +112,6 @@ class Segment:
         """Calls that were begun and have no result."""
         self.highest_step = 0
         """The highest number among the recorded steps."""
-        self.open_step = execution.superseded_to + 1
-        """The number of the next model step."""
         self.text = StepText()
         self.asked = ""
         """All that the open model request was sent, for estimating its tokens."""
@@ -186,12 +184,15 @@ class Segment:
         task.add_done_callback(self._work.discard)
         return task
 
+    @property
+    def open_step(self) -> int:
+        """The number of the next model step, once every call is answered."""
+        return max(self.highest_step, self.execution.superseded_to) + 1
+
     def add(self, *steps: Step) -> None:
         """Take recorded steps into account."""
         self.steps.extend(steps)
         self.highest_step = max([self.highest_step, *(step.number for step in steps)])
-        if any(isinstance(step, ModelStep) for step in steps):
-            self.open_step = last_answer(self.steps, self.execution.superseded_to).next_number
 
     def unanswered(self) -> Calls:
         """Tool calls of the newest model step that have no result yet, with their step numbers."""

@@ -39,24 +39,25 @@ class Segments:
         return segment
 
     async def run(self, segment: Segment) -> bool:
-        """Run a begun segment to its end; False where this process failed it: try again later.
+        """Run a begun segment to its end; False where another try is due.
 
-        A segment that another worker has passed is at its end.
+        That is where this process failed it, and where the row or the log were not as this segment
+        left them: whoever tries again reads whether there is anything left to do.
         """
         execution = segment.execution
-        failed = False
+        ended = False
         with bound_contextvars(execution=execution.id):
             try:
                 await self._runner.run(segment)
+                ended = True
             except StaleWrite:
                 logger.warning("segment.stale", segment=execution.segment)
             except Exception:
                 logger.exception("segment.failed")
-                failed = True
             finally:
                 del self._running[execution.id]
                 self._ended.set()
-        return not failed and segment.stopped is not Stop.ABANDON
+        return ended and segment.stopped is not Stop.ABANDON
 
     def cancel(self, execution_id: str) -> bool:
         """Stop the segment of this execution, closing its model call; False if none runs here."""

@@ -5,7 +5,7 @@ what FastAPI would learn from a signature is said in the route's document (`oper
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import orjson
 from fastapi.routing import APIRoute
@@ -15,6 +15,9 @@ from starlette.types import Receive, Scope, Send
 from outlast.http.errors import RenderError, error_object, error_response, problem_of
 from outlast.http.request import Call, secret_of
 from outlast.metrics import Metrics
+from outlast.model.workspace import Principal
+
+_STREAM: Final = "/{executionId}/stream"
 
 Handler = Callable[[Call], Awaitable[Response]]
 
@@ -38,11 +41,21 @@ class Route(APIRoute):
 
     async def _response(self, call: Call) -> Response:
         try:
-            call.principal = await call.services.keys.authenticate(secret_of(call))
+            call.principal = await self._principal(call)
             response: Response = await self.endpoint(call)
         except Exception as error:  # noqa: BLE001 - the top of a request; problem_of logs what nobody foresaw
             return error_response(problem_of(error), call.request_id, type(self).render_error)
         return response
+
+    async def _principal(self, call: Call) -> Principal:
+        """Who asks, by key; an execution's stream opens to a ticket too. Raises Unauthenticated."""
+        services: Any = call.services
+        ticket = call.query_params.get("ticket")
+        if ticket and self.path.endswith(_STREAM):
+            opened: Principal = services.tickets.redeem(ticket, call.path_params["executionId"])
+            return opened
+        known: Principal = await services.keys.authenticate(secret_of(call))
+        return known
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

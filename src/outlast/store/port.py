@@ -5,7 +5,7 @@ and with it, in one transaction, the step, the checkpoint, the events and the ne
 State, log and queue cannot disagree, and a worker that comes back from the dead changes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
 from outlast.model.task import Task
 from outlast.model.workspace import ApiKey, Workspace
+from outlast.store.listeners import Listeners
 from outlast.store.task_port import TaskStore
 
 T = TypeVar("T")
@@ -140,30 +141,6 @@ class TextAppend:
 
     execution: Execution
     texts: tuple[tuple[int, TextAdded | ThinkingAdded], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """Heard by those who follow an execution, after its commit."""
-
-    execution_id: str
-    entries: tuple[Entry, ...]
-    execution: Execution | None = None
-    """The row as this commit left it; None where only text was added."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """Who hears of commits, on the event loop, in commit order."""
-
-    committed: Callable[[Committed], None]
-    """Commits of other processes come without the row, and sometimes without their entries."""
-    runnable: Callable[[Execution], None]
-    """A segment of this execution may start (SQLite; on Postgres the queue's own table says so)."""
-    requested: Callable[[str], None] = lambda _: None
-    """Another process left word for whoever runs this execution."""
-    missed: Callable[[], None] = lambda: None
-    """Commits of other processes may have gone unheard."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from outlast.model.execution import Execution, PauseRequest, Step
 from outlast.model.ids import AGENT, parse
 from outlast.model.task import Task
 from outlast.model.workspace import ApiKey, Workspace
+from outlast.store.listeners import Listeners
 from outlast.store.port import (
     Advance,
     Created,
@@ -20,7 +21,6 @@ from outlast.store.port import (
     ExecutionFilter,
     History,
     Idempotency,
-    Listeners,
     NewExecution,
     Page,
     PendingPage,

@@ -20,8 +20,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 from sqlalchemy.dialects import sqlite
 
 from outlast.model.error import Overloaded, StoreLocked
+from outlast.store.listeners import Listeners
 from outlast.store.migrations import migrate_sqlite
-from outlast.store.port import Listeners
 from outlast.store.scripts import Outcome, Row, Script
 from outlast.store.scripts.keys import ping, try_write
 from outlast.store.statements import Statement

@@ -1,16 +1,15 @@
 """Reconnect at every frame's index, in every format: the bytes are those of the uncut stream."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from outlast.model.agent import Effect
 from outlast.rooms.runs.formats import Format
-from outlast.store.sqlite import SqliteDriver
-from outlast.testing import NamedModels, core_on, owner
-from tests.engine.world import Actor, Bench, CrashingStore, by_turn, call, spec, tool, wish
+from outlast.testing import NamedModels, owner
+from tests.database import Database
+from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, tool, wish
 from tests.rooms.conftest import Build
 from tests.rooms.house import BOUND, House, until
 from tests.rooms.runs.desk import PATH, decide, desk, split, suspended
@@ -97,17 +96,17 @@ async def test_after_a_denial(build: Build, format: Format) -> None:
 
 @pytest.mark.parametrize("writes", [2, 3])
 @pytest.mark.parametrize("format", FORMATS)
-async def test_after_a_crash(build: Build, tmp_path: Path, format: Format, writes: int) -> None:
+async def test_after_a_crash(build: Build, database: Database, format: Format, writes: int) -> None:
     replies = by_turn(["One ", "two ", call(1, "look")], ["three ", "four"])
     agent, bench = spec(tool("look", Effect.IDEMPOTENT)), Bench(look=lambda _: 1)
-    store = CrashingStore(SqliteDriver(tmp_path / "outlast.db"), writes=writes, commits_last=False)
+    crash = Crash(writes, commits_last=False)
     models = NamedModels({"actor": Actor(replies)})
-    async with core_on(tmp_path, models=models, tools=bench, store=store) as core:
+    async with database.core(models=models, tools=bench, store=crash.store) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         async with asyncio.timeout(BOUND):
-            await store.dead.wait()
+            await crash.dead.wait()
     house = await build(Actor(replies), agent, bench)
     run = started.execution.id
     assert (await house.rested(run))["output"] == "three four"

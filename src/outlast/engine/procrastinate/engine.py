@@ -36,6 +36,7 @@ _PAGE: Final = 500
 _LONGEST_WAIT: Final = 30
 _LONG_QUEUE: Final = 500
 _ABANDON_SECONDS: Final = 1.0
+_CANCEL_AGAIN_SECONDS: Final = 0.1
 _BEATS: Final = 3
 """Heartbeats in the time after which a silent worker loses its jobs."""
 
@@ -66,8 +67,10 @@ class ProcrastinateEngine:
         self._beat_seconds = takeover_seconds / _BEATS
         self._lease = Lease(takeover_seconds - self._beat_seconds / 2)
         self._worker: int | None = None
-        self._held: set[_Task] = set()
-        """A task for every job that this worker has."""
+        self._held: dict[_Task, Job] = {}
+        """The jobs that this worker has."""
+        self._unheard = False
+        """A job may have been fetched without our hearing of it."""
         self._wake = asyncio.Event()
         self._asked = asyncio.Event()
         self._accepting = False
@@ -94,7 +97,7 @@ class ProcrastinateEngine:
         await self._queue.prepare()
 
     async def workers(self) -> int:
-        if self._worker is not None:
+        if self._staying:
             return await self._queue.workers(self._takeover)
         async with self._queue.connected():
             return await self._queue.workers(self._takeover)
@@ -107,12 +110,13 @@ class ProcrastinateEngine:
             return
         await self._connections.enter_async_context(self._queue.connected())
         await self._beat()
-        self._staying = self._on_duty((self._beat, self._beat_seconds), (self._watch, 0.25))
+        self._staying = self._on_duty(
+            (self._beat, self._beat_seconds), (self._watch, 0.25), (self._hear_requests, 0)
+        )
         self._working = self._on_duty(
             (self._take_jobs, 0),
             (self._listen, _POLL_SECONDS),
             (self._sweep, self._beat_seconds / 2),
-            (self._hear_requests, 0),
             (self._reconcile, _RECONCILE_SECONDS),
         )
         self._working.append(asyncio.create_task(self._segments.watch_limits()))
@@ -121,6 +125,9 @@ class ProcrastinateEngine:
         """Take no more jobs; running segments end at their next commit or after the grace."""
         self._accepting = False
         await _end(self._working)
+        if self._unheard:
+            with contextlib.suppress(OutlastError):
+                await self._reclaim()
         for reason, seconds in ((Stop.RELEASE, grace_seconds), (Stop.ABANDON, _ABANDON_SECONDS)):
             self._segments.stop(reason)
             if self._held:
@@ -170,17 +177,20 @@ class ProcrastinateEngine:
         """Say that this worker lives; become a new one where the old one's time is over."""
         await self._watch()
         began = asyncio.get_running_loop().time()
+        if self._worker is not None and not await self._queue.beat(self._worker):
+            self._give_up()
         if self._worker is None:
             self._worker = await self._queue.enter()
             self._wake.set()
-        else:
-            await self._queue.beat(self._worker)
         self._lease.extend(began)
 
     async def _watch(self) -> None:
         """Stop all work once the others may have taken it."""
-        if self._worker is None or self._lease.holds:
-            return
+        if self._worker is not None and not self._lease.holds:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Be nobody until the next heartbeat: the others have what this worker had."""
         logger.warning("lease.lost", worker=self._worker, running=self.running)
         self._worker = None
         self._segments.stop(Stop.ABANDON)
@@ -190,16 +200,30 @@ class ProcrastinateEngine:
     async def _take_jobs(self) -> None:
         """Fetch until there are no more jobs or places; then wait to be woken."""
         self._wake.clear()
+        if self._unheard:
+            await self._reclaim()
         while self._worker is not None and len(self._held) < self._concurrency:
+            self._unheard = True
             job = await self._queue.fetch(self._worker)
+            self._unheard = False
             if job is None:
                 break
             task = asyncio.create_task(self._hold(job, self._worker))
-            self._held.add(task)
+            self._held[task] = job
             task.add_done_callback(self._let_go)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL_SECONDS):
                 await self._wake.wait()
+
+    async def _reclaim(self) -> None:
+        """Give out anew what was fetched for this worker by a request that nobody answered."""
+        known = {job.of.id for job in self._held.values()}
+        if self._worker is not None:
+            for job in await self._queue.held(self._worker):
+                if job.of.id not in known:
+                    logger.warning("job.reclaimed", execution=job.execution_id)
+                    await self._queue.give_out_anew(job)
+        self._unheard = False
 
     async def _listen(self) -> None:
         await self._queue.listen(self._wake.set)
@@ -207,7 +231,7 @@ class ProcrastinateEngine:
     def _let_go(self, task: _Task) -> None:
         if len(self._held) >= self._concurrency:
             self._wake.set()
-        self._held.discard(task)
+        del self._held[task]
 
     async def _hold(self, job: Job, worker: int | None) -> None:
         """Run the job's segment, then end the job, as long as it is this worker's."""
@@ -287,8 +311,16 @@ class ProcrastinateEngine:
 
 
 async def _end(tasks: list[_Task]) -> None:
-    for task in tasks:
-        task.cancel()
+    """Cancel until all have ended.
+
+    Python 3.11's `wait_for`, by which psycopg waits, swallows a cancellation that comes with its
+    result: https://github.com/python/cpython/issues/86296
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -30,6 +30,12 @@ _OLD_HOURS: Final = 24
 _RAISED: Final = "P0001"
 """SQLSTATE of RAISE in PL/pgSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
+_BEGUN: Final = 1
+"""The priority of executions that have begun: they go on before others begin."""
+
+_BEAT: Final = """
+UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %(worker)s RETURNING id
+"""
 _HAVE_JOBS: Final = """
 SELECT DISTINCT lock FROM procrastinate_jobs
 WHERE lock = ANY(%(ids)s) AND status IN ('todo', 'doing')
@@ -106,14 +112,18 @@ class Queue:
             yield
 
     async def mend(self) -> None:
-        """Replace connections that have died."""
-        await self._pool.check()
+        """Replace every connection: one has died, and the others may have."""
+        await self._pool.drain()
 
     async def enqueue(self, connection: Any, executions: Sequence[Execution]) -> None:
         """Add a job for each, in the transaction that is open on this connection."""
         jobs = [
             self._app.configure_task(
-                _TASK, queue=QUEUE, lock=execution.id, task_kwargs=_arguments(execution)
+                _TASK,
+                queue=QUEUE,
+                lock=execution.id,
+                priority=_BEGUN if execution.segment else 0,
+                task_kwargs=_arguments(execution),
             ).job
             for execution in executions
         ]
@@ -134,16 +144,21 @@ class Queue:
         with _translated():
             await self._jobs.unregister_worker(worker)
 
-    async def beat(self, worker: int) -> None:
-        """Say that the worker lives."""
-        with _translated():
-            await self._jobs.update_heartbeat(worker)
+    async def beat(self, worker: int) -> bool:
+        """Say that the worker lives; False where the database knows no such worker any more."""
+        return bool(await self._rows(_BEAT, worker=worker))
 
     async def fetch(self, worker: int) -> Job | None:
         """Take the oldest job whose execution nobody has; None where there is none."""
         with _translated():
             found = await self._jobs.fetch_job(queues=[QUEUE], worker_id=worker)
         return None if found is None else _job(found)
+
+    async def held(self, worker: int) -> list[Job]:
+        """What the worker has taken, as the database knows it."""
+        with _translated():
+            found = await self._jobs.list_jobs_async(worker_id=worker, status=JobStatus.DOING.value)
+        return [_job(job) for job in found]
 
     async def finish(self, job: Job) -> None:
         """Delete a job that is done; one that somebody else has given out anew is gone already."""
@@ -181,7 +196,7 @@ class Queue:
     async def give_out_anew(self, job: Job) -> None:
         """Put a new job in the place of a stalled one."""
         with _translated():
-            await self._jobs.defer_job_async(job.of.evolve(scheduled_at=None))
+            await self._jobs.defer_job_async(job.of.evolve(scheduled_at=None, priority=_BEGUN))
         await self.finish(job)
 
     async def add(self, execution: Execution) -> None:

@@ -2,10 +2,11 @@
 
 from outlast.http.errors import error_object
 from outlast.http.room import Room
-from outlast.rooms.executions import approvals, moves, schemas
+from outlast.rooms.executions import answers, approvals, moves, schemas, tickets
 from outlast.rooms.executions.routes import router
+from outlast.rooms.executions.translate import Fold
 
-__all__ = ["approvals", "moves", "room"]
+__all__ = ["approvals", "moves", "room", "tickets"]
 
 room = Room(
     "executions",
@@ -14,18 +15,20 @@ room = Room(
     error_object,
     (
         schemas.ExecuteBody,
-        schemas.Execution,
-        schemas.Accepted,
-        schemas.ExecutionPage,
-        schemas.Cancelled,
+        answers.Execution,
+        answers.Accepted,
+        answers.ExecutionPage,
+        answers.Cancelled,
         schemas.PauseBody,
         schemas.ResumeBody,
-        schemas.Checkpoints,
+        answers.Checkpoints,
         schemas.DecisionBody,
-        schemas.Approval,
-        schemas.ApprovalPage,
-        schemas.Conversation,
-        schemas.AgentPage,
-        schemas.Agent,
+        answers.Approval,
+        answers.ApprovalPage,
+        answers.Conversation,
+        answers.AgentPage,
+        answers.Agent,
+        tickets.StreamTicket,
     ),
+    Fold,
 )

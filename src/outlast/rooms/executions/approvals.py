@@ -7,7 +7,7 @@ from outlast.http.request import Call, filter_value
 from outlast.http.route import json_response
 from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidCursor
 from outlast.model.ids import EXECUTION, TOOL_CALL, parse
-from outlast.rooms.executions import render, schemas
+from outlast.rooms.executions import answers, render, schemas
 from outlast.rooms.executions.routes import EXECUTION_PATH, router
 from outlast.services.all import Services
 from outlast.services.approvals import NOT_GIVEN, Decision, PendingPage
@@ -22,7 +22,7 @@ _CALL = {"toolCallId": "The tool call's id."}
         "listApprovals",
         "List the approvals that wait",
         query=schemas.ApprovalsQuery,
-        answers={200: {"model": schemas.ApprovalPage, "description": "Newest executions first."}},
+        answers={200: {"model": answers.ApprovalPage, "description": "Newest executions first."}},
         errors=(400,),
     ),
 )
@@ -52,7 +52,7 @@ def _cursor(text: str) -> tuple[str, str]:
         "Decide an approval",
         path=EXECUTION_PATH | _CALL,
         body=schemas.DecisionBody,
-        answers={200: {"model": schemas.Approval, "description": "As it is decided."}},
+        answers={200: {"model": answers.Approval, "description": "As it is decided."}},
         errors=(400, 404, 409, 413, 422),
     ),
 )

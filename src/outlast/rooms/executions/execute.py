@@ -16,7 +16,10 @@ from outlast.model.error import AgentNotFound, RequestInProgress
 from outlast.model.event import START, Cursor, Entry
 from outlast.model.execution import RESTING, Budget, Execution, OnBusy
 from outlast.rooms.executions import render
-from outlast.rooms.executions.schemas import BudgetBody, ExecuteBody
+from outlast.rooms.executions.schemas import (
+    BudgetBody,
+    ExecuteBody,
+)
 from outlast.rooms.executions.translate import Fold
 from outlast.services.all import Services
 from outlast.services.executions import (

@@ -8,7 +8,7 @@ from outlast.http.route import json_response
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import Status
 from outlast.model.ids import EXECUTION
-from outlast.rooms.executions import render, schemas
+from outlast.rooms.executions import answers, render, schemas
 from outlast.rooms.executions.routes import EXECUTION_PATH, router
 from outlast.services.all import Services
 
@@ -22,8 +22,8 @@ from outlast.services.all import Services
         path=EXECUTION_PATH,
         body=schemas.PauseBody,
         answers={
-            200: {"model": schemas.Execution, "description": "It is paused."},
-            202: {"model": schemas.Execution, "description": "It pauses behind its open step."},
+            200: {"model": answers.Execution, "description": "It is paused."},
+            202: {"model": answers.Execution, "description": "It pauses behind its open step."},
         },
         errors=(400, 404, 409, 413, 422),
     ),
@@ -52,7 +52,7 @@ async def pause_execution(call: Call) -> Response:
         "Resume an execution",
         path=EXECUTION_PATH,
         body=schemas.ResumeBody,
-        answers={200: {"model": schemas.Execution, "description": "It goes on."}},
+        answers={200: {"model": answers.Execution, "description": "It goes on."}},
         errors=(400, 404, 409, 413, 422),
     ),
 )
@@ -79,7 +79,7 @@ async def resume_execution(call: Call) -> Response:
         "listCheckpoints",
         "List an execution's checkpoints",
         path=EXECUTION_PATH,
-        answers={200: {"model": schemas.Checkpoints, "description": "Oldest first."}},
+        answers={200: {"model": answers.Checkpoints, "description": "Oldest first."}},
         errors=(404,),
     ),
 )

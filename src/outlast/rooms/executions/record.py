@@ -2,7 +2,7 @@
 
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, Final
 
 from outlast.model.event import (
     START,
@@ -15,8 +15,10 @@ from outlast.model.event import (
     ExecutionCreated,
     ExecutionFailed,
     ExecutionPaused,
+    ExecutionReleased,
     ExecutionResumed,
     ExecutionStarted,
+    ExecutionSuspended,
     ModelFinished,
     StepRetried,
     TextAdded,
@@ -26,7 +28,11 @@ from outlast.model.event import (
 )
 from outlast.model.execution import Execution, Failure, Status
 from outlast.model.usage import NO_USAGE, Usage
-from outlast.rooms.executions import render, schemas
+from outlast.rooms.executions import answers, render
+
+SILENT: Final = (ExecutionStarted, ModelFinished, ExecutionSuspended, ExecutionReleased)
+"""Events that have no frame."""
+_FIRST: Final = Cursor(0, 1)
 
 
 class Record:
@@ -42,15 +48,16 @@ class Record:
         self._models: dict[int, tuple[str, Usage]] = {}
         """What each finished model step said and used, in their order."""
         self._ends: dict[int, Cursor] = {}
-        """Where each finished step ends in the log."""
-        self._first = START
+        """The last frame of each finished step."""
+        self._shown = START
+        """The newest entry that has a frame."""
         self._superseded_tokens = 0
         self._output: str | None = None
         self._shown_at: int | None = None
         """When the open step showed its first piece, as long as no commit has taken note of it."""
         self._first_token_ms: int | None = None
         self._parameters: dict[str, dict[str, Any]] = {}
-        self._calls: dict[int, schemas.ToolCall] = {}
+        self._calls: dict[int, answers.ToolCall] = {}
         self._status = Status.QUEUED
         self._error: Failure | None = None
 
@@ -58,20 +65,22 @@ class Record:
         """Take the next entry into account."""
         event = entry.event
         self._at = entry.at
+        if not isinstance(event, SILENT):
+            self._shown = entry.cursor
         if isinstance(event, TextAdded | ThinkingAdded):
             self._add_text(entry.at, event)
             return
         self._note_first_token(lost=isinstance(event, ExecutionStarted))
         match event:
             case ExecutionCreated():
-                self._created, self._created_at, self._first = event, entry.at, entry.cursor
+                self._created, self._created_at = event, entry.at
             case ExecutionStarted():
                 self._started_at = entry.at if self._started_at is None else self._started_at
                 self._texts.clear()
             case StepRetried():
                 self._texts.clear()
             case ModelFinished():
-                self._ends[event.step] = entry.cursor
+                self._ends[event.step] = self._shown
                 self._finish_model(event)
             case ToolStarted() | ApprovalRequested():
                 self._parameters[event.tool_call_id] = event.parameters
@@ -81,20 +90,15 @@ class Record:
             case ToolFinished():
                 self._ends[event.step] = entry.cursor
                 self._finish_tool(event)
-            case ExecutionPaused():
-                self._texts.clear()
-                self._superseded_tokens += event.input_tokens + event.output_tokens
-            case ExecutionResumed():
-                self._resume(event)
             case _:
-                self._end(event)
+                self._move(event)
 
     @property
     def stands(self) -> Cursor:
-        """The end of the newest finished step that stands; without one, the log's first entry."""
-        return max(self._ends.values(), default=self._first)
+        """The last frame of the newest finished step that stands; without one, the log's first."""
+        return max(self._ends.values(), default=_FIRST)
 
-    def execution(self) -> schemas.Execution:
+    def execution(self) -> answers.Execution:
         """The execution as it stands behind the last entry."""
         assert self._created is not None
         ended = self._status is not Status.QUEUED
@@ -164,8 +168,13 @@ class Record:
             "duration": event.duration_ms,
         }
 
-    def _end(self, event: object) -> None:
+    def _move(self, event: object) -> None:
         match event:
+            case ExecutionPaused():
+                self._texts.clear()
+                self._superseded_tokens += event.input_tokens + event.output_tokens
+            case ExecutionResumed():
+                self._resume(event)
             case ExecutionCompleted():
                 last = next(reversed(self._models.values()), ("", NO_USAGE))
                 self._status, self._output = Status.COMPLETED, last[0]

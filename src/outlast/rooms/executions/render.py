@@ -11,8 +11,8 @@ from outlast.model.approval import Approval
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import ModelStep, Status, Step, ToolStep
 from outlast.model.ids import MESSAGE
-from outlast.rooms.executions import schemas
-from outlast.rooms.executions.schemas import (
+from outlast.rooms.executions import answers
+from outlast.rooms.executions.answers import (
     Agent,
     AgentPage,
     Cancelled,
@@ -141,7 +141,7 @@ def cancelled(view: ExecutionView) -> Cancelled:
     }
 
 
-def checkpoints(found: Iterable[core_checkpoint.Checkpoint]) -> schemas.Checkpoints:
+def checkpoints(found: Iterable[core_checkpoint.Checkpoint]) -> answers.Checkpoints:
     """All checkpoints of an execution."""
     return {
         "data": [
@@ -157,7 +157,7 @@ def checkpoints(found: Iterable[core_checkpoint.Checkpoint]) -> schemas.Checkpoi
     }
 
 
-def approval(found: Approval) -> schemas.Approval:
+def approval(found: Approval) -> answers.Approval:
     """An approval, with what was proposed, decided and takes effect."""
     return {
         "executionId": found.execution_id,
@@ -176,7 +176,7 @@ def approval(found: Approval) -> schemas.Approval:
     }
 
 
-def approvals(found: Sequence[Approval], *, more: bool) -> schemas.ApprovalPage:
+def approvals(found: Sequence[Approval], *, more: bool) -> answers.ApprovalPage:
     """A page of approvals."""
     last = f"{found[-1].execution_id}.{found[-1].tool_call_id}" if more else None
     return {"data": [approval(one) for one in found], "hasMore": more, "nextCursor": last}

@@ -22,7 +22,7 @@ from outlast.model.error import (
 from outlast.model.event import START
 from outlast.model.execution import Status
 from outlast.model.ids import CONVERSATION, EXECUTION
-from outlast.rooms.executions import render, schemas
+from outlast.rooms.executions import answers, render, schemas
 from outlast.rooms.executions.execute import execute, stream_of
 from outlast.rooms.executions.translate import FRAME_TYPES
 from outlast.services.all import Services
@@ -45,13 +45,13 @@ router.post(
         body=schemas.ExecuteBody,
         answers={
             200: {
-                "model": schemas.Execution,
+                "model": answers.Execution,
                 "description": "The execution at its end, or where it waits for somebody; with "
                 "`stream` or `Accept: text/event-stream` its events as they come.",
                 "content": {"text/event-stream": event_stream(FRAME_TYPES)},
             },
             202: {
-                "model": schemas.Execution | schemas.Accepted,
+                "model": answers.Execution | answers.Accepted,
                 "description": "It runs in the background. The short answer is that of a request "
                 "without a body.",
             },
@@ -68,7 +68,7 @@ router.post(
         "getExecution",
         "Get an execution",
         path=EXECUTION_PATH,
-        answers={200: {"model": schemas.Execution, "description": "The execution."}},
+        answers={200: {"model": answers.Execution, "description": "The execution."}},
         errors=(404,),
     ),
 )
@@ -88,7 +88,7 @@ async def get_execution(call: Call) -> Response:
         "listExecutions",
         "List executions",
         query=schemas.ListQuery,
-        answers={200: {"model": schemas.ExecutionPage, "description": "Newest first."}},
+        answers={200: {"model": answers.ExecutionPage, "description": "Newest first."}},
         errors=(400,),
     ),
 )
@@ -166,7 +166,7 @@ async def stream_execution(call: Call) -> Response:
         "cancelExecution",
         "Cancel an execution",
         path=EXECUTION_PATH,
-        answers={200: {"model": schemas.Cancelled, "description": "What it has left."}},
+        answers={200: {"model": answers.Cancelled, "description": "What it has left."}},
         errors=(404, 409),
     ),
 )
@@ -186,7 +186,7 @@ async def cancel_execution(call: Call) -> Response:
         "getConversation",
         "Get a conversation",
         path=_CONVERSATION,
-        answers={200: {"model": schemas.Conversation, "description": "With all its turns."}},
+        answers={200: {"model": answers.Conversation, "description": "With all its turns."}},
         errors=(404,),
     ),
 )
@@ -225,7 +225,7 @@ async def delete_conversation(call: Call) -> Response:
         "listAgents",
         "List agents",
         query=schemas.AgentsQuery,
-        answers={200: {"model": schemas.AgentPage, "description": "Newest first."}},
+        answers={200: {"model": answers.AgentPage, "description": "Newest first."}},
         errors=(400,),
     ),
 )
@@ -246,7 +246,7 @@ async def list_agents(call: Call) -> Response:
         "getAgent",
         "Get an agent",
         path=_AGENT,
-        answers={200: {"model": schemas.Agent, "description": "Its newest version."}},
+        answers={200: {"model": answers.Agent, "description": "Its newest version."}},
         errors=(404,),
     ),
 )

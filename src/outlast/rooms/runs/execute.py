@@ -3,9 +3,14 @@
 from starlette.responses import Response
 
 from outlast.http.request import Call, mark_replayed
-from outlast.model.error import ExecutionNotFound, InvalidId, MissingField
+from outlast.model.error import (
+    ConversationNotFound,
+    ExecutionNotFound,
+    InvalidId,
+    MissingField,
+)
 from outlast.model.execution import Execution
-from outlast.model.ids import EXECUTION, parse
+from outlast.model.ids import CONVERSATION, EXECUTION, parse
 from outlast.rooms.runs import streams
 from outlast.rooms.runs.formats import Format
 from outlast.rooms.runs.messages import Asked, read
@@ -38,8 +43,10 @@ async def execute(call: Call) -> Response:
 
 
 async def _wish(call: Call, body: RunBody, asked: Asked, format: Format) -> Start:
-    conversation_id = body.conversation_id
-    if conversation_id is None and body.id is not None:
+    conversation_id = None
+    if body.conversation_id is not None:
+        conversation_id = _conversation(body.conversation_id)
+    elif body.id is not None:
         conversation_id = await _conversation_of(call, body.id)
     return Start(
         asked.input,
@@ -50,6 +57,14 @@ async def _wish(call: Call, body: RunBody, asked: Asked, format: Format) -> Star
         instructions=asked.instructions,
         forwarded_headers=body.forwarded_headers or {},
     )
+
+
+def _conversation(text: str) -> str:
+    """An id that is none is a conversation that is not there."""
+    try:
+        return parse(CONVERSATION, text)
+    except InvalidId as error:
+        raise ConversationNotFound(param="conversationId") from error
 
 
 async def _conversation_of(call: Call, chat_id: str) -> str | None:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from outlast.http.document import IDEMPOTENCY_KEY, LAST_EVENT_ID, event_stream, operation
+from outlast.http.document import IDEMPOTENCY_KEY, LAST_EVENT_ID, operation
 from outlast.http.errors import RenderError
 from outlast.http.request import Call
 from outlast.http.route import Route, json_response
@@ -14,7 +14,6 @@ from outlast.model.execution import LIVE, Execution
 from outlast.model.ids import EXECUTION, parse
 from outlast.rooms.runs import schemas, streams, translate
 from outlast.rooms.runs.execute import execute, kept_format
-from outlast.rooms.runs.ui import CHUNK_TYPES
 from outlast.services.all import Services
 from outlast.services.approvals import Decision
 
@@ -30,7 +29,32 @@ router = APIRouter(route_class=RunsRoute)
 
 _PATH: Final = "/run/api/executions"
 _RUN: Final = {"executionId": "The run's id."}
-_STREAMED: Final[dict[str, Any]] = {"content": {"text/event-stream": event_stream(CHUNK_TYPES)}}
+_EVENT: Final = {
+    "type": "object",
+    "description": "One server-sent event.",
+    "properties": {
+        "id": {"type": "string", "description": "The frame's index; in `native` a cursor."},
+        "data": {
+            "type": "string",
+            "description": "JSON on one line: a `chat.completion.chunk` (`openai`, with `[DONE]` "
+            "at the end), a UI message chunk (`ui`), or the main room's frame (`native`).",
+        },
+    },
+    "required": ["data"],
+}
+_EXAMPLES: Final = {
+    "openai": {
+        "value": 'id: 1\ndata: {"id":"exec_…","object":"chat.completion.chunk",'
+        '"created":1773570600,"model":"agt_…",'
+        '"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}'
+        "\n\n"
+    },
+    "ui": {"value": 'id: 3\ndata: {"type":"text-delta","id":"1","delta":"Hello"}\n\n'},
+    "native": {"value": 'id: 1-3\ndata: {"type":"text_delta","text":"Hello"}\n\n'},
+}
+_STREAMED: Final[dict[str, Any]] = {
+    "content": {"text/event-stream": {"schema": _EVENT, "examples": _EXAMPLES}}
+}
 _START_INDEX: Final = {
     "name": streams.START_INDEX,
     "in": "header",

@@ -12,6 +12,8 @@ from outlast.rooms.runs.formats import Format
 StatusWord = Literal["running", "suspended", "completed", "failed"]
 _HEADERS: Final = 64
 _LONGEST: Final = 256
+_MOST: Final = 2**53
+"""Whole numbers that every JSON reader keeps exact."""
 
 
 class _Wire(BaseModel):
@@ -101,13 +103,9 @@ class StreamQuery(BaseModel):
         Format | None, Field(description="Default: the format that the run was started with.")
     ] = None
     start_index: Annotated[
-        int | None,
+        Annotated[int, Field(ge=-_MOST, le=_MOST)] | None,
         BeforeValidator(_index),
-        Field(
-            ge=-(2**53),
-            le=2**53,
-            description="The first frame to send, from 0; negative: from the end.",
-        ),
+        Field(description="The first frame to send, from 0; negative: from the end."),
     ] = None
 
 

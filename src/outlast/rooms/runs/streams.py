@@ -28,7 +28,7 @@ Log: TypeAlias = AsyncGenerator[list[Entry], None]
 START_INDEX: Final = "x-stream-start-index"
 TAIL_INDEX: Final = "x-workflow-stream-tail-index"
 _LAST_EVENT_ID: Final = "Last-Event-ID"
-PATIENCE_SECONDS: Final = 2.0
+PATIENCE_SECONDS: Final = 1.0
 """How long the answer to a chat waits for a decision that a program may make at once."""
 
 

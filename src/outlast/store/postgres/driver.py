@@ -24,9 +24,10 @@ from sqlalchemy.dialects import postgresql
 
 from outlast.model.error import Overloaded
 from outlast.model.execution import Execution
-from outlast.store.port import Listeners
+from outlast.store.listeners import Listeners
 from outlast.store.postgres.hints import NOTIFY, Announcer, Listener
 from outlast.store.postgres.migrate import migrate
+from outlast.store.postgres.patience import ANSWER_SECONDS, PatientConnection
 from outlast.store.postgres.refusal import connecting
 from outlast.store.scripts import Outcome, Query, Row, Script
 from outlast.store.scripts.keys import ping
@@ -41,8 +42,6 @@ _POOL_SECONDS: Final = 3.0
 """How long a caller waits for a connection before it hears that the database is away."""
 _PREPARED: Final = 500
 """Prepared statements of one connection: more than there are texts."""
-_TRANSACTION_SECONDS: Final = 15.0
-"""A database that takes a transaction and does not answer is away too."""
 _RETURNED: Final = (errors.UniqueViolation, errors.DeadlockDetected, errors.SerializationFailure)
 _NETWORK: Final = {
     "connect_timeout": "3",
@@ -53,6 +52,14 @@ _NETWORK: Final = {
     "application_name": "outlast",
 }
 """A connection whose other end has vanished is given up within seconds; the URL may say more."""
+_SERVER: Final = """
+SET tcp_keepalives_idle TO 5; SET tcp_keepalives_interval TO 2; SET tcp_keepalives_count TO 3;
+SET tcp_user_timeout TO 6000
+"""
+"""The server gives up a process that has vanished as soon: it may hold locks that others need."""
+_LONGEST_TRANSACTION: Final = f"SET transaction_timeout TO '{ANSWER_SECONDS:g}s'"
+_FROM_17: Final = 170_000
+"""The server's version number that knows of it: one whose client is frozen is ended too."""
 
 logger = structlog.get_logger(__name__)
 
@@ -154,7 +161,7 @@ class PostgresDriver:
         for attempt in range(1, _ATTEMPTS + 1):
             transaction = made()
             try:
-                async with asyncio.timeout(_TRANSACTION_SECONDS), self._connection() as connection:
+                async with self._connection() as connection:
                     return await transaction.run(connection, self._texts, self._enqueue)
             except _RETURNED as error:
                 if attempt == _ATTEMPTS:
@@ -164,12 +171,10 @@ class PostgresDriver:
                 if away or attempt == _ATTEMPTS:
                     raise Overloaded("The database cannot be reached.") from error
                 if self._pool is not None:
-                    await self._pool.check()
+                    await self._pool.drain()
             except psycopg.Error as error:
                 why = error.diag.message_primary or type(error).__name__
                 raise Overloaded(f"The database refused: {why}.") from error
-            except TimeoutError as error:
-                raise Overloaded("The database does not answer.") from error
         raise AssertionError
 
     @asynccontextmanager
@@ -309,6 +314,8 @@ def _prefix(number: int) -> str:
 async def _configure(connection: AsyncConnection[Any]) -> None:
     """JSON travels as text here as everywhere."""
     await connection.set_autocommit(True)
+    newer = connection.info.server_version >= _FROM_17
+    await connection.execute(f"{_SERVER}; {_LONGEST_TRANSACTION}" if newer else _SERVER)
     connection.adapters.register_loader("jsonb", TextLoader)
     connection.prepared_max = _PREPARED
 
@@ -319,6 +326,7 @@ def make_pool(
     """At most so many connections, each made when it is first wanted; nothing is opened yet."""
     return AsyncConnectionPool(
         conninfo(url),
+        connection_class=PatientConnection,
         min_size=1,
         max_size=size,
         open=False,

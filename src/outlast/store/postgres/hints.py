@@ -7,7 +7,6 @@ is lost with a lost hint: followers look at the log now and then.
 """
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -15,11 +14,12 @@ from typing import Any, Final
 import orjson
 import psycopg
 import structlog
-from psycopg import AsyncConnection, Notify, sql
+from psycopg import Notify, sql
 
 from outlast.model.error import OutlastError
 from outlast.model.event import Entry, decode, encode
-from outlast.store.port import Committed, Listeners
+from outlast.store.listeners import Committed, Listeners
+from outlast.store.postgres.patience import PatientConnection
 from outlast.store.scripts import Outcome
 
 CHANNEL: Final = "outlast"
@@ -31,6 +31,7 @@ _PAYLOAD_BYTES: Final = 7900
 _PROBE_SECONDS: Final = 5.0
 """How often a silent connection is asked whether it still lives."""
 _RETRY_SECONDS: Final = 0.5
+_CANCEL_AGAIN_SECONDS: Final = 0.1
 
 logger = structlog.get_logger(__name__)
 
@@ -86,23 +87,22 @@ class Listener:
 
     async def stop(self) -> None:
         """Listen no more."""
-        if self._listening is not None:
-            self._listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listening
-            self._listening = None
+        listening, self._listening = self._listening, None
+        while listening is not None and not listening.done():  # wait_for may swallow a cancellation
+            listening.cancel()
+            await asyncio.wait({listening}, timeout=_CANCEL_AGAIN_SECONDS)
 
     async def _listen_always(self) -> None:
         while True:
             try:
                 await self._listen()
-            except (psycopg.Error, OSError, TimeoutError) as error:
+            except (psycopg.Error, OSError) as error:
                 logger.warning("hints.unheard", reason=str(error))
             self.hears = False
             await asyncio.sleep(_RETRY_SECONDS)  # noqa: TID251 - waits for a real database
 
     async def _listen(self) -> None:
-        async with await AsyncConnection.connect(self._url, autocommit=True) as connection:
+        async with await PatientConnection.connect(self._url, autocommit=True) as connection:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
             self.hears = True
             assert self.listeners is not None
@@ -110,22 +110,29 @@ class Listener:
             while True:
                 async for notify in connection.notifies(timeout=_PROBE_SECONDS):
                     self._hear(notify)
-                async with asyncio.timeout(_PROBE_SECONDS):
-                    await connection.execute("SELECT 1")
+                await connection.execute("SELECT 1")
 
     def _hear(self, notify: Notify) -> None:
+        """What cannot be read, from a newer version or a stranger, sends followers to the log."""
         assert self.listeners is not None
-        hint = orjson.loads(notify.payload)
+        try:
+            self._read(notify.payload, self.listeners)
+        except (ValueError, TypeError, LookupError) as error:
+            logger.warning("hint.unread", reason=str(error))
+            self.listeners.missed()
+
+    def _read(self, payload: str, listeners: Listeners) -> None:
+        hint = orjson.loads(payload)
         if hint["from"] == self._own:
             return
         if "requested" in hint:
-            self.listeners.requested(hint["requested"])
+            listeners.requested(hint["requested"])
             return
         entries = tuple(
             Entry(segment, seq, at, decode(kind, data))
             for segment, seq, at, kind, data in hint["entries"]
         )
-        self.listeners.committed(Committed(hint["execution"], entries))
+        listeners.committed(Committed(hint["execution"], entries))
 
 
 def _committed_payload(sender: str, committed: Committed) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from outlast.model.execution import Execution
-from outlast.store.port import Committed
+from outlast.store.listeners import Committed
 from outlast.store.statements import Statement
 
 T = TypeVar("T")

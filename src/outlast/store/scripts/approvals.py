@@ -7,7 +7,8 @@ from outlast.model.approval import Approval, ApprovalKind, Decision
 from outlast.model.error import ApprovalNotFound, Conflict, InvalidField
 from outlast.model.event import ApprovalResolved, Entry
 from outlast.model.execution import TERMINAL, Execution, Status
-from outlast.store.port import Advance, Committed, Decide, PendingPage
+from outlast.store.listeners import Committed
+from outlast.store.port import Advance, Decide, PendingPage
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.entries import append, locked
 from outlast.store.scripts.rows import approval_columns, approval_from, mutable_columns, to_json

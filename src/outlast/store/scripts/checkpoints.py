@@ -36,10 +36,11 @@ from outlast.model.execution import (
     ToolStep,
 )
 from outlast.model.message import ToolCall
-from outlast.model.steps import Calls, last_answer, unanswered
+from outlast.model.steps import Calls, next_number, unanswered
 from outlast.model.task import Task
 from outlast.model.usage import NO_USAGE
-from outlast.store.port import Committed, Resume
+from outlast.store.listeners import Committed
+from outlast.store.port import Resume
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import approvals_of, resolved
 from outlast.store.scripts.entries import append, locked_turn
@@ -376,7 +377,7 @@ def _retried(execution: Execution, past: _Past, after: Execution) -> Steps[tuple
     last = decode(kind, data)
     if not isinstance(last, ExecutionPaused) or not last.output_tokens:
         return ()
-    return (StepRetried(last_answer(past.steps, after.superseded_to).next_number, PAUSED),)
+    return (StepRetried(next_number(past.steps, after.superseded_to), PAUSED),)
 
 
 # --- delete

@@ -21,9 +21,9 @@ from outlast.model.event import (
     encode,
 )
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, OnBusy, Status
+from outlast.store.listeners import Committed
 from outlast.store.port import (
     Advance,
-    Committed,
     Created,
     ExecutionFilter,
     Idempotency,

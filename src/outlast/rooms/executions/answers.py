@@ -1,0 +1,212 @@
+"""The wire's words of the executions room: what it answers."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from outlast.rooms.executions.schemas import StatusWord
+
+
+class ToolCall(TypedDict):
+    """A finished tool call."""
+
+    id: Annotated[str, Field(examples=["tc_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
+    name: str
+    parameters: dict[str, Any]
+    result: Annotated[Any, Field(description="JSON; the error's text where isError.")]
+    isError: bool
+    duration: Annotated[int, Field(description="Milliseconds.")]
+
+
+class Usage(TypedDict):
+    """Tokens of every model request that finished, each once."""
+
+    inputTokens: int
+    outputTokens: int
+    totalTokens: int
+    cacheReadTokens: int
+    cacheWriteTokens: int
+    estimated: Annotated[
+        bool, Field(description="True where the provider gave no figure for some request.")
+    ]
+
+
+class Timing(TypedDict):
+    """Milliseconds."""
+
+    totalMs: Annotated[int, Field(description="From creation to the end, or to the last change.")]
+    firstTokenMs: Annotated[
+        int | None, Field(description="From creation to the first piece of the answer.")
+    ]
+    toolCallMs: Annotated[int, Field(description="Sum over all tool calls.")]
+
+
+class Failure(TypedDict):
+    """Why the execution failed."""
+
+    type: Annotated[str, Field(examples=["execution_error"])]
+    code: Annotated[str, Field(examples=["limit_exceeded"])]
+    message: str
+
+
+class PendingApproval(TypedDict):
+    """A tool call that waits for a person."""
+
+    toolCallId: str
+    name: str
+    parameters: dict[str, Any]
+    kind: Literal["approval", "unknown_outcome"]
+
+
+class Execution(TypedDict):
+    """One execution."""
+
+    id: Annotated[str, Field(examples=["exec_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
+    agentId: Annotated[str, Field(examples=["agt_01k6zj3t7hf2a9q1x5m8r4c0va"])]
+    conversationId: Annotated[str, Field(examples=["conv_01k6zj3t7hf2a9q1x5m8r4c0vc"])]
+    parentId: Annotated[str | None, Field(description="The execution that called this one.")]
+    status: StatusWord
+    output: Annotated[str | None, Field(description="The answer, or as much of it as there is.")]
+    error: Failure | None
+    toolCalls: list[ToolCall]
+    pendingApprovals: list[PendingApproval]
+    usage: Usage
+    creditsUsed: float
+    timing: Timing
+    metadata: dict[str, Any]
+    isPurged: Annotated[bool, Field(description="Its conversation was deleted, its content gone.")]
+    createdAt: Annotated[str, Field(examples=["2026-03-15T10:30:00.000Z"])]
+    startedAt: str | None
+    completedAt: str | None
+
+
+class ExecutionPage(TypedDict):
+    """A stretch of the executions, newest first."""
+
+    data: list[Execution]
+    hasMore: bool
+    nextCursor: Annotated[str | None, Field(description="For `after`, or for `before` going back.")]
+
+
+class Cancelled(TypedDict):
+    """What a cancelled execution leaves."""
+
+    id: str
+    status: StatusWord
+    output: str | None
+    usage: Usage
+
+
+class Checkpoint(TypedDict):
+    """A place in an execution that it can go back to."""
+
+    id: Annotated[str, Field(examples=["cp_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
+    step: Annotated[int, Field(description="The highest step that was recorded.")]
+    label: str | None
+    superseded: Annotated[bool, Field(description="A roll-back went behind it.")]
+    createdAt: str
+
+
+class Checkpoints(TypedDict):
+    """All checkpoints of an execution, oldest first."""
+
+    data: list[Checkpoint]
+
+
+class Approval(TypedDict):
+    """A tool call that waits for a person, or what the person said."""
+
+    executionId: str
+    toolCallId: str
+    name: Annotated[str, Field(description="The tool's.")]
+    kind: Literal["approval", "unknown_outcome"]
+    parameters: Annotated[dict[str, Any], Field(description="As the model proposed them.")]
+    effectiveParameters: Annotated[
+        dict[str, Any], Field(description="As the tool runs with them: edited, or as proposed.")
+    ]
+    approved: Annotated[bool | None, Field(description="Null while it waits.")]
+    reason: str | None
+    result: Annotated[Any, Field(description="What the call is told to have given.")]
+    decidedBy: Annotated[str | None, Field(description="The key's id; null where it expired.")]
+    requestedAt: str
+    decidedAt: str | None
+    expiresAt: Annotated[str | None, Field(description="When the tool's default decides.")]
+
+
+class ApprovalPage(TypedDict):
+    """A stretch of the approvals that wait."""
+
+    data: list[Approval]
+    hasMore: bool
+    nextCursor: str | None
+
+
+class RunAccepted(TypedDict):
+    """What a run without a body is called."""
+
+    message: Annotated[str, Field(examples=["Execution started. Poll events for status."])]
+    requestId: Annotated[str, Field(description="The execution's id.")]
+    agentId: str
+
+
+class Accepted(TypedDict):
+    """A background run that a request without a body has started."""
+
+    data: RunAccepted
+
+
+class Turn(TypedDict):
+    """What one side said."""
+
+    id: Annotated[str, Field(examples=["msg_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
+    executionId: str
+    role: Literal["user", "assistant"]
+    content: str
+    toolCalls: NotRequired[Annotated[list[ToolCall], Field(description="The assistant's.")]]
+    timestamp: str
+
+
+class Conversation(TypedDict):
+    """A conversation with all its turns, oldest first."""
+
+    id: str
+    agentId: str
+    turns: list[Turn]
+    tokenCount: int
+    turnCount: int
+    createdAt: str
+    lastActiveAt: str
+
+
+class AgentTool(TypedDict):
+    """A tool of an agent."""
+
+    name: str
+    description: str
+    parameters: Annotated[dict[str, Any], Field(description="JSON Schema of its arguments.")]
+    effect: Literal["read_only", "idempotent", "destructive"]
+
+
+class Agent(TypedDict):
+    """An agent, its newest version."""
+
+    id: str
+    name: str
+    description: str
+    model: str
+    instructions: str
+    tools: list[AgentTool]
+    version: int
+    paused: bool
+    createdAt: str
+    updatedAt: str
+
+
+class AgentPage(TypedDict):
+    """A stretch of the agents, newest first."""
+
+    data: list[Agent]
+    hasMore: bool
+    nextCursor: str | None
+    nextToken: Annotated[str | None, Field(description="The same as nextCursor.")]

@@ -1,0 +1,46 @@
+"""Stream tickets: parse, call, render."""
+
+from typing import Annotated
+
+from pydantic import Field
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from outlast.http.document import operation
+from outlast.http.request import Call
+from outlast.http.route import json_response
+from outlast.model.clock import iso
+from outlast.model.error import ExecutionNotFound
+from outlast.model.ids import EXECUTION
+from outlast.rooms.executions.routes import EXECUTION_PATH, router
+from outlast.services.all import Services
+
+
+class StreamTicket(TypedDict):
+    """What opens one execution's stream without a key."""
+
+    ticket: Annotated[str, Field(description="For `?ticket=` of its stream, in any room.")]
+    expiresAt: str
+
+
+@router.post(
+    "/v1/executions/{executionId}/stream-ticket",
+    tags=["executions"],
+    **operation(
+        "createStreamTicket",
+        "Get a ticket for a stream",
+        path=EXECUTION_PATH,
+        answers={200: {"model": StreamTicket, "description": "The ticket."}},
+        errors=(404,),
+    ),
+)
+async def create_stream_ticket(call: Call) -> Response:
+    """A ticket that opens this execution's stream in any room, as `?ticket=`, and nothing else.
+
+    For a browser's EventSource, which sends no headers; it may come back with it for an hour.
+    """
+    services: Services = call.services
+    execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
+    ticket = await services.tickets.issue(call.principal, execution_id)
+    told: StreamTicket = {"ticket": ticket.secret, "expiresAt": iso(ticket.expires_at)}
+    return json_response(told)

@@ -1,0 +1,48 @@
+"""Approvals, pauses, roll-backs and deletions by the command line, as processes."""
+
+from collections.abc import Callable
+
+import orjson
+
+from tests.cli.world import Place
+
+Outlast = Callable[..., tuple[int, str, str]]
+
+
+def test_what_waits_is_listed_decided_rolled_back_and_deleted(
+    place: Place, outlast: Outlast
+) -> None:
+    client = place.serve().client(place.key)
+    body = {"input": "pay him"}
+    first, second = (
+        client.post("/v1/agents/careful/execute", json=body).json()["id"] for _ in range(2)
+    )
+    _, out, _ = outlast("approvals")
+    assert [line.split("\t")[0] for line in out.splitlines()] == [second, first]
+
+    code, out, _ = outlast("approve", first, "--reason", "fine", "--parameters", "{}")
+    assert (code, out.startswith("pay (tc_"), out.endswith(" is approved.\n")) == (0, True, True)
+    assert outlast("executions", "watch", first)[1] == "Paid.\n"
+    assert outlast("approve", first)[0] == 2, "nothing waits any more"
+    call = client.get(f"/v1/executions/{first}").json()["toolCalls"][0]["id"]
+    code, _, err = outlast("deny", first, call)
+    assert code == 1
+    assert "the first decision stands" in err
+
+    assert outlast("executions", "pause", second)[1] == f"{second} is paused.\n"
+    assert outlast("executions", "resume", second)[1] == f"{second} is suspended.\n"
+    _, out, _ = outlast("deny", second, "--reason", "no money", "--json")
+    assert orjson.loads(out)["reason"] == "no money"
+    assert outlast("approve", second, "--parameters", "{")[0] == 2
+
+    outlast("executions", "watch", second)
+    _, out, _ = outlast("executions", "checkpoints", second)
+    checkpoint, step, *_ = out.splitlines()[0].split("\t")
+    assert step == "1"
+    _, out, _ = outlast("executions", "resume", second, "--checkpoint", checkpoint)
+    assert out == f"{second} is suspended.\n"
+    assert "superseded" in outlast("executions", "checkpoints", second)[1]
+
+    assert outlast("executions", "delete", second)[1] == f"{second} is deleted.\n"
+    assert client.get(f"/v1/executions/{second}").status_code == 404
+    assert orjson.loads(outlast("approvals", "--json")[1])["data"] == []

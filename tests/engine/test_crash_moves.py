@@ -1,0 +1,214 @@
+"""Crash at every commit of a life with approvals, pauses and roll-backs: nothing runs twice."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+
+from outlast.app import Core
+from outlast.model.agent import Effect
+from outlast.model.approval import Approval, ApprovalKind, Decision
+from outlast.model.error import Conflict, OutlastError, Overloaded
+from outlast.model.event import Entry, ToolFinished
+from outlast.model.execution import TERMINAL, Execution, Status
+from outlast.model.workspace import Principal
+from outlast.services.executions import ExecutionView
+from outlast.store.port import Decide, Resume, Store
+from outlast.store.sql import Driver
+from outlast.testing import FakeClock, NamedModels, owner
+from tests.database import Another, Database
+from tests.engine.world import Actor, Bench, Crash, CrashingStore, by_turn, call, spec, tool, wish
+
+pytestmark = pytest.mark.anyio
+BOUND = 10.0
+T = TypeVar("T")
+Ran = list[dict[str, Any]]
+"""The arguments of every payment that was made."""
+PAY, FEE, LOOK = call(1, "pay", amount=5), call(2, "fee", amount=1), call(3, "look")
+
+
+class Mortal(CrashingStore):
+    """Dies in a decision or a resume too."""
+
+    async def decide(self, wish: Decide) -> Approval:
+        return await self._die_or(super().decide(wish))
+
+    async def resume(self, wish: Resume) -> Execution:
+        return await self._die_or(super().resume(wish))
+
+    async def _die_or(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._crash.lets_pass():
+            return await work
+        if self._crash.commits():
+            await work
+        work.close()
+        raise Overloaded("The process died.")
+
+
+class Death(Crash):
+    """A crash that is also met in a decision or a resume."""
+
+    def store(self, driver: Driver) -> Store:
+        return Mortal(driver, self)
+
+    def strike(self, writes: int) -> None:
+        """Come after so many writes from now on."""
+        self._left = writes
+
+
+def agent() -> Any:
+    return spec(
+        tool("pay", Effect.DESTRUCTIVE, approval=True),
+        tool("fee", Effect.DESTRUCTIVE, approval=True),
+        tool("look", Effect.IDEMPOTENT),
+    )
+
+
+def models() -> NamedModels:
+    return NamedModels({"actor": Actor(by_turn(["Let ", "me. ", PAY, FEE, LOOK], ["Done."]))})
+
+
+async def decide_all(core: Core, caller: Principal, execution_id: str, ran: Ran) -> ExecutionView:
+    """Be the person: edit the payment, deny the fee, say the truth of an unknown outcome."""
+    executions = core.services.executions
+    while True:
+        view = await executions.rest(caller, execution_id)
+        waiting = [a for a in view.approvals if a.is_open]
+        if view.execution.status in TERMINAL or not waiting:
+            return view
+        for approval in waiting:
+            if approval.kind is ApprovalKind.UNKNOWN_OUTCOME:
+                told: dict[str, Any] = {"result": "paid"} if ran else {}
+                decision = Decision(approved=True, **told)
+            elif approval.name == "pay":
+                decision = Decision(approved=True, parameters={"amount": 3})
+            else:
+                decision = Decision(approved=False, reason="no fee")
+            await core.services.approvals.decide(
+                caller, execution_id, approval.tool_call_id, decision
+            )
+
+
+async def life(
+    database: Database, bench: Bench, ran: Ran, death: Death
+) -> tuple[Principal, str, bool]:
+    """Live until the store dies with its nth write; whether it died before the end."""
+    async with database.core(
+        models=models(), tools=bench, clock=FakeClock(), store=death.store
+    ) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        living = asyncio.ensure_future(decide_all(core, caller, started.execution.id, ran))
+        died = asyncio.ensure_future(death.dead.wait())
+        await asyncio.wait({living, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
+        crashed = death.dead.is_set()
+        for task in (living, died):
+            task.cancel()
+        await asyncio.wait({living, died})
+        if living.done() and not living.cancelled() and (error := living.exception()):
+            assert isinstance(error, OutlastError)
+        return caller, started.execution.id, crashed
+
+
+def paid(ran: Ran, arguments: dict[str, Any]) -> str:
+    ran.append(arguments)
+    return "paid"
+
+
+async def log_of(core: Core, caller: Principal, execution_id: str) -> list[Entry]:
+    return [
+        entry
+        async for entries in core.services.executions.follow(caller, execution_id)
+        for entry in entries
+    ]
+
+
+@pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
+async def test_a_crash_at_any_commit_of_an_approval_runs_the_tool_once(
+    another_database: Another, commits_last: bool
+) -> None:
+    for writes in range(100):
+        database, death = another_database(), Death(writes, commits_last=commits_last)
+        ran: Ran = []
+        bench = Bench(pay=partial(paid, ran), look=lambda _: "seen")
+        caller, execution_id, crashed = await life(database, bench, ran, death)
+        async with (
+            asyncio.timeout(BOUND),
+            database.core(models=models(), tools=bench, clock=FakeClock()) as core,
+        ):
+            view = await decide_all(core, caller, execution_id, ran)
+            log = await log_of(core, caller, execution_id)
+        assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Done."), writes
+        assert view.execution.usage.total_tokens == 30
+        assert view.execution.steps == 5
+        assert ran == [{"amount": 3}], writes
+        finished = [e.event.tool_call_id for e in log if isinstance(e.event, ToolFinished)]
+        assert sorted(finished) == [PAY.id, FEE.id, LOOK.id]
+        assert [e.seq for e in log] == list(range(1, len(log) + 1))
+        if not crashed:
+            assert writes > 9
+            return
+    pytest.fail("the run never outlived its store")
+
+
+async def roll_back(core: Core, caller: Principal, execution_id: str) -> ExecutionView:
+    """Roll a completed run back to its second step, and wait for its end."""
+    executions = core.services.executions
+    view = await executions.rest(caller, execution_id)
+    checkpoints = await executions.checkpoints(caller, execution_id)
+    second = next(c for c in checkpoints if c.step == 2)
+    if view.execution.status in TERMINAL and not any(c.superseded for c in checkpoints):
+        with suppress(Conflict):
+            await executions.resume(caller, execution_id, second.id)
+    return await executions.rest(caller, execution_id)
+
+
+@pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
+async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
+    another_database: Another, commits_last: bool
+) -> None:
+    def looks() -> NamedModels:
+        return NamedModels(
+            {"actor": Actor(by_turn(["A", call(1, "look")], ["B", call(2, "look")], ["End."]))}
+        )
+
+    for writes in range(100):
+        database, death = another_database(), Death(writes, commits_last=commits_last)
+        bench = Bench(look=lambda _: "x")
+        death.revive()
+        async with database.core(
+            models=looks(), tools=bench, clock=FakeClock(), store=death.store
+        ) as core:
+            caller = await owner(core)
+            await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
+            started = await core.services.executions.start(caller, "agent", wish())
+            execution_id = started.execution.id
+            async with asyncio.timeout(BOUND):
+                await core.services.executions.rest(caller, execution_id)
+            death.strike(writes)
+            living = asyncio.ensure_future(roll_back(core, caller, execution_id))
+            died = asyncio.ensure_future(death.dead.wait())
+            await asyncio.wait({living, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
+            crashed = death.dead.is_set()
+            for task in (living, died):
+                task.cancel()
+            await asyncio.wait({living, died})
+        async with (
+            asyncio.timeout(BOUND),
+            database.core(models=looks(), tools=bench, clock=FakeClock()) as core,
+        ):
+            view = await roll_back(core, caller, execution_id)
+            log = await log_of(core, caller, execution_id)
+        row = view.execution
+        assert (row.status, row.output, row.steps) == (Status.COMPLETED, "End.", 5), writes
+        assert row.usage.total_tokens == 45
+        assert row.charged_tokens == 45 + 30
+        assert [e.seq for e in log] == list(range(1, len(log) + 1))
+        if not crashed:
+            assert writes > 3
+            return
+    pytest.fail("the roll-back never outlived its store")

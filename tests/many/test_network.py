@@ -1,0 +1,73 @@
+"""The network between one worker and Postgres is cut, and mended."""
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.many.network import Cut, Network
+from tests.many.world import Town, until
+
+pytestmark = pytest.mark.anyio
+
+HELD, LATE, TALKERS = 10, 10, 4
+_RETRIED = """
+SELECT at FROM events WHERE kind = 'step.retried' AND execution_id = ANY(%s) ORDER BY at
+"""
+
+
+@pytest.fixture(scope="module")
+async def network(houses: Town) -> AsyncIterator[Network]:
+    """Between Postgres and the worker `w4`, which is started here."""
+    async with Network(houses.url) as network:
+        await houses.start("w4", OUTLAST_DATABASE_URL=network.url)
+        yield network
+        await houses.kill("w4")
+
+
+@pytest.mark.parametrize("cut", Cut)
+async def test_a_worker_cut_off_stops_before_others_take_over_and_works_again_afterwards(
+    town: Town, network: Network, cut: Cut
+) -> None:
+    tools, provider = town.tools, town.provider
+    known = set(tools.calls)
+    async with town.only("w4"):
+        tools.answering.clear()
+        held = await town.many("idempotent", HELD)
+        await tools.until(lambda: len(set(tools.calls) - known) == HELD)
+        talkers = await town.many("talker", TALKERS)
+        provider.delay_ms = 1000.0  # an answer that wishes a call then takes two seconds
+        asked = provider.request_count
+        late = await town.many("idempotent", LATE)
+        await provider.wait_requests(asked + LATE)
+        provider.delay_ms = 3.0
+    before = set(tools.calls)
+    closed = provider.cut_by_client
+    await network.cut(cut)
+    tools.answering.set()
+
+    await until(lambda: _reached(provider.cut_by_client, closed + TALKERS))
+    stopped = time.time() * 1000
+    logs = await town.logs("a", held + late)
+    [(retried,), *_] = await until(lambda: town.rows(_RETRIED, talkers))
+    assert stopped <= retried
+    for log in logs.values():
+        [started], [_], [_] = log.of("tool_call_start"), log.of("tool_call_end"), log.of("done")
+        assert tools.calls[started["id"]] <= 1 + log.retries(2)
+    assert all("w4" not in tools.callers[key] for key in set(tools.calls) - before)
+    for name in talkers:
+        answer = await town.doors["b"].post(f"/v1/executions/{name}/cancel")
+        assert answer.json()["status"] == "cancelled"
+    assert not await town.orphans()
+
+    await network.mend()
+    await town.ready("w4")
+    async with town.only("w4"):
+        logs = await town.logs("b", await town.many("idempotent", 5))
+    for log in logs.values():
+        [started] = log.of("tool_call_start")
+        assert tools.callers[started["id"]] == ["w4"]
+
+
+async def _reached(count: int, wanted: int) -> bool:
+    return count >= wanted

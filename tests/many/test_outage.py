@@ -1,0 +1,105 @@
+"""Postgres is killed in the middle of everything, and started again."""
+
+import asyncio
+from itertools import cycle
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.many.world import Log, Town
+
+pytestmark = pytest.mark.anyio
+
+COUNTERS, SPEAKERS, FOLLOWED = 60, 40, 8
+ANSWERED_SECONDS = 8.0
+"""A request waits 3 s for a connection; the rest is for a busy machine."""
+
+
+async def test_what_was_accepted_outlasts_a_killed_postgres_and_requests_meanwhile_get_503(
+    town: Town,
+) -> None:
+    town.tools.answering.clear()
+    known = set(town.tools.calls)
+    counters = await town.many("idempotent", COUNTERS)
+    await town.tools.until(lambda: len(set(town.tools.calls) - known) == COUNTERS)
+    speakers = await town.many("speaker", SPEAKERS)
+    spoken = asyncio.Event()
+    followed = [*speakers[:FOLLOWED], *counters[:FOLLOWED]]
+    following = [
+        asyncio.create_task(town.follow(name, *apis, heard=lambda _: spoken.set()))
+        for name, apis in zip(followed, cycle([("a", "b"), ("b", "a")]), strict=False)
+    ]
+    await spoken.wait()
+
+    await asyncio.to_thread(town.cluster.stop, "immediate")
+    town.tools.answering.set()
+    await _unavailable(town, counters[0])
+    await asyncio.to_thread(town.cluster.start)
+
+    await town.ready("a", "b", "w1", "w2", "w3")
+    logs = await town.logs("a", counters + speakers)
+    for name, log in logs.items():
+        assert log.of("done"), log.data[-1]
+        assert (await town.execution("b", name))["status"] == "completed"
+    for name in counters:
+        _check_calls(town, logs[name])
+    for name in speakers:
+        assert len((await town.execution("a", name))["output"].split()) == 160
+    for task, name in zip(following, followed, strict=True):
+        _check_heard(await task, logs[name])
+    assert not await town.orphans()
+
+
+def _check_heard(heard: Log, log: Log) -> None:
+    """A client got the whole log, in its order; what a power cut took from it again was voided."""
+    kept = set(log.frames)
+    assert tuple(frame for frame in heard.frames if frame in kept) == log.frames
+    taken = [n for n, frame in enumerate(heard.frames) if frame not in kept]
+    assert {heard.data[n]["type"] for n in taken} <= {"text_delta"}
+    if taken:
+        assert "retry" in [frame["type"] for frame in heard.data[taken[-1] :]]
+
+
+def _check_calls(town: Town, log: Log) -> None:
+    [started], [_] = log.of("tool_call_start"), log.of("tool_call_end")
+    assert town.tools.calls[started["id"]] <= 1 + log.retries(2)
+
+
+async def _unavailable(town: Town, execution_id: str) -> None:
+    """Every route of both API processes says so in its room's shape, and soon."""
+    wishes: list[tuple[str, str, Any]] = [
+        ("POST", "/v1/agents/speaker/execute", {"input": "Go"}),
+        ("POST", "/v1/agents/speaker/execute", {"input": "Go", "background": True}),
+        ("POST", "/v1/agents/speaker/execute", {"input": "Go", "stream": True}),
+        ("POST", "/v1/agents/speaker/execute", None),
+        ("GET", "/v1/executions", None),
+        ("GET", f"/v1/executions/{execution_id}", None),
+        ("GET", f"/v1/executions/{execution_id}/stream", None),
+        ("POST", f"/v1/executions/{execution_id}/cancel", None),
+        ("GET", "/v1/events", None),
+        ("GET", "/v1/agents/speaker/events", None),
+    ]
+    async with asyncio.timeout(ANSWERED_SECONDS):
+        answers = await asyncio.gather(
+            *(
+                town.doors[api].request(method, path, **({"json": body} if body else {}))
+                for api in ("a", "b")
+                for method, path, body in wishes
+            ),
+            *(town.doors[name].get("/readyz") for name in ("a", "b", "w1", "w2", "w3")),
+            *(town.doors[name].get("/healthz") for name in ("a", "b", "w1", "w2", "w3")),
+        )
+    rooms, ready, alive = answers[:20], answers[20:25], answers[25:]
+    for answer in rooms:
+        _check_503(answer)
+    assert [answer.status_code for answer in ready] == [503] * 5
+    assert [answer.status_code for answer in alive] == [200] * 5
+
+
+def _check_503(answer: httpx2.Response) -> None:
+    assert answer.status_code == 503, (answer.request.url, answer.text)
+    assert int(answer.headers["retry-after"]) >= 1
+    error = answer.json()["error"]
+    assert (error["type"], error["code"]) == ("overloaded_error", "overloaded")
+    assert error["requestId"] == answer.headers["x-request-id"]

@@ -1,0 +1,43 @@
+"""Every statement by its name, and the lists with the index that each walks down."""
+
+from collections.abc import Iterator
+from types import ModuleType
+
+from outlast.store.statements import (
+    Statement,
+    agents,
+    approvals,
+    checkpoints,
+    conversations,
+    executions,
+    keys,
+    log,
+    tasks,
+)
+
+MODULES = (executions, conversations, log, agents, keys, approvals, checkpoints, tasks)
+CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
+LISTS = {
+    (): "ix_executions_workspace_id_id",
+    ("status",): "ix_executions_workspace_id_status_id",
+    ("agent_id",): "ix_executions_workspace_id_agent_id_id",
+    ("conversation_id",): CONVERSATION,
+    ("chat_id",): "ix_executions_chat_id",
+}
+MORE: tuple[tuple[str, ...], ...] = (
+    (),
+    ("after",),
+    ("before",),
+    ("created_from", "created_before"),
+)
+"""What a list may be asked for beside its filters."""
+
+
+def statements_of(module: ModuleType) -> Iterator[tuple[str, Statement]]:
+    for name, value in vars(module).items():
+        for number, found in enumerate(value if isinstance(value, tuple) else (value,)):
+            if isinstance(found, Statement):
+                yield (f"{name}[{number}]" if isinstance(value, tuple) else name), found
+
+
+STATEMENTS = {name: found for module in MODULES for name, found in statements_of(module)}

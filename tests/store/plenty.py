@@ -1,0 +1,180 @@
+"""A Postgres with a hundred thousand executions, as years of use would leave it."""
+
+from typing import Final
+
+import psycopg
+
+EXECUTIONS: Final = 100_000
+_ENDED: Final = EXECUTIONS - 3_000
+"""The later ones are queued, running and suspended, a third each."""
+_APPROVALS: Final = 10_000
+"""Of the last executions; those of suspended ones are open."""
+
+_EXECUTION = "'exec_' || lpad(n::text, 26, '0')"
+_CONVERSATION = "'conv_' || lpad((n / 4)::text, 26, '0')"
+_TOOL_CALL = "'tc_' || lpad(n::text, 26, '0')"
+_OF_MANY = "'{}_' || lpad((n % {})::text, 26, '0')"
+_WORKSPACE = "CASE WHEN n / 4 % 5 < 2 THEN 'ws_big' ELSE 'ws_' || n / 20 % 60 END"
+"""One workspace has two of five rows, sixty have the rest; a conversation is in one workspace."""
+_STATUS = f"""
+CASE WHEN n > {_ENDED} THEN (ARRAY['queued', 'running', 'suspended'])[1 + n % 3]
+    WHEN n % 50 = 0 THEN 'failed' WHEN n % 70 = 0 THEN 'cancelled' ELSE 'completed' END
+"""
+_OPEN = f"n > {_ENDED - EXECUTIONS + _APPROVALS} AND (n + {EXECUTIONS - _APPROVALS}) % 3 = 2"
+_TABLES: Final = {
+    "workspaces": (
+        1_000,
+        {"id": "'ws_' || n", "name": "'w' || n", "plan": "'starter'", "created_at": "n"},
+    ),
+    "keys": (
+        5_000,
+        {
+            "id": "'key_' || lpad(n::text, 26, '0')",
+            "workspace_id": "CASE WHEN n % 1000 = 0 THEN 'ws_big' ELSE 'ws_' || n % 1000 END",
+            "name": "'k'",
+            "hash": "md5(n::text)",
+            "scopes": "'[]'",
+            "created_at": "n",
+        },
+    ),
+    "agents": (
+        5_000,
+        {
+            "id": "'agt_' || lpad(n::text, 26, '0')",
+            "workspace_id": _WORKSPACE,
+            "name": "'a' || n",
+            "version": "2",
+            "paused": "false",
+            "created_at": "n",
+            "updated_at": "n",
+        },
+    ),
+    "agent_versions": (
+        10_000,
+        {
+            "agent_id": "'agt_' || lpad((n / 2)::text, 26, '0')",
+            "version": "1 + n % 2",
+            "digest": "md5(n::text)",
+            "spec": "'{}'",
+            "created_at": "n",
+        },
+    ),
+    "conversations": (
+        EXECUTIONS // 4,
+        {
+            "id": "'conv_' || lpad(n::text, 26, '0')",
+            "workspace_id": _WORKSPACE.replace("n /", "n * 4 /"),
+            "agent_id": _OF_MANY.format("agt", 100),
+            "turns": "4",
+            "session": "'{}'",
+            "created_at": "n",
+            "last_active_at": "n",
+        },
+    ),
+    "executions": (
+        EXECUTIONS,
+        {
+            "id": _EXECUTION,
+            "workspace_id": _WORKSPACE,
+            "agent_id": _OF_MANY.format("agt", 100),
+            "agent_version": "1",
+            "conversation_id": _CONVERSATION,
+            "turn": "1 + n % 4",
+            "parent_id": "CASE WHEN n % 20 = 0 THEN 'exec_' || lpad((n - 1)::text, 26, '0') END",
+            "key_id": _OF_MANY.format("key", 100),
+            "input": "repeat('said ', 20)",
+            "metadata": "'{}'",
+            "session": "'{}'",
+            "budget": "'{}'",
+            "created_at": "n * 1000",
+            "status": _STATUS,
+            "segment": "1",
+            "waiting": "false",
+            "updated_at": "n * 1000",
+            "started_at": "n * 1000",
+            "completed_at": f"CASE WHEN n <= {_ENDED} THEN n * 1000 END",
+            "error": f"CASE WHEN n % 50 = 0 AND n <= {_ENDED} THEN '{{}}'::jsonb END",
+            "input_tokens": "1",
+            "output_tokens": "1",
+            "cache_read_tokens": "0",
+            "cache_write_tokens": "0",
+            "usage_estimated": "false",
+            "steps": "2",
+            "tool_ms": "0",
+            "active_ms": "0",
+            "cancel_requested": "n % 100 = 0",
+            "is_purged": "false",
+            "pause_requested": "CASE WHEN n % 100 = 1 THEN '{}'::jsonb END",
+            "chat_id": "CASE WHEN n % 5 = 0 THEN 'chat' || n / 20 END",
+        },
+    ),
+    "steps": (
+        EXECUTIONS,
+        {
+            "execution_id": "'exec_' || lpad((n / 2)::text, 26, '0')",
+            "number": "1 + n % 2",
+            "id": "'step_' || n",
+            "kind": "'model'",
+            "data": "'{}'",
+            "started_at": "n",
+            "ended_at": "n",
+            "superseded": "false",
+        },
+    ),
+    "events": (
+        EXECUTIONS,
+        {
+            "execution_id": "'exec_' || lpad((n / 4)::text, 26, '0')",
+            "seq": "1 + n % 4",
+            "segment": "1",
+            "kind": "CASE WHEN n % 2 = 0 THEN 'text.added' ELSE 'model.finished' END",
+            "data": "'{}'",
+            "at": "n",
+        },
+    ),
+    "checkpoints": (
+        EXECUTIONS // 4,
+        {
+            "execution_id": _EXECUTION,
+            "id": "'cp_' || n",
+            "step": "2",
+            "at": "n",
+            "superseded": "false",
+        },
+    ),
+    "approvals": (
+        _APPROVALS,
+        {
+            "execution_id": _EXECUTION.replace("n:", f"(n + {EXECUTIONS - _APPROVALS}):"),
+            "tool_call_id": _TOOL_CALL,
+            "workspace_id": _WORKSPACE,
+            "kind": "'approval'",
+            "name": "'pay'",
+            "parameters": "'{}'",
+            "requested_at": "n",
+            "decided_at": f"CASE WHEN NOT ({_OPEN}) THEN n END",
+            "approved": f"CASE WHEN NOT ({_OPEN}) THEN true END",
+            "expires_at": "CASE WHEN n % 2 = 0 THEN n * 1000 END",
+        },
+    ),
+    "idempotency": (
+        EXECUTIONS // 5,
+        {
+            "key_id": _OF_MANY.format("key", 100),
+            "key": "'i' || n",
+            "digest": "md5(n::text)",
+            "execution_id": _EXECUTION,
+            "created_at": "n * 1000",
+        },
+    ),
+}
+
+
+def fill(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Write all of it into a migrated database, and let the planner see it."""
+    for table, (rows, columns) in _TABLES.items():
+        names, values = ", ".join(columns), ", ".join(columns.values())
+        connection.execute(
+            f"INSERT INTO {table} ({names}) SELECT {values} FROM generate_series(1, {rows}) AS n"
+        )
+    connection.execute("ANALYZE")

@@ -1,0 +1,327 @@
+"""The store's port, approvals and checkpoints: one suite for every implementation."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from outlast.model.approval import Approval, ApprovalKind, Decision
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.error import (
+    ApprovalNotFound,
+    CheckpointNotFound,
+    Conflict,
+    ConversationBusy,
+    ConversationNotFound,
+    ExecutionNotFound,
+    StaleWrite,
+)
+from outlast.model.event import START, ExecutionPaused, ExecutionSuspended
+from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
+from outlast.model.message import AssistantMessage, Text, ToolCall
+from outlast.model.usage import Usage
+from outlast.store.port import Advance, Decide, PendingPage, Resume, Store
+from outlast.testing import FakeClock
+from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run, started
+
+pytestmark = pytest.mark.anyio
+CALLS = (ToolCall("tc_1", "pay", {"a": 1}), ToolCall("tc_2", "pay", {"a": 2}))
+
+
+def answer(number: int, *calls: ToolCall) -> ModelStep:
+    message = AssistantMessage((Text(f"said {number}"), *calls))
+    return ModelStep(f"step_{number}", number, message, "m", Usage(10, 5), "stop", 5, 6)
+
+
+def result(number: int, call: ToolCall) -> ToolStep:
+    return ToolStep(f"step_{number}", number, call, "ok", is_error=False, started_at=6, ended_at=8)
+
+
+async def recorded(
+    store: Store, before: Execution, steps: Sequence[Step], **more: object
+) -> Execution:
+    """Each step in a commit of its own, with a checkpoint behind it."""
+    for step in steps:
+        checkpoint = Checkpoint(f"cp_{step.number:03d}", before.id, step.number, 6)
+        usage = before.usage + (step.usage if isinstance(step, ModelStep) else Usage())
+        after = replace(before, usage=usage, steps=before.steps + 1)
+        await store.advance(Advance(before, after, steps=(step,), checkpoint=checkpoint))
+        before = after
+    return before
+
+
+async def waiting(store: Store, execution: Execution, *calls: ToolCall) -> Execution:
+    """Suspended over these calls."""
+    running = await run(store, execution)
+    asked = tuple(
+        Approval(running.id, c.id, ApprovalKind.APPROVAL, c.name, c.parameters, 7, step=n)
+        for n, c in enumerate(calls, 2)
+    )
+    after = replace(running, status=Status.SUSPENDED, steps=1, usage=Usage(10, 5))
+    await store.advance(
+        Advance(
+            running,
+            after,
+            ((7, ExecutionSuspended()),),
+            steps=(answer(1, *calls),),
+            checkpoint=Checkpoint("cp_001", running.id, 1, 7),
+            approvals=asked,
+        )
+    )
+    return after
+
+
+def said(execution: Execution, call: str, approved: bool, key: str | None = "key_1") -> Decide:
+    return Decide(WORKSPACE, execution.id, call, 9, Decision(approved), key)
+
+
+async def test_the_last_decision_makes_a_suspended_execution_runnable(
+    store: Store, create: Create, heard: Heard
+) -> None:
+    execution = await waiting(store, await create(), *CALLS)
+    told = len(heard.runnable)
+    first = await store.decide(said(execution, "tc_1", approved=True))
+    assert (first.approved, first.decided_at, first.decided_by) == (True, 9, "key_1")
+    assert (await store.execution(WORKSPACE, execution.id)).status is Status.SUSPENDED
+    assert len(heard.runnable) == told
+    await store.decide(said(execution, "tc_2", approved=False))
+    assert (await store.execution(WORKSPACE, execution.id)).status is Status.QUEUED
+    assert [e.id for e in heard.runnable[told:]] == [execution.id]
+    kinds = [e.event.kind for e in await store.log(WORKSPACE, execution.id, START, 99)]
+    assert kinds[-2:] == ["approval.resolved", "approval.resolved"]
+
+
+async def test_of_decisions_at_once_the_first_stands(
+    store: Store, create: Create, heard: Heard
+) -> None:
+    execution = await waiting(store, await create(), CALLS[0])
+    told, refused, decided = len(heard.runnable), [], []
+
+    async def decide(approved: bool) -> None:
+        try:
+            decided.append(await store.decide(said(execution, "tc_1", approved)))
+        except Conflict as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as group:
+        for number in range(10):
+            group.start_soon(decide, number % 2 == 0)
+    assert (len(decided), len(refused)) == (5, 5)
+    assert len(set(map(repr, decided))) == 1
+    assert len(heard.runnable) == told + 1
+    kinds = [e.event.kind for e in await store.log(WORKSPACE, execution.id, START, 99)]
+    assert kinds.count("approval.resolved") == 1
+
+
+async def test_a_decision_that_came_before_the_suspension_lets_it_go_on(
+    store: Store, create: Create, heard: Heard
+) -> None:
+    """The segment does not know yet; the store does."""
+    running = await run(store, await create())
+    asked = Approval(running.id, "tc_1", ApprovalKind.APPROVAL, "pay", {}, 7)
+    await store.advance(Advance(running, running, approvals=(asked,)))
+    await store.decide(said(running, "tc_1", approved=True))
+    suspended = replace(running, status=Status.SUSPENDED)
+    await store.advance(Advance(running, suspended, ((8, ExecutionSuspended()),)))
+    assert (await store.execution(WORKSPACE, running.id)).status is Status.QUEUED
+    assert heard.runnable[-1].id == running.id
+
+
+async def test_what_is_not_asked_or_not_ours_is_not_decided(store: Store, create: Create) -> None:
+    execution = await waiting(store, await create(), CALLS[0])
+    with pytest.raises(ApprovalNotFound):
+        await store.decide(said(execution, "tc_9", approved=True))
+    with pytest.raises(ExecutionNotFound):
+        await store.decide(replace(said(execution, "tc_1", approved=True), workspace_id=OTHER))
+    assert await store.pending_approvals(OTHER, PendingPage(9)) == []
+    expiring = await store.decide(said(execution, "tc_1", approved=True, key=None))
+    assert expiring.is_open, "nobody decides what does not expire"
+
+
+async def test_open_approvals_of_live_executions_are_listed_newest_first(
+    store: Store, create: Create
+) -> None:
+    first = await waiting(store, await create(), *CALLS)
+    second = await waiting(store, await create(), CALLS[0])
+    gone = await waiting(store, await create(), CALLS[0])
+    await store.advance(completed_from(gone))
+    await store.decide(said(first, "tc_1", approved=True))
+    found = await store.pending_approvals(WORKSPACE, PendingPage(9))
+    assert [(a.execution_id, a.tool_call_id) for a in found] == [
+        (second.id, "tc_1"),
+        (first.id, "tc_2"),
+    ]
+    assert len(await store.pending_approvals(WORKSPACE, PendingPage(1))) == 2
+    after = await store.pending_approvals(WORKSPACE, PendingPage(9, (second.id, "tc_1")))
+    assert [a.execution_id for a in after] == [first.id]
+
+
+def completed_from(execution: Execution) -> Advance:
+    return Advance(execution, replace(execution, status=Status.CANCELLED, completed_at=9))
+
+
+async def test_what_has_expired_is_found_and_decided_once(store: Store, create: Create) -> None:
+    running = await run(store, await create())
+    asked = Approval(
+        running.id,
+        "tc_1",
+        ApprovalKind.APPROVAL,
+        "pay",
+        {},
+        7,
+        expires_at=50,
+        expires_approved=True,
+    )
+    suspended = replace(running, status=Status.SUSPENDED)
+    await store.advance(Advance(running, suspended, approvals=(asked,)))
+    assert await store.due_approvals(49, 9) == []
+    assert await store.due_approvals(50, 9) == [(WORKSPACE, asked)]
+    wish = replace(said(suspended, "tc_1", approved=True, key=None), at=50)
+    assert (await store.decide(wish)).decided_by is None
+    assert await store.decide(wish) == await store.decide(replace(wish, at=60))
+    assert await store.due_approvals(99, 9) == []
+
+
+async def test_a_wish_to_pause_stays_while_its_segment_writes(store: Store, create: Create) -> None:
+    running = await run(store, await create())
+    wish = PauseRequest(now=True, reason="lunch")
+    await store.request_pause(WORKSPACE, running.id, wish)
+    await store.request_pause(OTHER, running.id, PauseRequest())
+    await store.advance(Advance(running, running))
+    assert (await store.execution(WORKSPACE, running.id)).pause_requested == wish
+    assert await store.pause_requested() == [(running.id, wish)]
+    paused = replace(running, status=Status.PAUSED)
+    await store.advance(Advance(running, paused, ((8, ExecutionPaused("lunch")),)))
+    assert (await store.execution(WORKSPACE, running.id)).pause_requested is None
+    assert await store.pause_requested() == []
+
+
+async def test_a_roll_back_supersedes_what_came_behind_and_charges_it(
+    store: Store, create: Create, heard: Heard
+) -> None:
+    steps = (answer(1, CALLS[0]), result(2, CALLS[0]), answer(3, CALLS[1]), result(4, CALLS[1]))
+    running = await recorded(store, await run(store, await create()), (*steps, answer(5)))
+    await store.advance(completed(running))
+    resumed = await store.resume(Resume(WORKSPACE, running.id, 20, "cp_002", "key_1"))
+    assert (resumed.status, resumed.completed_at, resumed.steps) == (Status.QUEUED, None, 2)
+    assert (resumed.usage, resumed.charged_tokens) == (Usage(10, 5), 45)
+    assert (resumed.output, resumed.superseded_to) == ("said 1", 5)
+    assert await store.execution(WORKSPACE, running.id) == resumed
+    assert await store.steps(WORKSPACE, running.id) == steps[:2]
+    checkpoints = await store.checkpoints(WORKSPACE, running.id)
+    assert [(c.step, c.superseded) for c in checkpoints] == [
+        (1, False),
+        (2, False),
+        (3, True),
+        (4, True),
+        (5, True),
+    ]
+    assert heard.runnable[-1] == resumed
+    with pytest.raises(StaleWrite):
+        await store.advance(completed(running))
+    with pytest.raises(Conflict):
+        await store.resume(Resume(WORKSPACE, running.id, 21, "cp_001"))
+
+
+async def test_what_cannot_be_resumed_is_refused(
+    store: Store, create: Create, clock: FakeClock
+) -> None:
+    running = await run(store, await create())
+    with pytest.raises(Conflict):
+        await store.resume(Resume(WORKSPACE, running.id, 20))
+    await store.advance(completed(running))
+    with pytest.raises(CheckpointNotFound):
+        await store.resume(Resume(WORKSPACE, running.id, 20, "cp_9"))
+    with pytest.raises(ExecutionNotFound):
+        await store.resume(Resume(OTHER, running.id, 20))
+    conversation = {"conversation_id": running.conversation_id, "new_conversation": False}
+    await store.create(new(clock, **conversation))
+    with pytest.raises(ConversationBusy):
+        await store.resume(Resume(WORKSPACE, running.id, 20, "cp_9"))
+
+
+async def test_of_resumes_at_once_one_starts_a_segment(
+    store: Store, create: Create, heard: Heard
+) -> None:
+    running = await recorded(store, await run(store, await create()), (answer(1, CALLS[0]),))
+    paused = replace(running, status=Status.PAUSED)
+    await store.advance(Advance(running, paused))
+    told, refused = len(heard.runnable), []
+
+    async def resume() -> None:
+        try:
+            await store.resume(Resume(WORKSPACE, running.id, 20))
+        except Conflict as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(resume)
+    assert len(refused) == 7
+    assert len(heard.runnable) == told + 1
+
+
+async def test_the_state_is_that_of_the_newest_checkpoint_that_has_one(
+    store: Store, create: Create
+) -> None:
+    running = await run(store, await create())
+    for number, state in enumerate(({"n": 1}, None, {"n": 3}), 1):
+        checkpoint = Checkpoint(f"cp_{number}", running.id, number, 6, state=state)
+        await store.advance(
+            Advance(running, running, steps=(answer(number),), checkpoint=checkpoint)
+        )
+    assert (await store.execution(WORKSPACE, running.id)).state == {"n": 3}
+    await store.advance(completed(running))
+    resumed = await store.resume(Resume(WORKSPACE, running.id, 20, "cp_2"))
+    assert resumed.state == {"n": 1}
+
+
+async def test_a_checkpoint_remembers_which_steps_were_still_to_come(
+    store: Store, create: Create
+) -> None:
+    running = await recorded(store, await run(store, await create()), (answer(1, *CALLS),))
+    late = Checkpoint("cp_003", running.id, 3, 8, missing=(2,))
+    await store.advance(Advance(running, running, steps=(result(3, CALLS[1]),), checkpoint=late))
+    both = Checkpoint("cp_004", running.id, 3, 8)
+    await store.advance(Advance(running, running, steps=(result(2, CALLS[0]),), checkpoint=both))
+    await store.advance(completed(running))
+    await store.resume(Resume(WORKSPACE, running.id, 20, "cp_003"))
+    assert [s.number for s in await store.steps(WORKSPACE, running.id)] == [1, 3]
+    stands = [c.id for c in await store.checkpoints(WORKSPACE, running.id) if not c.superseded]
+    assert stands == ["cp_001", "cp_003"]
+
+
+async def test_an_execution_is_deleted_with_all_of_it_and_the_next_turn_begins(
+    store: Store, create: Create, clock: FakeClock, heard: Heard
+) -> None:
+    execution = await waiting(store, await create(), CALLS[0])
+    conversation = {"conversation_id": execution.conversation_id, "new_conversation": False}
+    following = (await store.create(new(clock, **conversation))).execution
+    assert following.waiting
+    with pytest.raises(ExecutionNotFound):
+        await store.delete_execution(OTHER, execution.id)
+    await store.delete_execution(WORKSPACE, execution.id)
+    assert heard.runnable[-1].id == following.id
+    for read in (store.steps, store.approvals, store.checkpoints):
+        assert await read(WORKSPACE, execution.id) == ()
+    assert await store.log(WORKSPACE, execution.id, START, 9) == ()
+    with pytest.raises(ExecutionNotFound):
+        await store.execution(WORKSPACE, execution.id)
+    turns = await store.turns(WORKSPACE, execution.conversation_id)
+    assert [turn.execution.id for turn in turns] == [following.id]
+    await store.delete_execution(WORKSPACE, following.id)
+    with pytest.raises(ConversationNotFound):
+        await store.conversation(WORKSPACE, execution.conversation_id)
+
+
+async def test_a_segment_of_a_deleted_execution_writes_nothing(
+    store: Store, create: Create
+) -> None:
+    execution = await create()
+    running = await run(store, execution)
+    await store.delete_execution(WORKSPACE, execution.id)
+    with pytest.raises(StaleWrite):
+        await store.advance(completed(running))
+    with pytest.raises(StaleWrite):
+        await store.advance(started(execution))

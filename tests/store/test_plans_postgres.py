@@ -1,0 +1,152 @@
+"""On a Postgres with a hundred thousand executions every statement finds its rows by an index.
+
+The plans are those that Postgres makes for the values at hand, and those that it settles on once a
+connection has prepared a statement and run it a few times.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy.dialects import postgresql
+
+from outlast.store.statements import Statement, agents, approvals, executions
+from tests.database import migrate_postgres
+from tests.postgres import Databases
+from tests.store.plans import LISTS, MORE, STATEMENTS
+from tests.store.plenty import fill
+
+DIALECT = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
+RUNS = 7
+"""Postgres looks for one plan for all values with the sixth."""
+BIG, SMALL = "ws_big", "ws_7"
+"""In the big one a walk over all workspaces' rows, in their order, is as good as its own index."""
+MAY_SCAN = {"WORKSPACES": "all of them are wanted"}
+INDICES = {
+    "CANCEL_REQUESTED": "ix_executions_cancel_requested",
+    "DUE_APPROVALS": "ix_approvals_expires_at",
+    "LAST_SEQ": "pk_events",
+    "LOG": "pk_events",
+    "PAUSE_REQUESTED": "ix_executions_pause_requested",
+    "UNFINISHED": "ix_executions_unfinished",
+}
+VALUES = {
+    "workspace": SMALL,
+    "limit": "21",
+    "id": "exec_00000000000000000000099001",
+    "conversation": "conv_00000000000000000000024001",
+    "conversation_id": "conv_00000000000000000000024001",
+    "agent_id": "agt_00000000000000000000000007",
+    "chat_id": "chat4001",
+    "parent_id": "exec_00000000000000000000099999",
+    "status": "failed",
+    "status_other": "cancelled",
+    "status_three": "suspended",
+    "after": "exec_00000000000000000000090001",
+    "before": "exec_00000000000000000000090001",
+    "after_execution": "exec_00000000000000000000099001",
+    "after_call": "tc_00000000000000000000099001",
+    "created_from": "50000000",
+    "created_before": "90000000",
+    "since": "100",
+    "now": "100000",
+}
+"""What is not here is 1, whatever its type."""
+
+
+@pytest.fixture(scope="module")
+def connection(postgres: Databases) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    url = postgres.migrated(migrate_postgres)
+    with psycopg.connect(url, autocommit=True) as connection:
+        fill(connection)
+        yield connection
+    postgres.drop(url)
+
+
+def plans_of(
+    connection: psycopg.Connection[tuple[Any, ...]], statement: Statement, **given: str
+) -> tuple[str, str]:
+    """The plan for the values at hand, and the one of the last run."""
+    text, constants = statement.compiled(DIALECT)
+    names: list[str] = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+    for number, name in enumerate(names, 1):
+        text = text.replace(f"%({name})s", f"${number}")
+    known = VALUES | constants | given
+    values = ", ".join(f"'{known.get(name, 1)}'" for name in names)
+    connection.execute(f"PREPARE planned AS {text}")
+    try:
+        explain = f"EXPLAIN EXECUTE planned({values})" if values else "EXPLAIN EXECUTE planned"
+        plans = [
+            "\n".join(str(row[0]) for row in connection.execute(explain).fetchall())
+            for _ in range(RUNS)
+        ]
+    finally:
+        connection.execute("DEALLOCATE planned")
+    return plans[0], plans[-1]
+
+
+@pytest.mark.parametrize("name", [name for name in STATEMENTS if name not in MAY_SCAN])
+def test_no_statement_scans_a_table(
+    connection: psycopg.Connection[tuple[Any, ...]], name: str
+) -> None:
+    for plan in plans_of(connection, STATEMENTS[name]):
+        assert "Seq Scan" not in plan, plan
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_a_statement_takes_the_index_that_is_made_for_it(
+    connection: psycopg.Connection[tuple[Any, ...]], name: str
+) -> None:
+    for plan in plans_of(connection, STATEMENTS[name]):
+        assert INDICES[name] in plan, plan
+
+
+@pytest.mark.parametrize("filters", LISTS, ids=lambda filters: "+".join(filters) or "all")
+@pytest.mark.parametrize("more", MORE)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_list_walks_down_its_index(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    filters: tuple[str, ...],
+    more: tuple[str, ...],
+    backwards: bool,
+) -> None:
+    statement = executions.list_executions(frozenset(filters + more), backwards=backwards)
+    for plan in plans_of(connection, statement):
+        assert LISTS[filters] in plan, plan
+        assert "Seq Scan" not in plan, plan
+        assert "Sort" not in plan or filters, plan
+    for plan in plans_of(connection, statement, workspace=BIG):
+        assert "Seq Scan" not in plan, plan
+        assert "Sort" not in plan or filters, plan
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_the_approvals_that_wait_are_found_by_their_index(
+    connection: psycopg.Connection[tuple[Any, ...]], after: bool
+) -> None:
+    for plan in plans_of(connection, approvals.pending_approvals(after=after)):
+        assert "ix_approvals_open" in plan, plan
+
+
+@pytest.mark.parametrize("filters", [(), ("after",), ("before",)])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_list_of_agents_walks_down_its_index(
+    connection: psycopg.Connection[tuple[Any, ...]], filters: tuple[str, ...], backwards: bool
+) -> None:
+    statement = agents.list_agents(frozenset(filters), backwards=backwards)
+    middle = "agt_00000000000000000000002501"
+    for plan in plans_of(connection, statement, after=middle, before=middle):
+        assert "ix_agents_workspace_id_id" in plan, plan
+        assert "Seq Scan" not in plan, plan
+
+
+@pytest.mark.parametrize("first", ["status", "status_other", "status_three", "agent_id"])
+@pytest.mark.parametrize("second", ["parent_id", "chat_id", "conversation_id", "started_after"])
+def test_a_list_by_two_filters_scans_no_table(
+    connection: psycopg.Connection[tuple[Any, ...]], first: str, second: str
+) -> None:
+    statement = executions.list_executions(frozenset((first, second)), backwards=False)
+    for plan in plans_of(connection, statement):
+        assert "Seq Scan" not in plan, plan
