@@ -1,6 +1,7 @@
 """Tasks: executions that keep a state and checkpoints, moved by their client or by this server."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -187,7 +188,8 @@ class Tasks:
             checkpoint_id=self._clock.new_id(CHECKPOINT),
             label=PAUSED,
         )
-        await self._store.save_state(wish)
+        with suppress(Conflict):  # it was resumed meanwhile, and has ended
+            await self._store.save_state(wish)
 
     async def resume(
         self, principal: Principal, execution_id: str, checkpoint_id: str | None
