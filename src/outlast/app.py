@@ -9,6 +9,7 @@ from outlast.engine.asking import Asker
 from outlast.engine.calling import Caller
 from outlast.engine.expirer import Expirer
 from outlast.engine.inline import InlineEngine
+from outlast.engine.keeper import Keeper
 from outlast.engine.ledger import Ledger
 from outlast.engine.port import Engine
 from outlast.engine.runner import Runner
@@ -25,6 +26,7 @@ from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.settings import Settings
 from outlast.store.listeners import Committed, Listeners
@@ -54,6 +56,7 @@ class Core:
     services: Services
     metrics: Metrics
     expirer: Expirer
+    keeper: Keeper
     seal: Seal
 
     async def open(self) -> None:
@@ -66,6 +69,7 @@ class Core:
         """Begin to run executions, with `recover` first those that an earlier process left."""
         await self.engine.start(recover=recover)
         self.expirer.start()
+        self.keeper.start()
 
     async def warm_up(self) -> None:
         """Load what the first execution needs, so that it does not wait for it."""
@@ -75,6 +79,7 @@ class Core:
     async def close(self) -> None:
         """Let running steps end, then give everything back."""
         await self.expirer.stop()
+        await self.keeper.stop()
         await self.engine.stop(self.settings.drain_seconds)
         await self.store.close()
         await self.models.close()
@@ -128,10 +133,11 @@ def build(
         clock,
         Approvals(state, tools, clock),
         Tickets(state, seal, clock),
+        Tasks(state, executions, agents, clock),
     )
-    expirer = Expirer(state, clock)
+    watches = (Expirer(state, clock), Keeper(state, clock))
     return Core(
-        settings, clock, state, streams, engine, models, tools, services, metrics, expirer, seal
+        settings, clock, state, streams, engine, models, tools, services, metrics, *watches, seal
     )
 
 

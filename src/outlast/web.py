@@ -31,8 +31,9 @@ from outlast.model.error import Overloaded
 from outlast.rooms.background import room as background
 from outlast.rooms.executions import room as executions
 from outlast.rooms.runs import room as runs
+from outlast.rooms.tasks import room as tasks
 
-ROOMS: Final[tuple[Room, ...]] = (background, executions, runs)
+ROOMS: Final[tuple[Room, ...]] = (background, executions, runs, tasks)
 """In the order in which their routes are tried."""
 _MAIN: Final = executions
 _METHOD_NOT_ALLOWED: Final = 405

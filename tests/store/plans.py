@@ -12,9 +12,10 @@ from outlast.store.statements import (
     executions,
     keys,
     log,
+    tasks,
 )
 
-MODULES = (executions, conversations, log, agents, keys, approvals, checkpoints)
+MODULES = (executions, conversations, log, agents, keys, approvals, checkpoints, tasks)
 CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
 LISTS = {
     (): "ix_executions_workspace_id_id",

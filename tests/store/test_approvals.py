@@ -266,7 +266,7 @@ async def test_the_state_is_that_of_the_newest_checkpoint_that_has_one(
     store: Store, create: Create
 ) -> None:
     running = await run(store, await create())
-    for number, state in enumerate(({"n": 1}, {}, {"n": 3}), 1):
+    for number, state in enumerate(({"n": 1}, None, {"n": 3}), 1):
         checkpoint = Checkpoint(f"cp_{number}", running.id, number, 6, state=state)
         await store.advance(
             Advance(running, running, steps=(answer(number),), checkpoint=checkpoint)

@@ -35,6 +35,7 @@ INDICES = {
     "LOG": "PRIMARY KEY",
     "PAUSE_REQUESTED": "ix_executions_pause_requested",
     "DUE_APPROVALS": "ix_approvals_expires_at",
+    "DUE_TASKS": "ix_tasks_due_at",
     "LAST_SEQ": "PRIMARY KEY",
 }
 

@@ -48,6 +48,7 @@ class Ledger:
             changes={
                 "segment": execution.segment + 1,
                 "started_at": execution.started_at or now,
+                "active_ms": execution.active_by(now),  # a dead worker had it, as far as is known
             },
             at=now,
             **more,
@@ -96,13 +97,17 @@ class Ledger:
             missing=tuple(missing),
         )
 
-    async def pause(self, segment: Segment) -> None:
-        """End the segment paused; a model request that was closed is charged and run again."""
+    async def pause(self, segment: Segment, approvals: tuple[Approval, ...] = ()) -> None:
+        """End the segment paused; a model request that was closed is charged and run again.
+
+        `approvals` ask, once it is resumed, what became of calls that were cut off.
+        """
         step = self._cut_off(segment, "paused")
         usage = NO_USAGE if step is None else step.usage
         event = ExecutionPaused(segment.pause_reason, usage.input_tokens, usage.output_tokens)
         spent = segment.execution.superseded_tokens + usage.total_tokens
-        await self._advance(segment, Status.PAUSED, (event,), changes={"superseded_tokens": spent})
+        changes = {"superseded_tokens": spent}
+        await self._advance(segment, Status.PAUSED, (event,), changes, approvals=approvals)
 
     async def suspend(self, segment: Segment) -> None:
         """End the segment; a decision starts the next."""
@@ -196,8 +201,9 @@ class Ledger:
         now = self.clock.now() if at is None else at
         before = segment.execution
         changes = changes or {}
-        if status is not Status.RUNNING:
-            changes["active_ms"] = before.active_ms + self._elapsed_ms(segment)
+        elapsed_ms = self._elapsed_ms(segment)
+        changes["active_ms"] = changes.get("active_ms", before.active_ms) + elapsed_ms
+        changes["active_since"] = now if status is Status.RUNNING else None
         if status in TERMINAL:
             changes["completed_at"] = now
         if status in TERMINAL or status is Status.PAUSED:
@@ -218,6 +224,7 @@ class Ledger:
             )
         )
         segment.execution = after
+        segment.began = (segment.began or 0.0) + elapsed_ms / 1000
         segment.text = StepText()
 
 

@@ -69,7 +69,14 @@ class Runner:
             await self._fail(segment, failure)
 
     async def _fail(self, segment: Segment, failure: Failure) -> None:
-        await self.ledger.fail(segment, failure, self.settler.cut_off(segment))
+        """Fail, or pause where that is what a task asks for."""
+        execution = segment.execution
+        task = await self.store.task(execution.workspace_id, execution.id)
+        if task is not None and task.pauses(failure.code):
+            segment.pause_reason = failure.message
+            await self.ledger.pause(segment, self.settler.cut_off(segment))
+        else:
+            await self.ledger.fail(segment, failure, self.settler.cut_off(segment))
 
     async def _continue(self, segment: Segment, agent: Agent) -> None:
         """Step after step, until the execution rests or the segment is asked to end."""

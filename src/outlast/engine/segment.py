@@ -15,6 +15,7 @@ from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Step
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
 from outlast.model.steps import Calls, unanswered
+from outlast.store.task_port import Seen
 
 T = TypeVar("T")
 
@@ -117,9 +118,20 @@ class Segment:
         self.stopped: Stop | None = None
         self.pause_reason: str | None = None
         self.began: float | None = None
-        """Monotonic seconds when this segment had its worker."""
+        """Monotonic seconds up to which the execution's row counts its time."""
+        self.seen = 0.0
+        """Monotonic seconds when its time was last counted beside its steps."""
         self._work: set[asyncio.Task[Any]] = set()
         self._asking: asyncio.Task[Any] | None = None
+
+    def unseen(self, monotonic: float) -> float:
+        """Seconds since its time was last counted."""
+        return 0.0 if self.began is None else monotonic - max(self.began, self.seen)
+
+    def sighting(self, monotonic: float, at: int) -> Seen:
+        """Its time so far, as the row has it once a step ends."""
+        since = 0.0 if self.began is None else monotonic - self.began
+        return Seen(self.execution, self.execution.active_ms + round(since * 1000), at)
 
     def stop(self, reason: Stop) -> None:
         """Ask the segment to end; the first interrupting reason stays."""

@@ -9,10 +9,11 @@ from structlog.contextvars import bound_contextvars
 from outlast.engine.runner import Runner, seconds_left
 from outlast.engine.segment import Segment, Stop
 from outlast.model.clock import Clock
-from outlast.model.error import StaleWrite
-from outlast.model.execution import Execution, PauseRequest
+from outlast.model.error import OutlastError, StaleWrite
+from outlast.model.execution import SEEN_MILLIS, Execution, PauseRequest
 
 _WATCH_SECONDS: Final = 1.0
+_SEEN_SECONDS: Final = SEEN_MILLIS / 1000 - _WATCH_SECONDS
 
 logger = structlog.get_logger(__name__)
 
@@ -92,10 +93,28 @@ class Segments:
                 return
 
     async def watch_limits(self) -> None:
-        """Stop segments whose time is spent, as long as this runs."""
-        while True:
-            await self._clock.sleep(_WATCH_SECONDS)
-            now = self._clock.monotonic()
-            for segment in self._running.values():
-                if segment.stopped is None and seconds_left(segment, now) <= 0:
-                    segment.stop(Stop.LIMIT)
+        """Stop segments whose time is spent, and count the time of the rest, while this runs."""
+        async with asyncio.TaskGroup() as group:
+            counting: asyncio.Task[None] | None = None
+            while True:
+                await self._clock.sleep(_WATCH_SECONDS)
+                now = self._clock.monotonic()
+                for segment in self._running.values():
+                    if segment.stopped is None and seconds_left(segment, now) <= 0:
+                        segment.stop(Stop.LIMIT)
+                if counting is None or counting.done():  # a slow database delays no limit
+                    counting = group.create_task(self._count(now))
+
+    async def _count(self, monotonic: float) -> None:
+        """Write the time of long steps, which a crash would forget; short ones end with a write."""
+        at = self._clock.now()
+        long = [s for s in self._running.values() if s.unseen(monotonic) >= _SEEN_SECONDS]
+        if not long:
+            return
+        try:
+            await self._runner.store.seen([segment.sighting(monotonic, at) for segment in long])
+        except OutlastError:
+            logger.warning("segments.not_counted", count=len(long))
+            return
+        for segment in long:
+            segment.seen = monotonic

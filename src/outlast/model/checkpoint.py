@@ -1,6 +1,6 @@
 """A checkpoint: a place in an execution from which a segment can start."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -17,7 +17,8 @@ class Checkpoint:
     step: int
     at: int
     label: str | None = None
-    state: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] | None = None
+    """None: that of the checkpoint before."""
     superseded: bool = False
     missing: tuple[int, ...] = ()
 

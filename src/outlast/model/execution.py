@@ -1,6 +1,6 @@
 """An execution: its status machine, its record, its steps."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
@@ -41,10 +41,14 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.FAILED: frozenset({Status.QUEUED, Status.SUSPENDED}),  # resumed from a checkpoint
     Status.CANCELLED: frozenset({Status.QUEUED, Status.SUSPENDED}),  # rolled back
 }
-"""Every move that there is."""
+"""Every move that there is; what is client-driven runs at once where others are queued."""
 
 TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 LIVE: Final = frozenset(Status) - TERMINAL
+CLIENT_DRIVEN: Final = 0
+"""The agent's version of an execution that only its client's calls move; no worker takes it."""
+SEEN_MILLIS: Final = 3000
+"""A worker says at least this often that it still has an execution."""
 RESTING: Final = TERMINAL | {Status.SUSPENDED, Status.PAUSED}
 """Where a caller that waits gets its answer."""
 
@@ -147,12 +151,40 @@ class Execution:
     resumed_ms: int = 0
     """`active_ms` when it was last rolled back: the agent's own limit counts from there."""
     state: dict[str, Any] = field(default_factory=dict)
-    """What the newest checkpoint with a state says."""
+    """What the newest checkpoint with a state says, or somebody has said since."""
+    active_since: int | None = None
+    """`active_ms` counts up to here, and somebody has it since; nothing where nobody has it."""
+
+    @property
+    def is_client_driven(self) -> bool:
+        """Whether only its client's calls move it."""
+        return self.agent_version == CLIENT_DRIVEN
+
+    def active_by(self, now: int) -> int:
+        """Milliseconds that somebody had it until now; a worker only while it is heard of."""
+        if self.status is not Status.RUNNING or self.active_since is None:
+            return self.active_ms
+        since = max(0, now - self.active_since)
+        return self.active_ms + (since if self.is_client_driven else min(since, SEEN_MILLIS))
 
     @property
     def charged_tokens(self) -> int:
         """Everything that was used, superseded work too; it never goes down."""
         return self.usage.total_tokens + self.superseded_tokens
+
+
+def at_rest(execution: Execution, status: Status, at: int) -> Execution:
+    """The same where nobody has it any more; what its client drives was active until now."""
+    return replace(
+        execution,
+        status=status,
+        waiting=False,
+        updated_at=at,
+        completed_at=at if status in TERMINAL else None,
+        pause_requested=None,
+        active_ms=execution.active_by(at) if execution.is_client_driven else execution.active_ms,
+        active_since=None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from outlast.model.agent import Agent, AgentSpec
 from outlast.model.clock import Clock
 from outlast.model.error import AgentNotFound, MissingField
 from outlast.model.ids import AGENT
+from outlast.model.task import client_agent, client_agent_id
 from outlast.model.workspace import Principal, Scope
 from outlast.store.port import AgentStore, Page
 
@@ -36,7 +37,7 @@ class Agents:
     async def get(self, principal: Principal, ref: str) -> Agent:
         """The newest version, by id or by name. Raises AgentNotFound, MissingScope."""
         principal.require(Scope.AGENTS_READ)
-        return await self._newest(principal.workspace_id, ref)
+        return await self._known(principal.workspace_id, ref)
 
     async def page(self, principal: Principal, page: Page) -> tuple[list[Agent], bool]:
         """A page, newest first, and whether there are more in the direction of the walk."""
@@ -46,7 +47,7 @@ class Agents:
 
     async def resolve(self, principal: Principal, ref: str) -> str:
         """The id of an agent that a filter names. Raises AgentNotFound."""
-        return (await self._newest(principal.workspace_id, ref)).id
+        return (await self._known(principal.workspace_id, ref)).id
 
     async def chosen(self, principal: Principal, ref: str | None) -> Agent:
         """The agent that a request names, else the key's, else the only one there is."""
@@ -63,6 +64,16 @@ class Agents:
                 param="agent",
             )
         return found[0]
+
+    async def _known(self, workspace_id: str, ref: str) -> Agent:
+        """An agent as executions name it: also the client of those that no agent runs."""
+        if ref == client_agent_id(workspace_id):
+            return client_agent(workspace_id)
+        return await self._newest(workspace_id, ref)
+
+    async def version(self, workspace_id: str, agent_id: str, version: int) -> Agent:
+        """The version that an execution keeps. Raises AgentNotFound."""
+        return await self._store.agent_version(workspace_id, agent_id, version)
 
     async def _newest(self, workspace_id: str, ref: str) -> Agent:
         key, now = (workspace_id, ref), self._clock.monotonic()

@@ -8,6 +8,7 @@ from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 
 
@@ -22,3 +23,4 @@ class Services:
     clock: Clock
     approvals: Approvals
     tickets: Tickets
+    tasks: Tasks

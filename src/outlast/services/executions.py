@@ -1,6 +1,6 @@
 """Start, watch, list and cancel executions."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from outlast.model.error import AgentPaused, InvalidField
 from outlast.model.event import START, Cursor, Entry
 from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
 from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
+from outlast.model.task import Task
 from outlast.model.workspace import Principal, Scope
 from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
@@ -54,6 +55,8 @@ class Start:
     """How its stream speaks to a client that does not say."""
     forwarded_headers: dict[str, str] = field(default_factory=dict, repr=False)
     """Sent along with its tool calls."""
+    task: Callable[[str, int], Task] | None = field(default=None, repr=False)
+    """Makes what is kept beside the execution, given its id and the moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +154,13 @@ class Executions:
     def _new(self, principal: Principal, agent: Agent, wish: Start) -> NewExecution:
         if agent.paused:
             raise AgentPaused
-        given = wish.conversation_id
+        given, execution_id, now = (
+            wish.conversation_id,
+            self._clock.new_id(EXECUTION),
+            self._clock.now(),
+        )
         return NewExecution(
-            id=self._clock.new_id(EXECUTION),
+            id=execution_id,
             workspace_id=principal.workspace_id,
             agent_id=agent.id,
             agent_version=agent.version,
@@ -162,7 +169,7 @@ class Executions:
             else parse(CONVERSATION, given),
             new_conversation=given is None,
             input=wish.input,
-            at=self._clock.now(),
+            at=now,
             key_id=principal.key_id,
             metadata=wish.metadata,
             session=wish.session,
@@ -170,6 +177,7 @@ class Executions:
             origin=self._origin(wish),
             on_busy=wish.on_busy,
             idempotency=wish.idempotency,
+            task=None if wish.task is None else wish.task(execution_id, now),
         )
 
     def _origin(self, wish: Start) -> Origin:
@@ -288,13 +296,18 @@ class Executions:
         return await self._view(paused)
 
     async def resume(
-        self, principal: Principal, execution_id: str, checkpoint_id: str | None = None
+        self,
+        principal: Principal,
+        execution_id: str,
+        checkpoint_id: str | None = None,
+        only: frozenset[Status] = frozenset(Status),
     ) -> ExecutionView:
         """Go on from the newest or the named checkpoint; work behind it is superseded.
 
-        Raises Conflict (it is queued, running or suspended; it is completed and no checkpoint is
-        named; the checkpoint is superseded), ConversationBusy (it had ended, and another turn of
-        the conversation is live), CheckpointNotFound, ExecutionNotFound, InvalidId, MissingScope.
+        Raises Conflict (it is in none of the statuses of `only`; it is queued, running or
+        suspended; it is completed and no checkpoint is named; the checkpoint is superseded),
+        ConversationBusy (it had ended, and another turn of the conversation is live),
+        CheckpointNotFound, ExecutionNotFound, InvalidId, MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)
         wish = Resume(
@@ -303,6 +316,7 @@ class Executions:
             self._clock.now(),
             None if checkpoint_id is None else parse(CHECKPOINT, checkpoint_id),
             principal.key_id,
+            only,
         )
         return await self._view(await self._store.resume(wish))
 

@@ -1,13 +1,23 @@
 """Cancel and pause: at once where an execution waits, by word to whoever runs it otherwise."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from outlast.engine.port import Engine
+from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
 from outlast.model.error import Conflict, StaleWrite
 from outlast.model.event import Event, ExecutionCancelled, ExecutionPaused
-from outlast.model.execution import RESTING, TERMINAL, Execution, PauseRequest, Status
+from outlast.model.execution import (
+    RESTING,
+    TERMINAL,
+    Execution,
+    PauseRequest,
+    Status,
+    at_rest,
+)
+from outlast.model.ids import CHECKPOINT
+from outlast.model.task import PAUSED
 from outlast.store.port import Advance, Store
 from outlast.stream import Streams
 
@@ -48,7 +58,7 @@ class Stopping:
         for _ in range(_ATTEMPTS):
             if execution.status in TERMINAL:
                 return
-            if execution.status is Status.RUNNING:
+            if execution.status is Status.RUNNING and not execution.is_client_driven:
                 await self.store.request_cancel(execution.workspace_id, execution.id)
                 self.engine.cancel(execution.id)
                 return
@@ -67,7 +77,7 @@ class Stopping:
                 raise Conflict(f"The execution is {execution.status.value}; it cannot be paused.")
             if execution.status is Status.PAUSED:
                 break
-            if execution.status is not Status.RUNNING:
+            if execution.status is not Status.RUNNING or execution.is_client_driven:
                 execution = await self._move(execution, Status.PAUSED, ExecutionPaused(wish.reason))
                 continue
             await self.store.request_pause(execution.workspace_id, execution.id, wish)
@@ -81,18 +91,18 @@ class Stopping:
         return await self.streams.rest(execution.workspace_id, execution.id, _SECONDS)
 
     async def _move(self, execution: Execution, status: Status, event: Event) -> Execution:
-        """Make a move on an execution that nobody runs; as it is now where it has moved on."""
+        """Make a move on an execution that no worker has; as it is now where it has moved on.
+
+        What its client drives is paused with a checkpoint.
+        """
         at = self.clock.now()
-        after = replace(
-            execution,
-            status=status,
-            waiting=False,
-            updated_at=at,
-            completed_at=at if status in TERMINAL else None,
-            pause_requested=None,
-        )
+        after = at_rest(execution, status, at)
+        checkpoint = None
+        if execution.is_client_driven and status is Status.PAUSED:
+            checkpoint = Checkpoint(self.clock.new_id(CHECKPOINT), execution.id, 0, at, PAUSED)
+        move = Advance(execution, after, ((at, event),), checkpoint=checkpoint)
         try:
-            await self.store.advance(Advance(execution, after, ((at, event),)))
+            await self.store.advance(move)
         except StaleWrite:
             return await self.store.execution(execution.workspace_id, execution.id)
         return after

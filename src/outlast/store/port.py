@@ -15,8 +15,10 @@ from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
+from outlast.model.task import Task
 from outlast.model.workspace import ApiKey, Workspace
 from outlast.store.listeners import Listeners
+from outlast.store.task_port import TaskStore
 
 T = TypeVar("T")
 
@@ -52,6 +54,8 @@ class NewExecution:
     origin: Origin = field(default_factory=Origin)
     on_busy: OnBusy = OnBusy.ENQUEUE
     idempotency: Idempotency | None = None
+    task: Task | None = None
+    """Kept beside the execution, whose state is the task's first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class Advance:
     """Asked now; each takes the place of what was asked of the same call before."""
     begun: tuple[str, ...] = ()
     """Ids of approved tool calls that are about to run."""
+    state: dict[str, Any] | None = None
+    """The execution's state from then on; a checkpoint's own state comes behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,10 @@ class Resume:
     checkpoint_id: str | None = None
     """None: as it stands, behind its newest checkpoint."""
     key_id: str | None = None
+    only: frozenset[Status] = frozenset(Status)
+    """From another status it is refused."""
+    again: bool = False
+    """By itself, as the next attempt of a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +376,7 @@ class KeyStore(Protocol):
         ...
 
 
-class Store(ExecutionStore, ConversationStore, AgentStore, KeyStore, Protocol):
+class Store(ExecutionStore, TaskStore, ConversationStore, AgentStore, KeyStore, Protocol):
     """All of it, and its life."""
 
     def listen(self, listeners: Listeners) -> None:

@@ -25,9 +25,9 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest migration; compared at start before Alembic is loaded."""
-OLDEST: Final = "0001"
+OLDEST: Final = "0005"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
 only a later release contracts. It is kept in `compatibility`, where older code reads it."""
 
@@ -203,6 +203,8 @@ executions: Final = Table(
     Column("chat_id", Text),
     Column("format", Text),
     Column("forwarded_headers", Text),
+    # Since 0005:
+    _time("active_since", nullable=True),
     CheckConstraint(
         "status IN ('queued','running','suspended','paused','completed','failed','cancelled')",
         name="status",
@@ -337,6 +339,24 @@ approvals: Final = Table(
     ),
     sqlite_with_rowid=False,
 )
+
+tasks: Final = Table(
+    "tasks",
+    metadata,
+    _id("execution_id", primary_key=True),
+    _id("workspace_id"),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("task_type", Text, nullable=False),
+    _json("config"),
+    _json("first_state"),
+    _count("attempts"),
+    _flag("changed"),
+    _time("saved_at"),
+    _time("due_at", nullable=True),
+    Index("ix_tasks_due_at", "due_at", sqlite_where=text("due_at IS NOT NULL")),
+)
+"""What a task says beside its execution, whose row is locked whenever this one is written."""
 
 idempotency: Final = Table(
     "idempotency",

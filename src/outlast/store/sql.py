@@ -11,6 +11,7 @@ from outlast.model.error import InvalidId
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
 from outlast.model.ids import AGENT, parse
+from outlast.model.task import Task
 from outlast.model.workspace import ApiKey, Workspace
 from outlast.store.listeners import Listeners
 from outlast.store.port import (
@@ -32,10 +33,12 @@ from outlast.store.scripts import (
     approvals,
     checkpoints,
     conversations,
+    driving,
     executions,
     keys,
     log,
 )
+from outlast.store.task_port import Attend, SaveState, Seen
 
 T = TypeVar("T")
 
@@ -176,6 +179,23 @@ class SqlStore:
 
     async def delete_execution(self, workspace_id: str, execution_id: str) -> None:
         await self._driver.write(lambda: checkpoints.delete_execution(workspace_id, execution_id))
+
+    # --- tasks
+
+    async def task(self, workspace_id: str, execution_id: str) -> Task | None:
+        return await self._driver.read(lambda: driving.task(workspace_id, execution_id))
+
+    async def save_state(self, wish: SaveState) -> None:
+        await self._driver.write(lambda: driving.save_state(wish))
+
+    async def due_tasks(self, now: int, limit: int) -> list[tuple[str, str]]:
+        return await self._driver.read(lambda: driving.due_tasks(now, limit))
+
+    async def attend(self, wish: Attend) -> None:
+        await self._driver.write(lambda: driving.attend(wish))
+
+    async def seen(self, sightings: Sequence[Seen]) -> None:
+        await self._driver.write(lambda: executions.seen(sightings), durable=False)
 
     # --- conversations
 

@@ -20,6 +20,7 @@ from outlast.model.event import (
     Event,
     ExecutionPaused,
     ExecutionResumed,
+    ExecutionStarted,
     ExecutionSuspended,
     StepRetried,
     ToolStarted,
@@ -36,6 +37,7 @@ from outlast.model.execution import (
 )
 from outlast.model.message import ToolCall
 from outlast.model.steps import Calls, next_number, unanswered
+from outlast.model.task import Task
 from outlast.model.usage import NO_USAGE
 from outlast.store.listeners import Committed
 from outlast.store.port import Resume
@@ -50,6 +52,7 @@ from outlast.store.scripts.rows import (
     step_from,
     to_json,
 )
+from outlast.store.scripts.tasks import resumed, task_of
 from outlast.store.scripts.turns import next_turn
 from outlast.store.statements import approvals as approval_sql
 from outlast.store.statements import checkpoints as sql
@@ -75,10 +78,11 @@ def pause_requested() -> Script[list[tuple[str, PauseRequest]]]:
 
 def checkpoints(workspace_id: str, execution_id: str) -> Script[tuple[Checkpoint, ...]]:
     """The checkpoints, oldest first."""
-    return Outcome((yield from _checkpoints(workspace_id, execution_id)))
+    return Outcome((yield from known_checkpoints(workspace_id, execution_id)))
 
 
-def _checkpoints(workspace_id: str, execution_id: str) -> Steps[tuple[Checkpoint, ...]]:
+def known_checkpoints(workspace_id: str, execution_id: str) -> Steps[tuple[Checkpoint, ...]]:
+    """The checkpoints, oldest first, superseded ones too."""
     rows = yield Query(sql.CHECKPOINTS, {"id": execution_id, "workspace": workspace_id})
     return tuple(sorted(map(checkpoint_from, rows), key=lambda found: found.place))
 
@@ -112,11 +116,12 @@ def resume(wish: Resume) -> Script[Execution]:
     execution = yield from locked_turn(wish.workspace_id, wish.execution_id)
     _require_resumable(execution, wish)
     waiting = yield from _must_wait(execution)
-    known = yield from _checkpoints(wish.workspace_id, execution.id)
+    task = yield from task_of(wish.workspace_id, execution.id)
+    known = yield from known_checkpoints(wish.workspace_id, execution.id)
     chosen = _chosen(known, wish.checkpoint_id)
-    past = yield from _past(execution, known, chosen)
+    past = yield from _past(execution, known, chosen, _unsaved(execution, task, wish))
     yield from _supersede(execution, known, past)
-    reset = _reset(execution, past, wish.at)
+    reset = _more_time(_reset(execution, past, wish.at), task)
     calls = unanswered(past.steps, reset.superseded_to)
     asked = yield from _ask_again(execution, past, calls)
     rests = bool(calls) and _only_waits(calls, asked)
@@ -125,15 +130,22 @@ def resume(wish: Resume) -> Script[Execution]:
         status=Status.SUSPENDED if rests else Status.QUEUED,
         waiting=waiting and not rests,
     )
+    if execution.is_client_driven:
+        after = _running(reset, wish.at)
+    yield from resumed(task, after, again=wish.again)
     retried = yield from _retried(execution, past, after)
     yield Query(sql.RESUME_EXECUTION, _resumed_columns(after))
-    events = (_resumed(past, wish), *retried, *_open_calls(calls, asked, suspended=rests))
+    started = (ExecutionStarted(),) if execution.is_client_driven else ()
+    asking = _open_calls(calls, asked, suspended=rests)
+    events = (_resumed(past, wish), *started, *retried, *asking)
     entries = yield from append(after, wish.at, events)
     runnable = (after,) if after.status is Status.QUEUED and not after.waiting else ()
     return Outcome(after, (Committed(after.id, entries, after),), runnable)
 
 
 def _require_resumable(execution: Execution, wish: Resume) -> None:
+    if execution.status not in wish.only:
+        raise Conflict(f"It is {execution.status.value}; that cannot be resumed here.")
     if execution.is_purged:
         raise Conflict("The conversation was deleted; there is nothing to go on from.")
     match execution.status:
@@ -175,17 +187,52 @@ def _chosen(known: Iterable[Checkpoint], wanted: str | None) -> Checkpoint | Non
     return found
 
 
+def _unsaved(
+    execution: Execution, task: Task | None, wish: Resume
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What there is before the first checkpoint, and what a pause has left without one."""
+    if task is None:
+        return {}, None
+    left = wish.checkpoint_id is None and execution.status is Status.PAUSED and task.changed
+    return task.first_state, execution.state if left else None
+
+
+def _more_time(execution: Execution, task: Task | None) -> Execution:
+    """Whoever resumes a task whose time is over gives it that time again."""
+    limit, given = execution.budget.max_seconds, None if task is None else task.max_seconds
+    if limit is None or given is None or execution.active_ms < limit * 1000:
+        return execution
+    budget = replace(execution.budget, max_seconds=execution.active_ms / 1000 + given)
+    return replace(execution, budget=budget)
+
+
+def _running(execution: Execution, at: int) -> Execution:
+    """What its client drives has nobody to wait for; a new segment fences off earlier calls."""
+    return replace(
+        execution,
+        status=Status.RUNNING,
+        waiting=False,
+        segment=execution.segment + 1,
+        active_since=at,
+    )
+
+
 def _past(
-    execution: Execution, known: tuple[Checkpoint, ...], chosen: Checkpoint | None
+    execution: Execution,
+    known: tuple[Checkpoint, ...],
+    chosen: Checkpoint | None,
+    unsaved: tuple[dict[str, Any], dict[str, Any] | None],
 ) -> Steps[_Past]:
     rows = yield Query(log_sql.STEPS, {"id": execution.id, "workspace": execution.workspace_id})
     found = tuple(step_from(row) for row in rows)
+    first, left = unsaved
+    states = [c.state for c in _before(known, chosen) if c.state is not None]
     kept = tuple(s for s in found if chosen is not None and chosen.covers(s.number))
     return _Past(
         chosen,
         kept,
         tuple(step for step in found if step not in kept),
-        next((c.state for c in reversed(_before(known, chosen)) if c.state), {}),
+        left if left is not None else [first, *states][-1],
     )
 
 
@@ -240,13 +287,14 @@ def _highest(step: Step) -> int:
 
 def _resumed_columns(after: Execution) -> dict[str, Any]:
     columns = mutable_columns(after, "new_")
-    for unchanged in ("segment", "started_at", "first_token_ms", "active_ms"):
+    for unchanged in ("started_at", "first_token_ms", "active_ms"):
         del columns[f"new_{unchanged}"]
     return columns | {
         "given_id": after.id,
         "new_superseded_to": after.superseded_to,
         "new_resumed_ms": after.resumed_ms,
         "new_state": to_json(after.state) if after.state else None,
+        "new_budget": to_json(after.budget),
     }
 
 

@@ -1,9 +1,9 @@
 """Transactions on executions: create, advance, append text, and the reads beside them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import (
     Conflict,
     ConversationBusy,
@@ -15,6 +15,7 @@ from outlast.model.error import (
 from outlast.model.event import (
     Entry,
     ExecutionCreated,
+    ExecutionStarted,
     TextAdded,
     ThinkingAdded,
     encode,
@@ -34,7 +35,6 @@ from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import asked, unless_decided
 from outlast.store.scripts.entries import insert_event
 from outlast.store.scripts.rows import (
-    checkpoint_columns,
     conversation_from,
     execution_from,
     identity_columns,
@@ -42,12 +42,14 @@ from outlast.store.scripts.rows import (
     step_columns,
     to_json,
 )
+from outlast.store.scripts.tasks import moved, save, set_state, task_columns, with_state
 from outlast.store.scripts.turns import next_turn
-from outlast.store.statements import checkpoints as checkpoint_sql
 from outlast.store.statements import conversations as conversation_sql
 from outlast.store.statements import executions as sql
 from outlast.store.statements import keys as key_sql
 from outlast.store.statements import log as log_sql
+from outlast.store.statements import tasks as task_sql
+from outlast.store.task_port import Seen
 
 IDEMPOTENCY_MILLIS = 24 * 60 * 60 * 1000
 """How long an idempotency key is remembered."""
@@ -67,15 +69,35 @@ def create(new: NewExecution) -> Script[Created]:
     if live and new.on_busy is OnBusy.REJECT:
         raise ConversationBusy
     execution = _new_execution(new, turn, session, waiting=bool(live))
+    if execution.is_client_driven:
+        execution = _begun(execution)
     yield Query(sql.INSERT_EXECUTION, identity_columns(execution) | mutable_columns(execution))
-    entry = Entry(0, 1, new.at, _created_event(execution))
-    yield insert_event(execution.id, entry)
+    entries = [Entry(0, 1, new.at, _created_event(execution))]
+    if execution.is_client_driven:
+        entries.append(Entry(execution.segment, 2, new.at, ExecutionStarted()))
+    for entry in entries:
+        yield insert_event(execution.id, entry)
+    if new.task is not None:
+        task = replace(new.task, due_at=new.task.due(execution))
+        yield Query(task_sql.INSERT_TASK, task_columns(task))
     if new.idempotency is not None:
         yield Query(key_sql.INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
     return Outcome(
         Created(execution, interrupted=live if new.on_busy is OnBusy.INTERRUPT else ()),
-        committed=(Committed(execution.id, (entry,), execution),),
-        runnable=() if live else (execution,),
+        committed=(Committed(execution.id, tuple(entries), execution),),
+        runnable=() if live or execution.is_client_driven else (execution,),
+    )
+
+
+def _begun(execution: Execution) -> Execution:
+    """What its client drives runs from its first moment."""
+    return replace(
+        execution,
+        status=Status.RUNNING,
+        waiting=False,
+        segment=1,
+        started_at=execution.created_at,
+        active_since=execution.created_at,
     )
 
 
@@ -158,6 +180,7 @@ def _new_execution(
         budget=new.budget,
         origin=new.origin,
         waiting=waiting,
+        state={} if new.task is None else new.task.first_state,
     )
 
 
@@ -198,8 +221,15 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
     entries = yield from _log_entries(move)
     for step in move.steps:
         yield Query(log_sql.INSERT_STEP, step_columns(before.id, step))
-    if move.checkpoint is not None:
-        yield from _save(move.checkpoint)
+    if move.state is not None:
+        yield from set_state(before.id, move.state)
+    checkpoint = move.checkpoint
+    if checkpoint is not None and after.is_client_driven:
+        checkpoint = yield from with_state(checkpoint)
+    if checkpoint is not None:
+        yield from save(checkpoint)
+    if after.is_client_driven or after.status is Status.FAILED:
+        yield from moved(after, checkpoint)
     yield from asked(move)
     after = yield from unless_decided(after)
     runnable: list[Execution] = []
@@ -208,16 +238,6 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
     if ends:
         runnable.extend((yield from next_turn(after)))
     return Outcome(entries, (Committed(before.id, entries, after),), tuple(runnable))
-
-
-def _save(checkpoint: Checkpoint) -> Steps[None]:
-    """A checkpoint's state is the execution's from then on."""
-    yield Query(checkpoint_sql.INSERT_CHECKPOINT, checkpoint_columns(checkpoint))
-    if checkpoint.state:
-        yield Query(
-            checkpoint_sql.SET_STATE,
-            {"given_id": checkpoint.execution_id, "new_state": to_json(checkpoint.state)},
-        )
 
 
 def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
@@ -274,6 +294,23 @@ def cancel_requested() -> Script[list[str]]:
     """Which live executions have the flag."""
     rows = yield Query(sql.CANCEL_REQUESTED, {})
     return Outcome([row[0] for row in rows])
+
+
+def seen(sightings: Sequence[Seen]) -> Script[None]:
+    """Count the time of segments that run, in the order of their ids."""
+    for sighting in sorted(sightings, key=lambda sighting: sighting.execution.id):
+        execution = sighting.execution
+        yield Query(
+            sql.SEEN,
+            {
+                "given_id": execution.id,
+                "workspace": execution.workspace_id,
+                "given_segment": execution.segment,
+                "given_ms": sighting.active_ms,
+                "at": sighting.at,
+            },
+        )
+    return Outcome(None)
 
 
 def keep_answer(idempotency: Idempotency, answer: str) -> Script[None]:

@@ -69,6 +69,7 @@ def execution_from(row: Row) -> Execution:
         resumed_ms=row[36],
         state={} if row[37] is None else orjson.loads(row[37]),
         origin=Origin(row[38] or "", row[39], row[40], row[41]),
+        active_since=row[42],
     )
 
 
@@ -128,6 +129,7 @@ def mutable_columns(execution: Execution, prefix: str = "") -> dict[str, Any]:
         f"{prefix}forwarded_headers": None
         if execution.status in TERMINAL
         else execution.origin.headers,
+        f"{prefix}active_since": execution.active_since,
     }
 
 
@@ -216,7 +218,7 @@ def checkpoint_columns(checkpoint: Checkpoint) -> dict[str, Any]:
         "step": checkpoint.step,
         "at": checkpoint.at,
         "label": checkpoint.label,
-        "state": to_json(checkpoint.state) if checkpoint.state else None,
+        "state": None if checkpoint.state is None else to_json(checkpoint.state),
         "superseded": checkpoint.superseded,
         "missing": to_json(checkpoint.missing) if checkpoint.missing else None,
     }
@@ -231,7 +233,7 @@ def checkpoint_from(row: Row) -> Checkpoint:
         step,
         at,
         label,
-        {} if state is None else orjson.loads(state),
+        None if state is None else orjson.loads(state),
         bool(superseded),
         () if missing is None else tuple(orjson.loads(missing)),
     )

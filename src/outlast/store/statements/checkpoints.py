@@ -12,6 +12,7 @@ from outlast.store.schema import (
     executions,
     idempotency,
     steps,
+    tasks,
 )
 from outlast.store.statements import OWNED, Statement
 
@@ -77,18 +78,21 @@ RESUME_EXECUTION: Final = Statement(
                 "superseded_to",
                 "resumed_ms",
                 "state",
+                "segment",
+                "active_since",
+                "budget",
             )
         },
     )
 )
-"""The row is locked; its segment stays the fence that it was."""
+"""The row is locked."""
 
 SET_STATE: Final = Statement(
     update(executions)
     .where(executions.c.id == bindparam("given_id"))
     .values(state=bindparam("new_state"))
 )
-"""Only inside `advance`, which has locked the row."""
+"""The row is locked."""
 
 INSERT_CHECKPOINT: Final = Statement(insert(checkpoints))
 
@@ -117,7 +121,7 @@ LAST_EVENT: Final = Statement(
 
 DELETE_CONTENT: Final = tuple(
     Statement(delete(table).where(table.c.execution_id == bindparam("id")))
-    for table in (events, steps, checkpoints, approvals, idempotency)
+    for table in (events, steps, checkpoints, approvals, idempotency, tasks)
 )
 
 DELETE_EXECUTION: Final = Statement(delete(executions).where(executions.c.id == bindparam("id")))

@@ -12,6 +12,7 @@ from outlast.store.schema import (
     executions,
     idempotency,
     steps,
+    tasks,
 )
 from outlast.store.statements import Statement
 
@@ -64,7 +65,7 @@ _of_conversation: Final[Select[tuple[str]]] = select(executions.c.id).where(
 
 PURGE_CONVERSATION: Final = tuple(
     Statement(delete(table).where(table.c.execution_id.in_(_of_conversation)))
-    for table in (events, steps, checkpoints, approvals, idempotency)
+    for table in (events, steps, checkpoints, approvals, idempotency, tasks)
 )
 """Everything that was said, gone from every table that holds content."""
 
@@ -81,6 +82,7 @@ PURGE_EXECUTIONS: Final = Statement(
         session=bindparam("no_object"),
         instructions=null(),
         forwarded_headers=null(),
+        state=null(),
         is_purged=True,
         updated_at=bindparam("at"),
     )

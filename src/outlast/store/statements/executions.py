@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ColumnElement
 
+from outlast.model.execution import CLIENT_DRIVEN
 from outlast.store.schema import executions
 from outlast.store.statements import Statement
 
@@ -24,7 +25,7 @@ MUTABLE: Final = (
     "status", "segment", "waiting", "updated_at", "started_at", "completed_at", "output", "error",
     "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usage_estimated",
     "steps", "final_model", "first_token_ms", "tool_ms", "active_ms", "superseded_tokens",
-    "forwarded_headers",
+    "forwarded_headers", "active_since",
 )  # fmt: skip
 """The columns that `advance` writes."""
 
@@ -121,11 +122,25 @@ UNFINISHED: Final = Statement(
         executions.c.status.in_([literal_column("'queued'"), literal_column("'running'")]),
         executions.c.waiting.is_(False),
         executions.c.completed_at.is_(None),
+        executions.c.agent_version != literal_column(str(CLIENT_DRIVEN)),
     )
     .order_by(executions.c.id)
     .limit(bindparam("limit"))
 )
-"""All workspaces: only recovery asks this."""
+"""All workspaces: only recovery asks this. What is client-driven is no worker's."""
+
+SEEN: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("given_id"),
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.status == literal_column("'running'"),
+        executions.c.segment == bindparam("given_segment"),
+        executions.c.active_ms < bindparam("given_ms"),
+    )
+    .values(active_ms=bindparam("given_ms"), active_since=bindparam("at"))
+)
+"""Only while the segment runs, and never backwards: `advance` may have counted further."""
 
 
 @cache

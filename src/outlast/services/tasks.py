@@ -1,0 +1,322 @@
+"""Tasks: executions that keep a state and checkpoints, moved by their client or by this server."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.clock import Clock
+from outlast.model.error import AgentNotFound, Conflict, StaleWrite
+from outlast.model.event import ExecutionCompleted, ExecutionFailed, ExecutionPaused
+from outlast.model.execution import (
+    CLIENT_DRIVEN,
+    Budget,
+    Execution,
+    Failure,
+    Status,
+    at_rest,
+)
+from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
+from outlast.model.task import PAUSED, Task, client_agent_id
+from outlast.model.workspace import Principal, Scope
+from outlast.services.agents import Agents
+from outlast.services.executions import Executions, Start
+from outlast.store.port import Advance, Created, Idempotency, NewExecution, Store
+from outlast.store.task_port import Attend, SaveState
+
+__all__ = ["CreatedTask", "NewTask", "TaskView", "Tasks"]
+
+_ATTEMPTS: Final = 5
+TASK_FAILED: Final = "task_failed"
+"""The code of a failure that a client told."""
+_RESUMABLE: Final = frozenset({Status.PAUSED, Status.FAILED, Status.SUSPENDED})
+"""Resuming what is suspended is refused in words of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A wish to keep a task."""
+
+    name: str
+    description: str = ""
+    task_type: str = ""
+    agent: str | None = None
+    """Id or name."""
+    input: str | None = None
+    """With an agent: the server runs it."""
+    state: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    idempotency: Idempotency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task with what it goes by: its execution and the checkpoints, oldest first."""
+
+    execution: Execution
+    task: Task
+    checkpoints: tuple[Checkpoint, ...]
+    now: int
+    """The moment that its active time is told for."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedTask:
+    """What became of the wish."""
+
+    view: TaskView
+    replayed: bool = False
+    """This idempotency key was known; the task is that of the first request."""
+    answer: str | None = None
+    """The first request's answer, where it has been kept."""
+
+
+class Tasks:
+    """The tasks of a workspace; every execution is one."""
+
+    def __init__(self, store: Store, executions: Executions, agents: Agents, clock: Clock) -> None:
+        self._store = store
+        self._executions = executions
+        self._agents = agents
+        self._clock = clock
+
+    async def create(self, principal: Principal, wish: NewTask) -> CreatedTask:
+        """Record a task; with an agent and an input this server runs it, else its client does.
+
+        Raises AgentNotFound, AgentPaused, IdempotencyMismatch, MissingScope.
+        """
+        principal.require(Scope.AGENTS_EXECUTE)
+        made = partial(_task, principal.workspace_id, wish)
+        budget = Budget(max_seconds=wish.config.get("max_duration_seconds"))
+        if wish.agent is not None and wish.input is not None:
+            start = Start(wish.input, budget=budget, idempotency=wish.idempotency, task=made)
+            started = await self._executions.start(principal, wish.agent, start)
+            return await self._created(
+                Created(started.execution, started.replayed, started.answer), made
+            )
+        agent_id = client_agent_id(principal.workspace_id)
+        if wish.agent is not None:
+            agent_id = (await self._agents.chosen(principal, wish.agent)).id
+        execution_id, now = self._clock.new_id(EXECUTION), self._clock.now()
+        new = NewExecution(
+            id=execution_id,
+            workspace_id=principal.workspace_id,
+            agent_id=agent_id,
+            agent_version=CLIENT_DRIVEN,
+            conversation_id=self._clock.new_id(CONVERSATION),
+            new_conversation=True,
+            input=wish.input or wish.description or wish.name,
+            at=now,
+            key_id=principal.key_id,
+            budget=budget,
+            idempotency=wish.idempotency,
+            task=made(execution_id, now),
+        )
+        return await self._created(await self._store.create(new), made)
+
+    async def _created(self, created: Created, made: Callable[[str, int], Task]) -> CreatedTask:
+        """A new task as it was recorded, whatever has become of it since."""
+        execution = created.execution
+        if created.replayed:
+            return CreatedTask(await self._view(execution), True, created.answer)
+        at = execution.created_at
+        return CreatedTask(TaskView(execution, made(execution.id, at), (), at))
+
+    async def get(self, principal: Principal, execution_id: str) -> TaskView:
+        """One task. Raises ExecutionNotFound, MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        return await self._read(principal, execution_id)
+
+    async def save(
+        self,
+        principal: Principal,
+        execution_id: str,
+        label: str | None,
+        state: dict[str, Any] | None,
+    ) -> TaskView:
+        """Keep the state, as given or as it is, as a checkpoint; the same again is no other.
+
+        Raises ExecutionNotFound, Conflict (it has ended), MissingScope.
+        """
+        checkpoint_id = self._clock.new_id(CHECKPOINT)
+        return await self._keep(principal, execution_id, state, checkpoint_id, label)
+
+    async def change(
+        self, principal: Principal, execution_id: str, state: dict[str, Any]
+    ) -> TaskView:
+        """Change the state without a checkpoint. Raises like save, and Conflict where paused."""
+        return await self._keep(principal, execution_id, state)
+
+    async def _keep(
+        self,
+        principal: Principal,
+        execution_id: str,
+        state: dict[str, Any] | None,
+        checkpoint_id: str | None = None,
+        label: str | None = None,
+    ) -> TaskView:
+        principal.require(Scope.AGENTS_EXECUTE)
+        found, now = parse(EXECUTION, execution_id), self._clock.now()
+        wish = SaveState(principal.workspace_id, found, now, state, checkpoint_id, label)
+        await self._store.save_state(wish)
+        return await self._read(principal, found)
+
+    async def pause(
+        self, principal: Principal, execution_id: str, *, now: bool, reason: str | None
+    ) -> TaskView:
+        """Pause, with a checkpoint; see Executions.pause. Server-driven: behind the open step."""
+        paused = await self._executions.pause(principal, execution_id, now=now, reason=reason)
+        execution = paused.execution
+        if execution.status is Status.PAUSED and not execution.is_client_driven:
+            await self._save_if_changed(execution)
+        return await self._read(principal, execution.id)
+
+    async def _save_if_changed(self, execution: Execution) -> None:
+        """Steps have their checkpoints; a state that came since, or before the first, has none."""
+        task = await self._store.task(execution.workspace_id, execution.id)
+        known = await self._store.checkpoints(execution.workspace_id, execution.id)
+        if known and (task is None or not task.changed):
+            return
+        wish = SaveState(
+            execution.workspace_id,
+            execution.id,
+            self._clock.now(),
+            checkpoint_id=self._clock.new_id(CHECKPOINT),
+            label=PAUSED,
+        )
+        with suppress(Conflict):  # it was resumed meanwhile, and has ended
+            await self._store.save_state(wish)
+
+    async def resume(
+        self, principal: Principal, execution_id: str, checkpoint_id: str | None
+    ) -> TaskView:
+        """Go on from the newest or the named checkpoint, whose state becomes the state.
+
+        Raises Conflict (not paused or failed; the checkpoint is superseded), CheckpointNotFound,
+        ExecutionNotFound, MissingScope.
+        """
+        resumed = await self._executions.resume(
+            principal, execution_id, checkpoint_id, only=_RESUMABLE
+        )
+        return await self._read(principal, resumed.execution.id)
+
+    async def complete(
+        self, principal: Principal, execution_id: str, state: dict[str, Any] | None, result: Any
+    ) -> TaskView:
+        """End what the client drives, well; a result that is no text is kept as JSON.
+
+        Raises Conflict (it does not run; the server drives it), ExecutionNotFound, MissingScope.
+        """
+        output = result if isinstance(result, str | None) else orjson.dumps(result).decode()
+
+        def completed(execution: Execution, _task: Task, at: int) -> Advance:
+            after = replace(at_rest(execution, Status.COMPLETED, at), output=output)
+            return Advance(execution, after, ((at, ExecutionCompleted()),), state=state)
+
+        await self._end(principal, execution_id, completed)
+        return await self._read(principal, execution_id)
+
+    async def fail(
+        self, principal: Principal, execution_id: str, error: str, state: dict[str, Any] | None
+    ) -> TaskView:
+        """Say that an attempt of what the client drives has failed.
+
+        With attempts left it goes on from its newest checkpoint behind the backoff; without it
+        stays failed, or is paused where it is to be. Raises like complete.
+        """
+        failure = Failure("execution_error", TASK_FAILED, error)
+
+        def failed(execution: Execution, task: Task, at: int) -> Advance:
+            return replace(_failed(execution, task, failure, at), state=state)
+
+        execution, task = await self._end(principal, execution_id, failed)
+        if task.is_tried_again(failure.code) and not task.backoff_ms:
+            checkpoint_id, now = self._clock.new_id(CHECKPOINT), self._clock.now()
+            await self._store.attend(
+                Attend(execution.workspace_id, execution.id, now, checkpoint_id)
+            )
+        return await self._read(principal, execution.id)
+
+    async def _end(
+        self, principal: Principal, execution_id: str, move_of: Callable[..., Advance]
+    ) -> tuple[Execution, Task]:
+        """Move what the client drives and what runs, as (execution, task, moment) says."""
+        principal.require(Scope.AGENTS_EXECUTE)
+        for _ in range(_ATTEMPTS):
+            execution = await self._execution(principal, execution_id)
+            task = await self._store.task(execution.workspace_id, execution.id)
+            _require_driven(execution)
+            assert task is not None
+            try:
+                await self._store.advance(move_of(execution, task, self._clock.now()))
+            except StaleWrite:
+                continue
+            return execution, task
+        raise StaleWrite
+
+    async def delete(self, principal: Principal, execution_id: str) -> None:
+        """Terminate what runs, then delete all of it for good; 404 after."""
+        await self._executions.delete(principal, execution_id)
+
+    # --- reads
+
+    async def _execution(self, principal: Principal, execution_id: str) -> Execution:
+        return await self._store.execution(principal.workspace_id, parse(EXECUTION, execution_id))
+
+    async def _read(self, principal: Principal, execution_id: str) -> TaskView:
+        return await self._view(await self._execution(principal, execution_id))
+
+    async def _view(self, execution: Execution) -> TaskView:
+        task = await self._store.task(execution.workspace_id, execution.id)
+        if task is None:
+            task = await self._described(execution)
+        known = await self._store.checkpoints(execution.workspace_id, execution.id)
+        return TaskView(execution, task, known, self._clock.now())
+
+    async def _described(self, execution: Execution) -> Task:
+        """What an execution of another room is as a task: it goes by its agent."""
+        name, description = execution.agent_id, ""
+        try:
+            agent = await self._agents.version(
+                execution.workspace_id, execution.agent_id, execution.agent_version
+            )
+        except AgentNotFound:
+            pass
+        else:
+            name, description = agent.spec.name, agent.spec.description
+        return Task(
+            execution.id, execution.workspace_id, name, execution.created_at, description, "agent"
+        )
+
+
+def _task(workspace_id: str, wish: NewTask, execution_id: str, at: int) -> Task:
+    return Task(
+        execution_id,
+        workspace_id,
+        wish.name,
+        at,
+        wish.description,
+        wish.task_type,
+        wish.config,
+        wish.state,
+    )
+
+
+def _require_driven(execution: Execution) -> None:
+    if not execution.is_client_driven:
+        raise Conflict("The server drives this task; its client cannot end it so.")
+    if execution.status is not Status.RUNNING:
+        raise Conflict(f"The task is {execution.status.value}; only one that runs ends.")
+
+
+def _failed(execution: Execution, task: Task, failure: Failure, at: int) -> Advance:
+    if task.pauses(failure.code):
+        paused = at_rest(execution, Status.PAUSED, at)
+        return Advance(execution, paused, ((at, ExecutionPaused(failure.message)),))
+    failed = replace(at_rest(execution, Status.FAILED, at), error=failure)
+    event = ExecutionFailed(failure.type, failure.code, failure.message)
+    return Advance(execution, failed, ((at, event),))

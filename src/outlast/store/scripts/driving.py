@@ -1,0 +1,176 @@
+"""Transactions on tasks: keep a state, and do by itself what is due."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.error import Conflict, ConversationBusy, ExecutionNotFound
+from outlast.model.event import Event, ExecutionFailed, ExecutionPaused
+from outlast.model.execution import TERMINAL, Execution, Failure, Status, at_rest
+from outlast.model.task import AUTOMATIC, OUT_OF_TIME, PAUSED, Task, end_of_time
+from outlast.store.port import Advance, Resume
+from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.store.scripts.checkpoints import known_checkpoints, resume
+from outlast.store.scripts.entries import locked, locked_turn
+from outlast.store.scripts.executions import advance
+from outlast.store.scripts.rows import to_json
+from outlast.store.scripts.tasks import keep, save, task_of
+from outlast.store.statements import tasks as sql
+from outlast.store.task_port import Attend, SaveState
+
+_BUSY_MILLIS = 1000
+"""When an attempt that another turn of its conversation keeps out is made again."""
+
+
+def task(workspace_id: str, execution_id: str) -> Script[Task | None]:
+    """The row beside an execution's."""
+    return Outcome((yield from task_of(workspace_id, execution_id)))
+
+
+def due_tasks(now: int, limit: int) -> Script[list[tuple[str, str]]]:
+    """Which tasks are due, those that wait longest first."""
+    rows = yield Query(sql.DUE_TASKS, {"now": now, "limit": limit})
+    return Outcome([(row[0], row[1]) for row in rows])
+
+
+# --- keep a state
+
+
+def save_state(wish: SaveState) -> Script[None]:
+    """Lock the execution; change its state, or add a checkpoint behind its newest."""
+    execution = yield from locked(wish.workspace_id, wish.execution_id)
+    _require_open(execution, wish)
+    found = yield from task_of(wish.workspace_id, execution.id)
+    state = execution.state if wish.state is None else wish.state
+    changed = state != execution.state or (found is not None and found.changed)
+    saved = None
+    if wish.checkpoint_id is not None:
+        saved = yield from _added(execution, wish, wish.checkpoint_id, state)
+    yield Query(
+        sql.CHANGE_STATE, {"given_id": execution.id, "new_state": to_json(state), "at": wish.at}
+    )
+    if found is None:
+        return Outcome(None)
+    if wish.checkpoint_id is not None:
+        found = replace(found, changed=False, saved_at=found.saved_at if saved is None else saved)
+    else:
+        found = replace(found, changed=changed)
+    yield from keep(replace(found, due_at=found.due(execution)))
+    return Outcome(None)
+
+
+def _require_open(execution: Execution, wish: SaveState) -> None:
+    if execution.status in TERMINAL:
+        raise Conflict(f"The task is {execution.status.value}; its state changes no more.")
+    if execution.status is Status.PAUSED and wish.checkpoint_id is None:
+        raise Conflict("The task is paused: it goes on from a checkpoint, so save one instead.")
+
+
+def _added(
+    execution: Execution, wish: SaveState, checkpoint_id: str, state: dict[str, Any]
+) -> Steps[int | None]:
+    """Add a checkpoint and tell when; nothing where the newest ones say the same already."""
+    known = yield from known_checkpoints(wish.workspace_id, execution.id)
+    stand = [checkpoint for checkpoint in known if not checkpoint.superseded]
+    if any(c.label == wish.label for c in _alike(reversed(stand), state)):
+        return None
+    yield from save(_behind(stand, execution.id, checkpoint_id, wish.at, wish.label, state))
+    return wish.at
+
+
+def _alike(newest_first: Iterable[Checkpoint], state: dict[str, Any]) -> Iterable[Checkpoint]:
+    """The newest checkpoints as far as they have this state."""
+    told = _canonical(state)
+    for checkpoint in newest_first:
+        if checkpoint.state is None or _canonical(checkpoint.state) != told:
+            return
+        yield checkpoint
+
+
+def _canonical(state: dict[str, Any]) -> bytes:
+    return orjson.dumps(state, option=orjson.OPT_SORT_KEYS)
+
+
+def _behind(
+    stand: list[Checkpoint],
+    execution_id: str,
+    checkpoint_id: str,
+    at: int,
+    label: str | None,
+    state: dict[str, Any],
+) -> Checkpoint:
+    """A checkpoint at the step of the newest one that stands."""
+    newest = stand[-1] if stand else None
+    return Checkpoint(
+        checkpoint_id,
+        execution_id,
+        0 if newest is None else newest.step,
+        at,
+        label,
+        state,
+        missing=() if newest is None else newest.missing,
+    )
+
+
+# --- what is due
+
+
+def attend(wish: Attend) -> Script[None]:
+    """Lock the task and do what is due, if it still is."""
+    try:
+        execution = yield from locked_turn(wish.workspace_id, wish.execution_id)
+    except ExecutionNotFound:
+        yield Query(sql.FORGET_TASK, {"id": wish.execution_id, "workspace": wish.workspace_id})
+        return Outcome(None)
+    found = yield from task_of(wish.workspace_id, execution.id)
+    if found is None or found.due_at is None or found.due_at > wish.at:
+        return Outcome(None)
+    if execution.status is Status.FAILED:
+        return (yield from _tried_again(execution, found, wish))
+    ends_at = end_of_time(execution)
+    if execution.status is Status.RUNNING and ends_at is not None and ends_at <= wish.at:
+        return (yield from _out_of_time(execution, found, wish))
+    due_at = found.due(execution)
+    if due_at is None or due_at > wish.at:
+        yield from keep(replace(found, due_at=due_at))
+        return Outcome(None)
+    automatic = SaveState(
+        wish.workspace_id,
+        wish.execution_id,
+        wish.at,
+        checkpoint_id=wish.checkpoint_id,
+        label=AUTOMATIC,
+    )
+    return (yield from save_state(automatic))
+
+
+def _tried_again(execution: Execution, found: Task, wish: Attend) -> Script[None]:
+    """Begin the next attempt from the newest checkpoint."""
+    again = Resume(wish.workspace_id, execution.id, wish.at, again=True)
+    try:
+        outcome = yield from resume(again)
+    except ConversationBusy:
+        yield from keep(replace(found, due_at=wish.at + _BUSY_MILLIS))
+        return Outcome(None)
+    return Outcome(None, outcome.committed, outcome.runnable)
+
+
+def _out_of_time(execution: Execution, found: Task, wish: Attend) -> Script[None]:
+    """End or pause what its client drives; a pause keeps the state as a checkpoint."""
+    message = f"The task's max_duration_seconds of {found.max_seconds:g} are over."
+    failure = Failure("execution_error", OUT_OF_TIME, message)
+    event: Event = ExecutionFailed(failure.type, failure.code, message)
+    rested = at_rest(execution, Status.FAILED, wish.at)
+    checkpoint = None
+    if found.pauses_in_the_end:
+        event = ExecutionPaused(message)
+        rested = at_rest(execution, Status.PAUSED, wish.at)
+        checkpoint = Checkpoint(wish.checkpoint_id, execution.id, 0, wish.at, PAUSED)
+    else:
+        rested = replace(rested, error=failure)
+    move = Advance(execution, rested, ((wish.at, event),), checkpoint=checkpoint)
+    outcome = yield from advance(move)
+    return Outcome(None, outcome.committed, outcome.runnable)

@@ -1,0 +1,56 @@
+"""Statements on tasks; the execution's row is locked before a task's is written."""
+
+from typing import Final
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from outlast.store.schema import executions, tasks
+from outlast.store.statements import Statement
+
+INSERT_TASK: Final = Statement(insert(tasks))
+
+TASK: Final = Statement(
+    select(*tasks.c).where(
+        tasks.c.execution_id == bindparam("id"), tasks.c.workspace_id == bindparam("workspace")
+    )
+)
+
+KEEP_TASK: Final = Statement(
+    update(tasks)
+    .where(
+        tasks.c.execution_id == bindparam("given_id"),
+        tasks.c.workspace_id == bindparam("workspace"),
+    )
+    .values(
+        attempts=bindparam("new_attempts"),
+        changed=bindparam("new_changed"),
+        saved_at=bindparam("new_saved_at"),
+        due_at=bindparam("new_due_at"),
+    )
+)
+"""What changes in the life of a task."""
+
+DUE_TASKS: Final = Statement(
+    select(tasks.c.workspace_id, tasks.c.execution_id)
+    .where(tasks.c.due_at.is_not(None), tasks.c.due_at <= bindparam("now"))
+    .order_by(tasks.c.due_at)
+    .limit(bindparam("limit"))
+)
+"""All workspaces: whoever sees it attends to it, once."""
+
+FORGET_TASK: Final = Statement(
+    delete(tasks).where(
+        tasks.c.execution_id == bindparam("id"), tasks.c.workspace_id == bindparam("workspace")
+    )
+)
+"""Its execution was deleted by code that knows no tasks."""
+
+STATE: Final = Statement(select(executions.c.state).where(executions.c.id == bindparam("id")))
+"""The row is locked."""
+
+CHANGE_STATE: Final = Statement(
+    update(executions)
+    .where(executions.c.id == bindparam("given_id"))
+    .values(state=bindparam("new_state"), updated_at=bindparam("at"))
+)
+"""The row is locked. Touches nothing that a segment compares."""

@@ -1,0 +1,220 @@
+"""The store's port, tasks: one suite for every implementation."""
+
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.error import CheckpointNotFound, Conflict, ExecutionNotFound, StaleWrite
+from outlast.model.event import ExecutionFailed, ExecutionPaused
+from outlast.model.execution import Budget, Execution, Failure, Status, at_rest
+from outlast.model.ids import CHECKPOINT
+from outlast.model.task import Task
+from outlast.store.port import Advance, Resume, Store
+from outlast.store.task_port import Attend, SaveState, Seen
+from outlast.testing import FakeClock
+from tests.store.moves import OTHER, WORKSPACE, Create, Heard, new, run, started
+
+pytestmark = pytest.mark.anyio
+FAILURE = Failure("execution_error", "task_failed", "lost")
+
+
+@pytest.fixture
+def driven(store: Store, clock: FakeClock) -> Create:
+    """Makes tasks that their client drives."""
+
+    async def made(**config: Any) -> Execution:
+        wish = new(clock, agent_version=0)
+        seconds = config.get("max_duration_seconds")
+        task = Task(wish.id, WORKSPACE, "Import", wish.at, config=config, first_state={"page": 0})
+        wish = replace(wish, task=task, budget=Budget(max_seconds=seconds))
+        return (await store.create(wish)).execution
+
+    return made
+
+
+def saved(execution: Execution, clock: FakeClock, **more: Any) -> SaveState:
+    clock.advance(0.001)
+    given = {"checkpoint_id": clock.new_id(CHECKPOINT), "label": "mine"} | more
+    return SaveState(WORKSPACE, execution.id, clock.now(), **given)
+
+
+def attend(execution: Execution, clock: FakeClock) -> Attend:
+    clock.advance(0.001)
+    return Attend(WORKSPACE, execution.id, clock.now(), clock.new_id(CHECKPOINT))
+
+
+def failed(execution: Execution, at: int) -> Advance:
+    after = replace(at_rest(execution, Status.FAILED, at), error=FAILURE)
+    event = ExecutionFailed(FAILURE.type, FAILURE.code, FAILURE.message)
+    return Advance(execution, after, ((at, event),))
+
+
+async def test_a_task_is_kept_as_it_was_made_for_its_workspace_alone(
+    store: Store, driven: Create, create: Create
+) -> None:
+    execution = await driven(theirs=[1])
+    task = await store.task(WORKSPACE, execution.id)
+    assert task is not None
+    assert (task.name, task.config, task.first_state) == ("Import", {"theirs": [1]}, {"page": 0})
+    assert await store.task(OTHER, execution.id) is None
+    assert await store.task(WORKSPACE, (await create()).id) is None
+
+
+async def test_what_its_client_drives_runs_at_once_and_is_no_workers(
+    store: Store, driven: Create, heard: Heard
+) -> None:
+    execution = await driven()
+    found = await store.execution(WORKSPACE, execution.id)
+    assert found == execution
+    assert (found.status, found.segment, found.state) == (Status.RUNNING, 1, {"page": 0})
+    assert found.active_since == found.started_at == found.created_at
+    assert not heard.runnable
+    assert await store.unfinished("", 10) == []
+
+
+async def test_many_saves_of_the_same_make_one_checkpoint(
+    store: Store, driven: Create, clock: FakeClock
+) -> None:
+    execution = await driven()
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(store.save_state, saved(execution, clock, state={"page": 1}))
+    (point,) = await store.checkpoints(WORKSPACE, execution.id)
+    assert (point.label, point.state, point.step) == ("mine", {"page": 1}, 0)
+    assert (await store.execution(WORKSPACE, execution.id)).state == {"page": 1}
+
+
+async def test_a_state_is_saved_on_what_is_open_only(
+    store: Store, driven: Create, clock: FakeClock
+) -> None:
+    execution = await driven()
+    with pytest.raises(ExecutionNotFound):
+        await store.save_state(replace(saved(execution, clock), workspace_id=OTHER))
+    await store.advance(failed(execution, clock.now()))
+    with pytest.raises(Conflict):
+        await store.save_state(saved(execution, clock))
+    assert await store.checkpoints(WORKSPACE, execution.id) == ()
+
+
+async def test_a_checkpoint_of_somebody_else_disturbs_no_segment(
+    store: Store, create: Create, clock: FakeClock
+) -> None:
+    running = await run(store, await create())
+    await store.save_state(saved(running, clock, state={"page": 1}))
+    after = replace(running, steps=1)
+    point = Checkpoint(clock.new_id(CHECKPOINT), running.id, 1, clock.now())
+    await store.advance(Advance(running, after, checkpoint=point))
+    found = await store.execution(WORKSPACE, running.id)
+    assert (found.state, found.steps) == ({"page": 1}, 1)
+    assert [c.state for c in await store.checkpoints(WORKSPACE, running.id)] == [
+        {"page": 1},
+        None,
+    ]
+
+
+async def test_a_pause_keeps_the_state_as_it_is_in_the_row(
+    store: Store, driven: Create, clock: FakeClock
+) -> None:
+    execution = await driven()
+    await store.save_state(saved(execution, clock, state={"page": 7}, checkpoint_id=None))
+    at = clock.now()
+    point = Checkpoint(clock.new_id(CHECKPOINT), execution.id, 0, at)
+    move = Advance(
+        execution,
+        at_rest(execution, Status.PAUSED, at),
+        ((at, ExecutionPaused()),),
+        checkpoint=point,
+    )
+    await store.advance(move)
+    assert [c.state for c in await store.checkpoints(WORKSPACE, execution.id)] == [{"page": 7}]
+    with pytest.raises(StaleWrite):
+        await store.advance(move)
+
+
+async def test_a_resume_begins_a_segment_that_earlier_calls_cannot_end(
+    store: Store, driven: Create, clock: FakeClock, heard: Heard
+) -> None:
+    execution = await driven()
+    for page in (1, 2):
+        await store.save_state(saved(execution, clock, state={"page": page}))
+    await store.advance(failed(execution, clock.now()))
+    first, second = await store.checkpoints(WORKSPACE, execution.id)
+    clock.advance(60)
+    wish = Resume(WORKSPACE, execution.id, clock.now(), first.id)
+    with pytest.raises(CheckpointNotFound):
+        await store.resume(replace(wish, checkpoint_id="cp_x"))
+    with pytest.raises(Conflict):
+        await store.resume(replace(wish, only=frozenset({Status.PAUSED})))
+    resumed = await store.resume(wish)
+    assert (resumed.status, resumed.segment, resumed.state) == (Status.RUNNING, 2, {"page": 1})
+    assert resumed == await store.execution(WORKSPACE, execution.id)
+    assert resumed.active_by(clock.now() + 500) == execution.active_ms + 500 + 2
+    points = await store.checkpoints(WORKSPACE, execution.id)
+    assert [(c.id, c.superseded) for c in points] == [(first.id, False), (second.id, True)]
+    assert not heard.runnable
+    with pytest.raises(StaleWrite):
+        await store.advance(failed(execution, clock.now()))
+
+
+async def test_a_failure_with_attempts_left_is_due_behind_the_backoff_once(
+    store: Store, driven: Create, clock: FakeClock
+) -> None:
+    execution = await driven(retry={"max_attempts": 2, "backoff_seconds": 5})
+    at = clock.now()
+    await store.advance(failed(execution, at))
+    assert await store.due_tasks(at + 4_999, 10) == []
+    assert await store.due_tasks(at + 5_000, 10) == [(WORKSPACE, execution.id)]
+    await store.attend(attend(execution, clock))
+    assert (await store.execution(WORKSPACE, execution.id)).status is Status.FAILED
+    clock.advance(5)
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(store.attend, attend(execution, clock))
+    again = await store.execution(WORKSPACE, execution.id)
+    assert (again.status, again.segment, again.state) == (Status.RUNNING, 2, {"page": 0})
+    await store.advance(failed(again, clock.now()))
+    assert await store.due_tasks(2**60, 10) == []
+
+
+async def test_a_failed_run_of_an_agent_is_queued_again(
+    store: Store, clock: FakeClock, heard: Heard
+) -> None:
+    wish = new(clock)
+    config = {"retry": {"max_attempts": 2}}
+    task = Task(wish.id, WORKSPACE, "Report", wish.at, config=config)
+    running = await run(store, (await store.create(replace(wish, task=task))).execution)
+    heard.runnable.clear()
+    await store.advance(failed(running, clock.now()))
+    await store.attend(attend(running, clock))
+    assert [found.id for found in heard.runnable] == [running.id]
+    assert heard.runnable[0].status is Status.QUEUED
+
+
+async def test_what_runs_is_counted_forwards_and_only_for_its_segment(
+    store: Store, create: Create
+) -> None:
+    running = await run(store, await create())
+    await store.seen([Seen(running, 700, 800)])
+    await store.seen([Seen(running, 600, 900)])
+    await store.seen([Seen(replace(running, segment=9), 5000, 900)])
+    found = await store.execution(WORKSPACE, running.id)
+    assert (found.active_ms, found.active_since) == (700, 800)
+    assert found.active_by(1000) == 900
+    assert found.active_by(100_000) == 3700
+    await store.advance(started(found, 2000))
+    await store.seen([Seen(running, 9000, 2100)])
+    assert (await store.execution(WORKSPACE, running.id)).active_ms == 700
+
+
+async def test_a_deleted_execution_takes_its_task_along(
+    store: Store, driven: Create, clock: FakeClock
+) -> None:
+    execution = await driven(checkpoint_interval_seconds=1)
+    await store.save_state(saved(execution, clock, state={"page": 1}, checkpoint_id=None))
+    await store.delete_execution(WORKSPACE, execution.id)
+    assert await store.task(WORKSPACE, execution.id) is None
+    assert await store.due_tasks(2**60, 10) == []
+    await store.attend(attend(execution, clock))
