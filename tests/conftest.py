@@ -8,13 +8,20 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import structlog
 
 from tests.database import KINDS, POSTGRESQL, SQLITE, Another, Database, databases_of
 from tests.postgres import Cluster, Databases
+
+
+_LOGS: Final = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -106,7 +113,11 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """A test that sets up logs leaves them as they were."""
+def _plain_logs() -> Iterator[None]:
+    """Logs with plain tracebacks: with all their variables, one takes a second.
+
+    A test that sets up logs leaves them as they were.
+    """
+    structlog.configure(processors=_LOGS)
     yield
     structlog.reset_defaults()

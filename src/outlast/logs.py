@@ -128,7 +128,15 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
-    for chatty in ("httpx2", "httpcore2", "httpx", "httpcore", "alembic", "uvicorn"):
+    for chatty in (
+        "httpx2",
+        "httpcore2",
+        "httpx",
+        "httpcore",
+        "alembic",
+        "uvicorn",
+        "procrastinate",
+    ):
         logging.getLogger(chatty).setLevel(max(threshold, logging.WARNING))
 
 

@@ -79,6 +79,7 @@ async def test_every_status_has_its_word_and_every_word_is_a_filter(build: Build
     suspended = (await house.execute({"input": "asking"})).json()["id"]
     cancelled = (await house.execute({"input": "asking"})).json()["id"]
     await house.client.post(f"/v1/executions/{cancelled}/cancel")
+    actor.spoke.clear()
     first = await house.started(input="held")
     async with asyncio.timeout(BOUND):
         await actor.spoke.wait()

@@ -108,6 +108,22 @@ _TABLES: Final = {
             "chat_id": "CASE WHEN n % 5 = 0 THEN 'chat' || n / 20 END",
         },
     ),
+    "tasks": (
+        EXECUTIONS // 5,
+        {
+            "execution_id": "'exec_' || lpad((n * 5)::text, 26, '0')",
+            "workspace_id": _WORKSPACE.replace("n /", "n * 5 /"),
+            "name": "'t'",
+            "description": "''",
+            "task_type": "''",
+            "config": "'{}'",
+            "first_state": "'{}'",
+            "attempts": "0",
+            "changed": "false",
+            "saved_at": "n",
+            "due_at": "CASE WHEN n % 1000 = 0 THEN n END",
+        },
+    ),
     "steps": (
         EXECUTIONS,
         {

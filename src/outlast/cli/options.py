@@ -37,6 +37,10 @@ ApiKey = Annotated[
     str | None,
     Option(help="The API key; better given as OUTLAST_API_KEY, which other users do not see."),
 ]
+SecretKey = Annotated[
+    str | None,
+    Option(help="What seals kept headers and tickets; better given as OUTLAST_SECRET_KEY."),
+]
 LogLevel = Annotated[str | None, Option(help="debug, info, warning or error.")]
 LogFormat = Annotated[str | None, Option(help="json, text or auto.")]
 AsJson = Annotated[bool, Option("--json", help="Write JSON, for scripts.")]

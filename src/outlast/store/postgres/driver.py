@@ -42,6 +42,8 @@ _POOL_SECONDS: Final = 3.0
 """How long a caller waits for a connection before it hears that the database is away."""
 _BUSY_SECONDS: Final = 15.0
 """How long it waits where the database answers others meanwhile."""
+_RUNNING_SECONDS: Final = 60.0
+"""What an execution that runs waits there: to refuse it would be to do its step again."""
 _AWAY: Final = "The database cannot be reached."
 _PREPARED: Final = 500
 """Prepared statements of one connection: more than there are texts."""
@@ -127,7 +129,7 @@ class PostgresDriver:
     ) -> T:
         async with self._order.turn(of):
             began = asyncio.get_running_loop().time()
-            outcome = await self._transact(script, durable=durable)
+            outcome = await self._transact(script, durable=durable, running=bool(of))
             if self._measured is not None:
                 self._measured(asyncio.get_running_loop().time() - began, 1)
             self._tell(outcome)
@@ -153,11 +155,16 @@ class PostgresDriver:
 
     # --- transactions
 
-    async def _transact(self, script: Callable[[], Script[T]], *, durable: bool) -> Outcome[T]:
+    async def _transact(
+        self, script: Callable[[], Script[T]], *, durable: bool, running: bool
+    ) -> Outcome[T]:
         begin = ("BEGIN",) if durable else ("BEGIN", "SET LOCAL synchronous_commit TO OFF")
-        return await self._again(lambda: _Transaction(script(), begin))
+        busy = _RUNNING_SECONDS if running else _BUSY_SECONDS
+        return await self._again(lambda: _Transaction(script(), begin), busy)
 
-    async def _again(self, made: Callable[[], "_Transaction[T]"]) -> Outcome[T]:
+    async def _again(
+        self, made: Callable[[], "_Transaction[T]"], busy: float = _BUSY_SECONDS
+    ) -> Outcome[T]:
         """Run a transaction, anew where that is safe. Raises Overloaded, and what the script does.
 
         Safe is what surely was not committed: the server said so, or it was not asked to yet.
@@ -165,7 +172,7 @@ class PostgresDriver:
         for attempt in range(1, _ATTEMPTS + 1):
             transaction = made()
             try:
-                async with self._connection() as connection:
+                async with self._connection(busy) as connection:
                     outcome = await transaction.run(connection, self._texts, self._enqueue)
                     self._answered = asyncio.get_running_loop().time()
                     return outcome
@@ -173,8 +180,8 @@ class PostgresDriver:
                 if attempt == _ATTEMPTS:
                     raise Overloaded("The database could not be written.") from error
             except PoolTimeout as error:
-                busy = "The database is busy." if self._answers() else _AWAY
-                raise Overloaded(busy) from error
+                why = "The database is busy." if self._answers() else _AWAY
+                raise Overloaded(why) from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 self._answered = -_POOL_SECONDS
                 if transaction.committing or attempt == _ATTEMPTS:
@@ -187,10 +194,10 @@ class PostgresDriver:
         raise AssertionError
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+    async def _connection(self, busy: float = _BUSY_SECONDS) -> AsyncIterator[AsyncConnection[Any]]:
         if self._pool is None:
             raise Overloaded("The database is closed.")
-        patience = _BUSY_SECONDS if self._answers() else _POOL_SECONDS
+        patience = busy if self._answers() else _POOL_SECONDS
         async with self._pool.connection(timeout=patience) as connection:
             yield connection
 
