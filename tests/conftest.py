@@ -16,8 +16,7 @@ import structlog
 from tests.database import KINDS, POSTGRESQL, SQLITE, Another, Database, databases_of
 from tests.postgres import Cluster, Databases
 
-
-_LOGS: Final = [
+_LOGS: Final[list[Any]] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
     structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
