@@ -14,9 +14,13 @@ from outlast.agents.define import agent
 from outlast.agents.port import ModelRequest
 from outlast.model.agent import AgentSpec, Effect, ToolSpec
 from outlast.model.approval import ApprovalKind, Decision
-from outlast.model.error import ModelRejected
+from outlast.model.error import Misconfigured, ModelRejected
 from outlast.model.event import DataEmitted, ModelFinished, TextAdded, ToolFinished, ToolStarted
 from outlast.model.execution import Budget, Failure, Status
+from outlast.rooms.executions.translate import Fold
+from outlast.rooms.runs.frames import Reel
+from outlast.rooms.runs.openai import OpenAIFold
+from outlast.rooms.runs.ui import UiFold
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
@@ -325,3 +329,53 @@ async def test_a_payment_that_is_not_asked_for_again_is_not_made_anew(world: Any
     view = await server.rest(execution_id)
     assert error_of(view).code == "diverged"
     assert bench.order == ["fee", "pay"]
+
+
+async def test_what_a_function_emits_is_shown_in_every_format(world: Any) -> None:
+    async def telling(ctx: Context, _: str) -> str:
+        for name in ("retry", "no name"):
+            with pytest.raises(ValueError, match="cannot be emitted"):
+                await ctx.emit(name)
+        await ctx.emit("note", {"at": 1})
+        return "told"
+
+    server = await world(telling)
+    view = await server.run()
+    log = await server.log(view.execution.id)
+    native = Fold(view.execution.id).frames(log)
+    assert b'{"type":"custom","name":"note","data":{"at":1}}' in native
+    ui = b"".join(Reel(UiFold(view.execution.id)).add(log))
+    assert b'{"type":"data-note","data":{"at":1}}' in ui
+    assert ui.index(b"data-note") < ui.index(b"told")
+    openai = b"".join(Reel(OpenAIFold(view.execution.id)).add(log))
+    assert rb'"{\"type\":\"data\",\"name\":\"note\",\"data\":{\"at\":1}}"' in openai
+
+
+async def test_a_wrong_argument_is_raised_where_it_was_given(world: Any) -> None:
+    async def clumsy(ctx: Context, _: str) -> str:
+        wrongs: list[Any] = [[], {}, {"when": clumsy}]
+        for wrong in wrongs:
+            with pytest.raises(TypeError):
+                await ctx.checkpoint(wrong)
+        with pytest.raises(TypeError, match="str is not a message"):
+            await ctx.model(["Hi"])  # type: ignore[list-item]
+        with pytest.raises(ValueError, match="no tool 'look'"):
+            await ctx.model("Hi", tools=["look"])
+        with pytest.raises(ToolFailed, match="There is no tool 'look'"):
+            await ctx.tool("look")
+        return "fine"
+
+    server = await world(clumsy)
+    assert (await server.run()).execution.output == "fine"
+
+
+async def test_a_function_that_takes_the_wrong_things_is_refused() -> None:
+    async def alone(ctx: Context) -> str:
+        return ctx.execution_id
+
+    def blocking(ctx: Context, given: str) -> str:
+        return given + ctx.execution_id
+
+    for wrong, words in ((alone, "takes the context and the input"), (blocking, "not an async")):
+        with pytest.raises(Misconfigured, match=words):
+            made(wrong)  # type: ignore[arg-type]
