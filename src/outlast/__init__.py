@@ -7,18 +7,39 @@ so that importing the package costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from outlast.agents.define import Agent, tool
+    from outlast.agents.code import Context
+    from outlast.agents.define import Agent, agent, tool
     from outlast.agents.port import ToolContext
     from outlast.model.agent import Limits
+    from outlast.model.error import ToolFailed
+    from outlast.model.message import AssistantMessage, ToolMessage, UserMessage
 
     __version__: str
 
-__all__ = ["Agent", "Limits", "ToolContext", "__version__", "tool"]
+__all__ = [
+    "Agent",
+    "AssistantMessage",
+    "Context",
+    "Limits",
+    "ToolContext",
+    "ToolFailed",
+    "ToolMessage",
+    "UserMessage",
+    "__version__",
+    "agent",
+    "tool",
+]
 
 _HOMES = {
     "Agent": "outlast.agents.define",
+    "agent": "outlast.agents.define",
+    "AssistantMessage": "outlast.model.message",
+    "Context": "outlast.agents.code",
     "tool": "outlast.agents.define",
     "ToolContext": "outlast.agents.port",
+    "ToolFailed": "outlast.model.error",
+    "ToolMessage": "outlast.model.message",
+    "UserMessage": "outlast.model.message",
     "Limits": "outlast.model.agent",
 }
 

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from outlast.agents.code import CodeFunctions
 from outlast.agents.port import Models, Tools
 from outlast.engine.asking import Asker
 from outlast.engine.calling import Caller
+from outlast.engine.code import Coder
 from outlast.engine.expirer import Expirer
 from outlast.engine.inline import InlineEngine
 from outlast.engine.keeper import Keeper
@@ -91,6 +93,7 @@ def build(
     *,
     models: Models,
     tools: Tools,
+    code: CodeFunctions | None = None,
     clock: Clock | None = None,
     store: Callable[[Driver], Store] = SqlStore,
     worker: bool = True,
@@ -106,7 +109,9 @@ def build(
     ledger = Ledger(state, texts, clock)
     asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
-    runner = Runner(state, asker, Caller(tools, ledger, seal), ledger, Settler(state, ledger))
+    caller, settler = Caller(tools, ledger, seal), Settler(state, ledger)
+    coder = Coder(state, asker, caller, ledger, code or CodeFunctions())
+    runner = Runner(state, asker, caller, ledger, settler, coder)
     engine = _engine(settings, state, Segments(runner, clock), clock, worker=worker)
     streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from outlast.agents.code import CodeFunctions
 from outlast.agents.port import Model, Models, Tools
 from outlast.app import Core, build
 from outlast.model.clock import Clock
@@ -105,6 +106,7 @@ async def core_on(
     *,
     models: Models,
     tools: Tools,
+    code: CodeFunctions | None = None,
     clock: Clock | None = None,
     store: Callable[[Driver], Store] = SqlStore,
     start: bool = True,
@@ -112,7 +114,12 @@ async def core_on(
 ) -> AsyncIterator[Core]:
     """A whole server without its HTTP side, on a database in this folder."""
     core = build(
-        Settings(data_dir=folder, **settings), models=models, tools=tools, clock=clock, store=store
+        Settings(data_dir=folder, **settings),
+        models=models,
+        tools=tools,
+        code=code,
+        clock=clock,
+        store=store,
     )
     await core.open()
     if start:

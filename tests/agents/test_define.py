@@ -230,5 +230,5 @@ def test_importing_the_package_imports_nothing_else() -> None:
 
 def test_the_package_has_the_names_it_lists() -> None:
     assert all(getattr(outlast, name) for name in outlast.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'agent'"):
-        outlast.agent  # noqa: B018 - asking is the test
+    with pytest.raises(AttributeError, match="has no attribute 'agency'"):
+        outlast.agency  # noqa: B018 - asking is the test

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from outlast.agents.check import agent_problems, place
+from outlast.agents.code import CodeFunction, require_code
 from outlast.agents.tools.builtin import BUILTINS, builtin_spec
-from outlast.agents.tools.signature import MARK, PythonFunction, read_function
+from outlast.agents.tools.signature import MARK, PythonFunction, read_function, reference_of
 from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ToolSpec
 from outlast.model.error import Misconfigured
 
@@ -72,7 +73,7 @@ def tool(
 class Agent:
     """An agent: a name, a model, what it is told, and what it can call."""
 
-    __slots__ = ("functions", "spec")
+    __slots__ = ("function", "functions", "spec")
 
     def __init__(
         self,
@@ -85,14 +86,17 @@ class Agent:
         tool_choice: str = "auto",
         limits: Limits | None = None,
         settings: dict[str, Any] | None = None,
+        code: CodeFunction | None = None,
     ) -> None:
         """Tools are typed functions, names of builtin tools, or ToolSpecs for HTTP tools.
 
-        `settings` go to the model: temperature, max_tokens, top_p, stop, seed.
+        `settings` go to the model: temperature, max_tokens, top_p, stop, seed. `code` is the
+        function that is the agent's loop (see `agent`).
         Raises Misconfigured, naming each key that is wrong.
         """
         self.functions: dict[str, PythonFunction] = {}
         """The agent's functions by their reference."""
+        self.function = code
         self.spec = AgentSpec(
             name,
             model,
@@ -102,6 +106,7 @@ class Agent:
             tool_choice,
             limits or Limits(),
             dict(settings or {}),
+            None if code is None else reference_of(code),
         )
         self._check()
 
@@ -137,6 +142,40 @@ class Agent:
         ]
         if lines:
             raise Misconfigured("\n".join(lines))
+
+
+def agent(
+    *,
+    model: str,
+    name: str | None = None,
+    instructions: str = "",
+    description: str | None = None,
+    tools: Iterable[Callable[..., Any] | str | ToolSpec] = (),
+    limits: Limits | None = None,
+    settings: dict[str, Any] | None = None,
+) -> Callable[[CodeFunction], Agent]:
+    """Make an agent of an async function `(ctx, input)`, which takes the place of the loop.
+
+    The agent's name is the function's, and its description the docstring, where none are given.
+    What the function returns is the output: text as it is, anything else as JSON. `model` is what
+    `ctx.model` asks, `tools` are what `ctx.tool` calls. Raises Misconfigured.
+    """
+
+    def made(function: CodeFunction) -> Agent:
+        require_code(function, reference_of(function))
+        told = inspect.getdoc(function) or "" if description is None else description
+        return Agent(
+            name or function.__name__,
+            model=model,
+            instructions=instructions,
+            description=told,
+            tools=tools,
+            limits=limits,
+            settings=settings,
+            code=function,
+        )
+
+    return made
 
 
 def function_spec(function: PythonFunction) -> ToolSpec:

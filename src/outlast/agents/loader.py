@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from outlast.agents.agents_file import ENTRIES, AgentEntry, FileEntry, Wrong, agent_spec
 from outlast.agents.check import Path, Problem, agent_problems, keys, place
+from outlast.agents.code import CodeFunction
 from outlast.agents.define import Agent, add_function
 from outlast.agents.tools.signature import PythonFunction
 from outlast.agents.yaml_text import Document, read_yaml
@@ -32,10 +33,12 @@ _NOT_YET: Final = "this version of Outlast does not support it yet; remove it"
 
 @dataclass(frozen=True, slots=True)
 class LoadedAgents:
-    """The agents of a file, and the functions of their tools by reference."""
+    """The agents of a file, and the functions of their tools and loops by reference."""
 
     specs: tuple[AgentSpec, ...]
     functions: dict[str, PythonFunction] = field(default_factory=dict)
+    code: dict[str, CodeFunction] = field(default_factory=dict)
+    """The functions that are agents' loops, by reference."""
 
 
 def load(path: str) -> LoadedAgents:
@@ -243,4 +246,5 @@ def _collect(module: ModuleType, shown: str) -> LoadedAgents:
             raise Misconfigured(f"{shown}: two agents are called {agent.spec.name!r}; rename one")
         for function in agent.functions.values():
             add_function(functions, function)
-    return LoadedAgents(tuple(specs.values()), functions)
+    code = {a.spec.code: a.function for a in found if a.spec.code and a.function}
+    return LoadedAgents(tuple(specs.values()), functions, code)

@@ -1,5 +1,6 @@
 """A core for this process: agents file, models and tools joined as the settings say."""
 
+from outlast.agents.code import CodeFunctions
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.loader import load as load_agents
 from outlast.agents.models.catalogue import ModelCatalogue
@@ -29,6 +30,7 @@ def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) ->
         settings,
         models=ModelCatalogue(clock, settings.data_dir),
         tools=ToolBox(clock, loaded.functions),
+        code=CodeFunctions(loaded.code),
         clock=clock,
         worker=worker,
     )

@@ -36,6 +36,7 @@ from outlast.model.ids import STEP
 from outlast.model.message import (
     AssistantMessage,
     Message,
+    Part,
     ToolCall,
     ToolMessage,
     UserMessage,
@@ -66,11 +67,20 @@ class Asker:
         Raises Upstream, Misconfigured, LimitExceeded, BudgetExceeded (the execution fails) and
         Interrupted.
         """
+        step = await self.answer(segment, agent, _request(segment, agent.spec))
+        if step.message.tool_calls:
+            await self.record_calls(segment, agent.spec, step, (model_finished(step),))
+        else:
+            await self._record_end(segment, agent.spec, step)
+
+    async def answer(
+        self, segment: Segment, agent: Agent, request: ModelRequest, asked: str = ""
+    ) -> ModelStep:
+        """Ask, and answer the step that is to be recorded. Raises as `ask` does."""
         started_at = self.ledger.clock.now()
-        request = _request(segment, agent.spec)
         segment.asked = _written(request)
         answer = await self._answer(segment, agent, request)
-        step = ModelStep(
+        return ModelStep(
             self.ledger.clock.new_id(STEP),
             segment.open_step,
             answer.message,
@@ -79,11 +89,8 @@ class Asker:
             answer.finish_reason,
             started_at,
             self.ledger.clock.now(),
+            asked,
         )
-        if answer.message.tool_calls:
-            await self._record_calls(segment, agent.spec, step)
-        else:
-            await self._record_end(segment, agent.spec, step)
 
     async def _answer(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
         attempt = 0
@@ -136,25 +143,30 @@ class Asker:
     async def _record_end(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
         """The last answer ends the execution: completed, or failed if it cost too much."""
         finished, output = model_finished(step), step.message.text
-        overspent = _overspent(
+        error = overspent(
             segment, spec, step.usage.total_tokens, cut_off=step.finish_reason == "length"
         )
-        if overspent is None:
+        if error is None:
             events = (finished, ExecutionCompleted())
             await self.ledger.record(segment, events, step, Status.COMPLETED, output=output)
             return
-        failure = failure_of(overspent)
+        failure = failure_of(error)
         failed = ExecutionFailed(failure.type, failure.code, failure.message)
         await self.ledger.record(segment, (finished, failed), step, Status.FAILED, error=failure)
 
     async def end(self, segment: Segment, agent: Agent) -> None:
         """End an execution that has its last answer already: it was rolled back to it."""
-        if (overspent := _overspent(segment, agent.spec, 0, cut_off=False)) is not None:
-            raise overspent
+        if (error := overspent(segment, agent.spec, 0, cut_off=False)) is not None:
+            raise error
         await self.ledger.record(segment, (ExecutionCompleted(),), status=Status.COMPLETED)
 
-    async def _record_calls(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
-        """The answer's tool calls are logged as started in the commit that records the answer."""
+    async def record_calls(
+        self, segment: Segment, spec: AgentSpec, step: ModelStep, told: tuple[Event, ...] = ()
+    ) -> None:
+        """The step's tool calls are logged as started in the commit that records it.
+
+        `told` comes before them. Where each waits for a person, the segment ends suspended.
+        """
         calls = step.message.tool_calls
         now = self.ledger.clock.now()
         questions = {
@@ -164,7 +176,7 @@ class Asker:
         }
         only_waits = len(questions) == len(calls) and not segment.pausing
         events = (
-            model_finished(step),
+            *told,
             *_call_events(calls, step.number, questions),
             *((ExecutionSuspended(),) if only_waits else ()),
         )
@@ -225,11 +237,11 @@ def _request(segment: Segment, spec: AgentSpec) -> ModelRequest:
     said.extend(messages_of(segment.steps))
     first = not segment.steps
     return ModelRequest(
-        instructions=_instructions(spec.instructions, execution),
+        instructions=instructions_of(spec.instructions, execution),
         messages=repair(tuple(said)),
         tools=spec.tools,
         tool_choice=spec.tool_choice if first or spec.tool_choice == "none" else "auto",
-        settings=_settings(segment, spec),
+        settings=settings_of(segment, spec),
     )
 
 
@@ -238,8 +250,10 @@ def messages_of(steps: Iterable[Step]) -> list[Message]:
     messages: list[Message] = []
     for step in steps:
         match step:
-            case ModelStep():
+            case ModelStep(asked=""):
                 messages.append(step.message)
+            case ModelStep():
+                messages.append(AssistantMessage(tuple(_said(step.message))))
             case ToolStep():
                 messages.append(
                     ToolMessage(step.call.id, step.call.name, step.result, step.is_error)
@@ -247,7 +261,12 @@ def messages_of(steps: Iterable[Step]) -> list[Message]:
     return messages
 
 
-def _instructions(instructions: str, execution: Execution) -> str:
+def _said(message: AssistantMessage) -> Iterable[Part]:
+    """Without the calls, which a code agent's function makes as calls of its own, or does not."""
+    return (part for part in message.parts if not isinstance(part, ToolCall))
+
+
+def instructions_of(instructions: str, execution: Execution) -> str:
     """The agent's, then the request's, then what is known."""
     told = [instructions, execution.origin.instructions]
     if execution.session:
@@ -264,7 +283,7 @@ def _one_line(value: Any) -> str:
     return " ".join(text.split())
 
 
-def _settings(segment: Segment, spec: AgentSpec) -> dict[str, Any]:
+def settings_of(segment: Segment, spec: AgentSpec) -> dict[str, Any]:
     """The agent's settings, with what is left of the tokens as the answer's bound."""
     left = [bound - spent for bound, spent, _ in _token_bounds(segment, spec)]
     if not left:
@@ -303,7 +322,7 @@ def _check_tokens(segment: Segment, spec: AgentSpec) -> None:
             raise _spent(bound, spent, error)
 
 
-def _overspent(
+def overspent(
     segment: Segment, spec: AgentSpec, tokens: int, *, cut_off: bool
 ) -> OutlastError | None:
     """Whether the last answer cost more than allowed, or was cut off where nothing was left."""

@@ -109,6 +109,16 @@ class Ledger:
         changes = {"superseded_tokens": spent}
         await self._advance(segment, Status.PAUSED, (event,), changes, approvals=approvals)
 
+    async def save(self, segment: Segment, state: dict[str, Any], label: str | None) -> None:
+        """Write a checkpoint with a state behind all that is recorded."""
+        execution, now = segment.execution, self.clock.now()
+        checkpoint = Checkpoint(
+            self.clock.new_id(CHECKPOINT), execution.id, segment.highest_step, now, label, state
+        )
+        await self._advance(
+            segment, Status.RUNNING, (), changes={"state": state}, checkpoint=checkpoint
+        )
+
     async def suspend(self, segment: Segment) -> None:
         """End the segment; a decision starts the next."""
         await self._advance(segment, Status.SUSPENDED, (ExecutionSuspended(),))
@@ -178,7 +188,8 @@ class Ledger:
         match step:
             case ModelStep():
                 changes["usage"] = execution.usage + step.usage
-                changes["final_model"] = step.model
+                if step.model:
+                    changes["final_model"] = step.model
                 if step.message.text:
                     changes["output"] = step.message.text
             case ToolStep():

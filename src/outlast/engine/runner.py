@@ -10,14 +10,14 @@ import structlog
 
 from outlast.engine.asking import Asker, check_spent, failure_of, is_answered, messages_of
 from outlast.engine.calling import Caller
+from outlast.engine.code import Coder
 from outlast.engine.ledger import Ledger
 from outlast.engine.segment import Interrupted, Segment, Stop
 from outlast.engine.settling import Settler
+from outlast.engine.timing import out_of_time, seconds_left
 from outlast.model.agent import Agent
 from outlast.model.error import (
     AgentNotFound,
-    BudgetExceeded,
-    LimitExceeded,
     Misconfigured,
     OutlastError,
     Overloaded,
@@ -42,6 +42,7 @@ class Runner:
     caller: Caller
     ledger: Ledger
     settler: Settler
+    coder: Coder
     _versions: dict[tuple[str, int], Agent] = field(default_factory=dict)
 
     async def run(self, segment: Segment) -> None:
@@ -51,6 +52,7 @@ class Runner:
         """
         try:
             segment.agent = agent = await self._agent(segment.execution)
+            self.coder.require(agent.spec)
         except (AgentNotFound, Misconfigured) as error:
             await self.ledger.refuse(segment, failure_of(error))
             return
@@ -97,12 +99,14 @@ class Runner:
     async def _step(self, segment: Segment, agent: Agent) -> None:
         """What comes next: the calls that may run, those that somebody decided, or the model."""
         if seconds_left(segment, self.ledger.clock.monotonic()) <= 0:
-            raise _out_of_time(segment)
+            raise out_of_time(segment)
         if calls := segment.callable():
             await self.caller.call(segment, agent.spec, calls)
         elif segment.unanswered():
             if not await self.settler.settle(segment):
                 await self.ledger.suspend(segment)
+        elif agent.spec.code is not None:
+            await self.coder.run(segment, agent)
         elif is_answered(segment):
             await self.asker.end(segment, agent)
         else:
@@ -129,7 +133,7 @@ class Runner:
             case Stop.CANCEL:
                 await self.ledger.cancel(segment, self.settler.cut_off(segment))
             case Stop.LIMIT:
-                await self._fail(segment, failure_of(_out_of_time(segment)))
+                await self._fail(segment, failure_of(out_of_time(segment)))
             case Stop.PAUSE | Stop.PAUSE_NOW:
                 await self.ledger.pause(segment)
             case Stop.ABANDON | Stop.RELEASE | None:
@@ -154,25 +158,3 @@ class Runner:
                 self._versions.clear()
             self._versions[key] = agent
         return agent
-
-
-def seconds_left(segment: Segment, monotonic: float) -> float:
-    """Active time that the execution may still take."""
-    if segment.agent is None:
-        return float("inf")
-    execution = segment.execution
-    began = monotonic if segment.began is None else segment.began
-    spent = execution.active_ms / 1000 + monotonic - began
-    left = (
-        (segment.agent.spec.limits.max_seconds, spent - execution.resumed_ms / 1000),
-        (execution.budget.max_seconds, spent),
-    )
-    return min((limit - spent for limit, spent in left if limit is not None), default=float("inf"))
-
-
-def _out_of_time(segment: Segment) -> OutlastError:
-    assert segment.agent is not None
-    limit, budget = segment.agent.spec.limits.max_seconds, segment.execution.budget.max_seconds
-    if budget is not None and (limit is None or budget < limit):
-        return BudgetExceeded(f"The budget of {budget:g} seconds is spent.")
-    return LimitExceeded(f"The agent's limit of {limit:g} seconds is reached.")

@@ -6,8 +6,9 @@ from typing import Final
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from outlast.engine.runner import Runner, seconds_left
+from outlast.engine.runner import Runner
 from outlast.engine.segment import Segment, Stop
+from outlast.engine.timing import seconds_left
 from outlast.model.clock import Clock
 from outlast.model.error import OutlastError, StaleWrite
 from outlast.model.execution import SEEN_MILLIS, Execution, PauseRequest

@@ -87,6 +87,8 @@ class AgentSpec:
     limits: Limits = field(default_factory=Limits)
     settings: dict[str, Any] = field(default_factory=dict)
     """For the model: temperature, max_tokens, top_p, stop, seed."""
+    code: str | None = None
+    """`module:function` of the function that is the agent's loop; None: the server's own loop."""
 
     def tool(self, name: str) -> ToolSpec | None:
         """The tool of that name."""

@@ -24,6 +24,7 @@ OutlastError
 ├── ToolFailed                    told to the model, never to the caller
 │   ├── ToolTimeout
 ├── LimitExceeded · BudgetExceeded   end an execution
+├── CodeFailed · Diverged            a code agent's function ends its execution
 └── Misconfigured                 the operator's settings, agents file or installation
     └── StoreLocked
 """
@@ -253,6 +254,18 @@ class BudgetExceeded(OutlastError):
     """The budget of the execution is spent."""
 
     code = "budget_exceeded"
+
+
+class CodeFailed(OutlastError):
+    """The agent's function failed."""
+
+    code = "code_failed"
+
+
+class Diverged(OutlastError):
+    """The agent's function did not repeat a tool call that may not run twice."""
+
+    code = "diverged"
 
 
 class Misconfigured(OutlastError):

@@ -116,6 +116,17 @@ class StepRetried:
 
 
 @dataclass(frozen=True, slots=True)
+class DataEmitted:
+    """A code agent's function told whoever follows something of its own."""
+
+    kind: ClassVar = "data.emitted"
+    step: int
+    """The number of the step that came next."""
+    name: str
+    data: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalRequested:
     """A tool call waits for a person."""
 
@@ -221,6 +232,7 @@ Event: TypeAlias = (
     | ToolStarted
     | ToolFinished
     | StepRetried
+    | DataEmitted
     | ApprovalRequested
     | ApprovalResolved
     | ExecutionSuspended

@@ -201,6 +201,9 @@ class ModelStep:
     """stop, length, tool_calls, content_filter, cancelled, error."""
     started_at: int
     ended_at: int
+    asked: str = ""
+    """Digest of what a code agent's function asked; empty where nobody's function asked. The tool
+    calls of such an answer are the function's to make."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Rules on an execution's steps: which calls of the newest answer have no result, and numbers.
 
-A model step is followed by its tool calls in their order. After a roll-back, numbers go on behind
+A model step is followed by its tool calls in their order; of an answer that a code agent's function
+asked for, none runs unless the function makes it. After a roll-back, numbers go on behind
 the highest that superseded work has used, so that no number ever means two steps.
 """
 
@@ -23,7 +24,7 @@ def unanswered(steps: Iterable[Step], superseded_to: int = 0) -> Calls:
             last = step
         else:
             answered.add(step.call.id)
-    if last is None:
+    if last is None or last.asked:
         return ()
     first = max(last.number, superseded_to) + 1
     return tuple(

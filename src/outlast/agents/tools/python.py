@@ -99,6 +99,14 @@ class PythonTools:
 
 def import_function(reference: str) -> Callable[..., Any]:
     """Import `module:function`. Raises Misconfigured, saying which half is wrong."""
+    found = import_name(reference)
+    if not callable(found):
+        raise Misconfigured(f"{reference} is not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def import_name(reference: str) -> Any:
+    """Import what `module:name` names. Raises as import_function does."""
     module_name, colon, path = reference.partition(":")
     if not (colon and module_name and path):
         raise Misconfigured(f"{reference!r} is not of the form module:function")
@@ -111,9 +119,7 @@ def import_function(reference: str) -> Callable[..., Any]:
             found = getattr(found, name)
         except AttributeError as error:
             raise Misconfigured(f"module {module_name} has no function {path}") from error
-    if not callable(found):
-        raise Misconfigured(f"{reference} is not a function")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _call_sync(call: Callable[[], Any]) -> Any:

@@ -16,6 +16,7 @@ from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
     Cursor,
+    DataEmitted,
     Entry,
     Event,
     ExecutionCancelled,
@@ -45,6 +46,7 @@ FRAME_TYPES: Final = (
     "approval_requested",
     "approval_resolved",
     "retry",
+    "custom",
     "paused",
     "resumed",
     "done",
@@ -87,6 +89,8 @@ class Fold:
                 return _call_data(event)
             case StepRetried(step=step):
                 return {"type": "retry", "step": step}
+            case DataEmitted(name=name, data=data):
+                return {"type": "custom", "name": name, "data": data}
             case ExecutionPaused(reason=reason):
                 return {"type": "paused", "reason": reason}
             case ExecutionResumed():

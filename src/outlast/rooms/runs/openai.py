@@ -13,6 +13,7 @@ import orjson
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
+    DataEmitted,
     Entry,
     Event,
     ExecutionCancelled,
@@ -44,6 +45,7 @@ CONTENT_TYPES: Final = (
     "tool-output-error",
     "tool-output-denied",
     "step-retried",
+    "data",
     "abort",
 )
 """Every `type` that a JSON string in `delta.content` may have."""
@@ -87,6 +89,8 @@ class OpenAIFold:
                 return self._told(_response(event), *self._calls.chunks(event))
             case StepRetried(step=step):
                 return self._told(_retried([step]))
+            case DataEmitted(name=name, data=data):
+                return self._told({"type": "data", "name": name, "data": data})
             case ExecutionResumed():
                 return self._resume(event)
             case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():

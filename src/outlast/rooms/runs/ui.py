@@ -11,6 +11,7 @@ from typing import Final
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
+    DataEmitted,
     Entry,
     Event,
     ExecutionCancelled,
@@ -54,7 +55,7 @@ CHUNK_TYPES: Final = (
     "abort",
     "finish",
 )
-"""Every `type` that a chunk may have."""
+"""Every `type` that a chunk may have, beside `data-NAME` for what a code agent's function emits."""
 _REASONS: Final = {"stop": "stop", "length": "length", "content_filter": "content-filter"}
 
 
@@ -77,7 +78,7 @@ class UiFold:
         self._shown.add(entry.event)
         return numbered(index, self._chunks(entry.event))
 
-    def _chunks(self, event: Event) -> list[Chunk]:  # noqa: PLR0911 - one answer per kind
+    def _chunks(self, event: Event) -> list[Chunk]:  # noqa: C901, PLR0911 - one answer per kind
         match event:
             case TextAdded(pieces=pieces):
                 return self._piece("text", pieces)
@@ -91,6 +92,8 @@ class UiFold:
                 return self._call(event)
             case StepRetried(step=step):
                 return [*self._end_part(), _retry([step])]
+            case DataEmitted(name=name, data=data):
+                return [*self._end_part(), {"type": f"data-{name}", "data": data}]
             case ExecutionResumed():
                 return self._resume(event)
             case ExecutionCompleted():

@@ -265,7 +265,7 @@ def _reset(execution: Execution, past: _Past, at: int) -> Execution:
         completed_at=None,
         error=None,
         output=next((s.message.text for s in reversed(models) if s.message.text), None),
-        final_model=models[-1].model if models else None,
+        final_model=next((s.model for s in reversed(models) if s.model), None),
         usage=usage,
         steps=len(past.steps),
         tool_ms=sum(step.duration_ms for step in tools),

@@ -161,6 +161,7 @@ def _step_data(step: Step) -> tuple[str, dict[str, Any]]:
                 "model": step.model,
                 "usage": step.usage,
                 "finishReason": step.finish_reason,
+                **({"asked": step.asked} if step.asked else {}),
             }
         case ToolStep():
             return "tool", {
@@ -189,6 +190,7 @@ def step_from(row: Row) -> Step:
         data["finishReason"],
         started_at,
         ended_at,
+        data.get("asked", ""),
     )
 
 

@@ -1,0 +1,253 @@
+"""A segment of a code agent: its function instead of the server's loop.
+
+function → wish → recorded, or made and recorded → answer. The function starts from the newest
+checkpoint that it wrote; what was recorded behind that is handed back while it makes the same calls
+(see `recorded`). A call that waits for a person ends the function: it starts again when decided.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from outlast.agents.code import CodeFunction, CodeFunctions
+from outlast.agents.port import ModelRequest
+from outlast.engine.asking import Asker, check_spent, instructions_of, overspent, settings_of
+from outlast.engine.calling import Caller
+from outlast.engine.context import Asked, AskModel, CallTool, CodeContext, Emit, Save
+from outlast.engine.ledger import Ledger, model_finished
+from outlast.engine.recorded import Recorded
+from outlast.engine.segment import Interrupted, Segment, Stop
+from outlast.engine.timing import out_of_time, seconds_left
+from outlast.model.agent import Agent, AgentSpec
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.error import CodeFailed, Misconfigured, OutlastError, ToolFailed, Upstream
+from outlast.model.event import (
+    DataEmitted,
+    Event,
+    ExecutionCompleted,
+    StepRetried,
+    TextAdded,
+)
+from outlast.model.execution import ModelStep, Status, ToolStep
+from outlast.model.ids import STEP, TOOL_CALL
+from outlast.model.message import AssistantMessage, Text, ToolCall, repair
+from outlast.model.nul import without_nul
+from outlast.model.usage import NO_USAGE
+from outlast.store.port import Store
+
+_LEAVING_SECONDS: Final = 5.0
+"""How long a function that was cancelled may take to end."""
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Coder:
+    """Runs code agents' functions."""
+
+    store: Store
+    asker: Asker
+    caller: Caller
+    ledger: Ledger
+    functions: CodeFunctions
+
+    def require(self, spec: AgentSpec) -> None:
+        """Raise Misconfigured where the agent's loop is a function that is not here."""
+        if spec.code is not None:
+            self.functions.find(spec.code)
+
+    async def run(self, segment: Segment, agent: Agent) -> None:
+        """Run the function until it returns, or the segment has a reason to leave it.
+
+        Raises Interrupted, and what ends the execution.
+        """
+        assert agent.spec.code is not None
+        function = self.functions.find(agent.spec.code)
+        newest = await self._newest(segment)
+        steps = segment.steps if newest is None else _behind(segment, newest)
+        recorded = Recorded(steps, agent.spec)
+        context = CodeContext(segment, agent.spec, {} if newest is None else newest.state or {})
+        task = segment.spawn(_called(function, context, segment.execution.input))
+        task.add_done_callback(lambda _: context.wishes.put_nowait(None))
+        try:
+            while (asked := await context.wishes.get()) is not None:
+                if not await self._serve(segment, agent, recorded, asked):
+                    return
+            if segment.interrupted:
+                raise Interrupted
+            await self._end(segment, agent.spec, _output(task))
+        finally:
+            await _leave(context, task)
+
+    async def _newest(self, segment: Segment) -> Checkpoint | None:
+        execution = segment.execution
+        known = await self.store.checkpoints(execution.workspace_id, execution.id)
+        return next((c for c in reversed(known) if c.state is not None and not c.superseded), None)
+
+    async def _serve(
+        self, segment: Segment, agent: Agent, recorded: Recorded, asked: Asked
+    ) -> bool:
+        """Do as the function wishes; False where the segment is to end, or waits for somebody."""
+        if segment.interrupted:
+            raise Interrupted
+        if segment.pausing or segment.stopped is Stop.RELEASE:
+            return False
+        if seconds_left(segment, self.ledger.clock.monotonic()) <= 0:
+            raise out_of_time(segment)
+        match asked.wish:
+            case AskModel() as wish:
+                await self._ask(segment, agent, recorded, wish, asked)
+            case CallTool() as wish:
+                return await self._call(segment, agent.spec, recorded, wish, asked)
+            case Save(state, label):
+                recorded.drop()
+                await self.ledger.save(segment, state, label)
+                asked.give(None)
+            case Emit(name, data):
+                if not recorded:
+                    event = DataEmitted(segment.open_step, name, data)
+                    await self.ledger.record(segment, (event,))
+                asked.give(None)
+        return True
+
+    async def _ask(
+        self, segment: Segment, agent: Agent, recorded: Recorded, wish: AskModel, asked: Asked
+    ) -> None:
+        step = recorded.model(wish.digest)
+        if step is None:
+            check_spent(segment, agent.spec)
+            of_model = replace(agent, spec=replace(agent.spec, model=wish.model))
+            request = _request(segment, agent.spec, wish)
+            try:
+                step = await self.asker.answer(segment, of_model, request, wish.digest)
+            except (Upstream, Misconfigured) as error:
+                await self._void(segment, error)
+                asked.refuse(error)
+                return
+            await self.ledger.record(segment, (model_finished(step),), step)
+        asked.give(step.message)
+
+    async def _void(self, segment: Segment, error: OutlastError) -> None:
+        """What a request had shown that then failed."""
+        if segment.text.pieces:
+            event = StepRetried(segment.open_step, error.message)
+            await self.ledger.record(segment, (event,))
+
+    async def _call(
+        self,
+        segment: Segment,
+        spec: AgentSpec,
+        recorded: Recorded,
+        wish: CallTool,
+        asked: Asked,
+    ) -> bool:
+        made = recorded.tool(wish.name, wish.arguments)
+        if made is None:
+            check_spent(segment, spec)
+            await self.asker.record_calls(segment, spec, self._call_step(segment, wish))
+            calls = segment.callable()
+            if not calls:
+                return False
+            await self.caller.call(segment, spec, calls)
+            last = segment.steps[-1]
+            assert isinstance(last, ToolStep)
+            made = last
+        if made.is_error:
+            asked.refuse(ToolFailed(str(made.result)))
+        else:
+            asked.give(made.result)
+        return True
+
+    def _call_step(self, segment: Segment, wish: CallTool) -> ModelStep:
+        """The function's own decision that a tool be called, in the place of a model's."""
+        clock = self.ledger.clock
+        call = ToolCall(clock.new_id(TOOL_CALL), wish.name, wish.arguments)
+        return self._own_step(segment, AssistantMessage((call,)), "tool_calls")
+
+    def _own_step(self, segment: Segment, message: AssistantMessage, reason: str) -> ModelStep:
+        """A step that no model made, and that costs nothing."""
+        clock = self.ledger.clock
+        now = clock.now()
+        return ModelStep(
+            clock.new_id(STEP), segment.open_step, message, "", NO_USAGE, reason, now, now
+        )
+
+    async def _end(self, segment: Segment, spec: AgentSpec, output: str) -> None:
+        """Complete; an output that is not the newest answer is said as a last step."""
+        if (error := overspent(segment, spec, 0, cut_off=False)) is not None:
+            raise error
+        completed: tuple[Event, ...] = (ExecutionCompleted(),)
+        step = None
+        if _said(segment) != output:
+            parts = (Text(output),) if output else ()
+            step = self._own_step(segment, AssistantMessage(parts), "stop")
+            if output:
+                self.ledger.texts.add(segment, step.ended_at, TextAdded, output)
+            completed = (model_finished(step), *completed)
+        await self.ledger.record(segment, completed, step, Status.COMPLETED, output=output)
+
+
+def _behind(segment: Segment, checkpoint: Checkpoint) -> Any:
+    return [step for step in segment.steps if not checkpoint.covers(step.number)]
+
+
+async def _called(function: CodeFunction, context: CodeContext, given: str) -> Any:
+    """The one door for whatever a function of somebody else's raises."""
+    try:
+        return await function(context, given)
+    except OutlastError:
+        raise
+    except (Exception, SystemExit) as error:  # the function may raise anything, and ends no server
+        logger.exception("code.failed", execution=context.execution_id)
+        message = str(error).strip()
+        told = f"{type(error).__name__}: {message}" if message else type(error).__name__
+        raise CodeFailed(without_nul(told)) from error
+
+
+def _output(task: "asyncio.Task[Any]") -> str:
+    """What the function returned, as text. Raises what it raised."""
+    if task.cancelled():
+        raise CodeFailed("CancelledError: the function's own work was cancelled")
+    returned = task.result()
+    if isinstance(returned, str):
+        return str(without_nul(returned))
+    if returned is None:
+        return ""
+    try:
+        return str(without_nul(orjson.dumps(returned).decode()))
+    except TypeError as error:
+        raise CodeFailed(f"The function's result cannot be written as JSON: {error}") from error
+
+
+async def _leave(context: CodeContext, task: "asyncio.Task[Any]") -> None:
+    """Cancel the function where it has not ended, and let it tidy up."""
+    context.close()
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_LEAVING_SECONDS)
+    if not task.done():
+        logger.warning("code.still_running", execution=context.execution_id)
+    elif not task.cancelled():
+        task.exception()  # it is told, or the segment ends for another reason
+
+
+def _said(segment: Segment) -> str | None:
+    """The text of the newest step that is shown as an answer."""
+    shown = (
+        step
+        for step in reversed(segment.steps)
+        if isinstance(step, ModelStep) and (step.asked or not step.message.tool_calls)
+    )
+    return next((step.message.text for step in shown), None)
+
+
+def _request(segment: Segment, spec: AgentSpec, wish: AskModel) -> ModelRequest:
+    return ModelRequest(
+        instructions=instructions_of(wish.instructions, segment.execution),
+        messages=repair(wish.messages),
+        tools=wish.tools,
+        settings=settings_of(segment, spec),
+    )

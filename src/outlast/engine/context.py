@@ -1,0 +1,192 @@
+"""What a code agent's function holds, and what it asks for through it.
+
+The function runs in a task of its own and waits there; the segment serves what it asks, one wish at
+a time. So a lost store or another worker never reaches the function, and it cannot hide them.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from outlast.engine.segment import Segment
+from outlast.model.agent import AgentSpec, ToolSpec
+from outlast.model.message import AssistantMessage, Message, UserMessage
+from outlast.model.nul import without_nul
+
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_TAKEN: Final = "retry"
+"""The AI SDK's stream has a `data-retry` of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskModel:
+    """A wish for an answer."""
+
+    messages: tuple[Message, ...]
+    instructions: str
+    tools: tuple[ToolSpec, ...]
+    model: str
+    digest: str
+    """The same for the same request."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallTool:
+    """A wish for a tool's result."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """A wish for a checkpoint."""
+
+    state: dict[str, Any]
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """A wish to tell something."""
+
+    name: str
+    data: Any
+
+
+Wish: TypeAlias = AskModel | CallTool | Save | Emit
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A wish, and where its answer goes."""
+
+    wish: Wish
+    answer: "asyncio.Future[Any]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def give(self, answer: Any) -> None:
+        """Answer it, if anybody still waits."""
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def refuse(self, error: Exception) -> None:
+        """Raise in the function."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class CodeContext:
+    """See `agents.code.Context`, which says what each part of it does."""
+
+    def __init__(self, segment: Segment, spec: AgentSpec, state: dict[str, Any]) -> None:
+        self._segment = segment
+        self._spec = spec
+        self._closed = False
+        self._state = state
+        self.wishes: asyncio.Queue[Asked | None] = asyncio.Queue()
+        """What the function asks for; None where it has ended."""
+
+    @property
+    def execution_id(self) -> str:
+        return self._segment.execution.id
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self._state
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        return self._segment.history
+
+    @property
+    def session(self) -> dict[str, Any]:
+        return self._segment.execution.session
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return self._segment.execution.metadata
+
+    @property
+    def tools(self) -> tuple[ToolSpec, ...]:
+        return self._spec.tools
+
+    async def model(
+        self,
+        messages: str | Sequence[Message] | None = None,
+        *,
+        instructions: str | None = None,
+        tools: Iterable[str | ToolSpec] = (),
+        model: str | None = None,
+    ) -> AssistantMessage:
+        match messages:
+            case None:
+                said: tuple[Message, ...] = (
+                    *self.history,
+                    UserMessage(self._segment.execution.input),
+                )
+            case str():
+                said = (UserMessage(messages),)
+            case _:
+                said = tuple(messages)
+        offered = tuple(self._tool(given) for given in tools)
+        told = self._spec.instructions if instructions is None else instructions
+        asked = model or self._spec.model
+        digest = _digest(asked, told, offered, said)
+        answer: AssistantMessage = await self._ask(AskModel(said, told, offered, asked, digest))
+        return answer
+
+    async def tool(self, name: str, /, **arguments: Any) -> Any:
+        return await self._ask(CallTool(name, _json(arguments)))
+
+    async def checkpoint(self, state: dict[str, Any], label: str | None = None) -> None:
+        written = _json(state)
+        if not isinstance(written, dict) or not written:
+            raise TypeError("a checkpoint's state is a JSON object that is not empty")
+        await self._ask(Save(written, label))
+        self._state = written
+
+    async def emit(self, name: str, data: Any = None) -> None:
+        if not _NAME.fullmatch(name) or name == _TAKEN:
+            raise ValueError(f"{name[:80]!r} cannot be emitted: 1 to 64 letters, digits, _ and -")
+        await self._ask(Emit(name, _json(data)))
+
+    def close(self) -> None:
+        """Serve no more: whoever asks is cancelled."""
+        self._closed = True
+
+    def _tool(self, given: str | ToolSpec) -> ToolSpec:
+        found = self._spec.tool(given) if isinstance(given, str) else given
+        if found is None:
+            raise ValueError(f"the agent has no tool {given!r}")
+        return found
+
+    async def _ask(self, wish: Wish) -> Any:
+        if self._closed:
+            raise asyncio.CancelledError
+        asked = Asked(wish)
+        self.wishes.put_nowait(asked)
+        return await asked.answer
+
+
+def _digest(
+    model: str, instructions: str, tools: tuple[ToolSpec, ...], messages: tuple[Message, ...]
+) -> str:
+    """Raises TypeError where the messages are not messages, or hold what is not JSON."""
+    for message in messages:
+        if not isinstance(message, Message):
+            raise TypeError(f"{type(message).__name__} is not a message")
+    said = [[type(message).__name__, message] for message in messages]
+    content = orjson.dumps([model, instructions, [tool.name for tool in tools], said])
+    return hashlib.sha256(content).hexdigest()
+
+
+def _json(value: Any) -> Any:
+    """The value as the store gives it back. Raises TypeError where it is not JSON."""
+    return without_nul(orjson.loads(orjson.dumps(value)))

@@ -1,0 +1,27 @@
+"""How much of its time an execution has left."""
+
+from outlast.engine.segment import Segment
+from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
+
+
+def seconds_left(segment: Segment, monotonic: float) -> float:
+    """Active time that the execution may still take."""
+    if segment.agent is None:
+        return float("inf")
+    execution = segment.execution
+    began = monotonic if segment.began is None else segment.began
+    spent = execution.active_ms / 1000 + monotonic - began
+    left = (
+        (segment.agent.spec.limits.max_seconds, spent - execution.resumed_ms / 1000),
+        (execution.budget.max_seconds, spent),
+    )
+    return min((limit - spent for limit, spent in left if limit is not None), default=float("inf"))
+
+
+def out_of_time(segment: Segment) -> OutlastError:
+    """The error that says whose time is spent."""
+    assert segment.agent is not None
+    limit, budget = segment.agent.spec.limits.max_seconds, segment.execution.budget.max_seconds
+    if budget is not None and (limit is None or budget < limit):
+        return BudgetExceeded(f"The budget of {budget:g} seconds is spent.")
+    return LimitExceeded(f"The agent's limit of {limit:g} seconds is reached.")

@@ -1,0 +1,55 @@
+"""The examples of code agents run: a hand-written loop, and a pydantic-ai Agent."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlast.agents.code import CodeFunctions
+from outlast.agents.loader import load
+from outlast.agents.port import ModelRequest
+from outlast.agents.tools.toolbox import ToolBox
+from outlast.model.execution import Status, ToolStep
+from outlast.model.spec_json import spec_digest, spec_from_dict, spec_to_dict
+from outlast.testing import FakeClock, NamedModels, core_on, owner
+from tests.engine.server import Server
+from tests.engine.test_code import prompt
+from tests.engine.world import Actor, Reply, call, wish
+
+pytestmark = pytest.mark.anyio
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+@pytest.fixture(params=["own_loop", "pydantic_ai_loop"])
+def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield load(str(EXAMPLES / f"{request.param}.py"))
+    sys.modules.pop(request.param, None)
+
+
+def sell(request: ModelRequest) -> Reply:
+    told = prompt(request)
+    return ["Tea is 3."] if "price: 3" in told else ["Let me see.", call(1, "price", article="tea")]
+
+
+async def test_the_example_sells_tea(example: Any, tmp_path: Path) -> None:
+    (spec,) = example.specs
+    assert spec_from_dict(spec_to_dict(spec)) == spec
+    actor, clock = Actor(sell), FakeClock()
+    async with core_on(
+        tmp_path,
+        models=NamedModels({spec.model: actor}),
+        tools=ToolBox(clock, example.functions),
+        code=CodeFunctions(example.code),
+        clock=clock,
+    ) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec, spec_digest(spec))])
+        started = await core.services.executions.start(caller, spec.name, wish("Tea?"))
+        view = await Server(core, caller, actor, clock).rest(started.execution.id)
+    assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Tea is 3.")
+    assert [step.result for step in view.steps if isinstance(step, ToolStep)] == [3]
+    assert "You sell tea and bread." in actor.asked[0].instructions
+    assert [tool.name for tool in actor.asked[0].tools] == ["price"]
