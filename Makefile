@@ -37,7 +37,7 @@ demo: .demo/.installed ## the main job end to end: local model, server, example 
 	@.demo/venv/bin/python examples/demo.py
 
 test: $(STAMP) ## all tests
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 check: $(STAMP) ## format, lint, layers, types
 	@$(BIN)/ruff format --check .

@@ -1,6 +1,8 @@
 """Postgres is killed in the middle of everything, and started again."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import Any
 
@@ -8,6 +10,7 @@ import httpx2
 import pytest
 
 from tests.many.world import SPOKEN, Log, Town
+from tests.postgres import Cluster
 
 pytestmark = pytest.mark.anyio
 
@@ -32,10 +35,9 @@ async def test_what_was_accepted_outlasts_a_killed_postgres_and_requests_meanwhi
     ]
     await spoken.wait()
 
-    await asyncio.to_thread(town.cluster.stop, "immediate")
-    town.tools.answering.set()
-    await _unavailable(town, counters[0])
-    await asyncio.to_thread(town.cluster.start)
+    async with _down(town.cluster):
+        town.tools.answering.set()
+        await _unavailable(town, counters[0])
 
     await town.ready("a", "b", "w1", "w2", "w3")
     logs = await town.logs("a", counters + speakers)
@@ -49,6 +51,15 @@ async def test_what_was_accepted_outlasts_a_killed_postgres_and_requests_meanwhi
     for task, name in zip(following, followed, strict=True):
         _check_heard(await task, logs[name])
     assert not await town.orphans()
+
+
+@asynccontextmanager
+async def _down(cluster: Cluster) -> AsyncIterator[None]:
+    await asyncio.to_thread(cluster.stop, "immediate")
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(cluster.start)
 
 
 def _check_heard(heard: Log, log: Log) -> None:

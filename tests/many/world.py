@@ -19,7 +19,7 @@ from tests.postgres import Cluster
 from tests.processes import API_KEY, OutlastProcess, ServerProcess, ToolServer, WorkerProcess
 from tests.provider import FakeProvider
 
-BOUND: Final = 60.0
+BOUND: Final = 240.0
 TAKEOVER_SECONDS: Final = 3
 PLACES: Final = 100
 """Segments that one worker runs at a time."""

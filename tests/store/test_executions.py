@@ -9,6 +9,7 @@ from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import (
     Conflict,
+    Overloaded,
     StaleWrite,
 )
 from outlast.model.event import (
@@ -32,7 +33,9 @@ from outlast.store.port import (
     Store,
     TextAppend,
 )
+from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
+from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run, started
 
 pytestmark = pytest.mark.anyio
@@ -194,3 +197,27 @@ async def test_listeners_hear_commits_in_order(store: Store, create: Create, hea
     assert [e.seq for c in heard.committed for e in c.entries] == [1, 2, 3]
     assert heard.runnable == [execution]
     assert heard.committed[-1].execution == await store.execution(WORKSPACE, execution.id)
+
+
+async def test_an_impossible_row_is_refused_by_the_database(store: Store, create: Create) -> None:
+    execution = await create()
+    impossible = [
+        replace(execution, status=Status.CANCELLED),
+        replace(execution, status=Status.RUNNING, started_at=None),
+        replace(execution, status=Status.FAILED, completed_at=1),
+        replace(execution, status=Status.CANCELLED, completed_at=1, waiting=True),
+    ]
+    for after in impossible:
+        with pytest.raises(Overloaded, match=r"(?i)check constraint"):
+            await store.advance(Advance(execution, after))
+    assert await store.execution(WORKSPACE, execution.id) == execution
+
+
+async def test_a_closed_store_says_so(database: Database, clock: FakeClock) -> None:
+    store = SqlStore(database.driver())
+    await store.open()
+    await store.close()
+    with pytest.raises(Overloaded, match="closed"):
+        await store.create(new(clock))
+    with pytest.raises(Overloaded, match="closed"):
+        await store.ready()

@@ -1,4 +1,4 @@
-"""What is SQLite's own: the lock, the disk, and the constraints that forbid impossible rows."""
+"""What is SQLite's own: the lock, and what is left on the disk."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.error import Overloaded, StoreLocked
+from outlast.model.error import StoreLocked
 from outlast.model.execution import Status
 from outlast.store.port import Advance
 from outlast.store.sql import SqlStore
@@ -51,34 +51,6 @@ async def test_a_second_process_is_told_who_holds_the_file(tmp_path: Path) -> No
     driver = SqliteDriver(path)
     await driver.open()
     await driver.close()
-
-
-async def test_an_impossible_row_is_refused_by_the_database(tmp_path: Path) -> None:
-    store = SqlStore(SqliteDriver(tmp_path / "outlast.db"))
-    await store.open()
-    clock = FakeClock()
-    execution = (await store.create(new(clock))).execution
-    impossible = [
-        replace(execution, status=Status.CANCELLED),
-        replace(execution, status=Status.RUNNING, started_at=None),
-        replace(execution, status=Status.FAILED, completed_at=1),
-        replace(execution, status=Status.CANCELLED, completed_at=1, waiting=True),
-    ]
-    for after in impossible:
-        with pytest.raises(Overloaded, match="CHECK constraint failed"):
-            await store.advance(Advance(execution, after))
-    assert await store.execution(execution.workspace_id, execution.id) == execution
-    await store.close()
-
-
-async def test_a_closed_store_says_so(tmp_path: Path) -> None:
-    store = SqlStore(SqliteDriver(tmp_path / "outlast.db"))
-    await store.open()
-    await store.close()
-    with pytest.raises(Overloaded, match="closed"):
-        await store.create(new(FakeClock()))
-    with pytest.raises(Overloaded, match="closed"):
-        await store.ready()
 
 
 async def test_what_was_deleted_is_in_none_of_the_databases_files(tmp_path: Path) -> None:

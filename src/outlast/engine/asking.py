@@ -128,7 +128,12 @@ class Asker:
                     case ThinkingPiece(text):
                         texts.add(segment, clock.now(), ThinkingAdded, without_nul(text))
                     case Answer():
-                        return replace(event, message=message_without_nul(event.message))
+                        return replace(
+                            event,
+                            message=message_without_nul(event.message),
+                            model=without_nul(event.model),
+                            finish_reason=without_nul(event.finish_reason),
+                        )
         raise ModelUnavailable("The model's answer ended before it was complete.")
 
     async def _before_next(self, segment: Segment, error: Upstream, attempt: int) -> None:
@@ -341,7 +346,7 @@ def _spent(bound: int, spent: int, error: type[OutlastError]) -> OutlastError:
 def failure_of(error: OutlastError) -> Failure:
     """An error as the execution's record keeps it."""
     kind = "upstream_error" if isinstance(error, Upstream) else "execution_error"
-    return Failure(kind, error.code, error.message)
+    return Failure(kind, error.code, without_nul(error.message))
 
 
 def _written(request: ModelRequest) -> str:

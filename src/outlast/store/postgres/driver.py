@@ -195,11 +195,25 @@ class PostgresDriver:
 
     @asynccontextmanager
     async def _connection(self, busy: float = _BUSY_SECONDS) -> AsyncIterator[AsyncConnection[Any]]:
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             raise Overloaded("The database is closed.")
-        patience = busy if self._answers() else _POOL_SECONDS
-        async with self._pool.connection(timeout=patience) as connection:
+        connection = await self._given(pool, busy)
+        try:
             yield connection
+        finally:
+            await pool.putconn(connection)
+
+    async def _given(self, pool: AsyncConnectionPool, busy: float) -> AsyncConnection[Any]:
+        """A connection of the pool, waited for as long as the database answers others."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + busy
+        while True:
+            try:
+                return await pool.getconn(_POOL_SECONDS)
+            except PoolTimeout:
+                if not self._answers() or loop.time() >= until:
+                    raise
 
     def _answers(self) -> bool:
         """Whether the database has answered lately: who waits for a connection waits in a queue."""
