@@ -34,12 +34,15 @@ _PORTS: Final = range(20_000, 30_000)
 its own might otherwise connect to itself."""
 _KEEPER: Final = """
 "$@" &
-read -r signal || { signal=QUIT; gone=yes; }
+read -r signal gone || { signal=QUIT; gone=yes; }
 kill -"$signal" $! 2>/dev/null
 wait
 test -z "$gone" || rm -rf "$FOLDER"
 """
-"""Runs Postgres until it is told a signal, or until whoever started it is gone."""
+"""Runs Postgres until it is told a signal, or until whoever started it is gone.
+
+What is left then is removed, also where a second word says so.
+"""
 _FAST: Final = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -51,7 +54,7 @@ _FAST: Final = {
 
 Migrate = Callable[[str], None]
 How = Literal["fast", "immediate"]
-_SIGNALS: Final[dict[How, bytes]] = {"fast": b"INT\n", "immediate": b"QUIT\n"}
+_SIGNALS: Final[dict[How, str]] = {"fast": "INT", "immediate": "QUIT"}
 
 
 class Cluster:
@@ -112,20 +115,23 @@ class Cluster:
 
     def stop(self, how: How = "fast") -> None:
         """`immediate` is a crash: nothing is written any more, connections break off."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.communicate(_SIGNALS[how], timeout=BOUND)
+        self._end(_SIGNALS[how])
 
     def remove(self) -> None:
         """Stop and delete everything."""
-        self.stop("immediate")
-        shutil.rmtree(self._folder)
+        self._end("QUIT gone")
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.remove()
+
+    def _end(self, words: str) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.communicate(f"{words}\n".encode(), timeout=BOUND)
 
     def _make(self) -> None:
         initdb = [str(self._programs / "bin/initdb"), "-D", str(self._data), "-U", "postgres"]

@@ -259,10 +259,13 @@ def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
 
 
 def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
-    """Insert pieces behind the log's end, each execution's only while its segment runs."""
+    """Insert pieces behind the log's end, each execution's only while its segment runs.
+
+    Rows are locked in the order of their ids, as `seen` does: neither waits for the other in turn.
+    """
     committed: list[Committed] = []
-    kept: list[bool] = []
-    for append in appends:
+    kept: dict[str, bool] = {}
+    for append in sorted(appends, key=lambda append: append.execution.id):
         execution = append.execution
         entries: list[Entry] = []
         for at, text in append.texts:
@@ -279,9 +282,9 @@ def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
                 },
             )
             entries.extend(Entry(execution.segment, row[0], at, text) for row in rows)
-        kept.append(len(entries) == len(append.texts))
+        kept[execution.id] = len(entries) == len(append.texts)
         committed.append(Committed(execution.id, tuple(entries)))
-    return Outcome(kept, tuple(committed))
+    return Outcome([kept[append.execution.id] for append in appends], tuple(committed))
 
 
 def request_cancel(workspace_id: str, execution_id: str) -> Script[None]:
