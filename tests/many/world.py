@@ -80,6 +80,17 @@ class Log:
         return sum(frame["step"] == step for frame in self.of("retry"))
 
     @property
+    def standing(self) -> list[Frame]:
+        """Without the text that was voided: a power cut may have taken it from the log again."""
+        found: list[Frame] = []
+        for frame, data in zip(self.frames, self.data, strict=True):
+            if data["type"] == "retry":
+                while b'"type":"text_delta"' in found[-1][1]:
+                    found.pop()
+            found.append(frame)
+        return found
+
+    @property
     def over(self) -> bool:
         return bool(self.of("done") or self.of("error"))
 
