@@ -15,7 +15,10 @@ from bench.state import POSTGRESQL, Postgres, State, States, open_postgres
 OUTLAST = Path(sys.executable).parent / "outlast"
 SERVER, API, WORKER = ("serve",), ("serve", "--no-worker"), ("worker",)
 
-_AGENT = "  - {{name: {name}, model: 'openai-chat:{model}', instructions: You help.{tools}}}\n"
+_AGENT = (
+    "  - {{name: {name}, model: 'openai-chat:{model}', instructions: You help., "
+    "limits: {{maxSteps: 2000}}{tools}}}\n"
+)
 _TOOL = (
     ", tools: [{{name: lookup_order, description: Look up an order, effect: {effect}, "
     "approval: {approval}, "
@@ -76,10 +79,17 @@ class Lab:
 
     @asynccontextmanager
     async def ours(
-        self, state: State, *, concurrency: int = 0, provider_url: str = ""
+        self,
+        state: State,
+        *,
+        concurrency: int = 0,
+        provider_url: str = "",
+        outlast: Path = OUTLAST,
     ) -> AsyncGenerator[Child, None]:
         """One server that works too, ready for work; stopped at the end, if it still runs."""
-        child = self.start(state, concurrency=concurrency, provider_url=provider_url)
+        child = self.start(
+            state, concurrency=concurrency, provider_url=provider_url, outlast=outlast
+        )
         try:
             await child.ready("/readyz")
             yield child
@@ -94,6 +104,7 @@ class Lab:
         *,
         concurrency: int = 0,
         provider_url: str = "",
+        outlast: Path = OUTLAST,
     ) -> Child:
         """One process of Outlast on this state, just started; its database knows it by the name."""
         port = free_port()
@@ -106,7 +117,7 @@ class Lab:
         if concurrency:
             env["OUTLAST_CONCURRENCY"] = str(concurrency)
         agents = self._agents_file()
-        arguments = [str(OUTLAST), *command, "--agents", str(agents), "--port", str(port)]
+        arguments = [str(outlast), *command, "--agents", str(agents), "--port", str(port)]
         return Child(arguments, self.log("outlast"), port=port, env=env)
 
     def _agents_file(self) -> Path:
@@ -123,6 +134,8 @@ class Lab:
             + agent("slow", f"words-{self.scale.words}-delay-100")
             + agent("tool", "tool", "read_only")
             + agent("turns", "turns", "idempotent")
+            + agent("short", f"steps-{self.scale.few_steps}", "read_only")
+            + agent("long", f"steps-{self.scale.many_steps}", "read_only")
             + agent("asks", "tool", "destructive", "true")
             + agent("moment", "clock-1")
             + agent("clock", f"clock-{self.scale.words}-delay-100")

@@ -24,6 +24,9 @@ class Scale:
     idle_seconds: float = 10.0
     starts: int = 3
     stored: int = 300
+    few_steps: int = 10
+    many_steps: int = 1_000
+    """Of one execution; both even."""
     install: bool = True
     workers: tuple[int, ...] = (1, 2, 4)
     hand_overs: int = 200
@@ -52,6 +55,7 @@ QUICK = Scale(
     idle_seconds=1.0,
     starts=1,
     stored=20,
+    many_steps=40,
     install=False,
     workers=(1, 2),
     hand_overs=10,

@@ -22,6 +22,10 @@ from bench.process import cpu_seconds
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 KINDS: Final = (SQLITE, POSTGRESQL)
 LABELS: Final = {SQLITE: "SQLite", POSTGRESQL: "Postgres"}
+_TABLES: Final = """
+SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class
+WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+"""
 _DURABLE: Final = {
     "fsync": "on",
     "full_page_writes": "on",
@@ -69,6 +73,22 @@ class State:
         with psycopg.connect(self.url, autocommit=True) as connection:
             cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
+
+    def used(self) -> int:
+        """Bytes of the pages in use, or of tables with their indexes."""
+        if self.kind != SQLITE:
+            return int(self.rows(_TABLES)[0][0])
+        pages, size, free = (
+            self.rows(f"PRAGMA {name}")[0][0]
+            for name in ("page_count", "page_size", "freelist_count")
+        )
+        return int((pages - free) * size)
+
+    def cleaned(self) -> int:
+        """Bytes without what nobody can read any more."""
+        if self.kind != SQLITE:
+            self.rows("VACUUM FULL")
+        return self.used()
 
 
 class Postgres:

@@ -4,6 +4,8 @@
     POST /v1/chat/completions      what the model's name says:
         turns                      a tool call, a second one, then 12 words; the second request of
                                    every execution is held back while the gate is closed
+        steps-N                    N / 2 tool calls, the first two in one answer, each other in one
+                                   of its own, then a word: N steps in all
         clock-N[-delay-MS]         N words, MS milliseconds apart: each the time when it was said
         silent                     such a word, then nothing
     GET  /counts                   {"calls": {key: times}, "held": requests held back,
@@ -31,6 +33,7 @@ WORDS = 12
 RESULT = {"orderId": "A-1", "status": "shipped", "carrier": "Example Post"}
 _KEY = re.compile(rb"^idempotency-key: *(\S+)", re.IGNORECASE | re.MULTILINE)
 _LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
+_STEPS = re.compile(r"steps-(\d+)")
 _CLOCK = re.compile(r"clock-(\d+)(?:-delay-(\d+))?")
 SAID = re.compile(rb'"(?:content|text)":"(\d+\.\d{6}) "')
 """A word that tells the time, in the provider's frames and in ours."""
@@ -42,6 +45,25 @@ _STREAM = (
 def said() -> bytes:
     """A word that tells the time."""
     return frame({"content": f"{time.monotonic():.6f} "})
+
+
+def calling(done: int, count: int) -> list[bytes]:
+    """An answer with so many calls, behind so many that are done."""
+    calls = [
+        {
+            "index": index,
+            "id": f"call_{done + index}",
+            "type": "function",
+            "function": {"name": "lookup_order", "arguments": '{"orderId":"A-1"}'},
+        }
+        for index in range(count)
+    ]
+    return [frame({"tool_calls": calls}), *tail("tool_calls", done + 2, count, True)]
+
+
+def saying(done: int, count: int) -> list[bytes]:
+    """The last answer, of so many words."""
+    return [*words(count), *tail("stop", done + 2, count, True)]
 
 
 class Workshop:
@@ -121,6 +143,8 @@ class _Connection(asyncio.Protocol):
         if found := _CLOCK.fullmatch(name):
             self.transport.write(_STREAM)
             self.tell(int(found[1]), float(found[2] or 0) / 1000, 1, time.monotonic())
+        elif found := _STEPS.fullmatch(name):
+            self.step(request, calls=int(found[1]) // 2)
         elif name == "silent":
             self.silent = last_user_text(request)
             self.transport.write(_STREAM + said())
@@ -147,16 +171,13 @@ class _Connection(asyncio.Protocol):
             self.send_turn(done)
 
     def send_turn(self, done: int) -> None:
-        if done < TURNS:
-            call = {
-                "index": 0,
-                "id": f"call_{done}",
-                "type": "function",
-                "function": {"name": "lookup_order", "arguments": '{"orderId":"A-1"}'},
-            }
-            chunks = [frame({"tool_calls": [call]}), *tail("tool_calls", done + 2, 1, True)]
-        else:
-            chunks = [*words(WORDS), *tail("stop", done + 2, WORDS, True)]
+        self.send(calling(done, 1) if done < TURNS else saying(done, WORDS))
+
+    def step(self, request: dict[str, Any], *, calls: int) -> None:
+        done = sum(message["role"] == "tool" for message in request["messages"])
+        self.send(calling(done, 1 if done else 2) if done < calls else saying(done, 1))
+
+    def send(self, chunks: list[bytes]) -> None:
         assert chunks[-1].endswith(LAST_CHUNK)
         self.transport.write(_STREAM + b"".join(chunks))
 

@@ -14,10 +14,6 @@ from bench.table import Row
 
 WARM_UP = 16
 BOUND = 120.0
-_SIZE = """
-SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class
-WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-"""
 
 
 async def measure(lab: Lab) -> list[Row]:
@@ -38,10 +34,10 @@ async def measure(lab: Lab) -> list[Row]:
 async def _row(lab: Lab, state: State, child: Child, agent: str, words: str) -> Row:
     runs = lab.scale.stored
     await _run(child, agent, WARM_UP)
-    before = _cleaned(state)
+    before = state.cleaned()
     await _run(child, agent, runs)
-    full = _used(state)
-    size = _cleaned(state)
+    full = state.used()
+    size = state.cleaned()
     beside = "–" if state.kind == SQLITE else f"before a vacuum {_kib(full - before, runs)}"
     name = f"stored per run, {words} (12 words)"
     return Row(name, _kib(size - before, runs), beside, database=state.label)
@@ -54,20 +50,3 @@ def _kib(size: int, runs: int) -> str:
 async def _run(child: Child, agent: str, runs: int) -> None:
     request = execute(agent)
     await run_many(child, request, is_completed, runs=runs, concurrency=16, bound=BOUND)
-
-
-def _cleaned(state: State) -> int:
-    """Bytes without what nobody can read any more."""
-    if state.kind != SQLITE:
-        state.rows("VACUUM FULL")
-    return _used(state)
-
-
-def _used(state: State) -> int:
-    """Bytes of the pages in use."""
-    if state.kind != SQLITE:
-        return int(state.rows(_SIZE)[0][0])
-    pages, size, free = (
-        state.rows(f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size", "freelist_count")
-    )
-    return int((pages - free) * size)

@@ -37,6 +37,8 @@ BOTH = (
     r"\d+ suspended, CPU while idle",
     r"stored per run, one model call",
     r"stored per run, one tool call",
+    r"stored per step, execution of 10 steps",
+    r"stored per step, execution of 40 steps",
     r"request to provider, median",
     r"text, provider to client, median",
     r"cancel to the model's socket closed",

@@ -45,6 +45,19 @@ async def test_the_second_turn_waits_for_the_gate(workshop: Child) -> None:
     assert last.body.endswith(b"data: [DONE]\n\n")
 
 
+async def test_so_many_steps_are_half_requests_and_half_calls(workshop: Child) -> None:
+    steps = done = 0
+    while True:
+        answer = await ask_once(workshop.port, _turn(done, "steps-10"))
+        calls = answer.body.count(b'"lookup_order"')
+        steps += 1 + calls
+        done += calls
+        if not calls:
+            break
+    assert b'"lorem"' in answer.body
+    assert (done, steps) == (5, 10)
+
+
 async def test_a_closed_gate_holds_back_again(workshop: Child) -> None:
     await ask_once(workshop.port, post("/gate", {"open": True}))
     await ask_once(workshop.port, post("/gate", {"open": False}))
@@ -96,10 +109,11 @@ async def test_a_child_is_measured_and_killed(workshop: Child) -> None:
         await ask_once(workshop.port, get("/counts"))
 
 
-def _turn(done: int) -> bytes:
+def _turn(done: int, model: str = "turns") -> bytes:
     messages: list[dict[str, Any]] = [{"role": "user", "content": "?"}]
     messages += [{"role": "tool", "content": "{}"} for _ in range(done)]
-    return post("/v1/chat/completions", {"messages": messages, "stream": True})
+    body = {"model": model, "messages": messages, "stream": True}
+    return post("/v1/chat/completions", body)
 
 
 def _ask(model: str) -> bytes:
