@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 10.0
 READY_SECONDS = 60.0
+_ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+"""Modules are compiled once, as on a machine that says nothing of it."""
 
 
 class DidNotStart(RuntimeError):
@@ -44,7 +46,7 @@ class Child:
             self._process = subprocess.Popen(
                 arguments,
                 cwd=ROOT,
-                env={**os.environ, **(env or {})},
+                env={**_ENVIRONMENT, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if reads_port and not port else errors,
                 stderr=errors,
