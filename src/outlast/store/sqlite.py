@@ -8,11 +8,13 @@ not (synchronous=NORMAL): it survives the process. One process per file: a lock 
 import asyncio
 import fcntl
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias, TypeVar
@@ -141,10 +143,10 @@ class SqliteDriver:
         try:
             while True:
                 statement, parameters = script.send(rows)  # type: ignore[arg-type]
-                text, constants = texts.of(statement)
+                text, constants, in_order = texts.of(statement)
                 if constants:
                     parameters = {**constants, **parameters}
-                rows = connection.execute(text, parameters).fetchall()
+                rows = connection.execute(text, in_order(parameters)).fetchall()
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         finally:
@@ -230,18 +232,31 @@ class SqliteDriver:
                 )
 
 
+_InOrder: TypeAlias = Callable[[dict[str, Any]], Sequence[Any]]
+_NAME: Final = re.compile(r":(\w+)")
+
+
 class _Texts:
-    """Statements as SQLite reads them, compiled once."""
+    """Statements as SQLite reads them, compiled once; binding by place is cheaper than by name."""
 
     def __init__(self) -> None:
         self._dialect = sqlite.dialect(paramstyle="named")
-        self._texts: dict[Statement, tuple[str, dict[str, Any]]] = {}
+        self._texts: dict[Statement, tuple[str, dict[str, Any], _InOrder]] = {}
 
-    def of(self, statement: Statement) -> tuple[str, dict[str, Any]]:
-        text = self._texts.get(statement)
-        if text is None:
-            text = self._texts[statement] = statement.compiled(self._dialect)
-        return text
+    def of(self, statement: Statement) -> tuple[str, dict[str, Any], _InOrder]:
+        """The text, the values that are part of it, and what puts parameters in its order."""
+        found = self._texts.get(statement)
+        if found is None:
+            text, constants = statement.compiled(self._dialect)
+            in_order = _in_order(_NAME.findall(text))
+            found = self._texts[statement] = (_NAME.sub("?", text), constants, in_order)
+        return found
+
+
+def _in_order(names: Sequence[str]) -> _InOrder:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda parameters: [parameters[name] for name in names]
 
 
 def _connect(path: Path) -> sqlite3.Connection:
