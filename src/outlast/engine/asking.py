@@ -128,12 +128,7 @@ class Asker:
                     case ThinkingPiece(text):
                         texts.add(segment, clock.now(), ThinkingAdded, without_nul(text))
                     case Answer():
-                        return replace(
-                            event,
-                            message=message_without_nul(event.message),
-                            model=without_nul(event.model),
-                            finish_reason=without_nul(event.finish_reason),
-                        )
+                        return _storable(event)
         raise ModelUnavailable("The model's answer ended before it was complete.")
 
     async def _before_next(self, segment: Segment, error: Upstream, attempt: int) -> None:
@@ -228,6 +223,15 @@ def _call_events(
             yield ApprovalRequested(number, call.id, call.name, call.parameters, kind)
         else:
             yield ToolStarted(number, call.id, call.name, call.parameters)
+
+
+def _storable(answer: Answer) -> Answer:
+    """The same where nothing in it is a NUL."""
+    message = message_without_nul(answer.message)
+    model, reason = without_nul(answer.model), without_nul(answer.finish_reason)
+    if (message, model, reason) == (answer.message, answer.model, answer.finish_reason):
+        return answer
+    return replace(answer, message=message, model=model, finish_reason=reason)
 
 
 def is_answered(segment: Segment) -> bool:

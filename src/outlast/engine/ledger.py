@@ -1,6 +1,6 @@
 """What a segment commits: every move of a running execution goes through here."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from outlast.engine.segment import Segment, StepText
@@ -18,7 +18,7 @@ from outlast.model.event import (
     ExecutionSuspended,
     ModelFinished,
 )
-from outlast.model.execution import TERMINAL, Failure, ModelStep, Status, Step, ToolStep
+from outlast.model.execution import TERMINAL, Failure, ModelStep, Status, Step, ToolStep, moved
 from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.message import AssistantMessage
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens
@@ -221,7 +221,7 @@ class Ledger:
             changes["pause_requested"] = None
         if before.first_token_ms is None and segment.text.runs:
             changes["first_token_ms"] = segment.text.runs[0][0] - before.created_at
-        after = replace(before, status=status, updated_at=now, **changes)
+        after = moved(before, {"status": status, "updated_at": now, **changes})
         self.texts.forget(segment)
         text = segment.text
         await self.store.advance(

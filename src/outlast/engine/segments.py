@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 import structlog
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from outlast.engine.runner import Runner
 from outlast.engine.segment import Segment, Stop
@@ -40,24 +40,24 @@ class Segments:
         return segment
 
     async def run(self, segment: Segment) -> bool:
-        """Run a begun segment to its end; False where another try is due.
+        """Run a begun segment to its end, in a task of its own; False where another try is due.
 
         That is where this process failed it, and where the row or the log were not as this segment
         left them: whoever tries again reads whether there is anything left to do.
         """
         execution = segment.execution
         ended = False
-        with bound_contextvars(execution=execution.id):
-            try:
-                await self._runner.run(segment)
-                ended = True
-            except StaleWrite:
-                logger.warning("segment.stale", segment=execution.segment)
-            except Exception:
-                logger.exception("segment.failed")
-            finally:
-                del self._running[execution.id]
-                self._ended.set()
+        bind_contextvars(execution=execution.id)  # the task is the segment's own
+        try:
+            await self._runner.run(segment)
+            ended = True
+        except StaleWrite:
+            logger.warning("segment.stale", segment=execution.segment)
+        except Exception:
+            logger.exception("segment.failed")
+        finally:
+            del self._running[execution.id]
+            self._ended.set()
         return ended and segment.stopped is not Stop.ABANDON
 
     def cancel(self, execution_id: str) -> bool:

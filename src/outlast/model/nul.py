@@ -5,6 +5,7 @@ https://www.postgresql.org/docs/current/datatype-json.html
 """
 
 from dataclasses import replace
+from operator import is_
 from typing import Any, Final
 
 import orjson
@@ -18,7 +19,7 @@ _INSTEAD: Final = "\ufffd"
 def without_nul(value: Any) -> Any:
     """The same JSON, storable; text and containers only, other values are kept."""
     if isinstance(value, str):
-        return value.replace(_NUL, _INSTEAD)
+        return value.replace(_NUL, _INSTEAD) if _NUL in value else value
     if b"\\u0000" not in orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str):
         return value
     return _cleaned(value)
@@ -26,13 +27,14 @@ def without_nul(value: Any) -> Any:
 
 def message_without_nul(message: AssistantMessage) -> AssistantMessage:
     """The same message, storable."""
-    return AssistantMessage(tuple(_part(part) for part in message.parts))
+    parts = tuple(_part(part) for part in message.parts)
+    return message if all(map(is_, parts, message.parts)) else AssistantMessage(parts)
 
 
 def _part(part: Part) -> Part:
     match part:
         case Text() | Thinking():
-            return replace(part, text=without_nul(part.text))
+            return part if _NUL not in part.text else replace(part, text=without_nul(part.text))
         case ToolCall():
             return replace(
                 part,
