@@ -9,7 +9,10 @@ from outlast.settings import Settings, load
 
 DataDir = Annotated[
     Path | None,
-    Option(help="The folder of the database, the first key and the local models.", show_default=""),
+    Option(
+        help="The folder of the database, the first key and the local models.",
+        show_default="~/.outlast",
+    ),
 ]
 DatabaseUrl = Annotated[
     str | None,
