@@ -19,6 +19,7 @@ from outlast.model.error import Misconfigured
 FILE: Final = "outlast.toml"
 _PREFIX: Final = "OUTLAST_"
 _POSTGRES: Final = ("postgresql://", "postgres://")
+_ORIGIN: Final = re.compile(r"\*|https?://[^/?#@\s]+")
 _PORT: Final = re.compile(r":[^,\]]*(?=,|$)")
 
 
@@ -55,6 +56,8 @@ class Settings:
     """How long SIGTERM waits for running steps before it leaves them to the next start."""
     max_body_bytes: int = 4 * 1024 * 1024
     """The largest request body."""
+    cors_origins: str = ""
+    """Origins of web pages that may call from a browser, with commas between; `*` is any."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: str = "auto"
@@ -78,6 +81,12 @@ class Settings:
             "log_format",
             "must be json, text or auto",
         )
+        for origin in self.cors:
+            _check(
+                _ORIGIN.fullmatch(origin) is not None,
+                "cors_origins",
+                f"wants origins like https://app.example, not {origin!r}",
+            )
         if not self.database_url.startswith(("sqlite:///", *_POSTGRES)) and self.database_url:
             raise Misconfigured(
                 "OUTLAST_DATABASE_URL: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
@@ -87,6 +96,11 @@ class Settings:
         if self.on_postgres:
             _check_password("database_url", self.database_url)
             _check_password("database_direct_url", self.database_direct_url)
+
+    @property
+    def cors(self) -> tuple[str, ...]:
+        """The origins of `cors_origins`."""
+        return tuple(origin for text in self.cors_origins.split(",") if (origin := text.strip()))
 
     @property
     def on_postgres(self) -> bool:

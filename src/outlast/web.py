@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -37,6 +38,16 @@ ROOMS: Final[tuple[Room, ...]] = (background, executions, runs, tasks)
 """In the order in which their routes are tried."""
 _MAIN: Final = executions
 _METHOD_NOT_ALLOWED: Final = 405
+EXPOSED: Final = (
+    "X-Request-Id",
+    "X-Execution-Id",
+    "x-workflow-run-id",
+    "x-workflow-stream-tail-index",
+    "x-vercel-ai-ui-message-stream",
+    "Location",
+    "Idempotency-Replayed",
+)
+"""Headers of answers that a page of another origin may read."""
 
 _DESCRIPTION: Final = """Run AI agents durably: an execution outlasts a client that hangs up, a
 deploy, a crash. Send `Authorization: Bearer <key>`, `Authorization: <key>` or
@@ -79,6 +90,14 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
     app.state.streams = OpenStreams()
     app.state.native = _MAIN.fold
     app.add_middleware(RequestIds, clock=core.clock)
+    if core.settings.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=core.settings.cors,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("*",),
+            expose_headers=EXPOSED,
+        )
     app.add_exception_handler(HTTPException, _answer_unrouted)
     app.add_exception_handler(Exception, _answer_mistake)
     for room in rooms:

@@ -84,6 +84,8 @@ def test_workspaces_and_keys_are_made_listed_and_revoked(outlast: Outlast) -> No
         (("keys", "list", "--data-dir", "nowhere"), "There is no database at nowhere"),
         (("executions", "list", "--data-dir", "nowhere"), "There is no API key"),
         (("serve", "--port", "70000"), "OUTLAST_PORT must be between"),
+        (("serve", "--cors-origins", "https://a.example, b.example"), "not 'b.example'"),
+        (("serve", "--cors-origins", "https://a.example/app"), "OUTLAST_CORS_ORIGINS wants"),
         (("serve", "--agents", "missing.yaml"), "there is no such file"),
         (("serve", "--no-such-flag"), "No such option"),
         (("models", "pull", "gpt"), "no model named 'gpt'"),

@@ -87,6 +87,10 @@ def serve(
     model_retries: ModelRetries = None,
     drain_seconds: DrainSeconds = None,
     max_body_bytes: Annotated[int | None, Option(help="The largest request body.")] = None,
+    cors_origins: Annotated[
+        str | None,
+        Option(help="Origins of pages that may call from a browser, with commas; * is any."),
+    ] = None,
     worker: Annotated[
         bool, Option("--worker/--no-worker", help="Run executions in this process too.")
     ] = True,
@@ -109,6 +113,7 @@ def serve(
         model_retries=model_retries,
         drain_seconds=drain_seconds,
         max_body_bytes=max_body_bytes,
+        cors_origins=cors_origins,
         takeover_seconds=takeover_seconds,
         log_level=log_level,
         log_format=log_format,
