@@ -6,6 +6,8 @@ JSON string in `delta.content`, one whole object per frame.
 """
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any, Final
 
 import orjson
@@ -32,7 +34,7 @@ from outlast.model.event import (
     ToolFinished,
     ToolStarted,
 )
-from outlast.model.usage import NO_USAGE
+from outlast.model.usage import NO_USAGE, Usage
 from outlast.rooms.runs.calls import Calls, Chunk
 from outlast.rooms.runs.frames import numbered
 from outlast.rooms.runs.shown import Shown, voided
@@ -63,7 +65,8 @@ class OpenAIFold:
         self._created = 0
         self._agent = ""
         self._reason = "stop"
-        self._usage = NO_USAGE
+        self._usage: dict[int, Usage] = {}
+        """Of the model requests that stand, by step."""
 
     def frames(self, entry: Entry, index: int) -> Sequence[bytes]:
         self._shown.add(entry.event)
@@ -81,7 +84,7 @@ class OpenAIFold:
                 return [self._chunk({"role": "assistant", "content": ""})]
             case ModelFinished(finish_reason=reason):
                 self._reason = reason if reason in _REASONS else "stop"
-                self._usage += event.usage
+                self._usage[event.step] = event.usage
                 return []
             case ToolStarted() | ToolFinished() | ApprovalRequested():
                 return self._told(*self._calls.chunks(event))
@@ -103,6 +106,7 @@ class OpenAIFold:
     def _resume(self, event: ExecutionResumed) -> list[Chunk | bytes]:
         void = self._shown.void(event)
         self._calls.forget(void)
+        self._usage = {step: used for step, used in self._usage.items() if not event.voids(step)}
         return self._told(_retried(void)) if void else []
 
     def _end(
@@ -121,10 +125,11 @@ class OpenAIFold:
         return [self._chunk({"content": orjson.dumps(chunk).decode()}) for chunk in chunks]
 
     def _last(self, reason: str) -> Chunk:
+        used = reduce(add, self._usage.values(), NO_USAGE)
         usage = {
-            "prompt_tokens": self._usage.input_tokens,
-            "completion_tokens": self._usage.output_tokens,
-            "total_tokens": self._usage.total_tokens,
+            "prompt_tokens": used.input_tokens,
+            "completion_tokens": used.output_tokens,
+            "total_tokens": used.total_tokens,
         }
         return self._chunk({}, reason) | {"usage": usage}
 
