@@ -1,14 +1,14 @@
-"""The examples of code agents run: a hand-written loop, and a pydantic-ai Agent."""
+"""The examples of code agents run: a hand-written loop, a pydantic-ai Agent, a LangGraph graph."""
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from outlast.agents.code import CodeFunctions
-from outlast.agents.loader import load
+from outlast.agents.loader import LoadedAgents, load
 from outlast.agents.port import ModelRequest
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.execution import Status, ToolStep
@@ -22,11 +22,21 @@ pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
-@pytest.fixture(params=["own_loop", "pydantic_ai_loop"])
-def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@contextmanager
+def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadedAgents]:
+    """An example, as a server loads it; LangGraph traces nothing, whatever this machine says."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    yield load(str(EXAMPLES / f"{request.param}.py"))
-    sys.modules.pop(request.param, None)
+    monkeypatch.setenv("LANGSMITH_TRACING_V2", "false")  # it wins over its other names
+    yield load(str(EXAMPLES / f"{name}.py"))
+    sys.modules.pop(name, None)
+
+
+@pytest.fixture(params=["own_loop", "pydantic_ai_loop", "langgraph_loop"])
+def example(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LoadedAgents]:
+    with loaded(request.param, monkeypatch) as found:
+        yield found
 
 
 def sell(request: ModelRequest) -> Reply:
@@ -34,7 +44,7 @@ def sell(request: ModelRequest) -> Reply:
     return ["Tea is 3."] if "price: 3" in told else ["Let me see.", call(1, "price", article="tea")]
 
 
-async def test_the_example_sells_tea(example: Any, tmp_path: Path) -> None:
+async def test_the_example_sells_tea(example: LoadedAgents, tmp_path: Path) -> None:
     (spec,) = example.specs
     assert spec_from_dict(spec_to_dict(spec)) == spec
     actor, clock = Actor(sell), FakeClock()

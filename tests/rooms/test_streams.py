@@ -96,6 +96,7 @@ async def test_an_unknown_cursor_is_400(house: House, cursor: str) -> None:
     assert response.json()["error"]["param"] == "after"
     response = await house.client.get(path, headers={"Last-Event-ID": cursor})
     assert response.status_code == 400
+    assert response.json()["error"]["param"] == "Last-Event-ID"
 
 
 async def test_an_unknown_execution_has_no_stream(house: House) -> None:

@@ -2,23 +2,27 @@
 
 The function runs in a task of its own and waits there; the segment serves what it asks, one wish at
 a time. So a lost store or another worker never reaches the function, and it cannot hide them.
+
+JSON objects that it is given have their keys in order, for each database keeps them in an order of
+its own: a prompt made of one must be the same prompt when the function starts again.
 """
 
 import asyncio
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import orjson
 
 from outlast.engine.segment import Segment
 from outlast.model.agent import AgentSpec, ToolSpec
-from outlast.model.message import AssistantMessage, Message, UserMessage
+from outlast.model.message import AssistantMessage, Message, Part, ToolCall, UserMessage
 from outlast.model.nul import without_nul
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 _TAKEN: Final = "retry"
 """The AI SDK's stream has a `data-retry` of ours."""
 
@@ -89,7 +93,7 @@ class CodeContext:
         self._segment = segment
         self._spec = spec
         self._closed = False
-        self._state = state
+        self._state: dict[str, Any] = in_order(state)
         self.wishes: asyncio.Queue[Asked | None] = asyncio.Queue()
         """What the function asks for; None where it has ended."""
 
@@ -140,17 +144,17 @@ class CodeContext:
         asked = model or self._spec.model
         digest = _digest(asked, told, offered, said)
         answer: AssistantMessage = await self._ask(AskModel(said, told, offered, asked, digest))
-        return answer
+        return replace(answer, parts=tuple(_part_in_order(part) for part in answer.parts))
 
     async def tool(self, name: str, /, **arguments: Any) -> Any:
-        return await self._ask(CallTool(name, _json(arguments)))
+        return in_order(await self._ask(CallTool(name, _json(arguments))))
 
     async def checkpoint(self, state: dict[str, Any], label: str | None = None) -> None:
         written = _json(state)
         if not isinstance(written, dict) or not written:
             raise TypeError("a checkpoint's state is a JSON object that is not empty")
         await self._ask(Save(written, label))
-        self._state = written
+        self._state = in_order(written)
 
     async def emit(self, name: str, data: Any = None) -> None:
         if not _NAME.fullmatch(name) or name == _TAKEN:
@@ -183,8 +187,21 @@ def _digest(
         if not isinstance(message, Message):
             raise TypeError(f"{type(message).__name__} is not a message")
     said = [[type(message).__name__, message] for message in messages]
-    content = orjson.dumps([model, instructions, [tool.name for tool in tools], said])
+    content = orjson.dumps(
+        [model, instructions, [tool.name for tool in tools], said], option=_SORTED
+    )
     return hashlib.sha256(content).hexdigest()
+
+
+def in_order(value: Any) -> Any:
+    """The value as any store gives it back, with the keys of its objects sorted."""
+    return orjson.loads(orjson.dumps(value, option=_SORTED))
+
+
+def _part_in_order(part: Part) -> Part:
+    if isinstance(part, ToolCall):
+        return replace(part, parameters=in_order(part.parameters))
+    return part
 
 
 def _json(value: Any) -> Any:

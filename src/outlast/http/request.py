@@ -93,16 +93,18 @@ class Call(Request):
 
     def cursor(self) -> Cursor:
         """Where a stream goes on: `Last-Event-ID`, else `?after=`. Raises InvalidCursor."""
-        header = self.headers.get("last-event-id")
-        text, param = (
-            (header, "Last-Event-ID") if header else (self.query_params.get("after"), "after")
-        )
+        text = self.headers.get("last-event-id") or self.query_params.get("after")
         if not text:
             return START
         try:
             return Cursor.parse(text)
         except InvalidCursor as error:
-            raise InvalidCursor(param=param) from error
+            raise InvalidCursor(param=self.cursor_param) from error
+
+    @property
+    def cursor_param(self) -> str:
+        """The name of what says where a stream goes on."""
+        return "Last-Event-ID" if self.headers.get("last-event-id") else "after"
 
 
 def request_id_of(request: Request) -> str:

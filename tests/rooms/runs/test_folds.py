@@ -282,11 +282,12 @@ def test_openai_what_is_void_is_told() -> None:
     assert void == [[3, 4], [2, 3, 5]]
 
 
-def test_openai_usage_is_that_of_the_steps_that_stand() -> None:
-    used = [
-        c["usage"]["total_tokens"] for c in chunks(logs.ROLL_BACK, Format.OPENAI) if "usage" in c
+def test_openai_the_usage_is_that_of_the_steps_that_stand() -> None:
+    spoken = [c for c in chunks(logs.ROLL_BACK, Format.OPENAI) if c != "[DONE]"]
+    native = [c for c in chunks(logs.ROLL_BACK, Format.NATIVE) if c["type"] == "done"]
+    assert [c["usage"]["total_tokens"] for c in spoken if "usage" in c] == [
+        done["usage"]["totalTokens"] for done in native
     ]
-    assert used == [30, 30, 30]  # step 1 with step 4, then 5, then 6
 
 
 def test_openai_a_failure_is_an_error_that_clients_raise_and_a_cancel_says_abort() -> None:

@@ -155,7 +155,7 @@ async def stream_execution(call: Call) -> Response:
     if execution.is_purged:
         raise ExecutionNotFound("Its conversation was deleted; there is nothing left to stream.")
     if after != START and not await services.executions.holds(call.principal, execution.id, after):
-        raise InvalidCursor(param="after")
+        raise InvalidCursor(param=call.cursor_param)
     return stream_of(call, execution, after)
 
 

@@ -6,6 +6,8 @@ JSON string in `delta.content`, one whole object per frame.
 """
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any, Final
 
 import orjson
@@ -63,8 +65,8 @@ class OpenAIFold:
         self._created = 0
         self._agent = ""
         self._reason = "stop"
-        self._used: dict[int, Usage] = {}
-        """What each model step that stands used."""
+        self._usage: dict[int, Usage] = {}
+        """Of the model requests that stand, by step."""
 
     def frames(self, entry: Entry, index: int) -> Sequence[bytes]:
         self._shown.add(entry.event)
@@ -82,7 +84,7 @@ class OpenAIFold:
                 return [self._chunk({"role": "assistant", "content": ""})]
             case ModelFinished(finish_reason=reason):
                 self._reason = reason if reason in _REASONS else "stop"
-                self._used[event.step] = event.usage
+                self._usage[event.step] = event.usage
                 return []
             case ToolStarted() | ToolFinished() | ApprovalRequested():
                 return self._told(*self._calls.chunks(event))
@@ -104,8 +106,7 @@ class OpenAIFold:
     def _resume(self, event: ExecutionResumed) -> list[Chunk | bytes]:
         void = self._shown.void(event)
         self._calls.forget(void)
-        for step in void:
-            self._used.pop(step, None)
+        self._usage = {step: used for step, used in self._usage.items() if not event.voids(step)}
         return self._told(_retried(void)) if void else []
 
     def _end(
@@ -124,7 +125,7 @@ class OpenAIFold:
         return [self._chunk({"content": orjson.dumps(chunk).decode()}) for chunk in chunks]
 
     def _last(self, reason: str) -> Chunk:
-        used = sum(self._used.values(), NO_USAGE)
+        used = reduce(add, self._usage.values(), NO_USAGE)
         usage = {
             "prompt_tokens": used.input_tokens,
             "completion_tokens": used.output_tokens,
