@@ -304,3 +304,8 @@ def test_starts_and_waits_are_no_frames() -> None:
     ]
     for each in (Format.OPENAI, Format.UI):
         assert len(reel(each).add(logs.log(logs.created(), *silent))) == 1
+
+
+def test_openai_s_usage_is_that_of_what_stands() -> None:
+    told = [c["usage"] for c in chunks(logs.ROLL_BACK, Format.OPENAI) if "usage" in c]
+    assert [(one["prompt_tokens"], one["completion_tokens"]) for one in told] == [(20, 10)] * 3

@@ -6,6 +6,8 @@ JSON string in `delta.content`, one whole object per frame.
 """
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any, Final
 
 import orjson
@@ -62,8 +64,8 @@ class OpenAIFold:
         self._shown = Shown()
         self._created = 0
         self._agent = ""
-        self._reason = "stop"
-        self._usage = NO_USAGE
+        self._finished: dict[int, ModelFinished] = {}
+        """The model steps that stand."""
 
     def frames(self, entry: Entry, index: int) -> Sequence[bytes]:
         self._shown.add(entry.event)
@@ -79,9 +81,8 @@ class OpenAIFold:
                 return [self._chunk({"reasoning_content": "".join(pieces)})]
             case ExecutionCreated():
                 return [self._chunk({"role": "assistant", "content": ""})]
-            case ModelFinished(finish_reason=reason):
-                self._reason = reason if reason in _REASONS else "stop"
-                self._usage += event.usage
+            case ModelFinished(step=step):
+                self._finished[step] = event
                 return []
             case ToolStarted() | ToolFinished() | ApprovalRequested():
                 return self._told(*self._calls.chunks(event))
@@ -103,6 +104,8 @@ class OpenAIFold:
     def _resume(self, event: ExecutionResumed) -> list[Chunk | bytes]:
         void = self._shown.void(event)
         self._calls.forget(void)
+        for step in void:
+            self._finished.pop(step, None)
         return self._told(_retried(void)) if void else []
 
     def _end(
@@ -110,7 +113,7 @@ class OpenAIFold:
     ) -> list[Chunk | bytes]:
         match event:
             case ExecutionCompleted():
-                return [self._last(self._reason), _DONE]
+                return [self._last(self._reason()), _DONE]
             case ExecutionCancelled():
                 return [*self._told({"type": "abort"}), self._last("stop"), _DONE]
             case ExecutionFailed(type=kind, code=code, message=message):
@@ -120,11 +123,17 @@ class OpenAIFold:
     def _told(self, *chunks: Chunk) -> list[Chunk | bytes]:
         return [self._chunk({"content": orjson.dumps(chunk).decode()}) for chunk in chunks]
 
+    def _reason(self) -> str:
+        """Why the last answer ended."""
+        last = next(reversed(self._finished.values()), None)
+        return last.finish_reason if last and last.finish_reason in _REASONS else "stop"
+
     def _last(self, reason: str) -> Chunk:
+        used = reduce(add, (event.usage for event in self._finished.values()), NO_USAGE)
         usage = {
-            "prompt_tokens": self._usage.input_tokens,
-            "completion_tokens": self._usage.output_tokens,
-            "total_tokens": self._usage.total_tokens,
+            "prompt_tokens": used.input_tokens,
+            "completion_tokens": used.output_tokens,
+            "total_tokens": used.total_tokens,
         }
         return self._chunk({}, reason) | {"usage": usage}
 
