@@ -149,3 +149,13 @@ async def test_a_deleted_execution_is_gone(house: House) -> None:
         assert (await house.get(gone)).status_code == 404
     assert (await house.client.delete(path)).status_code == 404
     assert (await house.get("/v1/executions")).json()["data"] == []
+
+
+async def test_a_roll_back_to_a_last_answer_without_words_ends_without_words(build: Build) -> None:
+    replies = by_turn(["Look. ", call(1, "look")], [])
+    house = await build(Actor(replies), spec(tool("look")), Bench(look=lambda _: "x"))
+    execution_id = await house.started()
+    assert (await same_as_get(house, execution_id))["output"] == ""
+    listed = (await house.get(f"/v1/executions/{execution_id}/checkpoints")).json()["data"]
+    await post(house, f"{execution_id}/resume", checkpointId=listed[-1]["id"])
+    assert (await same_as_get(house, execution_id))["output"] == ""
