@@ -12,7 +12,16 @@ from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
 from outlast.model.error import AgentPaused, InvalidField
 from outlast.model.event import START, Cursor, Entry
-from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
+from outlast.model.execution import (
+    TERMINAL,
+    Budget,
+    Execution,
+    OnBusy,
+    Origin,
+    PauseRequest,
+    Status,
+    Step,
+)
 from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
 from outlast.model.task import Task
 from outlast.model.workspace import Principal, Scope
@@ -346,7 +355,7 @@ class Executions:
         return ExecutionView(execution, steps, await self._asked(execution))
 
     async def _asked(self, execution: Execution) -> tuple[Approval, ...]:
-        """The approvals that a live execution asked for."""
-        if execution.status not in (Status.SUSPENDED, Status.PAUSED, Status.RUNNING):
+        """The approvals that a live execution asked for; one that has not begun asked for none."""
+        if execution.status in TERMINAL or execution.segment == 0:
             return ()
         return await self._store.approvals(execution.workspace_id, execution.id)
