@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 
+from outlast.agents.port import ModelRequest
 from outlast.model.agent import Effect
 from outlast.model.error import (
     ConversationBusy,
 )
 from outlast.model.execution import OnBusy, Status
-from outlast.testing import NamedModels, owner
+from outlast.store.sql import SqlStore
+from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
-from tests.engine.server import BOUND, World
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+from tests.engine.server import BOUND, Server, World
+from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool, wish
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +48,51 @@ async def test_interrupt_cancels_what_is_live_and_runs_next(world: World) -> Non
     assert view.execution.output == "now"
     for gone in (first, queued):
         assert (await server.rest(gone)).execution.status is Status.CANCELLED
+
+
+class Late(SqlStore):
+    """Leaves word to cancel just behind the segment's rest."""
+
+    gate: asyncio.Event
+
+    async def request_cancel(self, workspace_id: str, execution_id: str) -> None:
+        self.gate.set()
+        while (await self.execution(workspace_id, execution_id)).status is Status.RUNNING:
+            await asyncio.to_thread(int)
+        await super().request_cancel(workspace_id, execution_id)
+
+
+async def test_interrupt_ends_what_came_to_wait_for_a_person_just_then(database: Database) -> None:
+    Late.gate = gate = asyncio.Event()
+
+    def play(request: ModelRequest) -> Reply:
+        return ["Hm", gate, call(1, "pay")] if len(request.messages) == 1 else ["now"]
+
+    actor, agent = Actor(play), spec(tool("pay", approval=True))
+    models = NamedModels({"actor": actor})
+    async with database.core(models=models, tools=Bench(), store=Late) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+        server = Server(core, caller, actor, FakeClock())
+        first = await server.start("one")
+        await asyncio.wait_for(actor.spoke.wait(), BOUND)
+        conversation = (await server.executions.get(caller, first)).execution.conversation_id
+        turn = {"conversation_id": conversation, "on_busy": OnBusy.INTERRUPT}
+        assert (await server.run("two", **turn)).execution.output == "now"
+        assert (await server.rest(first)).execution.status is Status.CANCELLED
+
+
+async def test_interrupt_lets_nothing_begin_that_it_ends(world: World) -> None:
+    actor = Actor(by_turn(["Hm", call(1, "pay")], ["Done."]))
+    server = await world(actor, spec(tool("pay", approval=True)))
+    first = await server.start("one")
+    view = await server.rest(first)
+    conversation = view.execution.conversation_id
+    second = await server.start("two", conversation_id=conversation)
+    third = await server.start("3", conversation_id=conversation, on_busy=OnBusy.INTERRUPT)
+    await server.rest(third)
+    gone = (await server.executions.get(server.caller, second)).execution
+    assert (gone.status, gone.segment) == (Status.CANCELLED, 0)
 
 
 async def test_no_more_run_at_a_time_than_allowed_and_all_get_their_turn(world: World) -> None:

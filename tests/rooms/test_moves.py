@@ -1,14 +1,17 @@
 """The routes that pause, resume, roll back, decide and delete, and the frames that tell of it."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from outlast.agents.port import ModelRequest
 from outlast.model.agent import Effect
+from outlast.model.message import UserMessage
 from outlast.model.workspace import Scope
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
+from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
 from tests.rooms.conftest import Build
-from tests.rooms.house import House, frames, kinds
+from tests.rooms.house import House, frames, kinds, until
 from tests.rooms.test_fold import same_as_get
 
 pytestmark = pytest.mark.anyio
@@ -149,3 +152,39 @@ async def test_a_deleted_execution_is_gone(house: House) -> None:
         assert (await house.get(gone)).status_code == 404
     assert (await house.client.delete(path)).status_code == 404
     assert (await house.get("/v1/executions")).json()["data"] == []
+
+
+async def test_a_roll_back_to_a_last_answer_without_words_ends_without_words(build: Build) -> None:
+    replies = by_turn(["Look. ", call(1, "look")], [])
+    house = await build(Actor(replies), spec(tool("look")), Bench(look=lambda _: "x"))
+    execution_id = await house.started()
+    assert (await same_as_get(house, execution_id))["output"] == ""
+    listed = (await house.get(f"/v1/executions/{execution_id}/checkpoints")).json()["data"]
+    await post(house, f"{execution_id}/resume", checkpointId=listed[-1]["id"])
+    assert (await same_as_get(house, execution_id))["output"] == ""
+
+
+async def test_what_waits_for_a_place_shows_what_waits_for_a_person(build: Build) -> None:
+    gate, waiting = asyncio.Event(), call(2, "pay")
+
+    def play(request: ModelRequest) -> Reply:
+        if request.messages[-1] == UserMessage("Wait"):
+            return ["Hm", gate]
+        return ["Let me. ", call(1, "look"), waiting] if len(request.messages) == 1 else ["Done."]
+
+    agent = spec(tool("look"), tool("pay", Effect.DESTRUCTIVE, approval=True))
+    bench = Bench(look=lambda _: 1, pay=lambda _: 1)
+    house = await build(Actor(play), agent, bench, concurrency=1)
+    execution_id = await house.started()
+    await house.rested(execution_id)
+    listed = (await house.get(f"/v1/executions/{execution_id}/checkpoints")).json()["data"]
+    await post(house, f"{execution_id}/pause")
+    other = await house.started(input="Wait")
+    await until(lambda: house.core.engine.running == 1)
+    await post(house, f"{execution_id}/resume", checkpointId=listed[0]["id"])
+    queued = (await house.get(f"/v1/executions/{execution_id}")).json()
+    assert queued["status"] == "queued"
+    assert [one["toolCallId"] for one in queued["pendingApprovals"]] == [waiting.id]
+    gate.set()
+    await house.rested(other)
+    assert (await house.rested(execution_id))["status"] == "suspended"

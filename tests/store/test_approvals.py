@@ -325,3 +325,64 @@ async def test_a_segment_of_a_deleted_execution_writes_nothing(
         await store.advance(completed(running))
     with pytest.raises(StaleWrite):
         await store.advance(started(execution))
+
+
+async def rolled_back(
+    store: Store, running: Execution, approval: Approval, *, answered: bool
+) -> Approval:
+    """The approval of an answer's only call, once the execution is back behind that answer."""
+    steps = (answer(1, CALLS[0]), *((result(2, CALLS[0]),) if answered else ()))
+    running = await recorded(store, running, steps)
+    paused = replace(running, status=Status.PAUSED)
+    await store.advance(Advance(running, paused, approvals=(approval,)))
+    await store.resume(Resume(WORKSPACE, running.id, 1000, "cp_001"))
+    (found,) = await store.approvals(WORKSPACE, running.id)
+    return found
+
+
+async def test_what_is_asked_again_has_all_its_time_again(store: Store, create: Create) -> None:
+    running = await run(store, await create())
+    decided = Approval(
+        running.id, "tc_1", ApprovalKind.APPROVAL, "pay", {"a": 1}, 7, 9, True, expires_at=67
+    )
+    again = await rolled_back(store, running, decided, answered=True)
+    assert again.is_open
+    assert (again.requested_at, again.expires_at) == (1000, 1060)
+    assert await store.due_approvals(1059, 9) == []
+
+
+async def test_a_call_that_may_have_run_is_asked_about_again_as_it_ran(
+    store: Store, create: Create
+) -> None:
+    running = await run(store, await create())
+    kind, edited = ApprovalKind.UNKNOWN_OUTCOME, {"a": 3}
+    told = Approval(running.id, "tc_1", kind, "pay", {"a": 1}, 7, 9, True, None, edited)
+    again = await rolled_back(store, running, told, answered=True)
+    assert (again.is_open, again.arguments) == (True, edited)
+
+
+async def test_an_approved_call_that_has_not_run_is_not_begun_any_more(
+    store: Store, create: Create
+) -> None:
+    running = await run(store, await create())
+    kind = ApprovalKind.APPROVAL
+    begun = Approval(running.id, "tc_1", kind, "pay", {"a": 1}, 7, 9, True, begun_at=10)
+    found = await rolled_back(store, running, begun, answered=False)
+    assert (found.approved, found.begun_at) == (True, None)
+
+
+async def test_a_number_that_a_call_was_started_under_never_means_another(
+    store: Store, create: Create
+) -> None:
+    running = await recorded(store, await run(store, await create()), (answer(1, *CALLS),))
+    numbers = []
+    for _ in range(3):
+        first = running.superseded_to + 1 if running.superseded_to else 2
+        numbers += [first, first + 1]
+        done = Checkpoint(f"cp_{first:03d}", running.id, first, 6)
+        step = replace(result(first, CALLS[0]), id=f"step_{first}")
+        await store.advance(Advance(running, running, steps=(step,), checkpoint=done))
+        await store.advance(Advance(running, replace(running, status=Status.PAUSED)))
+        queued = await store.resume(Resume(WORKSPACE, running.id, 20, "cp_001"))
+        running = await run(store, queued)
+    assert len(set(numbers)) == len(numbers)

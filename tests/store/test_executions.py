@@ -15,6 +15,8 @@ from outlast.model.error import (
 from outlast.model.event import (
     START,
     Cursor,
+    ExecutionPaused,
+    ExecutionSuspended,
     ModelFinished,
     TextAdded,
     expand,
@@ -221,3 +223,24 @@ async def test_a_closed_store_says_so(database: Database, clock: FakeClock) -> N
         await store.create(new(clock))
     with pytest.raises(Overloaded, match="closed"):
         await store.ready()
+
+
+@pytest.mark.parametrize("status", [Status.SUSPENDED, Status.PAUSED])
+async def test_a_cancel_that_was_asked_for_while_a_segment_came_to_rest_ends_the_execution(
+    store: Store, create: Create, clock: FakeClock, heard: Heard, status: Status
+) -> None:
+    running = await run(store, await create())
+    turn = {"conversation_id": running.conversation_id, "new_conversation": False}
+    following = (await store.create(new(clock, **turn))).execution
+    await store.request_cancel(WORKSPACE, running.id)
+    event = ExecutionSuspended() if status is Status.SUSPENDED else ExecutionPaused()
+    entries = await store.advance(Advance(running, replace(running, status=status), ((9, event),)))
+    assert [entry.event.kind for entry in entries] == [event.kind, "execution.cancelled"]
+    found = await store.execution(WORKSPACE, running.id)
+    assert found.status is Status.CANCELLED
+    assert found.completed_at is not None
+    assert heard.runnable[-1].id == following.id
+    assert await store.log(WORKSPACE, running.id, START, 99) == (
+        *await store.log(WORKSPACE, running.id, START, 2),
+        *entries,
+    )

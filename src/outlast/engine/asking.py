@@ -158,7 +158,11 @@ class Asker:
         """End an execution that has its last answer already: it was rolled back to it."""
         if (error := overspent(segment, agent.spec, 0, cut_off=False)) is not None:
             raise error
-        await self.ledger.record(segment, (ExecutionCompleted(),), status=Status.COMPLETED)
+        last = segment.steps[-1]
+        assert isinstance(last, ModelStep)
+        await self.ledger.record(
+            segment, (ExecutionCompleted(),), status=Status.COMPLETED, output=last.message.text
+        )
 
     async def record_calls(
         self, segment: Segment, spec: AgentSpec, step: ModelStep, told: tuple[Event, ...] = ()

@@ -9,6 +9,7 @@ from outlast.model.approval import Approval
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
 from outlast.model.event import (
+    ApprovalRequested,
     Event,
     ExecutionCancelled,
     ExecutionFailed,
@@ -104,10 +105,11 @@ class Ledger:
         """
         step = self._cut_off(segment, "paused")
         usage = NO_USAGE if step is None else step.usage
-        event = ExecutionPaused(segment.pause_reason, usage.input_tokens, usage.output_tokens)
+        paused = ExecutionPaused(segment.pause_reason, usage.input_tokens, usage.output_tokens)
+        asked = tuple(requested(question) for question in approvals)
         spent = segment.execution.superseded_tokens + usage.total_tokens
         changes = {"superseded_tokens": spent}
-        await self._advance(segment, Status.PAUSED, (event,), changes, approvals=approvals)
+        await self._advance(segment, Status.PAUSED, (*asked, paused), changes, approvals=approvals)
 
     async def save(self, segment: Segment, state: dict[str, Any], label: str | None) -> None:
         """Write a checkpoint with a state behind all that is recorded."""
@@ -241,6 +243,17 @@ class Ledger:
 
 def _finished(step: ModelStep | None) -> tuple[Event, ...]:
     return () if step is None else (model_finished(step),)
+
+
+def requested(question: Approval) -> ApprovalRequested:
+    """The event of a question; it shows what the tool would run with."""
+    return ApprovalRequested(
+        question.step,
+        question.tool_call_id,
+        question.name,
+        question.arguments,
+        question.kind.value,
+    )
 
 
 def model_finished(step: ModelStep) -> ModelFinished:

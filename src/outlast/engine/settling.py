@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from outlast.engine.calling import tool_finished
-from outlast.engine.ledger import Ledger
+from outlast.engine.ledger import Ledger, requested
 from outlast.engine.segment import Segment
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval, ApprovalKind
-from outlast.model.event import ApprovalRequested, Event, StepRetried, ToolStarted
+from outlast.model.event import Event, StepRetried, ToolStarted
 from outlast.model.execution import ToolStep
 from outlast.model.ids import STEP
 from outlast.model.message import ToolCall
@@ -132,17 +132,6 @@ def _unknown(segment: Segment, number: int, call: ToolCall, at: int) -> Approval
         at,
         effective_parameters=None if known is None else known.effective_parameters,
         step=number,
-    )
-
-
-def requested(question: Approval) -> ApprovalRequested:
-    """The event of a question; it shows what the tool would run with."""
-    return ApprovalRequested(
-        question.step,
-        question.tool_call_id,
-        question.name,
-        question.arguments,
-        question.kind.value,
     )
 
 

@@ -1,6 +1,7 @@
 """Start, watch, list and cancel executions."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,9 +11,18 @@ from outlast.model.agent import Agent
 from outlast.model.approval import Approval
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
-from outlast.model.error import AgentPaused, InvalidField
+from outlast.model.error import AgentPaused, ExecutionNotFound, InvalidField
 from outlast.model.event import START, Cursor, Entry
-from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
+from outlast.model.execution import (
+    TERMINAL,
+    Budget,
+    Execution,
+    OnBusy,
+    Origin,
+    PauseRequest,
+    Status,
+    Step,
+)
 from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
 from outlast.model.task import Task
 from outlast.model.workspace import Principal, Scope
@@ -192,8 +202,9 @@ class Executions:
 
     async def _create(self, agent: Agent, new: NewExecution) -> Started:
         created = await self._store.create(new)
-        for execution in created.interrupted:
-            await self._stopping.ask_to_cancel(execution)
+        for execution in reversed(created.interrupted):  # so that none of them gets its turn
+            with suppress(ExecutionNotFound):
+                await self._stopping.ask_to_cancel(execution)
         return Started(created.execution, agent, created.replayed, created.answer)
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
@@ -346,7 +357,7 @@ class Executions:
         return ExecutionView(execution, steps, await self._asked(execution))
 
     async def _asked(self, execution: Execution) -> tuple[Approval, ...]:
-        """The approvals that a live execution asked for."""
-        if execution.status not in (Status.SUSPENDED, Status.PAUSED, Status.RUNNING):
+        """The approvals that a live execution asked for; one that has not begun asked for none."""
+        if execution.status in TERMINAL or execution.segment == 0:
             return ()
         return await self._store.approvals(execution.workspace_id, execution.id)

@@ -61,7 +61,10 @@ class Stopping:
             if execution.status is Status.RUNNING and not execution.is_client_driven:
                 await self.store.request_cancel(execution.workspace_id, execution.id)
                 self.engine.cancel(execution.id)
-                return
+                execution = await self.store.execution(execution.workspace_id, execution.id)
+                if execution.status is Status.RUNNING:
+                    return
+                continue  # it came to rest just before word was left
             moved = await self._move(execution, Status.CANCELLED, ExecutionCancelled())
             if moved.status is Status.CANCELLED:
                 return

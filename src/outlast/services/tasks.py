@@ -215,7 +215,7 @@ class Tasks:
 
         def completed(execution: Execution, _task: Task, at: int) -> Advance:
             after = replace(at_rest(execution, Status.COMPLETED, at), output=output)
-            return Advance(execution, after, ((at, ExecutionCompleted()),), state=state)
+            return Advance(execution, after, ((at, ExecutionCompleted(output)),), state=state)
 
         await self._end(principal, execution_id, completed)
         return await self._read(principal, execution_id)

@@ -33,6 +33,7 @@ from outlast.store.scripts import (
     approvals,
     checkpoints,
     conversations,
+    deletion,
     driving,
     executions,
     keys,
@@ -178,7 +179,7 @@ class SqlStore:
         return await self._driver.read(lambda: approvals.due(now, limit))
 
     async def delete_execution(self, workspace_id: str, execution_id: str) -> None:
-        await self._driver.write(lambda: checkpoints.delete_execution(workspace_id, execution_id))
+        await self._driver.write(lambda: deletion.delete_execution(workspace_id, execution_id))
 
     # --- tasks
 

@@ -8,6 +8,7 @@ from outlast.model.event import Event
 from tests.database import Database
 from tests.rooms.house import House
 from tests.rooms.tasks.desk import Desk
+from tests.rooms.test_fold import same_as_get
 
 pytestmark = pytest.mark.anyio
 FIELDS = [
@@ -225,3 +226,12 @@ async def test_a_deleted_task_is_gone_with_all_of_it(desk: Desk, database: Datab
     for table in ("tasks", "checkpoints", "events", "executions", "conversations"):
         assert database.rows(f"SELECT * FROM {table}") == [], table
     assert (await desk.house.get(f"/v1/executions/{task_id}")).status_code == 404
+
+
+@pytest.mark.parametrize("body", [{"result": {"rows": 3}}, {}])
+async def test_the_last_frame_of_a_completed_task_is_what_get_answers(
+    desk: Desk, body: dict[str, Any]
+) -> None:
+    task_id = await desk.create()
+    await desk.post(task_id, "complete", **body)
+    await same_as_get(desk.house, task_id)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from outlast.model.agent import Effect
 from outlast.model.error import ModelRejected
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
@@ -166,3 +167,26 @@ async def until_counted(database: Database, millis: int) -> None:
 
 def _counted(database: Database) -> int:
     return int(database.rows("SELECT active_ms FROM executions")[0][0])
+
+
+async def test_a_call_that_the_end_of_its_time_cut_off_is_asked_about_where_it_is_paused(
+    build: Build,
+) -> None:
+    reached = asyncio.Event()
+
+    async def pay(_: Any) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    clock, bench = FakeClock(), Bench(pay=pay)
+    actor, agent = Actor(by_turn([call(1, "pay")])), spec(tool("pay", Effect.DESTRUCTIVE))
+    desk = Desk(await build(actor, agent, bench, clock=clock), clock)
+    config = {"max_duration_seconds": 5, "retry": {"on_failure": "pause"}}
+    task_id = await desk.create(config=config, **RUN)
+    await until(reached.is_set)
+    desk.clock.advance(6)
+    assert (await rested(desk, task_id))["status"] == "paused"
+    shown = (await desk.house.get(f"/v1/executions/{task_id}")).json()["pendingApprovals"]
+    assert [one["kind"] for one in shown] == ["unknown_outcome"]
+    log = await desk.house.core.services.executions.log(desk.house.caller, task_id)
+    assert [entry.event.kind for entry in log[-2:]] == ["approval.requested", "execution.paused"]

@@ -176,7 +176,7 @@ class Record:
             case ExecutionResumed():
                 self._resume(event)
             case ExecutionCompleted():
-                last = next(reversed(self._models.values()), ("", NO_USAGE))
+                last = next(reversed(self._models.values()), (event.output, NO_USAGE))
                 self._status, self._output = Status.COMPLETED, last[0]
             case ExecutionFailed():
                 self._status = Status.FAILED

@@ -1,7 +1,6 @@
 """The core's values in the wire's words. Pure functions."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from outlast.model import agent as core_agent
 from outlast.model import checkpoint as core_checkpoint
@@ -9,7 +8,7 @@ from outlast.model import execution as core
 from outlast.model import usage as core_usage
 from outlast.model.approval import Approval
 from outlast.model.clock import iso, iso_or_none
-from outlast.model.execution import ModelStep, Status, Step, ToolStep
+from outlast.model.execution import TERMINAL, ModelStep, Step, ToolStep
 from outlast.model.ids import MESSAGE
 from outlast.rooms.executions import answers
 from outlast.rooms.executions.answers import (
@@ -27,8 +26,6 @@ from outlast.rooms.executions.answers import (
 )
 from outlast.services.conversations import ConversationView
 from outlast.services.executions import ExecutionView
-
-_ASKING: Final = (Status.SUSPENDED, Status.PAUSED, Status.RUNNING)
 
 
 def execution(view: ExecutionView) -> Execution:
@@ -73,7 +70,7 @@ def _failure(failure: core.Failure | None) -> Failure | None:
 
 
 def _pending(row: core.Execution, approvals: Iterable[Approval]) -> list[PendingApproval]:
-    if row.status not in _ASKING:
+    if row.status in TERMINAL:
         return []
     return [
         {

@@ -10,10 +10,9 @@ from outlast.model.execution import TERMINAL, Execution, Status
 from outlast.store.listeners import Committed
 from outlast.store.port import Advance, Decide, PendingPage
 from outlast.store.scripts import Outcome, Query, Script, Steps
-from outlast.store.scripts.entries import append, locked
-from outlast.store.scripts.rows import approval_columns, approval_from, mutable_columns, to_json
+from outlast.store.scripts.entries import append, compare_and_set, locked
+from outlast.store.scripts.rows import approval_columns, approval_from, to_json
 from outlast.store.statements import approvals as sql
-from outlast.store.statements import executions as execution_sql
 
 
 def asked(move: Advance) -> Steps[None]:
@@ -41,18 +40,7 @@ def unless_decided(execution: Execution) -> Steps[Execution]:
 
 def _released(execution: Execution, at: int) -> Steps[Execution]:
     after = replace(execution, status=Status.QUEUED, updated_at=at)
-    yield Query(
-        execution_sql.ADVANCE_EXECUTION,
-        {
-            "id": execution.id,
-            "workspace": execution.workspace_id,
-            "from_status": execution.status.value,
-            "from_segment": execution.segment,
-            "from_waiting": execution.waiting,
-            "keep_pause": True,
-        }
-        | mutable_columns(after, "new_"),
-    )
+    yield compare_and_set(execution, after, keep_pause=True)
     return after
 
 

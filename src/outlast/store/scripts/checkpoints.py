@@ -1,4 +1,4 @@
-"""Transactions that pause, resume from a checkpoint, and delete an execution.
+"""Transactions that pause an execution and resume it from a checkpoint.
 
 Resume, roll back, recover are one act: the row becomes what it was at the checkpoint, work behind
 it is superseded, and a next segment is asked for. What was used stays charged.
@@ -53,7 +53,6 @@ from outlast.store.scripts.rows import (
     to_json,
 )
 from outlast.store.scripts.tasks import resumed, task_of
-from outlast.store.scripts.turns import next_turn
 from outlast.store.statements import approvals as approval_sql
 from outlast.store.statements import checkpoints as sql
 from outlast.store.statements import executions as execution_sql
@@ -123,7 +122,7 @@ def resume(wish: Resume) -> Script[Execution]:
     yield from _supersede(execution, known, past)
     reset = _more_time(_reset(execution, past, wish.at), task)
     calls = unanswered(past.steps, reset.superseded_to)
-    asked = yield from _ask_again(execution, past, calls)
+    asked = yield from _ask_again(execution, past, calls, wish.at)
     rests = bool(calls) and _only_waits(calls, asked)
     after = replace(
         reset,
@@ -272,17 +271,19 @@ def _reset(execution: Execution, past: _Past, at: int) -> Execution:
         cancel_requested=False,
         pause_requested=None,
         superseded_tokens=execution.charged_tokens - usage.total_tokens,
-        superseded_to=max([execution.superseded_to, *map(_highest, (*past.steps, *past.void))])
-        if past.void
-        else execution.superseded_to,
+        superseded_to=_used_to(execution, past) if past.void else execution.superseded_to,
         resumed_ms=execution.active_ms if past.void or ended else execution.resumed_ms,
         state=past.state,
     )
 
 
-def _highest(step: Step) -> int:
-    """The highest number that the step and the calls that it asks for may have used."""
-    return step.number + (len(step.message.tool_calls) if isinstance(step, ModelStep) else 0)
+def _used_to(execution: Execution, past: _Past) -> int:
+    """The highest number that the log may know: of steps, of calls and of what was cut off."""
+    steps = sorted((*past.steps, *past.void), key=lambda step: step.number)
+    begun = [number for number, _ in unanswered(steps, execution.superseded_to)]
+    if execution.status is Status.PAUSED and not begun:
+        begun = [next_number(steps, execution.superseded_to)]
+    return max(execution.superseded_to, *(step.number for step in steps), *begun)
 
 
 def _resumed_columns(after: Execution) -> dict[str, Any]:
@@ -298,7 +299,9 @@ def _resumed_columns(after: Execution) -> dict[str, Any]:
     }
 
 
-def _ask_again(execution: Execution, past: _Past, calls: Calls) -> Steps[dict[str, Approval]]:
+def _ask_again(
+    execution: Execution, past: _Past, calls: Calls, at: int
+) -> Steps[dict[str, Approval]]:
     """The approvals of the calls that have no answer now, those that were decided asked again.
 
     A decision that nothing has come of yet stands. Others belong to answered calls and stand, or to
@@ -315,7 +318,9 @@ def _ask_again(execution: Execution, past: _Past, calls: Calls) -> Steps[dict[st
         if found.tool_call_id not in numbers:
             yield Query(approval_sql.SUPERSEDE_APPROVAL, of_call)
             continue
-        again = _again(found, numbers[found.tool_call_id], reopened=found.tool_call_id in void)
+        again = replace(found, step=numbers[found.tool_call_id], begun_at=None)
+        if found.tool_call_id in void or (found.is_open and execution.status in TERMINAL):
+            again = _reopened(again, at)
         asked[found.tool_call_id] = again
         if again != found:
             yield Query(approval_sql.FORGET_APPROVAL, of_call)
@@ -325,20 +330,21 @@ def _ask_again(execution: Execution, past: _Past, calls: Calls) -> Steps[dict[st
     return asked
 
 
-def _again(found: Approval, number: int, *, reopened: bool) -> Approval:
-    moved = replace(found, step=number)
-    if not reopened:
-        return moved
+def _reopened(found: Approval, at: int) -> Approval:
+    """Asked anew, with all its time; a call that may have run is asked about as it ran."""
+    ran = found.kind is ApprovalKind.UNKNOWN_OUTCOME
+    time = None if found.expires_at is None else found.expires_at - found.requested_at
     return replace(
-        moved,
+        found,
+        requested_at=at,
         decided_at=None,
         approved=None,
         reason=None,
-        effective_parameters=None,
+        effective_parameters=found.effective_parameters if ran else None,
         result=None,
         has_result=False,
         decided_by=None,
-        begun_at=None,
+        expires_at=None if time is None else at + time,
     )
 
 
@@ -378,18 +384,3 @@ def _retried(execution: Execution, past: _Past, after: Execution) -> Steps[tuple
     if not isinstance(last, ExecutionPaused) or not last.output_tokens:
         return ()
     return (StepRetried(next_number(past.steps, after.superseded_to), PAUSED),)
-
-
-# --- delete
-
-
-def delete_execution(workspace_id: str, execution_id: str) -> Script[None]:
-    """Delete the row, all that hangs on it, and the conversation where this was its only turn."""
-    execution = yield from locked_turn(workspace_id, execution_id)
-    conversation = {"workspace": workspace_id, "conversation": execution.conversation_id}
-    for statement in sql.DELETE_CONTENT:
-        yield Query(statement, {"id": execution.id})
-    yield Query(sql.DELETE_EXECUTION, {"id": execution.id})
-    yield Query(sql.DELETE_EMPTY_CONVERSATION, conversation)
-    following = [] if execution.status in TERMINAL else (yield from next_turn(execution))
-    return Outcome(None, runnable=tuple(following), erased=True)

@@ -1,12 +1,13 @@
 """Pieces of transactions that more than one script needs: lock, read and append to the log."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from outlast.model.error import ExecutionNotFound
 from outlast.model.event import Entry, Event, encode
 from outlast.model.execution import Execution
 from outlast.store.scripts import Query, Steps
-from outlast.store.scripts.rows import execution_from
+from outlast.store.scripts.rows import execution_from, mutable_columns
 from outlast.store.statements import checkpoints as sql
 from outlast.store.statements import executions as execution_sql
 from outlast.store.statements import log as log_sql
@@ -36,6 +37,19 @@ def append(execution: Execution, at: int, events: Iterable[Event]) -> Steps[tupl
         yield insert_event(execution.id, entry)
         entries.append(entry)
     return tuple(entries)
+
+
+def compare_and_set(before: Execution, after: Execution, *, keep_pause: bool) -> Query:
+    """Compare and set one row; answers whether a cancel was asked for, or nothing."""
+    parameters: dict[str, Any] = {
+        "id": before.id,
+        "workspace": before.workspace_id,
+        "from_status": before.status.value,
+        "from_segment": before.segment,
+        "from_waiting": before.waiting,
+        "keep_pause": keep_pause,
+    }
+    return Query(execution_sql.ADVANCE_EXECUTION, parameters | mutable_columns(after, "new_"))
 
 
 def locked(workspace_id: str, execution_id: str) -> Steps[Execution]:

@@ -14,13 +14,14 @@ from outlast.model.error import (
 )
 from outlast.model.event import (
     Entry,
+    ExecutionCancelled,
     ExecutionCreated,
     ExecutionStarted,
     TextAdded,
     ThinkingAdded,
     encode,
 )
-from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, OnBusy, Status
+from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, OnBusy, Status, at_rest
 from outlast.store.listeners import Committed
 from outlast.store.port import (
     Advance,
@@ -33,7 +34,7 @@ from outlast.store.port import (
 )
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import asked, unless_decided
-from outlast.store.scripts.entries import insert_event
+from outlast.store.scripts.entries import append, compare_and_set, insert_event
 from outlast.store.scripts.rows import (
     conversation_from,
     execution_from,
@@ -43,7 +44,7 @@ from outlast.store.scripts.rows import (
     to_json,
 )
 from outlast.store.scripts.tasks import moved, save, set_state, task_columns, with_state
-from outlast.store.scripts.turns import next_turn
+from outlast.store.scripts.turns import lock_turns, next_turn
 from outlast.store.statements import conversations as conversation_sql
 from outlast.store.statements import executions as sql
 from outlast.store.statements import keys as key_sql
@@ -199,22 +200,9 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
     before, after = move.before, move.after
     if after.status not in TRANSITIONS[before.status]:
         raise Conflict(f"An execution cannot go from {before.status} to {after.status}.")
-    ends = after.status in TERMINAL and before.status not in TERMINAL
-    if ends:  # locks are taken in one order: the conversation, then its executions
-        yield Query(
-            conversation_sql.TOUCH_CONVERSATION, _conversation(after) | {"at": after.updated_at}
-        )
-    rows = yield Query(
-        sql.ADVANCE_EXECUTION,
-        {
-            "id": before.id,
-            "workspace": before.workspace_id,
-            "from_status": before.status.value,
-            "from_segment": before.segment,
-            "from_waiting": before.waiting,
-            "keep_pause": after.status not in (*TERMINAL, Status.PAUSED),
-        }
-        | mutable_columns(after, "new_"),
+    ends, rests = yield from lock_turns(before, after)
+    rows = yield compare_and_set(
+        before, after, keep_pause=after.status not in (*TERMINAL, Status.PAUSED)
     )
     if not rows:
         raise StaleWrite
@@ -232,12 +220,26 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
         yield from moved(after, checkpoint)
     yield from asked(move)
     after = yield from unless_decided(after)
+    if rests and rows[0][0]:
+        after, entries, ends = yield from _cancelled(after, entries)
     runnable: list[Execution] = []
     if after.status is Status.QUEUED and not after.waiting:
         runnable.append(after)
     if ends:
         runnable.extend((yield from next_turn(after)))
     return Outcome(entries, (Committed(before.id, entries, after),), tuple(runnable))
+
+
+def _cancelled(
+    rested: Execution, entries: tuple[Entry, ...]
+) -> Steps[tuple[Execution, tuple[Entry, ...], bool]]:
+    """A cancel that was asked for while the segment ended; whether the execution ends by it."""
+    if rested.status is Status.QUEUED:
+        return rested, entries, False  # its next segment hears of it
+    after = at_rest(rested, Status.CANCELLED, rested.updated_at)
+    yield compare_and_set(rested, after, keep_pause=False)
+    told = yield from append(after, after.updated_at, (ExecutionCancelled(),))
+    return after, (*entries, *told), True
 
 
 def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
@@ -265,10 +267,10 @@ def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
     """
     committed: list[Committed] = []
     kept: dict[str, bool] = {}
-    for append in sorted(appends, key=lambda append: append.execution.id):
-        execution = append.execution
+    for wanted in sorted(appends, key=lambda wanted: wanted.execution.id):
+        execution = wanted.execution
         entries: list[Entry] = []
-        for at, text in append.texts:
+        for at, text in wanted.texts:
             rows = yield Query(
                 log_sql.APPEND_TEXT,
                 {
@@ -282,9 +284,9 @@ def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
                 },
             )
             entries.extend(Entry(execution.segment, row[0], at, text) for row in rows)
-        kept[execution.id] = len(entries) == len(append.texts)
+        kept[execution.id] = len(entries) == len(wanted.texts)
         committed.append(Committed(execution.id, tuple(entries)))
-    return Outcome([kept[append.execution.id] for append in appends], tuple(committed))
+    return Outcome([kept[wanted.execution.id] for wanted in appends], tuple(committed))
 
 
 def request_cancel(workspace_id: str, execution_id: str) -> Script[None]:

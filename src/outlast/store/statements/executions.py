@@ -54,7 +54,7 @@ ADVANCE_EXECUTION: Final = Statement(
             )
         }
     )
-    .returning(executions.c.id)
+    .returning(executions.c.cancel_requested)
 )
 """Compare-and-set on status, segment and waiting: no row means that the execution has moved on.
 

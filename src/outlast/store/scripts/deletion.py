@@ -1,0 +1,19 @@
+"""The transaction that deletes an execution."""
+
+from outlast.model.execution import TERMINAL
+from outlast.store.scripts import Outcome, Query, Script
+from outlast.store.scripts.entries import locked_turn
+from outlast.store.scripts.turns import next_turn
+from outlast.store.statements import checkpoints as sql
+
+
+def delete_execution(workspace_id: str, execution_id: str) -> Script[None]:
+    """Delete the row, all that hangs on it, and the conversation where this was its only turn."""
+    execution = yield from locked_turn(workspace_id, execution_id)
+    conversation = {"workspace": workspace_id, "conversation": execution.conversation_id}
+    for statement in sql.DELETE_CONTENT:
+        yield Query(statement, {"id": execution.id})
+    yield Query(sql.DELETE_EXECUTION, {"id": execution.id})
+    yield Query(sql.DELETE_EMPTY_CONVERSATION, conversation)
+    following = [] if execution.status in TERMINAL else (yield from next_turn(execution))
+    return Outcome(None, runnable=tuple(following), erased=True)
