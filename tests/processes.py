@@ -194,6 +194,8 @@ class ToolServer:
         self.executions: dict[str, set[str]] = {}
         self.callers: dict[str, list[str]] = {}
         """Who made the calls of a key, in order: the header `X-Caller`."""
+        self.arguments: dict[str, list[Any]] = {}
+        """What the calls of a key said, in order."""
         self.answering = asyncio.Event()
         """Calls wait for it before they are answered."""
         self.answering.set()
@@ -232,8 +234,9 @@ class ToolServer:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 pairs = [line.split(": ", 1) for line in head.strip().split("\r\n")[1:]]
                 headers = {name.lower(): value for name, value in pairs}
-                await reader.readexactly(int(headers["content-length"]))
+                said = orjson.loads(await reader.readexactly(int(headers["content-length"])))
                 key = headers["idempotency-key"]
+                self.arguments.setdefault(key, []).append(said)
                 self.calls[key] += 1
                 self.executions.setdefault(key, set()).add(headers["outlast-execution-id"])
                 self.callers.setdefault(key, []).append(headers.get("x-caller", ""))

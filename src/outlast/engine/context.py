@@ -194,7 +194,7 @@ def _digest(
 
 
 def in_order(value: Any) -> Any:
-    """The value as any store gives it back, with the keys of its objects sorted."""
+    """The value as JSON gives it back, with the keys of its objects sorted."""
     return orjson.loads(orjson.dumps(value, option=_SORTED))
 
 

@@ -169,6 +169,8 @@ async def test_only_what_is_paused_or_failed_is_resumed(desk: Desk) -> None:
             404,
             "checkpoint_not_found",
         )
+        told = (await desk.ask("POST", path, {"checkpoint_id": unknown})).json()["error"]
+        assert told["details"] == {"param": "checkpoint_id"}
     await desk.post(task_id, "resume")
     await desk.post(task_id, "complete")
     assert await desk.refused("POST", path) == (409, "conflict")

@@ -30,6 +30,9 @@ STATUS_WORDS: Final[dict[Status, StatusWord]] = {
     Status.CANCELLED: "terminated",
 }
 
+_FIELDS: Final = {"checkpointId": "checkpoint_id"}
+"""This room's spelling of what the core names in an error."""
+
 
 def wish(
     body: CreateTaskBody, config: dict[str, Any] | None, idempotency: Idempotency | None
@@ -91,11 +94,12 @@ def _checkpoints(
 
 def error(problem: Problem, request_id: str) -> TaskError:
     """The shape of this room's errors."""
+    param = problem.param
     return {
         "error": {
             "code": problem.code,
             "message": problem.message,
-            "details": {} if problem.param is None else {"param": problem.param},
+            "details": {} if param is None else {"param": _FIELDS.get(param, param)},
             "status": problem.status,
             "request_id": request_id,
         }

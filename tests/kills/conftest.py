@@ -1,0 +1,32 @@
+"""One site for the tests of a module, on each kind of database."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from tests.database import Database
+from tests.kills.world import Site
+from tests.processes import ToolServer
+from tests.provider import FakeProvider
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="module")
+async def site(
+    anyio_backend: Any,
+    module_database: Database,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Site]:
+    """A site whose agents the module deploys; nothing is started yet."""
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(FakeProvider())
+        tools = await stack.enter_async_context(ToolServer())
+        made = Site(tmp_path_factory.mktemp("site"), module_database, provider, tools)
+        stack.push_async_callback(made.close)
+        yield made

@@ -1,0 +1,158 @@
+"""Two people decide at once, each over a process of their own: one of them does."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import httpx2
+import pytest
+
+from tests.kills.world import Site, loads
+
+pytestmark = pytest.mark.anyio
+
+PAIRS: Final = 20
+AGENTS: Final = """
+agents:
+  - name: payer
+    model: openai-chat:tool
+    tools:
+      - name: pay
+        description: Pay
+        parameters: {type: object, properties: {amount: {type: integer, default: 3}}}
+        http: {url: "TOOLS", timeout: 100}
+        approval: true
+"""
+Words = dict[str, Any]
+DENY: Final[Words] = {"approved": False, "reason": "No."}
+FIVE: Final[Words] = {"approved": True, "parameters": {"amount": 5}}
+SIX: Final[Words] = {"approved": True, "parameters": {"amount": 6}}
+
+
+@pytest.fixture(scope="module")
+async def running(site: Site) -> Site:
+    site.deploy(AGENTS)
+    await site.start()
+    return site
+
+
+@pytest.fixture(autouse=True)
+async def _answering(site: Site) -> AsyncIterator[None]:
+    yield
+    site.tools.answering.set()
+
+
+@pytest.fixture(scope="module")
+async def second(running: Site) -> tuple[str, httpx2.AsyncClient]:
+    """Somebody else: the id of a key of their own, and their connection to the other process."""
+    made = loads(await running.command("keys", "create", "--name", "second", "--json"))
+    return made["id"], await running.door(made["key"], 1)
+
+
+async def _waiting(site: Site, count: int = PAIRS) -> dict[str, str]:
+    """So many executions that wait, and their calls."""
+    asked = await asyncio.gather(*(site.asked("payer", f"run {n}") for n in range(count)))
+    return {one["id"]: one["pendingApprovals"][0]["toolCallId"] for one in asked}
+
+
+@pytest.mark.parametrize("pair", [(FIVE, DENY), (FIVE, SIX)], ids=["deny", "edit"])
+async def test_of_two_contradicting_decisions_at_once_one_stands_and_the_call_runs_once(
+    running: Site, second: tuple[str, httpx2.AsyncClient], pair: tuple[Words, Words]
+) -> None:
+    site, (key, other) = running, second
+    waiting = await _waiting(site)
+
+    async def decided(number: int, name: str, call: str) -> tuple[int, int]:
+        """Both at once, in turns the one and the other first; their statuses."""
+        path = f"/v1/executions/{name}/approvals/{call}"
+        asking = [site.doors[0].post(path, json=pair[0]), other.post(path, json=pair[1])]
+        order = (0, 1) if number % 2 else (1, 0)
+        answers = await asyncio.gather(*(asking[n] for n in order))
+        told = dict(zip(order, answers, strict=True))
+        return told[0].status_code, told[1].status_code
+
+    found = await asyncio.gather(
+        *(decided(number, *item) for number, item in enumerate(waiting.items()))
+    )
+    winners: Counter[int] = Counter()
+    for (name, call), statuses in zip(waiting.items(), found, strict=True):
+        assert sorted(statuses) == [200, 409]
+        winner = statuses.index(200)
+        winners[winner] += 1
+        await site.ended(name)
+        words = pair[winner]
+        ran = [words["parameters"]] if words["approved"] else []
+        assert site.tools.arguments.get(call, []) == ran
+        [resolved] = (await site.log(name)).of("approval_resolved")
+        assert (resolved["approved"], resolved["parameters"]) == (
+            words["approved"],
+            words.get("parameters"),
+        )
+        assert (resolved["decidedBy"] == key) is (winner == 1)
+    assert winners.total() == PAIRS
+
+
+async def test_two_who_say_the_same_at_once_get_the_same_answer_and_the_call_runs_once(
+    running: Site, second: tuple[str, httpx2.AsyncClient]
+) -> None:
+    site, (_, other) = running, second
+    waiting = await _waiting(site)
+
+    async def decided(name: str, call: str) -> list[httpx2.Response]:
+        path = f"/v1/executions/{name}/approvals/{call}"
+        doors = (site.doors[0], other)
+        return list(await asyncio.gather(*(door.post(path, json=FIVE) for door in doors)))
+
+    for answers in await asyncio.gather(*(decided(*item) for item in waiting.items())):
+        first, last = answers
+        assert (first.status_code, last.status_code) == (200, 200)
+        assert first.json() == last.json()
+    for name, call in waiting.items():
+        await site.ended(name)
+        assert site.tools.arguments[call] == [{"amount": 5}]
+        assert len((await site.log(name)).of("approval_resolved")) == 1
+
+
+async def test_decisions_that_the_death_of_every_process_cuts_short_stand_or_are_made_again(
+    running: Site,
+) -> None:
+    site = running
+    waiting = await _waiting(site, 2 * PAIRS)
+    before = site.tools.calls.total()
+    deciding = [
+        asyncio.create_task(_decided(site, number % 2, name, call))
+        for number, (name, call) in enumerate(waiting.items())
+    ]
+    await site.tools.counted(before + PAIRS // 2)
+    await site.again()
+    stood = [await task for task in deciding]
+    for (name, call), status in zip(waiting.items(), stood, strict=True):
+        assert status in (200, None)
+        if status is None:
+            assert (await site.decide(name, call, **FIVE)).status_code == 200
+    await asyncio.gather(*(_settled(site, *item) for item in waiting.items()))
+    for name, call in waiting.items():
+        assert site.tools.arguments[call] == [{"amount": 5}]
+        first, *asked_again = (await site.log(name)).of("approval_resolved")
+        assert first["parameters"] == {"amount": 5}
+        assert len(asked_again) <= 1
+
+
+async def _decided(site: Site, door: int, name: str, call: str) -> int | None:
+    """The status of a decision; None where its server died before it answered."""
+    try:
+        return (await site.decide(name, call, door=door, **FIVE)).status_code
+    except httpx2.TransportError:
+        return None
+
+
+async def _settled(site: Site, name: str, call: str) -> None:
+    """Say the truth wherever somebody asks what became of a call, until the execution has ended."""
+    async with asyncio.timeout(60):
+        async for _, data in site.stream(name):
+            if b'"unknown_outcome"' in data:
+                ran: dict[str, Any] = {"result": {"count": 1}} if site.tools.calls[call] else {}
+                answer = await site.decide(name, call, True, **ran)
+                assert answer.status_code == 200, answer.text
+    await site.ended(name)
