@@ -106,7 +106,7 @@ def build(
     metrics = Metrics()
     state = store(driver_of(settings, measured=metrics.wrote))
     texts = TextLog(state)
-    ledger = Ledger(state, texts, clock)
+    ledger = Ledger(state, texts, clock, settings.prices)
     asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
     caller, settler = Caller(tools, ledger, seal), Settler(state, ledger)

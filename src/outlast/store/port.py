@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval, Decision
+from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
@@ -89,6 +90,7 @@ class Advance:
     appended_pieces: int = 0
     """How many of the pieces in `texts` were appended already."""
     steps: tuple[Step, ...] = ()
+    charges: tuple[Charge, ...] = ()
     checkpoint: Checkpoint | None = None
     approvals: tuple[Approval, ...] = ()
     """Asked now; each takes the place of what was asked of the same call before."""

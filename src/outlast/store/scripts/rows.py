@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from outlast.model.approval import Approval, ApprovalKind
+from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Entry, decode
@@ -70,6 +71,7 @@ def execution_from(row: Row) -> Execution:
         state={} if row[37] is None else orjson.loads(row[37]),
         origin=Origin(row[38] or "", row[39], row[40], row[41]),
         active_since=row[42],
+        credits=row[43],
     )
 
 
@@ -130,6 +132,7 @@ def mutable_columns(execution: Execution, prefix: str = "") -> dict[str, Any]:
         if execution.status in TERMINAL
         else execution.origin.headers,
         f"{prefix}active_since": execution.active_since,
+        f"{prefix}credits": execution.credits,
     }
 
 
@@ -210,6 +213,22 @@ def _part_from_json(data: dict[str, Any]) -> Part:
     if "thinking" in data:
         return Thinking(data["thinking"], data["signature"])
     return ToolCall(**data)
+
+
+def charge_columns(execution: Execution, charge: Charge) -> dict[str, Any]:
+    """A charge's row."""
+    return {
+        "execution_id": execution.id,
+        "id": charge.id,
+        "workspace_id": execution.workspace_id,
+        "step": charge.step,
+        "kind": charge.kind,
+        "name": charge.name,
+        "input_tokens": charge.usage.input_tokens,
+        "output_tokens": charge.usage.output_tokens,
+        "credits": charge.credits,
+        "at": charge.at,
+    }
 
 
 def checkpoint_columns(checkpoint: Checkpoint) -> dict[str, Any]:

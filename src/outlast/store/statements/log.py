@@ -5,10 +5,11 @@ from typing import Final
 from sqlalchemy import bindparam, delete, func, insert, literal_column, select, tuple_
 
 from outlast.model.event import TEXT_KINDS
-from outlast.store.schema import events, executions, steps
+from outlast.store.schema import charges, events, executions, steps
 from outlast.store.statements import OWNED, Statement
 
 INSERT_STEP: Final = Statement(insert(steps))
+INSERT_CHARGE: Final = Statement(insert(charges))
 
 STEPS: Final = Statement(
     select(
