@@ -14,6 +14,7 @@ from outlast.model.event import (
     START,
 )
 from outlast.model.execution import (
+    Failure,
     ModelStep,
     OnBusy,
     Status,
@@ -108,6 +109,18 @@ async def test_a_deleted_conversation_leaves_purged_records_only(
     assert (record.input, record.output, record.metadata) == ("", None, {})
     assert await store.steps(WORKSPACE, execution.id) == ()
     assert await store.log(WORKSPACE, execution.id, START, 100) == ()
+
+
+async def test_what_an_error_said_is_gone_with_its_conversation(
+    store: Store, create: Create
+) -> None:
+    running = await run(store, await create())
+    failure = Failure("execution_error", "code_failed", "ValueError: secret")
+    failed = replace(running, status=Status.FAILED, completed_at=9, error=failure)
+    await store.advance(Advance(running, failed))
+    await store.delete_conversation(WORKSPACE, running.conversation_id, 50)
+    record = await store.execution(WORKSPACE, running.id)
+    assert record.error == Failure("execution_error", "code_failed", "")
 
 
 async def test_an_idempotency_key_finds_the_first_request_for_a_day(

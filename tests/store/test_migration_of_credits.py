@@ -157,3 +157,14 @@ def test_old_work_is_charged_a_credit_for_a_thousand_tokens_each_step_by_itself(
 
 
 _OF_NO_STEP = "SELECT id FROM charges WHERE step IS NULL"
+
+
+def test_what_an_error_of_a_purged_execution_said_is_forgotten(url: str, writer: Writer) -> None:
+    writer.execution("exec_c", (3, 4, 0), is_purged=True, status="failed", error=ERROR)
+    writer.execution("exec_d", (0, 0, 0), status="failed", error=ERROR)
+
+    migrations.upgrade(url)
+
+    errors = dict(writer.rows("SELECT id, CAST(error AS text) FROM executions"))
+    assert orjson.loads(errors["exec_c"]) == orjson.loads(ERROR) | {"message": ""}
+    assert orjson.loads(errors["exec_d"]) == orjson.loads(ERROR)

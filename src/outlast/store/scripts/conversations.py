@@ -8,7 +8,12 @@ from outlast.model.error import Conflict, ConversationNotFound
 from outlast.model.execution import Step
 from outlast.store.port import History
 from outlast.store.scripts import Outcome, Query, Script
-from outlast.store.scripts.rows import conversation_from, execution_from, step_from
+from outlast.store.scripts.rows import (
+    conversation_from,
+    execution_from,
+    step_from,
+    without_message,
+)
 from outlast.store.statements import conversations as sql
 from outlast.store.statements import executions as execution_sql
 
@@ -59,5 +64,8 @@ def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Scr
     yield Query(sql.DELETE_CONVERSATION, parameters)
     for statement in sql.PURGE_CONVERSATION:
         yield Query(statement, parameters)
+    for execution_id, error in (yield Query(sql.ERRORS, parameters)):
+        of_one = {"given_id": execution_id, "workspace": workspace_id}
+        yield Query(sql.STRIP_ERROR, of_one | {"new_error": without_message(error)})
     yield Query(sql.PURGE_EXECUTIONS, parameters | {"no_text": "", "no_object": "{}", "at": at})
     return Outcome(None, erased=True)

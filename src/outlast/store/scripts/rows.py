@@ -197,6 +197,11 @@ def step_from(row: Row) -> Step:
     )
 
 
+def without_message(text: str) -> str:
+    """A failure without its words."""
+    return to_json(orjson.loads(text) | {"message": ""})
+
+
 def _part_to_json(part: Part) -> Any:
     match part:
         case Text():

@@ -69,6 +69,23 @@ PURGE_CONVERSATION: Final = tuple(
 )
 """Everything that was said, gone from every table that holds content."""
 
+ERRORS: Final = Statement(
+    select(executions.c.id, executions.c.error).where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.error.is_not(None),
+    )
+)
+
+STRIP_ERROR: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("given_id"),
+        executions.c.workspace_id == bindparam("workspace"),
+    )
+    .values(error=bindparam("new_error"))
+)
+
 PURGE_EXECUTIONS: Final = Statement(
     update(executions)
     .where(

@@ -19,11 +19,13 @@ _PATHS = {
         "json_extract(s.data, '$.model')",
         "CAST(json_extract(s.data, '$.usage.input_tokens') AS INTEGER)",
         "CAST(json_extract(s.data, '$.usage.output_tokens') AS INTEGER)",
+        "json_set(error, '$.message', '')",
     ),
     "postgresql": (
         "s.data->>'model'",
         "CAST(s.data->'usage'->>'input_tokens' AS bigint)",
         "CAST(s.data->'usage'->>'output_tokens' AS bigint)",
+        "jsonb_set(error, '{message}', '\"\"')",
     ),
 }
 
@@ -62,6 +64,7 @@ def upgrade() -> None:
     _charge_executions()
     _charge_steps()
     _charge_what_is_left()
+    _forget_errors()
 
 
 def _charge_executions() -> None:
@@ -76,7 +79,7 @@ def _charge_executions() -> None:
 
 
 def _charge_steps() -> None:
-    model, read, written = _PATHS[op.get_bind().dialect.name]
+    model, read, written, _ = _PATHS[op.get_bind().dialect.name]
     op.execute(
         sa.text(
             "INSERT INTO charges (execution_id, id, workspace_id, step, kind, name, input_tokens, "
@@ -117,3 +120,11 @@ def _charge_what_is_left() -> None:
                 "at": at,
             },
         )
+
+
+def _forget_errors() -> None:
+    """What an error says is content, and goes with its conversation."""
+    *_, forgotten = _PATHS[op.get_bind().dialect.name]
+    op.execute(
+        sa.text(f"UPDATE executions SET error = {forgotten} WHERE is_purged AND error IS NOT NULL")
+    )
