@@ -28,6 +28,7 @@ from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.records import Records
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.settings import Settings
@@ -139,6 +140,7 @@ def build(
         Approvals(state, tools, clock),
         Tickets(state, seal, clock),
         Tasks(state, executions, agents, clock),
+        Records(state),
     )
     watches = (Expirer(state, clock), Keeper(state, clock))
     return Core(

@@ -78,7 +78,8 @@ def _agent(given: dict[str, Any]) -> AgentSpec:
 async def _asked(house: House, request: dict[str, Any], known: dict[str, Any]) -> str:
     """Make one request and tell it; `{execution}` in a path is the last one's id.
 
-    `{call[0]}` and `{checkpoint[0]}`, in a path or a body, are ids that an answer has told before.
+    `{call[0]}`, `{checkpoint[0]}`, `{conversation[0]}`, in a path or a body, are ids that an answer
+    has told before.
     """
     path = request["path"].format(**known)
     headers = {"X-Request-Id": "golden"} | request.get("headers", {})
@@ -92,8 +93,8 @@ async def _asked(house: House, request: dict[str, Any], known: dict[str, Any]) -
         if "x-execution-id" in response.headers
         else {}
     )
-    for name, pattern in (("call", r"tc_\w{26}"), ("checkpoint", r"cp_\w{26}")):
-        told = re.findall(pattern, response.text)
+    for name, prefix in (("call", "tc"), ("checkpoint", "cp"), ("conversation", "conv")):
+        told = re.findall(rf"\b{prefix}_\w{{26}}", response.text)
         known[name] = list(dict.fromkeys([*known.get(name, ()), *told]))
     if request.get("rest"):
         await house.rested(known["execution"])

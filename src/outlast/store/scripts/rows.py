@@ -197,6 +197,16 @@ def step_from(row: Row) -> Step:
     )
 
 
+def without_content(kind: str, text: str) -> str:
+    """A step's data without what was said, asked and answered."""
+    data = orjson.loads(text)
+    if kind == "model":
+        kept = {name: data[name] for name in ("model", "usage", "finishReason")}
+        return to_json({"parts": [], **kept})
+    call = {name: data["call"][name] for name in ("id", "name")}
+    return to_json({"call": {**call, "parameters": {}}, "result": None, "isError": data["isError"]})
+
+
 def without_message(text: str) -> str:
     """A failure without its words."""
     return to_json(orjson.loads(text) | {"message": ""})
@@ -234,6 +244,12 @@ def charge_columns(execution: Execution, charge: Charge) -> dict[str, Any]:
         "credits": charge.credits,
         "at": charge.at,
     }
+
+
+def charge_from(row: Row) -> Charge:
+    """Read id, step, kind, name, input_tokens, output_tokens, credits, at of a charge."""
+    charge_id, step, kind, name, input_tokens, output_tokens, credits_, at = row
+    return Charge(charge_id, step, kind, name, credits_, at, Usage(input_tokens, output_tokens))
 
 
 def checkpoint_columns(checkpoint: Checkpoint) -> dict[str, Any]:
