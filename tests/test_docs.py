@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 import typer
 
+from outlast import settings
 from outlast.agents.agents_file import ENTRIES
 from outlast.agents.loader import LoadedAgents, load
 from outlast.agents.models.scripted import ScriptedModel
@@ -26,9 +27,10 @@ from outlast.model.agent import AgentSpec
 from outlast.model.clock import SystemClock
 from outlast.model.error import Misconfigured, OutlastError, StoreLocked, ToolFailed
 from outlast.model.execution import Status
+from outlast.model.price import NANO, ModelPrice
 from outlast.rooms.executions import schemas
 from outlast.rooms.executions.translate import FRAME_TYPES
-from outlast.settings import Settings
+from outlast.settings import FILE, Settings
 from outlast.testing import NamedModels, core_on, owner
 from tests.rooms.house import House
 
@@ -261,6 +263,14 @@ def test_what_is_refused_for_now_is_refused_in_these_words(tool: str, tmp_path: 
 
 
 # --- command lines and settings of every document
+
+
+def test_the_prices_that_are_printed_are_read(tmp_path: Path) -> None:
+    (example,) = blocks(ROOT / "docs" / "operations.md", "toml")
+    (tmp_path / FILE).write_text(example)
+    prices = settings.load({}, {}, tmp_path).prices
+    assert prices.of_model("openai-chat:gpt-5-mini") == ModelPrice(250, 2000, 25, 250)
+    assert prices.of_tool("lookup_order") == NANO // 100
 
 
 def command_lines(document: Path) -> Iterator[str]:

@@ -28,6 +28,7 @@ from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.records import Records
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.settings import Settings
@@ -106,7 +107,7 @@ def build(
     metrics = Metrics()
     state = store(driver_of(settings, measured=metrics.wrote))
     texts = TextLog(state)
-    ledger = Ledger(state, texts, clock)
+    ledger = Ledger(state, texts, clock, settings.prices)
     asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
     caller, settler = Caller(tools, ledger, seal), Settler(state, ledger)
@@ -139,6 +140,7 @@ def build(
         Approvals(state, tools, clock),
         Tickets(state, seal, clock),
         Tasks(state, executions, agents, clock),
+        Records(state),
     )
     watches = (Expirer(state, clock), Keeper(state, clock))
     return Core(

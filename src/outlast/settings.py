@@ -1,20 +1,22 @@
 """Settings: flags win over the environment (`OUTLAST_*`), which wins over `outlast.toml`.
 
 Every field is a setting; its name in the environment is `OUTLAST_` and the field in capitals, in
-the file the field itself.
+the file the field itself. A table is set in the file alone.
 """
 
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 from outlast.model.error import Misconfigured
+from outlast.model.price import Prices, read_prices
 
 FILE: Final = "outlast.toml"
 _PREFIX: Final = "OUTLAST_"
@@ -62,6 +64,8 @@ class Settings:
     """debug, info, warning or error."""
     log_format: str = "auto"
     """json, text, or auto: text on a terminal."""
+    prices: Prices = field(default_factory=Prices, metadata={"table": read_prices})
+    """What models and tools cost, in credits; a table of the file."""
 
     def __post_init__(self) -> None:
         _check(self.concurrency >= 1, "concurrency", "must be at least 1")
@@ -153,18 +157,21 @@ def load(
 
 def _from_file(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(), parse_float=Decimal)
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Misconfigured(f"{path} cannot be read: {error}") from error
-    unknown = sorted(set(content) - set(_FIELDS))
+    known = (*_FIELDS, *_TABLES)
+    unknown = sorted(set(content) - set(known))
     if unknown:
-        raise Misconfigured(f"{path}: unknown setting {unknown[0]!r}. Known: {', '.join(_FIELDS)}.")
+        raise Misconfigured(f"{path}: unknown setting {unknown[0]!r}. Known: {', '.join(known)}.")
     return content
 
 
 def _convert(name: str, value: Any) -> Any:
+    if name in _TABLES:
+        return _TABLES[name](value)
     wanted = _FIELDS[name]
     try:
         return Path(value).expanduser() if wanted is Path else wanted(value)
@@ -186,7 +193,12 @@ def _check(right: bool, name: str, complaint: str) -> None:
 
 
 _FIELDS: Final[dict[str, type]] = {
-    item.name: item.type if isinstance(item.type, type) else str for item in fields(Settings)
+    item.name: item.type if isinstance(item.type, type) else str
+    for item in fields(Settings)
+    if not item.metadata
+}
+_TABLES: Final[dict[str, Callable[[Any], Any]]] = {
+    item.name: item.metadata["table"] for item in fields(Settings) if item.metadata
 }
 _WORDS: Final[dict[type, str]] = {
     int: "a whole number",

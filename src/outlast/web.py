@@ -31,10 +31,11 @@ from outlast.metrics import CONTENT_TYPE
 from outlast.model.error import Overloaded
 from outlast.rooms.background import room as background
 from outlast.rooms.executions import room as executions
+from outlast.rooms.records import room as records
 from outlast.rooms.runs import room as runs
 from outlast.rooms.tasks import room as tasks
 
-ROOMS: Final[tuple[Room, ...]] = (background, executions, runs, tasks)
+ROOMS: Final[tuple[Room, ...]] = (background, executions, records, runs, tasks)
 """In the order in which their routes are tried."""
 _MAIN: Final = executions
 _METHOD_NOT_ALLOWED: Final = 405

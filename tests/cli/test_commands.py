@@ -212,22 +212,31 @@ def test_flags_win_over_the_environment_which_wins_over_the_file(
     assert ":8403 " in port("--port", "8403")
 
 
+TABLES = {field.name for field in dataclasses.fields(Settings) if field.metadata}
+"""Settings of the file alone."""
+
+
 def test_every_setting_is_a_flag_of_serve() -> None:
-    settings = {field.name for field in dataclasses.fields(Settings)}
+    settings = {field.name for field in dataclasses.fields(Settings)} - TABLES
 
     assert set(serve.__annotations__) - {"return", "worker"} == settings
 
 
 def test_every_setting_is_documented_with_its_default_and_no_other_is() -> None:
-    section = DOCUMENT.read_text().partition("## Settings")[2].partition("\n## ")[0]
+    text = DOCUMENT.read_text()
+    section = text.partition("## Settings")[2].partition("\n## ")[0]
     documented = dict(re.findall(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\|", section, re.MULTILINE))
     settings = Settings()
     real = {
         field.name: str(getattr(settings, field.name)).replace(str(Path.home()), "~")
         for field in dataclasses.fields(Settings)
+        if field.name not in TABLES
     }
 
     assert documented == real
+    assert {name.capitalize() for name in TABLES} <= set(
+        re.findall(r"^## (\w+)$", text, re.MULTILINE)
+    )
 
 
 def test_every_metric_is_documented_and_no_other_is() -> None:

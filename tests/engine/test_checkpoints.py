@@ -136,9 +136,9 @@ def waiting(gate: asyncio.Event, at: int = 2) -> Actor:
     return actor
 
 
-async def paused_now(world: World) -> tuple[Server, str]:
+async def paused_now(world: World, **settings: Any) -> tuple[Server, str]:
     actor = waiting(asyncio.Event())
-    server = await world(actor, spec(tool("look")), Bench(look=lambda _: "x"))
+    server = await world(actor, spec(tool("look")), Bench(look=lambda _: "x"), **settings)
     execution_id = await server.start()
     workspace = server.caller.workspace_id
     async with asyncio.timeout(BOUND):

@@ -117,6 +117,9 @@ async def test_a_crash_at_any_commit_reaches_the_same_end(
         assert view.execution.status is Status.COMPLETED, writes
         assert (view.execution.output, view.execution.steps) == ("All is well.", 5)
         assert view.execution.usage.total_tokens == 45
+        charged = database.rows("SELECT step, credits FROM charges ORDER BY step")
+        assert charged == [(1, 15_000_000), (3, 15_000_000), (5, 15_000_000)]
+        assert view.execution.credits == 45_000_000
         assert client.seen == whole, writes
         assert [e.seq for e in whole] == list(range(1, len(whole) + 1))
         assert told(whole) == "Let me look. And again. All is well."

@@ -27,6 +27,8 @@ BOUND = 10.0
 T = TypeVar("T")
 Ran = list[dict[str, Any]]
 """The arguments of every payment that was made."""
+PER_TOKEN = 1_000_000
+"""Billionths of a credit, where no price is set."""
 PAY, FEE, LOOK = call(1, "pay", amount=5), call(2, "fee", amount=1), call(3, "look")
 
 
@@ -207,6 +209,8 @@ async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
         assert (row.status, row.output, row.steps) == (Status.COMPLETED, "End.", 5), writes
         assert row.usage.total_tokens == 45
         assert row.charged_tokens == 45 + 30
+        assert row.credits == (45 + 30) * PER_TOKEN
+        assert database.rows("SELECT sum(credits), count(*) FROM charges") == [(row.credits, 5)]
         assert [e.seq for e in log] == list(range(1, len(log) + 1))
         if not crashed:
             assert writes > 3

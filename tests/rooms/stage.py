@@ -16,9 +16,9 @@
         rest: true                       # go on once the execution rests
         later: 60                        # then let so many seconds pass, and what is due be done
 
-`{execution}` is the id that an answer's header has told last; `{call[0]}`, `{checkpoint[0]}` and
-`{ticket}` are what answers have told before. A tool's effect is read_only unless `more` says
-another.
+`{execution}` is the id that an answer's header has told last; `{call[0]}`, `{checkpoint[0]}`,
+`{conversation[0]}` and `{ticket}` are what answers have told before. A tool's effect is read_only
+unless `more` says another.
 """
 
 import asyncio
@@ -37,7 +37,11 @@ from tests.rooms.house import BOUND, House
 
 _START: Final = 1_773_570_600_000
 _HIDDEN: Final = ("date", "server")
-_IDS: Final = {"call": r"tc_\w{26}", "checkpoint": r"cp_\w{26}"}
+_IDS: Final = {
+    "call": r"\btc_\w{26}",
+    "checkpoint": r"\bcp_\w{26}",
+    "conversation": r"\bconv_\w{26}",
+}
 
 
 class Stage:
@@ -156,7 +160,9 @@ class Stage:
         def known(found: re.Match[str]) -> str:
             return found[0].format(**self._known)
 
-        return re.sub(r"\{(?:execution|ticket|(?:call|checkpoint)\[\d+\])\}", known, text)
+        return re.sub(
+            r"\{(?:execution|ticket|(?:call|checkpoint|conversation)\[\d+\])\}", known, text
+        )
 
     def _masked(self, text: str) -> str:
         """A ticket is sealed, and so another in every run."""

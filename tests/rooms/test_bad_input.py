@@ -156,6 +156,28 @@ async def test_an_unknown_route_has_the_rooms_shape(house: House) -> None:
         assert response.headers["x-request-id"]
 
 
+ROOMS = {
+    "/v1/executions": {"error"},
+    "/v1/execution": {"error"},
+    "/run/api/executions": {"error"},
+    "/api/v1/executions": {"code", "name", "message", "feedback", "cta"},
+}
+
+
+@pytest.mark.parametrize(("path", "fields"), ROOMS.items())
+async def test_each_room_tells_what_is_wrong_in_its_own_shape(
+    house: House, path: str, fields: set[str]
+) -> None:
+    unknown = await house.get(f"{path}/a/b/c")
+    wrong = await house.client.request("PATCH", path)
+    del house.client.headers["authorization"]
+    locked = await house.get(f"{path}/exec_01k6zj3t7hf2a9q1x5m8r4c0vb")
+    for response, status in ((unknown, 404), (wrong, 405), (locked, 401)):
+        assert response.status_code == status
+        assert set(response.json()) == fields
+        assert response.headers["x-request-id"]
+
+
 async def test_a_wrong_method_says_which_are_right(house: House) -> None:
     response = await house.client.put("/v1/conversations/x")
     assert response.status_code == 405

@@ -12,10 +12,11 @@ from outlast.store.statements import (
     executions,
     keys,
     log,
+    records,
     tasks,
 )
 
-MODULES = (executions, conversations, log, agents, keys, approvals, checkpoints, tasks)
+MODULES = (executions, conversations, log, agents, keys, approvals, checkpoints, tasks, records)
 CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
 LISTS = {
     (): "ix_executions_workspace_id_id",

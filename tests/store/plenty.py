@@ -137,6 +137,21 @@ _TABLES: Final = {
             "superseded": "false",
         },
     ),
+    "charges": (
+        EXECUTIONS,
+        {
+            "execution_id": "'exec_' || lpad((n / 2)::text, 26, '0')",
+            "id": "'step_' || n",
+            "workspace_id": _WORKSPACE.replace("n /", "n / 2 /"),
+            "step": "CASE WHEN n % 1000 > 0 THEN 1 + n % 2 END",
+            "kind": "'model'",
+            "name": "'m'",
+            "input_tokens": "1",
+            "output_tokens": "1",
+            "credits": "1",
+            "at": "n",
+        },
+    ),
     "events": (
         EXECUTIONS,
         {

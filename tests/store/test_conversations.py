@@ -14,11 +14,14 @@ from outlast.model.event import (
     START,
 )
 from outlast.model.execution import (
+    Failure,
     ModelStep,
     OnBusy,
     Status,
+    ToolStep,
 )
-from outlast.model.message import AssistantMessage, Text
+from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall
+from outlast.model.record import StepRecord
 from outlast.model.usage import Usage
 from outlast.store.port import (
     Advance,
@@ -26,6 +29,7 @@ from outlast.store.port import (
     Store,
 )
 from outlast.testing import FakeClock
+from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run
 
 pytestmark = pytest.mark.anyio
@@ -89,14 +93,17 @@ async def test_turns_are_read_oldest_first_with_their_steps(store: Store, create
 
 
 async def test_a_deleted_conversation_leaves_purged_records_only(
-    store: Store, create: Create
+    store: Store, create: Create, database: Database
 ) -> None:
     execution = await create(input="secret", metadata={"secret": 1})
     with pytest.raises(Conflict):
         await store.delete_conversation(WORKSPACE, execution.conversation_id, 50)
     running = await run(store, execution)
-    step = ModelStep("step_1", 1, AssistantMessage((Text("secret"),)), "m", Usage(), "stop", 1, 2)
-    end = completed(running, steps=(step,))
+    wanted = ToolCall("tc_1", "look", {"secret": 1}, "secret", "secret")
+    said = AssistantMessage((Text("secret"), Thinking("secret", "secret"), wanted))
+    model = ModelStep("step_1", 1, said, "m", Usage(1, 2), "tool_calls", 1, 2, "digest of secrets")
+    tool = ToolStep("step_2", 2, wanted, {"secret": ["secret"]}, False, 3, 4)
+    end = completed(running, steps=(model, tool))
     await store.advance(replace(end, after=replace(end.after, output="secret")))
     with pytest.raises(ConversationNotFound):
         await store.delete_conversation(OTHER, execution.conversation_id, 50)
@@ -108,6 +115,28 @@ async def test_a_deleted_conversation_leaves_purged_records_only(
     assert (record.input, record.output, record.metadata) == ("", None, {})
     assert await store.steps(WORKSPACE, execution.id) == ()
     assert await store.log(WORKSPACE, execution.id, START, 100) == ()
+    tables = ("executions", "steps", "events", "checkpoints", "approvals", "charges")
+    assert "secret" not in str([database.rows(f"SELECT * FROM {table}") for table in tables])
+    called, answered = sorted(
+        (node.record for node in (await store.tree(WORKSPACE, execution.id)).children),
+        key=lambda record: record.began,
+    )
+    assert isinstance(called, StepRecord)
+    assert isinstance(answered, StepRecord)
+    assert called.step == replace(model, message=AssistantMessage(()), asked="")
+    assert answered.step == replace(tool, call=ToolCall("tc_1", "look", {}), result=None)
+
+
+async def test_what_an_error_said_is_gone_with_its_conversation(
+    store: Store, create: Create
+) -> None:
+    running = await run(store, await create())
+    failure = Failure("execution_error", "code_failed", "ValueError: secret")
+    failed = replace(running, status=Status.FAILED, completed_at=9, error=failure)
+    await store.advance(Advance(running, failed))
+    await store.delete_conversation(WORKSPACE, running.conversation_id, 50)
+    record = await store.execution(WORKSPACE, running.id)
+    assert record.error == Failure("execution_error", "code_failed", "")
 
 
 async def test_an_idempotency_key_finds_the_first_request_for_a_day(

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from outlast.store.statements import Statement, agents, approvals, executions
+from outlast.store.statements import Statement, agents, approvals, executions, records
 from tests.database import migrate_postgres
 from tests.postgres import Databases
 from tests.store.plans import LISTS, MORE, STATEMENTS
@@ -30,6 +30,7 @@ INDICES = {
     "LAST_SEQ": "pk_events",
     "LOG": "pk_events",
     "PAUSE_REQUESTED": "ix_executions_pause_requested",
+    "STEP": "ix_steps_id",
     "UNFINISHED": "ix_executions_unfinished",
 }
 VALUES = {
@@ -46,6 +47,10 @@ VALUES = {
     "status_three": "suspended",
     "after": "exec_00000000000000000000090001",
     "before": "exec_00000000000000000000090001",
+    "step_id": "step_99001",
+    "offset": "20",
+    "reach": "41",
+    **{f"agent{n}": f"agt_{n:026d}" for n in range(3)},
     "after_execution": "exec_00000000000000000000099001",
     "after_call": "tc_00000000000000000000099001",
     "created_from": "50000000",
@@ -151,3 +156,13 @@ def test_a_list_by_two_filters_scans_no_table(
     statement = executions.list_executions(frozenset((first, second)), backwards=False)
     for plan in plans_of(connection, statement):
         assert "Seq Scan" not in plan, plan
+
+
+@pytest.mark.parametrize("agents", [0, 1, 3])
+@pytest.mark.parametrize("workspace", [SMALL, BIG])
+def test_a_page_of_records_scans_no_table(
+    connection: psycopg.Connection[tuple[Any, ...]], agents: int, workspace: str
+) -> None:
+    for statement in (records.page_of(agents), records.sums_of_page(agents)):
+        for plan in plans_of(connection, statement, workspace=workspace):
+            assert "Seq Scan" not in plan, plan

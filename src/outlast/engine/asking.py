@@ -8,13 +8,12 @@ from typing import Any, Final
 import orjson
 
 from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece, Tools
+from outlast.engine.bounds import overspent, settings_of
 from outlast.engine.ledger import Ledger, model_finished
 from outlast.engine.segment import Segment
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.error import (
-    BudgetExceeded,
-    LimitExceeded,
     ModelRateLimited,
     ModelUnavailable,
     OutlastError,
@@ -43,7 +42,6 @@ from outlast.model.message import (
     repair,
 )
 from outlast.model.nul import message_without_nul, without_nul
-from outlast.model.usage import TOKENS_PER_CREDIT
 
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
@@ -67,18 +65,31 @@ class Asker:
         Raises Upstream, Misconfigured, LimitExceeded, BudgetExceeded (the execution fails) and
         Interrupted.
         """
-        step = await self.answer(segment, agent, _request(segment, agent.spec))
+        step = await self.answer(segment, agent, self._request(segment, agent.spec))
         if step.message.tool_calls:
             await self.record_calls(segment, agent.spec, step, (model_finished(step),))
         else:
             await self._record_end(segment, agent.spec, step)
+
+    def _request(self, segment: Segment, spec: AgentSpec) -> ModelRequest:
+        execution = segment.execution
+        said: list[Message] = [*segment.history, UserMessage(execution.input)]
+        said.extend(messages_of(segment.steps))
+        first = not segment.steps
+        return ModelRequest(
+            instructions=instructions_of(spec.instructions, execution),
+            messages=repair(tuple(said)),
+            tools=spec.tools,
+            tool_choice=spec.tool_choice if first or spec.tool_choice == "none" else "auto",
+            settings=settings_of(segment, spec, self.ledger.prices.of_model(spec.model)),
+        )
 
     async def answer(
         self, segment: Segment, agent: Agent, request: ModelRequest, asked: str = ""
     ) -> ModelStep:
         """Ask, and answer the step that is to be recorded. Raises as `ask` does."""
         started_at = self.ledger.clock.now()
-        segment.asked = _written(request)
+        segment.asked, segment.model = _written(request), agent.spec.model
         answer = await self._answer(segment, agent, request)
         return ModelStep(
             self.ledger.clock.new_id(STEP),
@@ -143,9 +154,7 @@ class Asker:
     async def _record_end(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
         """The last answer ends the execution: completed, or failed if it cost too much."""
         finished, output = model_finished(step), step.message.text
-        error = overspent(
-            segment, spec, step.usage.total_tokens, cut_off=step.finish_reason == "length"
-        )
+        error = overspent(segment, spec, step, self.ledger.price(segment, step.model))
         if error is None:
             events = (finished, ExecutionCompleted())
             await self.ledger.record(segment, events, step, Status.COMPLETED, output=output)
@@ -156,7 +165,7 @@ class Asker:
 
     async def end(self, segment: Segment, agent: Agent) -> None:
         """End an execution that has its last answer already: it was rolled back to it."""
-        if (error := overspent(segment, agent.spec, 0, cut_off=False)) is not None:
+        if (error := overspent(segment, agent.spec)) is not None:
             raise error
         last = segment.steps[-1]
         assert isinstance(last, ModelStep)
@@ -244,20 +253,6 @@ def is_answered(segment: Segment) -> bool:
     return isinstance(last, ModelStep) and not last.message.tool_calls
 
 
-def _request(segment: Segment, spec: AgentSpec) -> ModelRequest:
-    execution = segment.execution
-    said: list[Message] = [*segment.history, UserMessage(execution.input)]
-    said.extend(messages_of(segment.steps))
-    first = not segment.steps
-    return ModelRequest(
-        instructions=instructions_of(spec.instructions, execution),
-        messages=repair(tuple(said)),
-        tools=spec.tools,
-        tool_choice=spec.tool_choice if first or spec.tool_choice == "none" else "auto",
-        settings=settings_of(segment, spec),
-    )
-
-
 def messages_of(steps: Iterable[Step]) -> list[Message]:
     """Recorded steps as messages of a conversation."""
     messages: list[Message] = []
@@ -294,61 +289,6 @@ def _one_line(value: Any) -> str:
     """Text as it is, anything else as JSON; a line break cannot begin a line of its own."""
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     return " ".join(text.split())
-
-
-def settings_of(segment: Segment, spec: AgentSpec) -> dict[str, Any]:
-    """The agent's settings, with what is left of the tokens as the answer's bound."""
-    left = [bound - spent for bound, spent, _ in _token_bounds(segment, spec)]
-    if not left:
-        return spec.settings
-    most = max(1, min(left))
-    return {**spec.settings, "max_tokens": min(most, spec.settings.get("max_tokens", most))}
-
-
-def _token_bounds(segment: Segment, spec: AgentSpec) -> list[tuple[int, int, type[OutlastError]]]:
-    """(bound, spent, error): a limit counts what stands, a budget all that was charged."""
-    spent, charged = segment.execution.usage.total_tokens, segment.execution.charged_tokens
-    budget = segment.execution.budget
-    bounds: list[tuple[int, int, type[OutlastError]]] = []
-    if spec.limits.max_tokens is not None:
-        bounds.append((spec.limits.max_tokens, spent, LimitExceeded))
-    if budget.max_tokens is not None:
-        bounds.append((budget.max_tokens, charged, BudgetExceeded))
-    if budget.max_credits is not None:
-        bounds.append((int(budget.max_credits * TOKENS_PER_CREDIT), charged, BudgetExceeded))
-    return bounds
-
-
-def check_spent(segment: Segment, spec: AgentSpec) -> None:
-    """Whether another step is allowed. Raises LimitExceeded, BudgetExceeded."""
-    steps, budget = segment.execution.steps, segment.execution.budget
-    if steps >= spec.limits.max_steps:
-        raise LimitExceeded(f"The agent's limit of {spec.limits.max_steps} steps is reached.")
-    if budget.max_steps is not None and steps >= budget.max_steps:
-        raise BudgetExceeded(f"The budget of {budget.max_steps} steps is spent.")
-    _check_tokens(segment, spec)
-
-
-def _check_tokens(segment: Segment, spec: AgentSpec) -> None:
-    for bound, spent, error in _token_bounds(segment, spec):
-        if spent >= bound:
-            raise _spent(bound, spent, error)
-
-
-def overspent(
-    segment: Segment, spec: AgentSpec, tokens: int, *, cut_off: bool
-) -> OutlastError | None:
-    """Whether the last answer cost more than allowed, or was cut off where nothing was left."""
-    for bound, spent, error in _token_bounds(segment, spec):
-        total = spent + tokens
-        if total > bound or (cut_off and total == bound):
-            return _spent(bound, total, error)
-    return None
-
-
-def _spent(bound: int, spent: int, error: type[OutlastError]) -> OutlastError:
-    whose = "The agent's limit" if error is LimitExceeded else "The budget"
-    return error(f"{whose} of {bound} tokens is spent ({spent} used).")
 
 
 def failure_of(error: OutlastError) -> Failure:

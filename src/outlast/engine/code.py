@@ -14,7 +14,8 @@ import structlog
 
 from outlast.agents.code import CodeFunction, CodeFunctions
 from outlast.agents.port import ModelRequest
-from outlast.engine.asking import Asker, check_spent, instructions_of, overspent, settings_of
+from outlast.engine.asking import Asker, instructions_of
+from outlast.engine.bounds import check_spent, overspent, settings_of
 from outlast.engine.calling import Caller
 from outlast.engine.context import Asked, AskModel, CallTool, CodeContext, Emit, Save
 from outlast.engine.ledger import Ledger, model_finished
@@ -35,6 +36,7 @@ from outlast.model.execution import ModelStep, Status, ToolStep
 from outlast.model.ids import STEP, TOOL_CALL
 from outlast.model.message import AssistantMessage, Text, ToolCall, repair
 from outlast.model.nul import without_nul
+from outlast.model.price import ModelPrice
 from outlast.model.usage import NO_USAGE
 from outlast.store.port import Store
 
@@ -120,7 +122,8 @@ class Coder:
         if step is None:
             check_spent(segment, agent.spec)
             of_model = replace(agent, spec=replace(agent.spec, model=wish.model))
-            request = _request(segment, agent.spec, wish)
+            price = self.ledger.prices.of_model(wish.model)
+            request = _request(segment, agent.spec, wish, price)
             try:
                 step = await self.asker.answer(segment, of_model, request, wish.digest)
             except (Upstream, Misconfigured) as error:
@@ -177,7 +180,7 @@ class Coder:
 
     async def _end(self, segment: Segment, spec: AgentSpec, output: str) -> None:
         """Complete; an output that is not the newest answer is said as a last step."""
-        if (error := overspent(segment, spec, 0, cut_off=False)) is not None:
+        if (error := overspent(segment, spec)) is not None:
             raise error
         completed: tuple[Event, ...] = (ExecutionCompleted(),)
         step = None
@@ -244,10 +247,10 @@ def _said(segment: Segment) -> str | None:
     return next((step.message.text for step in shown), None)
 
 
-def _request(segment: Segment, spec: AgentSpec, wish: AskModel) -> ModelRequest:
+def _request(segment: Segment, spec: AgentSpec, wish: AskModel, price: ModelPrice) -> ModelRequest:
     return ModelRequest(
         instructions=instructions_of(wish.instructions, segment.execution),
         messages=repair(wish.messages),
         tools=wish.tools,
-        settings=settings_of(segment, spec),
+        settings=settings_of(segment, spec, price),
     )

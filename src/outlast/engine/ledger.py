@@ -1,11 +1,12 @@
 """What a segment commits: every move of a running execution goes through here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from outlast.engine.segment import Segment, StepText
 from outlast.engine.textlog import TextLog
 from outlast.model.approval import Approval
+from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
 from outlast.model.event import (
@@ -18,10 +19,12 @@ from outlast.model.event import (
     ExecutionStarted,
     ExecutionSuspended,
     ModelFinished,
+    ToolFinished,
 )
 from outlast.model.execution import TERMINAL, Failure, ModelStep, Status, Step, ToolStep, moved
 from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.message import AssistantMessage
+from outlast.model.price import ModelPrice, Prices
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens
 from outlast.store.port import Advance, ExecutionStore
 
@@ -36,6 +39,7 @@ class Ledger:
     store: ExecutionStore
     texts: TextLog
     clock: Clock
+    prices: Prices
 
     async def begin(self, segment: Segment, events: tuple[Event, ...], **more: Any) -> None:
         """Take the execution for a new segment. Raises StaleWrite where another has it."""
@@ -63,12 +67,20 @@ class Ledger:
         status: Status = Status.RUNNING,
         approvals: tuple[Approval, ...] = (),
         begun: tuple[str, ...] = (),
+        ran: bool = True,
         **changes: Any,
     ) -> None:
-        """Record what happened; with a step that has not been cut off, also a checkpoint behind."""
-        checkpoint = None
+        """Record what happened; with a step that has not been cut off, also a checkpoint behind.
+
+        The step is charged, and its event among `events` tells it. `ran` is false of a tool that
+        did not run.
+        """
+        checkpoint: Checkpoint | None = None
+        charges: tuple[Charge, ...] = ()
         if step is not None:
             changes |= self._sums(segment, step)
+            charges = self._charges(segment, step) if ran else ()
+            events = tuple(_charged(event, charges) for event in events)
             if not (isinstance(step, ModelStep) and step.finish_reason in CUT_OFF):
                 checkpoint = self._checkpoint(segment, step)
         await self._advance(
@@ -79,6 +91,7 @@ class Ledger:
             checkpoint=checkpoint,
             approvals=approvals,
             begun=begun,
+            charges=charges,
             changes=changes,
         )
         if step is not None:
@@ -105,11 +118,22 @@ class Ledger:
         """
         step = self._cut_off(segment, "paused")
         usage = NO_USAGE if step is None else step.usage
-        paused = ExecutionPaused(segment.pause_reason, usage.input_tokens, usage.output_tokens)
+        closed = () if step is None else self._charges(segment, step)
+        charges = tuple(replace(charge, step=None) for charge in closed)
+        paused = ExecutionPaused(
+            segment.pause_reason, usage.input_tokens, usage.output_tokens, _sum(charges)
+        )
         asked = tuple(requested(question) for question in approvals)
         spent = segment.execution.superseded_tokens + usage.total_tokens
         changes = {"superseded_tokens": spent}
-        await self._advance(segment, Status.PAUSED, (*asked, paused), changes, approvals=approvals)
+        await self._advance(
+            segment,
+            Status.PAUSED,
+            (*asked, paused),
+            changes,
+            approvals=approvals,
+            charges=charges,
+        )
 
     async def save(self, segment: Segment, state: dict[str, Any], label: str | None) -> None:
         """Write a checkpoint with a state behind all that is recorded."""
@@ -177,7 +201,7 @@ class Ledger:
             self.clock.new_id(STEP),
             segment.open_step,
             AssistantMessage(parts),
-            segment.agent.spec.model if segment.agent else "",
+            segment.model,
             usage,
             reason,
             segment.text.runs[0][0],
@@ -198,6 +222,24 @@ class Ledger:
                 changes["tool_ms"] = execution.tool_ms + step.duration_ms
         return changes
 
+    def price(self, segment: Segment, answered: str = "") -> ModelPrice:
+        """What the model costs that is asked, or was asked last."""
+        return self.prices.of_model(segment.model, answered)
+
+    def _charges(self, segment: Segment, step: Step) -> tuple[Charge, ...]:
+        """What a step costs; nothing where it is free."""
+        charge = self._charge(segment, step)
+        return (charge,) if charge.credits else ()
+
+    def _charge(self, segment: Segment, step: Step) -> Charge:
+        match step:
+            case ModelStep(model=name, usage=usage):
+                cost = self.price(segment, name).of(usage)
+                return Charge(step.id, step.number, "model", name, cost, step.ended_at, usage)
+            case ToolStep():
+                name, cost = step.call.name, self.prices.of_tool(step.call.name)
+                return Charge(step.id, step.number, "tool", name, cost, step.ended_at)
+
     def _elapsed_ms(self, segment: Segment) -> int:
         assert segment.began is not None
         return round((self.clock.monotonic() - segment.began) * 1000)
@@ -209,6 +251,7 @@ class Ledger:
         events: tuple[Event, ...],
         changes: dict[str, Any] | None = None,
         at: int | None = None,
+        charges: tuple[Charge, ...] = (),
         **more: Any,
     ) -> None:
         now = self.clock.now() if at is None else at
@@ -221,6 +264,8 @@ class Ledger:
             changes["completed_at"] = now
         if status in TERMINAL or status is Status.PAUSED:
             changes["pause_requested"] = None
+        if charges:
+            changes["credits"] = before.credits + _sum(charges)
         if before.first_token_ms is None and segment.text.runs:
             changes["first_token_ms"] = segment.text.runs[0][0] - before.created_at
         after = moved(before, {"status": status, "updated_at": now, **changes})
@@ -233,12 +278,24 @@ class Ledger:
                 tuple((now, event) for event in events),
                 text.whole(segment.open_step),
                 text.appended,
+                charges=charges,
                 **more,
             )
         )
         segment.execution = after
         segment.began = (segment.began or 0.0) + elapsed_ms / 1000
         segment.text = StepText()
+
+
+def _sum(charges: tuple[Charge, ...]) -> int:
+    return sum(charge.credits for charge in charges)
+
+
+def _charged(event: Event, charges: tuple[Charge, ...]) -> Event:
+    """The event of the step that is recorded, with what the step costs."""
+    if isinstance(event, ModelFinished | ToolFinished):
+        return replace(event, credits=_sum(charges))
+    return event
 
 
 def _finished(step: ModelStep | None) -> tuple[Event, ...]:

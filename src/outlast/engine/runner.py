@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from outlast.engine.asking import Asker, check_spent, failure_of, is_answered, messages_of
+from outlast.engine.asking import Asker, failure_of, is_answered, messages_of
+from outlast.engine.bounds import check_spent
 from outlast.engine.calling import Caller
 from outlast.engine.code import Coder
 from outlast.engine.ledger import Ledger

@@ -115,6 +115,8 @@ class Segment:
         self.text = StepText()
         self.asked = ""
         """All that the open model request was sent, for estimating its tokens."""
+        self.model = ""
+        """The agent's name of the model that was asked last."""
         self.stopped: Stop | None = None
         self.pause_reason: str | None = None
         self.began: float | None = None

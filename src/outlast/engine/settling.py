@@ -46,7 +46,8 @@ class Settler:
         for number, call, approval in waiting:
             if approval.has_result or not approval.approved:
                 step = self._told(number, call, approval)
-                await self.ledger.record(segment, (tool_finished(step),), step)
+                ran = approval.has_result
+                await self.ledger.record(segment, (tool_finished(step),), step, ran=ran)
         approved = [item for item in waiting if item[2].approved and not item[2].has_result]
         if approved:
             await self._begin(segment, approved)

@@ -94,7 +94,7 @@ def body_as(model: type[M], fields: dict[str, Any]) -> M:
         raise _complaint(error, InvalidField) from error
 
 
-def query_as(model: type[M], parameters: dict[str, str]) -> M:
+def query_as(model: type[M], parameters: dict[str, Any]) -> M:
     """Check query parameters. Raises MissingField, InvalidFilter, naming the parameter."""
     try:
         return model.model_validate(parameters)

@@ -5,7 +5,7 @@ fields are the parameters, a body model is the request body, an answer's TypedDi
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 from typing_extensions import TypedDict
@@ -140,11 +140,17 @@ def operation(
 def _answer(told: Mapping[str, Any]) -> dict[str, Any]:
     answer = dict(told)
     model = answer.pop("model", None)
-    if model is not None:
+    if get_origin(model) is list:
+        answer["content"] = {"application/json": {"schema": _list_of(*get_args(model))}}
+    elif model is not None:
         names = [{"$ref": REF.format(model=one.__name__)} for one in get_args(model) or (model,)]
         schema = names[0] if len(names) == 1 else {"anyOf": names}
         answer["content"] = {"application/json": {"schema": schema}, **answer.get("content", {})}
     return answer
+
+
+def _list_of(model: type) -> dict[str, Any]:
+    return {"type": "array", "items": {"$ref": REF.format(model=model.__name__)}}
 
 
 def _path_parameter(name: str, description: str) -> dict[str, Any]:

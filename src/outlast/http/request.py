@@ -59,9 +59,16 @@ class Call(Request):
         """The JSON body. Raises InvalidRequest, MissingField, InvalidField, BodyTooLarge."""
         return body.body_as(model, body.json_object(await self.content()))
 
-    def query_as(self, model: type[M]) -> M:
-        """The query parameters. Raises InvalidFilter."""
-        return body.query_as(model, dict(self.query_params))
+    def query_as(self, model: type[M], *, lists: tuple[str, ...] = ()) -> M:
+        """The query parameters; `lists` may come many times, also as `NAME[]`.
+
+        Raises InvalidFilter.
+        """
+        sent = self.query_params
+        given: dict[str, Any] = dict(sent)
+        for name in lists:
+            given[name] = [*sent.getlist(name), *sent.getlist(f"{name}[]")]
+        return body.query_as(model, given)
 
     def path_text(self, name: str, missing: type[NotFound]) -> str:
         """A name or id in the path. Raises `missing` where no name can look like this."""

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 import orjson
 
 from outlast.model.error import InvalidCursor
+from outlast.model.price import UNPRICED
 from outlast.model.usage import Usage
 
 
@@ -69,6 +70,13 @@ class ModelFinished:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     estimated: bool = False
+    credits: int | None = None
+    """Billionths; None in logs from before there were prices."""
+
+    @property
+    def charged(self) -> int:
+        """What it cost, in billionths of a credit."""
+        return UNPRICED.of(self.usage) if self.credits is None else self.credits
 
     @property
     def usage(self) -> Usage:
@@ -104,6 +112,8 @@ class ToolFinished:
     result: Any
     is_error: bool
     duration_ms: int
+    credits: int = 0
+    """Billionths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +179,16 @@ class ExecutionPaused:
     kind: ClassVar = "execution.paused"
     reason: str | None = None
     input_tokens: int = 0
-    """What the model request that was closed is charged, as estimated; it is run again."""
+    """Of the model request that was closed, as estimated; it is charged, and run again."""
     output_tokens: int = 0
+    credits: int | None = None
+    """Billionths; None in logs from before there were prices."""
+
+    @property
+    def charged(self) -> int:
+        """What the request cost, in billionths of a credit."""
+        used = Usage(self.input_tokens, self.output_tokens)
+        return UNPRICED.of(used) if self.credits is None else self.credits
 
 
 @dataclass(frozen=True, slots=True)

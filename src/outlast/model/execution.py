@@ -156,6 +156,8 @@ class Execution:
     """What the newest checkpoint with a state says, or somebody has said since."""
     active_since: int | None = None
     """`active_ms` counts up to here, and somebody has it since; nothing where nobody has it."""
+    credits: int = 0
+    """Billionths of a credit that were charged, superseded work too; it never goes down."""
 
     @property
     def is_client_driven(self) -> bool:

@@ -31,9 +31,6 @@ class Usage:
 
 NO_USAGE = Usage()
 
-TOKENS_PER_CREDIT = 1000
-"""Where no price is set."""
-
 _CHARACTERS_PER_TOKEN = 4
 """OpenAI's rule of thumb for English text (platform.openai.com/tokenizer)."""
 

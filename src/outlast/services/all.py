@@ -8,6 +8,7 @@ from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.records import Records
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 
@@ -24,3 +25,4 @@ class Services:
     approvals: Approvals
     tickets: Tickets
     tasks: Tasks
+    records: Records

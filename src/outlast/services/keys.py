@@ -9,7 +9,7 @@ from outlast.model.clock import Clock
 from outlast.model.error import ExpiredKey, Unauthenticated
 from outlast.model.ids import KEY, WORKSPACE, parse
 from outlast.model.workspace import ApiKey, Plan, Principal, Scope, Workspace
-from outlast.store.port import KeyStore
+from outlast.store.key_port import KeyStore
 
 DEFAULT_WORKSPACE: Final = "default"
 _PREFIX: Final = "sk_outlast_"

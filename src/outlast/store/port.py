@@ -11,13 +11,15 @@ from typing import Any, Protocol, TypeVar
 
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval, Decision
+from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
 from outlast.model.task import Task
-from outlast.model.workspace import ApiKey, Workspace
+from outlast.store.key_port import KeyStore
 from outlast.store.listeners import Listeners
+from outlast.store.record_port import RecordStore
 from outlast.store.task_port import TaskStore
 
 T = TypeVar("T")
@@ -89,6 +91,7 @@ class Advance:
     appended_pieces: int = 0
     """How many of the pieces in `texts` were appended already."""
     steps: tuple[Step, ...] = ()
+    charges: tuple[Charge, ...] = ()
     checkpoint: Checkpoint | None = None
     approvals: tuple[Approval, ...] = ()
     """Asked now; each takes the place of what was asked of the same call before."""
@@ -344,39 +347,9 @@ class AgentStore(Protocol):
         ...
 
 
-class KeyStore(Protocol):
-    """Workspaces and keys."""
-
-    async def put_workspace(self, workspace: Workspace) -> Workspace:
-        """Make a workspace; the name of one that exists answers that one."""
-        ...
-
-    async def workspaces(self) -> list[Workspace]:
-        """All of them, oldest first."""
-        ...
-
-    async def workspace_named(self, name: str) -> Workspace:
-        """Raises NotFound."""
-        ...
-
-    async def put_key(self, key: ApiKey, secret_hash: str) -> None:
-        """Make a key, or change one that has this hash."""
-        ...
-
-    async def key_by_hash(self, secret_hash: str) -> ApiKey | None:
-        """The key of this secret, revoked and expired ones too."""
-        ...
-
-    async def keys(self, workspace_id: str) -> list[ApiKey]:
-        """All keys of a workspace, oldest first."""
-        ...
-
-    async def revoke_key(self, workspace_id: str, key_id: str, at: int) -> None:
-        """Raises NotFound."""
-        ...
-
-
-class Store(ExecutionStore, TaskStore, ConversationStore, AgentStore, KeyStore, Protocol):
+class Store(
+    ExecutionStore, TaskStore, RecordStore, ConversationStore, AgentStore, KeyStore, Protocol
+):
     """All of it, and its life."""
 
     def listen(self, listeners: Listeners) -> None:

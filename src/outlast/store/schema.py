@@ -25,9 +25,9 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration; compared at start before Alembic is loaded."""
-OLDEST: Final = "0005"
+OLDEST: Final = "0006"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
 only a later release contracts. It is kept in `compatibility`, where older code reads it."""
 
@@ -205,6 +205,8 @@ executions: Final = Table(
     Column("forwarded_headers", Text),
     # Since 0005:
     _time("active_since", nullable=True),
+    # Since 0006:
+    _added_count("credits"),
     CheckConstraint(
         "status IN ('queued','running','suspended','paused','completed','failed','cancelled')",
         name="status",
@@ -272,8 +274,28 @@ steps: Final = Table(
     _time("ended_at"),
     _flag("superseded"),
     CheckConstraint("kind IN ('model', 'tool')", name="kind"),
+    Index(None, "id"),
     sqlite_with_rowid=False,
 )
+
+charges: Final = Table(
+    "charges",
+    metadata,
+    _id("execution_id", primary_key=True),
+    _id("id", primary_key=True),
+    _id("workspace_id"),
+    _count("step", nullable=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    _count("input_tokens"),
+    _count("output_tokens"),
+    _count("credits"),
+    _time("at"),
+    CheckConstraint("kind IN ('model', 'tool')", name="kind"),
+    Index("ix_charges_closed", "id", sqlite_where=text("step IS NULL")),
+    sqlite_with_rowid=False,
+)
+"""The ledger: rows are added and never changed; they stay when their execution is deleted."""
 
 events: Final = Table(
     "events",

@@ -11,6 +11,7 @@ from outlast.model.error import InvalidId
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
 from outlast.model.ids import AGENT, parse
+from outlast.model.record import ExecutionRecord, Record, RecordId, Tree
 from outlast.model.task import Task
 from outlast.model.workspace import ApiKey, Workspace
 from outlast.store.listeners import Listeners
@@ -27,6 +28,7 @@ from outlast.store.port import (
     Resume,
     TextAppend,
 )
+from outlast.store.record_port import RecordPage
 from outlast.store.scripts import (
     Script,
     agents,
@@ -38,6 +40,7 @@ from outlast.store.scripts import (
     executions,
     keys,
     log,
+    records,
 )
 from outlast.store.task_port import Attend, SaveState, Seen
 
@@ -197,6 +200,19 @@ class SqlStore:
 
     async def seen(self, sightings: Sequence[Seen]) -> None:
         await self._driver.write(lambda: executions.seen(sightings), durable=False)
+
+    # --- records
+
+    async def records(self, workspace_id: str, page: RecordPage) -> list[ExecutionRecord]:
+        return await self._driver.read(lambda: records.records(workspace_id, page), snapshot=True)
+
+    async def record(self, workspace_id: str, wanted: RecordId) -> Record:
+        return await self._driver.read(lambda: records.record(workspace_id, wanted), snapshot=True)
+
+    async def tree(self, workspace_id: str, execution_id: str) -> Tree:
+        return await self._driver.read(
+            lambda: records.tree(workspace_id, execution_id), snapshot=True
+        )
 
     # --- conversations
 

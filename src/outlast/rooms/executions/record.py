@@ -51,7 +51,7 @@ class Record:
         """The last frame of each finished step."""
         self._shown = START
         """The newest entry that has a frame."""
-        self._superseded_tokens = 0
+        self._credits = 0
         self._output: str | None = None
         self._shown_at: int | None = None
         """When the open step showed its first piece, as long as no commit has taken note of it."""
@@ -121,7 +121,7 @@ class Record:
             output=self._output,
             error=self._error,
             usage=reduce(add, (usage for _, usage in self._models.values()), NO_USAGE),
-            superseded_tokens=self._superseded_tokens,
+            credits=self._credits,
             first_token_ms=self._first_token_ms,
             tool_ms=sum(call["duration"] for call in self._calls.values()),
         )
@@ -142,23 +142,23 @@ class Record:
     def _finish_model(self, event: ModelFinished) -> None:
         said = "".join(self._texts)
         self._models[event.step] = (said, event.usage)
+        self._credits += event.charged
         self._texts.clear()
         if said:
             self._output = said
 
     def _resume(self, event: ExecutionResumed) -> None:
-        """Drop what is superseded; its tokens stay charged."""
+        """Drop what is superseded; it stays charged."""
         self._texts.clear()
         self._status, self._error = Status.QUEUED, None
-        void = [step for step in self._models if event.voids(step)]
-        self._superseded_tokens += sum(self._models.pop(step)[1].total_tokens for step in void)
-        for ended in (self._calls, self._ends):
+        for ended in (self._models, self._calls, self._ends):
             for step in [step for step in ended if event.voids(step)]:
                 del ended[step]
         said = [text for text, _ in self._models.values() if text]
         self._output = said[-1] if said else None
 
     def _finish_tool(self, event: ToolFinished) -> None:
+        self._credits += event.credits
         self._calls[event.step] = {
             "id": event.tool_call_id,
             "name": event.name,
@@ -172,7 +172,7 @@ class Record:
         match event:
             case ExecutionPaused():
                 self._texts.clear()
-                self._superseded_tokens += event.input_tokens + event.output_tokens
+                self._credits += event.charged
             case ExecutionResumed():
                 self._resume(event)
             case ExecutionCompleted():

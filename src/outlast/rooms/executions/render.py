@@ -10,6 +10,7 @@ from outlast.model.approval import Approval
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import TERMINAL, ModelStep, Step, ToolStep
 from outlast.model.ids import MESSAGE
+from outlast.model.price import credits_of
 from outlast.rooms.executions import answers
 from outlast.rooms.executions.answers import (
     Agent,
@@ -49,7 +50,7 @@ def execution_of(
         "toolCalls": calls,
         "pendingApprovals": _pending(row, approvals),
         "usage": usage(row.usage),
-        "creditsUsed": row.charged_tokens / core_usage.TOKENS_PER_CREDIT,
+        "creditsUsed": credits_of(row.credits),
         "timing": {
             "totalMs": ended - row.created_at,
             "firstTokenMs": row.first_token_ms,

@@ -7,8 +7,14 @@ from outlast.model.conversation import Conversation
 from outlast.model.error import Conflict, ConversationNotFound
 from outlast.model.execution import Step
 from outlast.store.port import History
-from outlast.store.scripts import Outcome, Query, Script
-from outlast.store.scripts.rows import conversation_from, execution_from, step_from
+from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.store.scripts.rows import (
+    conversation_from,
+    execution_from,
+    step_from,
+    without_content,
+    without_message,
+)
 from outlast.store.statements import conversations as sql
 from outlast.store.statements import executions as execution_sql
 
@@ -48,7 +54,7 @@ def turns(
 
 
 def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Script[None]:
-    """The conversation's row, its content in every table, and a mark on its executions."""
+    """The conversation's row, what was said in every table, and a mark on its executions."""
     parameters = {"workspace": workspace_id, "conversation": conversation_id}
     rows = yield Query(sql.LOCK_CONVERSATION, parameters)
     if not rows:
@@ -59,5 +65,19 @@ def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Scr
     yield Query(sql.DELETE_CONVERSATION, parameters)
     for statement in sql.PURGE_CONVERSATION:
         yield Query(statement, parameters)
+    for execution_id, error in (yield Query(sql.TO_STRIP, parameters)):
+        yield from _strip_steps(execution_id)
+        if error is not None:
+            of_one = {"given_id": execution_id, "workspace": workspace_id}
+            yield Query(sql.STRIP_ERROR, of_one | {"new_error": without_message(error)})
     yield Query(sql.PURGE_EXECUTIONS, parameters | {"no_text": "", "no_object": "{}", "at": at})
     return Outcome(None, erased=True)
+
+
+def _strip_steps(execution_id: str) -> Steps[None]:
+    """Leave what a step was and what it used, and nothing of what was said."""
+    for number, kind, data in (yield Query(sql.STEPS_TO_STRIP, {"id": execution_id})):
+        yield Query(
+            sql.STRIP_STEP,
+            {"given_id": execution_id, "given": number, "new_data": without_content(kind, data)},
+        )

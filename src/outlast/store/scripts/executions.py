@@ -36,6 +36,7 @@ from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import asked, unless_decided
 from outlast.store.scripts.entries import append, compare_and_set, insert_event
 from outlast.store.scripts.rows import (
+    charge_columns,
     conversation_from,
     execution_from,
     identity_columns,
@@ -209,6 +210,8 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
     entries = yield from _log_entries(move)
     for step in move.steps:
         yield Query(log_sql.INSERT_STEP, step_columns(before.id, step))
+    for charge in move.charges:
+        yield Query(log_sql.INSERT_CHARGE, charge_columns(after, charge))
     if move.state is not None:
         yield from set_state(before.id, move.state)
     checkpoint = move.checkpoint

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from outlast.model.approval import Approval, ApprovalKind
+from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Entry, decode
@@ -70,6 +71,7 @@ def execution_from(row: Row) -> Execution:
         state={} if row[37] is None else orjson.loads(row[37]),
         origin=Origin(row[38] or "", row[39], row[40], row[41]),
         active_since=row[42],
+        credits=row[43],
     )
 
 
@@ -130,6 +132,7 @@ def mutable_columns(execution: Execution, prefix: str = "") -> dict[str, Any]:
         if execution.status in TERMINAL
         else execution.origin.headers,
         f"{prefix}active_since": execution.active_since,
+        f"{prefix}credits": execution.credits,
     }
 
 
@@ -194,6 +197,21 @@ def step_from(row: Row) -> Step:
     )
 
 
+def without_content(kind: str, text: str) -> str:
+    """A step's data without what was said, asked and answered."""
+    data = orjson.loads(text)
+    if kind == "model":
+        kept = {name: data[name] for name in ("model", "usage", "finishReason")}
+        return to_json({"parts": [], **kept})
+    call = {name: data["call"][name] for name in ("id", "name")}
+    return to_json({"call": {**call, "parameters": {}}, "result": None, "isError": data["isError"]})
+
+
+def without_message(text: str) -> str:
+    """A failure without its words."""
+    return to_json(orjson.loads(text) | {"message": ""})
+
+
 def _part_to_json(part: Part) -> Any:
     match part:
         case Text():
@@ -210,6 +228,28 @@ def _part_from_json(data: dict[str, Any]) -> Part:
     if "thinking" in data:
         return Thinking(data["thinking"], data["signature"])
     return ToolCall(**data)
+
+
+def charge_columns(execution: Execution, charge: Charge) -> dict[str, Any]:
+    """A charge's row."""
+    return {
+        "execution_id": execution.id,
+        "id": charge.id,
+        "workspace_id": execution.workspace_id,
+        "step": charge.step,
+        "kind": charge.kind,
+        "name": charge.name,
+        "input_tokens": charge.usage.input_tokens,
+        "output_tokens": charge.usage.output_tokens,
+        "credits": charge.credits,
+        "at": charge.at,
+    }
+
+
+def charge_from(row: Row) -> Charge:
+    """Read id, step, kind, name, input_tokens, output_tokens, credits, at of a charge."""
+    charge_id, step, kind, name, input_tokens, output_tokens, credits_, at = row
+    return Charge(charge_id, step, kind, name, credits_, at, Usage(input_tokens, output_tokens))
 
 
 def checkpoint_columns(checkpoint: Checkpoint) -> dict[str, Any]:

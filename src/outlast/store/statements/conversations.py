@@ -65,9 +65,38 @@ _of_conversation: Final[Select[tuple[str]]] = select(executions.c.id).where(
 
 PURGE_CONVERSATION: Final = tuple(
     Statement(delete(table).where(table.c.execution_id.in_(_of_conversation)))
-    for table in (events, steps, checkpoints, approvals, idempotency, tasks)
+    for table in (events, checkpoints, approvals, idempotency, tasks)
 )
-"""Everything that was said, gone from every table that holds content."""
+"""Everything that was said, gone from every table that is made for it; steps stay, stripped."""
+
+TO_STRIP: Final = Statement(
+    select(executions.c.id, executions.c.error).where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+    )
+)
+
+STEPS_TO_STRIP: Final = Statement(
+    select(steps.c.number, steps.c.kind, steps.c.data).where(
+        steps.c.execution_id == bindparam("id")
+    )
+)
+"""Superseded ones too; the execution was reached through its workspace."""
+
+STRIP_STEP: Final = Statement(
+    update(steps)
+    .where(steps.c.execution_id == bindparam("given_id"), steps.c.number == bindparam("given"))
+    .values(data=bindparam("new_data"))
+)
+
+STRIP_ERROR: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("given_id"),
+        executions.c.workspace_id == bindparam("workspace"),
+    )
+    .values(error=bindparam("new_error"))
+)
 
 PURGE_EXECUTIONS: Final = Statement(
     update(executions)

@@ -5,10 +5,11 @@ from typing import Final
 from sqlalchemy import bindparam, delete, func, insert, literal_column, select, tuple_
 
 from outlast.model.event import TEXT_KINDS
-from outlast.store.schema import events, executions, steps
+from outlast.store.schema import charges, events, executions, steps
 from outlast.store.statements import OWNED, Statement
 
 INSERT_STEP: Final = Statement(insert(steps))
+INSERT_CHARGE: Final = Statement(insert(charges))
 
 STEPS: Final = Statement(
     select(
@@ -20,9 +21,20 @@ STEPS: Final = Statement(
         steps.c.started_at,
         steps.c.ended_at,
     )
-    .where(steps.c.execution_id == OWNED, steps.c.superseded.is_(False))
+    .where(
+        steps.c.execution_id
+        == select(executions.c.id)
+        .where(
+            executions.c.id == bindparam("id"),
+            executions.c.workspace_id == bindparam("workspace"),
+            executions.c.is_purged.is_(False),
+        )
+        .scalar_subquery(),
+        steps.c.superseded.is_(False),
+    )
     .order_by(steps.c.number)
 )
+"""What stands and can still be read: of a purged execution nothing is."""
 
 LAST_SEQ: Final = Statement(
     select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.execution_id == bindparam("id"))

@@ -1,0 +1,125 @@
+"""Records: executions, their steps and what those cost, as nodes of a tree.
+
+A node's credits cover all that is under it, and the credits of its children add up to its own. So
+what is charged has a node: superseded steps, and the model requests that a pause has closed.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from outlast.model.charge import Charge
+from outlast.model.error import InvalidId
+from outlast.model.execution import Execution, Step
+from outlast.model.ids import EXECUTION, MESSAGE, STEP, parse
+
+_KINDS: Final = (EXECUTION, STEP)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordId:
+    """What an id may name; a bare UUID does not say which of them."""
+
+    execution_id: str | None
+    step_id: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> "RecordId":
+        """Read an execution's or a step's id in any spelling. Raises InvalidId."""
+        found: dict[str, str] = {}
+        for prefix in _KINDS:
+            if "_" not in text or text.lower().startswith(f"{prefix}_"):
+                found[prefix] = parse(prefix, text)
+        if not found:
+            raise InvalidId(EXECUTION, text)
+        return cls(found.get(EXECUTION), found.get(STEP))
+
+    @classmethod
+    def of_message(cls, text: str) -> "RecordId":
+        """Read a message's id: what answers or wrote it shares its UUID. Raises InvalidId.
+
+        That is an execution for a user's, the last model step for an assistant's.
+        """
+        suffix = parse(MESSAGE, text).removeprefix(MESSAGE)
+        return cls(EXECUTION + suffix, STEP + suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRecord:
+    """An execution."""
+
+    execution: Execution
+    credits: int
+    """Billionths, of everything under it: its own work and that of the executions it made."""
+
+    @property
+    def began(self) -> int:
+        """When it was made, in milliseconds since the epoch."""
+        return self.execution.created_at
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A recorded step."""
+
+    execution: Execution
+    step: Step
+    credits: int
+    superseded: bool
+
+    @property
+    def began(self) -> int:
+        """When it started."""
+        return self.step.started_at
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRecord:
+    """A model request that a pause has closed; it was charged, and made again."""
+
+    execution: Execution
+    charge: Charge
+
+    @property
+    def credits(self) -> int:
+        """Billionths."""
+        return self.charge.credits
+
+    @property
+    def began(self) -> int:
+        """When it was closed: nothing else is known of it."""
+        return self.charge.at
+
+
+Part: TypeAlias = StepRecord | ClosedRecord
+Record: TypeAlias = ExecutionRecord | Part
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A record with all that is under it, oldest first."""
+
+    record: Record
+    children: tuple["Tree", ...] = ()
+
+
+def tree_of(root_id: str, executions: Iterable[Execution], parts: Iterable[Part]) -> Tree:
+    """Put an execution, those below it and their parts together; parts come in their order."""
+    by_id = {execution.id: execution for execution in executions}
+    below: dict[str, list[Execution]] = defaultdict(list)
+    own: dict[str, list[Part]] = defaultdict(list)
+    for execution in by_id.values():
+        if execution.parent_id is not None:
+            below[execution.parent_id].append(execution)
+    for part in parts:
+        own[part.execution.id].append(part)
+
+    def grown(execution: Execution) -> Tree:
+        executions = [grown(child) for child in below[execution.id]]
+        credits_ = execution.credits + sum(child.record.credits for child in executions)
+        children = [*map(Tree, own[execution.id]), *executions]
+        children.sort(key=lambda child: child.record.began)
+        return Tree(ExecutionRecord(execution, credits_), tuple(children))
+
+    return grown(by_id[root_id])

@@ -1,0 +1,90 @@
+"""Reads of records: executions, steps and charges as nodes."""
+
+from typing import Any
+
+from outlast.model.error import ExecutionNotFound
+from outlast.model.execution import Execution
+from outlast.model.record import (
+    ClosedRecord,
+    ExecutionRecord,
+    Part,
+    Record,
+    RecordId,
+    StepRecord,
+    Tree,
+    tree_of,
+)
+from outlast.store.record_port import RecordPage
+from outlast.store.scripts import Outcome, Query, Row, Script, Steps
+from outlast.store.scripts.rows import charge_from, execution_from, step_from
+from outlast.store.statements import executions as execution_sql
+from outlast.store.statements import records as sql
+
+
+def records(workspace_id: str, page: RecordPage) -> Script[list[ExecutionRecord]]:
+    """A page, and what each has cost with all below it."""
+    agents = len(page.agent_ids)
+    given: dict[str, Any] = {
+        "workspace": workspace_id,
+        "limit": page.limit,
+        "offset": page.offset,
+        "reach": page.offset + page.limit,
+        **{f"agent{number}": agent_id for number, agent_id in enumerate(page.agent_ids)},
+    }
+    rows = yield Query(sql.page_of(agents), given)
+    sums = yield Query(sql.sums_of_page(agents), given)
+    credits_of = {row[0]: int(row[1]) for row in sums}
+    found = map(execution_from, rows)
+    return Outcome([ExecutionRecord(one, credits_of[one.id]) for one in found])
+
+
+def record(workspace_id: str, wanted: RecordId) -> Script[Record]:
+    """The one thing that has the id."""
+    if wanted.execution_id is not None:
+        found = yield from _execution(workspace_id, wanted.execution_id)
+        if found is not None:
+            of_id = {"workspace": workspace_id, "id": found.id}
+            ((_, total),) = yield Query(sql.SUM, of_id)
+            return Outcome(ExecutionRecord(found, int(total)))
+    if wanted.step_id is not None:
+        of_step = {"workspace": workspace_id, "step_id": wanted.step_id}
+        for statement, part_from in ((sql.STEP, _step), (sql.CLOSED, _closed)):
+            rows = yield Query(statement, of_step)
+            if rows:
+                found = yield from _execution(workspace_id, rows[0][0])
+                assert found is not None
+                return Outcome(part_from(found, rows[0]))
+    raise ExecutionNotFound
+
+
+def _execution(workspace_id: str, execution_id: str) -> Steps[Execution | None]:
+    owned = {"workspace": workspace_id, "id": execution_id}
+    rows = yield Query(execution_sql.EXECUTION, owned)
+    return execution_from(rows[0]) if rows else None
+
+
+def tree(workspace_id: str, execution_id: str) -> Script[Tree]:
+    """An execution with all that is under it: three reads, whatever there is."""
+    of_id = {"workspace": workspace_id, "id": execution_id}
+    rows = yield Query(sql.TREE, of_id)
+    if not rows:
+        raise ExecutionNotFound
+    executions = {row[0]: execution_from(row) for row in rows}
+    closed = yield Query(sql.TREE_CLOSED, of_id)
+    steps = yield Query(sql.TREE_STEPS, of_id)
+    parts: list[Part] = [_closed(executions[row[0]], row) for row in sorted(closed)]
+    parts += [_step(executions[row[0]], row) for row in sorted(steps, key=_place)]
+    return Outcome(tree_of(execution_id, executions.values(), parts))
+
+
+def _place(row: Row) -> Row:
+    return row[:2]
+
+
+def _step(execution: Execution, row: Row) -> Part:
+    *step, superseded, cost = row
+    return StepRecord(execution, step_from(tuple(step)), cost, bool(superseded))
+
+
+def _closed(execution: Execution, row: Row) -> Part:
+    return ClosedRecord(execution, charge_from(row[1:]))

@@ -1,0 +1,237 @@
+"""Credits: each recorded step is charged once, with the step, whatever becomes of it."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from outlast import Context
+from outlast.agents import define
+from outlast.agents.code import CodeFunctions
+from outlast.model.agent import Effect
+from outlast.model.error import ModelUnavailable
+from outlast.model.event import ExecutionPaused, ModelFinished, ToolFinished
+from outlast.model.execution import Budget, Execution, Status
+from outlast.model.price import NANO, ModelPrice, Prices
+from outlast.services.approvals import Decision
+from outlast.testing import NamedModels, owner
+from tests.database import Database
+from tests.engine.server import BOUND, Server, World
+from tests.engine.test_checkpoints import at_step, get, paused_now, resume
+from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool, wish
+
+pytestmark = pytest.mark.anyio
+
+PRICES = Prices({"actor": ModelPrice(7, 11, 2, 3)}, {"look": 5 * NANO, "pay": NANO // 4})
+MODEL = 6 * 7 + 3 * 2 + 1 * 3 + 5 * 11
+"""What an answer of the actor costs: 10 tokens in, 3 of them from a cache and 1 to it, 5 out."""
+LOOK, PAY = 5 * NANO, NANO // 4
+
+
+def charges(database: Database) -> list[tuple[Any, ...]]:
+    """(step, kind, name, tokens in, tokens out, credits), in the order of the steps."""
+    return database.rows(
+        "SELECT step, kind, name, input_tokens, output_tokens, credits FROM charges "
+        "ORDER BY step IS NULL, step"
+    )
+
+
+async def row_of(server: Server, execution_id: str) -> Execution:
+    """The row, whose sum is that of the ledger and of the log."""
+    row = (await get(server, execution_id)).execution
+    told = 0
+    for entry in await server.executions.log(server.caller, execution_id):
+        match entry.event:
+            case ModelFinished() | ExecutionPaused():
+                told += entry.event.charged
+            case ToolFinished():
+                told += entry.event.credits
+            case _:
+                pass
+    assert row.credits == told
+    return row
+
+
+async def test_each_step_is_charged_at_its_own_price(world: World, database: Database) -> None:
+    replies = by_turn([call(1, "look"), call(2, "free")], ["Done."])
+    agent, bench = spec(tool("look"), tool("free")), Bench(look=lambda _: 1, free=lambda _: 2)
+    server = await world(Actor(replies), agent, bench, prices=PRICES)
+    execution_id = (await server.run()).execution.id
+    assert (await row_of(server, execution_id)).credits == 2 * MODEL + LOOK
+    answer = ("model", "actor-1", 10, 5, MODEL)
+    assert charges(database) == [(1, *answer), (2, "tool", "look", 0, 0, LOOK), (4, *answer)]
+    (kept,) = database.rows(
+        "SELECT count(*) FROM charges c JOIN steps s ON s.execution_id = c.execution_id "
+        "AND s.id = c.id AND s.number = c.step JOIN executions e ON e.id = c.execution_id "
+        "AND e.workspace_id = c.workspace_id"
+    )
+    assert kept == (3,)
+
+
+async def test_a_model_may_be_priced_by_the_name_that_it_answers_with(world: World) -> None:
+    prices = Prices({"actor-1": ModelPrice(1, 1, 1, 1)})
+    server = await world(Actor(by_turn(["Hello"])), prices=prices)
+    assert (await server.run()).execution.credits == 15
+
+
+async def test_nothing_is_written_for_what_is_free(world: World, database: Database) -> None:
+    server = await world(
+        Actor(by_turn(["Hello"])), prices=Prices({"actor": ModelPrice(0, 0, 0, 0)})
+    )
+    execution_id = (await server.run()).execution.id
+    assert (await row_of(server, execution_id)).credits == 0
+    assert charges(database) == []
+
+
+async def test_a_roll_back_keeps_every_charge_and_charges_the_work_again(
+    world: World, database: Database
+) -> None:
+    replies = by_turn([call(1, "look")], [call(2, "look")], ["Done."])
+    server = await world(Actor(replies), spec(tool("look")), Bench(look=lambda _: 1), prices=PRICES)
+    execution_id = (await server.run()).execution.id
+    once = 3 * MODEL + 2 * LOOK
+    before = charges(database)
+    await resume(server, execution_id, await at_step(server, execution_id, 2))
+    assert (await row_of(server, execution_id)).credits == once + 2 * MODEL + LOOK
+    assert charges(database)[: len(before)] == before
+    assert sum(row[-1] for row in charges(database)) == once + 2 * MODEL + LOOK
+
+
+async def test_a_request_that_a_pause_has_closed_is_charged_by_itself(
+    world: World, database: Database
+) -> None:
+    server, execution_id = await paused_now(world, prices=PRICES)
+    row = await row_of(server, execution_id)
+    *_, (step, kind, name, tokens_in, tokens_out, cost) = charges(database)
+    assert (step, kind, name) == (None, "model", "actor")
+    assert row.superseded_tokens == tokens_in + tokens_out > 0
+    assert cost == tokens_in * 7 + tokens_out * 11
+    assert row.credits == MODEL + LOOK + cost
+    end = (await resume(server, execution_id)).execution
+    assert end.credits == row.credits + MODEL
+
+
+async def test_a_denied_call_costs_nothing_and_an_approved_one_its_price(
+    world: World, database: Database
+) -> None:
+    pay = tool("pay", Effect.DESTRUCTIVE, approval=True)
+    replies = by_turn([call(1, "pay"), call(2, "pay")], ["Done."])
+    server = await world(Actor(replies), spec(pay), Bench(pay=lambda _: 1), prices=PRICES)
+    execution_id = (await server.run()).execution.id
+    for number, approved in ((1, True), (2, False)):
+        await server.core.services.approvals.decide(
+            server.caller, execution_id, call(number, "pay").id, Decision(approved=approved)
+        )
+    view = await server.rest(execution_id)
+    assert view.execution.status is Status.COMPLETED
+    assert (await row_of(server, execution_id)).credits == 2 * MODEL + PAY
+    assert [row[0] for row in charges(database)] == [1, 2, 4]
+
+
+async def test_a_cancelled_request_is_charged_for_what_it_has_shown(
+    world: World, database: Database
+) -> None:
+    actor = Actor(by_turn(["Partial", asyncio.Event()]))
+    server = await world(actor, prices=PRICES)
+    execution_id = await server.start()
+    async with asyncio.timeout(BOUND):
+        await actor.spoke.wait()
+    view = await server.executions.cancel(server.caller, execution_id)
+    usage = view.execution.usage
+    assert (await row_of(server, execution_id)).credits > 0
+    assert charges(database) == [
+        (
+            1,
+            "model",
+            "actor",
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.input_tokens * 7 + usage.output_tokens * 11,
+        )
+    ]
+
+
+async def test_a_request_that_is_made_again_is_charged_once(
+    world: World, database: Database
+) -> None:
+    replies: Iterator[Reply] = iter([["Hal", ModelUnavailable("gone")], ["Hello"]])
+    server = await world(Actor(lambda _: next(replies)), prices=PRICES)
+    slept = asyncio.ensure_future(server.clock.sleeper())
+    execution_id = await server.start()
+    await asyncio.wait_for(slept, BOUND)
+    server.clock.advance(0.5)
+    await server.rest(execution_id)
+    assert (await row_of(server, execution_id)).credits == MODEL
+    assert len(charges(database)) == 1
+
+
+async def test_a_budget_of_credits_goes_by_prices_and_says_so(world: World) -> None:
+    prices = Prices({"actor": ModelPrice(0, NANO // 10, 0, 0)})
+    server = await world(Actor(by_turn(["Hello"])), prices=prices)
+    poor = (await server.run(budget=Budget(max_credits=0.4))).execution
+    assert server.actor.asked[0].settings["max_tokens"] == 4
+    assert poor.error is not None
+    assert poor.error.code == "budget_exceeded"
+    assert poor.error.message == "The budget of 0.4 credits is spent (0.5 used)."
+    rich = (await server.run(budget=Budget(max_credits=0.5))).execution
+    assert rich.status is Status.COMPLETED
+
+
+async def test_a_tool_spends_a_budget_of_credits_too(world: World) -> None:
+    replies = by_turn([call(1, "look")], ["Done."])
+    server = await world(Actor(replies), spec(tool("look")), Bench(look=lambda _: 1), prices=PRICES)
+    execution = (await server.run(budget=Budget(max_credits=5))).execution
+    assert execution.error is not None
+    assert execution.error.code == "budget_exceeded"
+    assert len(server.actor.asked) == 1
+
+
+async def test_a_model_whose_answers_are_free_is_bounded_by_no_budget_of_credits(
+    world: World,
+) -> None:
+    prices = Prices({"actor": ModelPrice(1, 0, 1, 1)})
+    server = await world(Actor(by_turn(["Hello"])), prices=prices)
+    execution = (await server.run(budget=Budget(max_credits=1))).execution
+    assert execution.status is Status.COMPLETED
+    assert "max_tokens" not in server.actor.asked[0].settings
+
+
+async def test_charges_outlast_their_execution(world: World, database: Database) -> None:
+    server = await world(Actor(by_turn(["Hello"])), prices=PRICES)
+    purged = (await server.run()).execution
+    await server.core.services.conversations.delete(server.caller, purged.conversation_id)
+    assert (await get(server, purged.id)).execution.credits == MODEL
+    deleted = (await server.run()).execution
+    await server.executions.delete(server.caller, deleted.id)
+    assert sum(row[-1] for row in charges(database)) == 2 * MODEL
+
+
+async def test_what_a_code_agent_asks_costs_the_price_of_the_model_that_it_asks(
+    database: Database,
+) -> None:
+    async def both(ctx: Context, given: str) -> str:
+        await ctx.model(given)
+        await ctx.tool("look")
+        return (await ctx.model(given, model="other")).text
+
+    found = define.agent(model="actor", name="agent")(both).spec
+    code = CodeFunctions({str(found.code): both})
+    prices = Prices({"actor": ModelPrice(1, 1, 1, 1), "other": ModelPrice(100, 100, 100, 100)})
+    agent = replace(found, tools=(tool("look"),))
+    waiting = Actor(by_turn(["Hello", asyncio.Event()]))
+    models = NamedModels({"actor": Actor(by_turn(["Hello"])), "other": waiting})
+    bench = Bench(look=lambda _: 1)
+    async with database.core(models=models, tools=bench, prices=prices, code=code) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+        started = await core.services.executions.start(caller, "agent", wish())
+        async with asyncio.timeout(BOUND):
+            await waiting.spoke.wait()
+            view = await core.services.executions.cancel(caller, started.execution.id)
+    assert view.execution.status is Status.CANCELLED
+    costs = [(step, name, cost) for step, _, name, _, _, cost in charges(database)]
+    used = view.execution.usage.total_tokens - 15
+    assert costs == [(1, "actor-1", 15), (4, "other", 100 * used)]
+    assert view.execution.credits == 15 + 100 * used

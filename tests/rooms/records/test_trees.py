@@ -1,0 +1,310 @@
+"""Records as trees: what is charged has a node, and every node's children add up to it."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from outlast.model.error import ToolFailed
+from outlast.model.event import START
+from outlast.model.ids import CONVERSATION, EXECUTION
+from outlast.store.port import NewExecution
+from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
+from tests.rooms.conftest import Build
+from tests.rooms.house import BOUND, House
+from tests.rooms.records.reader import (
+    MODEL,
+    PATH,
+    PRICES,
+    Node,
+    one,
+    page,
+    sound,
+    tree,
+    uuid,
+    walk,
+)
+
+pytestmark = pytest.mark.anyio
+LOOKS: list[Reply] = [["Look. ", call(n, "look", secret=f"asked {n}")] for n in range(1, 4)]
+SAID = ("Where?", "Look. ", "asked", "seen", "All well.")
+"""What was said in a run, in pieces that occur nowhere else."""
+
+
+async def looking(build: Build, **more: Any) -> House:
+    actor = more.pop("actor", None) or Actor(by_turn(*LOOKS, ["All well."]))
+    bench = more.pop("bench", None) or Bench(look=lambda _: "seen")
+    return await build(actor, spec(tool("look")), bench, prices=PRICES, **more)
+
+
+async def ran(house: House) -> dict[str, Any]:
+    execution: dict[str, Any] = (await house.execute({"input": "Where?"})).json()
+    return execution
+
+
+async def rolled_back(house: House, execution_id: str, step: int) -> None:
+    path = f"/v1/executions/{execution_id}"
+    checkpoints = (await house.get(f"{path}/checkpoints")).json()["data"]
+    stand = [c["id"] for c in checkpoints if not c["superseded"]]
+    body = {"checkpointId": stand[step % len(stand)]}
+    answer = await house.client.post(f"{path}/resume", json=body)
+    assert answer.status_code == 200, answer.text
+    await house.rested(execution_id)
+
+
+async def child_of(house: House, execution_id: str) -> str:
+    """An execution that another one made; the services cannot make one yet."""
+    core = house.core
+    parent = await core.store.execution(house.caller.workspace_id, execution_id)
+    new = NewExecution(
+        id=core.clock.new_id(EXECUTION),
+        workspace_id=parent.workspace_id,
+        agent_id=parent.agent_id,
+        agent_version=parent.agent_version,
+        conversation_id=core.clock.new_id(CONVERSATION),
+        new_conversation=True,
+        input="Where?",
+        at=core.clock.now(),
+        parent_id=parent.id,
+    )
+    child = (await core.store.create(new)).execution.id
+    await house.rested(child)
+    return child
+
+
+def kinds(node: Node) -> list[str]:
+    return [child["detail"]["type"] for child in node["children"]]
+
+
+async def test_a_run_is_its_steps_in_their_order(build: Build) -> None:
+    def look(arguments: dict[str, Any]) -> Any:
+        return ToolFailed("blind") if arguments["secret"] == "asked 2" else {"a": 1}
+
+    house = await looking(build, bench=Bench(look=look))
+    root = await tree(house, (await ran(house))["id"])
+    await sound(house, root)
+    assert kinds(root) == ["model", "tool"] * 3 + ["model"]
+    answer, seen, _, blind, *_, last = root["children"]
+    assert answer["detail"] == {
+        "type": "model",
+        "model": "actor-1",
+        "usage": root["detail"]["usage"]
+        | {
+            "inputTokens": 10,
+            "outputTokens": 5,
+            "totalTokens": 15,
+            "cacheReadTokens": 3,
+            "cacheWriteTokens": 1,
+        },
+        "finishReason": "tool_calls",
+        "superseded": False,
+    }
+    assert seen["detail"] == {
+        "type": "tool",
+        "toolName": "look",
+        "toolCallId": uuid(call(1, "look").id),
+        "input": {"secret": "asked 1"},
+        "output": {"a": 1},
+        "error": None,
+        "superseded": False,
+    }
+    assert (blind["status"], blind["detail"]["output"]) == ("failed", None)
+    assert blind["detail"]["error"] == "blind"
+    assert {node["isAgentic"] for node in root["children"]} == {False}
+    assert {node["responderId"] for node in root["children"]} == {root["responderId"]}
+    assert answer["creditsUsed"] * 10**9 == MODEL
+    assert seen["creditsUsed"] * 10**9 == 5
+    assert last["endedAt"] <= root["endedAt"]
+    assert root["creditsUsed"] * 10**9 == 4 * MODEL + 3 * 5
+
+
+async def test_what_a_roll_back_takes_back_stays_and_counts(build: Build) -> None:
+    house = await looking(build)
+    execution_id = (await ran(house))["id"]
+    before = [node["id"] for node in await sound(house, await tree(house, execution_id))]
+    await rolled_back(house, execution_id, 1)
+    root = await tree(house, execution_id)
+    await sound(house, root)
+    superseded = [n["detail"]["superseded"] for n in root["children"]]
+    assert superseded == [False] * 2 + [True] * 5 + [False] * 5
+    assert [node["id"] for node in walk(root)][: len(before)] == before
+    assert root["creditsUsed"] * 10**9 == 7 * MODEL + 5 * 5
+    shown = (await house.get(f"/v1/executions/{execution_id}")).json()
+    assert Decimal(str(shown["creditsUsed"])) == root["creditsUsed"]
+
+
+async def test_a_request_that_a_pause_has_closed_is_a_node_of_its_own(build: Build) -> None:
+    gate = asyncio.Event()
+    replies: list[Reply] = [["half ", gate], ["Whole."]]
+    actor = Actor(lambda _: replies[len(actor.asked) - 1])
+    house = await looking(build, actor=actor)
+    execution_id = await house.started(input="Where?")
+    workspace = house.caller.workspace_id
+    async with asyncio.timeout(BOUND):
+        while "half" not in str(await house.core.store.log(workspace, execution_id, START, 99)):
+            await asyncio.to_thread(int)
+    await house.client.post(f"/v1/executions/{execution_id}/pause", json={"now": True})
+    root = await tree(house, execution_id)
+    await sound(house, root)
+    (closed,) = root["children"]
+    assert (root["status"], closed["status"], closed["isAgentic"]) == ("paused", "cancelled", False)
+    assert closed["detail"]["type"] == "model"
+    assert closed["detail"]["model"] == "actor"
+    assert closed["detail"]["finishReason"] == "paused"
+    assert closed["detail"]["superseded"] is True
+    usage = closed["detail"]["usage"]
+    cost = usage["inputTokens"] * 7 + usage["outputTokens"] * 11
+    assert closed["creditsUsed"] * 10**9 == cost > 0
+    await house.client.post(f"/v1/executions/{execution_id}/resume")
+    await house.rested(execution_id)
+    root = await tree(house, execution_id)
+    await sound(house, root)
+    assert root["children"][0] == closed
+    assert root["creditsUsed"] * 10**9 == cost + MODEL
+
+
+async def test_executions_below_one_are_its_children_and_count(build: Build) -> None:
+    house = await looking(build)
+    root_id = (await ran(house))["id"]
+    child = await child_of(house, root_id)
+    grandchild = await child_of(house, child)
+    other = (await ran(house))["id"]
+    root = await tree(house, root_id)
+    await sound(house, root)
+    (below,) = [node for node in root["children"] if node["isAgentic"]]
+    assert (below["id"], below["parentId"]) == (uuid(child), uuid(root_id))
+    own = 4 * MODEL + 3 * 5
+    assert root["creditsUsed"] * 10**9 == 3 * own
+    assert below["creditsUsed"] * 10**9 == 2 * own
+    listed = {record["id"]: record["creditsUsed"] * 10**9 for record in await page(house)}
+    assert listed == {
+        uuid(other): own,
+        uuid(grandchild): own,
+        uuid(child): 2 * own,
+        uuid(root_id): 3 * own,
+    }
+    responder = root["responderId"]
+    assert await page(house, responderIds=responder) == await page(house)
+    assert await tree(house, child) == below
+
+
+async def test_a_purge_leaves_every_node_with_its_credits_and_nothing_of_what_was_said(
+    build: Build,
+) -> None:
+    house = await looking(build)
+    execution = await ran(house)
+    await rolled_back(house, execution["id"], 1)
+    before = await tree(house, execution["id"])
+    assert all(word in str(before) for word in SAID[:1] + SAID[2:])
+    conversation = f"/v1/conversations/{execution['conversationId']}"
+    message = (await house.get(conversation)).json()["turns"][-1]["id"]
+    await house.client.delete(conversation)
+    after = await tree(house, execution["id"])
+    nodes = await sound(house, after)
+    assert not [word for word in SAID if word in str(after)]
+    assert all(node["isPurged"] for node in nodes)
+    for left, node in zip(walk(before), nodes, strict=True):
+        kept = {"creditsUsed", "id", "parentId", "status", "startedAt", "endedAt", "responderId"}
+        assert {name: left[name] for name in kept} == {name: node[name] for name in kept}
+        assert set(left["detail"]) == set(node["detail"])
+    agent, model, called = nodes[0]["detail"], nodes[1]["detail"], nodes[2]["detail"]
+    assert (agent["input"], agent["output"], agent["model"]) == ("", None, "actor-1")
+    assert model == before["children"][0]["detail"]
+    assert (called["toolName"], called["input"], called["output"]) == ("look", {}, None)
+    assert agent["usage"] == before["detail"]["usage"]
+    found = await house.get(f"{PATH}/nestings", chatMessageId=message)
+    assert found.json()["id"] == after["id"]
+    shown = (await house.get(f"/v1/executions/{execution['id']}")).json()
+    assert (shown["toolCalls"], shown["output"], shown["isPurged"]) == ([], None, True)
+
+
+async def test_a_purge_forgets_what_errors_said(build: Build) -> None:
+    def look(_: Any) -> Any:
+        return ToolFailed("secret of the tool")
+
+    agent_fails: list[Reply] = [[call(1, "look")], [RuntimeError("secret of the model")]]  # type: ignore[list-item]
+
+    def play(request: Any) -> Reply:
+        reply = by_turn(*agent_fails)(request)
+        if isinstance(reply[0], RuntimeError):
+            raise ToolFailed("secret of the model")
+        return reply
+
+    house = await looking(build, actor=Actor(play), bench=Bench(look=look))
+    execution = await ran(house)
+    before = await tree(house, execution["id"])
+    assert str(before).count("secret of the") == 2
+    await house.client.delete(f"/v1/conversations/{execution['conversationId']}")
+    after = await tree(house, execution["id"])
+    await sound(house, after)
+    assert "secret" not in str(after)
+    assert (after["status"], after["children"][1]["status"]) == ("failed", "failed")
+    error = before["detail"]["error"] | {"message": ""}
+    assert after["detail"]["error"] == error
+    assert after["children"][1]["detail"]["error"] is None
+    for path in (f"/v1/executions/{execution['id']}", "/v1/events"):
+        assert "secret" not in (await house.get(path)).text
+
+
+async def test_a_deleted_execution_is_gone_with_its_steps_and_its_closed_requests(
+    build: Build,
+) -> None:
+    house = await looking(build)
+    execution_id = (await ran(house))["id"]
+    nodes = list(walk(await tree(house, execution_id)))
+    await house.client.delete(f"/v1/executions/{execution_id}")
+    for node in nodes:
+        assert (await house.get(f"{PATH}/{node['id']}")).status_code == 404
+        found = await house.get(f"{PATH}/nestings", executionId=node["id"])
+        assert found.status_code == 404
+    assert await page(house) == []
+
+
+async def test_a_step_alone_is_a_tree_without_children(house: House) -> None:
+    root = await tree(house, (await ran(house))["id"])
+    (step,) = root["children"]
+    assert await tree(house, step["id"]) == step
+    assert await one(house, step["id"]) == {k: v for k, v in step.items() if k != "children"}
+
+
+moves = st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 6, "child", "child of the child"]), max_size=6)
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(moves)
+async def test_whatever_happens_to_an_execution_its_tree_adds_up(
+    property_house: House, moves: list[Any]
+) -> None:
+    house = property_house
+    execution_id = (await ran(house))["id"]
+    below = execution_id
+    for move in moves:
+        if isinstance(move, int):
+            await rolled_back(house, execution_id, move)
+        elif move == "child":
+            below = await child_of(house, execution_id)
+        else:
+            below = await child_of(house, below)
+    root = await tree(house, execution_id)
+    nodes = await sound(house, root)
+    row = (await house.get(f"/v1/executions/{execution_id}")).json()
+    children = [node for node in root["children"] if node["isAgentic"]]
+    own = root["creditsUsed"] - sum(child["creditsUsed"] for child in children)
+    assert own == Decimal(str(row["creditsUsed"]))
+    costs = [n["creditsUsed"] for n in nodes if not n["isAgentic"]]
+    assert sum(costs) == root["creditsUsed"]
+
+
+@pytest.fixture
+async def property_house(build: Build) -> House:
+    """One house for all examples: each begins a run of its own."""
+    return await looking(build)

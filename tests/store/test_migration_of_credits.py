@@ -1,0 +1,170 @@
+"""What was used before there was a ledger is charged by the migration that makes it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text
+
+from outlast.store import migrations
+from outlast.store.postgres.migrate import sqlalchemy_url
+from tests.database import KINDS, SQLITE
+from tests.postgres import Databases
+
+EXECUTION = {
+    "workspace_id": "ws_1",
+    "agent_id": "agt_1",
+    "agent_version": 1,
+    "conversation_id": "conv_1",
+    "turn": 1,
+    "input": "",
+    "metadata": "{}",
+    "session": "{}",
+    "budget": "{}",
+    "created_at": 1,
+    "updated_at": 9,
+    "started_at": 1,
+    "completed_at": 9,
+    "segment": 1,
+    "waiting": False,
+    "cache_read_tokens": 0,
+    "cache_write_tokens": 0,
+    "usage_estimated": False,
+    "steps": 1,
+    "tool_ms": 0,
+    "active_ms": 0,
+    "cancel_requested": False,
+}
+ERROR = orjson.dumps({"type": "t", "code": "c", "message": "what was said"}).decode()
+
+
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database as the version before has left it, as SQLAlchemy names it."""
+    if request.param == SQLITE:
+        url = f"sqlite:///{tmp_path / 'outlast.db'}"
+        to_0005(url)
+        yield url
+        return
+    postgres: Databases = request.getfixturevalue("postgres")
+    empty = postgres.empty()
+    to_0005(sqlalchemy_url(empty))
+    yield sqlalchemy_url(empty)
+    postgres.drop(empty)
+
+
+def to_0005(url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("sqlalchemy.url", url)
+    command.upgrade(config, "0005")
+
+
+class Writer:
+    """Writes rows, and reads what has become of them."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_engine(url)
+
+    def add(self, table: str, **row: Any) -> None:
+        names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+        with self._engine.begin() as connection:
+            connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
+
+    def execution(self, name: str, tokens: tuple[int, int, int], **more: Any) -> None:
+        used, answered, superseded = tokens
+        row: dict[str, Any] = {
+            "id": name,
+            "status": "completed",
+            "is_purged": False,
+            "final_model": "m",
+            "input_tokens": used,
+            "output_tokens": answered,
+            "superseded_tokens": superseded,
+        }
+        self.add("executions", **(EXECUTION | row | more))
+
+    def step(self, execution: str, number: int, kind: str, **data: Any) -> None:
+        self.add(
+            "steps",
+            execution_id=execution,
+            number=number,
+            id=f"step_{execution}_{number}",
+            kind=kind,
+            data=orjson.dumps(data).decode(),
+            started_at=number,
+            ended_at=number + 1,
+            superseded=number == 1,
+        )
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with self._engine.begin() as connection:
+            return [tuple(row) for row in connection.execute(text(statement)).fetchall()]
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+@pytest.fixture
+def writer(url: str) -> Iterator[Writer]:
+    made = Writer(url)
+    yield made
+    made.close()
+
+
+def usage(used: int, answered: int) -> dict[str, Any]:
+    return {"model": "m", "usage": {"input_tokens": used, "output_tokens": answered}}
+
+
+def test_old_work_is_charged_a_credit_for_a_thousand_tokens_each_step_by_itself(
+    url: str, writer: Writer
+) -> None:
+    writer.execution("exec_a", (10, 5, 12))
+    writer.step("exec_a", 1, "model", **usage(4, 1))
+    writer.step("exec_a", 2, "model", **usage(10, 5))
+    writer.step("exec_a", 3, "tool", result=1)
+    writer.step("exec_a", 4, "model", **usage(0, 0))
+    writer.execution("exec_b", (0, 0, 0))
+    writer.execution("exec_c", (3, 4, 0), is_purged=True, status="failed", error=ERROR)
+    writer.execution("exec_d", (0, 0, 0), status="failed", error=ERROR)
+
+    migrations.upgrade(url)
+
+    assert writer.rows("SELECT id, credits FROM executions ORDER BY id") == [
+        ("exec_a", 27_000_000),
+        ("exec_b", 0),
+        ("exec_c", 7_000_000),
+        ("exec_d", 0),
+    ]
+    charged = writer.rows(
+        "SELECT execution_id, step, kind, name, input_tokens, output_tokens, credits, at "
+        "FROM charges ORDER BY execution_id, step IS NULL, step"
+    )
+    assert charged == [
+        ("exec_a", 1, "model", "m", 4, 1, 5_000_000, 2),
+        ("exec_a", 2, "model", "m", 10, 5, 15_000_000, 3),
+        ("exec_a", None, "model", "m", 7, 0, 7_000_000, 9),
+        ("exec_c", None, "model", "m", 7, 0, 7_000_000, 9),
+    ]
+    ids = dict(writer.rows("SELECT step, id FROM charges WHERE step IS NOT NULL"))
+    assert ids == {1: "step_exec_a_1", 2: "step_exec_a_2"}
+    assert all(row[0].startswith("step_0") for row in writer.rows(_OF_NO_STEP))
+    assert writer.rows("SELECT DISTINCT workspace_id FROM charges") == [("ws_1",)]
+
+
+_OF_NO_STEP = "SELECT id FROM charges WHERE step IS NULL"
+
+
+def test_what_an_error_of_a_purged_execution_said_is_forgotten(url: str, writer: Writer) -> None:
+    writer.execution("exec_c", (3, 4, 0), is_purged=True, status="failed", error=ERROR)
+    writer.execution("exec_d", (0, 0, 0), status="failed", error=ERROR)
+
+    migrations.upgrade(url)
+
+    errors = dict(writer.rows("SELECT id, CAST(error AS text) FROM executions"))
+    assert orjson.loads(errors["exec_c"]) == orjson.loads(ERROR) | {"message": ""}
+    assert orjson.loads(errors["exec_d"]) == orjson.loads(ERROR)
