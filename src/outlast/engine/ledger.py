@@ -80,7 +80,8 @@ class Ledger:
         if step is not None:
             changes |= self._sums(segment, step)
             charges = self._charges(segment, step) if ran else ()
-            events = tuple(_charged(event, charges) for event in events)
+            cost = _sum(charges)
+            events = tuple([_charged(event, cost) for event in events])
             if not (isinstance(step, ModelStep) and step.finish_reason in CUT_OFF):
                 checkpoint = self._checkpoint(segment, step)
         await self._advance(
@@ -288,13 +289,13 @@ class Ledger:
 
 
 def _sum(charges: tuple[Charge, ...]) -> int:
-    return sum(charge.credits for charge in charges)
+    return sum([charge.credits for charge in charges])
 
 
-def _charged(event: Event, charges: tuple[Charge, ...]) -> Event:
+def _charged(event: Event, cost: int) -> Event:
     """The event of the step that is recorded, with what the step costs."""
-    if isinstance(event, ModelFinished | ToolFinished):
-        return replace(event, credits=_sum(charges))
+    if isinstance(event, (ModelFinished, ToolFinished)):
+        return replace(event, credits=cost)
     return event
 
 

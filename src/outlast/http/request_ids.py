@@ -5,7 +5,7 @@ from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from outlast.model.clock import Clock
 
@@ -33,8 +33,8 @@ class RequestIds:
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
 
-        with bound_contextvars(request=request_id):
-            await self._app(scope, receive, send_with_id)
+        bind_contextvars(request=request_id)  # the task is the request's own
+        await self._app(scope, receive, send_with_id)
 
 
 def _sent(scope: Scope) -> str | None:

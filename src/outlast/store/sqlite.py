@@ -138,19 +138,22 @@ class SqliteDriver:
             connection.execute("COMMIT")
 
     def _run(self, connection: sqlite3.Connection, script: Script[T]) -> Outcome[T]:
-        rows: list[Row] | None = None
-        texts = self._texts
+        rows: list[Row] = []
+        cursor, of = connection.cursor(), self._texts.of
         try:
+            statement, parameters = next(script)
             while True:
-                statement, parameters = script.send(rows)  # type: ignore[arg-type]
-                text, constants, in_order = texts.of(statement)
+                text, constants, in_order, answers = of(statement)
                 if constants:
                     parameters = {**constants, **parameters}
-                rows = connection.execute(text, in_order(parameters)).fetchall()
+                cursor.execute(text, in_order(parameters))
+                rows = cursor.fetchall() if answers else []
+                statement, parameters = script.send(rows)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         finally:
             script.close()
+            cursor.close()
 
     # --- the writer's thread
 
@@ -233,6 +236,8 @@ class SqliteDriver:
 
 
 _InOrder: TypeAlias = Callable[[dict[str, Any]], Sequence[Any]]
+_Compiled: TypeAlias = tuple[str, dict[str, Any], _InOrder, bool]
+"""The text, the values that are part of it, what puts parameters in order, whether it answers."""
 _NAME: Final = re.compile(r":(\w+)")
 
 
@@ -241,15 +246,16 @@ class _Texts:
 
     def __init__(self) -> None:
         self._dialect = sqlite.dialect(paramstyle="named")
-        self._texts: dict[Statement, tuple[str, dict[str, Any], _InOrder]] = {}
+        self._texts: dict[Statement, _Compiled] = {}
 
-    def of(self, statement: Statement) -> tuple[str, dict[str, Any], _InOrder]:
-        """The text, the values that are part of it, and what puts parameters in its order."""
+    def of(self, statement: Statement) -> _Compiled:
+        """As SQLite reads it."""
         found = self._texts.get(statement)
         if found is None:
             text, constants = statement.compiled(self._dialect)
             in_order = _in_order(_NAME.findall(text))
-            found = self._texts[statement] = (_NAME.sub("?", text), constants, in_order)
+            text = _NAME.sub("?", text)
+            found = self._texts[statement] = (text, constants, in_order, statement.answers)
         return found
 
 
