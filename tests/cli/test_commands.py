@@ -101,6 +101,18 @@ def test_wrong_usage_exits_with_2_and_says_what_is_wrong(
     assert "Traceback" not in err
 
 
+@pytest.mark.only(SQLITE)
+def test_prices_that_cannot_be_read_end_the_start_and_are_named(
+    place: Place, outlast: Outlast
+) -> None:
+    (place.folder / "outlast.toml").write_text("[prices.tools]\nlookup_order = -1")
+    code, _, err = outlast("serve", "--port", "0")
+
+    assert code == 2
+    assert 'prices.tools."lookup_order": -1 is not between 0 and 1000000 credits' in err
+    assert "Traceback" not in err
+
+
 def test_an_unknown_workspace_exits_with_1_and_says_how_to_make_it(outlast: Outlast) -> None:
     outlast("migrate")
     code, _, err = outlast("keys", "create", "--workspace", "acme")

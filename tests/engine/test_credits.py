@@ -11,7 +11,7 @@ from outlast import Context
 from outlast.agents import define
 from outlast.agents.code import CodeFunctions
 from outlast.model.agent import Effect
-from outlast.model.error import ModelUnavailable
+from outlast.model.error import ModelUnavailable, ToolFailed
 from outlast.model.event import ExecutionPaused, ModelFinished, ToolFinished
 from outlast.model.execution import Budget, Execution, Status
 from outlast.model.price import NANO, ModelPrice, Prices
@@ -128,6 +128,18 @@ async def test_a_denied_call_costs_nothing_and_an_approved_one_its_price(
     assert view.execution.status is Status.COMPLETED
     assert (await row_of(server, execution_id)).credits == 2 * MODEL + PAY
     assert [row[0] for row in charges(database)] == [1, 2, 4]
+
+
+async def test_a_call_that_reaches_no_tool_costs_nothing_and_one_that_fails_its_price(
+    world: World, database: Database
+) -> None:
+    unreadable = replace(call(2, "look"), invalid="{")
+    replies = by_turn([call(1, "pay"), unreadable, call(3, "look")], ["Done."])
+    bench = Bench(look=lambda _: ToolFailed("blind"))
+    server = await world(Actor(replies), spec(tool("look")), bench, prices=PRICES)
+    execution_id = (await server.run()).execution.id
+    assert (await row_of(server, execution_id)).credits == 2 * MODEL + LOOK
+    assert [row[0] for row in charges(database)] == [1, 4, 5]
 
 
 async def test_a_cancelled_request_is_charged_for_what_it_has_shown(

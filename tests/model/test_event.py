@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,9 +17,12 @@ from outlast.model.event import (
     Event,
     ExecutionCompleted,
     ExecutionCreated,
+    ExecutionPaused,
     ExecutionStarted,
+    ModelFinished,
     TextAdded,
     ThinkingAdded,
+    ToolFinished,
     decode,
     encode,
     expand,
@@ -118,3 +122,18 @@ def test_a_completion_without_a_told_output_is_written_as_code_reads_it_that_kno
     assert encode(ExecutionCompleted()) == b"{}"
     told = ExecutionCompleted("done")
     assert decode(told.kind, encode(told)) == told
+
+
+def test_events_from_before_there_were_prices_cost_a_credit_for_a_thousand_tokens() -> None:
+    used = {"input_tokens": 30, "output_tokens": 12}
+    answer = {"step": 1, "model": "m", "finish_reason": "stop"} | used
+    finished = decode("model.finished", orjson.dumps(answer))
+    paused = decode("execution.paused", orjson.dumps({"reason": None} | used))
+    called = {"tool_call_id": "tc_1", "name": "t", "result": 1, "is_error": False}
+    ran = decode("tool.finished", orjson.dumps({"step": 2, "duration_ms": 1} | called))
+    assert isinstance(finished, ModelFinished)
+    assert isinstance(paused, ExecutionPaused)
+    assert isinstance(ran, ToolFinished)
+    assert (finished.charged, paused.charged, ran.credits) == (42_000_000, 42_000_000, 0)
+    assert dataclasses.replace(finished, credits=0).charged == 0
+    assert ExecutionPaused(credits=7).charged == 7

@@ -113,6 +113,8 @@ def served(module_database: Database) -> Iterator[Served]:
     thread.join(30)
 
 
+# The server's own thread may ask for chance while hypothesis watches that no strategy does.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=str)
 def test_no_request_finds_a_mistake_or_an_untrue_document(

@@ -40,7 +40,8 @@ class Caller:
             done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finished = [task.result() for task in done if not task.cancelled()]
             for step in sorted(finished, key=lambda step: step.number):
-                await self.ledger.record(segment, (tool_finished(step),), step)
+                ran = _runs(spec, step.call)
+                await self.ledger.record(segment, (tool_finished(step),), step, ran=ran)
                 segment.in_flight.pop(step.call.id, None)
             if segment.interrupted:
                 if tasks:
@@ -94,6 +95,11 @@ class Caller:
                 "changed."
             ) from error
         return headers
+
+
+def _runs(spec: AgentSpec, call: ToolCall) -> bool:
+    """Whether there is a tool that the call can reach."""
+    return spec.tool(call.name) is not None and call.invalid is None
 
 
 def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:

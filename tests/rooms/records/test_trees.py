@@ -27,6 +27,7 @@ from tests.rooms.records.reader import (
     uuid,
     walk,
 )
+from tests.rooms.test_fold import same_as_get
 
 pytestmark = pytest.mark.anyio
 LOOKS: list[Reply] = [["Look. ", call(n, "look", secret=f"asked {n}")] for n in range(1, 4)]
@@ -164,6 +165,8 @@ async def test_a_request_that_a_pause_has_closed_is_a_node_of_its_own(build: Bui
     await sound(house, root)
     assert root["children"][0] == closed
     assert root["creditsUsed"] * 10**9 == cost + MODEL
+    shown = await same_as_get(house, execution_id)
+    assert Decimal(str(shown["creditsUsed"])) == root["creditsUsed"]
 
 
 async def test_executions_below_one_are_its_children_and_count(build: Build) -> None:
