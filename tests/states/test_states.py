@@ -125,6 +125,10 @@ class Machine(RuleBasedStateMachine):
     def crash(self, writes: int, *, commits_last: bool) -> None:
         self.town.death.strike(writes, commits_last=commits_last)
 
+    @rule(writes=st.integers(0, 6))
+    def ail(self, writes: int) -> None:
+        self.town.death.ail(writes)
+
     @rule(open_gates=flag)
     def restart(self, *, open_gates: bool) -> None:
         self._move(self.acts.restart(open_gates=open_gates))

@@ -81,7 +81,7 @@ class Town:
         self._pending: dict[asyncio.Task[Any], str] = {}
         """Calls that wait for an execution's step to end, and its id."""
         self._gone: set[str] = set()
-        """Pieces of text that are superseded or deleted."""
+        """Pieces of text that are superseded."""
 
     # --- lives
 
@@ -99,6 +99,8 @@ class Town:
                 drain_seconds=0,
             )
         )
+        await core.expirer.stop()  # what is due is done when somebody waits, and never meanwhile
+        await core.keeper.stop()
         if not self._key:
             made = await core.services.keys.workspace("default")
             key = await core.services.keys.create(made.id, "owner")
@@ -138,9 +140,13 @@ class Town:
         finally:
             died.cancel()
         if task.done():
-            return _answer(task, dead=self.death.dead.is_set())
+            return _answer(task, ill=self._is_ill)
         self._pending[task] = of
         return Overloaded("It is not done yet.")
+
+    @property
+    def _is_ill(self) -> bool:
+        return self.death.ails or self.death.dead.is_set()
 
     async def _is_held(self, execution_id: str) -> bool:
         """Whether an execution is asked to pause while its step waits to be let go."""
@@ -148,8 +154,7 @@ class Town:
             row = await self.row(execution_id)
         except OutlastError:
             return False
-        asked = row.pause_requested is not None or row.cancel_requested
-        return asked and self._blocked(row)
+        return row.pause_requested is not None and self._blocked(row)
 
     async def row(self, execution_id: str) -> Execution:
         return await self.house.core.store.execution(self._caller.workspace_id, execution_id)
@@ -159,7 +164,6 @@ class Town:
         found, _ = await self.services.executions.page(self._caller, ExecutionFilter(), Page(100))
         ids = {row.id for row in found}
         for gone in [known for known in self.known if known.id not in ids]:
-            self._gone |= self.player.said[gone.plot]
             self.known.remove(gone)
         for row in reversed(found):
             if not any(known.id == row.id for known in self.known):
@@ -181,8 +185,13 @@ class Town:
     # --- rest
 
     def _blocked(self, row: Execution) -> bool:
+        """Whether its step waits to be let go, and nothing is about to close it."""
         known = next((k for k in self.known if k.id == row.id), None)
-        return known is not None and known.plot in self.gates
+        if known is None or row.status is not Status.RUNNING or row.cancel_requested:
+            return False
+        asked = row.pause_requested
+        closing = asked is not None and asked.now and known.plot in self.gates.asking
+        return known.plot in self.gates and not closing
 
     async def _is_quiet(self) -> bool:
         """Whether nothing goes on by itself: all rest, wait to be let go, or for their turn."""
@@ -190,9 +199,9 @@ class Town:
         for row in rows:
             if row.status in RESTING or row.waiting or row.is_client_driven:
                 continue
-            if not (row.status is Status.RUNNING and self._blocked(row)):
+            if not self._blocked(row):
                 return False
-        held = {row.id for row in rows if row.status is Status.RUNNING and self._blocked(row)}
+        held = {row.id for row in rows if self._blocked(row)}
         return all(of in held for task, of in self._pending.items() if not task.done())
 
     async def settle(self) -> None:
@@ -208,12 +217,14 @@ class Town:
                     except Overloaded:
                         if not self.death.dead.is_set():
                             raise
+                    if not quiet and self.death.ails:
+                        self.clock.advance(0.1)  # what failed is tried again behind a while
                     await asyncio.sleep(0.001)
         except TimeoutError:
             raise AssertionError(f"stuck: {await self._stuck()}") from None
         for task in [task for task in self._pending if task.done()]:
             del self._pending[task]
-            _answer(task, dead=False)
+            _answer(task, ill=self._is_ill)
 
     async def _stuck(self) -> list[Any]:
         rows = await self.rows()
@@ -225,13 +236,21 @@ class Town:
         """Settle and compare, in another life where this one ends meanwhile."""
         while True:
             await self.settle()
+            rows = await self._rows_or_none()
             try:
                 await self._compare()
             except (Overloaded, AssertionError):
-                if not self.death.dead.is_set():
+                if rows is not None and rows == await self._rows_or_none():
                     raise
             else:
                 return
+
+    async def _rows_or_none(self) -> list[Execution] | None:
+        """All executions; nothing where this life has ended."""
+        try:
+            return await self.rows()
+        except Overloaded:
+            return None
 
     async def _compare(self) -> None:
         """Compare what the rooms say of every execution that has changed and does not move."""
@@ -240,7 +259,7 @@ class Town:
             row = rows[known.id]
             await self._compare_follower(known, row)
             looks = (row.updated_at, row.status, row.waiting, row.segment, row.pause_requested)
-            if looks != known.seen and not (row.status is Status.RUNNING and self._blocked(row)):
+            if looks != known.seen and not self._blocked(row):
                 await agree(self.house, known.id, known.memory)
                 known.seen = looks
         self._compare_runs(rows)
@@ -295,13 +314,13 @@ class Town:
             self._gone |= self.player.said[known.plot] - stand
 
 
-def _answer(task: "asyncio.Task[T]", *, dead: bool) -> T | OutlastError:
+def _answer(task: "asyncio.Task[T]", *, ill: bool) -> T | OutlastError:
     """What it gave, or why it was refused."""
     try:
         return task.result()
     except _REFUSALS as refusal:
         return refusal
     except Overloaded as error:
-        if not dead:
+        if not ill:
             raise
         return error

@@ -97,6 +97,8 @@ class Gates:
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[asyncio.Event]] = defaultdict(list)
+        self.asking: set[str] = set()
+        """Plots whose model waits, which a pause may close at once."""
         self.open = False
         """Nobody waits any more."""
 
@@ -146,15 +148,22 @@ class Player:
             self.said[plot].add(piece)
             yield TextPiece(piece)
             if index == 0 and reply.gated:
-                await self._gates.wait(plot)
+                await self._wait(plot)
         if reply.gated and not pieces:
-            await self._gates.wait(plot)
+            await self._wait(plot)
         if reply.fails and not self._gates.open:
             raise ModelRejected("No.")
         calls = tuple(self._call(plot, called) for called in reply.calls)
         said = (Text("".join(pieces)),) if pieces else ()
         reason = "tool_calls" if calls else "stop"
         yield Answer(AssistantMessage((*said, *calls)), USAGE, "player-1", reason)
+
+    async def _wait(self, plot: str) -> None:
+        self._gates.asking.add(plot)
+        try:
+            await self._gates.wait(plot)
+        finally:
+            self._gates.asking.discard(plot)
 
     def _call(self, plot: str, called: Called) -> ToolCall:
         number = next(self._numbers)
@@ -273,12 +282,29 @@ class Death:
 
     def __init__(self) -> None:
         self.dead = asyncio.Event()
+        self.ails = False
+        """A write has failed, or will, without the process's death."""
         self._left: int | None = None
         self._commits_last = False
+        self._fails_in: int | None = None
 
     def strike(self, writes: int, *, commits_last: bool) -> None:
         """Come with the write behind so many from now on."""
         self._left, self._commits_last = writes, commits_last
+
+    def ail(self, writes: int) -> None:
+        """Let the write behind so many from now on fail, and all further ones pass."""
+        self._fails_in, self.ails = writes, True
+
+    def fails(self) -> bool:
+        """Whether this write is the one that fails."""
+        if self._fails_in is None:
+            return False
+        self._fails_in -= 1
+        if self._fails_in >= 0:
+            return False
+        self._fails_in = None
+        return True
 
     def store(self, driver: Driver) -> SqlStore:
         """A store that dies this death."""
@@ -322,6 +348,8 @@ class MortalDriver:
         await self._driver.close()
 
     async def write(self, script: Any, *, durable: bool = True, of: Sequence[str] = ()) -> Any:
+        if self._death.fails():
+            raise Overloaded("The database is away.")
         if self._death.lets_pass():
             return await self._driver.write(script, durable=durable, of=of)
         if self._death.commits():
