@@ -204,7 +204,7 @@ class Executions:
         created = await self._store.create(new)
         for execution in created.interrupted:
             with suppress(ExecutionNotFound):
-                await self._stopping.ask_to_cancel(execution)
+                await self._stopping.interrupt(execution)
         return Started(created.execution, agent, created.replayed, created.answer)
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:

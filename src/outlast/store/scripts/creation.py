@@ -69,6 +69,7 @@ def create(new: NewExecution) -> Script[Created]:
         Created(execution, interrupted=live if new.on_busy is OnBusy.INTERRUPT else ()),
         committed=(*interrupted, Committed(execution.id, tuple(entries), execution)),
         runnable=() if live or execution.is_client_driven else (execution,),
+        requested=tuple(one.id for one in live) if new.on_busy is OnBusy.INTERRUPT else (),
     )
 
 
