@@ -137,12 +137,18 @@ class Town:
             async with asyncio.timeout(BOUND):
                 while not (task.done() or died.done() or (of and await self._is_held(of))):
                     await asyncio.wait({task, died}, timeout=0.002, return_when="FIRST_COMPLETED")
+                    self._pass()
         finally:
             died.cancel()
         if task.done():
             return _answer(task, ill=self._is_ill)
         self._pending[task] = of
         return Overloaded("It is not done yet.")
+
+    def _pass(self) -> None:
+        """Let time pass where something failed: it is tried again behind a while."""
+        if self.death.ails:
+            self.clock.advance(0.1)
 
     @property
     def _is_ill(self) -> bool:
@@ -217,8 +223,8 @@ class Town:
                     except Overloaded:
                         if not self.death.dead.is_set():
                             raise
-                    if not quiet and self.death.ails:
-                        self.clock.advance(0.1)  # what failed is tried again behind a while
+                    if not quiet:
+                        self._pass()
                     await asyncio.sleep(0.001)
         except TimeoutError:
             raise AssertionError(f"stuck: {await self._stuck()}") from None
