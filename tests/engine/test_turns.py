@@ -9,6 +9,7 @@ from outlast.agents.port import ModelRequest
 from outlast.model.agent import Effect
 from outlast.model.error import (
     ConversationBusy,
+    Overloaded,
 )
 from outlast.model.execution import OnBusy, Status
 from outlast.store.sql import SqlStore
@@ -80,6 +81,29 @@ async def test_interrupt_ends_what_came_to_wait_for_a_person_just_then(database:
         turn = {"conversation_id": conversation, "on_busy": OnBusy.INTERRUPT}
         assert (await server.run("two", **turn)).execution.output == "now"
         assert (await server.rest(first)).execution.status is Status.CANCELLED
+
+
+class Away(SqlStore):
+    """Is away for whoever asks for a cancel."""
+
+    async def request_cancel(self, workspace_id: str, execution_id: str) -> None:
+        raise Overloaded
+
+
+async def test_interrupt_needs_nothing_but_the_commit_that_makes_its_turn(
+    database: Database,
+) -> None:
+    actor = Actor(lambda r: ["waiting", asyncio.Event()] if len(r.messages) == 1 else ["now"])
+    models = NamedModels({"actor": actor})
+    async with database.core(models=models, tools=Bench(), store=Away) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+        server = Server(core, caller, actor, FakeClock())
+        first = await server.start("one")
+        await asyncio.wait_for(actor.spoke.wait(), BOUND)
+        conversation = (await server.executions.get(caller, first)).execution.conversation_id
+        turn = {"conversation_id": conversation, "on_busy": OnBusy.INTERRUPT}
+        assert (await server.run("two", **turn)).execution.output == "now"
 
 
 async def test_interrupt_lets_nothing_begin_that_it_ends(world: World) -> None:

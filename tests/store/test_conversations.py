@@ -72,10 +72,31 @@ async def test_a_busy_conversation_can_reject_or_interrupt(
     conversation = {"conversation_id": first.conversation_id, "new_conversation": False}
     with pytest.raises(ConversationBusy):
         await store.create(new(clock, **conversation, on_busy=OnBusy.REJECT))
+    running = await run(store, first)
     created = await store.create(new(clock, **conversation, on_busy=OnBusy.INTERRUPT))
-    assert created.interrupted == (first,)
+    assert created.interrupted == (running,)
+    assert await store.cancel_requested() == [first.id]
     assert created.execution.waiting
     assert (await store.conversation(WORKSPACE, first.conversation_id)).turns == 2
+
+
+async def test_an_interrupt_ends_what_waits_in_the_commit_that_makes_its_turn(
+    store: Store, create: Create, clock: FakeClock, heard: Heard
+) -> None:
+    running = await run(store, await create())
+    conversation = {"conversation_id": running.conversation_id, "new_conversation": False}
+    waiting = await create(**conversation)
+    await store.advance(Advance(running, replace(running, status=Status.SUSPENDED)))
+    told = len(heard.runnable)
+    created = await store.create(new(clock, **conversation, on_busy=OnBusy.INTERRUPT))
+    assert created.interrupted == ()
+    assert not created.execution.waiting
+    assert heard.runnable[told:] == [created.execution]
+    for gone in (running, waiting):
+        found = await store.execution(WORKSPACE, gone.id)
+        assert found.status is Status.CANCELLED
+        last = (await store.log(WORKSPACE, gone.id, START, 99))[-1]
+        assert last.event.kind == "execution.cancelled"
 
 
 async def test_turns_are_read_oldest_first_with_their_steps(store: Store, create: Create) -> None:

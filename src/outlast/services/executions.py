@@ -202,9 +202,9 @@ class Executions:
 
     async def _create(self, agent: Agent, new: NewExecution) -> Started:
         created = await self._store.create(new)
-        for execution in reversed(created.interrupted):  # so that none of them gets its turn
+        for execution in created.interrupted:
             with suppress(ExecutionNotFound):
-                await self._stopping.ask_to_cancel(execution)
+                await self._stopping.interrupt(execution)
         return Started(created.execution, agent, created.replayed, created.answer)
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:

@@ -70,6 +70,13 @@ class Stopping:
                 return
             execution = moved
 
+    async def interrupt(self, execution: Execution) -> None:
+        """Cancel what runs and has word in its row already; what has moved since, as above."""
+        self.engine.cancel(execution.id)
+        current = await self.store.execution(execution.workspace_id, execution.id)
+        if current.status is not Status.RUNNING or not current.cancel_requested:
+            await self.ask_to_cancel(current)
+
     async def pause(self, execution: Execution, wish: PauseRequest) -> Execution:
         """Pause what waits at once; leave word with whoever runs it, and wait for it a while.
 

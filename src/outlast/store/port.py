@@ -70,7 +70,8 @@ class Created:
     answer: str | None = None
     """The first request's answer, where it has been kept."""
     interrupted: tuple[Execution, ...] = ()
-    """Live executions of the conversation that on_busy=interrupt asks to be cancelled."""
+    """Executions of the conversation that on_busy=interrupt has left word to cancel, the youngest
+    first; what ran in no process is cancelled already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from outlast.store.scripts import (
     approvals,
     checkpoints,
     conversations,
+    creation,
     deletion,
     driving,
     executions,
@@ -103,7 +104,7 @@ class SqlStore:
     # --- executions
 
     async def create(self, new: NewExecution) -> Created:
-        return await self._driver.write(lambda: executions.create(new))
+        return await self._driver.write(lambda: creation.create(new))
 
     async def advance(self, move: Advance) -> tuple[Entry, ...]:
         return await self._driver.write(lambda: executions.advance(move), of=(move.before.id,))

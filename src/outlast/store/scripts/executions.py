@@ -1,34 +1,26 @@
 """Transactions on executions: create, advance, append text, and the reads beside them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from outlast.model.error import (
     Conflict,
-    ConversationBusy,
-    ConversationNotFound,
     ExecutionNotFound,
-    IdempotencyMismatch,
     StaleWrite,
 )
 from outlast.model.event import (
     Entry,
     ExecutionCancelled,
-    ExecutionCreated,
-    ExecutionStarted,
     TextAdded,
     ThinkingAdded,
     encode,
 )
-from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, OnBusy, Status, at_rest
+from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
 from outlast.store.listeners import Committed
 from outlast.store.port import (
     Advance,
-    Created,
     ExecutionFilter,
     Idempotency,
-    NewExecution,
     Page,
     TextAppend,
 )
@@ -37,163 +29,15 @@ from outlast.store.scripts.approvals import asked, unless_decided
 from outlast.store.scripts.entries import append, compare_and_set, insert_event
 from outlast.store.scripts.rows import (
     charge_columns,
-    conversation_from,
     execution_from,
-    identity_columns,
-    mutable_columns,
     step_columns,
-    to_json,
 )
-from outlast.store.scripts.tasks import moved, save, set_state, task_columns, with_state
+from outlast.store.scripts.tasks import moved, save, set_state, with_state
 from outlast.store.scripts.turns import lock_turns, next_turn
-from outlast.store.statements import conversations as conversation_sql
 from outlast.store.statements import executions as sql
 from outlast.store.statements import keys as key_sql
 from outlast.store.statements import log as log_sql
-from outlast.store.statements import tasks as task_sql
 from outlast.store.task_port import Seen
-
-IDEMPOTENCY_MILLIS = 24 * 60 * 60 * 1000
-"""How long an idempotency key is remembered."""
-
-
-def create(new: NewExecution) -> Script[Created]:
-    """Insert an execution with its first event; the conversation's row orders the turns."""
-    if new.idempotency is not None:
-        known = yield from _first_request(new, new.idempotency)
-        if known is not None:
-            return Outcome(known)
-    turn, session = yield from _take_turn(new)
-    live: tuple[Execution, ...] = ()
-    if turn > 1:
-        rows = yield Query(sql.LIVE_IN_CONVERSATION, _conversation(new))
-        live = tuple(execution_from(row) for row in rows)
-    if live and new.on_busy is OnBusy.REJECT:
-        raise ConversationBusy
-    execution = _new_execution(new, turn, session, waiting=bool(live))
-    if execution.is_client_driven:
-        execution = _begun(execution)
-    yield Query(sql.INSERT_EXECUTION, identity_columns(execution) | mutable_columns(execution))
-    entries = [Entry(0, 1, new.at, _created_event(execution))]
-    if execution.is_client_driven:
-        entries.append(Entry(execution.segment, 2, new.at, ExecutionStarted()))
-    for entry in entries:
-        yield insert_event(execution.id, entry)
-    if new.task is not None:
-        task = replace(new.task, due_at=new.task.due(execution))
-        yield Query(task_sql.INSERT_TASK, task_columns(task))
-    if new.idempotency is not None:
-        yield Query(key_sql.INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
-    return Outcome(
-        Created(execution, interrupted=live if new.on_busy is OnBusy.INTERRUPT else ()),
-        committed=(Committed(execution.id, tuple(entries), execution),),
-        runnable=() if live or execution.is_client_driven else (execution,),
-    )
-
-
-def _begun(execution: Execution) -> Execution:
-    """What its client drives runs from its first moment."""
-    return replace(
-        execution,
-        status=Status.RUNNING,
-        waiting=False,
-        segment=1,
-        started_at=execution.created_at,
-        active_since=execution.created_at,
-    )
-
-
-def _first_request(new: NewExecution, idempotency: Idempotency) -> Steps[Created | None]:
-    since = new.at - IDEMPOTENCY_MILLIS
-    yield Query(key_sql.FORGET_IDEMPOTENT, {"since": since})
-    rows = yield Query(
-        key_sql.IDEMPOTENT,
-        {"key_id": idempotency.key_id, "key": idempotency.key, "since": since},
-    )
-    if not rows:
-        return None
-    digest, execution_id, answer = rows[0]
-    if digest != idempotency.digest:
-        raise IdempotencyMismatch
-    execution = yield from _execution(new.workspace_id, execution_id)
-    return Created(execution, replayed=True, answer=answer)
-
-
-def _idempotency_columns(new: NewExecution, idempotency: Idempotency) -> dict[str, Any]:
-    return {
-        "key_id": idempotency.key_id,
-        "key": idempotency.key,
-        "digest": idempotency.digest,
-        "execution_id": new.id,
-        "answer": None,
-        "created_at": new.at,
-    }
-
-
-def _take_turn(new: NewExecution) -> Steps[tuple[int, dict[str, Any]]]:
-    if new.new_conversation:
-        yield Query(
-            conversation_sql.INSERT_CONVERSATION,
-            {
-                "id": new.conversation_id,
-                "workspace_id": new.workspace_id,
-                "agent_id": new.agent_id,
-                "turns": 1,
-                "session": to_json(new.session),
-                "created_at": new.at,
-                "last_active_at": new.at,
-            },
-        )
-        return 1, new.session
-    rows = yield Query(conversation_sql.LOCK_CONVERSATION, _conversation(new))
-    if not rows:
-        raise ConversationNotFound(param="conversationId")
-    session = conversation_from(rows[0]).session | new.session
-    rows = yield Query(
-        conversation_sql.CONTINUE_CONVERSATION,
-        _conversation(new) | {"new_session": to_json(session), "at": new.at},
-    )
-    return rows[0][0], session
-
-
-def _conversation(of: NewExecution | Execution) -> dict[str, Any]:
-    return {"workspace": of.workspace_id, "conversation": of.conversation_id}
-
-
-def _new_execution(
-    new: NewExecution, turn: int, session: dict[str, Any], *, waiting: bool
-) -> Execution:
-    return Execution(
-        id=new.id,
-        workspace_id=new.workspace_id,
-        agent_id=new.agent_id,
-        agent_version=new.agent_version,
-        conversation_id=new.conversation_id,
-        turn=turn,
-        status=Status.QUEUED,
-        segment=0,
-        input=new.input,
-        created_at=new.at,
-        updated_at=new.at,
-        key_id=new.key_id,
-        parent_id=new.parent_id,
-        metadata=new.metadata,
-        session=session,
-        budget=new.budget,
-        origin=new.origin,
-        waiting=waiting,
-        state={} if new.task is None else new.task.first_state,
-    )
-
-
-def _created_event(execution: Execution) -> ExecutionCreated:
-    return ExecutionCreated(
-        agent_id=execution.agent_id,
-        agent_version=execution.agent_version,
-        conversation_id=execution.conversation_id,
-        metadata=execution.metadata,
-        parent_id=execution.parent_id,
-    )
 
 
 def advance(move: Advance) -> Script[tuple[Entry, ...]]:

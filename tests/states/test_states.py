@@ -1,0 +1,191 @@
+"""Pause, resume, roll back, cancel, crash and approve agree with each other, in any sequence.
+
+A state machine of Hypothesis makes every move that there is on the executions of one server, which
+dies now and then, and compares after each move whatever the rooms say (see `agreement`). In the end
+everything is decided and resumed, and must end.
+
+The same examples are run every time. `OUTLAST_STATES_SECONDS=600` looks for new ones, on each
+database for so long, with longer sequences.
+"""
+
+import os
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvloop
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from outlast.store.schema import metadata
+from tests.database import POSTGRESQL, SQLITE, Another, Database
+from tests.states.acts import Acts
+from tests.states.town import Town
+from tests.states.world import NAMES, Called, Reply
+
+T = TypeVar("T")
+SECONDS = float(os.environ.get("OUTLAST_STATES_SECONDS", "0"))
+
+index = st.integers(0, 11)
+flag = st.booleans()
+called = st.builds(Called, st.sampled_from([*NAMES, "wipe", "pay", "wipe"]), flag)
+replies = st.lists(
+    st.builds(
+        Reply,
+        pieces=st.integers(0, 2),
+        gated=st.sampled_from([False, False, True]),
+        fails=st.sampled_from([False] * 5 + [True]),
+        calls=st.lists(called, max_size=3).map(tuple),
+    ),
+    max_size=4,
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """One town, and one loop that it lives on."""
+
+    fresh: Callable[[], Database]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = uvloop.new_event_loop()
+        self.town = Town(type(self).fresh())
+        self.acts = Acts(self.town)
+        self._run(self.town.open())
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run_until_complete(work)
+
+    def _move(self, work: Coroutine[Any, Any, Any]) -> None:
+        async def moved() -> None:
+            await work
+            await self.town.check()
+
+        self._run(moved())
+
+    @initialize(plot=replies, coded=flag)
+    def begin(self, plot: list[Reply], *, coded: bool) -> None:
+        self._move(self.acts.start(plot, coded=coded))
+
+    @rule(plot=replies, coded=flag)
+    def start(self, plot: list[Reply], *, coded: bool) -> None:
+        self._move(self.acts.start(plot, coded=coded))
+
+    @rule(plot=replies, which=index, interrupts=flag)
+    def go_on(self, plot: list[Reply], which: int, *, interrupts: bool) -> None:
+        self._move(self.acts.go_on(plot, which, interrupts=interrupts))
+
+    @rule(plot=replies, pauses=flag)
+    def employ(self, plot: list[Reply], *, pauses: bool) -> None:
+        self._move(self.acts.employ(plot, pauses=pauses))
+
+    @rule(which=index)
+    def let_go(self, which: int) -> None:
+        self._move(self.acts.let_go(which))
+
+    @rule(which=index, now=flag)
+    def pause(self, which: int, *, now: bool) -> None:
+        self._move(self.acts.pause(which, now=now))
+
+    @rule(which=index)
+    def resume(self, which: int) -> None:
+        self._move(self.acts.resume(which))
+
+    @rule(which=index, place=index)
+    def roll_back(self, which: int, place: int) -> None:
+        self._move(self.acts.roll_back(which, place))
+
+    @rule(which=index, how=st.sampled_from(["approve", "deny", "edit", "tell"]))
+    def decide(self, which: int, how: str) -> None:
+        self._move(self.acts.decide(which, how))
+
+    @rule(which=index)
+    def decide_twice(self, which: int) -> None:
+        self._move(self.acts.decide_twice(which))
+
+    @rule(which=index)
+    def cancel(self, which: int) -> None:
+        self._move(self.acts.cancel(which))
+
+    @rule(which=index)
+    def delete(self, which: int) -> None:
+        self._move(self.acts.delete(which))
+
+    @rule(which=index, moves=st.lists(st.integers(0, 6), min_size=2, max_size=3), place=index)
+    def race(self, which: int, moves: list[int], place: int) -> None:
+        self._move(self.acts.race(which, moves, place))
+
+    @rule(seconds=st.sampled_from([1, 30, 61]))
+    def wait(self, seconds: int) -> None:
+        self._move(self.acts.wait(seconds))
+
+    @rule(writes=st.integers(0, 12), commits_last=flag)
+    def crash(self, writes: int, *, commits_last: bool) -> None:
+        self.town.death.strike(writes, commits_last=commits_last)
+
+    @rule(writes=st.integers(0, 6))
+    def ail(self, writes: int) -> None:
+        self.town.death.ail(writes)
+
+    @rule(open_gates=flag)
+    def restart(self, *, open_gates: bool) -> None:
+        self._move(self.acts.restart(open_gates=open_gates))
+
+    @rule(move=st.integers(0, 3), which=index)
+    def drive(self, move: int, which: int) -> None:
+        self._move(self.acts.drive(move, which))
+
+    def teardown(self) -> None:
+        try:
+            self._run(self.acts.end())
+        finally:
+            self._run(self.town.close())
+            self._run(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+
+def freshly(another: Another) -> Callable[[], Database]:
+    """Makes an empty database for every example: a new file, or always the same tables, emptied."""
+    last: list[Database] = []
+
+    def fresh() -> Database:
+        if last and last[0].kind == POSTGRESQL:
+            last[0].rows(f"TRUNCATE {', '.join(_TABLES)} CASCADE")
+            return last[0]
+        if last:
+            for file in Path(last[0].url.removeprefix("sqlite:///")).parent.glob("outlast*.db*"):
+                file.unlink()
+        last[:] = [another()]
+        return last[0]
+
+    return fresh
+
+
+_TABLES = [
+    *(table.name for table in metadata.sorted_tables if table.name != "compatibility"),
+    *(f"procrastinate_{name}" for name in ("jobs", "events", "workers")),
+]
+
+
+def examples(kind: str) -> settings:
+    """The same ones every time: as many as take half a minute; or new and longer ones."""
+    bounds: dict[str, Any] = {
+        "max_examples": 30 if kind == SQLITE else 6,
+        "stateful_step_count": 30,
+        "derandomize": True,
+    }
+    if SECONDS:
+        bounds = {"max_examples": 20, "stateful_step_count": 60}
+    return settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), **bounds)
+
+
+def test_any_sequence_of_moves_agrees_and_ends(another_database: Another) -> None:
+    fresh = freshly(another_database)
+    machine = type("Machine", (Machine,), {"fresh": staticmethod(fresh)})
+    kind, until = fresh().kind, time.monotonic() + SECONDS
+    while True:
+        run_state_machine_as_test(machine, settings=examples(kind))
+        if time.monotonic() >= until:
+            return
