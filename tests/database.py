@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -82,4 +83,5 @@ def migrate_postgres(url: str) -> None:
     from outlast.store.postgres.migrate import migrate
 
     migrate(url)
-    asyncio.run(Queue(url).prepare())
+    with ThreadPoolExecutor(1) as thread:  # a test's loop may be running in this one
+        thread.submit(lambda: asyncio.run(Queue(url).prepare())).result()
