@@ -164,5 +164,6 @@ def test_a_page_of_records_scans_no_table(
     connection: psycopg.Connection[tuple[Any, ...]], agents: int, workspace: str
 ) -> None:
     for statement in (records.page_of(agents), records.sums_of_page(agents)):
-        for plan in plans_of(connection, statement, workspace=workspace):
-            assert "Seq Scan" not in plan, plan
+        for limit in ("10", "100"):
+            for plan in plans_of(connection, statement, workspace=workspace, limit=limit):
+                assert "Seq Scan" not in plan, plan

@@ -58,22 +58,22 @@ def _page(agents: int) -> Select[tuple[str]]:
 
 
 def _tree(roots: FromClause) -> CTE:
-    """(root, id) of these executions and of all below them."""
-    tree = select(roots.c.id.label("root"), roots.c.id).cte("tree", recursive=True)
+    """(root, id, credits) of these executions and of all below them."""
+    tree = (
+        select(roots.c.id.label("root"), roots.c.id, executions.c.credits)
+        .join(executions, executions.c.id == roots.c.id)
+        .cte("tree", recursive=True)
+    )
     child = executions.alias("child")
     return tree.union_all(
-        select(tree.c.root, child.c.id).where(
+        select(tree.c.root, child.c.id, child.c.credits).where(
             child.c.parent_id == tree.c.id, child.c.workspace_id == bindparam("workspace")
         )
     )
 
 
 def _sums(tree: CTE) -> Statement:
-    return Statement(
-        select(tree.c.root, func.sum(executions.c.credits))
-        .join(executions, executions.c.id == tree.c.id)
-        .group_by(tree.c.root)
-    )
+    return Statement(select(tree.c.root, func.sum(tree.c.credits)).group_by(tree.c.root))
 
 
 @cache
