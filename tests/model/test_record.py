@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from outlast.model.charge import Charge
 from outlast.model.error import InvalidId
-from outlast.model.execution import Execution, Status, ToolStep
-from outlast.model.message import ToolCall
+from outlast.model.execution import Execution, ModelStep, Status, ToolStep
+from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.record import ClosedRecord, Part, RecordId, StepRecord, Tree, tree_of
+from outlast.model.usage import NO_USAGE
 
 TYPEID = "01k6zj3t7hf2a9q1x5m8r4c0vb"
 moments = st.integers(0, 99)
@@ -72,3 +73,14 @@ def test_a_typeid_names_one_thing_and_a_bare_uuid_one_of_two() -> None:
             RecordId.parse(wrong)
     with pytest.raises(InvalidId):
         RecordId.of_message(f"exec_{TYPEID}")
+
+
+def test_a_function_s_decision_to_call_a_tool_is_no_node_beside_the_call() -> None:
+    execution = Execution("exec_0", "ws", "agt", 1, "conv", 1, Status.COMPLETED, 1, "", 1, 1)
+    call = ToolCall("tc", "t", {})
+    decided = ModelStep("step_1", 1, AssistantMessage((call,)), "", NO_USAGE, "tool_calls", 1, 1)
+    called = ToolStep("step_2", 2, call, None, False, 1, 2)
+    said = ModelStep("step_3", 3, AssistantMessage((Text("So."),)), "", NO_USAGE, "stop", 3, 3)
+    parts = [StepRecord(execution, step, 0, False) for step in (decided, called, said)]
+    tree = tree_of(execution.id, [execution], parts)
+    assert [child.record for child in tree.children] == parts[1:]

@@ -44,6 +44,7 @@ WORDS: Final = {
     "cancelled": ("FAILED", "terminated", "failed"),
 }
 """Our status, and how the rooms background, tasks and runs write it; from the contract's table."""
+NANO: Final = 1_000_000_000
 ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 RESTS: Final = ENDED | {"suspended", "paused"}
 _CUT_OFF: Final = frozenset({"cancelled", "error"})
@@ -157,6 +158,8 @@ class Told:
     checkpoints: list[dict[str, Any]]
     conversation: dict[str, Any]
     pending: list[dict[str, Any]]
+    record: dict[str, Any]
+    """With its children."""
 
 
 async def agree(house: House, execution_id: str, memory: Memory) -> Told:
@@ -170,8 +173,7 @@ async def agree(house: House, execution_id: str, memory: Memory) -> Told:
     _agree_on_what_was_kept(told, memory)
     await _agree_on_steps(house, told, reading)
     await _agree_on_streams(house, told, log, memory)
-    # The room `records` joins here: its nestings of this execution, whose creditsUsed and children
-    # are compared with `reading` as `_agree_on_work` does.
+    _agree_on_records(told, log, reading)
     return told
 
 
@@ -193,6 +195,7 @@ async def _hear(house: House, execution_id: str) -> Told:
         (await said(f"/v1/executions/{execution_id}/checkpoints"))["data"],
         await said(f"/v1/conversations/{execution['conversationId']}"),
         [one for one in pending if one["executionId"] == execution_id],
+        await said("/api/v1/executions/nestings", executionId=execution_id),
     )
 
 
@@ -281,6 +284,50 @@ def _agree_on_what_was_kept(told: Told, memory: Memory) -> None:
     memory.credits = told.execution["creditsUsed"]
     assert told.task["elapsed_seconds"] >= memory.elapsed
     memory.elapsed = told.task["elapsed_seconds"]
+
+
+def _agree_on_records(told: Told, log: list[Entry], reading: Reading) -> None:
+    """The tree holds what stands, what is superseded and what was closed, and adds up exactly."""
+    record, execution = told.record, told.execution
+    assert record["status"] == {"suspended": "waiting"}.get(
+        execution["status"], execution["status"]
+    )
+    assert record["creditsUsed"] == execution["creditsUsed"]
+    assert record["endedAt"] == execution["completedAt"]
+    assert record["startedAt"] == (execution["startedAt"] or execution["createdAt"])
+    assert record["detail"]["usage"] == execution["usage"]
+    assert record["detail"]["output"] == execution["output"]
+    children = record["children"]
+    parts = [round(child["creditsUsed"] * NANO) for child in children]
+    assert sum(parts) == round(record["creditsUsed"] * NANO)
+    events = [entry.event for entry in log]
+    models = [_model_of(event) for event in events if isinstance(event, ModelFinished)]
+    closed = [event for event in events if isinstance(event, ExecutionPaused) and event.credits]
+    found = [child["detail"] for child in children if child["detail"]["type"] == "model"]
+    assert sorted(map(_model_in, found)) == sorted(
+        models + [("paused", one.input_tokens, one.output_tokens) for one in closed]
+    )
+    stand = [one for one in found if not one["superseded"]]
+    assert sorted(map(_model_in, stand)) == sorted(map(_model_of, reading.models.values()))
+    tools = [child["detail"] for child in children if child["detail"]["type"] == "tool"]
+    assert len(tools) == sum(isinstance(event, ToolFinished) for event in events)
+    calls = [
+        (one["toolName"], one["output"] if one["error"] is None else one["error"])
+        for one in tools
+        if not one["superseded"]
+    ]
+    assert sorted(map(str, calls)) == sorted(
+        str((event.name, event.result)) for event in reading.tools.values()
+    )
+
+
+def _model_of(event: ModelFinished) -> tuple[str, int, int]:
+    return event.finish_reason, event.input_tokens, event.output_tokens
+
+
+def _model_in(detail: dict[str, Any]) -> tuple[str, int, int]:
+    usage = detail["usage"]
+    return detail["finishReason"], usage["inputTokens"], usage["outputTokens"]
 
 
 async def _agree_on_steps(house: House, told: Told, reading: Reading) -> None:

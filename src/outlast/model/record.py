@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from outlast.model.charge import Charge
 from outlast.model.error import InvalidId
-from outlast.model.execution import Execution, Step
+from outlast.model.execution import Execution, ModelStep, Step
 from outlast.model.ids import EXECUTION, MESSAGE, STEP, parse
 
 _KINDS: Final = (EXECUTION, STEP)
@@ -73,6 +73,15 @@ class StepRecord:
         """When it started."""
         return self.step.started_at
 
+    @property
+    def is_decision(self) -> bool:
+        """Whether a code agent's function decided a call here: no model did, and it cost nothing.
+
+        The call that it decided is a step of its own.
+        """
+        step = self.step
+        return isinstance(step, ModelStep) and not step.model and bool(step.message.tool_calls)
+
 
 @dataclass(frozen=True, slots=True)
 class ClosedRecord:
@@ -113,7 +122,8 @@ def tree_of(root_id: str, executions: Iterable[Execution], parts: Iterable[Part]
         if execution.parent_id is not None:
             below[execution.parent_id].append(execution)
     for part in parts:
-        own[part.execution.id].append(part)
+        if not (isinstance(part, StepRecord) and part.is_decision):
+            own[part.execution.id].append(part)
 
     def grown(execution: Execution) -> Tree:
         executions = [grown(child) for child in below[execution.id]]
