@@ -20,6 +20,7 @@ from outlast.model.event import (
     ExecutionPaused,
     ExecutionStarted,
     ModelFinished,
+    StepRetried,
     TextAdded,
     ThinkingAdded,
     ToolFinished,
@@ -137,3 +138,10 @@ def test_events_from_before_there_were_prices_cost_a_credit_for_a_thousand_token
     assert (finished.charged, paused.charged, ran.credits) == (42_000_000, 42_000_000, 0)
     assert dataclasses.replace(finished, credits=0).charged == 0
     assert ExecutionPaused(credits=7).charged == 7
+
+
+def test_what_a_newer_version_adds_to_an_event_is_not_read() -> None:
+    newer = orjson.dumps({"step": 1, "reason": "crash", "mood": "calm"})
+    assert decode("step.retried", newer) == StepRetried(1, "crash")
+    with pytest.raises(TypeError, match="reason"):
+        decode("step.retried", b'{"step": 1, "mood": "calm"}')

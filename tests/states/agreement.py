@@ -257,15 +257,15 @@ def _agree_on_status(told: Told, reading: Reading) -> None:
 def _agree_on_questions(told: Told, reading: Reading) -> None:
     """What waits for a person in one room waits in all, and nothing waits where all has ended."""
     asked = sorted(
-        (one["toolCallId"], one["name"], one["kind"], str(one["effectiveParameters"]))
+        (one["toolCallId"], one["name"], one["kind"], _plain(one["effectiveParameters"]))
         for one in told.pending
     )
     shown = sorted(
-        (one["toolCallId"], one["name"], one["kind"], str(one["parameters"]))
+        (one["toolCallId"], one["name"], one["kind"], _plain(one["parameters"]))
         for one in told.execution["pendingApprovals"]
     )
     logged = sorted(
-        (call, one.name, one.approval_kind, str(one.parameters))
+        (call, one.name, one.approval_kind, _plain(one.parameters))
         for call, one in reading.open.items()
     )
     assert asked == shown
@@ -316,9 +316,14 @@ def _agree_on_records(told: Told, log: list[Entry], reading: Reading) -> None:
         for one in tools
         if not one["superseded"]
     ]
-    assert sorted(map(str, calls)) == sorted(
-        str((event.name, event.result)) for event in reading.tools.values()
+    assert sorted(map(_plain, calls)) == sorted(
+        _plain((event.name, event.result)) for event in reading.tools.values()
     )
+
+
+def _plain(value: Any) -> str:
+    """JSON in one order of keys: Postgres keeps none."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _model_of(event: ModelFinished) -> tuple[str, int, int]:

@@ -347,18 +347,26 @@ def encode(event: Event) -> bytes:
             data["lengths"] = [len(piece) for piece in event.pieces]
         return orjson.dumps(data)
     if isinstance(event, ExecutionCompleted) and event.output is None:
-        return b"{}"  # as code reads it that knows no output
+        return b"{}"  # as the first code reads it, which takes no output
     return orjson.dumps(event)
 
 
 def decode(kind: str, data: bytes | str) -> Event:
-    """Read what encode wrote. Raises KeyError for a kind that is not ours."""
+    """Read what encode wrote, without what a newer version has added to it.
+
+    Raises KeyError for a kind that is not ours.
+    """
     fields = orjson.loads(data)
     if kind in TEXT_KINDS:
         pieces = tuple(_cut(fields.pop("text"), fields.pop("lengths", None)))
         text = TextAdded if kind == TextAdded.kind else ThinkingAdded
         return text(**fields, pieces=pieces)
-    return KINDS[kind](**fields)
+    event = KINDS[kind]
+    try:
+        return event(**fields)
+    except TypeError:
+        known = event.__dataclass_fields__
+        return event(**{name: value for name, value in fields.items() if name in known})
 
 
 def _cut(text: str, lengths: list[int] | None) -> Iterator[str]:

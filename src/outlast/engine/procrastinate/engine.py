@@ -124,6 +124,7 @@ class ProcrastinateEngine:
     async def stop(self, grace_seconds: float) -> None:
         """Take no more jobs; running segments end at their next commit or after the grace."""
         self._accepting = False
+        self._segments.stop(Stop.RELEASE)  # at once: what follows may wait for the database
         await _end(self._working)
         if self._unheard:
             with contextlib.suppress(OutlastError):
