@@ -147,9 +147,9 @@ def _row(name: str, found: list[tuple[Figures, Figures]]) -> Row:
     )
 
 
-async def take(other: Path, rounds: int, room: Path) -> list[Row]:
-    """The rows, in a lab of their own."""
-    async with open_lab(room, Scale(), (SQLITE,)) as lab:
+async def take(other: Path, rounds: int, room: Path, scale: Scale | None = None) -> list[Row]:
+    """The rows, in a lab of their own; `other` is the other checkout's `outlast`."""
+    async with open_lab(room, scale or Scale(), (SQLITE,)) as lab:
         return await compare(lab, other, rounds)
 
 

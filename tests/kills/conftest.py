@@ -30,3 +30,10 @@ async def site(
         made = Site(tmp_path_factory.mktemp("site"), module_database, provider, tools)
         stack.push_async_callback(made.close)
         yield made
+
+
+@pytest.fixture(autouse=True)
+async def _answering(site: Site) -> AsyncIterator[None]:
+    """Tools that a test has held back answer the next one."""
+    yield
+    site.tools.answering.set()

@@ -1,7 +1,6 @@
 """What waits for a person outlasts every process, and runs once as the person says."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
@@ -59,12 +58,6 @@ async def running(site: Site) -> Site:
     site.deploy(FIRST)
     await site.start()
     return site
-
-
-@pytest.fixture(autouse=True)
-async def _answering(site: Site) -> AsyncIterator[None]:
-    yield
-    site.tools.answering.set()
 
 
 def _till(site: Site, who: str) -> None:

@@ -1,7 +1,6 @@
 """Code agents start again where they were, and no recorded call is made again."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
 
@@ -65,12 +64,6 @@ async def running(site: Site) -> Site:
     site.deploy(AGENTS, "clerks.py")
     await site.start()
     return site
-
-
-@pytest.fixture(autouse=True)
-async def _answering(site: Site) -> AsyncIterator[None]:
-    yield
-    site.tools.answering.set()
 
 
 def _calls(site: Site, order: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx2
@@ -35,12 +34,6 @@ async def running(site: Site) -> Site:
     site.deploy(AGENTS)
     await site.start()
     return site
-
-
-@pytest.fixture(autouse=True)
-async def _answering(site: Site) -> AsyncIterator[None]:
-    yield
-    site.tools.answering.set()
 
 
 @pytest.fixture(scope="module")

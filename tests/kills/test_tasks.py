@@ -4,7 +4,6 @@ Time is moved by hand: between death and start the rows are made an hour older.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx2
@@ -46,12 +45,6 @@ async def running(site: Site) -> Site:
     site.deploy(AGENTS)
     await site.start()
     return site
-
-
-@pytest.fixture(autouse=True)
-async def _answering(site: Site) -> AsyncIterator[None]:
-    yield
-    site.tools.answering.set()
 
 
 class Task:

@@ -15,6 +15,7 @@ from outlast.store.schema import (
     tasks,
 )
 from outlast.store.statements import Statement
+from outlast.store.statements.log import STEP_COLUMNS
 
 INSERT_CONVERSATION: Final = Statement(insert(conversations))
 
@@ -130,15 +131,7 @@ TURNS: Final = Statement(
 )
 
 TURNS_STEPS: Final = Statement(
-    select(
-        steps.c.execution_id,
-        steps.c.number,
-        steps.c.id,
-        steps.c.kind,
-        steps.c.data,
-        steps.c.started_at,
-        steps.c.ended_at,
-    )
+    select(*STEP_COLUMNS)
     .join(executions, executions.c.id == steps.c.execution_id)
     .where(
         executions.c.workspace_id == bindparam("workspace"),

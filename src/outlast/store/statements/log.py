@@ -8,6 +8,17 @@ from outlast.model.event import TEXT_KINDS
 from outlast.store.schema import charges, events, executions, steps
 from outlast.store.statements import OWNED, Statement
 
+STEP_COLUMNS: Final = (
+    steps.c.execution_id,
+    steps.c.number,
+    steps.c.id,
+    steps.c.kind,
+    steps.c.data,
+    steps.c.started_at,
+    steps.c.ended_at,
+)
+"""What `step_from` reads."""
+
 INSERT_STEP: Final = Statement(insert(steps))
 INSERT_CHARGE: Final = Statement(insert(charges))
 

@@ -8,20 +8,11 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.schema import charges, executions, steps
 from outlast.store.statements import Statement
+from outlast.store.statements.log import STEP_COLUMNS
 
 _WORKSPACE: Final = executions.c.workspace_id == bindparam("workspace")
 _cost: Final = func.coalesce(charges.c.credits, 0)
-_step: Final = (
-    steps.c.execution_id,
-    steps.c.number,
-    steps.c.id,
-    steps.c.kind,
-    steps.c.data,
-    steps.c.started_at,
-    steps.c.ended_at,
-    steps.c.superseded,
-    _cost,
-)
+_step: Final = (*STEP_COLUMNS, steps.c.superseded, _cost)
 _charge: Final = (
     charges.c.id,
     charges.c.step,

@@ -1,0 +1,50 @@
+"""Two checkouts side by side: here this one beside itself, on a scale that only shows it runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bench.lab import OUTLAST
+from bench.process import ROOT
+from bench.scale import QUICK
+
+from bench import against
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_every_figure_has_a_ratio_of_this_checkout_and_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, few in (("RUNS", 12), ("TOKENS", 2), ("STREAMS", 3)):
+        monkeypatch.setattr(against, name, few)
+    rows = await against.take(OUTLAST, 1, tmp_path, QUICK)
+    figures = [row.figure for row in rows]
+    assert len(figures) == len(set(figures)) == 11
+    times = [row for row in rows if not row.figure.startswith(("CPU", "3 streams, CPU"))]
+    assert all(float(row.ratio.partition("×")[0]) > 0 for row in times)
+    assert {row.database for row in rows} == {"SQLite"}
+
+
+def test_a_row_tells_the_median_of_the_pairs_and_whether_it_is_within_the_bound() -> None:
+    pairs = [
+        ({"ms": ours}, {"ms": theirs}) for ours, theirs in ((1.0, 2.0), (3.0, 3.0), (8.0, 4.0))
+    ]
+    row = against._row("ms", pairs)
+    assert (row.ours, row.baseline) == ("3.00", "the other 3.00")
+    assert (row.ratio, row.met) == ("1.000× (0.50–2.00)", True)
+    slower = against._row("ms", [({"ms": 1.06}, {"ms": 1.0})])
+    assert slower.met is False
+
+
+def test_a_folder_without_an_installation_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.against", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"make -C {tmp_path} install" in done.stderr
