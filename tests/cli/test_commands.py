@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -206,6 +207,26 @@ def test_doctor_names_what_is_wrong_and_the_command_that_mends_it(
     assert found["key"]["mend"] == f"chmod 600 {place.data / 'api_key'}"
     assert found["model local:smollm2"]["level"] == "fail"
     assert "outlast models pull smollm2" in found["model local:smollm2"]["text"]
+
+
+@pytest.mark.only(SQLITE)
+def test_doctor_names_a_price_that_no_agent_goes_by(place: Place, outlast: Outlast) -> None:
+    agents = "agents: [{name: a, model: 'openai-chat:gpt-5-mini', tools: [{builtin: calculator}]}]"
+    (place.folder / "agents.yaml").write_text(agents)
+    place.environment["OPENAI_API_KEY"] = "unused"
+
+    def prices(model: str, tool: str) -> dict[str, Any]:
+        (place.folder / "outlast.toml").write_text(
+            f'prices.models."{model}" = {{input = 1, output = 2}}\nprices.tools.{tool} = 1'
+        )
+        rows = orjson.loads(outlast("doctor", "--json")[1])
+        return next(row for row in rows if row["check"] == "prices")
+
+    assert prices("openai-chat:gpt-5-mini", "calculator")["level"] == "ok"
+    found = prices("gpt-5-mini", "calcul")
+    assert found["level"] == "warn"
+    assert found["text"].startswith("no agent has gpt-5-mini, calcul;")
+    assert found["mend"].endswith("calculator, openai-chat:gpt-5-mini")
 
 
 @pytest.mark.only(SQLITE)

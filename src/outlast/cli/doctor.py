@@ -35,7 +35,7 @@ async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     async for finding in _database(settings, clock or SystemClock(), loaded):
         yield finding
     yield agents
-    for finding in await _models(settings, loaded):
+    for finding in (*await _models(settings, loaded), *_prices(settings, loaded)):
         yield finding
     yield await _port(settings)
 
@@ -156,6 +156,23 @@ def _model(catalogue: ModelCatalogue, name: str) -> Finding:
     except Misconfigured as error:
         return Finding(f"model {name}", Level.FAIL, error.message)
     return Finding(f"model {name}", Level.OK, "can be asked")
+
+
+def _prices(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
+    """A price under another name than the agents' charges nothing."""
+    priced = (*settings.prices.models, *settings.prices.tools)
+    if not priced or not loaded.specs:
+        return
+    models = {spec.model for spec in loaded.specs}
+    tools = {tool.name for spec in loaded.specs for tool in spec.tools}
+    strange = [name for name in settings.prices.models if name not in models]
+    strange += [name for name in settings.prices.tools if name not in tools]
+    if not strange:
+        yield Finding("prices", Level.OK, f"of {', '.join(priced)}")
+        return
+    text = f"no agent has {', '.join(strange)}; a model may still answer with that name"
+    mend = f"[prices] names what agents have: {', '.join(sorted(models | tools))}"
+    yield Finding("prices", Level.WARN, text, mend)
 
 
 async def _port(settings: Settings) -> Finding:
