@@ -21,7 +21,7 @@ from outlast.model.event import (
     ModelFinished,
     ToolFinished,
 )
-from outlast.model.execution import TERMINAL, Failure, ModelStep, Status, Step, ToolStep, moved
+from outlast.model.execution import TERMINAL, Failure, ModelStep, Status, Step, ToolStep, advanced
 from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.message import AssistantMessage
 from outlast.model.price import ModelPrice, Prices
@@ -76,12 +76,11 @@ class Ledger:
         did not run.
         """
         checkpoint: Checkpoint | None = None
-        charges: tuple[Charge, ...] = ()
+        charge: Charge | None = None
         if step is not None:
             changes |= self._sums(segment, step)
-            charges = self._charges(segment, step) if ran else ()
-            cost = _sum(charges)
-            events = tuple([_charged(event, cost) for event in events])
+            charge = self._charge(segment, step) if ran else None
+            events = tuple([_charged(event, _cost(charge)) for event in events])
             if not (isinstance(step, ModelStep) and step.finish_reason in CUT_OFF):
                 checkpoint = self._checkpoint(segment, step)
         await self._advance(
@@ -92,7 +91,7 @@ class Ledger:
             checkpoint=checkpoint,
             approvals=approvals,
             begun=begun,
-            charges=charges,
+            charge=charge,
             changes=changes,
         )
         if step is not None:
@@ -119,10 +118,10 @@ class Ledger:
         """
         step = self._cut_off(segment, "paused")
         usage = NO_USAGE if step is None else step.usage
-        closed = () if step is None else self._charges(segment, step)
-        charges = tuple(replace(charge, step=None) for charge in closed)
+        charge = None if step is None else self._charge(segment, step)
+        charge = charge and replace(charge, step=None)
         paused = ExecutionPaused(
-            segment.pause_reason, usage.input_tokens, usage.output_tokens, _sum(charges)
+            segment.pause_reason, usage.input_tokens, usage.output_tokens, _cost(charge)
         )
         asked = tuple(requested(question) for question in approvals)
         spent = segment.execution.superseded_tokens + usage.total_tokens
@@ -133,7 +132,7 @@ class Ledger:
             (*asked, paused),
             changes,
             approvals=approvals,
-            charges=charges,
+            charge=charge,
         )
 
     async def save(self, segment: Segment, state: dict[str, Any], label: str | None) -> None:
@@ -227,19 +226,17 @@ class Ledger:
         """What the model costs that is asked, or was asked last."""
         return self.prices.of_model(segment.model, answered)
 
-    def _charges(self, segment: Segment, step: Step) -> tuple[Charge, ...]:
-        """What a step costs; nothing where it is free."""
-        charge = self._charge(segment, step)
-        return (charge,) if charge.credits else ()
-
-    def _charge(self, segment: Segment, step: Step) -> Charge:
-        match step:
-            case ModelStep(model=name, usage=usage):
-                cost = self.price(segment, name).of(usage)
-                return Charge(step.id, step.number, "model", name, cost, step.ended_at, usage)
-            case ToolStep():
-                name, cost = step.call.name, self.prices.of_tool(step.call.name)
-                return Charge(step.id, step.number, "tool", name, cost, step.ended_at)
+    def _charge(self, segment: Segment, step: Step) -> Charge | None:
+        """What a step costs; None where it is free."""
+        if isinstance(step, ModelStep):
+            kind, name, usage = "model", step.model, step.usage
+            cost = self.price(segment, name).of(usage)
+        else:
+            kind, name, usage = "tool", step.call.name, NO_USAGE
+            cost = self.prices.of_tool(name)
+        if not cost:
+            return None
+        return Charge(step.id, step.number, kind, name, cost, step.ended_at, usage)
 
     def _elapsed_ms(self, segment: Segment) -> int:
         assert segment.began is not None
@@ -252,7 +249,7 @@ class Ledger:
         events: tuple[Event, ...],
         changes: dict[str, Any] | None = None,
         at: int | None = None,
-        charges: tuple[Charge, ...] = (),
+        charge: Charge | None = None,
         **more: Any,
     ) -> None:
         now = self.clock.now() if at is None else at
@@ -265,11 +262,11 @@ class Ledger:
             changes["completed_at"] = now
         if status in TERMINAL or status is Status.PAUSED:
             changes["pause_requested"] = None
-        if charges:
-            changes["credits"] = before.credits + _sum(charges)
+        if charge is not None:
+            changes["credits"] = before.credits + charge.credits
         if before.first_token_ms is None and segment.text.runs:
             changes["first_token_ms"] = segment.text.runs[0][0] - before.created_at
-        after = moved(before, {"status": status, "updated_at": now, **changes})
+        after = advanced(before, {"status": status, "updated_at": now, **changes})
         self.texts.forget(segment)
         text = segment.text
         await self.store.advance(
@@ -279,7 +276,7 @@ class Ledger:
                 tuple((now, event) for event in events),
                 text.whole(segment.open_step),
                 text.appended,
-                charges=charges,
+                charges=() if charge is None else (charge,),
                 **more,
             )
         )
@@ -288,8 +285,8 @@ class Ledger:
         segment.text = StepText()
 
 
-def _sum(charges: tuple[Charge, ...]) -> int:
-    return sum([charge.credits for charge in charges])
+def _cost(charge: Charge | None) -> int:
+    return 0 if charge is None else charge.credits
 
 
 def _charged(event: Event, cost: int) -> Event:

@@ -43,6 +43,7 @@ def create(new: NewExecution) -> Script[Created]:
             return Outcome(known)
     turn, session = yield from _take_turn(new)
     live: tuple[Execution, ...] = ()
+    asked: tuple[Execution, ...] = ()
     interrupted: tuple[Committed, ...] = ()
     if turn > 1:
         rows = yield Query(sql.LIVE_IN_CONVERSATION, _conversation(new))
@@ -51,6 +52,7 @@ def create(new: NewExecution) -> Script[Created]:
         raise ConversationBusy
     if live and new.on_busy is OnBusy.INTERRUPT:
         live, interrupted = yield from _interrupt(live, new.at)
+        asked = live
     execution = _new_execution(new, turn, session, waiting=bool(live))
     if execution.is_client_driven:
         execution = _begun(execution)
@@ -66,10 +68,10 @@ def create(new: NewExecution) -> Script[Created]:
     if new.idempotency is not None:
         yield Query(key_sql.INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
     return Outcome(
-        Created(execution, interrupted=live if new.on_busy is OnBusy.INTERRUPT else ()),
+        Created(execution, interrupted=asked),
         committed=(*interrupted, Committed(execution.id, tuple(entries), execution)),
         runnable=() if live or execution.is_client_driven else (execution,),
-        requested=tuple(one.id for one in live) if new.on_busy is OnBusy.INTERRUPT else (),
+        requested=tuple(one.id for one in asked),
     )
 
 
