@@ -19,6 +19,25 @@ BOUND = 120.0
 API_KEY = "sk_test_key_of_the_tests"
 
 
+Frame = tuple[str, bytes]
+"""(id, data)"""
+
+
+async def frames_of(
+    http: httpx2.AsyncClient, path: str, after: str | None = None
+) -> AsyncGenerator[Frame, None]:
+    """A stream's frames as they come, behind one where one is given; ends with its server too."""
+    headers = {} if after is None else {"last-event-id": after}
+    with contextlib.suppress(httpx2.TransportError):
+        async with http.stream("GET", path, headers=headers) as answer:
+            cursor = ""
+            async for line in answer.aiter_lines():
+                if line.startswith("id: "):
+                    cursor = line[4:]
+                elif line.startswith("data: "):
+                    yield cursor, line[6:].encode()
+
+
 class DidNotStartError(Exception):
     """The exit code, and what was said."""
 
@@ -171,19 +190,12 @@ class ServerProcess(OutlastProcess):
 
     async def stream(
         self, execution_id: str, last_event_id: str | None = None
-    ) -> AsyncGenerator[tuple[str, bytes], None]:
+    ) -> AsyncGenerator[Frame, None]:
         """Frames as they come; ends with the stream or the server."""
-        headers = {} if last_event_id is None else {"last-event-id": last_event_id}
-        with contextlib.suppress(httpx2.TransportError):
-            async with self.http.stream(
-                "GET", f"/v1/executions/{execution_id}/stream", headers=headers
-            ) as answer:
-                cursor = ""
-                async for line in answer.aiter_lines():
-                    if line.startswith("id: "):
-                        cursor = line[4:]
-                    elif line.startswith("data: "):
-                        yield cursor, line[6:].encode()
+        path = f"/v1/executions/{execution_id}/stream"
+        async with aclosing(frames_of(self.http, path, last_event_id)) as frames:
+            async for frame in frames:
+                yield frame
 
 
 class ToolServer:

@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +15,16 @@ import httpx2
 import orjson
 
 from tests.database import SQLITE, Database
-from tests.many.world import ApiProcess, Frame, Log, until
-from tests.processes import API_KEY, OutlastProcess, ServerProcess, ToolServer, WorkerProcess
+from tests.many.world import ApiProcess, Log, until
+from tests.processes import (
+    API_KEY,
+    Frame,
+    OutlastProcess,
+    ServerProcess,
+    ToolServer,
+    WorkerProcess,
+    frames_of,
+)
 from tests.provider import FakeProvider
 
 BOUND: Final = 120.0
@@ -173,18 +181,12 @@ class Site:
         self, name: str, after: str | None = None, door: int = 0, format: str | None = None
     ) -> AsyncGenerator[Frame, None]:
         """Frames as they come; ends with the stream or the process. `format`: the runs room's."""
-        headers = {} if after is None else {"last-event-id": after}
         path = f"/v1/executions/{name}/stream"
         if format is not None:
             path = f"/run/api/executions/{name}/stream?format={format}"
-        with suppress(httpx2.TransportError):
-            async with self.doors[door].stream("GET", path, headers=headers) as answer:
-                cursor = ""
-                async for line in answer.aiter_lines():
-                    if line.startswith("id: "):
-                        cursor = line[4:]
-                    elif line.startswith("data: "):
-                        yield cursor, line[6:].encode()
+        async with aclosing(frames_of(self.doors[door], path, after)) as frames:
+            async for frame in frames:
+                yield frame
 
     async def frames(
         self, name: str, after: str | None = None, format: str | None = None

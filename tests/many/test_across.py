@@ -8,7 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.many.world import FIVE, SPOKEN, Frame, Log, Town
+from tests.many.world import FIVE, SPOKEN, Log, Town
+from tests.processes import Frame
 
 pytestmark = pytest.mark.anyio
 

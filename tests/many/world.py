@@ -16,7 +16,15 @@ import orjson
 import psycopg
 
 from tests.postgres import Cluster
-from tests.processes import API_KEY, OutlastProcess, ServerProcess, ToolServer, WorkerProcess
+from tests.processes import (
+    API_KEY,
+    Frame,
+    OutlastProcess,
+    ServerProcess,
+    ToolServer,
+    WorkerProcess,
+    frames_of,
+)
 from tests.provider import FakeProvider
 
 BOUND: Final = 240.0
@@ -28,9 +36,6 @@ _LOOK_SECONDS: Final = 0.02
 WORD_MILLIS: Final = 3.0
 SPOKEN: Final = 100
 """The words of a speaker, who takes four seconds for them."""
-
-Frame = tuple[str, bytes]
-"""(cursor, data)"""
 
 AGENTS: Final = """
 agents:
@@ -260,16 +265,10 @@ class Town:
         self, api: str, execution_id: str, after: str | None = None
     ) -> AsyncGenerator[Frame, None]:
         """Frames as they come; ends with the stream or the process."""
-        headers = {} if after is None else {"last-event-id": after}
         path = f"/v1/executions/{execution_id}/stream"
-        with suppress(httpx2.TransportError):
-            async with self.doors[api].stream("GET", path, headers=headers) as answer:
-                cursor = ""
-                async for line in answer.aiter_lines():
-                    if line.startswith("id: "):
-                        cursor = line[4:]
-                    elif line.startswith("data: "):
-                        yield cursor, line[6:].encode()
+        async with aclosing(frames_of(self.doors[api], path, after)) as frames:
+            async for frame in frames:
+                yield frame
 
     async def log(self, api: str, execution_id: str) -> Log:
         """The whole log of an execution that ends, from one API process."""
