@@ -69,6 +69,7 @@ _TABLES: Final = {
             "session": "'{}'",
             "created_at": "n",
             "last_active_at": "n",
+            "end_user": "CASE WHEN n % 5 < 3 THEN 'user' || n / 20 END",
         },
     ),
     "executions": (
@@ -106,6 +107,16 @@ _TABLES: Final = {
             "is_purged": "false",
             "pause_requested": "CASE WHEN n % 100 = 1 THEN '{}'::jsonb END",
             "chat_id": "CASE WHEN n % 5 = 0 THEN 'chat' || n / 20 END",
+            "end_user": "CASE WHEN n % 5 < 3 THEN 'user' || n / 20 END",
+        },
+    ),
+    "execution_metadata": (
+        EXECUTIONS // 2,
+        {
+            "workspace_id": _WORKSPACE.replace("n /", "n * 2 /"),
+            "name": "'source'",
+            "value": "'v' || n % 1000",
+            "execution_id": "'exec_' || lpad((n * 2)::text, 26, '0')",
         },
     ),
     "tasks": (

@@ -17,3 +17,5 @@ class Conversation:
     """How many executions it has had."""
     session: dict[str, Any] = field(default_factory=dict)
     """Values that the caller gave and that stick to the conversation."""
+    user: str | None = None
+    """The caller's end user, as given when the conversation began."""

@@ -158,6 +158,12 @@ class Execution:
     """`active_ms` counts up to here, and somebody has it since; nothing where nobody has it."""
     credits: int = 0
     """Billionths of a credit that were charged, superseded work too; it never goes down."""
+    tries: int = 0
+    """Segments begun since the last recorded step or the last explicit start or resume."""
+    user: str | None = None
+    """The caller's end user: text that the server only keeps, filters by and passes to tools."""
+    superseded: bool = False
+    """The client has cut this turn from its conversation: shown in records, not to the model."""
 
     @property
     def is_client_driven(self) -> bool:

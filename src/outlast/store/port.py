@@ -58,6 +58,8 @@ class NewExecution:
     idempotency: Idempotency | None = None
     task: Task | None = None
     """Kept beside the execution, whose state is the task's first."""
+    user: str | None = None
+    """The caller's end user."""
 
 
 @dataclass(frozen=True, slots=True)

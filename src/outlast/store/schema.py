@@ -6,7 +6,7 @@ loads a database's whole dialect to read one option of it. What belongs to an ex
 events, checkpoints, approvals) is owned through it.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -15,88 +15,39 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
-    false,
     text,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
-HEAD: Final = "0006"
-"""The newest migration; compared at start before Alembic is loaded."""
-OLDEST: Final = "0006"
-"""The oldest schema whose code still works on a database of this one: migrations expand first, and
-only a later release contracts. It is kept in `compatibility`, where older code reads it."""
-
-metadata: Final = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "pk": "pk_%(table_name)s",
-    }
+from outlast.store.columns import (
+    JSON,
+    added_count,
+    added_flag,
+    count,
+    flag,
+    identifier,
+    json,
+    metadata,
+    time,
 )
 
+__all__ = ["HEAD", "OLDEST", "metadata"]
 
-class Json(TypeDecorator[Any]):
-    """JSON that travels as text; Postgres keeps it as JSONB."""
-
-    impl = Text
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The type in this database; the other database's types are not loaded."""
-        if dialect.name != "postgresql":
-            return dialect.type_descriptor(Text())
-        from sqlalchemy.dialects.postgresql import JSONB
-
-        return dialect.type_descriptor(JSONB())
-
-
-_JSON: Final[TypeEngine[Any]] = Json()
-_ID: Final[TypeEngine[str]] = Text().with_variant(Text(collation="C"), "postgresql")
-
-
-def _id(name: str, *, primary_key: bool = False, nullable: bool = False) -> Column[str]:
-    return Column(name, _ID, primary_key=primary_key, nullable=nullable)
-
-
-def _time(name: str, *, nullable: bool = False) -> Column[int]:
-    return Column(name, BigInteger, nullable=nullable)
-
-
-def _json(name: str) -> Column[Any]:
-    return Column(name, _JSON, nullable=False)
-
-
-def _count(name: str, *, nullable: bool = False) -> Column[int]:
-    return Column(name, BigInteger, nullable=nullable)
-
-
-def _flag(name: str) -> Column[bool]:
-    return Column(name, Boolean(create_constraint=False), nullable=False)
-
-
-def _added_count(name: str) -> Column[int]:
-    """A count that rows from before it was added have as 0."""
-    return Column(name, BigInteger, nullable=False, server_default="0")
-
-
-def _added_flag(name: str) -> Column[bool]:
-    """A flag that rows from before it was added do not have."""
-    return Column(name, Boolean(create_constraint=False), nullable=False, server_default=false())
-
+HEAD: Final = "0007"
+"""The newest migration; compared at start before Alembic is loaded."""
+OLDEST: Final = "0007"
+"""The oldest schema whose code still works on a database of this one: migrations expand first, and
+only a later release contracts. It is kept in `compatibility`, where older code reads it."""
 
 workspaces: Final = Table(
     "workspaces",
     metadata,
-    _id("id", primary_key=True),
+    identifier("id", primary_key=True),
     Column("name", Text, nullable=False),
     Column("plan", Text, nullable=False),
-    _time("created_at"),
+    time("created_at"),
     UniqueConstraint("name"),
     CheckConstraint("plan IN ('starter', 'professional', 'enterprise')", name="plan"),
 )
@@ -104,15 +55,15 @@ workspaces: Final = Table(
 keys: Final = Table(
     "keys",
     metadata,
-    _id("id", primary_key=True),
-    _id("workspace_id"),
+    identifier("id", primary_key=True),
+    identifier("workspace_id"),
     Column("name", Text, nullable=False),
     Column("hash", Text, nullable=False),
-    _json("scopes"),
-    _id("agent_id", nullable=True),
-    _time("created_at"),
-    _time("expires_at", nullable=True),
-    _time("revoked_at", nullable=True),
+    json("scopes"),
+    identifier("agent_id", nullable=True),
+    time("created_at"),
+    time("expires_at", nullable=True),
+    time("revoked_at", nullable=True),
     UniqueConstraint("hash"),
     Index(None, "workspace_id", "id"),
 )
@@ -120,13 +71,16 @@ keys: Final = Table(
 agents: Final = Table(
     "agents",
     metadata,
-    _id("id", primary_key=True),
-    _id("workspace_id"),
+    identifier("id", primary_key=True),
+    identifier("workspace_id"),
     Column("name", Text, nullable=False),
     Column("version", Integer, nullable=False),
-    _flag("paused"),
-    _time("created_at"),
-    _time("updated_at"),
+    flag("paused"),
+    time("created_at"),
+    time("updated_at"),
+    # Since 0007:
+    time("retired_at", nullable=True),
+    Column("source", Text, nullable=False, server_default="file"),
     UniqueConstraint("workspace_id", "name"),
     Index(None, "workspace_id", "id"),
 )
@@ -134,79 +88,95 @@ agents: Final = Table(
 agent_versions: Final = Table(
     "agent_versions",
     metadata,
-    _id("agent_id", primary_key=True),
+    identifier("agent_id", primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("digest", Text, nullable=False),
-    _json("spec"),
-    _time("created_at"),
+    json("spec"),
+    time("created_at"),
 )
 
 conversations: Final = Table(
     "conversations",
     metadata,
-    _id("id", primary_key=True),
-    _id("workspace_id"),
-    _id("agent_id"),
-    _count("turns"),
-    _json("session"),
-    _time("created_at"),
-    _time("last_active_at"),
+    identifier("id", primary_key=True),
+    identifier("workspace_id"),
+    identifier("agent_id"),
+    count("turns"),
+    json("session"),
+    time("created_at"),
+    time("last_active_at"),
+    # Since 0007:
+    Column("end_user", Text),
     Index(None, "workspace_id", "id"),
+    Index(None, "workspace_id", "last_active_at", "id"),
+    Index("ix_conversations_agent_id", "workspace_id", "agent_id", "last_active_at", "id"),
+    Index(
+        "ix_conversations_end_user",
+        "workspace_id",
+        "end_user",
+        "last_active_at",
+        "id",
+        sqlite_where=text("end_user IS NOT NULL"),
+    ),
 )
 
 executions: Final = Table(
     "executions",
     metadata,
-    _id("id", primary_key=True),
-    _id("workspace_id"),
-    _id("agent_id"),
+    identifier("id", primary_key=True),
+    identifier("workspace_id"),
+    identifier("agent_id"),
     Column("agent_version", Integer, nullable=False),
-    _id("conversation_id"),
-    _count("turn"),
-    _id("parent_id", nullable=True),
-    _id("key_id", nullable=True),
+    identifier("conversation_id"),
+    count("turn"),
+    identifier("parent_id", nullable=True),
+    identifier("key_id", nullable=True),
     Column("input", Text, nullable=False),
-    _json("metadata"),
-    _json("session"),
-    _json("budget"),
-    _time("created_at"),
+    json("metadata"),
+    json("session"),
+    json("budget"),
+    time("created_at"),
     # What `advance` may change:
     Column("status", Text, nullable=False),
-    _count("segment"),
-    _flag("waiting"),
-    _time("updated_at"),
-    _time("started_at", nullable=True),
-    _time("completed_at", nullable=True),
+    count("segment"),
+    flag("waiting"),
+    time("updated_at"),
+    time("started_at", nullable=True),
+    time("completed_at", nullable=True),
     Column("output", Text),
-    Column("error", _JSON),
-    _count("input_tokens"),
-    _count("output_tokens"),
-    _count("cache_read_tokens"),
-    _count("cache_write_tokens"),
-    _flag("usage_estimated"),
-    _count("steps"),
+    Column("error", JSON),
+    count("input_tokens"),
+    count("output_tokens"),
+    count("cache_read_tokens"),
+    count("cache_write_tokens"),
+    flag("usage_estimated"),
+    count("steps"),
     Column("final_model", Text),
-    _count("first_token_ms", nullable=True),
-    _count("tool_ms"),
-    _count("active_ms"),
+    count("first_token_ms", nullable=True),
+    count("tool_ms"),
+    count("active_ms"),
     # What has a verb of its own:
-    _flag("cancel_requested"),
-    _flag("is_purged"),
+    flag("cancel_requested"),
+    flag("is_purged"),
     # Since 0003:
-    Column("pause_requested", _JSON),
-    _added_count("superseded_tokens"),
-    _added_count("superseded_to"),
-    _added_count("resumed_ms"),
-    Column("state", _JSON),
+    Column("pause_requested", JSON),
+    added_count("superseded_tokens"),
+    added_count("superseded_to"),
+    added_count("resumed_ms"),
+    Column("state", JSON),
     # Since 0004:
     Column("instructions", Text),
     Column("chat_id", Text),
     Column("format", Text),
     Column("forwarded_headers", Text),
     # Since 0005:
-    _time("active_since", nullable=True),
+    time("active_since", nullable=True),
     # Since 0006:
-    _added_count("credits"),
+    added_count("credits"),
+    # Since 0007:
+    added_count("tries"),
+    Column("end_user", Text),
+    added_flag("superseded"),
     CheckConstraint(
         "status IN ('queued','running','suspended','paused','completed','failed','cancelled')",
         name="status",
@@ -240,6 +210,13 @@ executions: Final = Table(
         sqlite_where=text("chat_id IS NOT NULL"),
     ),
     Index(
+        "ix_executions_end_user",
+        "workspace_id",
+        "end_user",
+        "id",
+        sqlite_where=text("end_user IS NOT NULL"),
+    ),
+    Index(
         "ix_executions_parent_id",
         "parent_id",
         "id",
@@ -262,17 +239,29 @@ executions: Final = Table(
     ),
 )
 
+execution_metadata: Final = Table(
+    "execution_metadata",
+    metadata,
+    identifier("workspace_id", primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    identifier("execution_id", primary_key=True),
+    Index(None, "execution_id"),
+    sqlite_with_rowid=False,
+)
+"""The metadata values by which lists are filtered: the keys that the operator names."""
+
 steps: Final = Table(
     "steps",
     metadata,
-    _id("execution_id", primary_key=True),
+    identifier("execution_id", primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
-    _id("id"),
+    identifier("id"),
     Column("kind", Text, nullable=False),
-    _json("data"),
-    _time("started_at"),
-    _time("ended_at"),
-    _flag("superseded"),
+    json("data"),
+    time("started_at"),
+    time("ended_at"),
+    flag("superseded"),
     CheckConstraint("kind IN ('model', 'tool')", name="kind"),
     Index(None, "id"),
     sqlite_with_rowid=False,
@@ -281,16 +270,16 @@ steps: Final = Table(
 charges: Final = Table(
     "charges",
     metadata,
-    _id("execution_id", primary_key=True),
-    _id("id", primary_key=True),
-    _id("workspace_id"),
-    _count("step", nullable=True),
+    identifier("execution_id", primary_key=True),
+    identifier("id", primary_key=True),
+    identifier("workspace_id"),
+    count("step", nullable=True),
     Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
-    _count("input_tokens"),
-    _count("output_tokens"),
-    _count("credits"),
-    _time("at"),
+    count("input_tokens"),
+    count("output_tokens"),
+    count("credits"),
+    time("at"),
     CheckConstraint("kind IN ('model', 'tool')", name="kind"),
     Index("ix_charges_closed", "id", sqlite_where=text("step IS NULL")),
     sqlite_with_rowid=False,
@@ -300,51 +289,51 @@ charges: Final = Table(
 events: Final = Table(
     "events",
     metadata,
-    _id("execution_id", primary_key=True),
+    identifier("execution_id", primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    _count("segment"),
+    count("segment"),
     Column("kind", Text, nullable=False),
     Column("data", Text, nullable=False),
-    _time("at"),
+    time("at"),
     sqlite_with_rowid=False,
 )
 
 checkpoints: Final = Table(
     "checkpoints",
     metadata,
-    _id("execution_id", primary_key=True),
-    _id("id", primary_key=True),
-    _count("step"),
-    _time("at"),
+    identifier("execution_id", primary_key=True),
+    identifier("id", primary_key=True),
+    count("step"),
+    time("at"),
     Column("label", Text),
-    Column("state", _JSON),
-    _flag("superseded"),
-    Column("missing", _JSON),
+    Column("state", JSON),
+    flag("superseded"),
+    Column("missing", JSON),
     sqlite_with_rowid=False,
 )
 
 approvals: Final = Table(
     "approvals",
     metadata,
-    _id("execution_id", primary_key=True),
-    _id("tool_call_id", primary_key=True),
+    identifier("execution_id", primary_key=True),
+    identifier("tool_call_id", primary_key=True),
     Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
-    _json("parameters"),
-    _time("requested_at"),
-    _time("decided_at", nullable=True),
+    json("parameters"),
+    time("requested_at"),
+    time("decided_at", nullable=True),
     Column("approved", Boolean(create_constraint=False)),
     Column("reason", Text),
-    Column("effective_parameters", _JSON),
-    Column("result", _JSON),
-    _id("decided_by", nullable=True),
+    Column("effective_parameters", JSON),
+    Column("result", JSON),
+    identifier("decided_by", nullable=True),
     # Since 0003:
-    _added_count("step"),
-    _time("begun_at", nullable=True),
-    _time("expires_at", nullable=True),
-    _added_flag("expires_approved"),
-    _added_flag("superseded"),
-    _id("workspace_id", nullable=True),
+    added_count("step"),
+    time("begun_at", nullable=True),
+    time("expires_at", nullable=True),
+    added_flag("expires_approved"),
+    added_flag("superseded"),
+    identifier("workspace_id", nullable=True),
     CheckConstraint("kind IN ('approval', 'unknown_outcome')", name="kind"),
     CheckConstraint("(decided_at IS NULL) = (approved IS NULL)", name="decided"),
     Index(
@@ -365,17 +354,17 @@ approvals: Final = Table(
 tasks: Final = Table(
     "tasks",
     metadata,
-    _id("execution_id", primary_key=True),
-    _id("workspace_id"),
+    identifier("execution_id", primary_key=True),
+    identifier("workspace_id"),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("task_type", Text, nullable=False),
-    _json("config"),
-    _json("first_state"),
-    _count("attempts"),
-    _flag("changed"),
-    _time("saved_at"),
-    _time("due_at", nullable=True),
+    json("config"),
+    json("first_state"),
+    count("attempts"),
+    flag("changed"),
+    time("saved_at"),
+    time("due_at", nullable=True),
     Index("ix_tasks_due_at", "due_at", sqlite_where=text("due_at IS NOT NULL")),
 )
 """What a task says beside its execution, whose row is locked whenever this one is written."""
@@ -383,12 +372,12 @@ tasks: Final = Table(
 idempotency: Final = Table(
     "idempotency",
     metadata,
-    _id("key_id", primary_key=True),
+    identifier("key_id", primary_key=True),
     Column("key", Text, primary_key=True),
     Column("digest", Text, nullable=False),
-    _id("execution_id"),
+    identifier("execution_id"),
     Column("answer", Text),
-    _time("created_at"),
+    time("created_at"),
     Index(None, "created_at"),
     Index(None, "execution_id"),
 )

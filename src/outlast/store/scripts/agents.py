@@ -44,6 +44,8 @@ def _agent_columns(workspace_id: str, new_id: str, spec: AgentSpec, at: int) -> 
         "paused": False,
         "created_at": at,
         "updated_at": at,
+        "retired_at": None,
+        "source": "file",
     }
 
 

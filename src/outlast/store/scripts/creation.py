@@ -149,6 +149,7 @@ def _take_turn(new: NewExecution) -> Steps[tuple[int, dict[str, Any]]]:
                 "session": to_json(new.session),
                 "created_at": new.at,
                 "last_active_at": new.at,
+                "end_user": new.user,
             },
         )
         return 1, new.session
@@ -188,6 +189,7 @@ def _new_execution(
         session=session,
         budget=new.budget,
         origin=new.origin,
+        user=new.user,
         waiting=waiting,
         state={} if new.task is None else new.task.first_state,
     )

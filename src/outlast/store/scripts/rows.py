@@ -72,6 +72,9 @@ def execution_from(row: Row) -> Execution:
         origin=Origin(row[38] or "", row[39], row[40], row[41]),
         active_since=row[42],
         credits=row[43],
+        tries=row[44],
+        user=row[45],
+        superseded=bool(row[46]),
     )
 
 
@@ -102,6 +105,8 @@ def identity_columns(execution: Execution) -> dict[str, Any]:
         "instructions": execution.origin.instructions or None,
         "chat_id": execution.origin.chat_id,
         "format": execution.origin.format,
+        "end_user": execution.user,
+        "superseded": execution.superseded,
     }
 
 
@@ -133,6 +138,7 @@ def mutable_columns(execution: Execution, prefix: str = "") -> dict[str, Any]:
         else execution.origin.headers,
         f"{prefix}active_since": execution.active_since,
         f"{prefix}credits": execution.credits,
+        f"{prefix}tries": execution.tries,
     }
 
 
@@ -333,7 +339,7 @@ def approval_from(row: Row) -> Approval:
 
 def conversation_from(row: Row) -> Conversation:
     """Read all columns of `conversations`."""
-    conversation_id, workspace_id, agent_id, turns, session, created_at, last_active_at = row
+    conversation_id, workspace_id, agent_id, turns, session, created_at, last_active_at, user = row
     return Conversation(
         conversation_id,
         workspace_id,
@@ -342,6 +348,7 @@ def conversation_from(row: Row) -> Conversation:
         last_active_at,
         turns,
         orjson.loads(session),
+        user,
     )
 
 

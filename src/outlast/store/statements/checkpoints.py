@@ -9,6 +9,7 @@ from outlast.store.schema import (
     checkpoints,
     conversations,
     events,
+    execution_metadata,
     executions,
     idempotency,
     steps,
@@ -121,7 +122,15 @@ LAST_EVENT: Final = Statement(
 
 DELETE_CONTENT: Final = tuple(
     Statement(delete(table).where(table.c.execution_id == bindparam("id")))
-    for table in (events, steps, checkpoints, approvals, idempotency, tasks)
+    for table in (
+        events,
+        steps,
+        checkpoints,
+        approvals,
+        idempotency,
+        tasks,
+        execution_metadata,
+    )
 )
 
 DELETE_EXECUTION: Final = Statement(delete(executions).where(executions.c.id == bindparam("id")))

@@ -9,6 +9,7 @@ from outlast.store.schema import (
     checkpoints,
     conversations,
     events,
+    execution_metadata,
     executions,
     idempotency,
     steps,
@@ -66,7 +67,7 @@ _of_conversation: Final[Select[tuple[str]]] = select(executions.c.id).where(
 
 PURGE_CONVERSATION: Final = tuple(
     Statement(delete(table).where(table.c.execution_id.in_(_of_conversation)))
-    for table in (events, checkpoints, approvals, idempotency, tasks)
+    for table in (events, checkpoints, approvals, idempotency, tasks, execution_metadata)
 )
 """Everything that was said, gone from every table that is made for it; steps stay, stripped."""
 
@@ -113,6 +114,7 @@ PURGE_EXECUTIONS: Final = Statement(
         instructions=null(),
         forwarded_headers=null(),
         state=null(),
+        end_user=null(),
         is_purged=True,
         updated_at=bindparam("at"),
     )

@@ -25,7 +25,7 @@ MUTABLE: Final = (
     "status", "segment", "waiting", "updated_at", "started_at", "completed_at", "output", "error",
     "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usage_estimated",
     "steps", "final_model", "first_token_ms", "tool_ms", "active_ms", "superseded_tokens",
-    "forwarded_headers", "active_since", "credits",
+    "forwarded_headers", "active_since", "credits", "tries",
 )  # fmt: skip
 """The columns that `advance` writes."""
 

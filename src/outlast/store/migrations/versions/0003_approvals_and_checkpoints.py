@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from outlast.store.schema import Json
+from outlast.store.columns import Json
 
 revision = "0003"
 down_revision = "0002"

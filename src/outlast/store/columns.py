@@ -1,0 +1,65 @@
+"""Columns as every table writes them: ids, times, JSON, counts and flags, on both databases."""
+
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Boolean, Column, MetaData, Text, false
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Json(TypeDecorator[Any]):
+    """JSON that travels as text; Postgres keeps it as JSONB."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type in this database; the other database's types are not loaded."""
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(Text())
+        from sqlalchemy.dialects.postgresql import JSONB
+
+        return dialect.type_descriptor(JSONB())
+
+
+JSON: Final[TypeEngine[Any]] = Json()
+ID: Final[TypeEngine[str]] = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def identifier(name: str, *, primary_key: bool = False, nullable: bool = False) -> Column[str]:
+    return Column(name, ID, primary_key=primary_key, nullable=nullable)
+
+
+def time(name: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+def json(name: str) -> Column[Any]:
+    return Column(name, JSON, nullable=False)
+
+
+def count(name: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+def flag(name: str) -> Column[bool]:
+    return Column(name, Boolean(create_constraint=False), nullable=False)
+
+
+def added_count(name: str) -> Column[int]:
+    """A count that rows from before it was added have as 0."""
+    return Column(name, BigInteger, nullable=False, server_default="0")
+
+
+def added_flag(name: str) -> Column[bool]:
+    """A flag that rows from before it was added do not have."""
+    return Column(name, Boolean(create_constraint=False), nullable=False, server_default=false())
