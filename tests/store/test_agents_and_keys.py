@@ -11,10 +11,9 @@ from outlast.model.error import (
     NotFound,
 )
 from outlast.model.workspace import ApiKey, Plan, Scope, Workspace
-from outlast.store.port import (
-    Page,
-    Store,
-)
+from outlast.store.agent_port import AgentsFile
+from outlast.store.page import Page
+from outlast.store.port import Store
 from outlast.testing import FakeClock
 from tests.store.moves import (
     OTHER,
@@ -43,6 +42,64 @@ async def test_an_agent_changes_by_versions_that_never_change(
     for missing in (store.agent(OTHER, "support"), store.agent_version(WORKSPACE, first.id, 3)):
         with pytest.raises(AgentNotFound):
             await missing
+
+
+async def names_in_use(store: Store) -> set[str]:
+    return {agent.spec.name for agent in await store.agents(WORKSPACE, Page(10))}
+
+
+async def start_with(
+    store: Store, source: str, digest: str, names: set[str], *, alone: bool
+) -> list[str]:
+    """Do what a server does that starts with an agents file."""
+    for name in sorted(names):
+        await store.put_agent(WORKSPACE, f"agt_{name}", AgentSpec(name, "m"), name, 1, source)
+    return await store.retire_unnamed(
+        AgentsFile(WORKSPACE, source, digest, frozenset(names), 7, alone=alone)
+    )
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_an_agent_that_its_file_no_longer_names_is_retired_and_still_found(
+    store: Store, alone: bool
+) -> None:
+    await store.put_workspace(Workspace(WORKSPACE, "acme", 1))
+    assert await start_with(store, "a.yaml", "d1", {"old", "kept"}, alone=alone) == []
+    assert await start_with(store, "a.yaml", "d2", {"new", "kept"}, alone=alone) == ["old"]
+    assert await names_in_use(store) == {"new", "kept"}
+    everything = await store.agents(WORKSPACE, Page(10), retired=True)
+    assert {agent.spec.name: agent.retired_at for agent in everything} == {
+        "old": 7,
+        "new": None,
+        "kept": None,
+    }
+    assert (await store.agent(WORKSPACE, "old")).retired_at == 7
+    assert (await store.agent_version(WORKSPACE, "agt_old", 1)).spec.name == "old"
+    await store.retire_agent(WORKSPACE, "agt_old", None)
+    assert await names_in_use(store) == {"old", "new", "kept"}
+    await store.retire_agent(OTHER, "agt_old", 9)
+    assert (await store.agent(WORKSPACE, "old")).retired_at is None, "another workspace's"
+
+
+async def test_a_server_of_an_older_deployment_that_starts_late_retires_nothing(
+    store: Store,
+) -> None:
+    await store.put_workspace(Workspace(WORKSPACE, "acme", 1))
+    await start_with(store, "a.yaml", "d1", {"old", "kept"}, alone=False)
+    assert await start_with(store, "a.yaml", "d2", {"new", "kept"}, alone=False) == ["old"]
+    assert await start_with(store, "a.yaml", "d1", {"old", "kept"}, alone=False) == []
+    assert await names_in_use(store) == {"old", "new", "kept"}
+
+
+async def test_a_file_retires_nothing_of_another_file_unless_the_server_is_alone(
+    store: Store,
+) -> None:
+    await store.put_workspace(Workspace(WORKSPACE, "acme", 1))
+    await start_with(store, "shop.yaml", "d1", {"shop"}, alone=False)
+    assert await start_with(store, "bank.yaml", "d2", {"bank"}, alone=False) == []
+    assert await start_with(store, "bank.yaml", "d2", {"bank"}, alone=True) == ["shop"]
+    assert await start_with(store, "shop.yaml", "d1", {"shop"}, alone=True) == ["bank"]
+    assert await names_in_use(store) == {"shop"}
 
 
 async def test_a_key_is_found_by_its_hash_until_it_is_replaced(store: Store) -> None:

@@ -14,11 +14,8 @@ from outlast.model.event import (
 from outlast.model.execution import (
     Status,
 )
-from outlast.store.port import (
-    ExecutionFilter,
-    Page,
-    Store,
-)
+from outlast.store.page import Page
+from outlast.store.port import ExecutionFilter, Store
 from tests.store.moves import OTHER, WORKSPACE, Create, completed, run
 
 pytestmark = pytest.mark.anyio

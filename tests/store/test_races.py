@@ -18,7 +18,8 @@ from outlast.model.event import START, TextAdded
 from outlast.model.execution import Execution, OnBusy, Status
 from outlast.model.workspace import Workspace
 from outlast.store.listeners import Listeners
-from outlast.store.port import Advance, ExecutionFilter, Idempotency, Page, Store, TextAppend
+from outlast.store.page import Page
+from outlast.store.port import Advance, ExecutionFilter, Idempotency, Store, TextAppend
 from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
 from tests.database import POSTGRESQL, SQLITE, Database

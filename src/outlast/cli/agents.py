@@ -1,9 +1,9 @@
 """`outlast agents`: the agents of a workspace, as the database has them."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from typer import Typer
+from typer import Argument, Option, Typer, echo
 
 from outlast.cli.options import AsJson, DatabaseUrl, DataDir, Workspace, settings
 from outlast.cli.output import shorten, write_json, write_table
@@ -14,6 +14,7 @@ from outlast.settings import Settings
 agents = Typer(help="Agents.", no_args_is_help=True)
 
 _PAGE = 100
+Named = Annotated[str, Argument(help="Its name or id.")]
 
 
 @agents.callback()
@@ -26,16 +27,27 @@ def list_agents(
     workspace: Workspace = "default",
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
+    everything: Annotated[bool, Option("--all", help="Retired agents too.")] = False,
     json: AsJson = False,
 ) -> None:
     """List the agents of a workspace, each in its newest version."""
     chosen = settings(data_dir=data_dir, database_url=database_url)
-    found = [_row(agent) for agent in asyncio.run(_agents(chosen, workspace))]
+    found = [
+        _row(agent) for agent in asyncio.run(_agents(chosen, workspace, everything=everything))
+    ]
     if json:
         write_json(found)
         return
     write_table(
-        ["name", "id", "version", "model", "tools", "description"],
+        [
+            "name",
+            "id",
+            "version",
+            "model",
+            "tools",
+            *(["retired"] if everything else []),
+            "description",
+        ],
         [
             (
                 row["name"],
@@ -43,6 +55,7 @@ def list_agents(
                 row["version"],
                 row["model"],
                 " ".join(row["tools"]),
+                *([row["retiredAt"] or ""] if everything else []),
                 shorten(row["description"]),
             )
             for row in found
@@ -50,16 +63,56 @@ def list_agents(
     )
 
 
-async def _agents(chosen: Settings, workspace: str) -> list[Agent]:
+@agents.command()
+def remove(
+    agent: Named,
+    workspace: Workspace = "default",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Retire an agent: it starts nothing new, and what it has begun goes on.
+
+    A server whose agents file names it takes it back into use at its next start.
+    """
+    chosen = settings(data_dir=data_dir, database_url=database_url)
+    name = asyncio.run(_retire(chosen, workspace, agent, retired=True))
+    echo(f"Retired {name}. Take it back into use: outlast agents restore {name}")
+
+
+@agents.command()
+def restore(
+    agent: Named,
+    workspace: Workspace = "default",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Take a retired agent back into use."""
+    chosen = settings(data_dir=data_dir, database_url=database_url)
+    name = asyncio.run(_retire(chosen, workspace, agent, retired=False))
+    echo(f"In use again: {name}.")
+
+
+async def _retire(chosen: Settings, workspace: str, agent: str, *, retired: bool) -> str:
     from outlast.cli.opening import opened
-    from outlast.store.port import Page
+
+    async with opened(chosen, make=False) as state:
+        owner = await state.keys.workspace_named(workspace)
+        found = await state.store.agent(owner.id, agent)
+        at = state.clock.now() if retired else None
+        await state.store.retire_agent(owner.id, found.id, at)
+        return found.spec.name
+
+
+async def _agents(chosen: Settings, workspace: str, *, everything: bool) -> list[Agent]:
+    from outlast.cli.opening import opened
+    from outlast.store.page import Page
 
     async with opened(chosen, make=False) as state:
         owner = await state.keys.workspace_named(workspace)
         found: list[Agent] = []
         while True:
             after = found[-1].id if found else None
-            page = await state.store.agents(owner.id, Page(_PAGE, after=after))
+            page = await state.store.agents(owner.id, Page(_PAGE, after=after), retired=everything)
             found += page[:_PAGE]
             if len(page) <= _PAGE:
                 return found
@@ -73,6 +126,7 @@ def _row(agent: Agent) -> dict[str, Any]:
         "model": agent.spec.model,
         "version": agent.version,
         "paused": agent.paused,
+        "retiredAt": None if agent.retired_at is None else iso(agent.retired_at),
         "tools": [tool.name for tool in agent.spec.tools],
         "updatedAt": iso(agent.updated_at),
     }

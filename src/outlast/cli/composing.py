@@ -1,16 +1,20 @@
 """A core for this process: agents file, models and tools joined as the settings say."""
 
+import structlog
+
 from outlast.agents.code import CodeFunctions
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.loader import load as load_agents
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
-from outlast.model.agent import Agent
+from outlast.model.agent import Agent, AgentSpec
 from outlast.model.clock import SystemClock
 from outlast.model.spec_json import spec_digest
 from outlast.model.workspace import Workspace
 from outlast.settings import Settings
+
+logger = structlog.get_logger(__name__)
 
 NO_AGENTS = LoadedAgents(())
 
@@ -38,5 +42,23 @@ def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) ->
 
 async def put_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> list[Agent]:
     """Make the file's agents in a workspace, or their next versions where they have changed."""
-    specs = [(spec, spec_digest(spec)) for spec in loaded.specs]
-    return await core.services.agents.put(workspace.id, specs)
+    source = core.settings.agents
+    return await core.services.agents.put(workspace.id, _digested(loaded), source)
+
+
+async def retire_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> None:
+    """Retire what the server's agents file no longer names; without a file, nothing."""
+    settings = core.settings
+    if not settings.agents:
+        return
+    retired = await core.services.agents.retire_unnamed(
+        workspace.id, _digested(loaded), settings.agents, alone=not settings.on_postgres
+    )
+    for name in retired:
+        logger.warning(
+            "agent.retired", agent=name, file=settings.agents, mend=f"outlast agents restore {name}"
+        )
+
+
+def _digested(loaded: LoadedAgents) -> list[tuple[AgentSpec, str]]:
+    return [(spec, spec_digest(spec)) for spec in loaded.specs]

@@ -184,7 +184,8 @@ async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str,
     from outlast.model.execution import Status
     from outlast.model.ids import EXECUTION, parse
     from outlast.rooms.executions import render
-    from outlast.store.port import ExecutionFilter, Page
+    from outlast.store.page import Page
+    from outlast.store.port import ExecutionFilter
 
     status, after, limit = filters["status"], filters["after"], filters["limit"]
     if status is not None and status not in set(Status):

@@ -22,7 +22,7 @@ import uvloop
 from fastapi import FastAPI
 
 from outlast.app import Core
-from outlast.cli.composing import compose, put_agents, read_agents
+from outlast.cli.composing import compose, put_agents, read_agents, retire_agents
 from outlast.cli.opening import FirstKey, first_key, make_folder
 from outlast.http.room import Room
 from outlast.model.clock import Clock
@@ -128,6 +128,7 @@ async def _serve(settings: Settings, announce: Announce, *, worker: bool) -> Non
         with _listen(settings) as listener:
             key = await first_key(settings, core.services.keys)
             agents = await put_agents(core, key.workspace, loaded)
+            await retire_agents(core, key.workspace, loaded)
             await core.start()
             names = [agent.spec.name for agent in agents]
             await _answer(

@@ -106,3 +106,7 @@ class Agent:
     created_at: int
     updated_at: int
     paused: bool = False
+    retired_at: int | None = None
+    """When the operator's files stopped to name it; it runs nothing new. None: in use."""
+    source: str = "file"
+    """The agents file that named it last, as the operator gave it."""

@@ -1,6 +1,7 @@
 """The agents of a workspace."""
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Final
 
 from outlast.model.agent import Agent, AgentSpec
@@ -9,7 +10,8 @@ from outlast.model.error import AgentNotFound, MissingField
 from outlast.model.ids import AGENT
 from outlast.model.task import client_agent, client_agent_id
 from outlast.model.workspace import Principal, Scope
-from outlast.store.port import AgentStore, Page
+from outlast.store.agent_port import AgentsFile, AgentStore
+from outlast.store.page import Page
 
 _FRESH_SECONDS: Final = 1.0
 """How long a change made by another process may stay unseen."""
@@ -24,15 +26,47 @@ class Agents:
         self._clock = clock
         self._found: dict[tuple[str, str], tuple[float, Agent]] = {}
 
-    async def put(self, workspace_id: str, specs: Iterable[tuple[AgentSpec, str]]) -> list[Agent]:
-        """Make agents from (spec, digest), or their next versions where a digest is new."""
+    async def put(
+        self, workspace_id: str, specs: Iterable[tuple[AgentSpec, str]], source: str = "file"
+    ) -> list[Agent]:
+        """Make agents from (spec, digest), or their next versions where a digest is new.
+
+        `source` is the agents file, as the operator gave it.
+        """
         self._found.clear()
         return [
             await self._store.put_agent(
-                workspace_id, self._clock.new_id(AGENT), spec, digest, self._clock.now()
+                workspace_id, self._clock.new_id(AGENT), spec, digest, self._clock.now(), source
             )
             for spec, digest in specs
         ]
+
+    async def retire_unnamed(
+        self,
+        workspace_id: str,
+        specs: Iterable[tuple[AgentSpec, str]],
+        source: str,
+        *,
+        alone: bool,
+    ) -> list[str]:
+        """Retire the agents that the file `source` no longer names; return their names.
+
+        With `alone`, no other server uses the database and the file decides about every agent.
+        Otherwise only a content that the file has not had before retires: a server of an older
+        deployment that starts late retires nothing.
+        """
+        self._found.clear()
+        named = sorted((spec.name, digest) for spec, digest in specs)
+        return await self._store.retire_unnamed(
+            AgentsFile(
+                workspace_id,
+                source,
+                sha256(repr(named).encode()).hexdigest(),
+                frozenset(name for name, _ in named),
+                self._clock.now(),
+                alone=alone,
+            )
+        )
 
     async def get(self, principal: Principal, ref: str) -> Agent:
         """The newest version, by id or by name. Raises AgentNotFound, MissingScope."""
@@ -50,17 +84,20 @@ class Agents:
         return (await self._known(principal.workspace_id, ref)).id
 
     async def chosen(self, principal: Principal, ref: str | None) -> Agent:
-        """The agent that a request names, else the key's, else the only one there is."""
+        """The agent that a request names, else the key's, else the only one in use.
+
+        Raises AgentNotFound, also for a retired agent, and MissingField.
+        """
+        ref = principal.agent_id if ref is None else ref
         if ref is not None:
-            return await self._newest(principal.workspace_id, ref)
-        if principal.agent_id is not None:
-            return await self._newest(principal.workspace_id, principal.agent_id)
+            return _in_use(await self._newest(principal.workspace_id, ref))
         found = await self._store.agents(principal.workspace_id, Page(1))
         if not found:
             raise AgentNotFound("The workspace has no agent. Start the server with --agents FILE.")
         if len(found) > 1:
             raise MissingField(
-                "Name an agent: the key has no default agent, and the workspace has several.",
+                "Name an agent: the key has no default agent, and the workspace has several. A key "
+                "with a default agent names it for every request: outlast keys create --agent NAME",
                 param="agent",
             )
         return found[0]
@@ -85,3 +122,13 @@ class Agents:
             self._found.clear()
         self._found[key] = (now, agent)
         return agent
+
+
+def _in_use(agent: Agent) -> Agent:
+    if agent.retired_at is None:
+        return agent
+    name = agent.spec.name
+    raise AgentNotFound(
+        f"The agent {name!r} is retired: no agents file names it any more. Name it in the agents "
+        f"file again, or take it back into use: outlast agents restore {name}"
+    )

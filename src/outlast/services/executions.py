@@ -29,7 +29,8 @@ from outlast.model.workspace import Principal, Scope
 from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
 from outlast.services.stopping import Stopping
-from outlast.store.port import ExecutionFilter, Idempotency, NewExecution, Page, Resume, Store
+from outlast.store.page import Page
+from outlast.store.port import ExecutionFilter, Idempotency, NewExecution, Resume, Store
 from outlast.stream import Streams
 
 __all__ = [

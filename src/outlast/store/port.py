@@ -7,9 +7,8 @@ State, log and queue cannot disagree, and a worker that comes back from the dead
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval, Decision
 from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
@@ -17,12 +16,12 @@ from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
 from outlast.model.task import Task
+from outlast.store.agent_port import AgentStore
 from outlast.store.key_port import KeyStore
 from outlast.store.listeners import Listeners
+from outlast.store.page import Page
 from outlast.store.record_port import RecordStore
 from outlast.store.task_port import TaskStore
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,25 +161,6 @@ class ExecutionFilter:
     created_before: int | None = None
     started_after: int | None = None
     started_before: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which stretch of a list: at most `limit` things older than `after` or newer than `before`."""
-
-    limit: int
-    after: str | None = None
-    before: str | None = None
-
-    @property
-    def backwards(self) -> bool:
-        """Whether the walk goes from older to newer; lists are newest first all the same."""
-        return self.before is not None and self.after is None
-
-    def cut(self, found: list[T]) -> tuple[list[T], bool]:
-        """The page out of what the store found, and whether there is more behind it."""
-        kept = found[-self.limit :] if self.backwards else found[: self.limit]
-        return kept, len(found) > self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,28 +305,6 @@ class ConversationStore(Protocol):
 
         Raises ConversationNotFound, and Conflict where one is live.
         """
-        ...
-
-
-class AgentStore(Protocol):
-    """Agents and their immutable versions."""
-
-    async def put_agent(
-        self, workspace_id: str, new_id: str, spec: AgentSpec, digest: str, at: int
-    ) -> Agent:
-        """Make the agent of that name, or its next version; the same digest changes nothing."""
-        ...
-
-    async def agent(self, workspace_id: str, id_or_name: str) -> Agent:
-        """The newest version. Raises AgentNotFound."""
-        ...
-
-    async def agent_version(self, workspace_id: str, agent_id: str, version: int) -> Agent:
-        """One version. Raises AgentNotFound."""
-        ...
-
-    async def agents(self, workspace_id: str, page: Page) -> list[Agent]:
-        """Newest first; one more than page.limit where there are more."""
         ...
 
 

@@ -95,6 +95,17 @@ agent_versions: Final = Table(
     time("created_at"),
 )
 
+agents_files: Final = Table(
+    "agents_files",
+    metadata,
+    identifier("workspace_id", primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    time("created_at"),
+)
+"""The contents that agents files have had: a server that starts late with an old one is told from
+one that brings a new one."""
+
 conversations: Final = Table(
     "conversations",
     metadata,

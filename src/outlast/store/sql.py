@@ -14,7 +14,9 @@ from outlast.model.ids import AGENT, parse
 from outlast.model.record import ExecutionRecord, Record, RecordId, Tree
 from outlast.model.task import Task
 from outlast.model.workspace import ApiKey, Workspace
+from outlast.store.agent_port import AgentsFile
 from outlast.store.listeners import Listeners
+from outlast.store.page import Page
 from outlast.store.port import (
     Advance,
     Created,
@@ -23,7 +25,6 @@ from outlast.store.port import (
     History,
     Idempotency,
     NewExecution,
-    Page,
     PendingPage,
     Resume,
     TextAppend,
@@ -237,10 +238,16 @@ class SqlStore:
     # --- agents
 
     async def put_agent(
-        self, workspace_id: str, new_id: str, spec: AgentSpec, digest: str, at: int
+        self,
+        workspace_id: str,
+        new_id: str,
+        spec: AgentSpec,
+        digest: str,
+        at: int,
+        source: str = "file",
     ) -> Agent:
         return await self._driver.write(
-            lambda: agents.put_agent(workspace_id, new_id, spec, digest, at)
+            lambda: agents.put_agent(workspace_id, new_id, spec, digest, at, source)
         )
 
     async def agent(self, workspace_id: str, id_or_name: str) -> Agent:
@@ -253,8 +260,14 @@ class SqlStore:
             lambda: agents.agent_version(workspace_id, agent_id, version)
         )
 
-    async def agents(self, workspace_id: str, page: Page) -> list[Agent]:
-        return await self._driver.read(lambda: agents.agents(workspace_id, page))
+    async def retire_unnamed(self, request: AgentsFile) -> list[str]:
+        return await self._driver.write(lambda: agents.retire_unnamed(request))
+
+    async def retire_agent(self, workspace_id: str, agent_id: str, at: int | None) -> None:
+        await self._driver.write(lambda: agents.retire_agent(workspace_id, agent_id, at))
+
+    async def agents(self, workspace_id: str, page: Page, *, retired: bool = False) -> list[Agent]:
+        return await self._driver.read(lambda: agents.agents(workspace_id, page, retired=retired))
 
     # --- workspaces and keys
 

@@ -1,5 +1,6 @@
 """Transactions on agents and their versions."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -7,24 +8,32 @@ import orjson
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.error import AgentNotFound, Misconfigured
 from outlast.model.spec_json import spec_from_dict, spec_to_dict
-from outlast.store.port import Page
+from outlast.store.agent_port import AgentsFile
+from outlast.store.page import Page
 from outlast.store.scripts import Outcome, Query, Row, Script
 from outlast.store.scripts.rows import to_json
 from outlast.store.statements import agents as sql
 
 
 def put_agent(
-    workspace_id: str, new_id: str, spec: AgentSpec, digest: str, at: int
+    workspace_id: str, new_id: str, spec: AgentSpec, digest: str, at: int, source: str
 ) -> Script[Agent]:
-    """Insert version 1, or the next version where the digest differs from the newest."""
+    """Insert version 1, or the next version where the digest differs from the newest.
+
+    A retired agent is in use again.
+    """
     named = {"workspace": workspace_id, "name": spec.name}
     yield Query(sql.LOCK_AGENT, named)
     rows = yield Query(sql.AGENT_BY_NAME, named)
     if not rows:
-        yield Query(sql.INSERT_AGENT, _agent_columns(workspace_id, new_id, spec, at))
+        yield Query(sql.INSERT_AGENT, _agent_columns(workspace_id, new_id, spec, at, source))
         yield Query(sql.INSERT_AGENT_VERSION, _version_columns(new_id, 1, spec, digest, at))
-        return Outcome(Agent(new_id, workspace_id, 1, spec, at, at))
+        return Outcome(Agent(new_id, workspace_id, 1, spec, at, at, source=source))
     known, known_digest = agent_from(rows[0]), rows[0][-1]
+    if known.retired_at is not None or known.source != source:
+        of = {"agent": known.id, "workspace": workspace_id}
+        yield Query(sql.USE_AGENT, of | {"new_source": source})
+        known = replace(known, retired_at=None, source=source)
     if known_digest == digest:
         return Outcome(known)
     rows = yield Query(
@@ -32,10 +41,39 @@ def put_agent(
     )
     version = rows[0][0]
     yield Query(sql.INSERT_AGENT_VERSION, _version_columns(known.id, version, spec, digest, at))
-    return Outcome(Agent(known.id, workspace_id, version, spec, known.created_at, at, known.paused))
+    return Outcome(replace(known, version=version, spec=spec, updated_at=at))
 
 
-def _agent_columns(workspace_id: str, new_id: str, spec: AgentSpec, at: int) -> dict[str, Any]:
+def retire_unnamed(request: AgentsFile) -> Script[list[str]]:
+    """Retire the agents that the file no longer names; return their names."""
+    of = {"workspace": request.workspace_id}
+    yield Query(sql.LOCK_WORKSPACE, of)
+    content = of | {"source": request.source, "digest": request.digest}
+    known = yield Query(sql.AGENTS_FILE, content)
+    if not known:
+        row = {"workspace_id": request.workspace_id, "created_at": request.at}
+        yield Query(
+            sql.INSERT_AGENTS_FILE, row | {"source": request.source, "digest": request.digest}
+        )
+    elif not request.alone:
+        return Outcome([])
+    retired: list[str] = []
+    for agent_id, name, source in (yield Query(sql.AGENTS_IN_USE, of)):
+        if name not in request.names and (request.alone or source == request.source):
+            yield Query(sql.RETIRE_AGENT, of | {"agent": agent_id, "at": request.at})
+            retired.append(name)
+    return Outcome(retired)
+
+
+def retire_agent(workspace_id: str, agent_id: str, at: int | None) -> Script[None]:
+    """Retire an agent, or with None take it back into use."""
+    yield Query(sql.RETIRE_AGENT, {"workspace": workspace_id, "agent": agent_id, "at": at})
+    return Outcome(None)
+
+
+def _agent_columns(
+    workspace_id: str, new_id: str, spec: AgentSpec, at: int, source: str
+) -> dict[str, Any]:
     return {
         "id": new_id,
         "workspace_id": workspace_id,
@@ -45,7 +83,7 @@ def _agent_columns(workspace_id: str, new_id: str, spec: AgentSpec, at: int) -> 
         "created_at": at,
         "updated_at": at,
         "retired_at": None,
-        "source": "file",
+        "source": source,
     }
 
 
@@ -63,7 +101,7 @@ def _version_columns(
 
 def agent_from(row: Row) -> Agent:
     """Read the columns of the agent statements."""
-    agent_id, workspace_id, version, spec, created_at, updated_at, paused, _ = row
+    agent_id, workspace_id, version, spec, created_at, updated_at, paused, retired, source, _ = row
     return Agent(
         agent_id,
         workspace_id,
@@ -72,6 +110,8 @@ def agent_from(row: Row) -> Agent:
         created_at,
         updated_at,
         bool(paused),
+        retired,
+        source,
     )
 
 
@@ -105,15 +145,16 @@ def agent_version(workspace_id: str, agent_id: str, version: int) -> Script[Agen
     return Outcome(agent_from(rows[0]))
 
 
-def agents(workspace_id: str, page: Page) -> Script[list[Agent]]:
+def agents(workspace_id: str, page: Page, *, retired: bool) -> Script[list[Agent]]:
     """A page by keyset, and one row more to tell whether there are more."""
     given = {
         name: value
         for name, value in (("after", page.after), ("before", page.before))
         if value is not None
     }
+    filters = frozenset(given) if retired else frozenset({*given, "in_use"})
     rows = yield Query(
-        sql.list_agents(frozenset(given), backwards=page.backwards),
+        sql.list_agents(filters, backwards=page.backwards),
         given | {"workspace": workspace_id, "limit": page.limit + 1},
     )
     found = [agent_from(row) for row in rows]

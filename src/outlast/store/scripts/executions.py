@@ -17,13 +17,8 @@ from outlast.model.event import (
 )
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
 from outlast.store.listeners import Committed
-from outlast.store.port import (
-    Advance,
-    ExecutionFilter,
-    Idempotency,
-    Page,
-    TextAppend,
-)
+from outlast.store.page import Page
+from outlast.store.port import Advance, ExecutionFilter, Idempotency, TextAppend
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import asked, unless_decided
 from outlast.store.scripts.entries import append, compare_and_set, insert_event

@@ -42,6 +42,14 @@ def upgrade() -> None:
     op.add_column("agents", sa.Column("retired_at", sa.BigInteger(), nullable=True))
     op.add_column("agents", sa.Column("source", sa.Text(), server_default="file", nullable=False))
     op.create_table(
+        "agents_files",
+        sa.Column("workspace_id", _ID, nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("workspace_id", "source", "digest", name="pk_agents_files"),
+    )
+    op.create_table(
         "execution_metadata",
         sa.Column("workspace_id", _ID, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),

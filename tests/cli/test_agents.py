@@ -1,0 +1,90 @@
+"""Agents come and go with the operator's file; what they have begun stays."""
+
+from collections.abc import Callable
+from signal import SIGTERM
+
+import pytest
+
+from tests.cli.world import Place
+
+Outlast = Callable[..., tuple[int, str, str]]
+
+
+def rename(place: Place, old: str, new: str) -> None:
+    file = place.folder / "agents.yaml"
+    file.write_text(file.read_text().replace(f"name: {old}\n", f"name: {new}\n"))
+
+
+def test_a_renamed_agent_replaces_the_old_one_which_keeps_what_it_has_begun(
+    place: Place, outlast: Outlast
+) -> None:
+    server = place.serve()
+    client = server.client(place.key)
+    held = client.post("/v1/agents/careful/execute", json={"input": "pay"}).json()
+    assert held["status"] == "suspended"
+    server.stop(SIGTERM)
+    rename(place, "careful", "prudent")
+    server = place.serve()
+    client = server.client(place.key)
+    listed = [agent["name"] for agent in client.get("/v1/agents").json()["data"]]
+    assert sorted(listed) == ["demo", "prudent"]
+
+    refused = client.post("/v1/agents/careful/execute", json={"input": "x"})
+    assert refused.status_code == 404
+    assert refused.json()["error"]["code"] == "agent_not_found"
+    assert "outlast agents restore careful" in refused.json()["error"]["message"]
+
+    (call,) = held["pendingApprovals"]
+    path = f"/v1/executions/{held['id']}"
+    client.post(f"{path}/approvals/{call['toolCallId']}", json={"approved": True})
+    with client.stream("GET", f"{path}/stream") as stream:
+        stream.read()
+    assert client.get(path).json()["status"] == "completed"
+    found = client.get("/v1/executions", params={"agentId": "careful"}).json()["data"]
+    assert [one["id"] for one in found] == [held["id"]]
+
+    assert "careful" not in outlast("agents", "list")[1]
+    assert "careful" in outlast("agents", "list", "--all")[1]
+    assert outlast("agents", "restore", "careful")[0] == 0
+    assert "careful" in outlast("agents", "list")[1]
+    code, out, _ = outlast("agents", "remove", "demo")
+    assert (code, "outlast agents restore demo" in out) == (0, True)
+    assert "demo" not in outlast("agents", "list")[1]
+    code, _, err = outlast("agents", "remove", "nobody")
+    assert (code, "There is no agent" in err) == (1, True)
+
+
+def test_renaming_the_only_agent_leaves_the_runs_room_with_one(place: Place) -> None:
+    file = place.folder / "agents.yaml"
+    only = "agents: [{name: first, model: 'scripted:script.yaml'}]"
+    file.write_text(only)
+    place.serve().stop(SIGTERM)
+    file.write_text(only.replace("first", "second"))
+    server = place.serve()
+    client = server.client(place.key)
+    body = {"messages": [{"role": "user", "content": "Hi"}]}
+    answer = client.post("/run/api/executions", json=body)
+    assert answer.status_code == 200, answer.text
+    file.write_text(
+        "agents: [{name: a, model: 'scripted:script.yaml'}, "
+        "{name: b, model: 'scripted:script.yaml'}]"
+    )
+    server.stop(SIGTERM)
+    client = place.serve().client(place.key)
+    answer = client.post("/run/api/executions", json=body)
+    assert answer.status_code == 400
+    assert "outlast keys create --agent NAME" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("agents", [(), ("--agents", "other.yaml")])
+def test_a_run_in_the_terminal_retires_nothing(
+    place: Place, outlast: Outlast, agents: tuple[str, ...]
+) -> None:
+    place.serve().stop(SIGTERM)
+    (place.folder / "other.yaml").write_text(
+        "agents: [{name: demo, model: 'scripted:script.yaml'}]"
+    )
+    outlast("run", "demo", "the sum", *agents)
+    listed = outlast("agents", "list")[1]
+    assert "demo" in listed
+    assert "careful" in listed
