@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 import structlog
 
+from outlast import logs
 from tests.database import KINDS, POSTGRESQL, SQLITE, Another, Database, databases_of
 from tests.postgres import Cluster, Databases
 
@@ -120,3 +121,4 @@ def _plain_logs() -> Iterator[None]:
     structlog.configure(processors=_LOGS)
     yield
     structlog.reset_defaults()
+    logs.unconfigure()

@@ -1,5 +1,6 @@
 """Logs: their shape, and that no secret goes through."""
 
+import asyncio
 import io
 import logging
 from collections.abc import Iterator
@@ -148,3 +149,83 @@ def test_text_is_for_terminals_and_json_for_everything_else() -> None:
     assert "unheard" not in terminal.getvalue()
     assert KEY not in terminal.getvalue()
     assert [line["event"] for line in _written(pipe)] == ["heard"]
+
+
+@pytest.mark.parametrize("format", ["json", "text"])
+@pytest.mark.parametrize(
+    "value", ["caf\udce9.txt", "\ud83d", {"deep": ["\ude00"]}, 2**70, {1: "a"}, float("nan")]
+)
+def test_what_json_or_the_stream_cannot_hold_is_logged_all_the_same(
+    format: str, value: object
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="strict", write_through=True)
+    logs.configure("info", format, stream)
+    structlog.get_logger("test").warning("odd", value=value)
+    logs.line("info", "odd", lambda: {"value": value})
+    logs.flush()
+
+    stream.seek(0)
+    assert stream.read().count("odd") == 2
+
+
+def test_lines_stand_in_the_order_in_which_they_were_logged() -> None:
+    async def said() -> None:
+        logs.line("info", "first", dict)
+        structlog.get_logger("test").info("second")
+        logs.line("info", "third", dict)
+        logging.getLogger("uvicorn.error").warning("fourth")
+
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    asyncio.run(said())
+
+    found = _written(stream)
+    assert [line["event"] for line in found] == ["first", "second", "third", "fourth"]
+    assert sorted(line["timestamp"] for line in found) == [line["timestamp"] for line in found]
+
+
+def test_a_line_below_the_level_is_not_made() -> None:
+    def never() -> dict[str, Any]:
+        raise AssertionError
+
+    stream = io.StringIO()
+    logs.configure("warning", "json", stream)
+    logs.line("info", "unheard", never)
+    logs.flush()
+    assert stream.getvalue() == ""
+    assert not logs.enabled("info")
+    assert logs.enabled("error")
+
+
+async def _two_lines(stream: io.StringIO) -> None:
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            before = stream.tell()
+            logs.line("info", "line", dict)
+            while stream.tell() == before:  # noqa: ASYNC110 - a stream tells nobody
+                await asyncio.sleep(0)
+
+
+def test_a_line_is_written_soon_also_by_a_second_event_loop() -> None:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    for count in (2, 4):
+        asyncio.run(_two_lines(stream))
+        assert len(_written(stream)) == count
+
+
+def test_a_log_that_cannot_be_written_ends_nothing() -> None:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    stream.close()
+    logs.line("info", "lost", dict)
+    structlog.get_logger("test").error("lost")
+
+
+def test_without_a_configuration_of_ours_lines_go_as_the_process_has_set_up() -> None:
+    logs.unconfigure()
+    with structlog.testing.capture_logs() as captured:
+        logs.line("info", "heard", lambda: {"a": 1})
+    assert captured == [{"event": "heard", "a": 1, "log_level": "info"}]
+    structlog.reset_defaults()
+    logs.line("info", "unheard", dict)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from outlast.activity import Activity
 from outlast.agents.code import CodeFunctions
 from outlast.agents.port import Models, Tools
 from outlast.engine.asking import Asker
@@ -32,6 +33,7 @@ from outlast.services.records import Records
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.settings import Settings
+from outlast.store.known_agents import KnownAgents
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.port import Store
 from outlast.store.sql import Driver, SqlStore
@@ -112,15 +114,11 @@ def build(
     seal = Seal(settings.secret_key, settings.secret_file, clock)
     caller, settler = Caller(tools, ledger, seal), Settler(state, ledger)
     coder = Coder(state, asker, caller, ledger, code or CodeFunctions())
-    runner = Runner(state, asker, caller, ledger, settler, coder)
+    known = KnownAgents(state)
+    runner = Runner(state, asker, caller, ledger, settler, coder, known)
     engine = _engine(settings, state, Segments(runner, clock), clock, worker=worker)
     streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
-
-    def committed(commit: Committed) -> None:
-        streams.committed(commit)
-        if commit.execution is not None:  # else another process counts it
-            metrics.committed(commit)
-
+    committed = _committed(streams, metrics, Activity(known))
     state.listen(Listeners(committed, engine.runnable, engine.requested, streams.missed))
     metrics.watch(
         running=lambda: engine.running,
@@ -146,6 +144,20 @@ def build(
     return Core(
         settings, clock, state, streams, engine, models, tools, services, metrics, *watches, seal
     )
+
+
+def _committed(
+    streams: Streams, metrics: Metrics, activity: Activity
+) -> Callable[[Committed], None]:
+    """Who hears of a commit; those of other processes come without the row, and count there."""
+
+    def committed(commit: Committed) -> None:
+        streams.committed(commit)
+        if commit.execution is not None:
+            metrics.committed(commit)
+            activity.committed(commit)
+
+    return committed
 
 
 def driver_of(

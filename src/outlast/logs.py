@@ -1,15 +1,22 @@
 """Logs: one event a line on standard error, as JSON or as text, with no secret in it.
 
 Our own events and those of the standard library's loggers (uvicorn, asyncio) go the same way: bound
-names (request, execution), level, time, traceback, then blotting, then the renderer.
+names (request, execution), level, time, traceback, then blotting, then the renderer. What is said
+once for every request and every execution takes a shorter way: `line`.
 """
 
+import asyncio
+import atexit
+import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Final, TextIO
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from threading import RLock
+from typing import Any, Final, Literal, TextIO, TypeAlias, cast
 
 import orjson
 
@@ -32,6 +39,10 @@ def _without(module: str) -> Iterator[None]:
 with _without("rich"):  # for its tracebacks alone, at a fifth of a second and 6 MB of every start
     import structlog
     from structlog.typing import EventDict, Processor, WrappedLogger
+
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+Fields: TypeAlias = Callable[..., dict[str, Any]]
 
 HIDDEN: Final = "[hidden]"
 _DEPTH: Final = 8
@@ -114,19 +125,23 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared = _shared()
     renderer = _text_renderer(colors=terminal) if as_text else _json
+    global _lines  # noqa: PLW0603 - as global as structlog's configuration, which it goes beside
+    flush()
+    _lines = lines = _Lines(threshold, renderer, stream)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", lines)),
         cache_logger_on_first_use=False,  # a logger follows the newest configuration
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    atexit.register(flush)
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
     for chatty in (
         "httpx2",
@@ -140,6 +155,98 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:
         logging.getLogger(chatty).setLevel(max(threshold, logging.WARNING))
 
 
+class _Lines:
+    """Writes events that need no blotting, many at a time: one by one they cost a run three times.
+
+    An event waits for its write at most `_DELAY` seconds; what else is logged comes behind it.
+    """
+
+    def __init__(self, threshold: int, renderer: Processor, stream: TextIO) -> None:
+        self.threshold = threshold
+        self._render = renderer
+        self._stream = stream
+        self._waiting: list[tuple[float, Level, str, Fields, tuple[Any, ...]]] = []
+        self._flushed_by: asyncio.AbstractEventLoop | None = None
+        self._lock = RLock()
+
+    def add(self, level: Level, name: str, fields: Fields, given: tuple[Any, ...]) -> None:
+        """Write this event soon; at once where no event loop runs."""
+        now = time.time()  # noqa: TID251 - the moment of the line, as structlog's own
+        self._waiting.append((now, level, name, fields, given))
+        if self._flushed_by is not None and self._flushed_by.is_running():
+            return
+        try:
+            self._flushed_by = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+        else:
+            self._flushed_by.call_later(_DELAY, self.flush)
+
+    def write(self, text: str) -> None:
+        """Write what another way has made, as a stream does."""
+        with self._lock, suppress(OSError, ValueError):  # a log that fails ends no request
+            self._stream.write(self._waiting_lines() + text)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._lock, suppress(OSError, ValueError):
+            self._flushed_by = None
+            self._stream.write(self._waiting_lines())
+            self._stream.flush()
+
+    def _waiting_lines(self) -> str:
+        waiting, self._waiting = self._waiting, []
+        return "".join(
+            f"{self._render(None, level, _event(at, level, name, fields(*given)))!s}\n"
+            for at, level, name, fields, given in waiting
+        )
+
+
+def _event(at: float, level: Level, name: str, fields: EventDict) -> EventDict:
+    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
+    return {"event": name, "level": level, "timestamp": f"{moment[:-6]}Z", **fields}
+
+
+_DELAY: Final = 0.02
+_LEVELS: Final = logging.getLevelNamesMapping()
+_lines: _Lines | None = None
+
+
+def enabled(level: Level) -> bool:
+    """Whether events of this level are written."""
+    if _lines is None:
+        return structlog.is_configured()
+    return _LEVELS[level.upper()] >= _lines.threshold
+
+
+def line(level: Level, name: str, fields: Fields, *given: Any) -> None:
+    """Write an event whose fields, `fields(*given)`, are ids, numbers and the operator's own names.
+
+    Nothing is blotted and no bound name is added: text from outside goes through a logger. Where
+    `configure` was never called, the event goes through structlog as the process has configured
+    it, if it has.
+    """
+    if not enabled(level):
+        return
+    if _lines is None:
+        structlog.get_logger(__name__).log(_LEVELS[level.upper()], name, **fields(*given))
+    else:
+        _lines.add(level, name, fields, given)
+
+
+def unconfigure() -> None:
+    """Take back what `configure` has set for `line`."""
+    global _lines  # noqa: PLW0603
+    flush()
+    _lines = None
+
+
+def flush() -> None:
+    """Write the lines that wait to be written."""
+    if _lines is not None:
+        _lines.flush()
+
+
 def _shared() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
@@ -151,10 +258,18 @@ def _shared() -> list[Processor]:
 
 
 def _text_renderer(*, colors: bool) -> Processor:
-    return structlog.dev.ConsoleRenderer(
+    render = structlog.dev.ConsoleRenderer(
         colors=colors, exception_formatter=structlog.dev.plain_traceback
     )
 
+    def text(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        return render(logger, method, event).encode(errors="backslashreplace").decode()
+
+    return text
+
 
 def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return orjson.dumps(event, default=str).decode(errors="replace")
+    try:
+        return orjson.dumps(event, default=str).decode()
+    except TypeError:  # half a surrogate pair, a number beyond 64 bits: written as ASCII
+        return json.dumps(event, default=str)

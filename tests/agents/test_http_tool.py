@@ -9,7 +9,7 @@ import pytest
 
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import Effect
-from outlast.model.error import ToolTimeout
+from outlast.model.error import ToolFailed, ToolTimeout
 from tests.agents.shop import CONTEXT, PatientClock, Shop, answer, failure, look
 
 pytestmark = pytest.mark.anyio
@@ -78,6 +78,16 @@ async def test_what_is_no_result_is_told_to_the_model(
     told = await failure(box, look(shop.url))
     assert shop.url in told
     assert told.endswith(message)
+
+
+async def test_what_a_server_said_is_for_the_model_and_not_for_the_log(
+    shop: Shop, box: ToolBox
+) -> None:
+    shop.answers = [answer(b"no such order: 4711", "404 Not Found")]
+    with pytest.raises(ToolFailed) as raised:
+        await box.call(look(shop.url), {}, CONTEXT)
+    assert raised.value.message.endswith("answered 404: no such order: 4711")
+    assert raised.value.cause == f"{shop.url} answered 404."
 
 
 async def test_no_error_shows_a_secret(shop: Shop, box: ToolBox) -> None:

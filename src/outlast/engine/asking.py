@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
+import structlog
 
 from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece, Tools
 from outlast.engine.bounds import overspent, settings_of
@@ -42,6 +43,8 @@ from outlast.model.message import (
     repair,
 )
 from outlast.model.nul import message_without_nul, without_nul
+
+logger = structlog.get_logger(__name__)
 
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
@@ -108,8 +111,11 @@ class Asker:
         while True:
             try:
                 return await segment.run(self._stream(segment, agent, request))
-            except (ModelUnavailable, ModelRateLimited) as error:
-                if attempt >= self.retries:
+            except OutlastError as error:
+                passing = isinstance(error, (ModelUnavailable, ModelRateLimited))
+                again = passing and attempt < self.retries
+                _log_failure(agent.spec.model, error, attempt + 1, again=again)
+                if not again:
                     raise
                 await self._before_next(segment, error, attempt)
                 attempt += 1
@@ -142,7 +148,7 @@ class Asker:
                         return _storable(event)
         raise ModelUnavailable("The model's answer ended before it was complete.")
 
-    async def _before_next(self, segment: Segment, error: Upstream, attempt: int) -> None:
+    async def _before_next(self, segment: Segment, error: OutlastError, attempt: int) -> None:
         """Void the text that was shown, and wait as long as the provider asks or backoff says."""
         if segment.text.pieces:
             await self.ledger.record(segment, (StepRetried(segment.open_step, error.message),))
@@ -245,6 +251,17 @@ def _storable(answer: Answer) -> Answer:
     if (message, model, reason) == (answer.message, answer.model, answer.finish_reason):
         return answer
     return replace(answer, message=message, model=model, finish_reason=reason)
+
+
+def _log_failure(model: str, error: OutlastError, attempt: int, *, again: bool) -> None:
+    logger.warning(
+        "model.failed",
+        model=model,
+        code=error.code,
+        cause=error.message,
+        attempt=attempt,
+        again=again,
+    )
 
 
 def is_answered(segment: Segment) -> bool:

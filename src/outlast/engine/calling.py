@@ -59,6 +59,7 @@ class Caller:
             is_error = False
         except ToolFailed as error:
             result, is_error = without_nul(error.message), True
+            _log_failure(spec, call, error, clock.monotonic() - began)
         ended_at = started_at + round((clock.monotonic() - began) * 1000)
         return ToolStep(clock.new_id(STEP), number, call, result, is_error, started_at, ended_at)
 
@@ -107,13 +108,36 @@ def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:
     tool = spec.tool(call.name)
     if tool is None:
         names = ", ".join(tool.name for tool in spec.tools) or "none"
-        raise ToolFailed(f"There is no tool {call.name!r}. Available tools: {names}.")
+        raise ToolFailed(
+            f"There is no tool {call.name!r}. Available tools: {names}.",
+            cause="The model called a tool that the agent does not have.",
+        )
     if call.invalid is not None:
         raise ToolFailed(
             f"The arguments were not a JSON object: {call.invalid[:200]!r}. Call the tool again "
-            "with a JSON object."
+            "with a JSON object.",
+            cause="The arguments were not a JSON object.",
         )
     return tool
+
+
+def _log_failure(spec: AgentSpec, call: ToolCall, error: ToolFailed, seconds: float) -> None:
+    """Log why a call failed; what the operator's own function raised, with its traceback."""
+    tool, cause = spec.tool(call.name), error.cause
+    raised = error.__cause__ if tool is not None and tool.python is not None else None
+    if raised is not None:
+        cause = type(raised).__name__
+    elif tool is not None and tool.builtin is not None:
+        cause = "The builtin tool refused the call."  # its own words quote the model's
+    logger.warning(
+        "tool.failed",
+        tool="unknown" if tool is None else tool.name,
+        tool_call=call.id,
+        code=error.code,
+        cause=cause,
+        ms=round(seconds * 1000),
+        exc_info=raised,
+    )
 
 
 def tool_finished(step: ToolStep) -> ToolFinished:

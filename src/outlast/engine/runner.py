@@ -4,9 +4,10 @@ A finished step is never run again. What was running in a crash is decided by it
 request and a repeatable tool call run again, any other call becomes a question to a person.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from outlast.engine.asking import Asker, failure_of, is_answered, messages_of
 from outlast.engine.bounds import check_spent
@@ -26,12 +27,10 @@ from outlast.model.error import (
 )
 from outlast.model.execution import Execution, Failure, Status
 from outlast.model.message import Message, UserMessage
+from outlast.store.known_agents import KnownAgents
 from outlast.store.port import Store
 
 logger = structlog.get_logger(__name__)
-
-_VERSIONS = 1000
-"""Agent versions kept in memory."""
 
 
 @dataclass(slots=True)
@@ -44,7 +43,7 @@ class Runner:
     ledger: Ledger
     settler: Settler
     coder: Coder
-    _versions: dict[tuple[str, int], Agent] = field(default_factory=dict)
+    agents: KnownAgents
 
     async def run(self, segment: Segment) -> None:
         """Run one segment. Raises StaleWrite where another worker has the execution.
@@ -52,7 +51,8 @@ class Runner:
         Raises Overloaded where the store fails: the execution stays as last committed.
         """
         try:
-            segment.agent = agent = await self._agent(segment.execution)
+            segment.agent = agent = await self.agents.of(segment.execution)
+            bind_contextvars(agent=agent.spec.name)
             self.coder.require(agent.spec)
         except (AgentNotFound, Misconfigured) as error:
             await self.ledger.refuse(segment, failure_of(error))
@@ -149,13 +149,3 @@ class Runner:
             messages.append(UserMessage(turn.execution.input))
             messages.extend(messages_of(turn.steps))
         return tuple(messages)
-
-    async def _agent(self, execution: Execution) -> Agent:
-        key = (execution.agent_id, execution.agent_version)
-        agent = self._versions.get(key)
-        if agent is None:
-            agent = await self.store.agent_version(execution.workspace_id, *key)
-            if len(self._versions) >= _VERSIONS:
-                self._versions.clear()
-            self._versions[key] = agent
-        return agent

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 import structlog
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from outlast.engine.runner import Runner
 from outlast.engine.segment import Segment, Stop
@@ -47,6 +47,7 @@ class Segments:
         """
         execution = segment.execution
         ended = False
+        unbind_contextvars("request")  # that in whose commit the task was made
         bind_contextvars(execution=execution.id)  # the task is the segment's own
         try:
             await self._runner.run(segment)

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from outlast.http.access_log import CODE, KEY
 from outlast.http.errors import RenderError, error_object, error_response, problem_of
 from outlast.http.request import Call, secret_of
 from outlast.metrics import Metrics
@@ -42,9 +43,12 @@ class Route(APIRoute):
     async def _response(self, call: Call) -> Response:
         try:
             call.principal = await self._principal(call)
+            call.scope[KEY] = call.principal.key_id
             response: Response = await self.endpoint(call)
         except Exception as error:  # noqa: BLE001 - the top of a request; problem_of logs what nobody foresaw
-            return error_response(problem_of(error), call.request_id, type(self).render_error)
+            problem = problem_of(error)
+            call.scope[CODE] = problem.code
+            return error_response(problem, call.request_id, type(self).render_error)
         return response
 
     async def _principal(self, call: Call) -> Principal:

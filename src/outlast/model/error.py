@@ -237,6 +237,11 @@ class ToolFailed(OutlastError):
 
     code = "tool_error"
 
+    def __init__(self, message: str | None = None, *, cause: str | None = None) -> None:
+        super().__init__(message)
+        self.cause = self.message if cause is None else cause
+        """The same for a log, which shows nothing that a model or a tool has said."""
+
 
 class ToolTimeout(ToolFailed):
     """A tool did not answer in time; the model hears it."""

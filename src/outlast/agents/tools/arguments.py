@@ -35,7 +35,10 @@ class Arguments:
         if validator.is_valid(arguments):
             return
         errors = islice(validator.iter_errors(arguments), _SHOWN)
-        raise ToolFailed(invalid_arguments(_problem(error) for error in errors))
+        raise ToolFailed(
+            invalid_arguments(_problem(error) for error in errors),
+            cause="The arguments do not fit the tool's schema.",
+        )
 
     def check_edited(self, schema: dict[str, Any], arguments: dict[str, Any]) -> None:
         """Raise InvalidArguments where what a person wrote does not fit, naming the first place."""

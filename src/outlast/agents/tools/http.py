@@ -212,7 +212,8 @@ async def _refusal(call: _Call, response: aiohttp.ClientResponse) -> Exception:
     if "location" in response.headers and 300 <= status < 400:  # noqa: PLR2004  RFC 9110, 15.4
         return ToolFailed(f"{call.address} answered {status}; redirects are not followed.")
     body = hide(await _beginning(response), call.secrets)[:_SHOWN].strip()
-    failure = ToolFailed(f"{call.address} answered {status}" + (f": {body}" if body else "."))
+    cause = f"{call.address} answered {status}."
+    failure = ToolFailed(f"{cause[:-1]}: {body}" if body else cause, cause=cause)
     if call.repeatable and (status == _TOO_MANY or status >= _SERVER_S):
         return _Again(failure, _asked_pause(response))
     return failure

@@ -1,0 +1,41 @@
+"""Versions of agents, each read once: a version never changes."""
+
+from typing import Final
+
+from outlast.model.agent import Agent
+from outlast.model.execution import Execution
+from outlast.model.task import client_agent, client_agent_id
+from outlast.store.agent_port import AgentStore
+
+_MOST: Final = 1000
+
+
+class KnownAgents:
+    """The agents of executions, as those executions keep them."""
+
+    def __init__(self, store: AgentStore) -> None:
+        self._store = store
+        self._found: dict[tuple[str, int], Agent] = {}
+
+    async def of(self, execution: Execution) -> Agent:
+        """The agent of an execution, in its version. Raises AgentNotFound."""
+        key = (execution.agent_id, execution.agent_version)
+        agent = self._found.get(key)
+        if agent is None:
+            agent = await self._read(execution)
+            if len(self._found) >= _MOST:
+                self._found.clear()
+            self._found[key] = agent
+        return agent
+
+    def seen(self, execution: Execution) -> Agent | None:
+        """The same from memory; None where `of` has not read it."""
+        return self._found.get((execution.agent_id, execution.agent_version))
+
+    async def _read(self, execution: Execution) -> Agent:
+        workspace_id, agent_id = execution.workspace_id, execution.agent_id
+        if not execution.is_client_driven:
+            return await self._store.agent_version(workspace_id, agent_id, execution.agent_version)
+        if agent_id == client_agent_id(workspace_id):
+            return client_agent(workspace_id)
+        return await self._store.agent(workspace_id, agent_id)
