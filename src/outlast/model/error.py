@@ -21,6 +21,7 @@ OutlastError
 ├── Upstream                 502  a model provider or a tool's server
 │   ├── ModelUnavailable · ModelRateLimited · ModelRejected · ContextTooLong
 ├── Overloaded               503
+├── Refused                  500  the database does not take this write, now or later
 ├── ToolFailed                    told to the model, never to the caller
 │   ├── ToolTimeout
 ├── LimitExceeded · BudgetExceeded   end an execution
@@ -230,6 +231,12 @@ class Overloaded(OutlastError):
     """The server cannot take this request now; try again."""
 
     code = "overloaded"
+
+
+class Refused(OutlastError):
+    """The database refused this write."""
+
+    code = "internal_error"
 
 
 class ToolFailed(OutlastError):

@@ -2,9 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ParamSpec
+
+import structlog
 
 from outlast.model.event import Entry
 from outlast.model.execution import Execution
+
+P = ParamSpec("P")
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +36,28 @@ class Listeners:
     """Another process left word for whoever runs this execution."""
     missed: Callable[[], None] = lambda: None
     """Commits of other processes may have gone unheard."""
+
+
+def guarded(listeners: Listeners) -> Listeners:
+    """Return the same listeners with their errors logged instead of raised.
+
+    What a listener raises is its own mistake: the commit stands, and its writers wait for it.
+    """
+    return Listeners(
+        guard("committed", listeners.committed),
+        guard("runnable", listeners.runnable),
+        guard("requested", listeners.requested),
+        guard("missed", listeners.missed),
+    )
+
+
+def guard(name: str, listener: Callable[P, None]) -> Callable[P, None]:
+    """Return a listener that logs what this one raises."""
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            listener(*args, **kwargs)
+        except Exception:  # whatever it is, it is not the commit's
+            logger.exception("listener.failed", listener=name)
+
+    return call

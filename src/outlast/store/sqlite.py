@@ -21,8 +21,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy.dialects import sqlite
 
-from outlast.model.error import Overloaded, StoreLocked
-from outlast.store.listeners import Listeners
+from outlast.model.error import OutlastError, Overloaded, Refused, StoreLocked
+from outlast.store.listeners import Listeners, guard, guarded
 from outlast.store.migrations import migrate_sqlite
 from outlast.store.scripts import Outcome, Row, Script
 from outlast.store.scripts.keys import ping, try_write
@@ -58,7 +58,7 @@ class SqliteDriver:
         """
         self._path = path
         self._exclusive = exclusive
-        self._measured = measured
+        self._measured = guard("measured", measured) if measured is not None else None
         self._lock: int | None = None
         self._queue: SimpleQueue[_Write | None] = SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -71,7 +71,7 @@ class SqliteDriver:
         """The last commit failed, as on a full disk."""
 
     def listen(self, listeners: Listeners) -> None:
-        self._listeners = listeners
+        self._listeners = guarded(listeners)
 
     async def open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -297,9 +297,31 @@ def _take_lock(path: Path) -> int:
     return handle
 
 
+_AWAY: Final = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+"""The file or the disk, not the write: it may be tried again. https://sqlite.org/rescode.html"""
+
+
 def _translate(error: BaseException) -> BaseException:
-    if isinstance(error, sqlite3.Error):
+    translated: OutlastError
+    if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _AWAY:
         translated = Overloaded(f"The database could not be written: {error}.")
-        translated.__cause__ = error
-        return translated
-    return error
+    elif isinstance(error, (sqlite3.Error, OverflowError, UnicodeError)):
+        translated = Refused(f"The database refused this write: {error}.")
+    else:
+        return error
+    translated.__cause__ = error
+    return translated
