@@ -23,6 +23,12 @@ _PREFIX: Final = "OUTLAST_"
 _POSTGRES: Final = ("postgresql://", "postgres://")
 _ORIGIN: Final = re.compile(r"\*|https?://[^/?#@\s]+")
 _PORT: Final = re.compile(r":[^,\]]*(?=,|$)")
+_SPANS: Final = (
+    "request_head_seconds",
+    "request_body_seconds",
+    "idle_connection_seconds",
+    "stream_keep_alive_seconds",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +64,16 @@ class Settings:
     """How long SIGTERM waits for running steps before it leaves them to the next start."""
     max_body_bytes: int = 4 * 1024 * 1024
     """The largest request body."""
+    max_connections: int = 0
+    """Connections of clients at the same time; 0: as many as the limit of open files allows."""
+    request_head_seconds: float = 30.0
+    """How long a client may take to send a request's line and headers."""
+    request_body_seconds: float = 60.0
+    """How long a client may send nothing of a body, or take nothing of an answer."""
+    idle_connection_seconds: float = 65.0
+    """How long a connection without a request is kept."""
+    stream_keep_alive_seconds: float = 15.0
+    """A silent stream says this often that it lives."""
     cors_origins: str = ""
     """Origins of web pages that may call from a browser, with commas between; `*` is any."""
     log_level: str = "info"
@@ -75,6 +91,9 @@ class Settings:
         _check(self.model_retries >= 0, "model_retries", "must not be negative")
         _check(self.drain_seconds >= 0, "drain_seconds", "must not be negative")
         _check(self.max_body_bytes >= 1, "max_body_bytes", "must be at least 1")
+        _check(self.max_connections >= 0, "max_connections", "must not be negative")
+        for name in _SPANS:
+            _check(getattr(self, name) > 0, name, "must be more than 0")
         _check(
             self.log_level in ("debug", "info", "warning", "error"),
             "log_level",

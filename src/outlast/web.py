@@ -88,7 +88,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
     app.state.services = core.services
     app.state.settings = core.settings
     app.state.metrics = core.metrics
-    app.state.streams = OpenStreams()
+    app.state.streams = OpenStreams(core.settings.stream_keep_alive_seconds)
     app.state.native = _MAIN.fold
     app.add_middleware(RequestIds, clock=core.clock)
     if core.settings.cors:

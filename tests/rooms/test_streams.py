@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
+from outlast.model.error import ModelRejected
+from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
 from tests.rooms.conftest import Build
 from tests.rooms.house import BOUND, House, frames, kinds, read_until, until
 
@@ -119,3 +120,51 @@ async def test_500_streams_of_one_execution_end_and_leave_nothing(build: Build) 
     assert len(contents) == 1
     assert len(house.app.state.streams) == 0
     assert house.core.streams.followers == 0
+
+
+@pytest.mark.parametrize("end", ["completed", "failed", "cancelled"])
+async def test_behind_the_last_frame_of_an_ended_execution_there_is_nothing(
+    build: Build, end: str
+) -> None:
+    held = asyncio.Event()
+    replies: dict[str, Reply] = {
+        "completed": ["a"],
+        "failed": [ModelRejected("no")],
+        "cancelled": ["a", held],
+    }
+    actor = Actor(by_turn(replies[end]))
+    house = await build(actor)
+    run = await house.started()
+    path = f"/v1/executions/{run}/stream"
+    if end == "cancelled":
+        async with asyncio.timeout(BOUND):
+            await actor.spoke.wait()
+        assert (await house.client.post(f"/v1/executions/{run}/cancel")).status_code == 200
+    assert (await house.rested(run))["status"] == end
+    *before, last = [cursor for cursor, _ in frames((await house.get(path)).content)]
+    for headers, query in (({"Last-Event-ID": last}, {}), ({}, {"after": last})):
+        answer = await house.client.get(path, headers=headers, params=query)
+        assert (answer.status_code, answer.content) == (204, b"")
+        for cursor in before:
+            earlier = dict.fromkeys(headers, cursor), dict.fromkeys(query, cursor)
+            answer = await house.client.get(path, headers=earlier[0], params=earlier[1])
+            assert answer.status_code == 200
+            assert frames(answer.content)[-1][0] == last
+
+
+async def test_behind_what_a_live_execution_has_said_a_client_waits(build: Build) -> None:
+    held = asyncio.Event()
+    actor = Actor(by_turn(["one ", held, "two"]))
+    house = await build(actor)
+    run = await house.started()
+    path = f"/v1/executions/{run}/stream"
+    async with asyncio.timeout(BOUND):
+        await actor.spoke.wait()
+    async with house.listening() as client:
+        async with client.stream("GET", path) as response:
+            seen = await read_until(response.aiter_lines(), "one")
+        cursor = next(line for line in reversed(seen) if line.startswith("id: "))[4:]
+        async with client.stream("GET", path, headers={"Last-Event-ID": cursor}) as response:
+            assert response.status_code == 200
+            held.set()
+            assert kinds(frames(await response.aread()))[-1] == "done"

@@ -27,6 +27,22 @@ Concurrency = Annotated[
 ]
 ModelRetries = Annotated[int | None, Option(help="How often a failed model request is made again.")]
 DrainSeconds = Annotated[float | None, Option(help="How long SIGTERM waits for running steps.")]
+MaxBody = Annotated[int | None, Option(help="The largest request body.")]
+MaxConnections = Annotated[
+    int | None, Option(help="Connections of clients; default: by the limit of open files.")
+]
+HeadSeconds = Annotated[
+    float | None, Option(help="How long a client may take to send a request's line and headers.")
+]
+BodySeconds = Annotated[
+    float | None, Option(help="How long it may send no body, or take nothing of an answer.")
+]
+IdleSeconds = Annotated[
+    float | None, Option(help="How long a connection without a request is kept.")
+]
+KeepAliveSeconds = Annotated[
+    float | None, Option(help="How often a silent stream says that it lives.")
+]
 Takeover = Annotated[
     float | None,
     Option(help="Postgres: seconds of silence after which a worker's work is others'."),

@@ -2,6 +2,10 @@
 
 Source of the format: WHATWG HTML, 9.2 Server-sent events. A stream costs two tasks and
 none per frame: one pumps, one waits for the client to go, and the response waits for either.
+
+A blank line ends an event and stands nowhere else: the `openai` packages take one behind an `id:`
+for an event without data, and raise. So a keep-alive and `retry:` are lines in front of the next
+event; both take effect when their line is read.
 """
 
 import asyncio
@@ -12,10 +16,8 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-KEEP_ALIVE_SECONDS: Final = 15.0
-"""A silent stream says this often that it lives."""
-_COMMENT: Final = b": keep-alive\n\n"
-RECONNECT: Final = b"retry: 1000\n\n"
+_COMMENT: Final = b": keep-alive\n"
+RECONNECT: Final = b"retry: 1000\n"
 """Sent before the server leaves: come back in a second."""
 
 
@@ -39,7 +41,8 @@ def frame(cursor: str, data: bytes) -> bytes:
 class OpenStreams:
     """The streams of one server, so that it can end them when it leaves."""
 
-    def __init__(self, keep_alive: float = KEEP_ALIVE_SECONDS) -> None:
+    def __init__(self, keep_alive: float) -> None:
+        """`keep_alive`: a silent stream says this often, in seconds, that it lives."""
         self.keep_alive = keep_alive
         self.leaving = False
         self._pumps: set[asyncio.Task[None]] = set()
@@ -146,7 +149,8 @@ class _Beat:
         if self._loop.time() >= due:
             self._last = self._loop.time()
             due = self._last + self._seconds
-            self._sending = self._loop.create_task(self._comment())
+            if self._sending is None or self._sending.done():
+                self._sending = self._loop.create_task(self._comment())
         self._timer = self._loop.call_at(due, self._tick)
 
     async def _comment(self) -> None:

@@ -136,13 +136,16 @@ async def _wanted(call: Call, query: schemas.ListQuery) -> ExecutionFilter:
             200: {
                 "description": "Its events from the start, or behind a cursor, then as they come.",
                 "content": {"text/event-stream": event_stream(FRAME_TYPES)},
-            }
+            },
+            204: {"description": "It has ended, and the cursor is its last event's."},
         },
         errors=(400, 404),
     ),
 )
 async def stream_execution(call: Call) -> Response:
     """Replays the execution's events, then follows it to its end; held open while it waits.
+
+    Behind the last event of an ended execution: 204, so that an `EventSource` stops coming back.
 
     Frames by `type`: start, text_delta, thinking, tool_call_start, tool_call_end,
     approval_requested, approval_resolved, retry (discard the open step's text), paused, resumed
@@ -156,6 +159,8 @@ async def stream_execution(call: Call) -> Response:
         raise ExecutionNotFound("Its conversation was deleted; there is nothing left to stream.")
     if after != START and not await services.executions.holds(call.principal, execution.id, after):
         raise InvalidCursor(param=call.cursor_param)
+    if await services.executions.is_behind(call.principal, execution, after):
+        return Response(status_code=204)
     return stream_of(call, execution, after)
 
 
