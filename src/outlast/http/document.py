@@ -165,10 +165,28 @@ def _path_parameter(name: str, description: str) -> dict[str, Any]:
 
 def _query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
     return [
-        {"name": name, "in": "query", "required": False} | _described(field)
+        {"name": name, "in": "query", "required": False} | _described(_inlined(field, definitions))
         for name, field in schema["properties"].items()
     ]
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema with the definitions of its model in the place of their references.
+
+    A parameter's schema stands alone: nothing else of its model comes into the document.
+    """
+    match schema:
+        case {"$ref": str(place), **beside}:
+            name = place.removeprefix("#/$defs/")
+            return _inlined(definitions[name] | beside, definitions)
+        case dict():
+            return {key: _inlined(value, definitions) for key, value in schema.items()}
+        case list():
+            return [_inlined(item, definitions) for item in schema]
+        case _:
+            return schema
 
 
 def _described(field: dict[str, Any]) -> dict[str, Any]:
