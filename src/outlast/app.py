@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from outlast.activity import Activity
 from outlast.agents.code import CodeFunctions
 from outlast.agents.port import Models, Tools
+from outlast.duty import Failures
 from outlast.engine.asking import Asker
 from outlast.engine.calling import Caller
 from outlast.engine.code import Coder
@@ -108,7 +109,8 @@ def build(
     clock = clock or SystemClock()
     metrics = Metrics()
     state = store(driver_of(settings, measured=metrics.wrote))
-    texts = TextLog(state)
+    failures = metrics.failures
+    texts = TextLog(state, failures)
     ledger = Ledger(state, texts, clock, settings.prices)
     asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
@@ -116,7 +118,8 @@ def build(
     coder = Coder(state, asker, caller, ledger, code or CodeFunctions())
     known = KnownAgents(state)
     runner = Runner(state, asker, caller, ledger, settler, coder, known)
-    engine = _engine(settings, state, Segments(runner, clock), clock, worker=worker)
+    segments = Segments(runner, clock, failures)
+    engine = _engine(settings, state, segments, clock, failures, worker=worker)
     streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
     committed = _committed(streams, metrics, Activity(known))
     state.listen(Listeners(committed, engine.runnable, engine.requested, streams.missed))
@@ -140,7 +143,7 @@ def build(
         Tasks(state, executions, agents, clock),
         Records(state),
     )
-    watches = (Expirer(state, clock), Keeper(state, clock))
+    watches = (Expirer(state, clock, failures), Keeper(state, clock, failures))
     return Core(
         settings, clock, state, streams, engine, models, tools, services, metrics, *watches, seal
     )
@@ -196,7 +199,13 @@ def queue_of(settings: Settings) -> "Queue":
 
 
 def _engine(
-    settings: Settings, store: Store, segments: Segments, clock: Clock, *, worker: bool
+    settings: Settings,
+    store: Store,
+    segments: Segments,
+    clock: Clock,
+    failures: Failures,
+    *,
+    worker: bool,
 ) -> Engine:
     if not settings.on_postgres:
         if not worker:
@@ -216,6 +225,7 @@ def _engine(
         clock,
         concurrency=settings.concurrency if worker else 0,
         takeover_seconds=settings.takeover_seconds,
+        failures=failures,
     )
 
 

@@ -15,6 +15,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from outlast.duty import Failures
 from outlast.model.event import (
     ExecutionCancelled,
     ExecutionCompleted,
@@ -78,6 +79,9 @@ class Metrics:
             ["room", "method", "route", "status"],
             registry=registry,
         )
+        self.failures = Failures()
+        """Where work that has no caller records its failures."""
+        registry.register(_Failures(self.failures))
         self._children: dict[tuple[Any, ...], Any] = {}
         self._chosen: dict[str, set[str]] = {"model": set(), "tool": set()}
         self._ends = {kind: self._ended.labels(status) for kind, status in _ENDS.items()}
@@ -175,6 +179,23 @@ class _KeptElsewhere(Collector):
             "Executions that should have been queued and were not; stays 0.",
             self._orphans(),
         )
+
+
+class _Failures(Collector):
+    """Failures of work that has no caller, read when somebody looks."""
+
+    def __init__(self, failures: Failures) -> None:
+        self._failures = failures
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        failed = CounterMetricFamily(
+            "outlast_duty_failures",
+            "Failures of work that this process does beside requests; it goes on after them.",
+            labels=["duty"],
+        )
+        for duty, count in sorted(self._failures.counts.items()):
+            failed.add_metric([duty], count)
+        yield failed
 
 
 def _calls(name: str, description: str, label: str, registry: CollectorRegistry) -> Histogram:

@@ -69,7 +69,7 @@ class InlineEngine:
 
     async def start(self, *, recover: bool = True) -> None:
         self._accepting = True
-        self._spawn(self._segments.watch_limits(), self._waits)
+        self._segments.start()
         if recover:
             await self._recover()
 
@@ -85,6 +85,7 @@ class InlineEngine:
             self._segments.stop(reason)
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=seconds)
+        await self._segments.close()
 
     def runnable(self, execution: Execution) -> None:
         if not self._accepting:

@@ -3,40 +3,37 @@
 It is found by an index and done under the execution's lock, so once, whichever process sees it.
 """
 
-import asyncio
 from typing import Final
 
-import structlog
-
+from outlast.duty import Duty, Failures
 from outlast.model.clock import Clock
-from outlast.model.error import OutlastError
+from outlast.model.error import Overloaded
 from outlast.model.ids import CHECKPOINT
 from outlast.store.task_port import Attend, TaskStore
 
+_DUTY: Final = "due_tasks"
 _EVERY_SECONDS: Final = 1.0
 _PAGE: Final = 100
-
-logger = structlog.get_logger(__name__)
 
 
 class Keeper:
     """Looks for tasks that are due every second."""
 
-    def __init__(self, store: TaskStore, clock: Clock) -> None:
+    def __init__(self, store: TaskStore, clock: Clock, failures: Failures) -> None:
         self._store = store
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._failures = failures
+        self._duty = Duty(
+            _DUTY, self.keep, every=_EVERY_SECONDS, sleep=clock.sleep, failures=failures
+        )
 
     def start(self) -> None:
         """Begin to look."""
-        self._task = asyncio.get_running_loop().create_task(self._watch())
+        self._duty.start()
 
     async def stop(self) -> None:
         """Look no more; nothing is lost by it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-            self._task = None
+        await self._duty.stop()
 
     async def keep(self) -> int:
         """Do what is due by now; how many tasks were."""
@@ -53,15 +50,9 @@ class Keeper:
         wish = Attend(workspace_id, execution_id, now, self._clock.new_id(CHECKPOINT))
         try:
             await self._store.attend(wish)
-        except OutlastError:
-            logger.exception("task.not_kept", execution=execution_id)
+        except Overloaded:
+            raise
+        except Exception as error:  # noqa: BLE001 - one task does not keep the others waiting
+            self._failures.record(_DUTY, error)
             return False
         return True
-
-    async def _watch(self) -> None:
-        while True:
-            await self._clock.sleep(_EVERY_SECONDS)
-            try:
-                await self.keep()
-            except OutlastError:
-                logger.exception("tasks.not_kept")

@@ -6,11 +6,12 @@ from typing import Final
 import structlog
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
+from outlast.duty import Duty, Failures
 from outlast.engine.runner import Runner
 from outlast.engine.segment import Segment, Stop
 from outlast.engine.timing import seconds_left
 from outlast.model.clock import Clock
-from outlast.model.error import OutlastError, StaleWrite
+from outlast.model.error import StaleWrite
 from outlast.model.execution import SEEN_MILLIS, Execution, PauseRequest
 
 _WATCH_SECONDS: Final = 1.0
@@ -22,9 +23,19 @@ logger = structlog.get_logger(__name__)
 class Segments:
     """Runs segments, at most one of an execution, and stops them on request."""
 
-    def __init__(self, runner: Runner, clock: Clock) -> None:
+    def __init__(self, runner: Runner, clock: Clock, failures: Failures) -> None:
         self._runner = runner
         self._clock = clock
+        self._failures = failures
+        self._counting: asyncio.Task[None] | None = None
+        self._watching = Duty(
+            "watch_limits",
+            self.watch_limits,
+            every=_WATCH_SECONDS,
+            sleep=clock.sleep,
+            failures=failures,
+            retry=(_WATCH_SECONDS,),
+        )
         self._running: dict[str, Segment] = {}
         self._ended = asyncio.Event()
 
@@ -95,28 +106,30 @@ class Segments:
                 return
 
     async def watch_limits(self) -> None:
-        """Stop segments whose time is spent, and count the time of the rest, while this runs."""
-        async with asyncio.TaskGroup() as group:
-            counting: asyncio.Task[None] | None = None
-            while True:
-                await self._clock.sleep(_WATCH_SECONDS)
-                now = self._clock.monotonic()
-                for segment in self._running.values():
-                    if segment.stopped is None and seconds_left(segment, now) <= 0:
-                        segment.stop(Stop.LIMIT)
-                if counting is None or counting.done():  # a slow database delays no limit
-                    counting = group.create_task(self._count(now))
+        """Stop segments whose time is spent, and count the time of the rest."""
+        now = self._clock.monotonic()
+        for segment in self._running.values():
+            if segment.stopped is None and seconds_left(segment, now) <= 0:
+                segment.stop(Stop.LIMIT)
+        long = [s for s in self._running.values() if s.unseen(now) >= _SEEN_SECONDS]
+        if long and (self._counting is None or self._counting.done()):  # a slow database delays none
+            self._counting = asyncio.create_task(self._count(long, now))
+            self._failures.watch(self._counting, "count_time")
 
-    async def _count(self, monotonic: float) -> None:
+    def start(self) -> None:
+        """Begin to watch the limits of what runs."""
+        self._watching.start()
+
+    async def close(self) -> None:
+        """Watch no more."""
+        await self._watching.stop()
+        if self._counting is not None:
+            self._counting.cancel()
+            await asyncio.wait({self._counting})
+
+    async def _count(self, long: list[Segment], monotonic: float) -> None:
         """Write the time of long steps, which a crash would forget; short ones end with a write."""
         at = self._clock.now()
-        long = [s for s in self._running.values() if s.unseen(monotonic) >= _SEEN_SECONDS]
-        if not long:
-            return
-        try:
-            await self._runner.store.seen([segment.sighting(monotonic, at) for segment in long])
-        except OutlastError:
-            logger.warning("segments.not_counted", count=len(long))
-            return
+        await self._runner.store.seen([segment.sighting(monotonic, at) for segment in long])
         for segment in long:
             segment.seen = monotonic

@@ -7,24 +7,22 @@ commit is under way at a time; what comes meanwhile goes with the next.
 import asyncio
 from typing import Final
 
-import structlog
-
+from outlast.duty import Failures
 from outlast.engine.segment import Segment, Stop
-from outlast.model.error import OutlastError
+from outlast.model.error import Overloaded
 from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.store.port import ExecutionStore, TextAppend
 
 _SHORTEST: Final = 0.020
 _LONGEST: Final = 0.050
 
-logger = structlog.get_logger(__name__)
-
 
 class TextLog:
     """Collects pieces of every segment of this process and appends them in groups."""
 
-    def __init__(self, store: ExecutionStore) -> None:
+    def __init__(self, store: ExecutionStore, failures: Failures) -> None:
         self._store = store
+        self._failures = failures
         self._dirty: dict[Segment, None] = {}
         self._timer: asyncio.Handle | None = None
         self._due = 0.0
@@ -73,15 +71,26 @@ class TextLog:
             for segment in segments
         ]
         try:
-            kept = await self._store.append_text(appends)
-        except OutlastError:
-            logger.exception("text.lost", executions=len(segments))
-            kept = [False] * len(segments)
+            kept = await self._kept(appends)
+        finally:
+            self._flushing = None
         for segment, whole in zip(segments, kept, strict=True):
             if not whole:
                 segment.stop(Stop.ABANDON)
         self._interval = min(_LONGEST, max(_SHORTEST, 2 * (loop.time() - began)))
-        self._flushing = None
         hurry, self._hurry = self._hurry, False
         if self._dirty:
             self._flush_in(0 if hurry else self._interval)
+
+    async def _kept(self, appends: list[TextAppend]) -> list[bool]:
+        """Append, and answer for each whether the log holds it.
+
+        Text that the database refuses is tried alone, so that it fails alone.
+        """
+        try:
+            return await self._store.append_text(appends)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the log goes on for the others
+            self._failures.record("log_text", error)
+            if len(appends) == 1 or isinstance(error, Overloaded):
+                return [False] * len(appends)
+        return [kept for append in appends for kept in await self._kept([append])]

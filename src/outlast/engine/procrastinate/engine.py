@@ -9,11 +9,13 @@ number. Time here is the database's and the event loop's, never the Clock's: pro
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 import structlog
 
+from outlast.duty import Duty, Failures
 from outlast.engine.procrastinate.lease import Lease
 from outlast.engine.procrastinate.queue import Job, Queue
 from outlast.engine.segment import Stop
@@ -57,7 +59,9 @@ class ProcrastinateEngine:
         *,
         concurrency: int,
         takeover_seconds: float,
+        failures: Failures,
     ) -> None:
+        self._failures = failures
         self._store = store
         self._segments = segments
         self._queue = queue
@@ -119,7 +123,7 @@ class ProcrastinateEngine:
             (self._sweep, self._beat_seconds / 2),
             (self._reconcile, _RECONCILE_SECONDS),
         )
-        self._working.append(asyncio.create_task(self._segments.watch_limits()))
+        self._segments.start()
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no more jobs; running segments end at their next commit or after the grace."""
@@ -134,6 +138,7 @@ class ProcrastinateEngine:
             if self._held:
                 await asyncio.wait(self._held, timeout=seconds)
         await _end([*self._staying, *self._held])
+        await self._segments.close()
         worker, self._worker = self._worker, None
         if worker is not None:
             try:
@@ -156,28 +161,30 @@ class ProcrastinateEngine:
         return self._segments.pause(execution_id, wish)
 
     def _on_duty(self, *duties: tuple[Callable[[], Awaitable[None]], float]) -> list[_Task]:
-        return [asyncio.create_task(self._always(duty, seconds)) for duty, seconds in duties]
-
-    async def _always(self, duty: Callable[[], Awaitable[None]], seconds: float) -> None:
-        """Do a duty again and again with a pause between; the database may be away for a while.
+        """Do each again and again, with its pause between.
 
         After a first failure it is done again at once: a heartbeat has no time to lose.
         """
-        away = 0.0
-        while True:
-            try:
-                await duty()
-            except OutlastError as error:
-                logger.warning("duty.failed", duty=duty.__name__.strip("_"), reason=error.message)
-                await self._queue.mend()
-                await _pause(away)
-                away = _AWAY_SECONDS
-            except Exception:
-                logger.exception("duty.failed", duty=duty.__name__.strip("_"))
-                await _pause(_AWAY_SECONDS)
-            else:
-                away = 0.0
-                await _pause(seconds)
+        return [
+            Duty(
+                f"queue{duty.__name__}",
+                functools.partial(self._mending, duty),
+                every=seconds,
+                sleep=_pause,
+                failures=self._failures,
+                retry=(0, _AWAY_SECONDS),
+                at_once=True,
+            ).start()
+            for duty, seconds in duties
+        ]
+
+    async def _mending(self, duty: Callable[[], Awaitable[None]]) -> None:
+        """Replace the connections where a duty found the database away."""
+        try:
+            await duty()
+        except OutlastError:
+            await self._queue.mend()
+            raise
 
     # --- the lease
 

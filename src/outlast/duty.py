@@ -1,0 +1,109 @@
+"""Work that a process does again and again beside its requests, and what becomes of its failures.
+
+Nothing here ends in silence: whatever a duty raises is logged and counted, and the duty goes on.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+
+from outlast.model.error import OutlastError
+
+_RETRY: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_CANCEL_AGAIN_SECONDS: Final = 0.1
+
+logger = structlog.get_logger(__name__)
+
+
+class Failures:
+    """Logs and counts failures of work that has no caller, by the work's name."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def record(self, duty: str, error: BaseException) -> None:
+        """Log and count one failure; an error of ours without its traceback."""
+        self.counts[duty] += 1
+        if isinstance(error, OutlastError):
+            logger.warning("duty.failed", duty=duty, reason=error.message)
+        else:
+            logger.error("duty.failed", duty=duty, exc_info=error)
+
+    def watch(self, task: asyncio.Task[Any], duty: str) -> None:
+        """Record what the task raises, should it raise."""
+        task.add_done_callback(lambda done: self._ended(done, duty))
+
+    def _ended(self, task: asyncio.Task[Any], duty: str) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.record(duty, error)
+
+
+class Duty:
+    """Runs something every so many seconds until stopped, whatever it raises."""
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[], Awaitable[object]],
+        *,
+        every: float,
+        sleep: Callable[[float], Awaitable[None]],
+        failures: Failures,
+        retry: tuple[float, ...] = _RETRY,
+        at_once: bool = False,
+    ) -> None:
+        """`retry`: seconds to wait after the first, second, … failure in a row; the last stays.
+
+        `at_once`: the first run waits for nothing.
+        """
+        self._name = name
+        self._run = run
+        self._every = every
+        self._sleep = sleep
+        self._failures = failures
+        self._retry = retry
+        self._wait = 0.0 if at_once else every
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin, in a task of its own."""
+        self._task = asyncio.get_running_loop().create_task(self.forever(), name=self._name)
+        return self._task
+
+    async def stop(self) -> None:
+        """End, in the middle of a run too.
+
+        Cancels until it has ended: Python 3.11's `wait_for`, by which psycopg waits, swallows a
+        cancellation that comes with its result: https://github.com/python/cpython/issues/86296
+        """
+        task, self._task = self._task, None
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
+
+    async def forever(self) -> None:
+        """Run again and again until this is cancelled."""
+        failed = 0
+        while True:
+            if self._wait:
+                await self._sleep(self._wait)
+            failed = 0 if await self._try() else failed + 1
+            self._wait = self._retry[min(failed, len(self._retry)) - 1] if failed else self._every
+
+    async def _try(self) -> bool:
+        """Run once; False where it failed."""
+        try:
+            await self._run()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._failures.record(self._name, error)  # something that it waited for was cancelled
+            return False
+        except Exception as error:  # noqa: BLE001 - the top of a duty, which outlives every mistake
+            self._failures.record(self._name, error)
+            return False
+        return True

@@ -1,0 +1,113 @@
+"""Work beside requests goes on whatever it raises, and every failure is counted."""
+
+import asyncio
+
+import pytest
+
+from outlast.duty import Duty, Failures
+from outlast.model.error import Overloaded
+from outlast.testing import FakeClock
+
+pytestmark = pytest.mark.anyio
+BOUND = 10.0
+
+
+class Work:
+    """Raises what it is given, one after the other, then nothing."""
+
+    def __init__(self, *raised: BaseException) -> None:
+        self._raised = list(raised)
+        self.runs = 0
+
+    async def __call__(self) -> None:
+        self.runs += 1
+        if self._raised:
+            raise self._raised.pop(0)
+
+
+async def cancelled_inside() -> None:
+    """Wait for something that somebody else cancels."""
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("no error of ours"), Overloaded(), KeyError("x"), asyncio.CancelledError()],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_duty_goes_on_after_any_error(error: BaseException) -> None:
+    clock, failures, work = FakeClock(), Failures(), Work(error)
+    duty = Duty("count", work, every=1, sleep=clock.sleep, failures=failures)
+    duty.start()
+    async with asyncio.timeout(BOUND):
+        for runs in range(1, 4):
+            await clock.sleeper()
+            clock.advance(1)
+            while work.runs < runs:
+                await asyncio.to_thread(int)
+        await duty.stop()
+    assert failures.counts == {"count": 1}
+
+
+async def test_a_duty_that_fails_again_and_again_waits_longer_each_time() -> None:
+    clock, failures = FakeClock(), Failures()
+    work = Work(*(RuntimeError() for _ in range(4)))
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) > 6:
+            await asyncio.Event().wait()
+
+    duty = Duty("d", work, every=1, sleep=sleep, failures=failures, retry=(2, 4, 8))
+    duty.start()
+    async with asyncio.timeout(BOUND):
+        while len(slept) <= 6:
+            await asyncio.to_thread(int)
+        await duty.stop()
+    assert slept == [1, 2, 4, 8, 8, 1, 1]
+    del clock
+
+
+async def test_a_duty_is_stopped_in_the_middle_of_a_run() -> None:
+    began, failures = asyncio.Event(), Failures()
+
+    async def work() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    duty = Duty("d", work, every=1, sleep=FakeClock().sleep, failures=failures, at_once=True)
+    task = duty.start()
+    async with asyncio.timeout(BOUND):
+        await began.wait()
+        await duty.stop()
+    assert task.cancelled()
+    assert not failures.counts
+
+
+async def test_what_a_duty_waits_for_may_be_cancelled_without_ending_it() -> None:
+    clock, failures = FakeClock(), Failures()
+    duty = Duty("d", cancelled_inside, every=1, sleep=clock.sleep, failures=failures)
+    task = duty.start()
+    async with asyncio.timeout(BOUND):
+        await clock.sleeper()
+        clock.advance(1)
+        await clock.sleeper()
+        assert not task.done()
+        await duty.stop()
+    assert failures.counts["d"] == 1
+
+
+async def test_the_error_of_a_task_that_has_no_caller_is_counted() -> None:
+    failures = Failures()
+
+    async def work() -> None:
+        raise ValueError
+
+    task = asyncio.ensure_future(work())
+    failures.watch(task, "send")
+    await asyncio.wait({task})
+    await asyncio.to_thread(int)
+    assert failures.counts == {"send": 1}
