@@ -68,10 +68,14 @@ class Duty:
         self._wait = 0.0 if at_once else every
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> asyncio.Task[None]:
+    def start(self) -> None:
         """Begin, in a task of its own."""
         self._task = asyncio.get_running_loop().create_task(self.forever(), name=self._name)
-        return self._task
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._task is not None and not self._task.done()
 
     async def stop(self) -> None:
         """End, in the middle of a run too.

@@ -112,7 +112,9 @@ class Segments:
             if segment.stopped is None and seconds_left(segment, now) <= 0:
                 segment.stop(Stop.LIMIT)
         long = [s for s in self._running.values() if s.unseen(now) >= _SEEN_SECONDS]
-        if long and (self._counting is None or self._counting.done()):  # a slow database delays none
+        if long and (
+            self._counting is None or self._counting.done()
+        ):  # a slow database delays none
             self._counting = asyncio.create_task(self._count(long, now))
             self._failures.watch(self._counting, "count_time")
 

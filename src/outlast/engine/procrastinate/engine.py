@@ -78,8 +78,8 @@ class ProcrastinateEngine:
         self._wake = asyncio.Event()
         self._asked = asyncio.Event()
         self._accepting = False
-        self._staying: list[_Task] = []
-        self._working: list[_Task] = []
+        self._staying: list[Duty] = []
+        self._working: list[Duty] = []
         self._connections = contextlib.AsyncExitStack()
         self._analyzed = 0
         """How long the queue was when the planner was told."""
@@ -129,7 +129,7 @@ class ProcrastinateEngine:
         """Take no more jobs; running segments end at their next commit or after the grace."""
         self._accepting = False
         self._segments.stop(Stop.RELEASE)  # at once: what follows may wait for the database
-        await _end(self._working)
+        await _stop(self._working)
         if self._unheard:
             with contextlib.suppress(OutlastError):
                 await self._reclaim()
@@ -137,7 +137,8 @@ class ProcrastinateEngine:
             self._segments.stop(reason)
             if self._held:
                 await asyncio.wait(self._held, timeout=seconds)
-        await _end([*self._staying, *self._held])
+        await _stop(self._staying)
+        await _end(list(self._held))
         await self._segments.close()
         worker, self._worker = self._worker, None
         if worker is not None:
@@ -160,12 +161,12 @@ class ProcrastinateEngine:
     def pause(self, execution_id: str, wish: PauseRequest) -> bool:
         return self._segments.pause(execution_id, wish)
 
-    def _on_duty(self, *duties: tuple[Callable[[], Awaitable[None]], float]) -> list[_Task]:
+    def _on_duty(self, *duties: tuple[Callable[[], Awaitable[None]], float]) -> list[Duty]:
         """Do each again and again, with its pause between.
 
         After a first failure it is done again at once: a heartbeat has no time to lose.
         """
-        return [
+        found = [
             Duty(
                 f"queue{duty.__name__}",
                 functools.partial(self._mending, duty),
@@ -174,9 +175,12 @@ class ProcrastinateEngine:
                 failures=self._failures,
                 retry=(0, _AWAY_SECONDS),
                 at_once=True,
-            ).start()
+            )
             for duty, seconds in duties
         ]
+        for duty in found:
+            duty.start()
+        return found
 
     async def _mending(self, duty: Callable[[], Awaitable[None]]) -> None:
         """Replace the connections where a duty found the database away."""
@@ -323,6 +327,10 @@ class ProcrastinateEngine:
             self.orphans += 1
             logger.error("execution.orphaned", execution=orphan.id, status=orphan.status.value)
             await self._queue.add(orphan)
+
+
+async def _stop(duties: list[Duty]) -> None:
+    await asyncio.gather(*(duty.stop() for duty in duties))
 
 
 async def _end(tasks: list[_Task]) -> None:
