@@ -1,0 +1,149 @@
+"""Loops beside the segments outlive errors of any kind, and one failure is not its neighbour's."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from outlast.app import Core
+from outlast.model.agent import Expiry
+from outlast.model.approval import Approval
+from outlast.model.event import TextAdded
+from outlast.model.execution import Status
+from outlast.model.workspace import Principal
+from outlast.store.port import Decide, TextAppend
+from outlast.store.sql import SqlStore
+from outlast.testing import FakeClock, NamedModels, owner
+from tests.database import Database
+from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+
+pytestmark = pytest.mark.anyio
+BOUND = 10.0
+
+
+class OddStore(SqlStore):
+    """Raises what no store should raise."""
+
+    poison = ""
+    """Text that is refused, and the call whose decision is."""
+    odd: BaseException | None = None
+    """Raised by the next look at what is due."""
+
+    async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
+        if self.poison and any(self.poison in str(append.texts) for append in appends):
+            raise ValueError(self.poison)
+        return await super().append_text(appends)
+
+    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval]]:
+        if (error := self.odd) is not None:
+            self.odd = None
+            raise error
+        return await super().due_approvals(now, limit)
+
+    async def decide(self, wish: Decide) -> Approval:
+        if wish.tool_call_id == self.poison:
+            raise RuntimeError(self.poison)
+        return await super().decide(wish)
+
+
+async def ready(core: Core, agent: Any) -> Principal:
+    caller = await owner(core)
+    await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+    return caller
+
+
+async def test_text_that_the_store_refuses_takes_no_neighbour_along(database: Database) -> None:
+    gate = asyncio.Event()
+
+    def play(request: Any) -> list[Any]:
+        said = request.messages[-1].text
+        return [f"{said} one ", gate, "two"]
+
+    models = NamedModels({"actor": Actor(play)})
+    async with (
+        asyncio.timeout(BOUND),
+        database.core(models=models, tools=Bench(), clock=FakeClock(), store=OddStore) as core,
+    ):
+        caller = await ready(core, spec())
+        OddStore.poison = "bad"
+        try:
+            started = [
+                await core.services.executions.start(caller, "agent", wish(said))
+                for said in ("good", "bad", "fine")
+            ]
+            good, _, fine = (one.execution.id for one in started)
+            heard = {good: "", fine: ""}
+            for execution_id in heard:
+                async for entries in core.services.executions.follow(caller, execution_id):
+                    for entry in entries:
+                        if isinstance(entry.event, TextAdded):
+                            heard[execution_id] += "".join(entry.event.pieces)
+                    if heard[execution_id]:
+                        break
+            assert heard == {good: "good one ", fine: "fine one "}  # live, before their end
+        finally:
+            OddStore.poison = ""
+        gate.set()
+        for execution_id in heard:
+            view = await core.services.executions.rest(caller, execution_id)
+            assert view.execution.status is Status.COMPLETED
+        assert core.metrics.failures.counts["log_text"] >= 1
+
+
+@pytest.mark.parametrize("odd", [RuntimeError("odd"), KeyError("odd"), TypeError()])
+async def test_approvals_expire_after_an_error_that_is_none_of_ours(
+    database: Database, odd: Exception
+) -> None:
+    clock = FakeClock()
+    agent = spec(tool("pay", approval=True, expiry=Expiry(5)))
+    models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Over"]))})
+    async with (
+        asyncio.timeout(BOUND),
+        database.core(models=models, tools=Bench(), clock=clock, store=OddStore) as core,
+    ):
+        caller = await ready(core, agent)
+        started = await core.services.executions.start(caller, "agent", wish())
+        await core.services.executions.rest(caller, started.execution.id)
+        assert isinstance(core.store, OddStore)
+        core.store.odd = odd
+        while (
+            await core.store.execution(caller.workspace_id, started.execution.id)
+        ).status is not Status.COMPLETED:
+            clock.advance(1)
+            await asyncio.to_thread(int)
+        assert core.metrics.failures.counts["expire_approvals"] == 1
+        assert b'outlast_duty_failures_total{duty="expire_approvals"} 1.0' in core.metrics.render()
+
+
+async def test_an_approval_that_cannot_be_decided_keeps_no_other_waiting(
+    database: Database,
+) -> None:
+    clock = FakeClock()
+    agent = spec(tool("pay", approval=True, expiry=Expiry(5)))
+
+    def play(request: Any) -> list[Any]:
+        if len(request.messages) > 1:
+            return ["Over"]
+        return [call(1 if request.messages[0].text == "bad" else 2, "pay")]
+
+    models = NamedModels({"actor": Actor(play)})
+    async with (
+        asyncio.timeout(BOUND),
+        database.core(models=models, tools=Bench(), clock=clock, store=OddStore) as core,
+    ):
+        caller = await ready(core, agent)
+        ids = []
+        for said in ("bad", "good"):
+            started = await core.services.executions.start(caller, "agent", wish(said))
+            await core.services.executions.rest(caller, started.execution.id)
+            ids.append(started.execution.id)
+        assert isinstance(core.store, OddStore)
+        core.store.poison = call(1, "pay").id
+        while (
+            await core.store.execution(caller.workspace_id, ids[1])
+        ).status is not Status.COMPLETED:
+            clock.advance(1)
+            await asyncio.to_thread(int)
+        view = await core.store.execution(caller.workspace_id, ids[0])
+        assert view.status is Status.SUSPENDED
