@@ -53,6 +53,14 @@ async def ready(core: Core, agent: Any) -> Principal:
     return caller
 
 
+async def first_text(core: Core, caller: Principal, execution_id: str) -> str:
+    async for entries in core.services.executions.follow(caller, execution_id):
+        for entry in entries:
+            if isinstance(entry.event, TextAdded):
+                return "".join(entry.event.pieces)
+    return ""
+
+
 async def test_text_that_the_store_refuses_takes_no_neighbour_along(database: Database) -> None:
     gate = asyncio.Event()
 
@@ -73,14 +81,9 @@ async def test_text_that_the_store_refuses_takes_no_neighbour_along(database: Da
                 for said in ("good", "bad", "fine")
             ]
             good, _, fine = (one.execution.id for one in started)
-            heard = {good: "", fine: ""}
-            for execution_id in heard:
-                async for entries in core.services.executions.follow(caller, execution_id):
-                    for entry in entries:
-                        if isinstance(entry.event, TextAdded):
-                            heard[execution_id] += "".join(entry.event.pieces)
-                    if heard[execution_id]:
-                        break
+            heard: dict[str, str] = {}
+            for execution_id in (good, fine):
+                heard[execution_id] = await first_text(core, caller, execution_id)
             assert heard == {good: "good one ", fine: "fine one "}  # live, before their end
         finally:
             OddStore.poison = ""
