@@ -4,6 +4,7 @@ Every field is a setting; its name in the environment is `OUTLAST_` and the fiel
 the file the field itself. A table is set in the file alone.
 """
 
+import difflib
 import os
 import re
 import tomllib
@@ -20,6 +21,8 @@ from outlast.model.price import Prices, read_prices
 
 FILE: Final = "outlast.toml"
 _PREFIX: Final = "OUTLAST_"
+_OTHERS: Final = frozenset({"OUTLAST_URL"})
+"""Variables of the client."""
 _POSTGRES: Final = ("postgresql://", "postgres://")
 _ORIGIN: Final = re.compile(r"\*|https?://[^/?#@\s]+")
 _PORT: Final = re.compile(r":[^,\]]*(?=,|$)")
@@ -51,7 +54,7 @@ class Settings:
     port: int = 8321
     """The port to listen on; 0 takes a free one."""
     agents: str = ""
-    """The agents file: YAML, a Python file, or a module's name."""
+    """The agents file: YAML, JSON, a Python file, or a module's name."""
     api_key: str = field(default="", repr=False)
     """This value is an all-scopes key of the default workspace."""
     secret_key: str = field(default="", repr=False)
@@ -172,6 +175,22 @@ def load(
             given[name] = value
     given |= {name: value for name, value in flags.items() if value is not None}
     return Settings(**{name: _convert(name, value) for name, value in given.items()})
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """The `OUTLAST_*` variables that are no setting, each with the setting that it resembles.
+
+    None where it resembles no setting.
+    """
+    environment = os.environ if environment is None else environment
+    known = [_PREFIX + name.upper() for name in _FIELDS]
+    strange = sorted(
+        name
+        for name in environment
+        if name.startswith(_PREFIX) and name not in known and name not in _OTHERS
+    )
+    near = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.75) for name in strange}
+    return {name: found[0] if found else None for name, found in near.items()}
 
 
 def _from_file(path: Path) -> dict[str, Any]:

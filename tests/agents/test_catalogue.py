@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from outlast.agents.models.bridge import _PROVIDERS
+from outlast.agents.models.bridge import PROVIDERS
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.models.openai_chat import OpenAIChat
 from outlast.agents.models.scripted import ScriptedModel
@@ -52,14 +52,14 @@ async def test_warming_up_opens_the_endpoint_and_asks_nothing_of_it(tmp_path: Pa
 
 def test_the_providers_known_without_pydantic_ai_are_those_it_knows() -> None:
     providers = pytest.importorskip("pydantic_ai.providers")
-    for name in _PROVIDERS:
+    for name in PROVIDERS:
         try:
             providers.infer_provider_class(name)
         except ImportError:  # known, and its SDK is not installed
             continue
     named = get_args(pytest.importorskip("pydantic_ai.models").KnownModelName.__value__)
     kinds = {name.partition(":")[0].removeprefix("gateway/") for name in named if ":" in name}
-    assert kinds - {"openai-chat", "test"} <= _PROVIDERS
+    assert kinds - {"openai-chat", "test"} <= PROVIDERS
 
 
 async def test_a_script_is_found_by_its_path(tmp_path: Path) -> None:

@@ -384,8 +384,8 @@ def test_a_bad_python_file_is_refused_in_these_words(folder: Path, text: str, me
     [
         ("none.yaml", "none.yaml: there is no such file"),
         ("none.py", "none.py: there is no such file"),
-        ("agents.json", "agents.json: there is no such module; looked in {} too"),
-        ("agents-x", "agents-x: agents are in a .yaml file, a .py file or a package.module"),
+        ("agents.json", "agents.json: there is no such file"),
+        ("agents-x", "agents-x: agents are in a .yaml, .json or .py file or a package.module"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_refused(folder: Path, path: str, message: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from outlast.agents.check import Path, Problem
+from outlast.agents.check import Path, Problem, agent_problems, tool_problems
 from outlast.agents.define import add_function, function_spec
 from outlast.agents.tools.builtin import builtin_spec
 from outlast.agents.tools.python import import_function
@@ -105,23 +105,35 @@ class Wrong(Exception):  # the reader of the file turns it into Misconfigured, w
         self.problem = Problem(path, text)
 
 
-def agent_spec(entry: AgentEntry, functions: dict[str, PythonFunction]) -> AgentSpec:
-    """The spec of an entry; the Python functions of its tools are added to `functions`.
+def agent_spec(
+    entry: AgentEntry, functions: dict[str, PythonFunction]
+) -> tuple[AgentSpec, list[Problem]]:
+    """The spec of an entry, and what is wrong with it.
 
-    Raises Wrong.
+    It lacks the tools that make none. The Python functions of its tools are added to `functions`.
     """
-    return AgentSpec(
+    tools: dict[int, ToolSpec] = {}
+    problems: list[Problem] = []
+    for index, tool in enumerate(entry.tools):
+        try:
+            tools[index] = _tool_spec(tool, ("tools", index), functions)
+        except Wrong as wrong:
+            problems.append(wrong.problem)
+    spec = AgentSpec(
         entry.name,
         entry.model,
         entry.instructions,
         entry.description,
-        tuple(
-            _tool_spec(tool, ("tools", index), functions) for index, tool in enumerate(entry.tools)
-        ),
+        tuple(tools.values()),
         entry.tool_choice,
         Limits(**entry.limits.model_dump()),
         entry.settings.model_dump(exclude_none=True),
     )
+    if not problems:
+        return spec, list(agent_problems(spec))
+    for index, made in tools.items():
+        problems += [Problem(("tools", index, *p.path), p.text) for p in tool_problems(made)]
+    return spec, problems
 
 
 def _tool_spec(entry: ToolEntry, path: Path, functions: dict[str, PythonFunction]) -> ToolSpec:

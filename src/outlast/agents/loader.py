@@ -1,13 +1,14 @@
-"""Loads agents from a YAML file, a Python file or a Python module: what `--agents` names.
+"""Loads agents from a YAML, JSON or Python file or a Python module: what `--agents` names.
 
 Every error is Misconfigured: file, line where it is known, agent, tool, key, and what mends it. All
-problems of a YAML file are told at once, one a line.
+problems of a YAML or JSON file are told at once, one a line.
 """
 
 import difflib
 import importlib.util
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from types import ModuleType
@@ -17,12 +18,12 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
-from outlast.agents.agents_file import ENTRIES, AgentEntry, FileEntry, Wrong, agent_spec
-from outlast.agents.check import Path, Problem, agent_problems, keys, place
+from outlast.agents.agents_file import ENTRIES, AgentEntry, FileEntry, agent_spec
+from outlast.agents.check import Path, Problem, keys, place
 from outlast.agents.code import CodeFunction
 from outlast.agents.define import Agent, add_function
 from outlast.agents.tools.signature import PythonFunction
-from outlast.agents.yaml_text import Document, read_yaml
+from outlast.agents.yaml_text import Document, read_json, read_yaml
 from outlast.model.agent import AgentSpec
 from outlast.model.error import Misconfigured
 
@@ -49,9 +50,10 @@ def load(path: str) -> LoadedAgents:
     file that names it, and is made absolute.
     """
     file = FilePath(path)
-    if file.suffix in {".yaml", ".yml"}:
+    if file.suffix in {".yaml", ".yml", ".json"}:
         _search_in(file.parent)
-        return _placed(_load_yaml(_text(file), str(file)), file.parent)
+        read = read_json if file.suffix == ".json" else read_yaml
+        return _placed(_load_document(read(_text(file), str(file)), str(file)), file.parent)
     if file.suffix == ".py":
         _search_in(file.parent)
         _text(file)
@@ -60,7 +62,7 @@ def load(path: str) -> LoadedAgents:
         _search_in(FilePath())
         module = _run_module(path)
         return _placed(_collect(module, path), FilePath(module.__file__ or "").parent)
-    raise Misconfigured(f"{path}: agents are in a .yaml file, a .py file or a package.module")
+    raise Misconfigured(f"{path}: agents are in a .yaml, .json or .py file or a package.module")
 
 
 def _text(file: FilePath) -> str:
@@ -90,40 +92,41 @@ def _search_in(folder: FilePath) -> None:
         sys.path.append(place_of_modules)
 
 
-def _load_yaml(text: str, file: str) -> LoadedAgents:
-    document = read_yaml(text, file)
+def _load_document(document: Document, file: str) -> LoadedAgents:
+    """Read every agent of the file. Raises Misconfigured with all that is wrong with any."""
+    problems: list[Problem] = []
     try:
-        entries = FileEntry.model_validate(document.value).agents
+        entries = dict(enumerate(FileEntry.model_validate(document.value).agents))
     except ValidationError as error:
-        problems = [_problem(detail) for detail in error.errors(include_url=False)]
-        raise _misconfigured(problems, document, file) from error
+        problems += [_problem(detail) for detail in error.errors(include_url=False)]
+        entries = _valid_entries(document.value)
     functions: dict[str, PythonFunction] = {}
-    problems, specs = [], []
-    for index, entry in enumerate(entries):
-        spec, found = _checked(entry, functions)
-        problems += [Problem(("agents", index, *p.path), p.text) for p in found]
-        specs += [spec] if spec else []
-    problems += _duplicates([entry.name for entry in entries])
+    specs = []
+    for index, entry in entries.items():
+        spec, found = agent_spec(entry, functions)
+        problems += [Problem(("agents", index, *_spelled(p.path)), p.text) for p in found]
+        specs.append(spec)
+    problems += _duplicates({index: entry.name for index, entry in entries.items()})
     if problems:
         raise _misconfigured(problems, document, file)
     return LoadedAgents(tuple(specs), functions)
 
 
-def _checked(
-    entry: AgentEntry, functions: dict[str, PythonFunction]
-) -> tuple[AgentSpec | None, list[Problem]]:
-    try:
-        spec = agent_spec(entry, functions)
-    except Wrong as wrong:
-        return None, [wrong.problem]
-    return spec, [Problem(_spelled(p.path), p.text) for p in agent_problems(spec)]
+def _valid_entries(value: Any) -> dict[int, AgentEntry]:
+    """The agents whose own keys and types are right, in a file where others' are not."""
+    listed = value.get("agents") if isinstance(value, dict) else None
+    valid: dict[int, AgentEntry] = {}
+    for index, entry in enumerate(listed if isinstance(listed, list) else []):
+        with suppress(ValidationError):
+            valid[index] = AgentEntry.model_validate(entry)
+    return valid
 
 
-def _duplicates(names: list[str]) -> list[Problem]:
+def _duplicates(names: dict[int, str]) -> list[Problem]:
     return [
         Problem(("agents", index, "name"), f"two agents are called {name!r}; rename one")
-        for index, name in enumerate(names)
-        if name in names[:index]
+        for index, name in names.items()
+        if any(names[other] == name for other in names if other < index)
     ]
 
 

@@ -105,6 +105,9 @@ def serve(
     worker: Annotated[
         bool, Option("--worker/--no-worker", help="Run executions in this process too.")
     ] = True,
+    strict: Annotated[
+        bool, Option("--strict", help="Refuse to start with agents or settings that cannot work.")
+    ] = False,
     takeover_seconds: Takeover = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
@@ -137,7 +140,7 @@ def serve(
     with quick_imports():
         from outlast.cli.serving import serve
 
-    serve(chosen, echo, worker=worker)
+    serve(chosen, echo, worker=worker, strict=strict)
 
 
 @app.command()

@@ -10,8 +10,10 @@ from typing import Final
 
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.catalogue import ModelCatalogue
+from outlast.agents.readiness import model_problem, tools_not_ready
 from outlast.cli.composing import read_agents
 from outlast.cli.finding import Finding, Level
+from outlast.cli.preflight import check_environment
 from outlast.cli.remote import url_of
 from outlast.client import Client, Unreachable
 from outlast.model.clock import Clock, SystemClock
@@ -35,7 +37,12 @@ async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     async for finding in _database(settings, clock or SystemClock(), loaded):
         yield finding
     yield agents
-    for finding in (*await _models(settings, loaded), *_prices(settings, loaded)):
+    for finding in (
+        *_environment(),
+        *await _models(settings, loaded),
+        *_tools(loaded),
+        *_prices(settings, loaded),
+    ):
         yield finding
     yield await _port(settings)
 
@@ -142,6 +149,17 @@ def _agents(settings: Settings) -> tuple[LoadedAgents, Finding]:
     return loaded, Finding("agents", Level.OK, f"{settings.agents}: {names}")
 
 
+def _environment() -> Iterator[Finding]:
+    for text in check_environment():
+        yield Finding("environment", Level.WARN, text, "unset it, or write the setting's own name")
+
+
+def _tools(loaded: LoadedAgents) -> Iterator[Finding]:
+    for spec in loaded.specs:
+        for one in tools_not_ready(spec, os.environ):
+            yield Finding(f"agent {one.agent}", Level.FAIL, one.problem)
+
+
 async def _models(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
     catalogue = ModelCatalogue(SystemClock(), settings.data_dir)
     names = sorted({spec.model for spec in loaded.specs})
@@ -151,10 +169,8 @@ async def _models(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
 
 
 def _model(catalogue: ModelCatalogue, name: str) -> Finding:
-    try:
-        catalogue.find(name)
-    except Misconfigured as error:
-        return Finding(f"model {name}", Level.FAIL, error.message)
+    if (problem := model_problem(name, catalogue)) is not None:
+        return Finding(f"model {name}", Level.FAIL, problem)
     return Finding(f"model {name}", Level.OK, "can be asked")
 
 

@@ -50,7 +50,7 @@ Takeover = Annotated[
 Host = Annotated[str | None, Option(help="The server's address.")]
 Port = Annotated[int | None, Option(help="The server's port; serve: 0 takes a free one.")]
 AgentsFile = Annotated[
-    str | None, Option("--agents", help="The agents file: YAML, a Python file or a module.")
+    str | None, Option("--agents", help="The agents file: YAML, JSON, a Python file or a module.")
 ]
 ApiKey = Annotated[
     str | None,

@@ -21,9 +21,11 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from outlast.agents.loader import LoadedAgents
 from outlast.app import Core
-from outlast.cli.composing import compose, put_agents, read_agents, retire_agents
+from outlast.cli.composing import NO_AGENTS, compose, put_agents, read_agents, retire_agents
 from outlast.cli.opening import FirstKey, first_key, make_folder
+from outlast.cli.preflight import check, check_slow
 from outlast.http.room import Room
 from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured
@@ -45,14 +47,17 @@ logger = structlog.get_logger(__name__)
 Announce: TypeAlias = Callable[[str], None]
 
 
-def serve(settings: Settings, announce: Announce, *, worker: bool = True) -> None:
+def serve(
+    settings: Settings, announce: Announce, *, worker: bool = True, strict: bool = False
+) -> None:
     """Serve until a signal; without `worker`, other processes run the executions.
 
+    With `strict`, agents that could not run and unknown settings end the start.
     Raises Misconfigured, StoreLocked.
     """
     logs.configure(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, announce, worker=worker))
+        runner.run(_serve(settings, announce, worker=worker, strict=strict))
 
 
 def work(settings: Settings, announce: Announce, *, listen: bool) -> None:
@@ -76,16 +81,17 @@ async def _work(settings: Settings, announce: Announce, *, listen: bool) -> None
     make_folder(settings)
     _warn_of_secret(settings)
     core = compose(settings, loaded)
+    check(core, loaded, worker=True, strict=False)
     await core.open()
     line = f"Outlast works with {settings.concurrency} places"
     try:
         if not listen:
-            await _work_until_signal(core, lambda: announce(line))
+            await _work_until_signal(core, lambda: announce(line), loaded)
             return
         with _listen(settings) as listener:
             await core.start()
             url = _url(listener)
-            await _answer(core, listener, (), lambda: announce(f"{line}; health on {url}"))
+            await _answer(core, listener, (), lambda: announce(f"{line}; health on {url}"), loaded)
     finally:
         await core.close()
 
@@ -100,7 +106,7 @@ def _warn_of_secret(settings: Settings) -> None:
         )
 
 
-async def _work_until_signal(core: Core, started: Callable[[], None]) -> None:
+async def _work_until_signal(core: Core, started: Callable[[], None], loaded: LoadedAgents) -> None:
     loop, leave = asyncio.get_running_loop(), asyncio.Event()
 
     def signalled(number: int) -> None:
@@ -112,17 +118,18 @@ async def _work_until_signal(core: Core, started: Callable[[], None]) -> None:
         loop.add_signal_handler(number, signalled, number)
     await core.start()
     started()
-    warming = asyncio.create_task(_warm_up(core))
+    warming = asyncio.create_task(_warm_up(core, loaded))
     await leave.wait()
     logger.info("worker.draining", running=core.engine.running)
     warming.cancel()
 
 
-async def _serve(settings: Settings, announce: Announce, *, worker: bool) -> None:
+async def _serve(settings: Settings, announce: Announce, *, worker: bool, strict: bool) -> None:
     loaded = read_agents(settings)
     make_folder(settings)
     _warn_of_secret(settings)
     core = compose(settings, loaded, worker=worker)
+    check(core, loaded, worker=worker, strict=strict)
     await core.open()
     try:
         with _listen(settings) as listener:
@@ -132,21 +139,29 @@ async def _serve(settings: Settings, announce: Announce, *, worker: bool) -> Non
             await core.start()
             names = [agent.spec.name for agent in agents]
             await _answer(
-                core, listener, ROOMS, lambda: announce(_welcome(settings, listener, names, key))
+                core,
+                listener,
+                ROOMS,
+                lambda: announce(_welcome(settings, listener, names, key)),
+                loaded if worker else NO_AGENTS,
             )
     finally:
         await core.close()
 
 
 async def _answer(
-    core: Core, listener: socket.socket, rooms: tuple[Room, ...], started: Callable[[], None]
+    core: Core,
+    listener: socket.socket,
+    rooms: tuple[Room, ...],
+    started: Callable[[], None],
+    loaded: LoadedAgents,
 ) -> None:
     """Answer requests until a signal asks us to leave, then drain."""
     app = create_app(core, rooms)
     server = _Server(app, core.clock, started)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     leaving = asyncio.create_task(server.leave.wait())
-    warming = asyncio.create_task(_warm_up(core))
+    warming = asyncio.create_task(_warm_up(core, loaded))
     await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
     leaving.cancel()
     if not serving.done():
@@ -158,12 +173,13 @@ async def _answer(
     await serving
 
 
-async def _warm_up(core: Core) -> None:
+async def _warm_up(core: Core, loaded: LoadedAgents) -> None:
     """Load what the first execution needs, and take what is loaded out of the collector's sight.
 
     What a start loads stays; each full collection would walk through all of it again.
     """
     await core.warm_up()
+    await check_slow(core.models, loaded)
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)

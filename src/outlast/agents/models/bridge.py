@@ -5,6 +5,7 @@ seconds and tens of megabytes, once. The runner alone asks again after a failure
 retries are off.
 """
 
+import difflib
 import re
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pydantic_ai.models import Model, StreamedResponse
 
 _EXTRAS = {"anthropic", "google", "groq", "mistral", "bedrock"}
-_PROVIDERS = frozenset(
+PROVIDERS = frozenset(
     """
     alibaba anthropic azure azure-responses bedrock bedrock-mantle cerebras cohere crusoe deepseek
     fireworks github github-copilot google google-cloud google-decisions groq heroku huggingface
@@ -62,7 +63,7 @@ class BridgedModel:
         try:
             from pydantic_ai.models import infer_model
         except ImportError as error:
-            if kind.removeprefix("gateway/") not in _PROVIDERS:
+            if kind.removeprefix("gateway/") not in PROVIDERS:
                 raise _unknown(name, known) from error
             raise _not_installed(name, kind) from error
         from pydantic_ai.exceptions import UserError
@@ -205,7 +206,11 @@ def _not_installed(name: str, kind: str) -> Misconfigured:
 
 
 def _unknown(name: str, known: str) -> Misconfigured:
-    return Misconfigured(f"The model {name!r} is not known. Known: {known}.")
+    kind = name.partition(":")[0]
+    kinds = [found.removesuffix(":") for found in known.replace(",", " ").split()] + [*PROVIDERS]
+    near = difflib.get_close_matches(kind, kinds, n=1)
+    mend = f" Did you mean {near[0]}:{name.partition(':')[2]}?" if near else ""
+    return Misconfigured(f"The model {name!r} is not known.{mend} Known: {known}.")
 
 
 def _misconfigured(name: str, said: str, known: str) -> Misconfigured:

@@ -7,9 +7,11 @@ not in an error, not in a log.
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from outlast.model.agent import HttpCall
 from outlast.model.error import ToolFailed
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -133,6 +135,12 @@ def expand(
         if not _VALUE.fullmatch(value):
             raise ToolFailed(f"The value of the header {name} cannot be sent: not printable ASCII.")
     return filled, frozenset(secrets - {""})
+
+
+def unset_variables(call: HttpCall, environ: Mapping[str, str]) -> list[str]:
+    """The variables that a tool's request names and that the environment does not have."""
+    named: set[str] = set(_VARIABLE.findall(repr(asdict(call))))
+    return sorted(name for name in named if name not in environ)
 
 
 def hide(text: str, secrets: Iterable[str]) -> str:

@@ -1,0 +1,65 @@
+"""What would keep an agent from running, found before its first execution meets it.
+
+A model that cannot be made (a misspelt provider, a missing key or extra) and variables of the
+environment that tools name and that are not set. The models of pydantic-ai are apart: making one
+imports its provider's SDK, which takes seconds.
+"""
+
+import importlib.util
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from outlast.agents.models.bridge import PROVIDERS
+from outlast.agents.port import Models
+from outlast.agents.tools.request import unset_variables
+from outlast.model.agent import AgentSpec
+from outlast.model.error import Misconfigured
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """One thing that keeps an agent from running."""
+
+    agent: str
+    problem: str
+    """One sentence, with what mends it."""
+
+    def __str__(self) -> str:
+        return f'agent "{self.agent}": {self.problem}'
+
+
+def is_slow(spec: AgentSpec) -> bool:
+    """Whether making the agent's model imports a provider's SDK."""
+    kind = spec.model.partition(":")[0].removeprefix("gateway/")
+    return kind in PROVIDERS and importlib.util.find_spec("pydantic_ai") is not None
+
+
+def not_ready(
+    specs: Iterable[AgentSpec], models: Models, environment: Mapping[str, str]
+) -> Iterator[NotReady]:
+    """Make each agent's model, and look for the variables that its tools name."""
+    for spec in specs:
+        if (problem := model_problem(spec.model, models)) is not None:
+            yield NotReady(spec.name, problem)
+        yield from tools_not_ready(spec, environment)
+
+
+def model_problem(model: str, models: Models) -> str | None:
+    """Why a model cannot be made, with what mends it; None if it can."""
+    try:
+        models.find(model)
+    except Misconfigured as error:
+        return error.message
+    return None
+
+
+def tools_not_ready(spec: AgentSpec, environment: Mapping[str, str]) -> Iterator[NotReady]:
+    """The variables that the agent's tools name and that are not set."""
+    for tool in spec.tools:
+        if tool.http is not None and (names := unset_variables(tool.http, environment)):
+            variables = ", ".join(names)
+            yield NotReady(
+                spec.name,
+                f'tool "{tool.name}" needs {variables} in the environment of the process that '
+                f"runs it: export {names[0]}=…",
+            )

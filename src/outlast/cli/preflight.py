@@ -1,0 +1,57 @@
+"""What a start says before the first request meets it: settings and agents that cannot work."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+import structlog
+
+from outlast.agents.loader import LoadedAgents
+from outlast.agents.port import Models
+from outlast.agents.readiness import NotReady, is_slow, not_ready, tools_not_ready
+from outlast.app import Core
+from outlast.model.error import Misconfigured
+from outlast.settings import unknown_variables
+
+logger = structlog.get_logger(__name__)
+
+
+def check_environment() -> list[str]:
+    """What is wrong with the environment, a sentence each."""
+    return [
+        f"{name} is no setting" + (f"; did you mean {near}?" if near else "")
+        for name, near in unknown_variables().items()
+    ]
+
+
+def check(core: Core, loaded: LoadedAgents, *, worker: bool, strict: bool) -> None:
+    """Warn of what would fail later; with `strict` refuse to start.
+
+    A process that runs no executions needs no models and no variables of tools. Raises
+    Misconfigured, naming all that was found.
+    """
+    specs = loaded.specs if worker else ()
+    prompt = specs if strict else [spec for spec in specs if not is_slow(spec)]
+    found = list(not_ready(prompt, core.models, os.environ))
+    if not strict:
+        for spec in specs:
+            if is_slow(spec):
+                found += tools_not_ready(spec, os.environ)
+    strange = check_environment()
+    if strict and (found or strange):
+        lines = [*map(str, found), *strange]
+        raise Misconfigured("\n".join(["The start is refused (--strict):", *lines]))
+    for text in strange:
+        logger.warning("setting.unknown", problem=text)
+    _warn(found)
+
+
+async def check_slow(models: Models, loaded: LoadedAgents) -> None:
+    """Make the models whose SDKs take seconds to import, in a thread, and warn of what fails."""
+    slow = [spec for spec in loaded.specs if is_slow(spec)]
+    _warn(await asyncio.to_thread(lambda: list(not_ready(slow, models, os.environ))))
+
+
+def _warn(found: Sequence[NotReady]) -> None:
+    for one in found:
+        logger.warning("agent.not_ready", agent=one.agent, problem=one.problem)
