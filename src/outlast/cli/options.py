@@ -1,11 +1,16 @@
 """The options that commands share, and the settings that they make."""
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, TypeVar
 
 from typer import Option
 
 from outlast.settings import Settings, load
+
+T = TypeVar("T")
 
 DataDir = Annotated[
     Path | None,
@@ -62,8 +67,68 @@ SecretKey = Annotated[
 ]
 LogLevel = Annotated[str | None, Option(help="debug, info, warning or error.")]
 LogFormat = Annotated[str | None, Option(help="json, text or auto.")]
+CorsOrigins = Annotated[
+    str | None, Option(help="Origins of pages that may call from a browser, with commas; * is any.")
+]
 AsJson = Annotated[bool, Option("--json", help="Write JSON, for scripts.")]
 Workspace = Annotated[str, Option(help="The workspace's name.")]
+
+
+FLAGS: Final[dict[str, Any]] = {
+    "agents": AgentsFile,
+    "host": Host,
+    "port": Port,
+    "data_dir": DataDir,
+    "database_url": DatabaseUrl,
+    "database_direct_url": DirectUrl,
+    "database_connections": Connections,
+    "api_key": ApiKey,
+    "secret_key": SecretKey,
+    "concurrency": Concurrency,
+    "model_retries": ModelRetries,
+    "drain_seconds": DrainSeconds,
+    "max_body_bytes": MaxBody,
+    "max_connections": MaxConnections,
+    "request_head_seconds": HeadSeconds,
+    "request_body_seconds": BodySeconds,
+    "idle_connection_seconds": IdleSeconds,
+    "stream_keep_alive_seconds": KeepAliveSeconds,
+    "cors_origins": CorsOrigins,
+    "takeover_seconds": Takeover,
+    "log_level": LogLevel,
+    "log_format": LogFormat,
+}
+"""The flag of every setting, in the order of the help text."""
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Give a command the flags of these settings; its first argument is the Settings they make.
+
+    The command's own parameters follow: its arguments before the flags, its options behind them.
+    """
+
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+        @wraps(command)
+        def run(**given: Any) -> T:
+            return command(settings(**{name: given.pop(name) for name in names}), **given)
+
+        _, *own = signature(command).parameters.values()
+        flags = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=FLAGS[name])
+            for name in names
+        ]
+        arguments = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own if _is_argument(one)]
+        options = [one for one in own if not _is_argument(one)]
+        parameters = [*arguments, *flags, *options]
+        run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    return decorate
+
+
+def _is_argument(parameter: Parameter) -> bool:
+    return parameter.default is Parameter.empty
 
 
 def settings(**flags: Any) -> Settings:
