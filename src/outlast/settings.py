@@ -77,6 +77,9 @@ class Settings:
     """How long a connection without a request is kept."""
     stream_keep_alive_seconds: float = 15.0
     """A silent stream says this often that it lives."""
+    strict_requests: bool = False
+    """Whether unknown fields and filters of a request are refused, rather than named in the header
+    `Outlast-Warning`; a request may say `?strict=true` or `false` itself."""
     cors_origins: str = ""
     """Origins of web pages that may call from a browser, with commas between; `*` is any."""
     log_level: str = "info"
@@ -212,10 +215,22 @@ def _convert(name: str, value: Any) -> Any:
         return _TABLES[name](value)
     wanted = _FIELDS[name]
     try:
+        if wanted is bool:
+            return _flag(value)
         return Path(value).expanduser() if wanted is Path else wanted(value)
     except (TypeError, ValueError) as error:
         setting = _PREFIX + name.upper()
         raise Misconfigured(f"{setting}: {value!r} is not {_WORDS[wanted]}.") from error
+
+
+def _flag(value: Any) -> bool:
+    """Read true or false. Raises ValueError."""
+    text = str(value).strip().lower()
+    if text in ("true", "1", "yes", "on"):
+        return True
+    if text in ("false", "0", "no", "off"):
+        return False
+    raise ValueError(text)
 
 
 def _check_password(name: str, url: str) -> None:
@@ -243,4 +258,5 @@ _WORDS: Final[dict[type, str]] = {
     float: "a number",
     str: "text",
     Path: "a path",
+    bool: "true or false",
 }

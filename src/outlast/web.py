@@ -27,6 +27,7 @@ from outlast.http.request_ids import RequestIds
 from outlast.http.room import Room
 from outlast.http.route import json_response
 from outlast.http.sse import OpenStreams
+from outlast.http.unknown import WARNING_HEADER
 from outlast.metrics import CONTENT_TYPE
 from outlast.model.error import Overloaded
 from outlast.rooms.background import room as background
@@ -47,6 +48,7 @@ EXPOSED: Final = (
     "x-vercel-ai-ui-message-stream",
     "Location",
     "Idempotency-Replayed",
+    WARNING_HEADER,
 )
 """Headers of answers that a page of another origin may read."""
 

@@ -85,6 +85,7 @@ _SERVING_ONLY: Final = frozenset(
         "request_body_seconds",
         "request_head_seconds",
         "stream_keep_alive_seconds",
+        "strict_requests",
     }
 )
 """Settings of the HTTP API, which a worker does not serve."""

@@ -67,6 +67,14 @@ SecretKey = Annotated[
 ]
 LogLevel = Annotated[str | None, Option(help="debug, info, warning or error.")]
 LogFormat = Annotated[str | None, Option(help="json, text or auto.")]
+StrictRequests = Annotated[
+    bool | None,
+    Option(
+        "--strict-requests/--no-strict-requests",
+        help="Refuse unknown fields and filters of requests.",
+        show_default=False,
+    ),
+]
 CorsOrigins = Annotated[
     str | None, Option(help="Origins of pages that may call from a browser, with commas; * is any.")
 ]
@@ -93,6 +101,7 @@ FLAGS: Final[dict[str, Any]] = {
     "request_body_seconds": BodySeconds,
     "idle_connection_seconds": IdleSeconds,
     "stream_keep_alive_seconds": KeepAliveSeconds,
+    "strict_requests": StrictRequests,
     "cors_origins": CorsOrigins,
     "takeover_seconds": Takeover,
     "log_level": LogLevel,

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -14,9 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from outlast.http import body
+from outlast.http.unknown import unknown_fields
 from outlast.model import ids
 from outlast.model.error import (
     InvalidCursor,
+    InvalidField,
     InvalidFilter,
     InvalidId,
     InvalidRequest,
@@ -29,6 +31,8 @@ from outlast.store.port import Idempotency
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 _LONGEST_KEY: Final = 255
+_LONGEST_NAME: Final = 80
+_FLAGS: Final = {"true": True, "1": True, "": True, "false": False, "0": False}
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -37,6 +41,8 @@ class Call(Request):
     """An authenticated request."""
 
     principal: Principal
+    unknown: Sequence[str] = ()
+    """Names in the body and the query that this version does not know; they are ignored."""
     _content: bytes | None = None
 
     @property
@@ -57,7 +63,10 @@ class Call(Request):
 
     async def body_as(self, model: type[M]) -> M:
         """The JSON body. Raises InvalidRequest, MissingField, InvalidField, BodyTooLarge."""
-        return body.body_as(model, body.json_object(await self.content()))
+        fields = body.json_object(await self.content())
+        read = body.body_as(model, fields)
+        self._note([*unknown_fields(model, fields)], InvalidField)
+        return read
 
     def query_as(self, model: type[M], *, lists: tuple[str, ...] = ()) -> M:
         """The query parameters; `lists` may come many times, also as `NAME[]`.
@@ -68,7 +77,29 @@ class Call(Request):
         given: dict[str, Any] = dict(sent)
         for name in lists:
             given[name] = [*sent.getlist(name), *sent.getlist(f"{name}[]")]
-        return body.query_as(model, given)
+        read = body.query_as(model, given)
+        own = {"strict", *(f"{name}[]" for name in lists)}
+        unknown = [name for name in unknown_fields(model, given) if name not in own]
+        self._note(unknown, InvalidFilter)
+        return read
+
+    def _note(self, unknown: list[str], refusal: type[InvalidField | InvalidFilter]) -> None:
+        """Keep unknown names for the answer's warning. Raises `refusal` for a strict request."""
+        if not unknown:
+            return
+        if self._is_strict():
+            shown = unknown[0][:_LONGEST_NAME]
+            raise refusal(f"{shown} is not known here; strict requests are refused.", param=shown)
+        self.unknown = [*self.unknown, *unknown]
+
+    def _is_strict(self) -> bool:
+        asked = self.query_params.get("strict")
+        if asked is None:
+            strict: bool = self.app.state.settings.strict_requests
+            return strict
+        if asked.lower() not in _FLAGS:
+            raise InvalidFilter("strict: true or false.", param="strict")
+        return _FLAGS[asked.lower()]
 
     def path_text(self, name: str, missing: type[NotFound]) -> str:
         """A name or id in the path. Raises `missing` where no name can look like this."""

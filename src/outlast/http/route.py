@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from outlast.http.access_log import CODE, KEY
 from outlast.http.errors import RenderError, error_object, error_response, problem_of
 from outlast.http.request import Call, secret_of
+from outlast.http.unknown import WARNING_HEADER, warning_of
 from outlast.metrics import Metrics
 from outlast.model.workspace import Principal
 
@@ -49,6 +50,8 @@ class Route(APIRoute):
             problem = problem_of(error)
             call.scope[CODE] = problem.code
             return error_response(problem, call.request_id, type(self).render_error)
+        if call.unknown:
+            response.headers[WARNING_HEADER] = warning_of([*call.unknown])
         return response
 
     async def _principal(self, call: Call) -> Principal:
