@@ -34,7 +34,6 @@ from outlast.services.records import Records
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.settings import Settings
-from outlast.store.known_agents import KnownAgents
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.port import Store
 from outlast.store.sql import Driver, SqlStore
@@ -116,12 +115,12 @@ def build(
     seal = Seal(settings.secret_key, settings.secret_file, clock)
     caller, settler = Caller(tools, ledger, seal), Settler(state, ledger)
     coder = Coder(state, asker, caller, ledger, code or CodeFunctions())
-    known = KnownAgents(state)
-    runner = Runner(state, asker, caller, ledger, settler, coder, known)
+    agents = Agents(state, clock)
+    runner = Runner(state, asker, caller, ledger, settler, coder, agents.known)
     segments = Segments(runner, clock, failures)
     engine = _engine(settings, state, segments, clock, failures, worker=worker)
     streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
-    committed = _committed(streams, metrics, Activity(known))
+    committed = _committed(streams, metrics, Activity(agents.known))
     state.listen(Listeners(committed, engine.runnable, engine.requested, streams.missed))
     metrics.watch(
         running=lambda: engine.running,
@@ -130,7 +129,6 @@ def build(
         taken_over=lambda: engine.taken_over,
         orphans=lambda: engine.orphans,
     )
-    agents = Agents(state, clock)
     executions = Executions(state, engine, streams, agents, clock, seal)
     services = Services(
         executions,

@@ -157,6 +157,21 @@ def test_executions_are_listed_shown_watched_and_cancelled_through_the_server(
     assert outlast("executions", "watch", "exec_01m82yhm37efv952rt6c8ha0y2")[0] == 1
 
 
+def test_a_list_says_why_an_execution_failed_and_which_agent_ran_it(
+    place: Place, outlast: Outlast
+) -> None:
+    client = place.serve().client(place.key)
+    client.post("/v1/agents/demo/execute", json={"input": "fail"})
+    client.post("/v1/agents/demo/execute", json={"input": "the sum"})
+
+    _, out, _ = outlast("executions", "list", "--status", "failed")
+    row = out.rstrip("\n").split("\t")
+    assert (row[1], row[3]) == ("failed", "demo")
+    assert row[4] == "model_rejected: scripted: not today"
+    _, out, _ = outlast("executions", "list", "--status", "completed")
+    assert out.rstrip("\n").split("\t")[3:] == ["demo", "It is 4."]
+
+
 def test_without_a_server_list_and_show_read_the_database(manned: Place, outlast: Outlast) -> None:
     _, out, _ = manned.run("run", "demo", "the sum", "--json")
     execution = orjson.loads(out)

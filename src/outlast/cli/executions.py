@@ -27,6 +27,8 @@ executions = Typer(help="Executions.", no_args_is_help=True)
 
 _PATIENCE = 2.0
 """Seconds for which a command waits for a server that is away."""
+_REASON = 120
+"""Characters of a failure's reason in a list."""
 Url = Annotated[str | None, Option(help="The server, where it is not HOST:PORT of the settings.")]
 Id = Annotated[str, Argument(help="exec_…", metavar="ID")]
 
@@ -56,14 +58,14 @@ def list_executions(
         write_json(page)
         return
     write_table(
-        ["id", "status", "created", "agent", "output"],
+        ["id", "status", "created", "agent", "output or error"],
         [
             (
                 row["id"],
                 row["status"],
                 row["createdAt"],
-                row["agentId"],
-                shorten(row["output"]),
+                row["agentName"],
+                _result(row),
             )
             for row in page["data"]
         ],
@@ -216,10 +218,22 @@ async def _show_database(chosen: Settings, execution_id: str) -> dict[str, Any]:
 
 async def _view(store: "Store", execution: "Execution") -> "ExecutionView":
     from outlast.services.executions import ExecutionView
+    from outlast.store.known_agents import KnownAgents
 
     steps = await store.steps(execution.workspace_id, execution.id)
     approvals = await store.approvals(execution.workspace_id, execution.id)
-    return ExecutionView(execution, steps, approvals)
+    agent = await KnownAgents(store).name_of(execution)
+    return ExecutionView(execution, steps, approvals, agent)
+
+
+def _result(row: dict[str, Any]) -> str:
+    """The output; of what failed the reason."""
+    error = row["error"]
+    return (
+        shorten(f"{error['code']}: {error['message']}", _REASON)
+        if error
+        else shorten(row["output"])
+    )
 
 
 def _plain(value: Any) -> str:

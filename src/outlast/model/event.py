@@ -8,7 +8,7 @@ where a power cut took the end of the log and later entries reuse a number.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 import orjson
@@ -28,6 +28,11 @@ class ExecutionCreated:
     conversation_id: str
     metadata: dict[str, Any] = field(default_factory=dict)
     parent_id: str | None = None
+    input: str = field(default="", compare=False)
+    """This and the rest are the execution's row's: the log is read with them and keeps none."""
+    agent: str = field(default="", compare=False)
+    """The agent's name."""
+    user: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +270,7 @@ Event: TypeAlias = (
 )
 
 KINDS: Final[dict[str, type[Event]]] = {event.kind: event for event in Event.__args__}
+_KEPT_OF_CREATED: Final = tuple(known.name for known in fields(ExecutionCreated) if known.compare)
 TEXT_KINDS: Final = (TextAdded.kind, ThinkingAdded.kind)
 TERMINAL_EVENTS: Final = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
 RESTING_EVENTS: Final = (*TERMINAL_EVENTS, ExecutionSuspended, ExecutionPaused)
@@ -348,6 +354,8 @@ def encode(event: Event) -> bytes:
         return orjson.dumps(data)
     if isinstance(event, ExecutionCompleted) and event.output is None:
         return b"{}"  # as the first code reads it, which takes no output
+    if isinstance(event, ExecutionCreated):
+        return orjson.dumps({name: getattr(event, name) for name in _KEPT_OF_CREATED})
     return orjson.dumps(event)
 
 

@@ -99,6 +99,10 @@ def _millis(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1000)
 
 
+CLIENT_NAME: Final = "client"
+"""The name of that agent."""
+
+
 def client_agent_id(workspace_id: str) -> str:
     """The agent of a workspace's client-driven tasks that name none: the client itself."""
     return AGENT + workspace_id.removeprefix(WORKSPACE)
@@ -106,5 +110,5 @@ def client_agent_id(workspace_id: str) -> str:
 
 def client_agent(workspace_id: str) -> Agent:
     """The same as a value; it has no row, and nothing can be run with it."""
-    spec = AgentSpec("client", "none", description="Whoever moves client-driven tasks.")
+    spec = AgentSpec(CLIENT_NAME, "none", description="Whoever moves client-driven tasks.")
     return Agent(client_agent_id(workspace_id), workspace_id, CLIENT_DRIVEN, spec, 0, 0)

@@ -11,6 +11,7 @@ from outlast.model.ids import AGENT
 from outlast.model.task import client_agent, client_agent_id
 from outlast.model.workspace import Principal, Scope
 from outlast.store.agent_port import AgentsFile, AgentStore
+from outlast.store.known_agents import KnownAgents
 from outlast.store.page import Page
 
 _FRESH_SECONDS: Final = 1.0
@@ -24,6 +25,7 @@ class Agents:
     def __init__(self, store: AgentStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self.known = KnownAgents(store)
         self._found: dict[tuple[str, str], tuple[float, Agent]] = {}
 
     async def put(

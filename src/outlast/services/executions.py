@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from outlast.agents.tools.request import forwarded_problem
@@ -90,6 +90,8 @@ class ExecutionView:
     steps: tuple[Step, ...]
     """Empty where the execution made one step only, which then is its answer."""
     approvals: tuple[Approval, ...]
+    agent: str
+    """The agent's name."""
 
 
 class Executions:
@@ -189,6 +191,7 @@ class Executions:
             on_busy=wish.on_busy,
             idempotency=wish.idempotency,
             task=None if wish.task is None else wish.task(execution_id, now),
+            agent_name=agent.spec.name,
         )
 
     def _origin(self, wish: Start) -> Origin:
@@ -257,7 +260,12 @@ class Executions:
         calling = [execution.id for execution in executions if execution.steps > 1]
         steps = await self._store.steps_of(principal.workspace_id, calling) if calling else {}
         return [
-            ExecutionView(execution, steps.get(execution.id, ()), await self._asked(execution))
+            ExecutionView(
+                execution,
+                steps.get(execution.id, ()),
+                await self._asked(execution),
+                await self._agents.known.name_of(execution),
+            )
             for execution in executions
         ]
 
@@ -361,7 +369,16 @@ class Executions:
         steps: tuple[Step, ...] = ()
         if execution.steps > 1:
             steps = await self._store.steps(execution.workspace_id, execution.id)
-        return ExecutionView(execution, steps, await self._asked(execution))
+        approvals = await self._asked(execution)
+        shown = await self._with_open_text(execution)
+        return ExecutionView(shown, steps, approvals, await self._agents.known.name_of(shown))
+
+    async def _with_open_text(self, execution: Execution) -> Execution:
+        """The execution with what its open step has shown in the place of the step before's."""
+        if execution.status is not Status.RUNNING or execution.is_client_driven:
+            return execution
+        text = await self._store.open_text(execution.workspace_id, execution.id)
+        return replace(execution, output=text) if text else execution
 
     async def _asked(self, execution: Execution) -> tuple[Approval, ...]:
         """The approvals that a live execution asked for; one that has not begun asked for none."""

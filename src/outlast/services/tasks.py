@@ -21,7 +21,7 @@ from outlast.model.execution import (
     at_rest,
 )
 from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
-from outlast.model.task import PAUSED, Task, client_agent_id
+from outlast.model.task import PAUSED, Task, client_agent
 from outlast.model.workspace import Principal, Scope
 from outlast.services.agents import Agents
 from outlast.services.executions import Executions, Start
@@ -98,14 +98,14 @@ class Tasks:
             return await self._created(
                 Created(started.execution, started.replayed, started.answer), made
             )
-        agent_id = client_agent_id(principal.workspace_id)
+        agent = client_agent(principal.workspace_id)
         if wish.agent is not None:
-            agent_id = (await self._agents.chosen(principal, wish.agent)).id
+            agent = await self._agents.chosen(principal, wish.agent)
         execution_id, now = self._clock.new_id(EXECUTION), self._clock.now()
         new = NewExecution(
             id=execution_id,
             workspace_id=principal.workspace_id,
-            agent_id=agent_id,
+            agent_id=agent.id,
             agent_version=CLIENT_DRIVEN,
             conversation_id=self._clock.new_id(CONVERSATION),
             new_conversation=True,
@@ -115,6 +115,7 @@ class Tasks:
             budget=budget,
             idempotency=wish.idempotency,
             task=made(execution_id, now),
+            agent_name=agent.spec.name,
         )
         return await self._created(await self._store.create(new), made)
 

@@ -59,6 +59,10 @@ class AgentStore(Protocol):
         """One version. Raises AgentNotFound."""
         ...
 
+    async def agent_name(self, workspace_id: str, agent_id: str) -> str:
+        """The agent's name. Raises AgentNotFound."""
+        ...
+
     async def agents(self, workspace_id: str, page: Page, *, retired: bool = False) -> list[Agent]:
         """Newest first; one more than page.limit where there are more. `retired`: those too."""
         ...

@@ -1,10 +1,10 @@
-"""Versions of agents, each read once: a version never changes."""
+"""Versions and names of agents, each read once: they never change."""
 
 from typing import Final
 
 from outlast.model.agent import Agent
 from outlast.model.execution import Execution
-from outlast.model.task import client_agent, client_agent_id
+from outlast.model.task import CLIENT_NAME, client_agent, client_agent_id
 from outlast.store.agent_port import AgentStore
 
 _MOST: Final = 1000
@@ -16,6 +16,7 @@ class KnownAgents:
     def __init__(self, store: AgentStore) -> None:
         self._store = store
         self._found: dict[tuple[str, int], Agent] = {}
+        self._names: dict[str, str] = {}
 
     async def of(self, execution: Execution) -> Agent:
         """The agent of an execution, in its version. Raises AgentNotFound."""
@@ -31,6 +32,19 @@ class KnownAgents:
     def seen(self, execution: Execution) -> Agent | None:
         """The same from memory; None where `of` has not read it."""
         return self._found.get((execution.agent_id, execution.agent_version))
+
+    async def name_of(self, execution: Execution) -> str:
+        """The name of an execution's agent, which no version changes. Raises AgentNotFound."""
+        workspace_id, agent_id = execution.workspace_id, execution.agent_id
+        name = self._names.get(agent_id)
+        if name is None:
+            if agent_id == client_agent_id(workspace_id):
+                return CLIENT_NAME
+            name = await self._store.agent_name(workspace_id, agent_id)
+            if len(self._names) >= _MOST:
+                self._names.clear()
+            self._names[agent_id] = name
+        return name
 
     async def _read(self, execution: Execution) -> Agent:
         workspace_id, agent_id = execution.workspace_id, execution.agent_id

@@ -59,6 +59,8 @@ class NewExecution:
     """Kept beside the execution, whose state is the task's first."""
     user: str | None = None
     """The caller's end user."""
+    agent_name: str = ""
+    """Said to those who follow the execution from its first event on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +270,10 @@ class ExecutionStore(Protocol):
         self, workspace_id: str, execution_id: str, after: Cursor, limit: int
     ) -> tuple[Entry, ...]:
         """Up to `limit` entries that end after the cursor, in order."""
+        ...
+
+    async def open_text(self, workspace_id: str, execution_id: str) -> str:
+        """What the step that runs has shown so far; empty where none shows anything."""
         ...
 
     async def live(self, workspace_id: str, conversation_id: str) -> list[Execution]:

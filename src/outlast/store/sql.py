@@ -149,6 +149,9 @@ class SqlStore:
     ) -> tuple[Entry, ...]:
         return await self._driver.read(lambda: log.log(workspace_id, execution_id, after, limit))
 
+    async def open_text(self, workspace_id: str, execution_id: str) -> str:
+        return await self._driver.read(lambda: log.open_text(workspace_id, execution_id))
+
     async def live(self, workspace_id: str, conversation_id: str) -> list[Execution]:
         return await self._driver.read(lambda: executions.live(workspace_id, conversation_id))
 
@@ -265,6 +268,9 @@ class SqlStore:
 
     async def retire_agent(self, workspace_id: str, agent_id: str, at: int | None) -> None:
         await self._driver.write(lambda: agents.retire_agent(workspace_id, agent_id, at))
+
+    async def agent_name(self, workspace_id: str, agent_id: str) -> str:
+        return await self._driver.read(lambda: agents.agent_name(workspace_id, agent_id))
 
     async def agents(self, workspace_id: str, page: Page, *, retired: bool = False) -> list[Agent]:
         return await self._driver.read(lambda: agents.agents(workspace_id, page, retired=retired))

@@ -64,10 +64,15 @@ class Execution(TypedDict):
 
     id: Annotated[str, Field(examples=["exec_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
     agentId: Annotated[str, Field(examples=["agt_01k6zj3t7hf2a9q1x5m8r4c0va"])]
+    agentName: str
     conversationId: Annotated[str, Field(examples=["conv_01k6zj3t7hf2a9q1x5m8r4c0vc"])]
     parentId: Annotated[str | None, Field(description="The execution that called this one.")]
     status: StatusWord
-    output: Annotated[str | None, Field(description="The answer, or as much of it as there is.")]
+    input: Annotated[str, Field(description="The user's message; empty once it is purged.")]
+    output: Annotated[
+        str | None,
+        Field(description="The answer, or as much of it as there is, also of a step that runs."),
+    ]
     error: Failure | None
     toolCalls: list[ToolCall]
     pendingApprovals: list[PendingApproval]

@@ -111,7 +111,7 @@ class Record:
             turn=0,
             status=self._status,
             segment=0,
-            input="",
+            input=self._created.input,
             created_at=self._created_at,
             updated_at=self._at,
             parent_id=self._created.parent_id,
@@ -125,7 +125,8 @@ class Record:
             first_token_ms=self._first_token_ms,
             tool_ms=sum(call["duration"] for call in self._calls.values()),
         )
-        return render.execution_of(row, [call for _, call in sorted(self._calls.items())])
+        calls = [call for _, call in sorted(self._calls.items())]
+        return render.execution_of(row, self._created.agent, calls)
 
     def _add_text(self, at: int, event: TextAdded | ThinkingAdded) -> None:
         if self._shown_at is None:

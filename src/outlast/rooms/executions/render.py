@@ -31,20 +31,22 @@ from outlast.services.executions import ExecutionView
 
 def execution(view: ExecutionView) -> Execution:
     """The execution object."""
-    return execution_of(view.execution, tool_calls(view.steps), view.approvals)
+    return execution_of(view.execution, view.agent, tool_calls(view.steps), view.approvals)
 
 
 def execution_of(
-    row: core.Execution, calls: list[ToolCall], approvals: Iterable[Approval] = ()
+    row: core.Execution, agent: str, calls: list[ToolCall], approvals: Iterable[Approval] = ()
 ) -> Execution:
     """The execution object, from its row and the tool calls that finished."""
     ended = row.completed_at if row.completed_at is not None else row.updated_at
     return {
         "id": row.id,
         "agentId": row.agent_id,
+        "agentName": agent,
         "conversationId": row.conversation_id,
         "parentId": row.parent_id,
         "status": row.status.value,
+        "input": row.input,
         "output": row.output,
         "error": _failure(row.error),
         "toolCalls": calls,

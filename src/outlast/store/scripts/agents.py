@@ -135,6 +135,14 @@ def agent(workspace_id: str, agent_id: str | None, name: str) -> Script[Agent]:
     return Outcome(agent_from(rows[0]))
 
 
+def agent_name(workspace_id: str, agent_id: str) -> Script[str]:
+    """The name, which stays the same over all versions."""
+    rows = yield Query(sql.AGENT_NAME, {"workspace": workspace_id, "id": agent_id})
+    if not rows:
+        raise AgentNotFound(f"There is no agent {agent_id}.")
+    return Outcome(str(rows[0][0]))
+
+
 def agent_version(workspace_id: str, agent_id: str, version: int) -> Script[Agent]:
     """One immutable version."""
     rows = yield Query(

@@ -57,7 +57,7 @@ def create(new: NewExecution) -> Script[Created]:
     if execution.is_client_driven:
         execution = _begun(execution)
     yield Query(sql.INSERT_EXECUTION, identity_columns(execution) | mutable_columns(execution))
-    entries = [Entry(0, 1, new.at, _created_event(execution))]
+    entries = [Entry(0, 1, new.at, _created_event(execution, new.agent_name))]
     if execution.is_client_driven:
         entries.append(Entry(execution.segment, 2, new.at, ExecutionStarted()))
     for entry in entries:
@@ -195,11 +195,14 @@ def _new_execution(
     )
 
 
-def _created_event(execution: Execution) -> ExecutionCreated:
+def _created_event(execution: Execution, agent: str) -> ExecutionCreated:
     return ExecutionCreated(
         agent_id=execution.agent_id,
         agent_version=execution.agent_version,
         conversation_id=execution.conversation_id,
         metadata=execution.metadata,
         parent_id=execution.parent_id,
+        input=execution.input,
+        agent=agent,
+        user=execution.user,
     )

@@ -1,10 +1,12 @@
 """Reads of what an execution recorded: steps, checkpoints, approvals and its log."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from outlast.model.event import Cursor, Entry
+from outlast.model.event import Cursor, Entry, ExecutionCreated, TextAdded
 from outlast.model.execution import Step
-from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.model.task import CLIENT_NAME
+from outlast.store.scripts import Outcome, Query, Row, Script, Steps
 from outlast.store.scripts.rows import entry_from, step_from
 from outlast.store.statements import log as sql
 
@@ -43,4 +45,21 @@ def log(
             "limit": limit,
         },
     )
-    return Outcome(tuple(entry_from(row) for row in rows))
+    entries = tuple(entry_from(row) for row in rows)
+    if entries and isinstance(entries[0].event, ExecutionCreated):
+        rows = yield Query(sql.ABOUT, {"id": execution_id, "workspace": workspace_id})
+        entries = (_with_row(entries[0], entries[0].event, rows[0]), *entries[1:])
+    return Outcome(entries)
+
+
+def _with_row(entry: Entry, created: ExecutionCreated, row: Row) -> Entry:
+    given, user, agent = row
+    name = CLIENT_NAME if agent is None else agent
+    return replace(entry, event=replace(created, input=given, agent=name, user=user))
+
+
+def open_text(workspace_id: str, execution_id: str) -> Script[str]:
+    """What the step that runs has shown so far, as far as it is written."""
+    rows = yield Query(sql.OPEN_TEXT, {"id": execution_id, "workspace": workspace_id})
+    events = (entry_from(row).event for row in rows)
+    return Outcome("".join("".join(e.pieces) for e in events if isinstance(e, TextAdded)))

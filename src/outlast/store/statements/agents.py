@@ -45,6 +45,12 @@ AGENT_BY_ID: Final = Statement(
     )
 )
 
+AGENT_NAME: Final = Statement(
+    select(agents.c.name).where(
+        agents.c.workspace_id == bindparam("workspace"), agents.c.id == bindparam("id")
+    )
+)
+
 AGENT_VERSION: Final = Statement(
     _agent.join(agent_versions, agent_versions.c.agent_id == agents.c.id).where(
         agents.c.workspace_id == bindparam("workspace"),

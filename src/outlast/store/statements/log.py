@@ -4,8 +4,8 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, literal_column, select, tuple_
 
-from outlast.model.event import TEXT_KINDS
-from outlast.store.schema import charges, events, executions, steps
+from outlast.model.event import TEXT_KINDS, DataEmitted, TextAdded
+from outlast.store.schema import agents, charges, events, executions, steps
 from outlast.store.statements import OWNED, Statement
 
 STEP_COLUMNS: Final = (
@@ -91,6 +91,35 @@ DELETE_TEXT_FROM: Final = Statement(
     )
 )
 """Only inside `advance`, which writes the same pieces again as one row."""
+
+ABOUT: Final = Statement(
+    select(executions.c.input, executions.c.end_user, agents.c.name)
+    .join(agents, agents.c.id == executions.c.agent_id, isouter=True)
+    .where(executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace"))
+)
+"""What an execution's first event says beside what the log keeps; the client has no agent's row."""
+
+_ended_text: Final = (
+    select(func.coalesce(func.max(events.c.seq), 0))
+    .where(
+        events.c.execution_id == OWNED,
+        events.c.kind.not_in(
+            [literal_column(f"'{kind}'") for kind in (*TEXT_KINDS, DataEmitted.kind)]
+        ),
+    )
+    .scalar_subquery()
+)
+
+OPEN_TEXT: Final = Statement(
+    select(events.c.segment, events.c.seq, events.c.at, events.c.kind, events.c.data)
+    .where(
+        events.c.execution_id == OWNED,
+        events.c.kind == literal_column(f"'{TextAdded.kind}'"),
+        events.c.seq > _ended_text,
+    )
+    .order_by(events.c.seq)
+)
+"""What the open step has shown: the text behind the last event that ends or voids a step's."""
 
 LOG: Final = Statement(
     select(events.c.segment, events.c.seq, events.c.at, events.c.kind, events.c.data)

@@ -1,0 +1,131 @@
+"""What an execution object says: who ran on what, and its output while it runs."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from outlast.agents.port import ModelRequest
+from outlast.model.error import ModelUnavailable
+from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
+from tests.rooms.conftest import Build
+from tests.rooms.house import House, frames
+
+pytestmark = pytest.mark.anyio
+
+
+async def shows(house: House, execution_id: str, output: str | None) -> dict[str, Any]:
+    """Ask until GET shows this output; text is written within some 50 ms."""
+    async with asyncio.timeout(10):
+        while True:
+            found: dict[str, Any] = (await house.get(f"/v1/executions/{execution_id}")).json()
+            if found["output"] == output:
+                return found
+
+
+async def test_get_shows_what_the_open_step_has_said(build: Build) -> None:
+    rest = asyncio.Event()
+    house = await build(Actor(lambda _: ["Once ", "upon ", rest, "a time"]))
+    execution = await house.started()
+
+    found = await shows(house, execution, "Once upon ")
+    assert (found["status"], found["completedAt"]) == ("running", None)
+    rest.set()
+    assert (await house.rested(execution))["output"] == "Once upon a time"
+
+
+async def test_the_open_step_takes_the_place_of_the_step_before_once_it_speaks(
+    build: Build,
+) -> None:
+    speak, end = asyncio.Event(), asyncio.Event()
+    actor = Actor(by_turn(["I look.", call(1, "look")], [speak, "Found", end, " it."]))
+    house = await build(actor, spec(tool("look")), Bench(look=lambda _: 1))
+    execution = await house.started()
+
+    found = await shows(house, execution, "I look.")
+    assert found["status"] == "running"
+    speak.set()
+    await shows(house, execution, "Found")
+    end.set()
+    assert (await house.rested(execution))["output"] == "Found it."
+
+
+async def test_text_of_a_request_that_failed_is_not_shown(build: Build) -> None:
+    end = asyncio.Event()
+
+    def play(_: ModelRequest) -> Reply:
+        tries.append(1)
+        return ["Wrong", ModelUnavailable("away")] if len(tries) == 1 else ["Right", end]
+
+    tries: list[int] = []
+    house = await build(Actor(play), model_retries=1)
+    execution = await house.started()
+
+    found = await shows(house, execution, "Right")
+    assert found["status"] == "running"
+    end.set()
+    await house.rested(execution)
+
+
+async def test_a_paused_execution_does_not_show_the_step_that_runs_again(build: Build) -> None:
+    house = await build(Actor(lambda _: ["Half", asyncio.Event()]))
+    execution = await house.started()
+    await shows(house, execution, "Half")
+    await house.client.post(f"/v1/executions/{execution}/pause", json={"now": True})
+
+    found = await shows(house, execution, None)
+    assert found["status"] == "paused"
+    await house.client.post(f"/v1/executions/{execution}/cancel")
+
+
+async def test_every_answer_has_the_input_and_the_agents_name(house: House) -> None:
+    waited = (await house.execute({"input": "Où ?", "metadata": {"input": "no"}})).json()
+    assert (waited["input"], waited["agentName"]) == ("Où ?", "agent")
+
+    got = await house.rested(waited["id"])
+    listed = (await house.get("/v1/executions")).json()["data"]
+    streamed = await house.get(f"/v1/executions/{waited['id']}/stream")
+    assert got == waited
+    assert listed == [waited]
+    assert frames(streamed.content)[-1][1]["execution"] == waited
+
+
+async def test_a_live_stream_ends_with_the_same_object_in_every_room(house: House) -> None:
+    live = await house.execute({"input": "Hi", "stream": True})
+    execution = frames(live.content)[-1][1]["execution"]
+    assert (execution["input"], execution["agentName"]) == ("Hi", "agent")
+    assert execution == await house.rested(execution["id"])
+
+    path = f"/run/api/executions/{execution['id']}/stream"
+    again = await house.get(path, format="native")
+    assert frames(again.content)[-1][1]["execution"] == execution
+
+
+async def test_a_clients_own_task_says_the_client_or_the_agent_that_it_names(
+    house: House,
+) -> None:
+    for named, name in (({}, "client"), ({"agent_id": "agent"}, "agent")):
+        made = await house.client.post("/v1/execution", json={"name": "Import", **named})
+        task = made.json()["data"]["id"]
+        await house.client.post(f"/v1/execution/{task}/complete", json={})
+
+        found = (await house.get(f"/v1/executions/{task}")).json()
+        assert (found["agentName"], found["input"]) == (name, "Import")
+        streamed = await house.get(f"/v1/executions/{task}/stream")
+        assert frames(streamed.content)[-1][1]["execution"] == found
+
+
+async def test_a_purged_execution_keeps_the_name_and_not_the_input(house: House) -> None:
+    done = (await house.execute({"input": "Secret"})).json()
+    await house.client.delete(f"/v1/conversations/{done['conversationId']}")
+    found = (await house.get(f"/v1/executions/{done['id']}")).json()
+    assert (found["input"], found["agentName"], found["isPurged"]) == ("", "agent", True)
+
+
+async def test_an_agent_whose_version_cannot_be_read_still_has_its_name(build: Build) -> None:
+    house = await build()
+    done = (await house.execute({"input": "Hi"})).json()
+    house.core.services.agents.known._found.clear()
+    house.core.services.agents.known._names.clear()
+    found = (await house.get(f"/v1/executions/{done['id']}")).json()
+    assert found["agentName"] == "agent"
