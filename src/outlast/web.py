@@ -17,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from outlast import __version__
 from outlast.app import Core
@@ -29,6 +30,7 @@ from outlast.http.route import json_response
 from outlast.http.sse import OpenStreams
 from outlast.http.unknown import WARNING_HEADER
 from outlast.metrics import CONTENT_TYPE
+from outlast.model.clock import Clock
 from outlast.model.error import Overloaded
 from outlast.rooms.background import room as background
 from outlast.rooms.executions import room as executions
@@ -39,6 +41,8 @@ from outlast.rooms.tasks import room as tasks
 ROOMS: Final[tuple[Room, ...]] = (background, executions, records, runs, tasks)
 """In the order in which their routes are tried."""
 _MAIN: Final = executions
+HEALTH: Final = ("/healthz", "/readyz", "/metrics")
+"""Routes that answer where there is no room for others."""
 _METHOD_NOT_ALLOWED: Final = 405
 EXPOSED: Final = (
     "X-Request-Id",
@@ -110,6 +114,25 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
     return app
 
 
+def refusing(app: FastAPI, clock: Clock) -> ASGIApp:
+    """The application where there is no room: it answers for its health, the rest is 503."""
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in HEALTH:
+            await app(scope, receive, send)
+        else:
+            await full(scope, receive, send)
+
+    async def answer_full(scope: Scope, receive: Receive, send: Send) -> None:
+        problem = problem_of(Overloaded("The server has as many connections as it may have."))
+        render = _room_for(scope["path"]).render_error
+        response = error_response(problem, scope["outlast.request_id"], render)
+        await response(scope, receive, send)
+
+    full = RequestIds(answer_full, clock)
+    return refuse
+
+
 class _Health:
     """Whether the process lives, and whether it takes work."""
 
@@ -117,9 +140,8 @@ class _Health:
         self._core = core
         self._metrics = core.metrics
         self.routes = [
-            Route("/healthz", self.healthz),
-            Route("/readyz", self.readyz),
-            Route("/metrics", self.metrics),
+            Route(path, answer)
+            for path, answer in zip(HEALTH, (self.healthz, self.readyz, self.metrics), strict=True)
         ]
 
     async def healthz(self, _request: Request) -> Response:

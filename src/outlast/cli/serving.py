@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import structlog
 import uvicorn
@@ -24,19 +24,19 @@ from fastapi import FastAPI
 from outlast.agents.loader import LoadedAgents
 from outlast.app import Core
 from outlast.cli.composing import NO_AGENTS, compose, put_agents, read_agents, retire_agents
+from outlast.cli.files import connections_of, files, raise_limit
 from outlast.cli.opening import FirstKey, first_key, make_folder
 from outlast.cli.preflight import check, check_slow
+from outlast.http.connections import Bounds, Connections
 from outlast.http.room import Room
 from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings
-from outlast.web import ROOMS, create_app
+from outlast.web import ROOMS, create_app, refusing
 
 _GRACE_SECONDS: Final = 3
 """How long answers that are being written may take once the segments have ended."""
 _FAREWELL_SECONDS: Final = 1.0
-_KEEP_ALIVE_SECONDS: Final = 65
-"""Longer than a load balancer's usual minute: it closes idle connections, not we."""
 _BACKLOG: Final = 2048
 _COLLECT_AFTER: Final = 10_000
 """New objects between two collections of the youngest; Python's 700 suits smaller programs."""
@@ -56,6 +56,7 @@ def serve(
     Raises Misconfigured, StoreLocked.
     """
     logs.configure(settings.log_level, settings.log_format)
+    raise_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, announce, worker=worker, strict=strict))
 
@@ -72,6 +73,7 @@ def work(settings: Settings, announce: Announce, *, listen: bool) -> None:
             "On SQLite, outlast serve does the work itself."
         )
     logs.configure(settings.log_level, settings.log_format)
+    raise_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_work(settings, announce, listen=listen))
 
@@ -158,7 +160,8 @@ async def _answer(
 ) -> None:
     """Answer requests until a signal asks us to leave, then drain."""
     app = create_app(core, rooms)
-    server = _Server(app, core.clock, started)
+    connections = Connections(_bounds(core.settings), refusing(app, core.clock))
+    server = _Server(app, connections, core.clock, started)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     leaving = asyncio.create_task(server.leave.wait())
     warming = asyncio.create_task(_warm_up(core, loaded))
@@ -171,6 +174,15 @@ async def _answer(
         server.should_exit = True
     warming.cancel()
     await serving
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        connections_of(settings, files()),
+        head=settings.request_head_seconds,
+        body=settings.request_body_seconds,
+        idle=settings.idle_connection_seconds,
+    )
 
 
 async def _warm_up(core: Core, loaded: LoadedAgents) -> None:
@@ -188,18 +200,23 @@ async def _warm_up(core: Core, loaded: LoadedAgents) -> None:
 class _Server(uvicorn.Server):
     """uvicorn, with our way to leave."""
 
-    def __init__(self, app: FastAPI, clock: Clock, started: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        connections: Connections,
+        clock: Clock,
+        started: Callable[[], None],
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=cast("type[asyncio.Protocol]", connections.protocol),
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )

@@ -3,6 +3,7 @@
 OutlastError → Problem (status, type, code, message, param) → the room's render_error → response.
 """
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -45,6 +46,9 @@ _HEADERS: Final[dict[int, dict[str, str]]] = {
     503: {"Retry-After": "1"},
 }
 
+_NO_FILES: Final = (errno.EMFILE, errno.ENFILE)
+"""The process, or the machine, may open no more files."""
+
 logger = structlog.get_logger(__name__)
 
 
@@ -69,6 +73,9 @@ NO_ROUTE: Final = Problem(404, "not_found_error", "not_found", "There is no such
 
 def problem_of(error: Exception) -> Problem:
     """What an error becomes; one that nobody foresaw is logged and says nothing of itself."""
+    if isinstance(error, OSError) and error.errno in _NO_FILES:
+        logger.error("files.spent", exc_info=error)
+        error = Overloaded("The server has as many open files as it may have.")
     for kind in type(error).__mro__:
         if kind in STATUS and isinstance(error, OutlastError):
             status, type_ = STATUS[kind]

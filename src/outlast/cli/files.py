@@ -1,0 +1,60 @@
+"""The limit of open files: raised as far as it goes, and shared by clients and the rest."""
+
+import resource
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from outlast.http.connections import RESERVE
+from outlast.settings import Settings
+
+_MOST_FILES: Final = 1 << 20
+"""More is of no use, and some systems refuse a limit without end."""
+LOW: Final = 4096
+_OWN: Final = 64
+"""The database, the logs, libraries."""
+_MOST_CONNECTIONS: Final = 16_384
+"""More costs memory that nobody has planned for."""
+_FEWEST_CONNECTIONS: Final = 16
+
+logger = structlog.get_logger(__name__)
+
+
+def raise_limit() -> None:
+    """Raise the soft limit of open files to the hard one; warn where that is low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _bounded(hard)
+    if _bounded(soft) < most:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if (limit := files()) < LOW:
+        logger.warning(
+            "files.limit_is_low",
+            limit=limit,
+            mend="raise the limit of open files: ulimit -n 65536; systemd: LimitNOFILE=65536",
+        )
+
+
+def files() -> int:
+    """How many files this process may have open."""
+    return _bounded(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _bounded(limit: int) -> int:
+    return _MOST_FILES if limit == resource.RLIM_INFINITY else min(limit, _MOST_FILES)
+
+
+def connections_of(settings: Settings, limit: int) -> int:
+    """How many connections of clients there may be, with so many open files."""
+    outgoing = min(settings.concurrency, limit // 3)  # to models and tools
+    spare = limit - _OWN - settings.database_connections - outgoing - RESERVE
+    room = max(_FEWEST_CONNECTIONS, min(spare, _MOST_CONNECTIONS))
+    if settings.max_connections > max(spare, room):
+        logger.warning(
+            "connections.more_than_files",
+            max_connections=settings.max_connections,
+            limit=limit,
+            mend=f"raise the limit of open files, or lower OUTLAST_MAX_CONNECTIONS to {room}",
+        )
+    return settings.max_connections or room

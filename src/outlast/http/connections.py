@@ -1,0 +1,335 @@
+"""The bounds of a server's connections: what a client may send, how slowly, and how many there are.
+
+uvicorn bounds nothing of this for httptools, so its protocol is extended. A deadline is a number
+that one timer looks at for all connections; a request costs no timer of its own.
+
+    connection ─► waits for a head ─► sends a body ─► is answered ─► waits, or is closed
+
+Where there are too many, the one that has waited longest without a request makes room. Where all
+are being answered, a reserve takes those that ask for the server's health; others get 503.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final
+
+import orjson
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from outlast.http.errors import Problem, error_object
+
+HEAD_BYTES: Final = 64 * 1024
+"""A request's line, its headers and, behind a body in chunks, its trailers."""
+RESERVE: Final = 32
+"""Connections beyond the bound that may ask for the server's health."""
+_RESERVED_SECONDS: Final = 5.0
+"""How long one of the reserve may take to ask."""
+_PIPELINED: Final = 100
+"""Requests that may wait on one connection for the answer to an earlier one."""
+_LOOK_SECONDS: Final = 1.0
+
+_TOO_LARGE: Final = Problem(
+    431,
+    "invalid_request_error",
+    "request_head_too_large",
+    f"The request's line and headers are larger than {HEAD_BYTES} bytes.",
+)
+_TOO_SLOW: Final = Problem(
+    408, "invalid_request_error", "request_timeout", "The request did not come in time."
+)
+_FULL: Final = Problem(
+    503,
+    "overloaded_error",
+    "overloaded",
+    "The server has as many connections as it may have.",
+    headers={"Retry-After": "1"},
+)
+_REASONS: Final = {
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What clients may do. Times are seconds."""
+
+    connections: int
+    head: float
+    """From the connection, or the first byte of a next request, to the end of its headers."""
+    body: float
+    """Between two pieces of a body, or of an answer that the client takes."""
+    idle: float
+    """Between an answer and the next request."""
+    reserve: int = RESERVE
+
+
+class Connections:
+    """All connections of one server."""
+
+    def __init__(self, bounds: Bounds, refuse: ASGIApp) -> None:
+        """`refuse` answers for the server on connections of the reserve."""
+        self.bounds = bounds
+        self.refuse = refuse
+        self._open: set[BoundedProtocol] = set()
+        self._waiting: dict[BoundedProtocol, None] = {}
+        """Those without a request, the longest first."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def protocol(self, **given: Any) -> "BoundedProtocol":
+        """One more connection; uvicorn's `http`."""
+        return BoundedProtocol(self, given)
+
+    @property
+    def full(self) -> bool:
+        """Whether only the reserve is left."""
+        return len(self._open) > self.bounds.connections
+
+    def opened(self, one: "BoundedProtocol") -> None:
+        """Take a connection in, and make room for it."""
+        self._open.add(one)
+        if self._timer is None:
+            self._look(one.loop)
+        if self.full:
+            self._make_room()
+        self._waiting[one] = None
+        if self._beyond_reserve:
+            one.answer(_FULL)
+        elif self.full:
+            one.reserve(_RESERVED_SECONDS)
+
+    @property
+    def _beyond_reserve(self) -> bool:
+        return len(self._open) > self.bounds.connections + self.bounds.reserve
+
+    def _make_room(self) -> None:
+        """Close the one that waits longest; of the reserve only where that is spent too."""
+        longest = next(iter(self._waiting), None)
+        if longest is not None and (self._beyond_reserve or not longest.is_reserved):
+            self.closed(longest)
+            longest.give_up()
+
+    def closed(self, one: "BoundedProtocol") -> None:
+        """Forget a connection."""
+        self._open.discard(one)
+        self._waiting.pop(one, None)
+
+    def asked(self, one: "BoundedProtocol") -> None:
+        """A request has come."""
+        self._waiting.pop(one, None)
+
+    def waits(self, one: "BoundedProtocol") -> None:
+        """It has been answered."""
+        if one in self._open:
+            self._waiting[one] = None
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close what is past its deadline, as long as there is a connection."""
+        now = loop.time()
+        for one in [one for one in self._open if one.deadline <= now]:
+            one.expire(now)
+        bounds = self.bounds
+        seconds = min(_LOOK_SECONDS, min(bounds.head, bounds.body, bounds.idle) / 4)
+        self._timer = loop.call_later(seconds, self._look, loop) if self._open else None
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, connections: Connections, given: dict[str, Any]) -> None:
+        super().__init__(**given)
+        self.deadline = inf
+        """On the loop's clock."""
+        self._bounded = connections
+        self._bounds = connections.bounds
+        self.is_reserved = False
+        """It came when there was no room, and may ask for the server's health alone."""
+        self._between = False
+        """Nothing has come of a next request."""
+        self._in_head = True
+        self._received = True
+        """The whole body of the newest request."""
+        self._head = 0
+        """Bytes of the head that has come."""
+        self._progress = False
+        self._unread = 0
+        """Bytes that have come since the parser last had something to say."""
+        self._refused = False
+        self._buffered = 0
+        """Bytes of answers that the client had not taken when that was last looked at."""
+
+    # --- what Connections wants of it
+
+    def reserve(self, seconds: float) -> None:
+        """Take it into the reserve, and give it so long to ask."""
+        self.is_reserved = True
+        self.deadline = self.loop.time() + min(seconds, self._bounds.head)
+
+    def give_up(self) -> None:
+        """Close it at once, with what the client has not taken."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def answer(self, problem: Problem) -> None:
+        """Say what is wrong and close; in the middle of an answer just close."""
+        self.deadline = self.loop.time() + self._bounds.body
+        begun = self._is_answering and self.cycle.response_started
+        if not begun and not self.transport.is_closing():
+            self.transport.write(_response(problem))
+        self.transport.close()
+
+    def expire(self, now: float) -> None:
+        """Its time is over, unless the client goes on taking what it was sent."""
+        left = self.transport.get_write_buffer_size()
+        if left and left != self._buffered:
+            self._buffered = left
+            self.deadline = now + self._bounds.body
+            return
+        if not left and (self._unread or self._is_answering):
+            self.answer(_TOO_SLOW)
+        else:
+            self.give_up()
+
+    # --- asyncio's side
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.deadline = self.loop.time() + self._bounds.head
+        self._bounded.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._bounded.closed(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if len(data) <= HEAD_BYTES:
+            self._feed(data)
+            return
+        for start in range(0, len(data), HEAD_BYTES):
+            if self.transport.is_closing():
+                return
+            self._feed(data[start : start + HEAD_BYTES])
+
+    def _feed(self, data: bytes) -> None:
+        if self._between:
+            self._between = False
+            self.deadline = self.loop.time() + self._bounds.head
+        self._progress = False
+        super().data_received(data)
+        self._unread = 0 if self._progress else self._unread + len(data)
+        if self._refused or self._unread > HEAD_BYTES:
+            self.answer(_TOO_LARGE)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._buffered = self.transport.get_write_buffer_size()
+        self.deadline = self.loop.time() + self._bounds.body
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._is_answering:
+            self.deadline = inf if self._received else self.loop.time() + self._bounds.body
+
+    # --- the parser's side
+
+    def on_message_begin(self) -> None:
+        self._head = 0
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._fits(len(url)):
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._fits(len(name) + len(value) + 4) and self._in_head:  # trailers are no headers
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._progress = True
+        self._in_head = False
+        if self._refused:
+            return
+        if self.is_reserved:
+            self.app = self._bounded.refuse if self._bounded.full else self.config.loaded_app
+        super().on_headers_complete()
+        if self.is_reserved:
+            self.cycle.keep_alive = False
+        self._received = False
+        self._refused = len(self.pipeline) > _PIPELINED
+        self.deadline = self.loop.time() + self._bounds.body
+        self._bounded.asked(self)
+
+    def on_body(self, body: bytes) -> None:
+        self._progress = True
+        if self._refused:
+            return
+        super().on_body(body)
+        if not self.cycle.response_complete:  # else what is left has one span in all
+            self.deadline = self.loop.time() + self._bounds.body
+
+    def on_message_complete(self) -> None:
+        self._progress = True
+        if self._refused:
+            return
+        super().on_message_complete()
+        self._received = True
+        if self.cycle.response_complete:
+            self._wait()
+        else:
+            self.deadline = inf
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's own, with our deadline in the place of its timer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self.deadline = self.loop.time() + self._bounds.body
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self._received:
+            self._wait()
+        else:
+            self.deadline = self.loop.time() + self._bounds.body
+
+    # --- within
+
+    @property
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        return cycle is not None and not cycle.response_complete
+
+    def _wait(self) -> None:
+        self._between = True
+        self.deadline = self.loop.time() + self._bounds.idle
+        self._bounded.waits(self)
+
+    def _fits(self, size: int) -> bool:
+        """Whether the head may have this too."""
+        self._head += size
+        if self._head > HEAD_BYTES:
+            self._refused = True
+        return not self._refused
+
+
+def _response(problem: Problem) -> bytes:
+    body = orjson.dumps(error_object(problem, ""))
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "connection": "close",
+        **problem.headers,
+    }
+    lines = [f"HTTP/1.1 {problem.status} {_REASONS[problem.status]}"]
+    lines += [f"{name.lower()}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
