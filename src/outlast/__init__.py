@@ -1,7 +1,7 @@
 """Outlast runs AI agents behind an HTTP API; an execution outlasts whatever happens around it.
 
-The names below are what an agents file in Python uses. Each is imported when it is first asked for,
-so that importing the package costs nothing.
+The names below are what an agents file in Python uses, and `asgi`, the server inside another app.
+Each is imported when it is first asked for, so that importing the package costs nothing.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from outlast.agents.code import Context
     from outlast.agents.define import Agent, agent, tool
     from outlast.agents.port import ToolContext
+    from outlast.embedded import asgi
     from outlast.model.agent import Limits
     from outlast.model.error import ToolFailed
     from outlast.model.message import AssistantMessage, ToolMessage, UserMessage
@@ -27,12 +28,14 @@ __all__ = [
     "UserMessage",
     "__version__",
     "agent",
+    "asgi",
     "tool",
 ]
 
 _HOMES = {
     "Agent": "outlast.agents.define",
     "agent": "outlast.agents.define",
+    "asgi": "outlast.embedded",
     "AssistantMessage": "outlast.model.message",
     "Context": "outlast.agents.code",
     "tool": "outlast.agents.define",

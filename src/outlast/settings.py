@@ -177,6 +177,11 @@ def load(
         if (value := environment.get(_PREFIX + name.upper())) is not None and value != "":
             given[name] = value
     given |= {name: value for name, value in flags.items() if value is not None}
+    for name in given:
+        if name not in _FIELDS and name not in _TABLES:
+            near = difflib.get_close_matches(name, _FIELDS, n=1)
+            mend = f"; did you mean {near[0]}?" if near else ""
+            raise Misconfigured(f"There is no setting {name!r}{mend}")
     return Settings(**{name: _convert(name, value) for name, value in given.items()})
 
 

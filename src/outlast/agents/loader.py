@@ -8,6 +8,7 @@ import difflib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
@@ -240,6 +241,12 @@ def _collect(module: ModuleType, shown: str) -> LoadedAgents:
         found = [value for value in vars(module).values() if isinstance(value, Agent)]
     if not found:
         raise Misconfigured(f'{shown}: there is no agent in it; write one: a = Agent("a", model=…)')
+    return load_listed(found, shown)
+
+
+def load_listed(found: Iterable[Any], shown: str) -> LoadedAgents:
+    """Take agents that are made already; `shown` is their place. Raises Misconfigured."""
+    found = list(found)
     functions: dict[str, PythonFunction] = {}
     specs: dict[str, AgentSpec] = {}
     for agent in found:

@@ -5,6 +5,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from shlex import quote
 from typing import Annotated, Final
 
 from typer import Argument, Context, Exit, Option, Typer, echo
@@ -129,6 +131,21 @@ def run(
         from outlast.cli.running import Wish, run
 
     raise Exit(run(chosen, Wish(agent, input, conversation, json)))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, Argument(help="Where to write; made if it is not there.")] = Path(),
+) -> None:
+    """Write agents.yaml and outlast.toml to begin with; overwrites nothing."""
+    from outlast.cli.starter import write_project
+
+    for file in write_project(folder):
+        echo(f"wrote {file}")
+    where = "" if folder == Path() else f"cd {quote(str(folder))} && "
+    echo("Next, in the terminal or over HTTP:")
+    echo(f'  {where}outlast run assistant "What is 6 * 7?"')
+    echo(f"  {where}outlast serve")
 
 
 @app.command()
