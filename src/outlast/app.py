@@ -132,7 +132,7 @@ def build(
     executions = Executions(state, engine, streams, agents, clock, seal)
     services = Services(
         executions,
-        Conversations(state, executions, clock),
+        Conversations(state, executions, agents, clock),
         agents,
         Keys(state, clock),
         clock,

@@ -234,6 +234,14 @@ class Client:
 
     # --- conversations and agents
 
+    async def conversations(self, **filters: Any) -> dict[str, Any]:
+        """A page of conversations, newest activity first: {data, hasMore, nextCursor}.
+
+        `filters` as the API names them: agentId, user, after, limit.
+        """
+        params = {name: value for name, value in filters.items() if value is not None}
+        return await self._ask("GET", "/v1/conversations", params=params)
+
     async def conversation(self, conversation_id: str) -> dict[str, Any]:
         """One conversation with its turns."""
         return await self._ask("GET", f"/v1/conversations/{_segment(conversation_id)}")

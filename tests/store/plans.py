@@ -25,6 +25,12 @@ LISTS = {
     ("conversation_id",): CONVERSATION,
     ("chat_id",): "ix_executions_chat_id",
 }
+CONVERSATIONS = {
+    (): "ix_conversations_workspace_id_last_active_at_id",
+    ("agent_id",): "ix_conversations_agent_id",
+    ("user",): "ix_conversations_end_user",
+}
+"""Lists of conversations, by their filters."""
 MORE: tuple[tuple[str, ...], ...] = (
     (),
     ("after",),

@@ -25,6 +25,7 @@ from outlast.model.record import StepRecord
 from outlast.model.usage import Usage
 from outlast.store.port import (
     Advance,
+    ConversationFilter,
     Idempotency,
     Store,
 )
@@ -33,6 +34,56 @@ from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run
 
 pytestmark = pytest.mark.anyio
+
+
+async def test_conversations_are_listed_by_their_last_activity_page_by_page(
+    store: Store, create: Create, clock: FakeClock
+) -> None:
+    made = [await create() for _ in range(5)]
+    await create(workspace_id=OTHER)
+    await store.advance(completed(await run(store, made[1]), at=clock.now() + 9))
+    again = {"conversation_id": made[3].conversation_id, "new_conversation": False}
+    clock.advance(1)
+    await create(**again)
+
+    order = [made[n].conversation_id for n in (3, 1, 4, 2, 0)]
+    whole = await store.conversations(WORKSPACE, ConversationFilter(), 9)
+    assert [one.id for one in whole] == order
+    assert whole[0].turns == 2
+
+    found: list[str] = []
+    wanted = ConversationFilter()
+    while page := await store.conversations(WORKSPACE, wanted, 2):
+        found += [one.id for one in page[:2]]
+        last = page[:2][-1]
+        wanted = ConversationFilter(after=(last.last_active_at, last.id))
+    assert found == order
+
+
+async def test_conversations_are_listed_by_agent_and_by_user(store: Store, create: Create) -> None:
+    mine = await create(user="ann", agent_id="agt_2")
+    other = await create(user="ann")
+    nobodys = await create(agent_id="agt_2")
+
+    async def listed(**wanted: str) -> list[str]:
+        found = await store.conversations(WORKSPACE, ConversationFilter(**wanted), 9)  # type: ignore[arg-type]
+        return [one.id for one in found]
+
+    assert await listed(user="ann") == [other.conversation_id, mine.conversation_id]
+    assert await listed(agent_id="agt_2") == [nobodys.conversation_id, mine.conversation_id]
+    assert await listed(user="ann", agent_id="agt_2") == [mine.conversation_id]
+    assert await listed(user="an") == []
+
+
+async def test_conversations_of_the_same_moment_are_each_on_one_page(
+    store: Store, create: Create, clock: FakeClock
+) -> None:
+    at = clock.now()
+    made = [(await create(at=at)).conversation_id for _ in range(3)]
+    first = await store.conversations(WORKSPACE, ConversationFilter(), 1)
+    after = (first[0].last_active_at, first[0].id)
+    rest = await store.conversations(WORKSPACE, ConversationFilter(after=after), 5)
+    assert [first[0].id, *(one.id for one in rest)] == made[::-1]
 
 
 async def test_the_second_of_a_conversation_waits_until_the_first_has_ended(

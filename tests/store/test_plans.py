@@ -10,7 +10,8 @@ from sqlalchemy.dialects import sqlite
 
 from outlast.store import migrations
 from outlast.store.statements import Statement, approvals, executions, records
-from tests.store.plans import CONVERSATION, LISTS, MORE, STATEMENTS
+from outlast.store.statements.conversations import list_conversations
+from tests.store.plans import CONVERSATION, CONVERSATIONS, LISTS, MORE, STATEMENTS
 
 MAY_SCAN = {
     "UNFINISHED": "recovery, once at start",
@@ -88,6 +89,16 @@ def test_a_list_walks_down_its_index(
     statement = executions.list_executions(frozenset(filters + more), backwards=backwards)
     told = " ".join(plan_of(connection, statement))
     assert LISTS[filters] in told
+    assert "TEMP B-TREE" not in told
+
+
+@pytest.mark.parametrize("filters", CONVERSATIONS, ids=lambda filters: "+".join(filters) or "all")
+@pytest.mark.parametrize("after", [(), ("after",)])
+def test_the_list_of_conversations_walks_down_its_index(
+    connection: sqlite3.Connection, filters: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    told = " ".join(plan_of(connection, list_conversations(frozenset(filters + after))))
+    assert CONVERSATIONS[filters] in told
     assert "TEMP B-TREE" not in told
 
 

@@ -13,9 +13,10 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from outlast.store.statements import Statement, agents, approvals, executions, records
+from outlast.store.statements.conversations import list_conversations
 from tests.database import migrate_postgres
 from tests.postgres import Databases
-from tests.store.plans import LISTS, MORE, STATEMENTS
+from tests.store.plans import CONVERSATIONS, LISTS, MORE, STATEMENTS
 from tests.store.plenty import fill
 
 DIALECT = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
@@ -126,6 +127,22 @@ def test_a_list_walks_down_its_index(
     for plan in plans_of(connection, statement, workspace=BIG):
         assert "Seq Scan" not in plan, plan
         assert "Sort" not in plan or filters, plan
+
+
+@pytest.mark.parametrize("filters", CONVERSATIONS, ids=lambda filters: "+".join(filters) or "all")
+@pytest.mark.parametrize("after", [(), ("after",)])
+def test_the_list_of_conversations_walks_down_an_index(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    filters: tuple[str, ...],
+    after: tuple[str, ...],
+) -> None:
+    statement = list_conversations(frozenset(filters + after))
+    last = {"after_at": "12000", "after_id": "conv_00000000000000000000012000", "user": "user600"}
+    for workspace in (SMALL, BIG):
+        for plan in plans_of(connection, statement, workspace=workspace, **last):
+            assert "Seq Scan" not in plan, plan
+            assert "Sort" not in plan or filters, plan
+    assert CONVERSATIONS[filters] in plans_of(connection, statement, **last)[0]
 
 
 @pytest.mark.parametrize("after", [False, True])

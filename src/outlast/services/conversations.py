@@ -6,8 +6,11 @@ from outlast.model.clock import Clock
 from outlast.model.conversation import Conversation
 from outlast.model.ids import CONVERSATION, parse
 from outlast.model.workspace import Principal, Scope
+from outlast.services.agents import Agents
 from outlast.services.executions import Executions
-from outlast.store.port import History, Store
+from outlast.store.port import ConversationFilter, History, Store
+
+__all__ = ["ConversationFilter", "ConversationSummary", "ConversationView", "Conversations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +21,22 @@ class ConversationView:
     turns: tuple[History, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ConversationSummary:
+    """A conversation as a list shows it."""
+
+    conversation: Conversation
+    agent: str
+    """The agent's name."""
+
+
 class Conversations:
     """The conversations of a workspace."""
 
-    def __init__(self, store: Store, executions: Executions, clock: Clock) -> None:
+    def __init__(self, store: Store, executions: Executions, agents: Agents, clock: Clock) -> None:
         self._store = store
         self._executions = executions
+        self._agents = agents
         self._clock = clock
 
     async def get(self, principal: Principal, conversation_id: str) -> ConversationView:
@@ -32,6 +45,18 @@ class Conversations:
         workspace_id, found = principal.workspace_id, parse(CONVERSATION, conversation_id)
         conversation = await self._store.conversation(workspace_id, found)
         return ConversationView(conversation, await self._store.turns(workspace_id, found))
+
+    async def page(
+        self, principal: Principal, wanted: ConversationFilter, limit: int
+    ) -> tuple[list[ConversationSummary], bool]:
+        """A page, newest activity first, and whether there are more. Raises MissingScope."""
+        principal.require(Scope.EXECUTIONS_READ)
+        found = await self._store.conversations(principal.workspace_id, wanted, limit)
+        listed = [
+            ConversationSummary(one, await self._agents.known.name(one.workspace_id, one.agent_id))
+            for one in found[:limit]
+        ]
+        return listed, len(found) > limit
 
     async def delete(self, principal: Principal, conversation_id: str) -> None:
         """Cancel what is live in it, then delete all turns for good; the records stay, purged.

@@ -35,7 +35,10 @@ class KnownAgents:
 
     async def name_of(self, execution: Execution) -> str:
         """The name of an execution's agent, which no version changes. Raises AgentNotFound."""
-        workspace_id, agent_id = execution.workspace_id, execution.agent_id
+        return await self.name(execution.workspace_id, execution.agent_id)
+
+    async def name(self, workspace_id: str, agent_id: str) -> str:
+        """The name of an agent. Raises AgentNotFound."""
         name = self._names.get(agent_id)
         if name is None:
             if agent_id == client_agent_id(workspace_id):

@@ -166,6 +166,17 @@ class ExecutionFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class ConversationFilter:
+    """Which conversations a list shows; None means any."""
+
+    agent_id: str | None = None
+    user: str | None = None
+    """The caller's end user."""
+    after: tuple[int, str] | None = None
+    """(last activity, id) of the conversation that the list goes on behind."""
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """One earlier turn of a conversation: the execution and what it recorded."""
 
@@ -298,6 +309,12 @@ class ConversationStore(Protocol):
 
     async def conversation(self, workspace_id: str, conversation_id: str) -> Conversation:
         """One conversation. Raises ConversationNotFound."""
+        ...
+
+    async def conversations(
+        self, workspace_id: str, wanted: ConversationFilter, limit: int
+    ) -> list[Conversation]:
+        """Newest activity first; one more than the limit where there are more."""
         ...
 
     async def turns(

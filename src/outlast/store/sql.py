@@ -19,6 +19,7 @@ from outlast.store.listeners import Listeners
 from outlast.store.page import Page
 from outlast.store.port import (
     Advance,
+    ConversationFilter,
     Created,
     Decide,
     ExecutionFilter,
@@ -224,6 +225,13 @@ class SqlStore:
     async def conversation(self, workspace_id: str, conversation_id: str) -> Conversation:
         return await self._driver.read(
             lambda: conversations.conversation(workspace_id, conversation_id)
+        )
+
+    async def conversations(
+        self, workspace_id: str, wanted: ConversationFilter, limit: int
+    ) -> list[Conversation]:
+        return await self._driver.read(
+            lambda: conversations.conversations(workspace_id, wanted, limit)
         )
 
     async def turns(

@@ -2,11 +2,11 @@
 
 from outlast.http.errors import error_object
 from outlast.http.room import Room
-from outlast.rooms.executions import answers, approvals, moves, schemas, tickets
+from outlast.rooms.executions import answers, approvals, conversations, moves, schemas, tickets
 from outlast.rooms.executions.routes import router
 from outlast.rooms.executions.translate import Fold
 
-__all__ = ["approvals", "moves", "room", "tickets"]
+__all__ = ["approvals", "conversations", "moves", "room", "tickets"]
 
 room = Room(
     "executions",
@@ -26,6 +26,7 @@ room = Room(
         answers.Approval,
         answers.ApprovalPage,
         answers.Conversation,
+        answers.ConversationPage,
         answers.AgentPage,
         answers.Agent,
         tickets.StreamTicket,

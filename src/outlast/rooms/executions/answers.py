@@ -184,6 +184,26 @@ class Conversation(TypedDict):
     lastActiveAt: str
 
 
+class ConversationSummary(TypedDict):
+    """A conversation without its turns."""
+
+    id: Annotated[str, Field(examples=["conv_01k6zj3t7hf2a9q1x5m8r4c0vc"])]
+    agentId: str
+    agentName: str
+    user: Annotated[str | None, Field(description="The end user that it began with.")]
+    executionCount: Annotated[int, Field(description="How many executions it has had.")]
+    createdAt: str
+    lastActiveAt: Annotated[str, Field(description="When its last execution came or ended.")]
+
+
+class ConversationPage(TypedDict):
+    """A stretch of the conversations, newest activity first."""
+
+    data: list[ConversationSummary]
+    hasMore: bool
+    nextCursor: Annotated[str | None, Field(description="For `after`.")]
+
+
 class AgentTool(TypedDict):
     """A tool of an agent."""
 

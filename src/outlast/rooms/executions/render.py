@@ -25,7 +25,7 @@ from outlast.rooms.executions.answers import (
     Turn,
     Usage,
 )
-from outlast.services.conversations import ConversationView
+from outlast.services.conversations import ConversationSummary, ConversationView
 from outlast.services.executions import ExecutionView
 
 
@@ -180,6 +180,29 @@ def approvals(found: Sequence[Approval], *, more: bool) -> answers.ApprovalPage:
     """A page of approvals."""
     last = f"{found[-1].execution_id}.{found[-1].tool_call_id}" if more else None
     return {"data": [approval(one) for one in found], "hasMore": more, "nextCursor": last}
+
+
+def conversations(found: Sequence[ConversationSummary], *, more: bool) -> answers.ConversationPage:
+    """A page of conversations."""
+    last = found[-1].conversation if more else None
+    return {
+        "data": [_summary(one) for one in found],
+        "hasMore": more,
+        "nextCursor": None if last is None else f"{last.last_active_at}.{last.id}",
+    }
+
+
+def _summary(found: ConversationSummary) -> answers.ConversationSummary:
+    row = found.conversation
+    return {
+        "id": row.id,
+        "agentId": row.agent_id,
+        "agentName": found.agent,
+        "user": row.user,
+        "executionCount": row.turns,
+        "createdAt": iso(row.created_at),
+        "lastActiveAt": iso(row.last_active_at),
+    }
 
 
 def conversation(view: ConversationView) -> Conversation:

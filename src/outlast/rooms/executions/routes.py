@@ -15,13 +15,12 @@ from outlast.http.request import Call, filter_value
 from outlast.http.route import Route, json_response
 from outlast.model.error import (
     AgentNotFound,
-    ConversationNotFound,
     ExecutionNotFound,
     InvalidCursor,
 )
 from outlast.model.event import START
 from outlast.model.execution import Status
-from outlast.model.ids import CONVERSATION, EXECUTION
+from outlast.model.ids import EXECUTION
 from outlast.rooms.executions import answers, render, schemas
 from outlast.rooms.executions.execute import execute, stream_of
 from outlast.rooms.executions.translate import FRAME_TYPES
@@ -32,7 +31,6 @@ router = APIRouter(route_class=Route)
 
 _AGENT = {"agentId": "The agent's id or name."}
 EXECUTION_PATH = {"executionId": "The execution's id."}
-_CONVERSATION = {"conversationId": "The conversation's id."}
 
 router.post(
     "/v1/agents/{agentId}/execute",
@@ -182,45 +180,6 @@ async def cancel_execution(call: Call) -> Response:
     return json_response(
         render.cancelled(await services.executions.cancel(call.principal, execution_id))
     )
-
-
-@router.get(
-    "/v1/conversations/{conversationId}",
-    tags=["conversations"],
-    **operation(
-        "getConversation",
-        "Get a conversation",
-        path=_CONVERSATION,
-        answers={200: {"model": answers.Conversation, "description": "With all its turns."}},
-        errors=(404,),
-    ),
-)
-async def get_conversation(call: Call) -> Response:
-    """The conversation with all its turns, oldest first."""
-    services: Services = call.services
-    found = call.path_id("conversationId", CONVERSATION, ConversationNotFound)
-    return json_response(
-        render.conversation(await services.conversations.get(call.principal, found))
-    )
-
-
-@router.delete(
-    "/v1/conversations/{conversationId}",
-    tags=["conversations"],
-    **operation(
-        "deleteConversation",
-        "Delete a conversation",
-        path=_CONVERSATION,
-        answers={204: {"description": "It is gone for good."}},
-        errors=(404, 409),
-    ),
-)
-async def delete_conversation(call: Call) -> Response:
-    """Deletes the conversation and all its turns; executions stay as records without content."""
-    services: Services = call.services
-    found = call.path_id("conversationId", CONVERSATION, ConversationNotFound)
-    await services.conversations.delete(call.principal, found)
-    return Response(status_code=204)
 
 
 @router.get(

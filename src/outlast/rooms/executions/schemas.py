@@ -188,6 +188,17 @@ class ListQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
 
+class ConversationsQuery(BaseModel):
+    """Which conversations a list shows, and which stretch of it."""
+
+    model_config = _CAMEL
+
+    agent_id: Annotated[Plain | None, Field(description="An agent's id or name.")] = None
+    user: Annotated[Plain | None, Field(description="The end user that it began with.")] = None
+    after: Annotated[str | None, Field(description="The nextCursor of the page before.")] = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
 class AgentsQuery(BaseModel):
     """Which stretch of the agents."""
 

@@ -1,12 +1,12 @@
 """Transactions on conversations."""
 
 from collections import defaultdict
-from typing import Final
+from typing import Any, Final
 
 from outlast.model.conversation import Conversation
 from outlast.model.error import Conflict, ConversationNotFound
 from outlast.model.execution import Step
-from outlast.store.port import History
+from outlast.store.port import ConversationFilter, History
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.rows import (
     conversation_from,
@@ -29,6 +29,25 @@ def conversation(workspace_id: str, conversation_id: str) -> Script[Conversation
     if not rows:
         raise ConversationNotFound
     return Outcome(conversation_from(rows[0]))
+
+
+def conversations(
+    workspace_id: str, wanted: ConversationFilter, limit: int
+) -> Script[list[Conversation]]:
+    """A page by keyset, and one row more to tell whether there are more."""
+    given: dict[str, Any] = {}
+    if wanted.agent_id is not None:
+        given["agent_id"] = wanted.agent_id
+    if wanted.user is not None:
+        given["user"] = wanted.user
+    filters = frozenset(given)
+    if wanted.after is not None:
+        filters |= {"after"}
+        given["after_at"], given["after_id"] = wanted.after
+    rows = yield Query(
+        sql.list_conversations(filters), given | {"workspace": workspace_id, "limit": limit + 1}
+    )
+    return Outcome([conversation_from(row) for row in rows])
 
 
 def turns(

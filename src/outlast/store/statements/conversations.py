@@ -1,8 +1,10 @@
 """Statements on conversations and their turns."""
 
+from functools import cache
 from typing import Final
 
-from sqlalchemy import Select, bindparam, delete, insert, null, select, update
+from sqlalchemy import Select, bindparam, delete, insert, null, select, tuple_, update
+from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.schema import (
     approvals,
@@ -29,6 +31,27 @@ CONVERSATION: Final = Statement(_conversation)
 
 LOCK_CONVERSATION: Final = Statement(_conversation.with_for_update())
 """No turn is added, ended or deleted until this transaction ends; nothing is read before it."""
+
+
+@cache
+def list_conversations(filters: frozenset[str]) -> Statement:
+    """One page by keyset, for the filters of these names; an index of its own orders each."""
+    conditions: dict[str, ColumnElement[bool]] = {
+        "agent_id": conversations.c.agent_id == bindparam("agent_id"),
+        "user": conversations.c.end_user == bindparam("user"),
+        "after": tuple_(conversations.c.last_active_at, conversations.c.id)
+        < tuple_(bindparam("after_at"), bindparam("after_id")),
+    }
+    return Statement(
+        select(*conversations.c)
+        .where(
+            conversations.c.workspace_id == bindparam("workspace"),
+            *(conditions[name] for name in sorted(filters)),
+        )
+        .order_by(conversations.c.last_active_at.desc(), conversations.c.id.desc())
+        .limit(bindparam("limit"))
+    )
+
 
 CONTINUE_CONVERSATION: Final = Statement(
     update(conversations)

@@ -1,0 +1,94 @@
+"""Conversations: list, read and delete."""
+
+from starlette.responses import Response
+
+from outlast.http.document import operation
+from outlast.http.request import Call, filter_value
+from outlast.http.route import json_response
+from outlast.model.error import ConversationNotFound, InvalidCursor, InvalidId
+from outlast.model.ids import CONVERSATION, parse
+from outlast.rooms.executions import answers, render, schemas
+from outlast.rooms.executions.routes import router
+from outlast.services.all import Services
+from outlast.services.conversations import ConversationFilter
+
+_CONVERSATION = {"conversationId": "The conversation's id."}
+_DIGITS = 15
+
+
+@router.get(
+    "/v1/conversations",
+    tags=["conversations"],
+    **operation(
+        "listConversations",
+        "List conversations",
+        query=schemas.ConversationsQuery,
+        answers={200: {"model": answers.ConversationPage, "description": "Newest activity first."}},
+        errors=(400,),
+    ),
+)
+async def list_conversations(call: Call) -> Response:
+    """The workspace's conversations by filters, the one that was active last first.
+
+    One that becomes active while a client pages comes first again; none is left out.
+    """
+    services: Services = call.services
+    query = call.query_as(schemas.ConversationsQuery)
+    agent_id = None
+    if query.agent_id is not None:
+        with filter_value("agentId"):
+            agent_id = await services.agents.resolve(call.principal, query.agent_id)
+    after = None if query.after is None else _cursor(query.after)
+    wanted = ConversationFilter(agent_id, query.user, after)
+    found, more = await services.conversations.page(call.principal, wanted, query.limit)
+    return json_response(render.conversations(found, more=more))
+
+
+def _cursor(text: str) -> tuple[int, str]:
+    """`MILLISECONDS.conv_…`, as `nextCursor` says it. Raises InvalidCursor."""
+    at, dot, conversation = text.partition(".")
+    if not (dot and at.isascii() and at.isdigit() and len(at) <= _DIGITS):
+        raise InvalidCursor(param="after")
+    try:
+        return int(at), parse(CONVERSATION, conversation)
+    except InvalidId as error:
+        raise InvalidCursor(param="after") from error
+
+
+@router.get(
+    "/v1/conversations/{conversationId}",
+    tags=["conversations"],
+    **operation(
+        "getConversation",
+        "Get a conversation",
+        path=_CONVERSATION,
+        answers={200: {"model": answers.Conversation, "description": "With all its turns."}},
+        errors=(404,),
+    ),
+)
+async def get_conversation(call: Call) -> Response:
+    """The conversation with all its turns, oldest first."""
+    services: Services = call.services
+    found = call.path_id("conversationId", CONVERSATION, ConversationNotFound)
+    return json_response(
+        render.conversation(await services.conversations.get(call.principal, found))
+    )
+
+
+@router.delete(
+    "/v1/conversations/{conversationId}",
+    tags=["conversations"],
+    **operation(
+        "deleteConversation",
+        "Delete a conversation",
+        path=_CONVERSATION,
+        answers={204: {"description": "It is gone for good."}},
+        errors=(404, 409),
+    ),
+)
+async def delete_conversation(call: Call) -> Response:
+    """Deletes the conversation and all its turns; executions stay as records without content."""
+    services: Services = call.services
+    found = call.path_id("conversationId", CONVERSATION, ConversationNotFound)
+    await services.conversations.delete(call.principal, found)
+    return Response(status_code=204)
