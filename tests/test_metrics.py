@@ -3,14 +3,22 @@
 import pytest
 
 from outlast.metrics import Metrics
+from outlast.model.agent import Agent, ToolSpec
 from outlast.model.event import Entry, ExecutionCompleted, TextAdded, ToolFinished
 from outlast.store.listeners import Committed
+from outlast.testing import NamedModels, owner
+from tests.database import Database
+from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
 
 pytestmark = pytest.mark.anyio
 
 
 def _lines(metrics: Metrics) -> list[str]:
     return metrics.render().decode().splitlines()
+
+
+def agent_with(*tools: ToolSpec) -> Agent:
+    return Agent("agt_1", "ws_1", 1, spec(*tools), 0, 0)
 
 
 async def test_ends_and_tool_calls_are_heard_from_commits() -> None:
@@ -23,7 +31,8 @@ async def test_ends_and_tool_calls_are_heard_from_commits() -> None:
                 Entry(1, 2, 0, ToolFinished(2, "tc_1", "lookup", {}, False, 1500)),
                 Entry(1, 3, 0, ExecutionCompleted()),
             ),
-        )
+        ),
+        agent_with(tool("lookup")),
     )
 
     lines = _lines(metrics)
@@ -86,3 +95,39 @@ def test_model_requests_are_timed_by_how_they_ended() -> None:
     lines = _lines(metrics)
     assert 'outlast_model_request_seconds_sum{model="m",outcome="ok"} 2.0' in lines
     assert 'outlast_model_request_seconds_count{model="m",outcome="model_unavailable"} 1.0' in lines
+
+
+@pytest.mark.parametrize("made_up", ["look", "lookup ", "x" * 1_000_000, "", 'a"b\n', "other"])
+async def test_a_tool_that_the_agent_does_not_have_is_no_label(made_up: str) -> None:
+    metrics = Metrics()
+    events = [ToolFinished(n, "tc", f"{made_up}{n or ''}", "no", True, 10) for n in range(300)]
+    entries = tuple(Entry(1, n, 0, event) for n, event in enumerate(events, 1))
+    for agent in (agent_with(tool("lookup")), agent_with(), None):
+        metrics.committed(Committed("exec_1", entries), agent)
+    metrics.committed(
+        Committed("exec_1", (Entry(1, 1, 0, ToolFinished(1, "tc", "lookup", 1, False, 10)),)),
+        agent_with(tool("lookup")),
+    )
+    found = [line for line in _lines(metrics) if line.startswith("outlast_tool_call_seconds_count")]
+    assert sorted(found) == [
+        'outlast_tool_call_seconds_count{outcome="error",tool="unknown"} 900.0',
+        'outlast_tool_call_seconds_count{outcome="ok",tool="lookup"} 1.0',
+    ]
+    assert len(metrics.render()) < 100_000
+
+
+async def test_names_that_a_model_makes_up_are_counted_as_unknown(database: Database) -> None:
+    calls = [call(n, name) for n, name in enumerate(("look", "delete_all", "x" * 5000), 1)]
+    actor = Actor(by_turn(calls, ["done"]))
+    async with database.core(
+        models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
+    ) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
+        await core.services.executions.run(caller, "agent", wish())
+        counts = [
+            line for line in _lines(core.metrics) if line.startswith("outlast_tool_call_seconds_c")
+        ]
+    assert any('tool="look"' in line and line.endswith(" 1.0") for line in counts)
+    assert any('tool="unknown"' in line and line.endswith(" 2.0") for line in counts)
+    assert len([line for line in counts if "_count" in line]) == 2

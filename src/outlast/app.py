@@ -34,6 +34,7 @@ from outlast.services.records import Records
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.settings import Settings
+from outlast.store.known_agents import KnownAgents
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.port import Store
 from outlast.store.sql import Driver, SqlStore
@@ -120,7 +121,7 @@ def build(
     segments = Segments(runner, clock, failures)
     engine = _engine(settings, state, segments, clock, failures, worker=worker)
     streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
-    committed = _committed(streams, metrics, Activity(agents.known))
+    committed = _committed(streams, metrics, agents.known)
     state.listen(Listeners(committed, engine.runnable, engine.requested, streams.missed))
     metrics.watch(
         running=lambda: engine.running,
@@ -148,14 +149,15 @@ def build(
 
 
 def _committed(
-    streams: Streams, metrics: Metrics, activity: Activity
+    streams: Streams, metrics: Metrics, known: KnownAgents
 ) -> Callable[[Committed], None]:
     """Who hears of a commit; those of other processes come without the row, and count there."""
+    activity = Activity(known)
 
     def committed(commit: Committed) -> None:
         streams.committed(commit)
         if commit.execution is not None:
-            metrics.committed(commit)
+            metrics.committed(commit, known.seen(commit.execution))
             activity.committed(commit)
 
     return committed

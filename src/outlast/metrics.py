@@ -2,7 +2,7 @@
 
 Most of them are heard, not asked for: executions that end and tools that ran come from the commits
 that followers hear too; what runs now is read when somebody looks. Labels that users choose (models
-and tools) are bounded: past the bound they are counted as `other`.
+and tools) are bounded: past the bound they are counted as `other`. What a model makes up is none.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from outlast.duty import Failures
+from outlast.model.agent import Agent
 from outlast.model.event import (
     ExecutionCancelled,
     ExecutionCompleted,
@@ -26,6 +27,9 @@ from outlast.store.listeners import Committed
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
+"""Behind the bound."""
+UNKNOWN: Final = "unknown"
+"""A tool that is none of its agent's."""
 _LABELS: Final = 200
 """Different values of a label that users choose."""
 _ENDS: Final[dict[type, str]] = {
@@ -105,8 +109,11 @@ class Metrics:
             Gauge(name, description, registry=self._registry).set_function(read)
         self._registry.register(_KeptElsewhere(taken_over, orphans))
 
-    def committed(self, committed: Committed) -> None:
-        """Hear a commit: executions that ended in it and tools that ran."""
+    def committed(self, committed: Committed, agent: Agent | None) -> None:
+        """Hear a commit of an agent's execution: whether it ended in it, and tools that ran.
+
+        A tool that is none of the agent's is counted as UNKNOWN: a model may make up any name.
+        """
         for entry in committed.entries:
             kind = type(entry.event)
             if (end := self._ends.get(kind)) is not None:
@@ -114,7 +121,8 @@ class Metrics:
             elif isinstance(entry.event, ToolFinished):
                 event = entry.event
                 outcome = "error" if event.is_error else "ok"
-                self.tool_called(event.name, outcome, event.duration_ms / 1000)
+                name = event.name if _has(agent, event.name) else UNKNOWN
+                self.tool_called(name, outcome, event.duration_ms / 1000)
 
     def wrote(self, seconds: float, writes: int) -> None:
         """A commit of so many transactions took so long; any thread may say so."""
@@ -159,6 +167,11 @@ class Metrics:
                 return OTHER
             known.add(value)
         return value
+
+
+def _has(agent: Agent | None, tool: str) -> bool:
+    """Whether the tool is the agent's; a code agent's function calls only what its author named."""
+    return agent is not None and (agent.spec.code is not None or agent.spec.tool(tool) is not None)
 
 
 class _KeptElsewhere(Collector):

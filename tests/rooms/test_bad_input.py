@@ -1,6 +1,9 @@
 """Requests that cannot be right get a clear error in the room's shape, never a 500."""
 
 import asyncio
+import gzip
+import json
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -54,8 +57,8 @@ def deep(levels: int) -> bytes:
         ),
         (
             b'{"input":"Hi","budget":{"maxSteps":123456789012345678901234567890}}',
-            422,
-            "invalid_field_value",
+            400,
+            "invalid_request",
             "budget.maxSteps",
         ),
         (b'{"input":"Hi","memoryStores":"mem_1"}', 422, "invalid_field_value", "memoryStores"),
@@ -206,3 +209,91 @@ async def test_a_sane_request_id_comes_back_and_another_is_replaced(house: House
     for insane in (b"a b", b"\xff", b"x" * 129, b""):
         response = await house.client.get("/v1/agents", headers={b"X-Request-Id": insane})
         assert response.headers["x-request-id"].startswith("req_")
+
+
+# --- what stands before and around JSON
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'\xef\xbb\xbf{"input":"Hi"}',
+        '\ufeff \n{"input":"Hi","metadata":{"a":"\ufeff"}}'.encode(),
+    ],
+)
+async def test_a_byte_order_mark_before_json_is_read_over(house: House, content: bytes) -> None:
+    assert (await house.client.post(PATH, content=content)).status_code == 200
+
+
+async def test_a_byte_order_mark_alone_is_no_body(house: House) -> None:
+    answer = await house.client.post("/run/api/executions", content=b"\xef\xbb\xbf")
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
+async def test_another_encoding_than_utf_8_is_400(house: House, encoding: str) -> None:
+    content = '{"input":"Grüße"}'.encode(encoding)
+    answer = await house.client.post(PATH, content=content)
+    assert answer.status_code == 400
+    if encoding in ("utf-16", "utf-32"):
+        assert "UTF-8" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", [PATH, "/run/api/executions", "/v1/execution"])
+@pytest.mark.parametrize(
+    ("encoding", "content"),
+    [
+        ("gzip", gzip.compress(b'{"input":"Hi"}')),
+        ("GZip", b"not even gzip"),
+        ("br", b"\x0b\x02\x80"),
+        ("identity, deflate", zlib.compress(b"{}")),
+        (None, gzip.compress(b'{"input":"Hi"}')),
+        (None, zlib.compress(b'{"input":"Hi"}')),
+    ],
+)
+async def test_a_compressed_body_is_415_and_says_so(
+    house: House, path: str, encoding: str | None, content: bytes
+) -> None:
+    headers = {} if encoding is None else {"Content-Encoding": encoding}
+    answer = await house.client.post(path, content=content, headers=headers)
+    assert answer.status_code == 415
+    assert answer.headers["accept-encoding"] == "identity"
+    assert "uncompressed" in answer.text
+    assert (encoding or "").lower() in answer.text
+
+
+async def test_an_encoding_that_changes_nothing_is_taken(house: House) -> None:
+    for encoding in ("identity", " Identity ", ""):
+        headers = {"Content-Encoding": encoding}
+        answer = await house.client.post(PATH, content=b'{"input":"Hi"}', headers=headers)
+        assert answer.status_code == 200
+
+
+# --- whole numbers
+
+
+@pytest.mark.parametrize(
+    "number", [2**64, -(2**63) - 1, 10**19 * 2, 10**400, 12345678901234567890123]
+)
+@pytest.mark.parametrize("place", ["a", "b.c", "d.1"])
+async def test_a_whole_number_beyond_64_bits_is_refused_by_name(
+    house: House, number: int, place: str
+) -> None:
+    given = {"a": '{"a":%d}', "b.c": '{"b":{"c":%d}}', "d.1": '{"d":[1,%d]}'}[place] % number
+    content = b'{"input":"Hi","metadata":%b}' % given.encode()
+    for path in (PATH, "/v1/execution"):
+        answer = await house.client.post(path, content=content)
+        assert answer.status_code == 400
+        assert str(number)[:40] in answer.text
+        assert f'"metadata.{place}"' in answer.text
+
+
+@pytest.mark.parametrize(
+    "number", ["18446744073709551615", "-9223372036854775808", "9007199254740993", "1e30", "0.1"]
+)
+async def test_numbers_of_64_bits_are_kept_as_they_were_sent(house: House, number: str) -> None:
+    text = '"12345678901234567890123"'
+    content = f'{{"input":"Hi","metadata":{{"n":{number},"text":{text}}}}}'
+    answer = await house.client.post(PATH, content=content)
+    assert answer.status_code == 200
+    assert answer.json()["metadata"] == json.loads(f'{{"n":{number},"text":{text}}}')

@@ -36,11 +36,13 @@ _DESCRIPTIONS: Final = {
     404: "There is no such thing in this workspace.",
     409: "The thing is not in a state that allows this.",
     413: "The body is too large.",
+    415: "The body is compressed.",
     422: "A field has a value that it cannot have.",
     500: "The server made a mistake.",
     503: "The server cannot take the request now.",
 }
 _ALWAYS: Final = (401, 403, 500, 503)
+_OF_A_BODY: Final = (413, 415)
 
 REQUEST_ID: Final = {
     "name": "X-Request-Id",
@@ -124,7 +126,7 @@ def operation(
         extra["requestBody"] = {"required": False, "content": content}
     failures = {
         status: _answer({"model": error, "description": _DESCRIPTIONS[status]})
-        for status in sorted({*errors, *_ALWAYS})
+        for status in sorted({*errors, *_ALWAYS, *(_OF_A_BODY if body else ())})
     }
     first = min(answers)
     return {

@@ -23,6 +23,7 @@ from outlast.model.error import (
     Overloaded,
     RateLimited,
     Unauthenticated,
+    UnsupportedEncoding,
     Upstream,
 )
 
@@ -33,6 +34,7 @@ STATUS: Final[dict[type[OutlastError], tuple[int, str]]] = {
     NotFound: (404, "not_found_error"),
     Conflict: (409, "conflict_error"),
     BodyTooLarge: (413, "invalid_request_error"),
+    UnsupportedEncoding: (415, "invalid_request_error"),
     InvalidField: (422, "validation_error"),
     RateLimited: (429, "rate_limit_error"),
     Upstream: (502, "upstream_error"),
@@ -42,6 +44,7 @@ STATUS: Final[dict[type[OutlastError], tuple[int, str]]] = {
 
 _HEADERS: Final[dict[int, dict[str, str]]] = {
     401: {"WWW-Authenticate": "Bearer"},
+    415: {"Accept-Encoding": "identity"},
     429: {"Retry-After": "1"},
     503: {"Retry-After": "1"},
 }

@@ -15,6 +15,7 @@ OutlastError
 ├── Conflict                 409
 │   ├── AgentPaused · ConversationBusy · StaleWrite · RequestInProgress
 ├── BodyTooLarge             413
+├── UnsupportedEncoding      415  a compressed body
 ├── InvalidField             422  the right shape with a value that cannot be
 │   ├── IdempotencyMismatch · InvalidArguments
 ├── RateLimited              429
@@ -82,6 +83,12 @@ class BodyTooLarge(OutlastError):
     """The request's body is larger than this server takes."""
 
     code = "body_too_large"
+
+
+class UnsupportedEncoding(OutlastError):
+    """The request's body is compressed; send it as plain JSON, without Content-Encoding."""
+
+    code = "unsupported_encoding"
 
 
 class Unauthenticated(OutlastError):
