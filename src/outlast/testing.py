@@ -1,7 +1,16 @@
 """For tests, ours and yours: a clock that is moved by hand, and a core on a temporary file.
 
-clock = FakeClock()
-async with core_on(tmp_path, models=ScriptedModels({"demo": {...}}), clock=clock) as core: ...
+    clock = FakeClock()
+    script = {"turns": [{"steps": [{"text": "Good morning!"}]}]}
+    models = NamedModels({"model": ScriptedModel.from_data(script, clock)})
+    async with core_on(tmp_path, models=models, clock=clock) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(AgentSpec("greeter", "model"), "1")])
+        _, view = await core.services.executions.run(caller, "greeter", Start("Hello"))
+        assert view.execution.output == "Good morning!"
+
+`ScriptedModel` is in `outlast.agents.models.scripted`, `AgentSpec` in `outlast.model.agent`,
+`Start` in `outlast.services.executions`. Without `tools` the real ones are called.
 """
 
 import asyncio
@@ -15,8 +24,9 @@ from uuid import UUID
 
 from outlast.agents.code import CodeFunctions
 from outlast.agents.port import Model, Models, Tools
+from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
-from outlast.model.clock import Clock
+from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured
 from outlast.model.ids import from_uuid
 from outlast.model.workspace import Principal, Scope
@@ -105,7 +115,7 @@ async def core_on(
     folder: Path,
     *,
     models: Models,
-    tools: Tools,
+    tools: Tools | None = None,
     code: CodeFunctions | None = None,
     clock: Clock | None = None,
     store: Callable[[Driver], Store] = SqlStore,
@@ -113,10 +123,11 @@ async def core_on(
     **settings: Any,
 ) -> AsyncIterator[Core]:
     """A whole server without its HTTP side, on a database in this folder."""
+    clock = clock or SystemClock()
     core = build(
         Settings(data_dir=folder, **settings),
         models=models,
-        tools=tools,
+        tools=tools or ToolBox(clock),
         code=code,
         clock=clock,
         store=store,

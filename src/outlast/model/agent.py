@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any
 
 
@@ -93,6 +94,12 @@ class AgentSpec:
     def tool(self, name: str) -> ToolSpec | None:
         """The tool of that name."""
         return next((tool for tool in self.tools if tool.name == name), None)
+
+
+def shown_model(name: str) -> str:
+    """A model's name for those who use an agent: of a file on the server its last part alone."""
+    prefix, _, place = name.partition(":")
+    return f"{prefix}:{PurePath(place).name}" if PurePath(place).is_absolute() else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,9 @@ class Scope(StrEnum):
     """What an API key may do."""
 
     AGENTS_READ = "agents:read"
-    AGENTS_WRITE = "agents:write"
     AGENTS_EXECUTE = "agents:execute"
     EXECUTIONS_READ = "executions:read"
     APPROVALS_WRITE = "approvals:write"
-    KEYS_MANAGE = "keys:manage"
-    WEBHOOKS_MANAGE = "webhooks:manage"
 
 
 class Plan(StrEnum):

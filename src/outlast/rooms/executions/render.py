@@ -260,7 +260,7 @@ def agent(found: core_agent.Agent) -> Agent:
         "id": found.id,
         "name": spec.name,
         "description": spec.description,
-        "model": spec.model,
+        "model": core_agent.shown_model(spec.model),
         "instructions": spec.instructions,
         "tools": [
             {

@@ -1,6 +1,6 @@
 """Rows to values and back. JSON travels as text, whatever the column's type."""
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -358,14 +358,17 @@ def workspace_from(row: Row) -> Workspace:
     return Workspace(workspace_id, name, created_at, Plan(plan))
 
 
+_SCOPES: Final = frozenset(scope.value for scope in Scope)
+
+
 def key_from(row: Row) -> ApiKey:
-    """Read all columns of `keys`, without the hash."""
+    """Read all columns of `keys`, without the hash; a scope of another version gives nothing."""
     key_id, workspace_id, name, _, scopes, agent_id, created_at, expires_at, revoked_at = row
     return ApiKey(
         key_id,
         workspace_id,
         name,
-        frozenset(Scope(scope) for scope in orjson.loads(scopes)),
+        frozenset(Scope(scope) for scope in orjson.loads(scopes) if scope in _SCOPES),
         created_at,
         agent_id,
         expires_at,
