@@ -1,0 +1,65 @@
+"""One connection to the file, and how a script runs on it."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final, TypeVar
+
+from outlast.store.scripts import Outcome, Row, Script
+from outlast.store.sqlite.texts import Texts
+
+T = TypeVar("T")
+
+BUSY_SECONDS: Final = 10
+"""How long a statement waits where another process has the file locked."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a connection, with the file and its WAL open. Raises sqlite3.Error."""
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute("PRAGMA secure_delete=ON")
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def wait_at_most(connection: sqlite3.Connection, seconds: float) -> None:
+    """Set how long statements wait where another process has the file locked."""
+    connection.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
+
+
+def run(connection: sqlite3.Connection, texts: Texts, script: Script[T]) -> Outcome[T]:
+    """Run a script in the transaction that is open."""
+    rows: list[Row] = []
+    cursor, of = connection.cursor(), texts.of
+    try:
+        statement, parameters = next(script)
+        while True:
+            text, constants, in_order, answers = of(statement)
+            if constants:
+                parameters = {**constants, **parameters}
+            cursor.execute(text, in_order(parameters))
+            rows = cursor.fetchall() if answers else []
+            statement, parameters = script.send(rows)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    finally:
+        script.close()
+        cursor.close()
+
+
+def undo(connection: sqlite3.Connection) -> None:
+    """Roll back, where SQLite has not done so by itself."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")

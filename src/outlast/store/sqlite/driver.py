@@ -1,0 +1,153 @@
+"""SQLite: one writer thread that commits for all waiting executions at once, readers beside it.
+
+event loop ── scripts ──► queue ──► writer thread: BEGIN, every script that waits, COMMIT ──► event
+loop A commit with any durable script waits for the disk (synchronous=FULL); one of text alone does
+not (synchronous=NORMAL): it survives the process. One process per file: a lock says so.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+
+import structlog
+
+from outlast.model.error import Misconfigured, Overloaded
+from outlast.store.listeners import Listeners, guard, guarded
+from outlast.store.migrations import migrate_sqlite
+from outlast.store.scripts import Script
+from outlast.store.sqlite.connection import BUSY_SECONDS
+from outlast.store.sqlite.files import Files
+from outlast.store.sqlite.lock import FileLock
+from outlast.store.sqlite.readers import Readers
+from outlast.store.sqlite.texts import Texts
+from outlast.store.sqlite.writer import Write, Writer
+
+T = TypeVar("T")
+CommitListener: TypeAlias = Callable[[float, int], None]
+
+_ANSWER_SECONDS: Final = 5.0
+"""How long `ping` waits for the writer."""
+_CLOSE_SECONDS: Final = BUSY_SECONDS + 5.0
+"""How long `close` waits for the last commit: a file that is locked is waited for."""
+_CLOSED: Final = "The database is closed."
+
+logger = structlog.get_logger(__name__)
+
+
+class SqliteDriver:
+    """Scripts on one SQLite file."""
+
+    def __init__(
+        self, path: Path, *, exclusive: bool = True, measured: CommitListener | None = None
+    ) -> None:
+        """`exclusive` takes the lock of the one process that runs executions on this file.
+
+        `measured` is called for every commit, in the writer's thread: its seconds and its scripts.
+        """
+        self._files = Files(path)
+        self._exclusive = exclusive
+        self._measured = None if measured is None else guard("measured", measured)
+        self._lock: FileLock | None = None
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+        self._listeners: Listeners | None = None
+
+    def listen(self, listeners: Listeners) -> None:
+        self._listeners = guarded(listeners)
+
+    async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._files.make()
+        if self._exclusive:
+            self._lock = FileLock(self._files.path)
+        try:
+            await asyncio.to_thread(self._open)
+        except sqlite3.Error as error:
+            await self.close()
+            path = self._files.path
+            raise Misconfigured(f"The database {path} cannot be opened: {error}.") from error
+        except BaseException:
+            await self.close()
+            raise
+
+    def _open(self) -> None:
+        migrate_sqlite(self._files.path)
+        texts = Texts()
+        self._readers = Readers(self._files, texts)
+        self._readers.open()
+        writer = Writer(
+            self._files,
+            texts,
+            now=self._loop.time,
+            deliver=self._deliver,
+            measured=self._measured,
+        )
+        writer.start()
+        self._writer = writer
+        self._files.watch(None if self._lock is None else self._lock.database)
+
+    async def close(self) -> None:
+        writer, self._writer = self._writer, None
+        readers, self._readers = self._readers, None
+        if writer is not None:
+            writer.stop()
+            if not await asyncio.to_thread(writer.join, _CLOSE_SECONDS):
+                logger.error("database.writer_stuck")
+                writer.abandon(_CLOSED)
+        if readers is not None:
+            await asyncio.to_thread(readers.close)
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def write(
+        self, script: Callable[[], Script[T]], *, durable: bool = True, of: Sequence[str] = ()
+    ) -> T:
+        del of  # one queue keeps the order of all
+        if self._writer is None:
+            raise Overloaded(_CLOSED)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._writer.put(Write(script, durable, future))
+        return await future
+
+    async def read(self, script: Callable[[], Script[T]], *, snapshot: bool = False) -> T:
+        del snapshot  # every read has one
+        if self._readers is None:
+            raise Overloaded(_CLOSED)
+        return await self._readers.read(script())
+
+    async def ping(self) -> None:
+        """Ask the writer, which looks at the files."""
+        if self._writer is None:
+            raise Overloaded(_CLOSED)
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self.write(self._writer.examine, durable=False)
+        except TimeoutError as error:
+            raise Overloaded("The database's writer does not answer.") from error
+
+    # --- back on the event loop
+
+    def _deliver(self, batch: list[Write]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: no caller is left
+            self._loop.call_soon_threadsafe(self._tell, batch)
+
+    def _tell(self, batch: list[Write]) -> None:
+        for write in batch:
+            outcome = write.outcome
+            if outcome is not None and self._listeners is not None:
+                for committed in outcome.committed:
+                    self._listeners.committed(committed)
+                for execution in outcome.runnable:
+                    self._listeners.runnable(execution)
+            if write.future.done():
+                continue
+            if outcome is not None:
+                write.future.set_result(outcome.value)
+            else:
+                write.future.set_exception(
+                    write.error or Overloaded("The database could not be written.")
+                )

@@ -1,0 +1,58 @@
+"""What was deleted leaves the disk too: the WAL is copied into the database and emptied.
+
+It cannot be emptied while a reader, such as a backup, still reads from it. The writer does not wait
+for that, it tries again later; and it tries once at the start, for what an earlier process left.
+"""
+
+import sqlite3
+from typing import Final
+
+import structlog
+
+from outlast.store.sqlite.connection import wait_at_most
+
+_FIRST_DELAY: Final = 0.05
+_LONGEST_DELAY: Final = 5.0
+
+logger = structlog.get_logger(__name__)
+
+
+class Erasure:
+    """When the WAL is to be emptied, and the attempts at it."""
+
+    def __init__(self) -> None:
+        self._due: float | None = 0.0
+        """The time of the next attempt; None where nothing is left to erase."""
+        self._delay = _FIRST_DELAY
+
+    def request(self, now: float) -> None:
+        """Content was deleted: try at once."""
+        self._due, self._delay = now, _FIRST_DELAY
+
+    def seconds_left(self, now: float) -> float | None:
+        """Seconds until the next attempt; None where nothing is left to erase."""
+        return None if self._due is None else max(0.0, self._due - now)
+
+    def attempt(self, connection: sqlite3.Connection, now: float, patience: float) -> None:
+        """Empty the WAL if an attempt is due; `patience` is the connection's usual wait."""
+        if self._due is None or self._due > now:
+            return
+        if self._empty(connection, patience):
+            self._due = None
+        else:
+            self._due = now + self._delay
+            self._delay = min(2 * self._delay, _LONGEST_DELAY)
+
+    def _empty(self, connection: sqlite3.Connection, patience: float) -> bool:
+        """Return False where a reader or the disk is in the way."""
+        try:
+            wait_at_most(connection, 0)
+            try:
+                # https://sqlite.org/pragma.html#pragma_wal_checkpoint
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                wait_at_most(connection, patience)
+        except sqlite3.Error as error:
+            logger.warning("database.not_erased", error=str(error))
+            return False
+        return not busy

@@ -1,0 +1,96 @@
+"""Threads that read, each with a connection that is opened at the start.
+
+At the process's limit of open files, or on a broken disk, reading fails with an error that says so.
+"""
+
+import asyncio
+import sqlite3
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from threading import Timer
+from typing import Final, TypeVar
+
+from outlast.model.error import Overloaded
+from outlast.store.scripts import Script
+from outlast.store.sqlite.connection import connect, run, undo
+from outlast.store.sqlite.files import Files
+from outlast.store.sqlite.refusal import is_lost, translated
+from outlast.store.sqlite.texts import Texts
+
+T = TypeVar("T")
+
+_READERS: Final = 4
+_CLOSE_SECONDS: Final = 5.0
+_CLOSED: Final = "The database is closed."
+
+
+class Readers:
+    """Reads beside the writer, each in a snapshot of its own."""
+
+    def __init__(self, files: Files, texts: Texts) -> None:
+        self._files = files
+        self._texts = texts
+        self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="sqlite-reader")
+        self._idle: deque[sqlite3.Connection | None] = deque()
+        """As many as threads; the one used last is taken first. None: to be opened again."""
+        self._busy: set[sqlite3.Connection] = set()
+        self._closing = False
+
+    def open(self) -> None:
+        """Open the connections. Raises sqlite3.Error."""
+        for _ in range(_READERS):
+            self._idle.append(self._connect())
+
+    async def read(self, script: Script[T]) -> T:
+        """Run a script. Raises Overloaded, Refused, and what the script does."""
+        if self._closing:
+            raise Overloaded(_CLOSED)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._read, script)
+
+    def close(self) -> None:
+        """Let running reads end, or interrupt them after a while, and close; blocks."""
+        self._closing = True
+        timer = Timer(_CLOSE_SECONDS, self._interrupt)
+        timer.start()
+        self._threads.shutdown()
+        timer.cancel()
+        while self._idle:
+            if (connection := self._idle.pop()) is not None:
+                connection.close()
+
+    def _read(self, script: Script[T]) -> T:
+        if self._closing:
+            raise Overloaded(_CLOSED)
+        connection = self._idle.pop()
+        try:
+            if connection is None:
+                connection = self._connect()
+            self._busy.add(connection)
+            connection.execute("BEGIN")
+            try:
+                return run(connection, self._texts, script).value
+            finally:
+                undo(connection)
+        except Exception as error:
+            if is_lost(error) and connection is not None:
+                self._busy.discard(connection)
+                connection.close()
+                connection = None
+            told = translated(self._files.explained(error), "read")
+            if told is error:
+                raise
+            raise told from error
+        finally:
+            if connection is not None:
+                self._busy.discard(connection)
+            self._idle.append(connection)
+
+    def _interrupt(self) -> None:
+        for connection in tuple(self._busy):
+            connection.interrupt()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self._files.path)
+        connection.execute("PRAGMA query_only=ON")
+        return connection

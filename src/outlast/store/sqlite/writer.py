@@ -1,0 +1,295 @@
+"""The thread that writes: it commits for all who wait at once.
+
+    queue ──► BEGIN, every script that waits, COMMIT ──► deliver
+
+A script that fails takes nothing with it. Where the file or the disk fails, all of the batch hear
+so after one wait, and the next batch tries again. The thread outlives every error of SQLite; should
+it end all the same, whoever waits is answered and whoever comes is refused.
+"""
+
+import sqlite3
+import threading
+from asyncio import Future
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeGuard
+
+import structlog
+
+from outlast.model.error import Overloaded
+from outlast.store.scripts import Outcome, Script
+from outlast.store.scripts.keys import ping, try_write
+from outlast.store.sqlite.connection import BUSY_SECONDS, connect, run, undo, wait_at_most
+from outlast.store.sqlite.erasure import Erasure
+from outlast.store.sqlite.files import Files
+from outlast.store.sqlite.refusal import is_away, is_busy, is_lost, translated
+from outlast.store.sqlite.texts import Texts
+
+_BATCH: Final = 512
+"""Scripts per transaction at most, so that the first of them does not wait for ever."""
+_BUSY_AGAIN_SECONDS: Final = 1
+"""How long a batch waits for a file that the batch before it has found locked."""
+_ENDED: Final = "The database's writer has stopped; the server must be started again."
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """A script and what became of it; `future` is what its caller waits for."""
+
+    script: Callable[[], Script[Any]]
+    durable: bool
+    future: Future[Any]
+    outcome: Outcome[Any] | None = None
+    error: Exception | None = None
+
+
+class Writer:
+    """One thread with one connection."""
+
+    def __init__(
+        self,
+        files: Files,
+        texts: Texts,
+        *,
+        now: Callable[[], float],
+        deliver: Callable[[list[Write]], None],
+        measured: Callable[[float, int], None] | None,
+    ) -> None:
+        """`deliver` takes finished writes, from any thread; `measured` takes a commit's figures."""
+        self._files = files
+        self._texts = texts
+        self._now = now
+        self._deliver = deliver
+        self._measured = measured
+        self._queue: SimpleQueue[Write | None] = SimpleQueue()
+        self._batch: list[Write] = []
+        self._erasure = Erasure()
+        self._connection: sqlite3.Connection | None = None
+        self._synchronous = ""
+        self._patience: float = BUSY_SECONDS
+        self._failing = False
+        """The last commit that was to change something failed, as on a full disk."""
+        self._stopping = False
+        self._ended = False
+        self._thread = threading.Thread(target=self._main, name="sqlite-writer", daemon=True)
+
+    def start(self) -> None:
+        """Connect and begin. Raises sqlite3.Error."""
+        self._connection = connect(self._files.path)
+        self._thread.start()
+
+    def put(self, write: Write) -> None:
+        """Let a script be run and committed. Raises Overloaded where the thread has ended."""
+        if self._ended:
+            raise Overloaded(_ENDED)
+        self._queue.put(write)
+        if self._ended:  # in this moment: it may have missed this one
+            self.abandon(_ENDED)
+
+    def stop(self) -> None:
+        """Commit what waits, then end."""
+        self._queue.put(None)
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the end; False where the thread has not ended by then."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def abandon(self, why: str) -> None:
+        """Answer all who still wait."""
+        waiting, self._batch = self._batch, []
+        while True:
+            try:
+                write = self._queue.get_nowait()
+            except Empty:
+                break
+            if write is not None:
+                waiting.append(write)
+        for write in waiting:
+            write.outcome, write.error = None, Overloaded(why)
+        self._deliver(waiting)
+
+    def examine(self) -> Script[None]:
+        """See whether the files are in order and the disk takes writes. Raises Overloaded."""
+        self._files.check_content()
+        return (yield from try_write() if self._failing else ping())
+
+    # --- in the thread
+
+    def _main(self) -> None:
+        try:
+            while not self._stopping:
+                batch = self._next()
+                if batch:
+                    self._turn(batch)
+                self._erase()
+        except BaseException:
+            logger.exception("database.writer_ended")
+        finally:
+            self._ended = True
+            self.abandon("The database is closed." if self._stopping else _ENDED)
+            self._disconnect()
+
+    def _next(self) -> list[Write]:
+        """Wait for a write and take what waits behind it; empty at the end, or to erase."""
+        batch: list[Write] = []
+        try:
+            first = self._queue.get(timeout=self._erasure.seconds_left(self._now()))
+            while first is not None:
+                batch.append(first)
+                if len(batch) == _BATCH:
+                    return batch
+                first = self._queue.get_nowait()
+            self._stopping = True
+        except Empty:
+            pass
+        return batch
+
+    def _turn(self, batch: list[Write]) -> None:
+        began = self._now()
+        self._batch = batch
+        self._commit(batch)
+        if any(write.outcome is not None and write.outcome.erased for write in batch):
+            self._erasure.request(self._now())
+            self._erase()
+        if self._measured is not None:
+            self._measured(self._now() - began, len(batch))
+        self._batch = []
+        self._deliver(batch)
+
+    def _erase(self) -> None:
+        if self._connection is not None:
+            self._erasure.attempt(self._connection, self._now(), self._patience)
+
+    def _commit(self, batch: list[Write]) -> None:
+        """All in one transaction, in which a script that fails has done nothing."""
+        error = self._transact(batch, self._run)
+        if isinstance(error, _HalfDone) and len(batch) > 1:
+            error = self._transact(batch, self._run_apart)
+        if error is None:
+            return
+        if isinstance(error, _HalfDone):
+            error = error.error
+        elif len(batch) > 1 and not (is_busy(error) or is_lost(error) or _is_told(error)):
+            for write in batch:  # a smaller one may fit, and one that cannot fails alone
+                self._commit([write])
+            return
+        for write in batch:
+            write.error = Overloaded(error.message) if _is_told(error) else translated(error)
+
+    def _transact(
+        self, batch: list[Write], run_one: Callable[[sqlite3.Connection, Write], None]
+    ) -> Exception | None:
+        """Return what undid the whole transaction; None where it was committed."""
+        try:
+            durable = any(write.durable for write in batch)
+            connection = self._ready(durable=durable)
+            changes = connection.total_changes
+            connection.execute("BEGIN IMMEDIATE")
+            for write in batch:
+                run_one(connection, write)
+            connection.execute("COMMIT")
+            if durable:
+                self._files.check_folder()
+            if self._failing and connection.total_changes != changes:
+                self._recovered(connection)
+        except Exception as error:  # noqa: BLE001 - the thread outlives every error; the callers get it
+            for write in batch:
+                write.outcome = write.error = None
+            self._failed(error)
+            return error
+        return None
+
+    def _run(self, connection: sqlite3.Connection, write: Write) -> None:
+        """Run one script; what fails before it has changed anything has nothing to undo."""
+        changes = connection.total_changes
+        try:
+            write.outcome = run(connection, self._texts, write.script())
+        except Exception as error:
+            if is_away(error) or not connection.in_transaction:
+                raise
+            if connection.total_changes != changes:
+                raise _HalfDone(error) from error
+            write.error = translated(self._files.explained(error))
+
+    def _run_apart(self, connection: sqlite3.Connection, write: Write) -> None:
+        """Run one script so that it alone can be undone."""
+        connection.execute("SAVEPOINT one")
+        try:
+            write.outcome = run(connection, self._texts, write.script())
+        except Exception as error:
+            if is_away(error) or not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK TO one")
+            write.error = translated(self._files.explained(error))
+        connection.execute("RELEASE one")
+
+    # --- the connection
+
+    def _ready(self, *, durable: bool) -> sqlite3.Connection:
+        """Return the connection, a new one where it was lost. Raises sqlite3.Error, Overloaded."""
+        if self._failing or self._files.damage is not None:
+            self._files.check()
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = connect(self._files.path)
+            self._synchronous = ""
+            wait_at_most(connection, self._patience)
+        wanted = "FULL" if durable else "NORMAL"
+        if wanted != self._synchronous:
+            connection.execute(f"PRAGMA synchronous={wanted}")
+            self._synchronous = wanted
+        return connection
+
+    def _failed(self, error: Exception) -> None:
+        """Undo the transaction, and leave a connection that the next one can use, or none."""
+        away = is_away(error) or _is_told(error)
+        if away and not self._failing:
+            logger.error("database.not_written", error=str(error))
+        self._failing = self._failing or away
+        self._files.explained(error)
+        if self._connection is None:
+            return
+        try:
+            undo(self._connection)
+            if is_busy(error):
+                self._patience = _BUSY_AGAIN_SECONDS
+                wait_at_most(self._connection, self._patience)
+        except sqlite3.Error:
+            self._disconnect()
+        if is_lost(error):
+            self._disconnect()
+
+    def _recovered(self, connection: sqlite3.Connection) -> None:
+        logger.info("database.written_again")
+        self._failing = False
+        if self._patience != BUSY_SECONDS:
+            self._patience = BUSY_SECONDS
+            wait_at_most(connection, BUSY_SECONDS)
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        with suppress(sqlite3.Error):  # it serves the next start's speed, or was lost anyway
+            if self._stopping:
+                connection.execute("PRAGMA optimize")
+        with suppress(sqlite3.Error):
+            connection.close()
+
+
+class _HalfDone(Exception):
+    """A script failed behind its first change."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+def _is_told(error: Exception) -> TypeGuard[Overloaded]:
+    """Whether it is about the files already, as the store's port tells it."""
+    return isinstance(error, Overloaded)

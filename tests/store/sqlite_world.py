@@ -1,0 +1,112 @@
+"""A SQLite driver on trial: what its writer runs, a writer that is held, all kinds of scripts."""
+
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import bindparam, func, select
+
+from outlast.model.error import Conflict
+from outlast.model.workspace import Workspace
+from outlast.store.scripts import Outcome, Query, Script
+from outlast.store.scripts.keys import put_workspace, workspace_named
+from outlast.store.sqlite import SqliteDriver, connection
+from outlast.store.statements import PING, Statement
+from outlast.testing import FakeClock
+
+BOUND = 20.0
+"""Seconds that a test waits at most."""
+
+_clock = FakeClock()
+_LENGTH_OF = Statement(select(func.length(bindparam("value"))))
+_LENGTH_OF_ZEROS = Statement(select(func.length(func.zeroblob(bindparam("value")))))
+
+
+@asynccontextmanager
+async def driver_on(path: Path, **more: Any) -> AsyncIterator[SqliteDriver]:
+    driver = SqliteDriver(path, **more)
+    await driver.open()
+    try:
+        yield driver
+    finally:
+        await driver.close()
+
+
+class Trace:
+    """The statements that the writer's connections have run."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:
+        self.statements: list[str] = []
+        connect = connection.connect
+
+        def traced(path: Path) -> sqlite3.Connection:
+            made = connect(path)
+            made.set_trace_callback(self.statements.append)
+            for name, limit in limits.items():
+                made.setlimit(getattr(sqlite3, f"SQLITE_LIMIT_{name.upper()}"), limit)
+            return made
+
+        monkeypatch.setattr("outlast.store.sqlite.writer.connect", traced)
+
+    def count(self, statement: str) -> int:
+        return self.statements.count(statement)
+
+
+class Held:
+    """A writer that is busy with a script until it is let go: what comes meanwhile is one batch."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.go = threading.Event()
+
+    def script(self) -> Script[None]:
+        self.reached.set()
+        assert self.go.wait(BOUND)
+        yield Query(PING, {})
+        return Outcome(None)
+
+
+def named(name: str) -> Callable[[], Script[Workspace]]:
+    """Makes a workspace."""
+    return lambda: put_workspace(Workspace(_clock.new_id("ws"), name, 1))
+
+
+def missing() -> Script[Workspace]:
+    """Fails before it writes, as a 404 does."""
+    return workspace_named("missing")
+
+
+def too_late() -> Script[None]:
+    """Fails behind its first write."""
+    yield from put_workspace(Workspace(_clock.new_id("ws"), "half done", 1))
+    raise Conflict
+
+
+def bound(value: object) -> Callable[[], Script[int]]:
+    """Gives the database a value, and answers its length."""
+
+    def script() -> Script[int]:
+        rows = yield Query(_LENGTH_OF, {"value": value})
+        return Outcome(rows[0][0])
+
+    return script
+
+
+def zeros(length: int) -> Callable[[], Script[int]]:
+    """Lets the database make a value of so many bytes."""
+
+    def script() -> Script[int]:
+        rows = yield Query(_LENGTH_OF_ZEROS, {"value": length})
+        return Outcome(rows[0][0])
+
+    return script
+
+
+def names(path: Path) -> set[str]:
+    """The workspaces that are in the database."""
+    with closing(sqlite3.connect(path)) as file:
+        return {name for (name,) in file.execute("SELECT name FROM workspaces")}

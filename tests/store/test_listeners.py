@@ -1,0 +1,75 @@
+"""Listeners of commits: what they raise is logged, and stays theirs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from outlast.store.listeners import Listeners
+from outlast.store.port import Store
+from outlast.store.sql import SqlStore
+from outlast.testing import FakeClock
+from tests.database import SQLITE, Database
+from tests.store.moves import WORKSPACE, new
+
+pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
+
+
+def broken(*_: Any) -> None:
+    raise TypeError("unhashable type: 'dict'")
+
+
+async def enqueue(*_: Any) -> None:
+    pass
+
+
+def fine(*_: Any) -> None:
+    pass
+
+
+@asynccontextmanager
+async def listened(database: Database, listeners: Listeners) -> AsyncIterator[Store]:
+    store = SqlStore(database.driver(enqueue))
+    store.listen(listeners)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    ("committed", "runnable"), [(broken, fine), (fine, broken), (broken, broken)]
+)
+async def test_a_listener_that_raises_takes_the_answer_from_no_write_of_the_batch(
+    database: Database, committed: Callable[..., None], runnable: Callable[..., None]
+) -> None:
+    clock = FakeClock()
+    with capture_logs() as logs:
+        async with asyncio.timeout(20):
+            async with listened(database, Listeners(committed, runnable)) as store:
+                created = await asyncio.gather(*(store.create(new(clock)) for _ in range(30)))
+                for one in created:
+                    assert await store.execution(WORKSPACE, one.execution.id) == one.execution
+                await store.ready()
+    assert "listener.failed" in {line["event"] for line in logs}
+
+
+async def test_a_listener_that_raises_keeps_nothing_from_the_others(database: Database) -> None:
+    heard: list[Any] = []
+    seen: list[str] = []
+
+    def committed(commit: Any) -> None:
+        seen.append(commit.execution_id)
+        if len(seen) == 2:
+            raise ValueError("the second alone")
+
+    clock = FakeClock()
+    async with listened(database, Listeners(committed, heard.append)) as store:
+        created = await asyncio.gather(*(store.create(new(clock)) for _ in range(5)))
+    ids = [one.execution.id for one in created]
+    assert seen == ids
+    assert [execution.id for execution in heard] == ids
