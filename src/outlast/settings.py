@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -25,6 +26,7 @@ _OTHERS: Final = frozenset({"OUTLAST_URL"})
 """Variables of the client."""
 _POSTGRES: Final = ("postgresql://", "postgres://")
 _ORIGIN: Final = re.compile(r"\*|https?://[^/?#@\s]+")
+_ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _PORT: Final = re.compile(r":[^,\]]*(?=,|$)")
 _SPANS: Final = (
     "request_head_seconds",
@@ -82,6 +84,11 @@ class Settings:
     `Outlast-Warning`; a request may say `?strict=true` or `false` itself."""
     cors_origins: str = ""
     """Origins of web pages that may call from a browser, with commas between; `*` is any."""
+    root_path: str = ""
+    """What stands before every path outside, as `/ai`, where a proxy serves the server there."""
+    trusted_proxies: str = "127.0.0.1,::1"
+    """Addresses and networks of proxies whose `X-Forwarded-Prefix` counts, with commas between; `*`
+    is any."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: str = "auto"
@@ -110,6 +117,17 @@ class Settings:
             "log_format",
             "must be json, text or auto",
         )
+        _check(
+            not self.root_path or _ROOT_PATH.fullmatch(self.root_path) is not None,
+            "root_path",
+            "wants a path like /ai, without a slash at its end",
+        )
+        for proxy in self.proxies:
+            _check(
+                _is_network(proxy),
+                "trusted_proxies",
+                f"wants addresses, networks or *, not {proxy!r}",
+            )
         for origin in self.cors:
             _check(
                 _ORIGIN.fullmatch(origin) is not None,
@@ -130,6 +148,11 @@ class Settings:
     def cors(self) -> tuple[str, ...]:
         """The origins of `cors_origins`."""
         return tuple(origin for text in self.cors_origins.split(",") if (origin := text.strip()))
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The names of `trusted_proxies`."""
+        return tuple(one for text in self.trusted_proxies.split(",") if (one := text.strip()))
 
     @property
     def on_postgres(self) -> bool:
@@ -243,6 +266,14 @@ def _check_password(name: str, url: str) -> None:
     authority, _, path = url.partition("://")[2].partition("/")
     wrong = authority.count("@") > 1 or "@" in path.partition("?")[0]
     _check(not wrong, name, "wants @ : / ? # % in a password percent-encoded (@ is %40)")
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return text == "*"
+    return True
 
 
 def _check(right: bool, name: str, complaint: str) -> None:

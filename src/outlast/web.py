@@ -23,6 +23,7 @@ from outlast import __version__
 from outlast.app import Core
 from outlast.http.document import REF, Error
 from outlast.http.errors import NO_ROUTE, error_response, method_problem, problem_of
+from outlast.http.prefix import Prefixes, route_path
 from outlast.http.request import request_id_of
 from outlast.http.request_ids import RequestIds
 from outlast.http.room import Room
@@ -37,6 +38,7 @@ from outlast.rooms.executions import room as executions
 from outlast.rooms.records import room as records
 from outlast.rooms.runs import room as runs
 from outlast.rooms.tasks import room as tasks
+from outlast.settings import Settings
 
 ROOMS: Final[tuple[Room, ...]] = (background, executions, records, runs, tasks)
 """In the order in which their routes are tried."""
@@ -96,7 +98,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
     app.state.metrics = core.metrics
     app.state.streams = OpenStreams(core.settings.stream_keep_alive_seconds)
     app.state.native = _MAIN.fold
-    app.add_middleware(RequestIds, clock=core.clock)
+    app.add_middleware(RequestIds, clock=core.clock, prefixes=_prefixes(core.settings))
     if core.settings.cors:
         app.add_middleware(
             CORSMiddleware,
@@ -110,6 +112,8 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
     # Before FastAPI's own: routes are tried in their order.
     app.router.routes[:0] = [route for room in rooms for route in room.router.routes]
     app.router.routes.extend(_Health(core).routes)
+    if rooms:
+        app.router.routes.append(Route("/", _point_on))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
@@ -131,6 +135,19 @@ def refusing(app: FastAPI, clock: Clock) -> ASGIApp:
 
     full = RequestIds(answer_full, clock)
     return refuse
+
+
+def _prefixes(settings: Settings) -> Prefixes:
+    served = (*(prefix for room in ROOMS for prefix in room.prefixes), *HEALTH)
+    return Prefixes(settings.root_path, settings.proxies, served)
+
+
+async def _point_on(request: Request) -> Response:
+    """What this is and where to read on, for somebody who opens the server's address."""
+    root: str = request.scope.get("root_path", "")
+    links = {"docs": "/docs", "openapi": "/openapi.json", "health": "/healthz", "ready": "/readyz"}
+    told = {name: root + path for name, path in links.items()}
+    return json_response({"name": "Outlast", "version": __version__, **told})
 
 
 class _Health:
@@ -184,7 +201,7 @@ async def _answer_unrouted(request: Request, error: Exception) -> Response:
     problem = NO_ROUTE
     if error.status_code == _METHOD_NOT_ALLOWED:
         problem = method_problem(", ".join(_allowed(request)))
-    render = _room_for(request.url.path).render_error
+    render = _room_for(route_path(request.scope)).render_error
     return error_response(problem, request_id_of(request), render)
 
 
@@ -199,7 +216,7 @@ def _allowed(request: Request) -> list[str]:
 
 
 async def _answer_mistake(request: Request, error: Exception) -> Response:
-    render = _room_for(request.url.path).render_error
+    render = _room_for(route_path(request.scope)).render_error
     return error_response(problem_of(error), request_id_of(request), render)
 
 

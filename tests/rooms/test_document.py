@@ -74,6 +74,15 @@ async def test_health_needs_no_key(house: House) -> None:
         assert (await house.client.get(path)).status_code == 200
 
 
+async def test_the_servers_address_points_on(house: House) -> None:
+    del house.client.headers["authorization"]
+    told = (await house.client.get("/")).json()
+    assert (told["name"], bool(told["version"])) == ("Outlast", True)
+    for name in ("docs", "openapi", "health", "ready"):
+        assert (await house.client.get(told[name])).status_code == 200
+    assert (await house.client.post("/")).status_code == 405
+
+
 async def test_metrics_are_prometheus_text(house: House) -> None:
     response = await house.client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")

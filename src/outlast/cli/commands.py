@@ -80,6 +80,8 @@ _SERVING_ONLY: Final = frozenset(
     {
         "api_key",
         "cors_origins",
+        "root_path",
+        "trusted_proxies",
         "idle_connection_seconds",
         "max_body_bytes",
         "max_connections",

@@ -78,6 +78,13 @@ StrictRequests = Annotated[
 CorsOrigins = Annotated[
     str | None, Option(help="Origins of pages that may call from a browser, with commas; * is any.")
 ]
+RootPath = Annotated[
+    str | None, Option(help="What stands before every path outside, as /ai behind a proxy.")
+]
+TrustedProxies = Annotated[
+    str | None,
+    Option(help="Proxies whose X-Forwarded-Prefix counts, with commas; * is any."),
+]
 AsJson = Annotated[bool, Option("--json", help="Write JSON, for scripts.")]
 Workspace = Annotated[str, Option(help="The workspace's name.")]
 
@@ -103,6 +110,8 @@ FLAGS: Final[dict[str, Any]] = {
     "stream_keep_alive_seconds": KeepAliveSeconds,
     "strict_requests": StrictRequests,
     "cors_origins": CorsOrigins,
+    "root_path": RootPath,
+    "trusted_proxies": TrustedProxies,
     "takeover_seconds": Takeover,
     "log_level": LogLevel,
     "log_format": LogFormat,

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from starlette.types import Scope
 
+from outlast.http.prefix import route_path
 from outlast.logs import Level, hide, line
 
 KEY: Final = "outlast.key_id"
@@ -33,7 +34,7 @@ def log_request(
 
     headers: the answer's, as ASGI has them.
     """
-    level = _level(scope["path"], status)
+    level = _level(route_path(scope), status)
     line(level, "request.answered", _fields, scope, request_id, status, seconds, headers)
 
 
@@ -43,7 +44,7 @@ def _fields(
     fields: dict[str, Any] = {"method": scope["method"]}
     route = scope.get("route")
     if route is None:
-        fields["path"] = _shown(scope["path"])
+        fields["path"] = _shown(route_path(scope))
     else:
         fields["route"] = route.path
     fields["status"], fields["ms"] = status, round(seconds * 1000, 1)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from outlast.http import body
+from outlast.http.prefix import route_path
 from outlast.http.unknown import unknown_fields
 from outlast.model import ids
 from outlast.model.error import (
@@ -54,6 +55,11 @@ class Call(Request):
     def request_id(self) -> str:
         """What `X-Request-Id` says."""
         return request_id_of(self)
+
+    def link(self, path: str) -> str:
+        """A path of ours as clients see it, behind what a proxy or an outer app puts before it."""
+        root: str = self.scope.get("root_path", "")
+        return root + path
 
     async def content(self) -> bytes:
         """The body's bytes. Raises BodyTooLarge."""
@@ -125,7 +131,7 @@ class Call(Request):
                 f"{IDEMPOTENCY_HEADER} is 1 to {_LONGEST_KEY} printable characters.",
                 param=IDEMPOTENCY_HEADER,
             )
-        route = f"{self.method} {self.url.path}\n".encode()
+        route = f"{self.method} {route_path(self.scope)}\n".encode()
         digest = hashlib.sha256(route + await self.content()).hexdigest()
         return Idempotency(self.principal.key_id, key, digest)
 

@@ -1,6 +1,7 @@
 """Request ids: every response says `X-Request-Id`, as do the logs and errors of its request.
 
-The same middleware writes the request's line of the log: two would cost a request more.
+The same middleware places the request's path and writes its line of the log: each more would cost
+every request.
 """
 
 import re
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from outlast.http.access_log import log_request
+from outlast.http.prefix import NO_PREFIX, X_FORWARDED_PREFIX, Prefixes
 from outlast.model.clock import Clock
 
 HEADER: Final = "X-Request-Id"
@@ -23,17 +25,20 @@ _SANE: Final = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 class RequestIds:
     """ASGI middleware that takes the client's id where it is sane, else makes one."""
 
-    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, clock: Clock, prefixes: Prefixes = NO_PREFIX) -> None:
         self._app = app
         self._clock = clock
+        self._prefixes = prefixes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _sent(scope) or self._clock.new_id(_PREFIX)
+        sent, prefix = _sent(scope)
+        request_id = sent or self._clock.new_id(_PREFIX)
         scope["outlast.request_id"] = request_id
-
+        if prefix is not None or self._prefixes.own:
+            self._prefixes.place(scope, prefix)
         status, began = _BROKEN, self._clock.monotonic()
         headers: list[tuple[bytes, bytes]] = []
 
@@ -52,8 +57,12 @@ class RequestIds:
             log_request(scope, request_id, status, seconds, headers)
 
 
-def _sent(scope: Scope) -> str | None:
+def _sent(scope: Scope) -> tuple[str | None, bytes | None]:
+    """The client's id, if it is sane, and the prefix that a proxy says."""
+    request_id = prefix = None
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _SANE.fullmatch(value):
-            return str(value, "ascii")
-    return None
+            request_id = str(value, "ascii")
+        elif name == X_FORWARDED_PREFIX:
+            prefix = value
+    return request_id, prefix

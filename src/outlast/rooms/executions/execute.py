@@ -110,31 +110,31 @@ async def execute(call: Call) -> Response:
         return mark_replayed(response) if started.replayed else response
     started, view = await services.executions.run(call.principal, agent, wish, mode.seconds)
     if started.replayed:
-        return _again(mode, started, view)
-    response = _answer(mode, view)
+        return _again(call, mode, started, view)
+    response = _answer(call, mode, view)
     if wish.idempotency is not None:
         await services.executions.keep_answer(wish.idempotency, kept(response))
     return response
 
 
-def _answer(mode: Mode, view: ExecutionView) -> Response:
+def _answer(call: Call, mode: Mode, view: ExecutionView) -> Response:
     execution = view.execution
     headers = {"X-Execution-Id": execution.id}
     if mode.applied:
         headers["Preference-Applied"] = mode.applied
     if mode.seconds and execution.status in RESTING:
         return json_response(render.execution(view), 200, headers)
-    headers["Location"] = f"/v1/executions/{execution.id}"
+    headers["Location"] = call.link(f"/v1/executions/{execution.id}")
     return json_response(render.execution(view), 202, headers)
 
 
-def _again(mode: Mode, started: Started, view: ExecutionView) -> Response:
+def _again(call: Call, mode: Mode, started: Started, view: ExecutionView) -> Response:
     """The first request's answer. Raises RequestInProgress while that one still waits for it."""
     if started.answer is not None:
         return replayed(started.answer)
     if mode.seconds and view.execution.status not in RESTING:
         raise RequestInProgress
-    return mark_replayed(_answer(mode, view))
+    return mark_replayed(_answer(call, mode, view))
 
 
 def stream_of(call: Call, execution: Execution, after: Cursor = START) -> Response:

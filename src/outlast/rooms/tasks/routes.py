@@ -73,7 +73,7 @@ async def create_task(call: Call) -> Response:
     if created.answer is not None:
         return replayed(created.answer)
     task_id = created.view.execution.id
-    headers = {"X-Execution-Id": task_id, "Location": f"{_ROOT}/{task_id}"}
+    headers = {"X-Execution-Id": task_id, "Location": call.link(f"{_ROOT}/{task_id}")}
     response = _answer(created.view, 201, headers)
     if created.replayed:
         return mark_replayed(response)

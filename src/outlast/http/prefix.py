@@ -1,0 +1,79 @@
+"""Where the server's paths begin: behind a proxy that serves it below a path, or inside an app.
+
+`X-Forwarded-Prefix` of a trusted proxy, else the setting `root_path`, is what stands before every
+path outside. It joins ASGI's `root_path`, to which links and documents are made; the proxy may have
+taken it off the path or not.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+from starlette.types import Scope
+
+X_FORWARDED_PREFIX: Final = b"x-forwarded-prefix"
+_PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_ANY: Final = "*"
+
+
+class Prefixes:
+    """Puts the outer prefix of a request into its scope."""
+
+    def __init__(self, own: str, trusted: Iterable[str], served: Iterable[str]) -> None:
+        """`own` is the setting, `trusted` names proxies, `served` are beginnings of our paths."""
+        names = tuple(trusted)
+        self.own = own
+        self._any = _ANY in names
+        self._networks = tuple(ip_network(name, strict=False) for name in names if name != _ANY)
+        self._served = tuple(served)
+        self._trusts = lru_cache(maxsize=1000)(self._is_trusted)
+
+    def place(self, scope: Scope, sent: bytes | None) -> None:
+        """Say in the scope where the request's path begins; `sent` is the header's value."""
+        prefix = self.own
+        if sent is not None and self._trusts(_address(scope)):
+            told = sent.decode("latin-1").rstrip("/")
+            prefix = told if not told or _PREFIX.fullmatch(told) else prefix
+        if not prefix:
+            return
+        scope["root_path"] = prefix + scope.get("root_path", "")
+        if not self._is_left_on(prefix, scope["path"]):
+            scope["path"] = prefix + scope["path"]
+        elif scope["path"] == prefix:
+            scope["path"] += "/"
+
+    def _is_left_on(self, prefix: str, path: str) -> bool:
+        """Whether the proxy has left the prefix on the path; where ours begin so, it has not."""
+        own = any(_below(known, prefix) for known in self._served)
+        return not own and _below(path, prefix)
+
+    def _is_trusted(self, address: str) -> bool:
+        if self._any:
+            return True
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in known for known in self._networks)
+
+
+NO_PREFIX: Final = Prefixes("", (), ())
+"""Believes nobody."""
+
+
+def route_path(scope: Scope) -> str:
+    """The request's path without what stands before ours."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and _below(path, root) else path
+
+
+def _below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix + "/")
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return "" if client is None else str(client[0])
