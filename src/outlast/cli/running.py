@@ -9,9 +9,11 @@ from outlast import logs  # isort: skip - before whatever imports structlog, see
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import TextIOWrapper
 from typing import Any
 
 from outlast.app import Core
@@ -31,6 +33,7 @@ from outlast.model.event import (
     ToolFinished,
     ToolStarted,
 )
+from outlast.model.text import storable
 from outlast.model.workspace import Principal
 from outlast.services.executions import Start
 from outlast.settings import Settings
@@ -50,7 +53,9 @@ def run(settings: Settings, wish: Wish) -> int:
     """Run to the end and answer the exit code. Raises OutlastError."""
     # A person at the terminal wants the answer; logs are for those who asked for more.
     logs.configure("error" if settings.log_level == "info" else settings.log_level, "auto")
-    return asyncio.run(_run(settings, wish))
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal that has no such character shows a mark
+        sys.stdout.reconfigure(errors="replace")
+    return asyncio.run(_run(settings, replace(wish, input=storable(wish.input))))
 
 
 async def _run(settings: Settings, wish: Wish) -> int:

@@ -11,15 +11,10 @@ import structlog
 from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece, Tools
 from outlast.engine.bounds import overspent, settings_of
 from outlast.engine.ledger import Ledger, model_finished
-from outlast.engine.segment import Segment
+from outlast.engine.segment import Segment, TextKind
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval, ApprovalKind
-from outlast.model.error import (
-    ModelRateLimited,
-    ModelUnavailable,
-    OutlastError,
-    Upstream,
-)
+from outlast.model.error import ModelUnavailable, OutlastError, Upstream
 from outlast.model.event import (
     ApprovalRequested,
     Event,
@@ -42,7 +37,7 @@ from outlast.model.message import (
     UserMessage,
     repair,
 )
-from outlast.model.nul import message_without_nul, without_nul
+from outlast.model.text import WholePieces, storable, storable_message
 
 logger = structlog.get_logger(__name__)
 
@@ -92,7 +87,7 @@ class Asker:
     ) -> ModelStep:
         """Ask, and answer the step that is to be recorded. Raises as `ask` does."""
         started_at = self.ledger.clock.now()
-        segment.asked, segment.model = _written(request), agent.spec.model
+        segment.asked, segment.model = request, agent.spec.model
         answer = await self._answer(segment, agent, request)
         return ModelStep(
             self.ledger.clock.new_id(STEP),
@@ -112,8 +107,7 @@ class Asker:
             try:
                 return await segment.run(self._stream(segment, agent, request))
             except OutlastError as error:
-                passing = isinstance(error, (ModelUnavailable, ModelRateLimited))
-                again = passing and attempt < self.retries
+                again = _passes(error) and attempt < self.retries
                 _log_failure(agent.spec.model, error, attempt + 1, again=again)
                 if not again:
                     raise
@@ -137,23 +131,29 @@ class Asker:
         """Log the answer piece by piece as it comes."""
         texts, clock = self.ledger.texts, self.ledger.clock
         model = self.models.find(agent.spec.model)
+        whole = WholePieces[TextKind]()
         async with aclosing(model.stream(request)) as events:
             async for event in events:
                 match event:
                     case TextPiece(text):
-                        texts.add(segment, clock.now(), TextAdded, without_nul(text))
+                        for kind, piece in whole.add(TextAdded, text):
+                            texts.add(segment, clock.now(), kind, piece)
                     case ThinkingPiece(text):
-                        texts.add(segment, clock.now(), ThinkingAdded, without_nul(text))
+                        for kind, piece in whole.add(ThinkingAdded, text):
+                            texts.add(segment, clock.now(), kind, piece)
                     case Answer():
+                        for kind, piece in whole.end():
+                            texts.add(segment, clock.now(), kind, piece)
                         return _storable(event)
         raise ModelUnavailable("The model's answer ended before it was complete.")
 
     async def _before_next(self, segment: Segment, error: OutlastError, attempt: int) -> None:
         """Void the text that was shown, and wait as long as the provider asks or backoff says."""
         if segment.text.pieces:
-            await self.ledger.record(segment, (StepRetried(segment.open_step, error.message),))
+            retried = StepRetried(segment.open_step, storable(error.message))
+            await self.ledger.record(segment, (retried,))
         seconds = _FIRST_WAIT * 2**attempt
-        if isinstance(error, ModelRateLimited) and error.retry_after is not None:
+        if isinstance(error, Upstream) and error.retry_after is not None:
             seconds = max(seconds, error.retry_after)
         await segment.run(self.ledger.clock.sleep(min(seconds, _LONGEST_WAIT)))
 
@@ -245,12 +245,21 @@ def _call_events(
 
 
 def _storable(answer: Answer) -> Answer:
-    """The same where nothing in it is a NUL."""
-    message = message_without_nul(answer.message)
-    model, reason = without_nul(answer.model), without_nul(answer.finish_reason)
+    """The same, storable."""
+    message = storable_message(answer.message)
+    model, reason = storable(answer.model), storable(answer.finish_reason)
     if (message, model, reason) == (answer.message, answer.model, answer.finish_reason):
         return answer
     return replace(answer, message=message, model=model, finish_reason=reason)
+
+
+def _passes(error: OutlastError) -> bool:
+    """Whether the request is worth making again, and within the time that we wait."""
+    return (
+        isinstance(error, Upstream)
+        and error.passing
+        and (error.retry_after or 0.0) <= _LONGEST_WAIT
+    )
 
 
 def _log_failure(model: str, error: OutlastError, attempt: int, *, again: bool) -> None:
@@ -311,17 +320,4 @@ def _one_line(value: Any) -> str:
 def failure_of(error: OutlastError) -> Failure:
     """An error as the execution's record keeps it."""
     kind = "upstream_error" if isinstance(error, Upstream) else "execution_error"
-    return Failure(kind, error.code, without_nul(error.message))
-
-
-def _written(request: ModelRequest) -> str:
-    said = [request.instructions]
-    for message in request.messages:
-        match message:
-            case UserMessage(text):
-                said.append(text)
-            case AssistantMessage():
-                said.append(message.text)
-            case ToolMessage():
-                said.append(str(message.content))
-    return "\n".join(said)
+    return Failure(kind, error.code, storable(error.message))

@@ -14,7 +14,7 @@ from outlast.model.event import ToolFinished
 from outlast.model.execution import Execution, ToolStep
 from outlast.model.ids import STEP
 from outlast.model.message import ToolCall
-from outlast.model.nul import without_nul
+from outlast.model.text import storable
 from outlast.seal import FORWARDED, Seal, Unsealable
 
 logger = structlog.get_logger(__name__)
@@ -55,10 +55,10 @@ class Caller:
         started_at = clock.now()
         began = clock.monotonic()
         try:
-            result = without_nul(await self._result(segment, spec, call))
+            result = storable(await self._result(segment, spec, call))
             is_error = False
         except ToolFailed as error:
-            result, is_error = without_nul(error.message), True
+            result, is_error = storable(error.message), True
             _log_failure(spec, call, error, clock.monotonic() - began)
         ended_at = started_at + round((clock.monotonic() - began) * 1000)
         return ToolStep(clock.new_id(STEP), number, call, result, is_error, started_at, ended_at)

@@ -35,8 +35,8 @@ from outlast.model.event import (
 from outlast.model.execution import ModelStep, Status, ToolStep
 from outlast.model.ids import STEP, TOOL_CALL
 from outlast.model.message import AssistantMessage, Text, ToolCall, repair
-from outlast.model.nul import without_nul
 from outlast.model.price import ModelPrice
+from outlast.model.text import storable
 from outlast.model.usage import NO_USAGE
 from outlast.store.port import Store
 
@@ -136,7 +136,7 @@ class Coder:
     async def _void(self, segment: Segment, error: OutlastError) -> None:
         """What a request had shown that then failed."""
         if segment.text.pieces:
-            event = StepRetried(segment.open_step, error.message)
+            event = StepRetried(segment.open_step, storable(error.message))
             await self.ledger.record(segment, (event,))
 
     async def _call(
@@ -207,7 +207,7 @@ async def _called(function: CodeFunction, context: CodeContext, given: str) -> A
         logger.exception("code.failed", execution=context.execution_id)
         message = str(error).strip()
         told = f"{type(error).__name__}: {message}" if message else type(error).__name__
-        raise CodeFailed(without_nul(told)) from error
+        raise CodeFailed(storable(told)) from error
 
 
 def _output(task: "asyncio.Task[Any]") -> str:
@@ -216,11 +216,11 @@ def _output(task: "asyncio.Task[Any]") -> str:
         raise CodeFailed("CancelledError: the function's own work was cancelled")
     returned = task.result()
     if isinstance(returned, str):
-        return str(without_nul(returned))
+        return storable(returned)
     if returned is None:
         return ""
     try:
-        return str(without_nul(orjson.dumps(returned).decode()))
+        return orjson.dumps(storable(returned)).decode()
     except TypeError as error:
         raise CodeFailed(f"The function's result cannot be written as JSON: {error}") from error
 

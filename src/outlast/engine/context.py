@@ -19,7 +19,7 @@ import orjson
 from outlast.engine.segment import Segment
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.message import AssistantMessage, Message, Part, ToolCall, UserMessage
-from outlast.model.nul import without_nul
+from outlast.model.text import storable, storable_messages
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
@@ -139,8 +139,9 @@ class CodeContext:
                 said = (UserMessage(messages),)
             case _:
                 said = tuple(messages)
+        said = storable_messages(said)
         offered = tuple(self._tool(given) for given in tools)
-        told = self._spec.instructions if instructions is None else instructions
+        told = storable(self._spec.instructions if instructions is None else instructions)
         asked = model or self._spec.model
         digest = _digest(asked, told, offered, said)
         answer: AssistantMessage = await self._ask(AskModel(said, told, offered, asked, digest))
@@ -153,7 +154,7 @@ class CodeContext:
         written = _json(state)
         if not isinstance(written, dict) or not written:
             raise TypeError("a checkpoint's state is a JSON object that is not empty")
-        await self._ask(Save(written, label))
+        await self._ask(Save(written, storable(label)))
         self._state = in_order(written)
 
     async def emit(self, name: str, data: Any = None) -> None:
@@ -206,4 +207,8 @@ def _part_in_order(part: Part) -> Part:
 
 def _json(value: Any) -> Any:
     """The value as the store gives it back. Raises TypeError where it is not JSON."""
-    return without_nul(orjson.loads(orjson.dumps(value)))
+    try:
+        written = orjson.dumps(value)
+    except TypeError:  # half a surrogate pair, perhaps
+        written = orjson.dumps(storable(value))
+    return storable(orjson.loads(written))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from outlast.agents.estimate import request_tokens
 from outlast.engine.segment import Segment, StepText
 from outlast.engine.textlog import TextLog
 from outlast.model.approval import Approval
@@ -195,7 +196,8 @@ class Ledger:
             return None
         parts = segment.text.parts()
         shown = "".join(piece for _, _, pieces in segment.text.runs for piece in pieces)
-        usage = Usage(estimate_tokens(segment.asked), estimate_tokens(shown), estimated=True)
+        asked = 0 if segment.asked is None else request_tokens(segment.asked)
+        usage = Usage(asked, estimate_tokens(shown), estimated=True)
         now = self.clock.now()
         return ModelStep(
             self.clock.new_id(STEP),

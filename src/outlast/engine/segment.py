@@ -9,6 +9,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, TypeVar
 
+from outlast.agents.port import ModelRequest
 from outlast.model.agent import Agent
 from outlast.model.approval import Approval
 from outlast.model.event import TextAdded, ThinkingAdded
@@ -113,8 +114,8 @@ class Segment:
         self.highest_step = 0
         """The highest number among the recorded steps."""
         self.text = StepText()
-        self.asked = ""
-        """All that the open model request was sent, for estimating its tokens."""
+        self.asked: ModelRequest | None = None
+        """The open model request, for estimating its tokens."""
         self.model = ""
         """The agent's name of the model that was asked last."""
         self.stopped: Stop | None = None

@@ -203,23 +203,35 @@ class Upstream(OutlastError):
     """A server that the execution needs has failed."""
 
     code = "upstream_error"
+    passing = False
+    """Whether the same request may succeed when it is made again."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after: float | None = None,
+        passing: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds that the server asks us to wait."""
+        if passing is not None:
+            self.passing = passing
 
 
 class ModelUnavailable(Upstream):
     """The model provider cannot be reached or answers with an error of its own."""
 
     code = "model_unavailable"
+    passing = True
 
 
 class ModelRateLimited(Upstream):
     """The model provider refuses more requests for now."""
 
     code = "rate_limit_exceeded"
-
-    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-        """Seconds that the provider asks us to wait."""
+    passing = True
 
 
 class ModelRejected(Upstream):

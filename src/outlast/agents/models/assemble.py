@@ -10,7 +10,6 @@ from outlast.model import ids
 from outlast.model.clock import Clock
 from outlast.model.message import AssistantMessage, Part, Text, ToolCall
 from outlast.model.nesting import is_too_deep
-from outlast.model.usage import Usage, estimate_tokens
 
 
 class Spoken:
@@ -79,15 +78,3 @@ def finish_reason(said: str, message: AssistantMessage) -> str:
     if said in {"length", "content_filter"}:
         return said
     return "tool_calls" if message.tool_calls else "stop"
-
-
-def estimated_usage(asked: str, message: AssistantMessage) -> Usage:
-    """Tokens where the provider counted none."""
-    written = 0
-    for part in message.parts:
-        if isinstance(part, ToolCall):
-            arguments = part.invalid or orjson.dumps(part.parameters).decode()
-            written += estimate_tokens(part.name + arguments)
-        else:
-            written += estimate_tokens(part.text)
-    return Usage(estimate_tokens(asked), written, estimated=True)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from outlast.agents.models.assemble import estimated_usage, finish_reason
+from outlast.agents.estimate import estimated_usage
+from outlast.agents.models.assemble import finish_reason
 from outlast.agents.models.refusal import refusal, scrub
 from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece, ThinkingPiece
 from outlast.model.clock import Clock
@@ -141,7 +142,7 @@ class BridgedModel:
             counted.cache_write_tokens,
         )
         if not usage.total_tokens:
-            usage = estimated_usage(repr(request.messages), message)
+            usage = estimated_usage(request, message)
         said = {"tool_call": "tool_calls"}.get(response.finish_reason or "stop")
         reason = finish_reason(said or response.finish_reason or "stop", message)
         return Answer(message, usage, response.model_name or self._name, reason)

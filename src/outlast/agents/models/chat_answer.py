@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
-from outlast.agents.models.assemble import CallDraft, Spoken, estimated_usage, finish_reason
+from outlast.agents.estimate import estimated_usage
+from outlast.agents.models.assemble import CallDraft, Spoken, finish_reason
 from outlast.agents.models.refusal import broken_off
-from outlast.agents.port import Answer, TextPiece, ThinkingPiece
+from outlast.agents.port import Answer, ModelRequest, TextPiece, ThinkingPiece
 from outlast.model.clock import Clock
 from outlast.model.error import ModelUnavailable
 from outlast.model.message import AssistantMessage, Text, Thinking
@@ -74,7 +75,7 @@ class ChatAnswer:
             raise self._garbage()
         return pieces
 
-    def answer(self, asked: bytes) -> Answer:
+    def answer(self, asked: ModelRequest) -> Answer:
         """The whole answer. Raises ModelUnavailable when the stream broke off before its finish."""
         if self._finish is None and not self.done:
             raise ModelUnavailable(f"{self._model}: the provider's stream ended in mid-answer.")
@@ -82,7 +83,7 @@ class ChatAnswer:
         message = AssistantMessage((*self._spoken.parts(), *calls))
         usage = self._usage
         if usage is None:
-            usage = estimated_usage(asked.decode("utf-8", "replace"), message)
+            usage = estimated_usage(asked, message)
         return Answer(message, usage, self.name, finish_reason(self._finish or "stop", message))
 
     def _garbage(self) -> ModelUnavailable:

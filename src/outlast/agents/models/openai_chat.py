@@ -65,7 +65,7 @@ class OpenAIChat:
             for event in events.finish():
                 for piece in answer.feed(event):
                     yield piece
-            end = answer.answer(body)
+            end = answer.answer(request)
             satisfied = True
         finally:
             exchange.close(satisfied=satisfied)

@@ -29,7 +29,6 @@ context_length_exceeded. Tokens are counted by the rule of thumb of `model.usage
 
 import re
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,7 +36,8 @@ import orjson
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from outlast.agents.models.assemble import estimated_usage, finish_reason
+from outlast.agents.estimate import answer_tokens
+from outlast.agents.models.assemble import finish_reason
 from outlast.agents.models.chat_request import content_text
 from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece, ThinkingPiece
 from outlast.model import ids
@@ -60,6 +60,7 @@ from outlast.model.message import (
     ToolMessage,
     UserMessage,
 )
+from outlast.model.usage import Usage, estimate_tokens
 
 NAME = "scripted"
 _FAILURES: dict[str, type[Upstream]] = {
@@ -198,7 +199,7 @@ def _answer(request: ModelRequest, message: AssistantMessage) -> Answer:
                 heard.append(said.text)
             case ToolMessage():
                 heard.append(content_text(said.content))
-    usage = replace(estimated_usage("\n".join(heard), message), estimated=False)
+    usage = Usage(estimate_tokens("\n".join(heard)), answer_tokens(message))
     return Answer(message, usage, NAME, finish_reason("stop", message))
 
 

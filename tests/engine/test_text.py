@@ -1,0 +1,170 @@
+"""U+0000 and halves of surrogate pairs, which no store keeps: the execution ends all the same."""
+
+from typing import Any
+
+import pytest
+
+from outlast import Context
+from outlast.agents.code import CodeFunctions
+from outlast.agents.port import Answer, ModelRequest, TextPiece
+from outlast.model.error import ModelRejected, ModelUnavailable, ToolFailed
+from outlast.model.event import TextAdded
+from outlast.model.execution import Status, ToolStep
+from outlast.model.message import AssistantMessage, Text, ToolMessage
+from outlast.model.text import read_json, storable
+from tests.engine.server import World
+from tests.engine.test_code import made
+from tests.engine.world import USAGE, Actor, Bench, by_turn, call, spec, tool
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_a_model_and_a_tool_say_is_kept_with_a_mark_in_its_place(world: World) -> None:
+    actor = Actor(by_turn(["a\0", call(1, "look", **{"k\0": ["v\0"]})], ["b\0b"]))
+    server = await world(actor, spec(tool("look")), Bench(look=lambda _: {"r\0": ["\0"]}))
+    view = await server.run()
+    assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "b\ufffdb")
+    (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
+    assert step.call.parameters == {"k\ufffd": ["v\ufffd"]}
+    assert step.result == {"r\ufffd": ["\ufffd"]}
+    (told,) = [m for m in actor.asked[1].messages if isinstance(m, ToolMessage)]
+    assert "\0" not in repr(told)
+    assert all("\\x00" not in repr(entry) for entry in await server.log(view.execution.id))
+
+
+async def test_a_tools_error_is_kept_with_a_mark_in_its_place(world: World) -> None:
+    actor = Actor(by_turn([call(1, "look")], ["Done"]))
+    bench = Bench(look=lambda _: ToolFailed("no\0 way"))
+    server = await world(actor, spec(tool("look")), bench)
+    view = await server.run()
+    assert view.execution.output == "Done"
+    (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
+    assert "no\ufffd way" in step.result
+
+
+async def test_a_models_error_fails_the_execution(world: World) -> None:
+    server = await world(Actor(lambda _: [ModelRejected("not\0 now")]))
+    view = await server.run()
+    assert view.execution.status is Status.FAILED
+    assert view.execution.error is not None
+    assert view.execution.error.message == "not\ufffd now"
+
+
+class Stranger:
+    """Names itself and its reason in ways that no database keeps."""
+
+    async def stream(self, request: ModelRequest) -> Any:
+        yield TextPiece("Hello")
+        yield Answer(AssistantMessage((Text("Hello"),)), USAGE, "model\0", "stop\0")
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_models_name_and_reason_are_kept_with_a_mark_in_their_place(world: World) -> None:
+    server = await world(Stranger())
+    view = await server.run()
+    assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Hello")
+    assert view.execution.final_model == "model\ufffd"
+
+
+HALVES = pytest.mark.parametrize(
+    ("pieces", "whole"),
+    [
+        (["\ud83d", "\ude00"], "😀"),
+        (["a\ud83d", "\ude00b"], "a😀b"),
+        (["\ud83d", "b"], "\ufffdb"),
+        (["\ude00", "\ud83d"], "\ufffd\ufffd"),
+        (["é\ud83d"], "é\ufffd"),
+        (["\ud83d", "\ud83d", "\ude00\0"], "\ufffd😀\ufffd"),
+        (["caf\udce9.txt"], "caf\ufffd.txt"),
+    ],
+)
+
+
+@HALVES
+async def test_halves_of_a_character_are_joined_in_output_and_log(
+    world: World, pieces: list[str], whole: str
+) -> None:
+    server = await world(Actor(lambda _: pieces))
+    view = await server.run()
+    assert (view.execution.status, view.execution.output) == (Status.COMPLETED, whole)
+    log = [entry.event for entry in await server.log(view.execution.id)]
+    said = [event for event in log if isinstance(event, TextAdded)]
+    assert "".join(piece for event in said for piece in event.pieces) == whole
+
+
+async def test_half_a_character_in_a_call_and_its_result_is_replaced(world: World) -> None:
+    actor = Actor(by_turn([call(1, "look", **{"k\ud83d": ["v\udce9", "\ud83d\ude00"]})], ["b"]))
+    server = await world(actor, spec(tool("look")), Bench(look=lambda _: {"r\ud83d": ["\udce9"]}))
+    view = await server.run()
+    assert view.execution.status is Status.COMPLETED
+    (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
+    assert step.call.parameters == {"k\ufffd": ["v\ufffd", "😀"]}
+    assert step.result == {"r\ufffd": ["\ufffd"]}
+
+
+@pytest.mark.parametrize("said", ["caf\udce9.txt", "\ud83d", "no\0"])
+async def test_a_tools_error_that_cannot_be_stored_is_told_to_the_model(
+    world: World, said: str
+) -> None:
+    actor = Actor(by_turn([call(1, "look")], ["Done"]))
+    server = await world(actor, spec(tool("look")), Bench(look=lambda _: ToolFailed(said)))
+    view = await server.run()
+    assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Done")
+
+
+async def test_a_failure_that_cannot_be_stored_is_tried_again_and_told(world: World) -> None:
+    server = await world(Actor(lambda _: ["ab", ModelUnavailable("no\ud83d")]), model_retries=1)
+    execution_id = await server.start()
+    await server.clock.sleeper()
+    server.clock.advance(1)
+    view = await server.rest(execution_id)
+    assert view.execution.error is not None
+    assert view.execution.error.message == "no\ufffd"
+
+
+def test_json_that_spells_half_a_character_is_read() -> None:
+    assert read_json(b'{"a": "\\ud83d"}') == {"a": "\ud83d"}
+    assert storable(read_json(b'["\\uD83D\\uDE00", "\\ud83dx"]')) == ["😀", "\ufffdx"]
+    assert read_json(b'"caf\xe9"') == "caf\ufffd"
+    assert read_json(b'["\\ud83d", 18446744073709551615, 18446744073709551616]')[1:] == [
+        2**64 - 1,
+        float(2**64),
+    ]
+    for broken in (b"[" * 100_000 + b'"\\ud83d', b'["\\ud83d", NaN]', b'"\\ud83d', b"{oops"):
+        with pytest.raises(ValueError, match=r".*"):
+            read_json(broken)
+
+
+@pytest.mark.parametrize("text", ["", "plain", "é😀", "a\ufffd"])
+def test_text_that_can_be_stored_is_kept_as_it_is(text: str) -> None:
+    assert storable(text) is text
+    value = {text: [text, 1, None, True, 2.5]}
+    assert storable(value) is value
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.txt", "half\ud83d", "nul\0"])
+async def test_a_function_may_say_what_no_database_stores(world: World, name: str) -> None:
+    written = name.replace("\udce9", "\ufffd").replace("\ud83d", "\ufffd").replace("\0", "\ufffd")
+
+    async def function(ctx: Context, given: str) -> Any:
+        await ctx.emit("file", {"name": name})
+        await ctx.checkpoint({"at": name}, name)
+        await ctx.model(name, instructions=name)
+        await ctx.tool("look", name=name)
+        if given == "raise":
+            raise ValueError(name)
+        return {"file": name} if given == "object" else name
+
+    found, bench = made(function, tool("look")), Bench(look=lambda _: None)
+    code = CodeFunctions({str(found.code): function})
+    server = await world(Actor(by_turn(["Hello."])), found, bench, code=code)
+    for given in ("text", "object", "raise"):
+        execution = (await server.run(given)).execution
+        if given == "raise":
+            assert execution.error is not None
+            assert execution.error.message == f"ValueError: {written}"
+        else:
+            assert execution.status is Status.COMPLETED
+            assert written in (execution.output or "")
