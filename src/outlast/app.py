@@ -130,15 +130,16 @@ def build(
         taken_over=lambda: engine.taken_over,
         orphans=lambda: engine.orphans,
     )
+    keys = Keys(state, clock)
     executions = Executions(state, engine, streams, agents, clock, seal)
     services = Services(
         executions,
         Conversations(state, executions, agents, clock),
         agents,
-        Keys(state, clock),
+        keys,
         clock,
         Approvals(state, tools, clock),
-        Tickets(state, seal, clock),
+        Tickets(state, seal, clock, keys),
         Tasks(state, executions, agents, clock),
         Records(state),
     )

@@ -35,6 +35,7 @@ class Seal:
         self._secret = secret
         self._file = file
         self._clock = clock
+        self._began = clock.now(), clock.monotonic()
         self._key = cache(self._new_key)
 
     def prepare(self) -> None:
@@ -60,7 +61,12 @@ class Seal:
         return orjson.loads(found)
 
     def _seconds(self) -> int:
-        return self._clock.now() // 1000
+        """Now, by a clock that nobody sets while the process runs.
+
+        Where the machine's clock is set back, what is sealed lives neither longer nor shorter.
+        """
+        now, monotonic = self._began
+        return now // 1000 + int(self._clock.monotonic() - monotonic)
 
     def _new_key(self, purpose: str) -> Any:
         from cryptography.fernet import Fernet

@@ -23,12 +23,12 @@ from outlast import __version__
 from outlast.app import Core
 from outlast.http.document import REF, Error
 from outlast.http.errors import NO_ROUTE, error_response, method_problem, problem_of
+from outlast.http.open_streams import OpenStreams
 from outlast.http.prefix import Prefixes, route_path
 from outlast.http.request import request_id_of
 from outlast.http.request_ids import RequestIds
 from outlast.http.room import Room
 from outlast.http.route import json_response
-from outlast.http.sse import OpenStreams
 from outlast.http.unknown import WARNING_HEADER
 from outlast.metrics import CONTENT_TYPE
 from outlast.model.clock import Clock
@@ -96,7 +96,9 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
     app.state.services = core.services
     app.state.settings = core.settings
     app.state.metrics = core.metrics
-    app.state.streams = OpenStreams(core.settings.stream_keep_alive_seconds)
+    app.state.streams = OpenStreams(
+        core.settings.stream_keep_alive_seconds, core.services.keys.spent
+    )
     app.state.native = _MAIN.fold
     app.add_middleware(RequestIds, clock=core.clock, prefixes=_prefixes(core.settings))
     if core.settings.cors:

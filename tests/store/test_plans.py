@@ -38,6 +38,7 @@ INDICES = {
     "PURGE_EXECUTIONS": CONVERSATION,
     "LOG": "PRIMARY KEY",
     "PAUSE_REQUESTED": "ix_executions_pause_requested",
+    "REVOKED_KEYS": "ix_keys_revoked_at",
     "DUE_APPROVALS": "ix_approvals_expires_at",
     "DUE_TASKS": "ix_tasks_due_at",
     "LAST_SEQ": "PRIMARY KEY",

@@ -62,6 +62,13 @@ LAST_EVENT_ID: Final = {
     "description": "An event id of this stream: go on behind it. Wins over `after`.",
     "schema": {"type": "string"},
 }
+TICKET: Final = {
+    "name": "ticket",
+    "in": "query",
+    "description": "A stream ticket of this execution, in the place of a key.",
+    "schema": {"type": "string"},
+}
+"""A route that has it among its parameters opens to a ticket of the `executionId` in its path."""
 PREFER: Final = {
     "name": "Prefer",
     "in": "header",

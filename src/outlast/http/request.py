@@ -44,6 +44,8 @@ class Call(Request):
     principal: Principal
     unknown: Sequence[str] = ()
     """Names in the body and the query that this version does not know; they are ignored."""
+    takes_ticket: bool = False
+    """Whether `?ticket=` means something to its route."""
     _content: bytes | None = None
 
     @property
@@ -85,6 +87,8 @@ class Call(Request):
             given[name] = [*sent.getlist(name), *sent.getlist(f"{name}[]")]
         read = body.query_as(model, given)
         own = {"strict", *(f"{name}[]" for name in lists)}
+        if self.takes_ticket:
+            own.add("ticket")
         unknown = [name for name in unknown_fields(model, given) if name not in own]
         self._note(unknown, InvalidFilter)
         return read

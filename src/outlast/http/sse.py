@@ -1,4 +1,4 @@
-"""Server-sent events: batches of ready frames to the client, one send each.
+"""Server-sent events: batches of ready frames to the client, slice by slice.
 
 Source of the format: WHATWG HTML, 9.2 Server-sent events. A stream costs two tasks and
 none per frame: one pumps, one waits for the client to go, and the response waits for either.
@@ -6,20 +6,33 @@ none per frame: one pumps, one waits for the client to go, and the response wait
 A blank line ends an event and stands nowhere else: the `openai` packages take one behind an `id:`
 for an event without data, and raise. So a keep-alive and `retry:` are lines in front of the next
 event; both take effect when their line is read.
+
+A client that takes nothing for a moment costs no memory: its frames are dropped with all that made
+them, and made again, from the log, once it goes on.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from typing import Final, TypeAlias
+from zlib import crc32
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from outlast.http.open_streams import OpenStreams
+from outlast.http.scope import principal_of
+from outlast.model.workspace import Principal
+
+Batches: TypeAlias = AsyncGenerator[bytes, None]
+
 _COMMENT: Final = b": keep-alive\n"
 RECONNECT: Final = b"retry: 1000\n"
 """Sent before the server leaves: come back in a second."""
-
+_SLICE: Final = 64 * 1024
+"""Bytes that are given to the connection at once; it holds as many again that are not taken."""
+_STALLED_SECONDS: Final = 1.0
+_GOODBYE_SECONDS: Final = 1.0
 
 _BREAKS: Final = tuple(
     (character.encode(), f"\\u{ord(character):04x}".encode()) for character in "\u0085\u2028\u2029"
@@ -38,44 +51,23 @@ def frame(cursor: str, data: bytes) -> bytes:
     return b"id: %b\ndata: %b\n\n" % (cursor.encode(), data)
 
 
-class OpenStreams:
-    """The streams of one server, so that it can end them when it leaves."""
-
-    def __init__(self, keep_alive: float) -> None:
-        """`keep_alive`: a silent stream says this often, in seconds, that it lives."""
-        self.keep_alive = keep_alive
-        self.leaving = False
-        self._pumps: set[asyncio.Task[None]] = set()
-
-    def __len__(self) -> int:
-        return len(self._pumps)
-
-    def start(self, pump: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a stream's pump where `end` finds it."""
-        task = asyncio.get_running_loop().create_task(pump)
-        self._pumps.add(task)
-        task.add_done_callback(self._pumps.discard)
-        return task
-
-    def end(self) -> None:
-        """Tell every client to come back, and end its stream; executions do not notice."""
-        self.leaving = True
-        for pump in self._pumps:
-            pump.cancel()
-
-
 class EventStream(Response):
     """Sends what the generator yields until it ends, the client goes or the server leaves.
 
     The generator yields bytes of whole frames; empty ones are skipped. It is always closed.
     """
 
+    principal: Principal | None = None
+    """Who follows, once it is sent."""
+
     def __init__(
         self,
-        batches: AsyncGenerator[bytes, None],
+        batches: Batches,
         streams: OpenStreams,
         headers: dict[str, str] | None = None,
+        again: Callable[[], Batches] | None = None,
     ) -> None:
+        """`again` yields the same bytes from the start, for a client that has stopped to read."""
         self.status_code = 200
         self.background = None
         self.body = b""
@@ -89,43 +81,130 @@ class EventStream(Response):
             | (headers or {})
         )
         del self.headers["content-length"]
-        self._batches = batches
+        self._batches: Batches | None = batches
         self._streams = streams
+        self._again = again
+        self._pump: asyncio.Task[None] | None = None
+        self._sending_since = 0.0
+        """When the connection was given what it has not taken, on the loop's clock; 0: nothing."""
+        self._parking = self._ended = False
+        self._within = False
+        """The newest slice did not end its batch."""
+        self._sent = self._sum = 0
+        """Bytes that the connection has taken, and their checksum."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope
-        pump = self._streams.start(self._pump(send))
-        gone = asyncio.get_running_loop().create_task(_gone(receive))
+        self.principal = principal_of(scope)
+        loop = asyncio.get_running_loop()
+        self._pump = pump = loop.create_task(self._run(send))
+        self._streams.add(self)
+        gone = loop.create_task(_gone(receive))
         try:
             await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             left = gone.done()
             gone.cancel()
+            self._parking = False
             pump.cancel()
             await asyncio.wait({pump, gone})
+            self._streams.remove(self)
         if not pump.cancelled():
             pump.result()
-        elif self._streams.leaving and not left:
-            await send({"type": "http.response.body", "body": RECONNECT})
+        elif not left and (self._ended or self._streams.leaving):
+            await self._say_goodbye(send)
 
-    async def _pump(self, send: Send) -> None:
-        async with aclosing(self._batches) as batches:
+    def end(self) -> None:
+        """End the stream where it stands."""
+        self._ended = True
+        self._parking = False
+        if self._pump is not None:
+            self._pump.cancel()
+
+    def look(self, now: float) -> None:
+        """Drop what is held for a client that has taken nothing for a while."""
+        since = self._sending_since
+        if self._again is None or self._pump is None or self._parking or self._ended:
+            return
+        if since and now - since >= _STALLED_SECONDS:
+            self._parking = True
+            self._pump.cancel()
+
+    async def _say_goodbye(self, send: Send) -> None:
+        """End the answer; a client that does not take that either is cut off."""
+        told = RECONNECT if self._streams.leaving and not self._within else b""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                await send({"type": "http.response.body", "body": told})
+
+    # --- the pump
+
+    async def _run(self, send: Send) -> None:
+        batches, self._batches = self._batches, None
+        assert batches is not None
+        beat: _Beat | None = None
+        async with aclosing(batches):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             beat = _Beat(send, self._streams.keep_alive)
             try:
-                async for batch in batches:
-                    if batch:
-                        beat.postpone()
-                        await send({"type": "http.response.body", "body": batch, "more_body": True})
+                whole = await self._send_all(send, beat, batches)
+                while not whole:
+                    del batches  # with the log's page, the frames and whatever else it holds
+                    await send({"type": "http.response.body", "body": b"", "more_body": True})
+                    batches = self._rest()
+                    whole = await self._send_all(send, beat, batches)
             finally:
                 beat.stop()
         await send({"type": "http.response.body", "body": b""})
+
+    async def _send_all(self, send: Send, beat: "_Beat", batches: Batches) -> bool:
+        """Whether all was sent; False where the client has stalled and the rest was dropped."""
+        try:
+            async with aclosing(batches):
+                async for batch in batches:
+                    if batch:
+                        beat.postpone()
+                        await self._send_batch(send, beat, batch)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._parking or task is None or task.uncancel():
+                raise
+            self._parking = False
+            self._sending_since = 0.0
+            return False
+        return True
+
+    async def _send_batch(self, send: Send, beat: "_Beat", batch: bytes) -> None:
+        size = len(batch)
+        now = asyncio.get_running_loop().time
+        for start in range(0, size, _SLICE):
+            piece = batch if size <= _SLICE else batch[start : start + _SLICE]
+            self._sending_since = now()
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            self._sending_since = 0.0
+            self._sent += len(piece)
+            self._sum = crc32(piece, self._sum)
+            self._within = beat.is_quiet = start + len(piece) < size
+
+    async def _rest(self) -> Batches:
+        """The stream again, behind what was sent; nothing where it is no longer the same."""
+        assert self._again is not None
+        left, checksum = self._sent, 0
+        async with aclosing(self._again()) as batches:
+            async for batch in batches:
+                seen = batch[:left]
+                if seen:
+                    checksum = crc32(seen, checksum)
+                    left -= len(seen)
+                    if not left and checksum != self._sum:
+                        return  # the client comes back by its cursor
+                if len(batch) > len(seen):
+                    yield batch[len(seen) :]
 
 
 class _Beat:
     """Sends a comment whenever nothing else was sent for a while; one timer, moved lazily."""
 
-    __slots__ = ("_last", "_loop", "_seconds", "_send", "_sending", "_timer")
+    __slots__ = ("_last", "_loop", "_seconds", "_send", "_sending", "_timer", "is_quiet")
 
     def __init__(self, send: Send, seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -134,6 +213,8 @@ class _Beat:
         self._last = self._loop.time()
         self._sending: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(seconds, self._tick)
+        self.is_quiet = False
+        """A frame has been sent in part: nothing may stand in it."""
 
     def postpone(self) -> None:
         """Something is being sent."""
@@ -149,7 +230,7 @@ class _Beat:
         if self._loop.time() >= due:
             self._last = self._loop.time()
             due = self._last + self._seconds
-            if self._sending is None or self._sending.done():
+            if not self.is_quiet and (self._sending is None or self._sending.done()):
                 self._sending = self._loop.create_task(self._comment())
         self._timer = self._loop.call_at(due, self._tick)
 

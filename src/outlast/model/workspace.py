@@ -57,6 +57,8 @@ class Principal:
     scopes: frozenset[Scope]
     agent_id: str | None = None
     """The agent of requests that name none."""
+    expires_at: int | None = None
+    """When the key opens nothing any more, in milliseconds since the epoch."""
 
     def require(self, scope: Scope) -> None:
         """Raises MissingScope."""

@@ -2,11 +2,13 @@
 
 import hashlib
 import secrets
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from outlast.model.clock import Clock
-from outlast.model.error import ExpiredKey, Unauthenticated
+from outlast.model.error import ExpiredKey, Overloaded, Unauthenticated
 from outlast.model.ids import KEY, WORKSPACE, parse
 from outlast.model.workspace import ApiKey, Plan, Principal, Scope, Workspace
 from outlast.store.key_port import KeyStore
@@ -16,6 +18,8 @@ _PREFIX: Final = "sk_outlast_"
 _FRESH_SECONDS: Final = 1.0
 """How long a key that was revoked by another process may still open the door."""
 _CACHED: Final = 10_000
+_REMEMBERED: Final = 24 * 60 * 60 * 1000
+"""How far apart, in milliseconds, the clocks of those who revoke and those who look may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,32 @@ class Keys:
 
     async def authenticate(self, secret: str) -> Principal:
         """Who this secret belongs to. Raises Unauthenticated, ExpiredKey."""
-        key = await self._find(_hash(secret))
+        wanted = _hash(secret)
+        return self._principal(await self._find(wanted, lambda: self._store.key_by_hash(wanted)))
+
+    async def holder(self, workspace_id: str, key_id: str) -> Principal:
+        """Who has the key of this id, as `authenticate`. Raises Unauthenticated, ExpiredKey."""
+        return self._principal(
+            await self._find(key_id, lambda: self._store.key(workspace_id, key_id))
+        )
+
+    async def spent(self, principals: Collection[Principal]) -> set[str]:
+        """The ids of those of these keys that were revoked, by any process, or have expired."""
+        now = self._clock.now()
+        found = {
+            one.key_id for one in principals if one.expires_at is not None and one.expires_at <= now
+        }
+        with suppress(Overloaded):  # while the database is away, nobody can revoke a key
+            revoked = await self._store.revoked_keys(now - _REMEMBERED)
+            found |= revoked & {one.key_id for one in principals}
+        return found
+
+    def _principal(self, key: ApiKey | None) -> Principal:
         if key is None or key.revoked_at is not None:
             raise Unauthenticated
         if key.expires_at is not None and key.expires_at <= self._clock.now():
             raise ExpiredKey
-        return Principal(key.id, key.workspace_id, key.scopes, key.agent_id)
+        return Principal(key.id, key.workspace_id, key.scopes, key.agent_id, key.expires_at)
 
     async def workspace(self, name: str, plan: Plan = Plan.STARTER) -> Workspace:
         """The workspace of that name, made if there is none."""
@@ -97,15 +121,16 @@ class Keys:
         await self._store.revoke_key(workspace_id, parse(KEY, key_id), self._clock.now())
         self._known.clear()
 
-    async def _find(self, secret_hash: str) -> ApiKey | None:
+    async def _find(self, name: str, read: Callable[[], Awaitable[ApiKey | None]]) -> ApiKey | None:
+        """A key by its hash or id, read at most once a second."""
         now = self._clock.monotonic()
-        known = self._known.get(secret_hash)
+        known = self._known.get(name)
         if known is not None and now - known[0] < _FRESH_SECONDS:
             return known[1]
-        key = await self._store.key_by_hash(secret_hash)
+        key = await read()
         if len(self._known) >= _CACHED:
             self._known.clear()
-        self._known[secret_hash] = (now, key)
+        self._known[name] = (now, key)
         return key
 
 

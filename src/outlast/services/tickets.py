@@ -1,6 +1,6 @@
 """Stream tickets: a browser's EventSource sends no headers, so a URL may carry one of these."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from outlast.model.clock import Clock
@@ -8,6 +8,7 @@ from outlast.model.error import InvalidId, Unauthenticated
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.workspace import Principal, Scope
 from outlast.seal import TICKET, Seal, Unsealable
+from outlast.services.keys import Keys
 from outlast.store.port import ExecutionStore
 
 LIFE_SECONDS: Final = 60 * 60
@@ -26,10 +27,11 @@ class Ticket:
 class Tickets:
     """Gives out tickets and takes them."""
 
-    def __init__(self, store: ExecutionStore, seal: Seal, clock: Clock) -> None:
+    def __init__(self, store: ExecutionStore, seal: Seal, clock: Clock, keys: Keys) -> None:
         self._store = store
         self._seal = seal
         self._clock = clock
+        self._keys = keys
 
     async def issue(self, principal: Principal, execution_id: str) -> Ticket:
         """A ticket for one execution. Raises ExecutionNotFound, InvalidId, MissingScope."""
@@ -39,8 +41,11 @@ class Tickets:
         seconds = self._clock.now() // 1000 + LIFE_SECONDS
         return Ticket(self._seal.seal(TICKET, opens), seconds * 1000)
 
-    def redeem(self, secret: str, execution_id: str) -> Principal:
-        """Who may read this execution, and nothing else. Raises Unauthenticated."""
+    async def redeem(self, secret: str, execution_id: str) -> Principal:
+        """Who may read this execution, and nothing else, as long as the key opens that.
+
+        Raises Unauthenticated, ExpiredKey.
+        """
         try:
             workspace_id, opened, key_id = self._seal.open(TICKET, secret, LIFE_SECONDS)
             wanted = parse(EXECUTION, execution_id)
@@ -48,4 +53,5 @@ class Tickets:
             raise Unauthenticated("This ticket has expired, or never was one.") from error
         if opened != wanted:
             raise Unauthenticated("This ticket is for another execution.")
-        return Principal(key_id, workspace_id, frozenset({Scope.EXECUTIONS_READ}))
+        holder = await self._keys.holder(workspace_id, key_id)
+        return replace(holder, scopes=holder.scopes & {Scope.EXECUTIONS_READ}, agent_id=None)

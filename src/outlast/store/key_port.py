@@ -28,6 +28,14 @@ class KeyStore(Protocol):
         """The key of this secret, revoked and expired ones too."""
         ...
 
+    async def key(self, workspace_id: str, key_id: str) -> ApiKey | None:
+        """The key of this id, revoked and expired ones too."""
+        ...
+
+    async def revoked_keys(self, since: int) -> set[str]:
+        """Ids of the keys, of all workspaces, that were revoked at this moment or later."""
+        ...
+
     async def keys(self, workspace_id: str) -> list[ApiKey]:
         """All keys of a workspace, oldest first."""
         ...

@@ -66,6 +66,7 @@ keys: Final = Table(
     time("revoked_at", nullable=True),
     UniqueConstraint("hash"),
     Index(None, "workspace_id", "id"),
+    Index(None, "revoked_at"),
 )
 
 agents: Final = Table(

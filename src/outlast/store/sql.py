@@ -300,6 +300,12 @@ class SqlStore:
     async def key_by_hash(self, secret_hash: str) -> ApiKey | None:
         return await self._driver.read(lambda: keys.key_by_hash(secret_hash))
 
+    async def key(self, workspace_id: str, key_id: str) -> ApiKey | None:
+        return await self._driver.read(lambda: keys.key(workspace_id, key_id))
+
+    async def revoked_keys(self, since: int) -> set[str]:
+        return await self._driver.read(lambda: keys.revoked_keys(since))
+
     async def keys(self, workspace_id: str) -> list[ApiKey]:
         return await self._driver.read(lambda: keys.keys(workspace_id))
 

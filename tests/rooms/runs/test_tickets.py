@@ -1,5 +1,7 @@
 """Stream tickets: a URL that opens one execution's stream for a while, and nothing else."""
 
+import asyncio
+import re
 import stat
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from outlast.model.workspace import Principal
 from outlast.seal import Seal, Unsealable
 from outlast.services.tickets import LIFE_SECONDS
 from outlast.testing import FakeClock
+from tests.engine.world import Actor, by_turn
 from tests.rooms.conftest import Build
+from tests.rooms.house import BOUND, read_until
 from tests.rooms.runs.desk import PATH, post, user
 
 pytestmark = pytest.mark.anyio
@@ -78,3 +82,142 @@ def test_the_operator_s_secret_needs_no_file(tmp_path: Path) -> None:
     seal = Seal("the operator's", tmp_path / "none" / "secret_key", FakeClock())
     assert seal.open("one", seal.seal("one", 1)) == 1
     assert not (tmp_path / "none").exists()
+
+
+# --- who may open what
+
+
+async def test_a_ticket_is_taken_by_streams_that_say_so_and_by_no_other_route(build: Build) -> None:
+    house = await build()
+    run = (await post(house, user("Hi"))).headers["x-execution-id"]
+    document = (await house.get("/openapi.json")).json()
+    told = {
+        path
+        for path, methods in document["paths"].items()
+        for method in methods.values()
+        if any(parameter["name"] == "ticket" for parameter in method.get("parameters", ()))
+    }
+    assert told == {
+        "/v1/executions/{executionId}/stream",
+        "/run/api/executions/{executionId}/stream",
+    }
+    ticket = (await house.client.post(f"/v1/executions/{run}/stream-ticket")).json()["ticket"]
+    del house.client.headers["authorization"]
+    for path, methods in document["paths"].items():
+        if path in told or not path.startswith(("/v1", "/run", "/api")):
+            continue
+        for method in methods:
+            url = re.sub(r"\{\w+\}", run, path)
+            answer = await house.client.request(method, url, params={"ticket": ticket})
+            assert answer.status_code == 401, (method, path)
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/executions"])
+@pytest.mark.parametrize("how", ["revoked here", "revoked elsewhere", "expired"])
+async def test_a_ticket_opens_nothing_once_its_key_does_not(
+    build: Build, path: str, how: str
+) -> None:
+    clock = FakeClock()
+    house = await build(clock=clock)
+    keys, caller = house.core.services.keys, house.caller
+    soon = clock.now() + 60_000
+    key = await keys.create(caller.workspace_id, "short", expires_at=soon)
+    run = (await post(house, user("Hi"))).headers["x-execution-id"]
+    of_key = {"Authorization": key.secret}
+    answer = await house.client.post(f"/v1/executions/{run}/stream-ticket", headers=of_key)
+    ticket = answer.json()["ticket"]
+    del house.client.headers["authorization"]
+    assert (await house.get(f"{path}/{run}/stream", ticket=ticket)).status_code == 200
+    if how == "revoked here":
+        await keys.revoke(caller.workspace_id, key.key.id)
+    elif how == "revoked elsewhere":
+        await house.core.store.revoke_key(caller.workspace_id, key.key.id, clock.now())
+        clock.advance(1)
+    else:
+        clock.advance(60)
+    answer = await house.get(f"{path}/{run}/stream", ticket=ticket)
+    assert answer.status_code == 401
+
+
+async def test_a_clock_that_steps_back_makes_tickets_live_neither_longer_nor_shorter(
+    build: Build,
+) -> None:
+    clock = SteppedClock()
+    house = await build(clock=clock)
+    run = (await post(house, user("Hi"))).headers["x-execution-id"]
+
+    async def issued() -> str:
+        answer = await house.client.post(f"/v1/executions/{run}/stream-ticket")
+        return str(answer.json()["ticket"])
+
+    async def opens(ticket: str) -> bool:
+        path = f"{PATH}/{run}/stream"
+        answer = await house.client.get(path, params={"ticket": ticket}, headers=nobody)
+        return answer.status_code == 200
+
+    nobody = {"Authorization": ""}
+    before = await issued()
+    clock.step(-2 * LIFE_SECONDS)
+    after = await issued()
+    assert await opens(before)
+    assert await opens(after)
+    clock.advance(LIFE_SECONDS - 10)
+    assert await opens(before)
+    clock.advance(20)
+    assert not await opens(before)
+    assert not await opens(after)
+
+
+class SteppedClock(FakeClock):
+    """A clock that is set while others measure spans by it."""
+
+    _by = 0
+
+    def now(self) -> int:
+        return super().now() + self._by
+
+    def step(self, seconds: int) -> None:
+        self._by += seconds * 1000
+
+
+# --- streams that are open
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/executions"])
+@pytest.mark.parametrize("how", ["revoked here", "revoked elsewhere", "expired"])
+async def test_an_open_stream_ends_with_its_key_and_the_execution_goes_on(
+    build: Build, path: str, how: str
+) -> None:
+    held = asyncio.Event()
+    clock = SteppedClock()
+    house = await build(Actor(by_turn(["one ", held, "two"])), clock=clock)
+    streams = house.app.state.streams
+    streams.look_seconds = streams.keys_seconds = 0.01
+    keys, caller = house.core.services.keys, house.caller
+    key = await keys.create(caller.workspace_id, "k", expires_at=clock.now() + 60_000)
+    run = await house.started()
+    async with house.listening() as client, asyncio.timeout(BOUND):
+        of_key = {"Authorization": key.secret}
+        url = f"{path}/{run}/stream"
+        answer = await client.post(f"/v1/executions/{run}/stream-ticket", headers=of_key)
+        ticket = {"ticket": answer.json()["ticket"]}
+        async with (
+            client.stream("GET", url, headers=of_key) as by_key,
+            client.stream("GET", url, params=ticket, headers={"Authorization": ""}) as by_ticket,
+            client.stream("GET", url) as of_another,
+        ):
+            ending = by_key.aiter_lines(), by_ticket.aiter_lines()
+            others = of_another.aiter_lines()
+            for lines in (*ending, others):
+                assert await read_until(lines, "one")
+            if how == "revoked here":
+                await keys.revoke(caller.workspace_id, key.key.id)
+            elif how == "revoked elsewhere":
+                await house.core.store.revoke_key(caller.workspace_id, key.key.id, clock.now())
+            else:
+                clock.step(60)
+            for lines in ending:
+                assert not any("two" in line for line in await read_until(lines, "never said"))
+            assert len(streams) == 1
+            held.set()
+            assert await read_until(others, "two")

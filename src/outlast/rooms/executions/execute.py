@@ -145,8 +145,16 @@ def stream_of(call: Call, execution: Execution, after: Cursor = START) -> Respon
 
 
 def _event_stream(call: Call, execution_id: str, log: Log, after: Cursor = START) -> Response:
+    services: Services = call.services
+    principal = call.principal
+
+    def again() -> AsyncGenerator[bytes, None]:
+        follow = services.executions.follow(principal, execution_id)
+        return _frames(Fold(execution_id, after), follow)
+
     frames = _frames(Fold(execution_id, after), log)
-    return EventStream(frames, call.app.state.streams, {"X-Execution-Id": execution_id})
+    headers = {"X-Execution-Id": execution_id}
+    return EventStream(frames, call.app.state.streams, headers, again)
 
 
 async def _frames(fold: Fold, log: Log) -> AsyncGenerator[bytes, None]:

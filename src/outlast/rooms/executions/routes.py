@@ -8,6 +8,7 @@ from outlast.http.document import (
     IDEMPOTENCY_KEY,
     LAST_EVENT_ID,
     PREFER,
+    TICKET,
     event_stream,
     operation,
 )
@@ -129,7 +130,7 @@ async def _wanted(call: Call, query: schemas.ListQuery) -> ExecutionFilter:
         "Follow an execution",
         path=EXECUTION_PATH,
         query=schemas.StreamQuery,
-        headers=(LAST_EVENT_ID,),
+        headers=(LAST_EVENT_ID, TICKET),
         answers={
             200: {
                 "description": "Its events from the start, or behind a cursor, then as they come.",

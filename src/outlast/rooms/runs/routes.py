@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from outlast.http.document import IDEMPOTENCY_KEY, LAST_EVENT_ID, operation
+from outlast.http.document import IDEMPOTENCY_KEY, LAST_EVENT_ID, TICKET, operation
 from outlast.http.errors import RenderError
 from outlast.http.request import Call
 from outlast.http.route import Route, json_response
@@ -136,7 +136,7 @@ async def decide(call: Call) -> Response:
         "Reconnect to a run's stream",
         path={"executionId": "The run's id, or the AI SDK's chat id: its newest run."},
         query=schemas.StreamQuery,
-        headers=(_START_INDEX, LAST_EVENT_ID),
+        headers=(_START_INDEX, LAST_EVENT_ID, TICKET),
         answers={
             200: {"description": "The frames from the start or an index, then as they come."}
             | _STREAMED,

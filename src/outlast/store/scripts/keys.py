@@ -65,6 +65,18 @@ def key_by_hash(secret_hash: str) -> Script[ApiKey | None]:
     return Outcome(key_from(rows[0]) if rows else None)
 
 
+def key(workspace_id: str, key_id: str) -> Script[ApiKey | None]:
+    """One of a workspace."""
+    rows = yield Query(sql.KEY, {"workspace": workspace_id, "id": key_id})
+    return Outcome(key_from(rows[0]) if rows else None)
+
+
+def revoked_keys(since: int) -> Script[set[str]]:
+    """Ids of those that were revoked lately."""
+    rows = yield Query(sql.REVOKED_KEYS, {"since": since})
+    return Outcome({row[0] for row in rows})
+
+
 def keys(workspace_id: str) -> Script[list[ApiKey]]:
     """All of a workspace, oldest first."""
     rows = yield Query(sql.KEYS, {"workspace": workspace_id})

@@ -16,6 +16,13 @@ WORKSPACE_NAMED: Final = Statement(
 INSERT_KEY: Final = Statement(insert(keys))
 DELETE_KEY_BY_HASH: Final = Statement(delete(keys).where(keys.c.hash == bindparam("hash")))
 KEY_BY_HASH: Final = Statement(select(*keys.c).where(keys.c.hash == bindparam("hash")))
+KEY: Final = Statement(
+    select(*keys.c).where(
+        keys.c.id == bindparam("id"), keys.c.workspace_id == bindparam("workspace")
+    )
+)
+REVOKED_KEYS: Final = Statement(select(keys.c.id).where(keys.c.revoked_at >= bindparam("since")))
+"""All workspaces: a server ends the streams of all of them."""
 KEYS: Final = Statement(
     select(*keys.c).where(keys.c.workspace_id == bindparam("workspace")).order_by(keys.c.id)
 )

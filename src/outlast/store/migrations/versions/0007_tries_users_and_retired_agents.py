@@ -39,6 +39,7 @@ def upgrade() -> None:
         ["workspace_id", "end_user", "last_active_at", "id"],
         "end_user IS NOT NULL",
     )
+    op.create_index("ix_keys_revoked_at", "keys", ["revoked_at"])
     op.add_column("agents", sa.Column("retired_at", sa.BigInteger(), nullable=True))
     op.add_column("agents", sa.Column("source", sa.Text(), server_default="file", nullable=False))
     op.create_table(
