@@ -1,0 +1,46 @@
+"""How long an attack lasts, and what it needs from the machine."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+WHOLE: Final = os.environ.get("OUTLAST_HOSTILE") == "whole"
+EIO_SOURCE: Final = Path(__file__).parent / "eio.c"
+
+
+@pytest.fixture(scope="package")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("nothing can be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture(scope="session")
+def eio_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that makes the database's file fail, while the file that EIO_WHILE names exists."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("there is no C compiler here")
+    made = tmp_path_factory.mktemp("eio") / "eio.so"
+    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(made), str(EIO_SOURCE), "-ldl"]
+    subprocess.run(command, check=True, capture_output=True)
+    return made
