@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo test check format lock bench clean
+.PHONY: help install demo test hostile check format lock bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ demo: .demo/.installed ## the main job end to end: local model, server, example 
 
 test: $(STAMP) ## all tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+
+hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about ten minutes
+	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile
 
 check: $(STAMP) ## format, lint, layers, types
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,137 @@
+"""A fleet on Postgres in chaos: every accepted execution ends, none is lost, nothing runs twice."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Final
+
+import httpx2
+import pytest
+
+from tests.hostile.conftest import WHOLE
+from tests.many.world import FIVE, Town, settled, until
+from tests.postgres import Cluster
+
+pytestmark = pytest.mark.anyio
+SECONDS: Final = 70.0 if WHOLE else 8.0
+RATE: Final = 20.0
+"""Executions that clients ask for in a second."""
+DROP_CONNECTIONS: Final = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+
+@pytest.fixture(scope="package")
+def postgres() -> Iterator[Cluster]:
+    """A Postgres of this folder's own: it is killed, and must not forget then."""
+    with Cluster(fsync="on", full_page_writes="on") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def town(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    async with AsyncExitStack() as stack:
+        town = await settled(stack, tmp_path_factory.mktemp("town"), postgres)
+        await town.start(*FIVE)
+        yield town
+
+
+class Chaos:
+    """Disruptions, one after the other, by a seed."""
+
+    def __init__(self, town: Town, seed: int) -> None:
+        self._town = town
+        self._random = random.Random(seed)
+        self.done: list[str] = []
+
+    async def disrupt(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        until_then = loop.time() + seconds
+        acts = [self._kill, self._freeze, self._leave, self._drop, self._kill_api]
+        while loop.time() < until_then:
+            act = self._random.choice(acts)
+            self.done.append(act.__name__.strip("_"))
+            await act()
+            await asyncio.sleep(self._random.uniform(0.1, 0.8))
+
+    def _worker(self) -> str:
+        return self._random.choice(["w1", "w2", "w3"])
+
+    async def _kill(self) -> None:
+        name = self._worker()
+        await self._town.kill(name)
+        await self._town.start(name)
+
+    async def _kill_api(self) -> None:
+        name = self._random.choice(["a", "b"])
+        await self._town.kill(name)
+        await self._town.start(name)
+
+    async def _freeze(self) -> None:
+        """Longer than a lease: others take over, and it comes back from the dead."""
+        name = self._worker()
+        self._town.freeze(name)
+        await asyncio.sleep(4)
+        self._town.thaw(name)
+
+    async def _leave(self) -> None:
+        name = self._worker()
+        await self._town.leave(name)
+        await self._town.start(name)
+
+    async def _drop(self) -> None:
+        await self._town.rows(DROP_CONNECTIONS)
+
+
+async def accept(town: Town, number: int) -> tuple[str, str]:
+    """Start one as a client that does not give up: under one key, at whichever API answers."""
+    agent = ("idempotent", "destructive", "speaker")[number % 3]
+    headers = {"Idempotency-Key": f"chaos-{number}"}
+    body = {"input": f"run {number}", "background": True}
+    while True:
+        for name in ("a", "b"):
+            with suppress(httpx2.TransportError):
+                answer = await town.doors[name].post(
+                    f"/v1/agents/{agent}/execute", json=body, headers=headers, timeout=10
+                )
+                if answer.status_code == 202:
+                    return agent, str(answer.json()["id"])
+                assert answer.status_code in (409, 429, 503), answer.text
+        await asyncio.sleep(0.1)
+
+
+async def settled_status(town: Town, execution_id: str) -> dict[str, Any] | None:
+    found = await town.execution("a", execution_id)
+    return found if found["status"] not in ("queued", "running") else None
+
+
+async def test_a_fleet_in_chaos_loses_nothing_and_does_nothing_twice(town: Town) -> None:
+    chaos = Chaos(town, seed=11)
+    disrupting = asyncio.create_task(chaos.disrupt(SECONDS))
+    accepting = []
+    for number in range(round(SECONDS * RATE)):
+        accepting.append(asyncio.create_task(accept(town, number)))
+        await asyncio.sleep(1 / RATE)
+    await disrupting
+    await town.mend()
+    accepted = await asyncio.gather(*accepting)
+    assert len({one for _, one in accepted}) == len(accepted), "a key made one execution each"
+
+    for agent, one in accepted:
+        found = await until(lambda one=one: settled_status(town, one))  # type: ignore[misc]
+        if found["status"] == "suspended":
+            assert agent == "destructive", found
+            assert [asked["kind"] for asked in found["pendingApprovals"]] == ["unknown_outcome"]
+        else:
+            assert found["status"] == "completed", (chaos.done, found)
+        log = await town.log("a", one) if found["status"] == "completed" else None
+        if log is not None:
+            assert log.cursors == sorted(set(log.cursors))
+            assert len(log.of("done")) == 1
+        if agent == "destructive":
+            calls = [town.tools.calls[call["id"]] for call in found["toolCalls"]]
+            calls += [town.tools.calls[asked["toolCallId"]] for asked in found["pendingApprovals"]]
+            assert all(count <= 1 for count in calls), found
+    assert not await town.orphans()
