@@ -242,10 +242,12 @@ def test_the_example_of_every_key_has_every_key(written: Path) -> None:
 
 def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     (full,) = example(written, "agents.yaml").specs
-    looked_up, refund, calculator = full.tools
+    looked_up, noted, refund, calculator = full.tools
     assert (full.limits.max_steps, full.limits.max_seconds) == (20, 600)
     assert looked_up.http
     assert (looked_up.http.timeout, looked_up.http.max_result_bytes) == (30, 262_144)
+    assert noted.http
+    assert (noted.http.method, noted.http.send) == ("POST", looked_up.http.send)
     assert (refund.timeout, refund.approval, refund.effect.value) == (60, True, "idempotent")
     assert (calculator.builtin, calculator.effect.value) == ("calculator", "read_only")
 

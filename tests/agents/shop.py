@@ -57,8 +57,8 @@ class Shop:
                 line, *rest = head.strip().split("\r\n")
                 pairs = [header.split(": ", 1) for header in rest]
                 headers = {name.lower(): value for name, value in pairs}
-                body = await reader.readexactly(int(headers["content-length"]))
-                self.seen.append(Request(line, headers, orjson.loads(body)))
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                self.seen.append(Request(line, headers, orjson.loads(body) if body else None))
                 answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                 if isinstance(answer, bytes):
                     writer.write(answer)

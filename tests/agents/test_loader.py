@@ -233,8 +233,8 @@ BAD = {
         'x.yaml:7: agent "a", tool "t", http.url: a tool\'s URL begins with http:// or https:// and a host',
     ),
     "a variable in a URL": (
-        tool("name: t\nhttp:\n  url: http://${H}/"),
-        'x.yaml:7: agent "a", tool "t", http.url: variables are filled in in header values only',
+        tool("name: t\nhttp:\n  url: http://${H-x}/"),
+        'x.yaml:7: agent "a", tool "t", http.url: a variable is written ${NAME}, of letters, digits and _',
     ),
     "a header of ours": (
         tool("name: t\nhttp:\n  url: http://x\n  headers:\n    Idempotency-Key: x"),

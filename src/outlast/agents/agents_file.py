@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from outlast.agents.check import Path, Problem, agent_problems, tool_problems
@@ -32,6 +32,10 @@ class Entry(BaseModel):
 
 class HttpEntry(Entry):
     url: str
+    method: Annotated[str, AfterValidator(str.upper)] = "POST"
+    query: Any = None
+    body: Any = None
+    send: list[str] = ["user"]
     headers: dict[str, str] = {}
     timeout: _Seconds = 30.0
     retries: Annotated[int, Field(ge=0, le=10)] = 0
@@ -167,7 +171,7 @@ def _http_spec(entry: ToolEntry, http: HttpEntry, path: Path) -> ToolSpec:
         "",
         _NO_ARGUMENTS if entry.parameters is None else entry.parameters,
         timeout=http.timeout,
-        http=HttpCall(**http.model_dump()),
+        http=HttpCall(**http.model_dump() | {"send": tuple(http.send)}),
     )
     return _overridden(spec, entry)
 

@@ -14,8 +14,8 @@ import orjson
 
 from outlast.agents.tools.arguments import InvalidSchema, compile_schema
 from outlast.agents.tools.builtin import BUILTINS
-from outlast.agents.tools.request import header_problem, url_problem
-from outlast.model.agent import AgentSpec, HttpCall, ToolSpec
+from outlast.agents.tools.http_check import http_problems
+from outlast.model.agent import AgentSpec, ToolSpec
 
 Path: TypeAlias = tuple[str | int, ...]
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -64,7 +64,8 @@ def tool_problems(tool: ToolSpec) -> Iterator[Problem]:
         yield Problem(("timeout",), "seconds greater than 0")
     yield from _schema(tool.parameters)
     if tool.http is not None:
-        yield from _http(tool.http)
+        for path, text in http_problems(tool.http, tool.parameters):
+            yield Problem(("http", *path), text)
 
 
 def _name(name: str, what: str) -> Iterator[Problem]:
@@ -95,20 +96,6 @@ def _json(path: Path, value: Any) -> Iterator[Problem]:
         )
     except (orjson.JSONEncodeError, RecursionError) as error:
         yield Problem(path, f"this cannot be written as JSON: {error}")
-
-
-def _http(http: HttpCall) -> Iterator[Problem]:
-    if problem := url_problem(http.url):
-        yield Problem(("http", "url"), problem)
-    for name, value in http.headers.items():
-        if problem := header_problem(name, value):
-            yield Problem(("http", "headers", name), problem)
-    if http.timeout <= 0:
-        yield Problem(("http", "timeout"), "seconds greater than 0")
-    if http.retries < 0:
-        yield Problem(("http", "retries"), "a number of 0 or more")
-    if http.max_result_bytes <= 0:
-        yield Problem(("http", "max_result_bytes"), "bytes greater than 0")
 
 
 def _choice(spec: AgentSpec) -> Iterator[Problem]:

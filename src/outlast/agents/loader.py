@@ -30,6 +30,8 @@ from outlast.model.error import Misconfigured
 
 _LATER: Final = frozenset({("tools", "agent"), ("tools", "mcp"), ("agents", "schedule")})
 _LATER_BUILTINS: Final = frozenset({"browser", "memory"})
+_NAMED: Final = frozenset({"headers", "query", "body"})
+"""Keys of an HTTP tool under which the names are not ours."""
 _NOT_YET: Final = "this version of Outlast does not support it yet; remove it"
 
 
@@ -169,9 +171,9 @@ def _line(problem: Problem, document: Document, file: str) -> str:
 
 
 def _spelled(path: Path) -> Path:
-    """A spec's keys as the file writes them; a header's name stays."""
+    """A spec's keys as the file writes them; names of headers, parameters and fields stay."""
     return tuple(
-        part if isinstance(part, int) or "headers" in path[:index] else to_camel(part)
+        part if isinstance(part, int) or _NAMED.intersection(path[:index]) else to_camel(part)
         for index, part in enumerate(path)
     )
 

@@ -31,7 +31,7 @@ class _Dial:
 
 
 class Outgoing:
-    """Posts over connections that are kept alive."""
+    """Sends requests over connections that are kept alive."""
 
     def __init__(
         self,
@@ -71,6 +71,18 @@ class Outgoing:
         *,
         repeatable: bool,
     ) -> "aiohttp.ClientResponse":
+        """`POST` a body; see `request`."""
+        return await self.request("POST", url, body, headers, repeatable=repeatable)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        repeatable: bool,
+    ) -> "aiohttp.ClientResponse":
         """Send to the URL as it is written, and return when the answer's head is here.
 
         A repeatable call goes out once more when it met a kept connection that its server closed.
@@ -80,11 +92,11 @@ class Outgoing:
 
         dial = _Dial()
         try:
-            return await _send(session, url, body, headers, dial)
+            return await _send(session, method, url, body, headers, dial)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             if not (repeatable and dial.kept):
                 raise
-        return await _send(session, url, body, headers, dial)
+        return await _send(session, method, url, body, headers, dial)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -106,22 +118,27 @@ class Outgoing:
             ),
             trace_configs=[_tell_of_kept()],
         ) as session:
+            # aiohttp would send GET, PUT and DELETE again by itself; here the caller decides.
+            session._retry_connection = False  # noqa: SLF001 - there is no public option
             yield session
 
 
 async def _send(
     session: "aiohttp.ClientSession",
+    method: str,
     url: str,
-    body: bytes,
+    body: bytes | None,
     headers: Mapping[str, str] | None,
     dial: _Dial,
 ) -> "aiohttp.ClientResponse":
     from yarl import URL
 
-    return await session.post(
+    return await session.request(
+        method,
         URL(url, encoded=True),
-        data=body if len(body) < _LARGE else io.BytesIO(body),
+        data=body if body is None or len(body) < _LARGE else io.BytesIO(body),
         headers=headers,
+        skip_auto_headers=("content-type",),
         allow_redirects=False,
         trace_request_ctx=dial,
     )

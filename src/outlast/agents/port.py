@@ -103,6 +103,8 @@ class ToolContext:
     metadata: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     """Forwarded by whoever started the execution; a tool's own win over them."""
+    user: str | None = None
+    """The caller's end user, as given when the execution was started."""
 
 
 class Tools(Protocol):

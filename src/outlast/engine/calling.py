@@ -73,6 +73,7 @@ class Caller:
             execution.session,
             execution.metadata,
             self._headers(execution),
+            execution.user,
         )
         try:
             return await self.tools.call(tool, call.parameters, context)

@@ -1,9 +1,10 @@
 """An agent: what it is told, which model it asks, what tools it has. A version never changes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 
 class Effect(StrEnum):
@@ -23,15 +24,28 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HttpCall:
-    """Where an HTTP tool is: `POST` of the arguments as JSON; the JSON answer is the result."""
+    """An HTTP tool's request; by default a `POST` of the arguments as JSON.
+
+    In `url`, `query` and `body`, `{name}` is the argument of that name. There and in `headers`,
+    `${NAME}` is taken from the environment when the tool is called, and never stored.
+    """
 
     url: str
     headers: dict[str, str] = field(default_factory=dict)
-    """`${NAME}` is taken from the environment when the tool is called, never stored."""
     timeout: float = 30.0
     retries: int = 0
     """Only for effects that may run again."""
     max_result_bytes: int = 262_144
+    method: str = "POST"
+    """GET, POST, PUT, PATCH or DELETE; GET and DELETE have no body."""
+    query: Sequence[str] | Mapping[str, Any] | None = None
+    """Names of arguments, or parameters with their values. None: with GET and DELETE the arguments
+    that the URL does not take, otherwise nothing."""
+    body: Sequence[str] | Mapping[str, Any] | Literal[False] | None = None
+    """Names of arguments, or an object with values; False: no body. None: the arguments that
+    neither the URL nor the query takes."""
+    send: tuple[str, ...] = ("user",)
+    """What else the tool learns, in headers of its own: user, metadata, session."""
 
 
 @dataclass(frozen=True, slots=True)

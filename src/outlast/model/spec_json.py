@@ -1,8 +1,8 @@
 """An agent's spec as JSON, for storing versions, and its digest, for telling whether it changed."""
 
 import hashlib
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, Final
 
 import orjson
 
@@ -34,10 +34,22 @@ def spec_digest(spec: AgentSpec) -> str:
     tools = [_without_empty(tool) for tool in written["tools"]]
     for tool in tools:
         if "http" in tool:
-            tool["http"] = _without_empty(tool["http"])
+            tool["http"] = _without_defaults(tool["http"])
     content = {**written, "tools": tools, "limits": _without_empty(written["limits"])}
     text = orjson.dumps(_without_empty(content), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()
+
+
+_ADDED: Final[dict[str, Any]] = {"method": "POST", "send": ("user",)}
+"""Fields of an HTTP tool that later versions added, with the value that the first version had."""
+
+
+def _without_defaults(http: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in _without_empty(http).items()
+        if key not in _ADDED or value != _ADDED[key]
+    }
 
 
 def _tool_to_dict(tool: ToolSpec) -> dict[str, Any]:
@@ -46,7 +58,7 @@ def _tool_to_dict(tool: ToolSpec) -> dict[str, Any]:
 
 def _tool_from_dict(written: dict[str, Any]) -> ToolSpec:
     http = written["http"]
-    call = None if http is None else HttpCall(**http)
+    call = None if http is None else _call_from_dict(http)
     expiry = written.get("expiry")
     return ToolSpec(
         **{
@@ -56,6 +68,11 @@ def _tool_from_dict(written: dict[str, Any]) -> ToolSpec:
             "expiry": None if expiry is None else Expiry(**expiry),
         }
     )
+
+
+def _call_from_dict(written: dict[str, Any]) -> HttpCall:
+    call = HttpCall(**written)
+    return replace(call, send=tuple(call.send))
 
 
 def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""HTTP tools: the arguments go out as a JSON `POST`, what comes back is the result.
+"""HTTP tools: the arguments go out as the tool's request says, what comes back is the result.
 
 A call is sent again only where that is safe: after an answer of 429 or 5xx, or a lost connection,
 when the tool's effect may be repeated (each time with the same `Idempotency-Key`); otherwise only
@@ -12,6 +12,7 @@ with a bare address never asks it.
 """
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,14 +25,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 
 from outlast.agents.outgoing import Outgoing, abort
 from outlast.agents.port import ToolContext
-from outlast.agents.tools.request import (
-    address,
-    credentials_apart,
-    expand,
-    forwarded,
-    hide,
-    url_problem,
-)
+from outlast.agents.tools.request import ToolRequest, tool_request
 from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed, ToolTimeout
@@ -40,6 +34,7 @@ _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 _SHOWN: Final = 500
 """Characters of an error's body that the model reads."""
+_SHOWN_NAME: Final = 40
 _ERROR_BYTES: Final = 8192
 _LOST = (aiohttp.ClientError, TimeoutError, OSError, EOFError)
 _TOO_MANY: Final = 429
@@ -47,18 +42,28 @@ _SERVER_S: Final = 500
 _UNKNOWN = "It is not known whether the call had its effect."
 
 
+_CHARSETS: Final = frozenset(
+    {
+        "utf-8", "utf8", "us-ascii", "ascii", "utf-16", "utf-16le", "utf-16be",
+        "iso-8859-1", "latin1", "latin-1", "iso-8859-2", "iso-8859-15",
+        "windows-1250", "windows-1251", "windows-1252", "koi8-r",
+        "shift_jis", "euc-jp", "gbk", "gb2312", "gb18030", "big5", "euc-kr",
+    }
+)  # fmt: skip
+"""Charsets of answers. Python knows more, and with some a short text takes seconds to read."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     """What stays the same over all attempts of one call."""
 
     http: HttpCall
-    url: str
-    address: str
+    request: ToolRequest
     repeatable: bool
-    body: bytes
-    headers: dict[str, str]
-    secrets: frozenset[str]
-    """Values from the environment, which no error may show."""
+
+    @property
+    def address(self) -> str:
+        return self.request.shown
 
 
 class _Again(Exception):
@@ -99,41 +104,30 @@ class HttpTools:
     ) -> Any:
         """Call the tool within `http.timeout` seconds, attempts and pauses together.
 
-        Raises ToolFailed (not reachable, 3xx to 5xx, too large, broken JSON) and ToolTimeout.
+        Raises ToolFailed (not reachable, 3xx to 5xx, too large, broken JSON) and ToolTimeout. The
+        call's secrets are hidden in what it answers and raises.
         """
-        call = self._prepare(spec, http, arguments, context)
+        request = tool_request(http, arguments, context, self._environ)
+        call = _Call(http, request, spec.effect.repeatable)
         await self.warm_up()  # before the time runs
-        with anyio.move_on_after(http.timeout) as scope:
+        try:
+            return await self._within_time(call)
+        except ToolFailed as failed:
+            hide = request.secrets.hide
+            failed.message, failed.cause = hide(failed.message), hide(failed.cause)
+            failed.args = (failed.message,)
+            raise
+
+    async def _within_time(self, call: _Call) -> Any:
+        with anyio.move_on_after(call.http.timeout) as scope:
             return await self._attempts(call)
         assert scope.cancelled_caught
-        failure = f"{call.address} did not answer within {http.timeout:g} s."
+        failure = f"{call.address} did not answer within {call.http.timeout:g} s."
         raise ToolTimeout(failure if call.repeatable else f"{failure} {_UNKNOWN}")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._outgoing.close()
-
-    def _prepare(
-        self, spec: ToolSpec, http: HttpCall, arguments: dict[str, Any], context: ToolContext
-    ) -> _Call:
-        if problem := url_problem(http.url):
-            raise ToolFailed(f"The tool's URL cannot be called: {problem}.")
-        own, secrets = expand(http.headers, self._environ)
-        carried, told = forwarded(context.headers)
-        where, body = address(http.url), orjson.dumps(arguments)
-        url, login = credentials_apart(http.url)
-        if login is not None:
-            own.setdefault("authorization", login)
-        headers = (
-            carried
-            | own
-            | {
-                "content-type": "application/json",
-                "idempotency-key": context.tool_call_id,
-                "outlast-execution-id": context.execution_id,
-            }
-        )
-        return _Call(http, url, where, spec.effect.repeatable, body, headers, secrets | told)
 
     async def _attempts(self, call: _Call) -> Any:
         for attempt in range(call.http.retries + 1):
@@ -155,8 +149,9 @@ class HttpTools:
     async def _open(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
         """The one door for aiohttp's errors."""
         try:
-            response = await self._outgoing.post(
-                call.url, call.body, call.headers, repeatable=call.repeatable
+            sent = call.request
+            response = await self._outgoing.request(
+                sent.method, sent.url, sent.body, sent.headers, repeatable=call.repeatable
             )
             try:
                 yield response
@@ -196,13 +191,19 @@ def _value(call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
     kind = (
         response.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     )
+    secrets = call.request.secrets
     if kind == "application/json" or kind.endswith("+json"):
         try:
-            return orjson.loads(body)
+            value = orjson.loads(body.removeprefix(BOM_UTF8))
         except orjson.JSONDecodeError as error:
             raise ToolFailed(f"{call.address} answered with JSON that cannot be read.") from error
+        return secrets.hide_in_result(value, body)
+    charset = (response.charset or "utf-8").strip().lower()
+    if charset not in _CHARSETS:
+        told = f"{call.address} answered with {kind} in a charset that is not read"
+        raise ToolFailed(f"{told}: {charset[:_SHOWN_NAME]!r}.")
     try:
-        return body.decode(response.charset or "utf-8")
+        return secrets.hide_in_result(body.decode(charset))
     except (UnicodeDecodeError, LookupError) as error:
         raise ToolFailed(f"{call.address} answered with {kind}, neither JSON nor text.") from error
 
@@ -211,7 +212,7 @@ async def _refusal(call: _Call, response: aiohttp.ClientResponse) -> Exception:
     status = response.status
     if "location" in response.headers and 300 <= status < 400:  # noqa: PLR2004  RFC 9110, 15.4
         return ToolFailed(f"{call.address} answered {status}; redirects are not followed.")
-    body = hide(await _beginning(response), call.secrets)[:_SHOWN].strip()
+    body = call.request.secrets.hide(await _beginning(response))[:_SHOWN].strip()
     cause = f"{call.address} answered {status}."
     failure = ToolFailed(f"{cause[:-1]}: {body}" if body else cause, cause=cause)
     if call.repeatable and (status == _TOO_MANY or status >= _SERVER_S):

@@ -1,20 +1,34 @@
-"""What an HTTP tool's request says: its URL, and headers whose `${NAME}` the environment fills in.
+"""What an HTTP tool's request says: method, URL, headers and body.
 
-They are filled in when the tool is called. The value lives in the request alone: not in the spec,
-not in an error, not in a log.
+`${NAME}` is filled in from the environment when the tool is called. The value lives in the request
+alone: not in the spec, not in a result or an error, not in a log.
 """
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from typing import Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from json import dumps
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+import orjson
+
+from outlast.agents.port import ToolContext
+from outlast.agents.tools.placeholders import (
+    VARIABLE,
+    Url,
+    Variables,
+    argument_names,
+    fill,
+    query_text,
+)
+from outlast.agents.tools.secrets import Secrets, login_secrets, secrets_of
 from outlast.model.agent import HttpCall
 from outlast.model.error import ToolFailed
 
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+BODILESS: Final = frozenset({"GET", "DELETE"})
+"""Methods that have no body; their arguments are the query."""
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, 5.1: a token."""
 _VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
@@ -26,6 +40,9 @@ _OURS: Final = frozenset(
         "content-type",
         "idempotency-key",
         "outlast-execution-id",
+        "outlast-metadata",
+        "outlast-session",
+        "outlast-user",
         "transfer-encoding",
     }
 )
@@ -43,15 +60,113 @@ _UNFORWARDED: Final = _OURS | {
     "upgrade",
 }
 """Headers of the connection that they came over, and not of the message (RFC 9110, 7.6.1)."""
-_TELLING: Final = 6
-"""A forwarded value of fewer characters is no secret: blotting it out would only garble."""
-_HIDDEN: Final = "***"
+_LONGEST: Final = 8000
+"""Bytes of one header that tells of the execution; servers take 8 KiB."""
+_PLAIN: Final = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 
 
-def url_problem(url: str) -> str | None:
-    """Why a tool's URL cannot be called, or None."""
-    if "${" in url:
-        return "variables are filled in in header values only"
+@dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """A request as it goes out."""
+
+    method: str
+    url: str = field(repr=False)
+    shown: str
+    """The URL as an error may show it."""
+    headers: dict[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    secrets: Secrets
+
+
+def tool_request(
+    http: HttpCall, arguments: dict[str, Any], context: ToolContext, environ: Mapping[str, str]
+) -> ToolRequest:
+    """Fill in a tool's request.
+
+    Raises ToolFailed where an argument of the path is missing, a variable is not set, or what they
+    make cannot be sent.
+    """
+    variables, place = Variables(environ), Url(http.url)
+    own = _filled_headers(http.headers, variables)
+    parameters, content = _parts(http, arguments, variables)
+    url = place.fill(arguments, variables)
+    if parameters:
+        url += ("&" if "?" in url else "?") + query_text(parameters)
+    if problem := _call_problem(url):
+        raise ToolFailed(f"The tool's URL cannot be called: {problem}.")
+    url, login = _credentials_apart(url)
+    if login is not None:
+        variables.secrets |= login_secrets(*login)
+        own.setdefault("authorization", _basic(*login))
+    carried = _carried(context.headers)
+    body = None if content is None else orjson.dumps(content)
+    headers = carried | own | _told(http, context)
+    if body is not None:
+        headers["content-type"] = "application/json"
+    secrets = secrets_of(variables.secrets, own, carried)
+    return ToolRequest(http.method, url, place.shown, headers, body, secrets)
+
+
+def _parts(
+    http: HttpCall, arguments: dict[str, Any], variables: Variables
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The query beside the URL's own, and the body."""
+    if http.query is None and http.body is None and "{" not in http.url:
+        return (arguments, None) if http.method in BODILESS else ({}, arguments)
+    rest = {key: value for key, value in arguments.items() if key not in set(taken(http))}
+    parameters = _chosen(http.query, arguments, variables)
+    if http.method in BODILESS:
+        return (rest if http.query is None else parameters), None
+    if http.body is False:
+        return parameters, None
+    return parameters, rest if http.body is None else _chosen(http.body, arguments, variables)
+
+
+def _chosen(template: Any, arguments: dict[str, Any], variables: Variables) -> dict[str, Any]:
+    """The arguments that a list names, or an object with its placeholders filled in."""
+    if template is None:
+        return {}
+    if isinstance(template, Mapping):
+        chosen: dict[str, Any] = fill(template, arguments, variables)
+        return chosen
+    return {name: arguments[name] for name in template if name in arguments}
+
+
+def taken(http: HttpCall) -> list[str]:
+    """The arguments that the URL and the query take."""
+    query = http.query
+    named = list(query) if query and not isinstance(query, Mapping) else argument_names(query)
+    return [*argument_names(http.url), *named]
+
+
+def _told(http: HttpCall, context: ToolContext) -> dict[str, str]:
+    """The headers that Outlast writes."""
+    told = {
+        "idempotency-key": context.tool_call_id,
+        "outlast-execution-id": context.execution_id,
+    }
+    if context.user is not None and "user" in http.send:
+        told["outlast-user"] = quote(context.user, safe=_PLAIN, errors="replace")
+    if "metadata" in http.send:
+        told["outlast-metadata"] = _as_header("metadata", context.metadata)
+    if "session" in http.send:
+        told["outlast-session"] = _as_header("session", context.session)
+    return told
+
+
+def _as_header(what: str, value: dict[str, Any]) -> str:
+    """JSON in ASCII on one line. Raises ToolFailed where it is too long for a header."""
+    text = dumps(value, separators=(",", ":"))
+    if len(text) > _LONGEST:
+        raise ToolFailed(
+            f"The execution's {what} is {len(text)} bytes of JSON; a tool is sent {_LONGEST} at "
+            "most."
+        )
+    return text
+
+
+def _call_problem(url: str) -> str | None:
+    """Why a URL that is filled in cannot be called, or None."""
     if not _VALUE.fullmatch(url) or " " in url:
         return "a URL is printable ASCII without spaces"
     try:
@@ -64,21 +179,35 @@ def url_problem(url: str) -> str | None:
     return None
 
 
-def address(url: str) -> str:
-    """The URL as an error may show it: without user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def url_problem(url: str) -> str | None:
+    """Why a tool's URL cannot stand in an agents file, or None."""
+    place = Url(url)
+    if list(argument_names(place.prefix)):
+        return "an argument fills the path or the query, not the host"
+    rest = VARIABLE.sub("1", url)
+    if "${" in rest:
+        return "a variable is written ${NAME}, of letters, digits and _"
+    if VARIABLE.sub("", place.login).strip(":@"):
+        return (
+            "a user and a password here would be stored in clear; write them as ${NAME}, or set "
+            "the header Authorization"
+        )
+    return None if "://" not in url and url.startswith("${") else _call_problem(rest)
 
 
-def credentials_apart(url: str) -> tuple[str, str | None]:
-    """The URL without its user and password, and the `Authorization` that they make (RFC 7617)."""
+def _credentials_apart(url: str) -> tuple[str, tuple[str, str] | None]:
+    """The URL without its user and password, and these."""
     parts = urlsplit(url)
     login, at, place = parts.netloc.rpartition("@")
     if not at:
         return url, None
     user, _, password = login.partition(":")
-    pair = f"{unquote(user)}:{unquote(password)}".encode()
-    return urlunsplit(parts._replace(netloc=place)), f"Basic {b64encode(pair).decode()}"
+    return urlunsplit(parts._replace(netloc=place)), (unquote(user), unquote(password))
+
+
+def _basic(user: str, password: str) -> str:
+    """The `Authorization` of a login (RFC 7617)."""
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def header_problem(name: str, value: str) -> str | None:
@@ -89,7 +218,7 @@ def header_problem(name: str, value: str) -> str | None:
         return "this header is written by Outlast; remove it"
     if not _VALUE.fullmatch(value):
         return "a header's value is printable ASCII on one line"
-    if "${" in _VARIABLE.sub("", value):
+    if "${" in VARIABLE.sub("", value):
         return "a variable is written ${NAME}, of letters, digits and _"
     return None
 
@@ -103,48 +232,23 @@ def forwarded_problem(name: str, value: str) -> str | None:
     return None
 
 
-def forwarded(headers: Mapping[str, str]) -> tuple[dict[str, str], frozenset[str]]:
-    """The headers that a tool's request carries along, and the values that no error may show."""
-    carried = {
+def _carried(headers: Mapping[str, str]) -> dict[str, str]:
+    """The forwarded headers that a tool's request carries along."""
+    return {
         name.lower(): value for name, value in headers.items() if name.lower() not in _UNFORWARDED
     }
-    return carried, frozenset(value for value in carried.values() if len(value) >= _TELLING)
 
 
-def expand(
-    headers: Mapping[str, str], environ: Mapping[str, str]
-) -> tuple[dict[str, str], frozenset[str]]:
-    """The headers with their variables filled in, and the values that came from the environment.
-
-    Raises ToolFailed naming the variable that is missing, or the header whose value cannot be sent.
-    """
-    secrets: set[str] = set()
-
-    def fill(match: re.Match[str]) -> str:
-        value = environ.get(match[1])
-        if value is None:
-            raise ToolFailed(
-                f"The environment variable {match[1]}, which this tool needs, is not set."
-            )
-        value = value.strip()
-        secrets.add(value)
-        return value
-
-    filled = {name.lower(): _VARIABLE.sub(fill, value) for name, value in headers.items()}
+def _filled_headers(headers: Mapping[str, str], variables: Variables) -> dict[str, str]:
+    """The tool's own headers. Raises ToolFailed naming the header whose value cannot be sent."""
+    filled = {name.lower(): variables.fill(value) for name, value in headers.items()}
     for name, value in filled.items():
         if not _VALUE.fullmatch(value):
             raise ToolFailed(f"The value of the header {name} cannot be sent: not printable ASCII.")
-    return filled, frozenset(secrets - {""})
+    return filled
 
 
 def unset_variables(call: HttpCall, environ: Mapping[str, str]) -> list[str]:
     """The variables that a tool's request names and that the environment does not have."""
-    named: set[str] = set(_VARIABLE.findall(repr(asdict(call))))
+    named: set[str] = set(VARIABLE.findall(repr(asdict(call))))
     return sorted(name for name in named if name not in environ)
-
-
-def hide(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret in it blotted out."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, _HIDDEN)
-    return text

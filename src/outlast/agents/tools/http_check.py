@@ -1,0 +1,104 @@
+"""What is wrong with an HTTP tool's request before it is ever sent, at the path of each key."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from outlast.agents.tools.placeholders import ARGUMENT, VARIABLE, Url, argument_names
+from outlast.agents.tools.request import BODILESS, header_problem, taken, url_problem
+from outlast.model.agent import HttpCall
+
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_SENT: Final = ("user", "metadata", "session")
+_Problem: TypeAlias = tuple[tuple[str | int, ...], str]
+
+
+def http_problems(http: HttpCall, parameters: dict[str, Any]) -> Iterator[_Problem]:
+    """Everything that is wrong with the request of a tool whose arguments have this schema."""
+    if problem := url_problem(http.url) or _brace_problem(http.url):
+        yield ("url",), problem
+    for name, value in http.headers.items():
+        if problem := header_problem(name, value):
+            yield ("headers", name), problem
+    if http.method not in _METHODS:
+        yield ("method",), f"one of {', '.join(_METHODS)}"
+    if http.timeout <= 0:
+        yield ("timeout",), "seconds greater than 0"
+    if http.retries < 0:
+        yield ("retries",), "a number of 0 or more"
+    if http.max_result_bytes <= 0:
+        yield ("max_result_bytes",), "bytes greater than 0"
+    for index, what in enumerate(http.send):
+        if what not in _SENT:
+            yield ("send", index), f"one of {', '.join(_SENT)}"
+    shapes = [*_shape("query", http.query), *_body_shape(http)]
+    yield from shapes
+    if not shapes:
+        yield from _names(http, parameters)
+
+
+def _brace_problem(url: str) -> str | None:
+    if "{" in ARGUMENT.sub("", VARIABLE.sub("", url)):
+        return "a { that names no parameter is written %7B"
+    return None
+
+
+def _body_shape(http: HttpCall) -> Iterator[_Problem]:
+    if http.body is None or http.body is False:
+        return
+    if http.method in BODILESS:
+        yield ("body",), f"{http.method} has no body; write query"
+        return
+    yield from _shape("body", http.body)
+
+
+def _shape(key: str, value: Any) -> Iterator[_Problem]:
+    match value:
+        case None:
+            return
+        case Mapping() if value and all(isinstance(name, str) for name in value):
+            yield from _texts((key,), value)
+        case list() | tuple() if value and all(isinstance(name, str) for name in value):
+            return
+        case _:
+            yield (key,), "a list of arguments' names, or a mapping of names to values"
+
+
+def _texts(path: tuple[str | int, ...], value: Any) -> Iterator[_Problem]:
+    """A variable that is misspelt would go out as it is written."""
+    if isinstance(value, str):
+        if "${" in VARIABLE.sub("", value):
+            yield path, "a variable is written ${NAME}, of letters, digits and _"
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts((*path, str(key)), item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _texts((*path, index), item)
+
+
+def _names(http: HttpCall, parameters: dict[str, Any]) -> Iterator[_Problem]:
+    """Each name is a parameter, and each parameter goes somewhere."""
+    known = parameters.get("properties")
+    known = known if isinstance(known, dict) else {}
+    places = {"url": http.url, "query": http.query, "body": http.body}
+    for key, value in places.items():
+        for name in dict.fromkeys(_named(value)):
+            if name not in known:
+                there = ", ".join(known) or "none"
+                yield (key,), f"there is no parameter {name!r}; the parameters: {there}"
+    for name in argument_names(Url(http.url).path):
+        kind = known.get(name)
+        if isinstance(kind, dict) and kind.get("type") in ("array", "object"):
+            yield ("url",), f"the parameter {name!r} is an {kind['type']} and cannot be in a path"
+    rest = http.query if http.method in BODILESS else http.body
+    if rest is not None:
+        used = {*taken(http), *_named(http.body)}
+        for name in known:
+            if name not in used:
+                yield (), f"the parameter {name!r} is in neither the URL, the query nor the body"
+
+
+def _named(value: Any) -> list[str]:
+    if isinstance(value, list | tuple):
+        return [str(name) for name in value]
+    return list(argument_names(value))

@@ -1,0 +1,186 @@
+"""Texts of an HTTP tool's request: `{name}` is an argument, `${NAME}` comes from the environment.
+
+The model writes arguments, so they are encoded for the place where they stand and never reach the
+host; the operator writes variables. Both are filled in when the tool is called.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+
+from outlast.agents.tools.arguments import invalid_arguments
+from outlast.model.error import ToolFailed
+
+VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+ARGUMENT: Final = re.compile(r"(?<!\$)\{(\w[\w.\[\]-]*)\}")
+_PATH_SAFE: Final = "/:@!$&'()*+,;=%~"
+"""RFC 3986, 3.3: what may stand in a path; `%` as the value may be encoded already."""
+_ABSENT: Final = object()
+
+
+class Variables:
+    """Fills in `${NAME}`, and keeps the values that are secrets."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.secrets: set[str] = set()
+
+    def fill(self, text: str, encode: Callable[[str], str] = str, *, is_secret: bool = True) -> str:
+        """The text with its variables filled in. Raises ToolFailed naming one that is not set."""
+        if "${" not in text:
+            return text
+
+        def filled(match: re.Match[str]) -> str:
+            value = self._environ.get(match[1])
+            if value is None:
+                raise ToolFailed(
+                    f"The environment variable {match[1]}, which this tool needs, is not set."
+                )
+            value = value.strip()
+            if is_secret and value:
+                self.secrets.add(value)
+            return encode(value)
+
+        return VARIABLE.sub(filled, text)
+
+
+class Url:
+    """A tool's URL by its parts: what stands before the path, the path, the query."""
+
+    def __init__(self, template: str) -> None:
+        template = template.partition("#")[0]
+        front, _, self.query = template.partition("?")
+        host = front.find("://") + 3 if "://" in front else 0
+        slash = front.find("/", host)
+        self.prefix, self.path = (front, "") if slash < 0 else (front[:slash], front[slash:])
+        login, at, _ = self.prefix[host:].rpartition("@")
+        self.login = login + at
+        """`user:password@`, or nothing."""
+        self.shown = self.prefix.replace(self.login, "", 1) + self.path
+        """As an error or a log may show it: without login, query and values."""
+
+    def fill(self, arguments: Mapping[str, Any], variables: Variables) -> str:
+        """The URL that is called.
+
+        Raises ToolFailed where an argument is missing or cannot stand in a path, and where a
+        variable is not set. A parameter of the query whose argument is missing is left out.
+        """
+        scheme, login, host = self.prefix.partition(self.login) if self.login else ("", "", "")
+        before = (
+            variables.fill(scheme, is_secret=False)
+            + variables.fill(login, _encoded)
+            + variables.fill(host if self.login else self.prefix, is_secret=False)
+        )
+        if self.path.startswith("/"):
+            before = before.removesuffix("/")
+        url = before + self._filled_path(arguments, variables)
+        if not self.query:
+            return url
+        pairs = [pair for pair in self.query.split("&") if not _is_absent(pair, arguments)]
+        query = ARGUMENT.sub(lambda found: _encoded(_needed(found[1], arguments)), "&".join(pairs))
+        joint = "&" if "?" in url else "?"
+        return f"{url}{joint}{variables.fill(query, _encoded)}" if query else url
+
+    def _filled_path(self, arguments: Mapping[str, Any], variables: Variables) -> str:
+        """Each segment by itself: none that an argument fills is empty or leads elsewhere."""
+        segments = self.path.split("/")
+        for index, segment in enumerate(segments):
+            # Variables first: an argument that looks like one is no variable.
+            known = _with_variables(segment, variables)
+            names = ARGUMENT.findall(known)
+            if names:
+                plain = ARGUMENT.sub(lambda found: _needed(found[1], arguments), known)
+                if not plain or not {".", ".."}.isdisjoint(re.split(r"[/\\]", plain)):
+                    told = f"{names[0]}: must not be empty, . or .. in a URL's path"
+                    raise ToolFailed(invalid_arguments([told]))
+            segments[index] = ARGUMENT.sub(
+                lambda found: _encoded(_needed(found[1], arguments)), known
+            )
+        return "/".join(segments)
+
+
+def _is_absent(pair: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether a parameter's value is one argument, which is not there."""
+    whole = ARGUMENT.fullmatch(pair.partition("=")[2])
+    return whole is not None and arguments.get(whole[1]) is None
+
+
+def _with_variables(segment: str, variables: Variables) -> str:
+    """A value that is a path of its own, such as `/api/v2`, is no secret."""
+    before = set(variables.secrets)
+    filled = variables.fill(segment, lambda value: quote(value, safe=_PATH_SAFE))
+    variables.secrets = before | {value for value in variables.secrets - before if "/" not in value}
+    return filled
+
+
+def fill(template: Any, arguments: Mapping[str, Any], variables: Variables) -> Any:
+    """A value with its placeholders filled in, at any depth.
+
+    A text that is one placeholder becomes the argument itself, whatever its type; where the
+    argument is not there, so are not its key or item.
+    """
+    filled = _filled(template, arguments, variables)
+    return None if filled is _ABSENT else filled
+
+
+def _filled(template: Any, arguments: Mapping[str, Any], variables: Variables) -> Any:
+    if isinstance(template, str):
+        if whole := ARGUMENT.fullmatch(template):
+            return arguments.get(whole[1], _ABSENT)
+        parts = ARGUMENT.split(template)
+        texts = [
+            _needed(part, arguments) if index % 2 else variables.fill(part)
+            for index, part in enumerate(parts)
+        ]
+        return "".join(texts)
+    if isinstance(template, Mapping):
+        pairs = {key: _filled(value, arguments, variables) for key, value in template.items()}
+        return {key: value for key, value in pairs.items() if value is not _ABSENT}
+    if isinstance(template, list | tuple):
+        items = [_filled(value, arguments, variables) for value in template]
+        return [item for item in items if item is not _ABSENT]
+    return template
+
+
+def query_text(parameters: Mapping[str, Any]) -> str:
+    """Parameters as a query: null is left out, and a list's items repeat the name."""
+    pairs = [
+        (name, item)
+        for name, value in parameters.items()
+        for item in (value if isinstance(value, list | tuple) else [value])
+        if item is not None
+    ]
+    return "&".join(f"{_encoded(name)}={_encoded(as_text(value))}" for name, value in pairs)
+
+
+def as_text(value: Any) -> str:
+    """An argument where only text can stand: as it is, or its JSON."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def argument_names(template: Any) -> Iterator[str]:
+    """The arguments that a value names, at any depth."""
+    if isinstance(template, str):
+        yield from ARGUMENT.findall(template)
+    elif isinstance(template, Mapping):
+        for value in template.values():
+            yield from argument_names(value)
+    elif isinstance(template, list | tuple):
+        for value in template:
+            yield from argument_names(value)
+
+
+def _needed(name: str, arguments: Mapping[str, Any]) -> str:
+    """The argument as text. Raises ToolFailed in words that the model can act on."""
+    value = arguments.get(name)
+    if value is None:
+        raise ToolFailed(invalid_arguments([f"{name}: needed for this call; give a value"]))
+    return as_text(value)
+
+
+def _encoded(text: str) -> str:
+    """Percent-encoded: only the unreserved characters of RFC 3986, 2.3, stay."""
+    return quote(text, safe="", errors="replace")

@@ -1,0 +1,109 @@
+"""The values that a tool's call carries and that no answer, error or log of it may show.
+
+An error hides every value that the environment filled in, and all forwarded headers. A good answer
+is data: it hides what the environment filled in and the headers that carry credentials, and no text
+so short that it would only be garbled.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+
+_TELLING: Final = 6
+"""A value of fewer characters is no secret: hiding it would only garble."""
+_HIDDEN: Final = "***"
+_CREDENTIAL: Final = re.compile(
+    r"auth|cookie|credential|csrf|jwt|key|passw|secret|session|signature|token", re.IGNORECASE
+)
+"""Names of headers whose values are credentials."""
+_PLAIN_KEYS: Final = frozenset({"idempotency-key"})
+_SCHEME: Final = re.compile(r"(?:basic|bearer|digest|token|apikey)\s+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Secrets of one call, longest first."""
+
+    of_errors: tuple[str, ...] = field(default=(), repr=False)
+    of_results: tuple[str, ...] = field(default=(), repr=False)
+
+    def hide(self, text: str) -> str:
+        """An error's text without any secret."""
+        return _hide(text, self.of_errors)
+
+    def hide_in_result(self, result: Any, raw: bytes | None = None) -> Any:
+        """A result without secrets, in keys and values.
+
+        `raw` are the bytes that it was read from: where they hold none, it is not searched.
+        """
+        if not self.of_results or (raw is not None and not self._may_hold(raw)):
+            return result
+        return _without(result, self.of_results)
+
+    def _may_hold(self, raw: bytes) -> bool:
+        """JSON may write any character as an escape."""
+        return b"\\" in raw or any(secret.encode() in raw for secret in self.of_results)
+
+
+def secrets_of(
+    filled: Iterable[str], own: Mapping[str, str], forwarded: Mapping[str, str]
+) -> Secrets:
+    """The secrets among values from the environment, a tool's own headers and forwarded ones."""
+    variables = set(filled)
+    headers = [*own.items(), *forwarded.items()]
+    credentials = {part for name, value in headers for part in _credentials(name, value)}
+    shared = _telling(variables | credentials)
+    errors = variables | _telling(forwarded.values()) | shared
+    return Secrets(_sorted(errors), _sorted(shared))
+
+
+def login_secrets(user: str, password: str) -> set[str]:
+    """What tells of a login: the password, and the pair as `Basic` writes it."""
+    pair = b64encode(f"{user}:{password}".encode()).decode()
+    return {password, pair} if password else {user, pair}
+
+
+def _credentials(name: str, value: str) -> set[str]:
+    """A credential with and without the scheme before it; nothing for other headers."""
+    if not _CREDENTIAL.search(name) or name.lower() in _PLAIN_KEYS:
+        return set()
+    return {value, _SCHEME.sub("", value, count=1)}
+
+
+def _telling(values: Iterable[str]) -> set[str]:
+    """The values that are long enough to be secrets, as JSON and a URL write them too."""
+    long = {value for value in values if len(value) >= _TELLING}
+    return (
+        long
+        | {quote(value, safe="") for value in long}
+        | {orjson.dumps(value).decode()[1:-1] for value in long}
+    )
+
+
+def _sorted(values: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(values - {""}, key=len, reverse=True))
+
+
+def _hide(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, _HIDDEN)
+    return text
+
+
+def _without(value: Any, secrets: tuple[str, ...]) -> Any:
+    match value:
+        case str():
+            return _hide(value, secrets)
+        case dict():
+            return {_hide(key, secrets): _without(item, secrets) for key, item in value.items()}
+        case list():
+            return [_without(item, secrets) for item in value]
+        case int() | float() if not isinstance(value, bool):
+            return _HIDDEN if str(value) in secrets else value
+        case _:
+            return value

@@ -1,0 +1,101 @@
+"""A tool's secrets are in no result and no error; an answer's charset is one of a short list."""
+
+import time
+from base64 import b64encode
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from outlast.agents.tools.toolbox import ToolBox
+from outlast.model.error import ToolFailed
+from tests.agents.shop import CONTEXT, Shop, answer, look
+
+pytestmark = pytest.mark.anyio
+BASIC = b64encode(b"me:p4ssw0rd").decode()
+
+
+@pytest.mark.parametrize(
+    ("wire", "result"),
+    [
+        (b'{"seen": "Bearer s3cret-token", "n": 1}', {"seen": "***", "n": 1}),
+        (b'{"seen": "the s3cret-token"}', {"seen": "the ***"}),
+        (b'[{"s3cret-token": ["s3cret-token!"]}]', [{"***": ["***!"]}]),
+        (b'"s3cret\\u002dtoken"', "***"),
+        (b'{"url": "/?key=s3cret-token"}', {"url": "/?key=***"}),
+        (b'{"own": "literal-key-1", "plain": "eu-west-1"}', {"own": "***", "plain": "eu-west-1"}),
+        (b'["t0ken-of-theirs", "tenant-acme"]', ["***", "tenant-acme"]),
+        (b'{"pin": 98765432, "n": 1}', {"pin": "***", "n": 1}),
+        (b"true", True),
+    ],
+)
+async def test_a_good_answer_that_echoes_a_secret_is_kept_without_it(
+    shop: Shop, box: ToolBox, wire: bytes, result: Any
+) -> None:
+    shop.answers = [answer(wire)]
+    headers = {
+        "Authorization": "Bearer ${SHOP_TOKEN}",
+        "X-Api-Key": "literal-key-1",
+        "X-Pin-Token": "98765432",
+        "X-Region": "eu-west-1",
+    }
+    theirs = {"X-Auth": "Bearer t0ken-of-theirs", "X-Tenant": "tenant-acme"}
+    context = replace(CONTEXT, headers=theirs)
+    assert await box.call(look(shop.url, headers=headers), {}, context) == result
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "text/html"])
+async def test_a_login_of_the_url_is_in_no_answer_and_no_error(
+    shop: Shop, box: ToolBox, content_type: str
+) -> None:
+    url = shop.url.replace("http://", "http://me:p4ssw0rd@")
+    said = f'"p4ssw0rd {BASIC}"'.encode()
+    shop.answers = [answer(said, content_type=content_type)]
+    told = await box.call(look(url), {}, CONTEXT)
+    assert told.strip('"') == "*** ***"
+    shop.answers = [answer(said, "403 Forbidden", content_type=content_type)]
+    with pytest.raises(ToolFailed) as failed:
+        await box.call(look(url), {}, CONTEXT)
+    for text in (failed.value.message, failed.value.cause, str(failed.value)):
+        assert "p4ssw0rd" not in text
+        assert BASIC not in text
+
+
+async def test_an_error_hides_secrets_wherever_the_server_says_them(
+    shop: Shop, box: ToolBox
+) -> None:
+    spec = look(shop.url, headers={"X-Key": "${SHOP_TOKEN}"})
+    shop.answers = [answer(b"\xff", content_type="x/s3cret-token")]
+    with pytest.raises(ToolFailed, match=r"answered with x/\*\*\*, neither JSON nor text"):
+        await box.call(spec, {}, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    "charset", ["punycode", "idna", "utf-7", "unicode_escape", "x" * 4000, "rot13", "zlib"]
+)
+async def test_an_answer_in_a_charset_beyond_the_list_is_refused_at_once(
+    shop: Shop, box: ToolBox, charset: str
+) -> None:
+    shop.answers = [answer(b"a" * 200_000, content_type=f"text/plain; charset={charset}")]
+    began = time.process_time()
+    with pytest.raises(ToolFailed) as failed:
+        await box.call(look(shop.url), {}, CONTEXT)
+    assert "text/plain in a charset that is not read" in failed.value.message
+    assert len(failed.value.message) < 200
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("charset", "word"),
+    [("UTF-8", "Zürich"), ("iso-8859-1", "Zürich"), ("windows-1252", "€"), ("Shift_JIS", "東京")],
+)
+async def test_charsets_of_the_list_are_read(
+    shop: Shop, box: ToolBox, charset: str, word: str
+) -> None:
+    shop.answers = [answer(word.encode(charset), content_type=f"text/plain; charset={charset}")]
+    assert await box.call(look(shop.url), {}, CONTEXT) == word
+
+
+async def test_json_behind_a_byte_order_mark_is_read(shop: Shop, box: ToolBox) -> None:
+    shop.answers = [answer(b'\xef\xbb\xbf{"a": 1}')]
+    assert await box.call(look(shop.url), {}, CONTEXT) == {"a": 1}
