@@ -91,6 +91,11 @@ async def test_mounted_in_a_fastapi_app_it_runs_streams_and_points_to_itself(fol
             body = {"input": "greet", "background": True}
             accepted = await http.post(f"{url}/ai/v1/agents/agent/execute", json=body)
             assert accepted.status_code == 202
+            location = accepted.headers["location"]
+            assert location.startswith("/ai/v1/executions/"), location
+            assert (await http.get(f"{url}{location}")).status_code == 200
+            document = (await http.get(f"{url}/ai/openapi.json")).json()
+            assert document["servers"][0]["url"] == "/ai"
             assert (await http.get(f"{url}/ai/v1/nowhere")).json()["error"]["code"] == "not_found"
         async with Client(f"{url}/ai", key) as client:
             pieces = [
