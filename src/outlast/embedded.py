@@ -62,7 +62,7 @@ class Embedded:
 
     def __init__(self, settings: Settings, loaded: LoadedAgents) -> None:
         """Compose the server; see `asgi`."""
-        self.core: Core = compose(settings, loaded)
+        self.core: Core = compose(settings, loaded).core
         """Everything below HTTP, open while the lifespan runs."""
         self.app: FastAPI = create_app(self.core)
         self._loaded = loaded

@@ -91,6 +91,10 @@ class CodeFunctions:
     def __init__(self, functions: Mapping[str, CodeFunction] | None = None) -> None:
         self._functions = dict(functions or {})
 
+    def use(self, functions: Mapping[str, CodeFunction]) -> None:
+        """Find these from now on, and import anew what is not among them."""
+        self._functions = dict(functions)
+
     def find(self, reference: str) -> CodeFunction:
         """The function of that reference. Raises Misconfigured where this process has none."""
         known = self._functions.get(reference)

@@ -1,5 +1,7 @@
 """A core for this process: agents file, models and tools joined as the settings say."""
 
+from dataclasses import dataclass
+
 import structlog
 
 from outlast.agents.code import CodeFunctions
@@ -24,20 +26,32 @@ def read_agents(settings: Settings) -> LoadedAgents:
     return load_agents(settings.agents) if settings.agents else NO_AGENTS
 
 
-def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) -> Core:
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A core, and the parts of it that agents bring with them."""
+
+    core: Core
+    models: ModelCatalogue
+    tools: ToolBox
+    code: CodeFunctions
+
+    def use(self, loaded: LoadedAgents) -> None:
+        """Run what is called from now on by these functions and by scripts as they are now."""
+        self.tools.use(loaded.functions)
+        self.code.use(loaded.code)
+        self.models.forget_scripts()
+
+
+def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) -> Composed:
     """A core that can run these agents and those in the database; nothing is opened yet.
 
     Without `worker` it leaves the running to other processes. Raises Misconfigured.
     """
     clock = SystemClock()
-    return build(
-        settings,
-        models=ModelCatalogue(clock, settings.data_dir),
-        tools=ToolBox(clock, loaded.functions),
-        code=CodeFunctions(loaded.code),
-        clock=clock,
-        worker=worker,
-    )
+    models = ModelCatalogue(clock, settings.data_dir)
+    tools, code = ToolBox(clock, loaded.functions), CodeFunctions(loaded.code)
+    core = build(settings, models=models, tools=tools, code=code, clock=clock, worker=worker)
+    return Composed(core, models, tools, code)
 
 
 async def put_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> list[Agent]:

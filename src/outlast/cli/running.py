@@ -61,7 +61,7 @@ def run(settings: Settings, wish: Wish) -> int:
 async def _run(settings: Settings, wish: Wish) -> int:
     loaded = read_agents(settings)
     make_folder(settings)
-    core = compose(settings, loaded, worker=not settings.on_postgres)
+    core = compose(settings, loaded, worker=not settings.on_postgres).core
     try:
         await core.open()
     except StoreLocked:

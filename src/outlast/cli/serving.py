@@ -2,7 +2,7 @@
 
 SIGTERM or SIGINT: `/readyz` turns 503 and no segment begins; running ones end at their next commit;
 open streams end, so that clients connect again; the process ends with 0. A second signal ends it at
-once.
+once. SIGHUP: the agents file is read again.
 """
 
 from outlast import logs  # isort: skip - before whatever imports structlog, see there
@@ -23,10 +23,11 @@ from fastapi import FastAPI
 
 from outlast.agents.loader import LoadedAgents
 from outlast.app import Core
-from outlast.cli.composing import NO_AGENTS, compose, put_agents, read_agents, retire_agents
+from outlast.cli.composing import NO_AGENTS, compose, put_agents, retire_agents
 from outlast.cli.files import connections_of, files, raise_limit
 from outlast.cli.opening import FirstKey, first_key, make_folder
 from outlast.cli.preflight import check, check_slow
+from outlast.cli.reloads import AgentsFile, Hangups
 from outlast.http.connections import Bounds, Connections
 from outlast.http.room import Room
 from outlast.model.clock import Clock
@@ -79,12 +80,15 @@ def work(settings: Settings, announce: Announce, *, listen: bool) -> None:
 
 
 async def _work(settings: Settings, announce: Announce, *, listen: bool) -> None:
-    loaded = read_agents(settings)
+    hangups, file = Hangups(), AgentsFile(settings)
+    loaded = file.loaded
     make_folder(settings)
     _warn_of_secret(settings)
-    core = compose(settings, loaded)
+    composed = compose(settings, loaded)
+    core = composed.core
     check(core, loaded, worker=True, strict=False)
     await core.open()
+    reloading = asyncio.create_task(hangups.watch(lambda: file.reload(composed, None, worker=True)))
     line = f"Outlast works with {settings.concurrency} places"
     try:
         if not listen:
@@ -95,6 +99,7 @@ async def _work(settings: Settings, announce: Announce, *, listen: bool) -> None
             url = _url(listener)
             await _answer(core, listener, (), lambda: announce(f"{line}; health on {url}"), loaded)
     finally:
+        reloading.cancel()
         await core.close()
 
 
@@ -127,10 +132,12 @@ async def _work_until_signal(core: Core, started: Callable[[], None], loaded: Lo
 
 
 async def _serve(settings: Settings, announce: Announce, *, worker: bool, strict: bool) -> None:
-    loaded = read_agents(settings)
+    hangups, file = Hangups(), AgentsFile(settings)
+    loaded = file.loaded
     make_folder(settings)
     _warn_of_secret(settings)
-    core = compose(settings, loaded, worker=worker)
+    composed = compose(settings, loaded, worker=worker)
+    core = composed.core
     check(core, loaded, worker=worker, strict=strict)
     await core.open()
     try:
@@ -140,13 +147,19 @@ async def _serve(settings: Settings, announce: Announce, *, worker: bool, strict
             await retire_agents(core, key.workspace, loaded)
             await core.start()
             names = [agent.spec.name for agent in agents]
-            await _answer(
-                core,
-                listener,
-                ROOMS,
-                lambda: announce(_welcome(settings, listener, names, key)),
-                loaded if worker else NO_AGENTS,
+            reloading = asyncio.create_task(
+                hangups.watch(lambda: file.reload(composed, key.workspace, worker=worker))
             )
+            try:
+                await _answer(
+                    core,
+                    listener,
+                    ROOMS,
+                    lambda: announce(_welcome(settings, listener, names, key)),
+                    loaded if worker else NO_AGENTS,
+                )
+            finally:
+                reloading.cancel()
     finally:
         await core.close()
 

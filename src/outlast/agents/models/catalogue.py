@@ -25,6 +25,10 @@ _KNOWN = (
 )
 
 
+def _is_script(name: str) -> bool:
+    return name.partition(":")[0] == "scripted"
+
+
 class ModelCatalogue:
     """Finds models by name, makes each at its first use and keeps it."""
 
@@ -52,6 +56,10 @@ class ModelCatalogue:
         if model is None:
             model = self._models[name] = self._make(name)
         return model
+
+    def forget_scripts(self) -> None:
+        """Read a script's file again when its model is next asked for."""
+        self._models = {name: model for name, model in self._models.items() if not _is_script(name)}
 
     async def warm_up(self) -> None:
         """Import and open, in a thread, what the first `openai-chat` call needs.

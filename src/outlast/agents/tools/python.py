@@ -33,6 +33,10 @@ class PythonTools:
         self._functions = dict(functions)
         self._threads: anyio.CapacityLimiter | None = None
 
+    def use(self, functions: Mapping[str, PythonFunction]) -> None:
+        """Find these from now on, and import anew what is not among them."""
+        self._functions = dict(functions)
+
     async def call(
         self, reference: str, arguments: dict[str, Any], context: ToolContext, seconds: float
     ) -> Any:

@@ -71,6 +71,10 @@ class ToolBox:
         """Raise InvalidArguments where arguments do not fit the tool's schema, naming the first."""
         self._arguments.check_edited(spec.parameters, arguments)
 
+    def use(self, functions: Mapping[str, PythonFunction]) -> None:
+        """Run these Python functions from now on; calls that run are not touched."""
+        self._python.use(functions)
+
     async def warm_up(self) -> None:
         """Import and open what the first HTTP call needs, in a thread; safe to call many times."""
         await (await self._http_tools()).warm_up()

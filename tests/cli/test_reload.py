@@ -1,0 +1,138 @@
+"""SIGHUP: the agents file is read again, and nothing that runs is disturbed."""
+
+import re
+import signal
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+
+from tests.cli.world import AGENTS, Place, Server
+from tests.database import POSTGRESQL, SQLITE
+
+PYTHON = """
+import sibling
+from outlast import Agent, tool
+
+
+@tool(effect="read_only")
+def look() -> str:
+    '''Look.'''
+    return sibling.ANSWER
+
+
+agents = [Agent("looker", model="scripted:look.yaml", tools=[look])]
+"""
+LOOKS = """
+turns:
+  - steps:
+      - tool_calls: [{name: look, parameters: {}}]
+      - text: "{result}"
+"""
+
+
+def reloaded(server: Server, event: str = "agents.reloaded") -> dict[str, Any]:
+    """Send SIGHUP and wait for the line that says what came of it."""
+    server.process.signal(signal.SIGHUP)
+    line = server.process.err.until(rf'(?s).*(\{{[^\n]*"{re.escape(event)}"[^\n]*\}})\n')
+    found: dict[str, Any] = orjson.loads(line[1])
+    return found
+
+
+def names(client: httpx2.Client) -> set[str]:
+    return {agent["name"] for agent in client.get("/v1/agents").json()["data"]}
+
+
+def run(client: httpx2.Client, agent: str, text: str = "hi") -> dict[str, Any]:
+    answer = client.post(f"/v1/agents/{agent}/execute", json={"input": text})
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_sighup_puts_a_changed_agents_file_into_use(place: Place) -> None:
+    server = place.serve()
+    client = server.client(place.key)
+    body = {"input": "hold on", "background": True}
+    held = client.post("/v1/agents/demo/execute", json=body).json()["id"]
+
+    file = place.folder / "agents.yaml"
+    file.write_text(AGENTS.replace("name: careful", "name: thorough"))
+    told = reloaded(server)
+    assert (told["agents"], told["level"]) == (["demo", "thorough"], "info")
+    assert names(client) == {"demo", "thorough"}
+    assert run(client, "thorough")["output"] == "You said: hi"
+    assert run(client, "careful")["error"]["code"] == "agent_not_found"
+
+    assert client.get(f"/v1/executions/{held}").json()["status"] == "running"
+    client.post(f"/v1/executions/{held}/cancel")
+    code, _, _ = server.stop(signal.SIGTERM)
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("agents: [{name: demo}]", "model is missing"), ("agents: [", ""), (None, "no such file")],
+)
+@pytest.mark.only(SQLITE)
+def test_a_file_that_cannot_be_read_changes_nothing(
+    place: Place, content: str | None, reason: str
+) -> None:
+    server = place.serve()
+    client = server.client(place.key)
+    file = place.folder / "agents.yaml"
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    told = reloaded(server, "agents.not_reloaded")
+    assert told["level"] == "error"
+    assert reason in told["reason"]
+    assert names(client) == {"demo", "careful"}
+    assert run(client, "demo", "the sum")["output"] == "It is 4."
+
+    file.write_text(AGENTS)
+    assert reloaded(server)["agents"] == ["demo", "careful"]
+
+
+@pytest.mark.only(SQLITE)
+def test_functions_their_modules_and_scripts_are_read_again(place: Place) -> None:
+    (place.folder / "shop.py").write_text(PYTHON)
+    (place.folder / "sibling.py").write_text("ANSWER = 'old'")
+    (place.folder / "look.yaml").write_text(LOOKS)
+    place.environment["OUTLAST_AGENTS"] = "shop.py"
+    server = place.serve()
+    client = server.client(place.key)
+    assert run(client, "looker")["output"] == "old"
+
+    (place.folder / "sibling.py").write_text("ANSWER = 'brand new'")
+    (place.folder / "look.yaml").write_text(LOOKS.replace("{result}", "Now: {result}"))
+    reloaded(server)
+    assert run(client, "looker")["output"] == "Now: brand new"
+
+    (place.folder / "sibling.py").write_text("ANSWER = 'a third'")
+    (place.folder / "shop.py").write_text(PYTHON + "\nraise LookupError('half written')\n")
+    told = reloaded(server, "agents.not_reloaded")
+    assert "LookupError: half written" in told["reason"]
+    assert run(client, "looker")["output"] == "Now: brand new"
+
+
+@pytest.mark.only(SQLITE)
+def test_without_an_agents_file_sighup_says_so_and_ends_nothing(place: Place) -> None:
+    place.environment["OUTLAST_AGENTS"] = ""
+    server = place.serve()
+    told = reloaded(server, "agents.not_reloaded")
+    assert told["level"] == "warning"
+    assert httpx2.get(f"{server.url}/readyz").status_code == 200
+
+
+@pytest.mark.only(POSTGRESQL)
+def test_a_worker_takes_sighup_too(place: Place) -> None:
+    server = place.serve("--no-worker")
+    worker = place.work()
+    client = server.client(place.key)
+    (place.folder / "agents.yaml").write_text(AGENTS.replace("careful", "thorough"))
+    for process in (worker, server.process):
+        process.signal(signal.SIGHUP)
+        process.err.until("agents.reloaded")
+    assert run(client, "thorough")["output"] == "You said: hi"
