@@ -21,6 +21,14 @@ turns:
       - text: {before}
         tool_calls: [{{name: calculator, parameters: {{expression: 6 * 7}}}}]
       - text: {after} It is {{result}}.
+  - when: twice
+    steps:
+      - text: Let me ask.
+        tool_calls:
+          - {{name: calculator, parameters: {{expression: 6 * 7}}}}
+          - {{name: calculator, parameters: {{expression: 1 + 1}}}}
+      - tool_calls: [{{name: calculator, parameters: {{expression: 2 + 2}}}}]
+      - text: That is that.
   - steps:
       - text: Let me ask.
         tool_calls: [{{name: calculator, parameters: {{expression: 6 * 7}}}}]

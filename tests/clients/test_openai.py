@@ -8,6 +8,7 @@ import openai
 import orjson
 import pytest
 from openai import AsyncOpenAI, AsyncStream
+from openai.lib.streaming.chat import ChatCompletionStreamEvent, ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
 from tests.clients.conftest import words
@@ -42,19 +43,26 @@ async def chunks_of(client: AsyncOpenAI, text: str) -> AsyncIterator[ChatComplet
         stream = await client.get(f"/executions/{run}/stream", options=at, **STREAM)
 
 
+async def approve(server: ServerProcess, chunk: ChatCompletionChunk) -> bool:
+    """Whether the chunk is JSON in the content; what asks for an approval is approved."""
+    content = chunk.choices[0].delta.content or ""
+    if not content.startswith('{"type"'):
+        return False
+    told = orjson.loads(content)
+    if told["type"] == "tool-approval-request":
+        path = f"/run/api/executions/{chunk.id}/approvals/{told['toolCallId']}"
+        assert (await server.http.post(path, json={"approved": True})).status_code == 200
+    return True
+
+
 async def said(server: ServerProcess, url: str) -> str:
     """What a run says, approved on the way; JSON in the content is left out."""
-    found: list[str] = []
     async with AsyncOpenAI(api_key=API_KEY, base_url=f"{url}/run/api", max_retries=0) as client:
-        async for chunk in chunks_of(client, "long"):
-            content = chunk.choices[0].delta.content or ""
-            if not content.startswith('{"type"'):
-                found.append(content)
-                continue
-            told = orjson.loads(content)
-            if told["type"] == "tool-approval-request":
-                path = f"/run/api/executions/{chunk.id}/approvals/{told['toolCallId']}"
-                assert (await server.http.post(path, json={"approved": True})).status_code == 200
+        found = [
+            chunk.choices[0].delta.content or ""
+            async for chunk in chunks_of(client, "long")
+            if not await approve(server, chunk)
+        ]
     return "".join(found)
 
 
@@ -64,6 +72,27 @@ async def test_a_stream_that_is_cut_a_hundred_times_says_the_same(server: Server
     async with CuttingProxy(server.port, cuts=CUTS, most=2000) as proxy:
         assert await said(server, proxy.url) == uncut
         assert proxy.cuts == 0
+
+
+async def test_the_package_s_accumulator_puts_tool_calls_together(server: ServerProcess) -> None:
+    url = f"http://127.0.0.1:{server.port}/run/api"
+    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+    done: list[ChatCompletionStreamEvent[None]] = []
+    async with AsyncOpenAI(api_key=API_KEY, base_url=url, max_retries=0) as client:
+        async for chunk in chunks_of(client, "twice"):
+            done += state.handle_chunk(chunk)
+            await approve(server, chunk)
+    completion = state.get_final_completion()
+    calls = completion.choices[0].message.tool_calls or []
+    assert [(call.function.name, orjson.loads(call.function.arguments)) for call in calls] == [
+        ("calculator", {"expression": "6 * 7"}),
+        ("calculator", {"expression": "1 + 1"}),
+        ("calculator", {"expression": "2 + 2"}),
+    ]
+    assert len({call.id for call in calls}) == 3
+    assert (completion.choices[0].finish_reason, completion.id) == ("stop", chunk.id)
+    events = [event.type for event in done]
+    assert events.count("tool_calls.function.arguments.done") == 3
 
 
 async def test_a_run_that_fails_is_an_error_that_the_package_raises(server: ServerProcess) -> None:

@@ -7,6 +7,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
 from outlast.model.event import (
@@ -65,6 +66,12 @@ def contents(log: Iterable[Entry]) -> list[str]:
 def told(log: Iterable[Entry]) -> list[Any]:
     """The JSON strings among the contents."""
     return [orjson.loads(text) for text in contents(log) if text.startswith('{"type"')]
+
+
+def called(log: Iterable[Entry]) -> list[Any]:
+    """The `delta.tool_calls`, in their order."""
+    found = [c for c in chunks(log, Format.OPENAI) if c != "[DONE]"]
+    return [call for c in found for call in c["choices"][0]["delta"].get("tool_calls", ())]
 
 
 # --- every format
@@ -199,6 +206,14 @@ def test_ui_a_step_that_runs_again_says_so_and_begins_a_new_text_part() -> None:
     assert asked == ["tool-input-available", "tool-approval-request", "tool-output-available"]
 
 
+def test_ui_an_approval_of_another_kind_says_which() -> None:
+    spoken = chunks(logs.CRASH)
+    place = [c["type"] for c in spoken].index("tool-approval-request")
+    kind = {"toolCallId": "tc_1", "kind": "unknown_outcome"}
+    assert spoken[place - 1] == {"type": "data-approval", "data": kind}
+    assert "data-approval" not in kinds(logs.APPROVAL)
+
+
 def test_ui_a_roll_back_names_what_is_void_once_and_shows_its_calls_again() -> None:
     spoken = chunks(logs.ROLL_BACK)
     void = [c["data"]["steps"] for c in spoken if c["type"] == "data-retry"]
@@ -255,10 +270,58 @@ def test_openai_s_own_type_takes_every_chunk(log: Sequence[Entry]) -> None:
             assert ChatCompletionChunk.model_validate(chunk, strict=True).id == logs.ID
 
 
-def test_openai_calls_and_decisions_are_json_in_the_content() -> None:
+def test_openai_a_call_is_its_name_and_then_its_arguments() -> None:
+    assert called(logs.APPROVAL) == [
+        {
+            "index": 0,
+            "id": "tc_1",
+            "type": "function",
+            "function": {"name": "refund", "arguments": ""},
+        },
+        {"index": 0, "function": {"arguments": '{"order":1}'}},
+        {
+            "index": 1,
+            "id": "tc_2",
+            "type": "function",
+            "function": {"name": "refund", "arguments": ""},
+        },
+        {"index": 1, "function": {"arguments": '{"amount":5}'}},
+    ]
+
+
+def test_openai_an_approval_of_a_call_that_was_shown_shows_it_no_more() -> None:
+    assert [c["index"] for c in called(logs.CRASH)] == [0, 0]
+    (request,) = (c for c in told(logs.CRASH) if c["type"] == "tool-approval-request")
+    assert (request["toolCallId"], request["kind"]) == ("tc_1", "unknown_outcome")
+
+
+def test_openai_a_call_that_was_rolled_back_comes_again_under_a_new_index() -> None:
+    firsts = [(c["index"], c["id"]) for c in called(logs.ROLL_BACK) if "id" in c]
+    assert firsts == [(0, "tc_1"), (1, "tc_2"), (2, "tc_2"), (3, "tc_1")]
+
+
+@pytest.mark.parametrize("log", logs.ALL.values(), ids=logs.ALL)
+def test_openai_s_own_accumulator_reads_every_call_whole(log: Sequence[Entry]) -> None:
+    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+    for chunk in chunks(log, Format.OPENAI)[:-1]:
+        if chunk != "[DONE]" and "error" not in chunk:
+            state.handle_chunk(ChatCompletionChunk.model_validate(chunk))
+    message = state.current_completion_snapshot.choices[0].message
+    found = [
+        (call.id, call.function.name, orjson.loads(call.function.arguments))
+        for call in message.tool_calls or ()
+    ]
+    shown = [c for c in chunks(log) if c["type"] == "tool-input-available"]
+    edited = [c for c in told(log) if c["type"] == "tool-input-available"]
+    assert found == [
+        (c["toolCallId"], c["toolName"], c["input"])
+        for c in shown
+        if c["input"] not in [e["input"] for e in edited]
+    ]
+
+
+def test_openai_results_and_decisions_are_json_in_the_content() -> None:
     assert [c["type"] for c in told(logs.APPROVAL)] == [
-        "tool-input-available",
-        "tool-input-available",
         "tool-approval-request",
         "tool-output-available",
         "tool-approval-response",

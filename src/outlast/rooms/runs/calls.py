@@ -1,6 +1,7 @@
 """Tool calls in the words of the AI SDK's UI message stream, which both formats of this room speak.
 
-`openai` writes each as a JSON string in `delta.content`, `ui` as a chunk of its own.
+`ui` writes each as a chunk of its own; `openai` writes a call's input as `delta.tool_calls` and the
+rest as JSON strings in `delta.content`.
 """
 
 from collections.abc import Iterable
@@ -45,11 +46,16 @@ class Calls:
             case ToolFinished(tool_call_id=call_id):
                 return [] if call_id in self._denied else [_output(event)]
 
-    def forget(self, steps: Iterable[int]) -> None:
-        """What was shown of these steps is void: shown again if they are called again."""
+    def forget(self, steps: Iterable[int]) -> set[str]:
+        """Forget the calls of these steps, which are void: shown again if they are called again.
+
+        Return their ids.
+        """
         gone = set(steps)
-        for call_id in [c for c, event in self._shown.items() if event.step in gone]:
+        calls = {call_id for call_id, event in self._shown.items() if event.step in gone}
+        for call_id in calls:
             del self._shown[call_id], self._inputs[call_id]
+        return calls
 
     def _show(
         self, call: ToolStarted | ApprovalRequested, parameters: dict[str, Any]

@@ -1,7 +1,9 @@
 """`openai`: chat.completion.chunk frames, and `[DONE]` at the end.
 
-Source of the format: https://platform.openai.com/docs/api-reference/chat-streaming. What that
-format has no words for (tool calls that the server runs, approvals, a step that is run again) is a
+Source of the format: https://platform.openai.com/docs/api-reference/chat-streaming. A tool call is
+two frames of `delta.tool_calls`: the first has its index, id, type and name, the second its
+arguments; indices count the calls of the whole run. What that format has no words for (results of
+the tools that the server runs, approvals, what a person has edited, a step that is run again) is a
 JSON string in `delta.content`, one whole object per frame.
 """
 
@@ -35,7 +37,7 @@ from outlast.model.event import (
     ToolStarted,
 )
 from outlast.model.usage import NO_USAGE, Usage
-from outlast.rooms.runs.calls import Calls, Chunk
+from outlast.rooms.runs.calls import CallEvent, Calls, Chunk
 from outlast.rooms.runs.frames import numbered
 from outlast.rooms.runs.shown import Shown, voided
 
@@ -67,6 +69,10 @@ class OpenAIFold:
         self._reason = "stop"
         self._usage: dict[int, Usage] = {}
         """Of the model requests that stand, by step."""
+        self._called: set[str] = set()
+        """Ids of the calls that stand, as they were shown."""
+        self._count = 0
+        """Calls shown so far: the next one's index."""
 
     def frames(self, entry: Entry, index: int) -> Sequence[bytes]:
         self._shown.add(entry.event)
@@ -87,9 +93,9 @@ class OpenAIFold:
                 self._usage[event.step] = event.usage
                 return []
             case ToolStarted() | ToolFinished() | ApprovalRequested():
-                return self._told(*self._calls.chunks(event))
+                return self._call(event)
             case ApprovalResolved():
-                return self._told(_response(event), *self._calls.chunks(event))
+                return [*self._told(_response(event)), *self._call(event)]
             case StepRetried(step=step):
                 return self._told(_retried([step]))
             case DataEmitted(name=name, data=data):
@@ -103,9 +109,32 @@ class OpenAIFold:
             ):
                 return []
 
+    def _call(self, event: CallEvent) -> list[Chunk | bytes]:
+        """What the event adds: a call as a tool call, the rest (edited input too) as JSON."""
+        made: list[Chunk | bytes] = []
+        for chunk in self._calls.chunks(event):
+            if chunk["type"] == "tool-input-available" and chunk["toolCallId"] not in self._called:
+                made += self._tool_call(chunk)
+            elif isinstance(event, ApprovalRequested) and chunk["type"] == "tool-approval-request":
+                made += self._told(chunk | {"kind": event.approval_kind})
+            else:
+                made += self._told(chunk)
+        return made
+
+    def _tool_call(self, shown: Chunk) -> list[Chunk]:
+        self._called.add(shown["toolCallId"])
+        index, self._count = self._count, self._count + 1
+        named = {"name": shown["toolName"], "arguments": ""}
+        first = {"index": index, "id": shown["toolCallId"], "type": "function", "function": named}
+        arguments = {"arguments": orjson.dumps(shown["input"]).decode()}
+        return [
+            self._chunk({"tool_calls": [first]}),
+            self._chunk({"tool_calls": [{"index": index, "function": arguments}]}),
+        ]
+
     def _resume(self, event: ExecutionResumed) -> list[Chunk | bytes]:
         void = self._shown.void(event)
-        self._calls.forget(void)
+        self._called -= self._calls.forget(void)
         self._usage = {step: used for step, used in self._usage.items() if not event.voids(step)}
         return self._told(_retried(void)) if void else []
 

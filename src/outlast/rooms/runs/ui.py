@@ -2,7 +2,8 @@
 
 Source of the format: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol, and npm `ai` 6, whose
 `uiMessageChunkSchema` takes no key that it does not know. A model step with its tool calls stands
-between start-step and finish-step; a text part ends where something else begins.
+between start-step and finish-step; a text part ends where something else begins. In front of an
+approval request that is no plain one stands `data-approval` with its kind.
 """
 
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ CHUNK_TYPES: Final = (
     "reasoning-delta",
     "reasoning-end",
     "tool-input-available",
+    "data-approval",
     "tool-approval-request",
     "tool-output-available",
     "tool-output-error",
@@ -56,6 +58,8 @@ CHUNK_TYPES: Final = (
     "finish",
 )
 """Every `type` that a chunk may have, beside `data-NAME` for what a code agent's function emits."""
+_PLAIN: Final = "approval"
+"""The kind of an approval that needs no word: `tool-approval-request` takes no key for it."""
 _REASONS: Final = {"stop": "stop", "length": "length", "content_filter": "content-filter"}
 
 
@@ -129,6 +133,9 @@ class UiFold:
 
     def _call(self, event: CallEvent) -> list[Chunk]:
         chunks = self._calls.chunks(event)
+        if isinstance(event, ApprovalRequested) and event.approval_kind != _PLAIN:
+            kind = {"toolCallId": event.tool_call_id, "kind": event.approval_kind}
+            chunks.insert(-1, {"type": "data-approval", "data": kind})
         if chunks and not self._in_step:  # rolled back to between a model's answer and its calls
             self._in_step = self._answered = True
             return [{"type": "start-step"}, *chunks]
