@@ -14,6 +14,7 @@ from outlast.engine.code import Coder
 from outlast.engine.expirer import Expirer
 from outlast.engine.inline import InlineEngine
 from outlast.engine.keeper import Keeper
+from outlast.engine.last_resort import LastResort
 from outlast.engine.ledger import Ledger
 from outlast.engine.port import Engine
 from outlast.engine.runner import Runner
@@ -117,8 +118,9 @@ def build(
     caller, settler = Caller(tools, ledger, seal), Settler(state, ledger)
     coder = Coder(state, asker, caller, ledger, code or CodeFunctions())
     agents = Agents(state, clock)
-    runner = Runner(state, asker, caller, ledger, settler, coder, agents.known)
-    segments = Segments(runner, clock, failures)
+    most = settings.max_tries
+    runner = Runner(state, asker, caller, ledger, settler, coder, agents.known, most)
+    segments = Segments(runner, LastResort(state, clock, most), clock, failures)
     engine = _engine(settings, state, segments, clock, failures, worker=worker)
     streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
     committed = _committed(streams, metrics, agents.known)
@@ -214,7 +216,7 @@ def _engine(
                 "SQLite takes one process, which serves and works. Many workers need Postgres: "
                 "OUTLAST_DATABASE_URL=postgresql://USER:PASSWORD@HOST/DATABASE"
             )
-        return InlineEngine(store, segments, clock, concurrency=settings.concurrency)
+        return InlineEngine(store, segments, clock, failures, concurrency=settings.concurrency)
     try:
         from outlast.engine.procrastinate.engine import ProcrastinateEngine
     except ImportError as error:

@@ -65,6 +65,11 @@ class Settings:
     """Segments that run in one process at the same time."""
     model_retries: int = 2
     """How often a model request that failed for a passing reason is made again."""
+    max_tries: int = 5
+    """How often an execution is begun, in crashes and failures of the server, without recording a
+    step before it fails."""
+    parallel_calls: int = 32
+    """Tool calls of one execution that run at the same time."""
     drain_seconds: float = 20.0
     """How long SIGTERM waits for running steps before it leaves them to the next start."""
     max_body_bytes: int = 4 * 1024 * 1024
@@ -102,6 +107,8 @@ class Settings:
         _check(self.takeover_seconds >= 1, "takeover_seconds", "must be at least 1")
         _check(0 <= self.port <= 65535, "port", "must be between 0 and 65535")  # noqa: PLR2004 - TCP
         _check(self.model_retries >= 0, "model_retries", "must not be negative")
+        _check(self.max_tries >= 1, "max_tries", "must be at least 1")
+        _check(self.parallel_calls >= 1, "parallel_calls", "must be at least 1")
         _check(self.drain_seconds >= 0, "drain_seconds", "must not be negative")
         _check(self.max_body_bytes >= 1, "max_body_bytes", "must be at least 1")
         _check(self.max_connections >= 0, "max_connections", "must not be negative")

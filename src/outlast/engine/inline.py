@@ -11,18 +11,19 @@ from typing import Any, Final
 
 import structlog
 
+from outlast.duty import Failures
 from outlast.engine.segment import Segment, Stop
 from outlast.engine.segments import Segments
 from outlast.model.clock import Clock
-from outlast.model.error import ExecutionNotFound, OutlastError
-from outlast.model.execution import Execution, PauseRequest, Status
+from outlast.model.error import OutlastError
+from outlast.model.execution import Execution, PauseRequest
 from outlast.store.port import Store
 
 _RECOVERY_PAGE: Final = 500
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 30.0
-_ABANDON_SECONDS: Final = 1.0
-"""An abandoned segment ends as soon as its model or tool lets go."""
+_LEAVE_SECONDS: Final = 1.0
+"""A segment that is to leave at once ends as soon as its model or tool lets go."""
 
 logger = structlog.get_logger(__name__)
 
@@ -33,8 +34,18 @@ class InlineEngine:
     taken_over = orphans = 0
     """There is no other worker, and no queue beside the rows."""
 
-    def __init__(self, store: Store, segments: Segments, clock: Clock, *, concurrency: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        segments: Segments,
+        clock: Clock,
+        failures: Failures,
+        *,
+        concurrency: int,
+    ) -> None:
         self._store = store
+        self._watched = failures
+        """Where what a task raises is counted."""
         self._segments = segments
         self._clock = clock
         self._concurrency = concurrency
@@ -80,7 +91,7 @@ class InlineEngine:
             wait.cancel()
         for reason, seconds in (
             (Stop.RELEASE, grace_seconds),
-            (Stop.ABANDON, _ABANDON_SECONDS),
+            (Stop.LEAVE, _LEAVE_SECONDS),
         ):
             self._segments.stop(reason)
             if self._tasks:
@@ -114,6 +125,7 @@ class InlineEngine:
 
     def _spawn(self, work: Coroutine[Any, Any, None], group: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)
+        self._watched.watch(task, "run_segments")
         group.add(task)
         task.add_done_callback(group.discard)
 
@@ -126,7 +138,8 @@ class InlineEngine:
         if failed and self._accepting:
             failures = self._failures[execution.id] = self._failures.get(execution.id, 0) + 1
             seconds = min(_FIRST_WAIT * 2 ** min(failures - 1, 10), _LONGEST_WAIT)
-            self._spawn(self._again(execution, seconds), self._waits)
+            again = self._again(execution.workspace_id, execution.id, seconds)
+            self._spawn(again, self._waits)
         elif self._failures:
             self._failures.pop(execution.id, None)
         self._fill()
@@ -139,29 +152,26 @@ class InlineEngine:
 
     async def _read_and_begin(self, workspace_id: str, execution_id: str) -> None:
         try:
-            execution = await self._store.execution(workspace_id, execution_id)
-        except ExecutionNotFound:
-            pass
+            execution = await self._segments.read(workspace_id, execution_id)
         except OutlastError:
             self._backlog.append((workspace_id, execution_id))
             await self._clock.sleep(_FIRST_WAIT)
         else:
-            if self._accepting and execution.status in (Status.QUEUED, Status.RUNNING):
+            if self._accepting and execution is not None:
                 self._begin(execution)
         self._fill()
 
-    async def _again(self, execution: Execution, seconds: float) -> None:
+    async def _again(self, workspace_id: str, execution_id: str, seconds: float) -> None:
         """Take an execution up again after the store or this process failed it."""
         await self._clock.sleep(seconds)
         try:
-            current = await self._store.execution(execution.workspace_id, execution.id)
-        except ExecutionNotFound:
-            return
+            execution = await self._segments.read(workspace_id, execution_id)
         except OutlastError:
-            self._spawn(self._again(execution, min(2 * seconds, _LONGEST_WAIT)), self._waits)
+            seconds = min(2 * seconds, _LONGEST_WAIT)
+            self._spawn(self._again(workspace_id, execution_id, seconds), self._waits)
             return
-        if current.status in (Status.QUEUED, Status.RUNNING):
-            self.runnable(current)
+        if execution is not None:
+            self.runnable(execution)
 
     # --- after a crash
 
@@ -169,9 +179,9 @@ class InlineEngine:
         """Take up what the rows say was running or queued, oldest first."""
         after, found = "", 0
         while page := await self._store.unfinished(after, _RECOVERY_PAGE):
-            for execution in page:
-                self.runnable(execution)
+            self._backlog.extend((one.workspace_id, one.id) for one in page)
             after = page[-1].id
             found += len(page)
         if found:
             logger.info("executions.recovered", count=found)
+            self._fill()

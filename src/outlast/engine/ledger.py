@@ -42,7 +42,7 @@ class Ledger:
     clock: Clock
     prices: Prices
 
-    async def begin(self, segment: Segment, events: tuple[Event, ...], **more: Any) -> None:
+    async def begin(self, segment: Segment) -> None:
         """Take the execution for a new segment. Raises StaleWrite where another has it."""
         now = self.clock.now()
         segment.began = self.clock.monotonic()
@@ -50,14 +50,14 @@ class Ledger:
         await self._advance(
             segment,
             Status.RUNNING,
-            (ExecutionStarted(), *events),
+            (ExecutionStarted(),),
             changes={
                 "segment": execution.segment + 1,
                 "started_at": execution.started_at or now,
                 "active_ms": execution.active_by(now),  # a dead worker had it, as far as is known
+                "tries": execution.tries + segment.counted,
             },
             at=now,
-            **more,
         )
 
     async def record(
@@ -152,7 +152,14 @@ class Ledger:
 
     async def release(self, segment: Segment) -> None:
         """End the segment between two steps; any worker may go on."""
-        await self._advance(segment, Status.QUEUED, (ExecutionReleased(),))
+        tries = {"tries": _without_this(segment)}
+        await self._advance(segment, Status.QUEUED, (ExecutionReleased(),), tries)
+
+    async def leave(self, segment: Segment) -> None:
+        """End the segment in the middle of a step, which was no try of it."""
+        if segment.execution.tries:
+            tries = {"tries": _without_this(segment)}
+            await self._advance(segment, Status.RUNNING, (), tries)
 
     async def cancel(self, segment: Segment, approvals: tuple[Approval, ...] = ()) -> None:
         """End the execution; what the open step has shown is kept and charged.
@@ -187,7 +194,7 @@ class Ledger:
             Status.FAILED,
             approvals,
             error=failure,
-            output=segment.output(),
+            output=segment.output() or segment.execution.output,
         )
 
     def _cut_off(self, segment: Segment, reason: str) -> ModelStep | None:
@@ -264,6 +271,8 @@ class Ledger:
             changes["completed_at"] = now
         if status in TERMINAL or status is Status.PAUSED:
             changes["pause_requested"] = None
+        if status is not Status.RUNNING or more.get("steps") or more.get("checkpoint"):
+            changes.setdefault("tries", 0)  # that is progress
         if charge is not None:
             changes["credits"] = before.credits + charge.credits
         if before.first_token_ms is None and segment.text.runs:
@@ -285,6 +294,12 @@ class Ledger:
         segment.execution = after
         segment.began = (segment.began or 0.0) + elapsed_ms / 1000
         segment.text = StepText()
+
+
+def _without_this(segment: Segment) -> int:
+    """The execution's tries without the one that this segment was; none behind progress."""
+    tries = segment.execution.tries
+    return max(0, tries - 1) if segment.counted else tries
 
 
 def _cost(charge: Charge | None) -> int:

@@ -13,6 +13,7 @@ from outlast.engine.asking import Asker, failure_of, is_answered, messages_of
 from outlast.engine.bounds import check_spent
 from outlast.engine.calling import Caller
 from outlast.engine.code import Coder
+from outlast.engine.last_resort import without_progress
 from outlast.engine.ledger import Ledger
 from outlast.engine.segment import Interrupted, Segment, Stop
 from outlast.engine.settling import Settler
@@ -23,14 +24,26 @@ from outlast.model.error import (
     Misconfigured,
     OutlastError,
     Overloaded,
+    Refused,
     StaleWrite,
 )
-from outlast.model.execution import Execution, Failure, Status
+from outlast.model.execution import (
+    OUR_MISTAKE,
+    REFUSED,
+    UNREADABLE,
+    Execution,
+    Failure,
+    Status,
+)
 from outlast.model.message import Message, UserMessage
 from outlast.store.known_agents import KnownAgents
 from outlast.store.port import Store
 
 logger = structlog.get_logger(__name__)
+
+
+class Unread(Exception):
+    """What is recorded of an execution cannot be read."""
 
 
 @dataclass(slots=True)
@@ -44,32 +57,33 @@ class Runner:
     settler: Settler
     coder: Coder
     agents: KnownAgents
+    max_tries: int
+    """How often an execution is begun without a recorded step before it fails."""
 
     async def run(self, segment: Segment) -> None:
         """Run one segment. Raises StaleWrite where another worker has the execution.
 
-        Raises Overloaded where the store fails: the execution stays as last committed.
+        Raises Overloaded where the store fails: the execution stays as last committed. Raises
+        anything else where the execution could not be read, or its end not be written.
         """
-        try:
-            segment.agent = agent = await self.agents.of(segment.execution)
-            bind_contextvars(agent=agent.spec.name)
-            self.coder.require(agent.spec)
-        except (AgentNotFound, Misconfigured) as error:
-            await self.ledger.refuse(segment, failure_of(error))
+        agent = await self._agent(segment)
+        if agent is None or not await self._begun(segment):
             return
-        await self._begin(segment, agent)
         try:
+            await self._read(segment, agent)
             await self._continue(segment, agent)
         except Interrupted:
             await self._interrupted(segment)
         except (StaleWrite, Overloaded):
             raise
+        except Refused:
+            logger.exception("execution.refused")
+            await self._fail(segment, REFUSED)
         except OutlastError as error:
             await self._fail(segment, failure_of(error))
-        except Exception:
-            logger.exception("execution.crashed", execution=segment.execution.id)
-            failure = Failure("internal_error", "internal_error", "The server made a mistake.")
-            await self._fail(segment, failure)
+        except Exception as error:
+            logger.exception("execution.crashed")
+            await self._fail(segment, UNREADABLE if isinstance(error, Unread) else OUR_MISTAKE)
 
     async def _fail(self, segment: Segment, failure: Failure) -> None:
         """Fail, or pause where that is what a task asks for."""
@@ -114,20 +128,44 @@ class Runner:
             check_spent(segment, agent.spec)
             await self.asker.ask(segment, agent)
 
-    async def _begin(self, segment: Segment, agent: Agent) -> None:
-        """Take the execution, with what it has recorded."""
+    async def _agent(self, segment: Segment) -> Agent | None:
+        """The agent; None where there is none that can run, and the execution has failed."""
+        try:
+            segment.agent = agent = await self.agents.of(segment.execution)
+            bind_contextvars(agent=agent.spec.name)
+            self.coder.require(agent.spec)
+        except (AgentNotFound, Misconfigured) as error:
+            await self.ledger.refuse(segment, failure_of(error))
+            return None
+        return agent
+
+    async def _begun(self, segment: Segment) -> bool:
+        """Take the execution, before anything of it is read; False where its tries are used up."""
         execution = segment.execution
-        crashed = execution.status is Status.RUNNING
-        if execution.turn > 1:
-            segment.history = await self._history(execution)
-        if execution.segment > 0:
-            segment.add(*await self.store.steps(execution.workspace_id, execution.id))
-        if segment.unanswered():
-            await self.settler.read(segment)
-        if crashed:
+        if segment.counted and execution.tries >= self.max_tries:
+            logger.error("execution.without_progress", tries=execution.tries)
+            segment.began = self.ledger.clock.monotonic()
+            await self._fail(segment, without_progress(execution.tries))
+            return False
+        await self.ledger.begin(segment)
+        return True
+
+    async def _read(self, segment: Segment, agent: Agent) -> None:
+        """Learn what was said and recorded, and settle what a crash has left open."""
+        execution = segment.execution
+        try:
+            if execution.turn > 1:
+                segment.history = await self._history(execution)
+            if segment.continues:
+                segment.add(*await self.store.steps(execution.workspace_id, execution.id))
+            if segment.unanswered():
+                await self.settler.read(segment)
+        except OutlastError:
+            raise
+        except Exception as error:
+            raise Unread from error
+        if segment.takes_over:
             await self.settler.take_over(segment, agent)
-        else:
-            await self.ledger.begin(segment, ())
 
     async def _interrupted(self, segment: Segment) -> None:
         match segment.stopped:
@@ -137,6 +175,10 @@ class Runner:
                 await self._fail(segment, failure_of(out_of_time(segment)))
             case Stop.PAUSE | Stop.PAUSE_NOW:
                 await self.ledger.pause(segment)
+            case Stop.REFUSED:
+                await self._fail(segment, REFUSED)
+            case Stop.LEAVE:
+                await self.ledger.leave(segment)
             case Stop.ABANDON | Stop.RELEASE | None:
                 logger.warning("segment.abandoned", execution=segment.execution.id)
 

@@ -4,7 +4,7 @@ Only the runner of the segment touches it; others may call `stop`.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, TypeVar
@@ -13,7 +13,7 @@ from outlast.agents.port import ModelRequest
 from outlast.model.agent import Agent
 from outlast.model.approval import Approval
 from outlast.model.event import TextAdded, ThinkingAdded
-from outlast.model.execution import Execution, ModelStep, PauseRequest, Step
+from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
 from outlast.model.steps import Calls, unanswered
 from outlast.store.task_port import Seen
@@ -32,11 +32,17 @@ class Stop(StrEnum):
     """At once where a model is asked, else at the next boundary: tools that run are not cut off."""
     RELEASE = "release"
     """At the next boundary: the server is leaving."""
+    REFUSED = "refused"
+    """At once: the database does not take the text of the open step."""
+    LEAVE = "leave"
+    """At once: the server cannot wait for the next boundary; the try does not count."""
     ABANDON = "abandon"
     """At once and without a word: the log has been lost, or another worker has the execution."""
 
 
-_INTERRUPTING: Final = frozenset({Stop.CANCEL, Stop.LIMIT, Stop.ABANDON})
+LEFT: Final = frozenset({Stop.LEAVE, Stop.ABANDON})
+"""Another segment takes the execution up where this one was."""
+_INTERRUPTING: Final = LEFT | {Stop.CANCEL, Stop.LIMIT, Stop.REFUSED}
 _STRENGTH: Final = {Stop.RELEASE: 0, Stop.PAUSE: 1, Stop.PAUSE_NOW: 2}
 """Of what does not interrupt, the stronger wish stays."""
 
@@ -118,6 +124,12 @@ class Segment:
         """The open model request, for estimating its tokens."""
         self.model = ""
         """The agent's name of the model that was asked last."""
+        self.continues = execution.segment > 0
+        """Whether an earlier segment may have recorded something."""
+        self.takes_over = execution.status is Status.RUNNING
+        """Whether an earlier segment has ended by a crash."""
+        self.counted = True
+        """Whether its begin is a try of the execution."""
         self.stopped: Stop | None = None
         self.pause_reason: str | None = None
         self.began: float | None = None
@@ -174,8 +186,11 @@ class Segment:
             work.close()
             raise Interrupted
         self._asking = task = self.spawn(work)
-        await asyncio.wait({task})
-        self._asking = None
+        try:
+            await asyncio.wait({task})
+        finally:
+            self._asking = None
+            await ended({task})
         if task.cancelled():
             raise Interrupted
         return task.result()
@@ -216,3 +231,12 @@ class Segment:
             return "".join(texts)
         models = (s for s in reversed(self.steps) if isinstance(s, ModelStep))
         return next((s.message.text for s in models if s.message.text), None)
+
+
+async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel what still runs and wait for its end: nothing runs behind the end of its segment."""
+    left = [task for task in tasks if not task.done()]
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left)

@@ -7,12 +7,13 @@ import structlog
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from outlast.duty import Duty, Failures
+from outlast.engine.last_resort import LastResort
 from outlast.engine.runner import Runner
-from outlast.engine.segment import Segment, Stop
+from outlast.engine.segment import LEFT, Segment, Stop
 from outlast.engine.timing import seconds_left
 from outlast.model.clock import Clock
-from outlast.model.error import StaleWrite
-from outlast.model.execution import SEEN_MILLIS, Execution, PauseRequest
+from outlast.model.error import ExecutionNotFound, Overloaded, StaleWrite
+from outlast.model.execution import SEEN_MILLIS, UNREADABLE, Execution, PauseRequest, Status
 
 _WATCH_SECONDS: Final = 1.0
 _SEEN_SECONDS: Final = SEEN_MILLIS / 1000 - _WATCH_SECONDS
@@ -23,8 +24,11 @@ logger = structlog.get_logger(__name__)
 class Segments:
     """Runs segments, at most one of an execution, and stops them on request."""
 
-    def __init__(self, runner: Runner, clock: Clock, failures: Failures) -> None:
+    def __init__(
+        self, runner: Runner, last_resort: LastResort, clock: Clock, failures: Failures
+    ) -> None:
         self._runner = runner
+        self._last_resort = last_resort
         self._clock = clock
         self._failures = failures
         self._counting: asyncio.Task[None] | None = None
@@ -45,9 +49,31 @@ class Segments:
     def __contains__(self, execution_id: str) -> bool:
         return execution_id in self._running
 
+    async def read(self, workspace_id: str, execution_id: str) -> Execution | None:
+        """The execution, if a segment of it may run now. Raises Overloaded: try again.
+
+        One that cannot be read is failed.
+        """
+        try:
+            found = await self._runner.store.execution(workspace_id, execution_id)
+        except ExecutionNotFound:
+            return None
+        except Overloaded as error:
+            if await self._last_resort.unreachable(workspace_id, execution_id, error):
+                return None
+            raise
+        except Exception as error:
+            logger.exception("execution.unreadable", execution=execution_id)
+            if not await self._last_resort.end(workspace_id, execution_id, UNREADABLE):
+                raise Overloaded from error
+            return None
+        runs = found.status in (Status.QUEUED, Status.RUNNING) and not found.waiting
+        return found if runs and not found.is_client_driven else None
+
     def begin(self, execution: Execution) -> Segment:
         """From now on it can be stopped; `run` it next."""
         segment = self._running[execution.id] = Segment(execution)
+        segment.counted = not self._last_resort.was_away(execution.id)
         return segment
 
     async def run(self, segment: Segment) -> bool:
@@ -56,21 +82,26 @@ class Segments:
         That is where this process failed it, and where the row or the log were not as this segment
         left them: whoever tries again reads whether there is anything left to do.
         """
-        execution = segment.execution
-        ended = False
+        execution_id = segment.execution.id
         unbind_contextvars("request")  # that in whose commit the task was made
-        bind_contextvars(execution=execution.id)  # the task is the segment's own
+        bind_contextvars(execution=execution_id)  # the task is the segment's own
+        try:
+            ended = await self._run(segment)
+        finally:
+            del self._running[execution_id]
+            self._ended.set()
+        return ended and segment.stopped not in LEFT
+
+    async def _run(self, segment: Segment) -> bool:
         try:
             await self._runner.run(segment)
-            ended = True
         except StaleWrite:
-            logger.warning("segment.stale", segment=execution.segment)
-        except Exception:
-            logger.exception("segment.failed")
-        finally:
-            del self._running[execution.id]
-            self._ended.set()
-        return ended and segment.stopped is not Stop.ABANDON
+            logger.warning("segment.stale", segment=segment.execution.segment)
+            return False
+        except Exception as error:  # noqa: BLE001 - the top of a segment; it is settled there
+            return await self._last_resort.failed(segment.execution, error)
+        self._last_resort.succeeded(segment.execution.id)
+        return True
 
     def cancel(self, execution_id: str) -> bool:
         """Stop the segment of this execution, closing its model call; False if none runs here."""

@@ -78,7 +78,7 @@ class Settler:
         )
 
     async def take_over(self, segment: Segment, agent: Agent) -> None:
-        """Begin after a crash: run again what may run again, ask a person about the rest."""
+        """Go on after a crash: run again what may run again, ask a person about the rest."""
         now = self.ledger.clock.now()
         events: list[Event] = []
         asked: list[Approval] = []
@@ -96,7 +96,8 @@ class Settler:
                 events.append(requested(question))
         if not segment.unanswered():
             events.append(StepRetried(segment.open_step, CRASHED))
-        await self.ledger.begin(segment, tuple(events), approvals=tuple(asked))
+        if events:
+            await self.ledger.record(segment, tuple(events), approvals=tuple(asked))
         segment.approvals.update({question.tool_call_id: question for question in asked})
 
     def cut_off(self, segment: Segment) -> tuple[Approval, ...]:

@@ -71,26 +71,29 @@ class TextLog:
             for segment in segments
         ]
         try:
-            kept = await self._kept(appends)
+            stops = await self._lost(appends)
         finally:
             self._flushing = None
-        for segment, whole in zip(segments, kept, strict=True):
-            if not whole:
-                segment.stop(Stop.ABANDON)
+        for segment, reason in zip(segments, stops, strict=True):
+            if reason is not None:
+                segment.stop(reason)
         self._interval = min(_LONGEST, max(_SHORTEST, 2 * (loop.time() - began)))
         hurry, self._hurry = self._hurry, False
         if self._dirty:
             self._flush_in(0 if hurry else self._interval)
 
-    async def _kept(self, appends: list[TextAppend]) -> list[bool]:
-        """Append, and answer for each whether the log holds it.
+    async def _lost(self, appends: list[TextAppend]) -> list[Stop | None]:
+        """Append, and answer for each why its segment cannot go on, if it cannot.
 
         Text that the database refuses is tried alone, so that it fails alone.
         """
         try:
-            return await self._store.append_text(appends)
+            kept = await self._store.append_text(appends)
         except Exception as error:  # noqa: BLE001 - whatever it is, the log goes on for the others
             self._failures.record("log_text", error)
-            if len(appends) == 1 or isinstance(error, Overloaded):
-                return [False] * len(appends)
-        return [kept for append in appends for kept in await self._kept([append])]
+            if isinstance(error, Overloaded):
+                return [Stop.ABANDON] * len(appends)
+            if len(appends) == 1:
+                return [Stop.REFUSED]
+            return [lost for append in appends for lost in await self._lost([append])]
+        return [None if whole else Stop.ABANDON for whole in kept]

@@ -91,6 +91,19 @@ class Failure:
     message: str
 
 
+OUR_MISTAKE: Final = Failure("internal_error", "internal_error", "The server made a mistake.")
+REFUSED: Final = Failure(
+    "internal_error",
+    "internal_error",
+    "The database refused what was to be recorded of this execution.",
+)
+UNREADABLE: Final = Failure(
+    "internal_error",
+    "internal_error",
+    "What is recorded of this execution cannot be read by this version of the server.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What the request that started an execution said beside its input."""
@@ -210,6 +223,7 @@ def at_rest(execution: Execution, status: Status, at: int) -> Execution:
         updated_at=at,
         completed_at=at if status in TERMINAL else None,
         pause_requested=None,
+        tries=0,
         active_ms=execution.active_by(at) if execution.is_client_driven else execution.active_ms,
         active_since=None,
     )

@@ -14,7 +14,16 @@ from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
-from outlast.model.execution import Budget, Execution, OnBusy, Origin, PauseRequest, Status, Step
+from outlast.model.execution import (
+    Budget,
+    Execution,
+    Failure,
+    OnBusy,
+    Origin,
+    PauseRequest,
+    Status,
+    Step,
+)
 from outlast.model.task import Task
 from outlast.store.agent_port import AgentStore
 from outlast.store.key_port import KeyStore
@@ -103,6 +112,29 @@ class Advance:
     """Ids of approved tool calls that are about to run."""
     state: dict[str, Any] | None = None
     """The execution's state from then on; a checkpoint's own state comes behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedFailure:
+    """The end of an execution that cannot be ended by `advance`."""
+
+    workspace_id: str
+    execution_id: str
+    at: int
+    error: Failure
+    """Holds nothing that came from outside."""
+    segment: int | None = None
+    """Only while the row has this segment; None: whichever it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An execution that runs or waits for a worker, as far as its row needs no understanding."""
+
+    workspace_id: str
+    id: str
+    status: str
+    updated_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +230,13 @@ class ExecutionStore(Protocol):
         """Make one move and answer its log entries. Raises StaleWrite; then nothing has changed."""
         ...
 
+    async def force_failure(self, failure: ForcedFailure) -> bool:
+        """Fail an execution that is queued or running without reading more than its place.
+
+        False where it is neither, or is in another segment; then nothing has changed.
+        """
+        ...
+
     async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
         """Log pieces of many running steps at once; False for each whose segment has passed.
 
@@ -291,7 +330,7 @@ class ExecutionStore(Protocol):
         """Executions of a conversation that have not ended, oldest first."""
         ...
 
-    async def unfinished(self, after: str, limit: int) -> list[Execution]:
+    async def unfinished(self, after: str, limit: int) -> list[Unfinished]:
         """Running executions, and queued ones that wait for nobody, of all workspaces; by id."""
         ...
 

@@ -23,12 +23,14 @@ from outlast.store.port import (
     Created,
     Decide,
     ExecutionFilter,
+    ForcedFailure,
     History,
     Idempotency,
     NewExecution,
     PendingPage,
     Resume,
     TextAppend,
+    Unfinished,
 )
 from outlast.store.record_port import RecordPage
 from outlast.store.scripts import (
@@ -41,6 +43,7 @@ from outlast.store.scripts import (
     deletion,
     driving,
     executions,
+    failing,
     keys,
     log,
     records,
@@ -111,6 +114,11 @@ class SqlStore:
     async def advance(self, move: Advance) -> tuple[Entry, ...]:
         return await self._driver.write(lambda: executions.advance(move), of=(move.before.id,))
 
+    async def force_failure(self, failure: ForcedFailure) -> bool:
+        return await self._driver.write(
+            lambda: failing.force_failure(failure), of=(failure.execution_id,)
+        )
+
     async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
         return await self._driver.write(
             lambda: executions.append_text(appends),
@@ -156,7 +164,7 @@ class SqlStore:
     async def live(self, workspace_id: str, conversation_id: str) -> list[Execution]:
         return await self._driver.read(lambda: executions.live(workspace_id, conversation_id))
 
-    async def unfinished(self, after: str, limit: int) -> list[Execution]:
+    async def unfinished(self, after: str, limit: int) -> list[Unfinished]:
         return await self._driver.read(lambda: executions.unfinished(after, limit))
 
     async def cancel_requested(self) -> list[str]:

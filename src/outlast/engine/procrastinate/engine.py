@@ -21,9 +21,9 @@ from outlast.engine.procrastinate.queue import Job, Queue
 from outlast.engine.segment import Stop
 from outlast.engine.segments import Segments
 from outlast.model.clock import Clock
-from outlast.model.error import ExecutionNotFound, OutlastError
-from outlast.model.execution import Execution, PauseRequest, Status
-from outlast.store.port import Store
+from outlast.model.error import ExecutionNotFound, OutlastError, Overloaded
+from outlast.model.execution import Execution, PauseRequest
+from outlast.store.port import Store, Unfinished
 
 _POLL_SECONDS: Final = 1.0
 """How often a worker looks for jobs that it was not told of."""
@@ -37,7 +37,7 @@ _SETTLED_MILLIS: Final = 10_000
 _PAGE: Final = 500
 _LONGEST_WAIT: Final = 30
 _LONG_QUEUE: Final = 500
-_ABANDON_SECONDS: Final = 1.0
+_LEAVE_SECONDS: Final = 1.0
 _CANCEL_AGAIN_SECONDS: Final = 0.1
 _BEATS: Final = 3
 """Heartbeats in the time after which a silent worker loses its jobs."""
@@ -133,7 +133,7 @@ class ProcrastinateEngine:
         if self._unheard:
             with contextlib.suppress(OutlastError):
                 await self._reclaim()
-        for reason, seconds in ((Stop.RELEASE, grace_seconds), (Stop.ABANDON, _ABANDON_SECONDS)):
+        for reason, seconds in ((Stop.RELEASE, grace_seconds), (Stop.LEAVE, _LEAVE_SECONDS)):
             self._segments.stop(reason)
             if self._held:
                 await asyncio.wait(self._held, timeout=seconds)
@@ -230,6 +230,7 @@ class ProcrastinateEngine:
             task = asyncio.create_task(self._hold(job, self._worker))
             self._held[task] = job
             task.add_done_callback(self._let_go)
+            self._failures.watch(task, "run_segments")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL_SECONDS):
                 await self._wake.wait()
@@ -272,12 +273,10 @@ class ProcrastinateEngine:
     async def _run(self, job: Job) -> bool:
         """Run a segment; False where another try is due."""
         try:
-            execution = await self._store.execution(job.workspace_id, job.execution_id)
-        except ExecutionNotFound:
-            return True
+            execution = await self._segments.read(job.workspace_id, job.execution_id)
         except OutlastError:
             return False
-        if execution.waiting or execution.status not in (Status.QUEUED, Status.RUNNING):
+        if execution is None:
             return True
         if execution.id in self._segments:  # a segment that was abandoned here and has not let go
             return False
@@ -321,12 +320,20 @@ class ProcrastinateEngine:
             for execution_id in await self._queue.without_job(list(settled)):
                 await self._adopt(settled[execution_id])
 
-    async def _adopt(self, orphan: Execution) -> None:
-        current = await self._store.execution(orphan.workspace_id, orphan.id)
-        if (current.status, current.updated_at) == (orphan.status, orphan.updated_at):
+    async def _adopt(self, orphan: Unfinished) -> None:
+        try:
+            current = await self._store.execution(orphan.workspace_id, orphan.id)
+        except ExecutionNotFound:
+            return
+        except Overloaded:
+            raise
+        except Exception:  # noqa: BLE001 - a row that cannot be read: whoever takes the job fails it
+            current = None
+        unchanged = (orphan.status, orphan.updated_at)
+        if current is None or (current.status, current.updated_at) == unchanged:
             self.orphans += 1
-            logger.error("execution.orphaned", execution=orphan.id, status=orphan.status.value)
-            await self._queue.add(orphan)
+            logger.error("execution.orphaned", execution=orphan.id, status=orphan.status)
+            await self._queue.add(orphan.workspace_id, orphan.id)
 
 
 async def _stop(duties: list[Duty]) -> None:

@@ -199,11 +199,11 @@ class Queue:
             await self._jobs.defer_job_async(job.of.evolve(scheduled_at=None, priority=_BEGUN))
         await self.finish(job)
 
-    async def add(self, execution: Execution) -> None:
+    async def add(self, workspace_id: str, execution_id: str) -> None:
         """Add a job in a transaction of its own."""
-        deferrer = self._app.configure_task(_TASK, queue=QUEUE, lock=execution.id)
+        deferrer = self._app.configure_task(_TASK, queue=QUEUE, lock=execution_id)
         with _translated():
-            await deferrer.defer_async(**_arguments(execution))
+            await deferrer.defer_async(workspace=workspace_id, execution=execution_id)
 
     async def without_job(self, ids: Sequence[str]) -> set[str]:
         """Those of the executions that have no job."""

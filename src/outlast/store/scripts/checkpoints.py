@@ -270,6 +270,7 @@ def _reset(execution: Execution, past: _Past, at: int) -> Execution:
         tool_ms=sum(step.duration_ms for step in tools),
         cancel_requested=False,
         pause_requested=None,
+        tries=0,
         superseded_tokens=execution.charged_tokens - usage.total_tokens,
         superseded_to=_used_to(execution, past) if past.void else execution.superseded_to,
         resumed_ms=execution.active_ms if past.void or ended else execution.resumed_ms,

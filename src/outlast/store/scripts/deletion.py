@@ -3,7 +3,7 @@
 from outlast.model.execution import TERMINAL
 from outlast.store.scripts import Outcome, Query, Script
 from outlast.store.scripts.entries import locked_turn
-from outlast.store.scripts.turns import next_turn
+from outlast.store.scripts.turns import NextTurn, next_turn
 from outlast.store.statements import checkpoints as sql
 
 
@@ -15,5 +15,8 @@ def delete_execution(workspace_id: str, execution_id: str) -> Script[None]:
         yield Query(statement, {"id": execution.id})
     yield Query(sql.DELETE_EXECUTION, {"id": execution.id})
     yield Query(sql.DELETE_EMPTY_CONVERSATION, conversation)
-    following = [] if execution.status in TERMINAL else (yield from next_turn(execution))
-    return Outcome(None, runnable=tuple(following), erased=True)
+    following = NextTurn()
+    if execution.status not in TERMINAL:
+        at = execution.updated_at
+        following = yield from next_turn(workspace_id, execution.conversation_id, at)
+    return Outcome(None, following.committed, following.runnable, erased=True)

@@ -18,7 +18,7 @@ from outlast.model.event import (
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
 from outlast.store.listeners import Committed
 from outlast.store.page import Page
-from outlast.store.port import Advance, ExecutionFilter, Idempotency, TextAppend
+from outlast.store.port import Advance, ExecutionFilter, Idempotency, TextAppend, Unfinished
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import asked, unless_decided
 from outlast.store.scripts.entries import append, compare_and_set, insert_event
@@ -67,9 +67,13 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
     runnable: list[Execution] = []
     if after.status is Status.QUEUED and not after.waiting:
         runnable.append(after)
+    committed = [Committed(before.id, entries, after)]
     if ends:
-        runnable.extend((yield from next_turn(after)))
-    return Outcome(entries, (Committed(before.id, entries, after),), tuple(runnable))
+        at = after.updated_at
+        following = yield from next_turn(after.workspace_id, after.conversation_id, at)
+        runnable.extend(following.runnable)
+        committed.extend(following.committed)
+    return Outcome(entries, tuple(committed), tuple(runnable))
 
 
 def _cancelled(
@@ -220,7 +224,7 @@ def live(workspace_id: str, conversation_id: str) -> Script[list[Execution]]:
     return Outcome([execution_from(row) for row in rows])
 
 
-def unfinished(after: str, limit: int) -> Script[list[Execution]]:
+def unfinished(after: str, limit: int) -> Script[list[Unfinished]]:
     """What recovery takes up, by id."""
     rows = yield Query(sql.UNFINISHED, {"after": after, "limit": limit})
-    return Outcome([execution_from(row) for row in rows])
+    return Outcome([Unfinished(*row) for row in rows])

@@ -1,13 +1,20 @@
 """Turns of a conversation: who holds them still, and whose it is once an execution has ended."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
-from outlast.model.execution import TERMINAL, Execution, Status
+from outlast.model.event import Entry, ExecutionFailed
+from outlast.model.execution import TERMINAL, UNREADABLE, Execution, Status
+from outlast.store.listeners import Committed
+from outlast.store.port import ForcedFailure
 from outlast.store.scripts import Query, Steps
-from outlast.store.scripts.rows import execution_from
+from outlast.store.scripts.entries import insert_event
+from outlast.store.scripts.rows import execution_from, to_json
 from outlast.store.statements import checkpoints as checkpoint_sql
 from outlast.store.statements import conversations as conversation_sql
 from outlast.store.statements import executions as sql
+from outlast.store.statements import log as log_sql
+from outlast.store.statements import tasks as task_sql
 
 
 def lock_turns(before: Execution, after: Execution) -> Steps[tuple[bool, bool]]:
@@ -26,14 +33,57 @@ def lock_turns(before: Execution, after: Execution) -> Steps[tuple[bool, bool]]:
     return ends, rests
 
 
-def next_turn(ended: Execution) -> Steps[list[Execution]]:
+@dataclass(frozen=True, slots=True)
+class NextTurn:
+    """What follows an execution that has ended."""
+
+    runnable: tuple[Execution, ...] = ()
+    committed: tuple[Committed, ...] = ()
+    """Of turns that could not be read, and have failed therefore."""
+
+
+def next_turn(workspace_id: str, conversation_id: str, at: int) -> Steps[NextTurn]:
     """Release the oldest live execution if it waits; the conversation's row is locked."""
-    parameters = {"workspace": ended.workspace_id, "conversation": ended.conversation_id}
-    rows = yield Query(sql.NEXT_IN_CONVERSATION, parameters)
-    if not rows:
-        return []
-    following = execution_from(rows[0])
-    if not following.waiting:
-        return []
-    yield Query(sql.RELEASE_WAITING, {"id": following.id, "workspace": following.workspace_id})
-    return [replace(following, waiting=False)]
+    failed: list[Committed] = []
+    parameters = {"workspace": workspace_id, "conversation": conversation_id}
+    while rows := (yield Query(sql.NEXT_IN_CONVERSATION, parameters)):
+        execution_id, waiting = rows[0][0], bool(rows[0][15])
+        if not waiting:
+            break
+        try:
+            following = execution_from(rows[0])
+        except Exception:  # noqa: BLE001 - a broken row may raise anything, and holds up nothing
+            unread = ForcedFailure(workspace_id, execution_id, at, UNREADABLE)
+            failed.append((yield from failed_unread(unread)))
+            continue
+        yield Query(sql.RELEASE_WAITING, {"id": execution_id, "workspace": workspace_id})
+        return NextTurn((replace(following, waiting=False),), tuple(failed))
+    return NextTurn(committed=tuple(failed))
+
+
+def failed_unread(failure: ForcedFailure) -> Steps[Committed]:
+    """Fail an execution whose row is locked, whatever the row says."""
+    of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
+    error = failure.error
+    ((_, segment, _),) = yield Query(sql.PLACE, of)
+    yield Query(
+        sql.FORCE_FAILURE,
+        {
+            "given_id": failure.execution_id,
+            "workspace": failure.workspace_id,
+            "failed": Status.FAILED.value,
+            "new_error": to_json(error),
+            "at": failure.at,
+        },
+    )
+    ((seq,),) = yield Query(log_sql.LAST_SEQ, {"id": failure.execution_id})
+    event = ExecutionFailed(error.type, error.code, error.message)
+    entry = Entry(segment, int(seq) + 1, failure.at, event)
+    yield insert_event(failure.execution_id, entry)
+    yield Query(task_sql.END_TASK, of)
+    rows = yield Query(sql.EXECUTION, of)
+    try:
+        execution = execution_from(rows[0])
+    except Exception:  # noqa: BLE001 - as above; those who follow need the entries alone
+        execution = None
+    return Committed(failure.execution_id, (entry,), execution)

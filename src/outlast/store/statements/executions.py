@@ -117,7 +117,8 @@ RELEASE_WAITING: Final = Statement(
 )
 
 UNFINISHED: Final = Statement(
-    _execution.where(
+    select(executions.c.workspace_id, executions.c.id, executions.c.status, executions.c.updated_at)
+    .where(
         executions.c.id > bindparam("after"),
         executions.c.status.in_([literal_column("'queued'"), literal_column("'running'")]),
         executions.c.waiting.is_(False),
@@ -128,6 +129,36 @@ UNFINISHED: Final = Statement(
     .limit(bindparam("limit"))
 )
 """All workspaces: only recovery asks this. What is client-driven is no worker's."""
+
+_place: Final = select(
+    executions.c.status, executions.c.segment, executions.c.conversation_id
+).where(executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace"))
+
+PLACE: Final = Statement(_place)
+"""What is needed to end an execution whose row cannot be read."""
+
+LOCK_PLACE: Final = Statement(_place.with_for_update())
+"""The same; the row does not move until this transaction ends."""
+
+FORCE_FAILURE: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("given_id"),
+        executions.c.workspace_id == bindparam("workspace"),
+    )
+    .values(
+        status=bindparam("failed"),
+        error=bindparam("new_error"),
+        completed_at=bindparam("at"),
+        updated_at=bindparam("at"),
+        waiting=False,
+        tries=0,
+        pause_requested=null(),
+        active_since=null(),
+        forwarded_headers=null(),
+    )
+)
+"""The row is locked and live. Touches nothing that may be unreadable."""
 
 SEEN: Final = Statement(
     update(executions)

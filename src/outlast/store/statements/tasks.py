@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, null, select, update
 
 from outlast.store.schema import executions, tasks
 from outlast.store.statements import Statement
@@ -44,6 +44,13 @@ FORGET_TASK: Final = Statement(
     )
 )
 """Its execution was deleted by code that knows no tasks."""
+
+END_TASK: Final = Statement(
+    update(tasks)
+    .where(tasks.c.execution_id == bindparam("id"), tasks.c.workspace_id == bindparam("workspace"))
+    .values(due_at=null())
+)
+"""Its execution has failed in a way that leaves nothing to be done."""
 
 STATE: Final = Statement(select(executions.c.state).where(executions.c.id == bindparam("id")))
 """The row is locked."""
