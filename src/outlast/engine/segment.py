@@ -4,7 +4,7 @@ Only the runner of the segment touches it; others may call `stop`.
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Iterable
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, TypeVar
@@ -93,6 +93,10 @@ class StepText:
         fresh, self._fresh = self._fresh, []
         self.appended = self.pieces
         return tuple((at, kind(step, part, tuple(pieces))) for at, part, kind, pieces in fresh)
+
+    def not_taken(self, texts: Iterable[tuple[int, TextAdded | ThinkingAdded]]) -> None:
+        """The store has none of what was handed to it; the step's end brings it along."""
+        self.appended -= sum(len(text.pieces) for _, text in texts)
 
     def parts(self) -> tuple[Part, ...]:
         """The text so far as parts of a message."""

@@ -74,7 +74,9 @@ class TextLog:
             stops = await self._lost(appends)
         finally:
             self._flushing = None
-        for segment, reason in zip(segments, stops, strict=True):
+        for segment, append, reason in zip(segments, appends, stops, strict=True):
+            if reason is Stop.REFUSED:
+                segment.text.not_taken(append.texts)
             if reason is not None:
                 segment.stop(reason)
         self._interval = min(_LONGEST, max(_SHORTEST, 2 * (loop.time() - began)))

@@ -1,0 +1,378 @@
+"""Every accepted execution ends: tries without progress are bounded, what cannot be read fails."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from outlast.app import Core
+from outlast.model.agent import Effect
+from outlast.model.approval import Decision
+from outlast.model.error import Overloaded, Refused
+from outlast.model.event import Entry, ExecutionFailed
+from outlast.model.execution import Execution, Status
+from outlast.model.workspace import Principal
+from outlast.store.port import Advance, ExecutionFilter, ForcedFailure, Page, Resume
+from outlast.store.sql import Driver, SqlStore
+from outlast.testing import FakeClock, NamedModels, owner
+from tests.database import Database
+from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, tool, wish
+
+pytestmark = pytest.mark.anyio
+BOUND = 20.0
+_START = 1_772_000_000_000
+
+
+async def ready(core: Core, agent: Any = None) -> Principal:
+    caller = await owner(core)
+    await core.services.agents.put(caller.workspace_id, [(agent or spec(), "1")])
+    return caller
+
+
+async def settled(
+    core: Core, caller: Principal, execution_id: str, clock: FakeClock | None = None
+) -> Execution:
+    """The execution once it has ended, with time going on."""
+    async with asyncio.timeout(BOUND):
+        while True:
+            found = await core.store.execution(caller.workspace_id, execution_id)
+            if found.status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
+                return found
+            if clock is not None:
+                clock.advance(31)
+            await asyncio.to_thread(int)
+
+
+class Pill:
+    """A tool in whose middle the process dies, as often as it is called, until it is healed."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.healed = False
+
+    async def take(self, _: dict[str, Any]) -> str:
+        if not self.healed:
+            self.reached.set()
+            await asyncio.Event().wait()
+        return "swallowed"
+
+
+PILL = spec(tool("take", Effect.IDEMPOTENT))
+
+
+def pill_models() -> NamedModels:
+    return NamedModels({"actor": Actor(by_turn([call(1, "take")], ["Done"]))})
+
+
+async def one_life(database: Database, pill: Pill, life: int, **settings: Any) -> Execution:
+    """Run until the tool is reached, then die without a word; the row as it is left.
+
+    Every life writes twice: its begin, and the answer or what the last crash has left open.
+    """
+    crash = Crash(2, commits_last=False)
+    pill.reached.clear()
+    bench = Bench(take=pill.take)
+    core_of = database.core(
+        models=pill_models(),
+        tools=bench,
+        clock=FakeClock(_START + 60_000 * life),
+        store=crash.store,
+        drain_seconds=0,
+        **settings,
+    )
+    async with asyncio.timeout(BOUND), core_of as core:
+        caller = await ready(core, PILL)
+        if not life:
+            await core.services.executions.start(caller, "agent", wish())
+        [one] = await core.store.executions(caller.workspace_id, ExecutionFilter(), Page(1))
+        ended = asyncio.ensure_future(settled(core, caller, one.id))
+        reached = asyncio.ensure_future(pill.reached.wait())
+        await asyncio.wait({ended, reached}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ended, reached):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        return await core.store.execution(caller.workspace_id, one.id)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+async def test_an_execution_that_ends_its_process_each_time_fails_after_its_tries(
+    database: Database, most: int
+) -> None:
+    pill = Pill()
+    left = [await one_life(database, pill, 0, max_tries=most)]
+    while left[-1].status is Status.RUNNING:
+        left.append(await one_life(database, pill, len(left), max_tries=most))
+        assert len(left) < 10
+    assert [found.tries for found in left] == [0, *range(1, most + 1), 0]
+    failed = left[-1]
+    assert failed.status is Status.FAILED
+    assert failed.error is not None
+    assert failed.error.code == "internal_error"
+    times = "once" if most == 1 else f"{most} times"
+    assert f"was tried {times} without progress" in failed.error.message
+
+    pill.healed = True  # whoever resumes it gives it all its tries again
+    async with database.core(
+        models=pill_models(), tools=Bench(take=pill.take), max_tries=most
+    ) as core:
+        caller = await ready(core, PILL)
+        await core.store.resume(Resume(caller.workspace_id, failed.id, failed.updated_at))
+        assert (await settled(core, caller, failed.id)).output == "Done"
+
+
+async def test_a_server_that_leaves_is_no_try(database: Database) -> None:
+    pill = Pill()
+    bench = Bench(take=pill.take)
+    more = {"models": pill_models(), "tools": bench, "drain_seconds": 0, "max_tries": 2}
+    execution_id = ""
+    for _ in range(5):
+        pill.reached.clear()
+        async with asyncio.timeout(BOUND), database.core(**more) as core:
+            caller = await ready(core, PILL)
+            if not execution_id:
+                started = await core.services.executions.start(caller, "agent", wish())
+                execution_id = started.execution.id
+            await pill.reached.wait()
+    pill.healed = True
+    async with database.core(**more) as core:
+        assert (await settled(core, caller, execution_id)).status is Status.COMPLETED
+
+
+class Ill(SqlStore):
+    """Refuses what a test says, however often."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(driver)
+        self.advances: Exception | None = None
+        self.ends: Exception | None = None
+        self.is_away = False
+        self.refuses = ""
+        """Of the texts and outputs of this execution's steps, what the database does not take."""
+        self.tried = 0
+
+    async def advance(self, move: Advance) -> tuple[Entry, ...]:
+        if self.refuses and self.refuses in str((move.steps, move.texts)):
+            raise Refused(f"no {self.refuses}")
+        if self.advances is not None:
+            self.tried += 1
+            raise self.advances
+        return await super().advance(move)
+
+    async def force_failure(self, failure: ForcedFailure) -> bool:
+        if self.ends is not None:
+            raise self.ends
+        return await super().force_failure(failure)
+
+    async def ready(self) -> None:
+        if self.is_away:
+            raise Overloaded
+        await super().ready()
+
+
+def ill(core: Core) -> Ill:
+    assert isinstance(core.store, Ill)
+    return core.store
+
+
+async def test_a_database_that_is_away_uses_up_no_tries(database: Database) -> None:
+    clock = FakeClock()
+    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
+    async with database.core(
+        models=models, tools=Bench(), clock=clock, store=Ill, max_tries=1
+    ) as core:
+        caller = await ready(core)
+        store = ill(core)
+        store.advances, store.is_away = Overloaded(), True
+        started = await core.services.executions.start(caller, "agent", wish())
+        async with asyncio.timeout(BOUND):
+            while store.tried < 3:
+                clock.advance(31)
+                await asyncio.to_thread(int)
+        store.advances, store.is_away = None, False
+        assert (await settled(core, caller, started.execution.id, clock)).output == "Hello"
+
+
+@pytest.mark.parametrize("most", [1, 2])
+async def test_a_database_that_answers_and_takes_no_move_ends_the_execution(
+    database: Database, most: int
+) -> None:
+    clock = FakeClock()
+    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
+    async with database.core(
+        models=models, tools=Bench(), clock=clock, store=Ill, max_tries=most
+    ) as core:
+        caller = await ready(core)
+        ill(core).advances = Overloaded()
+        started = await core.services.executions.start(caller, "agent", wish())
+        failed = await settled(core, caller, started.execution.id, clock)
+        assert failed.status is Status.FAILED
+        assert ill(core).tried == most
+        assert failed.error is not None
+        assert "without progress" in failed.error.message
+        log = [
+            entry.event
+            async for entries in core.services.executions.follow(caller, failed.id)
+            for entry in entries
+        ]
+        assert isinstance(log[-1], ExecutionFailed)
+
+
+@pytest.mark.parametrize("refused", ["poison", "tc_"])
+async def test_what_the_database_refuses_for_good_is_tried_once_and_named_nowhere(
+    database: Database, refused: str
+) -> None:
+    actor = Actor(by_turn(["a ", "poison", call(1, "look")], ["Done"]))
+    models = NamedModels({"actor": actor})
+    bench = Bench(look=lambda _: "seen")
+    async with database.core(models=models, tools=bench, store=Ill) as core:
+        caller = await ready(core, spec(tool("look")))
+        ill(core).refuses = refused
+        started = await core.services.executions.start(caller, "agent", wish())
+        failed = await settled(core, caller, started.execution.id)
+        assert failed.status is Status.FAILED
+        assert failed.error is not None
+        assert failed.error.code == "internal_error"
+        assert refused not in failed.error.message
+        assert len(actor.asked) == 1
+        assert not core.engine.running
+
+
+async def test_text_that_the_log_refuses_fails_its_execution_at_once(database: Database) -> None:
+    class NoText(SqlStore):
+        async def append_text(self, appends: Any) -> list[bool]:
+            raise Refused
+
+    actor = Actor(lambda _: ["half", asyncio.Event()])
+    models = NamedModels({"actor": actor})
+    async with database.core(models=models, tools=Bench(), store=NoText) as core:
+        caller = await ready(core)
+        started = await core.services.executions.start(caller, "agent", wish())
+        failed = await settled(core, caller, started.execution.id)
+        assert (failed.status, failed.output) == (Status.FAILED, "half")
+        assert len(actor.asked) == 1
+        assert not actor.open
+
+
+async def test_an_execution_that_cannot_even_be_failed_is_given_up(database: Database) -> None:
+    clock = FakeClock()
+    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
+    async with database.core(
+        models=models, tools=Bench(), clock=clock, store=Ill, max_tries=2
+    ) as core:
+        caller = await ready(core)
+        store = ill(core)
+        store.advances, store.ends = RuntimeError("odd"), RuntimeError("odder")
+        started = await core.services.executions.start(caller, "agent", wish())
+        async with asyncio.timeout(BOUND):
+            while store.tried < 2:
+                clock.advance(31)
+                await asyncio.to_thread(int)
+        for _ in range(20):
+            clock.advance(31)
+            await asyncio.to_thread(int)
+        assert store.tried == 2
+        store.advances = store.ends = None
+        left = await core.store.execution(caller.workspace_id, started.execution.id)
+        assert left.status is Status.QUEUED  # the next start tries it again
+        again = await core.services.executions.start(caller, "agent", wish())
+        assert (await settled(core, caller, again.execution.id, clock)).output == "Hello"
+
+
+# --- what cannot be read
+
+NEWER_STEP = (
+    'UPDATE steps SET data = \'{"parts": [{"video": 1}], "model": "m", "usage": {},'
+    ' "finishReason": "tool_calls"}\' WHERE kind = \'model\''
+)
+BROKEN_STEP = "UPDATE steps SET kind = 'tool' WHERE kind = 'model'"
+NEWER_BUDGET = "UPDATE executions SET budget = '{\"max_moons\": 1}' WHERE status = 'queued'"
+NO_BUDGET = "UPDATE executions SET budget = '[1]' WHERE status = 'queued'"
+
+
+@pytest.mark.parametrize("broken", [NEWER_STEP, BROKEN_STEP])
+async def test_a_step_that_cannot_be_read_fails_its_execution_and_holds_up_no_turn(
+    database: Database, broken: str
+) -> None:
+    models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Done"]))})
+    async with database.core(models=models, tools=Bench(pay=lambda _: "paid")) as core:
+        caller = await ready(core, spec(tool("pay", approval=True)))
+        started = await core.services.executions.start(caller, "agent", wish())
+        first = started.execution
+        async with asyncio.timeout(BOUND):
+            await core.services.executions.rest(caller, first.id)
+        database.rows(broken)
+        await core.services.approvals.decide(
+            caller, first.id, call(1, "pay").id, Decision(approved=True)
+        )
+        failed = await settled(core, caller, first.id)
+        assert failed.status is Status.FAILED
+        assert failed.error is not None
+        assert failed.error.code == "internal_error"
+
+
+@pytest.mark.parametrize("broken", [NEWER_BUDGET, NO_BUDGET])
+async def test_a_row_that_cannot_be_read_fails_and_the_turn_behind_it_runs(
+    database: Database, broken: str
+) -> None:
+    gate = asyncio.Event()
+    models = NamedModels({"actor": Actor(lambda _: ["Hello", gate])})
+    async with database.core(models=models, tools=Bench()) as core:
+        caller = await ready(core)
+        first = (await core.services.executions.start(caller, "agent", wish())).execution
+        more = {"conversation_id": first.conversation_id}
+        second = (await core.services.executions.start(caller, "agent", wish(**more))).execution
+        async with asyncio.timeout(BOUND):
+            while core.engine.running == 0:
+                await asyncio.to_thread(int)
+            while (
+                await core.store.execution(caller.workspace_id, first.id)
+            ).status is Status.QUEUED:
+                await asyncio.to_thread(int)
+        database.rows(broken)
+        third_input = wish("third", **more)
+        gate.set()
+        assert (await settled(core, caller, first.id)).status is Status.COMPLETED
+        [(status, error)] = database.rows(
+            f"SELECT status, error FROM executions WHERE id = '{second.id}'"
+        )
+        assert status == "failed"
+        assert "cannot be read" in str(error)
+        database.rows(f"UPDATE executions SET budget = '{{}}' WHERE id = '{second.id}'")
+        third = (await core.services.executions.start(caller, "agent", third_input)).execution
+        assert (await settled(core, caller, third.id)).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("broken", [NEWER_BUDGET, NO_BUDGET])
+async def test_a_start_that_finds_a_row_it_cannot_read_fails_it_and_takes_up_the_others(
+    database: Database, broken: str
+) -> None:
+    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
+    async with database.core(models=models, tools=Bench(), start=False) as core:
+        caller = await ready(core)
+        odd = (await core.services.executions.start(caller, "agent", wish())).execution
+        database.rows(broken)
+        good = (await core.services.executions.start(caller, "agent", wish())).execution
+    async with asyncio.timeout(BOUND), database.core(models=models, tools=Bench()) as core:
+        assert (await settled(core, caller, good.id)).output == "Hello"
+        while database.rows(f"SELECT status FROM executions WHERE id = '{odd.id}'") != [
+            ("failed",)
+        ]:
+            await asyncio.to_thread(int)
+
+
+@pytest.mark.parametrize("broken", ['{"moons": 1}', "[1]", '{"name": "a", "limits": [5]}'])
+async def test_an_agent_that_cannot_be_read_fails_its_execution(
+    database: Database, broken: str
+) -> None:
+    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
+    async with database.core(models=models, tools=Bench(), start=False) as core:
+        caller = await ready(core)
+        started = await core.services.executions.start(caller, "agent", wish())
+    database.rows(f"UPDATE agent_versions SET spec = '{broken}'")
+    async with database.core(models=models, tools=Bench()) as core:
+        failed = await settled(core, caller, started.execution.id)
+        assert failed.status is Status.FAILED
+        assert failed.error is not None
+        assert failed.error.code in ("misconfigured", "internal_error")
