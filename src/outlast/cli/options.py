@@ -31,6 +31,12 @@ Concurrency = Annotated[
     int | None, Option(help="Segments that run at the same time.", show_default=False)
 ]
 ModelRetries = Annotated[int | None, Option(help="How often a failed model request is made again.")]
+MaxTries = Annotated[
+    int | None, Option(help="How often an execution is begun without a recorded step.")
+]
+ParallelCalls = Annotated[
+    int | None, Option(help="Tool calls of one execution that run at the same time.")
+]
 DrainSeconds = Annotated[float | None, Option(help="How long SIGTERM waits for running steps.")]
 MaxBody = Annotated[int | None, Option(help="The largest request body.")]
 MaxConnections = Annotated[
@@ -101,6 +107,8 @@ FLAGS: Final[dict[str, Any]] = {
     "secret_key": SecretKey,
     "concurrency": Concurrency,
     "model_retries": ModelRetries,
+    "max_tries": MaxTries,
+    "parallel_calls": ParallelCalls,
     "drain_seconds": DrainSeconds,
     "max_body_bytes": MaxBody,
     "max_connections": MaxConnections,
