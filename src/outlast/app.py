@@ -115,7 +115,7 @@ def build(
     ledger = Ledger(state, texts, clock, settings.prices)
     asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
-    caller, settler = Caller(tools, ledger, seal), Settler(state, ledger)
+    caller, settler = Caller(tools, ledger, seal, settings.parallel_calls), Settler(state, ledger)
     coder = Coder(state, asker, caller, ledger, code or CodeFunctions())
     agents = Agents(state, clock)
     most = settings.max_tries

@@ -9,7 +9,7 @@ import orjson
 import structlog
 
 from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece, Tools
-from outlast.engine.bounds import overspent, settings_of
+from outlast.engine.bounds import Meter, overspent, settings_of, too_many_steps
 from outlast.engine.ledger import Ledger, model_finished
 from outlast.engine.segment import Segment, TextKind
 from outlast.model.agent import Agent, AgentSpec
@@ -64,7 +64,11 @@ class Asker:
         Interrupted.
         """
         step = await self.answer(segment, agent, self._request(segment, agent.spec))
-        if step.message.tool_calls:
+        calls = len(step.message.tool_calls)
+        error = too_many_steps(segment, agent.spec, 1 + calls, calls)
+        if calls and error is not None:
+            await self._record_failure(segment, _without_calls(step), error)
+        elif calls:
             await self.record_calls(segment, agent.spec, step, (model_finished(step),))
         else:
             await self._record_end(segment, agent.spec, step)
@@ -128,19 +132,22 @@ class Asker:
         return answer
 
     async def _pieces(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
-        """Log the answer piece by piece as it comes."""
+        """Log the answer piece by piece as it comes, as long as there is something to spend."""
         texts, clock = self.ledger.texts, self.ledger.clock
         model = self.models.find(agent.spec.model)
         whole = WholePieces[TextKind]()
+        meter = Meter(segment, agent.spec, self.ledger.prices.of_model(agent.spec.model))
         async with aclosing(model.stream(request)) as events:
             async for event in events:
                 match event:
                     case TextPiece(text):
                         for kind, piece in whole.add(TextAdded, text):
                             texts.add(segment, clock.now(), kind, piece)
+                        meter.add(text)
                     case ThinkingPiece(text):
                         for kind, piece in whole.add(ThinkingAdded, text):
                             texts.add(segment, clock.now(), kind, piece)
+                        meter.add(text)
                     case Answer():
                         for kind, piece in whole.end():
                             texts.add(segment, clock.now(), kind, piece)
@@ -165,9 +172,14 @@ class Asker:
             events = (finished, ExecutionCompleted())
             await self.ledger.record(segment, events, step, Status.COMPLETED, output=output)
             return
+        await self._record_failure(segment, step, error)
+
+    async def _record_failure(self, segment: Segment, step: ModelStep, error: OutlastError) -> None:
+        """The answer is recorded and charged, and ends the execution."""
         failure = failure_of(error)
         failed = ExecutionFailed(failure.type, failure.code, failure.message)
-        await self.ledger.record(segment, (finished, failed), step, Status.FAILED, error=failure)
+        events = (model_finished(step), failed)
+        await self.ledger.record(segment, events, step, Status.FAILED, error=failure)
 
     async def end(self, segment: Segment, agent: Agent) -> None:
         """End an execution that has its last answer already: it was rolled back to it."""
@@ -231,6 +243,12 @@ def _question(segment: Segment, spec: AgentSpec, number: int, call: ToolCall, at
         expires_at=None if expiry is None else at + round(expiry.seconds * 1000),
         expires_approved=expiry is not None and expiry.approve,
     )
+
+
+def _without_calls(step: ModelStep) -> ModelStep:
+    """The same answer where none of its calls is taken; nothing goes on from it."""
+    parts = tuple(part for part in step.message.parts if not isinstance(part, ToolCall))
+    return replace(step, message=AssistantMessage(parts), finish_reason="error")
 
 
 def _call_events(

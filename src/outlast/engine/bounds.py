@@ -1,13 +1,18 @@
 """What an execution may spend: a limit counts what stands, a budget all that was charged."""
 
 from dataclasses import dataclass
-from typing import Any
+from math import inf
+from typing import Any, Final
 
 from outlast.engine.segment import Segment
 from outlast.model.agent import AgentSpec
 from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
 from outlast.model.execution import ModelStep
 from outlast.model.price import NANO, UNPRICED, ModelPrice, credits_of
+from outlast.model.usage import Usage, characters, estimate_tokens
+
+MAX_CALLS: Final = 1000
+"""Tool calls that one answer may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +30,11 @@ class _Bound:
 
     def used(self, step: ModelStep | None, price: ModelPrice) -> int:
         """What an answer has taken."""
-        if step is None:
-            return 0
-        return price.of(step.usage) if self.of_credits else step.usage.total_tokens
+        return 0 if step is None else self.of(step.usage, price)
+
+    def of(self, usage: Usage, price: ModelPrice) -> int:
+        """What these tokens take."""
+        return price.of(usage) if self.of_credits else usage.total_tokens
 
     def exceeded(self, spent: int) -> OutlastError:
         """The error that says whose bound it is."""
@@ -66,16 +73,60 @@ def settings_of(segment: Segment, spec: AgentSpec, price: ModelPrice) -> dict[st
     return {**spec.settings, "max_tokens": min(most, spec.settings.get("max_tokens", most))}
 
 
-def check_spent(segment: Segment, spec: AgentSpec) -> None:
-    """Whether another step is allowed. Raises LimitExceeded, BudgetExceeded."""
-    steps, budget = segment.execution.steps, segment.execution.budget
-    if steps >= spec.limits.max_steps:
-        raise LimitExceeded(f"The agent's limit of {spec.limits.max_steps} steps is reached.")
-    if budget.max_steps is not None and steps >= budget.max_steps:
-        raise BudgetExceeded(f"The budget of {budget.max_steps} steps is spent.")
+def check_spent(segment: Segment, spec: AgentSpec, steps: int = 1) -> None:
+    """Whether so many more steps are allowed. Raises LimitExceeded, BudgetExceeded."""
+    if (error := too_many_steps(segment, spec, steps)) is not None:
+        raise error
     for bound in _bounds(segment, spec):
         if bound.spent >= bound.most:
             raise bound.exceeded(bound.spent)
+
+
+def too_many_steps(
+    segment: Segment, spec: AgentSpec, more: int, calls: int = 0
+) -> OutlastError | None:
+    """The bound that so many steps more would pass, `calls` of them tool calls; None if none."""
+    steps, budget = segment.execution.steps + more, segment.execution.budget
+    if calls > MAX_CALLS:
+        return LimitExceeded(
+            f"The answer holds {calls} tool calls; one answer may hold {MAX_CALLS}. None was begun."
+        )
+    passed = f" The answer's {calls} tool calls would pass it; none was begun." if calls else ""
+    if steps > spec.limits.max_steps:
+        limit = spec.limits.max_steps
+        return LimitExceeded(f"The agent's limit of {limit} steps is reached.{passed}")
+    if budget.max_steps is not None and steps > budget.max_steps:
+        return BudgetExceeded(f"The budget of {budget.max_steps} steps is spent.{passed}")
+    return None
+
+
+class Meter:
+    """Holds an answer that streams in against what is left to spend; tokens are estimated."""
+
+    __slots__ = ("_bounds", "_characters", "_most", "_price", "_usage")
+
+    def __init__(self, segment: Segment, spec: AgentSpec, price: ModelPrice) -> None:
+        self._bounds, self._price = _bounds(segment, spec), price
+        self._usage = Usage(estimate_tokens(segment.asked))
+        self._characters = 0
+        self._most = min(map(self._left, self._bounds), default=inf)
+
+    def _left(self, bound: _Bound) -> float:
+        """Characters that the answer may have."""
+        of_one = bound.token(self._price)
+        left = bound.most - bound.spent - bound.of(self._usage, self._price)
+        return characters(max(0, left) // of_one) if of_one else inf
+
+    def add(self, piece: str) -> None:
+        """Count a piece. Raises LimitExceeded, BudgetExceeded."""
+        self._characters += len(piece)
+        if self._characters > self._most:
+            output = -(-self._characters // characters(1))
+            usage = self._usage + Usage(output_tokens=output)
+            for bound in self._bounds:
+                total = bound.spent + bound.of(usage, self._price)
+                if total > bound.most:
+                    raise bound.exceeded(total)
 
 
 def overspent(

@@ -1,13 +1,14 @@
 """Tool steps: the calls of one answer run side by side, and each is recorded when it ends."""
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 
 import structlog
 
 from outlast.agents.port import ToolContext, Tools
 from outlast.engine.ledger import Ledger
-from outlast.engine.segment import Interrupted, Segment
+from outlast.engine.segment import Interrupted, Segment, ended
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.error import OutlastError, ToolFailed
 from outlast.model.event import ToolFinished
@@ -27,26 +28,48 @@ class Caller:
     tools: Tools
     ledger: Ledger
     seal: Seal
+    parallel: int
+    """Calls of one execution that run at the same time."""
 
     async def call(
         self, segment: Segment, spec: AgentSpec, calls: tuple[tuple[int, ToolCall], ...]
     ) -> None:
-        """Run these calls at the same time; record each as it ends. Raises Interrupted."""
+        """Run these calls, so many at the same time; record each as it ends. Raises Interrupted.
+
+        Once the segment is to end, no more are begun. None runs behind this call's own end.
+        """
         if segment.interrupted:
             raise Interrupted
-        segment.in_flight.update({call.id: (number, call) for number, call in calls})
-        tasks = {segment.spawn(self._step(segment, spec, number, call)) for number, call in calls}
-        while tasks:
-            done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finished = [task.result() for task in done if not task.cancelled()]
-            for step in sorted(finished, key=lambda step: step.number):
-                ran = _runs(spec, step.call)
-                await self.ledger.record(segment, (tool_finished(step),), step, ran=ran)
-                segment.in_flight.pop(step.call.id, None)
-            if segment.interrupted:
-                if tasks:
-                    await asyncio.wait(tasks)
-                raise Interrupted
+        waiting, tasks = deque(calls), set[asyncio.Task[ToolStep]]()
+        begun = 0
+        try:
+            while tasks or waiting:
+                while waiting and len(tasks) < self.parallel and not (begun and segment.stopped):
+                    number, call = waiting.popleft()
+                    segment.in_flight[call.id] = (number, call)
+                    tasks.add(segment.spawn(self._step(segment, spec, number, call)))
+                    begun += 1
+                if not tasks:
+                    return
+                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                await self._record(segment, spec, done)
+                if segment.interrupted:
+                    raise Interrupted
+        finally:
+            await ended(tasks)
+
+    async def _record(
+        self, segment: Segment, spec: AgentSpec, done: set[asyncio.Task[ToolStep]]
+    ) -> None:
+        """Record calls that have ended; then raise what one of them has raised."""
+        ran = [task for task in done if not task.cancelled()]
+        steps = [task.result() for task in ran if task.exception() is None]
+        for step in sorted(steps, key=lambda step: step.number):
+            runs = _runs(spec, step.call)
+            await self.ledger.record(segment, (tool_finished(step),), step, ran=runs)
+            segment.in_flight.pop(step.call.id, None)
+        for task in ran:
+            task.result()
 
     async def _step(
         self, segment: Segment, spec: AgentSpec, number: int, call: ToolCall

@@ -149,7 +149,7 @@ class Coder:
     ) -> bool:
         made = recorded.tool(wish.name, wish.arguments)
         if made is None:
-            check_spent(segment, spec)
+            check_spent(segment, spec, steps=2)
             await self.asker.record_calls(segment, spec, self._call_step(segment, wish))
             calls = segment.callable()
             if not calls:

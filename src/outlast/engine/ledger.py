@@ -100,16 +100,16 @@ class Ledger:
 
     def _checkpoint(self, segment: Segment, step: Step) -> Checkpoint:
         """The place behind the step and those recorded before it."""
-        highest, missing = step.number, []
+        highest, missing = step.number, tuple[int, ...]()
         if isinstance(step, ToolStep):
             highest = max(step.number, segment.highest_step)
-            missing = [n for n, _ in segment.unanswered() if n < highest and n != step.number]
+            missing = tuple(n for n in segment.unanswered_before(highest) if n != step.number)
         return Checkpoint(
             self.clock.new_id(CHECKPOINT),
             segment.execution.id,
             highest,
             step.ended_at,
-            missing=tuple(missing),
+            missing=missing,
         )
 
     async def pause(self, segment: Segment, approvals: tuple[Approval, ...] = ()) -> None:

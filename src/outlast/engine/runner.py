@@ -10,7 +10,7 @@ import structlog
 from structlog.contextvars import bind_contextvars
 
 from outlast.engine.asking import Asker, failure_of, is_answered, messages_of
-from outlast.engine.bounds import check_spent
+from outlast.engine.bounds import check_spent, too_many_steps
 from outlast.engine.calling import Caller
 from outlast.engine.code import Coder
 from outlast.engine.last_resort import without_progress
@@ -116,6 +116,9 @@ class Runner:
         if seconds_left(segment, self.ledger.clock.monotonic()) <= 0:
             raise out_of_time(segment)
         if calls := segment.callable():
+            error = too_many_steps(segment, agent.spec, len(calls), len(calls))
+            if error is not None:
+                raise error
             await self.caller.call(segment, agent.spec, calls)
         elif segment.unanswered():
             if not await self.settler.settle(segment):

@@ -7,13 +7,14 @@ import asyncio
 from collections.abc import Collection, Coroutine, Iterable
 from dataclasses import replace
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any, Final, TypeAlias, TypeVar
 
 from outlast.agents.port import ModelRequest
 from outlast.model.agent import Agent
 from outlast.model.approval import Approval
 from outlast.model.event import TextAdded, ThinkingAdded
-from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step
+from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
 from outlast.model.steps import Calls, unanswered
 from outlast.store.task_port import Seen
@@ -121,6 +122,8 @@ class Segment:
         """Approved calls that may run, with the arguments that they run with."""
         self.in_flight: dict[str, tuple[int, ToolCall]] = {}
         """Calls that were begun and have no result."""
+        self._open: dict[str, tuple[int, ToolCall]] = {}
+        """Calls of the newest model step that have no result, in their order."""
         self.highest_step = 0
         """The highest number among the recorded steps."""
         self.text = StepText()
@@ -215,10 +218,21 @@ class Segment:
         """Take recorded steps into account."""
         self.steps.extend(steps)
         self.highest_step = max([self.highest_step, *(step.number for step in steps)])
+        if all(isinstance(step, ToolStep) for step in steps):
+            for step in steps:
+                assert isinstance(step, ToolStep)
+                self._open.pop(step.call.id, None)
+        else:
+            calls = unanswered(self.steps, self.execution.superseded_to)
+            self._open = {call.id: (number, call) for number, call in calls}
 
     def unanswered(self) -> Calls:
         """Tool calls of the newest model step that have no result yet, with their step numbers."""
-        return unanswered(self.steps, self.execution.superseded_to)
+        return tuple(self._open.values())
+
+    def unanswered_before(self, number: int) -> tuple[int, ...]:
+        """The numbers below this one of calls that have no result yet."""
+        return tuple(takewhile(lambda n: n < number, (n for n, _ in self._open.values())))
 
     def callable(self) -> Calls:
         """The unanswered calls that wait for nobody, with what they run with."""

@@ -38,3 +38,8 @@ _CHARACTERS_PER_TOKEN = 4
 def estimate_tokens(text: str) -> int:
     """Tokens in a text where nobody counted them; rounded up."""
     return -(-len(text) // _CHARACTERS_PER_TOKEN)
+
+
+def characters(tokens: int) -> int:
+    """How long a text is of so many tokens by the same estimate, at most."""
+    return tokens * _CHARACTERS_PER_TOKEN

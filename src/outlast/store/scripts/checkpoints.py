@@ -227,10 +227,11 @@ def _past(
     first, left = unsaved
     states = [c.state for c in _before(known, chosen) if c.state is not None]
     kept = tuple(s for s in found if chosen is not None and chosen.covers(s.number))
+    numbers = {step.number for step in kept}
     return _Past(
         chosen,
         kept,
-        tuple(step for step in found if step not in kept),
+        tuple(step for step in found if step.number not in numbers),
         left if left is not None else [first, *states][-1],
     )
 
