@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from outlast.app import Core
-from outlast.model.agent import Effect
+from outlast.model.agent import Effect, Limits
 from outlast.model.approval import Decision
 from outlast.model.error import Overloaded, Refused
 from outlast.model.event import Entry, ExecutionFailed
@@ -27,7 +27,8 @@ _START = 1_772_000_000_000
 
 async def ready(core: Core, agent: Any = None) -> Principal:
     caller = await owner(core)
-    await core.services.agents.put(caller.workspace_id, [(agent or spec(), "1")])
+    agent = agent or spec(limits=Limits(max_seconds=None))
+    await core.services.agents.put(caller.workspace_id, [(agent, "1")])
     return caller
 
 

@@ -1,0 +1,173 @@
+"""Calls of one answer: how many run at once, how many there may be, and what outlives none."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from outlast.engine.bounds import MAX_CALLS
+from outlast.model.agent import Effect, Limits
+from outlast.model.error import Refused
+from outlast.model.event import Entry, ToolStarted
+from outlast.model.execution import Budget, Status, ToolStep
+from outlast.store.port import Advance, Resume
+from outlast.store.sql import SqlStore
+from outlast.testing import NamedModels, owner
+from tests.database import Database
+from tests.engine.server import BOUND, World
+from tests.engine.world import USAGE, Actor, Bench, by_turn, call, spec, tool, wish
+
+pytestmark = pytest.mark.anyio
+
+
+def many(count: int) -> list[Any]:
+    return [call(number, "pay") for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "budget", "calls", "code"),
+    [
+        (Limits(max_steps=5), {}, 5000, "limit_exceeded"),
+        (Limits(max_steps=5), {}, 5, "limit_exceeded"),
+        (Limits(max_steps=100), {"max_steps": 3}, 3, "budget_exceeded"),
+        (Limits(max_steps=10**6), {}, MAX_CALLS + 1, "limit_exceeded"),
+    ],
+)
+async def test_no_call_of_an_answer_that_would_pass_a_bound_of_steps_is_begun(
+    world: World, limits: Limits, budget: dict[str, Any], calls: int, code: str
+) -> None:
+    bench = Bench(pay=lambda _: "paid")
+    actor = Actor(by_turn(["I pay. ", *many(calls)], ["never"]))
+    server = await world(actor, spec(tool("pay", Effect.DESTRUCTIVE), limits=limits), bench)
+    execution = (await server.run(budget=Budget(**budget))).execution
+    assert (execution.status, execution.steps) == (Status.FAILED, 1)
+    assert execution.error is not None
+    assert execution.error.code == code
+    assert str(calls) in execution.error.message
+    assert not bench.calls
+    assert (execution.output, execution.usage) == ("I pay. ", USAGE)  # charged all the same
+    assert not [e for e in await server.log(execution.id) if isinstance(e.event, ToolStarted)]
+
+
+async def test_calls_that_just_fit_a_limit_of_steps_run(world: World) -> None:
+    bench = Bench(pay=lambda _: "paid")
+    agent = spec(tool("pay"), limits=Limits(max_steps=6))
+    server = await world(Actor(by_turn(many(4), ["Done"])), agent, bench)
+    execution = (await server.run()).execution
+    assert (execution.status, execution.steps) == (Status.COMPLETED, 6)
+    assert sum(bench.calls.values()) == 4
+
+
+async def test_an_answer_that_passed_a_limit_is_asked_for_anew_after_a_resume(
+    world: World,
+) -> None:
+    bench = Bench(pay=lambda _: "paid")
+    replies = iter([many(9), ["Done"]])
+    server = await world(
+        Actor(lambda _: next(replies)), spec(tool("pay"), limits=Limits(max_steps=5)), bench
+    )
+    failed = (await server.run()).execution
+    wish_ = Resume(server.caller.workspace_id, failed.id, server.clock.now())
+    await server.core.store.resume(wish_)
+    execution = (await server.rest(failed.id)).execution
+    assert (execution.status, execution.output, execution.steps) == (Status.COMPLETED, "Done", 1)
+    assert not bench.calls
+
+
+@pytest.mark.parametrize("most", [1, 3, 32])
+async def test_so_many_calls_of_an_execution_run_at_the_same_time(world: World, most: int) -> None:
+    running, highest = 0, 0
+
+    async def pay(_: dict[str, Any]) -> str:
+        nonlocal running, highest
+        running += 1
+        highest = max(highest, running)
+        for _turn in range(3):
+            await asyncio.to_thread(int)
+        running -= 1
+        return "paid"
+
+    agent = spec(tool("pay"), limits=Limits(max_steps=200))
+    actor = Actor(by_turn(many(100), ["Done"]))
+    server = await world(actor, agent, Bench(pay=pay), parallel_calls=most)
+    execution = (await server.run()).execution
+    assert (execution.status, execution.steps) == (Status.COMPLETED, 102)
+    assert highest == most
+    checkpoints = await server.core.store.checkpoints(server.caller.workspace_id, execution.id)
+    assert max(len(one.missing) for one in checkpoints) < most
+
+
+async def test_calls_that_were_not_begun_when_a_pause_came_run_behind_it(world: World) -> None:
+    gate, reached = asyncio.Event(), asyncio.Event()
+
+    async def pay(_: dict[str, Any]) -> str:
+        reached.set()
+        await gate.wait()
+        return "paid"
+
+    bench = Bench(pay=pay)
+    agent = spec(tool("pay", Effect.DESTRUCTIVE), limits=Limits(max_steps=200))
+    server = await world(Actor(by_turn(many(9), ["Done"])), agent, bench, parallel_calls=2)
+    execution_id = await server.start()
+    await asyncio.wait_for(reached.wait(), BOUND)
+    await server.executions.pause(server.caller, execution_id)
+    gate.set()
+    assert (await server.rest(execution_id)).execution.status is Status.PAUSED
+    assert sum(bench.calls.values()) == 2
+    await server.core.store.resume(
+        Resume(server.caller.workspace_id, execution_id, server.clock.now())
+    )
+    execution = (await server.rest(execution_id)).execution
+    assert (execution.status, execution.steps) == (Status.COMPLETED, 11)
+    assert set(bench.calls.values()) == {1}
+
+
+class RefusesFirst(SqlStore):
+    """Refuses to record the first tool call that ends."""
+
+    async def advance(self, move: Advance) -> tuple[Entry, ...]:
+        if any(isinstance(step, ToolStep) for step in move.steps):
+            raise Refused
+        return await super().advance(move)
+
+
+@pytest.mark.parametrize("siblings", [1, 5])
+async def test_no_sibling_of_a_call_that_could_not_be_recorded_runs_on(
+    database: Database, siblings: int
+) -> None:
+    left: list[int] = []
+
+    async def pay(parameters: dict[str, Any]) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.append(parameters["n"])
+        return "never"
+
+    calls = [call(n, "pay", n=n) for n in range(1, siblings + 1)]
+    models = NamedModels({"actor": Actor(by_turn([call(99, "look"), *calls], ["Done"]))})
+    bench = Bench(pay=pay, look=lambda _: "seen")
+    agent = spec(tool("look"), tool("pay", Effect.IDEMPOTENT))
+    async with database.core(models=models, tools=bench, store=RefusesFirst) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+        _, view = await core.services.executions.run(caller, "agent", wish())
+        assert view.execution.status is Status.FAILED
+        assert sorted(left) == list(range(1, siblings + 1))
+        assert set(bench.calls.values()) == {1}
+
+
+async def test_a_thousand_calls_are_recorded_in_linear_time(world: World) -> None:
+    bench = Bench(pay=lambda _: "paid")
+    agent = spec(tool("pay"), limits=Limits(max_steps=5000))
+    server = await world(Actor(by_turn(many(MAX_CALLS), ["Done"])), agent, bench)
+    async with asyncio.timeout(60):
+        execution_id = await server.start()
+        while (
+            await server.core.store.execution(server.caller.workspace_id, execution_id)
+        ).status is not Status.COMPLETED:
+            await asyncio.to_thread(int)
+    steps = await server.core.store.steps(server.caller.workspace_id, execution_id)
+    assert len(steps) == MAX_CALLS + 2
+    checkpoints = await server.core.store.checkpoints(server.caller.workspace_id, execution_id)
+    assert sum(len(one.missing) for one in checkpoints) <= 32 * MAX_CALLS

@@ -1,0 +1,93 @@
+"""An answer is held against every bound while it streams, by estimated tokens."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece, ThinkingPiece
+from outlast.model.agent import Limits
+from outlast.model.execution import Budget, ModelStep, Status
+from outlast.model.message import AssistantMessage, Text
+from outlast.model.price import UNPRICED, ModelPrice, Prices
+from outlast.model.usage import Usage
+from tests.engine.server import World
+from tests.engine.world import Actor, by_turn, spec
+
+pytestmark = pytest.mark.anyio
+PIECE = "x" * 40
+
+
+class Chatter:
+    """Says the same piece again and again, until it is closed or has said it so often."""
+
+    def __init__(self, kind: type[TextPiece] | type[ThinkingPiece], pieces: int) -> None:
+        self._kind, self._pieces = kind, pieces
+        self.said = 0
+        self.closed = False
+
+    async def stream(self, _: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        try:
+            while self.said < self._pieces:
+                self.said += 1
+                yield self._kind(PIECE)
+            message = AssistantMessage((Text(PIECE * self.said),))
+            yield Answer(message, Usage(1, 1), "chatter-1", "stop")
+        finally:
+            self.closed = True
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("limits", "budget", "code", "most"),
+    [
+        (Limits(max_tokens=1000), {}, "limit_exceeded", 1000),
+        (Limits(), {"max_tokens": 500}, "budget_exceeded", 500),
+        (Limits(), {"max_credits": 0.25}, "budget_exceeded", 250),
+        (Limits(max_tokens=300), {"max_tokens": 700}, "limit_exceeded", 300),
+        (Limits(max_tokens=1), {}, "limit_exceeded", 1),
+    ],
+)
+@pytest.mark.parametrize("kind", [TextPiece, ThinkingPiece])
+async def test_an_answer_that_passes_a_bound_is_closed_kept_and_charged(
+    world: World, kind: Any, limits: Limits, budget: dict[str, Any], code: str, most: int
+) -> None:
+    model = Chatter(kind, 100_000)
+    server = await world(model, spec(limits=limits))
+    execution = (await server.run(budget=Budget(**budget))).execution
+    assert execution.status is Status.FAILED
+    assert execution.error is not None
+    assert execution.error.code == code
+    assert model.closed
+    assert model.said <= most // 10 + 1
+    usage = execution.usage
+    assert usage.estimated
+    assert usage.output_tokens == 10 * model.said
+    assert most < usage.total_tokens <= most + 10 + usage.input_tokens
+    assert execution.credits == UNPRICED.of(usage)
+    if kind is TextPiece:
+        assert execution.output == PIECE * model.said
+    [step] = await server.core.store.steps(server.caller.workspace_id, execution.id)
+    assert isinstance(step, ModelStep)
+    assert step.finish_reason == "error"
+
+
+async def test_an_answer_within_its_bounds_is_heard_to_its_end(world: World) -> None:
+    server = await world(Chatter(TextPiece, 90), spec(limits=Limits(max_tokens=1000)))
+    execution = (await server.run(budget=Budget(max_tokens=950, max_credits=0.95))).execution
+    assert (execution.status, execution.output) == (Status.COMPLETED, PIECE * 90)
+    assert not execution.usage.estimated
+
+
+async def test_output_that_costs_nothing_is_bound_by_no_credits(world: World) -> None:
+    prices = Prices({"actor": ModelPrice(1000, 0, 0, 0)})
+    server = await world(Chatter(TextPiece, 500), prices=prices)
+    execution = (await server.run(budget=Budget(max_credits=0.001))).execution
+    assert execution.status is Status.COMPLETED
+
+
+async def test_an_answer_without_bounds_is_not_measured(world: World) -> None:
+    server = await world(Actor(by_turn([PIECE] * 1000)))
+    assert (await server.run()).execution.status is Status.COMPLETED
