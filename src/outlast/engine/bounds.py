@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
+from outlast.agents.estimate import request_tokens
 from outlast.engine.segment import Segment
 from outlast.model.agent import AgentSpec
 from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
 from outlast.model.execution import ModelStep
 from outlast.model.price import NANO, UNPRICED, ModelPrice, credits_of
-from outlast.model.usage import Usage, characters, estimate_tokens
+from outlast.model.usage import NO_USAGE, Usage, characters
 
 MAX_CALLS: Final = 1000
 """Tool calls that one answer may hold."""
@@ -107,7 +108,9 @@ class Meter:
 
     def __init__(self, segment: Segment, spec: AgentSpec, price: ModelPrice) -> None:
         self._bounds, self._price = _bounds(segment, spec), price
-        self._usage = Usage(estimate_tokens(segment.asked))
+        self._usage = NO_USAGE
+        if self._bounds and segment.asked is not None:
+            self._usage = Usage(request_tokens(segment.asked))
         self._characters = 0
         self._most = min(map(self._left, self._bounds), default=inf)
 
