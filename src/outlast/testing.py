@@ -79,6 +79,13 @@ class FakeClock:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def step(self, seconds: float) -> None:
+        """Set the clock forward or back, as an operator does; no time passes by it."""
+        millis = round(seconds * 1000)
+        self._now += millis
+        self._start += millis
+        self._sleepers = [(at + millis, number, one) for at, number, one in self._sleepers]
+
     async def sleeper(self) -> None:
         """Return once somebody sleeps who has not slept before this call."""
         self._slept.clear()

@@ -90,18 +90,19 @@ class Asker:
         self, segment: Segment, agent: Agent, request: ModelRequest, asked: str = ""
     ) -> ModelStep:
         """Ask, and answer the step that is to be recorded. Raises as `ask` does."""
-        started_at = self.ledger.clock.now()
+        clock = self.ledger.clock
+        started_at, began = clock.now(), clock.monotonic()
         segment.asked, segment.model = request, agent.spec.model
         answer = await self._answer(segment, agent, request)
         return ModelStep(
-            self.ledger.clock.new_id(STEP),
+            clock.new_id(STEP),
             segment.open_step,
             answer.message,
             answer.model,
             answer.usage,
             answer.finish_reason,
             started_at,
-            self.ledger.clock.now(),
+            started_at + round((clock.monotonic() - began) * 1000),
             asked,
         )
 
@@ -308,9 +309,17 @@ def messages_of(steps: Iterable[Step]) -> list[Message]:
                 messages.append(AssistantMessage(tuple(_said(step.message))))
             case ToolStep():
                 messages.append(
-                    ToolMessage(step.call.id, step.call.name, step.result, step.is_error)
+                    ToolMessage(step.call.id, step.call.name, _read(step), step.is_error)
                 )
     return messages
+
+
+def _read(step: ToolStep) -> Any:
+    """What the model reads of a result: behind it, why a person approved the call."""
+    if not step.note:
+        return step.result
+    result = step.result if isinstance(step.result, str) else orjson.dumps(step.result).decode()
+    return f"{result}\n\nThe call was approved by a person. Reason: {step.note}"
 
 
 def _said(message: AssistantMessage) -> Iterable[Part]:

@@ -84,7 +84,11 @@ class Caller:
             result, is_error = storable(error.message), True
             _log_failure(spec, call, error, clock.monotonic() - began)
         ended_at = started_at + round((clock.monotonic() - began) * 1000)
-        return ToolStep(clock.new_id(STEP), number, call, result, is_error, started_at, ended_at)
+        approval = segment.approvals.get(call.id)
+        note = "" if approval is None else approval.note
+        return ToolStep(
+            clock.new_id(STEP), number, call, result, is_error, started_at, ended_at, note
+        )
 
     async def _result(self, segment: Segment, spec: AgentSpec, call: ToolCall) -> object:
         tool = _known(spec, call)

@@ -44,9 +44,9 @@ class Ledger:
 
     async def begin(self, segment: Segment) -> None:
         """Take the execution for a new segment. Raises StaleWrite where another has it."""
-        now = self.clock.now()
-        segment.began = self.clock.monotonic()
         execution = segment.execution
+        now = max(self.clock.now(), execution.updated_at)
+        segment.began = self.clock.monotonic()
         await self._advance(
             segment,
             Status.RUNNING,
@@ -205,7 +205,7 @@ class Ledger:
         shown = "".join(piece for _, _, pieces in segment.text.runs for piece in pieces)
         asked = 0 if segment.asked is None else request_tokens(segment.asked)
         usage = Usage(asked, estimate_tokens(shown), estimated=True)
-        now = self.clock.now()
+        began = segment.text.runs[0][0]
         return ModelStep(
             self.clock.new_id(STEP),
             segment.open_step,
@@ -213,8 +213,8 @@ class Ledger:
             segment.model,
             usage,
             reason,
-            segment.text.runs[0][0],
-            now,
+            began,
+            max(began, self.clock.now()),
         )
 
     def _sums(self, segment: Segment, step: Step) -> dict[str, Any]:
@@ -261,8 +261,8 @@ class Ledger:
         charge: Charge | None = None,
         **more: Any,
     ) -> None:
-        now = self.clock.now() if at is None else at
         before = segment.execution
+        now = max(self.clock.now(), before.updated_at) if at is None else at  # it may step back
         changes = changes or {}
         elapsed_ms = self._elapsed_ms(segment)
         changes["active_ms"] = changes.get("active_ms", before.active_ms) + elapsed_ms
@@ -276,7 +276,7 @@ class Ledger:
         if charge is not None:
             changes["credits"] = before.credits + charge.credits
         if before.first_token_ms is None and segment.text.runs:
-            changes["first_token_ms"] = segment.text.runs[0][0] - before.created_at
+            changes["first_token_ms"] = max(0, segment.text.runs[0][0] - before.created_at)
         after = advanced(before, {"status": status, "updated_at": now, **changes})
         self.texts.forget(segment)
         text = segment.text

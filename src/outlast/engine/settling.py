@@ -75,6 +75,7 @@ class Settler:
             is_error=not approval.has_result,
             started_at=now,
             ended_at=now,
+            note=approval.note if approval.has_result else "",
         )
 
     async def take_over(self, segment: Segment, agent: Agent) -> None:

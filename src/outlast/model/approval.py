@@ -54,6 +54,12 @@ class Approval:
     """A roll-back has taken back the work that this belongs to."""
 
     @property
+    def note(self) -> str:
+        """The reason of the person who approved it; none of what was denied or ran out of time."""
+        person = self.approved and self.decided_by is not None
+        return (self.reason or "") if person else ""
+
+    @property
     def is_open(self) -> bool:
         """Whether a person may decide."""
         return self.decided_at is None and not self.superseded

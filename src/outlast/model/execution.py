@@ -220,8 +220,8 @@ def at_rest(execution: Execution, status: Status, at: int) -> Execution:
         execution,
         status=status,
         waiting=False,
-        updated_at=at,
-        completed_at=at if status in TERMINAL else None,
+        updated_at=max(at, execution.updated_at),
+        completed_at=max(at, execution.updated_at) if status in TERMINAL else None,
         pause_requested=None,
         tries=0,
         active_ms=execution.active_by(at) if execution.is_client_driven else execution.active_ms,
@@ -260,6 +260,8 @@ class ToolStep:
     is_error: bool
     started_at: int
     ended_at: int
+    note: str = ""
+    """The reason of the person who approved the call, which the model reads behind the result."""
 
     @property
     def duration_ms(self) -> int:

@@ -262,7 +262,7 @@ class ProcrastinateEngine:
                 if done:
                     await self._queue.finish(job)
                 else:
-                    await self._queue.give_back(job, self._clock.now() + seconds * 1000)
+                    await self._queue.give_back(job, seconds)
                 if not self._accepting:
                     await self._queue.nudge()
             except OutlastError:

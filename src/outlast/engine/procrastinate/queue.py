@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from procrastinate import App, PsycopgConnector
@@ -43,6 +43,7 @@ WHERE lock = ANY(%(ids)s) AND status IN ('todo', 'doing')
 _NUDGE: Final = """
 SELECT pg_notify(%(channel)s, '{"type": "job_inserted", "job_id": 0}')::text AS sent
 """
+_IN_SECONDS: Final = "SELECT now() + make_interval(secs => %(seconds)s) AS at"
 _WAITING: Final = "SELECT count(*) AS waiting FROM procrastinate_jobs WHERE status = 'todo'"
 _WORKERS: Final = """
 SELECT count(*) AS alive FROM procrastinate_workers
@@ -166,10 +167,11 @@ class Queue:
         with _translated(), _gone_is_fine():
             await self._jobs.finish_job_by_id_async(job.of.id, JobStatus.SUCCEEDED, delete_job=True)
 
-    async def give_back(self, job: Job, at: int) -> None:
-        """Let any worker have the job from a moment on, in milliseconds since the epoch."""
+    async def give_back(self, job: Job, seconds: float) -> None:
+        """Let any worker have the job after so many seconds of the database's clock."""
+        at: datetime = (await self._rows(_IN_SECONDS, seconds=seconds))[0]["at"]
         with _translated(), _gone_is_fine():
-            await self._jobs.retry_job(job.of, retry_at=datetime.fromtimestamp(at / 1000, UTC))
+            await self._jobs.retry_job(job.of, retry_at=at)
 
     async def listen(self, woken: Callable[[], None]) -> None:
         """Call `woken` for every job that is added, until cancelled. Raises Overloaded."""

@@ -24,7 +24,7 @@ def force_failure(failure: ForcedFailure) -> Script[bool]:
     conversation_id = rows[0][2]
     turns = {"workspace": failure.workspace_id, "conversation": conversation_id}
     yield Query(checkpoint_sql.LOCK_TURNS, turns)
-    ((status, segment, _),) = yield Query(sql.LOCK_PLACE, of)
+    ((status, segment, *_),) = yield Query(sql.LOCK_PLACE, of)
     if status not in _RUNNABLE or failure.segment not in (None, segment):
         return Outcome(False)
     committed = yield from failed_unread(failure)

@@ -177,6 +177,7 @@ def _step_data(step: Step) -> tuple[str, dict[str, Any]]:
                 "call": _part_to_json(step.call),
                 "result": step.result,
                 "isError": step.is_error,
+                **({"note": step.note} if step.note else {}),
             }
 
 
@@ -188,7 +189,14 @@ def step_from(row: Row) -> Step:
         call = _part_from_json(data["call"])
         assert isinstance(call, ToolCall)
         return ToolStep(
-            step_id, number, call, data["result"], data["isError"], started_at, ended_at
+            step_id,
+            number,
+            call,
+            data["result"],
+            data["isError"],
+            started_at,
+            ended_at,
+            data.get("note", ""),
         )
     return ModelStep(
         step_id,

@@ -65,7 +65,8 @@ def failed_unread(failure: ForcedFailure) -> Steps[Committed]:
     """Fail an execution whose row is locked, whatever the row says."""
     of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
     error = failure.error
-    ((_, segment, _),) = yield Query(sql.PLACE, of)
+    ((_, segment, _, updated_at),) = yield Query(sql.PLACE, of)
+    at = max(failure.at, updated_at)
     yield Query(
         sql.FORCE_FAILURE,
         {
@@ -73,12 +74,12 @@ def failed_unread(failure: ForcedFailure) -> Steps[Committed]:
             "workspace": failure.workspace_id,
             "failed": Status.FAILED.value,
             "new_error": to_json(error),
-            "at": failure.at,
+            "at": at,
         },
     )
     ((seq,),) = yield Query(log_sql.LAST_SEQ, {"id": failure.execution_id})
     event = ExecutionFailed(error.type, error.code, error.message)
-    entry = Entry(segment, int(seq) + 1, failure.at, event)
+    entry = Entry(segment, int(seq) + 1, at, event)
     yield insert_event(failure.execution_id, entry)
     yield Query(task_sql.END_TASK, of)
     rows = yield Query(sql.EXECUTION, of)

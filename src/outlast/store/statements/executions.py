@@ -131,7 +131,10 @@ UNFINISHED: Final = Statement(
 """All workspaces: only recovery asks this. What is client-driven is no worker's."""
 
 _place: Final = select(
-    executions.c.status, executions.c.segment, executions.c.conversation_id
+    executions.c.status,
+    executions.c.segment,
+    executions.c.conversation_id,
+    executions.c.updated_at,
 ).where(executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace"))
 
 PLACE: Final = Statement(_place)

@@ -1,0 +1,77 @@
+"""Why a person approved a call reaches the model, as why it was denied does."""
+
+from typing import Any
+
+import pytest
+
+from outlast.model.agent import Effect
+from outlast.model.approval import Decision
+from outlast.model.execution import Status
+from outlast.model.message import ToolMessage
+from tests.engine.server import Server, World
+from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
+
+pytestmark = pytest.mark.anyio
+REASON = "Only because it is Friday."
+
+
+async def decided(server: Server, decision: Decision, **more: Any) -> str:
+    view = await server.run(**more)
+    assert view.execution.status is Status.SUSPENDED
+    execution_id = view.execution.id
+    await server.core.services.approvals.decide(
+        server.caller, execution_id, call(1, "pay").id, decision
+    )
+    assert (await server.rest(execution_id)).execution.status is Status.COMPLETED
+    return execution_id
+
+
+def read(server: Server) -> Any:
+    """What the model read last of the call."""
+    messages = [m for m in server.actor.asked[-1].messages if isinstance(m, ToolMessage)]
+    return messages[0].content
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [("paid", "paid"), ({"paid": 5}, '{"paid":5}'), (None, "null")],
+)
+async def test_the_model_reads_why_a_call_was_approved_behind_its_result(
+    world: World, result: Any, text: str
+) -> None:
+    actor = Actor(by_turn([call(1, "pay")], ["Done"]))
+    server = await world(actor, spec(tool("pay", approval=True)), Bench(pay=lambda _: result))
+    execution_id = await decided(server, Decision(approved=True, reason=REASON))
+    assert read(server) == f"{text}\n\nThe call was approved by a person. Reason: {REASON}"
+    [step] = [s for s in (await server.rest(execution_id)).steps if s.number == 2]
+    assert step.result == result  # type: ignore[union-attr]  # the record keeps it as it was
+
+
+async def test_without_a_reason_the_result_is_as_it_is(world: World) -> None:
+    actor = Actor(by_turn([call(1, "pay")], ["Done"]))
+    server = await world(actor, spec(tool("pay", approval=True)), Bench(pay=lambda _: {"a": 1}))
+    await decided(server, Decision(approved=True))
+    assert read(server) == {"a": 1}
+
+
+async def test_the_reason_is_read_in_later_turns_too(world: World) -> None:
+    actor = Actor(
+        lambda request: [call(1, "pay")] if len(request.messages) == 1 else ["Done"],
+    )
+    server = await world(actor, spec(tool("pay", approval=True)), Bench(pay=lambda _: "paid"))
+    execution_id = await decided(server, Decision(approved=True, reason=REASON))
+    first = (await server.rest(execution_id)).execution
+    await server.run("And now?", conversation_id=first.conversation_id)
+    assert REASON in read(server)
+
+
+async def test_the_reason_of_an_approved_call_that_fails_is_read_behind_the_error(
+    world: World,
+) -> None:
+    from outlast.model.error import ToolFailed
+
+    actor = Actor(by_turn([call(1, "pay")], ["Done"]))
+    bench = Bench(pay=lambda _: ToolFailed("No money."))
+    server = await world(actor, spec(tool("pay", Effect.DESTRUCTIVE, approval=True)), bench)
+    await decided(server, Decision(approved=True, reason=REASON))
+    assert read(server) == f"No money.\n\nThe call was approved by a person. Reason: {REASON}"
