@@ -79,7 +79,7 @@ class FakeClock:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def step(self, seconds: float) -> None:
+    def set_by(self, seconds: float) -> None:
         """Set the clock forward or back, as an operator does; no time passes by it."""
         millis = round(seconds * 1000)
         self._now += millis

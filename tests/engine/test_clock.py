@@ -22,13 +22,13 @@ async def test_no_time_of_an_execution_is_negative_when_the_clock_steps_back(
     world: World, back: float
 ) -> None:
     async def look(_: Any) -> str:
-        server.clock.step(-back)
+        server.clock.set_by(-back)
         return "seen"
 
     def play(request: Any) -> Any:
-        server.clock.step(-back)
+        server.clock.set_by(-back)
         yield "Well. "
-        server.clock.step(-back)
+        server.clock.set_by(-back)
         if len(request.messages) == 1:
             yield call(1, "look")
 
@@ -49,7 +49,7 @@ async def test_a_limit_of_seconds_counts_what_passes_and_not_what_a_clock_says(
     world: World, forward: float
 ) -> None:
     def play(_: Any) -> Any:
-        server.clock.step(forward)
+        server.clock.set_by(forward)
         yield "Done"
 
     server = await world(Actor(play))
