@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ async def serving(answering: Answering) -> AsyncIterator[tuple[str, list[bytes]]
 
 
 @asynccontextmanager
-async def opened(url: str, **timeouts: float) -> AsyncIterator[OpenAIEndpoint]:
+async def opened(url: str, **timeouts: Any) -> AsyncIterator[OpenAIEndpoint]:
     made = OpenAIEndpoint({"OPENAI_BASE_URL": url}, SystemClock(), **timeouts)
     try:
         yield made

@@ -13,7 +13,7 @@ from outlast.model.execution import Status
 from outlast.testing import NamedModels, owner
 from tests.database import POSTGRESQL, SQLITE, Database
 from tests.engine.world import Actor, Bench, by_turn, spec, wish
-from tests.provider import FakeProvider
+from tests.provider import FakeProvider, Reply
 
 pytestmark = pytest.mark.anyio
 BOUND = 20.0
@@ -62,6 +62,46 @@ async def test_a_provider_that_fails_fails_the_execution_in_clear_words(
     assert view.execution.error is not None
     assert view.execution.error.code == code
     assert KEY not in view.execution.error.message
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "says"),
+    [
+        (
+            Reply((b'{"error": {"code": "insufficient_quota"}}',), status="429 X"),
+            "rate_limit_exceeded",
+            "insufficient_quota",
+        ),
+        (
+            Reply((b"{}",), status="429 X", headers="retry-after: 3600\r\n"),
+            "rate_limit_exceeded",
+            "in 3600 s, at 20",
+        ),
+        (
+            Reply((b"{}",), status="503 X", headers="retry-after: 99999\r\n"),
+            "model_unavailable",
+            "in 99999 s, at 20",
+        ),
+    ],
+)
+async def test_what_waiting_does_not_mend_fails_at_once_and_says_why(
+    tmp_path: Path, database: Database, reply: Reply, code: str, says: str
+) -> None:
+    async with FakeProvider() as provider:
+        provider.replies["m"] = reply
+        models = ModelCatalogue(
+            SystemClock(), tmp_path, environment={"OPENAI_BASE_URL": provider.url}
+        )
+        async with database.core(models=models, tools=ToolBox(SystemClock())) as core:
+            caller = await owner(core)
+            agent = AgentSpec("agent", "openai-chat:m")
+            await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+            async with asyncio.timeout(BOUND):
+                _, view = await core.services.executions.run(caller, "agent", wish())
+        assert provider.request_count == 1
+    assert view.execution.error is not None
+    assert view.execution.error.code == code
+    assert says in view.execution.error.message
 
 
 async def test_two_failures_and_then_an_answer_is_an_answer(

@@ -1,6 +1,10 @@
-"""Token usage, exact to the provider's figures and added up once per recorded step."""
+"""Token usage, exact to the provider's figures and added up once per recorded step.
+
+Figures that cannot be true are not believed: the tokens are estimated then.
+"""
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,36 @@ class Usage:
 
 NO_USAGE = Usage()
 
+_MOST: Final = 10**9
+"""Tokens that one request can have; no model's context has a hundredth of it."""
+
 _CHARACTERS_PER_TOKEN = 4
 """OpenAI's rule of thumb for English text (platform.openai.com/tokenizer)."""
+
+
+def counted(read: Any, written: Any, cached: Any = None, stored: Any = None) -> Usage | None:
+    """Return a provider's figures of input, output, cache reads and cache writes; None is 0.
+
+    None where they cannot be true: negative, fractional, no numbers, absurdly large, or all 0.
+    More read from a cache than was read at all counts as all of it.
+    """
+    figures = [_figure(value) for value in (read, written, cached, stored)]
+    if None in figures:
+        return None
+    inputs, outputs, hits, writes = (value or 0 for value in figures)
+    if not inputs + outputs:
+        return None
+    return Usage(inputs, outputs, min(hits, inputs), min(writes, inputs))
+
+
+def _figure(value: Any) -> int | None:
+    """Whole tokens; None where the value is no number of them."""
+    if value is None:
+        return 0
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 <= value <= _MOST else None
 
 
 def estimate_tokens(text: str) -> int:

@@ -1,15 +1,29 @@
-"""An answer put together from its pieces: text, thinking, tool calls, whoever streams them."""
+"""An answer put together from its pieces, and what goes back of it, whoever streams them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
-import orjson
-
-from outlast.model import ids
-from outlast.model.clock import Clock
-from outlast.model.message import AssistantMessage, Part, Text, ToolCall
+from outlast.model.message import AssistantMessage, Message, Part, Text
 from outlast.model.nesting import is_too_deep
+from outlast.model.text import read_json, storable
+
+MARK_PROVIDER: Final = "openai-chat"
+"""Who wrote a mark in `Thinking.signature`; pydantic-ai has no provider of this name."""
+_LENGTH: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
+_FILTERED: Final = frozenset(
+    {"content_filter", "safety", "sensitive", "recitation", "prohibited_content", "blocklist"}
+)
+_FAILED: Final = re.compile(
+    r"error|fail|abort|cancel|malformed|unexpected|time(?:d_)?out|insufficient|unavailable"
+    r"|overload|interrupt",
+    re.IGNORECASE,
+)
+_NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
+LONGEST_NAME: Final = 512
+"""Characters of a model's name and of a reason for ending."""
+_LONGEST_SENT: Final = 64
+_LONGEST_ID: Final = 256
 
 
 class Spoken:
@@ -40,34 +54,18 @@ class Spoken:
             self._pieces.clear()
 
 
-@dataclass(slots=True)
-class CallDraft:
-    """A tool call while its arguments come."""
-
-    id: str = ""
-    """The provider's."""
-    name: str = ""
-    arguments: list[str] = field(default_factory=list)
-
-    def finish(self, clock: Clock) -> ToolCall:
-        """The call; arguments that are no JSON object become its `invalid`."""
-        text = "".join(self.arguments)
-        parameters, invalid = read_arguments(text)
-        return ToolCall(
-            clock.new_id(ids.TOOL_CALL), self.name, parameters, invalid, self.id or None
-        )
-
-
 def read_arguments(text: str) -> tuple[dict[str, Any], str | None]:
-    """The arguments that a model wrote; no text at all means none.
+    """The arguments that a model wrote; no text at all means none, JSON in JSON is read.
 
     What is no JSON object, or one nested too deep to be shown, is answered as it was written.
     """
     if not text.strip():
         return {}, None
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        value = read_json(storable(text).encode())
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            value = read_json(storable(value).encode())
+    except ValueError:
         return {}, text
     fits = isinstance(value, dict) and not is_too_deep(value)
     return (value, None) if fits else ({}, text)
@@ -75,6 +73,33 @@ def read_arguments(text: str) -> tuple[dict[str, Any], str | None]:
 
 def finish_reason(said: str, message: AssistantMessage) -> str:
     """One of ours: stop, length, tool_calls, content_filter."""
-    if said in {"length", "content_filter"}:
-        return said
+    name = said.lower()
+    if name in _LENGTH:
+        return "length"
+    if name in _FILTERED:
+        return "content_filter"
     return "tool_calls" if message.tool_calls else "stop"
+
+
+def names_failure(said: str) -> bool:
+    """Whether a provider's reason for ending says that it failed."""
+    return _FAILED.search(said) is not None
+
+
+def sent_ids(messages: Iterable[Message]) -> dict[str, str]:
+    """The id under which each tool call goes back, by our id: the provider's where it is unique."""
+    sent: dict[str, str] = {}
+    used: set[str] = set()
+    for message in messages:
+        if isinstance(message, AssistantMessage):
+            for call in message.tool_calls:
+                given = call.provider_id or ""
+                usable = 0 < len(given) <= _LONGEST_ID and given not in used
+                sent[call.id] = given if usable else call.id
+                used.add(sent[call.id])
+    return sent
+
+
+def sent_name(name: str) -> str:
+    """A tool's name as every provider takes it back: `^[a-zA-Z0-9_-]{1,64}$`."""
+    return _NO_NAME.sub("_", name[:_LONGEST_SENT]) or "unnamed"

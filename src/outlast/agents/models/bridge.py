@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from outlast.agents.estimate import estimated_usage
-from outlast.agents.models.assemble import finish_reason
-from outlast.agents.models.refusal import refusal, scrub
+from outlast.agents.models.assemble import LONGEST_NAME, finish_reason, names_failure
+from outlast.agents.models.openai_chat import MAX_ANSWER_BYTES
+from outlast.agents.models.refusal import cut_short, rate_limited, refusal, scrub
+from outlast.agents.models.schemas import inlined, read_by_schema
 from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece, ThinkingPiece
 from outlast.model.clock import Clock
 from outlast.model.error import (
     ContextTooLong,
     Misconfigured,
-    ModelRateLimited,
     ModelRejected,
     ModelUnavailable,
     OutlastError,
 )
-from outlast.model.usage import Usage
+from outlast.model.text import storable
+from outlast.model.usage import counted
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model, StreamedResponse
@@ -41,6 +43,14 @@ PROVIDERS = frozenset(
     """.split()  # noqa: SIM905  a table
 )
 """What pydantic-ai knows, for where it is not installed; it also takes `gateway/` before these."""
+_CHARSETS = frozenset(
+    """
+    utf-8 utf8 us-ascii ascii iso-8859-1 latin-1 iso-8859-15 windows-1252 cp1252 utf-16 utf-16le
+    utf-16be shift_jis euc-jp gbk gb2312 gb18030 big5 euc-kr
+    """.split()  # noqa: SIM905  a table
+)
+_SPOKEN = ("content", "content_delta", "args", "args_delta")
+"""Where a part, or what is added to one, has its text."""
 _VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]*\b")
 
 
@@ -78,6 +88,7 @@ class BridgedModel:
         client: Any = getattr(model, "client", None)
         if isinstance(getattr(client, "max_retries", None), int):
             client.max_retries = 0
+        decode_plainly(client)
         return cls(name, model, clock, read_timeout=read_timeout)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
@@ -95,9 +106,11 @@ class BridgedModel:
                 model_request_parameters=_parameters(request),
                 instrument=False,
             ) as stream:
+                size = 0
                 async for event in stream:
                     if (piece := _piece(event)) is not None:
                         yield piece
+                    size = self._bounded(size + _size(event))
                 end = self._answer(request, stream)
         except AgentRunError as error:
             raise self._translated(error) from error
@@ -126,26 +139,38 @@ class BridgedModel:
             settings["tool_choice"] = choice if choice in {"none", "required"} else [choice]
         return settings
 
+    def _bounded(self, size: int) -> int:
+        """The size of what has come. Raises ModelUnavailable where it is too much."""
+        if size <= MAX_ANSWER_BYTES:
+            return size
+        said = f"{self._name}: the provider's answer is larger than {MAX_ANSWER_BYTES} bytes."
+        raise ModelUnavailable(said, passing=False)
+
     def _answer(self, request: ModelRequest, stream: "StreamedResponse") -> Answer:
-        from outlast.agents.models.bridge_messages import to_ours
+        from outlast.agents.models.bridge_messages import text_of, to_ours
 
         response = stream.get()
-        message = to_ours(response.parts, self._clock, self._model.system)
-        raw = (response.provider_details or {}).get("finish_reason")
-        if response.finish_reason is None and raw is None:
+        said, raw = response.finish_reason, (response.provider_details or {}).get("finish_reason")
+        if said is None and raw is None:
             raise ModelUnavailable(f"{self._name}: the provider's stream ended in mid-answer.")
-        counted = response.usage
-        usage = Usage(
-            counted.input_tokens,
-            counted.output_tokens,
-            counted.cache_read_tokens,
-            counted.cache_write_tokens,
+        for reason in (said, raw):
+            if reason is not None and names_failure(text_of(reason)):
+                raise cut_short(self._name, text_of(reason))
+        message = to_ours(response.parts, self._clock, self._model.system)
+        message = read_by_schema(message, request)
+        figures = response.usage
+        usage = counted(
+            figures.input_tokens,
+            figures.output_tokens,
+            figures.cache_read_tokens,
+            figures.cache_write_tokens,
         )
-        if not usage.total_tokens:
-            usage = estimated_usage(request, message)
-        said = {"tool_call": "tool_calls"}.get(response.finish_reason or "stop")
-        reason = finish_reason(said or response.finish_reason or "stop", message)
-        return Answer(message, usage, response.model_name or self._name, reason)
+        return Answer(
+            message,
+            estimated_usage(request, message) if usage is None else usage,
+            text_of(response.model_name or self._name)[:LONGEST_NAME],
+            finish_reason(said or "stop", message),
+        )
 
     def _translated(self, error: Exception) -> OutlastError:
         from pydantic_ai import exceptions
@@ -155,16 +180,35 @@ class BridgedModel:
             case exceptions.ModelContextWindowExceededError():
                 return ContextTooLong(text)
             case exceptions.ModelHTTPError():
-                said = refusal(self._name, error.status_code, orjson.dumps(error.body, default=str))
-                if isinstance(said, ModelRateLimited):
-                    said.retry_after = error.retry_after
-                return said
+                return self._refused(error.status_code, error.body, error.retry_after)
             case exceptions.ModelRateLimitError():
-                return ModelRateLimited(text, retry_after=error.retry_after)
+                return rate_limited(text, "", error.retry_after, self._clock.now())
             case exceptions.ModelRequestRejectedError() | exceptions.ContentFilterError():
                 return ModelRejected(text)
             case _:
                 return ModelUnavailable(text)
+
+    def _refused(self, status: int, body: Any, wait: float | None) -> OutlastError:
+        try:
+            written = orjson.dumps(storable(body), default=str)
+        except (TypeError, RecursionError):  # nested deeper than can be written
+            written = b""
+        headers = {} if wait is None else {"retry-after": f"{wait:f}"}
+        return refusal(self._name, status, written, headers=headers, now=self._clock.now())
+
+
+def decode_plainly(client: Any) -> None:
+    """Have an SDK's client read bodies of a rare charset as UTF-8: some decoders are quadratic."""
+    http = getattr(client, "_client", None)
+    hooks = getattr(http, "event_hooks", None)
+    if http is not None and isinstance(hooks, dict) and _plain not in hooks.get("response", ()):
+        http.event_hooks = {**hooks, "response": [*hooks.get("response", ()), _plain]}
+
+
+async def _plain(response: Any) -> None:
+    charset = getattr(response, "charset_encoding", None)
+    if isinstance(charset, str) and charset.lower() not in _CHARSETS:
+        response.encoding = "utf-8"
 
 
 def _parameters(request: ModelRequest) -> Any:
@@ -175,7 +219,7 @@ def _parameters(request: ModelRequest) -> Any:
         ToolDefinition(
             name=spec.name,
             description=spec.description,
-            parameters_json_schema=spec.parameters,
+            parameters_json_schema=inlined(spec.parameters),
             strict=False,
         )
         for spec in request.tools
@@ -197,6 +241,16 @@ def _piece(event: Any) -> TextPiece | ThinkingPiece | None:
             return ThinkingPiece(text)
         case _:
             return None
+
+
+def _size(event: Any) -> int:
+    """Characters that an event has brought, of text, thinking or arguments."""
+    new = {"part_start": "part", "part_delta": "delta"}.get(event.event_kind)
+    if new is None:
+        return 0
+    part = getattr(event, new)
+    found = (getattr(part, name, None) for name in _SPOKEN)
+    return sum(len(text) for text in found if isinstance(text, str))
 
 
 def _not_installed(name: str, kind: str) -> Misconfigured:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from pydantic_ai import messages as theirs
 
-from outlast.agents.models.assemble import read_arguments
+from outlast.agents.models.assemble import read_arguments, sent_ids, sent_name
 from outlast.agents.port import ModelRequest
 from outlast.model import ids
 from outlast.model.clock import Clock
@@ -25,20 +25,22 @@ from outlast.model.message import (
     ToolMessage,
     UserMessage,
 )
+from outlast.model.text import storable
 
 
 def to_theirs(request: ModelRequest, provider: str) -> list[theirs.ModelMessage]:
     """The history for a provider; messages of one side that follow each other become one."""
     written: list[theirs.ModelMessage] = []
     asked: list[theirs.ModelRequestPart] = []
+    ids_sent = sent_ids(request.messages)
     for message in request.messages:
         if isinstance(message, AssistantMessage):
             _end_request(written, asked, request.instructions)
-            parts = _response_parts(message, provider)
+            parts = _response_parts(message, provider, ids_sent)
             if parts:
                 written.append(theirs.ModelResponse(parts=parts, provider_name=provider))
         else:
-            asked.append(_request_part(message))
+            asked.append(_request_part(message, ids_sent))
     _end_request(written, asked, request.instructions)
     return written
 
@@ -51,20 +53,25 @@ def _end_request(
         asked.clear()
 
 
-def _request_part(message: UserMessage | ToolMessage) -> theirs.ModelRequestPart:
+def _request_part(
+    message: UserMessage | ToolMessage, ids_sent: dict[str, str]
+) -> theirs.ModelRequestPart:
     match message:
         case UserMessage():
             return theirs.UserPromptPart(content=message.text)
         case ToolMessage():
+            call_id = message.tool_call_id
             return theirs.ToolReturnPart(
-                tool_name=message.name,
+                tool_name=sent_name(message.name),
                 content=message.content,
-                tool_call_id=message.provider_id or message.tool_call_id,
+                tool_call_id=ids_sent.get(call_id, message.provider_id or call_id),
                 outcome="failed" if message.is_error else "success",
             )
 
 
-def _response_parts(message: AssistantMessage, provider: str) -> list[theirs.ModelResponsePart]:
+def _response_parts(
+    message: AssistantMessage, provider: str, ids_sent: dict[str, str]
+) -> list[theirs.ModelResponsePart]:
     written: list[theirs.ModelResponsePart] = []
     mark: dict[str, Any] = {}
     for part in message.parts:
@@ -75,18 +82,20 @@ def _response_parts(message: AssistantMessage, provider: str) -> list[theirs.Mod
                 written.append(theirs.ThinkingPart(part.text, signature=signature, **mark))
                 mark = {}
             continue
-        written.append(_spoken(part, mark))
+        written.append(_spoken(part, mark, ids_sent))
         mark = {}
     return written
 
 
-def _spoken(part: Text | ToolCall, mark: dict[str, Any]) -> theirs.ModelResponsePart:
+def _spoken(
+    part: Text | ToolCall, mark: dict[str, Any], ids_sent: dict[str, str]
+) -> theirs.ModelResponsePart:
     match part:
         case Text():
             return theirs.TextPart(part.text, **mark)
         case ToolCall():
-            call_id = part.provider_id or part.id
-            return theirs.ToolCallPart(part.name, part.parameters, call_id, **mark)
+            name, call_id = sent_name(part.name), ids_sent[part.id]
+            return theirs.ToolCallPart(name, part.parameters, call_id, **mark)
 
 
 def _read_mark(signature: str | None, provider: str) -> dict[str, Any]:
@@ -104,7 +113,10 @@ def _read_mark(signature: str | None, provider: str) -> dict[str, Any]:
 def to_ours(
     parts: Sequence[theirs.ModelResponsePart], clock: Clock, provider: str
 ) -> AssistantMessage:
-    """An answer; parts that Outlast has no word for are left out, tool calls come last."""
+    """An answer; parts that Outlast has no word for are left out, tool calls come last.
+
+    Raises TypeError where a part holds something else than text: no SDK checks what it read.
+    """
     spoken: list[Part] = []
     calls: list[Part] = []
     for part in parts:
@@ -114,7 +126,7 @@ def to_ours(
             case theirs.ThinkingPart():
                 signature = _mark(part, provider, signature=part.signature)
                 if part.content or signature:
-                    spoken.append(Thinking(part.content, signature))
+                    spoken.append(Thinking(text_of(part.content), signature))
             case theirs.ToolCallPart():
                 calls += _note(part, provider)
                 calls.append(_call(part, clock))
@@ -126,19 +138,30 @@ def to_ours(
 def _add_text(spoken: list[Part], part: theirs.TextPart, provider: str) -> None:
     if not part.content:
         return
+    content = text_of(part.content)
     if spoken and isinstance(spoken[-1], Text):
-        spoken[-1] = Text(spoken[-1].text + part.content)
+        spoken[-1] = Text(spoken[-1].text + content)
     else:
         spoken += _note(part, provider)
-        spoken.append(Text(part.content))
+        spoken.append(Text(content))
 
 
 def _call(part: theirs.ToolCallPart, clock: Clock) -> ToolCall:
-    text = part.args if isinstance(part.args, str) else orjson.dumps(part.args or {}).decode()
-    parameters, invalid = read_arguments(text)
-    return ToolCall(
-        clock.new_id(ids.TOOL_CALL), part.tool_name, parameters, invalid, part.tool_call_id
-    )
+    arguments = part.args if isinstance(part.args, str) else _json(part.args or {})
+    parameters, invalid = read_arguments(arguments)
+    name, call_id = text_of(part.tool_name), text_of(part.tool_call_id)
+    return ToolCall(clock.new_id(ids.TOOL_CALL), name, parameters, invalid, call_id)
+
+
+def text_of(value: Any) -> str:
+    """The text itself. Raises TypeError where an SDK has read something else into its place."""
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} in place of text")
+    return value
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(storable(value), default=str).decode()
 
 
 def _note(part: theirs.TextPart | theirs.ToolCallPart, provider: str) -> list[Part]:
@@ -155,4 +178,4 @@ def _mark(
         return None
     extra = {"next": True} if more.get("next") else {}
     mark = {"provider": part.provider_name or provider, **kept, **extra}
-    return orjson.dumps(mark, default=str).decode()
+    return _json(mark)

@@ -1,25 +1,40 @@
 """The chunks of an OpenAI chat completion, folded into pieces and one Answer.
 
 Source of the format: OpenAI API reference, "chat.completion.chunk". Tolerated, since endpoints that
-call themselves compatible do it: tool calls without index or id, several under one index,
-arguments as an object, reasoning under either name, no usage, a whole completion in place
-of a stream.
+call themselves compatible do it: tool calls as `chat_calls` says, content in a list of parts,
+reasoning under either name, a refusal in place of content, no usage, a whole completion in place of
+a stream. Success is not assumed: an error in any of its shapes, a reason that names a failure and
+an end with nothing said are failures. Every field is checked here, none is trusted behind.
 """
 
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import orjson
 
 from outlast.agents.estimate import estimated_usage
-from outlast.agents.models.assemble import CallDraft, Spoken, finish_reason
-from outlast.agents.models.refusal import broken_off
+from outlast.agents.models.assemble import (
+    LONGEST_NAME,
+    MARK_PROVIDER,
+    Spoken,
+    finish_reason,
+    names_failure,
+)
+from outlast.agents.models.chat_calls import CallDrafts
+from outlast.agents.models.refusal import broken_off, cut_short
+from outlast.agents.models.schemas import read_by_schema
+from outlast.agents.models.sse import ErrorData
 from outlast.agents.port import Answer, ModelRequest, TextPiece, ThinkingPiece
 from outlast.model.clock import Clock
 from outlast.model.error import ModelUnavailable
-from outlast.model.message import AssistantMessage, Text, Thinking
-from outlast.model.usage import Usage
+from outlast.model.message import AssistantMessage, Part, Text, Thinking
+from outlast.model.text import read_json, storable
+from outlast.model.usage import Usage, counted
 
-_DONE = b"[DONE]"
+Pieces: TypeAlias = tuple[TextPiece | ThinkingPiece, ...]
+
+_DONE: Final = b"[DONE]"
+_MISTAKES: Final = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""What reading a field of another type than it should have raises."""
 
 
 class ChatAnswer:
@@ -31,6 +46,7 @@ class ChatAnswer:
         "_finish",
         "_key",
         "_model",
+        "_reasoning",
         "_spoken",
         "_usage",
         "done",
@@ -42,114 +58,176 @@ class ChatAnswer:
         self._clock = clock
         self._key = key
         self._spoken = Spoken()
-        self._calls: list[tuple[Any, CallDraft]] = []
+        self._calls = CallDrafts()
         self._finish: str | None = None
         self._usage: Usage | None = None
+        self._reasoning = ""
+        """The name under which reasoning has come."""
         self.name = model
         self.done = False
         """Whether the provider said that nothing more comes."""
 
-    def feed(self, data: bytes) -> tuple[TextPiece | ThinkingPiece, ...]:
-        """Take the data of one event. Raises ModelUnavailable on no chunk and on an error."""
+    def feed(self, data: bytes) -> Pieces:
+        """Take the data of one event. Raises ModelUnavailable on no chunk and on an error.
+
+        What comes behind the end is not taken.
+        """
+        if self.done:
+            return ()
         if data == _DONE:
             self.done = True
             return ()
+        if isinstance(data, ErrorData):
+            raise broken_off(self._model, _value(data), key=self._key)
         try:
             chunk = orjson.loads(data)
-            if chunk.get("error"):
-                raise broken_off(self._model, chunk["error"], key=self._key)
-            return self._take(chunk, "delta")
-        except (ValueError, TypeError, AttributeError, LookupError) as error:
-            raise self._garbage() from error
+        except orjson.JSONDecodeError:
+            return self._feed_odd(data)
+        return self._feed_chunk(chunk)
 
-    def feed_whole(self, body: bytes) -> tuple[TextPiece | ThinkingPiece, ...]:
+    def feed_whole(self, body: bytes) -> Pieces:
         """Take a completion in one piece. Raises ModelUnavailable like feed."""
         try:
-            completion = orjson.loads(body)
-            if completion.get("error"):
-                raise broken_off(self._model, completion["error"], key=self._key)
-            pieces = self._take(completion, "message")
-        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            completion = read_json(body)
+        except ValueError as error:
             raise self._garbage() from error
+        pieces = self._feed_chunk(completion, "message")
         if self._finish is None:
             raise self._garbage()
         return pieces
 
     def answer(self, asked: ModelRequest) -> Answer:
-        """The whole answer. Raises ModelUnavailable when the stream broke off before its finish."""
-        if self._finish is None and not self.done:
+        """The whole answer. Raises ModelUnavailable when it broke off, failed or said nothing."""
+        said = self._finish
+        if said is None and not self.done:
             raise ModelUnavailable(f"{self._model}: the provider's stream ended in mid-answer.")
-        calls = [draft.finish(self._clock) for _, draft in self._calls]
-        message = AssistantMessage((*self._spoken.parts(), *calls))
-        usage = self._usage
-        if usage is None:
-            usage = estimated_usage(asked, message)
-        return Answer(message, usage, self.name, finish_reason(self._finish or "stop", message))
+        if said is not None and names_failure(said):
+            raise cut_short(self._model, said)
+        spoken = self._spoken.parts()
+        if said is None and not self._calls and not any(isinstance(part, Text) for part in spoken):
+            raise ModelUnavailable(f"{self._model}: the provider's stream ended with nothing said.")
+        message = read_by_schema(AssistantMessage(tuple(self._parts(spoken))), asked)
+        usage = estimated_usage(asked, message) if self._usage is None else self._usage
+        return Answer(message, usage, self.name, finish_reason(said or "stop", message))
+
+    def _parts(self, spoken: list[Part]) -> list[Part]:
+        """What was said, then the calls; beside calls, reasoning has the mark to go back with."""
+        calls = self._calls.finish(self._clock, self._model)
+        if calls and self._reasoning:
+            mark = {"provider": MARK_PROVIDER, "model": self._model, "field": self._reasoning}
+            signature = orjson.dumps(mark).decode()
+            spoken = [
+                Thinking(part.text, signature) if isinstance(part, Thinking) else part
+                for part in spoken
+            ]
+        return [*spoken, *calls]
+
+    def _feed_odd(self, data: bytes) -> Pieces:
+        """Data that is no strict JSON: blanks, an end with blanks, half a character."""
+        bare = data.strip()
+        if not bare:
+            return ()
+        if bare == _DONE:
+            self.done = True
+            return ()
+        try:
+            chunk = read_json(data)
+        except ValueError as error:
+            raise self._garbage() from error
+        return self._feed_chunk(chunk)
+
+    def _feed_chunk(self, chunk: Any, field: str = "delta") -> Pieces:
+        try:
+            if error := _error(chunk):
+                raise broken_off(self._model, error, key=self._key)
+            return self._take(chunk, field)
+        except _MISTAKES as error:
+            raise self._garbage() from error
 
     def _garbage(self) -> ModelUnavailable:
         return ModelUnavailable(
             f"{self._model}: the provider sent something that is no completion."
         )
 
-    def _take(self, chunk: dict[str, Any], field: str) -> tuple[TextPiece | ThinkingPiece, ...]:
+    def _take(self, chunk: dict[str, Any], field: str) -> Pieces:
         if usage := chunk.get("usage"):
             self._usage = _usage(usage)
-            self.name = chunk.get("model") or self.name
+            self._take_name(chunk)
         choices = chunk.get("choices")
         if not choices:
             return ()
         choice = choices[0]
         if finish := choice.get("finish_reason"):
-            self._finish = finish
-            self.name = chunk.get("model") or self.name
+            self._finish = _bounded(finish)
+            self._take_name(chunk)
         delta = choice.get(field)
         return self._take_delta(delta) if delta else ()
 
-    def _take_delta(self, delta: dict[str, Any]) -> tuple[TextPiece | ThinkingPiece, ...]:
-        calls = delta.get("tool_calls")
-        if calls:
+    def _take_name(self, chunk: dict[str, Any]) -> None:
+        if name := chunk.get("model"):
+            self.name = _bounded(name)
+
+    def _take_delta(self, delta: dict[str, Any]) -> Pieces:
+        if calls := delta.get("tool_calls"):
             for call in calls:
-                self._take_call(call)
+                self._calls.take(call)
         content = delta.get("content")
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if not reasoning:
-            return (self._text(content),) if content else ()
-        thought = ThinkingPiece(_string(reasoning))
-        self._spoken.add(Thinking, thought.text)
-        return (thought, self._text(content)) if content else (thought,)
+        if not reasoning and isinstance(content, str) and content:
+            self._spoken.add(Text, content)  # the short way of almost all
+            return (TextPiece(content),)
+        pieces: list[TextPiece | ThinkingPiece] = []
+        if reasoning:
+            self._reasoning = "reasoning_content" if "reasoning_content" in delta else "reasoning"
+            pieces.append(self._think(_string(reasoning)))
+        if content:
+            pieces += self._content(content)
+        if refusal := delta.get("refusal"):
+            pieces.append(self._say(_string(refusal)))
+        return tuple(pieces)
 
-    def _text(self, content: Any) -> TextPiece:
-        piece = TextPiece(_string(content))
-        self._spoken.add(Text, piece.text)
-        return piece
+    def _content(self, content: Any) -> Pieces:
+        """Text, or a list of parts of which text and thinking are shown."""
+        if not isinstance(content, list):
+            return (self._say(_string(content)),)
+        pieces: list[TextPiece | ThinkingPiece] = []
+        for part in content:
+            thought = part.get("thinking") if isinstance(part, dict) else None
+            if thought and (text := _text(thought)):
+                pieces.append(self._think(text))
+            elif text := _text(part):
+                pieces.append(self._say(text))
+        return tuple(pieces)
 
-    def _take_call(self, call: dict[str, Any]) -> None:
-        function = call.get("function") or {}
-        draft = self._draft(call.get("index"), call.get("id"), function.get("name"))
-        draft.id = draft.id or call.get("id") or ""
-        draft.name = draft.name or function.get("name") or ""
-        arguments = function.get("arguments")
-        if arguments:
-            text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
-            draft.arguments.append(text)
+    def _say(self, text: str) -> TextPiece:
+        self._spoken.add(Text, text)
+        return TextPiece(text)
 
-    def _draft(self, index: Any, provider_id: str | None, name: str | None) -> CallDraft:
-        """The call that a delta belongs to: by index, else by id, else the one that came last."""
-        same = [d for i, d in self._calls if i == index]
-        draft = same[-1] if same else None
-        if index is None and provider_id:
-            draft = next((d for d in same if d.id == provider_id), draft)
-        if draft is None or (name and _another(draft, provider_id, index)):
-            draft = CallDraft()
-            self._calls.append((index, draft))
-        return draft
+    def _think(self, text: str) -> ThinkingPiece:
+        self._spoken.add(Thinking, text)
+        return ThinkingPiece(text)
 
 
-def _another(draft: CallDraft, provider_id: str | None, index: Any) -> bool:
-    """Whether a delta that names a function begins a call other than the draft."""
-    if provider_id and draft.id:
-        return provider_id != draft.id
-    return index is None and bool(draft.name)
+def _error(chunk: Any) -> Any:
+    """What a chunk says of a failure, in any of its shapes; None where it says nothing of one."""
+    if error := chunk.get("error"):
+        return error
+    choices = chunk.get("choices")
+    if choices:
+        return choices[0].get("error")
+    if choices is None and "usage" not in chunk:
+        named = chunk.get("object") == "error" or chunk.get("type") == "error"
+        return chunk if named or chunk.get("message") or chunk.get("detail") else None
+    return None
+
+
+def _value(data: bytes) -> Any:
+    """JSON as its value, anything else as text."""
+    try:
+        value = read_json(data)
+    except ValueError:
+        return data.decode("utf-8", "replace")
+    return value.get("error") or value if isinstance(value, dict) else value
 
 
 def _string(value: Any) -> str:
@@ -158,10 +236,31 @@ def _string(value: Any) -> str:
     return value
 
 
-def _usage(figures: dict[str, Any]) -> Usage:
-    details = figures.get("prompt_tokens_details") or {}
-    return Usage(
-        int(figures.get("prompt_tokens") or 0),
-        int(figures.get("completion_tokens") or 0),
-        int(details.get("cached_tokens") or 0),
-    )
+def _bounded(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_NAME:
+        raise TypeError("a name is a short string")
+    return storable(value)
+
+
+def _text(part: Any) -> str:
+    """The text of a part of content, or of a list of them; empty where it has none."""
+    match part:
+        case str():
+            return part
+        case list():
+            return "".join(map(_text, part))
+        case {"text": str(text)} | {"refusal": str(text)}:
+            return text
+        case dict() | None:
+            return ""
+        case _:
+            raise TypeError("content is made of text")
+
+
+def _usage(figures: Any) -> Usage | None:
+    """The tokens that a provider counted; None where its figures cannot be true."""
+    if not isinstance(figures, dict):
+        return None
+    details = figures.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return counted(figures.get("prompt_tokens"), figures.get("completion_tokens"), cached)

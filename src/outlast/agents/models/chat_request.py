@@ -1,16 +1,32 @@
 """A ModelRequest as the body of an OpenAI chat completion.
 
-Source of the format: OpenAI API reference, "Create chat completion". Thinking is not sent; a
-tool call goes back under the provider's id where it gave one.
+Source of the format: OpenAI API reference, "Create chat completion". A tool call goes back under
+the provider's id where it gave a unique one. Thinking is not sent, but for what its model wants
+back. Marks in `Thinking.signature` say so, JSON of {provider: "openai-chat", model} and either
+
+field              the name under which reasoning came beside tool calls
+                   (DeepSeek, Kimi: `reasoning_content`)
+next: true, extra  the `extra_content` of the call that follows (Gemini: `thought_signature`)
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from outlast.agents.models.assemble import MARK_PROVIDER, sent_ids, sent_name
+from outlast.agents.models.schemas import inlined
 from outlast.agents.port import ModelRequest
 from outlast.model.agent import ToolSpec
-from outlast.model.message import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
+from outlast.model.message import (
+    AssistantMessage,
+    Message,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 
 
 def encode(model: str, request: ModelRequest, limit_name: str = "max_tokens") -> bytes:
@@ -18,7 +34,7 @@ def encode(model: str, request: ModelRequest, limit_name: str = "max_tokens") ->
     body: dict[str, Any] = {
         **request.settings,
         "model": model,
-        "messages": _messages(request),
+        "messages": _messages(model, request),
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -36,48 +52,82 @@ def content_text(content: Any) -> str:
     return content if isinstance(content, str) else orjson.dumps(content).decode()
 
 
-def _messages(request: ModelRequest) -> list[dict[str, Any]]:
-    messages = [_message(message) for message in request.messages]
+def _messages(model: str, request: ModelRequest) -> list[dict[str, Any]]:
+    writer = _Writer(model, sent_ids(request.messages))
+    messages = [writer.message(message) for message in request.messages]
     if request.instructions:
         messages.insert(0, {"role": "system", "content": request.instructions})
     return messages
 
 
-def _message(message: Message) -> dict[str, Any]:
-    match message:
-        case UserMessage():
-            return {"role": "user", "content": message.text}
-        case AssistantMessage():
-            return _assistant(message)
-        case ToolMessage():
-            return {
-                "role": "tool",
-                "tool_call_id": message.provider_id or message.tool_call_id,
-                "content": content_text(message.content),
-            }
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Writes messages for one model."""
 
+    model: str
+    ids: dict[str, str]
+    """The id under which each call goes back."""
 
-def _assistant(message: AssistantMessage) -> dict[str, Any]:
-    calls = message.tool_calls
-    text = message.text
-    written: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else "")}
-    if calls:
-        written["tool_calls"] = [_call(call) for call in calls]
-    return written
+    def message(self, message: Message) -> dict[str, Any]:
+        match message:
+            case UserMessage():
+                return {"role": "user", "content": message.text}
+            case AssistantMessage():
+                return self._assistant(message)
+            case ToolMessage():
+                call_id = message.tool_call_id
+                return {
+                    "role": "tool",
+                    "tool_call_id": self.ids.get(call_id, message.provider_id or call_id),
+                    "content": content_text(message.content),
+                }
 
+    def _assistant(self, message: AssistantMessage) -> dict[str, Any]:
+        calls: list[dict[str, Any]] = []
+        reasoning: dict[str, str] = {}
+        extra: Any = None
+        for part in message.parts:
+            match part:
+                case Thinking():
+                    mark = self._mark(part)
+                    extra = mark.get("extra")
+                    if isinstance(name := mark.get("field"), str):
+                        reasoning[name] = reasoning.get(name, "") + part.text
+                case ToolCall():
+                    calls.append(self._call(part, extra))
+                    extra = None
+                case Text():
+                    extra = None
+        text = message.text
+        written: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else "")}
+        if calls:
+            written |= {**reasoning, "tool_calls": calls}
+        return written
 
-def _call(call: ToolCall) -> dict[str, Any]:
-    # What was not a JSON object is not sent back: strict endpoints refuse the whole history for it.
-    arguments = orjson.dumps(call.parameters).decode()
-    function = {"name": call.name, "arguments": arguments}
-    return {"id": call.provider_id or call.id, "type": "function", "function": function}
+    def _call(self, call: ToolCall, extra: Any) -> dict[str, Any]:
+        # What was no JSON object is not sent back: strict endpoints refuse the history for it.
+        arguments = orjson.dumps(call.parameters).decode()
+        function = {"name": sent_name(call.name), "arguments": arguments}
+        written = {"id": self.ids[call.id], "type": "function", "function": function}
+        return {**written, "extra_content": extra} if extra else written
+
+    def _mark(self, part: Thinking) -> dict[str, Any]:
+        """What this model said that it wants back; empty where another model wrote it."""
+        if part.signature is None:
+            return {}
+        try:
+            mark = orjson.loads(part.signature)
+        except orjson.JSONDecodeError:
+            return {}
+        own = isinstance(mark, dict) and mark.get("provider") == MARK_PROVIDER
+        return mark if own and mark.get("model") == self.model else {}
 
 
 def _tool(spec: ToolSpec) -> dict[str, Any]:
     function = {
         "name": spec.name,
         "description": spec.description,
-        "parameters": spec.parameters,
+        "parameters": inlined(spec.parameters),
     }
     return {"type": "function", "function": function}
 

@@ -19,7 +19,8 @@ from outlast.model.error import Misconfigured, ModelUnavailable
 
 OPENAI = "https://api.openai.com/v1"
 MAX_ERROR_BYTES = 65_536
-MAX_EVENT_BYTES = 16_777_216
+MAX_ANSWER_BYTES = 16_777_216
+"""Bytes of one answer, whatever they say; beyond it the request is closed."""
 _OK = 200
 
 
@@ -34,7 +35,9 @@ class OpenAIChat:
         *,
         key: str | None = None,
         official: bool = False,
+        most: int = MAX_ANSWER_BYTES,
     ) -> None:
+        self._most = most
         self._name = name
         self._provider = provider
         self._clock = clock
@@ -46,22 +49,23 @@ class OpenAIChat:
         """Ask, and yield pieces as they come, then one Answer; errors as the port says."""
         body = encode(self._name, request, self._limit_name)
         answer = ChatAnswer(self._name, self._clock, self._key)
-        events = EventData()
         satisfied = False
         exchange = await self._provider.ask(body)
         try:
             if exchange.status != _OK:
                 raise await self._refusal(exchange)
-            data = await exchange.read()
-            if data.lstrip()[:1] == b"{":
-                for piece in answer.feed_whole(await self._whole(exchange, data)):
+            reader = _Reader(self._name, exchange, self._most)
+            data = await reader.begin()
+            if data[:1] == b"{":
+                for piece in answer.feed_whole(await reader.whole(data)):
                     yield piece
                 data = b""
+            events = EventData()
             while data:
                 for event in events.feed(data):
                     for piece in answer.feed(event):
                         yield piece
-                data = await self._more(exchange, events, answer)
+                data = b"" if answer.done else await reader.read()
             for event in events.finish():
                 for piece in answer.feed(event):
                     yield piece
@@ -73,25 +77,6 @@ class OpenAIChat:
 
     async def close(self) -> None:
         """Nothing of its own: the catalogue closes the connections, which its models share."""
-
-    async def _more(self, exchange: Exchange, events: EventData, answer: ChatAnswer) -> bytes:
-        if answer.done:
-            return b""
-        if events.held > MAX_EVENT_BYTES:
-            raise self._too_large()
-        return await exchange.read()
-
-    async def _whole(self, exchange: Exchange, data: bytes) -> bytes:
-        parts, size = [data], len(data)
-        while more := await exchange.read():
-            parts.append(more)
-            size += len(more)
-            if size > MAX_EVENT_BYTES:
-                raise self._too_large()
-        return b"".join(parts)
-
-    def _too_large(self) -> ModelUnavailable:
-        return ModelUnavailable(f"{self._name}: the provider sent more than anyone can read.")
 
     async def _refusal(self, exchange: Exchange) -> Exception:
         body = b""
@@ -107,6 +92,44 @@ class OpenAIChat:
         )
 
 
+class _Reader:
+    """Reads an answer's bytes, so many and no more."""
+
+    __slots__ = ("_exchange", "_most", "_name", "_size")
+
+    def __init__(self, name: str, exchange: Exchange, most: int) -> None:
+        self._name = name
+        self._exchange = exchange
+        self._most = most
+        self._size = 0
+
+    async def begin(self) -> bytes:
+        """The first bytes that are no blanks; without a BOM, where JSON follows it."""
+        data = await self.read()
+        while more := (await self.read() if not data.strip() and data else b""):
+            data += more
+        bare = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+        return bare if bare[:1] == b"{" else data
+
+    async def read(self) -> bytes:
+        """What has come since; empty at the end. Raises ModelUnavailable, also on too much."""
+        data = await self._exchange.read()
+        self._size += len(data)
+        if self._size > self._most:
+            raise ModelUnavailable(
+                f"{self._name}: the provider's answer is larger than {self._most} bytes.",
+                passing=False,
+            )
+        return data
+
+    async def whole(self, data: bytes) -> bytes:
+        """All that comes, behind these first bytes."""
+        parts = [data]
+        while more := await self.read():
+            parts.append(more)
+        return b"".join(parts)
+
+
 class OpenAIEndpoint:
     """The endpoint that the environment names; its models share one pool of connections."""
 
@@ -117,7 +140,9 @@ class OpenAIEndpoint:
         *,
         connect_timeout: float = 10.0,
         read_timeout: float = 300.0,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
+        self._most = max_answer_bytes
         base = (environment.get("OPENAI_BASE_URL") or OPENAI).rstrip("/")
         self._key = environment.get("OPENAI_API_KEY", "").strip() or None
         self._clock = clock
@@ -135,7 +160,14 @@ class OpenAIEndpoint:
 
     def model(self, name: str) -> OpenAIChat:
         """The model of that name, as the endpoint calls it."""
-        return OpenAIChat(name, self._provider, self._clock, key=self._key, official=self._official)
+        return OpenAIChat(
+            name,
+            self._provider,
+            self._clock,
+            key=self._key,
+            official=self._official,
+            most=self._most,
+        )
 
     async def warm_up(self) -> None:
         """Import and open what the first request needs."""

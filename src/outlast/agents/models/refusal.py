@@ -1,6 +1,7 @@
 """A provider's refusal, as an error of ours: what it said, short and without any key.
 
-429                                  ModelRateLimited, with the wait that was asked for
+429                                  ModelRateLimited, with the wait that was asked for; one of a
+                                     spent quota is not tried again
 400 saying the context is too long   ContextTooLong
 408, 409, 425, 5xx                   ModelUnavailable: the same request may pass later
 everything else                      ModelRejected
@@ -8,8 +9,9 @@ everything else                      ModelRejected
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -20,11 +22,20 @@ from outlast.model.error import (
     ModelUnavailable,
     Upstream,
 )
+from outlast.model.text import read_json, storable
 
 LONGEST = 300
 """Characters of a provider's own words that an error shows."""
 
 _PASSING = {408, 409, 425}
+_PATIENCE: Final = 30.0
+"""Seconds that the engine waits at most before it asks again."""
+_FAR: Final = 366 * 86_400.0
+"""Seconds beyond which a wait is not told as a moment."""
+_READ: Final = 16_384
+"""Characters of a provider's own words that are looked at."""
+_DIGITS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
+_SPENT = re.compile(r"insufficient_quota|insufficient_balance|billing_", re.IGNORECASE)
 _SECRET = re.compile(
     r"Bearer\s+[^\s\"',;]+|\b(?:sk|pk|rk|gsk|xai|key)-[\w*-]{6,}|\bAIza[\w*-]{20,}", re.IGNORECASE
 )
@@ -37,7 +48,8 @@ _TOO_LONG = re.compile(
 
 
 def scrub(text: str, key: str | None = None) -> str:
-    """The text on one line, without keys, at most LONGEST characters."""
+    """The text on one line, storable, without keys, at most LONGEST characters."""
+    text = storable(text[:_READ])
     if key:
         text = text.replace(key, _BLOT)
     text = " ".join(_SECRET.sub(_BLOT, text).split())
@@ -57,43 +69,85 @@ def refusal(
     code, text = said(body)
     shown = scrub(text, key)
     message = f"{model}: the provider answered {status}" + (f": {shown}" if shown else ".")
+    wait = wait_asked(headers or {}, now)
     if status == 429:  # noqa: PLR2004  Too Many Requests
-        return ModelRateLimited(message, retry_after=wait_asked(headers or {}, now))
-    if status in {400, 413, 422} and _TOO_LONG.search(f"{code} {text}"):
+        return rate_limited(message, code, wait, now)
+    if status in {400, 413, 422} and _TOO_LONG.search(f"{code} {text[:_READ]}"):
         return ContextTooLong(message)
     if status >= 500 or status in _PASSING:  # noqa: PLR2004  the server's own errors
-        return ModelUnavailable(message)
+        return ModelUnavailable(message + when(wait, now), retry_after=wait)
     return ModelRejected(message)
+
+
+def rate_limited(message: str, code: str, wait: float | None, now: int) -> ModelRateLimited:
+    """The error for too many requests; a quota that is spent does not come back by waiting."""
+    if _SPENT.search(code):
+        return ModelRateLimited(message, passing=False)
+    return ModelRateLimited(message + when(wait, now), retry_after=wait)
+
+
+def when(wait: float | None, now: int) -> str:
+    """A sentence of when to come back; `wait` in seconds, empty where it is short or not said."""
+    if wait is None or not wait > _PATIENCE:  # also where it is no number
+        return ""
+    if wait > _FAR:
+        return " It asks not to come back within a year."
+    moment = datetime.fromtimestamp(now / 1000 + wait, UTC)
+    return f" It asks to come back in {wait:.0f} s, at {moment:%Y-%m-%dT%H:%M:%SZ}."
 
 
 def broken_off(model: str, error: Any, *, key: str | None = None) -> Upstream:
     """The error for `{"error": …}` in the middle of a stream."""
-    code, text = said(orjson.dumps({"error": error}))
+    code, text = _words({"error": error}, str(error)[:_READ] if isinstance(error, str) else "")
     message = f"{model}: the provider broke off: {scrub(text, key)}"
-    if _TOO_LONG.search(f"{code} {text}"):
+    if _TOO_LONG.search(f"{code} {text[:_READ]}"):
         return ContextTooLong(message)
-    if "rate_limit" in code or code == "429":
-        return ModelRateLimited(message)
+    if "rate_limit" in code or code == "429" or _SPENT.search(code):
+        return rate_limited(message, code, None, 0)
     return ModelUnavailable(message)
+
+
+def cut_short(model: str, reason: str) -> Upstream:
+    """The error for an answer whose reason to end names a failure."""
+    if _TOO_LONG.search(reason.replace("_", " ")):
+        return ContextTooLong(f"{model}: the provider ended its answer: {scrub(reason)}")
+    return ModelUnavailable(f"{model}: the provider's answer failed: {scrub(reason)}")
 
 
 def said(body: bytes) -> tuple[str, str]:
     """The code and the words of an error body, in the shapes that providers use."""
+    text = body[:_READ].decode("utf-8", "replace")
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return "", body.decode("utf-8", "replace")
+        value = read_json(body)
+    except ValueError:
+        return "", text
+    return _words(value, text)
+
+
+def _words(value: Any, otherwise: str) -> tuple[str, str]:
     if isinstance(value, list) and value:  # Google wraps its error in a list
         value = value[0]
-    error = value.get("error", value) if isinstance(value, dict) else value
+    error = value.get("error") or value if isinstance(value, dict) else value
     if not isinstance(error, dict):
-        return "", error if isinstance(error, str) else body.decode("utf-8", "replace")
-    text = error.get("message") or error.get("detail") or orjson.dumps(error).decode()
-    return str(error.get("code") or error.get("type") or ""), str(text)
+        return "", error if isinstance(error, str) else otherwise
+    text = error.get("message") or error.get("detail")
+    codes = (error.get("code"), error.get("type"))
+    code = " ".join(str(code) for code in codes if isinstance(code, str | int) and code)
+    return code[:LONGEST], text if isinstance(text, str) else _json(text or error)
+
+
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(storable(value), default=str)[:_READ].decode("utf-8", "replace")
+    except (TypeError, RecursionError):  # nested deeper than can be written
+        return "an error that cannot be shown"
 
 
 def wait_asked(headers: Mapping[str, str], now: int) -> float | None:
-    """Seconds to wait: `retry-after-ms`, or `Retry-After` (RFC 9110, 10.2.3: seconds or a date)."""
+    """Seconds to wait: `retry-after-ms`, or `Retry-After` (RFC 9110, 10.2.3: seconds or a date).
+
+    None where it is neither.
+    """
     if (millis := _number(headers.get("retry-after-ms"))) is not None:
         return millis / 1000
     text = headers.get("retry-after")
@@ -101,13 +155,11 @@ def wait_asked(headers: Mapping[str, str], now: int) -> float | None:
         return None if text is None else seconds
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now / 1000)
-    except ValueError:
+    except (ValueError, TypeError, LookupError, OverflowError, OSError):
         return None
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
+    if text is None or not _DIGITS.fullmatch(text.strip()):
         return None
-    return value if 0 <= value < float("inf") else None
+    return min(float(text), 2 * _FAR)
