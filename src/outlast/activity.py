@@ -38,6 +38,8 @@ Tell: TypeAlias = Callable[[Execution, Any], None]
 _UNKNOWN = "unknown"
 _LONGEST = 100
 """Characters of a provider's own word."""
+_UPSTREAM = "upstream_error"
+"""A provider's words have been told with the request that failed."""
 _FROM_OUTSIDE = frozenset({"code_failed"})
 """Failures whose message is text of the operator's function, and may quote what it was given."""
 
@@ -111,7 +113,8 @@ class Activity:
         line("info", "execution.ended", self._end, execution)
 
     def _failed(self, execution: Execution, event: ExecutionFailed) -> None:
-        told = event.code not in _FROM_OUTSIDE and not execution.is_client_driven
+        told = event.type != _UPSTREAM and event.code not in _FROM_OUTSIDE
+        told = told and not execution.is_client_driven
         cause = {"cause": event.message} if told else {}
         logger.warning("execution.ended", **self._end(execution), code=event.code, **cause)
 

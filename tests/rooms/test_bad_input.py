@@ -152,7 +152,7 @@ async def test_an_expired_key_says_so(house: House) -> None:
 
 
 async def test_an_unknown_route_has_the_rooms_shape(house: House) -> None:
-    for path in ("/v1/nothing", "/v1/executions/a/b/c", "/", "/v1/agents/", "/v1/events/x"):
+    for path in ("/v1/nothing", "/v1/executions/a/b/c", "/nowhere", "/v1/agents/", "/v1/events/x"):
         response = await house.get(path)
         assert response.status_code == 404
         assert response.json()["error"]["type"] == "not_found_error"

@@ -153,7 +153,27 @@ async def test_requests_to_a_model_that_fail_and_the_failure_they_lead_to_have_l
         assert "request" not in line
     (ended,) = lines("execution.ended")
     assert (ended["status"], ended["code"]) == ("failed", "model_unavailable")
-    assert (ended["level"], ended["cause"]) == ("warning", "The provider answered 503.")
+    assert (ended["level"], "cause" in ended) == ("warning", False)
+
+
+async def test_what_a_provider_repeats_of_the_request_is_not_logged(
+    build: Build, lines: Read
+) -> None:
+    words = f"The provider answered 400: messages[1] is '{SAID}', and that is not allowed."
+    house = await build(Actor(lambda _: [ModelRejected(words)]))
+    await house.execute({"input": f"I like\n{SAID}"})
+    (line,) = lines("model.failed")
+    assert line["cause"].startswith("The provider answered 400: messages[1] is '[…]")
+    assert line["cause"].endswith("and that is not allowed.")
+    assert SAID not in str(lines())
+
+
+async def test_a_limit_that_ends_an_execution_says_which(build: Build, lines: Read) -> None:
+    house = await build(Actor(by_turn([call(1, "look")])), spec(tool("look")), Bench(look=id))
+    await house.execute({"input": "Hi", "budget": {"maxSteps": 1}})
+    (ended,) = lines("execution.ended")
+    assert (ended["code"], ended["status"]) == ("budget_exceeded", "failed")
+    assert "steps" in ended["cause"]
 
 
 @pytest.mark.parametrize(

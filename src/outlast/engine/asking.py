@@ -10,6 +10,7 @@ import structlog
 
 from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece, Tools
 from outlast.engine.bounds import Meter, overspent, settings_of, too_many_steps
+from outlast.engine.echo import without_echo
 from outlast.engine.ledger import Ledger, model_finished
 from outlast.engine.segment import Segment, TextKind
 from outlast.model.agent import Agent, AgentSpec
@@ -113,7 +114,7 @@ class Asker:
                 return await segment.run(self._stream(segment, agent, request))
             except OutlastError as error:
                 again = _passes(error) and attempt < self.retries
-                _log_failure(agent.spec.model, error, attempt + 1, again=again)
+                _log_failure(agent.spec.model, request, error, attempt + 1, again=again)
                 if not again:
                     raise
                 await self._before_next(segment, error, attempt)
@@ -281,12 +282,14 @@ def _passes(error: OutlastError) -> bool:
     )
 
 
-def _log_failure(model: str, error: OutlastError, attempt: int, *, again: bool) -> None:
+def _log_failure(
+    model: str, request: ModelRequest, error: OutlastError, attempt: int, *, again: bool
+) -> None:
     logger.warning(
         "model.failed",
         model=model,
         code=error.code,
-        cause=error.message,
+        cause=without_echo(error.message, request),
         attempt=attempt,
         again=again,
     )

@@ -118,6 +118,7 @@ class Record:
             started_at=self._started_at,
             completed_at=self._at if ended else None,
             metadata=self._created.metadata,
+            user=self._created.user,
             output=self._output,
             error=self._error,
             usage=reduce(add, (usage for _, usage in self._models.values()), NO_USAGE),
