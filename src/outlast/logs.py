@@ -14,11 +14,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from threading import RLock
 from typing import Any, Final, Literal, TextIO, TypeAlias, cast
 
 import orjson
+
+from outlast.model.clock import iso_second
 
 _MISSING: Final = object()
 
@@ -203,8 +204,9 @@ class _Lines:
 
 
 def _event(at: float, level: Level, name: str, fields: EventDict) -> EventDict:
-    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
-    return {"event": name, "level": level, "timestamp": f"{moment[:-6]}Z", **fields}
+    micros = int(at % 1 * 1_000_000)
+    timestamp = f"{iso_second(int(at))}.{micros:06d}Z"
+    return {"event": name, "level": level, "timestamp": timestamp, **fields}
 
 
 _DELAY: Final = 0.02

@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
-from typeid import TypeID
+from outlast.model import ids
 
 
 class Clock(Protocol):
@@ -59,13 +60,19 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
     def new_id(self, prefix: str) -> str:
-        return str(TypeID(prefix))
+        return ids.new(prefix)
 
 
 def iso(millis: int) -> str:
     """Write milliseconds since the epoch as ISO 8601 in UTC: `2026-03-15T10:30:00.000Z`."""
-    moment = datetime.fromtimestamp(millis // 1000, UTC)
-    return f"{moment.isoformat()[:19]}.{millis % 1000:03d}Z"
+    seconds, rest = divmod(millis, 1000)
+    return f"{iso_second(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def iso_second(seconds: int) -> str:
+    """Up to the second. An answer and its log lines write the same few again and again."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def iso_or_none(millis: int | None) -> str | None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import uuid_utils
 from typeid import TypeID
+from typeid.codecs import base32
 from typeid.errors import TypeIDException
 
 from outlast.model.error import InvalidId
@@ -28,6 +29,11 @@ WORKSPACE: Final = "ws"
 SCHEDULE: Final = "sch"
 
 _VERSION_MASK: Final = 0xF << 76
+
+
+def new(prefix: str) -> str:
+    """A new id. What `TypeID(prefix)` writes, at a quarter of its cost: our prefixes are valid."""
+    return f"{prefix}_{base32.encode(uuid_utils.uuid7().bytes)}"
 
 
 def from_uuid(prefix: str, uuid: UUID) -> str:
