@@ -114,12 +114,27 @@ async def test_a_stream_starts_the_execution_once_and_yields_its_frames() -> Non
     busy = (503, {"error": {"code": "overloaded", "message": "later"}})
     server = Server(answers=[busy, (202, {"id": "exec_1"})])
     async with client_of(server) as client:
-        frames = [frame async for frame in client.stream("support", "hi", metadata={"a": 1})]
+        frames = [
+            frame
+            async for frame in client.stream(
+                "support",
+                "hi",
+                metadata={"a": 1},
+                user="ann",
+                forwarded_headers={"X-Tenant": "acme"},
+            )
+        ]
 
     first, second, _ = server.requests
     assert frames == WHOLE
     assert first[0] == "POST /v1/agents/support/execute HTTP/1.1"
-    assert orjson.loads(first[2]) == {"input": "hi", "metadata": {"a": 1}, "background": True}
+    assert orjson.loads(first[2]) == {
+        "input": "hi",
+        "metadata": {"a": 1},
+        "user": "ann",
+        "forwardedHeaders": {"X-Tenant": "acme"},
+        "background": True,
+    }
     assert first[1]["idempotency-key"] == second[1]["idempotency-key"]
     assert first[1]["authorization"] == "Bearer sk_secret_123456"
 

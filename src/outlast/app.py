@@ -133,7 +133,7 @@ def build(
         orphans=lambda: engine.orphans,
     )
     keys = Keys(state, clock)
-    executions = Executions(state, engine, streams, agents, clock, seal)
+    executions = Executions(state, engine, streams, agents, clock, seal, settings.metadata_keys)
     services = Services(
         executions,
         Conversations(state, executions, agents, clock),

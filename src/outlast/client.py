@@ -126,15 +126,20 @@ class Client:
         *,
         background: bool = False,
         idempotency_key: str | None = None,
+        user: str | None = None,
+        forwarded_headers: Mapping[str, str] | None = None,
         **more: Any,
     ) -> dict[str, Any]:
         """Run an agent and answer the execution: when it rests, or with `background` at once.
 
         `more` are fields of the body as the API names them: conversationId, metadata, memory,
-        budget, onBusy.
+        budget, onBusy. `user` is your end user; `forwarded_headers` go out with the calls of HTTP
+        tools and are not kept.
         An execution that failed is an answer, not an error.
         """
+        given = {"user": user, "forwardedHeaders": forwarded_headers and dict(forwarded_headers)}
         body = {"input": input, **more}
+        body |= {name: value for name, value in given.items() if value is not None}
         if background:
             body["background"] = True
         headers = {"Idempotency-Key": idempotency_key or self._clock.new_id("req")}
@@ -197,7 +202,7 @@ class Client:
         """A page of executions, newest first: {data, hasMore, nextCursor}.
 
         `filters` as the API names them: agentId, status, limit, after, before, startDate, endDate,
-        conversationId, parentId.
+        conversationId, parentId, user; `**{"metadata.KEY": value}` where the server indexes KEY.
         """
         params = {name: value for name, value in filters.items() if value is not None}
         return await self._ask("GET", "/v1/executions", params=params)

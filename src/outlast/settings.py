@@ -87,6 +87,8 @@ class Settings:
     strict_requests: bool = False
     """Whether unknown fields and filters of a request are refused, rather than named in the header
     `Outlast-Warning`; a request may say `?strict=true` or `false` itself."""
+    indexed_metadata: str = ""
+    """Keys of `metadata` by which lists of executions filter, with commas between."""
     cors_origins: str = ""
     """Origins of web pages that may call from a browser, with commas between; `*` is any."""
     root_path: str = ""
@@ -160,6 +162,12 @@ class Settings:
     def proxies(self) -> tuple[str, ...]:
         """The names of `trusted_proxies`."""
         return tuple(one for text in self.trusted_proxies.split(",") if (one := text.strip()))
+
+    @property
+    def metadata_keys(self) -> tuple[str, ...]:
+        """The keys of `indexed_metadata`."""
+        keys = (text.strip() for text in self.indexed_metadata.split(","))
+        return tuple(dict.fromkeys(key for key in keys if key))
 
     @property
     def on_postgres(self) -> bool:

@@ -46,6 +46,32 @@ def test_a_conversation_goes_on_and_json_is_the_api_s(manned: Place) -> None:
     assert orjson.loads(out)["conversationId"] == conversation
 
 
+def test_a_user_and_metadata_go_with_a_run_and_lists_filter_by_them(manned: Place) -> None:
+    indexed = {"OUTLAST_INDEXED_METADATA": "source"}
+    tags = ("--metadata", "source=web", "--metadata", "n=a=b")
+    code, out, _ = manned.run("run", "demo", "hello", "--user", "ann", *tags, "--json", **indexed)
+    ann = orjson.loads(out)
+    assert code == 0
+    assert (ann["user"], ann["metadata"]) == ("ann", {"source": "web", "n": "a=b"})
+    bob = ("--user", "bob", "--metadata", "source=app")
+    manned.run("run", "demo", "hello", *bob, **indexed)
+
+    def listed(*filters: str) -> list[str]:
+        _, found, _ = manned.run("executions", "list", *filters, "--json", **indexed)
+        return [one["id"] for one in orjson.loads(found)["data"]]
+
+    assert listed("--user", "ann") == [ann["id"]]
+    assert listed("--metadata", "source=web") == [ann["id"]]
+    assert listed("--user", "ann", "--metadata", "source=app") == []
+    for wrong in (("--metadata", "n=1"), ("--metadata", "source")):
+        code, _, err = manned.run("executions", "list", *wrong, **indexed)
+        assert code == 2
+        assert "metadata" in err
+    code, _, err = manned.run("run", "demo", "hello", "--user", "x" * 257)
+    assert code == 1
+    assert "user: 1 to 256 characters" in err
+
+
 def test_ctrl_c_cancels_and_keeps_what_was_written(manned: Place) -> None:
     process = manned.start("run", "demo", "hold on")
     process.err.until("← calculator 2")

@@ -24,6 +24,7 @@ LISTS = {
     ("agent_id",): "ix_executions_workspace_id_agent_id_id",
     ("conversation_id",): CONVERSATION,
     ("chat_id",): "ix_executions_chat_id",
+    ("user",): "ix_executions_end_user",
 }
 CONVERSATIONS = {
     (): "ix_conversations_workspace_id_last_active_at_id",

@@ -93,6 +93,31 @@ def test_a_list_walks_down_its_index(
     assert "TEMP B-TREE" not in told
 
 
+@pytest.mark.parametrize("more", [*MORE, ("status",), ("agent_id", "after")])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("values", [1, 2])
+def test_a_list_by_metadata_walks_down_the_metadata(
+    connection: sqlite3.Connection, more: tuple[str, ...], backwards: bool, values: int
+) -> None:
+    statement = executions.list_executions(frozenset(more), backwards=backwards, values=values)
+    plan = plan_of(connection, statement)
+    assert plan[0].startswith("SEARCH value0 USING PRIMARY KEY (workspace_id=? AND name=?"), plan
+    assert all("execution_id=?" in line or " id=?" in line or "(id=?" in line for line in plan[1:])
+    assert "TEMP B-TREE" not in " ".join(plan)
+
+
+@pytest.mark.parametrize("few", ["user", "conversation_id", "chat_id"])
+def test_a_list_by_metadata_of_few_executions_walks_down_those(
+    connection: sqlite3.Connection, few: str
+) -> None:
+    plan = plan_of(
+        connection, executions.list_executions(frozenset({few}), backwards=False, values=1)
+    )
+    assert LISTS[few,] in plan[0]
+    assert plan[1].startswith("SEARCH value0 USING")
+    assert "TEMP B-TREE" not in " ".join(plan)
+
+
 @pytest.mark.parametrize("filters", CONVERSATIONS, ids=lambda filters: "+".join(filters) or "all")
 @pytest.mark.parametrize("after", [(), ("after",)])
 def test_the_list_of_conversations_walks_down_its_index(

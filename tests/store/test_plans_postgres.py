@@ -42,6 +42,7 @@ VALUES = {
     "conversation_id": "conv_00000000000000000000024001",
     "agent_id": "agt_00000000000000000000000007",
     "chat_id": "chat4001",
+    "user": "user4001",
     "parent_id": "exec_00000000000000000000099999",
     "status": "failed",
     "status_other": "cancelled",
@@ -127,6 +128,24 @@ def test_a_list_walks_down_its_index(
     for plan in plans_of(connection, statement, workspace=BIG):
         assert "Seq Scan" not in plan, plan
         assert "Sort" not in plan or filters, plan
+
+
+@pytest.mark.parametrize("more", [*MORE, ("status",), ("agent_id", "after")])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("values", [1, 2])
+def test_a_list_by_metadata_finds_its_rows_by_index(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    more: tuple[str, ...],
+    backwards: bool,
+    values: int,
+) -> None:
+    statement = executions.list_executions(frozenset(more), backwards=backwards, values=values)
+    given = {f"name{n}": "source" for n in range(values)}
+    given |= {f"value{n}": "v101" for n in range(values)}
+    for workspace in (SMALL, BIG):
+        for plan in plans_of(connection, statement, workspace=workspace, **given):
+            assert "Seq Scan" not in plan, plan
+            assert "pk_execution_metadata" in plan or "ix_execution_metadata" in plan, plan
 
 
 @pytest.mark.parametrize("filters", CONVERSATIONS, ids=lambda filters: "+".join(filters) or "all")

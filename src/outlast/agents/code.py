@@ -40,6 +40,11 @@ class Context(Protocol):
         ...
 
     @property
+    def user(self) -> str | None:
+        """The caller's end user, where one was named."""
+        ...
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """What whoever started the execution noted with it."""
         ...

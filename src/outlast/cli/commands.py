@@ -17,7 +17,7 @@ from outlast.cli.executions import executions
 from outlast.cli.keys import keys, workspaces
 from outlast.cli.models import models
 from outlast.cli.moves import add_moves
-from outlast.cli.options import FLAGS, AsJson, with_settings
+from outlast.cli.options import FLAGS, AsJson, Metadata, User, pairs, with_settings
 from outlast.cli.output import write_json
 from outlast.settings import Settings
 
@@ -123,6 +123,8 @@ def run(
     input: Annotated[str, Argument(help="What you say to it.")],
     *,
     conversation: Annotated[str | None, Option(help="Go on with this conversation: conv_…")] = None,
+    user: User = None,
+    metadata: Metadata = None,
     json: AsJson = False,
 ) -> None:
     """Run an agent here and show what it does; needs no server. Ctrl-C cancels.
@@ -132,7 +134,8 @@ def run(
     with quick_imports():
         from outlast.cli.running import Wish, run
 
-    raise Exit(run(chosen, Wish(agent, input, conversation, json)))
+    wish = Wish(agent, input, conversation, json, user, pairs(metadata))
+    raise Exit(run(chosen, wish))
 
 
 @app.command()

@@ -11,7 +11,10 @@ from outlast.cli.options import (
     DatabaseUrl,
     DataDir,
     Host,
+    Metadata,
     Port,
+    User,
+    pairs,
     settings,
 )
 from outlast.cli.output import note, shorten, write_json, write_table
@@ -39,6 +42,8 @@ def list_executions(
     agent: Annotated[str | None, Option(help="Of this agent, by name or id.")] = None,
     status: Annotated[str | None, Option(help="In this status.")] = None,
     limit: Annotated[int, Option(min=1, max=100)] = 20,
+    user: User = None,
+    metadata: Metadata = None,
     after: Annotated[str | None, Option(help="Older than this execution.")] = None,
     url: Url = None,
     host: Host = None,
@@ -52,7 +57,8 @@ def list_executions(
     chosen = settings(
         host=host, port=port, api_key=api_key, data_dir=data_dir, database_url=database_url
     )
-    filters = {"agentId": agent, "status": status, "limit": limit, "after": after}
+    filters = {"agentId": agent, "status": status, "user": user, "limit": limit, "after": after}
+    filters |= {f"metadata.{key}": value for key, value in pairs(metadata).items()}
     page = asyncio.run(_list(chosen, url, filters))
     if json:
         write_json(page)
@@ -186,6 +192,7 @@ async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str,
     from outlast.model.execution import Status
     from outlast.model.ids import EXECUTION, parse
     from outlast.rooms.executions import render
+    from outlast.services.metadata import require_indexed
     from outlast.store.page import Page
     from outlast.store.port import ExecutionFilter
 
@@ -197,7 +204,18 @@ async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str,
         agent_id = None
         if filters["agentId"] is not None:
             agent_id = (await state.store.agent(workspace_id, filters["agentId"])).id
-        wanted = ExecutionFilter(agent_id, () if status is None else (Status(status),))
+        indexed = tuple(
+            (name.removeprefix("metadata."), str(value))
+            for name, value in filters.items()
+            if name.startswith("metadata.")
+        )
+        require_indexed(chosen.metadata_keys, indexed)
+        wanted = ExecutionFilter(
+            agent_id,
+            () if status is None else (Status(status),),
+            user=filters["user"],
+            metadata=indexed,
+        )
         page = Page(limit, after=after and parse(EXECUTION, after))
         found = await state.store.executions(workspace_id, wanted, page)
         views = [await _view(state.store, execution) for execution in found[:limit]]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from typer import Option
 
+from outlast.model.error import InvalidRequest
 from outlast.settings import Settings, load
 
 T = TypeVar("T")
@@ -91,7 +92,14 @@ TrustedProxies = Annotated[
     str | None,
     Option(help="Proxies whose X-Forwarded-Prefix counts, with commas; * is any."),
 ]
+IndexedMetadata = Annotated[
+    str | None, Option(help="Keys of metadata by which lists filter, with commas between.")
+]
 AsJson = Annotated[bool, Option("--json", help="Write JSON, for scripts.")]
+User = Annotated[str | None, Option(help="Your end user.")]
+Metadata = Annotated[
+    list[str] | None, Option("--metadata", metavar="KEY=VALUE", help="May come several times.")
+]
 Workspace = Annotated[str, Option(help="The workspace's name.")]
 
 
@@ -117,6 +125,7 @@ FLAGS: Final[dict[str, Any]] = {
     "idle_connection_seconds": IdleSeconds,
     "stream_keep_alive_seconds": KeepAliveSeconds,
     "strict_requests": StrictRequests,
+    "indexed_metadata": IndexedMetadata,
     "cors_origins": CorsOrigins,
     "root_path": RootPath,
     "trusted_proxies": TrustedProxies,
@@ -155,6 +164,15 @@ def with_settings(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]
 
 def _is_argument(parameter: Parameter) -> bool:
     return parameter.default is Parameter.empty
+
+
+def pairs(given: list[str] | None) -> dict[str, str]:
+    """The keys and values of `--metadata`. Raises InvalidRequest."""
+    found = [text.partition("=") for text in given or []]
+    for key, is_pair, _ in found:
+        if not (key and is_pair):
+            raise InvalidRequest(f"--metadata: {key!r} is not KEY=VALUE.")
+    return {key: value for key, _, value in found}
 
 
 def settings(**flags: Any) -> Settings:

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from typing import Any
 
@@ -47,6 +47,8 @@ class Wish:
     input: str
     conversation_id: str | None = None
     json: bool = False
+    user: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def run(settings: Settings, wish: Wish) -> int:
@@ -55,7 +57,17 @@ def run(settings: Settings, wish: Wish) -> int:
     logs.configure("error" if settings.log_level == "info" else settings.log_level, "auto")
     if isinstance(sys.stdout, TextIOWrapper):  # a terminal that has no such character shows a mark
         sys.stdout.reconfigure(errors="replace")
-    return asyncio.run(_run(settings, replace(wish, input=storable(wish.input))))
+    return asyncio.run(_run(settings, _storable(wish)))
+
+
+def _storable(wish: Wish) -> Wish:
+    """The shell may pass on what is no text."""
+    return replace(
+        wish,
+        input=storable(wish.input),
+        user=storable(wish.user),
+        metadata=storable(wish.metadata),
+    )
 
 
 async def _run(settings: Settings, wish: Wish) -> int:
@@ -87,7 +99,12 @@ async def _run(settings: Settings, wish: Wish) -> int:
 
 async def _run_here(core: Core, principal: Principal, wish: Wish) -> int:
     executions, screen = core.services.executions, Screen(quiet=wish.json)
-    start = Start(wish.input, conversation_id=wish.conversation_id)
+    start = Start(
+        wish.input,
+        conversation_id=wish.conversation_id,
+        user=wish.user,
+        metadata=dict(wish.metadata),
+    )
     started = await executions.start(principal, wish.agent, start)
     execution_id = started.execution.id
 
@@ -126,7 +143,10 @@ async def _run_there(settings: Settings, wish: Wish) -> int:
             if settings.agents:
                 note("The server's agents are used, not those of --agents.")
         await _require_answer(client)
-        more = {} if wish.conversation_id is None else {"conversationId": wish.conversation_id}
+        more: dict[str, Any] = {"conversationId": wish.conversation_id, "user": wish.user}
+        more = {name: value for name, value in more.items() if value is not None}
+        if wish.metadata:
+            more["metadata"] = wish.metadata
         started = await client.execute(wish.agent, wish.input, background=True, **more)
         execution_id = str(started["id"])
 

@@ -114,6 +114,10 @@ class CodeContext:
         return self._segment.execution.session
 
     @property
+    def user(self) -> str | None:
+        return self._segment.execution.user
+
+    @property
     def metadata(self) -> dict[str, Any]:
         return self._segment.execution.metadata
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated, Any, Final, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -76,8 +76,12 @@ class Call(Request):
         self._note([*unknown_fields(model, fields)], InvalidField)
         return read
 
-    def query_as(self, model: type[M], *, lists: tuple[str, ...] = ()) -> M:
+    def query_as(
+        self, model: type[M], *, lists: tuple[str, ...] = (), beside: tuple[str, ...] = ()
+    ) -> M:
         """The query parameters; `lists` may come many times, also as `NAME[]`.
+
+        `beside` are parameters that the model does not have and that are read elsewhere.
 
         Raises InvalidFilter.
         """
@@ -86,7 +90,7 @@ class Call(Request):
         for name in lists:
             given[name] = [*sent.getlist(name), *sent.getlist(f"{name}[]")]
         read = body.query_as(model, given)
-        own = {"strict", *(f"{name}[]" for name in lists)}
+        own = {"strict", *beside, *(f"{name}[]" for name in lists)}
         if self.takes_ticket:
             own.add("ticket")
         unknown = [name for name in unknown_fields(model, given) if name not in own]
@@ -270,6 +274,25 @@ Moment = Annotated[int, BeforeValidator(moment), WithJsonSchema(_TIME_SCHEMA)]
 """A query parameter: ISO 8601, read as milliseconds."""
 EndMoment = Annotated[int, BeforeValidator(end_of), WithJsonSchema(_TIME_SCHEMA)]
 """A query parameter that includes the moment or the day it names."""
+Headers = Annotated[
+    dict[str, str],
+    Field(
+        max_length=64,
+        description="Sent with every call of an HTTP tool, unless the tool sets the same header. "
+        "Kept encrypted, gone when the execution ends.",
+    ),
+]
+"""Headers to forward."""
+User = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=256,
+        description="The end user: kept, filtered by and passed to tools. Default: the "
+        "conversation's.",
+        examples=["user_4711"],
+    ),
+]
 Plain = Annotated[str, AfterValidator(_plain)]
 """Text that a database can hold."""
 ExecutionId = Annotated[str, AfterValidator(partial(_id, ids.EXECUTION))]

@@ -28,6 +28,7 @@ from outlast.model.task import Task
 from outlast.model.workspace import Principal, Scope
 from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
+from outlast.services.metadata import checked_user, indexed_values, require_indexed
 from outlast.services.stopping import Stopping
 from outlast.store.page import Page
 from outlast.store.port import ExecutionFilter, Idempotency, NewExecution, Resume, Store
@@ -66,6 +67,8 @@ class Start:
     """How its stream speaks to a client that does not say."""
     forwarded_headers: dict[str, str] = field(default_factory=dict, repr=False)
     """Sent along with its tool calls."""
+    user: str | None = None
+    """The caller's end user; None: the conversation's."""
     task: Callable[[str, int], Task] | None = field(default=None, repr=False)
     """Makes what is kept beside the execution, given its id and the moment."""
 
@@ -105,13 +108,16 @@ class Executions:
         agents: Agents,
         clock: Clock,
         seal: Seal,
+        metadata_keys: Sequence[str] = (),
     ) -> None:
+        """`metadata_keys`: keys of `metadata` by which lists filter."""
         self._store = store
         self._engine = engine
         self._streams = streams
         self._agents = agents
         self._clock = clock
         self._seal = seal
+        self._metadata_keys = metadata_keys
         self._stopping = Stopping(store, engine, streams, clock)
 
     async def start(self, principal: Principal, agent_ref: str | None, wish: Start) -> Started:
@@ -190,6 +196,8 @@ class Executions:
             origin=self._origin(wish),
             on_busy=wish.on_busy,
             idempotency=wish.idempotency,
+            user=checked_user(wish.user),
+            indexed=indexed_values(self._metadata_keys, wish.metadata),
             task=None if wish.task is None else wish.task(execution_id, now),
             agent_name=agent.spec.name,
         )
@@ -247,8 +255,12 @@ class Executions:
     async def page(
         self, principal: Principal, wanted: ExecutionFilter, page: Page
     ) -> tuple[list[Execution], bool]:
-        """A page, newest first, and whether there are more in the direction of the walk."""
+        """A page, newest first, and whether there are more in the direction of the walk.
+
+        Raises InvalidFilter for metadata that is not indexed.
+        """
         principal.require(Scope.EXECUTIONS_READ)
+        require_indexed(self._metadata_keys, wanted.metadata)
         found = await self._store.executions(principal.workspace_id, wanted, page)
         return page.cut(found)
 

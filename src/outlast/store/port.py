@@ -67,7 +67,9 @@ class NewExecution:
     task: Task | None = None
     """Kept beside the execution, whose state is the task's first."""
     user: str | None = None
-    """The caller's end user."""
+    """The caller's end user; None: the conversation's."""
+    indexed: tuple[tuple[str, str], ...] = ()
+    """The metadata by which lists filter, as names and values."""
     agent_name: str = ""
     """Said to those who follow the execution from its first event on."""
 
@@ -191,6 +193,9 @@ class ExecutionFilter:
     conversation_id: str | None = None
     parent_id: str | None = None
     chat_id: str | None = None
+    user: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Names and values, all of which it has; only those that were indexed are found."""
     created_from: int | None = None
     created_before: int | None = None
     started_after: int | None = None

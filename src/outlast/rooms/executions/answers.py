@@ -79,6 +79,7 @@ class Execution(TypedDict):
     usage: Usage
     creditsUsed: float
     timing: Timing
+    user: Annotated[str | None, Field(description="The caller's end user.")]
     metadata: dict[str, Any]
     isPurged: Annotated[bool, Field(description="Its conversation was deleted, its content gone.")]
     createdAt: Annotated[str, Field(examples=["2026-03-15T10:30:00.000Z"])]

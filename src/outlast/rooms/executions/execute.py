@@ -78,6 +78,8 @@ def wish_of(body: ExecuteBody, idempotency: Idempotency | None) -> Start:
         conversation_id=body.conversation_id,
         session=session or {},
         metadata=body.metadata or {},
+        user=body.user,
+        forwarded_headers=body.forwarded_headers or {},
         budget=_budget(body.budget),
         on_busy=OnBusy(body.on_busy or OnBusy.ENQUEUE),
         idempotency=idempotency,

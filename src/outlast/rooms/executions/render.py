@@ -58,6 +58,7 @@ def execution_of(
             "firstTokenMs": row.first_token_ms,
             "toolCallMs": row.tool_ms,
         },
+        "user": row.user,
         "metadata": row.metadata,
         "isPurged": row.is_purged,
         "createdAt": iso(row.created_at),

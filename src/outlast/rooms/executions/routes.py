@@ -1,6 +1,8 @@
 # ruff: noqa: FAST003 - a handler takes its path from the Call
 """The routes of the executions room: parse, call, render."""
 
+from typing import Final
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -30,6 +32,8 @@ from outlast.services.executions import ExecutionFilter, Page
 
 router = APIRouter(route_class=Route)
 
+_METADATA: Final = "metadata."
+"""What a filter by a key of the metadata begins with."""
 _AGENT = {"agentId": "The agent's id or name."}
 EXECUTION_PATH = {"executionId": "The execution's id."}
 
@@ -94,8 +98,9 @@ async def get_execution(call: Call) -> Response:
 async def list_executions(call: Call) -> Response:
     """Executions newest first, by filters; `after` and `before` walk on from an execution."""
     services: Services = call.services
-    query = call.query_as(schemas.ListQuery)
-    wanted = await _wanted(call, query)
+    metadata = tuple(name for name in call.query_params if name.startswith(_METADATA))
+    query = call.query_as(schemas.ListQuery, beside=metadata)
+    wanted = await _wanted(call, query, metadata)
     page = Page(query.limit, query.after, query.before)
     for name, cursor in (("after", query.after), ("before", query.before)):
         if cursor is not None:
@@ -106,7 +111,9 @@ async def list_executions(call: Call) -> Response:
     return json_response(render.page(views, more=more, backwards=page.backwards))
 
 
-async def _wanted(call: Call, query: schemas.ListQuery) -> ExecutionFilter:
+async def _wanted(
+    call: Call, query: schemas.ListQuery, metadata: tuple[str, ...]
+) -> ExecutionFilter:
     services: Services = call.services
     agent_id = None
     if query.agent_id is not None:
@@ -117,6 +124,10 @@ async def _wanted(call: Call, query: schemas.ListQuery) -> ExecutionFilter:
         status=() if query.status is None else (Status(query.status),),
         conversation_id=query.conversation_id,
         parent_id=query.parent_id,
+        user=query.user,
+        metadata=tuple(
+            (name.removeprefix(_METADATA), call.query_params[name]) for name in metadata
+        ),
         created_from=query.start_date,
         created_before=query.end_date,
     )

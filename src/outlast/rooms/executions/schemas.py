@@ -5,7 +5,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from outlast.http.request import AgentId, ConversationId, EndMoment, ExecutionId, Moment, Plain
+from outlast.http.request import (
+    AgentId,
+    ConversationId,
+    EndMoment,
+    ExecutionId,
+    Headers,
+    Moment,
+    Plain,
+    User,
+)
 from outlast.model import ids
 from outlast.model.error import (
     CheckpointNotFound,
@@ -98,6 +107,8 @@ class ExecuteBody(BaseModel):
     metadata: Annotated[
         dict[str, Any] | None, Field(description="Kept with the execution, shown with it.")
     ] = None
+    user: User | None = None
+    forwarded_headers: Headers | None = None
     on_busy: Annotated[
         Literal["enqueue", "reject", "interrupt"] | None,
         Field(description="When the conversation already has a live execution; else enqueue."),
@@ -172,6 +183,7 @@ class ListQuery(BaseModel):
     status: StatusWord | None = None
     conversation_id: ConversationId | None = None
     parent_id: ExecutionId | None = None
+    user: Annotated[Plain | None, Field(description="The end user that it has.")] = None
     start_date: Annotated[
         Moment | None, Field(description="Created at this moment or later; ISO 8601.")
     ] = None

@@ -1,7 +1,7 @@
 """The wire's words of the records room."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -106,6 +106,7 @@ class AgentDetail(TypedDict):
     model: Annotated[str | None, Field(description="It gave the newest answer; null before one.")]
     usage: Annotated[RecordUsage, Field(description="Its own, without superseded work.")]
     error: RecordFailure | None
+    user: NotRequired[Annotated[str, Field(description="The end user, where it has one.")]]
 
 
 class ModelDetail(TypedDict):

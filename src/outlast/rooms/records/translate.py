@@ -78,7 +78,7 @@ def _execution(found: ExecutionRecord) -> Record:
 
 
 def _agent(row: Execution) -> AgentDetail:
-    return {
+    detail: AgentDetail = {
         "type": "agent",
         "input": row.input,
         "output": row.output,
@@ -86,6 +86,9 @@ def _agent(row: Execution) -> AgentDetail:
         "usage": usage(row.usage),
         "error": _failure(row.error),
     }
+    if row.user is not None:
+        detail["user"] = row.user
+    return detail
 
 
 def _failure(failure: Failure | None) -> RecordFailure | None:

@@ -56,6 +56,8 @@ async def _wish(call: Call, body: RunBody, asked: Asked, format: Format) -> Star
         format=format.value,
         instructions=asked.instructions,
         forwarded_headers=body.forwarded_headers or {},
+        user=body.user,
+        metadata=body.metadata or {},
     )
 
 

@@ -6,11 +6,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
-from outlast.http.request import Plain
+from outlast.http.request import Headers, Plain, User
 from outlast.rooms.runs.formats import Format
 
 StatusWord = Literal["running", "suspended", "completed", "failed"]
-_HEADERS: Final = 64
 _LONGEST: Final = 256
 _MOST: Final = 2**53
 """Whole numbers that every JSON reader keeps exact."""
@@ -53,13 +52,10 @@ class RunBody(_Wire):
     conversation_id: Annotated[
         str | None, Field(description="Go on in this conversation; default: the chat's, or new.")
     ] = None
-    forwarded_headers: Annotated[
-        dict[str, str] | None,
-        Field(
-            max_length=_HEADERS,
-            description="Sent with every call of an HTTP tool of this run, unless the tool sets "
-            "the same header. Kept encrypted, gone when the run ends.",
-        ),
+    forwarded_headers: Headers | None = None
+    user: User | None = None
+    metadata: Annotated[
+        dict[str, Any] | None, Field(description="Kept with the run, passed to tools.")
     ] = None
     id: Annotated[
         str | None,

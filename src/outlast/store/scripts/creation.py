@@ -41,7 +41,7 @@ def create(new: NewExecution) -> Script[Created]:
         known = yield from _first_request(new, new.idempotency)
         if known is not None:
             return Outcome(known)
-    turn, session = yield from _take_turn(new)
+    turn, session, user = yield from _take_turn(new)
     live: tuple[Execution, ...] = ()
     asked: tuple[Execution, ...] = ()
     interrupted: tuple[Committed, ...] = ()
@@ -53,10 +53,13 @@ def create(new: NewExecution) -> Script[Created]:
     if live and new.on_busy is OnBusy.INTERRUPT:
         live, interrupted = yield from _interrupt(live, new.at)
         asked = live
-    execution = _new_execution(new, turn, session, waiting=bool(live))
+    execution = _new_execution(new, turn, session, user, waiting=bool(live))
     if execution.is_client_driven:
         execution = _begun(execution)
     yield Query(sql.INSERT_EXECUTION, identity_columns(execution) | mutable_columns(execution))
+    for name, value in new.indexed:
+        of = {"workspace_id": new.workspace_id, "execution_id": new.id}
+        yield Query(sql.INSERT_METADATA, of | {"name": name, "value": value})
     entries = [Entry(0, 1, new.at, _created_event(execution, new.agent_name))]
     if execution.is_client_driven:
         entries.append(Entry(execution.segment, 2, new.at, ExecutionStarted()))
@@ -137,7 +140,8 @@ def _idempotency_columns(new: NewExecution, idempotency: Idempotency) -> dict[st
     }
 
 
-def _take_turn(new: NewExecution) -> Steps[tuple[int, dict[str, Any]]]:
+def _take_turn(new: NewExecution) -> Steps[tuple[int, dict[str, Any], str | None]]:
+    """The turn's number, its session, and its user: the conversation's unless it names its own."""
     if new.new_conversation:
         yield Query(
             conversation_sql.INSERT_CONVERSATION,
@@ -152,16 +156,17 @@ def _take_turn(new: NewExecution) -> Steps[tuple[int, dict[str, Any]]]:
                 "end_user": new.user,
             },
         )
-        return 1, new.session
+        return 1, new.session, new.user
     rows = yield Query(conversation_sql.LOCK_CONVERSATION, _conversation(new))
     if not rows:
         raise ConversationNotFound(param="conversationId")
-    session = conversation_from(rows[0]).session | new.session
+    known = conversation_from(rows[0])
+    session = known.session | new.session
     rows = yield Query(
         conversation_sql.CONTINUE_CONVERSATION,
         _conversation(new) | {"new_session": to_json(session), "at": new.at},
     )
-    return rows[0][0], session
+    return rows[0][0], session, known.user if new.user is None else new.user
 
 
 def _conversation(of: NewExecution | Execution) -> dict[str, Any]:
@@ -169,7 +174,12 @@ def _conversation(of: NewExecution | Execution) -> dict[str, Any]:
 
 
 def _new_execution(
-    new: NewExecution, turn: int, session: dict[str, Any], *, waiting: bool
+    new: NewExecution,
+    turn: int,
+    session: dict[str, Any],
+    user: str | None,
+    *,
+    waiting: bool,
 ) -> Execution:
     return Execution(
         id=new.id,
@@ -189,7 +199,7 @@ def _new_execution(
         session=session,
         budget=new.budget,
         origin=new.origin,
-        user=new.user,
+        user=user,
         waiting=waiting,
         state={} if new.task is None else new.task.first_state,
     )

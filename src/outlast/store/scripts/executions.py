@@ -196,6 +196,7 @@ def executions(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script
         "conversation_id": wanted.conversation_id,
         "parent_id": wanted.parent_id,
         "chat_id": wanted.chat_id,
+        "user": wanted.user,
         "created_from": wanted.created_from,
         "created_before": wanted.created_before,
         "started_after": wanted.started_after,
@@ -208,8 +209,10 @@ def executions(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script
     given |= dict(zip(names, (status.value for status in wanted.status), strict=False))
     given = {name: value for name, value in given.items() if value is not None}
     filters = frozenset(given) - set(names[: len(wanted.status) - 1])
+    for number, (name, value) in enumerate(wanted.metadata):
+        given |= {f"name{number}": name, f"value{number}": value}
     rows = yield Query(
-        sql.list_executions(filters, backwards=page.backwards),
+        sql.list_executions(filters, backwards=page.backwards, values=len(wanted.metadata)),
         given | {"workspace": workspace_id, "limit": page.limit + 1},
     )
     found = [execution_from(row) for row in rows]

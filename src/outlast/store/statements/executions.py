@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.execution import CLIENT_DRIVEN
-from outlast.store.schema import executions
+from outlast.store.schema import execution_metadata, executions
 from outlast.store.statements import Statement
 
 MUTABLE: Final = (
@@ -32,6 +32,9 @@ MUTABLE: Final = (
 _execution: Final = select(*executions.c)
 
 INSERT_EXECUTION: Final = Statement(insert(executions))
+
+INSERT_METADATA: Final = Statement(insert(execution_metadata))
+"""One value by which lists filter."""
 
 ADVANCE_EXECUTION: Final = Statement(
     update(executions)
@@ -177,9 +180,20 @@ SEEN: Final = Statement(
 """Only while the segment runs, and never backwards: `advance` may have counted further."""
 
 
+_FEW: Final = frozenset({"conversation_id", "parent_id", "chat_id", "user"})
+"""Filters that leave few executions."""
+
+
 @cache
-def list_executions(filters: frozenset[str], *, backwards: bool) -> Statement:
-    """One page by keyset, for the filters of these names; the index of the workspace orders it."""
+def list_executions(filters: frozenset[str], *, backwards: bool, values: int = 0) -> Statement:
+    """One page by keyset, for the filters of these names; the index of the workspace orders it.
+
+    With `values` of metadata to filter by, the rows of the first of them are walked down, unless
+    another filter leaves few executions.
+    """
+    found = [execution_metadata.alias(f"value{n}") for n in range(values)]
+    by_metadata = bool(found) and not filters & _FEW
+    id_ = found[0].c.execution_id if by_metadata else executions.c.id
     conditions: dict[str, ColumnElement[bool]] = {
         "agent_id": executions.c.agent_id == bindparam("agent_id"),
         "status": executions.c.status == bindparam("status"),
@@ -190,19 +204,30 @@ def list_executions(filters: frozenset[str], *, backwards: bool) -> Statement:
         "conversation_id": executions.c.conversation_id == bindparam("conversation_id"),
         "parent_id": executions.c.parent_id == bindparam("parent_id"),
         "chat_id": executions.c.chat_id == bindparam("chat_id"),
+        "user": executions.c.end_user == bindparam("user"),
         "created_from": executions.c.created_at >= bindparam("created_from"),
         "created_before": executions.c.created_at < bindparam("created_before"),
         "started_after": executions.c.started_at > bindparam("started_after"),
         "started_before": executions.c.started_at < bindparam("started_before"),
-        "after": executions.c.id < bindparam("after"),
-        "before": executions.c.id > bindparam("before"),
+        "after": id_ < bindparam("after"),
+        "before": id_ > bindparam("before"),
     }
-    order = executions.c.id.asc() if backwards else executions.c.id.desc()
+    rows = _execution
+    if by_metadata:  # an expression, so that no planner begins with the executions
+        rows = rows.where(executions.c.id == id_ + literal_column("''"))
+    for n, value in enumerate(found):
+        rows = rows.where(
+            value.c.workspace_id == bindparam("workspace"),
+            value.c.name == bindparam(f"name{n}"),
+            value.c.value == bindparam(f"value{n}"),
+        )
+        if n or not by_metadata:
+            rows = rows.where(value.c.execution_id == id_)
     return Statement(
-        _execution.where(
+        rows.where(
             executions.c.workspace_id == bindparam("workspace"),
             *(conditions[name] for name in sorted(filters)),
         )
-        .order_by(order)
+        .order_by(id_.asc() if backwards else id_.desc())
         .limit(bindparam("limit"))
     )
