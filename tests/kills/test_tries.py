@@ -1,4 +1,4 @@
-"""An execution that kills every process it runs in ends."""
+"""An execution that kills every process it runs in ends, and takes no other along."""
 
 import asyncio
 import os
@@ -114,3 +114,4 @@ async def test_an_execution_that_kills_its_process_each_time_ends_after_its_trie
     place = "tool" if name == "caller" else name
     # the caller's first life has recorded a step: the tries begin behind it
     assert len((site.folder / place).read_text()) == deaths
+    assert (await site.execution(good))["status"] == "completed"

@@ -46,6 +46,7 @@ class Ledger:
         """Take the execution for a new segment. Raises StaleWrite where another has it."""
         execution = segment.execution
         now = max(self.clock.now(), execution.updated_at)
+        segment.begun = True
         segment.began = self.clock.monotonic()
         await self._advance(
             segment,
@@ -292,6 +293,8 @@ class Ledger:
             )
         )
         segment.execution = after
+        if not after.tries:
+            segment.progressed()
         segment.began = (segment.began or 0.0) + elapsed_ms / 1000
         segment.text = StepText()
 

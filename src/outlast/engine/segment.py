@@ -11,6 +11,7 @@ from itertools import takewhile
 from typing import Any, Final, TypeAlias, TypeVar
 
 from outlast.agents.port import ModelRequest
+from outlast.engine.suspects import SUSPECT_TRIES, Suspects
 from outlast.model.agent import Agent
 from outlast.model.approval import Approval
 from outlast.model.event import TextAdded, ThinkingAdded
@@ -137,6 +138,9 @@ class Segment:
         """Whether an earlier segment has ended by a crash."""
         self.counted = True
         """Whether its begin is a try of the execution."""
+        self.suspects: Suspects | None = None
+        """The door at which it has a place, until it makes progress."""
+        self.begun = False
         self.stopped: Stop | None = None
         self.pause_reason: str | None = None
         self.began: float | None = None
@@ -162,10 +166,26 @@ class Segment:
         if self.stopped is not None and reason in _STRENGTH:
             reason = max(self.stopped, reason, key=lambda stop: _STRENGTH[stop])
         self.stopped = reason
-        if reason in _INTERRUPTING:
+        if reason in _INTERRUPTING or (reason is Stop.RELEASE and not self.begun):
             self.interrupt()
         elif reason is Stop.PAUSE_NOW and self._asking is not None:
             self._asking.cancel()
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether its last segments ended without progress, as if it had killed their process."""
+        return self.takes_over and self.execution.tries >= SUSPECT_TRIES
+
+    async def enter(self, suspects: Suspects) -> None:
+        """Wait for a place among the suspects. Raises Interrupted."""
+        await self.run(suspects.enter())
+        self.suspects = suspects
+
+    def progressed(self, *, harmless: bool = True) -> None:
+        """Give the place among the suspects back."""
+        if self.suspects is not None:
+            self.suspects.leave(harmless=harmless)
+            self.suspects = None
 
     def pause(self, wish: PauseRequest) -> None:
         """Ask the segment to end paused."""

@@ -9,7 +9,8 @@ from structlog.contextvars import bind_contextvars, unbind_contextvars
 from outlast.duty import Duty, Failures
 from outlast.engine.last_resort import LastResort
 from outlast.engine.runner import Runner
-from outlast.engine.segment import LEFT, Segment, Stop
+from outlast.engine.segment import LEFT, Interrupted, Segment, Stop
+from outlast.engine.suspects import Suspects
 from outlast.engine.timing import seconds_left
 from outlast.model.clock import Clock
 from outlast.model.error import ExecutionNotFound, Overloaded, StaleWrite
@@ -31,6 +32,7 @@ class Segments:
         self._last_resort = last_resort
         self._clock = clock
         self._failures = failures
+        self._suspects = Suspects()
         self._counting: asyncio.Task[None] | None = None
         self._watching = Duty(
             "watch_limits",
@@ -94,12 +96,20 @@ class Segments:
 
     async def _run(self, segment: Segment) -> bool:
         try:
+            if segment.is_suspect:
+                await segment.enter(self._suspects)
+        except Interrupted:
+            if segment.stopped in (*LEFT, Stop.RELEASE):
+                return False  # whoever takes it up next finds it as it is
+        try:
             await self._runner.run(segment)
         except StaleWrite:
             logger.warning("segment.stale", segment=segment.execution.segment)
             return False
         except Exception as error:  # noqa: BLE001 - the top of a segment; it is settled there
             return await self._last_resort.failed(segment.execution, error)
+        finally:
+            segment.progressed(harmless=False)
         self._last_resort.succeeded(segment.execution.id)
         return True
 
