@@ -12,6 +12,7 @@ from outlast.engine.asking import Asker
 from outlast.engine.calling import Caller
 from outlast.engine.code import Coder
 from outlast.engine.expirer import Expirer
+from outlast.engine.history import Histories
 from outlast.engine.inline import InlineEngine
 from outlast.engine.keeper import Keeper
 from outlast.engine.last_resort import LastResort
@@ -119,7 +120,8 @@ def build(
     coder = Coder(state, asker, caller, ledger, code or CodeFunctions())
     agents = Agents(state, clock)
     most = settings.max_tries
-    runner = Runner(state, asker, caller, ledger, settler, coder, agents.known, most)
+    known, histories = agents.known, Histories(state)
+    runner = Runner(state, asker, caller, ledger, settler, coder, known, histories, most)
     segments = Segments(runner, LastResort(state, clock, most), clock, failures)
     engine = _engine(settings, state, segments, clock, failures, worker=worker)
     streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)

@@ -23,9 +23,9 @@ from outlast.model.execution import (
 from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall
 from outlast.model.record import StepRecord
 from outlast.model.usage import Usage
+from outlast.store.conversation_port import ConversationFilter
 from outlast.store.port import (
     Advance,
-    ConversationFilter,
     Idempotency,
     Store,
 )

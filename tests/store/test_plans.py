@@ -25,6 +25,7 @@ MAY_SORT = {
     "NEXT_IN_CONVERSATION": "the live ones of one conversation",
     "LIVE_IN_CONVERSATION": "the live ones of one conversation",
     "TURNS": "all of them are read",
+    "TURN_STAMPS": "all of them are read",
     "TURNS_STEPS": "all of them are read",
 }
 MADE = re.compile("SCAN (tree|page|of[0-9]+)")
@@ -34,6 +35,7 @@ INDICES = {
     "NEXT_IN_CONVERSATION": "ix_executions_live",
     "LIVE_IN_CONVERSATION": "ix_executions_live",
     "TURNS": CONVERSATION,
+    "TURN_STAMPS": CONVERSATION,
     "TURNS_STEPS": CONVERSATION,
     "PURGE_EXECUTIONS": CONVERSATION,
     "LOG": "PRIMARY KEY",

@@ -98,7 +98,7 @@ def plans_of(
 def test_no_statement_scans_a_table(
     connection: psycopg.Connection[tuple[Any, ...]], name: str
 ) -> None:
-    given = {"before": "3"} if name.startswith("TURNS") else {}
+    given = {"before": "3"} if name.startswith("TURN") else {}
     for plan in plans_of(connection, STATEMENTS[name], **given):
         assert "Seq Scan" not in plan, plan
 

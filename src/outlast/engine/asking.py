@@ -12,6 +12,7 @@ from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, Thinkin
 from outlast.engine.bounds import Meter, overspent, settings_of, too_many_steps
 from outlast.engine.echo import without_echo
 from outlast.engine.ledger import Ledger, model_finished
+from outlast.engine.messages import messages_of
 from outlast.engine.segment import Segment, TextKind
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval, ApprovalKind
@@ -27,14 +28,12 @@ from outlast.model.event import (
     ThinkingAdded,
     ToolStarted,
 )
-from outlast.model.execution import Execution, Failure, ModelStep, Status, Step, ToolStep
+from outlast.model.execution import Execution, Failure, ModelStep, Status
 from outlast.model.ids import STEP
 from outlast.model.message import (
     AssistantMessage,
     Message,
-    Part,
     ToolCall,
-    ToolMessage,
     UserMessage,
     repair,
 )
@@ -299,35 +298,6 @@ def is_answered(segment: Segment) -> bool:
     """Whether the model has said its last word."""
     last = segment.steps[-1] if segment.steps else None
     return isinstance(last, ModelStep) and not last.message.tool_calls
-
-
-def messages_of(steps: Iterable[Step]) -> list[Message]:
-    """Recorded steps as messages of a conversation."""
-    messages: list[Message] = []
-    for step in steps:
-        match step:
-            case ModelStep(asked=""):
-                messages.append(step.message)
-            case ModelStep():
-                messages.append(AssistantMessage(tuple(_said(step.message))))
-            case ToolStep():
-                messages.append(
-                    ToolMessage(step.call.id, step.call.name, _read(step), step.is_error)
-                )
-    return messages
-
-
-def _read(step: ToolStep) -> Any:
-    """What the model reads of a result: behind it, why a person approved the call."""
-    if not step.note:
-        return step.result
-    result = step.result if isinstance(step.result, str) else orjson.dumps(step.result).decode()
-    return f"{result}\n\nThe call was approved by a person. Reason: {step.note}"
-
-
-def _said(message: AssistantMessage) -> Iterable[Part]:
-    """Without the calls, which a code agent's function makes as calls of its own, or does not."""
-    return (part for part in message.parts if not isinstance(part, ToolCall))
 
 
 def instructions_of(instructions: str, execution: Execution) -> str:

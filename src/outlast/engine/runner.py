@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from outlast.engine.asking import Asker, failure_of, is_answered, messages_of
+from outlast.engine.asking import Asker, failure_of, is_answered
 from outlast.engine.bounds import check_spent, too_many_steps
 from outlast.engine.calling import Caller
 from outlast.engine.code import Coder
+from outlast.engine.history import Histories
 from outlast.engine.last_resort import without_progress
 from outlast.engine.ledger import Ledger
 from outlast.engine.segment import Interrupted, Segment, Stop
@@ -31,11 +32,9 @@ from outlast.model.execution import (
     OUR_MISTAKE,
     REFUSED,
     UNREADABLE,
-    Execution,
     Failure,
     Status,
 )
-from outlast.model.message import Message, UserMessage
 from outlast.store.known_agents import KnownAgents
 from outlast.store.port import Store
 
@@ -57,6 +56,7 @@ class Runner:
     settler: Settler
     coder: Coder
     agents: KnownAgents
+    histories: Histories
     max_tries: int
     """How often an execution is begun without a recorded step before it fails."""
 
@@ -158,7 +158,7 @@ class Runner:
         execution = segment.execution
         try:
             if execution.turn > 1:
-                segment.history = await self._history(execution)
+                segment.history = await self.histories.of(execution)
             if segment.continues:
                 segment.add(*await self.store.steps(execution.workspace_id, execution.id))
             if segment.unanswered():
@@ -184,13 +184,3 @@ class Runner:
                 await self.ledger.leave(segment)
             case Stop.ABANDON | Stop.RELEASE | None:
                 logger.warning("segment.abandoned", execution=segment.execution.id)
-
-    async def _history(self, execution: Execution) -> tuple[Message, ...]:
-        turns = await self.store.turns(
-            execution.workspace_id, execution.conversation_id, execution.turn
-        )
-        messages: list[Message] = []
-        for turn in turns:
-            messages.append(UserMessage(turn.execution.input))
-            messages.extend(messages_of(turn.steps))
-        return tuple(messages)

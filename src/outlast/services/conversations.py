@@ -8,7 +8,8 @@ from outlast.model.ids import CONVERSATION, parse
 from outlast.model.workspace import Principal, Scope
 from outlast.services.agents import Agents
 from outlast.services.executions import Executions
-from outlast.store.port import ConversationFilter, History, Store
+from outlast.store.conversation_port import ConversationFilter, History
+from outlast.store.port import Store
 
 __all__ = ["ConversationFilter", "ConversationSummary", "ConversationView", "Conversations"]
 

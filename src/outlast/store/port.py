@@ -12,7 +12,6 @@ from typing import Any, Protocol
 from outlast.model.approval import Approval, Decision
 from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
-from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import (
     Budget,
@@ -26,6 +25,7 @@ from outlast.model.execution import (
 )
 from outlast.model.task import Task
 from outlast.store.agent_port import AgentStore
+from outlast.store.conversation_port import ConversationStore
 from outlast.store.key_port import KeyStore
 from outlast.store.listeners import Listeners
 from outlast.store.page import Page
@@ -202,25 +202,6 @@ class ExecutionFilter:
     started_before: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationFilter:
-    """Which conversations a list shows; None means any."""
-
-    agent_id: str | None = None
-    user: str | None = None
-    """The caller's end user."""
-    after: tuple[int, str] | None = None
-    """(last activity, id) of the conversation that the list goes on behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """One earlier turn of a conversation: the execution and what it recorded."""
-
-    execution: Execution
-    steps: tuple[Step, ...]
-
-
 class ExecutionStore(Protocol):
     """Executions, their steps and their log."""
 
@@ -345,33 +326,6 @@ class ExecutionStore(Protocol):
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
         """Keep the answer that a repeated request gets."""
-        ...
-
-
-class ConversationStore(Protocol):
-    """Conversations and what was said in them."""
-
-    async def conversation(self, workspace_id: str, conversation_id: str) -> Conversation:
-        """One conversation. Raises ConversationNotFound."""
-        ...
-
-    async def conversations(
-        self, workspace_id: str, wanted: ConversationFilter, limit: int
-    ) -> list[Conversation]:
-        """Newest activity first; one more than the limit where there are more."""
-        ...
-
-    async def turns(
-        self, workspace_id: str, conversation_id: str, before: int | None = None
-    ) -> tuple[History, ...]:
-        """The conversation's executions by turn, up to but without the turn `before`."""
-        ...
-
-    async def delete_conversation(self, workspace_id: str, conversation_id: str, at: int) -> None:
-        """Delete all turns for good; executions stay as purged records.
-
-        Raises ConversationNotFound, and Conflict where one is live.
-        """
         ...
 
 

@@ -15,16 +15,15 @@ from outlast.model.record import ExecutionRecord, Record, RecordId, Tree
 from outlast.model.task import Task
 from outlast.model.workspace import ApiKey, Workspace
 from outlast.store.agent_port import AgentsFile
+from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
 from outlast.store.listeners import Listeners
 from outlast.store.page import Page
 from outlast.store.port import (
     Advance,
-    ConversationFilter,
     Created,
     Decide,
     ExecutionFilter,
     ForcedFailure,
-    History,
     Idempotency,
     NewExecution,
     PendingPage,
@@ -243,10 +242,22 @@ class SqlStore:
         )
 
     async def turns(
-        self, workspace_id: str, conversation_id: str, before: int | None = None
+        self,
+        workspace_id: str,
+        conversation_id: str,
+        before: int | None = None,
+        since: int = 1,
     ) -> tuple[History, ...]:
         return await self._driver.read(
-            lambda: conversations.turns(workspace_id, conversation_id, before), snapshot=True
+            lambda: conversations.turns(workspace_id, conversation_id, before, since),
+            snapshot=True,
+        )
+
+    async def turn_stamps(
+        self, workspace_id: str, conversation_id: str, before: int
+    ) -> tuple[TurnStamp, ...]:
+        return await self._driver.read(
+            lambda: conversations.turn_stamps(workspace_id, conversation_id, before)
         )
 
     async def delete_conversation(self, workspace_id: str, conversation_id: str, at: int) -> None:

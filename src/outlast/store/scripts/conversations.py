@@ -6,7 +6,7 @@ from typing import Any, Final
 from outlast.model.conversation import Conversation
 from outlast.model.error import Conflict, ConversationNotFound
 from outlast.model.execution import Step
-from outlast.store.port import ConversationFilter, History
+from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.rows import (
     conversation_from,
@@ -50,13 +50,25 @@ def conversations(
     return Outcome([conversation_from(row) for row in rows])
 
 
+def turn_stamps(
+    workspace_id: str, conversation_id: str, before: int
+) -> Script[tuple[TurnStamp, ...]]:
+    """One read of the columns that tell of changes."""
+    rows = yield Query(
+        sql.TURN_STAMPS,
+        {"workspace": workspace_id, "conversation": conversation_id, "before": before},
+    )
+    return Outcome(tuple(TurnStamp(*row) for row in rows))
+
+
 def turns(
-    workspace_id: str, conversation_id: str, before: int | None
+    workspace_id: str, conversation_id: str, before: int | None, since: int
 ) -> Script[tuple[History, ...]]:
     """Two reads, whatever the number of turns."""
     parameters = {
         "workspace": workspace_id,
         "conversation": conversation_id,
+        "since": since,
         "before": _AFTER_ALL if before is None else before,
     }
     executions = yield Query(sql.TURNS, parameters)

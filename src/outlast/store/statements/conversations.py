@@ -150,10 +150,31 @@ TURNS: Final = Statement(
     .where(
         executions.c.workspace_id == bindparam("workspace"),
         executions.c.conversation_id == bindparam("conversation"),
+        executions.c.turn >= bindparam("since"),
         executions.c.turn < bindparam("before"),
     )
     .order_by(executions.c.turn)
 )
+
+TURN_STAMPS: Final = Statement(
+    select(
+        executions.c.id,
+        executions.c.turn,
+        executions.c.status,
+        executions.c.segment,
+        executions.c.steps,
+        executions.c.updated_at,
+        executions.c.is_purged,
+    )
+    .where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.turn < bindparam("before"),
+        executions.c.superseded.is_(False),
+    )
+    .order_by(executions.c.turn)
+)
+"""Which turns there are, and what tells that one has changed; nothing of what was said."""
 
 TURNS_STEPS: Final = Statement(
     select(*STEP_COLUMNS)
@@ -161,6 +182,7 @@ TURNS_STEPS: Final = Statement(
     .where(
         executions.c.workspace_id == bindparam("workspace"),
         executions.c.conversation_id == bindparam("conversation"),
+        executions.c.turn >= bindparam("since"),
         executions.c.turn < bindparam("before"),
         steps.c.superseded.is_(False),
     )

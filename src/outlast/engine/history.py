@@ -1,0 +1,85 @@
+"""What was said in a conversation before an execution, without reading it anew for each segment.
+
+Turns are kept in memory as far as they fit, each with a stamp of the row that it was read from:
+what was resumed, superseded or deleted since has another stamp, or none, and is never used.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+import orjson
+
+from outlast.engine.messages import messages_of
+from outlast.model.execution import Execution
+from outlast.model.message import Message, Text, Thinking, ToolCall, ToolMessage, UserMessage
+from outlast.store.conversation_port import ConversationStore, History, TurnStamp
+
+_MOST: Final = 64 * 1024 * 1024
+"""Characters that are kept."""
+
+
+class Histories:
+    """Reads the earlier turns of executions."""
+
+    def __init__(self, store: ConversationStore, most: int = _MOST) -> None:
+        self._store = store
+        self._most = most
+        self._size = 0
+        self._kept: OrderedDict[TurnStamp, tuple[tuple[Message, ...], int]] = OrderedDict()
+
+    async def of(self, execution: Execution) -> tuple[Message, ...]:
+        """The messages of the turns before the execution's that the client has not cut."""
+        where = (execution.workspace_id, execution.conversation_id)
+        stamps = await self._store.turn_stamps(*where, execution.turn)
+        unknown = [stamp for stamp in stamps if stamp not in self._kept]
+        read: dict[str, tuple[Message, ...]] = {}
+        if unknown:
+            turns = await self._store.turns(*where, execution.turn, since=unknown[0].turn)
+            read = {turn.execution.id: _messages(turn) for turn in turns}
+        messages: list[Message] = []
+        for stamp in stamps:
+            found = self._found(stamp)
+            if found is None:
+                found = read.get(stamp.execution_id, ())
+                self._keep(stamp, found)
+            messages.extend(found)
+        return tuple(messages)
+
+    def _found(self, stamp: TurnStamp) -> tuple[Message, ...] | None:
+        kept = self._kept.get(stamp)
+        if kept is None:
+            return None
+        self._kept.move_to_end(stamp)
+        return kept[0]
+
+    def _keep(self, stamp: TurnStamp, messages: tuple[Message, ...]) -> None:
+        size = sum(map(_size, messages)) + len(messages)
+        if size > self._most // 4:
+            return  # one turn does not take the place of all others
+        self._kept[stamp] = (messages, size)
+        self._size += size
+        while self._size > self._most:
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._size -= gone
+
+
+def _messages(turn: History) -> tuple[Message, ...]:
+    return (UserMessage(turn.execution.input), *messages_of(turn.steps))
+
+
+def _size(message: Message) -> int:
+    match message:
+        case UserMessage(text):
+            return len(text)
+        case ToolMessage(content=content):
+            return len(content) if isinstance(content, str) else len(orjson.dumps(content))
+        case _:
+            return sum(map(_part_size, message.parts))
+
+
+def _part_size(part: Text | Thinking | ToolCall) -> int:
+    match part:
+        case ToolCall():
+            return len(part.name) + len(part.invalid or orjson.dumps(part.parameters))
+        case Text() | Thinking():
+            return len(part.text)

@@ -1,0 +1,38 @@
+"""Recorded steps as a model reads them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from outlast.model.execution import ModelStep, Step, ToolStep
+from outlast.model.message import AssistantMessage, Message, Part, ToolCall, ToolMessage
+
+
+def messages_of(steps: Iterable[Step]) -> list[Message]:
+    """Recorded steps as messages of a conversation."""
+    messages: list[Message] = []
+    for step in steps:
+        match step:
+            case ModelStep(asked=""):
+                messages.append(step.message)
+            case ModelStep():
+                messages.append(AssistantMessage(tuple(_said(step.message))))
+            case ToolStep():
+                messages.append(
+                    ToolMessage(step.call.id, step.call.name, _read(step), step.is_error)
+                )
+    return messages
+
+
+def _read(step: ToolStep) -> Any:
+    """What the model reads of a result: behind it, why a person approved the call."""
+    if not step.note:
+        return step.result
+    result = step.result if isinstance(step.result, str) else orjson.dumps(step.result).decode()
+    return f"{result}\n\nThe call was approved by a person. Reason: {step.note}"
+
+
+def _said(message: AssistantMessage) -> Iterable[Part]:
+    """Without the calls, which a code agent's function makes as calls of its own, or does not."""
+    return (part for part in message.parts if not isinstance(part, ToolCall))
