@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from outlast.engine.bounds import MAX_CALLS
+from outlast.agents.models.chat_calls import CallDrafts
+from outlast.agents.port import MAX_CALLS
 from outlast.model.agent import Effect, Limits
 from outlast.model.error import Refused
 from outlast.model.event import Entry, ToolStarted
 from outlast.model.execution import Budget, Status, ToolStep
 from outlast.store.port import Advance, Resume
 from outlast.store.sql import SqlStore
-from outlast.testing import NamedModels, owner
+from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, World
 from tests.engine.world import USAGE, Actor, Bench, by_turn, call, spec, tool, wish
@@ -171,3 +172,12 @@ async def test_a_thousand_calls_are_recorded_in_linear_time(world: World) -> Non
     assert len(steps) == MAX_CALLS + 2
     checkpoints = await server.core.store.checkpoints(server.caller.workspace_id, execution_id)
     assert sum(len(one.missing) for one in checkpoints) <= 32 * MAX_CALLS
+
+
+def test_an_event_of_sixty_thousand_calls_costs_no_more_than_the_calls_that_are_taken() -> None:
+    clock = FakeClock()
+    drafts = CallDrafts()
+    for number in range(60_000):
+        function = {"name": "pay", "arguments": "{}"}
+        drafts.take({"index": number, "id": f"call_{number}", "function": function})
+    assert len(drafts.finish(clock, "model")) == MAX_CALLS + 1

@@ -6,11 +6,15 @@ then calls the tools that the answer names.
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from outlast.model.agent import ToolSpec
 from outlast.model.message import AssistantMessage, Message
 from outlast.model.usage import Usage
+
+MAX_CALLS: Final = 1000
+"""Tool calls that one answer may hold. One with more is refused by the engine, so a model may leave
+out what comes behind the first that is too many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Final
+from typing import Any
 
-from outlast.agents.estimate import request_tokens
+from outlast.agents.port import MAX_CALLS
 from outlast.engine.segment import Segment
 from outlast.model.agent import AgentSpec
 from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
 from outlast.model.execution import ModelStep
 from outlast.model.price import NANO, UNPRICED, ModelPrice, credits_of
-from outlast.model.usage import NO_USAGE, Usage, characters
-
-MAX_CALLS: Final = 1000
-"""Tool calls that one answer may hold."""
+from outlast.model.usage import characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +28,9 @@ class _Bound:
 
     def used(self, step: ModelStep | None, price: ModelPrice) -> int:
         """What an answer has taken."""
-        return 0 if step is None else self.of(step.usage, price)
-
-    def of(self, usage: Usage, price: ModelPrice) -> int:
-        """What these tokens take."""
-        return price.of(usage) if self.of_credits else usage.total_tokens
+        if step is None:
+            return 0
+        return price.of(step.usage) if self.of_credits else step.usage.total_tokens
 
     def exceeded(self, spent: int) -> OutlastError:
         """The error that says whose bound it is."""
@@ -90,7 +85,8 @@ def too_many_steps(
     steps, budget = segment.execution.steps + more, segment.execution.budget
     if calls > MAX_CALLS:
         return LimitExceeded(
-            f"The answer holds {calls} tool calls; one answer may hold {MAX_CALLS}. None was begun."
+            f"The answer holds {calls} tool calls or more; one answer may hold {MAX_CALLS}. None "
+            "was begun."
         )
     passed = f" The answer's {calls} tool calls would pass it; none was begun." if calls else ""
     if steps > spec.limits.max_steps:
@@ -102,32 +98,30 @@ def too_many_steps(
 
 
 class Meter:
-    """Holds an answer that streams in against what is left to spend; tokens are estimated."""
+    """Holds an answer that streams in to what its request was allowed; tokens are estimated.
 
-    __slots__ = ("_bounds", "_characters", "_most", "_price", "_usage")
+    What the request itself takes is left to the provider's figures, as in `settings_of`.
+    """
+
+    __slots__ = ("_bounds", "_characters", "_most", "_price")
 
     def __init__(self, segment: Segment, spec: AgentSpec, price: ModelPrice) -> None:
         self._bounds, self._price = _bounds(segment, spec), price
-        self._usage = NO_USAGE
-        if self._bounds and segment.asked is not None:
-            self._usage = Usage(request_tokens(segment.asked))
         self._characters = 0
         self._most = min(map(self._left, self._bounds), default=inf)
 
     def _left(self, bound: _Bound) -> float:
         """Characters that the answer may have."""
         of_one = bound.token(self._price)
-        left = bound.most - bound.spent - bound.of(self._usage, self._price)
-        return characters(max(0, left) // of_one) if of_one else inf
+        return characters(max(0, bound.most - bound.spent) // of_one) if of_one else inf
 
     def add(self, piece: str) -> None:
         """Count a piece. Raises LimitExceeded, BudgetExceeded."""
         self._characters += len(piece)
         if self._characters > self._most:
-            output = -(-self._characters // characters(1))
-            usage = self._usage + Usage(output_tokens=output)
+            tokens = -(-self._characters // characters(1))
             for bound in self._bounds:
-                total = bound.spent + bound.of(usage, self._price)
+                total = bound.spent + tokens * bound.token(self._price)
                 if total > bound.most:
                     raise bound.exceeded(total)
 

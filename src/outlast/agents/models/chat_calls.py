@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from outlast.agents.models.assemble import MARK_PROVIDER, read_arguments
+from outlast.agents.port import MAX_CALLS
 from outlast.model import ids
 from outlast.model.clock import Clock
 from outlast.model.message import Part, Thinking, ToolCall
@@ -104,6 +105,8 @@ class CallDrafts:
 
     def take(self, call: dict[str, Any]) -> None:
         """Take a delta. Raises TypeError where a field is of no use."""
+        if len(self._all) > MAX_CALLS:
+            return
         function = call.get("function") or {}
         call_id, name = _id(call.get("id")), _name(function.get("name"))
         arguments = _arguments(function.get("arguments"))

@@ -265,7 +265,8 @@ class ProcrastinateEngine:
                     await self._queue.give_back(job, seconds)
                 if not self._accepting:
                     await self._queue.nudge()
-            except OutlastError:
+            except Exception as error:  # noqa: BLE001 - a job that is not ended would never be
+                self._failures.record("queue_end_job", error)
                 await _pause(_AWAY_SECONDS)
             else:
                 return
