@@ -12,17 +12,14 @@ from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.readiness import model_problem, tools_not_ready
 from outlast.cli.composing import read_agents
+from outlast.cli.doctor_sqlite import examine_sqlite
 from outlast.cli.finding import Finding, Level
 from outlast.cli.preflight import check_environment
 from outlast.cli.remote import url_of
 from outlast.client import Client, Unreachable
 from outlast.model.clock import Clock, SystemClock
-from outlast.model.error import Misconfigured, OutlastError, StoreLocked
+from outlast.model.error import Misconfigured
 from outlast.settings import Settings
-from outlast.store.migrations import sqlite_version
-from outlast.store.schema import HEAD
-from outlast.store.sql import SqlStore
-from outlast.store.sqlite import SqliteDriver
 
 _MEGABYTE: Final = 1_000_000
 _LITTLE: Final = 1000 * _MEGABYTE
@@ -85,7 +82,7 @@ async def _database(
     settings: Settings, clock: Clock, loaded: LoadedAgents
 ) -> AsyncIterator[Finding]:
     if not settings.on_postgres:
-        async for finding in _sqlite(settings):
+        async for finding in examine_sqlite(settings):
             yield finding
         return
     try:
@@ -96,44 +93,6 @@ async def _database(
         return
     async for finding in examine_postgres(settings, clock, loaded):
         yield finding
-
-
-async def _sqlite(settings: Settings) -> AsyncIterator[Finding]:
-    path = settings.database_path
-    if not path.exists():
-        yield Finding("database", Level.OK, f"{path} is not there yet; the first start makes it")
-        return
-    try:
-        version = sqlite_version(path)
-    except Exception as error:  # noqa: BLE001 - whatever the file is, it is no database of ours
-        yield Finding("database", Level.FAIL, f"{path}: {error}", "restore a backup of this file")
-        return
-    if version is not None and version > HEAD:
-        text = f"{path} has schema {version}, this version knows {HEAD}"
-        yield Finding("database", Level.FAIL, text, "install the newer Outlast that wrote it")
-    elif version != HEAD:
-        text = f"{path} has schema {version or 'none'}, this version writes {HEAD}"
-        yield Finding("database", Level.WARN, text, "outlast migrate")
-    else:
-        yield Finding("database", Level.OK, f"{path} has the newest schema ({HEAD})")
-        yield await _opens(settings)
-
-
-async def _opens(settings: Settings) -> Finding:
-    store = SqlStore(SqliteDriver(settings.database_path))
-    try:
-        await store.open()
-    except StoreLocked as error:
-        return Finding("lock", Level.OK, f"a server runs: {error.message.partition('. ')[0]}")
-    except OutlastError as error:
-        return Finding("lock", Level.FAIL, error.message, "outlast migrate")
-    try:
-        await store.ready()
-    except OutlastError as error:
-        return Finding("lock", Level.FAIL, error.message, "restore a backup of the database")
-    finally:
-        await store.close()
-    return Finding("lock", Level.OK, "no process has the database; it opens and answers")
 
 
 def _agents(settings: Settings) -> tuple[LoadedAgents, Finding]:

@@ -7,12 +7,18 @@ brought up: it costs a third of a server's start.
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from outlast.model.error import Misconfigured
 from outlast.store.schema import HEAD, OLDEST, metadata
+
+_PASSING: Final = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+)
+"""The disk or another process is in the way; the file may be sound."""
 
 
 def sqlite_version(path: Path) -> str | None:
@@ -42,11 +48,14 @@ def refuse_newer(where: str, version: str, oldest: str) -> None:
 def migrate_sqlite(path: Path) -> None:
     """Bring the file to the newest schema.
 
-    Raises Misconfigured for a file from a later version, and for one that is no database.
+    Raises Misconfigured for a file from a later version, for one that is no database, and for one
+    that cannot be written now.
     """
     try:
         _migrate_sqlite(path)
     except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+            raise Misconfigured(f"The database {path} cannot be opened: {error}.") from error
         raise Misconfigured(
             f"{path} cannot be used as a database: {error}. Restore a backup, or move it away to "
             "begin with an empty one."

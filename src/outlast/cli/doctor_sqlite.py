@@ -1,0 +1,77 @@
+"""`outlast doctor` on SQLite: who may read the file, whether it is whole, and who has it."""
+
+import asyncio
+import sqlite3
+import stat
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from outlast.cli.finding import Finding, Level
+from outlast.model.error import OutlastError, StoreLocked
+from outlast.settings import Settings
+from outlast.store.migrations import sqlite_version
+from outlast.store.schema import HEAD
+from outlast.store.sql import SqlStore
+from outlast.store.sqlite import SqliteDriver
+from outlast.store.sqlite.examine import damage
+
+_RESTORE = "stop the server and restore a backup of this file"
+
+
+async def examine_sqlite(settings: Settings) -> AsyncIterator[Finding]:
+    """Check one thing after the other; what is broken ends it."""
+    path = settings.database_path
+    if not path.exists():
+        yield Finding("database", Level.OK, f"{path} is not there yet; the first start makes it")
+        return
+    for finding in _modes(path):
+        yield finding
+    try:
+        version = await asyncio.to_thread(sqlite_version, path)
+    except (sqlite3.Error, OSError) as error:
+        yield Finding("database", Level.FAIL, f"{path}: {error}", _RESTORE)
+        return
+    yield _schema(path, version)
+    broken = await asyncio.to_thread(damage, path)
+    if broken is not None:
+        yield Finding("integrity", Level.FAIL, f"{path} is damaged: {broken}", _RESTORE)
+        return
+    yield Finding("integrity", Level.OK, "quick_check finds no damage")
+    if version == HEAD:
+        yield await _opens(settings)
+
+
+def _modes(path: Path) -> Iterator[Finding]:
+    """A file that an earlier version made, or a copy, may be for everybody to read."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o007:
+        text = f"everybody on this machine may read {path} (mode {mode:04o})"
+        yield Finding("database file", Level.WARN, text, f"chmod 600 {path}*")
+
+
+def _schema(path: Path, version: str | None) -> Finding:
+    if version is not None and version > HEAD:
+        text = f"{path} has schema {version}, this version knows {HEAD}"
+        mend = "install the newer Outlast that wrote it"
+        return Finding("database", Level.FAIL, text, mend)
+    if version != HEAD:
+        text = f"{path} has schema {version or 'none'}, this version writes {HEAD}"
+        return Finding("database", Level.WARN, text, "outlast migrate")
+    return Finding("database", Level.OK, f"{path} has the newest schema ({HEAD})")
+
+
+async def _opens(settings: Settings) -> Finding:
+    store = SqlStore(SqliteDriver(settings.database_path))
+    try:
+        await store.open()
+    except StoreLocked as error:
+        return Finding("lock", Level.OK, f"a server runs: {error.message.partition('. ')[0]}")
+    except OutlastError as error:
+        return Finding("lock", Level.FAIL, error.message, "outlast migrate")
+    try:
+        await store.ready()
+    except OutlastError as error:
+        return Finding("lock", Level.FAIL, error.message, "restore a backup of the database")
+    finally:
+        await store.close()
+    return Finding("lock", Level.OK, "no process has the database; it opens and answers")

@@ -1,0 +1,22 @@
+"""Whether a database file is whole."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+_LONGEST: Final = 300
+
+
+def damage(path: Path) -> str | None:
+    """Return what is broken in the file, in one line; None where nothing is. Reads all of it.
+
+    It may be the file of a running server. https://sqlite.org/pragma.html#pragma_quick_check
+    """
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            rows = connection.execute("PRAGMA quick_check(3)").fetchall()
+    except sqlite3.Error as error:
+        return str(error)
+    found = " ".join(" ".join(str(text).split()) for (text,) in rows)
+    return None if found == "ok" else found[:_LONGEST]
