@@ -110,3 +110,15 @@ def names(path: Path) -> set[str]:
     """The workspaces that are in the database."""
     with closing(sqlite3.connect(path)) as file:
         return {name for (name,) in file.execute("SELECT name FROM workspaces")}
+
+
+def fill(disk: Path) -> Path:
+    """Take all that is left of the disk."""
+    file = disk / "ballast"
+    with file.open("wb", buffering=0) as ballast:
+        try:
+            while ballast.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass
+    return file

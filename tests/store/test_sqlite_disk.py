@@ -3,8 +3,7 @@
 import asyncio
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,23 +17,9 @@ from outlast.store.sql import SqlStore
 from outlast.store.sqlite import SqliteDriver
 from outlast.testing import FakeClock
 from tests.store.moves import new
-from tests.store.sqlite_world import BOUND, driver_on, missing, named, names
+from tests.store.sqlite_world import BOUND, driver_on, fill, missing, named, names
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(command, check=False).returncode != 0:
-        pytest.skip("mounting a small disk takes root")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 async def ended(store: SqlStore, clock: FakeClock, words: str) -> Execution:
@@ -43,18 +28,6 @@ async def ended(store: SqlStore, clock: FakeClock, words: str) -> Execution:
         Advance(execution, replace(execution, status=Status.CANCELLED, completed_at=1))
     )
     return execution
-
-
-def fill(disk: Path) -> Path:
-    """Take all that is left of the disk."""
-    file = disk / "ballast"
-    with file.open("wb", buffering=0) as ballast:
-        try:
-            while ballast.write(b"x" * 4096):
-                pass
-        except OSError:
-            pass
-    return file
 
 
 @pytest.mark.parametrize("durable", [True, False])

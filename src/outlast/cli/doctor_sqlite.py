@@ -1,7 +1,6 @@
 """`outlast doctor` on SQLite: who may read the file, whether it is whole, and who has it."""
 
 import asyncio
-import sqlite3
 import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -28,7 +27,7 @@ async def examine_sqlite(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
     try:
         version = await asyncio.to_thread(sqlite_version, path)
-    except (sqlite3.Error, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever the file is, it is no database of ours
         yield Finding("database", Level.FAIL, f"{path}: {error}", _RESTORE)
         return
     yield _schema(path, version)

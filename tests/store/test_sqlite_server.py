@@ -1,0 +1,88 @@
+"""What clients and executions hear where the SQLite file is in trouble."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from outlast.model.workspace import Principal, Scope
+from outlast.testing import FakeClock, NamedModels, core_on
+from tests.engine.world import Actor, Bench, by_turn, spec
+from tests.rooms.house import House
+from tests.store.sqlite_world import BOUND, fill
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def house_in(folder: Path, actor: Actor, clock: FakeClock) -> AsyncIterator[House]:
+    async with core_on(
+        folder, models=NamedModels({"actor": actor}), tools=Bench(), clock=clock, drain_seconds=1
+    ) as core:
+        workspace = await core.services.keys.workspace("default")
+        key = await core.services.keys.create(workspace.id, "owner", frozenset(Scope))
+        await core.services.agents.put(workspace.id, [(spec(), "1")])
+        caller = Principal(key.key.id, workspace.id, frozenset(Scope))
+        house = House(core, caller, key.secret)
+        yield house
+        await house.client.aclose()
+
+
+async def ready(house: House) -> bool:
+    response = await house.client.get("/readyz")
+    assert response.status_code == 200 or response.json()["status"] == "unavailable"
+    return response.status_code == 200
+
+
+async def test_a_full_disk_is_503_and_what_ran_goes_on_by_itself_once_there_is_room(
+    small_disk: Path,
+) -> None:
+    go, clock = asyncio.Event(), FakeClock()
+    actor = Actor(lambda request: ["begun ", go, "and ended"])
+    async with asyncio.timeout(60), house_in(small_disk, actor, clock) as house:
+        running = await house.started()
+        await actor.spoke.wait()
+        ballast = fill(small_disk)
+        statuses = [
+            (await house.execute({"input": "x" * 60_000, "background": True})).status_code
+            for _ in range(20)
+        ]
+        assert statuses[-10:] == [503] * 10
+        assert not await ready(house)
+        answer = await house.execute({"input": "x" * 60_000})
+        assert answer.json()["error"]["code"] == "overloaded"
+        assert (await house.client.delete(f"/v1/executions/{running}")).status_code in (503, 409)
+        assert (await house.get(f"/v1/executions/{running}")).status_code == 200
+        go.set()
+
+        ballast.unlink()
+        assert await ready(house)
+        assert (await house.execute({"input": "Hi"})).json()["status"] == "completed"
+        while (await house.get(f"/v1/executions/{running}")).json()["status"] == "running":
+            clock.advance(31)
+            await asyncio.sleep(0)
+        assert (await house.get(f"/v1/executions/{running}")).json()["output"] == "begun and ended"
+
+
+async def test_a_damaged_database_is_503_everywhere(tmp_path: Path) -> None:
+    actor, clock = Actor(by_turn(["Hello"], ["again"])), FakeClock()
+    async with asyncio.timeout(BOUND), house_in(tmp_path, actor, clock) as house:
+        done = (await house.execute({"input": "Hi"})).json()["id"]
+        path = house.core.settings.database_path
+        with path.open("r+b") as file:
+            file.write(os.urandom(path.stat().st_size))
+        assert not await ready(house)
+        assert (await house.execute({"input": "Hi"})).status_code == 503
+        assert (await house.get(f"/v1/executions/{done}")).status_code in (200, 503)
+
+
+async def test_a_deleted_database_is_not_ready_and_takes_nothing(tmp_path: Path) -> None:
+    actor, clock = Actor(by_turn(["Hello"], ["again"])), FakeClock()
+    async with asyncio.timeout(BOUND), house_in(tmp_path, actor, clock) as house:
+        house.core.settings.database_path.unlink()
+        assert (await house.execute({"input": "Hi"})).status_code == 503
+        assert not await ready(house)
+        assert actor.asked == []
