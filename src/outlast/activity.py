@@ -12,7 +12,6 @@ from outlast.logs import enabled, line
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
-    Entry,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionCreated,
@@ -61,7 +60,7 @@ class Activity:
             ApprovalRequested: self._approval_requested,
             ApprovalResolved: self._approval_decided,
         }
-        self._steps: dict[type, Tell] = {
+        self._all: dict[type, Tell] = self._tells | {
             ExecutionCreated: self._created,
             ModelFinished: self._model_finished,
             ToolFinished: self._tool_finished,
@@ -73,15 +72,10 @@ class Activity:
         execution = committed.execution
         if execution is None:
             return
+        tells = self._all if enabled("debug") else self._tells
         for entry in committed.entries:
-            self._tell(execution, entry)
-
-    def _tell(self, execution: Execution, entry: Entry) -> None:
-        kind = type(entry.event)
-        if (tell := self._tells.get(kind)) is not None or (
-            (tell := self._steps.get(kind)) is not None and enabled("debug")
-        ):
-            tell(execution, entry.event)
+            if (tell := tells.get(type(entry.event))) is not None:
+                tell(execution, entry.event)
 
     # --- the execution
 

@@ -156,6 +156,14 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:
         logging.getLogger(chatty).setLevel(max(threshold, logging.WARNING))
 
 
+_LEVELS: Final[dict[str, int]] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
 class _Lines:
     """Writes events that need no blotting, many at a time: one by one they cost a run three times.
 
@@ -163,7 +171,7 @@ class _Lines:
     """
 
     def __init__(self, threshold: int, renderer: Processor, stream: TextIO) -> None:
-        self.threshold = threshold
+        self.levels = frozenset(name for name in _LEVELS if _LEVELS[name] >= threshold)
         self._render = renderer
         self._stream = stream
         self._waiting: list[tuple[float, Level, str, Fields, tuple[Any, ...]]] = []
@@ -210,7 +218,6 @@ def _event(at: float, level: Level, name: str, fields: EventDict) -> EventDict:
 
 
 _DELAY: Final = 0.02
-_LEVELS: Final = logging.getLevelNamesMapping()
 _lines: _Lines | None = None
 
 
@@ -218,7 +225,7 @@ def enabled(level: Level) -> bool:
     """Whether events of this level are written."""
     if _lines is None:
         return structlog.is_configured()
-    return _LEVELS[level.upper()] >= _lines.threshold
+    return level in _lines.levels
 
 
 def line(level: Level, name: str, fields: Fields, *given: Any) -> None:
@@ -228,12 +235,11 @@ def line(level: Level, name: str, fields: Fields, *given: Any) -> None:
     `configure` was never called, the event goes through structlog as the process has configured
     it, if it has.
     """
-    if not enabled(level):
-        return
-    if _lines is None:
-        structlog.get_logger(__name__).log(_LEVELS[level.upper()], name, **fields(*given))
-    else:
-        _lines.add(level, name, fields, given)
+    if _lines is not None:
+        if level in _lines.levels:
+            _lines.add(level, name, fields, given)
+    elif structlog.is_configured():
+        structlog.get_logger(__name__).log(_LEVELS[level], name, **fields(*given))
 
 
 def unconfigure() -> None:
