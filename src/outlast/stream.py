@@ -8,8 +8,9 @@ and no repeat.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
+from itertools import islice
 from typing import Final
 
 from outlast.model.error import Overloaded
@@ -26,8 +27,8 @@ from outlast.model.execution import RESTING, TERMINAL, Execution
 from outlast.store.listeners import Committed
 from outlast.store.port import ExecutionStore
 
-_PAGE: Final = 500
-"""Log rows per read while replaying."""
+_BATCH: Final = 256
+"""Entries that are given on at once while replaying."""
 _BUFFER: Final = 64
 """Commits that wait for a slow follower before it is sent back to the log."""
 POLL_SECONDS: Final = 20.0
@@ -136,13 +137,15 @@ class Streams:
             while True:
                 try:
                     execution = await self._store.execution(workspace_id, execution_id)
-                    async for entries in self._replay(workspace_id, execution_id, position):
-                        position = entries[-1].cursor
-                        yield entries
-                        ended = isinstance(entries[-1].event, TERMINAL_EVENTS)
-                        if ended and await self._is_over(workspace_id, execution_id, position):
-                            return
-                    if execution.status in TERMINAL and position == after:
+                    ended = False
+                    pages = self._replay(workspace_id, execution_id, position)
+                    async with aclosing(pages):
+                        async for entries in pages:
+                            position = entries[-1].cursor
+                            ended = isinstance(entries[-1].event, TERMINAL_EVENTS)
+                            yield entries
+                    # An end may be followed by a resume; the log's last entry is the end.
+                    if ended or (execution.status in TERMINAL and position == after):
                         return
                 except Overloaded:  # the stream outlasts a database that is away for a while
                     yield []
@@ -166,18 +169,26 @@ class Streams:
         while True:
             await subscription.wait()
             news = subscription.news(position)
-            if news is None:
-                try:
-                    pages = self._replay(workspace_id, execution_id, position)
-                    news = [entry async for page in pages for entry in page]
-                except Overloaded:
-                    subscription.look_again(_AWAY_SECONDS)
-                    news = []
-            if news:
-                position = news[-1].cursor
-            yield news
-            if news and isinstance(news[-1].event, TERMINAL_EVENTS):
+            if news is not None:
+                position = news[-1].cursor if news else position
+                yield news
+                if news and isinstance(news[-1].event, TERMINAL_EVENTS):
+                    return
+                continue
+            ended = heard = False
+            try:
+                async with aclosing(self._replay(workspace_id, execution_id, position)) as pages:
+                    async for entries in pages:
+                        position, heard = entries[-1].cursor, True
+                        ended = isinstance(entries[-1].event, TERMINAL_EVENTS)
+                        yield entries
+            except Overloaded:
+                subscription.look_again(_AWAY_SECONDS)
+                ended = False
+            if ended:
                 return
+            if not heard:
+                yield []
 
     @contextmanager
     def watch(self, workspace_id: str, execution_id: str) -> Iterator["Watch"]:
@@ -233,23 +244,26 @@ class Streams:
         pages = self._replay(workspace_id, execution_id, START)
         return [entry async for entries in pages for entry in entries]
 
+    async def replay(
+        self, workspace_id: str, execution_id: str
+    ) -> AsyncGenerator[list[Entry], None]:
+        """The same in batches, of which only one at a time is held."""
+        async with aclosing(self._replay(workspace_id, execution_id, START)) as pages:
+            async for entries in pages:
+                yield entries
+
     async def _replay(
         self, workspace_id: str, execution_id: str, after: Cursor
-    ) -> AsyncIterator[list[Entry]]:
-        position = after
-        while True:
-            rows = await self._store.log(workspace_id, execution_id, position, _PAGE)
-            entries = list(expand(rows, position))
-            if not entries:
-                return
-            yield entries
-            position = entries[-1].cursor
-            if len(rows) < _PAGE:
-                return
-
-    async def _is_over(self, workspace_id: str, execution_id: str, position: Cursor) -> bool:
-        """Whether an end in the log is the log's end: a failed execution may have been resumed."""
-        return not await self._store.log(workspace_id, execution_id, position, 1)
+    ) -> AsyncGenerator[list[Entry], None]:
+        position, more = after, True
+        while more:
+            page = await self._store.log_page(workspace_id, execution_id, position)
+            more = page.more
+            pieces = expand(page.entries, position)
+            del page
+            while entries := list(islice(pieces, _BATCH)):
+                position = entries[-1].cursor
+                yield entries
 
 
 class Expected:

@@ -188,10 +188,10 @@ async def test_a_client_that_takes_nothing_is_closed_and_a_slow_one_is_not(build
     run = (await house.execute({"input": "Hi"})).json()["id"]
     async with served(house, body=SHORT) as server:
         request = server.request(f"/v1/executions/{run}")
-        async with await server.connect(limit=4096) as wire:
+        async with await server.connect(received=4096) as wire:
             await wire.send(request)
             await until(lambda: len(server.connections) == 0)
-        async with await server.connect(limit=4096) as wire:
+        async with await server.connect(received=4096) as wire:
             await wire.send(request)
             found = 0
             async with asyncio.timeout(BOUND):

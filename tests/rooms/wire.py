@@ -51,8 +51,15 @@ class Server:
     key: str
     connections: Connections
 
-    async def connect(self, **more: Any) -> "Wire":
-        return Wire(*await asyncio.open_connection("127.0.0.1", self.port, **more))
+    async def connect(self, received: int | None = None) -> "Wire":
+        """A connection; `received` bounds what its own side takes before it is read."""
+        if received is None:
+            return Wire(*await asyncio.open_connection("127.0.0.1", self.port))
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, received)
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", self.port))
+        return Wire(*await asyncio.open_connection(sock=client, limit=received))
 
     async def asked(self, path: str = "/v1/agents") -> tuple[int, dict[str, str], bytes]:
         """The answer to a whole request on a connection of its own."""

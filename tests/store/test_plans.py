@@ -24,11 +24,12 @@ MAY_SORT = {
     "APPROVALS": "those of one execution",
     "NEXT_IN_CONVERSATION": "the live ones of one conversation",
     "LIVE_IN_CONVERSATION": "the live ones of one conversation",
+    "LOG_PAGE": "the lengths of one page",
     "TURNS": "all of them are read",
     "TURN_STAMPS": "all of them are read",
     "TURNS_STEPS": "all of them are read",
 }
-MADE = re.compile("SCAN (tree|page|of[0-9]+)")
+MADE = re.compile(r"SCAN (tree|page|of[0-9]+|sizes|sums|\(subquery-[0-9]+\))")
 """What a statement has found itself, all of which it reads."""
 INDICES = {
     "STEP": "ix_steps_id",

@@ -22,6 +22,8 @@ class OpenStream(Protocol):
     """One of them."""
 
     principal: Principal | None
+    is_parked: bool
+    """Nothing is held for its client, which has stopped to read."""
 
     def end(self) -> None:
         """End the stream where it stands."""
@@ -49,6 +51,11 @@ class OpenStreams:
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    @property
+    def parked(self) -> int:
+        """Those whose clients have stopped to read."""
+        return sum(stream.is_parked for stream in self._streams)
 
     def add(self, stream: OpenStream) -> None:
         """Look after a stream."""

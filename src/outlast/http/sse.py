@@ -88,6 +88,7 @@ class EventStream(Response):
         self._sending_since = 0.0
         """When the connection was given what it has not taken, on the loop's clock; 0: nothing."""
         self._parking = self._ended = False
+        self.is_parked = False
         self._within = False
         """The newest slice did not end its batch."""
         self._sent = self._sum = 0
@@ -149,7 +150,9 @@ class EventStream(Response):
                 whole = await self._send_all(send, beat, batches)
                 while not whole:
                     del batches  # with the log's page, the frames and whatever else it holds
+                    self.is_parked = True
                     await send({"type": "http.response.body", "body": b"", "more_body": True})
+                    self.is_parked = False
                     batches = self._rest()
                     whole = await self._send_all(send, beat, batches)
             finally:

@@ -244,13 +244,13 @@ class Executions:
         if cursor.seq == 0:
             return cursor == START
         before = Cursor(cursor.segment, cursor.seq - 1)
-        return bool(await self._store.log(principal.workspace_id, execution_id, before, 1))
+        return await self._store.reaches(principal.workspace_id, execution_id, before)
 
     async def is_behind(self, principal: Principal, execution: Execution, cursor: Cursor) -> bool:
         """Whether the execution has ended and its log holds nothing behind the cursor."""
         if cursor == START or execution.status not in TERMINAL:
             return False
-        return not await self._store.log(principal.workspace_id, execution.id, cursor, 1)
+        return not await self._store.reaches(principal.workspace_id, execution.id, cursor)
 
     async def page(
         self, principal: Principal, wanted: ExecutionFilter, page: Page

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from outlast.model.approval import Approval, Decision
 from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
-from outlast.model.event import Cursor, Entry, Event, TextAdded, ThinkingAdded
+from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import (
     Budget,
     Execution,
@@ -28,6 +28,7 @@ from outlast.store.agent_port import AgentStore
 from outlast.store.conversation_port import ConversationStore
 from outlast.store.key_port import KeyStore
 from outlast.store.listeners import Listeners
+from outlast.store.log_port import LogStore
 from outlast.store.page import Page
 from outlast.store.record_port import RecordStore
 from outlast.store.task_port import TaskStore
@@ -202,7 +203,7 @@ class ExecutionFilter:
     started_before: int | None = None
 
 
-class ExecutionStore(Protocol):
+class ExecutionStore(LogStore, Protocol):
     """Executions, their steps and their log."""
 
     async def create(self, new: NewExecution) -> Created:
@@ -300,16 +301,6 @@ class ExecutionStore(Protocol):
 
     async def checkpoints(self, workspace_id: str, execution_id: str) -> tuple[Checkpoint, ...]:
         """The checkpoints, oldest first, superseded ones too."""
-        ...
-
-    async def log(
-        self, workspace_id: str, execution_id: str, after: Cursor, limit: int
-    ) -> tuple[Entry, ...]:
-        """Up to `limit` entries that end after the cursor, in order."""
-        ...
-
-    async def open_text(self, workspace_id: str, execution_id: str) -> str:
-        """What the step that runs has shown so far; empty where none shows anything."""
         ...
 
     async def live(self, workspace_id: str, conversation_id: str) -> list[Execution]:

@@ -17,6 +17,7 @@ from outlast.model.workspace import ApiKey, Workspace
 from outlast.store.agent_port import AgentsFile
 from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
 from outlast.store.listeners import Listeners
+from outlast.store.log_port import LogPage
 from outlast.store.page import Page
 from outlast.store.port import (
     Advance,
@@ -156,6 +157,12 @@ class SqlStore:
         self, workspace_id: str, execution_id: str, after: Cursor, limit: int
     ) -> tuple[Entry, ...]:
         return await self._driver.read(lambda: log.log(workspace_id, execution_id, after, limit))
+
+    async def log_page(self, workspace_id: str, execution_id: str, after: Cursor) -> LogPage:
+        return await self._driver.read(lambda: log.log_page(workspace_id, execution_id, after))
+
+    async def reaches(self, workspace_id: str, execution_id: str, cursor: Cursor) -> bool:
+        return await self._driver.read(lambda: log.reaches(workspace_id, execution_id, cursor))
 
     async def open_text(self, workspace_id: str, execution_id: str) -> str:
         return await self._driver.read(lambda: log.open_text(workspace_id, execution_id))

@@ -1,16 +1,31 @@
 """Pieces of transactions that more than one script needs: lock, read and append to the log."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 from outlast.model.error import ExecutionNotFound
-from outlast.model.event import Entry, Event, encode
+from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded, encode
 from outlast.model.execution import Execution
 from outlast.store.scripts import Query, Steps
 from outlast.store.scripts.rows import execution_from, mutable_columns
 from outlast.store.statements import checkpoints as sql
 from outlast.store.statements import executions as execution_sql
 from outlast.store.statements import log as log_sql
+
+_RUN_PIECES: Final = 1000
+_RUN_CHARACTERS: Final = 16 * 1024
+
+
+def parted(event: TextAdded | ThinkingAdded) -> Iterator[TextAdded | ThinkingAdded]:
+    """The same pieces in runs that are small enough to be read one by one."""
+    pieces, kind = event.pieces, type(event)
+    start = size = 0
+    for end, piece in enumerate(pieces):
+        if end > start and (end - start >= _RUN_PIECES or size + len(piece) > _RUN_CHARACTERS):
+            yield kind(event.step, event.part, pieces[start:end])
+            start, size = end, 0
+        size += len(piece)
+    yield kind(event.step, event.part, pieces[start:]) if start else event
 
 
 def insert_event(execution_id: str, entry: Entry) -> Query:

@@ -21,7 +21,7 @@ from outlast.store.page import Page
 from outlast.store.port import Advance, ExecutionFilter, Idempotency, TextAppend, Unfinished
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import asked, unless_decided
-from outlast.store.scripts.entries import append, compare_and_set, insert_event
+from outlast.store.scripts.entries import append, compare_and_set, insert_event, parted
 from outlast.store.scripts.rows import (
     charge_columns,
     execution_from,
@@ -98,7 +98,8 @@ def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
         if rows[0][0] != seq:
             raise StaleWrite("The log does not hold the text that this step has shown.")
     entries: list[Entry] = []
-    for at, event in (*move.texts, *move.events):
+    texts = ((at, run) for at, text in move.texts for run in parted(text))
+    for at, event in (*texts, *move.events):
         seq += len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
         entry = Entry(segment, seq, at, event)
         entries.append(entry)

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from outlast.model.event import Cursor, Entry, ExecutionCreated, TextAdded
 from outlast.model.execution import Step
 from outlast.model.task import CLIENT_NAME
+from outlast.store.log_port import LogPage
 from outlast.store.scripts import Outcome, Query, Row, Script, Steps
 from outlast.store.scripts.rows import entry_from, step_from
 from outlast.store.statements import log as sql
+
+_PAGE_ROWS: Final = 64
+_PAGE_CHARACTERS: Final = 32 * 1024
+"""Of what the rows of a page hold; a row that holds more is a page of its own."""
 
 
 def steps(workspace_id: str, execution_id: str) -> Script[tuple[Step, ...]]:
@@ -45,11 +51,48 @@ def log(
             "limit": limit,
         },
     )
+    return Outcome((yield from _entries(workspace_id, execution_id, rows)))
+
+
+def log_page(workspace_id: str, execution_id: str, after: Cursor) -> Script[LogPage]:
+    """Entries that end behind the cursor, in order: as many as fit a page, and at least one."""
+    rows = yield Query(
+        sql.LOG_PAGE,
+        {
+            "id": execution_id,
+            "workspace": workspace_id,
+            "segment": after.segment,
+            "seq": after.seq,
+            "limit": _PAGE_ROWS,
+            "size": _PAGE_CHARACTERS,
+        },
+    )
+    size = sum(len(row[4]) for row in rows)
+    more = len(rows) == _PAGE_ROWS or size >= _PAGE_CHARACTERS
+    return Outcome(LogPage((yield from _entries(workspace_id, execution_id, rows)), more))
+
+
+def _entries(workspace_id: str, execution_id: str, rows: Sequence[Row]) -> Steps[tuple[Entry, ...]]:
+    """The rows read, the log's first with what the execution's own row says of it."""
     entries = tuple(entry_from(row) for row in rows)
     if entries and isinstance(entries[0].event, ExecutionCreated):
-        rows = yield Query(sql.ABOUT, {"id": execution_id, "workspace": workspace_id})
-        entries = (_with_row(entries[0], entries[0].event, rows[0]), *entries[1:])
-    return Outcome(entries)
+        about = yield Query(sql.ABOUT, {"id": execution_id, "workspace": workspace_id})
+        entries = (_with_row(entries[0], entries[0].event, about[0]), *entries[1:])
+    return entries
+
+
+def reaches(workspace_id: str, execution_id: str, cursor: Cursor) -> Script[bool]:
+    """Whether the log goes on behind the cursor."""
+    rows = yield Query(
+        sql.REACHES,
+        {
+            "id": execution_id,
+            "workspace": workspace_id,
+            "segment": cursor.segment,
+            "seq": cursor.seq,
+        },
+    )
+    return Outcome(bool(rows))
 
 
 def _with_row(entry: Entry, created: ExecutionCreated, row: Row) -> Entry:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, insert, literal_column, select, tuple_
+from sqlalchemy import and_, bindparam, delete, func, insert, literal_column, select, tuple_
 
 from outlast.model.event import TEXT_KINDS, DataEmitted, TextAdded
 from outlast.store.schema import agents, charges, events, executions, steps
@@ -121,12 +121,32 @@ OPEN_TEXT: Final = Statement(
 )
 """What the open step has shown: the text behind the last event that ends or voids a step's."""
 
-LOG: Final = Statement(
-    select(events.c.segment, events.c.seq, events.c.at, events.c.kind, events.c.data)
-    .where(
-        events.c.execution_id == OWNED,
-        tuple_(events.c.segment, events.c.seq) > tuple_(bindparam("segment"), bindparam("seq")),
-    )
+_behind: Final = and_(
+    events.c.execution_id == OWNED,
+    tuple_(events.c.segment, events.c.seq) > tuple_(bindparam("segment"), bindparam("seq")),
+)
+_sizes: Final = (
+    select(events.c.seq, func.length(events.c.data).label("size"))
+    .where(_behind)
     .order_by(events.c.seq)
     .limit(bindparam("limit"))
+    .cte("sizes")
 )
+_sums: Final = select(
+    _sizes.c.seq,
+    (func.sum(_sizes.c.size).over(order_by=_sizes.c.seq) - _sizes.c.size).label("before"),
+).cte("sums")
+
+_last: Final = select(func.max(_sums.c.seq)).where(_sums.c.before < bindparam("size"))
+_entries: Final = select(
+    events.c.segment, events.c.seq, events.c.at, events.c.kind, events.c.data
+).where(_behind)
+
+LOG: Final = Statement(_entries.order_by(events.c.seq).limit(bindparam("limit")))
+
+LOG_PAGE: Final = Statement(
+    _entries.where(events.c.seq <= _last.scalar_subquery()).order_by(events.c.seq)
+)
+"""A page bounded in rows and in characters: of what does not fit only the lengths are read."""
+
+REACHES: Final = Statement(select(literal_column("1")).where(_behind).limit(1))
