@@ -99,3 +99,8 @@ async def test_charsets_of_the_list_are_read(
 async def test_json_behind_a_byte_order_mark_is_read(shop: Shop, box: ToolBox) -> None:
     shop.answers = [answer(b'\xef\xbb\xbf{"a": 1}')]
     assert await box.call(look(shop.url), {}, CONTEXT) == {"a": 1}
+
+
+async def test_half_a_surrogate_pair_in_an_answer_is_replaced(shop: Shop, box: ToolBox) -> None:
+    shop.answers = [answer(b'{"a\\udce9": "\\ud83d\\ude00 \\ud83d"}')]
+    assert await box.call(look(shop.url), {}, CONTEXT) == {"a\ufffd": "\U0001f600 \ufffd"}

@@ -94,6 +94,7 @@ class Agent:
         function that is the agent's loop (see `agent`).
         Raises Misconfigured, naming each key that is wrong.
         """
+        _require_texts(name=name, model=model, instructions=instructions, description=description)
         self.functions: dict[str, PythonFunction] = {}
         """The agent's functions by their reference."""
         self.function = code
@@ -176,6 +177,26 @@ def agent(
         )
 
     return made
+
+
+def _require_texts(**given: object) -> None:
+    """Raise Misconfigured for what is no text, such as a model that is an object."""
+    for key, value in given.items():
+        if not isinstance(value, str):
+            which = f'agent "{given["name"]}", ' if isinstance(given["name"], str) else ""
+            mend = f"; {_model_string(value)}" if key == "model" else ""
+            raise Misconfigured(f"{which}{key}: should be text, not {type(value).__name__}{mend}")
+
+
+def _model_string(model: object) -> str:
+    """What to write in the place of a model that is an object."""
+    from outlast.agents.models.bridge import PROVIDERS
+
+    provider, name = getattr(model, "system", None), getattr(model, "model_name", None)
+    example = "openai-chat:gpt-5-mini"
+    if provider in PROVIDERS and isinstance(name, str) and name:
+        example = f"{provider}:{name}"
+    return f"name the model, as in {example!r}: every process makes it by its name"
 
 
 def function_spec(function: PythonFunction) -> ToolSpec:

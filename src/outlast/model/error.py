@@ -31,6 +31,7 @@ OutlastError
     └── StoreLocked
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 
@@ -267,6 +268,11 @@ class ToolFailed(OutlastError):
         super().__init__(message)
         self.cause = self.message if cause is None else cause
         """The same for a log, which shows nothing that a model or a tool has said."""
+
+    def hide(self, hidden: Callable[[str], str]) -> None:
+        """Say both without what must not be shown."""
+        self.message, self.cause = hidden(self.message), hidden(self.cause)
+        self.args = (self.message,)
 
 
 class ToolTimeout(ToolFailed):

@@ -29,6 +29,7 @@ from outlast.agents.tools.request import ToolRequest, tool_request
 from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed, ToolTimeout
+from outlast.model.text import read_json, storable
 
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
@@ -113,9 +114,7 @@ class HttpTools:
         try:
             return await self._within_time(call)
         except ToolFailed as failed:
-            hide = request.secrets.hide
-            failed.message, failed.cause = hide(failed.message), hide(failed.cause)
-            failed.args = (failed.message,)
+            failed.hide(request.secrets.hide)
             raise
 
     async def _within_time(self, call: _Call) -> Any:
@@ -194,8 +193,8 @@ def _value(call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
     secrets = call.request.secrets
     if kind == "application/json" or kind.endswith("+json"):
         try:
-            value = orjson.loads(body.removeprefix(BOM_UTF8))
-        except orjson.JSONDecodeError as error:
+            value = _read_json(body.removeprefix(BOM_UTF8))
+        except ValueError as error:
             raise ToolFailed(f"{call.address} answered with JSON that cannot be read.") from error
         return secrets.hide_in_result(value, body)
     charset = (response.charset or "utf-8").strip().lower()
@@ -206,6 +205,14 @@ def _value(call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
         return secrets.hide_in_result(body.decode(charset))
     except (UnicodeDecodeError, LookupError) as error:
         raise ToolFailed(f"{call.address} answered with {kind}, neither JSON nor text.") from error
+
+
+def _read_json(body: bytes) -> Any:
+    """JSON as its value; half a surrogate pair in it is replaced. Raises ValueError."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return storable(read_json(body))
 
 
 async def _refusal(call: _Call, response: aiohttp.ClientResponse) -> Exception:

@@ -1,14 +1,14 @@
 """A typed Python function read as a tool: description, JSON Schema, and how arguments bind to it.
 
 The schema comes from the type hints, by pydantic; descriptions come from the docstring (Google,
-NumPy and Sphinx styles). A parameter annotated with ToolContext is given the context and is not in
-the schema.
+NumPy and Sphinx styles). A parameter annotated with ToolContext, in any spelling, is given the
+context and is not in the schema.
 """
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, cast, get_type_hints
 
 import docstring_parser
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from pydantic_core import ArgsKwargs
 
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.arguments import invalid_arguments
+from outlast.agents.tools.context_hint import is_context
 from outlast.model.error import Misconfigured, ToolFailed
 
 MARK: Final = "__outlast_tool__"
@@ -65,12 +66,16 @@ def read_function(function: Callable[..., Any], reference: str | None = None) ->
     reference = reference or reference_of(function)
     hints = _hints(function, reference)
     signature = inspect.signature(function)
-    taken = [p for p in signature.parameters.values() if not _is_context(hints.get(p.name))]
-    for parameter in taken:
+    for parameter in signature.parameters.values():
         _require_usable(parameter, hints, reference)
+    names = tuple(
+        name
+        for name in signature.parameters
+        if is_context(hints[name], f"parameter {name} of {reference}")
+    )
+    taken = [p for p in signature.parameters.values() if p.name not in names]
     adapter, schema = _adapter(signature, taken, hints, reference)
     description = _describe(inspect.getdoc(function) or "", schema)
-    names = tuple(name for name in signature.parameters if _is_context(hints.get(name)))
     return PythonFunction(reference, function, description, schema, names, adapter)
 
 
@@ -101,10 +106,6 @@ def _hints(function: Callable[..., Any], reference: str) -> dict[str, Any]:
         # A hint is any expression, so evaluating it can raise anything.
         problem = f"{type(error).__name__}: {error}"
         raise Misconfigured(f"the type hints of {reference} cannot be read: {problem}") from error
-
-
-def _is_context(hint: Any) -> bool:
-    return (get_args(hint)[0] if get_origin(hint) is Annotated else hint) is ToolContext
 
 
 def _require_usable(parameter: inspect.Parameter, hints: dict[str, Any], reference: str) -> None:

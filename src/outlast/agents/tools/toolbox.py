@@ -12,6 +12,7 @@ from outlast.agents.port import ToolContext
 from outlast.agents.tools.arguments import Arguments
 from outlast.agents.tools.builtin import call_builtin
 from outlast.agents.tools.python import PythonTools
+from outlast.agents.tools.secrets import secrets_of
 from outlast.agents.tools.signature import PythonFunction
 from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
@@ -92,11 +93,25 @@ class ToolBox:
                 tools = await self._http_tools()
                 return await tools.call(spec, http, arguments, context)
             case ToolSpec(python=str(reference)):
-                return await self._python.call(reference, arguments, context, spec.timeout)
+                return await self._in_python(reference, arguments, context, spec.timeout)
             case ToolSpec(builtin=str(name)):
                 return call_builtin(name, arguments, self._clock)
             case _:
                 raise ToolFailed(f"The tool {spec.name} says nothing of how it runs.")
+
+    async def _in_python(
+        self, reference: str, arguments: dict[str, Any], context: ToolContext, seconds: float
+    ) -> Any:
+        """A function may repeat the credentials that were forwarded to it."""
+        if not context.headers:
+            return await self._python.call(reference, arguments, context, seconds)
+        secrets = secrets_of((), {}, context.headers)
+        try:
+            result = await self._python.call(reference, arguments, context, seconds)
+        except ToolFailed as failed:
+            failed.hide(secrets.hide)
+            raise
+        return secrets.hide_in_result(result)
 
     async def _http_tools(self) -> "HttpTools":
         if self._http is None:
