@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from outlast.agents.tools.request import unset_variables
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import Effect, HttpCall, ToolSpec
 from outlast.model.error import ToolFailed
@@ -185,3 +186,13 @@ async def test_a_destructive_call_is_not_sent_again_whatever_its_method(
     with pytest.raises(ToolFailed, match="not known whether the call had its effect"):
         await box.call(spec, {}, CONTEXT)
     assert len(shop.seen) == 2
+
+
+def test_variables_that_are_not_set_are_found_wherever_they_stand() -> None:
+    call = HttpCall(
+        "https://${HOST}/o?k=${KEY}",
+        headers={"X-A": "${TOKEN}"},
+        query={"q": "${QUERY}"},
+        body={"deep": [{"b": "${BODY} {id}"}]},
+    )
+    assert unset_variables(call, {"TOKEN": "x"}) == ["BODY", "HOST", "KEY", "QUERY"]

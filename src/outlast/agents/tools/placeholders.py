@@ -51,7 +51,7 @@ class Url:
     """A tool's URL by its parts: what stands before the path, the path, the query."""
 
     def __init__(self, template: str) -> None:
-        template = template.partition("#")[0]
+        self._whole = template = template.partition("#")[0]
         front, _, self.query = template.partition("?")
         host = front.find("://") + 3 if "://" in front else 0
         slash = front.find("/", host)
@@ -68,6 +68,8 @@ class Url:
         Raises ToolFailed where an argument is missing or cannot stand in a path, and where a
         variable is not set. A parameter of the query whose argument is missing is left out.
         """
+        if "{" not in self._whole:
+            return self._whole
         scheme, login, host = self.prefix.partition(self.login) if self.login else ("", "", "")
         before = (
             variables.fill(scheme, is_secret=False)

@@ -50,11 +50,16 @@ class Secrets:
         return b"\\" in raw or any(secret.encode() in raw for secret in self.of_results)
 
 
+_NONE: Final = Secrets()
+
+
 def secrets_of(
     filled: Iterable[str], own: Mapping[str, str], forwarded: Mapping[str, str]
 ) -> Secrets:
     """The secrets among values from the environment, a tool's own headers and forwarded ones."""
     variables = set(filled)
+    if not (variables or own or forwarded):
+        return _NONE
     headers = [*own.items(), *forwarded.items()]
     credentials = {part for name, value in headers for part in _credentials(name, value)}
     shared = _telling(variables | credentials)
@@ -78,7 +83,7 @@ def _credentials(name: str, value: str) -> set[str]:
 def _telling(values: Iterable[str]) -> set[str]:
     """The values that are long enough to be secrets, as JSON and a URL write them too."""
     long = {value for value in values if len(value) >= _TELLING}
-    return (
+    return long and (
         long
         | {quote(value, safe="") for value in long}
         | {orjson.dumps(value).decode()[1:-1] for value in long}
