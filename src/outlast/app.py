@@ -32,6 +32,7 @@ from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.lists import Lists
 from outlast.services.records import Records
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
@@ -138,6 +139,7 @@ def build(
     executions = Executions(state, engine, streams, agents, clock, seal, settings.metadata_keys)
     services = Services(
         executions,
+        Lists(state, executions, agents.known),
         Conversations(state, executions, agents, clock),
         agents,
         keys,

@@ -13,8 +13,9 @@ from outlast.model.error import Overloaded, Refused
 from outlast.model.event import Entry, ExecutionFailed
 from outlast.model.execution import Execution, Status
 from outlast.model.workspace import Principal
+from outlast.store.list_port import ExecutionFilter
 from outlast.store.page import Page
-from outlast.store.port import Advance, ExecutionFilter, ForcedFailure, Resume
+from outlast.store.port import Advance, ForcedFailure, Resume
 from outlast.store.sql import Driver, SqlStore
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database

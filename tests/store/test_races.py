@@ -17,9 +17,10 @@ from outlast.model.error import Conflict, ConversationNotFound, StaleWrite
 from outlast.model.event import START, TextAdded
 from outlast.model.execution import Execution, OnBusy, Status
 from outlast.model.workspace import Workspace
+from outlast.store.list_port import ExecutionFilter
 from outlast.store.listeners import Listeners
 from outlast.store.page import Page
-from outlast.store.port import Advance, ExecutionFilter, Idempotency, Store, TextAppend
+from outlast.store.port import Advance, Idempotency, Store, TextAppend
 from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
 from tests.database import POSTGRESQL, SQLITE, Database

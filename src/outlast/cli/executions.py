@@ -193,8 +193,8 @@ async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str,
     from outlast.model.ids import EXECUTION, parse
     from outlast.rooms.executions import render
     from outlast.services.metadata import require_indexed
+    from outlast.store.list_port import ExecutionFilter
     from outlast.store.page import Page
-    from outlast.store.port import ExecutionFilter
 
     status, after, limit = filters["status"], filters["after"], filters["limit"]
     if status is not None and status not in set(Status):

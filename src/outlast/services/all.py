@@ -8,6 +8,7 @@ from outlast.services.approvals import Approvals
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
+from outlast.services.lists import Lists
 from outlast.services.records import Records
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
@@ -18,6 +19,7 @@ class Services:
     """One of each."""
 
     executions: Executions
+    lists: Lists
     conversations: Conversations
     agents: Agents
     keys: Keys

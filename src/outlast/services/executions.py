@@ -30,8 +30,9 @@ from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
 from outlast.services.metadata import checked_user, indexed_values, require_indexed
 from outlast.services.stopping import Stopping
+from outlast.store.list_port import ExecutionFilter
 from outlast.store.page import Page
-from outlast.store.port import ExecutionFilter, Idempotency, NewExecution, Resume, Store
+from outlast.store.port import Idempotency, NewExecution, Resume, Store
 from outlast.stream import Streams
 
 __all__ = [
@@ -95,6 +96,8 @@ class ExecutionView:
     approvals: tuple[Approval, ...]
     agent: str
     """The agent's name."""
+    cut: tuple[str, ...] = ()
+    """Fields that are not whole, as in a list."""
 
 
 class Executions:
@@ -252,6 +255,11 @@ class Executions:
             return False
         return not await self._store.reaches(principal.workspace_id, execution.id, cursor)
 
+    def may_list(self, principal: Principal, wanted: ExecutionFilter) -> None:
+        """Raises MissingScope, InvalidFilter for metadata that lists do not filter by."""
+        principal.require(Scope.EXECUTIONS_READ)
+        require_indexed(self._metadata_keys, wanted.metadata)
+
     async def page(
         self, principal: Principal, wanted: ExecutionFilter, page: Page
     ) -> tuple[list[Execution], bool]:
@@ -259,27 +267,9 @@ class Executions:
 
         Raises InvalidFilter for metadata that is not indexed.
         """
-        principal.require(Scope.EXECUTIONS_READ)
-        require_indexed(self._metadata_keys, wanted.metadata)
+        self.may_list(principal, wanted)
         found = await self._store.executions(principal.workspace_id, wanted, page)
         return page.cut(found)
-
-    async def views(
-        self, principal: Principal, executions: Sequence[Execution]
-    ) -> Sequence[ExecutionView]:
-        """The same executions with what they recorded."""
-        principal.require(Scope.EXECUTIONS_READ)
-        calling = [execution.id for execution in executions if execution.steps > 1]
-        steps = await self._store.steps_of(principal.workspace_id, calling) if calling else {}
-        return [
-            ExecutionView(
-                execution,
-                steps.get(execution.id, ()),
-                await self._asked(execution),
-                await self._agents.known.name_of(execution),
-            )
-            for execution in executions
-        ]
 
     def follow(
         self, principal: Principal, execution_id: str, after: Cursor = START

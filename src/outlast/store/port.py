@@ -27,6 +27,7 @@ from outlast.model.task import Task
 from outlast.store.agent_port import AgentStore
 from outlast.store.conversation_port import ConversationStore
 from outlast.store.key_port import KeyStore
+from outlast.store.list_port import ExecutionFilter, ListStore
 from outlast.store.listeners import Listeners
 from outlast.store.log_port import LogStore
 from outlast.store.page import Page
@@ -185,24 +186,6 @@ class TextAppend:
     texts: tuple[tuple[int, TextAdded | ThinkingAdded], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionFilter:
-    """Which executions a list shows; None means any. Times are milliseconds since the epoch."""
-
-    agent_id: str | None = None
-    status: tuple[Status, ...] = ()
-    conversation_id: str | None = None
-    parent_id: str | None = None
-    chat_id: str | None = None
-    user: str | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
-    """Names and values, all of which it has; only those that were indexed are found."""
-    created_from: int | None = None
-    created_before: int | None = None
-    started_after: int | None = None
-    started_before: int | None = None
-
-
 class ExecutionStore(LogStore, Protocol):
     """Executions, their steps and their log."""
 
@@ -321,7 +304,14 @@ class ExecutionStore(LogStore, Protocol):
 
 
 class Store(
-    ExecutionStore, TaskStore, RecordStore, ConversationStore, AgentStore, KeyStore, Protocol
+    ExecutionStore,
+    ListStore,
+    TaskStore,
+    RecordStore,
+    ConversationStore,
+    AgentStore,
+    KeyStore,
+    Protocol,
 ):
     """All of it, and its life."""
 

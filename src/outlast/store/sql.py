@@ -16,6 +16,7 @@ from outlast.model.task import Task
 from outlast.model.workspace import ApiKey, Workspace
 from outlast.store.agent_port import AgentsFile
 from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
+from outlast.store.list_port import ExecutionFilter, Listed, ShortSteps
 from outlast.store.listeners import Listeners
 from outlast.store.log_port import LogPage
 from outlast.store.page import Page
@@ -23,7 +24,6 @@ from outlast.store.port import (
     Advance,
     Created,
     Decide,
-    ExecutionFilter,
     ForcedFailure,
     Idempotency,
     NewExecution,
@@ -45,6 +45,7 @@ from outlast.store.scripts import (
     executions,
     failing,
     keys,
+    lists,
     log,
     records,
 )
@@ -232,6 +233,18 @@ class SqlStore:
     async def tree(self, workspace_id: str, execution_id: str) -> Tree:
         return await self._driver.read(
             lambda: records.tree(workspace_id, execution_id), snapshot=True
+        )
+
+    # --- lists
+
+    async def listed(self, workspace_id: str, wanted: ExecutionFilter, page: Page) -> list[Listed]:
+        return await self._driver.read(lambda: lists.listed(workspace_id, wanted, page))
+
+    async def short_steps(
+        self, workspace_id: str, execution_ids: Sequence[str]
+    ) -> dict[str, ShortSteps]:
+        return await self._driver.read(
+            lambda: lists.short_steps(workspace_id, execution_ids), snapshot=True
         )
 
     # --- conversations

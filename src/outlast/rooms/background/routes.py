@@ -15,6 +15,7 @@ from outlast.model.error import AgentNotFound
 from outlast.rooms.background import schemas, translate
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page, Start
+from outlast.services.lists import Listed
 
 INSTRUCTION: Final = "Carry out your instructions."
 """The input of a run that is given none."""
@@ -128,5 +129,9 @@ async def _events(call: Call, query: schemas.AgentEventsQuery, agent_id: str | N
         started_before=query.started_before,
     )
     page = Page(query.limit, after=query.next_token)
-    found, more = await services.executions.page(call.principal, wanted, page)
-    return json_response(translate.page(found, more=more))
+    if query.full:
+        views, more = await services.lists.whole(call.principal, wanted, page)
+        found = [Listed(view.execution) for view in views]
+    else:
+        found, more = await services.lists.page(call.principal, wanted, page)
+    return json_response(translate.page(found, call.link, more=more))

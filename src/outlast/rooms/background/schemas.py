@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -46,6 +46,9 @@ class AgentEventsQuery(BaseModel):
     ] = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     next_token: Annotated[Token | None, Field(description="From the page before.")] = None
+    full: Annotated[
+        bool, Field(description="Cut nothing; a page then ends early where it has become large.")
+    ] = False
 
 
 class EventsQuery(AgentEventsQuery):
@@ -68,6 +71,13 @@ class Accepted(TypedDict):
     data: RunAccepted
 
 
+class Truncated(TypedDict):
+    """What a page has cut, and where all of it is."""
+
+    fields: list[str]
+    url: str
+
+
 class Event(TypedDict):
     """One execution, as a poller sees it."""
 
@@ -86,6 +96,7 @@ class Event(TypedDict):
     completedAt: str | None
     createdAt: str
     updatedAt: str
+    truncated: NotRequired[Truncated]
 
 
 class EventPage(TypedDict):

@@ -3,12 +3,13 @@
 The room has no stream of its own: its clients poll.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import Execution, Status
 from outlast.rooms.background.schemas import Accepted, Event, EventPage, StatusWord, to_token
+from outlast.services.lists import Listed
 
 STATUS_WORDS: Final[dict[Status, StatusWord]] = {
     Status.QUEUED: "PENDING",
@@ -64,9 +65,18 @@ def _error(execution: Execution) -> str | None:
     return None if execution.error is None else execution.error.message
 
 
-def page(executions: Sequence[Execution], *, more: bool) -> EventPage:
+def page(found: Sequence[Listed], link: Callable[[str], str], *, more: bool) -> EventPage:
     """A page of events."""
     return {
-        "data": [event(execution) for execution in executions],
-        "nextToken": to_token(executions[-1].id) if more and executions else None,
+        "data": [_listed(one, link) for one in found],
+        "nextToken": to_token(found[-1].execution.id) if more and found else None,
     }
+
+
+def _listed(one: Listed, link: Callable[[str], str]) -> Event:
+    """One event, with a mark where its output is cut."""
+    told = event(one.execution)
+    if "output" in one.cut:
+        url = link(f"/v1/executions/{one.execution.id}")
+        told["truncated"] = {"fields": ["output"], "url": url}
+    return told

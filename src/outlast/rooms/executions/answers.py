@@ -59,6 +59,13 @@ class PendingApproval(TypedDict):
     kind: Literal["approval", "unknown_outcome"]
 
 
+class Truncated(TypedDict):
+    """What a list has cut, and where all of it is; `?full=true` cuts nothing."""
+
+    fields: Annotated[list[str], Field(examples=[["output"]])]
+    url: Annotated[str, Field(examples=["/v1/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
+
+
 class Execution(TypedDict):
     """One execution."""
 
@@ -85,6 +92,7 @@ class Execution(TypedDict):
     createdAt: Annotated[str, Field(examples=["2026-03-15T10:30:00.000Z"])]
     startedAt: str | None
     completedAt: str | None
+    truncated: NotRequired[Annotated[Truncated, Field(description="Only in lists.")]]
 
 
 class ExecutionPage(TypedDict):

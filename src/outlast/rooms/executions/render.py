@@ -1,6 +1,6 @@
 """The core's values in the wire's words. Pure functions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from outlast.model import agent as core_agent
 from outlast.model import checkpoint as core_checkpoint
@@ -34,6 +34,15 @@ def execution(view: ExecutionView) -> Execution:
     return execution_of(view.execution, view.agent, tool_calls(view.steps), view.approvals)
 
 
+def _listed(view: ExecutionView, link: Callable[[str], str]) -> Execution:
+    """The execution object, with a mark where it is cut."""
+    told = execution(view)
+    if view.cut:
+        url = link(f"/v1/executions/{view.execution.id}")
+        told["truncated"] = {"fields": list(view.cut), "url": url}
+    return told
+
+
 def execution_of(
     row: core.Execution, agent: str, calls: list[ToolCall], approvals: Iterable[Approval] = ()
 ) -> Execution:
@@ -54,7 +63,7 @@ def execution_of(
         "usage": usage(row.usage),
         "creditsUsed": credits_of(row.credits),
         "timing": {
-            "totalMs": ended - row.created_at,
+            "totalMs": max(0, ended - row.created_at),
             "firstTokenMs": row.first_token_ms,
             "toolCallMs": row.tool_ms,
         },
@@ -116,10 +125,16 @@ def tool_calls(steps: Iterable[Step]) -> list[ToolCall]:
     ]
 
 
-def page(views: Sequence[ExecutionView], *, more: bool, backwards: bool) -> ExecutionPage:
+def page(
+    views: Sequence[ExecutionView],
+    link: Callable[[str], str] = str,
+    *,
+    more: bool,
+    backwards: bool,
+) -> ExecutionPage:
     """A list's page; its cursor goes on in the direction of the walk."""
     return {
-        "data": [execution(view) for view in views],
+        "data": [_listed(view, link) for view in views],
         "hasMore": more,
         "nextCursor": _next([view.execution.id for view in views], more=more, backwards=backwards),
     }

@@ -106,9 +106,10 @@ async def list_executions(call: Call) -> Response:
         if cursor is not None:
             with filter_value(name):
                 await services.executions.known(call.principal, cursor)
-    found, more = await services.executions.page(call.principal, wanted, page)
-    views = await services.executions.views(call.principal, found)
-    return json_response(render.page(views, more=more, backwards=page.backwards))
+    read = services.lists.whole if query.full else services.lists.views
+    views, more = await read(call.principal, wanted, page)
+    told = render.page(views, call.link, more=more, backwards=page.backwards)
+    return json_response(told)
 
 
 async def _wanted(

@@ -198,6 +198,9 @@ class ListQuery(BaseModel):
         ExecutionId | None, Field(description="Show what is newer than this execution.")
     ] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
+    full: Annotated[
+        bool, Field(description="Cut nothing; a page then ends early where it has become large.")
+    ] = False
 
 
 class ConversationsQuery(BaseModel):

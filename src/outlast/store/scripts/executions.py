@@ -16,9 +16,10 @@ from outlast.model.event import (
     encode,
 )
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
+from outlast.store.list_port import ExecutionFilter
 from outlast.store.listeners import Committed
 from outlast.store.page import Page
-from outlast.store.port import Advance, ExecutionFilter, Idempotency, TextAppend, Unfinished
+from outlast.store.port import Advance, Idempotency, TextAppend, Unfinished
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import asked, unless_decided
 from outlast.store.scripts.entries import append, compare_and_set, insert_event, parted
@@ -192,6 +193,15 @@ def execution(workspace_id: str, execution_id: str) -> Script[Execution]:
 
 def executions(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script[list[Execution]]:
     """A page by keyset, and one row more to tell whether there are more."""
+    rows = yield page_of(workspace_id, wanted, page)
+    found = [execution_from(row) for row in rows]
+    return Outcome(found[::-1] if page.backwards else found)
+
+
+def page_of(
+    workspace_id: str, wanted: ExecutionFilter, page: Page, *, longest: int | None = None
+) -> Query:
+    """The query of a page; with `longest`, texts are read up to so many characters."""
     given: dict[str, Any] = {
         "agent_id": wanted.agent_id,
         "conversation_id": wanted.conversation_id,
@@ -212,12 +222,14 @@ def executions(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script
     filters = frozenset(given) - set(names[: len(wanted.status) - 1])
     for number, (name, value) in enumerate(wanted.metadata):
         given |= {f"name{number}": name, f"value{number}": value}
-    rows = yield Query(
-        sql.list_executions(filters, backwards=page.backwards, values=len(wanted.metadata)),
-        given | {"workspace": workspace_id, "limit": page.limit + 1},
+    statement = sql.list_executions(
+        filters,
+        backwards=page.backwards,
+        values=len(wanted.metadata),
+        cut=longest is not None,
     )
-    found = [execution_from(row) for row in rows]
-    return Outcome(found[::-1] if page.backwards else found)
+    given |= {"workspace": workspace_id, "limit": page.limit + 1}
+    return Query(statement, given if longest is None else given | {"longest": longest})
 
 
 def live(workspace_id: str, conversation_id: str) -> Script[list[Execution]]:

@@ -1,12 +1,16 @@
 """Statements on executions."""
 
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     Boolean,
+    Column,
+    Text,
     bindparam,
     case,
+    cast,
+    func,
     insert,
     literal_column,
     null,
@@ -184,8 +188,30 @@ _FEW: Final = frozenset({"conversation_id", "parent_id", "chat_id", "user"})
 """Filters that leave few executions."""
 
 
+def _cut(column: Column[Any]) -> ColumnElement[Any]:
+    """The column as a list shows it: the rest of a long value is not read."""
+    match column.name:
+        case "input" | "output":
+            return func.substr(column, 1, bindparam("longest"))
+        case "metadata":
+            content = cast(column, Text)
+            short = func.length(content) < bindparam("longest")
+            return case((short, content), else_=literal_column("'null'"))
+        case "session":
+            return literal_column("'{}'")
+        case "state" | "instructions" | "forwarded_headers":
+            return null()
+        case _:
+            return column
+
+
+_listed: Final = select(*(_cut(column).label(column.name) for column in executions.c))
+
+
 @cache
-def list_executions(filters: frozenset[str], *, backwards: bool, values: int = 0) -> Statement:
+def list_executions(
+    filters: frozenset[str], *, backwards: bool, values: int = 0, cut: bool = False
+) -> Statement:
     """One page by keyset, for the filters of these names; the index of the workspace orders it.
 
     With `values` of metadata to filter by, the rows of the first of them are walked down, unless
@@ -212,7 +238,7 @@ def list_executions(filters: frozenset[str], *, backwards: bool, values: int = 0
         "after": id_ < bindparam("after"),
         "before": id_ > bindparam("before"),
     }
-    rows = _execution
+    rows = _listed if cut else _execution
     if by_metadata:  # an expression, so that no planner begins with the executions
         rows = rows.where(executions.c.id == id_ + literal_column("''"))
     for n, value in enumerate(found):

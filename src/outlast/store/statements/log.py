@@ -2,7 +2,19 @@
 
 from typing import Final
 
-from sqlalchemy import and_, bindparam, delete, func, insert, literal_column, select, tuple_
+from sqlalchemy import (
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    tuple_,
+)
 
 from outlast.model.event import TEXT_KINDS, DataEmitted, TextAdded
 from outlast.store.schema import agents, charges, events, executions, steps
@@ -46,6 +58,28 @@ STEPS: Final = Statement(
     .order_by(steps.c.number)
 )
 """What stands and can still be read: of a purged execution nothing is."""
+
+_data: Final = cast(steps.c.data, Text)
+
+SHORT_STEPS: Final = Statement(
+    select(
+        steps.c.execution_id,
+        steps.c.number,
+        steps.c.id,
+        steps.c.kind,
+        case((func.length(_data) <= bindparam("longest"), _data)),
+        steps.c.started_at,
+        steps.c.ended_at,
+    )
+    .where(
+        steps.c.execution_id == OWNED,
+        steps.c.kind == literal_column("'tool'"),
+        steps.c.superseded.is_(False),
+    )
+    .order_by(steps.c.number)
+    .limit(bindparam("limit"))
+)
+"""Tool calls of what a list shows; of one that is long, no data."""
 
 LAST_SEQ: Final = Statement(
     select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.execution_id == bindparam("id"))

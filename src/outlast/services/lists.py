@@ -1,0 +1,84 @@
+"""Lists of executions: pages that are bounded in bytes."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+
+from outlast.model.execution import TERMINAL, ToolStep
+from outlast.model.workspace import Principal
+from outlast.services.executions import Executions, ExecutionView
+from outlast.store.known_agents import KnownAgents
+from outlast.store.list_port import ExecutionFilter, Listed, ShortSteps
+from outlast.store.page import Page
+from outlast.store.port import Store
+
+__all__ = ["Listed", "Lists"]
+
+_MOST_BYTES: Final = 8 * 1024 * 1024
+"""What a page of whole executions holds; one that is larger is a page of its own."""
+_NO_STEPS: Final = ShortSteps()
+
+
+class Lists:
+    """Pages of a workspace's executions."""
+
+    def __init__(self, store: Store, executions: Executions, known: KnownAgents) -> None:
+        self._store = store
+        self._executions = executions
+        self._known = known
+
+    async def page(
+        self, principal: Principal, wanted: ExecutionFilter, page: Page
+    ) -> tuple[list[Listed], bool]:
+        """A page, newest first, and whether there are more in the direction of the walk."""
+        self._executions.may_list(principal, wanted)
+        return page.cut(await self._store.listed(principal.workspace_id, wanted, page))
+
+    async def views(
+        self, principal: Principal, wanted: ExecutionFilter, page: Page
+    ) -> tuple[list[ExecutionView], bool]:
+        """The same with what they recorded; long texts and long tool calls are cut."""
+        found, more = await self.page(principal, wanted, page)
+        calling = [one.execution.id for one in found if one.execution.steps > 1]
+        workspace_id = principal.workspace_id
+        steps = await self._store.short_steps(workspace_id, calling) if calling else {}
+        return [
+            await self._view(one, steps.get(one.execution.id, _NO_STEPS)) for one in found
+        ], more
+
+    async def whole(
+        self, principal: Principal, wanted: ExecutionFilter, page: Page
+    ) -> tuple[list[ExecutionView], bool]:
+        """The same, nothing cut; a page ends where it has become large."""
+        found, more = await self.page(principal, wanted, page)
+        if page.backwards:
+            found.reverse()
+        views: list[ExecutionView] = []
+        size = 0
+        for one in found:
+            view = await self._executions.get(principal, one.execution.id)
+            size += _size(view)
+            if views and size > _MOST_BYTES:
+                more = True
+                break
+            views.append(view)
+        return views[::-1] if page.backwards else views, more
+
+    async def _view(self, listed: Listed, steps: ShortSteps) -> ExecutionView:
+        execution = listed.execution
+        asked = execution.status not in TERMINAL and execution.segment > 0
+        approvals = (
+            await self._store.approvals(execution.workspace_id, execution.id) if asked else ()
+        )
+        cut = (*listed.cut, "toolCalls") if steps.cut else listed.cut
+        name = await self._known.name_of(execution)
+        return ExecutionView(execution, steps.steps, approvals, name, cut)
+
+
+def _size(view: ExecutionView) -> int:
+    """About how many bytes it is as JSON."""
+    calls: Sequence[ToolStep] = [step for step in view.steps if isinstance(step, ToolStep)]
+    texts = (view.execution.input, view.execution.output or "")
+    told = [(step.call.parameters, step.result) for step in calls]
+    return sum(map(len, texts)) + len(orjson.dumps([told, view.execution.metadata]))
