@@ -59,6 +59,15 @@ _TABLES: Final = {
             "created_at": "n",
         },
     ),
+    "agents_files": (
+        5_000,
+        {
+            "workspace_id": _WORKSPACE,
+            "source": "'agents.yaml'",
+            "digest": "md5(n::text)",
+            "created_at": "n",
+        },
+    ),
     "conversations": (
         EXECUTIONS // 4,
         {
