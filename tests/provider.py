@@ -93,6 +93,10 @@ class FakeProvider:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
+    def reply_to(self, request: dict[str, Any]) -> Reply | None:
+        """The raw answer to a request; None where the model's name says how to answer."""
+        return self.replies.get(str(request.get("model", "")))
+
     async def close(self) -> None:
         assert self._server is not None
         self._server.close()
@@ -177,7 +181,7 @@ class _Connection(asyncio.Protocol):
         provider.changed()
         self.answering = True
         name = str(request.get("model", ""))
-        if (reply := provider.replies.get(name)) is not None:
+        if (reply := provider.reply_to(request)) is not None:
             self.send_reply(reply)
         elif not request.get("stream") and not name.startswith(("status", "too-long", "garbage")):
             self.send_json(200, whole(request, provider.words))
