@@ -1,0 +1,83 @@
+"""Regular expressions on text from outside, which must not hold up the server.
+
+Python's `re` backtracks: a repeat within a repeat may take a time that doubles with each character,
+and several repeats in a row one that grows with a power of the text. So the first are refused, and
+the others see the beginning of a text.
+"""
+
+import re
+import sys
+from dataclasses import dataclass
+from re import _constants as op  # the standard library's own parser
+from re import _parser as parser
+from typing import Any, Final
+
+SEEN: Final = (sys.maxsize, 10_000, 500, 150, 80, 50)
+"""Characters that an expression with so many repeats is searched in; more are refused."""
+_FEW: Final = 8
+"""Times that a repeat may be tried without being one that matters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A regular expression that ends soon on any text."""
+
+    compiled: re.Pattern[str]
+    most: int
+    """Characters of a text that are searched."""
+
+    @classmethod
+    def read(cls, text: Any) -> "Expression":
+        """Read one. Raises ValueError where it is none, or may take for ever."""
+        if not isinstance(text, str):
+            raise ValueError("not a string")  # noqa: TRY004 - as pydantic hears it
+        try:
+            compiled = re.compile(text, re.IGNORECASE)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        repeats = _repeats(parser.parse(text, re.IGNORECASE), within=False)
+        if repeats >= len(SEEN):
+            raise ValueError(f"more than {len(SEEN) - 1} repeats may take for ever")
+        return cls(compiled, SEEN[repeats])
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """The first match in the beginning of the text."""
+        return self.compiled.search(text, 0, self.most)
+
+
+def _repeats(pattern: Any, *, within: bool) -> int:
+    """How many repeats without a small bound there are. Raises ValueError where one is in another.
+
+    `within` is true of what is repeated.
+    """
+    count = 0
+    for kind, given in pattern:
+        if kind in {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}:
+            least, most, inner = given
+            varies = most > _FEW or (within and least != most)
+            if varies and within:
+                raise ValueError("a repeat within a repeat may take for ever: write it without")
+            count += varies + _repeats(inner, within=within or most > _FEW)
+            continue
+        if kind is op.BRANCH and within and not _differ(given[1]):
+            raise ValueError("repeated alternatives that begin alike may take for ever")
+        count += sum(_repeats(inner, within=within) for inner in _inside(kind, given))
+    return count
+
+
+def _inside(kind: Any, given: Any) -> list[Any]:
+    """The patterns that a part of one consists of."""
+    if kind is op.BRANCH:
+        return list(given[1])
+    if kind is op.GROUPREF_EXISTS:
+        return [inner for inner in given[1:] if inner is not None]
+    if kind in {op.SUBPATTERN, op.ASSERT, op.ASSERT_NOT}:
+        return [given[-1]]
+    return [given] if kind is op.ATOMIC_GROUP else []
+
+
+def _differ(alternatives: list[Any]) -> bool:
+    """Whether each begins with a letter of its own."""
+    first = [alternative[0] if len(alternative) else None for alternative in alternatives]
+    letters = {chr(part[1]).lower() for part in first if part and part[0] is op.LITERAL}
+    return len(letters) == len(alternatives)
