@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from outlast import Agent
 from outlast.agents.loader import load
 from outlast.model.agent import AgentSpec, HttpCall, ToolSpec
 from outlast.model.error import Misconfigured
@@ -143,3 +144,10 @@ def test_a_request_that_cannot_be_sent_is_refused_at_load(
         load_http(tmp_path, text)
     lines = raised.value.message.splitlines()
     assert any(line.endswith(f'agent "a", tool "t", {problem}') for line in lines)
+
+
+def test_a_body_that_is_no_json_is_refused_where_the_agent_is_defined() -> None:
+    call = HttpCall("https://x/", body={"when": object()})
+    spec = ToolSpec("t", "", {"type": "object"}, http=call)
+    with pytest.raises(Misconfigured, match=r"http\.body: this cannot be written as JSON"):
+        Agent("a", model="m:x", tools=[spec])

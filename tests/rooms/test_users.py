@@ -9,7 +9,7 @@ from tests.rooms.conftest import Build
 from tests.rooms.house import House
 
 pytestmark = pytest.mark.anyio
-LONGEST = "ü" * 256
+LONGEST = "\U0001f600" * 256
 
 
 async def ids(house: House, path: str = "/v1/executions", **filters: str) -> list[str]:
@@ -117,6 +117,15 @@ async def test_lists_filter_by_the_metadata_that_the_operator_names(build: Build
 
     await house.client.delete(f"/v1/conversations/{app['conversationId']}")
     assert await ids(house, **{"metadata.n": "1"}) == [web["id"]]
+
+
+async def test_a_value_that_no_database_keeps_is_refused(build: Build) -> None:
+    house = await build(indexed_metadata="source")
+    for query, param in (("user=%00", "user"), ("metadata.source=a%00b", "metadata.source")):
+        answer = await house.client.get(f"/v1/executions?{query}")
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == param
+    assert await ids(house, **{"metadata.source": "x" * 5000}) == []
 
 
 @pytest.mark.parametrize("keys", ["", "plan", "plan,source.x"])

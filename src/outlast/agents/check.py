@@ -66,6 +66,8 @@ def tool_problems(tool: ToolSpec) -> Iterator[Problem]:
     if tool.http is not None:
         for path, text in http_problems(tool.http, tool.parameters):
             yield Problem(("http", *path), text)
+        for key in ("headers", "query", "body"):
+            yield from _json(("http", key), getattr(tool.http, key))
 
 
 def _name(name: str, what: str) -> Iterator[Problem]:

@@ -25,8 +25,8 @@ def indexed_values(keys: Sequence[str], metadata: Mapping[str, Any]) -> tuple[tu
 
 
 def require_indexed(keys: Sequence[str], wanted: Sequence[tuple[str, str]]) -> None:
-    """Raise InvalidFilter for a key that is not indexed, naming it."""
-    for key, _ in wanted:
+    """Raise InvalidFilter for a key that is not indexed and for a value that cannot be one."""
+    for key, value in wanted:
         if key not in keys:
             known = ", ".join(keys) or "none"
             raise InvalidFilter(
@@ -34,6 +34,9 @@ def require_indexed(keys: Sequence[str], wanted: Sequence[tuple[str, str]]) -> N
                 f"{known}.",
                 param=f"metadata.{key[:80]}",
             )
+        if "\0" in value:
+            told = f"metadata.{key}: must not contain a NUL character."
+            raise InvalidFilter(told, param=f"metadata.{key}")
 
 
 def checked_user(user: str | None) -> str | None:
