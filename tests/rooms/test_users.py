@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.database import Database
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
 from tests.rooms.conftest import Build
 from tests.rooms.house import House
@@ -136,3 +137,18 @@ async def test_a_key_that_is_not_indexed_is_refused_by_name(build: Build, keys: 
     error = answer.json()["error"]
     assert error["param"] == "metadata.source"
     assert f"keys of indexed_metadata: {keys.replace(',', ', ') or 'none'}." in error["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/executions/{id}", "/v1/conversations/{conversationId}"])
+async def test_what_is_deleted_leaves_neither_user_nor_indexed_metadata(
+    build: Build, database: Database, path: str
+) -> None:
+    house = await build(indexed_metadata="source")
+    body = {"input": "Hi", "user": "ann", "metadata": {"source": "web"}}
+    gone, kept = [(await house.execute(body)).json() for _ in range(2)]
+    answer = await house.client.delete(path.format(**gone))
+    assert answer.status_code == 204
+    left = "SELECT id FROM executions WHERE end_user = 'ann'"
+    assert database.rows(left) == [(kept["id"],)]
+    values = "SELECT name, value, execution_id FROM execution_metadata"
+    assert database.rows(values) == [("source", "web", kept["id"])]
