@@ -104,3 +104,13 @@ async def test_json_behind_a_byte_order_mark_is_read(shop: Shop, box: ToolBox) -
 async def test_half_a_surrogate_pair_in_an_answer_is_replaced(shop: Shop, box: ToolBox) -> None:
     shop.answers = [answer(b'{"a\\udce9": "\\ud83d\\ude00 \\ud83d"}')]
     assert await box.call(look(shop.url), {}, CONTEXT) == {"a\ufffd": "\U0001f600 \ufffd"}
+
+
+async def test_a_credential_that_is_written_out_in_a_query_is_hidden_too(
+    shop: Shop, box: ToolBox
+) -> None:
+    google = "AIzaSyD-0123456789"
+    shop.answers = [answer(f'"abc123 {google} orders 2026-01 in-clear"'.encode())]
+    query = f"?api_key=abc123&key={google}&key=orders&page_token=2026-01"
+    spec = look(shop.url + query, query={"token": "in-clear", "secret": "{orderId}"})
+    assert await box.call(spec, {"orderId": "orders"}, CONTEXT) == "*** *** orders 2026-01 ***"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from json import dumps
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 import orjson
 
@@ -23,7 +23,7 @@ from outlast.agents.tools.placeholders import (
     fill,
     query_text,
 )
-from outlast.agents.tools.secrets import Secrets, login_secrets, secrets_of
+from outlast.agents.tools.secrets import Secrets, login_secrets, parameter_secrets, secrets_of
 from outlast.model.agent import HttpCall
 from outlast.model.error import ToolFailed
 
@@ -95,6 +95,7 @@ def tool_request(
     if problem := _call_problem(url):
         raise ToolFailed(f"The tool's URL cannot be called: {problem}.")
     url, login = _credentials_apart(url)
+    variables.secrets |= parameter_secrets(_written_out(place, http))
     if login is not None:
         variables.secrets |= login_secrets(*login)
         own.setdefault("authorization", _basic(*login))
@@ -120,6 +121,14 @@ def _parts(
     if http.body is False:
         return parameters, None
     return parameters, rest if http.body is None else _chosen(http.body, arguments, variables)
+
+
+def _written_out(place: Url, http: HttpCall) -> list[tuple[str, str]]:
+    """The query's parameters whose values the operator wrote out."""
+    pairs = parse_qsl(place.query) if place.query else []
+    if isinstance(http.query, Mapping):
+        pairs += [(name, value) for name, value in http.query.items() if isinstance(value, str)]
+    return [(name, value) for name, value in pairs if "{" not in value]
 
 
 def _chosen(template: Any, arguments: dict[str, Any], variables: Variables) -> dict[str, Any]:

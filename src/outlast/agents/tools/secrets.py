@@ -21,6 +21,14 @@ _CREDENTIAL: Final = re.compile(
     r"auth|cookie|credential|csrf|jwt|key|passw|secret|session|signature|token", re.IGNORECASE
 )
 """Names of headers whose values are credentials."""
+_PARAMETER: Final = re.compile(
+    r"(?:(?:access|api|auth|client|private|secret|subscription)[-_]?)(?:key|secret|token)"
+    r"|jwt|passwd|password|secret|sig|signature|token",
+    re.IGNORECASE,
+)
+"""Names of parameters of a query whose values are credentials."""
+_LONG_KEY: Final = 16
+"""Characters from which a parameter that is called just `key` has no word for its value."""
 _PLAIN_KEYS: Final = frozenset({"idempotency-key"})
 _SCHEME: Final = re.compile(r"(?:basic|bearer|digest|token|apikey)\s+", re.IGNORECASE)
 
@@ -71,6 +79,15 @@ def login_secrets(user: str, password: str) -> set[str]:
     """What tells of a login: the password, and the pair as `Basic` writes it."""
     pair = b64encode(f"{user}:{password}".encode()).decode()
     return {password, pair} if password else {user, pair}
+
+
+def parameter_secrets(parameters: Iterable[tuple[str, str]]) -> set[str]:
+    """The values of a query that are credentials by their parameters' names."""
+    return {
+        value
+        for name, value in parameters
+        if _PARAMETER.fullmatch(name) or (name.lower() == "key" and len(value) >= _LONG_KEY)
+    }
 
 
 def _credentials(name: str, value: str) -> set[str]:
