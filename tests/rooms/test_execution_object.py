@@ -101,6 +101,22 @@ async def test_a_live_stream_ends_with_the_same_object_in_every_room(house: Hous
     assert frames(again.content)[-1][1]["execution"] == execution
 
 
+async def test_a_streams_last_frame_has_the_user_live_and_later(house: House) -> None:
+    live = await house.execute({"input": "Hi", "user": "ann", "stream": True})
+    execution = frames(live.content)[-1][1]["execution"]
+    assert execution["user"] == "ann"
+    assert execution == await house.rested(execution["id"])
+    again = await house.get(f"/v1/executions/{execution['id']}/stream")
+    assert frames(again.content)[-1][1]["execution"] == execution
+
+    conversation = {"input": "And?", "conversationId": execution["conversationId"]}
+    next_turn = await house.execute({**conversation, "stream": True})
+    execution = frames(next_turn.content)[-1][1]["execution"]
+    assert execution == await house.rested(execution["id"])
+    listed = (await house.get("/v1/conversations", user="ann")).json()["data"]
+    assert [one["id"] for one in listed] == [execution["conversationId"]]
+
+
 async def test_a_clients_own_task_says_the_client_or_the_agent_that_it_names(
     house: House,
 ) -> None:
