@@ -116,6 +116,8 @@ class Origin:
     """How its stream speaks to a client that does not say."""
     headers: str | None = field(default=None, repr=False)
     """Sent along with its tool calls; sealed, and gone with the execution's end."""
+    message_id: str | None = None
+    """The client's own id of the message that is the input."""
 
 
 @dataclass(frozen=True, slots=True)

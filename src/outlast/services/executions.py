@@ -1,9 +1,9 @@
 """Start, watch, list and cancel executions."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 from outlast.agents.tools.request import forwarded_problem
 from outlast.engine.port import Engine
@@ -15,27 +15,27 @@ from outlast.model.error import AgentPaused, ExecutionNotFound, InvalidField
 from outlast.model.event import START, Cursor, Entry
 from outlast.model.execution import (
     TERMINAL,
-    Budget,
     Execution,
-    OnBusy,
     Origin,
     PauseRequest,
     Status,
     Step,
 )
 from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
-from outlast.model.task import Task
 from outlast.model.workspace import Principal, Scope
 from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
 from outlast.services.metadata import checked_user, indexed_values, require_indexed
+from outlast.services.start import Start, Started
 from outlast.services.stopping import Stopping
+from outlast.store.cut import Cut
 from outlast.store.list_port import ExecutionFilter
 from outlast.store.page import Page
 from outlast.store.port import Idempotency, NewExecution, Resume, Store
 from outlast.stream import Streams
 
 __all__ = [
+    "Cut",
     "ExecutionFilter",
     "ExecutionView",
     "Executions",
@@ -47,43 +47,6 @@ __all__ = [
 
 WAIT_SECONDS: Final = 24 * 60 * 60.0
 """How long a caller that waits may wait; proxies give up long before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A wish to run an agent on an input."""
-
-    input: str
-    conversation_id: str | None = None
-    session: dict[str, Any] = field(default_factory=dict)
-    metadata: dict[str, Any] = field(default_factory=dict)
-    budget: Budget = field(default_factory=Budget)
-    on_busy: OnBusy = OnBusy.ENQUEUE
-    idempotency: Idempotency | None = None
-    instructions: str = ""
-    """For this execution alone, behind the agent's own."""
-    chat_id: str | None = None
-    """The client's own name of the chat that it belongs to."""
-    format: str | None = None
-    """How its stream speaks to a client that does not say."""
-    forwarded_headers: dict[str, str] = field(default_factory=dict, repr=False)
-    """Sent along with its tool calls."""
-    user: str | None = None
-    """The caller's end user; None: the conversation's."""
-    task: Callable[[str, int], Task] | None = field(default=None, repr=False)
-    """Makes what is kept beside the execution, given its id and the moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What became of the wish."""
-
-    execution: Execution
-    agent: Agent
-    replayed: bool = False
-    """This idempotency key was known; the execution is that of the first request."""
-    answer: str | None = None
-    """The first request's answer, as kept with `keep_answer`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +166,7 @@ class Executions:
             indexed=indexed_values(self._metadata_keys, wish.metadata),
             task=None if wish.task is None else wish.task(execution_id, now),
             agent_name=agent.spec.name,
+            cut=wish.cut,
         )
 
     def _origin(self, wish: Start) -> Origin:
@@ -213,7 +177,7 @@ class Executions:
                     f"The header {name[:80]!r}: {problem}.", param="forwardedHeaders"
                 )
         sealed = self._seal.seal(FORWARDED, headers) if headers else None
-        return Origin(wish.instructions, wish.chat_id, wish.format, sealed)
+        return Origin(wish.instructions, wish.chat_id, wish.format, sealed, wish.message_id)
 
     async def _create(self, agent: Agent, new: NewExecution) -> Started:
         created = await self._store.create(new)
@@ -238,9 +202,9 @@ class Executions:
         principal.require(Scope.EXECUTIONS_READ)
         return await self._view(await self._execution(principal, execution_id))
 
-    async def known(self, principal: Principal, execution_id: str) -> None:
-        """Raises ExecutionNotFound for a cursor that names no execution of the workspace."""
-        await self._store.execution(principal.workspace_id, execution_id)
+    async def known(self, principal: Principal, execution_id: str) -> Execution:
+        """An execution that a request names. Raises ExecutionNotFound."""
+        return await self._store.execution(principal.workspace_id, execution_id)
 
     async def holds(self, principal: Principal, execution_id: str, cursor: Cursor) -> bool:
         """Whether the log reaches as far as the cursor, so that it may have been given out."""

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, MetaData, Text, false
+from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, Text, false, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -63,3 +63,8 @@ def added_count(name: str) -> Column[int]:
 def added_flag(name: str) -> Column[bool]:
     """A flag that rows from before it was added do not have."""
     return Column(name, Boolean(create_constraint=False), nullable=False, server_default=false())
+
+
+def index_of_some(table: str, name: str, *columns: str) -> Index:
+    """An index of the rows that have the column of this name."""
+    return Index(f"ix_{table}_{name}", *columns, sqlite_where=text(f"{name} IS NOT NULL"))

@@ -26,6 +26,7 @@ from outlast.model.execution import (
 from outlast.model.task import Task
 from outlast.store.agent_port import AgentStore
 from outlast.store.conversation_port import ConversationStore
+from outlast.store.cut import Cut
 from outlast.store.key_port import KeyStore
 from outlast.store.list_port import ExecutionFilter, ListStore
 from outlast.store.listeners import Listeners
@@ -74,6 +75,8 @@ class NewExecution:
     """The metadata by which lists filter, as names and values."""
     agent_name: str = ""
     """Said to those who follow the execution from its first event on."""
+    cut: Cut | None = None
+    """What it takes the place of, in a conversation that exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +85,12 @@ class Created:
 
     execution: Execution
     replayed: bool = False
-    """The idempotency key was known; execution is that of the first request."""
+    """The idempotency key or the message was known; execution is that of the first request."""
     answer: str | None = None
     """The first request's answer, where it has been kept."""
     interrupted: tuple[Execution, ...] = ()
-    """Executions of the conversation that on_busy=interrupt has left word to cancel, the youngest
-    first; what ran in no process is cancelled already."""
+    """Executions of the conversation that on_busy=interrupt, or a cut, has left word to cancel, the
+    youngest first; what ran in no process is cancelled already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +193,10 @@ class ExecutionStore(LogStore, Protocol):
     """Executions, their steps and their log."""
 
     async def create(self, new: NewExecution) -> Created:
-        """Record an execution, or find the one that this idempotency key made.
+        """Record an execution, or find the one that this idempotency key or message made.
 
-        Raises ConversationNotFound, ConversationBusy (on_busy=reject), IdempotencyMismatch.
+        Raises ConversationNotFound, ConversationBusy (on_busy=reject), IdempotencyMismatch,
+        ExecutionNotFound and Conflict (what it is required to cut is not there, or cut already).
         """
         ...
 

@@ -28,6 +28,7 @@ from outlast.store.columns import (
     count,
     flag,
     identifier,
+    index_of_some,
     json,
     metadata,
     time,
@@ -189,6 +190,7 @@ executions: Final = Table(
     added_count("tries"),
     Column("end_user", Text),
     added_flag("superseded"),
+    Column("message_id", Text),
     CheckConstraint(
         "status IN ('queued','running','suspended','paused','completed','failed','cancelled')",
         name="status",
@@ -214,19 +216,10 @@ executions: Final = Table(
         "id",
         sqlite_where=text("completed_at IS NULL"),
     ),
-    Index(
-        "ix_executions_chat_id",
-        "workspace_id",
-        "chat_id",
-        "id",
-        sqlite_where=text("chat_id IS NOT NULL"),
-    ),
-    Index(
-        "ix_executions_end_user",
-        "workspace_id",
-        "end_user",
-        "id",
-        sqlite_where=text("end_user IS NOT NULL"),
+    index_of_some("executions", "chat_id", "workspace_id", "chat_id", "id"),
+    index_of_some("executions", "end_user", "workspace_id", "end_user", "id"),
+    index_of_some(
+        "executions", "message_id", "workspace_id", "conversation_id", "message_id", "turn"
     ),
     Index(
         "ix_executions_parent_id",

@@ -89,6 +89,9 @@ class Execution(TypedDict):
     user: Annotated[str | None, Field(description="The caller's end user.")]
     metadata: dict[str, Any]
     isPurged: Annotated[bool, Field(description="Its conversation was deleted, its content gone.")]
+    superseded: NotRequired[
+        Annotated[bool, Field(description="True where another has taken its turn's place.")]
+    ]
     createdAt: Annotated[str, Field(examples=["2026-03-15T10:30:00.000Z"])]
     startedAt: str | None
     completedAt: str | None

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from starlette.datastructures import Headers
@@ -12,7 +12,7 @@ from starlette.responses import Response
 from outlast.http.request import Call, kept, mark_replayed, replayed
 from outlast.http.route import json_response
 from outlast.http.sse import EventStream
-from outlast.model.error import AgentNotFound, RequestInProgress
+from outlast.model.error import AgentNotFound, ExecutionNotFound, RequestInProgress
 from outlast.model.event import START, Cursor, Entry
 from outlast.model.execution import RESTING, Budget, Execution, OnBusy
 from outlast.rooms.executions import render
@@ -24,6 +24,7 @@ from outlast.rooms.executions.translate import Fold
 from outlast.services.all import Services
 from outlast.services.executions import (
     WAIT_SECONDS,
+    Cut,
     ExecutionView,
     Idempotency,
     Start,
@@ -70,8 +71,22 @@ def _takes_events(headers: Headers) -> bool:
     return any(_EVENTS.fullmatch(item.strip()) for item in ranges)
 
 
-def wish_of(body: ExecuteBody, idempotency: Idempotency | None) -> Start:
-    """The body in the services' words."""
+async def _wish(call: Call, body: ExecuteBody) -> Start:
+    """The body in the services' words; what replaces an execution goes on in its conversation."""
+    start = _start(body, await call.idempotency())
+    if body.replaces is None:
+        return start
+    services: Services = call.services
+    try:
+        replaced = await services.executions.known(call.principal, body.replaces)
+    except ExecutionNotFound as error:
+        raise ExecutionNotFound(param="replaces") from error
+    cut = Cut(explicit=True, execution_id=replaced.id, required=True)
+    conversation = body.conversation_id or replaced.conversation_id
+    return replace(start, conversation_id=conversation, cut=cut)
+
+
+def _start(body: ExecuteBody, idempotency: Idempotency | None) -> Start:
     session = body.memory.session if body.memory else None
     return Start(
         input=body.input,
@@ -103,7 +118,7 @@ async def execute(call: Call) -> Response:
     """
     body = await call.body_as(ExecuteBody)
     mode = mode_of(body, call.headers)
-    wish = wish_of(body, await call.idempotency())
+    wish = await _wish(call, body)
     agent = call.path_text("agentId", AgentNotFound)
     services: Services = call.services
     if mode.stream:

@@ -48,7 +48,7 @@ def execution_of(
 ) -> Execution:
     """The execution object, from its row and the tool calls that finished."""
     ended = row.completed_at if row.completed_at is not None else row.updated_at
-    return {
+    found: Execution = {
         "id": row.id,
         "agentId": row.agent_id,
         "agentName": agent,
@@ -74,6 +74,9 @@ def execution_of(
         "startedAt": iso_or_none(row.started_at),
         "completedAt": iso_or_none(row.completed_at),
     }
+    if row.superseded:
+        found["superseded"] = True
+    return found
 
 
 def _failure(failure: core.Failure | None) -> Failure | None:

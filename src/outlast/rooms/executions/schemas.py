@@ -19,6 +19,7 @@ from outlast.model import ids
 from outlast.model.error import (
     CheckpointNotFound,
     ConversationNotFound,
+    ExecutionNotFound,
     InvalidId,
     InvalidRequest,
 )
@@ -72,6 +73,13 @@ def _conversation_id(text: str | None) -> str | None:
         raise ConversationNotFound(param="conversationId") from error
 
 
+def _replaced(text: str | None) -> str | None:
+    try:
+        return None if text is None else ids.parse(ids.EXECUTION, text)
+    except InvalidId as error:
+        raise ExecutionNotFound(param="replaces") from error
+
+
 class ExecuteBody(BaseModel):
     """A wish to run an agent."""
 
@@ -114,6 +122,14 @@ class ExecuteBody(BaseModel):
         Field(description="When the conversation already has a live execution; else enqueue."),
     ] = None
     budget: BudgetBody | None = None
+    replaces: Annotated[
+        str | None,
+        AfterValidator(_replaced),
+        Field(
+            description="An execution whose turn, with all behind it, this one takes the place of: "
+            "answer again, or go on from there otherwise."
+        ),
+    ] = None
 
 
 class PauseBody(BaseModel):

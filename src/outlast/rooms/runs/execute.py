@@ -17,7 +17,9 @@ from outlast.rooms.runs.messages import Asked, read
 from outlast.rooms.runs.schemas import RunBody, RunQuery
 from outlast.services.all import Services
 from outlast.services.approvals import Decision
-from outlast.services.executions import Start
+from outlast.services.executions import Cut, Start
+
+_REGENERATE = "regenerate-message"
 
 
 async def execute(call: Call) -> Response:
@@ -58,7 +60,37 @@ async def _wish(call: Call, body: RunBody, asked: Asked, format: Format) -> Star
         forwarded_headers=body.forwarded_headers or {},
         user=body.user,
         metadata=body.metadata or {},
+        message_id=asked.sent_id,
+        cut=_cut(body, asked),
     )
+
+
+def _cut(body: RunBody, asked: Asked) -> Cut | None:
+    """What the AI SDK's chat has cut from its messages; other clients cut nothing.
+
+    It says so: `regenerate-message`, or the id of a message of the user's that it has edited. The
+    cut begins with the turn that this message, or the answer to it, was known by. A list that is
+    only shorter than the conversation says nothing: the client may show part of it, or not know of
+    what another page has sent.
+    """
+    if body.trigger is None:
+        return None
+    again = body.trigger == _REGENERATE
+    edited = asked.sent_id is not None and body.message_id == asked.sent_id
+    return Cut(
+        explicit=again or edited,
+        execution_id=_run_of(body.message_id),
+        behind=_run_of(asked.answer_before),
+        same_input=again,
+    )
+
+
+def _run_of(message_id: str | None) -> str | None:
+    """The run that an assistant message has its id from."""
+    try:
+        return None if message_id is None else parse(EXECUTION, message_id)
+    except InvalidId:
+        return None
 
 
 def _conversation(text: str) -> str:

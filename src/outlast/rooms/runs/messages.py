@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from outlast.model.error import InvalidField, MissingField
-from outlast.rooms.runs.schemas import Message, Part
+from outlast.rooms.runs.schemas import LONGEST_ID, Message, Part
 
 INSTRUCTION: Final = "Carry out your instructions."
 """The input of a run that is given instructions and nothing else."""
@@ -43,6 +43,10 @@ class Asked:
     """The id of the message that holds the decisions."""
     in_parts: bool
     """The messages came as `parts`."""
+    sent_id: str | None = None
+    """The client's id of the message that is the input; None where it has none, or a long one."""
+    answer_before: str | None = None
+    """The id of the newest answer in front of it that the client still shows."""
 
 
 def read(messages: Sequence[Message], message_id: str | None) -> Asked:
@@ -56,16 +60,35 @@ def read(messages: Sequence[Message], message_id: str | None) -> Asked:
         return Asked("", "", answered, messages[place].id, in_parts)
     first = messages[0]
     instructions = _text(0, first) if first.role in _SYSTEM else ""
-    return Asked(_input(messages, instructions), instructions, (), None, in_parts)
+    asking = _last(messages, "user", len(messages))
+    return Asked(
+        _input(messages, asking, instructions),
+        instructions,
+        (),
+        None,
+        in_parts,
+        _id(messages, asking),
+        None if asking is None else _id(messages, _last(messages, "assistant", asking)),
+    )
 
 
-def _input(messages: Sequence[Message], instructions: str) -> str:
-    for place in range(len(messages) - 1, -1, -1):
-        if messages[place].role == "user":
-            text = _text(place, messages[place])
-            if text:
-                return text
-            raise MissingField("The last user message has no text.", param=f"messages.{place}")
+def _last(messages: Sequence[Message], role: str, end: int) -> int | None:
+    """The place of the last message of this role in front of `end`."""
+    return next((n for n in range(end - 1, -1, -1) if messages[n].role == role), None)
+
+
+def _id(messages: Sequence[Message], place: int | None) -> str | None:
+    """The client's id of the message at this place, unless it is too long to be kept."""
+    found = None if place is None else messages[place].id
+    return found if found is not None and 0 < len(found) <= LONGEST_ID else None
+
+
+def _input(messages: Sequence[Message], place: int | None, instructions: str) -> str:
+    if place is not None:
+        text = _text(place, messages[place])
+        if text:
+            return text
+        raise MissingField("The last user message has no text.", param=f"messages.{place}")
     if instructions:
         return INSTRUCTION
     raise MissingField("There is no user message.", param="messages")

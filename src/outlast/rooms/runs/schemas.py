@@ -10,7 +10,8 @@ from outlast.http.request import Headers, Plain, User
 from outlast.rooms.runs.formats import Format
 
 StatusWord = Literal["running", "suspended", "completed", "failed"]
-_LONGEST: Final = 256
+LONGEST_ID: Final = 256
+"""Characters of a chat's or a message's id."""
 _MOST: Final = 2**53
 """Whole numbers that every JSON reader keeps exact."""
 
@@ -60,17 +61,24 @@ class RunBody(_Wire):
     id: Annotated[
         str | None,
         Field(
-            min_length=1, max_length=_LONGEST, description="The chat's id, as the AI SDK sends it."
+            min_length=1,
+            max_length=LONGEST_ID,
+            description="The chat's id, as the AI SDK sends it.",
         ),
     ] = None
     message_id: Annotated[
-        str | None, Field(description="The message that the AI SDK's client goes on with.")
+        str | None,
+        Field(
+            description="The message that the AI SDK's client goes on with, has edited, or wants "
+            "answered again."
+        ),
     ] = None
     trigger: Annotated[
         str | None,
         Field(
             description="Sent by the AI SDK's chat, which takes the end of an answer for its "
-            "turn: such an answer ends where the run waits for a person."
+            "turn: such an answer ends where the run waits for a person. `regenerate-message`: "
+            "this run takes the place of the one that answered before, and of all behind it."
         ),
     ] = None
 

@@ -13,9 +13,11 @@ from outlast.model.error import (
 )
 from outlast.model.event import Entry, ExecutionCancelled, ExecutionCreated, ExecutionStarted
 from outlast.model.execution import Execution, OnBusy, Status, at_rest
+from outlast.store.cut import Cut
 from outlast.store.listeners import Committed
 from outlast.store.port import Advance, Created, Idempotency, NewExecution
-from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.store.scripts import Outcome, Query, Row, Script, Steps
+from outlast.store.scripts.cuts import find_cut, supersede
 from outlast.store.scripts.entries import insert_event
 from outlast.store.scripts.executions import advance
 from outlast.store.scripts.rows import (
@@ -41,18 +43,19 @@ def create(new: NewExecution) -> Script[Created]:
         known = yield from _first_request(new, new.idempotency)
         if known is not None:
             return Outcome(known)
+    cut: int | None = None
+    if new.cut is not None and not new.new_conversation:
+        found = yield from _cut(new, new.cut)
+        if isinstance(found, Execution):
+            return Outcome(Created(found, replayed=True))
+        cut = found
     turn, session, user = yield from _take_turn(new)
     live: tuple[Execution, ...] = ()
     asked: tuple[Execution, ...] = ()
     interrupted: tuple[Committed, ...] = ()
     if turn > 1:
         rows = yield Query(sql.LIVE_IN_CONVERSATION, _conversation(new))
-        live = tuple(execution_from(row) for row in rows)
-    if live and new.on_busy is OnBusy.REJECT:
-        raise ConversationBusy
-    if live and new.on_busy is OnBusy.INTERRUPT:
-        live, interrupted = yield from _interrupt(live, new.at)
-        asked = live
+        live, asked, interrupted = yield from _make_way(new, cut, rows)
     execution = _new_execution(new, turn, session, user, waiting=bool(live))
     if execution.is_client_driven:
         execution = _begun(execution)
@@ -76,6 +79,34 @@ def create(new: NewExecution) -> Script[Created]:
         runnable=() if live or execution.is_client_driven else (execution,),
         requested=tuple(one.id for one in asked),
     )
+
+
+def _cut(new: NewExecution, cut: Cut) -> Steps[int | Execution | None]:
+    rows = yield Query(conversation_sql.LOCK_CONVERSATION, _conversation(new))
+    if not rows:
+        raise ConversationNotFound(param="conversationId")
+    return (yield from find_cut(new, cut, conversation_from(rows[0]).turns))
+
+
+def _make_way(
+    new: NewExecution, cut: int | None, rows: Sequence[Row]
+) -> Steps[tuple[tuple[Execution, ...], tuple[Execution, ...], tuple[Committed, ...]]]:
+    """End the live executions that a cut or on_busy=interrupt ends, and mark what is cut.
+
+    Return those that are still live, those of them that are to be cancelled, and what was told.
+    Raises ConversationBusy where one stays and on_busy=reject.
+    """
+    ends: list[Execution] = []
+    stays: list[Execution] = []
+    for execution in map(execution_from, rows):
+        is_cut = cut is not None and execution.turn >= cut
+        (ends if is_cut or new.on_busy is OnBusy.INTERRUPT else stays).append(execution)
+    if stays and new.on_busy is OnBusy.REJECT:
+        raise ConversationBusy
+    left, interrupted = (yield from _interrupt(ends, new.at)) if ends else ((), ())
+    if cut is not None:
+        yield supersede(new, cut)
+    return (*stays, *left), left, interrupted
 
 
 def _interrupt(

@@ -69,7 +69,7 @@ def execution_from(row: Row) -> Execution:
         superseded_to=row[35],
         resumed_ms=row[36],
         state={} if row[37] is None else orjson.loads(row[37]),
-        origin=Origin(row[38] or "", row[39], row[40], row[41]),
+        origin=Origin(row[38] or "", row[39], row[40], row[41], row[47]),
         active_since=row[42],
         credits=row[43],
         tries=row[44],
@@ -107,6 +107,7 @@ def identity_columns(execution: Execution) -> dict[str, Any]:
         "format": execution.origin.format,
         "end_user": execution.user,
         "superseded": execution.superseded,
+        "message_id": execution.origin.message_id,
     }
 
 

@@ -152,6 +152,7 @@ TURNS: Final = Statement(
         executions.c.conversation_id == bindparam("conversation"),
         executions.c.turn >= bindparam("since"),
         executions.c.turn < bindparam("before"),
+        executions.c.superseded.is_(False),
     )
     .order_by(executions.c.turn)
 )
@@ -184,7 +185,36 @@ TURNS_STEPS: Final = Statement(
         executions.c.conversation_id == bindparam("conversation"),
         executions.c.turn >= bindparam("since"),
         executions.c.turn < bindparam("before"),
+        executions.c.superseded.is_(False),
         steps.c.superseded.is_(False),
     )
     .order_by(executions.c.turn, steps.c.number)
 )
+
+_standing: Final = select(*executions.c).where(
+    executions.c.workspace_id == bindparam("workspace"),
+    executions.c.conversation_id == bindparam("conversation"),
+    executions.c.superseded.is_(False),
+)
+
+TURN_OF_MESSAGE: Final = Statement(
+    _standing.where(executions.c.message_id == bindparam("message"))
+    .order_by(executions.c.turn)
+    .limit(1)
+)
+"""The turn that stands for the client's message of this id; it has a partial index."""
+
+NEWEST_TURN: Final = Statement(_standing.order_by(executions.c.id.desc()).limit(1))
+"""By the clocks of many hosts: whoever asks compares its turn with the conversation's count."""
+
+SUPERSEDE_TURNS: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.turn >= bindparam("given_turn"),
+        executions.c.superseded.is_(False),
+    )
+    .values(superseded=True)
+)
+"""A turn and all behind it are shown to no model any more; their rows move in nothing else."""

@@ -21,6 +21,13 @@ def upgrade() -> None:
         "executions",
         sa.Column("superseded", sa.Boolean(), server_default=sa.false(), nullable=False),
     )
+    op.add_column("executions", sa.Column("message_id", sa.Text(), nullable=True))
+    _index(
+        "executions",
+        "message_id",
+        ["workspace_id", "conversation_id", "message_id", "turn"],
+        "message_id IS NOT NULL",
+    )
     _index("executions", "end_user", ["workspace_id", "end_user", "id"], "end_user IS NOT NULL")
     op.add_column("conversations", sa.Column("end_user", sa.Text(), nullable=True))
     op.create_index(

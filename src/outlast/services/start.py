@@ -1,0 +1,52 @@
+"""What an execution is started with, and what comes of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from outlast.model.agent import Agent
+from outlast.model.execution import Budget, Execution, OnBusy
+from outlast.model.task import Task
+from outlast.store.cut import Cut
+from outlast.store.port import Idempotency
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A wish to run an agent on an input."""
+
+    input: str
+    conversation_id: str | None = None
+    session: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    on_busy: OnBusy = OnBusy.ENQUEUE
+    idempotency: Idempotency | None = None
+    instructions: str = ""
+    """For this execution alone, behind the agent's own."""
+    chat_id: str | None = None
+    """The client's own name of the chat that it belongs to."""
+    format: str | None = None
+    """How its stream speaks to a client that does not say."""
+    forwarded_headers: dict[str, str] = field(default_factory=dict, repr=False)
+    """Sent along with its tool calls."""
+    user: str | None = None
+    """The caller's end user; None: the conversation's."""
+    task: Callable[[str, int], Task] | None = field(default=None, repr=False)
+    """Makes what is kept beside the execution, given its id and the moment."""
+    message_id: str | None = None
+    """The client's own id of the message that is the input."""
+    cut: Cut | None = None
+    """Which turns of the conversation it takes the place of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What became of the wish."""
+
+    execution: Execution
+    agent: Agent
+    replayed: bool = False
+    """This key or message was known; the execution is that of the first request."""
+    answer: str | None = None
+    """The first request's answer, as kept with `keep_answer`."""

@@ -1,0 +1,77 @@
+"""Which turns of a conversation a new execution takes the place of; its row is locked."""
+
+from typing import Any
+
+from outlast.model.error import Conflict, ExecutionNotFound
+from outlast.model.execution import Execution, Status
+from outlast.store.cut import Cut
+from outlast.store.port import NewExecution
+from outlast.store.scripts import Query, Steps
+from outlast.store.scripts.rows import execution_from
+from outlast.store.statements import conversations as sql
+from outlast.store.statements import executions as execution_sql
+
+_IN_VAIN = (Status.FAILED, Status.CANCELLED)
+
+
+def find_cut(new: NewExecution, cut: Cut, turns: int) -> Steps[int | Execution | None]:
+    """Return the first turn to cut, or the execution that has answered the same message already.
+
+    turns: how many the conversation has had, which is the number of the newest.
+
+    None if nothing is cut. Raises ExecutionNotFound, Conflict where the cut is required.
+    """
+    sent = yield from _turn_of_message(new)
+    if sent is not None:
+        if cut.explicit or sent.input != new.input or sent.status in _IN_VAIN:
+            return sent.turn
+        return sent if sent.turn == turns else sent.turn
+    if not cut.explicit:
+        return None
+    for execution_id, offset in ((cut.execution_id, 0), (cut.behind, 1)):
+        named = None
+        if execution_id is not None:
+            named = yield from _standing(new, execution_id, required=cut.required)
+        if named is not None:
+            return named.turn + offset
+    if cut.same_input:
+        newest = yield from _newest(new, turns)
+        return newest.turn if newest is not None and newest.input == new.input else None
+    return None
+
+
+def supersede(new: NewExecution, first: int) -> Query:
+    """Mark the conversation's turns from this one on."""
+    return Query(sql.SUPERSEDE_TURNS, _conversation(new) | {"given_turn": first})
+
+
+def _turn_of_message(new: NewExecution) -> Steps[Execution | None]:
+    if new.origin.message_id is None:
+        return None
+    given = _conversation(new) | {"message": new.origin.message_id}
+    rows = yield Query(sql.TURN_OF_MESSAGE, given)
+    return execution_from(rows[0]) if rows else None
+
+
+def _newest(new: NewExecution, turns: int) -> Steps[Execution | None]:
+    rows = yield Query(sql.NEWEST_TURN, _conversation(new))
+    found = execution_from(rows[0]) if rows else None
+    return None if found is None or found.turn != turns else found
+
+
+def _standing(new: NewExecution, execution_id: str, *, required: bool) -> Steps[Execution | None]:
+    """The turn of this execution; None, or an error where it is required, if it does not stand."""
+    given = {"id": execution_id, "workspace": new.workspace_id}
+    rows = yield Query(execution_sql.EXECUTION, given)
+    found = execution_from(rows[0]) if rows else None
+    if found is None or found.conversation_id != new.conversation_id:
+        if required:
+            raise ExecutionNotFound("The conversation has no such execution.", param="replaces")
+        return None
+    if found.superseded and required:
+        raise Conflict("Another execution has taken its place already.", param="replaces")
+    return None if found.superseded else found
+
+
+def _conversation(new: NewExecution) -> dict[str, Any]:
+    return {"workspace": new.workspace_id, "conversation": new.conversation_id}
