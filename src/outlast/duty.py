@@ -34,9 +34,10 @@ class Failures:
 
     def watch(self, task: asyncio.Task[Any], duty: str) -> None:
         """Record what the task raises, should it raise."""
-        task.add_done_callback(lambda done: self._ended(done, duty))
+        task.add_done_callback(lambda done: self.ended(done, duty))
 
-    def _ended(self, task: asyncio.Task[Any], duty: str) -> None:
+    def ended(self, task: asyncio.Task[Any], duty: str) -> None:
+        """Record what a task that is done has raised, if it has."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self.record(duty, error)
 

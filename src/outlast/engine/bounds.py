@@ -108,7 +108,7 @@ class Meter:
     def __init__(self, segment: Segment, spec: AgentSpec, price: ModelPrice) -> None:
         self._bounds, self._price = _bounds(segment, spec), price
         self._characters = 0
-        self._most = min(map(self._left, self._bounds), default=inf)
+        self._most = min(map(self._left, self._bounds)) if self._bounds else inf
 
     def _left(self, bound: _Bound) -> float:
         """Characters that the answer may have."""

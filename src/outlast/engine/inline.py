@@ -125,9 +125,13 @@ class InlineEngine:
 
     def _spawn(self, work: Coroutine[Any, Any, None], group: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._watched.watch(task, "run_segments")
         group.add(task)
-        task.add_done_callback(group.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._waits.discard(task)
+        self._watched.ended(task, "run_segments")
 
     async def _run(self, segment: Segment) -> None:
         execution = segment.execution

@@ -217,7 +217,8 @@ class Segment:
             await asyncio.wait({task})
         finally:
             self._asking = None
-            await ended({task})
+            if not task.done():
+                await ended({task})
         if task.cancelled():
             raise Interrupted
         return task.result()

@@ -61,7 +61,6 @@ class TextLog:
         self._timer = None
         if self._flushing is None and self._dirty:
             self._flushing = asyncio.get_running_loop().create_task(self._append())
-            self._failures.watch(self._flushing, "log_text")
 
     async def _append(self) -> None:
         loop = asyncio.get_running_loop()

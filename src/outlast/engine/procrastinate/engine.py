@@ -230,7 +230,6 @@ class ProcrastinateEngine:
             task = asyncio.create_task(self._hold(job, self._worker))
             self._held[task] = job
             task.add_done_callback(self._let_go)
-            self._failures.watch(task, "run_segments")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL_SECONDS):
                 await self._wake.wait()
@@ -252,6 +251,7 @@ class ProcrastinateEngine:
         if len(self._held) >= self._concurrency:
             self._wake.set()
         del self._held[task]
+        self._failures.ended(task, "run_segments")
 
     async def _hold(self, job: Job, worker: int | None) -> None:
         """Run the job's segment, then end the job, as long as it is this worker's."""
