@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,13 +13,14 @@ from outlast.model.approval import Decision
 from outlast.model.error import Overloaded, Refused
 from outlast.model.event import Entry, ExecutionFailed
 from outlast.model.execution import Execution, Status
+from outlast.model.usage import Usage
 from outlast.model.workspace import Principal
 from outlast.store.list_port import ExecutionFilter
 from outlast.store.page import Page
 from outlast.store.port import Advance, ForcedFailure, Resume
 from outlast.store.sql import Driver, SqlStore
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
+from tests.database import SQLITE, Database
 from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, tool, wish
 
 pytestmark = pytest.mark.anyio
@@ -381,3 +383,26 @@ async def test_an_agent_that_cannot_be_read_fails_its_execution(
         assert failed.status is Status.FAILED
         assert failed.error is not None
         assert failed.error.code in ("misconfigured", "internal_error")
+
+
+@pytest.mark.parametrize("tokens", [10**18, 10**19, 2**63])
+async def test_usage_that_no_column_holds_ends_the_execution_after_one_request(
+    database: Database, tokens: int
+) -> None:
+    class Odd(Actor):
+        async def stream(self, request: Any) -> Any:
+            async for event in super().stream(request):
+                yield replace(event, usage=Usage(tokens, 5)) if hasattr(event, "usage") else event
+
+    actor = Odd(lambda _: ["a ", "b"])
+    models = NamedModels({"actor": actor})
+    async with database.core(models=models, tools=Bench()) as core:
+        caller = await ready(core)
+        started = await core.services.executions.start(caller, "agent", wish())
+        ended = await settled(core, caller, started.execution.id)
+        most = 1 if database.kind == SQLITE else core.settings.max_tries
+        assert 1 <= len(actor.asked) <= most
+        assert ended.output == "a b" or ended.status is Status.FAILED
+        if ended.status is Status.FAILED:
+            assert ended.error is not None
+            assert ended.error.code == "internal_error"
