@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from outlast.agents.port import Answer
 from outlast.app import Core
 from outlast.model.agent import Effect, Limits
 from outlast.model.approval import Decision
@@ -392,7 +393,7 @@ async def test_usage_that_no_column_holds_ends_the_execution_after_one_request(
     class Odd(Actor):
         async def stream(self, request: Any) -> Any:
             async for event in super().stream(request):
-                yield replace(event, usage=Usage(tokens, 5)) if hasattr(event, "usage") else event
+                yield replace(event, usage=Usage(tokens, 5)) if isinstance(event, Answer) else event
 
     actor = Odd(lambda _: ["a ", "b"])
     models = NamedModels({"actor": actor})
