@@ -10,7 +10,6 @@ import pytest
 from outlast.agents.port import Answer
 from outlast.app import Core
 from outlast.model.agent import Effect, Limits
-from outlast.model.approval import Decision
 from outlast.model.error import Overloaded, Refused
 from outlast.model.event import Entry, ExecutionFailed
 from outlast.model.execution import Execution, Status
@@ -286,104 +285,6 @@ async def test_an_execution_that_cannot_even_be_failed_is_given_up(database: Dat
         assert left.status is Status.QUEUED  # the next start tries it again
         again = await core.services.executions.start(caller, "agent", wish())
         assert (await settled(core, caller, again.execution.id, clock)).output == "Hello"
-
-
-# --- what cannot be read
-
-NEWER_STEP = (
-    'UPDATE steps SET data = \'{"parts": [{"video": 1}], "model": "m", "usage": {},'
-    ' "finishReason": "tool_calls"}\' WHERE kind = \'model\''
-)
-BROKEN_STEP = "UPDATE steps SET kind = 'tool' WHERE kind = 'model'"
-NEWER_BUDGET = "UPDATE executions SET budget = '{\"max_moons\": 1}' WHERE status = 'queued'"
-NO_BUDGET = "UPDATE executions SET budget = '[1]' WHERE status = 'queued'"
-
-
-@pytest.mark.parametrize("broken", [NEWER_STEP, BROKEN_STEP])
-async def test_a_step_that_cannot_be_read_fails_its_execution_and_holds_up_no_turn(
-    database: Database, broken: str
-) -> None:
-    models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Done"]))})
-    async with database.core(models=models, tools=Bench(pay=lambda _: "paid")) as core:
-        caller = await ready(core, spec(tool("pay", approval=True)))
-        started = await core.services.executions.start(caller, "agent", wish())
-        first = started.execution
-        async with asyncio.timeout(BOUND):
-            await core.services.executions.rest(caller, first.id)
-        database.rows(broken)
-        await core.services.approvals.decide(
-            caller, first.id, call(1, "pay").id, Decision(approved=True)
-        )
-        failed = await settled(core, caller, first.id)
-        assert failed.status is Status.FAILED
-        assert failed.error is not None
-        assert failed.error.code == "internal_error"
-
-
-@pytest.mark.parametrize("broken", [NEWER_BUDGET, NO_BUDGET])
-async def test_a_row_that_cannot_be_read_fails_and_the_turn_behind_it_runs(
-    database: Database, broken: str
-) -> None:
-    gate = asyncio.Event()
-    models = NamedModels({"actor": Actor(lambda _: ["Hello", gate])})
-    async with database.core(models=models, tools=Bench()) as core:
-        caller = await ready(core)
-        first = (await core.services.executions.start(caller, "agent", wish())).execution
-        more = {"conversation_id": first.conversation_id}
-        second = (await core.services.executions.start(caller, "agent", wish(**more))).execution
-        async with asyncio.timeout(BOUND):
-            while core.engine.running == 0:
-                await asyncio.to_thread(int)
-            while (
-                await core.store.execution(caller.workspace_id, first.id)
-            ).status is Status.QUEUED:
-                await asyncio.to_thread(int)
-        database.rows(broken)
-        third_input = wish("third", **more)
-        gate.set()
-        assert (await settled(core, caller, first.id)).status is Status.COMPLETED
-        [(status, error)] = database.rows(
-            f"SELECT status, error FROM executions WHERE id = '{second.id}'"
-        )
-        assert status == "failed"
-        assert "cannot be read" in str(error)
-        database.rows(f"UPDATE executions SET budget = '{{}}' WHERE id = '{second.id}'")
-        third = (await core.services.executions.start(caller, "agent", third_input)).execution
-        assert (await settled(core, caller, third.id)).status is Status.COMPLETED
-
-
-@pytest.mark.parametrize("broken", [NEWER_BUDGET, NO_BUDGET])
-async def test_a_start_that_finds_a_row_it_cannot_read_fails_it_and_takes_up_the_others(
-    database: Database, broken: str
-) -> None:
-    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
-    async with database.core(models=models, tools=Bench(), start=False) as core:
-        caller = await ready(core)
-        odd = (await core.services.executions.start(caller, "agent", wish())).execution
-        database.rows(broken)
-        good = (await core.services.executions.start(caller, "agent", wish())).execution
-    async with asyncio.timeout(BOUND), database.core(models=models, tools=Bench()) as core:
-        assert (await settled(core, caller, good.id)).output == "Hello"
-        while database.rows(f"SELECT status FROM executions WHERE id = '{odd.id}'") != [
-            ("failed",)
-        ]:
-            await asyncio.to_thread(int)
-
-
-@pytest.mark.parametrize("broken", ['{"moons": 1}', "[1]", '{"name": "a", "limits": [5]}'])
-async def test_an_agent_that_cannot_be_read_fails_its_execution(
-    database: Database, broken: str
-) -> None:
-    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
-    async with database.core(models=models, tools=Bench(), start=False) as core:
-        caller = await ready(core)
-        started = await core.services.executions.start(caller, "agent", wish())
-    database.rows(f"UPDATE agent_versions SET spec = '{broken}'")
-    async with database.core(models=models, tools=Bench()) as core:
-        failed = await settled(core, caller, started.execution.id)
-        assert failed.status is Status.FAILED
-        assert failed.error is not None
-        assert failed.error.code in ("misconfigured", "internal_error")
 
 
 @pytest.mark.parametrize("tokens", [10**18, 10**19, 2**63])
