@@ -99,6 +99,35 @@ async def test_suspects_are_taken_up_one_after_the_other_and_reach_their_end(
             assert view.execution.status is Status.COMPLETED
 
 
+async def test_a_suspect_that_only_takes_long_lets_the_others_in(database: Database) -> None:
+    running = 0
+
+    async def look(_: dict[str, Any]) -> str:
+        nonlocal running
+        running += 1
+        await asyncio.Event().wait()
+        return "never"
+
+    models = NamedModels({"actor": Actor(by_turn([call(1, "look")], ["Done"]))})
+    agent = spec(tool("look", Effect.IDEMPOTENT))
+    clock = FakeClock()
+    more: dict[str, Any] = {"models": models, "tools": Bench(look=look), "drain_seconds": 0}
+    async with database.core(**more) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(agent, "1")])
+        for _ in range(3):
+            await core.services.executions.start(caller, "agent", wish())
+        async with asyncio.timeout(BOUND):
+            while running < 3:
+                await asyncio.to_thread(int)
+    database.rows("UPDATE executions SET tries = 2")
+    running = 0
+    async with asyncio.timeout(BOUND), database.core(**more, clock=clock):
+        while running < 3:
+            clock.advance(1)
+            await asyncio.to_thread(int)
+
+
 async def test_a_suspect_that_waits_is_cancelled_and_left_as_any_other(
     database: Database,
 ) -> None:

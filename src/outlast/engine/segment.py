@@ -139,7 +139,9 @@ class Segment:
         self.counted = True
         """Whether its begin is a try of the execution."""
         self.suspects: Suspects | None = None
-        """The door at which it has a place, until it makes progress."""
+        """The door at which it has a place, until it has proved harmless."""
+        self.entered = 0.0
+        """Monotonic seconds when it got that place."""
         self.begun = False
         self.stopped: Stop | None = None
         self.pause_reason: str | None = None

@@ -17,6 +17,8 @@ from outlast.model.error import ExecutionNotFound, Overloaded, StaleWrite
 from outlast.model.execution import SEEN_MILLIS, UNREADABLE, Execution, PauseRequest, Status
 
 _WATCH_SECONDS: Final = 1.0
+_HARMLESS_SECONDS: Final = 10.0
+"""A suspect that has run for so long and not killed its process lets others in."""
 _SEEN_SECONDS: Final = SEEN_MILLIS / 1000 - _WATCH_SECONDS
 
 logger = structlog.get_logger(__name__)
@@ -98,6 +100,7 @@ class Segments:
         try:
             if segment.is_suspect:
                 await segment.enter(self._suspects)
+                segment.entered = self._clock.monotonic()
         except Interrupted:
             if segment.stopped in (*LEFT, Stop.RELEASE):
                 return False  # whoever takes it up next finds it as it is
@@ -150,6 +153,8 @@ class Segments:
         """Stop segments whose time is spent, and count the time of the rest."""
         now = self._clock.monotonic()
         for segment in self._running.values():
+            if segment.suspects is not None and now - segment.entered >= _HARMLESS_SECONDS:
+                segment.progressed()
             if segment.stopped is None and seconds_left(segment, now) <= 0:
                 segment.stop(Stop.LIMIT)
         long = [s for s in self._running.values() if s.unseen(now) >= _SEEN_SECONDS]

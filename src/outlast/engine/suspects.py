@@ -1,8 +1,8 @@
 """Executions that may have killed their process are run apart from each other.
 
 What ran in a crash is not known to have caused it. An execution whose last segments all ended so
-waits here before its next try counts: one passes at first, and whenever one has made progress,
-twice as many. So one that kills its process each time uses up its own tries, not its neighbours'.
+waits here before its next try counts: one passes at first, and whenever one has made progress or
+has run for a while, twice as many. So one that kills its process each time uses up its own tries, not its neighbours'.
 """
 
 import asyncio
