@@ -2,7 +2,8 @@
 
 What ran in a crash is not known to have caused it. An execution whose last segments all ended so
 waits here before its next try counts: one passes at first, and whenever one has made progress or
-has run for a while, twice as many. So one that kills its process each time uses up its own tries, not its neighbours'.
+has run for a while, twice as many. So one that kills its process each time uses up its own tries,
+not its neighbours'.
 """
 
 import asyncio
