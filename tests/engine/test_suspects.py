@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from outlast.engine.suspects import Suspects
-from outlast.model.agent import Effect
+from outlast.model.agent import Effect, Limits
 from outlast.model.execution import Status
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
@@ -109,7 +109,7 @@ async def test_a_suspect_that_only_takes_long_lets_the_others_in(database: Datab
         return "never"
 
     models = NamedModels({"actor": Actor(by_turn([call(1, "look")], ["Done"]))})
-    agent = spec(tool("look", Effect.IDEMPOTENT))
+    agent = spec(tool("look", Effect.IDEMPOTENT), limits=Limits(max_seconds=None))
     clock = FakeClock()
     more: dict[str, Any] = {"models": models, "tools": Bench(look=look), "drain_seconds": 0}
     async with database.core(**more) as core:
