@@ -356,7 +356,7 @@ class MortalDriver:
             await self._driver.write(script, durable=durable, of=of)
         raise Overloaded("The process died.")
 
-    async def read(self, script: Any, *, snapshot: bool = False) -> Any:
+    async def read(self, script: Any, *, snapshot: bool = False, light: bool = False) -> Any:
         if self._death.dead.is_set():
             raise Overloaded("The process died.")
         return await self._driver.read(script, snapshot=snapshot)

@@ -152,7 +152,9 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._driver, name)
 
-    async def read(self, script: Callable[[], Script[T]], *, snapshot: bool = False) -> T:
+    async def read(
+        self, script: Callable[[], Script[T]], *, snapshot: bool = False, light: bool = False
+    ) -> T:
         def counted() -> Script[T]:
             inner, rows = script(), None
             try:

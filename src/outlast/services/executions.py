@@ -241,6 +241,10 @@ class Executions:
         """The execution's log from its start, then live; see Streams.follow."""
         return self._streams.follow(principal.workspace_id, execution_id, after)
 
+    def replay(self, principal: Principal, execution_id: str) -> AsyncGenerator[list[Entry], None]:
+        """The execution's log as far as it goes, in batches of which one at a time is held."""
+        return self._streams.replay(principal.workspace_id, execution_id)
+
     async def log(self, principal: Principal, execution_id: str) -> list[Entry]:
         """The execution's log as far as it goes, piece by piece."""
         return await self._streams.so_far(principal.workspace_id, execution_id)

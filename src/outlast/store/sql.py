@@ -80,8 +80,13 @@ class Driver(Protocol):
         """
         ...
 
-    async def read(self, script: Callable[[], Script[T]], *, snapshot: bool = False) -> T:
-        """Run a script that only reads; with `snapshot` all its statements see one moment."""
+    async def read(
+        self, script: Callable[[], Script[T]], *, snapshot: bool = False, light: bool = False
+    ) -> T:
+        """Run a script that only reads; with `snapshot` all its statements see one moment.
+
+        `light`: it reads little, as every request does, and does not wait behind heavy reads.
+        """
         ...
 
     async def ping(self) -> None:
@@ -337,13 +342,13 @@ class SqlStore:
         await self._driver.write(lambda: keys.put_key(key, secret_hash))
 
     async def key_by_hash(self, secret_hash: str) -> ApiKey | None:
-        return await self._driver.read(lambda: keys.key_by_hash(secret_hash))
+        return await self._driver.read(lambda: keys.key_by_hash(secret_hash), light=True)
 
     async def key(self, workspace_id: str, key_id: str) -> ApiKey | None:
-        return await self._driver.read(lambda: keys.key(workspace_id, key_id))
+        return await self._driver.read(lambda: keys.key(workspace_id, key_id), light=True)
 
     async def revoked_keys(self, since: int) -> set[str]:
-        return await self._driver.read(lambda: keys.revoked_keys(since))
+        return await self._driver.read(lambda: keys.revoked_keys(since), light=True)
 
     async def keys(self, workspace_id: str) -> list[ApiKey]:
         return await self._driver.read(lambda: keys.keys(workspace_id))

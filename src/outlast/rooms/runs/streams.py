@@ -1,7 +1,7 @@
 """Server-sent events of a run: from its first commit, from an index, or behind a decision."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final, TypeAlias
 
@@ -12,7 +12,6 @@ from outlast.http.request import Call
 from outlast.http.sse import EventStream
 from outlast.model.error import InvalidCursor
 from outlast.model.event import (
-    START,
     TERMINAL_EVENTS,
     ApprovalResolved,
     Cursor,
@@ -38,9 +37,7 @@ def live(call: Call, execution_id: str, format: Format, log: Log, *, to_chat: bo
     to_chat: the AI SDK's chat takes the end of an answer for its turn to speak, and sends a
     person's decision only then; so the answer ends where the run waits for one.
     """
-    reel = _reel(call, execution_id, format)
-    heard = _until_asked(log, PATIENCE_SECONDS) if to_chat else log
-    return _stream(call, execution_id, format, _frames(reel, heard))
+    return _stream(call, execution_id, format, to_chat=to_chat, log=log)
 
 
 async def replay(
@@ -50,74 +47,80 @@ async def replay(
 
     An EventSource that has the last frame is told to stay away: 204. Raises InvalidCursor.
     """
-    log = await _so_far(call, execution_id)
-    reel = _reel(call, execution_id, format)
-    frames = reel.add(log)
-    start = _start(call.headers, start_index, frames)
-    over = bool(log) and isinstance(log[-1].event, TERMINAL_EVENTS)
-    if over and start == len(frames) and _LAST_EVENT_ID in call.headers:
+    standing, reel = Standing(call.headers.get(_LAST_EVENT_ID)), _reel(call, execution_id, format)
+    over = False
+    async with aclosing(_so_far(call, execution_id)) as batches:
+        async for entries in batches:
+            standing.add(reel.add(entries))
+            over = isinstance(entries[-1].event, TERMINAL_EVENTS)
+    start = _start(call.headers, start_index, standing)
+    if over and start == standing.count and _LAST_EVENT_ID in call.headers:
         return Response(status_code=204)
-    tail = {TAIL_INDEX: str(len(frames) - 1)}
-    return _from(call, execution_id, format, reel, log, frames[start:], tail)
+    tail = {TAIL_INDEX: str(standing.count - 1)}
+    return _stream(call, execution_id, format, start, headers=tail)
 
 
 async def behind_decision(
     call: Call, execution_id: str, format: Format, decided: Sequence[str]
 ) -> EventStream:
     """The run's frames behind the suspension that these tool calls' decisions have ended."""
-    log = await _so_far(call, execution_id)
-    place = _suspension(log, decided)
-    reel = _reel(call, execution_id, format)
-    reel.add(log[:place])
-    return _from(call, execution_id, format, reel, log, reel.add(log[place:]), to_chat=True)
-
-
-def _from(
-    call: Call,
-    execution_id: str,
-    format: Format,
-    reel: Reel,
-    log: Sequence[Entry],
-    frames: Sequence[bytes],
-    headers: dict[str, str] | None = None,
-    *,
-    to_chat: bool = False,
-) -> EventStream:
-    services: Services = call.services
-    news = services.executions.follow(
-        call.principal, execution_id, log[-1].cursor if log else START
-    )
-    if to_chat:
-        news = _until_asked(news, PATIENCE_SECONDS, asked=_asks(log))
-    return _stream(call, execution_id, format, _frames(reel, news, b"".join(frames)), headers)
+    reel, place = _reel(call, execution_id, format), 0
+    async with aclosing(_so_far(call, execution_id)) as batches:
+        async for entry in (entry async for entries in batches for entry in entries):
+            before = reel.count
+            reel.add((entry,))
+            match entry.event:
+                case ExecutionSuspended():
+                    place = reel.count
+                case ApprovalResolved(tool_call_id=call_id) if call_id in decided:
+                    return _stream(call, execution_id, format, place or before, to_chat=True)
+                case _:
+                    pass
+    return _stream(call, execution_id, format, reel.count, to_chat=True)
 
 
 def _stream(
     call: Call,
     execution_id: str,
     format: Format,
-    frames: AsyncGenerator[bytes, None],
+    start: int = 0,
+    *,
+    to_chat: bool = False,
+    log: Log | None = None,
     headers: dict[str, str] | None = None,
 ) -> EventStream:
+    """The frames from an index on; `log` is the run's from its start, where it is at hand."""
+    services: Services = call.services
+    principal, native = call.principal, call.app.state.native
+
+    def frames(log: Log) -> AsyncGenerator[bytes, None]:
+        heard = _until_asked(log, PATIENCE_SECONDS) if to_chat else log
+        return _frames(Reel(fold(format, execution_id, native)), heard, start)
+
+    def again() -> AsyncGenerator[bytes, None]:
+        return frames(services.executions.follow(principal, execution_id))
+
     named = {"x-workflow-run-id": execution_id, "x-execution-id": execution_id}
     extra = named | dict(EXTRA_HEADERS.get(format, {})) | (headers or {})
-    return EventStream(frames, call.app.state.streams, extra)
+    first = again() if log is None else frames(log)
+    return EventStream(first, call.app.state.streams, extra, again)
 
 
 def _reel(call: Call, execution_id: str, format: Format) -> Reel:
     return Reel(fold(format, execution_id, call.app.state.native))
 
 
-async def _so_far(call: Call, execution_id: str) -> list[Entry]:
+def _so_far(call: Call, execution_id: str) -> Log:
     services: Services = call.services
-    return await services.executions.log(call.principal, execution_id)
+    return services.executions.replay(call.principal, execution_id)
 
 
-async def _frames(reel: Reel, log: Log, first: bytes = b"") -> AsyncGenerator[bytes, None]:
+async def _frames(reel: Reel, log: Log, start: int) -> AsyncGenerator[bytes, None]:
     async with aclosing(log) as batches:
-        yield first
         async for entries in batches:
-            yield b"".join(reel.add(entries))
+            before = reel.count
+            frames = reel.add(entries)
+            yield b"".join(frames[max(0, start - before) :])
 
 
 async def _until_asked(log: Log, patience: float, *, asked: bool = False) -> Log:
@@ -139,58 +142,70 @@ def _asks(entries: Sequence[Entry]) -> bool:
     return bool(entries) and isinstance(entries[-1].event, ExecutionSuspended)
 
 
-def _suspension(log: Sequence[Entry], decided: Sequence[str]) -> int:
-    """Where the log goes on behind the suspension before the first of these decisions."""
-    place = 0
-    for index, entry in enumerate(log):
-        match entry.event:
-            case ExecutionSuspended():
-                place = index + 1
-            case ApprovalResolved(tool_call_id=call_id) if call_id in decided:
-                return place or index
-            case _:
-                pass
-    return len(log)
-
-
 # --- where a client stands
 
 
-def _start(headers: Headers, start_index: int | None, frames: Sequence[bytes]) -> int:
+class Standing:
+    """Where a client stands among the frames of a log, which are counted one by one."""
+
+    def __init__(self, seen: str | None) -> None:
+        """`seen`: the id of the newest frame that it has."""
+        self.count = 0
+        self._seen = seen.strip() if seen else None
+        self._place = _cursor(self._seen or "")
+        self._behind: int | None = None
+        self._before = 0
+        """Frames up to the place, in a format whose ids are places."""
+        self._by_place = True
+
+    def add(self, frames: Iterable[bytes]) -> None:
+        """Take the next frames into account."""
+        for frame in frames:
+            self.count += 1
+            if self._seen is not None and self._behind is None:
+                self._compare(frame[4 : frame.index(b"\n")].decode())
+
+    def _compare(self, id: str) -> None:
+        if id == self._seen:
+            self._behind = self.count
+        elif self._place is not None:
+            cursor = _cursor(id)
+            self._by_place = self._by_place and cursor is not None
+            self._before += cursor is not None and cursor <= self._place
+
+    @property
+    def index(self) -> int | None:
+        """The index of the first frame that it does not have; None where it has seen none.
+
+        The frame that it names may have left the log: then by its place. Raises InvalidCursor.
+        """
+        if self._seen is None or self._behind is not None:
+            return self._behind
+        if self._place is None or not self._by_place or self._before == self.count:
+            raise InvalidCursor(param=_LAST_EVENT_ID)
+        return self._before
+
+
+def _cursor(text: str) -> Cursor | None:
+    try:
+        return Cursor.parse(text)
+    except InvalidCursor:
+        return None
+
+
+def _start(headers: Headers, start_index: int | None, standing: Standing) -> int:
     """The index to begin with: what a reconnecting client has seen wins over what it asked for.
 
     Raises InvalidCursor where the run has not come that far.
     """
-    if seen := headers.get(_LAST_EVENT_ID):
-        return _behind(seen, frames)
+    if (behind := standing.index) is not None:
+        return behind
     asked = headers.get(START_INDEX)
     wanted, param = (start_index, "startIndex") if asked is None else (asked, START_INDEX)
     try:
         index = int(wanted or 0)
     except ValueError as error:
         raise InvalidCursor(f"{START_INDEX} is a whole number.", param=param) from error
-    if index > len(frames):
-        raise InvalidCursor(f"The stream has {len(frames)} frames so far.", param=param)
-    return index if index >= 0 else max(0, len(frames) + index)
-
-
-def _behind(seen: str, frames: Sequence[bytes]) -> int:
-    """The index behind the frame of this id."""
-    line = b"id: %b" % seen.strip().encode()
-    for index, frame in enumerate(frames):
-        if frame.split(b"\n", 1)[0] == line:
-            return index + 1
-    return _behind_cursor(seen, frames)
-
-
-def _behind_cursor(seen: str, frames: Sequence[bytes]) -> int:
-    """The index of the first frame behind a place of the log that made no frame, or is gone."""
-    try:
-        place = Cursor.parse(seen)
-        ids = [Cursor.parse(frame[4 : frame.index(b"\n")].decode()) for frame in frames]
-    except InvalidCursor as error:
-        raise InvalidCursor(param=_LAST_EVENT_ID) from error
-    index = sum(cursor <= place for cursor in ids)
-    if index == len(ids):
-        raise InvalidCursor(param=_LAST_EVENT_ID)
-    return index
+    if index > standing.count:
+        raise InvalidCursor(f"The stream has {standing.count} frames so far.", param=param)
+    return index if index >= 0 else max(0, standing.count + index)

@@ -135,7 +135,10 @@ class PostgresDriver:
             self._tell(outcome)
         return outcome.value
 
-    async def read(self, script: Callable[[], Script[T]], *, snapshot: bool = False) -> T:
+    async def read(
+        self, script: Callable[[], Script[T]], *, snapshot: bool = False, light: bool = False
+    ) -> T:
+        del light  # every connection of the pool may be had
         begin = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",) if snapshot else ()
         return (await self._again(lambda: _Transaction(script(), begin))).value
 

@@ -113,11 +113,13 @@ class SqliteDriver:
         self._writer.put(Write(script, durable, future))
         return await future
 
-    async def read(self, script: Callable[[], Script[T]], *, snapshot: bool = False) -> T:
+    async def read(
+        self, script: Callable[[], Script[T]], *, snapshot: bool = False, light: bool = False
+    ) -> T:
         del snapshot  # every read has one
         if self._readers is None:
             raise Overloaded(_CLOSED)
-        return await self._readers.read(script())
+        return await self._readers.read(script(), light=light)
 
     async def ping(self) -> None:
         """Ask the writer, which looks at the files."""

@@ -31,6 +31,8 @@ class Readers:
         self._files = files
         self._texts = texts
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="sqlite-reader")
+        self._light = ThreadPoolExecutor(1, thread_name_prefix="sqlite-light")
+        """For what must not wait behind heavy reads."""
         self._idle: deque[sqlite3.Connection | None] = deque()
         """As many as threads; the one used last is taken first. None: to be opened again."""
         self._busy: set[sqlite3.Connection] = set()
@@ -38,15 +40,16 @@ class Readers:
 
     def open(self) -> None:
         """Open the connections. Raises sqlite3.Error."""
-        for _ in range(_READERS):
+        for _ in range(_READERS + 1):
             self._idle.append(self._connect())
 
-    async def read(self, script: Script[T]) -> T:
+    async def read(self, script: Script[T], *, light: bool = False) -> T:
         """Run a script. Raises Overloaded, Refused, and what the script does."""
         if self._closing:
             raise Overloaded(_CLOSED)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._read, script)
+        threads = self._light if light else self._threads
+        return await loop.run_in_executor(threads, self._read, script)
 
     def close(self) -> None:
         """Let running reads end, or interrupt them after a while, and close; blocks."""
@@ -54,6 +57,7 @@ class Readers:
         timer = Timer(_CLOSE_SECONDS, self._interrupt)
         timer.start()
         self._threads.shutdown()
+        self._light.shutdown()
         timer.cancel()
         while self._idle:
             if (connection := self._idle.pop()) is not None:

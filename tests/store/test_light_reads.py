@@ -1,0 +1,38 @@
+"""Who makes a request is found out while every reader is busy with something large."""
+
+import asyncio
+import threading
+
+import pytest
+
+from outlast.store.scripts import Outcome, Script
+from outlast.store.scripts.keys import ping
+from outlast.store.sql import SqlStore
+from tests.database import Database
+
+pytestmark = [pytest.mark.anyio, pytest.mark.only("sqlite")]
+BOUND = 10.0
+
+
+async def test_authentication_does_not_wait_behind_heavy_reads(database: Database) -> None:
+    driver, let_go = database.driver(), threading.Event()
+    store = SqlStore(driver)
+    await store.open()
+
+    def heavy() -> Script[None]:
+        yield from ping()
+        let_go.wait(BOUND)
+        return Outcome(None)
+
+    try:
+        reading = [asyncio.ensure_future(driver.read(heavy)) for _ in range(12)]
+        async with asyncio.timeout(BOUND / 2):
+            assert await store.key_by_hash("none") is None
+            assert await store.key("ws_none", "key_none") is None
+            assert await store.revoked_keys(0) == set()
+        assert not any(read.done() for read in reading)
+        let_go.set()
+        await asyncio.gather(*reading)
+    finally:
+        let_go.set()
+        await store.close()
