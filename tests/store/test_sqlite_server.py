@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,11 @@ from outlast.model.workspace import Principal, Scope
 from outlast.testing import FakeClock, NamedModels, core_on
 from tests.engine.world import Actor, Bench, by_turn, spec
 from tests.rooms.house import House
-from tests.store.sqlite_world import BOUND, fill
+from tests.store.sqlite_world import BOUND, Trace, fill
 
 pytestmark = pytest.mark.anyio
+
+LIVE = ("queued", "running")
 
 
 @asynccontextmanager
@@ -35,6 +38,14 @@ async def ready(house: House) -> bool:
     response = await house.client.get("/readyz")
     assert response.status_code == 200 or response.json()["status"] == "unavailable"
     return response.status_code == 200
+
+
+async def at_last(house: House, clock: FakeClock, execution: str) -> dict[str, Any]:
+    """An execution at its end, though it may be run again."""
+    while (found := (await house.get(f"/v1/executions/{execution}")).json())["status"] in LIVE:
+        clock.advance(0.5)
+        await asyncio.sleep(0)
+    return dict(found)
 
 
 async def test_a_full_disk_is_503_and_what_ran_goes_on_by_itself_once_there_is_room(
@@ -61,10 +72,7 @@ async def test_a_full_disk_is_503_and_what_ran_goes_on_by_itself_once_there_is_r
         ballast.unlink()
         assert await ready(house)
         assert (await house.execute({"input": "Hi"})).json()["status"] == "completed"
-        while (await house.get(f"/v1/executions/{running}")).json()["status"] == "running":
-            clock.advance(31)
-            await asyncio.sleep(0)
-        assert (await house.get(f"/v1/executions/{running}")).json()["output"] == "begun and ended"
+        assert (await at_last(house, clock, running))["output"] == "begun and ended"
 
 
 async def test_a_damaged_database_is_503_everywhere(tmp_path: Path) -> None:
@@ -86,3 +94,20 @@ async def test_a_deleted_database_is_not_ready_and_takes_nothing(tmp_path: Path)
         assert (await house.execute({"input": "Hi"})).status_code == 503
         assert not await ready(house)
         assert actor.asked == []
+
+
+@pytest.mark.parametrize("pieces", [1, 40])
+async def test_an_answer_that_the_database_cannot_take_fails_its_execution_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    Trace(monkeypatch, length=400_000)
+    long = ["x" * (440_000 // pieces)] * pieces
+    actor, clock = Actor(lambda r: long if "long" in str(r.messages) else ["short"]), FakeClock()
+    async with asyncio.timeout(BOUND), house_in(tmp_path, actor, clock) as house:
+        inputs = ["long", *["no"] * 5]
+        begun = [await house.started(input=text) for text in inputs]
+        refused, *others = [await at_last(house, clock, execution) for execution in begun]
+        assert (refused["status"], refused["error"]["code"]) == ("failed", "internal_error")
+        assert [(other["output"], other["error"]) for other in others] == [("short", None)] * 5
+        assert sum("long" in str(request.messages) for request in actor.asked) <= 5
+        assert await ready(house)
