@@ -9,9 +9,8 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from outlast.agents.models import local_prompt
+from outlast.agents.models.assemble import read_arguments
 from outlast.agents.models.local_child import Child
 from outlast.agents.models.local_files import find, require_extra
 from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece
@@ -113,12 +112,10 @@ class LocalModel:
         )
 
     def _call(self, tool: ToolSpec, text: str) -> ToolCall:
+        # Nothing, or half of an object, where max_tokens has cut it off.
+        parameters, invalid = read_arguments(text) if text.strip() else ({}, "(nothing)")
         call_id = self._clock.new_id(ids.TOOL_CALL)
-        try:
-            arguments = orjson.loads(text)
-        except orjson.JSONDecodeError:  # cut off by max_tokens
-            return ToolCall(call_id, tool.name, {}, invalid=text or "(nothing)")
-        return ToolCall(call_id, tool.name, arguments)
+        return ToolCall(call_id, tool.name, parameters, invalid)
 
 
 def _error(error: dict[str, Any]) -> OutlastError:
