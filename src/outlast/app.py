@@ -111,8 +111,8 @@ def build(
     """
     clock = clock or SystemClock()
     metrics = Metrics()
-    state = store(driver_of(settings, measured=metrics.wrote))
     failures = metrics.failures
+    state = store(driver_of(settings, measured=metrics.wrote, failures=failures))
     texts = TextLog(state, failures)
     ledger = Ledger(state, texts, clock, settings.prices)
     asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
@@ -175,6 +175,7 @@ def driver_of(
     *,
     exclusive: bool = True,
     measured: Callable[[float, int], None] | None = None,
+    failures: Failures | None = None,
 ) -> Driver:
     """The database that the settings name; nothing is opened yet.
 
@@ -193,6 +194,7 @@ def driver_of(
         enqueue=Queue(settings.database_url).enqueue,
         listen_url=settings.database_direct_url,
         measured=measured,
+        failures=failures,
     )
 
 

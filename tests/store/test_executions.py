@@ -245,3 +245,16 @@ async def test_a_cancel_that_was_asked_for_while_a_segment_came_to_rest_ends_the
         *await store.log(WORKSPACE, running.id, START, 2),
         *entries,
     )
+
+
+@pytest.mark.parametrize("tokens", [10**18, 2**63, 10**40])
+async def test_usage_that_no_column_holds_is_a_refusal_and_the_next_write_is_taken(
+    store: Store, create: Create, tokens: int
+) -> None:
+    running = await run(store, await create())
+    absurd = replace(running, usage=Usage(tokens * 10, tokens))
+    with pytest.raises(Refused):
+        await store.advance(completed(absurd))
+    assert await store.execution(WORKSPACE, running.id) == running
+    await store.advance(completed(running))
+    await store.ready()

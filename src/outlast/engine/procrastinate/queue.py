@@ -22,6 +22,7 @@ from procrastinate.sql import queries
 from outlast.model.error import Overloaded
 from outlast.model.execution import Execution
 from outlast.store.postgres.driver import make_pool
+from outlast.store.postgres.failure import database_error
 
 QUEUE: Final = "outlast"
 _TASK: Final = "segment"
@@ -130,8 +131,8 @@ class Queue:
         ]
         try:
             await self._jobs.batch_defer_jobs_async(jobs, connection=connection)
-        except ConnectorException as error:
-            raise error.__cause__ or error from None
+        except ProcrastinateException as error:
+            raise database_error(error) or error from None
 
     # --- what a worker does
 
@@ -263,6 +264,7 @@ async def _configure(connection: Any) -> None:
     """
     await connection.set_autocommit(True)
     await connection.execute("SET synchronous_commit TO OFF")
+    await connection.execute("SET default_transaction_isolation TO 'read committed'")
 
 
 @contextmanager

@@ -8,30 +8,30 @@ that another made first) or its connection before the commit is run again from i
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import orjson
 import psycopg
-import structlog
-from psycopg import AsyncConnection, AsyncCursor, errors
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
-from sqlalchemy.dialects import postgresql
 
+from outlast.duty import Failures
 from outlast.model.error import Overloaded
 from outlast.model.execution import Execution
-from outlast.store.listeners import Listeners
+from outlast.store.listeners import Listeners, guard, guarded
+from outlast.store.postgres.failure import AWAY, Meaning, meaning_of, told
 from outlast.store.postgres.hints import NOTIFY, Announcer, Listener
 from outlast.store.postgres.migrate import migrate
+from outlast.store.postgres.order import Order
 from outlast.store.postgres.patience import ANSWER_SECONDS, PatientConnection
+from outlast.store.postgres.readiness import writable
 from outlast.store.postgres.refusal import connecting
+from outlast.store.postgres.texts import Texts, prefix_of
 from outlast.store.scripts import Outcome, Query, Row, Script
-from outlast.store.scripts.keys import ping
-from outlast.store.statements import Statement
 
 T = TypeVar("T")
 Enqueue: TypeAlias = Callable[[AsyncConnection[Any], Sequence[Execution]], Awaitable[None]]
@@ -44,10 +44,12 @@ _BUSY_SECONDS: Final = 15.0
 """How long it waits where the database answers others meanwhile."""
 _RUNNING_SECONDS: Final = 60.0
 """What an execution that runs waits there: to refuse it would be to do its step again."""
-_AWAY: Final = "The database cannot be reached."
 _PREPARED: Final = 500
 """Prepared statements of one connection: more than there are texts."""
-_RETURNED: Final = (errors.UniqueViolation, errors.DeadlockDetected, errors.SerializationFailure)
+_UNSENT: Final = (OverflowError, UnicodeError)
+"""Python's own errors for a value that cannot be sent."""
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+"""Whatever the server's default is: locks and retries here are made for this level."""
 _NETWORK: Final = {
     "connect_timeout": "3",
     "keepalives_idle": "5",
@@ -62,11 +64,15 @@ SET tcp_keepalives_idle TO 5; SET tcp_keepalives_interval TO 2; SET tcp_keepaliv
 SET tcp_user_timeout TO 6000
 """
 """The server gives up a process that has vanished as soon: it may hold locks that others need."""
+_LONGEST_MILLIS: Final = int(ANSWER_SECONDS * 900)
+"""What the server gives a statement: it answers with an error before we hang up."""
+_LONGEST_STATEMENT: Final = f"""
+SELECT set_config('statement_timeout', '{_LONGEST_MILLIS}', false) FROM pg_settings
+WHERE name = 'statement_timeout' AND NOT setting::bigint BETWEEN 1 AND {_LONGEST_MILLIS}
+"""  # noqa: S608 - a number of our own
 _LONGEST_TRANSACTION: Final = f"SET transaction_timeout TO '{ANSWER_SECONDS:g}s'"
 _FROM_17: Final = 170_000
 """The server's version number that knows of it: one whose client is frozen is ended too."""
-
-logger = structlog.get_logger(__name__)
 
 
 class PostgresDriver:
@@ -80,6 +86,7 @@ class PostgresDriver:
         enqueue: Enqueue | None = None,
         listen_url: str = "",
         measured: CommitListener | None = None,
+        failures: Failures | None = None,
     ) -> None:
         """`enqueue` writes jobs for executions that may run, in the transaction that made them so.
 
@@ -90,19 +97,20 @@ class PostgresDriver:
         self._url = conninfo(url)
         self._pool_size = pool_size
         self._enqueue = enqueue
-        self._measured = measured
-        self._texts = _Texts()
-        self._order = _Order()
+        self._measured = None if measured is None else guard("measured", measured)
+        self._texts = Texts()
+        self._order = Order()
         self._answered = -_POOL_SECONDS
         self._pool: AsyncConnectionPool | None = None
-        self._announcer = Announcer(self._announce)
+        failures = failures or Failures()
+        self._announcer = Announcer(self._announce, failures)
+        self._announced = guard("announced", self._announcer.announce)
         self._direct_url = conninfo(listen_url or url)
-        self._listener = Listener(self._direct_url, self._announcer.sender)
+        self._listener = Listener(self._direct_url, self._announcer.sender, failures)
         self._listeners: Listeners | None = None
 
     def listen(self, listeners: Listeners) -> None:
-        self._listeners = listeners
-        self._listener.listeners = listeners
+        self._listeners = self._listener.listeners = guarded(listeners)
 
     async def open(self) -> None:
         await asyncio.to_thread(migrate, self._direct_url)
@@ -143,14 +151,15 @@ class PostgresDriver:
         return (await self._again(lambda: _Transaction(script(), begin))).value
 
     async def ping(self) -> None:
-        await self.read(ping)
+        """Raises Overloaded where the database does not answer, and where it takes no writes."""
+        await self.read(writable)
 
     def _tell(self, outcome: Outcome[Any]) -> None:
         """Followers of this process hear a commit itself, those of others a hint."""
         if self._listeners is not None:
             for committed in outcome.committed:
                 self._listeners.committed(committed)
-        self._announcer.announce(outcome)
+        self._announced(outcome)
 
     async def _announce(self, payloads: list[str]) -> None:
         async with self._connection() as connection:
@@ -161,7 +170,7 @@ class PostgresDriver:
     async def _transact(
         self, script: Callable[[], Script[T]], *, durable: bool, running: bool
     ) -> Outcome[T]:
-        begin = ("BEGIN",) if durable else ("BEGIN", "SET LOCAL synchronous_commit TO OFF")
+        begin = (_BEGIN,) if durable else (_BEGIN, "SET LOCAL synchronous_commit TO OFF")
         busy = _RUNNING_SECONDS if running else _BUSY_SECONDS
         return await self._again(lambda: _Transaction(script(), begin), busy)
 
@@ -179,22 +188,25 @@ class PostgresDriver:
                     outcome = await transaction.run(connection, self._texts, self._enqueue)
                     self._answered = asyncio.get_running_loop().time()
                     return outcome
-            except _RETURNED as error:
-                if attempt == _ATTEMPTS:
-                    raise Overloaded("The database could not be written.") from error
             except PoolTimeout as error:
-                why = "The database is busy." if self._answers() else _AWAY
+                why = "The database is busy." if self._answers() else AWAY
                 raise Overloaded(why) from error
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                self._answered = -_POOL_SECONDS
-                if transaction.committing or attempt == _ATTEMPTS:
-                    raise Overloaded(_AWAY) from error
-                if self._pool is not None:
-                    await self._pool.drain()
-            except psycopg.Error as error:
-                why = error.diag.message_primary or type(error).__name__
-                raise Overloaded(f"The database refused: {why}.") from error
+            except (psycopg.Error, *_UNSENT) as error:
+                meaning = meaning_of(error)
+                if meaning is Meaning.LOST and transaction.hung_up and self._answers():
+                    meaning = Meaning.TOO_LONG  # others got their answers meanwhile
+                if meaning is Meaning.LOST:
+                    await self._renew()
+                lost = meaning is Meaning.LOST and not transaction.committing
+                if attempt == _ATTEMPTS or not (lost or meaning is Meaning.AGAIN):
+                    raise told(error, meaning) from error
         raise AssertionError
+
+    async def _renew(self) -> None:
+        """Replace every connection: one has died, and the others may have."""
+        self._answered = -_POOL_SECONDS
+        if self._pool is not None:
+            await self._pool.drain()
 
     @asynccontextmanager
     async def _connection(self, busy: float = _BUSY_SECONDS) -> AsyncIterator[AsyncConnection[Any]]:
@@ -231,9 +243,11 @@ class _Transaction(Generic[T]):
         self._begin = begin
         """Empty for one reading statement, which needs no transaction around it."""
         self.committing = False
+        self.hung_up = False
+        """No answer came in time."""
 
     async def run(
-        self, connection: AsyncConnection[Any], texts: "_Texts", enqueue: Enqueue | None
+        self, connection: AsyncConnection[Any], texts: Texts, enqueue: Enqueue | None
     ) -> Outcome[T]:
         try:
             if not self._begin:
@@ -247,14 +261,16 @@ class _Transaction(Generic[T]):
                 self.committing = True
                 await connection.execute("COMMIT")
         except BaseException:
+            self.hung_up = isinstance(connection, PatientConnection) and connection.hung_up
             if not connection.closed:
-                await connection.rollback()
+                with suppress(psycopg.Error):  # what went wrong before counts
+                    await connection.rollback()
             raise
         finally:
             self._script.close()
         return outcome
 
-    async def _run(self, connection: AsyncConnection[Any], texts: "_Texts") -> Outcome[T]:
+    async def _run(self, connection: AsyncConnection[Any], texts: Texts) -> Outcome[T]:
         """Feed the script its rows; inserts that follow each other go as one statement."""
         rows: list[Row] = []
         inserts: list[Query] = []
@@ -276,77 +292,17 @@ class _Transaction(Generic[T]):
             return end.value  # type: ignore[no-any-return]
 
 
-async def _insert(cursor: AsyncCursor[Any], inserts: list[Query], texts: "_Texts") -> None:
+async def _insert(cursor: AsyncCursor[Any], inserts: list[Query], texts: Texts) -> None:
     """Send what was gathered; no insert reads what another has written."""
     if not inserts:
         return
     text, parameters = texts.of(tuple(query.statement for query in inserts))
     parameters = dict(parameters)
     for number, query in enumerate(inserts):
-        prefix = _prefix(number)
+        prefix = prefix_of(number)
         parameters |= {prefix + name: value for name, value in query.parameters.items()}
     inserts.clear()
     await cursor.execute(text, parameters)
-
-
-class _Order:
-    """Writes of one execution take effect in the order of the calls, whatever their connection."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, asyncio.Future[None]] = {}
-
-    @asynccontextmanager
-    async def turn(self, keys: Sequence[str]) -> AsyncIterator[None]:
-        """Wait until every earlier write of one of these is done; later ones wait for this one."""
-        earlier = [self._last[key] for key in keys if key in self._last]
-        done = asyncio.get_running_loop().create_future()
-        self._last.update(dict.fromkeys(keys, done))
-        try:
-            for write in earlier:
-                await asyncio.shield(write)
-            yield
-        finally:
-            done.set_result(None)
-            for key in keys:
-                if self._last.get(key) is done:
-                    del self._last[key]
-
-
-class _Texts:
-    """Statements as Postgres reads them, compiled once; several inserts are one text."""
-
-    def __init__(self) -> None:
-        self._dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
-        self._texts: dict[tuple[Statement, ...], tuple[str, dict[str, Any]]] = {}
-
-    def of(self, statements: tuple[Statement, ...]) -> tuple[str, dict[str, Any]]:
-        found = self._texts.get(statements)
-        if found is None:
-            found = self._texts[statements] = self._joined(statements)
-        return found
-
-    def _joined(self, statements: tuple[Statement, ...]) -> tuple[str, dict[str, Any]]:
-        """`WITH i0 AS (INSERT …), i1 AS (INSERT …) INSERT …`, with a prefix for each one's names.
-
-        https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING
-        """
-        texts: list[str] = []
-        constants: dict[str, Any] = {}
-        for number, statement in enumerate(statements):
-            text, own = statement.compiled(self._dialect)
-            prefix = _prefix(number)
-            texts.append(_NAME.sub(rf"%({prefix}\1)s", text) if prefix else text)
-            constants |= {prefix + name: value for name, value in own.items()}
-        *first, last = texts
-        withs = ", ".join(f"i{number} AS ({text})" for number, text in enumerate(first))
-        return (f"WITH {withs} {last}" if first else last), constants
-
-
-_NAME: Final = re.compile(r"%\((\w+)\)s")
-
-
-def _prefix(number: int) -> str:
-    return f"i{number}_" if number else ""
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
@@ -354,6 +310,7 @@ async def _configure(connection: AsyncConnection[Any]) -> None:
     await connection.set_autocommit(True)
     newer = connection.info.server_version >= _FROM_17
     await connection.execute(f"{_SERVER}; {_LONGEST_TRANSACTION}" if newer else _SERVER)
+    await connection.execute(_LONGEST_STATEMENT)
     connection.adapters.register_loader("jsonb", TextLoader)
     connection.prepared_max = _PREPARED
 

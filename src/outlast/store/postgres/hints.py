@@ -16,6 +16,7 @@ import psycopg
 import structlog
 from psycopg import Notify, sql
 
+from outlast.duty import Duty, Failures
 from outlast.model.error import OutlastError
 from outlast.model.event import Entry, decode, encode
 from outlast.store.listeners import Committed, Listeners
@@ -31,7 +32,7 @@ _PAYLOAD_BYTES: Final = 7900
 _PROBE_SECONDS: Final = 5.0
 """How often a silent connection is asked whether it still lives."""
 _RETRY_SECONDS: Final = 0.5
-_CANCEL_AGAIN_SECONDS: Final = 0.1
+_DUTY: Final = "hear_commits"
 
 logger = structlog.get_logger(__name__)
 
@@ -39,8 +40,9 @@ logger = structlog.get_logger(__name__)
 class Announcer:
     """Sends hints in the order of the commits, those that wait together."""
 
-    def __init__(self, send: Callable[[list[str]], Awaitable[None]]) -> None:
+    def __init__(self, send: Callable[[list[str]], Awaitable[None]], failures: Failures) -> None:
         self.sender = secrets.token_hex(6)
+        self._failures = failures
         self._send = send
         self._waiting: list[str] = []
         self._sending: asyncio.Task[None] | None = None
@@ -66,6 +68,8 @@ class Announcer:
                 await self._send(payloads)
         except (psycopg.Error, OutlastError) as error:
             logger.warning("hints.lost", reason=str(error))
+        except Exception as error:  # noqa: BLE001 - as above: a hint is no more than that
+            self._failures.record("announce_commits", error)
         finally:
             self._sending = None
 
@@ -73,33 +77,38 @@ class Announcer:
 class Listener:
     """Hears the hints of other processes, over a connection of its own that is made anew."""
 
-    def __init__(self, url: str, own: str) -> None:
+    def __init__(self, url: str, own: str, failures: Failures) -> None:
         self._url = url
         self._own = own
         """The sender of this process's own hints."""
         self.listeners: Listeners | None = None
         self.hears = False
-        self._listening: asyncio.Task[None] | None = None
+        self._duty = Duty(
+            _DUTY,
+            self._hear_commits,
+            every=_RETRY_SECONDS,
+            sleep=_pause,
+            failures=failures,
+            retry=(_RETRY_SECONDS,),
+            at_once=True,
+        )
 
     def start(self) -> None:
         """Begin to listen; returns before the connection is there."""
-        self._listening = asyncio.get_running_loop().create_task(self._listen_always())
+        self._duty.start()
 
     async def stop(self) -> None:
         """Listen no more."""
-        listening, self._listening = self._listening, None
-        while listening is not None and not listening.done():  # wait_for may swallow a cancellation
-            listening.cancel()
-            await asyncio.wait({listening}, timeout=_CANCEL_AGAIN_SECONDS)
+        await self._duty.stop()
 
-    async def _listen_always(self) -> None:
-        while True:
-            try:
-                await self._listen()
-            except (psycopg.Error, OSError) as error:
-                logger.warning("hints.unheard", reason=str(error))
+    async def _hear_commits(self) -> None:
+        """Listen until the connection ends."""
+        try:
+            await self._listen()
+        except (psycopg.Error, OSError) as error:
+            logger.warning("hints.unheard", reason=str(error))
+        finally:
             self.hears = False
-            await asyncio.sleep(_RETRY_SECONDS)  # noqa: TID251 - waits for a real database
 
     async def _listen(self) -> None:
         async with await PatientConnection.connect(self._url, autocommit=True) as connection:
@@ -117,7 +126,7 @@ class Listener:
         assert self.listeners is not None
         try:
             self._read(notify.payload, self.listeners)
-        except (ValueError, TypeError, LookupError) as error:
+        except Exception as error:  # noqa: BLE001 - a payload may be anything
             logger.warning("hint.unread", reason=str(error))
             self.listeners.missed()
 
@@ -133,6 +142,10 @@ class Listener:
             for segment, seq, at, kind, data in hint["entries"]
         )
         listeners.committed(Committed(hint["execution"], entries))
+
+
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)  # noqa: TID251 - waits for a real database
 
 
 def _committed_payload(sender: str, committed: Committed) -> str:

@@ -23,6 +23,8 @@ class PatientConnection(AsyncConnection[Any]):
     """Waits so long for an answer, and as long as it is told to for notifications."""
 
     _listening = False
+    hung_up = False
+    """No answer came in time."""
 
     async def wait(self, *args: Any, **kwargs: Any) -> Any:
         if self._listening:
@@ -48,5 +50,6 @@ class PatientConnection(AsyncConnection[Any]):
 
     def _hang_up(self) -> None:
         """End the connection under whoever waits on it."""
+        self.hung_up = True
         with suppress(OSError), socket.socket(fileno=os.dup(self.fileno())) as end:
             end.shutdown(socket.SHUT_RDWR)
