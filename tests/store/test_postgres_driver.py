@@ -64,11 +64,11 @@ async def opened(database: Database, **more: Any) -> AsyncIterator[PostgresDrive
         ("SELECT CAST(%(t)s AS text)", {"t": "a\x00b"}, "data error"),
         ("SELECT CAST(%(t)s AS jsonb)", {"t": "secret"}, "invalid text representation"),
         ("SELECT * FROM nothing", {}, 'relation "nothing" does not exist'),
-        ("INSERT INTO compatibility (oldest) VALUES (NULL) RETURNING 1", {}, "not null violation"),
+        ("INSERT INTO compatibility (oldest) VALUES (NULL) RETURNING 1", {}, "not-null constraint"),
         (
             "INSERT INTO workspaces VALUES ('a', 'b', 'none', 1) RETURNING 1",
             {},
-            "check violation (ck_workspaces_plan)",
+            'check constraint "ck_workspaces_plan"',
         ),
         ("SELECT repeat('x', 1073741820)", {}, "program limit exceeded"),
     ],
@@ -91,7 +91,7 @@ async def test_a_row_that_is_there_already_is_refused_after_some_tries(database:
     insert = "INSERT INTO workspaces VALUES ('a', 'b', 'starter', 1) RETURNING id"
     async with opened(database) as driver:
         await driver.write(running(insert))
-        with pytest.raises(Refused, match=r"unique violation \(pk_workspaces\)"):
+        with pytest.raises(Refused, match="unique constraint"):
             await driver.write(running(insert))
 
 

@@ -104,12 +104,10 @@ def told(error: Exception, meaning: Meaning) -> OutlastError:
 
 
 def _condition(error: Exception) -> str:
-    """Return what is wrong, without the content that a message may quote."""
-    if isinstance(error, psycopg.ProgrammingError):
+    """Return what is wrong, without the content that a message about data may quote."""
+    if isinstance(error, (psycopg.ProgrammingError, psycopg.IntegrityError)):
         return line_of(error)
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).strip("_").lower()
-    constraint = error.diag.constraint_name if isinstance(error, psycopg.Error) else None
-    return f"{words} ({constraint})" if constraint else words
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).strip("_").lower()
 
 
 def database_error(error: BaseException) -> psycopg.Error | None:
