@@ -193,12 +193,11 @@ class PostgresDriver:
                 raise Overloaded(why) from error
             except (psycopg.Error, *_UNSENT) as error:
                 meaning = meaning_of(error)
-                if meaning is Meaning.LOST and transaction.hung_up and self._answers():
-                    meaning = Meaning.TOO_LONG  # others got their answers meanwhile
-                if meaning is Meaning.LOST:
-                    await self._renew()
-                lost = meaning is Meaning.LOST and not transaction.committing
-                if attempt == _ATTEMPTS or not (lost or meaning is Meaning.AGAIN):
+                lost = meaning is Meaning.LOST
+                if lost and not (transaction.hung_up and self._answers()):
+                    await self._renew()  # else this one alone got no answer
+                again = meaning is Meaning.AGAIN or (lost and not transaction.committing)
+                if attempt == _ATTEMPTS or not again:
                     raise told(error, meaning) from error
         raise AssertionError
 
