@@ -168,3 +168,36 @@ def test_what_an_error_of_a_purged_execution_said_is_forgotten(url: str, writer:
     errors = dict(writer.rows("SELECT id, CAST(error AS text) FROM executions"))
     assert orjson.loads(errors["exec_c"]) == orjson.loads(ERROR) | {"message": ""}
     assert orjson.loads(errors["exec_d"]) == orjson.loads(ERROR)
+
+
+def test_an_execution_has_the_credits_that_its_charges_add_up_to_whatever_was_recorded(
+    url: str, writer: Writer
+) -> None:
+    writer.execution("exec_a", (0, 0, 0), status="cancelled")  # its step was recorded all the same
+    writer.step("exec_a", 1, "model", **usage(4, 1))
+    writer.execution("exec_b", (-990, 5, 0))  # a provider's negative figure was believed
+    writer.step("exec_b", 1, "model", **usage(10, 5))
+    writer.step("exec_b", 2, "model", **usage(-1000, 0))
+    writer.execution("exec_c", (10**18, 10**18, 0))
+    writer.step("exec_c", 1, "model", **usage(10**18, 10**18))
+    writer.execution("exec_d", (2, 1, 0))
+    writer.step("exec_d", 1, "model", model="m", usage={"input_tokens": 2.5, "output_tokens": 1})
+    writer.execution("exec_e", (6, 4, 5), is_purged=True, status="cancelled")
+    writer.execution("exec_f", (7, 0, 0))
+    writer.step("exec_f", 1, "model", usage={"input_tokens": 7})
+
+    migrations.upgrade(url)
+
+    credits_of = dict(writer.rows("SELECT id, credits FROM executions"))
+    charged = dict(
+        writer.rows("SELECT execution_id, sum(credits) FROM charges GROUP BY execution_id")
+    )
+    assert credits_of == charged
+    assert credits_of == {
+        "exec_a": 5_000_000,
+        "exec_b": 15_000_000,
+        "exec_c": 2 * 10**17,
+        "exec_d": 3_000_000,
+        "exec_e": 15_000_000,
+        "exec_f": 7_000_000,
+    }

@@ -1,6 +1,8 @@
 """The ledger of credits, with what was used before there was one; steps are found by their ids.
 
-Work of that time is charged at the price of what has no price: 1 credit per 1,000 tokens.
+Work of that time is charged at the price of what has no price: 1 credit per 1,000 tokens. An
+execution's credits are the sum of its charges afterwards: where its recorded steps say more than
+its row does, the row is raised. Usage that cannot be true is bounded, for no column holds it.
 """
 
 import sqlalchemy as sa
@@ -14,17 +16,24 @@ oldest = "0006"
 
 _ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _NANO_PER_TOKEN = 1_000_000
+_MOST_TOKENS = 10**11
+"""Of one step, or of one column of an execution."""
+_BOUNDED = {
+    "sqlite": f"coalesce(min(max(CAST({{}} AS INTEGER), 0), {_MOST_TOKENS}), 0)",
+    "postgresql": f"CAST(least(greatest(floor(CAST({{}} AS numeric)), 0), {_MOST_TOKENS}) "
+    "AS bigint)",
+}
 _PATHS = {
     "sqlite": (
-        "json_extract(s.data, '$.model')",
-        "CAST(json_extract(s.data, '$.usage.input_tokens') AS INTEGER)",
-        "CAST(json_extract(s.data, '$.usage.output_tokens') AS INTEGER)",
+        "coalesce(json_extract(s.data, '$.model'), '')",
+        "json_extract(s.data, '$.usage.input_tokens')",
+        "json_extract(s.data, '$.usage.output_tokens')",
         "json_set(error, '$.message', '')",
     ),
     "postgresql": (
-        "s.data->>'model'",
-        "CAST(s.data->'usage'->>'input_tokens' AS bigint)",
-        "CAST(s.data->'usage'->>'output_tokens' AS bigint)",
+        "coalesce(s.data->>'model', '')",
+        "s.data->'usage'->>'input_tokens'",
+        "s.data->'usage'->>'output_tokens'",
         "jsonb_set(error, '{message}', '\"\"')",
     ),
 }
@@ -64,22 +73,25 @@ def upgrade() -> None:
     _charge_executions()
     _charge_steps()
     _charge_what_is_left()
+    _raise_to_charges()
     _forget_errors()
 
 
 def _charge_executions() -> None:
     """Everything that an execution has used, superseded work too."""
+    used = " + ".join(map(_bounded, ("input_tokens", "output_tokens", "superseded_tokens")))
     op.execute(
-        sa.text(
-            "UPDATE executions SET credits = "
-            f"(input_tokens + output_tokens + superseded_tokens) * {_NANO_PER_TOKEN} "
-            "WHERE input_tokens + output_tokens + superseded_tokens > 0"
-        )
+        sa.text(f"UPDATE executions SET credits = ({used}) * {_NANO_PER_TOKEN} WHERE {used} > 0")
     )
+
+
+def _bounded(value: str) -> str:
+    return _BOUNDED[op.get_bind().dialect.name].format(value)
 
 
 def _charge_steps() -> None:
     model, read, written, _ = _PATHS[op.get_bind().dialect.name]
+    read, written = _bounded(read), _bounded(written)
     op.execute(
         sa.text(
             "INSERT INTO charges (execution_id, id, workspace_id, step, kind, name, input_tokens, "
@@ -120,6 +132,12 @@ def _charge_what_is_left() -> None:
                 "at": at,
             },
         )
+
+
+def _raise_to_charges() -> None:
+    """No execution says less than its charges add up to."""
+    charged = "(SELECT sum(c.credits) FROM charges c WHERE c.execution_id = executions.id)"
+    op.execute(sa.text(f"UPDATE executions SET credits = {charged} WHERE credits < {charged}"))
 
 
 def _forget_errors() -> None:
