@@ -159,8 +159,9 @@ class Ledger:
     async def leave(self, segment: Segment) -> None:
         """End the segment in the middle of a step, which was no try of it."""
         if segment.execution.tries:
+            kept = {"first_token_ms": segment.execution.first_token_ms}  # what was shown is void
             tries = {"tries": _without_this(segment)}
-            await self._advance(segment, Status.RUNNING, (), tries)
+            await self._advance(segment, Status.RUNNING, (), kept | tries)
 
     async def cancel(self, segment: Segment, approvals: tuple[Approval, ...] = ()) -> None:
         """End the execution; what the open step has shown is kept and charged.
@@ -277,7 +278,8 @@ class Ledger:
         if charge is not None:
             changes["credits"] = before.credits + charge.credits
         if before.first_token_ms is None and segment.text.runs:
-            changes["first_token_ms"] = max(0, segment.text.runs[0][0] - before.created_at)
+            first = max(0, segment.text.runs[0][0] - before.created_at)
+            changes.setdefault("first_token_ms", first)
         after = advanced(before, {"status": status, "updated_at": now, **changes})
         self.texts.forget(segment)
         text = segment.text
