@@ -333,6 +333,8 @@ async def test_another_workspace_s_runs_and_chats_are_not_there(build: Build) ->
     [
         ({"x-stream-start-index": "99"}, {}),
         ({"x-stream-start-index": "two"}, {}),
+        ({"x-stream-start-index": "0_1"}, {}),
+        ({"x-stream-start-index": "9" * 5000}, {}),
         ({}, {"startIndex": "99"}),
         ({}, {"startIndex": "two"}),
         ({"Last-Event-ID": "99"}, {}),

@@ -117,7 +117,7 @@ class ApprovalBody(_Wire):
     """A person's decision."""
 
     approved: bool
-    reason: Annotated[Plain | None, Field(description="Told to the model where denied.")] = None
+    reason: Annotated[Plain | None, Field(description="The model reads it.")] = None
 
 
 class Run(TypedDict):

@@ -1,6 +1,7 @@
 """Server-sent events of a run: from its first commit, from an index, or behind a decision."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final, TypeAlias
@@ -27,6 +28,7 @@ Log: TypeAlias = AsyncGenerator[list[Entry], None]
 START_INDEX: Final = "x-stream-start-index"
 TAIL_INDEX: Final = "x-workflow-stream-tail-index"
 _LAST_EVENT_ID: Final = "Last-Event-ID"
+_INDEX: Final = re.compile(r"-?[0-9]{1,16}")
 PATIENCE_SECONDS: Final = 1.0
 """How long the answer to a chat waits for a decision that a program may make at once."""
 
@@ -202,10 +204,10 @@ def _start(headers: Headers, start_index: int | None, standing: Standing) -> int
         return behind
     asked = headers.get(START_INDEX)
     wanted, param = (start_index, "startIndex") if asked is None else (asked, START_INDEX)
-    try:
-        index = int(wanted or 0)
-    except ValueError as error:
-        raise InvalidCursor(f"{START_INDEX} is a whole number.", param=param) from error
+    given = str(wanted or 0).strip()
+    if _INDEX.fullmatch(given) is None:
+        raise InvalidCursor(f"{START_INDEX} is a whole number.", param=param)
+    index = int(given)
     if index > standing.count:
         raise InvalidCursor(f"The stream has {standing.count} frames so far.", param=param)
     return index if index >= 0 else max(0, standing.count + index)
