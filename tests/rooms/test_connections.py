@@ -183,7 +183,7 @@ async def test_a_body_that_nobody_wants_ends_its_connection(house: House) -> Non
 
 
 async def test_a_client_that_takes_nothing_is_closed_and_a_slow_one_is_not(build: Build) -> None:
-    text = "word " * 400_000
+    text = "word " * 3_000_000  # more than the kernel takes
     house = await build(Actor(by_turn([text])))
     run = (await house.execute({"input": "Hi"})).json()["id"]
     async with served(house, body=SHORT) as server:
@@ -191,7 +191,7 @@ async def test_a_client_that_takes_nothing_is_closed_and_a_slow_one_is_not(build
         async with await server.connect(received=4096) as wire:
             await wire.send(request)
             await until(lambda: len(server.connections) == 0)
-        async with await server.connect(received=4096) as wire:
+        async with await server.connect(received=128 * 1024) as wire:
             await wire.send(request)
             found = 0
             async with asyncio.timeout(BOUND):

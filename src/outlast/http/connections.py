@@ -146,6 +146,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(**given)
         self.deadline = inf
         """On the loop's clock."""
+        self._now = self.loop.time
         self._bounded = connections
         self._bounds = connections.bounds
         self.is_reserved = False
@@ -169,7 +170,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def reserve(self, seconds: float) -> None:
         """Take it into the reserve, and give it so long to ask."""
         self.is_reserved = True
-        self.deadline = self.loop.time() + min(seconds, self._bounds.head)
+        self.deadline = self._now() + min(seconds, self._bounds.head)
 
     def give_up(self) -> None:
         """Close it at once, with what the client has not taken."""
@@ -180,7 +181,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def answer(self, problem: Problem) -> None:
         """Say what is wrong and close; in the middle of an answer just close."""
-        self.deadline = self.loop.time() + self._bounds.body
+        self.deadline = self._now() + self._bounds.body
         begun = self._is_answering and self.cycle.response_started
         if not begun and not self.transport.is_closing():
             self.transport.write(_response(problem))
@@ -202,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.deadline = self.loop.time() + self._bounds.head
+        self.deadline = self._now() + self._bounds.head
         self._bounded.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -210,33 +211,35 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if len(data) <= HEAD_BYTES:
-            self._feed(data)
+        size = len(data)
+        if size <= HEAD_BYTES:
+            self._feed(data, size)
             return
-        for start in range(0, len(data), HEAD_BYTES):
+        for start in range(0, size, HEAD_BYTES):
             if self.transport.is_closing():
                 return
-            self._feed(data[start : start + HEAD_BYTES])
+            piece = data[start : start + HEAD_BYTES]
+            self._feed(piece, len(piece))
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes, size: int) -> None:
         if self._between:
             self._between = False
-            self.deadline = self.loop.time() + self._bounds.head
+            self.deadline = self._now() + self._bounds.head
         self._progress = False
         super().data_received(data)
-        self._unread = 0 if self._progress else self._unread + len(data)
+        self._unread = 0 if self._progress else self._unread + size
         if self._refused or self._unread > HEAD_BYTES:
             self.answer(_TOO_LARGE)
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._buffered = self.transport.get_write_buffer_size()
-        self.deadline = self.loop.time() + self._bounds.body
+        self.deadline = self._now() + self._bounds.body
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._is_answering:
-            self.deadline = inf if self._received else self.loop.time() + self._bounds.body
+            self.deadline = inf if self._received else self._now() + self._bounds.body
 
     # --- the parser's side
 
@@ -246,12 +249,22 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        if self._fits(len(url)):
-            super().on_url(url)
+        self._head += len(url)
+        if self._head > HEAD_BYTES:
+            self._refused = True
+        else:
+            self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._fits(len(name) + len(value) + 4) and self._in_head:  # trailers are no headers
-            super().on_header(name, value)
+        """As uvicorn's own, which it does not call for speed; trailers are no headers."""
+        self._head += len(name) + len(value) + 4
+        if self._head > HEAD_BYTES:
+            self._refused = True
+        elif self._in_head:
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._progress = True
@@ -264,8 +277,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.is_reserved:
             self.cycle.keep_alive = False
         self._received = False
-        self._refused = len(self.pipeline) > _PIPELINED
-        self.deadline = self.loop.time() + self._bounds.body
+        self.deadline = self._now() + self._bounds.body
+        if len(self.pipeline) > _PIPELINED:
+            self._refused = True
         self._bounded.asked(self)
 
     def on_body(self, body: bytes) -> None:
@@ -274,7 +288,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         super().on_body(body)
         if not self.cycle.response_complete:  # else what is left has one span in all
-            self.deadline = self.loop.time() + self._bounds.body
+            self.deadline = self._now() + self._bounds.body
 
     def on_message_complete(self) -> None:
         self._progress = True
@@ -291,7 +305,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """As uvicorn's own, with our deadline in the place of its timer."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
-            self.deadline = self.loop.time() + self._bounds.body
+            self.deadline = self._now() + self._bounds.body
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -300,7 +314,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._received:
             self._wait()
         else:
-            self.deadline = self.loop.time() + self._bounds.body
+            self.deadline = self._now() + self._bounds.body
 
     # --- within
 
@@ -311,15 +325,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _wait(self) -> None:
         self._between = True
-        self.deadline = self.loop.time() + self._bounds.idle
+        self.deadline = self._now() + self._bounds.idle
         self._bounded.waits(self)
-
-    def _fits(self, size: int) -> bool:
-        """Whether the head may have this too."""
-        self._head += size
-        if self._head > HEAD_BYTES:
-            self._refused = True
-        return not self._refused
 
 
 def _response(problem: Problem) -> bytes:
