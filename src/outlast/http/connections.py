@@ -240,6 +240,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self._is_answering:
             self.deadline = inf if self._received else self._now() + self._bounds.body
+        elif self._between:
+            self.deadline = self._now() + self._bounds.idle
 
     # --- the parser's side
 
@@ -325,7 +327,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _wait(self) -> None:
         self._between = True
-        self.deadline = self._now() + self._bounds.idle
+        self._buffered = self.transport.get_write_buffer_size()
+        seconds = self._bounds.body if self._buffered else self._bounds.idle
+        self.deadline = self._now() + seconds
         self._bounded.waits(self)
 
 
