@@ -10,6 +10,7 @@ from outlast.agents.port import Models, Tools
 from outlast.duty import Failures
 from outlast.engine.asking import Asker
 from outlast.engine.calling import Caller
+from outlast.engine.cleaner import Cleaner
 from outlast.engine.code import Coder
 from outlast.engine.expirer import Expirer
 from outlast.engine.history import Histories
@@ -66,6 +67,7 @@ class Core:
     metrics: Metrics
     expirer: Expirer
     keeper: Keeper
+    cleaner: Cleaner
     seal: Seal
 
     async def open(self) -> None:
@@ -79,6 +81,7 @@ class Core:
         await self.engine.start(recover=recover)
         self.expirer.start()
         self.keeper.start()
+        self.cleaner.start()
 
     async def warm_up(self) -> None:
         """Load what the first execution needs, so that it does not wait for it."""
@@ -89,6 +92,7 @@ class Core:
         """Let running steps end, then give everything back."""
         await self.expirer.stop()
         await self.keeper.stop()
+        await self.cleaner.stop()
         await self.engine.stop(self.settings.drain_seconds)
         await self.store.close()
         await self.models.close()
@@ -136,7 +140,16 @@ def build(
         orphans=lambda: engine.orphans,
     )
     keys = Keys(state, clock)
-    executions = Executions(state, engine, streams, agents, clock, seal, settings.metadata_keys)
+    executions = Executions(
+        state,
+        engine,
+        streams,
+        agents,
+        clock,
+        seal,
+        settings.metadata_keys,
+        settings.max_queued_turns,
+    )
     services = Services(
         executions,
         Lists(state, executions, agents.known),
@@ -149,7 +162,8 @@ def build(
         Tasks(state, executions, agents, clock),
         Records(state),
     )
-    watches = (Expirer(state, clock, failures), Keeper(state, clock, failures))
+    beside = (state, clock, failures)
+    watches = (Expirer(*beside), Keeper(*beside), Cleaner(*beside))
     return Core(
         settings, clock, state, streams, engine, models, tools, services, metrics, *watches, seal
     )

@@ -68,6 +68,8 @@ class Settings:
     max_tries: int = 5
     """How often an execution is begun, in crashes and failures of the server, without recording a
     step before it fails."""
+    max_queued_turns: int = 1000
+    """How many executions may wait for their turn in one conversation."""
     parallel_calls: int = 32
     """Tool calls of one execution that run at the same time."""
     drain_seconds: float = 20.0
@@ -110,6 +112,7 @@ class Settings:
         _check(0 <= self.port <= 65535, "port", "must be between 0 and 65535")  # noqa: PLR2004 - TCP
         _check(self.model_retries >= 0, "model_retries", "must not be negative")
         _check(self.max_tries >= 1, "max_tries", "must be at least 1")
+        _check(self.max_queued_turns >= 1, "max_queued_turns", "must be at least 1")
         _check(self.parallel_calls >= 1, "parallel_calls", "must be at least 1")
         _check(self.drain_seconds >= 0, "drain_seconds", "must not be negative")
         _check(self.max_body_bytes >= 1, "max_body_bytes", "must be at least 1")

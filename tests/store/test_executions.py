@@ -88,8 +88,9 @@ async def test_what_advance_writes_is_read_again(store: Store, create: Create) -
     )
     assert await store.execution(WORKSPACE, running.id) == after
     assert await store.steps(WORKSPACE, running.id) == steps
-    assert await store.steps_of(WORKSPACE, [running.id]) == {running.id: steps}
-    assert await store.steps_of(OTHER, [running.id]) == {running.id: ()}
+    found = await store.details(WORKSPACE, [running.id, "exec_none"])
+    assert {one: seen.steps for one, seen in found.items()} == {running.id: steps}
+    assert await store.details(OTHER, [running.id]) == {}
     assert await store.approvals(WORKSPACE, running.id) == (approval,)
     assert await store.checkpoints(WORKSPACE, running.id) == (checkpoint,)
 

@@ -35,6 +35,7 @@ ModelRetries = Annotated[int | None, Option(help="How often a failed model reque
 MaxTries = Annotated[
     int | None, Option(help="How often an execution is begun without a recorded step.")
 ]
+MaxQueuedTurns = Annotated[int | None, Option(help="Turns that may wait in one conversation.")]
 ParallelCalls = Annotated[
     int | None, Option(help="Tool calls of one execution that run at the same time.")
 ]
@@ -116,6 +117,7 @@ FLAGS: Final[dict[str, Any]] = {
     "concurrency": Concurrency,
     "model_retries": ModelRetries,
     "max_tries": MaxTries,
+    "max_queued_turns": MaxQueuedTurns,
     "parallel_calls": ParallelCalls,
     "drain_seconds": DrainSeconds,
     "max_body_bytes": MaxBody,

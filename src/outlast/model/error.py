@@ -228,6 +228,17 @@ class ModelUnavailable(Upstream):
     passing = True
 
 
+class TooManyTurns(RateLimited):
+    """The conversation has too many turns that wait."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"The conversation has {most} turns that wait already. Send the next one when one has "
+            "ended, or interrupt them with onBusy. The server's setting is max_queued_turns.",
+            param="conversationId",
+        )
+
+
 class ModelRateLimited(Upstream):
     """The model provider refuses more requests for now."""
 

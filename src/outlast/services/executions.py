@@ -2,13 +2,11 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Final
 
 from outlast.agents.tools.request import forwarded_problem
 from outlast.engine.port import Engine
 from outlast.model.agent import Agent
-from outlast.model.approval import Approval
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
 from outlast.model.error import AgentPaused, ExecutionNotFound, InvalidField
@@ -19,7 +17,6 @@ from outlast.model.execution import (
     Origin,
     PauseRequest,
     Status,
-    Step,
 )
 from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
 from outlast.model.workspace import Principal, Scope
@@ -28,6 +25,7 @@ from outlast.services.agents import Agents
 from outlast.services.metadata import checked_user, indexed_values, require_indexed
 from outlast.services.start import Start, Started
 from outlast.services.stopping import Stopping
+from outlast.services.views import ExecutionView, Views
 from outlast.store.cut import Cut
 from outlast.store.list_port import ExecutionFilter
 from outlast.store.page import Page
@@ -45,22 +43,10 @@ __all__ = [
     "Started",
 ]
 
+_CANCELLED_AT_ONCE: Final = 100
+"""Queued turns that one transaction cancels."""
 WAIT_SECONDS: Final = 24 * 60 * 60.0
 """How long a caller that waits may wait; proxies give up long before."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionView:
-    """An execution with what it recorded."""
-
-    execution: Execution
-    steps: tuple[Step, ...]
-    """Empty where the execution made one step only, which then is its answer."""
-    approvals: tuple[Approval, ...]
-    agent: str
-    """The agent's name."""
-    cut: tuple[str, ...] = ()
-    """Fields that are not whole, as in a list."""
 
 
 class Executions:
@@ -75,8 +61,12 @@ class Executions:
         clock: Clock,
         seal: Seal,
         metadata_keys: Sequence[str] = (),
+        max_queued_turns: int = 1000,
     ) -> None:
-        """`metadata_keys`: keys of `metadata` by which lists filter."""
+        """`metadata_keys`: keys of `metadata` by which lists filter.
+
+        `max_queued_turns`: how many turns may wait in one conversation.
+        """
         self._store = store
         self._engine = engine
         self._streams = streams
@@ -84,12 +74,14 @@ class Executions:
         self._clock = clock
         self._seal = seal
         self._metadata_keys = metadata_keys
+        self._max_live = max_queued_turns + 1
+        self._views = Views(store, agents.known)
         self._stopping = Stopping(store, engine, streams, clock)
 
     async def start(self, principal: Principal, agent_ref: str | None, wish: Start) -> Started:
         """Record the execution; it runs whatever the caller does next.
 
-        Raises AgentNotFound, AgentPaused, ConversationNotFound, ConversationBusy,
+        Raises AgentNotFound, AgentPaused, ConversationNotFound, ConversationBusy, TooManyTurns,
         IdempotencyMismatch, InvalidId, InvalidField, MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)
@@ -116,7 +108,7 @@ class Executions:
             execution = started.execution
             if not started.replayed:
                 execution = await watch.rest(execution, seconds)
-        return started, await self._view(execution)
+        return started, await self._views.one(execution)
 
     async def stream(
         self, principal: Principal, agent_ref: str | None, wish: Start
@@ -164,6 +156,7 @@ class Executions:
             idempotency=wish.idempotency,
             user=checked_user(wish.user),
             indexed=indexed_values(self._metadata_keys, wish.metadata),
+            max_live=self._max_live,
             task=None if wish.task is None else wish.task(execution_id, now),
             agent_name=agent.spec.name,
             cut=wish.cut,
@@ -195,12 +188,12 @@ class Executions:
     ) -> ExecutionView:
         """Wait at most so many seconds until the execution rests; answer it as it is then."""
         execution = await self._streams.rest(principal.workspace_id, execution_id, seconds)
-        return await self._view(execution)
+        return await self._views.one(execution)
 
     async def get(self, principal: Principal, execution_id: str) -> ExecutionView:
         """One execution. Raises ExecutionNotFound, InvalidId, MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
-        return await self._view(await self._execution(principal, execution_id))
+        return await self._views.one(await self._execution(principal, execution_id))
 
     async def known(self, principal: Principal, execution_id: str) -> Execution:
         """An execution that a request names. Raises ExecutionNotFound."""
@@ -263,12 +256,17 @@ class Executions:
         """
         principal.require(Scope.AGENTS_EXECUTE)
         execution = await self._execution(principal, execution_id)
-        return await self._view(await self._stopping.cancel(execution))
+        return await self._views.one(await self._stopping.cancel(execution))
 
     async def cancel_conversation(self, principal: Principal, conversation_id: str) -> None:
         """Cancel every live execution of a conversation, the youngest first, and wait for it."""
         principal.require(Scope.AGENTS_EXECUTE)
-        live = await self._store.live(principal.workspace_id, conversation_id)
+        workspace_id = principal.workspace_id
+        while await self._store.cancel_waiting(
+            workspace_id, conversation_id, self._clock.now(), _CANCELLED_AT_ONCE
+        ):
+            pass
+        live = await self._store.live(workspace_id, conversation_id)
         for execution in reversed(live):
             await self._stopping.terminate(execution)
 
@@ -289,7 +287,7 @@ class Executions:
         principal.require(Scope.AGENTS_EXECUTE)
         execution = await self._execution(principal, execution_id)
         paused = await self._stopping.pause(execution, PauseRequest(now, reason))
-        return await self._view(paused)
+        return await self._views.one(paused)
 
     async def resume(
         self,
@@ -314,7 +312,7 @@ class Executions:
             principal.key_id,
             only,
         )
-        return await self._view(await self._store.resume(wish))
+        return await self._views.one(await self._store.resume(wish))
 
     async def checkpoints(self, principal: Principal, execution_id: str) -> tuple[Checkpoint, ...]:
         """The checkpoints, oldest first, superseded ones too. Raises ExecutionNotFound."""
@@ -334,24 +332,3 @@ class Executions:
 
     async def _execution(self, principal: Principal, execution_id: str) -> Execution:
         return await self._store.execution(principal.workspace_id, parse(EXECUTION, execution_id))
-
-    async def _view(self, execution: Execution) -> ExecutionView:
-        steps: tuple[Step, ...] = ()
-        if execution.steps > 1:
-            steps = await self._store.steps(execution.workspace_id, execution.id)
-        approvals = await self._asked(execution)
-        shown = await self._with_open_text(execution)
-        return ExecutionView(shown, steps, approvals, await self._agents.known.name_of(shown))
-
-    async def _with_open_text(self, execution: Execution) -> Execution:
-        """The execution with what its open step has shown in the place of the step before's."""
-        if execution.status is not Status.RUNNING or execution.is_client_driven:
-            return execution
-        text = await self._store.open_text(execution.workspace_id, execution.id)
-        return replace(execution, output=text) if text else execution
-
-    async def _asked(self, execution: Execution) -> tuple[Approval, ...]:
-        """The approvals that a live execution asked for; one that has not begun asked for none."""
-        if execution.status in TERMINAL or execution.segment == 0:
-            return ()
-        return await self._store.approvals(execution.workspace_id, execution.id)

@@ -5,7 +5,8 @@ from typing import Final
 
 import orjson
 
-from outlast.model.execution import TERMINAL, ToolStep
+from outlast.model.approval import Approval
+from outlast.model.execution import TERMINAL, Execution, ToolStep
 from outlast.model.workspace import Principal
 from outlast.services.executions import Executions, ExecutionView
 from outlast.store.known_agents import KnownAgents
@@ -41,10 +42,15 @@ class Lists:
         """The same with what they recorded; long texts and long tool calls are cut."""
         found, more = await self.page(principal, wanted, page)
         calling = [one.execution.id for one in found if one.execution.steps > 1]
+        asking = [one.execution.id for one in found if _may_ask(one.execution)]
         workspace_id = principal.workspace_id
         steps = await self._store.short_steps(workspace_id, calling) if calling else {}
+        asked = await self._store.approvals_by(workspace_id, asking) if asking else {}
         return [
-            await self._view(one, steps.get(one.execution.id, _NO_STEPS)) for one in found
+            await self._view(
+                one, steps.get(one.execution.id, _NO_STEPS), asked.get(one.execution.id, ())
+            )
+            for one in found
         ], more
 
     async def whole(
@@ -65,15 +71,18 @@ class Lists:
             views.append(view)
         return views[::-1] if page.backwards else views, more
 
-    async def _view(self, listed: Listed, steps: ShortSteps) -> ExecutionView:
+    async def _view(
+        self, listed: Listed, steps: ShortSteps, approvals: tuple[Approval, ...]
+    ) -> ExecutionView:
         execution = listed.execution
-        asked = execution.status not in TERMINAL and execution.segment > 0
-        approvals = (
-            await self._store.approvals(execution.workspace_id, execution.id) if asked else ()
-        )
         cut = (*listed.cut, "toolCalls") if steps.cut else listed.cut
         name = await self._known.name_of(execution)
         return ExecutionView(execution, steps.steps, approvals, name, cut)
+
+
+def _may_ask(execution: Execution) -> bool:
+    """Whether it may have approvals that wait."""
+    return execution.status not in TERMINAL and execution.segment > 0
 
 
 def _size(view: ExecutionView) -> int:

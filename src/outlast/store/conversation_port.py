@@ -68,8 +68,18 @@ class ConversationStore(Protocol):
         """Stamps of the turns before `before` that the client has not cut, by turn."""
         ...
 
+    async def purge(self, limit: int) -> int:
+        """Delete what is left of turns of deleted conversations, of all workspaces.
+
+        Return how many executions there were, at most `limit`: 0 once nothing is left.
+        """
+        ...
+
     async def delete_conversation(self, workspace_id: str, conversation_id: str, at: int) -> None:
         """Delete all turns for good; executions stay as purged records.
+
+        Nothing is shown of them once the first commit is done; what a crash leaves behind it is
+        deleted by `purge`.
 
         Raises ConversationNotFound, and Conflict where one is live.
         """

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from outlast.model.approval import Approval
 from outlast.model.execution import Execution, Status, ToolStep
 from outlast.store.page import Page
 
@@ -59,4 +60,10 @@ class ListStore(Protocol):
         self, workspace_id: str, execution_ids: Sequence[str]
     ) -> dict[str, ShortSteps]:
         """The first tool calls of each that stand, without those that are long."""
+        ...
+
+    async def approvals_by(
+        self, workspace_id: str, execution_ids: Sequence[str]
+    ) -> dict[str, tuple[Approval, ...]]:
+        """The approvals of each, as `approvals` returns them, read in one moment."""
         ...

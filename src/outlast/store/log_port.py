@@ -31,7 +31,3 @@ class LogStore(Protocol):
     async def reaches(self, workspace_id: str, execution_id: str, cursor: Cursor) -> bool:
         """Whether there is an entry that ends after the cursor."""
         ...
-
-    async def open_text(self, workspace_id: str, execution_id: str) -> str:
-        """What the step that runs has shown so far; empty where none shows anything."""
-        ...

@@ -67,6 +67,8 @@ class NewExecution:
     origin: Origin = field(default_factory=Origin)
     on_busy: OnBusy = OnBusy.ENQUEUE
     idempotency: Idempotency | None = None
+    max_live: int = 1 << 31
+    """With so many live executions in the conversation, no more is made."""
     task: Task | None = None
     """Kept beside the execution, whose state is the task's first."""
     user: str | None = None
@@ -182,6 +184,19 @@ class PendingPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Details:
+    """An execution with what it recorded, as of one moment."""
+
+    execution: Execution
+    steps: tuple[Step, ...] = ()
+    """Empty where it made one step only, which then is its answer."""
+    approvals: tuple[Approval, ...] = ()
+    """Of a live execution: the newest question per call, superseded ones too."""
+    open_text: str = ""
+    """What the open step has shown so far."""
+
+
+@dataclass(frozen=True, slots=True)
 class TextAppend:
     """Pieces of a running step's text. A power cut may take the last moments of them."""
 
@@ -195,8 +210,9 @@ class ExecutionStore(LogStore, Protocol):
     async def create(self, new: NewExecution) -> Created:
         """Record an execution, or find the one that this idempotency key or message made.
 
-        Raises ConversationNotFound, ConversationBusy (on_busy=reject), IdempotencyMismatch,
-        ExecutionNotFound and Conflict (what it is required to cut is not there, or cut already).
+        Raises ConversationNotFound, ConversationBusy (on_busy=reject), TooManyTurns,
+        IdempotencyMismatch, ExecutionNotFound and Conflict (what it is required to cut is not
+        there, or cut already).
         """
         ...
 
@@ -276,10 +292,11 @@ class ExecutionStore(LogStore, Protocol):
         """The recorded steps in order, without superseded ones."""
         ...
 
-    async def steps_of(
-        self, workspace_id: str, execution_ids: Sequence[str]
-    ) -> dict[str, tuple[Step, ...]]:
-        """Like steps, for many executions on one snapshot."""
+    async def details(self, workspace_id: str, execution_ids: Sequence[str]) -> dict[str, Details]:
+        """These executions with what they recorded, all of it as of one moment.
+
+        One that there is not is left out.
+        """
         ...
 
     async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
@@ -292,6 +309,16 @@ class ExecutionStore(LogStore, Protocol):
 
     async def live(self, workspace_id: str, conversation_id: str) -> list[Execution]:
         """Executions of a conversation that have not ended, oldest first."""
+        ...
+
+    async def cancel_waiting(
+        self, workspace_id: str, conversation_id: str, at: int, limit: int
+    ) -> tuple[Execution, ...]:
+        """Cancel queued turns of a conversation, the youngest first; return what was cancelled."""
+        ...
+
+    async def forget_requests(self, before: int, limit: int) -> int:
+        """Delete idempotency keys made until then, of all workspaces; return how many."""
         ...
 
     async def unfinished(self, after: str, limit: int) -> list[Unfinished]:

@@ -191,6 +191,7 @@ executions: Final = Table(
     Column("end_user", Text),
     added_flag("superseded"),
     Column("message_id", Text),
+    added_flag("purging"),
     CheckConstraint(
         "status IN ('queued','running','suspended','paused','completed','failed','cancelled')",
         name="status",
@@ -221,6 +222,7 @@ executions: Final = Table(
     index_of_some(
         "executions", "message_id", "workspace_id", "conversation_id", "message_id", "turn"
     ),
+    Index("ix_executions_purging", "id", sqlite_where=text("purging")),
     Index(
         "ix_executions_parent_id",
         "parent_id",

@@ -1,7 +1,7 @@
 """The store's verbs over any driver: each runs one script, in one transaction."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval
@@ -24,6 +24,7 @@ from outlast.store.port import (
     Advance,
     Created,
     Decide,
+    Details,
     ForcedFailure,
     Idempotency,
     NewExecution,
@@ -41,6 +42,7 @@ from outlast.store.scripts import (
     conversations,
     creation,
     deletion,
+    details,
     driving,
     executions,
     failing,
@@ -92,6 +94,10 @@ class Driver(Protocol):
     async def ping(self) -> None:
         """Return when the database answers. Raises Overloaded."""
         ...
+
+
+_PURGED_AT_ONCE: Final = 50
+"""Executions whose content one transaction deletes."""
 
 
 class SqlStore:
@@ -146,11 +152,9 @@ class SqlStore:
     async def steps(self, workspace_id: str, execution_id: str) -> tuple[Step, ...]:
         return await self._driver.read(lambda: log.steps(workspace_id, execution_id))
 
-    async def steps_of(
-        self, workspace_id: str, execution_ids: Sequence[str]
-    ) -> dict[str, tuple[Step, ...]]:
+    async def details(self, workspace_id: str, execution_ids: Sequence[str]) -> dict[str, Details]:
         return await self._driver.read(
-            lambda: log.steps_of(workspace_id, execution_ids), snapshot=True
+            lambda: details.details(workspace_id, execution_ids), snapshot=True
         )
 
     async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
@@ -170,11 +174,18 @@ class SqlStore:
     async def reaches(self, workspace_id: str, execution_id: str, cursor: Cursor) -> bool:
         return await self._driver.read(lambda: log.reaches(workspace_id, execution_id, cursor))
 
-    async def open_text(self, workspace_id: str, execution_id: str) -> str:
-        return await self._driver.read(lambda: log.open_text(workspace_id, execution_id))
-
     async def live(self, workspace_id: str, conversation_id: str) -> list[Execution]:
         return await self._driver.read(lambda: executions.live(workspace_id, conversation_id))
+
+    async def cancel_waiting(
+        self, workspace_id: str, conversation_id: str, at: int, limit: int
+    ) -> tuple[Execution, ...]:
+        return await self._driver.write(
+            lambda: creation.cancel_waiting(workspace_id, conversation_id, at, limit)
+        )
+
+    async def forget_requests(self, before: int, limit: int) -> int:
+        return await self._driver.write(lambda: creation.forget_requests(before, limit))
 
     async def unfinished(self, after: str, limit: int) -> list[Unfinished]:
         return await self._driver.read(lambda: executions.unfinished(after, limit))
@@ -245,6 +256,13 @@ class SqlStore:
     async def listed(self, workspace_id: str, wanted: ExecutionFilter, page: Page) -> list[Listed]:
         return await self._driver.read(lambda: lists.listed(workspace_id, wanted, page))
 
+    async def approvals_by(
+        self, workspace_id: str, execution_ids: Sequence[str]
+    ) -> dict[str, tuple[Approval, ...]]:
+        return await self._driver.read(
+            lambda: approvals.approvals_by(workspace_id, execution_ids), snapshot=True
+        )
+
     async def short_steps(
         self, workspace_id: str, execution_ids: Sequence[str]
     ) -> dict[str, ShortSteps]:
@@ -289,6 +307,11 @@ class SqlStore:
         await self._driver.write(
             lambda: conversations.delete_conversation(workspace_id, conversation_id, at)
         )
+        while await self.purge(_PURGED_AT_ONCE):
+            pass
+
+    async def purge(self, limit: int) -> int:
+        return await self._driver.write(lambda: conversations.purge(limit))
 
     # --- agents
 

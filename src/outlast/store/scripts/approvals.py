@@ -1,5 +1,6 @@
 """Transactions on approvals: ask, decide once, list."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,9 +32,10 @@ def unless_decided(execution: Execution) -> Steps[Execution]:
     """A suspended execution whose last approval was decided meanwhile goes on at once."""
     if execution.status is not Status.SUSPENDED:
         return execution
-    rows = yield Query(sql.COUNT_APPROVALS, {"id": execution.id})
-    decided, waiting = rows[0]
-    if waiting or not decided:
+    of = {"id": execution.id}
+    if (yield Query(sql.SOME_OPEN, of | {"workspace": execution.workspace_id})):
+        return execution
+    if not (yield Query(sql.SOME_DECIDED, of)):
         return execution
     return (yield from _released(execution, execution.updated_at))
 
@@ -69,10 +71,11 @@ def decide(wish: Decide) -> Script[Approval]:
 
 
 def _approval(wish: Decide) -> Steps[Approval]:
-    for approval in (yield from approvals_of(wish.workspace_id, wish.execution_id)):
-        if approval.tool_call_id == wish.tool_call_id and not approval.superseded:
-            return approval
-    raise ApprovalNotFound
+    of = {"workspace": wish.workspace_id, "id": wish.execution_id}
+    rows = yield Query(sql.APPROVAL, of | {"tool_call": wish.tool_call_id})
+    if not rows:
+        raise ApprovalNotFound
+    return approval_from(rows[0])
 
 
 def _require_same(approval: Approval, decision: Decision) -> None:
@@ -146,6 +149,16 @@ def _committed(execution: Execution, entries: tuple[Entry, ...]) -> Committed:
 def approvals(workspace_id: str, execution_id: str) -> Script[tuple[Approval, ...]]:
     """The newest question per call, in the order they were asked."""
     return Outcome((yield from approvals_of(workspace_id, execution_id)))
+
+
+def approvals_by(
+    workspace_id: str, execution_ids: Sequence[str]
+) -> Script[dict[str, tuple[Approval, ...]]]:
+    """The same of many executions."""
+    found = {}
+    for execution_id in execution_ids:
+        found[execution_id] = yield from approvals_of(workspace_id, execution_id)
+    return Outcome(found)
 
 
 def approvals_of(workspace_id: str, execution_id: str) -> Steps[tuple[Approval, ...]]:

@@ -85,24 +85,42 @@ def turns(
 
 
 def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Script[None]:
-    """The conversation's row, what was said in every table, and a mark on its executions."""
+    """Delete the conversation's row and mark its executions: nothing of them is shown from here on.
+
+    What they said in other tables is deleted by `purge`, in pieces.
+    """
     parameters = {"workspace": workspace_id, "conversation": conversation_id}
     rows = yield Query(sql.LOCK_CONVERSATION, parameters)
     if not rows:
         raise ConversationNotFound
-    live = yield Query(execution_sql.LIVE_IN_CONVERSATION, parameters)
-    if live:
+    if (yield from live_count(workspace_id, conversation_id, 1)):
         raise Conflict("The conversation has a live execution; cancel it first.")
     yield Query(sql.DELETE_CONVERSATION, parameters)
-    for statement in sql.PURGE_CONVERSATION:
-        yield Query(statement, parameters)
-    for execution_id, error in (yield Query(sql.TO_STRIP, parameters)):
-        yield from _strip_steps(execution_id)
-        if error is not None:
-            of_one = {"given_id": execution_id, "workspace": workspace_id}
-            yield Query(sql.STRIP_ERROR, of_one | {"new_error": without_message(error)})
+    for execution_id, error in (yield Query(sql.ERRORS_TO_STRIP, parameters)):
+        of_one = {"given_id": execution_id, "workspace": workspace_id}
+        yield Query(sql.STRIP_ERROR, of_one | {"new_error": without_message(error)})
     yield Query(sql.PURGE_EXECUTIONS, parameters | {"no_text": "", "no_object": "{}", "at": at})
     return Outcome(None, erased=True)
+
+
+def purge(limit: int) -> Script[int]:
+    """Delete what some executions of deleted conversations said; return how many there were."""
+    found = yield Query(sql.PURGING, {"limit": limit})
+    for (execution_id,) in found:
+        for statement in sql.PURGE_CONTENT:
+            yield Query(statement, {"id": execution_id})
+        yield from _strip_steps(execution_id)
+        yield Query(sql.PURGED, {"given_id": execution_id})
+    return Outcome(len(found), erased=bool(found))
+
+
+def live_count(workspace_id: str, conversation_id: str, most: int) -> Steps[int]:
+    """How many executions of a conversation have not ended; counts no further than `most`."""
+    rows = yield Query(
+        execution_sql.COUNT_LIVE,
+        {"workspace": workspace_id, "conversation": conversation_id, "most": most},
+    )
+    return int(rows[0][0])
 
 
 def _strip_steps(execution_id: str) -> Steps[None]:

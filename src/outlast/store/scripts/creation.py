@@ -10,13 +10,15 @@ from outlast.model.error import (
     ExecutionNotFound,
     IdempotencyMismatch,
     StaleWrite,
+    TooManyTurns,
 )
 from outlast.model.event import Entry, ExecutionCancelled, ExecutionCreated, ExecutionStarted
 from outlast.model.execution import Execution, OnBusy, Status, at_rest
 from outlast.store.cut import Cut
 from outlast.store.listeners import Committed
 from outlast.store.port import Advance, Created, Idempotency, NewExecution
-from outlast.store.scripts import Outcome, Query, Row, Script, Steps
+from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.store.scripts.conversations import live_count
 from outlast.store.scripts.cuts import find_cut, supersede
 from outlast.store.scripts.entries import insert_event
 from outlast.store.scripts.executions import advance
@@ -50,12 +52,7 @@ def create(new: NewExecution) -> Script[Created]:
             return Outcome(Created(found, replayed=True))
         cut = found
     turn, session, user = yield from _take_turn(new)
-    live: tuple[Execution, ...] = ()
-    asked: tuple[Execution, ...] = ()
-    interrupted: tuple[Committed, ...] = ()
-    if turn > 1:
-        rows = yield Query(sql.LIVE_IN_CONVERSATION, _conversation(new))
-        live, asked, interrupted = yield from _make_way(new, cut, rows)
+    live, asked, interrupted = (yield from _make_way(new, cut)) if turn > 1 else (0, (), ())
     execution = _new_execution(new, turn, session, user, waiting=bool(live))
     if execution.is_client_driven:
         execution = _begun(execution)
@@ -89,24 +86,31 @@ def _cut(new: NewExecution, cut: Cut) -> Steps[int | Execution | None]:
 
 
 def _make_way(
-    new: NewExecution, cut: int | None, rows: Sequence[Row]
-) -> Steps[tuple[tuple[Execution, ...], tuple[Execution, ...], tuple[Committed, ...]]]:
-    """End the live executions that a cut or on_busy=interrupt ends, and mark what is cut.
+    new: NewExecution, cut: int | None
+) -> Steps[tuple[int, tuple[Execution, ...], tuple[Committed, ...]]]:
+    """Count the live executions before it, and end those that a cut or on_busy=interrupt ends.
 
-    Return those that are still live, those of them that are to be cancelled, and what was told.
-    Raises ConversationBusy where one stays and on_busy=reject.
+    Return how many are still live, those of them that are to be cancelled, and what was committed.
+    Raises ConversationBusy where one stays and on_busy=reject, TooManyTurns.
     """
-    ends: list[Execution] = []
-    stays: list[Execution] = []
-    for execution in map(execution_from, rows):
-        is_cut = cut is not None and execution.turn >= cut
-        (ends if is_cut or new.on_busy is OnBusy.INTERRUPT else stays).append(execution)
+    left: tuple[Execution, ...] = ()
+    interrupted: tuple[Committed, ...] = ()
+    if cut is None and new.on_busy is not OnBusy.INTERRUPT:
+        stays = yield from live_count(new.workspace_id, new.conversation_id, new.max_live)
+    else:
+        rows = yield Query(sql.LIVE_IN_CONVERSATION, _conversation(new))
+        live = [execution_from(row) for row in rows]
+        ends = [one for one in live if new.on_busy is OnBusy.INTERRUPT or one.turn >= (cut or 0)]
+        stays = len(live) - len(ends)
+        if ends:
+            left, interrupted = yield from _interrupt(ends, new.at)
     if stays and new.on_busy is OnBusy.REJECT:
         raise ConversationBusy
-    left, interrupted = (yield from _interrupt(ends, new.at)) if ends else ((), ())
+    if stays + len(left) >= new.max_live:
+        raise TooManyTurns(new.max_live - 1)
     if cut is not None:
         yield supersede(new, cut)
-    return (*stays, *left), left, interrupted
+    return stays + len(left), left, interrupted
 
 
 def _interrupt(
@@ -143,15 +147,14 @@ def _begun(execution: Execution) -> Execution:
 
 
 def _first_request(new: NewExecution, idempotency: Idempotency) -> Steps[Created | None]:
-    since = new.at - IDEMPOTENCY_MILLIS
-    yield Query(key_sql.FORGET_IDEMPOTENT, {"since": since})
-    rows = yield Query(
-        key_sql.IDEMPOTENT,
-        {"key_id": idempotency.key_id, "key": idempotency.key, "since": since},
-    )
+    of_key = {"key_id": idempotency.key_id, "key": idempotency.key}
+    rows = yield Query(key_sql.IDEMPOTENT, of_key)
     if not rows:
         return None
-    digest, execution_id, answer = rows[0]
+    digest, execution_id, answer, created_at = rows[0]
+    if created_at <= new.at - IDEMPOTENCY_MILLIS:
+        yield Query(key_sql.FORGET_KEY, of_key)
+        return None
     if digest != idempotency.digest:
         raise IdempotencyMismatch
     rows = yield Query(sql.EXECUTION, {"id": execution_id, "workspace": new.workspace_id})
@@ -247,3 +250,27 @@ def _created_event(execution: Execution, agent: str) -> ExecutionCreated:
         agent=agent,
         user=execution.user,
     )
+
+
+def forget_requests(before: int, limit: int) -> Script[int]:
+    """Delete idempotency keys older than this, the oldest first; return how many there were."""
+    rows = yield Query(key_sql.FORGET_IDEMPOTENT, {"since": before, "limit": limit})
+    return Outcome(len(rows))
+
+
+def cancel_waiting(
+    workspace_id: str, conversation_id: str, at: int, limit: int
+) -> Script[tuple[Execution, ...]]:
+    """Cancel queued turns of a conversation, the youngest first; return what was cancelled."""
+    of = {"workspace": workspace_id, "conversation": conversation_id}
+    yield Query(conversation_sql.LOCK_CONVERSATION, of)
+    rows = yield Query(sql.WAITING_TURNS, of | {"limit": limit})
+    cancelled: list[Execution] = []
+    committed: list[Committed] = []
+    for row in rows:
+        execution = execution_from(row)
+        after = at_rest(execution, Status.CANCELLED, at)
+        outcome = yield from advance(Advance(execution, after, ((at, ExecutionCancelled()),)))
+        cancelled.append(after)
+        committed.extend(outcome.committed)
+    return Outcome(tuple(cancelled), tuple(committed))

@@ -101,5 +101,5 @@ def try_write() -> Script[None]:
     """Write a row and delete it again, to see whether the disk takes it."""
     row = {"key_id": "", "key": "", "digest": "", "execution_id": "", "answer": None}
     yield Query(sql.INSERT_IDEMPOTENT, row | {"created_at": 0})
-    yield Query(sql.FORGET_IDEMPOTENT, {"since": 0})
+    yield Query(sql.FORGET_IDEMPOTENT, {"since": 0, "limit": 1})
     return Outcome(None)

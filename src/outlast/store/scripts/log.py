@@ -19,20 +19,11 @@ _PAGE_CHARACTERS: Final = 32 * 1024
 
 def steps(workspace_id: str, execution_id: str) -> Script[tuple[Step, ...]]:
     """The recorded steps in order."""
-    return Outcome((yield from _steps(workspace_id, execution_id)))
+    return Outcome((yield from steps_of_one(workspace_id, execution_id)))
 
 
-def steps_of(
-    workspace_id: str, execution_ids: Sequence[str]
-) -> Script[dict[str, tuple[Step, ...]]]:
-    """The recorded steps of each of these, in order."""
-    found = {}
-    for execution_id in execution_ids:
-        found[execution_id] = yield from _steps(workspace_id, execution_id)
-    return Outcome(found)
-
-
-def _steps(workspace_id: str, execution_id: str) -> Steps[tuple[Step, ...]]:
+def steps_of_one(workspace_id: str, execution_id: str) -> Steps[tuple[Step, ...]]:
+    """The same inside another transaction."""
     rows = yield Query(sql.STEPS, {"id": execution_id, "workspace": workspace_id})
     return tuple(step_from(row) for row in rows)
 
@@ -101,8 +92,8 @@ def _with_row(entry: Entry, created: ExecutionCreated, row: Row) -> Entry:
     return replace(entry, event=replace(created, input=given, agent=name, user=user))
 
 
-def open_text(workspace_id: str, execution_id: str) -> Script[str]:
+def open_text_of(workspace_id: str, execution_id: str) -> Steps[str]:
     """What the step that runs has shown so far, as far as it is written."""
     rows = yield Query(sql.OPEN_TEXT, {"id": execution_id, "workspace": workspace_id})
     events = (entry_from(row).event for row in rows)
-    return Outcome("".join("".join(e.pieces) for e in events if isinstance(e, TextAdded)))
+    return "".join("".join(e.pieces) for e in events if isinstance(e, TextAdded))

@@ -108,6 +108,7 @@ def identity_columns(execution: Execution) -> dict[str, Any]:
         "end_user": execution.user,
         "superseded": execution.superseded,
         "message_id": execution.origin.message_id,
+        "purging": False,
     }
 
 

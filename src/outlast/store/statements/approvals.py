@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, insert, literal_column, select, tuple_, update
+from sqlalchemy import bindparam, delete, insert, literal_column, select, tuple_, update
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.schema import approvals, executions
@@ -58,13 +58,37 @@ BEGIN_APPROVED: Final = Statement(
 )
 """Only inside `advance`."""
 
-COUNT_APPROVALS: Final = Statement(
-    select(
-        func.count(approvals.c.decided_at),
-        func.count() - func.count(approvals.c.decided_at),
-    ).where(approvals.c.execution_id == bindparam("id"), approvals.c.superseded.is_(_FALSE))
+APPROVAL: Final = Statement(
+    _approval.where(
+        approvals.c.execution_id == OWNED,
+        approvals.c.tool_call_id == bindparam("tool_call"),
+        approvals.c.superseded.is_(_FALSE),
+    )
 )
-"""How many are decided, and how many are open. The execution's row is locked."""
+"""One by its key: a decision costs the same however many were requested."""
+
+SOME_OPEN: Final = Statement(
+    select(approvals.c.tool_call_id)
+    .where(
+        approvals.c.workspace_id == bindparam("workspace"),
+        approvals.c.execution_id == bindparam("id"),
+        approvals.c.decided_at.is_(None),
+        approvals.c.superseded.is_(_FALSE),
+    )
+    .limit(literal_column("1"))
+)
+"""Whether one is open, by the index of the open ones. The execution's row is locked."""
+
+SOME_DECIDED: Final = Statement(
+    select(approvals.c.tool_call_id)
+    .where(
+        approvals.c.execution_id == bindparam("id"),
+        approvals.c.decided_at.is_not(None),
+        approvals.c.superseded.is_(_FALSE),
+    )
+    .limit(literal_column("1"))
+)
+"""Whether one is decided; looked for only where none is open."""
 
 SUPERSEDE_APPROVAL: Final = Statement(
     update(approvals)

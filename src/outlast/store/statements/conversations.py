@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Final
 
-from sqlalchemy import Select, bindparam, delete, insert, null, select, tuple_, update
+from sqlalchemy import bindparam, delete, insert, null, select, text, tuple_, update
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.schema import (
@@ -83,22 +83,34 @@ DELETE_CONVERSATION: Final = Statement(
     )
 )
 
-_of_conversation: Final[Select[tuple[str]]] = select(executions.c.id).where(
-    executions.c.workspace_id == bindparam("workspace"),
-    executions.c.conversation_id == bindparam("conversation"),
-)
-
-PURGE_CONVERSATION: Final = tuple(
-    Statement(delete(table).where(table.c.execution_id.in_(_of_conversation)))
+PURGE_CONTENT: Final = tuple(
+    Statement(delete(table).where(table.c.execution_id == bindparam("id")))
     for table in (events, checkpoints, approvals, idempotency, tasks, execution_metadata)
 )
 """Everything that was said, gone from every table that is made for it; steps stay, stripped."""
 
-TO_STRIP: Final = Statement(
+ERRORS_TO_STRIP: Final = Statement(
     select(executions.c.id, executions.c.error).where(
         executions.c.workspace_id == bindparam("workspace"),
         executions.c.conversation_id == bindparam("conversation"),
+        executions.c.error.is_not(None),
     )
+)
+
+PURGING: Final = Statement(
+    select(executions.c.id)
+    .where(text("purging"))
+    .order_by(executions.c.id)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+"""All workspaces: deleted conversations of whose turns something is left in other tables.
+
+Two processes that purge at once take different ones.
+"""
+
+PURGED: Final = Statement(
+    update(executions).where(executions.c.id == bindparam("given_id")).values(purging=False)
 )
 
 STEPS_TO_STRIP: Final = Statement(
@@ -139,6 +151,7 @@ PURGE_EXECUTIONS: Final = Statement(
         state=null(),
         end_user=null(),
         is_purged=True,
+        purging=True,
         updated_at=bindparam("at"),
     )
 )

@@ -102,6 +102,32 @@ LIVE_IN_CONVERSATION: Final = Statement(
 Turns are given out under the conversation's lock; ids come from the clocks of many hosts.
 """
 
+_some_live: Final = (
+    select(literal_column("1"))
+    .where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.completed_at.is_(None),
+    )
+    .limit(bindparam("most"))
+    .subquery("page")
+)
+
+COUNT_LIVE: Final = Statement(select(func.count()).select_from(_some_live))
+"""How many of the conversation have not ended, counted on the partial index and up to a bound."""
+
+WAITING_TURNS: Final = Statement(
+    _execution.where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.completed_at.is_(None),
+        executions.c.waiting.is_(True),
+    )
+    .order_by(executions.c.turn.desc())
+    .limit(bindparam("limit"))
+)
+"""Queued turns, the youngest first; the conversation's row is locked."""
+
 NEXT_IN_CONVERSATION: Final = Statement(
     _execution.where(
         executions.c.workspace_id == bindparam("workspace"),

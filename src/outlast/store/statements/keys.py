@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, tuple_, update
 
 from outlast.store.schema import idempotency, keys, workspaces
 from outlast.store.statements import Statement
@@ -34,15 +34,31 @@ REVOKE_KEY: Final = Statement(
 )
 
 IDEMPOTENT: Final = Statement(
-    select(idempotency.c.digest, idempotency.c.execution_id, idempotency.c.answer).where(
-        idempotency.c.key_id == bindparam("key_id"),
-        idempotency.c.key == bindparam("key"),
-        idempotency.c.created_at > bindparam("since"),
+    select(
+        idempotency.c.digest,
+        idempotency.c.execution_id,
+        idempotency.c.answer,
+        idempotency.c.created_at,
+    ).where(idempotency.c.key_id == bindparam("key_id"), idempotency.c.key == bindparam("key"))
+)
+FORGET_KEY: Final = Statement(
+    delete(idempotency).where(
+        idempotency.c.key_id == bindparam("key_id"), idempotency.c.key == bindparam("key")
     )
 )
-FORGET_IDEMPOTENT: Final = Statement(
-    delete(idempotency).where(idempotency.c.created_at <= bindparam("since"))
+"""Before an expired key is used again."""
+_expired: Final = (
+    select(idempotency.c.key_id, idempotency.c.key)
+    .where(idempotency.c.created_at <= bindparam("since"))
+    .order_by(idempotency.c.created_at)
+    .limit(bindparam("limit"))
 )
+FORGET_IDEMPOTENT: Final = Statement(
+    delete(idempotency)
+    .where(tuple_(idempotency.c.key_id, idempotency.c.key).in_(_expired))
+    .returning(idempotency.c.key_id)
+)
+"""All keys, the oldest first and not more than the limit: a duty calls this again and again."""
 INSERT_IDEMPOTENT: Final = Statement(insert(idempotency))
 KEEP_ANSWER: Final = Statement(
     update(idempotency)

@@ -28,6 +28,11 @@ def upgrade() -> None:
         ["workspace_id", "conversation_id", "message_id", "turn"],
         "message_id IS NOT NULL",
     )
+    op.add_column(
+        "executions",
+        sa.Column("purging", sa.Boolean(), server_default=sa.false(), nullable=False),
+    )
+    _index("executions", "purging", ["id"], "purging")
     _index("executions", "end_user", ["workspace_id", "end_user", "id"], "end_user IS NOT NULL")
     op.add_column("conversations", sa.Column("end_user", sa.Text(), nullable=True))
     op.create_index(

@@ -1,0 +1,52 @@
+"""Executions as a caller sees them: the row with what it recorded, read in one moment."""
+
+from dataclasses import dataclass, replace
+
+from outlast.model.approval import Approval
+from outlast.model.error import ExecutionNotFound
+from outlast.model.execution import TERMINAL, Execution, Step
+from outlast.store.known_agents import KnownAgents
+from outlast.store.port import Details, ExecutionStore
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionView:
+    """An execution with what it recorded."""
+
+    execution: Execution
+    steps: tuple[Step, ...]
+    """Empty where the execution made one step only, which then is its answer."""
+    approvals: tuple[Approval, ...]
+    agent: str
+    """The agent's name."""
+    cut: tuple[str, ...] = ()
+    """Fields that are not whole, as in a list."""
+
+
+class Views:
+    """Reads what rows do not hold."""
+
+    def __init__(self, store: ExecutionStore, known: KnownAgents) -> None:
+        self._store = store
+        self._known = known
+
+    async def one(self, execution: Execution) -> ExecutionView:
+        """The execution with what it recorded, read in one moment where it recorded anything."""
+        if not _has_details(execution):
+            return await self._shown(Details(execution))
+        found = await self._store.details(execution.workspace_id, [execution.id])
+        if execution.id not in found:
+            raise ExecutionNotFound
+        return await self._shown(found[execution.id])
+
+    async def _shown(self, details: Details) -> ExecutionView:
+        """As a caller sees it: the open step's text in the place of the step before's."""
+        execution, text = details.execution, details.open_text
+        shown = replace(execution, output=text) if text else execution
+        name = await self._known.name_of(shown)
+        return ExecutionView(shown, details.steps, details.approvals, name)
+
+
+def _has_details(execution: Execution) -> bool:
+    """Whether it may have more than its row: one that has not begun has not."""
+    return execution.steps > 1 or (execution.status not in TERMINAL and execution.segment > 0)

@@ -1,0 +1,35 @@
+"""What an execution shows of itself, read in one moment."""
+
+from collections.abc import Sequence
+
+from outlast.model.execution import TERMINAL, Execution, Status, Step
+from outlast.store.port import Details
+from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.store.scripts.approvals import approvals_of
+from outlast.store.scripts.log import open_text_of, steps_of_one
+from outlast.store.scripts.rows import execution_from
+from outlast.store.statements import executions as sql
+
+
+def details(workspace_id: str, execution_ids: Sequence[str]) -> Script[dict[str, Details]]:
+    """Read those that there are; what an execution cannot have is not looked for."""
+    found: dict[str, Details] = {}
+    for execution_id in execution_ids:
+        rows = yield Query(sql.EXECUTION, {"id": execution_id, "workspace": workspace_id})
+        for row in rows:
+            found[execution_id] = yield from _details(execution_from(row))
+    return Outcome(found)
+
+
+def _details(execution: Execution) -> Steps[Details]:
+    workspace_id, execution_id = execution.workspace_id, execution.id
+    steps: tuple[Step, ...] = ()
+    if execution.steps > 1:
+        steps = yield from steps_of_one(workspace_id, execution_id)
+    if execution.status in TERMINAL or execution.segment == 0:
+        return Details(execution, steps)
+    approvals = yield from approvals_of(workspace_id, execution_id)
+    text = ""
+    if execution.status is Status.RUNNING and not execution.is_client_driven:
+        text = yield from open_text_of(workspace_id, execution_id)
+    return Details(execution, steps, approvals, text)

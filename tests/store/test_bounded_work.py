@@ -1,0 +1,237 @@
+"""What one act costs does not grow with what is around it; deletions outlast their process."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from outlast.model.approval import Approval, ApprovalKind, Decision
+from outlast.model.error import ConversationBusy, ConversationNotFound, TooManyTurns
+from outlast.model.event import START
+from outlast.model.execution import ModelStep, OnBusy, Status, ToolStep
+from outlast.model.message import AssistantMessage, Text, ToolCall
+from outlast.model.usage import Usage
+from outlast.store.port import Decide, Idempotency, Store
+from outlast.store.scripts import Script, conversations
+from outlast.store.scripts.creation import IDEMPOTENCY_MILLIS
+from outlast.store.sql import Driver, SqlStore
+from outlast.testing import FakeClock
+from tests.database import Database
+from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run
+
+pytestmark = pytest.mark.anyio
+T = TypeVar("T")
+
+
+def counted(script: Callable[[], Script[T]], counts: Counter[str]) -> Callable[[], Script[T]]:
+    """The same script, whose statements and rows are counted."""
+
+    def make() -> Script[T]:
+        inner = script()
+        query = next(inner)
+        try:
+            while True:
+                counts["statements"] += 1
+                rows = yield query
+                counts["rows"] += len(rows)
+                query = inner.send(rows)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    return make
+
+
+class Counting:
+    """A store's own driver, which counts what its scripts ask and get."""
+
+    def __init__(self, store: Store) -> None:
+        assert isinstance(store, SqlStore)
+        self.driver: Driver = store._driver
+        self.counts: Counter[str] = Counter()
+
+    async def write(self, script: Callable[[], Script[T]], **more: Any) -> T:
+        return await self.driver.write(counted(script, self.counts), **more)
+
+    async def read(self, script: Callable[[], Script[T]], **more: Any) -> T:
+        return await self.driver.read(counted(script, self.counts), **more)
+
+    def taken(self) -> Counter[str]:
+        counts, self.counts = self.counts, Counter()
+        return counts
+
+
+@pytest.fixture
+def counting(store: Store) -> tuple[SqlStore, Counting]:
+    driver = Counting(store)
+    return SqlStore(driver), driver  # type: ignore[arg-type]
+
+
+async def test_the_hundredth_queued_turn_costs_what_the_second_does(
+    counting: tuple[SqlStore, Counting], clock: FakeClock
+) -> None:
+    store, driver = counting
+    first = (await store.create(new(clock))).execution
+    costs = []
+    for _ in range(100):
+        await store.create(
+            new(clock, conversation_id=first.conversation_id, new_conversation=False)
+        )
+        costs.append(driver.taken())
+    assert costs[-1] == costs[1]
+
+
+async def test_a_turn_too_many_is_refused_and_the_next_is_taken_once_one_has_ended(
+    store: Store, clock: FakeClock
+) -> None:
+    more: dict[str, Any] = {"new_conversation": False, "max_live": 3}
+    first = (await store.create(new(clock))).execution
+    more["conversation_id"] = first.conversation_id
+    second = (await store.create(new(clock, **more))).execution
+    await store.create(new(clock, **more))
+    with pytest.raises(TooManyTurns, match="2 turns that wait"):
+        await store.create(new(clock, **more))
+    with pytest.raises(ConversationBusy):
+        await store.create(new(clock, **more, on_busy=OnBusy.REJECT))
+    assert len(await store.live(WORKSPACE, first.conversation_id)) == 3
+    await store.advance(completed(await run(store, first)))
+    taken = (await store.create(new(clock, **more))).execution
+    assert (taken.turn, taken.waiting) == (4, True)
+    assert not (await store.execution(WORKSPACE, second.id)).waiting
+    interrupting = (await store.create(new(clock, **more, on_busy=OnBusy.INTERRUPT))).execution
+    assert [one.id for one in await store.live(WORKSPACE, first.conversation_id)] == [
+        interrupting.id
+    ]
+
+
+async def test_queued_turns_are_cancelled_many_at_a_time_and_what_runs_is_left(
+    store: Store, clock: FakeClock, heard: Heard
+) -> None:
+    first = (await store.create(new(clock))).execution
+    running = await run(store, first)
+    of = {"conversation_id": first.conversation_id, "new_conversation": False}
+    queued = [(await store.create(new(clock, **of))).execution for _ in range(5)]
+    heard.committed.clear()
+    at = clock.now() + 77
+    cancelled = await store.cancel_waiting(WORKSPACE, first.conversation_id, at, 3)
+    assert [one.id for one in cancelled] == [one.id for one in reversed(queued[2:])]
+    assert {commit.execution_id for commit in heard.committed} == {one.id for one in cancelled}
+    assert len(await store.cancel_waiting(WORKSPACE, first.conversation_id, at, 3)) == 2
+    assert await store.cancel_waiting(WORKSPACE, first.conversation_id, at, 3) == ()
+    assert await store.cancel_waiting(OTHER, first.conversation_id, at, 3) == ()
+    for one in queued:
+        found = await store.execution(WORKSPACE, one.id)
+        assert (found.status, found.completed_at) == (Status.CANCELLED, at)
+    assert (await store.execution(WORKSPACE, running.id)).status is Status.RUNNING
+
+
+async def test_a_decision_costs_the_same_however_many_are_open(
+    counting: tuple[SqlStore, Counting], clock: FakeClock
+) -> None:
+    store, driver = counting
+    costs = []
+    for count in (3, 60):
+        running = await run(store, (await store.create(new(clock))).execution)
+        asked = tuple(
+            Approval(running.id, f"tc_{n:03}", ApprovalKind.APPROVAL, "pay", {}, 5)
+            for n in range(count)
+        )
+        move = completed(running)
+        from dataclasses import replace
+
+        suspended = replace(running, status=Status.SUSPENDED)
+        await store.advance(replace(move, after=suspended, events=(), approvals=asked))
+        driver.taken()
+        wish = Decide(WORKSPACE, running.id, "tc_001", 9, Decision(approved=True), "key_1")
+        await store.decide(wish)
+        costs.append(driver.taken())
+        assert (await store.execution(WORKSPACE, running.id)).status is Status.SUSPENDED
+        for n in range(count):
+            of_call = Decide(
+                WORKSPACE, running.id, f"tc_{n:03}", 9, Decision(approved=True), "key_1"
+            )
+            await store.decide(of_call)
+        assert (await store.execution(WORKSPACE, running.id)).status is Status.QUEUED
+    assert costs[0] == costs[1]
+
+
+async def test_what_a_deletion_has_left_is_hidden_at_once_and_purged_later(
+    store: Store, create: Create, database: Database
+) -> None:
+    first = await create(input="secret one")
+    wanted = ToolCall("tc_1", "look", {"secret": 1})
+    model = ModelStep(
+        "step_1",
+        1,
+        AssistantMessage((Text("secret"), wanted)),
+        "m",
+        Usage(1, 2),
+        "tool_calls",
+        1,
+        2,
+    )
+    tool = ToolStep("step_2", 2, wanted, "secret", False, 3, 4)
+    await store.advance(completed(await run(store, first), steps=(model, tool)))
+    of = {"conversation_id": first.conversation_id, "new_conversation": False}
+    second = await create(input="secret two", **of)
+    await store.advance(completed(await run(store, second)))
+    assert isinstance(store, SqlStore)
+    await store._driver.write(
+        lambda: conversations.delete_conversation(WORKSPACE, first.conversation_id, 50)
+    )
+    with pytest.raises(ConversationNotFound):  # the process dies here
+        await store.conversation(WORKSPACE, first.conversation_id)
+    for one in (first, second):
+        assert (await store.execution(WORKSPACE, one.id)).is_purged
+        assert await store.steps(WORKSPACE, one.id) == ()
+        assert (await store.details(WORKSPACE, [one.id]))[one.id].steps == ()
+    assert "secret" in str(database.rows("SELECT * FROM steps"))
+    assert [await store.purge(1), await store.purge(1), await store.purge(1)] == [1, 1, 0]
+    tables = ("executions", "steps", "events", "checkpoints", "approvals", "charges")
+    assert "secret" not in str([database.rows(f"SELECT * FROM {table}") for table in tables])
+    assert await store.log(WORKSPACE, first.id, START, 100) == ()
+
+
+async def test_expired_keys_are_deleted_apart_from_requests_and_a_little_at_a_time(
+    counting: tuple[SqlStore, Counting], clock: FakeClock, database: Database
+) -> None:
+    store, driver = counting
+
+    async def request(key: str, digest: str = "d") -> str:
+        wanted = new(clock, idempotency=Idempotency("key_1", key, digest))
+        return (await store.create(wanted)).execution.id
+
+    first = await request("again")
+    for number in range(10):
+        await request(f"k{number}")
+    clock.advance(IDEMPOTENCY_MILLIS / 1000 - 5)
+    assert await request("again") == first
+    clock.advance(10)
+    driver.taken()
+    second = await request("again", "another body")
+    few = driver.taken()
+    assert second != first
+    assert len(database.rows("SELECT * FROM idempotency")) == 11
+    await request("new")
+    assert driver.taken()["statements"] == few["statements"] - 1, "its own row alone was deleted"
+    before = clock.now() - IDEMPOTENCY_MILLIS
+    assert [await store.forget_requests(before, 6) for _ in range(3)] == [6, 4, 0]
+    assert {row[1] for row in database.rows("SELECT * FROM idempotency")} == {"again", "new"}
+
+
+async def test_executions_are_read_in_one_transaction(
+    counting: tuple[SqlStore, Counting], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, driver = counting
+    ids = [(await run(store, (await store.create(new(clock))).execution)).id for _ in range(5)]
+    reads: list[bool] = []
+    real = driver.read
+
+    async def read(script: Callable[[], Script[T]], *, snapshot: bool = False) -> T:
+        reads.append(snapshot)
+        return await real(script, snapshot=snapshot)
+
+    monkeypatch.setattr(driver, "read", read)
+    found = await store.details(WORKSPACE, ids)
+    assert list(found) == ids
+    assert reads == [True]
