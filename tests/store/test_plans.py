@@ -19,6 +19,7 @@ MAY_SCAN = {
     "WORKSPACES": "all of them are wanted",
     "INSERT": "a select of constants",
     "PAUSE_REQUESTED": "all that its partial index holds",
+    "PURGING": "all that its partial index holds",
 }
 MAY_SORT = {
     "APPROVALS": "those of one execution",
