@@ -139,33 +139,40 @@ def build(
         taken_over=lambda: engine.taken_over,
         orphans=lambda: engine.orphans,
     )
-    keys = Keys(state, clock)
-    executions = Executions(
-        state,
-        engine,
-        streams,
-        agents,
-        clock,
-        seal,
-        settings.metadata_keys,
-        settings.max_queued_turns,
-    )
-    services = Services(
-        executions,
-        Lists(state, executions, agents.known),
-        Conversations(state, executions, agents, clock),
-        agents,
-        keys,
-        clock,
-        Approvals(state, tools, clock),
-        Tickets(state, seal, clock, keys),
-        Tasks(state, executions, agents, clock),
-        Records(state),
-    )
+    services = _services(settings, state, engine, streams, agents, clock, seal, tools)
     beside = (state, clock, failures)
     watches = (Expirer(*beside), Keeper(*beside), Cleaner(*beside))
     return Core(
         settings, clock, state, streams, engine, models, tools, services, metrics, *watches, seal
+    )
+
+
+def _services(
+    settings: Settings,
+    store: Store,
+    engine: Engine,
+    streams: Streams,
+    agents: Agents,
+    clock: Clock,
+    seal: Seal,
+    tools: Tools,
+) -> Services:
+    """What a caller may ask."""
+    keys, most = Keys(store, clock), settings.max_queued_turns
+    executions = Executions(
+        store, engine, streams, agents, clock, seal, settings.metadata_keys, most
+    )
+    return Services(
+        executions,
+        Lists(store, executions, agents.known),
+        Conversations(store, executions, agents, clock),
+        agents,
+        keys,
+        clock,
+        Approvals(store, tools, clock),
+        Tickets(store, seal, clock, keys),
+        Tasks(store, executions, agents, clock),
+        Records(store),
     )
 
 
