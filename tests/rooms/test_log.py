@@ -100,7 +100,7 @@ async def test_a_mistake_of_the_server_has_a_warning_and_its_traceback_under_the
     async def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(type(house.core.services.executions), "page", broken)
+    monkeypatch.setattr(type(house.core.services.lists), "views", broken)
     answer = await house.get("/v1/executions")
     (failed,) = lines("request.failed")
     (line,) = lines("request.answered")
