@@ -186,7 +186,7 @@ async def test_a_client_that_takes_nothing_is_closed_and_a_slow_one_is_not(build
     text = "word " * 3_000_000  # more than the kernel takes
     house = await build(Actor(by_turn([text])))
     run = (await house.execute({"input": "Hi"})).json()["id"]
-    async with served(house, body=SHORT) as server:
+    async with served(house, body=5 * SHORT) as server:
         request = server.request(f"/v1/executions/{run}")
         async with await server.connect(received=4096) as wire:
             await wire.send(request)
