@@ -89,8 +89,8 @@ class WholePieces(Generic[K]):
 
     def add(self, kind: K, piece: str) -> tuple[tuple[K, str], ...]:
         """Return what can be shown once this piece has come; no text in it is empty."""
-        if not self._held and piece.isascii():
-            return ((kind, _text(piece)),)
+        if not self._held and piece.isascii() and _NUL not in piece:
+            return ((kind, piece),)
         ended = self.end() if self._kind is not kind else ()
         piece, self._held, self._kind = self._held + piece, "", kind
         if _HIGH[0] <= piece[-1:] <= _HIGH[1]:

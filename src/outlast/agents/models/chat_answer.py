@@ -138,7 +138,10 @@ class ChatAnswer:
 
     def _feed_chunk(self, chunk: Any, field: str = "delta") -> Pieces:
         try:
-            if error := _error(chunk):
+            choices = chunk.get("choices")
+            if (not choices or "error" in choices[0] or "error" in chunk) and (
+                error := _error(chunk)
+            ):
                 raise broken_off(self._model, error, key=self._key)
             return self._take(chunk, field)
         except _MISTAKES as error:
