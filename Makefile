@@ -40,7 +40,8 @@ test: $(STAMP) ## all tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about ten minutes
-	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile
+	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile tests/rooms/test_connections.py \
+	  tests/rooms/test_slow_readers.py tests/test_files.py
 
 check: $(STAMP) ## format, lint, layers, types
 	@$(BIN)/ruff format --check .

@@ -8,13 +8,15 @@ from typing import Final
 import pytest
 
 from tests.hostile.conftest import WHOLE
-from tests.hostile.world import attacked, open_files, resident_mib, until
+from tests.hostile.world import Probe, attacked, open_files, resident_mib, until
 from tests.processes import ServerProcess
 
 pytestmark = pytest.mark.anyio
 RUNS: Final = 20_000 if WHOLE else 400
 CUTS: Final = 5_000 if WHOLE else 200
 AT_ONCE: Final = 50
+STILL: Final = 5.0
+"""Seconds for which no request may be answered: far above a busy machine, far below a hang."""
 GROWTH_MIB: Final = 40.0
 """Allocator and caches; a leak of 10 KiB a run would be five times that in the whole storm."""
 
@@ -52,7 +54,9 @@ async def test_a_storm_of_runs_leaves_no_memory_and_no_file_behind(tmp_path: Pat
 
         await each(200, run)
         before, files = resident_mib(server.pid), open_files(server.pid)
-        await each(RUNS, run)
+        async with Probe(server) as probe:
+            await each(RUNS, run)
+        assert probe.longest < STILL
         await quiet(server, files + AT_ONCE)
         assert resident_mib(server.pid) - before < GROWTH_MIB
 
@@ -72,7 +76,9 @@ async def test_a_storm_of_cut_streams_leaves_nothing_behind_and_every_run_ends(
 
         await each(50, cut)
         before, files = resident_mib(server.pid), open_files(server.pid)
-        await each(CUTS, cut)
+        async with Probe(server) as probe:
+            await each(CUTS, cut)
+        assert probe.longest < STILL
 
         async def ended() -> bool:
             text = (await server.http.get("/metrics")).text

@@ -34,6 +34,34 @@ def resident_mib(pid: int) -> float:
     raise AssertionError(pid)
 
 
+class Probe:
+    """Asks a server whether it is ready, over and over, and keeps the longest wait for the answer.
+
+    What an event loop does while it stands still it does to this request too.
+    """
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self.longest = 0.0
+
+    async def __aenter__(self) -> "Probe":
+        self._asking = asyncio.create_task(self._ask(), name="probe")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._asking.cancel()
+        await asyncio.wait({self._asking})
+
+    async def _ask(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            answer = await self._server.http.get("/readyz")
+            assert answer.status_code == 200
+            self.longest = max(self.longest, loop.time() - began)
+            await asyncio.sleep(0.02)
+
+
 def open_files(pid: int) -> int:
     """How many files and sockets a process has open."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())

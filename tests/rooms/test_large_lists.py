@@ -64,6 +64,20 @@ async def test_what_is_long_is_cut_with_a_mark_and_a_link(build: Build) -> None:
         assert "truncated" not in found
 
 
+async def test_a_page_of_records_cuts_what_is_long_and_a_record_alone_is_whole(
+    build: Build,
+) -> None:
+    house = await spoke(build, "é" * LARGE, input="i" * 9000)
+    (found,) = (await house.get("/api/v1/executions")).json()
+    assert found["detail"]["output"] == "é" * LONGEST
+    assert found["detail"]["input"] == "i" * LONGEST
+    assert found["detail"]["truncated"] == ["input", "output"]
+    whole = (await house.get(f"/api/v1/executions/{found['id']}")).json()
+    assert whole["detail"]["output"] == "é" * LARGE
+    assert whole["detail"]["input"] == "i" * 9000
+    assert "truncated" not in whole["detail"]
+
+
 async def test_long_tool_calls_are_left_out_and_short_ones_are_shown(build: Build) -> None:
     calls = [call(1, "look", of="a"), call(2, "look", of="b" * 5000), call(3, "look", of="c")]
     results = {"a": 1, "c": "y" * 5000}

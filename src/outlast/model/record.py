@@ -52,6 +52,8 @@ class ExecutionRecord:
     execution: Execution
     credits: int
     """Billionths, of everything under it: its own work and that of the executions it made."""
+    truncated: tuple[str, ...] = ()
+    """Fields of the execution that are not whole, as in a page."""
 
     @property
     def began(self) -> int:

@@ -107,6 +107,12 @@ class AgentDetail(TypedDict):
     usage: Annotated[RecordUsage, Field(description="Its own, without superseded work.")]
     error: RecordFailure | None
     user: NotRequired[Annotated[str, Field(description="The end user, where it has one.")]]
+    truncated: NotRequired[
+        Annotated[
+            list[str],
+            Field(description="Of a page: texts that are cut; the record alone has them whole."),
+        ]
+    ]
 
 
 class ModelDetail(TypedDict):

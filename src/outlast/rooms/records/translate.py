@@ -3,6 +3,7 @@
 The room has no stream of its own: its clients poll.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -65,7 +66,7 @@ def _execution(found: ExecutionRecord) -> Record:
         "id": uuid(row.id),
         "updatedAt": iso(row.updated_at),
         "creditsUsed": credits_of(found.credits),
-        "detail": _agent(row),
+        "detail": _agent(row, found.truncated),
         "endedAt": iso_or_none(row.completed_at),
         "isAgentic": True,
         "isPurged": row.is_purged,
@@ -77,7 +78,7 @@ def _execution(found: ExecutionRecord) -> Record:
     }
 
 
-def _agent(row: Execution) -> AgentDetail:
+def _agent(row: Execution, truncated: Sequence[str]) -> AgentDetail:
     detail: AgentDetail = {
         "type": "agent",
         "input": row.input,
@@ -88,6 +89,8 @@ def _agent(row: Execution) -> AgentDetail:
     }
     if row.user is not None:
         detail["user"] = row.user
+    if cut := [name for name in truncated if name in detail]:
+        detail["truncated"] = cut
     return detail
 
 

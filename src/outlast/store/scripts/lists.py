@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from outlast.model.execution import Execution, ToolStep
+from outlast.model.execution import ToolStep
 from outlast.store.list_port import LONGEST, ExecutionFilter, Listed, ShortSteps
 from outlast.store.page import Page
 from outlast.store.scripts import Outcome, Query, Row, Script
@@ -20,12 +20,13 @@ _MOST_STEPS: Final = 50
 def listed(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script[list[Listed]]:
     """A page by keyset, and one row more to tell whether there are more."""
     rows = yield page_of(workspace_id, wanted, page, longest=LONGEST + 1)
-    found = [_listed(execution_from(row)) for row in rows]
+    found = [listed_from(row) for row in rows]
     return Outcome(found[::-1] if page.backwards else found)
 
 
-def _listed(found: Execution) -> Listed:
-    """What was read of a long text is one character more than is shown."""
+def listed_from(row: Row) -> Listed:
+    """Read a row of LISTED, whose long texts have one character more than is shown."""
+    found = execution_from(row)
     output = found.output or ""
     cut = []
     if len(found.input) > LONGEST:

@@ -14,8 +14,10 @@ from outlast.model.record import (
     Tree,
     tree_of,
 )
+from outlast.store.list_port import LONGEST
 from outlast.store.record_port import RecordPage
 from outlast.store.scripts import Outcome, Query, Row, Script, Steps
+from outlast.store.scripts.lists import listed_from
 from outlast.store.scripts.rows import charge_from, execution_from, step_from
 from outlast.store.statements import executions as execution_sql
 from outlast.store.statements import records as sql
@@ -31,11 +33,16 @@ def records(workspace_id: str, page: RecordPage) -> Script[list[ExecutionRecord]
         "reach": page.offset + page.limit,
         **{f"agent{number}": agent_id for number, agent_id in enumerate(page.agent_ids)},
     }
-    rows = yield Query(sql.page_of(agents), given)
+    rows = yield Query(sql.page_of(agents), given | {"longest": LONGEST + 1})
     sums = yield Query(sql.sums_of_page(agents), given)
     credits_of = {row[0]: int(row[1]) for row in sums}
-    found = map(execution_from, rows)
-    return Outcome([ExecutionRecord(one, credits_of[one.id]) for one in found])
+    found = [listed_from(row) for row in rows]
+    return Outcome(
+        [
+            ExecutionRecord(one.execution, credits_of[one.execution.id], truncated=one.cut)
+            for one in found
+        ]
+    )
 
 
 def record(workspace_id: str, wanted: RecordId) -> Script[Record]:

@@ -231,7 +231,8 @@ def _cut(column: Column[Any]) -> ColumnElement[Any]:
             return column
 
 
-_listed: Final = select(*(_cut(column).label(column.name) for column in executions.c))
+LISTED: Final = select(*(_cut(column).label(column.name) for column in executions.c))
+"""Rows as lists show them; `longest` is how many characters of a text are read."""
 
 
 @cache
@@ -264,7 +265,7 @@ def list_executions(
         "after": id_ < bindparam("after"),
         "before": id_ > bindparam("before"),
     }
-    rows = _listed if cut else _execution
+    rows = LISTED if cut else _execution
     if by_metadata:  # an expression, so that no planner begins with the executions
         rows = rows.where(executions.c.id == id_ + literal_column("''"))
     for n, value in enumerate(found):

@@ -8,6 +8,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.schema import charges, executions, steps
 from outlast.store.statements import Statement
+from outlast.store.statements.executions import LISTED
 from outlast.store.statements.log import STEP_COLUMNS
 
 _WORKSPACE: Final = executions.c.workspace_id == bindparam("workspace")
@@ -71,9 +72,7 @@ def _sums(tree: CTE) -> Statement:
 def page_of(agents: int) -> Statement:
     """Executions newest first, of all agents or of so many: their ids by an index, then rows."""
     return Statement(
-        select(*executions.c)
-        .where(executions.c.id.in_(_page(agents)))
-        .order_by(executions.c.id.desc())
+        LISTED.where(executions.c.id.in_(_page(agents))).order_by(executions.c.id.desc())
     )
 
 
