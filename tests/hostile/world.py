@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from tests.processes import ServerProcess
 from tests.provider import FakeProvider
@@ -44,7 +44,7 @@ class Probe:
         self._server = server
         self.longest = 0.0
 
-    async def __aenter__(self) -> "Probe":
+    async def __aenter__(self) -> Self:
         self._asking = asyncio.create_task(self._ask(), name="probe")
         return self
 
