@@ -16,6 +16,7 @@ from outlast.engine.messages import messages_of
 from outlast.engine.segment import Segment, TextKind
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval, ApprovalKind
+from outlast.model.clock import whole_millis
 from outlast.model.error import ModelUnavailable, OutlastError, Upstream
 from outlast.model.event import (
     ApprovalRequested,
@@ -102,7 +103,7 @@ class Asker:
             answer.usage,
             answer.finish_reason,
             started_at,
-            started_at + round((clock.monotonic() - began) * 1000),
+            started_at + whole_millis(clock.monotonic() - began),
             asked,
         )
 

@@ -10,6 +10,7 @@ from outlast.agents.port import ToolContext, Tools
 from outlast.engine.ledger import Ledger
 from outlast.engine.segment import Interrupted, Segment, ended
 from outlast.model.agent import AgentSpec, ToolSpec
+from outlast.model.clock import whole_millis
 from outlast.model.error import OutlastError, ToolFailed
 from outlast.model.event import ToolFinished
 from outlast.model.execution import Execution, ToolStep
@@ -83,7 +84,7 @@ class Caller:
         except ToolFailed as error:
             result, is_error = storable(error.message), True
             _log_failure(spec, call, error, clock.monotonic() - began)
-        ended_at = started_at + round((clock.monotonic() - began) * 1000)
+        ended_at = started_at + whole_millis(clock.monotonic() - began)
         approval = segment.approvals.get(call.id)
         note = "" if approval is None else approval.note
         return ToolStep(

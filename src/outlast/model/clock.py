@@ -63,6 +63,11 @@ class SystemClock:
         return ids.new(prefix)
 
 
+def whole_millis(seconds: float) -> int:
+    """The whole milliseconds of a span: what began and lasted so long has ended by now."""
+    return round(seconds * 1_000_000) // 1000
+
+
 def iso(millis: int) -> str:
     """Write milliseconds since the epoch as ISO 8601 in UTC: `2026-03-15T10:30:00.000Z`."""
     seconds, rest = divmod(millis, 1000)
