@@ -156,6 +156,10 @@ async def test_the_documented_app_serves_below_its_path(
     document = (Path(__file__).parent.parent / "docs" / "start.md").read_text()
     (code,) = re.findall(r"```python\n(# shop_app\.py\n.*?)```", document, re.DOTALL)
     (folder / "shop_app.py").write_text(code)
+    (folder / "outlast.toml").write_text("data_dir = '.outlast'")
+    (folder / "agents.yaml").write_text(
+        "agents: [{name: assistant, model: 'scripted:script.yaml'}]"
+    )
     monkeypatch.syspath_prepend(str(folder))
     app = importlib.import_module("shop_app").app
     del sys.modules["shop_app"]

@@ -7,6 +7,7 @@ problems of a YAML or JSON file are told at once, one a line.
 import difflib
 import importlib.util
 import sys
+import threading
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
@@ -206,16 +207,25 @@ def _run_file(file: FilePath) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # the file is somebody's code and may raise anything
+    except BaseException as error:  # the file is the operator's code and may raise anything
         del sys.modules[name]
+        _leave_if_interrupted(error)
         raise _failed_import(error, str(file), origin) from error
     return module
+
+
+def _leave_if_interrupted(error: BaseException) -> None:
+    """Ctrl-C at the start is the person's; elsewhere the file itself has raised it."""
+    main = threading.current_thread() is threading.main_thread()
+    if isinstance(error, KeyboardInterrupt) and main:
+        raise error
 
 
 def _run_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # as above
+    except BaseException as error:  # as above
+        _leave_if_interrupted(error)
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             folder = FilePath.cwd()
             raise Misconfigured(

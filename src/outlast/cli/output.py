@@ -26,8 +26,9 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True, overflow="fold")  # what is copied stays whole
+    table.add_column(columns[-1], no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*(Text(_cell(cell)) for cell in row))
     Console().print(table)

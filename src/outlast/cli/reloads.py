@@ -75,7 +75,9 @@ class AgentsFile:
                 await retire_agents(composed.core, workspace, loaded)
         except OutlastError as error:
             logger.error("agents.not_reloaded", file=file, reason=error.message)  # noqa: TRY400 - said whole
-        except Exception:
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
             logger.exception("agents.not_reloaded", file=file)
         else:
             self.loaded = loaded

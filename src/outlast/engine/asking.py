@@ -17,7 +17,7 @@ from outlast.engine.segment import Segment, TextKind
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.clock import whole_millis
-from outlast.model.error import ModelUnavailable, OutlastError, Upstream
+from outlast.model.error import InvalidArguments, ModelUnavailable, OutlastError, Upstream
 from outlast.model.event import (
     ApprovalRequested,
     Event,
@@ -223,9 +223,16 @@ class Asker:
         segment.approvals = questions
 
     async def _needs_approval(self, spec: AgentSpec, call: ToolCall) -> bool:
-        """Whether a person decides before this call runs."""
+        """Whether a person decides before this call runs.
+
+        Arguments that do not fit the tool's schema are told to the model, not shown to a person.
+        """
         tool = spec.tool(call.name)
         if tool is None or call.invalid is not None or tool.approval is False:
+            return False
+        try:
+            self.tools.check(tool, call.parameters)
+        except InvalidArguments:
             return False
         return tool.approval is True or await self.tools.asks(tool, call.parameters)
 

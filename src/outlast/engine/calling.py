@@ -84,6 +84,8 @@ class Caller:
         except ToolFailed as error:
             result, is_error = storable(error.message), True
             _log_failure(spec, call, error, clock.monotonic() - began)
+        except asyncio.CancelledError:
+            result, is_error = _own_cancellation(segment), True
         ended_at = started_at + whole_millis(clock.monotonic() - began)
         approval = segment.approvals.get(call.id)
         note = "" if approval is None else approval.note
@@ -125,6 +127,16 @@ class Caller:
                 "changed."
             ) from error
         return headers
+
+
+def _own_cancellation(segment: Segment) -> str:
+    """What a call says that has cancelled its own task. Raises CancelledError where we have."""
+    task = asyncio.current_task()
+    if segment.interrupted or task is None:
+        raise asyncio.CancelledError
+    while task.cancelling():
+        task.uncancel()
+    return "CancelledError: the tool's own work was cancelled"
 
 
 def _runs(spec: AgentSpec, call: ToolCall) -> bool:

@@ -201,11 +201,14 @@ async def _called(function: CodeFunction, context: CodeContext, given: str) -> A
     """The one door for whatever a function of somebody else's raises."""
     try:
         return await function(context, given)
-    except OutlastError:
+    except (OutlastError, asyncio.CancelledError):
         raise
-    except (Exception, SystemExit) as error:  # the function may raise anything, and ends no server
+    except BaseException as error:  # the function may raise anything, and ends no server
         logger.exception("code.failed", execution=context.execution_id)
-        message = str(error).strip()
+        try:
+            message = str(error).strip()
+        except BaseException:  # noqa: BLE001 - its __str__ is the operator's code too
+            message = ""
         told = f"{type(error).__name__}: {message}" if message else type(error).__name__
         raise CodeFailed(storable(told)) from error
 
@@ -221,7 +224,7 @@ def _output(task: "asyncio.Task[Any]") -> str:
         return ""
     try:
         return orjson.dumps(storable(returned)).decode()
-    except TypeError as error:
+    except (TypeError, RecursionError) as error:
         raise CodeFailed(f"The function's result cannot be written as JSON: {error}") from error
 
 

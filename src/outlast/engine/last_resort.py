@@ -54,7 +54,7 @@ class LastResort:
         if self._failed:
             self._failed.pop(execution_id, None)
 
-    async def failed(self, execution: Execution, error: Exception) -> bool:
+    async def failed(self, execution: Execution, error: BaseException) -> bool:
         """Settle what a segment has failed by; False where another try is due."""
         if not isinstance(error, Overloaded):
             logger.error("segment.failed", exc_info=error)

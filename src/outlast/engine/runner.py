@@ -4,6 +4,7 @@ A finished step is never run again. What was running in a crash is decided by it
 request and a repeatable tool call run again, any other call becomes a question to a person.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
@@ -81,7 +82,9 @@ class Runner:
             await self._fail(segment, REFUSED)
         except OutlastError as error:
             await self._fail(segment, failure_of(error))
-        except Exception as error:
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:
             logger.exception("execution.crashed")
             await self._fail(segment, UNREADABLE if isinstance(error, Unread) else OUR_MISTAKE)
 

@@ -109,7 +109,9 @@ class Segments:
         except StaleWrite:
             logger.warning("segment.stale", segment=segment.execution.segment)
             return False
-        except Exception as error:  # noqa: BLE001 - the top of a segment; it is settled there
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the top of a segment; it is settled there
             return await self._last_resort.failed(segment.execution, error)
         finally:
             segment.progressed(harmless=False)

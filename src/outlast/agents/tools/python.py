@@ -62,7 +62,7 @@ class PythonTools:
             found = import_function(reference) if known is None else known.function
             decides = getattr(getattr(found, MARK, None), "approval", found)
             return bool(decides(arguments))
-        except (Exception, SystemExit):  # a function of somebody else's may raise anything
+        except BaseException:
             logger.warning("approval.function_failed", function=reference, exc_info=True)
             return True
 
@@ -81,7 +81,7 @@ class PythonTools:
                 raise
             # Nobody cancelled us: the function let an inner cancellation escape.
             raise ToolFailed("CancelledError: the tool's own work was cancelled") from None
-        except (Exception, SystemExit) as error:  # a tool may raise anything, and ends no server
+        except BaseException as error:  # a tool may raise anything, and ends no server
             raise ToolFailed(_told(error)) from error
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
@@ -116,7 +116,7 @@ def import_name(reference: str) -> Any:
         raise Misconfigured(f"{reference!r} is not of the form module:function")
     try:
         found: Any = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # importing runs code that may raise anything
+    except BaseException as error:  # importing runs code that may raise anything
         raise Misconfigured(f"module {module_name} cannot be imported: {_told(error)}") from error
     for name in path.split("."):
         try:
@@ -128,8 +128,13 @@ def import_name(reference: str) -> Any:
 
 def _call_sync(call: Callable[[], Any]) -> Any:
     """Run in the thread: the call, and writing its result as JSON, which may be long too."""
-    result = call()
-    return result if inspect.isawaitable(result) else _as_json(result)
+    try:
+        result = call()
+        return result if inspect.isawaitable(result) else _as_json(result)
+    except (ToolFailed, asyncio.CancelledError):
+        raise
+    except BaseException as error:  # here already: a KeyboardInterrupt would leave the event loop
+        raise ToolFailed(_told(error)) from error
 
 
 def _as_json(result: Any) -> Any:
@@ -140,5 +145,8 @@ def _as_json(result: Any) -> Any:
 
 
 def _told(error: BaseException) -> str:
-    message = str(error).strip()
+    try:
+        message = str(error).strip()
+    except BaseException:  # noqa: BLE001 - its __str__ is the operator's code too
+        message = ""
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
