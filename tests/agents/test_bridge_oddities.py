@@ -51,6 +51,27 @@ async def test_halves_of_a_character_are_one_in_the_message(provider: FakeProvid
     assert storable_message(answer.message).parts == (Text("😀"),)
 
 
+async def test_a_half_character_in_arguments_and_no_usage_is_an_answer(
+    provider: FakeProvider,
+) -> None:
+    part = call(name="f", arguments='{"expression":"\\ud83d"}')
+    provider.replies["m"] = Reply((part, chunk({}, "tool_calls"), DONE))
+    _, answer = await heard(openai_chat("m"), ask())
+    (made,) = storable_message(answer.message).tool_calls
+    assert made.parameters == {"expression": "\ufffd"}
+    assert answer.usage.estimated
+
+
+def test_arguments_that_an_sdk_has_read_are_not_rounded() -> None:
+    from pydantic_ai.messages import ToolCallPart
+
+    from outlast.agents.models.bridge_messages import to_ours
+
+    part = ToolCallPart("f", {"a": [10**22, "x"]}, "c")
+    (made,) = to_ours((part,), SystemClock(), "p").tool_calls
+    assert (made.parameters, made.invalid) == ({}, '{"a": [10000000000000000000000, "x"]}')
+
+
 @pytest.mark.parametrize(
     "part",
     [

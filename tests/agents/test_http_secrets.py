@@ -1,5 +1,6 @@
 """A tool's secrets are in no result and no error; an answer's charset is one of a short list."""
 
+import json
 import time
 from base64 import b64encode
 from dataclasses import replace
@@ -104,6 +105,39 @@ async def test_json_behind_a_byte_order_mark_is_read(shop: Shop, box: ToolBox) -
 async def test_half_a_surrogate_pair_in_an_answer_is_replaced(shop: Shop, box: ToolBox) -> None:
     shop.answers = [answer(b'{"a\\udce9": "\\ud83d\\ude00 \\ud83d"}')]
     assert await box.call(look(shop.url), {}, CONTEXT) == {"a\ufffd": "\U0001f600 \ufffd"}
+
+
+@pytest.mark.parametrize(
+    ("wire", "said"),
+    [
+        (b'{"id": 12345678901234567890123}', "in id: 12345678901234567890123"),
+        (b'[{"a": [1, -9223372036854775809]}]', "in 0.a.1: -9223372036854775809"),
+        (b"18446744073709551616", "64 bits: 18446744073709551616"),
+        (b'{"id": 1%b}' % (b"0" * 400), "in id: 1000"),
+        (b'\xef\xbb\xbf{"half": "\\ud83d", "id": 99999999999999999999}', "in id: 9999"),
+        (b'{"s3cret-token": 99999999999999999999}', r"in \*\*\*: 9999"),
+    ],
+)
+async def test_a_number_that_would_be_rounded_is_the_tools_error(
+    shop: Shop, box: ToolBox, wire: bytes, said: str
+) -> None:
+    shop.answers = [answer(wire)]
+    spec = look(shop.url, headers={"Authorization": "Bearer ${SHOP_TOKEN}"})
+    with pytest.raises(ToolFailed, match=said) as failed:
+        await box.call(spec, {}, CONTEXT)
+    assert "as text" in failed.value.message
+    assert failed.value.cause.endswith("answered with a whole number of more than 64 bits.")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**64 - 1, -(2**63), "12345678901234567890123", 0.12345678901234567, 1e30, [10**18] * 9],
+)
+async def test_numbers_of_64_bits_are_kept_as_they_came(
+    shop: Shop, box: ToolBox, value: Any
+) -> None:
+    shop.answers = [answer(json.dumps({"n": value}).encode())]
+    assert await box.call(look(shop.url), {}, CONTEXT) == {"n": value}
 
 
 async def test_a_credential_that_is_written_out_in_a_query_is_hidden_too(

@@ -32,6 +32,11 @@ class Line:
     price: float
 
 
+@dataclasses.dataclass
+class Named:
+    name: str
+
+
 async def call(function: Callable[..., Any], **arguments: Any) -> Any:
     agent = Agent("a", model="m", tools=[function])
     box = ToolBox(SystemClock(), agent.functions)
@@ -135,7 +140,7 @@ async def test_what_a_function_raises_is_told_without_its_traceback(
     assert raised.value.message == message
 
 
-@pytest.mark.parametrize("result", [object(), b"\xff", "\ud800", {"deep": None}])
+@pytest.mark.parametrize("result", [object(), b"\xff", 2**64, {"deep": None}])
 async def test_a_result_that_is_no_json_is_the_tools_error(result: object) -> None:
     if isinstance(result, dict):
         for _ in range(2000):
@@ -146,6 +151,21 @@ async def test_a_result_that_is_no_json_is_the_tools_error(result: object) -> No
 
     with pytest.raises(ToolFailed, match="cannot be written as JSON"):
         await call(give)
+
+
+@pytest.mark.parametrize(
+    ("result", "kept"),
+    [
+        ("a\ud83d", "a\ufffd"),
+        ({"caf\udce9": ["\ud83d\ude00"]}, {"caf\ufffd": ["😀"]}),
+        (Named("half \udce9"), {"name": "half \ufffd"}),
+    ],
+)
+async def test_half_a_character_in_a_result_is_replaced(result: object, kept: object) -> None:
+    def give() -> Any:
+        return result
+
+    assert await call(give) == kept
 
 
 async def test_a_result_that_is_too_large_is_the_tools_error() -> None:

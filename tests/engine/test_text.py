@@ -1,11 +1,13 @@
 """U+0000 and halves of surrogate pairs, which no store keeps: the execution ends all the same."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from outlast import Context
 from outlast.agents.code import CodeFunctions
+from outlast.agents.models.assemble import read_arguments
 from outlast.agents.port import Answer, ModelRequest, TextPiece
 from outlast.model.error import ModelRejected, ModelUnavailable, ToolFailed
 from outlast.model.event import TextAdded
@@ -112,6 +114,53 @@ async def test_a_tools_error_that_cannot_be_stored_is_told_to_the_model(
     server = await world(actor, spec(tool("look")), Bench(look=lambda _: ToolFailed(said)))
     view = await server.run()
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Done")
+
+
+@pytest.mark.parametrize("said", ["y" * 5_000_000, "é\ud83d" * 40_000, "x" * 65_534 + "😀"])
+async def test_a_long_error_of_a_tool_is_cut_with_a_mark_at_its_end(
+    world: World, said: str
+) -> None:
+    actor = Actor(by_turn([call(1, "look")], ["Done"]))
+    server = await world(actor, spec(tool("look")), Bench(look=lambda _: ToolFailed(said)))
+    view = await server.run()
+    (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
+    assert isinstance(step.result, str)
+    size = len(storable(said).encode())
+    assert step.result.endswith(f"… (cut: {size} bytes in all)")
+    assert 65_500 < len(step.result.encode()) <= 65_536
+    assert step.result[:6_000] == storable(said)[:6_000]
+
+
+async def test_an_error_of_a_tool_that_fits_is_kept_whole(world: World) -> None:
+    said = "é" * 32_768
+    actor = Actor(by_turn([call(1, "look")], ["Done"]))
+    server = await world(actor, spec(tool("look")), Bench(look=lambda _: ToolFailed(said)))
+    view = await server.run()
+    (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
+    assert step.result == said
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('{"a":12345678901234567890123}', "12345678901234567890123 in a has more than 64 bits"),
+        ('{"a":{"b":[0,-9223372036854775809]}}', "-9223372036854775809 in a.b.1 has"),
+        ('{"a":"12345678901234567890123"', "were not a JSON object"),
+    ],
+)
+async def test_arguments_that_would_be_rounded_are_told_to_the_model(
+    world: World, written: str, said: str
+) -> None:
+    parameters, invalid = read_arguments(written)
+    wanted = replace(call(1, "look", **parameters), invalid=invalid)
+    actor = Actor(by_turn([wanted], ["Done"]))
+    bench = Bench(look=lambda _: "never")
+    server = await world(actor, spec(tool("look")), bench)
+    view = await server.run()
+    (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
+    assert step.is_error
+    assert isinstance(step.result, str)
+    assert said in step.result
 
 
 async def test_a_failure_that_cannot_be_stored_is_tried_again_and_told(world: World) -> None:

@@ -6,6 +6,7 @@ import orjson
 
 from outlast.agents.port import ModelRequest
 from outlast.model.message import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
+from outlast.model.text import storable
 from outlast.model.usage import Usage, estimate_tokens
 
 
@@ -53,4 +54,7 @@ def _call(call: ToolCall) -> str:
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value, default=str).decode()
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:  # half of a surrogate pair: an answer is counted before it is made storable
+        return orjson.dumps(storable(value), default=str).decode()

@@ -15,6 +15,8 @@ from outlast.model.usage import Usage
 MAX_CALLS: Final = 1000
 """Tool calls that one answer may hold. One with more is refused by the engine, so a model may leave
 out what comes behind the first that is too many."""
+MAX_ERROR_BYTES: Final = 65_536
+"""Bytes of a tool's error that are kept and that the model reads; a longer one is cut."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from outlast.agents.port import ToolContext, Tools
+from outlast.agents.port import MAX_ERROR_BYTES, ToolContext, Tools
+from outlast.agents.unreadable import unreadable_arguments
 from outlast.engine.ledger import Ledger
 from outlast.engine.segment import Interrupted, Segment, ended
 from outlast.model.agent import AgentSpec, ToolSpec
@@ -16,7 +17,7 @@ from outlast.model.event import ToolFinished
 from outlast.model.execution import Execution, ToolStep
 from outlast.model.ids import STEP
 from outlast.model.message import ToolCall
-from outlast.model.text import storable
+from outlast.model.text import shortened, storable
 from outlast.seal import FORWARDED, Seal, Unsealable
 
 logger = structlog.get_logger(__name__)
@@ -82,7 +83,7 @@ class Caller:
             result = storable(await self._result(segment, spec, call))
             is_error = False
         except ToolFailed as error:
-            result, is_error = storable(error.message), True
+            result, is_error = shortened(storable(error.message), MAX_ERROR_BYTES), True
             _log_failure(spec, call, error, clock.monotonic() - began)
         except asyncio.CancelledError:
             result, is_error = _own_cancellation(segment), True
@@ -154,11 +155,7 @@ def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:
             cause="The model called a tool that the agent does not have.",
         )
     if call.invalid is not None:
-        raise ToolFailed(
-            f"The arguments were not a JSON object: {call.invalid[:200]!r}. Call the tool again "
-            "with a JSON object.",
-            cause="The arguments were not a JSON object.",
-        )
+        raise unreadable_arguments(call.invalid)
     return tool
 
 

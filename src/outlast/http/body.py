@@ -1,9 +1,6 @@
 """Request bodies: read within a bound, JSON whatever is claimed, complaints that name the field."""
 
 import codecs
-import json
-from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -19,6 +16,7 @@ from outlast.model.error import (
     UnsupportedEncoding,
 )
 from outlast.model.nesting import DEEPEST, is_too_deep
+from outlast.model.whole_number import beyond_64_bits
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -27,15 +25,6 @@ _PLAIN: Final = ("", "identity")
 _COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x78\x9c": "deflate"}
 """How compressed bodies begin; no JSON does."""
 _WIDE: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
-_LONG: Final = b"0" * 19
-"""A whole number with fewer digits has less than 64 bits."""
-_LEAST, _MOST = -(2**63), 2**64 - 1
-"""Whole numbers that are read as they were sent."""
-_LONGEST: Final = 20
-"""Digits, or digits and sign, of the longest of them."""
-_SHOWN: Final = 40
-"""Digits that a complaint repeats."""
 
 
 async def read(request: Request, limit: int) -> bytes:
@@ -91,8 +80,7 @@ def json_object(content: bytes) -> dict[str, Any]:
         _require_shallow(value)
     if b"\\u0000" in content:
         _check_nul(value, ())
-    if _LONG in content.translate(_DIGITS):
-        _check_numbers(content)
+    _check_numbers(content)
     if not isinstance(value, dict):
         raise InvalidRequest("The body is not a JSON object.", param="body")
     return value
@@ -106,48 +94,17 @@ def _not_json(
             return _compressed(encoding)
     if content.startswith(_WIDE):
         return InvalidRequest("The body is UTF-16 or UTF-32; send JSON in UTF-8.", param="body")
-    if _LONG in content.translate(_DIGITS):  # to orjson, one of 310 digits is no JSON
-        with suppress(ValueError, RecursionError):
-            _check_numbers(content)
+    _check_numbers(content)  # to orjson, one of 310 digits is no JSON
     return InvalidRequest(f"The body is not JSON: {error}", param="body")
-
-
-class _Beyond(str):
-    """The digits of a whole number beyond 64 bits."""
-
-    __slots__ = ()
 
 
 def _check_numbers(content: bytes) -> None:
     """Refuse whole numbers beyond 64 bits: read as floats, they would be others than were sent."""
-    value = json.loads(content, parse_int=_whole)
-    if (found := _beyond(value, ())) is not None:
-        path, digits = found
-        shown = digits if len(digits) <= _SHOWN else digits[:_SHOWN] + "…"
+    if (found := beyond_64_bits(content)) is not None:
         raise InvalidRequest(
-            f"The number {shown} has more than 64 bits; send it as text.", param=path or "body"
+            f"The number {found.shown} has more than 64 bits; send it as text.",
+            param=found.path or "body",
         )
-
-
-def _whole(digits: str) -> int | _Beyond:
-    if len(digits) <= _LONGEST and _LEAST <= int(digits) <= _MOST:
-        return int(digits)
-    return _Beyond(digits)
-
-
-def _beyond(value: Any, path: tuple[str, ...]) -> tuple[str, str] | None:
-    """The path and the digits of the first number that is beyond."""
-    match value:
-        case _Beyond():
-            return ".".join(path), value
-        case dict():
-            items: Iterable[tuple[str, Any]] = value.items()
-        case list():
-            items = ((str(index), item) for index, item in enumerate(value))
-        case _:
-            return None
-    found = (_beyond(item, (*path, name)) for name, item in items)
-    return next((one for one in found if one is not None), None)
 
 
 def _require_shallow(value: Any) -> None:

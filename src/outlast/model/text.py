@@ -31,6 +31,8 @@ K = TypeVar("K")
 _NUL: Final = "\0"
 _INSTEAD: Final = "\ufffd"
 _HIGH: Final = ("\ud800", "\udbff")
+_WIDEST: Final = 4
+"""Bytes of one character, at most."""
 _SIXTY_FOUR_BITS: Final = 1 << 64
 
 
@@ -54,6 +56,14 @@ def storable_message(message: AssistantMessage) -> AssistantMessage:
 def storable_messages(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Return the same messages, storable; what is no message as it is."""
     return tuple(_message(message) for message in messages)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the text within so many bytes of UTF-8; one that is cut says so at its end."""
+    if len(text) * _WIDEST <= most or len(data := text.encode()) <= most:
+        return text
+    mark = f"… (cut: {len(data)} bytes in all)"
+    return data[: most - len(mark.encode())].decode(errors="ignore") + mark
 
 
 def read_json(data: bytes) -> Any:

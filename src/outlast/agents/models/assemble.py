@@ -7,6 +7,7 @@ from typing import Any, Final
 from outlast.model.message import AssistantMessage, Message, Part, Text
 from outlast.model.nesting import is_too_deep
 from outlast.model.text import read_json, storable
+from outlast.model.whole_number import beyond_64_bits
 
 MARK_PROVIDER: Final = "openai-chat"
 """Who wrote a mark in `Thinking.signature`; pydantic-ai has no provider of this name."""
@@ -57,16 +58,19 @@ class Spoken:
 def read_arguments(text: str) -> tuple[dict[str, Any], str | None]:
     """The arguments that a model wrote; no text at all means none, JSON in JSON is read.
 
-    What is no JSON object, or one nested too deep to be shown, is answered as it was written.
+    What is no JSON object, one nested too deep to be shown and one with a whole number beyond 64
+    bits, which would be rounded, is answered as it was written.
     """
     if not text.strip():
         return {}, None
     try:
-        value = read_json(storable(text).encode())
+        value = read_json(data := storable(text).encode())
         if isinstance(value, str) and value.lstrip().startswith("{"):
-            value = read_json(storable(value).encode())
+            value = read_json(data := storable(value).encode())
     except ValueError:
         return {}, text
+    if beyond_64_bits(data) is not None:
+        return {}, data.decode()
     fits = isinstance(value, dict) and not is_too_deep(value)
     return (value, None) if fits else ({}, text)
 

@@ -6,6 +6,7 @@ empty Thinking before it, with `next: true`. Marks go back to the provider that 
 other, and thinking without a mark is not sent.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -161,7 +162,11 @@ def text_of(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(storable(value), default=str).decode()
+    value = storable(value)
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:  # a whole number beyond 64 bits
+        return json.dumps(value, default=str)
 
 
 def _note(part: theirs.TextPart | theirs.ToolCallPart, provider: str) -> list[Part]:

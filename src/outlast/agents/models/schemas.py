@@ -13,6 +13,7 @@ from outlast.model.agent import ToolSpec
 from outlast.model.message import AssistantMessage, Part, ToolCall
 from outlast.model.nesting import is_too_deep
 from outlast.model.text import read_json, storable
+from outlast.model.whole_number import beyond_64_bits
 
 _DEFINITIONS: Final = ("$defs", "definitions")
 _MOST: Final = 2000
@@ -79,8 +80,10 @@ def _read_text(text: str, schema: dict[str, Any], root: dict[str, Any]) -> Any:
     if not wanted or "string" in wanted or text.lstrip()[:1] not in {"{", "["}:
         return text
     try:
-        value = read_json(storable(text).encode())
+        value = read_json(data := storable(text).encode())
     except ValueError:
+        return text
+    if beyond_64_bits(data) is not None:  # read, it would be another number
         return text
     if (isinstance(value, dict) and "object" in wanted) or (
         isinstance(value, list) and "array" in wanted

@@ -30,6 +30,7 @@ from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed, ToolTimeout
 from outlast.model.text import read_json, storable
+from outlast.model.whole_number import beyond_64_bits
 
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
@@ -192,6 +193,7 @@ def _value(call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
     )
     secrets = call.request.secrets
     if kind == "application/json" or kind.endswith("+json"):
+        _check_numbers(call, body)
         try:
             value = _read_json(body.removeprefix(BOM_UTF8))
         except ValueError as error:
@@ -205,6 +207,15 @@ def _value(call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
         return secrets.hide_in_result(body.decode(charset))
     except (UnicodeDecodeError, LookupError) as error:
         raise ToolFailed(f"{call.address} answered with {kind}, neither JSON nor text.") from error
+
+
+def _check_numbers(call: _Call, body: bytes) -> None:
+    """Raise ToolFailed where a whole number would be rounded to fit."""
+    if (found := beyond_64_bits(body.removeprefix(BOM_UTF8))) is not None:
+        cause = f"{call.address} answered with a whole number of more than 64 bits"
+        place = f" in {call.request.secrets.hide(found.path)[:_SHOWN]}" if found.path else ""
+        said = f"{cause}{place}: {found.shown}. It would be rounded; it has to come as text."
+        raise ToolFailed(said, cause=f"{cause}.")
 
 
 def _read_json(body: bytes) -> Any:

@@ -19,6 +19,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.signature import MARK, PythonFunction, read_function
 from outlast.model.error import Misconfigured, ToolFailed, ToolTimeout
+from outlast.model.text import storable
 
 _THREADS: Final = 64
 """Sync tools that run at once; one more waits for a thread."""
@@ -139,7 +140,10 @@ def _call_sync(call: Callable[[], Any]) -> Any:
 
 def _as_json(result: Any) -> Any:
     try:
-        return to_jsonable_python(result, inf_nan_mode="null")
+        try:
+            return to_jsonable_python(result, inf_nan_mode="null")
+        except UnicodeEncodeError:  # a key with half a surrogate pair
+            return to_jsonable_python(storable(result), inf_nan_mode="null")
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise ToolFailed(f"The tool's result cannot be written as JSON: {_told(error)}") from error
 

@@ -18,6 +18,7 @@ from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed
 from outlast.model.nesting import DEEPEST, is_too_deep
+from outlast.model.text import storable
 
 if TYPE_CHECKING:
     import aiohttp
@@ -58,8 +59,7 @@ class ToolBox:
         """
         self._arguments.check(spec.parameters, arguments)
         result = await self._dispatch(spec, arguments, context)
-        _require_json(result, None if spec.http else MAX_RESULT_BYTES)
-        return result
+        return _checked(result, None if spec.http else MAX_RESULT_BYTES)
 
     async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
         """Whether a person decides before a call with these arguments, as the tool's function says.
@@ -123,13 +123,25 @@ class ToolBox:
         return self._http
 
 
-def _require_json(result: Any, most: int | None) -> None:
-    """A result that cannot be stored, or is too large, is the tool's error and not the store's."""
+def _checked(result: Any, most: int | None) -> Any:
+    """The result, with half a surrogate pair in it replaced, which JSON cannot have.
+
+    One that cannot be stored, or is too large, is the tool's error and not the store's.
+    """
     try:
-        size = len(orjson.dumps(result))
+        result, size = _measured(result)
     except (orjson.JSONEncodeError, RecursionError) as error:
         raise ToolFailed(f"The tool's result cannot be written as JSON: {error}") from error
     if most is not None and size > most:
         raise ToolFailed(f"The tool's result is {size} bytes as JSON, more than {most}.")
     if is_too_deep(result):
         raise ToolFailed(f"The tool's result is nested deeper than {DEEPEST} levels.")
+    return result
+
+
+def _measured(result: Any) -> tuple[Any, int]:
+    try:
+        return result, len(orjson.dumps(result))
+    except orjson.JSONEncodeError:
+        result = storable(result)
+        return result, len(orjson.dumps(result))

@@ -1,0 +1,88 @@
+"""Arguments of tool calls that no database keeps, or that would be rounded."""
+
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+
+from outlast.agents.estimate import answer_tokens
+from outlast.agents.models.assemble import read_arguments
+from outlast.agents.models.openai_chat import OpenAIEndpoint
+from outlast.agents.unreadable import unreadable_arguments
+from outlast.model.message import AssistantMessage, Text, ToolCall
+from outlast.model.text import storable_message
+from tests.agents.test_openai_chat import ask, chunk, heard, opened
+from tests.provider import FakeProvider, Reply
+
+pytestmark = pytest.mark.anyio
+BIG = "12345678901234567890123"
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[FakeProvider]:
+    async with FakeProvider() as running:
+        yield running
+
+
+@pytest.fixture
+async def endpoint(provider: FakeProvider) -> AsyncIterator[OpenAIEndpoint]:
+    async with opened(provider.url) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("written", "parameters"),
+    [
+        ('{"expression":"\\ud83d"}', {"expression": "\ufffd"}),
+        ('{"a\\udce9":[{"b":"x\\ude00"}]}', {"a\ufffd": [{"b": "x\ufffd"}]}),
+        ('{"a":"\\ud83d\\ude00"}', {"a": "😀"}),
+    ],
+)
+async def test_half_a_character_in_arguments_and_no_usage_is_an_answer(
+    endpoint: OpenAIEndpoint,
+    provider: FakeProvider,
+    written: str,
+    parameters: dict[str, object],
+) -> None:
+    delta = {"index": 0, "id": "a", "function": {"name": "f", "arguments": written}}
+    done = b"data: [DONE]\n\n"
+    parts = (chunk({"tool_calls": [delta]}), chunk({}, "tool_calls"), done)
+    provider.replies["m"] = Reply(parts)
+    _, answer = await heard(endpoint.model("m"), ask())
+    (call,) = storable_message(answer.message).tool_calls
+    assert call.parameters == parameters
+    assert answer.usage.estimated
+    assert answer.usage.output_tokens > 0
+
+
+def test_any_text_has_an_estimate() -> None:
+    call = ToolCall("tc_1", "f\ud83d", {"a\udce9": "\ud83d"})
+    assert answer_tokens(AssistantMessage((Text("\ud83d"), call))) > 1
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('{"a":%s}', f"The number {BIG} in a has more than 64 bits."),
+        ('{"a":[{"b":-%s}]}', f"The number -{BIG} in a.0.b has more than 64 bits."),
+        ('{"a":"\\ud83d","b":%s}', f"The number {BIG} in b has more than 64 bits."),
+        (f'{{"a":%s{"0" * 400}}}', f"The number {BIG}{'0' * 17}… in a has more"),
+    ],
+)
+def test_a_whole_number_beyond_64_bits_is_not_rounded(written: str, said: str) -> None:
+    for text in (written % BIG, orjson.dumps(written % BIG).decode()):
+        parameters, invalid = read_arguments(text)
+        assert parameters == {}
+        assert invalid is not None
+        if len(written) < 400 or text == written % BIG:
+            complaint = unreadable_arguments(invalid)
+            assert complaint.message.startswith(said)
+            assert complaint.message.endswith("Call the tool again and send it as text.")
+            assert BIG not in complaint.cause
+
+
+@pytest.mark.parametrize(
+    "number", [str(2**64 - 1), str(-(2**63)), "1e30", "0.12345678901234567890123", f'"{BIG}"']
+)
+def test_other_numbers_and_long_digits_in_text_are_read(number: str) -> None:
+    assert read_arguments(f'{{"a":{number}}}') == ({"a": orjson.loads(number)}, None)
