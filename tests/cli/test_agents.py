@@ -88,3 +88,13 @@ def test_a_run_in_the_terminal_retires_nothing(
     listed = outlast("agents", "list")[1]
     assert "demo" in listed
     assert "careful" in listed
+
+
+def test_a_misspelt_agent_is_told_the_name_that_was_meant(place: Place, outlast: Outlast) -> None:
+    client = place.serve().client(place.key)
+    refused = client.post("/v1/agents/carefull/execute", json={"input": "x"}).json()
+    assert refused["error"]["message"] == "There is no agent 'carefull'; did you mean careful?"
+    assert client.get("/v1/agents/zzzz").json()["error"]["message"] == "There is no agent 'zzzz'."
+    place.environment["OUTLAST_PORT"] = "1"
+    code, _, err = outlast("approvals")
+    assert (code, "outlast serve" in err) == (1, True)

@@ -19,7 +19,8 @@ def main() -> None:
     except (Misconfigured, InvalidRequest) as error:
         _leave(str(error), 2)
     except OutlastError as error:
-        _leave(str(error), 1)
+        mend = " Start a server: outlast serve" if error.code == "unreachable" else ""
+        _leave(f"{error}{mend}", 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

@@ -99,11 +99,14 @@ def _agents(settings: Settings) -> tuple[LoadedAgents, Finding]:
     try:
         loaded = read_agents(settings)
     except Misconfigured as error:
-        finding = Finding("agents", Level.FAIL, error.message, "mend the agents file")
+        mend = "mend the agents file, or write one to begin with: outlast init"
+        finding = Finding("agents", Level.FAIL, error.message, mend)
         return LoadedAgents(()), finding
     if not settings.agents:
         text = "no agents file is named"
-        return loaded, Finding("agents", Level.WARN, text, "outlast doctor --agents FILE")
+        return loaded, Finding(
+            "agents", Level.WARN, text, "outlast init, or name it: --agents FILE"
+        )
     names = ", ".join(spec.name for spec in loaded.specs)
     return loaded, Finding("agents", Level.OK, f"{settings.agents}: {names}")
 

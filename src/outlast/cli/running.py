@@ -141,7 +141,7 @@ async def _run_there(settings: Settings, wish: Wish) -> int:
         if not wish.json:
             note(f"A server has this database: running there, through {client.url}.")
             if settings.agents:
-                note("The server's agents are used, not those of --agents.")
+                note(f"Its agents are used, as it has read them, not those of {settings.agents}.")
         await _require_answer(client)
         more: dict[str, Any] = {"conversationId": wish.conversation_id, "user": wish.user}
         more = {name: value for name, value in more.items() if value is not None}

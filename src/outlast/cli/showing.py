@@ -66,6 +66,10 @@ class Screen:
             self.say(f"{status}: {error}")
         elif status != "completed":
             self.say(f"{status}: {execution_id}")
+            if status == "suspended":
+                self.say(
+                    "It waits for a decision: outlast approvals, outlast approve, outlast deny"
+                )
         elif self._line_open:
             echo()
         self._line_open = False

@@ -1,5 +1,6 @@
 """The agents of a workspace."""
 
+import difflib
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
@@ -17,6 +18,7 @@ from outlast.store.page import Page
 _FRESH_SECONDS: Final = 1.0
 """How long a change made by another process may stay unseen."""
 _CACHED: Final = 1000
+_LONGEST_NAME: Final = 64
 
 
 class Agents:
@@ -119,11 +121,22 @@ class Agents:
         known = self._found.get(key)
         if known is not None and now - known[0] < _FRESH_SECONDS:
             return known[1]
-        agent = await self._store.agent(workspace_id, ref)
+        try:
+            agent = await self._store.agent(workspace_id, ref)
+        except AgentNotFound as error:
+            raise await self._with_near(workspace_id, ref, error) from error
         if len(self._found) >= _CACHED:
             self._found.clear()
         self._found[key] = (now, agent)
         return agent
+
+    async def _with_near(self, workspace_id: str, ref: str, error: AgentNotFound) -> AgentNotFound:
+        """The error with the name that was probably meant, if there is one."""
+        known = [agent.spec.name for agent in await self._store.agents(workspace_id, Page(100))]
+        near = difflib.get_close_matches(ref[:_LONGEST_NAME], known, n=1, cutoff=0.7)
+        if not near:
+            return error
+        return AgentNotFound(f"{error.message.removesuffix('.')}; did you mean {near[0]}?")
 
 
 def _in_use(agent: Agent) -> Agent:
