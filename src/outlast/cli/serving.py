@@ -18,12 +18,12 @@ from typing import Final, TypeAlias, cast
 
 import structlog
 import uvicorn
-import uvloop
 from fastapi import FastAPI
 
 from outlast.agents.loader import LoadedAgents
 from outlast.app import Core
 from outlast.cli.composing import NO_AGENTS, compose, put_agents, retire_agents
+from outlast.cli.ending import run_to_end
 from outlast.cli.files import connections_of, files, raise_limit
 from outlast.cli.opening import FirstKey, first_key, make_folder
 from outlast.cli.preflight import check, check_slow
@@ -58,8 +58,7 @@ def serve(
     """
     logs.configure(settings.log_level, settings.log_format)
     raise_limit()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, announce, worker=worker, strict=strict))
+    run_to_end(_serve(settings, announce, worker=worker, strict=strict))
 
 
 def work(settings: Settings, announce: Announce, *, listen: bool) -> None:
@@ -75,8 +74,7 @@ def work(settings: Settings, announce: Announce, *, listen: bool) -> None:
         )
     logs.configure(settings.log_level, settings.log_format)
     raise_limit()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_work(settings, announce, listen=listen))
+    run_to_end(_work(settings, announce, listen=listen))
 
 
 async def _work(settings: Settings, announce: Announce, *, listen: bool) -> None:

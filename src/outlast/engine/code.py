@@ -7,7 +7,8 @@ checkpoint that it wrote; what was recorded behind that is handed back while it 
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 import orjson
 import structlog
@@ -22,6 +23,7 @@ from outlast.engine.ledger import Ledger, model_finished
 from outlast.engine.recorded import Recorded
 from outlast.engine.segment import Interrupted, Segment, Stop
 from outlast.engine.timing import out_of_time, seconds_left
+from outlast.leaving import bounded
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import CodeFailed, Misconfigured, OutlastError, ToolFailed, Upstream
@@ -39,9 +41,6 @@ from outlast.model.price import ModelPrice
 from outlast.model.text import storable
 from outlast.model.usage import NO_USAGE
 from outlast.store.port import Store
-
-_LEAVING_SECONDS: Final = 5.0
-"""How long a function that was cancelled may take to end."""
 
 logger = structlog.get_logger(__name__)
 
@@ -72,7 +71,8 @@ class Coder:
         steps = segment.steps if newest is None else _behind(segment, newest)
         recorded = Recorded(steps, agent.spec)
         context = CodeContext(segment, agent.spec, {} if newest is None else newest.state or {})
-        task = segment.spawn(_called(function, context, segment.execution.input))
+        work = _called(function, context, segment.execution.input)
+        task = segment.spawn(bounded(work, partial(_left, context)))
         task.add_done_callback(lambda _: context.wishes.put_nowait(None))
         try:
             while (asked := await context.wishes.get()) is not None:
@@ -233,11 +233,14 @@ async def _leave(context: CodeContext, task: "asyncio.Task[Any]") -> None:
     context.close()
     if not task.done():
         task.cancel()
-        await asyncio.wait({task}, timeout=_LEAVING_SECONDS)
-    if not task.done():
-        logger.warning("code.still_running", execution=context.execution_id)
-    elif not task.cancelled():
+        await asyncio.wait({task})
+    if not task.cancelled():
         task.exception()  # it is told, or the segment ends for another reason
+
+
+def _left(context: CodeContext) -> None:
+    context.close()
+    logger.warning("code.still_running", execution=context.execution_id)
 
 
 def _said(segment: Segment) -> str | None:

@@ -178,6 +178,7 @@ class CodeContext:
 
     async def _ask(self, wish: Wish) -> Any:
         if self._closed:
+            await asyncio.sleep(0)  # noqa: TID251 - a function that asks again and again starves nobody
             raise asyncio.CancelledError
         asked = Asked(wish)
         self.wishes.put_nowait(asked)

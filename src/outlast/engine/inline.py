@@ -14,6 +14,7 @@ import structlog
 from outlast.duty import Failures
 from outlast.engine.segment import Segment, Stop
 from outlast.engine.segments import Segments
+from outlast.leaving import LEAVING_SECONDS
 from outlast.model.clock import Clock
 from outlast.model.error import OutlastError
 from outlast.model.execution import Execution, PauseRequest
@@ -22,7 +23,7 @@ from outlast.store.port import Store
 _RECOVERY_PAGE: Final = 500
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 30.0
-_LEAVE_SECONDS: Final = 1.0
+_LEAVE_SECONDS: Final = LEAVING_SECONDS + 1.0
 """A segment that is to leave at once ends as soon as its model or tool lets go."""
 
 logger = structlog.get_logger(__name__)
@@ -95,7 +96,8 @@ class InlineEngine:
         ):
             self._segments.stop(reason)
             if self._tasks:
-                await asyncio.wait(self._tasks, timeout=seconds)
+                _, left = await asyncio.wait(self._tasks, timeout=seconds)
+                self._tasks -= left if reason is Stop.LEAVE else set()  # waited for only once
         await self._segments.close()
 
     def runnable(self, execution: Execution) -> None:

@@ -1,7 +1,8 @@
 """Python tools: a function of the operator's own, found by `module:function`, run in this process.
 
 An async function is awaited. A sync one runs in a thread, so that it never holds up the server;
-past its timeout nobody waits for it any more, though its thread runs on to its end.
+past its timeout nobody waits for it any more, though its thread runs on to its end. So does an
+async function that does not end when it is cancelled.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.signature import MARK, PythonFunction, read_function
+from outlast.leaving import bounded
 from outlast.model.error import Misconfigured, ToolFailed, ToolTimeout
 from outlast.model.text import storable
 
@@ -47,10 +49,17 @@ class PythonTools:
         """
         function = self._find(reference)
         call = partial(function.function, **function.bind(arguments, context))
-        with anyio.move_on_after(seconds) as scope:
-            return await self._run(call, is_async=inspect.iscoroutinefunction(function.function))
-        assert scope.cancelled_caught
-        raise ToolTimeout(f"The tool did not answer within {seconds:g} s.")
+        work = self._run(call, is_async=inspect.iscoroutinefunction(function.function))
+        try:
+            return await bounded(work, partial(_left, reference, context), seconds)
+        except TimeoutError:
+            raise ToolTimeout(f"The tool did not answer within {seconds:g} s.") from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled us: the function let an inner cancellation escape.
+            raise ToolFailed("CancelledError: the tool's own work was cancelled") from None
 
     def asks(self, reference: str, arguments: dict[str, Any]) -> bool:
         """What the function of that reference says: whether a person decides about a call.
@@ -74,14 +83,8 @@ class PythonTools:
                 return _as_json(await call())
             result = await self._in_thread(call)
             return _as_json(await result) if inspect.isawaitable(result) else result
-        except ToolFailed:
+        except (ToolFailed, asyncio.CancelledError):
             raise
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # Nobody cancelled us: the function let an inner cancellation escape.
-            raise ToolFailed("CancelledError: the tool's own work was cancelled") from None
         except BaseException as error:  # a tool may raise anything, and ends no server
             raise ToolFailed(_told(error)) from error
 
@@ -100,6 +103,10 @@ class PythonTools:
                 raise ToolFailed(f"The tool cannot be run: {error.message}.") from error
             self._functions[reference] = function
         return function
+
+
+def _left(reference: str, context: ToolContext) -> None:
+    logger.warning("tool.still_running", function=reference, execution=context.execution_id)
 
 
 def import_function(reference: str) -> Callable[..., Any]:

@@ -20,6 +20,7 @@ from outlast.engine.procrastinate.lease import Lease
 from outlast.engine.procrastinate.queue import Job, Queue
 from outlast.engine.segment import Stop
 from outlast.engine.segments import Segments
+from outlast.leaving import LEAVING_SECONDS
 from outlast.model.clock import Clock
 from outlast.model.error import ExecutionNotFound, OutlastError, Overloaded
 from outlast.model.execution import Execution, PauseRequest
@@ -37,7 +38,7 @@ _SETTLED_MILLIS: Final = 10_000
 _PAGE: Final = 500
 _LONGEST_WAIT: Final = 30
 _LONG_QUEUE: Final = 500
-_LEAVE_SECONDS: Final = 1.0
+_LEAVE_SECONDS: Final = LEAVING_SECONDS + 1.0
 _CANCEL_AGAIN_SECONDS: Final = 0.1
 _BEATS: Final = 3
 """Heartbeats in the time after which a silent worker loses its jobs."""
@@ -342,17 +343,19 @@ async def _stop(duties: list[Duty]) -> None:
 
 
 async def _end(tasks: list[_Task]) -> None:
-    """Cancel until all have ended.
+    """Cancel until all have ended, for a bounded time.
 
     Python 3.11's `wait_for`, by which psycopg waits, swallows a cancellation that comes with its
     result: https://github.com/python/cpython/issues/86296
     """
     pending = set(tasks)
-    while pending:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _LEAVE_SECONDS
+    while pending and loop.time() < deadline:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*(set(tasks) - pending), return_exceptions=True)
 
 
 async def _pause(seconds: float) -> None:

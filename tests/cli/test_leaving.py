@@ -1,0 +1,214 @@
+"""SIGTERM ends a process in bounded time, whatever the operator's own code does."""
+
+import signal
+import time
+from typing import Final
+
+import httpx2
+import pytest
+
+from tests.cli.world import Place, Server
+from tests.database import POSTGRESQL, Database
+
+AGENTS: Final = """
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from outlast import Agent, Context, agent, tool
+
+SEEN = Path(__file__).with_name("seen")
+
+
+async def swallow() -> None:
+    seen()
+    while True:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            pass
+
+
+def seen() -> None:
+    with SEEN.open("a") as file:
+        file.write("x")
+    print("BEGUN", file=sys.stderr, flush=True)
+
+
+def is_first() -> bool:
+    return not SEEN.exists()
+
+
+@tool(effect="read_only")
+async def swallows() -> str:
+    "Swallows its cancellation, the first time"
+    if is_first():
+        await swallow()
+    return "at last"
+
+
+@tool(effect="read_only", timeout=1)
+async def late() -> str:
+    "Swallows the cancellation of its timeout"
+    await swallow()
+    return "never"
+
+
+@tool(effect="read_only")
+def sleeps() -> str:
+    "A thread that sleeps, the first time"
+    if is_first():
+        seen()
+        time.sleep(1000)
+    return "at last"
+
+
+@tool(effect="read_only")
+async def threads() -> str:
+    "A thread of the loop's own pool, the first time"
+    if is_first():
+        seen()
+        await asyncio.to_thread(time.sleep, 1000)
+    return "at last"
+
+
+@agent(model="scripted:calls.yaml")
+async def code(ctx: Context, given: str) -> str:
+    if is_first():
+        await swallow()
+    return "at last"
+
+
+@agent(model="scripted:calls.yaml")
+async def spinning(ctx: Context, given: str) -> str:
+    if not is_first():
+        return "at last"
+    seen()
+    while True:
+        try:
+            await ctx.emit("n", 1)
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            pass
+
+
+tools = [swallows, late, sleeps, threads]
+agents = [Agent("main", model="scripted:calls.yaml", tools=tools), code, spinning]
+"""
+CALLS: Final = "turns:\n" + "".join(
+    f"  - when: {name}\n    steps:\n"
+    f"      - tool_calls: [{{name: {name}, parameters: {{}}}}]\n"
+    f"      - text: '{{result}}'\n"
+    for name in ("swallows", "late", "sleeps", "threads")
+)
+SHAPES: Final = {
+    "an async tool": ("main", "swallows"),
+    "a code agent": ("code", "go"),
+    "a code agent that calls again and again": ("spinning", "go"),
+    "a tool in a thread": ("main", "sleeps"),
+    "a thread of a tool": ("main", "threads"),
+}
+DRAIN: Final = 1
+MOST: Final = DRAIN + 12
+"""Seconds until the process has left, on a busy machine."""
+
+
+@pytest.fixture
+def place(place: Place) -> Place:
+    (place.folder / "agents.py").write_text(AGENTS)
+    (place.folder / "calls.yaml").write_text(CALLS)
+    place.environment |= {
+        "OUTLAST_AGENTS": "agents.py",
+        "OUTLAST_DRAIN_SECONDS": str(DRAIN),
+        "OUTLAST_LOG_FORMAT": "json",
+    }
+    return place
+
+
+def _begin(client: httpx2.Client, agent: str, said: str) -> str:
+    path = f"/v1/agents/{agent}/execute"
+    execution: str = client.post(path, json={"input": said, "background": True}).json()["id"]
+    return execution
+
+
+def _ends(server: Server, key: str, execution: str) -> str:
+    client = server.client(key)
+    client.get(f"/v1/executions/{execution}/stream")
+    found = client.get(f"/v1/executions/{execution}").json()
+    assert found["status"] == "completed", found
+    output: str = found["output"]
+    return output
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sigterm_ends_the_process_and_the_next_start_takes_the_execution_up(
+    place: Place, shape: str
+) -> None:
+    server = place.serve()
+    execution = _begin(server.client(place.key), *SHAPES[shape])
+    server.process.err.until("BEGUN")
+
+    began = time.monotonic()
+    code, _, err = server.stop(signal.SIGTERM)
+
+    assert code == 0
+    assert time.monotonic() - began < MOST
+    assert err.count('"process.left_behind"') == 1
+    assert _ends(place.serve(), place.key, execution) == "at last"
+
+
+def test_sigterm_ends_a_worker_that_a_tool_would_keep(place: Place, database: Database) -> None:
+    if database.kind != POSTGRESQL:
+        pytest.skip("a worker needs Postgres")
+    server = place.serve("--no-worker")
+    worker = place.work()
+    execution = _begin(server.client(place.key), "main", "swallows")
+    worker.err.until("BEGUN")
+
+    began = time.monotonic()
+    worker.signal(signal.SIGTERM)
+    code, _, err = worker.wait()
+
+    assert code == 0
+    assert time.monotonic() - began < MOST
+    assert '"process.left_behind"' in err
+    place.work()
+    assert _ends(server, place.key, execution) == "at last"
+
+
+def test_a_tool_that_swallows_its_timeout_is_left_and_its_run_goes_on(place: Place) -> None:
+    server = place.serve()
+    execution = _begin(server.client(place.key), "main", "late")
+
+    assert "did not answer within 1 s" in _ends(server, place.key, execution)
+
+    code, _, err = server.stop(signal.SIGTERM)
+    assert code == 0
+    assert '"tool.still_running"' in err
+    assert '"process.left_behind"' in err
+
+
+@pytest.mark.parametrize("agent", ["main", "code"])
+def test_a_cancel_ends_an_execution_whose_function_swallows_it(place: Place, agent: str) -> None:
+    server = place.serve()
+    client = server.client(place.key)
+    execution = _begin(client, agent, "swallows")
+    server.process.err.until("BEGUN")
+
+    client.post(f"/v1/executions/{execution}/cancel")
+    client.get(f"/v1/executions/{execution}/stream")
+
+    assert client.get(f"/v1/executions/{execution}").json()["status"] == "cancelled"
+
+
+def test_a_clean_drain_leaves_nothing_behind(place: Place) -> None:
+    server = place.serve()
+    (place.folder / "seen").touch()
+    execution = _begin(server.client(place.key), "main", "sleeps")
+    assert _ends(server, place.key, execution) == "at last"
+
+    code, _, err = server.stop(signal.SIGTERM)
+
+    assert code == 0
+    assert "left_behind" not in err
