@@ -137,15 +137,20 @@ class Asker:
         """Log the answer piece by piece as it comes, as long as there is something to spend."""
         texts, clock = self.ledger.texts, self.ledger.clock
         model = self.models.find(agent.spec.model)
-        whole = WholePieces[TextKind]()
+        whole: WholePieces[TextKind] = WholePieces()
         meter = Meter(segment, agent.spec, self.ledger.prices.of_model(agent.spec.model))
+        metered = meter.holds
         async with aclosing(model.stream(request)) as events:
             async for event in events:
                 match event:
                     case TextPiece(text):
-                        for kind, piece in whole.add(TextAdded, text):
-                            texts.add(segment, clock.now(), kind, piece)
-                        meter.add(text)
+                        if text.isascii() and not whole.held and "\0" not in text:  # almost all
+                            texts.add(segment, clock.now(), TextAdded, text)
+                        else:
+                            for kind, piece in whole.add(TextAdded, text):
+                                texts.add(segment, clock.now(), kind, piece)
+                        if metered:
+                            meter.add(text)
                     case ThinkingPiece(text):
                         for kind, piece in whole.add(ThinkingAdded, text):
                             texts.add(segment, clock.now(), kind, piece)

@@ -110,6 +110,11 @@ class Meter:
         self._characters = 0
         self._most = min(map(self._left, self._bounds)) if self._bounds else inf
 
+    @property
+    def holds(self) -> bool:
+        """Whether there is any bound."""
+        return self._most != inf
+
     def _left(self, bound: _Bound) -> float:
         """Characters that the answer may have."""
         of_one = bound.token(self._price)

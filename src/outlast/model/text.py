@@ -91,25 +91,26 @@ class WholePieces(Generic[K]):
     Half of a surrogate pair at the end of a piece waits for the next piece of its kind.
     """
 
-    __slots__ = ("_held", "_kind")
+    __slots__ = ("_kind", "held")
 
     def __init__(self) -> None:
-        self._held = ""
+        self.held = ""
+        """Half of a pair that waits."""
         self._kind: K | None = None
 
     def add(self, kind: K, piece: str) -> tuple[tuple[K, str], ...]:
         """Return what can be shown once this piece has come; no text in it is empty."""
-        if not self._held and piece.isascii() and _NUL not in piece:
+        if not self.held and piece.isascii() and _NUL not in piece:
             return ((kind, piece),)
         ended = self.end() if self._kind is not kind else ()
-        piece, self._held, self._kind = self._held + piece, "", kind
+        piece, self.held, self._kind = self.held + piece, "", kind
         if _HIGH[0] <= piece[-1:] <= _HIGH[1]:
-            piece, self._held = piece[:-1], piece[-1]
+            piece, self.held = piece[:-1], piece[-1]
         return (*ended, (kind, _text(piece))) if piece else ended
 
     def end(self) -> tuple[tuple[K, str], ...]:
         """Return the half that still waits, replaced."""
-        held, self._held = self._held, ""
+        held, self.held = self.held, ""
         return ((self._kind, _text(held)),) if held and self._kind is not None else ()
 
 

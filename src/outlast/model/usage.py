@@ -48,10 +48,10 @@ def counted(read: Any, written: Any, cached: Any = None, stored: Any = None) -> 
     None where they cannot be true: negative, fractional, no numbers, absurdly large, or all 0.
     More read from a cache than was read at all counts as all of it.
     """
-    figures = [_figure(value) for value in (read, written, cached, stored)]
-    if None in figures:
+    inputs, outputs = _figure(read), _figure(written)
+    hits, writes = _figure(cached), _figure(stored)
+    if inputs is None or outputs is None or hits is None or writes is None:
         return None
-    inputs, outputs, hits, writes = (value or 0 for value in figures)
     if not inputs + outputs:
         return None
     return Usage(inputs, outputs, min(hits, inputs), min(writes, inputs))
@@ -59,6 +59,8 @@ def counted(read: Any, written: Any, cached: Any = None, stored: Any = None) -> 
 
 def _figure(value: Any) -> int | None:
     """Whole tokens; None where the value is no number of them."""
+    if type(value) is int:
+        return value if 0 <= value <= _MOST else None
     if value is None:
         return 0
     if isinstance(value, float) and value.is_integer():
