@@ -13,10 +13,10 @@ from outlast.model.agent import Effect
 from outlast.model.approval import Approval, ApprovalKind, Decision
 from outlast.model.error import Conflict, OutlastError, Overloaded
 from outlast.model.event import Entry, ToolFinished
-from outlast.model.execution import TERMINAL, Execution, Status
+from outlast.model.execution import TERMINAL, Status
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
-from outlast.store.port import Decide, Resume, Store
+from outlast.store.port import Decide, Details, Resume, Store
 from outlast.store.sql import Driver
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Another, Database
@@ -38,7 +38,7 @@ class Mortal(CrashingStore):
     async def decide(self, wish: Decide) -> Approval:
         return await self._die_or(super().decide(wish))
 
-    async def resume(self, wish: Resume) -> Execution:
+    async def resume(self, wish: Resume) -> Details:
         return await self._die_or(super().resume(wish))
 
     async def _die_or(self, work: Coroutine[Any, Any, T]) -> T:

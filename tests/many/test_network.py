@@ -66,7 +66,9 @@ async def test_a_worker_cut_off_stops_before_others_take_over_and_works_again_af
         logs = await town.logs("b", await town.many("idempotent", 5))
     for log in logs.values():
         [started] = log.of("tool_call_start")
-        assert tools.callers[started["id"]] == ["w4"]
+        callers = tools.callers[started["id"]]
+        assert set(callers) == {"w4"}
+        assert len(callers) <= 1 + log.retries(2)
 
 
 async def _reached(count: int, wanted: int) -> bool:

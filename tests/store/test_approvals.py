@@ -203,7 +203,7 @@ async def test_a_roll_back_supersedes_what_came_behind_and_charges_it(
     steps = (answer(1, CALLS[0]), result(2, CALLS[0]), answer(3, CALLS[1]), result(4, CALLS[1]))
     running = await recorded(store, await run(store, await create()), (*steps, answer(5)))
     await store.advance(completed(running))
-    resumed = await store.resume(Resume(WORKSPACE, running.id, 20, "cp_002", "key_1"))
+    resumed = (await store.resume(Resume(WORKSPACE, running.id, 20, "cp_002", "key_1"))).execution
     assert (resumed.status, resumed.completed_at, resumed.steps) == (Status.QUEUED, None, 2)
     assert (resumed.usage, resumed.charged_tokens) == (Usage(10, 5), 45)
     assert (resumed.output, resumed.superseded_to) == ("said 1", 5)
@@ -273,7 +273,7 @@ async def test_the_state_is_that_of_the_newest_checkpoint_that_has_one(
         )
     assert (await store.execution(WORKSPACE, running.id)).state == {"n": 3}
     await store.advance(completed(running))
-    resumed = await store.resume(Resume(WORKSPACE, running.id, 20, "cp_2"))
+    resumed = (await store.resume(Resume(WORKSPACE, running.id, 20, "cp_2"))).execution
     assert resumed.state == {"n": 1}
 
 
@@ -383,6 +383,6 @@ async def test_a_number_that_a_call_was_started_under_never_means_another(
         step = replace(result(first, CALLS[0]), id=f"step_{first}")
         await store.advance(Advance(running, running, steps=(step,), checkpoint=done))
         await store.advance(Advance(running, replace(running, status=Status.PAUSED)))
-        queued = await store.resume(Resume(WORKSPACE, running.id, 20, "cp_001"))
+        queued = (await store.resume(Resume(WORKSPACE, running.id, 20, "cp_001"))).execution
         running = await run(store, queued)
     assert len(set(numbers)) == len(numbers)

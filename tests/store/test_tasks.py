@@ -148,7 +148,7 @@ async def test_a_resume_begins_a_segment_that_earlier_calls_cannot_end(
         await store.resume(replace(wish, checkpoint_id="cp_x"))
     with pytest.raises(Conflict):
         await store.resume(replace(wish, only=frozenset({Status.PAUSED})))
-    resumed = await store.resume(wish)
+    resumed = (await store.resume(wish)).execution
     assert (resumed.status, resumed.segment, resumed.state) == (Status.RUNNING, 2, {"page": 1})
     assert resumed == await store.execution(WORKSPACE, execution.id)
     assert resumed.active_by(clock.now() + 500) == execution.active_ms + 500 + 2

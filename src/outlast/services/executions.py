@@ -312,7 +312,7 @@ class Executions:
             principal.key_id,
             only,
         )
-        return await self._views.one(await self._store.resume(wish))
+        return await self._views.shown(await self._store.resume(wish))
 
     async def checkpoints(self, principal: Principal, execution_id: str) -> tuple[Checkpoint, ...]:
         """The checkpoints, oldest first, superseded ones too. Raises ExecutionNotFound."""

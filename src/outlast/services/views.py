@@ -33,13 +33,13 @@ class Views:
     async def one(self, execution: Execution) -> ExecutionView:
         """The execution with what it recorded, read in one moment where it recorded anything."""
         if not _has_details(execution):
-            return await self._shown(Details(execution))
+            return await self.shown(Details(execution))
         found = await self._store.details(execution.workspace_id, [execution.id])
         if execution.id not in found:
             raise ExecutionNotFound
-        return await self._shown(found[execution.id])
+        return await self.shown(found[execution.id])
 
-    async def _shown(self, details: Details) -> ExecutionView:
+    async def shown(self, details: Details) -> ExecutionView:
         """As a caller sees it: the open step's text in the place of the step before's."""
         execution, text = details.execution, details.open_text
         shown = replace(execution, output=text) if text else execution

@@ -246,8 +246,10 @@ class ExecutionStore(LogStore, Protocol):
         """The live executions, of all workspaces, that somebody asked to pause."""
         ...
 
-    async def resume(self, wish: Resume) -> Execution:
+    async def resume(self, wish: Resume) -> Details:
         """Start a segment from a checkpoint; work behind it is superseded and stays visible.
+
+        Return the execution as this left it, whoever has run it since.
 
         Suspended again where approvals are open, queued behind an earlier turn that is live.
         Raises ExecutionNotFound, CheckpointNotFound, Conflict (it is queued, running or suspended;

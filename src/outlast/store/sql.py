@@ -206,7 +206,7 @@ class SqlStore:
     async def pause_requested(self) -> list[tuple[str, PauseRequest]]:
         return await self._driver.read(checkpoints.pause_requested)
 
-    async def resume(self, wish: Resume) -> Execution:
+    async def resume(self, wish: Resume) -> Details:
         return await self._driver.write(lambda: checkpoints.resume(wish))
 
     async def decide(self, wish: Decide) -> Approval:

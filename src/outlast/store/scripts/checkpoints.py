@@ -40,9 +40,10 @@ from outlast.model.steps import Calls, next_number, unanswered
 from outlast.model.task import Task
 from outlast.model.usage import NO_USAGE
 from outlast.store.listeners import Committed
-from outlast.store.port import Resume
+from outlast.store.port import Details, Resume
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import approvals_of, resolved
+from outlast.store.scripts.details import details_of
 from outlast.store.scripts.entries import append, locked_turn
 from outlast.store.scripts.rows import (
     approval_columns,
@@ -110,7 +111,7 @@ class _Past:
         return [] if self.checkpoint is None else list(self.checkpoint.missing)
 
 
-def resume(wish: Resume) -> Script[Execution]:
+def resume(wish: Resume) -> Script[Details]:
     """Lock, go back to the checkpoint, and let the next segment begin or wait."""
     execution = yield from locked_turn(wish.workspace_id, wish.execution_id)
     _require_resumable(execution, wish)
@@ -139,7 +140,8 @@ def resume(wish: Resume) -> Script[Execution]:
     events = (_resumed(past, wish), *started, *retried, *asking)
     entries = yield from append(after, wish.at, events)
     runnable = (after,) if after.status is Status.QUEUED and not after.waiting else ()
-    return Outcome(after, (Committed(after.id, entries, after),), runnable)
+    shown = yield from details_of(after)
+    return Outcome(shown, (Committed(after.id, entries, after),), runnable)
 
 
 def _require_resumable(execution: Execution, wish: Resume) -> None:

@@ -17,11 +17,12 @@ def details(workspace_id: str, execution_ids: Sequence[str]) -> Script[dict[str,
     for execution_id in execution_ids:
         rows = yield Query(sql.EXECUTION, {"id": execution_id, "workspace": workspace_id})
         for row in rows:
-            found[execution_id] = yield from _details(execution_from(row))
+            found[execution_id] = yield from details_of(execution_from(row))
     return Outcome(found)
 
 
-def _details(execution: Execution) -> Steps[Details]:
+def details_of(execution: Execution) -> Steps[Details]:
+    """Return what the execution recorded, as the open transaction sees it."""
     workspace_id, execution_id = execution.workspace_id, execution.id
     steps: tuple[Step, ...] = ()
     if execution.steps > 1:
