@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -128,6 +129,9 @@ class Child:
     async def _hear_ready(self) -> None:
         first = await self.read()
         if "failed" in first:
+            with suppress(TimeoutError):  # the reason is whole once the process has ended
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._process.wait()
             raise ModelUnavailable(self.why(f"could not load the file: {first['failed']}"))
 
     def _write(self, message: dict[str, Any]) -> None:

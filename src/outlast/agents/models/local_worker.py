@@ -131,7 +131,7 @@ def main(path: str, threads: int) -> None:
         server = load(path, threads)
     except Exception as error:  # noqa: BLE001 - told to the parent
         send({"failed": f"{type(error).__name__}: {error}"})
-        os._exit(1)
+        sys.exit(1)  # llama.cpp writes its log in a thread of its own, which ends with the process
     worker = Worker(server, send)
     threading.Thread(target=worker.serve, daemon=True).start()
     send({"ready": True})
