@@ -49,6 +49,7 @@ async def test_the_state_of_now_is_read_when_somebody_looks() -> None:
         followers=lambda: 9,
         taken_over=lambda: 2,
         orphans=lambda: 0,
+        leads=lambda: 1,
     )
     running[0] = 5.0
 
@@ -58,6 +59,17 @@ async def test_the_state_of_now_is_read_when_somebody_looks() -> None:
     assert "outlast_followers 9.0" in lines
     assert "outlast_jobs_taken_over_total 2.0" in lines
     assert "outlast_executions_orphaned_total 0.0" in lines
+    assert "outlast_maintenance_leader 1.0" in lines
+
+
+async def test_batches_of_maintenance_are_counted_with_their_time() -> None:
+    metrics = Metrics()
+    metrics.maintained("due_tasks", 0.25, 1_772_000_000_500)
+    lines = _lines(metrics)
+    assert 'outlast_maintenance_seconds_count{duty="due_tasks"} 1.0' in lines
+    assert 'outlast_maintenance_seconds_sum{duty="due_tasks"} 0.25' in lines
+    last = 'outlast_maintenance_last_success_timestamp_seconds{duty="due_tasks"} 1.7720000005e+09'
+    assert last in lines
 
 
 async def test_commits_and_requests_are_counted() -> None:

@@ -10,14 +10,17 @@ from outlast.agents.port import Models, Tools
 from outlast.duty import Failures
 from outlast.engine.asking import Asker
 from outlast.engine.calling import Caller
-from outlast.engine.cleaner import Cleaner
 from outlast.engine.code import Coder
-from outlast.engine.expirer import Expirer
 from outlast.engine.history import Histories
 from outlast.engine.inline import InlineEngine
-from outlast.engine.keeper import Keeper
 from outlast.engine.last_resort import LastResort
 from outlast.engine.ledger import Ledger
+from outlast.engine.maintenance.deleted_content import DeletedContent
+from outlast.engine.maintenance.due_tasks import DueTasks
+from outlast.engine.maintenance.expired_approvals import ExpiredApprovals
+from outlast.engine.maintenance.idempotency_keys import IdempotencyKeys
+from outlast.engine.maintenance.leader import Leadership, LeaseLeader, SoleProcess
+from outlast.engine.maintenance.runner import MaintenanceRunner
 from outlast.engine.port import Engine
 from outlast.engine.runner import Runner
 from outlast.engine.segments import Segments
@@ -39,6 +42,7 @@ from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.settings import Settings
 from outlast.store.known_agents import KnownAgents
+from outlast.store.leases import Leases
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.port import Store
 from outlast.store.sql import Driver, SqlStore
@@ -65,9 +69,7 @@ class Core:
     tools: Tools
     services: Services
     metrics: Metrics
-    expirer: Expirer
-    keeper: Keeper
-    cleaner: Cleaner
+    maintenance: MaintenanceRunner
     seal: Seal
 
     async def open(self) -> None:
@@ -79,21 +81,21 @@ class Core:
     async def start(self, *, recover: bool = True) -> None:
         """Begin to run executions, with `recover` first those that an earlier process left."""
         await self.engine.start(recover=recover)
-        self.expirer.start()
-        self.keeper.start()
-        self.cleaner.start()
+        await self.maintenance.start()
 
     async def warm_up(self) -> None:
         """Load what the first execution needs, so that it does not wait for it."""
         await self.models.warm_up()
         await self.tools.warm_up()
 
+    async def drain(self) -> None:
+        """Begin no work; let running steps end, and another process lead maintenance."""
+        await self.maintenance.stop()
+        await self.engine.stop(self.settings.drain_seconds)
+
     async def close(self) -> None:
         """Let running steps end, then give everything back."""
-        await self.expirer.stop()
-        await self.keeper.stop()
-        await self.cleaner.stop()
-        await self.engine.stop(self.settings.drain_seconds)
+        await self.drain()
         await self.store.close()
         await self.models.close()
         await self.tools.close()
@@ -116,7 +118,8 @@ def build(
     clock = clock or SystemClock()
     metrics = Metrics()
     failures = metrics.failures
-    state = store(driver_of(settings, measured=metrics.wrote, failures=failures))
+    driver = driver_of(settings, measured=metrics.wrote, failures=failures)
+    state = store(driver)
     texts = TextLog(state, failures)
     ledger = Ledger(state, texts, clock, settings.prices)
     asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
@@ -131,20 +134,47 @@ def build(
     engine = _engine(settings, state, segments, clock, failures, worker=worker)
     streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
     committed = _committed(streams, metrics, agents.known)
-    state.listen(Listeners(committed, engine.runnable, engine.requested, streams.missed))
+    leadership = _leadership(settings, driver, failures, worker=worker)
+    maintenance = _maintenance(state, engine, leadership, clock, metrics)
+    heard = (engine.runnable, engine.requested, streams.missed, leadership.released)
+    state.listen(Listeners(committed, *heard))
     metrics.watch(
         running=lambda: engine.running,
         backlog=lambda: engine.backlog,
         followers=lambda: streams.followers,
         taken_over=lambda: engine.taken_over,
         orphans=lambda: engine.orphans,
+        leads=lambda: leadership.leads,
     )
     services = _services(settings, state, engine, streams, agents, clock, seal, tools)
-    beside = (state, clock, failures)
-    watches = (Expirer(*beside), Keeper(*beside), Cleaner(*beside))
     return Core(
-        settings, clock, state, streams, engine, models, tools, services, metrics, *watches, seal
+        settings, clock, state, streams, engine, models, tools, services, metrics, maintenance, seal
     )
+
+
+def _leadership(
+    settings: Settings, driver: Driver, failures: Failures, *, worker: bool
+) -> Leadership:
+    """Who leads maintenance: on SQLite this process, on Postgres one of all."""
+    if not settings.on_postgres:
+        return SoleProcess()
+    seconds = settings.takeover_seconds
+    return LeaseLeader(Leases(driver), failures, works=worker, takeover_seconds=seconds)
+
+
+def _maintenance(
+    store: Store, engine: Engine, leadership: Leadership, clock: Clock, metrics: Metrics
+) -> MaintenanceRunner:
+    """Every duty of the fleet."""
+    failures = metrics.failures
+    duties = (
+        ExpiredApprovals(store, clock, failures).duty,
+        DueTasks(store, clock, failures).duty,
+        IdempotencyKeys(store, clock).duty,
+        DeletedContent(store).duty,
+        *engine.duties,
+    )
+    return MaintenanceRunner(duties, leadership, clock, failures, metrics.maintained)
 
 
 def _services(

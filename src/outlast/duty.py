@@ -14,6 +14,7 @@ from outlast.model.error import OutlastError
 
 _RETRY: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _CANCEL_AGAIN_SECONDS: Final = 0.1
+_RESTART_SECONDS: Final = 1.0
 
 logger = structlog.get_logger(__name__)
 
@@ -72,6 +73,7 @@ class Duty:
     def start(self) -> None:
         """Begin, in a task of its own."""
         self._task = asyncio.get_running_loop().create_task(self.forever(), name=self._name)
+        self._task.add_done_callback(self._ended)
 
     @property
     def running(self) -> bool:
@@ -89,6 +91,16 @@ class Duty:
             task.cancel()
             await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Begin again where the loop itself has failed: as in its sleep, or in the log."""
+        if task is self._task and not task.cancelled():
+            self._failures.ended(task, self._name)
+            task.get_loop().call_later(_RESTART_SECONDS, self._restart, task)
+
+    def _restart(self, ended: asyncio.Task[None]) -> None:
+        if self._task is ended:  # not stopped since
+            self.start()
+
     async def forever(self) -> None:
         """Run again and again until this is cancelled."""
         failed = 0
@@ -99,16 +111,28 @@ class Duty:
             self._wait = self._retry[min(failed, len(self._retry)) - 1] if failed else self._every
 
     async def _try(self) -> bool:
-        """Run once; False where it failed."""
+        """Run once; False if it failed, by an error of whatever class."""
         try:
             await self._run()
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+        except BaseException as error:
+            if _ends(error):
                 raise
-            self._failures.record(self._name, error)  # something that it waited for was cancelled
-            return False
-        except Exception as error:  # noqa: BLE001 - the top of a duty, which outlives every mistake
             self._failures.record(self._name, error)
             return False
         return True
+
+
+def _ends(error: BaseException) -> bool:
+    """Whether the task itself is cancelled or closed, rather than something that it waited for."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or bool(task.cancelling())
+    return isinstance(error, GeneratorExit) and not _in_task()
+
+
+def _in_task() -> bool:
+    """Whether the event loop runs this code: it does not while a forgotten task is closed."""
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False

@@ -83,6 +83,19 @@ class Metrics:
             ["room", "method", "route", "status"],
             registry=registry,
         )
+        self._duties = Histogram(
+            "outlast_maintenance_seconds",
+            "Batches of maintenance that succeeded, and how long each took.",
+            ["duty"],
+            buckets=_COMMIT_BUCKETS,
+            registry=registry,
+        )
+        self._succeeded = Gauge(
+            "outlast_maintenance_last_success_timestamp_seconds",
+            "When a duty of maintenance last succeeded in this process.",
+            ["duty"],
+            registry=registry,
+        )
         self.failures = Failures()
         """Where work that has no caller records its failures."""
         registry.register(_Failures(self.failures))
@@ -98,12 +111,14 @@ class Metrics:
         followers: Callable[[], float],
         taken_over: Callable[[], float],
         orphans: Callable[[], float],
+        leads: Callable[[], float],
     ) -> None:
         """Say where the state of now is read, and counts that are kept elsewhere; called once."""
         now = {
             "outlast_segments_running": ("Segments that run in this process.", running),
             "outlast_backlog": ("Executions that wait for a place to run.", backlog),
             "outlast_followers": ("Open streams and waiting requests.", followers),
+            "outlast_maintenance_leader": ("Whether this process leads maintenance.", leads),
         }
         for name, (description, read) in now.items():
             Gauge(name, description, registry=self._registry).set_function(read)
@@ -128,6 +143,11 @@ class Metrics:
         """A commit of so many transactions took so long; any thread may say so."""
         self._commits.observe(seconds)
         self._writes.inc(writes)
+
+    def maintained(self, duty: str, seconds: float, at: int) -> None:
+        """Count a batch of a duty that succeeded, at a time in milliseconds."""
+        self._duties.labels(duty).observe(seconds)
+        self._succeeded.labels(duty).set(at / 1000)
 
     def tool_called(self, tool: str, outcome: str, seconds: float) -> None:
         """A tool call ended: ok or error."""

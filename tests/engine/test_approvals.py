@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
 from outlast.model.agent import Effect, Expiry
 from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.error import (
@@ -221,10 +222,10 @@ async def test_an_approval_of_an_ended_execution_cannot_be_decided(world: World)
 async def test_an_approval_that_expires_is_decided_by_default(world: World, approve: bool) -> None:
     server, execution_id = await suspended(world, expiry=Expiry(60, approve))
     server.clock.advance(59)
-    assert await server.core.expirer.expire() == 0
+    assert await server.core.maintenance.run(EXPIRE_APPROVALS) == 0
     server.clock.advance(1)
-    assert await server.core.expirer.expire() == 1
-    assert await server.core.expirer.expire() == 0
+    assert await server.core.maintenance.run(EXPIRE_APPROVALS) == 1
+    assert await server.core.maintenance.run(EXPIRE_APPROVALS) == 0
     view = await server.rest(execution_id)
     assert view.execution.status is Status.COMPLETED
     assert bool(bench_of(server).calls) is approve

@@ -29,6 +29,7 @@ from typing import Any, Final
 from outlast.agents.code import CodeFunctions
 from outlast.agents.models.scripted import ScriptedModel
 from outlast.agents.tools.toolbox import ToolBox
+from outlast.engine.maintenance.due_tasks import DUE_TASKS
 from outlast.model.agent import AgentSpec, Effect, ToolSpec
 from outlast.model.event import START, Cursor, Entry, encode
 from outlast.testing import FakeClock, NamedModels, owner
@@ -86,7 +87,7 @@ class Stage:
                 takeover_seconds=1,
             )
         )
-        await core.keeper.stop()  # what is due is done where a file says `later`
+        await core.maintenance.hold(DUE_TASKS)  # what is due is done where a file says `later`
         before = self._house
         if before is None:
             caller = await owner(core)
@@ -133,7 +134,7 @@ class Stage:
             await self.house.rested(self._known["execution"])
         if seconds := request.get("later"):
             self._clock.advance(seconds)
-            await self.house.core.keeper.keep()
+            await self.house.core.maintenance.run(DUE_TASKS)
 
     async def _until(self, kind: str, heard: Cursor) -> None:
         follow = self.house.core.services.executions.follow(

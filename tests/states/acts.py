@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from outlast.engine.maintenance.due_tasks import DUE_TASKS
+from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
 from outlast.model.approval import Approval, ApprovalKind, Decision
 from outlast.model.error import Conflict, ConversationBusy, OutlastError
 from outlast.model.execution import TERMINAL, Execution, OnBusy, Status, ToolStep
@@ -212,8 +214,8 @@ class Acts:
     async def wait(self, seconds: int) -> None:
         town = self._town
         town.clock.advance(seconds)
-        await town.act(town.house.core.expirer.expire())
-        await town.act(town.house.core.keeper.keep())
+        await town.act(town.house.core.maintenance.run(EXPIRE_APPROVALS))
+        await town.act(town.house.core.maintenance.run(DUE_TASKS))
 
     async def restart(self, *, open_gates: bool) -> None:
         """A planned one; what waits to be let go is let go meanwhile, or cut off."""

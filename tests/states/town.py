@@ -12,6 +12,8 @@ from itertools import count
 from typing import Any, TypeVar
 
 from outlast.agents.code import CodeFunctions
+from outlast.engine.maintenance.due_tasks import DUE_TASKS
+from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
 from outlast.model.approval import Approval
 from outlast.model.error import Conflict, InvalidField, NotFound, OutlastError, Overloaded
 from outlast.model.event import START, Entry
@@ -99,8 +101,8 @@ class Town:
                 drain_seconds=0,
             )
         )
-        await core.expirer.stop()  # what is due is done when somebody waits, and never meanwhile
-        await core.keeper.stop()
+        # what is due is done when somebody waits, and never meanwhile
+        await core.maintenance.hold(EXPIRE_APPROVALS, DUE_TASKS)
         if not self._key:
             made = await core.services.keys.workspace("default")
             key = await core.services.keys.create(made.id, "owner")

@@ -180,7 +180,7 @@ async def _answer(
     leaving.cancel()
     if not serving.done():
         logger.info("server.draining", running=core.engine.running)
-        await core.engine.stop(core.settings.drain_seconds)
+        await core.drain()
         core.streams.leave()
         server.should_exit = True
     warming.cancel()

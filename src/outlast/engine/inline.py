@@ -34,6 +34,7 @@ class InlineEngine:
 
     taken_over = orphans = 0
     """There is no other worker, and no queue beside the rows."""
+    duties = ()
 
     def __init__(
         self,

@@ -1,7 +1,9 @@
 """An engine decides who runs a segment. That is all it decides."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.model.execution import Execution, PauseRequest
 
 
@@ -34,6 +36,11 @@ class Engine(Protocol):
 
     def pause(self, execution_id: str, wish: PauseRequest) -> bool:
         """Pause the segment that runs here, as wished; False if none runs here."""
+        ...
+
+    @property
+    def duties(self) -> Sequence[MaintenanceDuty]:
+        """What its queue needs done by the process that leads maintenance."""
         ...
 
     @property

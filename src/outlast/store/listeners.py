@@ -36,6 +36,8 @@ class Listeners:
     """Another process left word for whoever runs this execution."""
     missed: Callable[[], None] = lambda: None
     """Commits of other processes may have gone unheard."""
+    lease_released: Callable[[], None] = lambda: None
+    """The process that led maintenance has left: another may lead."""
 
 
 def guarded(listeners: Listeners) -> Listeners:
@@ -48,6 +50,7 @@ def guarded(listeners: Listeners) -> Listeners:
         guard("runnable", listeners.runnable),
         guard("requested", listeners.requested),
         guard("missed", listeners.missed),
+        guard("lease_released", listeners.lease_released),
     )
 
 

@@ -33,8 +33,9 @@ from outlast.store.columns import (
     metadata,
     time,
 )
+from outlast.store.maintenance_table import maintenance_leases
 
-__all__ = ["HEAD", "OLDEST", "metadata"]
+__all__ = ["HEAD", "OLDEST", "maintenance_leases", "metadata"]
 
 HEAD: Final = "0007"
 """The newest migration; compared at start before Alembic is loaded."""

@@ -5,6 +5,7 @@ from typing import Any
 import httpx2
 import orjson
 
+from outlast.engine.maintenance.due_tasks import DUE_TASKS
 from outlast.testing import FakeClock
 from tests.rooms.house import House
 
@@ -55,4 +56,4 @@ class Desk:
     async def later(self, seconds: float) -> None:
         """Let time pass, and what is due in it be done."""
         self.clock.advance(seconds)
-        await self.house.core.keeper.keep()
+        await self.house.core.maintenance.run(DUE_TASKS)

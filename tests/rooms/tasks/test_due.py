@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from outlast.engine.maintenance.due_tasks import DUE_TASKS
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.world import Actor, Bench, by_turn
@@ -142,7 +143,7 @@ async def test_what_is_due_is_done_once_however_many_look(desk: Desk) -> None:
     for task_id in tasks:
         await desk.change(task_id, {"page": 1})
     desk.clock.advance(5)
-    keepers = [desk.house.core.keeper.keep() for _ in range(4)]
+    keepers = [desk.house.core.maintenance.run(DUE_TASKS) for _ in range(4)]
     await asyncio.gather(*keepers)
     for task_id in tasks:
         assert len((await desk.task(task_id))["checkpoints"]) == 1
@@ -166,7 +167,7 @@ async def test_time_goes_on_while_the_server_is_away_and_what_was_due_is_done(
                 tasks.append(await desk.create(**config(checkpoint_interval_seconds=5)))
                 await desk.change(tasks[2], {"page": 1})
             else:
-                await core.keeper.keep()
+                await core.maintenance.run(DUE_TASKS)
                 found = [await desk.task(task_id) for task_id in tasks]
                 assert [t["status"] for t in found] == ["running", "failed", "running"]
                 assert [t["elapsed_seconds"] for t in found] == [100, 100, 100]

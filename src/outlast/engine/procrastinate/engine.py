@@ -9,41 +9,45 @@ number. Time here is the database's and the event loop's, never the Clock's: pro
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from dataclasses import replace
+from functools import partial
+from typing import Final, TypeAlias, TypeVar
 
 import structlog
 
 from outlast.duty import Duty, Failures
+from outlast.engine.maintenance.duty import MaintenanceDuty
+from outlast.engine.maintenance.orphans import Orphans
+from outlast.engine.maintenance.queue_counts import QueueCounts
+from outlast.engine.maintenance.silent_workers import SilentWorkers
 from outlast.engine.procrastinate.lease import Lease
 from outlast.engine.procrastinate.queue import Job, Queue
 from outlast.engine.segment import Stop
 from outlast.engine.segments import Segments
 from outlast.leaving import LEAVING_SECONDS
 from outlast.model.clock import Clock
-from outlast.model.error import ExecutionNotFound, OutlastError, Overloaded
+from outlast.model.error import OutlastError
 from outlast.model.execution import Execution, PauseRequest
-from outlast.store.port import Store, Unfinished
+from outlast.store.port import Store
 
-_POLL_SECONDS: Final = 1.0
-"""How often a worker looks for jobs that it was not told of."""
+_POLL_SECONDS: Final = 5.0
+"""How often a worker looks for jobs without a notification; the leader repeats lost ones."""
+_LISTEN_SECONDS: Final = 1.0
+_DUE_SECONDS: Final = 0.05
+"""How long after its time a job that was given back is looked for: two clocks differ a little."""
 _AWAY_SECONDS: Final = 0.5
 """How long to wait before the database is asked again."""
 _REQUEST_SECONDS: Final = 0.5
 """How often rows are looked at for word that no hint told of."""
-_RECONCILE_SECONDS: Final = 30.0
-_SETTLED_MILLIS: Final = 10_000
-"""An execution that changed lately may be between two hands."""
-_PAGE: Final = 500
 _LONGEST_WAIT: Final = 30
-_LONG_QUEUE: Final = 500
 _LEAVE_SECONDS: Final = LEAVING_SECONDS + 1.0
 _CANCEL_AGAIN_SECONDS: Final = 0.1
 _BEATS: Final = 3
 """Heartbeats in the time after which a silent worker loses its jobs."""
 
 _Task: TypeAlias = asyncio.Task[None]
+T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
 
@@ -82,13 +86,29 @@ class ProcrastinateEngine:
         self._staying: list[Duty] = []
         self._working: list[Duty] = []
         self._connections = contextlib.AsyncExitStack()
-        self._analyzed = 0
-        """How long the queue was when the planner was told."""
-        self.backlog = 0
-        self.taken_over = 0
-        """Jobs of silent workers that this one gave out anew."""
-        self.orphans = 0
-        """Executions that should have had a job and had none; there must be none."""
+        self._silent = SilentWorkers(queue, takeover_seconds)
+        self._counts = QueueCounts(queue)
+        self._orphans = Orphans(store, queue, clock, _BEATS * takeover_seconds)
+
+    @property
+    def duties(self) -> tuple[MaintenanceDuty, ...]:
+        """Those of the queue, where this process has connections to it."""
+        if self._concurrency == 0:
+            return ()
+        found = (self._silent.duty, self._counts.duty, self._orphans.duty)
+        return tuple(replace(duty, run=partial(self._batch, duty.run)) for duty in found)
+
+    @property
+    def backlog(self) -> int:
+        return self._counts.waiting
+
+    @property
+    def taken_over(self) -> int:
+        return self._silent.taken_over
+
+    @property
+    def orphans(self) -> int:
+        return self._orphans.found
 
     @property
     def running(self) -> int:
@@ -120,9 +140,7 @@ class ProcrastinateEngine:
         )
         self._working = self._on_duty(
             (self._take_jobs, 0),
-            (self._listen, _POLL_SECONDS),
-            (self._sweep, self._beat_seconds / 2),
-            (self._reconcile, _RECONCILE_SECONDS),
+            (self._listen, _LISTEN_SECONDS),
         )
         self._segments.start()
 
@@ -170,7 +188,7 @@ class ProcrastinateEngine:
         found = [
             Duty(
                 f"queue{duty.__name__}",
-                functools.partial(self._mending, duty),
+                partial(self._mending, duty),
                 every=seconds,
                 sleep=_pause,
                 failures=self._failures,
@@ -183,10 +201,13 @@ class ProcrastinateEngine:
             duty.start()
         return found
 
-    async def _mending(self, duty: Callable[[], Awaitable[None]]) -> None:
+    async def _batch(self, run: Callable[[int], Awaitable[int]], limit: int) -> int:
+        return await self._mending(partial(run, limit))
+
+    async def _mending(self, duty: Callable[[], Awaitable[T]]) -> T:
         """Replace the connections where a duty found the database away."""
         try:
-            await duty()
+            return await duty()
         except OutlastError:
             await self._queue.mend()
             raise
@@ -228,7 +249,7 @@ class ProcrastinateEngine:
             self._unheard = False
             if job is None:
                 break
-            task = asyncio.create_task(self._hold(job, self._worker))
+            task = asyncio.create_task(self._hold(job, self._worker), name=job.execution_id)
             self._held[task] = job
             task.add_done_callback(self._let_go)
         with contextlib.suppress(TimeoutError):
@@ -264,6 +285,8 @@ class ProcrastinateEngine:
                     await self._queue.finish(job)
                 else:
                     await self._queue.give_back(job, seconds)
+                    loop = asyncio.get_running_loop()
+                    loop.call_later(seconds + _DUE_SECONDS, self._wake.set)
                 if not self._accepting:
                     await self._queue.nudge()
             except Exception as error:  # noqa: BLE001 - a job that is not ended would never be
@@ -284,22 +307,6 @@ class ProcrastinateEngine:
             return False
         return await self._segments.run(self._segments.begin(execution))
 
-    # --- what workers do for each other
-
-    async def _sweep(self) -> None:
-        """Give out anew what silent workers have, and see how long the queue is."""
-        for job in await self._queue.stalled(self._takeover):
-            await self._queue.give_out_anew(job)
-            self.taken_over += 1
-            logger.warning("job.taken_over", execution=job.execution_id)
-            self._wake.set()
-        self.backlog = await self._queue.waiting()
-        if self.backlog > _LONG_QUEUE and self.backlog > 2 * self._analyzed:
-            self._analyzed = self.backlog
-            await self._queue.analyze()
-        elif self.backlog < _LONG_QUEUE:
-            self._analyzed = 0
-
     async def _hear_requests(self) -> None:
         """Cancel and pause as the rows say, at once where a hint came."""
         self._asked.clear()
@@ -311,31 +318,6 @@ class ProcrastinateEngine:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_REQUEST_SECONDS):
                 await self._asked.wait()
-
-    async def _reconcile(self) -> None:
-        """Find executions that should have a job and have none; there must be none."""
-        await self._queue.clean_up(_BEATS * self._takeover)
-        after, before = "", self._clock.now() - _SETTLED_MILLIS
-        while page := await self._store.unfinished(after, _PAGE):
-            after = page[-1].id
-            settled = {found.id: found for found in page if found.updated_at < before}
-            for execution_id in await self._queue.without_job(list(settled)):
-                await self._adopt(settled[execution_id])
-
-    async def _adopt(self, orphan: Unfinished) -> None:
-        try:
-            current = await self._store.execution(orphan.workspace_id, orphan.id)
-        except ExecutionNotFound:
-            return
-        except Overloaded:
-            raise
-        except Exception:  # noqa: BLE001 - a row that cannot be read: whoever takes the job fails it
-            current = None
-        unchanged = (orphan.status, orphan.updated_at)
-        if current is None or (current.status, current.updated_at) == unchanged:
-            self.orphans += 1
-            logger.error("execution.orphaned", execution=orphan.id, status=orphan.status)
-            await self._queue.add(orphan.workspace_id, orphan.id)
 
 
 async def _stop(duties: list[Duty]) -> None:

@@ -46,6 +46,15 @@ SELECT pg_notify(%(channel)s, '{"type": "job_inserted", "job_id": 0}')::text AS 
 """
 _IN_SECONDS: Final = "SELECT now() + make_interval(secs => %(seconds)s) AS at"
 _WAITING: Final = "SELECT count(*) AS waiting FROM procrastinate_jobs WHERE status = 'todo'"
+_COUNTS: Final = """
+SELECT count(*) AS waiting, EXISTS (
+    SELECT FROM procrastinate_jobs AS due
+    WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) AND NOT EXISTS (
+        SELECT FROM procrastinate_jobs WHERE lock = due.lock AND status = 'doing'
+    )
+) AS overlooked
+FROM procrastinate_jobs WHERE status = 'todo'
+"""
 _WORKERS: Final = """
 SELECT count(*) AS alive FROM procrastinate_workers
 WHERE last_heartbeat > now() - make_interval(secs => %(seconds)s)
@@ -216,6 +225,11 @@ class Queue:
     async def waiting(self) -> int:
         """How many jobs wait for a worker."""
         return int((await self._rows(_WAITING))[0]["waiting"])
+
+    async def counts(self) -> tuple[int, bool]:
+        """Return how many jobs wait, and whether one of them could be taken now."""
+        (row,) = await self._rows(_COUNTS)
+        return int(row["waiting"]), bool(row["overlooked"])
 
     async def oldest(self) -> float | None:
         """Seconds that the job which is next has waited; None where no job is due."""

@@ -53,8 +53,12 @@ class Announcer:
             self._waiting.append(_committed_payload(self.sender, committed))
         for execution_id in outcome.requested:
             self._waiting.append(_payload({"from": self.sender, "requested": execution_id}))
+        if outcome.lease_released:
+            self._waiting.append(_payload({"from": self.sender, "lease": "released"}))
         if self._waiting and self._sending is None:
-            self._sending = asyncio.get_running_loop().create_task(self._send_all())
+            self._sending = asyncio.get_running_loop().create_task(
+                self._send_all(), name="announce_commits"
+            )
 
     async def stop(self) -> None:
         """Send what waits."""
@@ -136,6 +140,9 @@ class Listener:
             return
         if "requested" in hint:
             listeners.requested(hint["requested"])
+            return
+        if "lease" in hint:
+            listeners.lease_released()
             return
         entries = tuple(
             Entry(segment, seq, at, decode(kind, data))

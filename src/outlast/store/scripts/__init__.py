@@ -37,6 +37,8 @@ class Outcome(Generic[T]):
     """Executions whose worker, wherever it is, is to hear that somebody left word for it."""
     erased: bool = False
     """Content was deleted that must not linger in the database's files either."""
+    lease_released: bool = False
+    """The process that led maintenance leads no more; the others are notified."""
 
 
 Steps: TypeAlias = Generator[Query, list[Row], T]

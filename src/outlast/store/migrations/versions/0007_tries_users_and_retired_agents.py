@@ -63,6 +63,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "source", "digest", name="pk_agents_files"),
     )
     op.create_table(
+        "maintenance_leases",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("works", sa.Boolean(create_constraint=False), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_maintenance_leases"),
+    )
+    op.create_table(
         "execution_metadata",
         sa.Column("workspace_id", _ID, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),

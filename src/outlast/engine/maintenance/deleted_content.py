@@ -1,0 +1,22 @@
+"""What a deletion that was cut short has left of conversations is deleted, a piece at a time."""
+
+from typing import Final
+
+from outlast.engine.maintenance.duty import MaintenanceDuty
+from outlast.store.conversation_port import ConversationStore
+
+PURGE: Final = "purge"
+_EVERY_SECONDS: Final = 60.0
+_LIMIT: Final = 50
+
+
+class DeletedContent:
+    """Deletes it; two that do so at once take different executions or find nothing."""
+
+    def __init__(self, store: ConversationStore) -> None:
+        self._store = store
+
+    @property
+    def duty(self) -> MaintenanceDuty:
+        """Every minute."""
+        return MaintenanceDuty(PURGE, _EVERY_SECONDS, _LIMIT, self._store.purge)

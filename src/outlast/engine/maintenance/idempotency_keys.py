@@ -1,0 +1,29 @@
+"""Idempotency keys that are no longer kept are deleted."""
+
+from typing import Final
+
+from outlast.engine.maintenance.duty import MaintenanceDuty
+from outlast.model.clock import Clock
+from outlast.store.port import ExecutionStore
+from outlast.store.scripts.creation import IDEMPOTENCY_MILLIS
+
+FORGET_REQUESTS: Final = "forget_requests"
+_EVERY_SECONDS: Final = 60.0
+_LIMIT: Final = 500
+
+
+class IdempotencyKeys:
+    """Deletes those that are past their time; two that do so at once take different rows."""
+
+    def __init__(self, store: ExecutionStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    @property
+    def duty(self) -> MaintenanceDuty:
+        """Every minute."""
+        return MaintenanceDuty(FORGET_REQUESTS, _EVERY_SECONDS, _LIMIT, self.run)
+
+    async def run(self, limit: int) -> int:
+        """Delete at most so many; return how many there were."""
+        return await self._store.forget_requests(self._clock.now() - IDEMPOTENCY_MILLIS, limit)

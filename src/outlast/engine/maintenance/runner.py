@@ -1,0 +1,95 @@
+"""Runs the duties of maintenance while this process leads.
+
+Each duty has a loop of its own, which outlives whatever the duty raises. A batch that was full is
+followed by the next at once. Between two looks is a little less than `every`, at random, so that
+duties do not stay together; never more, so that nothing becomes later by it.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final, TypeAlias
+
+from outlast.duty import Duty, Failures
+from outlast.engine.maintenance.duty import MaintenanceDuty
+from outlast.engine.maintenance.leader import Leadership
+from outlast.model.clock import Clock
+
+_JITTER: Final = 0.1
+"""The share of the pause that may be left out."""
+
+Ran: TypeAlias = Callable[[str, float, int], None]
+"""A batch of a duty succeeded: its name, seconds, and when in milliseconds."""
+
+
+class MaintenanceRunner:
+    """The duties of the fleet, and their loops in this process."""
+
+    def __init__(
+        self,
+        duties: Iterable[MaintenanceDuty],
+        leadership: Leadership,
+        clock: Clock,
+        failures: Failures,
+        ran: Ran,
+    ) -> None:
+        self._duties = {duty.name: duty for duty in duties}
+        self._leadership = leadership
+        self._clock = clock
+        self._ran = ran
+        self._loops = {
+            duty.name: Duty(
+                duty.name,
+                partial(self._turn, duty),
+                every=duty.every,
+                sleep=self._sleep,
+                failures=failures,
+            )
+            for duty in self._duties.values()
+        }
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process does the work now."""
+        return self._leadership.leads
+
+    async def start(self) -> None:
+        """Begin to look for work, as soon as this process leads."""
+        await self._leadership.start()
+        for loop in self._loops.values():
+            loop.start()
+
+    async def stop(self) -> None:
+        """End in the middle of whatever runs; nothing is lost by it, and another process leads."""
+        await self.hold(*self._loops)
+        await self._leadership.stop()
+
+    async def hold(self, *names: str) -> None:
+        """Do these by `run` alone from now on."""
+        for name in names:
+            await self._loops[name].stop()
+
+    async def run(self, name: str) -> int:
+        """Do all that a duty finds now, whoever leads; return how much it was."""
+        duty, done = self._duties[name], 0
+        while count := await self._batch(duty):
+            done += count
+            if count < duty.limit:
+                break
+        return done
+
+    async def _turn(self, duty: MaintenanceDuty) -> None:
+        """Do what there is, batch after batch, while this process leads."""
+        await self._leadership.elected()
+        while self._leadership.leads:
+            if await self._batch(duty) < duty.limit:
+                return
+
+    async def _batch(self, duty: MaintenanceDuty) -> int:
+        began = self._clock.monotonic()
+        done = await duty.run(duty.limit)
+        self._ran(duty.name, self._clock.monotonic() - began, self._clock.now())
+        return done
+
+    async def _sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds * (1 - _JITTER * random.random()))  # noqa: S311 - no secret

@@ -1,0 +1,39 @@
+"""Executions of workers that have been silent for too long are given to others."""
+
+from typing import Final
+
+import structlog
+
+from outlast.engine.maintenance.duty import MaintenanceDuty
+from outlast.engine.procrastinate.queue import Queue
+
+TAKE_OVER: Final = "queue_sweep"
+_LOOKS: Final = 6
+"""Looks in the time after which a worker counts as silent."""
+_LIMIT: Final = 500
+
+logger = structlog.get_logger(__name__)
+
+
+class SilentWorkers:
+    """Gives out anew what they have."""
+
+    def __init__(self, queue: Queue, takeover_seconds: float) -> None:
+        self._queue = queue
+        self._takeover = takeover_seconds
+        self.taken_over = 0
+        """Jobs that this process gave out anew."""
+
+    @property
+    def duty(self) -> MaintenanceDuty:
+        """A few times in the time after which a worker counts as silent."""
+        return MaintenanceDuty(TAKE_OVER, self._takeover / _LOOKS, _LIMIT, self.run)
+
+    async def run(self, limit: int) -> int:
+        """Give out at most so many jobs anew; return how many there were."""
+        stalled = (await self._queue.stalled(self._takeover))[:limit]
+        for job in stalled:
+            await self._queue.give_out_anew(job)
+            self.taken_over += 1
+            logger.warning("job.taken_over", execution=job.execution_id)
+        return len(stalled)

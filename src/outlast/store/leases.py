@@ -1,0 +1,123 @@
+"""Who leads maintenance: one row, taken by compare-and-set with the database's own clock.
+
+Only Postgres has it: a SQLite file has one process. A lease saves work and nothing rests on it; a
+power cut may forget one, so no commit waits for the disk.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import BigInteger, bindparam, cast, extract, func, insert, or_, select, update
+from sqlalchemy.sql.expression import ColumnElement
+
+from outlast.store.maintenance_table import maintenance_leases as leases
+from outlast.store.scripts import Outcome, Query, Script
+from outlast.store.sql import Driver
+from outlast.store.statements import Statement
+
+_NAME: Final = "maintenance"
+_NOW: Final[ColumnElement[int]] = cast(extract("epoch", func.now()) * 1000, BigInteger)
+"""Milliseconds of the database's clock."""
+
+_HELD: Final = Statement(
+    select(leases.c.holder, leases.c.works, leases.c.expires_at - _NOW).where(
+        leases.c.name == bindparam("lease")
+    )
+)
+
+_TAKE: Final = Statement(
+    update(leases)
+    .where(
+        leases.c.name == bindparam("lease"),
+        or_(
+            leases.c.holder == bindparam("candidate"),
+            leases.c.expires_at <= _NOW - bindparam("patience", type_=BigInteger),
+            leases.c.works < bindparam("candidate_works"),
+        ),
+    )
+    .values(
+        holder=bindparam("candidate"),
+        works=bindparam("candidate_works"),
+        expires_at=_NOW + bindparam("millis", type_=BigInteger),
+    )
+    .returning(leases.c.holder)
+)
+"""Renew one's own, take an expired one, or take it from a process that runs no executions: no row
+means that another has it."""
+
+_FIRST: Final = Statement(
+    insert(leases).values(
+        name=bindparam("lease"),
+        holder=bindparam("candidate"),
+        works=bindparam("candidate_works"),
+        expires_at=_NOW + bindparam("millis", type_=BigInteger),
+    )
+)
+"""Where no process has ever led; of two at once, one is run again and finds the other's."""
+
+_RELEASE: Final = Statement(
+    update(leases)
+    .where(leases.c.name == bindparam("lease"), leases.c.holder == bindparam("candidate"))
+    .values(expires_at=_NOW)
+    .returning(leases.c.holder)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A process that may lead."""
+
+    id: str
+    works: bool
+    """It runs executions; such a process goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who leads, and for how many milliseconds more; 0 or less: it has expired."""
+
+    holder: str
+    works: bool
+    left: int
+
+
+class Leases:
+    """The lease of maintenance in a Postgres database."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def held(self) -> Lease | None:
+        """Return the lease; None if no process has ever had it. Raises Overloaded."""
+        return await self._driver.read(_held)
+
+    async def take(self, candidate: Candidate, millis: int, patience: int) -> bool:
+        """Take or renew the lease for so many milliseconds; False if another process has it.
+
+        `patience`: how long it must have been expired. Raises Overloaded.
+        """
+        return await self._driver.write(lambda: _take(candidate, millis, patience), durable=False)
+
+    async def release(self, candidate: Candidate) -> None:
+        """End the lease, if it is this candidate's, and notify the others. Raises Overloaded."""
+        await self._driver.write(lambda: _release(candidate), durable=False)
+
+
+def _held() -> Script[Lease | None]:
+    rows = yield Query(_HELD, {"lease": _NAME})
+    return Outcome(Lease(*rows[0]) if rows else None)
+
+
+def _take(candidate: Candidate, millis: int, patience: int) -> Script[bool]:
+    of = {"lease": _NAME, "candidate": candidate.id, "candidate_works": candidate.works}
+    taken = yield Query(_TAKE, {**of, "millis": millis, "patience": patience})
+    if taken or (yield Query(_HELD, {"lease": _NAME})):
+        return Outcome(bool(taken))
+    yield Query(_FIRST, {**of, "millis": millis})
+    return Outcome(value=True)
+
+
+def _release(candidate: Candidate) -> Script[None]:
+    of = {"lease": _NAME, "candidate": candidate.id}
+    released = yield Query(_RELEASE, of)
+    return Outcome(None, lease_released=bool(released))
