@@ -1,5 +1,7 @@
 """`outlast doctor` on the work in a Postgres database: each state that it tells of is made."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -172,6 +174,23 @@ async def test_a_worker_that_lives_is_counted(ready: Database) -> None:
         found = await findings(ready.url, takeover_seconds=TAKEOVER)
 
     assert (found["workers"].level, found["workers"].text) == (Level.OK, "1 alive")
+
+
+async def test_the_process_that_leads_maintenance_is_named_and_none_is_a_warning(
+    ready: Database,
+) -> None:
+    nobody = (await findings(ready.url))["maintenance"]
+    assert nobody.level is Level.WARN
+    assert "no process leads" in nobody.text
+    for worker, kind in ((True, "which runs executions"), (False, "which runs no executions")):
+        async with core_on(ready, worker=worker) as core:
+            async with asyncio.timeout(10):
+                await core.maintenance._leadership.elected()
+            found = (await findings(ready.url))["maintenance"]
+            assert found.level is Level.OK
+            assert found.text.startswith(f"process {os.getpid()} on ")
+            assert found.text.endswith(kind)
+    assert (await findings(ready.url))["maintenance"].level is Level.WARN
 
 
 async def test_an_execution_that_waits_long_is_told_with_its_age(ready: Database) -> None:

@@ -44,6 +44,15 @@ agents:
     model: openai-chat:words-{spoken}-delay-40
   - name: talker
     model: openai-chat:words-4000-delay-50
+  - name: expiring
+    model: openai-chat:tool
+    tools:
+      - name: count
+        description: Count one more
+        parameters: {{type: object, properties: {{}}}}
+        http: {{url: "{url}", timeout: 50}}
+        effect: destructive
+        approval: {{expires: 2, default: approve}}
 """
 _COUNTER: Final = """
   - name: {effect}
@@ -154,7 +163,11 @@ class Town:
             "TOWN_NAME": name,
         }
         kind = WorkerProcess if name.startswith("w") else ApiProcess
-        return kind(folder, AGENTS.format(counters=counters, spoken=SPOKEN), env | settings)
+        return kind(
+            folder,
+            AGENTS.format(counters=counters, spoken=SPOKEN, url=self.tools.url),
+            env | settings,
+        )
 
     async def kill(self, *names: str) -> None:
         await asyncio.gather(*(self.processes[name].kill() for name in names))
@@ -231,6 +244,20 @@ class Town:
         """How many executions these have taken from silent workers."""
         counts = [await self.metric(name, "outlast_jobs_taken_over_total") for name in names]
         return sum(counts)
+
+    async def leaders(self) -> list[str]:
+        """Who does the maintenance of all, as the processes that answer say."""
+        names = [n for n, one in self.processes.items() if one.runs and n not in self._frozen]
+        return [n for n in names if await self.metric(n, "outlast_maintenance_leader")]
+
+    async def leader(self) -> str:
+        """Who does it, once it is one."""
+
+        async def one() -> str | None:
+            found = await self.leaders()
+            return found[0] if len(found) == 1 else None
+
+        return str(await until(one))
 
     async def said(self, name: str, event: str) -> int:
         """How often a process logged an event."""

@@ -13,8 +13,9 @@ from outlast.model.error import NotFound, OutlastError
 from outlast.model.spec_json import spec_digest
 from outlast.services.keys import DEFAULT_WORKSPACE
 from outlast.settings import Settings
+from outlast.store.leases import Lease, Leases
 from outlast.store.port import Store
-from outlast.store.sql import SqlStore
+from outlast.store.sql import Driver, SqlStore
 
 _LONG_WAIT_SECONDS: Final = 10.0
 _SETTLED_MILLIS: Final = 60_000
@@ -32,12 +33,14 @@ async def examine_work(
     """Check one thing after the other; the schema is there."""
     queue = queue_of(settings)
     try:
-        async with queue.connected(), _opened(settings) as store:
+        driver = driver_of(settings, exclusive=False)
+        async with queue.connected(), _opened(driver) as store:
             if missing := await queue.missing():
                 yield _lacking(missing)
                 return
             workers, waiting = await queue.workers(settings.takeover_seconds), await queue.waiting()
             yield _workers(workers, waiting)
+            yield _leader(await Leases(driver).held())
             yield await _waiting(queue, workers, waiting)
             yield await _stalled(queue, settings.takeover_seconds, workers)
             yield await _forgotten(queue, store, clock.now)
@@ -48,8 +51,8 @@ async def examine_work(
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Store]:
-    store = SqlStore(driver_of(settings, exclusive=False))
+async def _opened(driver: Driver) -> AsyncIterator[Store]:
+    store = SqlStore(driver)
     await store.open()
     try:
         yield store
@@ -71,6 +74,15 @@ def _workers(workers: int, waiting: int) -> Finding:
     if waiting:
         return Finding("workers", FAIL, f"none is alive, and {waiting} executions wait", _WORK)
     return Finding("workers", WARN, "none is alive", _WORK)
+
+
+def _leader(lease: Lease | None) -> Finding:
+    if lease is None or lease.left <= 0:
+        text = "no process leads: approvals do not expire and tasks that are due wait"
+        return Finding("maintenance", WARN, text, "start a worker or a server; one of them leads")
+    kind = "which runs executions" if lease.works else "which runs no executions"
+    host, process, _ = lease.holder.rsplit(":", 2)
+    return Finding("maintenance", OK, f"process {process} on {host} leads, {kind}")
 
 
 async def _waiting(queue: Queue, workers: int, waiting: int) -> Finding:

@@ -1,0 +1,114 @@
+"""Two processes that both believe that they lead: every duty is done once all the same."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from outlast.app import Core
+from outlast.engine.maintenance.due_tasks import DUE_TASKS
+from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
+from outlast.engine.maintenance.leader import SoleProcess
+from outlast.engine.maintenance.orphans import RECONCILE
+from outlast.model.agent import Expiry
+from outlast.model.event import ApprovalResolved, ToolFinished
+from outlast.model.execution import Status
+from outlast.model.workspace import Principal
+from outlast.testing import FakeClock, NamedModels, owner
+from tests.database import Database
+from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+
+pytestmark = [pytest.mark.anyio, pytest.mark.only("postgresql")]
+BOUND = 30.0
+COUNT = 25
+
+
+class Pair:
+    """Two processes on one database."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.bench = Bench(pay=lambda _: "paid")
+        self.cores: list[Core] = []
+        self.caller: Principal
+
+    async def open(self, database: Database, stack: AsyncExitStack) -> None:
+        for _ in range(2):
+            models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Over"]))})
+            core = await stack.enter_async_context(
+                database.core(models=models, tools=self.bench, clock=self.clock)
+            )
+            await core.maintenance._leadership.stop()
+            core.maintenance._leadership = SoleProcess()
+            self.cores.append(core)
+        self.caller = await owner(self.cores[0])
+        agent = spec(tool("pay", approval=True, expiry=Expiry(5, approve=True)))
+        await self.cores[0].services.agents.put(self.caller.workspace_id, [(agent, "1")])
+
+    async def suspended(self, count: int) -> list[str]:
+        executions = self.cores[0].services.executions
+        made = [await executions.start(self.caller, "agent", wish()) for _ in range(count)]
+        ids = [one.execution.id for one in made]
+        for execution_id in ids:
+            await executions.rest(self.caller, execution_id)
+        return ids
+
+    async def both(self, *names: str) -> None:
+        """Run each duty twice in each process, all at once."""
+        await asyncio.gather(
+            *(core.maintenance.run(name) for name in names for core in self.cores for _ in range(2))
+        )
+
+    async def ended_once(self, ids: list[str]) -> None:
+        core = self.cores[1]
+        for execution_id in ids:
+            view = await core.services.executions.rest(self.caller, execution_id)
+            assert view.execution.status is Status.COMPLETED
+            entries = [
+                entry
+                async for batch in core.services.executions.follow(self.caller, execution_id)
+                for entry in batch
+            ]
+            kinds = [type(entry.event) for entry in entries]
+            assert kinds.count(ApprovalResolved) == kinds.count(ToolFinished) == 1
+        assert sum(self.bench.calls.values()) == len(ids)
+
+
+@pytest.fixture
+async def pair(database: Database) -> AsyncIterator[Pair]:
+    async with asyncio.timeout(BOUND), AsyncExitStack() as stack:
+        made = Pair()
+        await made.open(database, stack)
+        yield made
+
+
+async def test_an_approval_expires_once_and_its_tool_runs_once(pair: Pair) -> None:
+    ids = await pair.suspended(COUNT)
+    assert all(core.maintenance.leads for core in pair.cores)
+    pair.clock.advance(6)
+    await pair.both(EXPIRE_APPROVALS, DUE_TASKS)
+    await pair.ended_once(ids)
+    for core in pair.cores:
+        assert not core.metrics.failures.counts
+
+
+LATE = """
+CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN NEW.scheduled_at = ''infinity''; RETURN NEW; END';
+CREATE TRIGGER late BEFORE INSERT ON procrastinate_jobs FOR EACH ROW EXECUTE FUNCTION late();
+"""
+"""No worker takes a job that is added from then on."""
+
+
+async def test_an_orphan_that_two_find_runs_once(pair: Pair, database: Database) -> None:
+    ids = await pair.suspended(5)
+    pair.clock.advance(6)
+    database.rows(LATE)
+    await pair.both(EXPIRE_APPROVALS)
+    database.rows("DROP TRIGGER late ON procrastinate_jobs")
+    database.rows("DELETE FROM procrastinate_jobs")
+    pair.clock.advance(11)
+    await pair.both(RECONCILE)
+    await pair.ended_once(ids)
+    assert sum(core.engine.orphans for core in pair.cores) >= len(ids)
