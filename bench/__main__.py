@@ -16,6 +16,7 @@ from typing import Final
 
 from bench.figures import (
     across,
+    at_rest,
     crash,
     first_token,
     lists,
@@ -47,6 +48,7 @@ FIGURES: Final[dict[str, Callable[[Lab], Awaitable[list[Row]]]]] = {
     "stored": stored.measure,
     "steps": steps.measure,
     "workers": workers.measure,
+    "at-rest": at_rest.measure,
     "across": across.measure,
     "takeover": takeover.measure,
 }

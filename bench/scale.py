@@ -29,6 +29,8 @@ class Scale:
     """Of one execution; both even."""
     install: bool = True
     workers: tuple[int, ...] = (1, 2, 4)
+    resting: tuple[int, ...] = (1, 10, 50)
+    """Workers that do nothing; the first is one."""
     hand_overs: int = 200
     talks: int = 10
     """Streams of so many words at the same time, whose words are timed."""
@@ -58,6 +60,7 @@ QUICK = Scale(
     many_steps=40,
     install=False,
     workers=(1, 2),
+    resting=(1, 2),
     hand_overs=10,
     talks=2,
     cancels=2,

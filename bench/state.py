@@ -33,9 +33,11 @@ _DURABLE: Final = {
     "wal_level": "replica",
     "max_wal_senders": "10",
     "max_wal_size": "1GB",
+    "max_connections": "500",
     "track_commit_timestamp": "on",
 }
-"""What Postgres comes with, but for the last, which some figures read."""
+"""What Postgres comes with, but for the last two: many workers at rest have more than its hundred
+connections, and some figures read when a commit was made."""
 
 
 @dataclass(frozen=True, slots=True)
