@@ -103,8 +103,8 @@ async def test_the_error_of_a_task_that_has_no_caller_is_counted() -> None:
     async def work() -> None:
         raise ValueError
 
-    task = asyncio.ensure_future(work())
-    failures.watch(task, "send")
+    task = failures.spawn(work(), "send")
+    assert task.get_name() == "send"
     await asyncio.wait({task})
     await asyncio.to_thread(int)
     assert failures.counts == {"send": 1}

@@ -79,6 +79,57 @@ def _imports() -> list[tuple[str, list[str]]]:
     return found
 
 
+OWNERS = {
+    "agents/models/local.py",
+    "cli/remote.py",
+    "cli/running.py",
+    "cli/serving.py",
+    "duty.py",
+    "engine/inline.py",
+    "engine/procrastinate/engine.py",
+    "engine/segment.py",
+    "http/sse.py",
+    "leaving.py",
+    "store/postgres/hints.py",
+}
+"""Modules whose objects keep the tasks that they make, wait for them or cancel them. Others run
+work in a task group, as a `Duty`, or by `Failures.spawn`, which records what it raises."""
+PACKAGE = ROOT / "src" / "outlast"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=name)
+def test_every_task_has_a_name_and_an_owner(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    dropped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        made = _called(call)
+        assert made != "ensure_future", f"line {call.lineno}: create_task with a name, or spawn"
+        if made != "create_task":
+            continue
+        assert str(path.relative_to(PACKAGE)) in OWNERS, f"line {call.lineno}: see OWNERS"
+        assert id(call) not in dropped, f"line {call.lineno}: who waits for it?"
+        assert "name" in {keyword.arg for keyword in call.keywords}, f"line {call.lineno}: no name"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=name)
+def test_there_is_one_idiom_for_a_bound(path: Path) -> None:
+    """`async with asyncio.timeout(…)`."""
+    others = {"asyncio.wait_for", "anyio.move_on_after", "anyio.fail_after", "async_timeout"}
+    tree = ast.parse(path.read_text())
+    found = {ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute | ast.Name)}
+    assert not others & found
+
+
+def _called(call: ast.Call) -> str:
+    match call.func:
+        case ast.Attribute(attr=attribute):
+            return attribute
+        case ast.Name(id=plain):
+            return plain
+        case _:
+            return ""
+
+
 def test_heavy_vendors_are_not_loaded_with_the_server() -> None:
     code = "import sys, outlast.web, outlast.cli; print(' '.join(sys.modules))"
     loaded = subprocess.run(

@@ -5,8 +5,8 @@ Nothing here ends in silence: whatever a duty raises is logged and counted, and 
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -15,6 +15,8 @@ from outlast.model.error import OutlastError
 _RETRY: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _CANCEL_AGAIN_SECONDS: Final = 0.1
 _RESTART_SECONDS: Final = 1.0
+
+T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
 
@@ -33,9 +35,14 @@ class Failures:
         else:
             logger.error("duty.failed", duty=duty, exc_info=error)
 
-    def watch(self, task: asyncio.Task[Any], duty: str) -> None:
-        """Record what the task raises, should it raise."""
+    def spawn(self, work: Coroutine[Any, Any, T], duty: str) -> asyncio.Task[T]:
+        """Run work that has no caller in a task of this name; record what it raises.
+
+        The caller keeps the task, and cancels it at the end.
+        """
+        task = asyncio.get_running_loop().create_task(work, name=duty)
         task.add_done_callback(lambda done: self.ended(done, duty))
+        return task
 
     def ended(self, task: asyncio.Task[Any], duty: str) -> None:
         """Record what a task that is done has raised, if it has."""

@@ -97,7 +97,7 @@ class Embedded:
             await put_agents(core, key.workspace, self._loaded)
             await retire_agents(core, key.workspace, self._loaded)
             await core.start()
-            warming = asyncio.create_task(self._warm_up(), name="warm-up")
+            warming = core.metrics.failures.spawn(self._warm_up(), "warm_up")
             self._started = True
             try:
                 yield

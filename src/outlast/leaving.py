@@ -26,7 +26,7 @@ async def bounded(
     Cancelled, or out of time, it may take `LEAVING_SECONDS` to end; then `left` is called and it
     runs on behind its caller. Raises TimeoutError where it was out of time and returned nothing.
     """
-    task = asyncio.get_running_loop().create_task(work)
+    task = asyncio.get_running_loop().create_task(work, name="operator_function")
     try:
         await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:

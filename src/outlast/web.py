@@ -97,7 +97,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
     app.state.settings = core.settings
     app.state.metrics = core.metrics
     app.state.streams = OpenStreams(
-        core.settings.stream_keep_alive_seconds, core.services.keys.spent
+        core.settings.stream_keep_alive_seconds, core.services.keys.spent, core.metrics.failures
     )
     app.state.native = _MAIN.fold
     app.add_middleware(RequestIds, clock=core.clock, prefixes=_prefixes(core.settings))

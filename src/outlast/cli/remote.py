@@ -1,6 +1,7 @@
 """What commands do through a running server."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ async def show_stream(client: Client, execution_id: str, screen: Screen) -> dict
     await client.get(execution_id)  # an execution or a server that is not there is told at once
     async with aclosing(client.follow(execution_id)) as frames:
         while True:
-            upcoming = asyncio.ensure_future(anext(frames, None))
+            upcoming = asyncio.create_task(_next(frames), name="next_frame")
             try:
                 rested = await _silent(client, execution_id, upcoming)
             finally:
@@ -52,8 +53,12 @@ async def show_stream(client: Client, execution_id: str, screen: Screen) -> dict
             show_frame(screen, frame)
 
 
+async def _next(frames: AsyncIterator[Frame]) -> Frame | None:
+    return await anext(frames, None)
+
+
 async def _silent(
-    client: Client, execution_id: str, upcoming: asyncio.Future[Frame | None]
+    client: Client, execution_id: str, upcoming: asyncio.Task[Frame | None]
 ) -> dict[str, Any] | None:
     """Wait for the next frame; the execution, if it rests and nothing more came."""
     while True:

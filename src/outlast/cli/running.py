@@ -181,7 +181,7 @@ async def _interruptible(cancel: Callable[[], Any]) -> AsyncIterator[None]:
         if asked:
             os._exit(130)
         note("\ncancelling; once more leaves at once")
-        asked.add(loop.create_task(cancel()))
+        asked.add(loop.create_task(cancel(), name="cancel_execution"))
 
     loop.add_signal_handler(signal.SIGINT, interrupted)
     try:

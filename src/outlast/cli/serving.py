@@ -12,7 +12,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Final, TypeAlias, cast
 
@@ -28,6 +28,7 @@ from outlast.cli.files import connections_of, files, raise_limit
 from outlast.cli.opening import FirstKey, first_key, make_folder
 from outlast.cli.preflight import check, check_slow
 from outlast.cli.reloads import AgentsFile, Hangups
+from outlast.duty import Duty
 from outlast.http.connections import Bounds, Connections
 from outlast.http.room import Room
 from outlast.model.clock import Clock
@@ -86,7 +87,7 @@ async def _work(settings: Settings, announce: Announce, *, listen: bool) -> None
     core = composed.core
     check(core, loaded, worker=True, strict=False)
     await core.open()
-    reloading = asyncio.create_task(hangups.watch(lambda: file.reload(composed, None, worker=True)))
+    reloading = _reloads(core, hangups, lambda: file.reload(composed, None, worker=True))
     line = f"Outlast works with {settings.concurrency} places"
     try:
         if not listen:
@@ -97,8 +98,22 @@ async def _work(settings: Settings, announce: Announce, *, listen: bool) -> None
             url = _url(listener)
             await _answer(core, listener, (), lambda: announce(f"{line}; health on {url}"), loaded)
     finally:
-        reloading.cancel()
+        await reloading.stop()
         await core.close()
+
+
+def _reloads(core: Core, hangups: Hangups, reload: Callable[[], Awaitable[None]]) -> Duty:
+    """Read the agents file again after each SIGHUP, until this is stopped."""
+    duty = Duty(
+        "reload_agents",
+        lambda: hangups.watch(reload),
+        every=0,
+        sleep=core.clock.sleep,
+        failures=core.metrics.failures,
+        at_once=True,
+    )
+    duty.start()
+    return duty
 
 
 def _warn_of_secret(settings: Settings) -> None:
@@ -123,7 +138,7 @@ async def _work_until_signal(core: Core, started: Callable[[], None], loaded: Lo
         loop.add_signal_handler(number, signalled, number)
     await core.start()
     started()
-    warming = asyncio.create_task(_warm_up(core, loaded))
+    warming = core.metrics.failures.spawn(_warm_up(core, loaded), "warm_up")
     await leave.wait()
     logger.info("worker.draining", running=core.engine.running)
     warming.cancel()
@@ -145,8 +160,8 @@ async def _serve(settings: Settings, announce: Announce, *, worker: bool, strict
             await retire_agents(core, key.workspace, loaded)
             await core.start()
             names = [agent.spec.name for agent in agents]
-            reloading = asyncio.create_task(
-                hangups.watch(lambda: file.reload(composed, key.workspace, worker=worker))
+            reloading = _reloads(
+                core, hangups, lambda: file.reload(composed, key.workspace, worker=worker)
             )
             try:
                 await _answer(
@@ -157,7 +172,7 @@ async def _serve(settings: Settings, announce: Announce, *, worker: bool, strict
                     loaded if worker else NO_AGENTS,
                 )
             finally:
-                reloading.cancel()
+                await reloading.stop()
     finally:
         await core.close()
 
@@ -173,9 +188,9 @@ async def _answer(
     app = create_app(core, rooms)
     connections = Connections(_bounds(core.settings), refusing(app, core.clock))
     server = _Server(app, connections, core.clock, started)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    leaving = asyncio.create_task(server.leave.wait())
-    warming = asyncio.create_task(_warm_up(core, loaded))
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="serve")
+    leaving = asyncio.create_task(server.leave.wait(), name="leave")
+    warming = core.metrics.failures.spawn(_warm_up(core, loaded), "warm_up")
     await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
     leaving.cancel()
     if not serving.done():

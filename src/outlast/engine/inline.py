@@ -124,10 +124,13 @@ class InlineEngine:
         if execution.id in self._segments:
             self._wanted.add(execution.id)
         else:
-            self._spawn(self._run(self._segments.begin(execution)), self._tasks)
+            work = self._run(self._segments.begin(execution))
+            self._spawn(work, execution.id, self._tasks)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], group: set[asyncio.Task[None]]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(
+        self, work: Coroutine[Any, Any, None], name: str, group: set[asyncio.Task[None]]
+    ) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
         group.add(task)
         task.add_done_callback(self._ended)
 
@@ -146,7 +149,7 @@ class InlineEngine:
             failures = self._failures[execution.id] = self._failures.get(execution.id, 0) + 1
             seconds = min(_FIRST_WAIT * 2 ** min(failures - 1, 10), _LONGEST_WAIT)
             again = self._again(execution.workspace_id, execution.id, seconds)
-            self._spawn(again, self._waits)
+            self._spawn(again, execution.id, self._waits)
         elif self._failures:
             self._failures.pop(execution.id, None)
         self._fill()
@@ -155,7 +158,8 @@ class InlineEngine:
         """Begin what waits, as far as there are places."""
         if self._accepting and self._backlog and len(self._segments) < self._concurrency:
             workspace_id, execution_id = self._backlog.popleft()
-            self._spawn(self._read_and_begin(workspace_id, execution_id), self._waits)
+            work = self._read_and_begin(workspace_id, execution_id)
+            self._spawn(work, execution_id, self._waits)
 
     async def _read_and_begin(self, workspace_id: str, execution_id: str) -> None:
         try:
@@ -175,7 +179,8 @@ class InlineEngine:
             execution = await self._segments.read(workspace_id, execution_id)
         except OutlastError:
             seconds = min(2 * seconds, _LONGEST_WAIT)
-            self._spawn(self._again(workspace_id, execution_id, seconds), self._waits)
+            again = self._again(workspace_id, execution_id, seconds)
+            self._spawn(again, execution_id, self._waits)
             return
         if execution is not None:
             self.runnable(execution)

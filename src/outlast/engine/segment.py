@@ -227,7 +227,7 @@ class Segment:
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start interruptible work."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, name=self.execution.id)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
         return task

@@ -163,8 +163,7 @@ class Segments:
         if long and (
             self._counting is None or self._counting.done()
         ):  # a slow database delays none
-            self._counting = asyncio.create_task(self._count(long, now))
-            self._failures.watch(self._counting, "count_time")
+            self._counting = self._failures.spawn(self._count(long, now), "count_time")
 
     def start(self) -> None:
         """Begin to watch the limits of what runs."""

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol, TypeAlias
 
+from outlast.duty import Failures
 from outlast.model.workspace import Principal
 
 SpentKeys: TypeAlias = Callable[[Collection[Principal]], Awaitable[Collection[str]]]
@@ -37,8 +38,14 @@ class OpenStream(Protocol):
 class OpenStreams:
     """The streams of one server, so that it can end them."""
 
-    def __init__(self, keep_alive: float, spent: SpentKeys | None = None) -> None:
+    def __init__(
+        self,
+        keep_alive: float,
+        spent: SpentKeys | None = None,
+        failures: Failures | None = None,
+    ) -> None:
         """`keep_alive`: a silent stream says this often, in seconds, that it lives."""
+        self._failures = failures or Failures()
         self.keep_alive = keep_alive
         self.look_seconds = _LOOK_SECONDS
         self.keys_seconds = _KEYS_SECONDS
@@ -85,7 +92,9 @@ class OpenStreams:
         if self._spent is not None and now - self._checked_at >= self.keys_seconds:
             self._checked_at = now
             if self._checking is None or self._checking.done():
-                self._checking = loop.create_task(self._check(self._spent))
+                self._checking = self._failures.spawn(
+                    self._check(self._spent), "check_keys_of_streams"
+                )
         self._timer = loop.call_later(self.look_seconds, self._look, loop)
 
     async def _check(self, spent: SpentKeys) -> None:

@@ -97,9 +97,9 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.principal = principal_of(scope)
         loop = asyncio.get_running_loop()
-        self._pump = pump = loop.create_task(self._run(send))
+        self._pump = pump = loop.create_task(self._run(send), name="stream")
         self._streams.add(self)
-        gone = loop.create_task(_gone(receive))
+        gone = loop.create_task(_gone(receive), name="stream_client")
         try:
             await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -234,7 +234,7 @@ class _Beat:
             self._last = self._loop.time()
             due = self._last + self._seconds
             if not self.is_quiet and (self._sending is None or self._sending.done()):
-                self._sending = self._loop.create_task(self._comment())
+                self._sending = self._loop.create_task(self._comment(), name="stream_comment")
         self._timer = self._loop.call_at(due, self._tick)
 
     async def _comment(self) -> None:

@@ -96,7 +96,7 @@ class LocalModel:
         """Stop a request that was left unfinished; nothing waits for it but the next request."""
         if child.is_busy:
             child.cancel()
-            self._settling = asyncio.create_task(child.settle())
+            self._settling = asyncio.create_task(child.settle(), name="local_model_settle")
 
     def _answer(self, text: str, end: dict[str, Any], tool: ToolSpec | None) -> Answer:
         usage = end["usage"]

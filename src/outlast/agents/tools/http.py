@@ -11,6 +11,7 @@ after DNS, and refuses one by raising OSError; an `AbstractResolver` sees names 
 with a bare address never asks it.
 """
 
+import asyncio
 import re
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
-import anyio
 import orjson
 from aiohttp.http_exceptions import ContentEncodingError
 
@@ -119,9 +119,13 @@ class HttpTools:
             raise
 
     async def _within_time(self, call: _Call) -> Any:
-        with anyio.move_on_after(call.http.timeout) as scope:
-            return await self._attempts(call)
-        assert scope.cancelled_caught
+        deadline = asyncio.timeout(call.http.timeout)
+        try:
+            async with deadline:
+                return await self._attempts(call)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
         failure = f"{call.address} did not answer within {call.http.timeout:g} s."
         raise ToolTimeout(failure if call.repeatable else f"{failure} {_UNKNOWN}")
 
