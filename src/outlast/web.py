@@ -28,7 +28,7 @@ from outlast.http.prefix import Prefixes, route_path
 from outlast.http.request import request_id_of
 from outlast.http.request_ids import RequestIds
 from outlast.http.room import Room
-from outlast.http.route import json_response
+from outlast.http.spool import Spools, json_response
 from outlast.http.unknown import WARNING_HEADER
 from outlast.metrics import CONTENT_TYPE
 from outlast.model.clock import Clock
@@ -97,7 +97,10 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
     app.state.settings = core.settings
     app.state.metrics = core.metrics
     app.state.streams = OpenStreams(
-        core.settings.stream_keep_alive_seconds, core.services.keys.spent, core.metrics.failures
+        core.settings.stream_keep_alive_seconds,
+        core.services.keys.spent,
+        core.metrics.failures,
+        Spools(core.settings.data_dir),
     )
     app.state.native = _MAIN.fold
     app.add_middleware(RequestIds, clock=core.clock, prefixes=_prefixes(core.settings))

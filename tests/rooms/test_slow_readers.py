@@ -1,12 +1,16 @@
 """Clients that read slowly, or not at all, hold little, and get what all others get."""
 
 import asyncio
+import errno
 import gc
 import tracemalloc
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from outlast.http.spool import LargeResponse, Spool, Spools, whole_response
 from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
 from tests.rooms.conftest import Build
 from tests.rooms.house import BOUND, House, until
@@ -24,6 +28,17 @@ REPLIES: dict[str, tuple[Reply, ...]] = {
     "one piece": (["x" * 10_000_000], ["end"]),
     "a tool's result": ([call(1, "look")], ["end"]),
 }
+SLOW = 12
+"""Readers that take a little all the time."""
+SIP = 16 * 1024
+"""Bytes that one of them takes, twenty times a second."""
+ANSWERS = ("/v1/executions/{run}", "/v1/conversations/{conversation}", "/api/v1/executions/{run}")
+MANY_ANSWERS = (
+    *ANSWERS,
+    "/api/v1/executions/nestings?executionId={run}",
+    "/v1/executions?full=true",
+    "/v1/events?full=true",
+)
 
 
 @pytest.fixture(params=list(REPLIES))
@@ -66,6 +81,142 @@ async def test_a_stream_that_nobody_reads_holds_little(told: tuple[House, str], 
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
         assert held / READERS < SMALL
+
+
+@asynccontextmanager
+async def sipping(wires: Sequence[Wire]) -> AsyncIterator[list[int]]:
+    """Clients that read a little all the time; what each of them has read."""
+    read = [0] * len(wires)
+
+    async def sip(one: int) -> None:
+        while piece := await wires[one].reader.read(SIP):
+            read[one] += len(piece)
+            await asyncio.sleep(0.05)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(sip(one)) for one in range(len(wires))]
+        try:
+            yield read
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+@pytest.mark.only("sqlite")
+@pytest.mark.parametrize("path", ["/v1/executions", "/run/api/executions"])
+async def test_streams_that_are_read_slowly_all_the_time_hold_little(
+    told: tuple[House, str], path: str
+) -> None:
+    house, run = told
+    await hold_little(house, f"{path}/{run}/stream")
+
+
+@pytest.mark.only("sqlite")
+@pytest.mark.parametrize("path", ANSWERS)
+async def test_large_answers_that_are_read_slowly_hold_little(build: Build, path: str) -> None:
+    house = await build(Actor(by_turn(["x" * 10_000_000])))
+    found = await house.rested(await house.started())
+    url = path.format(run=found["id"], conversation=found["conversationId"])
+    await hold_little(house, url)
+
+
+async def hold_little(house: House, url: str) -> None:
+    """Once the readers are known to be slow, little is held for each of them."""
+    async with served(house) as server, AsyncExitStack() as stack:
+        async with await stalled(server, url):  # what is made once
+            pass
+        await until(lambda: len(house.app.state.streams) == 0)
+        gc.collect()
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        wires = [await server.connect(received=RECEIVED) for _ in range(SLOW)]
+        for wire in wires:
+            stack.callback(wire.writer.transport.abort)
+            await wire.send(server.request(url))
+        read = await stack.enter_async_context(sipping(wires))
+        held = SMALL * SLOW
+        async with asyncio.timeout(6 * BOUND):
+            while held >= SMALL * SLOW:
+                gc.collect()
+                tracemalloc.reset_peak()
+                enough = min(read) + 8 * SIP
+                while min(read) < enough:  # noqa: ASYNC110 - told by nobody
+                    await asyncio.sleep(0.01)
+                _, held = tracemalloc.get_traced_memory()
+
+
+async def test_few_answers_that_may_be_large_are_in_memory_at_once(tmp_path: Path) -> None:
+    spools = Spools(tmp_path)
+    inside = most = 0
+
+    async def read() -> str:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0)
+        inside -= 1
+        return "x" * 1_000_000
+
+    answers = await asyncio.gather(*(whole_response(spools, read) for _ in range(100)))
+    assert most <= 6
+    for answer in answers:
+        assert answer.body == b""
+        assert answer.headers["content-length"] == "1000002"
+        assert isinstance(answer, LargeResponse)
+        answer.drop()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_small_answers_do_not_wait_for_large_ones(tmp_path: Path) -> None:
+    spools = Spools(tmp_path)
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(spools.rendering)
+
+        async def read() -> str:
+            return "small"
+
+        async with asyncio.timeout(BOUND):
+            assert (await whole_response(spools, read)).body == b'"small"'
+
+
+@pytest.mark.parametrize("path", MANY_ANSWERS)
+async def test_large_answers_are_whole(build: Build, path: str) -> None:
+    house = await build(Actor(by_turn([("é" * 99 + "\n") * 10_000])))
+    found = await house.rested(await house.started())
+    url = path.format(run=found["id"], conversation=found["conversationId"])
+    answer = await house.client.get(url)
+    assert answer.status_code == 200, answer.text
+    assert int(answer.headers["content-length"]) == len(answer.content) > 1_000_000
+    assert ("é" * 99 + "\\n") * 10_000 in answer.text
+
+
+@pytest.mark.only("sqlite")
+async def test_where_no_file_can_be_written_large_answers_and_streams_are_whole_all_the_same(
+    build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = await build(Actor(by_turn(["x" * 10_000_000])))
+    run = await house.started()
+    await house.rested(run)
+    answers = [f"/v1/executions/{run}", "/v1/executions?full=true"]
+    wholes = [(await house.client.get(url)).content for url in answers]
+    stream = (await house.get(f"/v1/executions/{run}/stream")).content
+
+    def full(self: Spool, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Spool, "_append", full)
+    assert [(await house.client.get(url)).content for url in answers] == wholes
+    assert "No space left on device" in caplog.text
+    url = f"/v1/executions/{run}/stream"
+    async with served(house) as server, await stalled(server, url) as wire:
+        await parked(house, 1)
+        found = bytearray()
+        async with asyncio.timeout(6 * BOUND):
+            while not found.endswith(b"0\r\n\r\n"):
+                found += await wire.reader.read(1 << 20)
+        assert dechunked(bytes(found)) == stream
+    assert "large stream stays in memory" in caplog.text
 
 
 async def parked(house: House, count: int) -> None:

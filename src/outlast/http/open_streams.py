@@ -1,7 +1,6 @@
 """The open streams of one server: one timer looks after all of them.
 
-It ends those whose key opens nothing any more, and drops what is held for clients that have stopped
-to read.
+It ends those whose key opens nothing any more, and drops what is held for clients that are behind.
 """
 
 import asyncio
@@ -9,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol, TypeAlias
 
 from outlast.duty import Failures
+from outlast.http.spool import Spools
 from outlast.model.workspace import Principal
 
 SpentKeys: TypeAlias = Callable[[Collection[Principal]], Awaitable[Collection[str]]]
@@ -24,14 +24,14 @@ class OpenStream(Protocol):
 
     principal: Principal | None
     is_parked: bool
-    """Nothing is held for its client, which has stopped to read."""
+    """Nothing but a piece is held in memory for its client, which is behind."""
 
     def end(self) -> None:
         """End the stream where it stands."""
         ...
 
-    def look(self, now: float) -> None:
-        """Drop what is held for a client that has stopped to read."""
+    def look(self) -> None:
+        """Drop what is held for a client that is behind."""
         ...
 
 
@@ -43,9 +43,11 @@ class OpenStreams:
         keep_alive: float,
         spent: SpentKeys | None = None,
         failures: Failures | None = None,
+        spools: Spools | None = None,
     ) -> None:
         """`keep_alive`: a silent stream says this often, in seconds, that it lives."""
         self._failures = failures or Failures()
+        self.spools = spools or Spools()
         self.keep_alive = keep_alive
         self.look_seconds = _LOOK_SECONDS
         self.keys_seconds = _KEYS_SECONDS
@@ -61,7 +63,7 @@ class OpenStreams:
 
     @property
     def parked(self) -> int:
-        """Those whose clients have stopped to read."""
+        """Those whose clients are behind."""
         return sum(stream.is_parked for stream in self._streams)
 
     def add(self, stream: OpenStream) -> None:
@@ -88,7 +90,7 @@ class OpenStreams:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         for stream in self._streams:
-            stream.look(now)
+            stream.look()
         if self._spent is not None and now - self._checked_at >= self.keys_seconds:
             self._checked_at = now
             if self._checking is None or self._checking.done():

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from outlast.http import body
 from outlast.http.prefix import route_path
+from outlast.http.spool import Spools
 from outlast.http.unknown import unknown_fields
 from outlast.model import ids
 from outlast.model.error import (
@@ -52,6 +53,12 @@ class Call(Request):
     def services(self) -> Any:
         """The server's services; whoever reads them knows their type."""
         return self.app.state.services
+
+    @property
+    def spools(self) -> Spools:
+        """Where the server keeps what its clients have not taken yet."""
+        spools: Spools = self.app.state.streams.spools
+        return spools
 
     @property
     def request_id(self) -> str:

@@ -7,7 +7,6 @@ what FastAPI would learn from a signature is said in the route's document (`oper
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
-import orjson
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -69,8 +68,3 @@ class Route(APIRoute):
             return opened
         known: Principal = await services.keys.authenticate(secret_of(call))
         return known
-
-
-def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A value as JSON."""
-    return Response(orjson.dumps(value), status, headers, "application/json")

@@ -7,13 +7,17 @@ A blank line ends an event and stands nowhere else: the `openai` packages take o
 for an event without data, and raise. So a keep-alive and `retry:` are lines in front of the next
 event; both take effect when their line is read.
 
-A client that takes nothing for a moment costs no memory: its frames are dropped with all that made
-them, and made again, from the log, once it goes on.
+A client that stays behind for a moment, because it takes nothing or little, costs no memory: its
+frames are dropped with all that made them. Once it goes on they are made again, from the log, and
+what it has not taken lies in a file:
+
+    as it comes ─► behind ─► has taken what was sent ─► from a file ─► as it comes
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing, closing, suppress
 from typing import Final, TypeAlias
 from zlib import crc32
 
@@ -22,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from outlast.http.open_streams import OpenStreams
 from outlast.http.scope import principal_of
+from outlast.http.spool import LARGE, PIECE, Spool
 from outlast.model.workspace import Principal
 
 Batches: TypeAlias = AsyncGenerator[bytes, None]
@@ -29,10 +34,19 @@ Batches: TypeAlias = AsyncGenerator[bytes, None]
 _COMMENT: Final = b": keep-alive\n"
 RECONNECT: Final = b"retry: 1000\n"
 """Sent before the server leaves: come back in a second."""
-_SLICE: Final = 64 * 1024
-"""Bytes that are given to the connection at once; it holds as many again that are not taken."""
-_STALLED_SECONDS: Final = 1.0
+_BEHIND: Final = 3
+"""A client that is found behind so often in a row, every half second, is taken for slow."""
+_BEHIND_IF_LARGE: Final = 2
+"""The same where what is held for it is large."""
+_CATCHING_UP_SECONDS: Final = 10.0
+"""How long a large stream may take to come as far as it was sent."""
+_QUIET_SECONDS: Final = 0.1
+"""A log that says nothing for so long has no more for now."""
+_SPOOLED: Final = 64 * 1024 * 1024
+"""Bytes that lie in the file of one stream, about."""
 _GOODBYE_SECONDS: Final = 1.0
+
+_log: Final = logging.getLogger(__name__)
 
 _BREAKS: Final = tuple(
     (character.encode(), f"\\u{ord(character):04x}".encode()) for character in "\u0085\u2028\u2029"
@@ -85,8 +99,10 @@ class EventStream(Response):
         self._streams = streams
         self._again = again
         self._pump: asyncio.Task[None] | None = None
-        self._sending_since = 0.0
-        """When the connection was given what it has not taken, on the loop's clock; 0: nothing."""
+        self._unsent = 0
+        """Bytes of a batch that the connection does not take, in memory."""
+        self._behind = 0
+        """How often in a row there were such."""
         self._parking = self._ended = False
         self.is_parked = False
         self._within = False
@@ -121,14 +137,15 @@ class EventStream(Response):
         if self._pump is not None:
             self._pump.cancel()
 
-    def look(self, now: float) -> None:
-        """Drop what is held for a client that has taken nothing for a while."""
-        since = self._sending_since
+    def look(self) -> None:
+        """Drop what is held for a client that has been behind for a while."""
+        self._behind = self._behind + 1 if self._unsent else 0
+        if self._behind < (_BEHIND_IF_LARGE if self._unsent > LARGE else _BEHIND):
+            return
         if self._again is None or self._pump is None or self._parking or self._ended:
             return
-        if since and now - since >= _STALLED_SECONDS:
-            self._parking = True
-            self._pump.cancel()
+        self._parking = True
+        self._pump.cancel()
 
     async def _say_goodbye(self, send: Send) -> None:
         """End the answer; a client that does not take that either is cut off."""
@@ -153,46 +170,101 @@ class EventStream(Response):
                     self.is_parked = True
                     await send({"type": "http.response.body", "body": b"", "more_body": True})
                     self.is_parked = False
-                    batches = self._rest()
-                    whole = await self._send_all(send, beat, batches)
+                    whole = await self._send_spooled(send, beat)
+                    if not whole:
+                        batches = self._rest()
+                        whole = await self._send_all(send, beat, batches)
             finally:
                 beat.stop()
         await send({"type": "http.response.body", "body": b""})
 
     async def _send_all(self, send: Send, beat: "_Beat", batches: Batches) -> bool:
-        """Whether all was sent; False where the client has stalled and the rest was dropped."""
+        """Whether all was sent; False where the client is behind and the rest was dropped."""
+        rendering = self._streams.spools.rendering
         try:
             async with aclosing(batches):
                 async for batch in batches:
-                    if batch:
-                        beat.postpone()
+                    if len(batch) <= LARGE or self._again is None:
                         await self._send_batch(send, beat, batch)
+                    elif rendering.locked():
+                        return False  # and is made again in its turn
+                    else:
+                        async with rendering:
+                            await self._send_batch(send, beat, batch)
+                    del batch
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._parking or task is None or task.uncancel():
                 raise
             self._parking = False
-            self._sending_since = 0.0
+            self._unsent = self._behind = 0
             return False
         return True
 
     async def _send_batch(self, send: Send, beat: "_Beat", batch: bytes) -> None:
         size = len(batch)
-        now = asyncio.get_running_loop().time
-        for start in range(0, size, _SLICE):
-            piece = batch if size <= _SLICE else batch[start : start + _SLICE]
-            self._sending_since = now()
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-            self._sending_since = 0.0
-            self._sent += len(piece)
-            self._sum = crc32(piece, self._sum)
-            self._within = beat.is_quiet = start + len(piece) < size
+        for start in range(0, size, PIECE):
+            beat.postpone()
+            piece = batch if size <= PIECE else batch[start : start + PIECE]
+            self._unsent = size - start
+            await self._send_piece(send, beat, piece, last=self._unsent <= PIECE)
+            self._unsent = 0
+
+    async def _send_piece(self, send: Send, beat: "_Beat", piece: bytes, *, last: bool) -> None:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        self._sent += len(piece)
+        self._sum = crc32(piece, self._sum)
+        self._within = beat.is_quiet = not last
+
+    # --- what was dropped
+
+    async def _send_spooled(self, send: Send, beat: "_Beat") -> bool:
+        """Send what there is by now, from a file; whether that was all, up to the stream's end."""
+        try:
+            async with self._streams.spools.rendering:
+                spool, whole = await self._spool()
+        except OSError as error:
+            _log.warning("A large stream stays in memory: no file can be written: %s", error)
+            return False
+        with closing(spool):
+            left = spool.size
+            self.is_parked = True
+            async for piece in spool.pieces():
+                left -= len(piece)
+                beat.postpone()
+                await self._send_piece(send, beat, piece, last=not left)
+        self.is_parked = False
+        return whole
+
+    async def _spool(self) -> tuple[Spool, bool]:
+        spool = self._streams.spools.open()
+        try:
+            async with aclosing(self._rest()) as batches:
+                patience = _CATCHING_UP_SECONDS
+                with suppress(TimeoutError):
+                    while spool.size < _SPOOLED:
+                        async with asyncio.timeout(patience):
+                            batch = await anext(batches, None)
+                        if batch is None:
+                            return spool, True
+                        await spool.write(batch)
+                        patience = _QUIET_SECONDS
+                        del batch
+        except BaseException:
+            spool.close()
+            raise
+        return spool, False
 
     async def _rest(self) -> Batches:
-        """The stream again, behind what was sent; nothing where it is no longer the same."""
+        """The stream again, behind what was sent; nothing where it is no longer the same.
+
+        Begins with an empty batch once it has come as far as that.
+        """
         assert self._again is not None
         left, checksum = self._sent, 0
         async with aclosing(self._again()) as batches:
+            if not left:
+                yield b""
             async for batch in batches:
                 seen = batch[:left]
                 if seen:
@@ -200,8 +272,12 @@ class EventStream(Response):
                     left -= len(seen)
                     if not left and checksum != self._sum:
                         return  # the client comes back by its cursor
+                    if not left:
+                        yield b""
                 if len(batch) > len(seen):
-                    yield batch[len(seen) :]
+                    batch = batch[len(seen) :]  # noqa: PLW2901 - the whole is let go
+                    del seen
+                    yield batch
 
 
 class _Beat:

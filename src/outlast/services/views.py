@@ -34,10 +34,12 @@ class Views:
         """The execution with what it recorded, read in one moment where it recorded anything."""
         if not _has_details(execution):
             return await self.shown(Details(execution))
-        found = await self._store.details(execution.workspace_id, [execution.id])
-        if execution.id not in found:
+        workspace_id, execution_id = execution.workspace_id, execution.id
+        del execution  # which may be large, and is read again
+        found = await self._store.details(workspace_id, [execution_id])
+        if execution_id not in found:
             raise ExecutionNotFound
-        return await self.shown(found[execution.id])
+        return await self.shown(found[execution_id])
 
     async def shown(self, details: Details) -> ExecutionView:
         """As a caller sees it: the open step's text in the place of the step before's."""

@@ -10,7 +10,8 @@ from starlette.types import Scope
 
 from outlast.http.document import operation
 from outlast.http.request import Call, filter_value, kept, mark_replayed, replayed
-from outlast.http.route import Route, json_response
+from outlast.http.route import Route
+from outlast.http.spool import json_response, whole_response
 from outlast.model.error import AgentNotFound
 from outlast.rooms.background import schemas, translate
 from outlast.services.all import Services
@@ -129,9 +130,13 @@ async def _events(call: Call, query: schemas.AgentEventsQuery, agent_id: str | N
         started_before=query.started_before,
     )
     page = Page(query.limit, after=query.next_token)
-    if query.full:
-        views, more = await services.lists.whole(call.principal, wanted, page)
-        found = [Listed(view.execution) for view in views]
-    else:
-        found, more = await services.lists.page(call.principal, wanted, page)
-    return json_response(translate.page(found, call.link, more=more))
+
+    async def read() -> schemas.EventPage:
+        if query.full:
+            views, more = await services.lists.whole(call.principal, wanted, page)
+            found = [Listed(view.execution) for view in views]
+        else:
+            found, more = await services.lists.page(call.principal, wanted, page)
+        return translate.page(found, call.link, more=more)
+
+    return await whole_response(call.spools, read, large=query.full)

@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from outlast.http.document import operation
 from outlast.http.request import Call, filter_value
-from outlast.http.route import json_response
+from outlast.http.spool import json_response
 from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidCursor
 from outlast.model.ids import EXECUTION, TOOL_CALL, parse
 from outlast.rooms.executions import answers, render, schemas

@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from outlast.http.document import operation
 from outlast.http.request import Call, filter_value
-from outlast.http.route import json_response
+from outlast.http.spool import json_response, whole_response
 from outlast.model.error import ConversationNotFound, InvalidCursor, InvalidId
 from outlast.model.ids import CONVERSATION, parse
 from outlast.rooms.executions import answers, render, schemas
@@ -70,9 +70,11 @@ async def get_conversation(call: Call) -> Response:
     """The conversation with all its turns, oldest first."""
     services: Services = call.services
     found = call.path_id("conversationId", CONVERSATION, ConversationNotFound)
-    return json_response(
-        render.conversation(await services.conversations.get(call.principal, found))
-    )
+
+    async def read() -> answers.Conversation:
+        return render.conversation(await services.conversations.get(call.principal, found))
+
+    return await whole_response(call.spools, read)
 
 
 @router.delete(

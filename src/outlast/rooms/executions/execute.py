@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from outlast.http.request import Call, kept, mark_replayed, replayed
-from outlast.http.route import json_response
+from outlast.http.spool import json_response
 from outlast.http.sse import EventStream
 from outlast.model.error import AgentNotFound, ExecutionNotFound, RequestInProgress
 from outlast.model.event import START, Cursor, Entry

@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from outlast.http.document import operation
 from outlast.http.request import Call
-from outlast.http.route import json_response
+from outlast.http.spool import json_response
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import Status
 from outlast.model.ids import EXECUTION

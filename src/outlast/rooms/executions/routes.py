@@ -15,7 +15,8 @@ from outlast.http.document import (
     operation,
 )
 from outlast.http.request import Call, filter_value
-from outlast.http.route import Route, json_response
+from outlast.http.route import Route
+from outlast.http.spool import json_response, whole_response
 from outlast.model.error import (
     AgentNotFound,
     ExecutionNotFound,
@@ -79,9 +80,11 @@ async def get_execution(call: Call) -> Response:
     """The execution with its output, tool calls and usage, as far as it has come."""
     services: Services = call.services
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
-    return json_response(
-        render.execution(await services.executions.get(call.principal, execution_id))
-    )
+
+    async def read() -> answers.Execution:
+        return render.execution(await services.executions.get(call.principal, execution_id))
+
+    return await whole_response(call.spools, read)
 
 
 @router.get(
@@ -106,10 +109,13 @@ async def list_executions(call: Call) -> Response:
         if cursor is not None:
             with filter_value(name):
                 await services.executions.known(call.principal, cursor)
-    read = services.lists.whole if query.full else services.lists.views
-    views, more = await read(call.principal, wanted, page)
-    told = render.page(views, call.link, more=more, backwards=page.backwards)
-    return json_response(told)
+    pages = services.lists.whole if query.full else services.lists.views
+
+    async def read() -> answers.ExecutionPage:
+        views, more = await pages(call.principal, wanted, page)
+        return render.page(views, call.link, more=more, backwards=page.backwards)
+
+    return await whole_response(call.spools, read, large=query.full)
 
 
 async def _wanted(

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from outlast.http.document import operation
 from outlast.http.request import Call
-from outlast.http.route import json_response
+from outlast.http.spool import json_response
 from outlast.model.clock import iso
 from outlast.model.error import ExecutionNotFound
 from outlast.model.ids import EXECUTION

@@ -8,7 +8,8 @@ from starlette.responses import Response
 from outlast.http.document import operation
 from outlast.http.errors import RenderError
 from outlast.http.request import Call
-from outlast.http.route import Route, json_response
+from outlast.http.route import Route
+from outlast.http.spool import json_response, whole_response
 from outlast.model.error import InvalidFilter, InvalidId, MissingField
 from outlast.model.record import RecordId
 from outlast.rooms.records import schemas, translate
@@ -68,13 +69,15 @@ async def get_nested_record(call: Call) -> Response:
     wanted, message = query.execution_id, query.chat_message_id
     if wanted is not None and message is not None:
         raise InvalidFilter("executionId and chatMessageId cannot be given together.")
-    if wanted is not None:
-        found = await services.records.nested(call.principal, wanted)
-    elif message is not None:
-        found = await services.records.around_message(call.principal, message)
-    else:
+
+    async def read() -> schemas.NestedRecord:
+        if wanted is not None:
+            return translate.nested(await services.records.nested(call.principal, wanted))
+        if message is not None:
+            return translate.nested(await services.records.around_message(call.principal, message))
         raise MissingField("One of executionId and chatMessageId is required.")
-    return json_response(translate.nested(found))
+
+    return await whole_response(call.spools, read)
 
 
 @router.get(
@@ -92,9 +95,12 @@ async def get_nested_record(call: Call) -> Response:
 async def get_record(call: Call) -> Response:
     """An execution or one of its steps, as far as it has come."""
     services: Services = call.services
-    return json_response(
-        translate.record(await services.records.get(call.principal, _wanted(call)))
-    )
+    wanted = _wanted(call)
+
+    async def read() -> schemas.Record:
+        return translate.record(await services.records.get(call.principal, wanted))
+
+    return await whole_response(call.spools, read)
 
 
 def _wanted(call: Call) -> RecordId:

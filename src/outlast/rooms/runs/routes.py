@@ -8,7 +8,8 @@ from starlette.responses import Response
 from outlast.http.document import IDEMPOTENCY_KEY, LAST_EVENT_ID, TICKET, operation
 from outlast.http.errors import RenderError
 from outlast.http.request import Call
-from outlast.http.route import Route, json_response
+from outlast.http.route import Route
+from outlast.http.spool import json_response, whole_response
 from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidId
 from outlast.model.execution import LIVE, Execution
 from outlast.model.ids import EXECUTION, parse
@@ -97,8 +98,12 @@ async def get_run(call: Call) -> Response:
     """Where the run stands."""
     services: Services = call.services
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
-    view = await services.executions.get(call.principal, execution_id)
-    return json_response(translate.run(view.execution))
+
+    async def read() -> schemas.Run:
+        view = await services.executions.get(call.principal, execution_id)
+        return translate.run(view.execution)
+
+    return await whole_response(call.spools, read)
 
 
 @router.post(

@@ -9,7 +9,8 @@ from outlast.http.body import json_object
 from outlast.http.document import IDEMPOTENCY_KEY, operation
 from outlast.http.errors import RenderError
 from outlast.http.request import Call, kept, mark_replayed, replayed
-from outlast.http.route import Route, json_response
+from outlast.http.route import Route
+from outlast.http.spool import json_response, whole_response
 from outlast.model.error import ExecutionNotFound
 from outlast.model.ids import EXECUTION
 from outlast.rooms.tasks import schemas, translate
@@ -86,7 +87,12 @@ async def create_task(call: Call) -> Response:
 async def get_task(call: Call) -> Response:
     """The task as it is now; every execution of the workspace is one."""
     services: Services = call.services
-    return _answer(await services.tasks.get(call.principal, _id(call)))
+    task_id = _id(call)
+
+    async def read() -> schemas.TaskAnswer:
+        return translate.task(await services.tasks.get(call.principal, task_id))
+
+    return await whole_response(call.spools, read)
 
 
 @router.patch(_ONE, tags=["tasks"], **_told("updateTask", "Change the state", schemas.StateBody))

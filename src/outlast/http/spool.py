@@ -1,0 +1,160 @@
+"""Large answers on their way to clients: in files without a name, not in memory.
+
+A client that reads slowly takes a large answer for minutes. What it has not taken yet lies in a
+file that is gone when it is closed; only one piece of it is in memory. Where no file can be written
+an answer stays in memory, and the log says so.
+"""
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, Final
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+LARGE: Final = 256 * 1024
+"""Bytes of an answer that may be held in memory for one client."""
+PIECE: Final = 64 * 1024
+"""Bytes that are given to the connection at once; it holds as many again that are not taken."""
+_FILE_PIECE: Final = 32 * 1024
+_READ_AT_ONCE: Final = 4
+"""Objects whose size is not known yet."""
+_RENDERED_AT_ONCE: Final = 2
+_JSON: Final = "application/json"
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Spools:
+    """Where one server keeps what its clients have not taken yet."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        """`directory`: where the files are; without one, or where it is missing, that of `TMPDIR`.
+
+        A directory in memory (`tmpfs`) saves nothing.
+        """
+        self.reading = asyncio.Semaphore(_READ_AT_ONCE)
+        """Taken while an answer is read that may turn out to be large."""
+        self.rendering = asyncio.Semaphore(_RENDERED_AT_ONCE)
+        """Taken while a large answer is in memory."""
+        self._directory = directory
+        self._threads = ThreadPoolExecutor(_RENDERED_AT_ONCE, "outlast-spool")
+
+    def open(self) -> "Spool":
+        """Return an empty one. Raises OSError where no file can be made."""
+        directory = self._directory if self._directory and self._directory.is_dir() else None
+        return Spool(tempfile.TemporaryFile(dir=directory), self._threads)
+
+    async def keep(self, data: bytes) -> "Spool":
+        """Return one that holds the data. Raises OSError."""
+        spool = self.open()
+        try:
+            await spool.write(data)
+        except BaseException:
+            spool.close()
+            raise
+        return spool
+
+
+class Spool:
+    """Bytes in a file, written once and then read once."""
+
+    def __init__(self, file: IO[bytes], threads: ThreadPoolExecutor) -> None:
+        self._file = file
+        self._threads = threads
+        self.size = 0
+
+    async def write(self, data: bytes) -> None:
+        """Append. Raises OSError."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._append, data)
+        self.size += len(data)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield all of it from its start, piece by piece. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        for start in range(0, self.size, _FILE_PIECE):
+            yield await loop.run_in_executor(self._threads, self._read, start)
+
+    def _append(self, data: bytes) -> int:
+        return self._file.write(data)
+
+    def _read(self, start: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(_FILE_PIECE)
+
+    def close(self) -> None:
+        """Free the space. Waits for what is being written."""
+        self._file.close()
+
+
+class LargeResponse(Response):
+    """An answer that lies in a file until its client has taken it."""
+
+    _spool: Spool | None = None
+
+    async def keep(self, spools: Spools) -> None:
+        """Move the body to a file; where that cannot be, it stays in memory."""
+        try:
+            self._spool = await spools.keep(bytes(self.body))
+        except OSError as error:
+            _log.warning("A large answer stays in memory: no file can be written: %s", error)
+        else:
+            self.body = b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._spool is None:
+            await self.keep(scope["app"].state.streams.spools)
+        if self._spool is None:
+            await super().__call__(scope, receive, send)
+            return
+        try:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
+            async for piece in self._spool.pieces():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        """Free the space of the file."""
+        if self._spool is not None:
+            self._spool.close()
+
+
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A value as JSON."""
+    body = orjson.dumps(value)
+    kind = Response if len(body) <= LARGE else LargeResponse
+    return kind(body, status, headers, _JSON)
+
+
+async def whole_response(
+    spools: Spools, read: Callable[[], Awaitable[Any]], *, large: bool = False
+) -> Response:
+    """What `read` returns as JSON, of whatever size; few that are large are in memory at once.
+
+    What turns out to be large is dropped and read again in its turn; `large`: it surely is, or is
+    not worth reading twice.
+    """
+    if not large:
+        async with spools.reading:
+            response = json_response(await read())
+            if not isinstance(response, LargeResponse):
+                return response
+            del response
+    async with spools.rendering:
+        response = json_response(await read())
+        if isinstance(response, LargeResponse):
+            await response.keep(spools)
+        return response
