@@ -19,7 +19,12 @@ from outlast.engine.maintenance.deleted_content import DeletedContent
 from outlast.engine.maintenance.due_tasks import DueTasks
 from outlast.engine.maintenance.expired_approvals import ExpiredApprovals
 from outlast.engine.maintenance.idempotency_keys import IdempotencyKeys
-from outlast.engine.maintenance.leader import Leadership, LeaseLeader, SoleProcess
+from outlast.engine.maintenance.leader import (
+    Leadership,
+    LeaseLeader,
+    SoleProcess,
+    lease_seconds,
+)
 from outlast.engine.maintenance.runner import MaintenanceRunner
 from outlast.engine.port import Engine
 from outlast.engine.runner import Runner
@@ -140,7 +145,7 @@ def build(
     state.listen(Listeners(committed, *heard))
     metrics.watch(
         running=lambda: engine.running,
-        backlog=lambda: engine.backlog,
+        backlog=lambda: engine.backlog if leadership.leads else 0,
         followers=lambda: streams.followers,
         taken_over=lambda: engine.taken_over,
         orphans=lambda: engine.orphans,
@@ -158,8 +163,8 @@ def _leadership(
     """Who leads maintenance: on SQLite this process, on Postgres one of all."""
     if not settings.on_postgres:
         return SoleProcess()
-    seconds = settings.takeover_seconds
-    return LeaseLeader(Leases(driver), failures, works=worker, takeover_seconds=seconds)
+    seconds = lease_seconds(settings.takeover_seconds)
+    return LeaseLeader(Leases(driver), failures, works=worker, seconds=seconds)
 
 
 def _maintenance(

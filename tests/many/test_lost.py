@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from outlast.app import Core
+from outlast.engine.procrastinate import engine
 from outlast.model.error import Overloaded
 from outlast.model.event import Entry, ExecutionCompleted, ExecutionCreated
 from outlast.model.execution import Status
@@ -37,6 +38,14 @@ _UNREADABLE = (
     '{"from": "elsewhere"}',
     '{"from": "elsewhere", "execution": "exec_1", "entries": [[1, 1, 0, "of.the.future", "{}"]]}',
 )
+_NO_NOTIFICATION = (
+    "DROP TRIGGER procrastinate_jobs_notify_queue_job_inserted_v1 ON procrastinate_jobs"
+)
+_NOT_DUE_YET = """
+CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN NEW.scheduled_at = now() + interval ''1 second''; RETURN NEW; END';
+CREATE TRIGGER later BEFORE INSERT ON procrastinate_jobs FOR EACH ROW EXECUTE FUNCTION later()
+"""
 _TAKEN_OVER = "SELECT 1 FROM procrastinate_jobs WHERE status = 'todo' AND priority > 0"
 
 
@@ -119,6 +128,16 @@ async def test_a_job_whose_fetching_was_never_answered_is_run_all_the_same(
         network.break_off()
         await network.mend()
         await _completes(core, caller, name)
+
+
+@pytest.mark.parametrize("lost", [_NO_NOTIFICATION, _NOT_DUE_YET], ids=["lost", "due_later"])
+async def test_a_job_that_no_notification_tells_of_is_run_before_a_worker_looks_by_itself(
+    database: str, worker: Worker, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_POLL_SECONDS", 1000.0)
+    async with worker(database, Actor(by_turn(["Hi"]))) as (core, caller):
+        _rows(database, lost)
+        await _completes(core, caller, await _started(core, caller))
 
 
 async def test_a_worker_that_nobody_knows_any_more_becomes_a_new_one(

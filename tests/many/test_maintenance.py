@@ -9,6 +9,7 @@ from tests.many.world import TAKEOVER_SECONDS, Town, until
 pytestmark = pytest.mark.anyio
 
 COUNT = 40
+BUSY_MILLIS = 1000
 HEIR_SECONDS = TAKEOVER_SECONDS / 2 + 1.5
 """A lease, a look, and what a busy machine adds."""
 
@@ -17,6 +18,16 @@ async def test_one_worker_of_five_processes_leads(town: Town) -> None:
     leader = await town.leader()
     assert leader.startswith("w")
     assert len(await town.rows("SELECT holder FROM maintenance_leases WHERE works")) == 1
+
+
+async def test_an_approval_expires_within_a_second_of_its_time(town: Town) -> None:
+    await town.leader()
+    ids = await town.many("expiring", COUNT)
+    for log in (await town.logs("b", ids)).values():
+        assert log.of("done")
+    late = "SELECT max(decided_at - expires_at) FROM approvals WHERE execution_id = ANY(%s)"
+    [(millis,)] = await town.rows(late, ids)
+    assert 0 <= millis <= 1000 + BUSY_MILLIS
 
 
 async def test_a_killed_leader_is_followed_within_its_lease_and_nothing_is_done_twice(

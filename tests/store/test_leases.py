@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from outlast.duty import Failures
-from outlast.engine.maintenance.leader import LeaseLeader
+from outlast.engine.maintenance.leader import LeaseLeader, lease_seconds
 from outlast.model.error import Overloaded
 from outlast.store.leases import Candidate, Lease, Leases
 from outlast.store.listeners import Listeners
@@ -98,10 +98,10 @@ class Process:
 
 @asynccontextmanager
 async def process(
-    database: Database, *, works: bool = True, takeover: float = 2.0, leases: Any = Leases
+    database: Database, *, works: bool = True, seconds: float = 1.0, leases: Any = Leases
 ) -> AsyncIterator[Process]:
     driver, failures = database.driver(), Failures()
-    leader = LeaseLeader(leases(driver), failures, works=works, takeover_seconds=takeover)
+    leader = LeaseLeader(leases(driver), failures, works=works, seconds=seconds)
     driver.listen(Listeners(lambda _: None, lambda _: None, lease_released=leader.released))
     await driver.open()
     try:
@@ -132,8 +132,8 @@ async def test_the_only_process_leads_from_its_start_on(database: Database, work
 
 async def test_who_leaves_is_followed_at_once_by_notification(database: Database) -> None:
     async with (
-        process(database, takeover=600) as one,
-        process(database, takeover=600) as two,
+        process(database, seconds=300) as one,
+        process(database, seconds=300) as two,
     ):
         await one.leader.start()
         await two.leader.start()
@@ -216,3 +216,12 @@ async def test_a_process_starts_without_the_database_and_leads_once_it_is_there(
         leases.away = False
         async with asyncio.timeout(BOUND):
             await one.leader.elected()
+
+
+@pytest.mark.parametrize(
+    ("takeover", "lease"), [(6.0, 3.0), (3.0, 1.5), (1.0, 1.0), (60.0, 3.0), (4.0, 2.0)]
+)
+def test_a_lease_ends_before_a_worker_counts_as_silent_and_within_three_seconds(
+    takeover: float, lease: float
+) -> None:
+    assert lease_seconds(takeover) == lease

@@ -20,12 +20,14 @@ from outlast.duty import Duty, Failures
 from outlast.model.error import OutlastError
 from outlast.store.leases import Candidate, Leases
 
-_RENEWALS: Final = 3
+_RENEWALS: Final = 2
 """Renewals within the time of a lease."""
 _SPREAD_SECONDS: Final = 0.25
 """Candidates look this much apart, so that most of them find a leader."""
 _RETRY: Final = (0.5, 1.0, 2.0)
 _SHORTEST_SECONDS: Final = 1.0
+_LONGEST_SECONDS: Final = 3.0
+"""What is due waits so long where its leader was killed."""
 
 logger = structlog.get_logger(__name__)
 
@@ -76,17 +78,11 @@ class SoleProcess:
 class LeaseLeader:
     """Leads while it has the lease."""
 
-    def __init__(
-        self, leases: Leases, failures: Failures, *, works: bool, takeover_seconds: float
-    ) -> None:
-        """`works`: this process runs executions.
-
-        A lease lasts half as long as a worker may be silent: there is a leader again before the
-        executions of one that died with its jobs are due to be taken over.
-        """
+    def __init__(self, leases: Leases, failures: Failures, *, works: bool, seconds: float) -> None:
+        """`works`: this process runs executions; `seconds`: how long a lease lasts."""
         self._leases = leases
         self._candidate = Candidate(_name(), works)
-        self._seconds = max(takeover_seconds / 2, _SHORTEST_SECONDS)
+        self._seconds = seconds
         self._patience = 0.0 if works else self._seconds / _RENEWALS
         """How long workers have the choice first."""
         self._until = 0.0
@@ -181,6 +177,14 @@ class LeaseLeader:
     def _follow(self) -> None:
         self._led = False
         self._until = 0.0
+
+
+def lease_seconds(takeover_seconds: float) -> float:
+    """Return how long a lease lasts, at most half as long as a worker may be silent.
+
+    So there is a leader again before the executions of one that died are due to be taken over.
+    """
+    return min(max(takeover_seconds / 2, _SHORTEST_SECONDS), _LONGEST_SECONDS)
 
 
 def _name() -> str:

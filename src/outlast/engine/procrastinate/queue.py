@@ -49,9 +49,10 @@ _WAITING: Final = "SELECT count(*) AS waiting FROM procrastinate_jobs WHERE stat
 _COUNTS: Final = """
 SELECT count(*) AS waiting, EXISTS (
     SELECT FROM procrastinate_jobs AS due
-    WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) AND NOT EXISTS (
-        SELECT FROM procrastinate_jobs WHERE lock = due.lock AND status = 'doing'
-    )
+    WHERE status = 'todo' AND queue_name = %(queue)s
+        AND (scheduled_at IS NULL OR scheduled_at <= now()) AND NOT EXISTS (
+            SELECT FROM procrastinate_jobs WHERE lock = due.lock AND status = 'doing'
+        )
 ) AS overlooked
 FROM procrastinate_jobs WHERE status = 'todo'
 """
@@ -228,7 +229,7 @@ class Queue:
 
     async def counts(self) -> tuple[int, bool]:
         """Return how many jobs wait, and whether one of them could be taken now."""
-        (row,) = await self._rows(_COUNTS)
+        (row,) = await self._rows(_COUNTS, queue=QUEUE)
         return int(row["waiting"]), bool(row["overlooked"])
 
     async def oldest(self) -> float | None:
