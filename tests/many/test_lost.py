@@ -140,6 +140,32 @@ async def test_a_job_that_no_notification_tells_of_is_run_before_a_worker_looks_
         await _completes(core, caller, await _started(core, caller))
 
 
+@pytest.mark.parametrize("cut", list(Cut))
+async def test_a_leader_that_is_cut_off_is_followed_and_leads_again_once_it_is_back(
+    database: str, worker: Worker, cut: Cut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 2.0)
+    actor = Actor(by_turn(["Hi"]))
+    async with (
+        Network(database) as network,
+        worker(network.url, actor, takeover_seconds=2) as (lost, _),
+        worker(database, actor, takeover_seconds=2) as (other, caller),
+    ):
+        assert (lost.maintenance.leads, other.maintenance.leads) == (True, False)
+        await network.cut(cut)
+        async with asyncio.timeout(BOUND):
+            await other.maintenance._leadership.elected()
+        assert not lost.maintenance.leads
+        assert lost.engine.backlog == 0
+        await _completes(other, caller, await _started(other, caller))
+
+        await network.mend()
+        await other.maintenance.stop()
+        async with asyncio.timeout(BOUND):
+            await lost.maintenance._leadership.elected()
+        assert (lost.maintenance.leads, other.maintenance.leads) == (True, False)
+
+
 async def test_a_worker_that_nobody_knows_any_more_becomes_a_new_one(
     database: str, worker: Worker
 ) -> None:
