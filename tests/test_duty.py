@@ -34,7 +34,15 @@ async def cancelled_inside() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [RuntimeError("no error of ours"), Overloaded(), KeyError("x"), asyncio.CancelledError()],
+    [
+        RuntimeError("no error of ours"),
+        Overloaded(),
+        KeyError("x"),
+        asyncio.CancelledError(),
+        KeyboardInterrupt(),
+        SystemExit(1),
+        GeneratorExit(),
+    ],
     ids=lambda error: type(error).__name__,
 )
 async def test_a_duty_goes_on_after_any_error(error: BaseException) -> None:
