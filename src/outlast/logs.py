@@ -205,10 +205,11 @@ class _Lines:
 
     def _waiting_lines(self) -> str:
         waiting, self._waiting = self._waiting, []
-        return "".join(
-            f"{self._render(None, level, _event(at, level, name, fields(*given)))!s}\n"
-            for at, level, name, fields, given in waiting
-        )
+        lines: list[str] = []
+        for at, level, name, fields, given in waiting:
+            event = _event(at, level, name, fields(*given))
+            lines += (str(self._render(None, level, event)), "\n")
+        return "".join(lines)
 
 
 def _event(at: float, level: Level, name: str, fields: EventDict) -> EventDict:

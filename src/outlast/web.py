@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from outlast import __version__
 from outlast.app import Core
+from outlast.http.dispatch import Dispatch
 from outlast.http.document import REF, Error
 from outlast.http.errors import NO_ROUTE, error_response, method_problem, problem_of
 from outlast.http.open_streams import OpenStreams
@@ -85,7 +86,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
             app.state.streams.end()
             await core.close()
 
-    app = FastAPI(
+    app = _App(
         title="Outlast",
         version=__version__,
         description=_DESCRIPTION,
@@ -103,24 +104,48 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
         Spools(core.settings.data_dir),
     )
     app.state.native = _MAIN.fold
-    app.add_middleware(RequestIds, clock=core.clock, prefixes=_prefixes(core.settings))
-    if core.settings.cors:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=core.settings.cors,
-            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
-            allow_headers=("*",),
-            expose_headers=EXPOSED,
-        )
+    routes = [route for room in rooms for route in room.router.routes]
+    app.entrance = _entrance(core, Dispatch(routes, app.framework))
     app.add_exception_handler(HTTPException, _answer_unrouted)
     app.add_exception_handler(Exception, _answer_mistake)
     # Before FastAPI's own: routes are tried in their order.
-    app.router.routes[:0] = [route for room in rooms for route in room.router.routes]
+    app.router.routes[:0] = routes
     app.router.routes.extend(_Health(core).routes)
     if rooms:
         app.router.routes.append(Route("/", _point_on))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
+
+
+class _App(FastAPI):
+    """The framework's application behind our own entrance."""
+
+    entrance: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.framework(scope, receive, send)
+            return
+        scope["app"] = self
+        await self.entrance(scope, receive, send)
+
+    async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the framework does: its middleware, then the first route that fits."""
+        await super().__call__(scope, receive, send)
+
+
+def _entrance(core: Core, rooms: ASGIApp) -> ASGIApp:
+    """What every request passes on its way to the rooms."""
+    entrance: ASGIApp = RequestIds(rooms, core.clock, _prefixes(core.settings))
+    if core.settings.cors:
+        entrance = CORSMiddleware(
+            entrance,
+            allow_origins=core.settings.cors,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("*",),
+            expose_headers=EXPOSED,
+        )
+    return entrance
 
 
 def refusing(app: FastAPI, clock: Clock) -> ASGIApp:

@@ -7,7 +7,6 @@ every request.
 import re
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
@@ -15,7 +14,7 @@ from outlast.http.access_log import log_request
 from outlast.http.prefix import NO_PREFIX, X_FORWARDED_PREFIX, Prefixes
 from outlast.model.clock import Clock
 
-HEADER: Final = "X-Request-Id"
+_HEADER: Final = b"x-request-id"
 _PREFIX: Final = "req"
 _BROKEN: Final = 500
 """What is answered where the application raises."""
@@ -41,12 +40,13 @@ class RequestIds:
             self._prefixes.place(scope, prefix)
         status, began = _BROKEN, self._clock.monotonic()
         headers: list[tuple[bytes, bytes]] = []
+        id_header = (_HEADER, request_id.encode())
 
         async def send_with_id(message: Message) -> None:
             nonlocal status, headers
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = request_id
-                status, headers = message["status"], message["headers"]
+                status, headers = message["status"], [*message["headers"], id_header]
+                message["headers"] = headers
             await send(message)
 
         bind_contextvars(request=request_id)  # the task is the request's own

@@ -45,13 +45,38 @@ def insert_event(execution_id: str, entry: Entry) -> Query:
 
 def append(execution: Execution, at: int, events: Iterable[Event]) -> Steps[tuple[Entry, ...]]:
     """Log what happened to an execution whose row this transaction has locked."""
-    rows = yield Query(log_sql.LAST_SEQ, {"id": execution.id})
+    return (yield from append_entries(execution, ((at, event) for event in events)))
+
+
+def append_entries(
+    execution: Execution, events: Iterable[tuple[int, Event]]
+) -> Steps[tuple[Entry, ...]]:
+    """Like `append`, each event with its own time."""
     entries: list[Entry] = []
-    for seq, event in enumerate(events, int(rows[0][0]) + 1):
-        entry = Entry(execution.segment, seq, at, event)
-        yield insert_event(execution.id, entry)
-        entries.append(entry)
+    seq = 0
+    for at, event in events:
+        pieces = len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
+        if entries:
+            seq += pieces
+            yield insert_event(execution.id, Entry(execution.segment, seq, at, event))
+        else:
+            ((seq,),) = yield _append_event(execution, at, event, pieces)
+        entries.append(Entry(execution.segment, seq, at, event))
     return tuple(entries)
+
+
+def _append_event(execution: Execution, at: int, event: Event, pieces: int) -> Query:
+    return Query(
+        log_sql.APPEND_EVENT,
+        {
+            "id": execution.id,
+            "pieces": pieces,
+            "segment": execution.segment,
+            "kind": event.kind,
+            "data": encode(event).decode(),
+            "at": at,
+        },
+    )
 
 
 def compare_and_set(before: Execution, after: Execution, *, keep_pause: bool) -> Query:

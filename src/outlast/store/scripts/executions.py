@@ -11,8 +11,6 @@ from outlast.model.error import (
 from outlast.model.event import (
     Entry,
     ExecutionCancelled,
-    TextAdded,
-    ThinkingAdded,
     encode,
 )
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
@@ -22,7 +20,7 @@ from outlast.store.page import Page
 from outlast.store.port import Advance, Idempotency, TextAppend, Unfinished
 from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import asked, unless_decided
-from outlast.store.scripts.entries import append, compare_and_set, insert_event, parted
+from outlast.store.scripts.entries import append, append_entries, compare_and_set, parted
 from outlast.store.scripts.rows import (
     charge_columns,
     execution_from,
@@ -34,6 +32,8 @@ from outlast.store.statements import executions as sql
 from outlast.store.statements import keys as key_sql
 from outlast.store.statements import log as log_sql
 from outlast.store.task_port import Seen
+
+_OTHER_TEXT = "The log does not hold the text that this step has shown."
 
 
 def advance(move: Advance) -> Script[tuple[Entry, ...]]:
@@ -90,22 +90,17 @@ def _cancelled(
 
 
 def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
-    segment = move.after.segment
-    rows = yield Query(log_sql.LAST_SEQ, {"id": move.before.id})
-    seq = int(rows[0][0]) - move.appended_pieces
-    if move.appended_pieces:
-        yield Query(log_sql.DELETE_TEXT_FROM, {"id": move.before.id, "seq": seq})
-        rows = yield Query(log_sql.LAST_SEQ, {"id": move.before.id})
-        if rows[0][0] != seq:
-            raise StaleWrite("The log does not hold the text that this step has shown.")
-    entries: list[Entry] = []
+    pieces, end = move.appended_pieces, 0
+    if pieces:
+        rows = yield Query(log_sql.DELETE_LAST_TEXT, {"id": move.before.id, "pieces": pieces})
+        if not rows:
+            raise StaleWrite(_OTHER_TEXT)
+        end = max(seq for (seq,) in rows) - pieces
     texts = ((at, run) for at, text in move.texts for run in parted(text))
-    for at, event in (*texts, *move.events):
-        seq += len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
-        entry = Entry(segment, seq, at, event)
-        entries.append(entry)
-        yield insert_event(move.before.id, entry)
-    return tuple(entries)
+    entries = yield from append_entries(move.after, (*texts, *move.events))
+    if pieces and entries and entries[0].first_seq != end + 1:
+        raise StaleWrite(_OTHER_TEXT)
+    return entries
 
 
 def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:

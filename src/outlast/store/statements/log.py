@@ -81,11 +81,30 @@ SHORT_STEPS: Final = Statement(
 )
 """Tool calls of what a list shows; of one that is long, no data."""
 
+_log: Final = events.alias("log")
+
 LAST_SEQ: Final = Statement(
     select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.execution_id == bindparam("id"))
 )
 
 INSERT_EVENT: Final = Statement(insert(events))
+
+APPEND_EVENT: Final = Statement(
+    insert(events)
+    .from_select(
+        ["execution_id", "seq", "segment", "kind", "data", "at"],
+        select(
+            bindparam("id", type_=events.c.execution_id.type),
+            func.coalesce(func.max(events.c.seq), 0) + bindparam("pieces"),
+            bindparam("segment", type_=events.c.segment.type),
+            bindparam("kind", type_=events.c.kind.type),
+            bindparam("data", type_=events.c.data.type),
+            bindparam("at", type_=events.c.at.type),
+        ).where(events.c.execution_id == bindparam("id")),
+    )
+    .returning(events.c.seq)
+)
+"""One event at the log's end; only where the execution's row is locked."""
 
 APPEND_TEXT: Final = Statement(
     insert(events)
@@ -117,14 +136,19 @@ On Postgres the execution's row is locked against `advance`, so that no text lan
 segment's begin.
 """
 
-DELETE_TEXT_FROM: Final = Statement(
-    delete(events).where(
+DELETE_LAST_TEXT: Final = Statement(
+    delete(events)
+    .where(
         events.c.execution_id == bindparam("id"),
-        events.c.seq > bindparam("seq"),
+        events.c.seq
+        > select(func.coalesce(func.max(_log.c.seq), 0) - bindparam("pieces"))
+        .where(_log.c.execution_id == bindparam("id"))
+        .scalar_subquery(),
         events.c.kind.in_([literal_column(f"'{kind}'") for kind in TEXT_KINDS]),
     )
+    .returning(events.c.seq)
 )
-"""Only inside `advance`, which writes the same pieces again as one row."""
+"""The last pieces of the log; only inside `advance`, which writes them again as one row."""
 
 ABOUT: Final = Statement(
     select(executions.c.input, executions.c.end_user, agents.c.name)

@@ -1,0 +1,49 @@
+"""The short way from a request to its route.
+
+Our routes authenticate, parse and answer by themselves (`http/route.py`), so they need nothing of
+what a web framework does around its handlers. A request whose route is found by method, number of
+path segments and static beginning goes there at once; everything else, a wrong method too, goes the
+framework's way.
+"""
+
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from outlast.http.prefix import route_path
+from outlast.http.route import Route
+
+Key: TypeAlias = tuple[str, int, str]
+"""Method, number of segments, first static part of the path."""
+
+_HEAD: Final = 2
+"""Segments that are static in every route: `/v1/agents`, `/run/api`."""
+
+
+class Dispatch:
+    """ASGI application that hands a request to one of `routes`, else to `other`."""
+
+    def __init__(self, routes: Iterable[BaseRoute], other: ASGIApp) -> None:
+        """Index the routes of the rooms among `routes`, in whose order they are tried."""
+        self._other = other
+        self._routes: dict[Key, list[Route]] = {}
+        for route in routes:
+            if isinstance(route, Route):
+                for method in route.methods or ():
+                    self._routes.setdefault(_key(method, route.path), []).append(route)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for route in self._routes.get(_key(scope["method"], route_path(scope)), ()):
+            match, child = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(child)
+                await route.app(scope, receive, send)
+                return
+        await self._other(scope, receive, send)
+
+
+def _key(method: str, path: str) -> Key:
+    _, *segments = path.split("/", _HEAD + 1)
+    return method, path.count("/"), "/".join(segments[:_HEAD])
