@@ -97,7 +97,9 @@ class Activity:
 
     def _start(self, execution: Execution) -> dict[str, Any]:
         at = execution.created_at if execution.started_at is None else execution.started_at
-        return self._of(execution) | {
+        return {
+            "execution": execution.id,
+            "agent": self._name(execution),
             "conversation": execution.conversation_id,
             "key_id": execution.key_id,
             "waited_ms": at - execution.created_at,
@@ -114,7 +116,13 @@ class Activity:
 
     def _end(self, execution: Execution) -> dict[str, Any]:
         ended = execution.updated_at if execution.completed_at is None else execution.completed_at
-        return self._progress(execution) | {
+        return {
+            "execution": execution.id,
+            "agent": self._name(execution),
+            "segment": execution.segment,
+            "steps": execution.steps,
+            "tokens": execution.usage.total_tokens,
+            "active_ms": execution.active_ms,
             "status": execution.status.value,
             "credits": credits_of(execution.credits),
             "ms": ended - execution.created_at,
@@ -202,10 +210,12 @@ class Activity:
     # --- names
 
     def _of(self, execution: Execution) -> dict[str, Any]:
-        """Its id, and the agent's name: its id where this process has not read the agent."""
+        return {"execution": execution.id, "agent": self._name(execution)}
+
+    def _name(self, execution: Execution) -> str:
+        """The agent's name; its id where this process has not read the agent."""
         agent = self._agents.seen(execution)
-        name = execution.agent_id if agent is None else agent.spec.name
-        return {"execution": execution.id, "agent": name}
+        return execution.agent_id if agent is None else agent.spec.name
 
     def _tool(self, execution: Execution, name: str) -> str:
         """The tool's name where the agent has such a tool: a model may make up any other."""

@@ -205,11 +205,16 @@ class _Lines:
 
     def _waiting_lines(self) -> str:
         waiting, self._waiting = self._waiting, []
-        lines: list[str] = []
-        for at, level, name, fields, given in waiting:
-            event = _event(at, level, name, fields(*given))
-            lines += (str(self._render(None, level, event)), "\n")
-        return "".join(lines)
+        events = [
+            (level, _event(at, level, name, fields(*given)))
+            for at, level, name, fields, given in waiting
+        ]
+        if self._render is _json:
+            with suppress(TypeError):
+                return b"".join(
+                    [orjson.dumps(event, str, _NEWLINE) for _, event in events]
+                ).decode()
+        return "".join([f"{self._render(None, level, event)!s}\n" for level, event in events])
 
 
 def _event(at: float, level: Level, name: str, fields: EventDict) -> EventDict:
@@ -219,6 +224,7 @@ def _event(at: float, level: Level, name: str, fields: EventDict) -> EventDict:
 
 
 _DELAY: Final = 0.02
+_NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
 _lines: _Lines | None = None
 
 

@@ -95,6 +95,18 @@ class _Subscription:
         return commits
 
 
+class _RestSubscription(_Subscription):
+    """Wakes only for what may have brought the execution to rest: each wake costs a plain run."""
+
+    __slots__ = ()
+
+    def hear(self, committed: Committed) -> None:
+        execution = committed.execution
+        moves_on = execution is not None and execution.status not in RESTING
+        if self.commits or not (moves_on or _is_text(committed)):
+            super().hear(committed)
+
+
 class Streams:
     """Everybody who follows an execution in this process."""
 
@@ -133,7 +145,7 @@ class Streams:
         pause. An empty batch means that nothing happened for a while. Raises ExecutionNotFound.
         """
         position = after
-        with self._subscribed(execution_id) as subscription:
+        with self._subscribed(execution_id, _Subscription()) as subscription:
             while True:
                 try:
                     execution = await self._store.execution(workspace_id, execution_id)
@@ -193,7 +205,7 @@ class Streams:
     @contextmanager
     def watch(self, workspace_id: str, execution_id: str) -> Iterator["Watch"]:
         """Hear of an execution from now on, best from before it is made."""
-        with self._subscribed(execution_id) as subscription:
+        with self._subscribed(execution_id, _RestSubscription()) as subscription:
             yield Watch(self, self._store, subscription, workspace_id, execution_id)
 
     async def rest(self, workspace_id: str, execution_id: str, seconds: float) -> Execution:
@@ -206,15 +218,16 @@ class Streams:
             return await watch.rest(execution, seconds)
 
     @contextmanager
-    def _subscribed(self, execution_id: str) -> Iterator[_Subscription]:
-        subscription = self._subscribe(execution_id)
+    def _subscribed(
+        self, execution_id: str, subscription: _Subscription
+    ) -> Iterator[_Subscription]:
+        self._subscribe(execution_id, subscription)
         try:
             yield subscription
         finally:
             self._unsubscribe(execution_id, subscription)
 
-    def _subscribe(self, execution_id: str) -> _Subscription:
-        subscription = _Subscription()
+    def _subscribe(self, execution_id: str, subscription: _Subscription) -> _Subscription:
         self._subscriptions[execution_id].add(subscription)
         if self._sweeper is None:
             self._sweep()
@@ -272,7 +285,7 @@ class Expected:
     def __init__(self, streams: Streams, execution_id: str) -> None:
         self._streams = streams
         self._execution_id = execution_id
-        self._subscription = streams._subscribe(execution_id)  # noqa: SLF001 - Streams' own other half
+        self._subscription = streams._subscribe(execution_id, _Subscription())  # noqa: SLF001 - Streams' own other half
 
     async def follow(self, workspace_id: str) -> AsyncGenerator[list[Entry], None]:
         """Like Streams.follow, from the start."""
@@ -338,9 +351,13 @@ class Watch:
 
 def _unread(committed: Committed) -> bool:
     """Whether a commit of another process may have changed the row."""
-    return committed.execution is None and not (
-        committed.entries
-        and all(isinstance(entry.event, TextAdded | ThinkingAdded) for entry in committed.entries)
+    return committed.execution is None and not _is_text(committed)
+
+
+def _is_text(committed: Committed) -> bool:
+    """Whether the commit told of text and of nothing else."""
+    return bool(committed.entries) and all(
+        isinstance(entry.event, TextAdded | ThinkingAdded) for entry in committed.entries
     )
 
 

@@ -9,7 +9,7 @@ framework's way.
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from outlast.http.prefix import route_path
@@ -35,10 +35,12 @@ class Dispatch:
                     self._routes.setdefault(_key(method, route.path), []).append(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        for route in self._routes.get(_key(scope["method"], route_path(scope)), ()):
-            match, child = route.matches(scope)
-            if match is Match.FULL:
-                scope.update(child)
+        path = route_path(scope)
+        for route in self._routes.get(_key(scope["method"], path), ()):
+            found = route.path_regex.match(path)
+            if found is not None and route.takes(scope):
+                scope["path_params"] = {**scope.get("path_params", {}), **found.groupdict()}
+                scope["route"] = route
                 await route.app(scope, receive, send)
                 return
         await self._other(scope, receive, send)

@@ -34,6 +34,10 @@ class Route(APIRoute):
         self._takes_tickets = TICKET in (self.openapi_extra or {}).get("parameters", ())
         self.app = self._answer
 
+    def takes(self, _scope: Scope) -> bool:
+        """Whether this route answers a request whose method and path fit."""
+        return True
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._response(Call(scope, receive))
         metrics: Metrics = scope["app"].state.metrics

@@ -44,14 +44,24 @@ class SystemClock:
     ) -> None:
         """Both in nanoseconds."""
         self._wall, self._monotonic = wall, monotonic
-        self._said = self._said_at = 0
+        self._said = 0
+        self._behind_at: int | None = None
+        """When the machine's clock was last found behind what was said."""
 
     def now(self) -> int:
-        at, wall = self._monotonic(), self._wall()
+        wall = self._wall()
         if wall < self._said:
-            wall = self._said + (at - self._said_at) * 9 // 10
-        self._said, self._said_at = wall, at
+            wall = self._catch_up()
+        elif self._behind_at is not None:
+            self._behind_at = None
+        self._said = wall
         return wall // 1_000_000
+
+    def _catch_up(self) -> int:
+        at = self._monotonic()
+        since = at if self._behind_at is None else self._behind_at
+        self._behind_at = at
+        return self._said + (at - since) * 9 // 10
 
     def monotonic(self) -> float:
         return time.monotonic()

@@ -33,6 +33,8 @@ from outlast.model.usage import Usage, counted
 Pieces: TypeAlias = tuple[TextPiece | ThinkingPiece, ...]
 
 _DONE: Final = b"[DONE]"
+_PLAIN: Final = frozenset({"content", "role"})
+"""Fields of a delta that brings text alone."""
 _MISTAKES: Final = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 """What reading a field of another type than it should have raises."""
 
@@ -139,6 +141,9 @@ class ChatAnswer:
     def _feed_chunk(self, chunk: Any, field: str = "delta") -> Pieces:
         try:
             choices = chunk.get("choices")
+            if choices and (text := _plain_text(chunk, choices[0])):
+                self._spoken.add(Text, text)
+                return (TextPiece(text),)
             if (not choices or "error" in choices[0] or "error" in chunk) and (
                 error := _error(chunk)
             ):
@@ -176,9 +181,6 @@ class ChatAnswer:
                 self._calls.take(call)
         content = delta.get("content")
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if not reasoning and isinstance(content, str) and content:
-            self._spoken.add(Text, content)  # the short way of almost all
-            return (TextPiece(content),)
         pieces: list[TextPiece | ThinkingPiece] = []
         if reasoning:
             self._reasoning = "reasoning_content" if "reasoning_content" in delta else "reasoning"
@@ -209,6 +211,22 @@ class ChatAnswer:
     def _think(self, text: str) -> ThinkingPiece:
         self._spoken.add(Thinking, text)
         return ThinkingPiece(text)
+
+
+def _plain_text(chunk: dict[str, Any], choice: dict[str, Any]) -> str | None:
+    """The text of a chunk that says nothing else, as almost all do; None for any other."""
+    delta = choice.get("delta")
+    if (
+        not delta
+        or not delta.keys() <= _PLAIN
+        or choice.get("finish_reason")
+        or chunk.get("usage")
+        or "error" in choice
+        or "error" in chunk
+    ):
+        return None
+    text = delta.get("content")
+    return text if type(text) is str else None
 
 
 def _error(chunk: Any) -> Any:

@@ -33,9 +33,10 @@ class BodylessRoute(BackgroundRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, child = super().matches(scope)
-        if match is Match.FULL and not _has_body(scope):
-            return match, child
-        return Match.NONE, {}
+        return (match, child) if match is Match.FULL and self.takes(scope) else (Match.NONE, {})
+
+    def takes(self, scope: Scope) -> bool:
+        return not _has_body(scope)
 
 
 def _has_body(scope: Scope) -> bool:
