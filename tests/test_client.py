@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
 
 from outlast.client import Client, Frame, Refused, Unreachable
 from outlast.model.clock import SystemClock
+from outlast.model.error import InvalidField
 
 pytestmark = pytest.mark.anyio
 
@@ -201,3 +203,42 @@ async def test_an_unknown_execution_is_not_waited_for() -> None:
         with pytest.raises(Refused, match="404"):
             [frame async for frame in client.follow("exec_1")]
     assert len(server.requests) == 1
+
+
+HALVES = [("\ud83d", "\ufffd"), ("\ud83d\ude00", "😀"), ("caf\udce9", "caf\ufffd")]
+
+
+@pytest.mark.parametrize(("said", "sent"), HALVES)
+async def test_half_a_surrogate_pair_is_sent_as_the_server_would_read_it(
+    said: str, sent: str
+) -> None:
+    server = Server(answers=[(200, {"id": "exec_1", "status": "completed"})])
+    async with client_of(server) as client:
+        await client.execute(said, said, user=said, metadata={said: [said]})
+        await client.list(agentId=said)
+        await client.get(said)
+        await client.pause(said, reason=said)
+        await client.decide(said, said, approved=True, parameters={"a": said})
+        frames = [frame async for frame in client.stream(said, said)]
+    assert frames == WHOLE
+    lines = [line for line, _, _ in server.requests]
+    spelt = quote(sent, safe="")
+    assert lines[0] == f"POST /v1/agents/{spelt}/execute HTTP/1.1"
+    assert lines[1] == f"GET /v1/executions?agentId={spelt} HTTP/1.1"
+    assert lines[2] == f"GET /v1/executions/{spelt} HTTP/1.1"
+    body = orjson.loads(server.requests[0][2])
+    assert (body["input"], body["user"], body["metadata"]) == (sent, sent, {sent: [sent]})
+    assert orjson.loads(server.requests[3][2])["reason"] == sent
+
+
+@pytest.mark.parametrize("odd", ["schlüssel", "k\udce9", "a\r\nb"])
+async def test_a_header_that_is_no_ascii_is_told_by_its_name(odd: str) -> None:
+    server = Server(answers=[(200, {"id": "exec_1", "status": "completed"})])
+    with pytest.raises(InvalidField, match="The API key holds a character that is not ASCII"):
+        Client("http://127.0.0.1:1", odd)
+    async with client_of(server) as client:
+        with pytest.raises(InvalidField, match="The Idempotency-Key holds"):
+            await client.execute("a", "b", idempotency_key=odd)
+        with pytest.raises(InvalidField, match="The cursor holds"):
+            await anext(client.follow("exec_1", odd))
+    assert server.requests == []

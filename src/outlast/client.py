@@ -27,7 +27,8 @@ import httpx2
 import orjson
 
 from outlast.model.clock import Clock, SystemClock
-from outlast.model.error import OutlastError
+from outlast.model.error import InvalidField, OutlastError
+from outlast.model.text import storable
 
 _CONNECT_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 60.0
@@ -77,7 +78,11 @@ class Frame:
 
 
 class Client:
-    """One server and one key. Every method raises Unreachable and Refused."""
+    """One server and one key. Every method raises Unreachable and Refused.
+
+    Half of a surrogate pair in what is sent, which no JSON can spell, is sent as U+FFFD; two that
+    meet are sent as their character. Raises InvalidField for a header that is not ASCII.
+    """
 
     def __init__(
         self,
@@ -92,6 +97,7 @@ class Client:
 
         Without a key only `ready` is answered.
         """
+        _require_ascii(key, "The API key", "key")
         self._clock = clock or SystemClock()
         self._patience = patience
         self.url = url.rstrip("/")
@@ -142,6 +148,7 @@ class Client:
         body |= {name: value for name, value in given.items() if value is not None}
         if background:
             body["background"] = True
+        _require_ascii(idempotency_key or "", "The Idempotency-Key", "idempotency_key")
         headers = {"Idempotency-Key": idempotency_key or self._clock.new_id("req")}
         answer = await self._persist(
             "POST",
@@ -174,6 +181,7 @@ class Client:
 
         Held open while the execution is suspended or paused. A broken connection is made again.
         """
+        _require_ascii(after or "", "The cursor", "after")
         wait, away = _FIRST_WAIT, None
         over = False
         while True:
@@ -298,6 +306,9 @@ class Client:
             wait = min(2 * wait, _LONGEST_WAIT)
 
     async def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        for name in ("json", "params"):
+            if name in request:
+                request[name] = storable(request[name])
         try:
             answer = await self._http.request(method, path, **request)
         except httpx2.TransportError as error:
@@ -372,4 +383,9 @@ def _refused(status: int, content: dict[str, Any] | None, headers: Mapping[str, 
 
 def _segment(text: str) -> str:
     """The text as one segment of a path."""
-    return quote(text, safe="")
+    return quote(storable(text), safe="")
+
+
+def _require_ascii(text: str, what: str, param: str) -> None:
+    if not text.isascii() or not text.isprintable():
+        raise InvalidField(f"{what} holds a character that is not ASCII.", param=param)

@@ -82,6 +82,10 @@ _SECRET_TEXTS: Final = (
 )
 
 
+_LONGEST: Final = 16 * 1024
+"""Characters of one text in a line; a traceback's first are those of its frames."""
+
+
 def hide(text: str) -> str:
     """The text with what looks like a key, a bearer token or a password blotted out."""
     for pattern, instead in _SECRET_TEXTS:
@@ -107,7 +111,10 @@ def _blot(name: str, value: Any, depth: int) -> Any:
         return HIDDEN
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         return _blot_inside(value, depth)
-    return hide(value.decode(errors="replace") if isinstance(value, bytes) else str(value))
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}… (cut: {len(text)} characters in all)"
+    return hide(text)
 
 
 def _blot_inside(value: Any, depth: int) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from ipaddress import ip_network
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -107,6 +108,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check(self.concurrency >= 1, "concurrency", "must be at least 1")
+        printable = self.api_key.isascii() and self.api_key.isprintable()
+        _check(printable, "api_key", "holds a character that is not ASCII")
         _check(self.database_connections >= 1, "database_connections", "must be at least 1")
         _check(self.takeover_seconds >= 1, "takeover_seconds", "must be at least 1")
         _check(0 <= self.port <= 65535, "port", "must be between 0 and 65535")  # noqa: PLR2004 - TCP
@@ -263,10 +266,32 @@ def _convert(name: str, value: Any) -> Any:
     try:
         if wanted is bool:
             return _flag(value)
-        return Path(value).expanduser() if wanted is Path else wanted(value)
-    except (TypeError, ValueError) as error:
+        if wanted is float:
+            return _finite(value)
+        found = Path(value).expanduser() if wanted is Path else wanted(value)
+    except (TypeError, ValueError, OverflowError) as error:
         setting = _PREFIX + name.upper()
         raise Misconfigured(f"{setting}: {value!r} is not {_WORDS[wanted]}.") from error
+    if wanted is str:
+        _check(_is_unicode(str(found)), name, "is not UTF-8")
+    return found
+
+
+def _finite(value: Any) -> float:
+    """Read a number. Raises ValueError for NaN and infinity too."""
+    found = float(value)
+    if not isfinite(found):
+        raise ValueError(value)
+    return found
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can spell it; bytes of a variable that are no UTF-8 are halves of pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _flag(value: Any) -> bool:

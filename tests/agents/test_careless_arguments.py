@@ -86,3 +86,43 @@ def test_a_whole_number_beyond_64_bits_is_not_rounded(written: str, said: str) -
 )
 def test_other_numbers_and_long_digits_in_text_are_read(number: str) -> None:
     assert read_arguments(f'{{"a":{number}}}') == ({"a": orjson.loads(number)}, None)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "parameters", "invalid"),
+    [
+        (f'{{"a": {BIG}}}', {}, f'{{"a": {BIG}}}'),
+        (
+            f'{{"a": [{{"b": -{BIG}}}], "c": "é"}}',
+            {},
+            f'{{"a": [{{"b": -{BIG}}}], "c": "\\u00e9"}}',
+        ),
+        (f'{{"a": {2**64}}}', {}, f'{{"a": {2**64}}}'),
+        (f'{{"a": {2**64 - 1}, "b": {-(2**63)}}}', {"a": 2**64 - 1, "b": -(2**63)}, None),
+        ('{"a": 12345678901234567890123.5}', {"a": 1.2345678901234568e22}, None),
+        (f'"{{\\"a\\": {BIG}}}"', {}, f'{{"a": {BIG}}}'),
+        (f"[{BIG}]", {}, f"[{BIG}]"),
+    ],
+)
+async def test_arguments_that_are_no_text_keep_their_numbers_as_they_were_sent(
+    endpoint: OpenAIEndpoint,
+    provider: FakeProvider,
+    arguments: str,
+    parameters: dict[str, object],
+    invalid: str | None,
+    whole: bool,
+) -> None:
+    other = '{"index": 0, "id": "a", "function": {"name": "f", "arguments": {"n": 1}}}'
+    odd = f'{{"index": 1, "id": "b", "function": {{"name": "g", "arguments": {arguments}}}}}'
+    field = "message" if whole else "delta"
+    said = f'{{"choices": [{{"{field}": {{"tool_calls": [{other}, {odd}]}}'
+    said += ', "finish_reason": "tool_calls"}]}'
+    if whole:
+        provider.replies["m"] = Reply((said.encode(),), "application/json")
+    else:
+        provider.replies["m"] = Reply((f"data: {said}\n\n".encode(), b"data: [DONE]\n\n"))
+    _, answer = await heard(endpoint.model("m"), ask())
+    first, second = answer.message.tool_calls
+    assert (first.parameters, first.invalid) == ({"n": 1}, None)
+    assert (second.parameters, second.invalid) == (parameters, invalid)

@@ -13,7 +13,7 @@ from outlast.agents.tools.signature import read_function
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import Effect, HttpCall
 from outlast.model.clock import SystemClock
-from outlast.model.error import ModelRateLimited, ModelRejected, ModelUnavailable
+from outlast.model.error import ModelRateLimited, ModelRejected, ModelUnavailable, ToolFailed
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
 from tests.rooms.conftest import Build
 from tests.rooms.house import House, until
@@ -215,6 +215,35 @@ async def test_a_python_tool_that_raises_leaves_its_traceback(build: Build, line
     assert "in refund" in line["exception"]
     assert "no such table: refunds" in line["exception"]
     assert SAID not in str(lines())
+
+
+@pytest.mark.parametrize("size", [20_000, 5_000_000])
+async def test_a_huge_cause_of_a_failed_call_is_cut(build: Build, lines: Read, size: int) -> None:
+    def refund() -> str:
+        """Refund an order."""
+        raise LookupError("x" * size)
+
+    async def refused() -> str:
+        """Look."""
+        raise ToolFailed("y" * size)
+
+    box = ToolBox(
+        SystemClock(),
+        {
+            "shop:refund": read_function(refund, "shop:refund"),
+            "shop:refused": read_function(refused, "shop:refused"),
+        },
+    )
+    tools = tool("refund", python="shop:refund"), tool("refused", python="shop:refused")
+    actor = Actor(by_turn([call(1, "refund"), call(2, "refused")], ["Done"]))
+    house = await build(actor, spec(*tools), box)
+    await house.execute({"input": "Hi"})
+    found = {line["tool"]: line for line in lines("tool.failed")}
+    assert "in refund" in found["refund"]["exception"]
+    assert "xxx… (cut: " in found["refund"]["exception"]
+    assert found["refused"]["cause"].startswith("yyy")
+    assert f"(cut: {size} bytes in all)" in found["refused"]["cause"]
+    assert all(len(str(line)) < 20_000 for line in found.values())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from outlast.http.spool import LargeResponse, Spool, Spools, whole_response
 from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
@@ -193,7 +194,7 @@ async def test_large_answers_are_whole(build: Build, path: str) -> None:
 
 @pytest.mark.only("sqlite")
 async def test_where_no_file_can_be_written_large_answers_and_streams_are_whole_all_the_same(
-    build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = await build(Actor(by_turn(["x" * 10_000_000])))
     run = await house.started()
@@ -206,17 +207,20 @@ async def test_where_no_file_can_be_written_large_answers_and_streams_are_whole_
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Spool, "_append", full)
-    assert [(await house.client.get(url)).content for url in answers] == wholes
-    assert "No space left on device" in caplog.text
+    with capture_logs() as logged:
+        assert [(await house.client.get(url)).content for url in answers] == wholes
+    reasons = [line["reason"] for line in logged if line["event"] == "answer.in_memory"]
+    assert reasons == ["[Errno 28] No space left on device"] * 2
     url = f"/v1/executions/{run}/stream"
-    async with served(house) as server, await stalled(server, url) as wire:
-        await parked(house, 1)
-        found = bytearray()
-        async with asyncio.timeout(6 * BOUND):
-            while not found.endswith(b"0\r\n\r\n"):
-                found += await wire.reader.read(1 << 20)
-        assert dechunked(bytes(found)) == stream
-    assert "large stream stays in memory" in caplog.text
+    with capture_logs() as logged:
+        async with served(house) as server, await stalled(server, url) as wire:
+            await parked(house, 1)
+            found = bytearray()
+            async with asyncio.timeout(6 * BOUND):
+                while not found.endswith(b"0\r\n\r\n"):
+                    found += await wire.reader.read(1 << 20)
+            assert dechunked(bytes(found)) == stream
+    assert "answer.in_memory" in [line["event"] for line in logged]
 
 
 async def parked(house: House, count: int) -> None:

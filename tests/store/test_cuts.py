@@ -8,7 +8,7 @@ import pytest
 from outlast.model.error import Conflict, ConversationBusy, ConversationNotFound, ExecutionNotFound
 from outlast.model.execution import Execution, Failure, OnBusy, Origin, Status
 from outlast.store.cut import Cut
-from outlast.store.port import Advance, Created, Store
+from outlast.store.port import Advance, Created, Resume, Store
 from outlast.testing import FakeClock
 from tests.store.moves import WORKSPACE, Create, completed, new, run
 
@@ -210,3 +210,48 @@ async def test_a_deleted_conversation_forgets_what_was_cut_too(
     for execution in (one, again):
         row = await store.execution(WORKSPACE, execution.id)
         assert (row.is_purged, row.input) == (True, "")
+
+
+@pytest.mark.parametrize("only", [frozenset(Status), frozenset({Status.FAILED, Status.COMPLETED})])
+async def test_what_was_cut_is_not_resumed_and_what_stands_is(
+    store: Store, create: Create, clock: FakeClock, only: frozenset[Status]
+) -> None:
+    one, two = await talk(store, create, "u1", "u2")
+    created = await said(store, clock, one, "u2", SAYS_SO)
+    standing_now = await run(store, created.execution)
+    await store.advance(completed(standing_now))
+    for execution in (two,):
+        checkpoints = await store.checkpoints(WORKSPACE, execution.id)
+        for chosen in (None, *(point.id for point in checkpoints)):
+            resume = Resume(WORKSPACE, execution.id, clock.now(), chosen, "key_1", only)
+            with pytest.raises(Conflict, match="Another turn has taken this execution's place"):
+                await store.resume(resume)
+        assert (await store.execution(WORKSPACE, execution.id)).status is Status.COMPLETED
+    failed = await create(conversation_id=one.conversation_id, new_conversation=False)
+    running = await run(store, failed)
+    await store.advance(
+        Advance(
+            running,
+            replace(
+                running,
+                status=Status.FAILED,
+                error=Failure("execution_error", "x", "x"),
+                completed_at=clock.now(),
+            ),
+        )
+    )
+    resume = Resume(WORKSPACE, failed.id, clock.now(), None, "key_1", only)
+    assert (await store.resume(resume)).execution.status is Status.QUEUED
+
+
+async def test_a_failed_turn_that_was_cut_is_not_resumed(
+    store: Store, create: Create, clock: FakeClock
+) -> None:
+    first = await create(origin=Origin(message_id="u1"))
+    running = await run(store, first)
+    error = Failure("execution_error", "x", "x")
+    after = replace(running, status=Status.FAILED, error=error, completed_at=clock.now())
+    await store.advance(Advance(running, after))
+    await said(store, clock, first, "u1", SAYS_SO)
+    with pytest.raises(Conflict, match="resume the turn that stands"):
+        await store.resume(Resume(WORKSPACE, first.id, clock.now(), None, "key_1"))

@@ -27,6 +27,7 @@ class Entry(BaseModel):
         frozen=True,
         alias_generator=to_camel,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
 

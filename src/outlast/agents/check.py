@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -23,6 +24,10 @@ _CHOICES: Final = ("auto", "none", "required")
 _KINDS: Final = ("http", "python", "builtin")
 
 
+HALF_A_PAIR: Final = "half of a surrogate pair is no character; write the character itself"
+_MOST: Final = 2**63 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong, at the path of its key."""
@@ -36,6 +41,8 @@ def agent_problems(spec: AgentSpec) -> Iterator[Problem]:
     yield from _name(spec.name, "an agent's name")
     if not spec.model.strip():
         yield Problem(("model",), "this is empty; name a model such as openai-chat:gpt-5-mini")
+    for key in ("model", "instructions", "description"):
+        yield from _text((key,), getattr(spec, key))
     seen: Counter[str] = Counter()
     for index, tool in enumerate(spec.tools):
         seen[tool.name] += 1
@@ -60,8 +67,11 @@ def tool_problems(tool: ToolSpec) -> Iterator[Problem]:
         yield Problem((), f"a tool has exactly one of http, python and builtin; found {found}")
     if tool.builtin is not None and tool.builtin not in BUILTINS:
         yield Problem(("builtin",), f"there is no builtin tool {tool.builtin!r}")
-    if tool.timeout <= 0:
+    yield from _text(("description",), tool.description)
+    if not 0 < tool.timeout < inf:
         yield Problem(("timeout",), "seconds greater than 0")
+    if tool.expiry is not None and not 0 < tool.expiry.seconds < inf:
+        yield Problem(("expiry",), "seconds greater than 0")
     yield from _schema(tool.parameters)
     if tool.http is not None:
         for path, text in http_problems(tool.http, tool.parameters):
@@ -74,6 +84,13 @@ def _name(name: str, what: str) -> Iterator[Problem]:
     if not _NAME.fullmatch(name):
         problem = f"{name[:80]!r} is not {what}: 1 to 64 letters, digits, _ and -"
         yield Problem(("name",), problem)
+
+
+def _text(path: Path, text: str) -> Iterator[Problem]:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        yield Problem(path, HALF_A_PAIR)
 
 
 def _schema(schema: dict[str, Any]) -> Iterator[Problem]:
@@ -98,6 +115,24 @@ def _json(path: Path, value: Any) -> Iterator[Problem]:
         )
     except (orjson.JSONEncodeError, RecursionError) as error:
         yield Problem(path, f"this cannot be written as JSON: {error}")
+        return
+    for below, number in _infinite(value, path):
+        yield Problem(below, f"{number} is no number of JSON")
+
+
+def _infinite(value: Any, path: Path) -> Iterator[tuple[Path, float]]:
+    """NaN and infinite numbers, which would be written as null."""
+    match value:
+        case float() if not isfinite(value):
+            yield path, value
+        case dict():
+            for key, item in value.items():
+                yield from _infinite(item, (*path, key))
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from _infinite(item, (*path, index))
+        case _:
+            pass
 
 
 def _choice(spec: AgentSpec) -> Iterator[Problem]:
@@ -113,8 +148,10 @@ def _choice(spec: AgentSpec) -> Iterator[Problem]:
 def _limits(spec: AgentSpec) -> Iterator[Problem]:
     for key in ("max_steps", "max_tokens", "max_seconds"):
         value = getattr(spec.limits, key)
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:
             yield Problem(("limits", key), "greater than 0")
+        elif value is not None and value > _MOST:
+            yield Problem(("limits", key), f"{value} is more than 64 bits hold")
 
 
 def place(names: list[str], path: Path) -> str:

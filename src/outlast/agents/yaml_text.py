@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from outlast.agents.check import Path
+from outlast.agents.check import HALF_A_PAIR, Path
 from outlast.model.error import Misconfigured
 
 
@@ -73,12 +73,18 @@ def read_json(text: str, file: str) -> Document:
     JSON is YAML once no tab stands between its values; the lines come from there.
     """
     try:
-        value = json.loads(text.removeprefix("\ufeff"))
+        value = json.loads(text.removeprefix("\ufeff"), parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise Misconfigured(f"{file}:{error.lineno}: not JSON: {error.msg}") from error
     except RecursionError as error:
         raise Misconfigured(f"{file}: not JSON: nested too deeply") from error
+    except ValueError as error:
+        raise Misconfigured(f"{file}: not JSON: {error}") from error
     return Document(value, read_yaml(text.removeprefix("\ufeff").replace("\t", " "), file).lines)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _walk(
@@ -89,7 +95,9 @@ def _walk(
     if any(node is outer for outer in above):
         raise Misconfigured(f"{file}:{node.start_mark.line + 1}: a value contains itself")
     above.append(node)
-    if isinstance(node, yaml.SequenceNode):
+    if isinstance(node, yaml.ScalarNode):
+        node.value = _paired(node, file)
+    elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _walk(item, (*path, index), lines, above, file)
     elif isinstance(node, yaml.MappingNode):
@@ -100,8 +108,24 @@ def _walk(
     above.pop()
 
 
+def _paired(node: yaml.ScalarNode, file: str) -> str:
+    """The text, in which two halves of a surrogate pair are their character.
+
+    Raises Misconfigured where one stands alone.
+    """
+    text: str = node.value
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{file}:{node.start_mark.line + 1}: {HALF_A_PAIR}") from error
+
+
 def _key(key: yaml.Node, path: Path, lines: dict[Path, int], file: str) -> str:
     line = key.start_mark.line + 1
+    if isinstance(key, yaml.ScalarNode):
+        key.value = _paired(key, file)
     if key.tag not in {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}:
         raise Misconfigured(f'{file}:{line}: a key must be text; write it in quotes: "{key.value}"')
     if (*path, key.value) in lines:

@@ -7,6 +7,7 @@ interrupted.
 
 import os
 import sys
+from typing import NoReturn
 
 
 def main() -> None:
@@ -14,6 +15,8 @@ def main() -> None:
     from outlast.cli.commands import app
     from outlast.model.error import InvalidRequest, Misconfigured, OutlastError
 
+    if sys.argv[1:2] != ["run"] and (culprit := _no_utf_8(sys.argv[1:])):  # which replaces it
+        _leave(culprit, 2)
     try:
         app()
     except (Misconfigured, InvalidRequest) as error:
@@ -28,12 +31,30 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:  # the top of the process: told in one line, not as a traceback
+        if isinstance(error, UnicodeEncodeError) and (culprit := _no_utf_8(sys.argv[1:])):
+            _leave(culprit, 2)
         if os.environ.get("OUTLAST_LOG_LEVEL") == "debug":
             raise
         kind = type(error).__name__
         _leave(f"a mistake in Outlast: {kind}: {error} (OUTLAST_LOG_LEVEL=debug shows where)", 1)
 
 
-def _leave(message: str, code: int) -> None:
-    sys.stderr.write(f"outlast: {message}\n")
+def _no_utf_8(arguments: list[str]) -> str | None:
+    """Name the argument that is not UTF-8: Python has read its bytes as halves of pairs."""
+    for number, argument in enumerate(arguments, 1):
+        if _is_broken(argument):
+            return f"argument {number}, {argument!r}, is not UTF-8"
+    return None
+
+
+def _is_broken(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    sys.stderr.write(f"outlast: {message.encode(errors='backslashreplace').decode()}\n")
     sys.exit(code)

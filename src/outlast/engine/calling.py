@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -19,6 +20,9 @@ from outlast.model.ids import STEP
 from outlast.model.message import ToolCall
 from outlast.model.text import shortened, storable
 from outlast.seal import FORWARDED, Seal, Unsealable
+
+_LOGGED_BYTES: Final = 2048
+"""What a log line shows of a cause, at most."""
 
 logger = structlog.get_logger(__name__)
 
@@ -172,7 +176,7 @@ def _log_failure(spec: AgentSpec, call: ToolCall, error: ToolFailed, seconds: fl
         tool="unknown" if tool is None else tool.name,
         tool_call=call.id,
         code=error.code,
-        cause=cause,
+        cause=shortened(storable(cause), _LOGGED_BYTES),
         ms=round(seconds * 1000),
         exc_info=raised,
     )

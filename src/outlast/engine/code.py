@@ -8,7 +8,7 @@ checkpoint that it wrote; what was recorded behind that is handed back while it 
 import asyncio
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import structlog
@@ -18,7 +18,15 @@ from outlast.agents.port import ModelRequest
 from outlast.engine.asking import Asker, instructions_of
 from outlast.engine.bounds import check_spent, overspent, settings_of
 from outlast.engine.calling import Caller
-from outlast.engine.context import Asked, AskModel, CallTool, CodeContext, Emit, Save
+from outlast.engine.context import (
+    Asked,
+    AskModel,
+    CallTool,
+    CodeContext,
+    Emit,
+    Save,
+    as_json,
+)
 from outlast.engine.ledger import Ledger, model_finished
 from outlast.engine.recorded import Recorded
 from outlast.engine.segment import Interrupted, Segment, Stop
@@ -41,6 +49,8 @@ from outlast.model.price import ModelPrice
 from outlast.model.text import storable
 from outlast.model.usage import NO_USAGE
 from outlast.store.port import Store
+
+_NUL: Final = b"\\u0000"
 
 logger = structlog.get_logger(__name__)
 
@@ -223,9 +233,12 @@ def _output(task: "asyncio.Task[Any]") -> str:
     if returned is None:
         return ""
     try:
-        return orjson.dumps(storable(returned)).decode()
-    except (TypeError, RecursionError) as error:
-        raise CodeFailed(f"The function's result cannot be written as JSON: {error}") from error
+        found = as_json(returned, "The function's result")
+    except TypeError as error:
+        raise CodeFailed(str(error)) from error
+    if _NUL in found:
+        found = orjson.dumps(storable(orjson.loads(found)))
+    return found.decode()
 
 
 async def _leave(context: CodeContext, task: "asyncio.Task[Any]") -> None:

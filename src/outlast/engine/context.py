@@ -19,10 +19,13 @@ import orjson
 from outlast.engine.segment import Segment
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.message import AssistantMessage, Message, Part, ToolCall, UserMessage
+from outlast.model.nesting import DEEPEST, is_too_deep
 from outlast.model.text import storable, storable_messages
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+_RECURSION: Final = "Recursion limit"
+"""What orjson says of a value that is too deep for it, or contains itself."""
 _TAKEN: Final = "retry"
 """The AI SDK's stream has a `data-retry` of ours."""
 
@@ -211,9 +214,25 @@ def _part_in_order(part: Part) -> Part:
 
 
 def _json(value: Any) -> Any:
-    """The value as the store gives it back. Raises TypeError where it is not JSON."""
+    """The value as the store gives it back.
+
+    Raises TypeError where it is not JSON, or nested so deep that nothing could show it.
+    """
+    found = storable(orjson.loads(as_json(value, "A value")))
+    if is_too_deep(found):
+        raise TypeError(f"A value is nested deeper than {DEEPEST} levels")
+    return found
+
+
+def as_json(value: Any, what: str) -> bytes:
+    """The value as JSON, its text storable. Raises TypeError, which says what is wrong."""
     try:
-        written = orjson.dumps(value)
-    except TypeError:  # half a surrogate pair, perhaps
-        written = orjson.dumps(storable(value))
-    return storable(orjson.loads(written))
+        try:
+            return orjson.dumps(value)
+        except TypeError:  # half a surrogate pair, perhaps
+            return orjson.dumps(storable(value))
+    except (TypeError, RecursionError) as error:
+        problem: object = error
+        if isinstance(error, RecursionError) or _RECURSION in str(error):
+            problem = "it contains itself, or is nested too deep"
+        raise TypeError(f"{what} cannot be written as JSON: {problem}") from error

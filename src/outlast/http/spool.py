@@ -6,7 +6,6 @@ an answer stays in memory, and the log says so.
 """
 
 import asyncio
-import logging
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import orjson
+import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -27,7 +27,7 @@ _READ_AT_ONCE: Final = 4
 _RENDERED_AT_ONCE: Final = 2
 _JSON: Final = "application/json"
 
-_log: Final = logging.getLogger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 class Spools:
@@ -96,18 +96,20 @@ class LargeResponse(Response):
     """An answer that lies in a file until its client has taken it."""
 
     _spool: Spool | None = None
+    _was_tried = False
 
     async def keep(self, spools: Spools) -> None:
         """Move the body to a file; where that cannot be, it stays in memory."""
+        self._was_tried = True
         try:
             self._spool = await spools.keep(bytes(self.body))
         except OSError as error:
-            _log.warning("A large answer stays in memory: no file can be written: %s", error)
+            logger.warning("answer.in_memory", reason=str(error))
         else:
             self.body = b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._spool is None:
+        if not self._was_tried:
             await self.keep(scope["app"].state.streams.spools)
         if self._spool is None:
             await super().__call__(scope, receive, send)

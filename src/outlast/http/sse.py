@@ -15,12 +15,12 @@ what it has not taken lies in a file:
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, closing, suppress
 from typing import Final, TypeAlias
 from zlib import crc32
 
+import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -46,7 +46,7 @@ _SPOOLED: Final = 64 * 1024 * 1024
 """Bytes that lie in the file of one stream, about."""
 _GOODBYE_SECONDS: Final = 1.0
 
-_log: Final = logging.getLogger(__name__)
+logger = structlog.get_logger(__name__)
 
 _BREAKS: Final = tuple(
     (character.encode(), f"\\u{ord(character):04x}".encode()) for character in "\u0085\u2028\u2029"
@@ -224,7 +224,7 @@ class EventStream(Response):
             async with self._streams.spools.rendering:
                 spool, whole = await self._spool()
         except OSError as error:
-            _log.warning("A large stream stays in memory: no file can be written: %s", error)
+            logger.warning("answer.in_memory", reason=str(error))
             return False
         with closing(spool):
             left = spool.size

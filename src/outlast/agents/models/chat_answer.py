@@ -7,6 +7,7 @@ a stream. Success is not assumed: an error in any of its shapes, a reason that n
 an end with nothing said are failures. Every field is checked here, none is trusted behind.
 """
 
+import json
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -29,6 +30,7 @@ from outlast.model.error import ModelUnavailable
 from outlast.model.message import AssistantMessage, Part, Text, Thinking
 from outlast.model.text import read_json, storable
 from outlast.model.usage import Usage, counted
+from outlast.model.whole_number import beyond_64_bits
 
 Pieces: TypeAlias = tuple[TextPiece | ThinkingPiece, ...]
 
@@ -45,6 +47,7 @@ class ChatAnswer:
     __slots__ = (
         "_calls",
         "_clock",
+        "_data",
         "_finish",
         "_key",
         "_model",
@@ -63,6 +66,8 @@ class ChatAnswer:
         self._calls = CallDrafts()
         self._finish: str | None = None
         self._usage: Usage | None = None
+        self._data = b""
+        """What is being read."""
         self._reasoning = ""
         """The name under which reasoning has come."""
         self.name = model
@@ -79,6 +84,7 @@ class ChatAnswer:
         if data == _DONE:
             self.done = True
             return ()
+        self._data = data
         if isinstance(data, ErrorData):
             raise broken_off(self._model, _value(data), key=self._key)
         try:
@@ -89,6 +95,7 @@ class ChatAnswer:
 
     def feed_whole(self, body: bytes) -> Pieces:
         """Take a completion in one piece. Raises ModelUnavailable like feed."""
+        self._data = body
         try:
             completion = read_json(body)
         except ValueError as error:
@@ -177,8 +184,8 @@ class ChatAnswer:
 
     def _take_delta(self, delta: dict[str, Any]) -> Pieces:
         if calls := delta.get("tool_calls"):
-            for call in calls:
-                self._calls.take(call)
+            for place, call in enumerate(calls):
+                self._calls.take(call if _has_text(call) else self._exact(call, place))
         content = delta.get("content")
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         pieces: list[TextPiece | ThinkingPiece] = []
@@ -190,6 +197,18 @@ class ChatAnswer:
         if refusal := delta.get("refusal"):
             pieces.append(self._say(_string(refusal)))
         return tuple(pieces)
+
+    def _exact(self, call: dict[str, Any], place: int) -> dict[str, Any]:
+        """A call whose arguments are no text, with whole numbers beyond 64 bits as they were sent.
+
+        They are read as JSON, and as floats they would be rounded.
+        """
+        if beyond_64_bits(self._data) is None:
+            return call
+        choice = json.loads(self._data.decode("utf-8", "replace"))["choices"][0]
+        exact = (choice.get("delta") or choice["message"])["tool_calls"][place]
+        arguments = json.dumps(exact["function"]["arguments"])
+        return {**call, "function": {**call["function"], "arguments": arguments}}
 
     def _content(self, content: Any) -> Pieces:
         """Text, or a list of parts of which text and thinking are shown."""
@@ -249,6 +268,12 @@ def _value(data: bytes) -> Any:
     except ValueError:
         return data.decode("utf-8", "replace")
     return value.get("error") or value if isinstance(value, dict) else value
+
+
+def _has_text(call: Any) -> bool:
+    """Whether the arguments of a call are text, or none."""
+    function = call.get("function")
+    return not function or isinstance(function.get("arguments"), str | None)
 
 
 def _string(value: Any) -> str:

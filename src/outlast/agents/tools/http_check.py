@@ -1,6 +1,7 @@
 """What is wrong with an HTTP tool's request before it is ever sent, at the path of each key."""
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any, Final, TypeAlias
 
 from outlast.agents.tools.placeholders import ARGUMENT, VARIABLE, Url, argument_names
@@ -21,7 +22,7 @@ def http_problems(http: HttpCall, parameters: dict[str, Any]) -> Iterator[_Probl
             yield ("headers", name), problem
     if http.method not in _METHODS:
         yield ("method",), f"one of {', '.join(_METHODS)}"
-    if http.timeout <= 0:
+    if not 0 < http.timeout < inf:
         yield ("timeout",), "seconds greater than 0"
     if http.retries < 0:
         yield ("retries",), "a number of 0 or more"

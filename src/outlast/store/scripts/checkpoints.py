@@ -149,6 +149,11 @@ def _require_resumable(execution: Execution, wish: Resume) -> None:
         raise Conflict(f"It is {execution.status.value}; that cannot be resumed here.")
     if execution.is_purged:
         raise Conflict("The conversation was deleted; there is nothing to go on from.")
+    if execution.superseded:
+        raise Conflict(
+            "Another turn has taken this execution's place in its conversation; start a new one, "
+            "or resume the turn that stands."
+        )
     match execution.status:
         case Status.QUEUED | Status.RUNNING:
             raise Conflict(

@@ -1,0 +1,39 @@
+"""Arguments and variables that are no UTF-8 are named."""
+
+import pytest
+
+from tests.cli.world import Place
+from tests.database import SQLITE
+
+pytestmark = pytest.mark.only(SQLITE)
+ODD = "caf\udce9"
+"""The byte E9, as Python reads it."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("serve", "--agents", f"{ODD}.yaml"), r"argument 3, 'caf\udce9.yaml', is not UTF-8"),
+        (("executions", "get", ODD), r"argument 3, 'caf\udce9', is not UTF-8"),
+        (("executions", "list", "--agent", ODD), "is not UTF-8"),
+        (("keys", "create", ODD), r"argument 3, 'caf\udce9', is not UTF-8"),
+        (("workspaces", "create", ODD), r"argument 3, 'caf\udce9', is not UTF-8"),
+    ],
+)
+def test_an_argument_that_is_not_utf_8_is_named(
+    place: Place, arguments: tuple[str, ...], told: str
+) -> None:
+    code, _, err = place.run(*arguments)
+    assert "mistake in Outlast" not in err
+    assert told in err
+    assert code == 2
+
+
+@pytest.mark.parametrize("variable", ["OUTLAST_API_KEY", "OUTLAST_AGENTS", "OUTLAST_DATABASE_URL"])
+@pytest.mark.parametrize("command", [("executions", "list"), ("keys", "list"), ("serve",)])
+def test_a_variable_that_is_not_utf_8_is_named(
+    place: Place, variable: str, command: tuple[str, ...]
+) -> None:
+    code, _, err = place.run(*command, **{variable: ODD})
+    assert f"{variable} is not UTF-8" in err
+    assert code == 2
