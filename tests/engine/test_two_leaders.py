@@ -11,6 +11,8 @@ from outlast.engine.maintenance.due_tasks import DUE_TASKS
 from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
 from outlast.engine.maintenance.leader import SoleProcess
 from outlast.engine.maintenance.orphans import RECONCILE
+from outlast.engine.maintenance.queue_counts import QUEUE_COUNTS
+from outlast.engine.maintenance.silent_workers import TAKE_OVER
 from outlast.model.agent import Expiry
 from outlast.model.event import ApprovalResolved, ToolFinished
 from outlast.model.execution import Status
@@ -95,7 +97,7 @@ async def test_an_approval_expires_once_and_its_tool_runs_once(pair: Pair) -> No
 
 LATE = """
 CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS
-    'BEGIN NEW.scheduled_at = ''infinity''; RETURN NEW; END';
+    'BEGIN NEW.scheduled_at = now() + interval ''1 hour''; RETURN NEW; END';
 CREATE TRIGGER late BEFORE INSERT ON procrastinate_jobs FOR EACH ROW EXECUTE FUNCTION late();
 """
 """No worker takes a job that is added from then on."""
@@ -112,3 +114,28 @@ async def test_an_orphan_that_two_find_runs_once(pair: Pair, database: Database)
     await pair.both(RECONCILE)
     await pair.ended_once(ids)
     assert sum(core.engine.orphans for core in pair.cores) >= len(ids)
+
+
+SILENT = """
+INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour');
+UPDATE procrastinate_jobs SET status = 'doing', worker_id = (
+    SELECT id FROM procrastinate_workers ORDER BY last_heartbeat LIMIT 1)
+"""
+"""A worker that died with every job."""
+
+
+async def test_what_a_silent_worker_held_runs_once_whoever_takes_it_over(
+    pair: Pair, database: Database
+) -> None:
+    ids = await pair.suspended(8)
+    pair.clock.advance(6)
+    database.rows(LATE)
+    await pair.both(EXPIRE_APPROVALS)
+    database.rows("DROP TRIGGER late ON procrastinate_jobs")
+    database.rows(SILENT)
+    await pair.both(TAKE_OVER, QUEUE_COUNTS)
+    await pair.ended_once(ids)
+    assert sum(core.engine.taken_over for core in pair.cores) >= len(ids)
+    assert not any(core.engine.orphans for core in pair.cores)
+    for core in pair.cores:
+        assert not core.metrics.failures.counts
