@@ -2,7 +2,8 @@
 
 From `kill -9` of a worker to the moment at which a client who follows the execution is told that
 its step is run again (`retry`), by another worker that was there already; the settings are the
-defaults. Workers are killed one after the other, each with all executions.
+defaults. Workers are killed one after the other, each with executions of its own: what was running
+in two crashes in a row is taken up one at a time.
 """
 
 import asyncio
@@ -58,17 +59,15 @@ class _Follower:
 
 async def _deaths(lab: Lab) -> list[float]:
     seconds: list[float] = []
-    async with (
-        open_town(lab, "takeover", provider_url=lab.workshop_url) as town,
-        _followed(town, lab.scale.held) as followers,
-    ):
+    async with open_town(lab, "takeover", provider_url=lab.workshop_url) as town:
         for _ in range(lab.scale.deaths):
-            await town.add(workers=1)
-            killed = time.monotonic()
-            town.workers[-2].kill()
-            async with asyncio.timeout(BOUND):
-                await asyncio.gather(*(follower.spoken() for follower in followers))
-            seconds += [follower.retried - killed for follower in followers]
+            async with _followed(town, lab.scale.held) as followers:
+                await town.add(workers=1)
+                killed = time.monotonic()
+                town.workers[-2].kill()
+                async with asyncio.timeout(BOUND):
+                    await asyncio.gather(*(follower.spoken() for follower in followers))
+                seconds += [follower.retried - killed for follower in followers]
     return seconds
 
 
