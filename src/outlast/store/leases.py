@@ -15,6 +15,8 @@ from outlast.store.scripts import Outcome, Query, Script
 from outlast.store.sql import Driver
 from outlast.store.statements import Statement
 
+LONGEST_MILLIS: Final = 60_000
+"""No lease lasts longer: one that seems to is of a clock that has been set back since."""
 _NAME: Final = "maintenance"
 _NOW: Final[ColumnElement[int]] = cast(extract("epoch", func.now()) * 1000, BigInteger)
 """Milliseconds of the database's clock."""
@@ -32,6 +34,7 @@ _TAKE: Final = Statement(
         or_(
             leases.c.holder == bindparam("candidate"),
             leases.c.expires_at <= _NOW - bindparam("patience", type_=BigInteger),
+            leases.c.expires_at > _NOW + LONGEST_MILLIS,
             leases.c.works < bindparam("candidate_works"),
         ),
     )
@@ -42,8 +45,8 @@ _TAKE: Final = Statement(
     )
     .returning(leases.c.holder)
 )
-"""Renew one's own, take an expired one, or take it from a process that runs no executions: no row
-means that another has it."""
+"""Renew one's own, take one that has expired or cannot be, or take it from a process that runs no
+executions: no row means that another has it."""
 
 _FIRST: Final = Statement(
     insert(leases).values(

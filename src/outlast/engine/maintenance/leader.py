@@ -18,7 +18,7 @@ import structlog
 
 from outlast.duty import Duty, Failures
 from outlast.model.error import OutlastError
-from outlast.store.leases import Candidate, Leases
+from outlast.store.leases import LONGEST_MILLIS, Candidate, Leases
 
 _RENEWALS: Final = 2
 """Renewals within the time of a lease."""
@@ -154,9 +154,9 @@ class LeaseLeader:
         lease = await self._leases.held()
         if lease is not None:
             replaced = self._candidate.works and not lease.works
-            left = 0.0 if replaced else lease.left / 1000 + self._patience
-            if left > 0:
-                return left + _spread()
+            left = lease.left / 1000 + self._patience
+            if left > 0 and lease.left <= LONGEST_MILLIS and not replaced:
+                return min(left, self._seconds + self._patience) + _spread()
         if await self._take(self._patience):
             self._led = True
             logger.info("leader.elected", leader=self._candidate.id)
@@ -175,7 +175,7 @@ class LeaseLeader:
         return taken
 
     def _follow(self) -> None:
-        self._led = False
+        self._led = self._taking = False
         self._until = 0.0
 
 
