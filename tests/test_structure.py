@@ -88,6 +88,7 @@ OWNERS = {
     "engine/inline.py",
     "engine/procrastinate/engine.py",
     "engine/segment.py",
+    "engine/textlog.py",
     "http/sse.py",
     "leaving.py",
     "store/postgres/hints.py",

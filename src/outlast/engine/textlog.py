@@ -60,7 +60,7 @@ class TextLog:
     def _flush(self) -> None:
         self._timer = None
         if self._flushing is None and self._dirty:
-            self._flushing = self._failures.spawn(self._append(), "log_text")
+            self._flushing = asyncio.get_running_loop().create_task(self._append(), name="log_text")
 
     async def _append(self) -> None:
         loop = asyncio.get_running_loop()
