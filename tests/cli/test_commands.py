@@ -291,7 +291,9 @@ def test_every_metric_is_documented_and_no_other_is() -> None:
     from outlast.metrics import Metrics
 
     metrics = Metrics()
-    read = dict.fromkeys(("running", "backlog", "followers", "taken_over", "orphans"), lambda: 0)
+    read = dict.fromkeys(
+        ("running", "backlog", "followers", "taken_over", "orphans", "leads"), lambda: 0
+    )
     metrics.watch(**read)
     found = re.findall(r"^# HELP (outlast_\w+)", metrics.render().decode(), re.MULTILINE)
     section = DOCUMENT.read_text().partition("## Metrics")[2].partition("\n## ")[0]
