@@ -135,12 +135,13 @@ def build(
     most = settings.max_tries
     known, histories = agents.known, Histories(state)
     runner = Runner(state, asker, caller, ledger, settler, coder, known, histories, most)
-    segments = Segments(runner, LastResort(state, clock, most), clock, failures)
+    last_resort = LastResort(state, clock, most)
+    segments = Segments(runner, last_resort, clock, failures)
     engine = _engine(settings, state, segments, clock, failures, worker=worker)
     streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
     committed = _committed(streams, metrics, agents.known)
     leadership = _leadership(settings, driver, failures, worker=worker)
-    maintenance = _maintenance(state, engine, leadership, clock, metrics)
+    maintenance = _maintenance(state, engine, leadership, last_resort, clock, metrics)
     heard = (engine.runnable, engine.requested, streams.missed, leadership.released)
     state.listen(Listeners(committed, *heard))
     metrics.watch(
@@ -168,12 +169,17 @@ def _leadership(
 
 
 def _maintenance(
-    store: Store, engine: Engine, leadership: Leadership, clock: Clock, metrics: Metrics
+    store: Store,
+    engine: Engine,
+    leadership: Leadership,
+    last_resort: LastResort,
+    clock: Clock,
+    metrics: Metrics,
 ) -> MaintenanceRunner:
     """Every duty of the fleet."""
     failures = metrics.failures
     duties = (
-        ExpiredApprovals(store, clock, failures).duty,
+        ExpiredApprovals(store, last_resort, clock, failures).duty,
         DueTasks(store, clock, failures).duty,
         IdempotencyKeys(store, clock).duty,
         DeletedContent(store).duty,

@@ -73,6 +73,38 @@ async def threads() -> str:
     return "at last"
 
 
+@tool(effect="read_only")
+async def blocks() -> str:
+    "Blocks the event loop, the first time"
+    if is_first():
+        seen()
+        time.sleep(1000)
+    return "at last"
+
+
+@tool(effect="read_only")
+async def spins() -> str:
+    "Keeps the event loop busy, the first time"
+    if is_first():
+        seen()
+        while True:
+            pass
+    return "at last"
+
+
+def asks(_arguments: dict[str, object]) -> bool:
+    if is_first():
+        seen()
+        time.sleep(1000)
+    return False
+
+
+@tool(effect="read_only", approval=asks)
+def asked() -> str:
+    "The function of its approval blocks, the first time"
+    return "at last"
+
+
 @agent(model="scripted:calls.yaml")
 async def code(ctx: Context, given: str) -> str:
     if is_first():
@@ -93,14 +125,16 @@ async def spinning(ctx: Context, given: str) -> str:
             pass
 
 
-tools = [swallows, late, sleeps, threads]
+tools = [swallows, late, sleeps, threads, blocks, spins, asked]
 agents = [Agent("main", model="scripted:calls.yaml", tools=tools), code, spinning]
 """
+BLOCKING: Final = ("blocks", "spins", "asked")
 CALLS: Final = "turns:\n" + "".join(
     f"  - when: {name}\n    steps:\n"
     f"      - tool_calls: [{{name: {name}, parameters: {{}}}}]\n"
+    f"        delay_ms: {500 if name in BLOCKING else 0}\n"
     f"      - text: '{{result}}'\n"
-    for name in ("swallows", "late", "sleeps", "threads")
+    for name in ("swallows", "late", "sleeps", "threads", *BLOCKING)
 )
 SHAPES: Final = {
     "an async tool": ("main", "swallows"),
@@ -112,6 +146,8 @@ SHAPES: Final = {
 DRAIN: Final = 1
 MOST: Final = DRAIN + 12
 """Seconds until the process has left, on a busy machine."""
+MOST_BLOCKED: Final = DRAIN + 15 + 12
+"""The same where it cannot leave by itself."""
 
 
 @pytest.fixture
@@ -156,6 +192,57 @@ def test_sigterm_ends_the_process_and_the_next_start_takes_the_execution_up(
     assert time.monotonic() - began < MOST
     assert err.count('"process.left_behind"') == 1
     assert _ends(place.serve(), place.key, execution) == "at last"
+
+
+@pytest.mark.parametrize("said", BLOCKING)
+def test_sigterm_ends_a_process_whose_event_loop_is_blocked(place: Place, said: str) -> None:
+    server = place.serve()
+    execution = _begin(server.client(place.key), "main", said)
+    server.process.err.until("BEGUN")
+
+    began = time.monotonic()
+    code, _, err = server.stop(signal.SIGTERM)
+
+    assert code == 1
+    assert DRAIN < time.monotonic() - began < MOST_BLOCKED
+    assert err.count('"process.blocked"') == 1
+    assert "agents.py:" in err
+    assert _ends(place.serve(), place.key, execution) == "at last"
+
+
+def test_a_second_signal_ends_a_process_whose_event_loop_is_blocked(place: Place) -> None:
+    server = place.serve()
+    execution = _begin(server.client(place.key), "main", "blocks")
+    server.process.err.until("BEGUN")
+
+    server.process.signal(signal.SIGTERM)
+    began = time.monotonic()
+    code, _, _ = server.stop(signal.SIGINT)
+
+    assert code in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    assert time.monotonic() - began < DRAIN + 8
+    assert _ends(place.serve(), place.key, execution) == "at last"
+
+
+def test_sigterm_ends_a_worker_whose_event_loop_is_blocked(
+    place: Place, database: Database
+) -> None:
+    if database.kind != POSTGRESQL:
+        pytest.skip("a worker needs Postgres")
+    server = place.serve("--no-worker")
+    worker = place.work()
+    execution = _begin(server.client(place.key), "main", "blocks")
+    worker.err.until("BEGUN")
+
+    began = time.monotonic()
+    worker.signal(signal.SIGTERM)
+    code, _, err = worker.wait()
+
+    assert code == 1
+    assert time.monotonic() - began < MOST_BLOCKED
+    assert '"process.blocked"' in err
+    place.work()
+    assert _ends(server, place.key, execution) == "at last"
 
 
 def test_sigterm_ends_a_worker_that_a_tool_would_keep(place: Place, database: Database) -> None:

@@ -14,6 +14,7 @@ from outlast.model.execution import Status
 from outlast.model.workspace import Principal
 from outlast.store.port import Decide, TextAppend
 from outlast.store.sql import SqlStore
+from outlast.store.unreadable import Unreadable
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
@@ -35,7 +36,7 @@ class OddStore(SqlStore):
             raise ValueError(self.poison)
         return await super().append_text(appends)
 
-    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval]]:
+    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval] | Unreadable]:
         if (error := self.odd) is not None:
             self.odd = None
             raise error

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from outlast.model.agent import Expiry, Limits
 from outlast.model.approval import Decision
-from outlast.model.execution import Status
-from outlast.testing import NamedModels
-from tests.database import Database
+from outlast.model.execution import PauseRequest, Status
+from outlast.testing import FakeClock, NamedModels
+from tests.database import POSTGRESQL, SQLITE, Database
 from tests.engine.test_tries import BOUND, ready, settled
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
 
@@ -107,3 +108,84 @@ async def test_an_agent_that_cannot_be_read_fails_its_execution(
         assert failed.status is Status.FAILED
         assert failed.error is not None
         assert failed.error.code in ("misconfigured", "internal_error")
+
+
+NEWER_KIND = "UPDATE approvals SET kind = 'moon' WHERE execution_id = '{id}'"
+NO_ARGUMENTS = "UPDATE approvals SET parameters = '[' WHERE execution_id = '{id}'"
+NO_CONSTRAINT = "ALTER TABLE approvals DROP CONSTRAINT IF EXISTS {name}"
+
+
+def break_approval(database: Database, execution_id: str) -> None:
+    """Let an approval be what this version cannot read."""
+    if database.kind == SQLITE:
+        database.rows(NO_ARGUMENTS.format(id=execution_id))
+        return
+    found = database.rows(
+        "SELECT conname FROM pg_constraint WHERE conrelid = 'approvals'::regclass "
+        "AND pg_get_constraintdef(oid) LIKE '%unknown_outcome%'"
+    )
+    for (name,) in found:
+        database.rows(NO_CONSTRAINT.format(name=name))
+    database.rows(NEWER_KIND.format(id=execution_id))
+
+
+@pytest.mark.parametrize("broken", [(0,), (1,), (0, 2)])
+async def test_a_due_approval_that_cannot_be_read_fails_its_execution_and_keeps_no_other(
+    database: Database, broken: tuple[int, ...]
+) -> None:
+    clock = FakeClock()
+    models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Done"]))})
+    pay = tool("pay", approval=True, expiry=Expiry(5, approve=True))
+    bench = Bench(pay=lambda _: "paid")
+    async with database.core(models=models, tools=bench, clock=clock) as core:
+        caller = await ready(core, spec(pay, limits=Limits(max_seconds=None)))
+        runs = [
+            (await core.services.executions.start(caller, "agent", wish())).execution.id
+            for _ in range(3)
+        ]
+        for run in runs:
+            async with asyncio.timeout(BOUND):
+                await core.services.executions.rest(caller, run)
+        for place in broken:
+            break_approval(database, runs[place])
+        clock.advance(6)
+        for place, run in enumerate(runs):
+            ended = await settled(core, caller, run, clock)
+            if place in broken:
+                assert ended.status is Status.FAILED
+                assert ended.error is not None
+                assert "cannot be read" in ended.error.message
+            else:
+                assert ended.status is Status.COMPLETED
+                assert ended.output == "Done"
+        assert await core.store.due_approvals(clock.now(), 9) == []
+
+
+@pytest.mark.only(POSTGRESQL)
+@pytest.mark.parametrize("broken", ['{"moons": 1}', "[1]", '"now"'])
+async def test_a_request_to_pause_that_cannot_be_read_fails_its_execution_and_keeps_no_other(
+    database: Database, broken: str
+) -> None:
+    gate = asyncio.Event()
+    models = NamedModels({"actor": Actor(lambda _: ["Hello", gate])})
+    async with database.core(models=models, tools=Bench()) as core:
+        caller = await ready(core)
+        odd, good = [
+            (await core.services.executions.start(caller, "agent", wish())).execution
+            for _ in range(2)
+        ]
+        async with asyncio.timeout(BOUND):
+            while core.engine.running < 2:
+                await asyncio.to_thread(int)
+        database.rows(f"UPDATE executions SET pause_requested = '{broken}' WHERE id = '{odd.id}'")
+        await core.store.request_pause(caller.workspace_id, good.id, PauseRequest(now=True))
+        async with asyncio.timeout(BOUND):
+            paused = await core.services.executions.rest(caller, good.id)
+            assert paused.execution.status is Status.PAUSED
+            while database.rows(f"SELECT status FROM executions WHERE id = '{odd.id}'") != [
+                ("failed",)
+            ]:
+                await asyncio.to_thread(int)
+        gate.set()
+    [(error,)] = database.rows(f"SELECT error::text FROM executions WHERE id = '{odd.id}'")
+    assert "cannot be read" in error

@@ -9,7 +9,6 @@ from outlast import logs  # isort: skip - before whatever imports structlog, see
 
 import asyncio
 import gc
-import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -28,6 +27,7 @@ from outlast.cli.files import connections_of, files, raise_limit
 from outlast.cli.opening import FirstKey, first_key, make_folder
 from outlast.cli.preflight import check, check_slow
 from outlast.cli.reloads import AgentsFile, Hangups
+from outlast.cli.watchdog import Watchdog
 from outlast.duty import Duty
 from outlast.http.connections import Bounds, Connections
 from outlast.http.room import Room
@@ -129,13 +129,14 @@ def _warn_of_secret(settings: Settings) -> None:
 async def _work_until_signal(core: Core, started: Callable[[], None], loaded: LoadedAgents) -> None:
     loop, leave = asyncio.get_running_loop(), asyncio.Event()
 
-    def signalled(number: int) -> None:
-        if leave.is_set():
-            os._exit(128 + number)
-        leave.set()
+    watchdog = Watchdog(core.settings.drain_seconds)
+
+    def signalled(number: int, _frame: FrameType | None) -> None:
+        watchdog.signalled(number)
+        loop.call_soon_threadsafe(leave.set)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signalled, number)
+        signal.signal(number, signalled)
     await core.start()
     started()
     warming = core.metrics.failures.spawn(_warm_up(core, loaded), "warm_up")
@@ -187,7 +188,7 @@ async def _answer(
     """Answer requests until a signal asks us to leave, then drain."""
     app = create_app(core, rooms)
     connections = Connections(_bounds(core.settings), refusing(app, core.clock))
-    server = _Server(app, connections, core.clock, started)
+    server = _Server(app, connections, core.clock, started, core.settings.drain_seconds)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="serve")
     leaving = asyncio.create_task(server.leave.wait(), name="leave")
     warming = core.metrics.failures.spawn(_warm_up(core, loaded), "warm_up")
@@ -232,6 +233,7 @@ class _Server(uvicorn.Server):
         connections: Connections,
         clock: Clock,
         started: Callable[[], None],
+        drain_seconds: float,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -247,6 +249,7 @@ class _Server(uvicorn.Server):
             )
         )
         self.leave = asyncio.Event()
+        self._watchdog = Watchdog(drain_seconds)
         self._streams = app.state.streams
         self._clock = clock
         self._announce = started
@@ -276,8 +279,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains, the second ends the process: a crash loses nothing."""
         del frame
-        if self.leave.is_set():
-            os._exit(128 + sig)
+        self._watchdog.signalled(sig)
         self._loop.call_soon_threadsafe(self.leave.set)
 
 

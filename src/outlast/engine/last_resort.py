@@ -11,8 +11,9 @@ import structlog
 
 from outlast.model.clock import Clock
 from outlast.model.error import Overloaded
-from outlast.model.execution import OUR_MISTAKE, Execution, Failure
+from outlast.model.execution import OUR_MISTAKE, UNREADABLE, Execution, Failure
 from outlast.store.port import ForcedFailure, Store
+from outlast.store.unreadable import Unreadable
 
 _MOST: Final = 10_000
 """Executions whose failures are remembered; what is forgotten is counted anew."""
@@ -79,7 +80,19 @@ class LastResort:
         self, workspace_id: str, execution_id: str, failure: Failure, segment: int | None = None
     ) -> bool:
         """Fail the execution, or give it up where that is refused too; False as above."""
-        wish = ForcedFailure(workspace_id, execution_id, self._clock.now(), failure, segment)
+        now = self._clock.now()
+        return await self._end(ForcedFailure(workspace_id, execution_id, now, failure, segment))
+
+    async def end_unreadable(self, row: Unreadable) -> bool:
+        """Fail the execution of a row that a list could not read; False as above."""
+        logger.error("execution.unreadable", execution=row.execution_id)
+        now = self._clock.now()
+        return await self._end(
+            ForcedFailure(row.workspace_id, row.execution_id, now, UNREADABLE, resting=True)
+        )
+
+    async def _end(self, wish: ForcedFailure) -> bool:
+        execution_id = wish.execution_id
         try:
             await self._store.force_failure(wish)
         except Exception as error:

@@ -15,6 +15,7 @@ from outlast.engine.timing import seconds_left
 from outlast.model.clock import Clock
 from outlast.model.error import ExecutionNotFound, Overloaded, StaleWrite
 from outlast.model.execution import SEEN_MILLIS, UNREADABLE, Execution, PauseRequest, Status
+from outlast.store.unreadable import Unreadable
 
 _WATCH_SECONDS: Final = 1.0
 _HARMLESS_SECONDS: Final = 10.0
@@ -52,6 +53,10 @@ class Segments:
 
     def __contains__(self, execution_id: str) -> bool:
         return execution_id in self._running
+
+    async def fail_unreadable(self, row: Unreadable) -> None:
+        """Fail an execution of which a list has found something that cannot be read."""
+        await self._last_resort.end_unreadable(row)
 
     async def read(self, workspace_id: str, execution_id: str) -> Execution | None:
         """The execution, if a segment of it may run now. Raises Overloaded: try again.

@@ -34,6 +34,7 @@ from outlast.store.log_port import LogStore
 from outlast.store.page import Page
 from outlast.store.record_port import RecordStore
 from outlast.store.task_port import TaskStore
+from outlast.store.unreadable import Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ class ForcedFailure:
     """Holds nothing that came from outside."""
     segment: int | None = None
     """Only while the row has this segment; None: whichever it has."""
+    resting: bool = False
+    """Whether one that is suspended or paused is failed too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +224,10 @@ class ExecutionStore(LogStore, Protocol):
         ...
 
     async def force_failure(self, failure: ForcedFailure) -> bool:
-        """Fail an execution that is queued or running without reading more than its place.
+        """Fail an execution that is queued or running, or rests, as the failure says.
 
-        False where it is neither, or is in another segment; then nothing has changed.
+        Reads no more than its place. False where it is none of these, or is in another segment;
+        then nothing has changed.
         """
         ...
 
@@ -242,7 +246,7 @@ class ExecutionStore(LogStore, Protocol):
         """Leave word, for whichever process runs it, that the execution is to be paused."""
         ...
 
-    async def pause_requested(self) -> list[tuple[str, PauseRequest]]:
+    async def pause_requested(self) -> list[tuple[str, PauseRequest] | Unreadable]:
         """The live executions, of all workspaces, that somebody asked to pause."""
         ...
 
@@ -269,7 +273,7 @@ class ExecutionStore(LogStore, Protocol):
         """Open approvals of live executions, newest first; one more than the limit if there are."""
         ...
 
-    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval]]:
+    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval] | Unreadable]:
         """(workspace id, approval) of what has expired and is open, of all workspaces."""
         ...
 

@@ -52,6 +52,7 @@ from outlast.store.scripts import (
     records,
 )
 from outlast.store.task_port import Attend, SaveState, Seen
+from outlast.store.unreadable import Unreadable
 
 T = TypeVar("T")
 
@@ -203,7 +204,7 @@ class SqlStore:
             lambda: checkpoints.request_pause(workspace_id, execution_id, wish)
         )
 
-    async def pause_requested(self) -> list[tuple[str, PauseRequest]]:
+    async def pause_requested(self) -> list[tuple[str, PauseRequest] | Unreadable]:
         return await self._driver.read(checkpoints.pause_requested)
 
     async def resume(self, wish: Resume) -> Details:
@@ -215,7 +216,7 @@ class SqlStore:
     async def pending_approvals(self, workspace_id: str, page: PendingPage) -> list[Approval]:
         return await self._driver.read(lambda: approvals.pending(workspace_id, page))
 
-    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval]]:
+    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval] | Unreadable]:
         return await self._driver.read(lambda: approvals.due(now, limit))
 
     async def delete_execution(self, workspace_id: str, execution_id: str) -> None:

@@ -8,11 +8,13 @@ from typing import Final
 import structlog
 
 from outlast.duty import Failures
+from outlast.engine.last_resort import LastResort
 from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.model.approval import Approval, Decision
 from outlast.model.clock import Clock
 from outlast.model.error import NotFound, Overloaded
 from outlast.store.port import Decide, ExecutionStore
+from outlast.store.unreadable import Unreadable
 
 EXPIRE_APPROVALS: Final = "expire_approvals"
 REASON: Final = "Nobody decided in time."
@@ -25,8 +27,11 @@ logger = structlog.get_logger(__name__)
 class ExpiredApprovals:
     """Decides approvals that have expired."""
 
-    def __init__(self, store: ExecutionStore, clock: Clock, failures: Failures) -> None:
+    def __init__(
+        self, store: ExecutionStore, last_resort: LastResort, clock: Clock, failures: Failures
+    ) -> None:
         self._store = store
+        self._last_resort = last_resort
         self._clock = clock
         self._failures = failures
 
@@ -39,7 +44,13 @@ class ExpiredApprovals:
         """Decide what has expired; return how many were decided. One that fails stays due."""
         now = self._clock.now()
         due = await self._store.due_approvals(now, limit)
-        return sum([await self._decide(*one, now) for one in due])
+        return sum([await self._settle(one, now) for one in due])
+
+    async def _settle(self, found: tuple[str, Approval] | Unreadable, now: int) -> bool:
+        """Decide one; fail its execution where it cannot be read. False where that failed."""
+        if isinstance(found, Unreadable):
+            return await self._last_resort.end_unreadable(found)
+        return await self._decide(*found, now)
 
     async def _decide(self, workspace_id: str, approval: Approval, now: int) -> bool:
         """Decide one; False where that failed."""

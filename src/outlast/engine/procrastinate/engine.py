@@ -30,6 +30,7 @@ from outlast.model.clock import Clock
 from outlast.model.error import OutlastError
 from outlast.model.execution import Execution, PauseRequest
 from outlast.store.port import Store
+from outlast.store.unreadable import Unreadable
 
 _POLL_SECONDS: Final = 5.0
 """How often a worker looks for jobs without a notification; the leader repeats lost ones."""
@@ -313,8 +314,11 @@ class ProcrastinateEngine:
         if self.running:
             for execution_id in await self._store.cancel_requested():
                 self._segments.cancel(execution_id)
-            for execution_id, wish in await self._store.pause_requested():
-                self._segments.pause(execution_id, wish)
+            for found in await self._store.pause_requested():
+                if isinstance(found, Unreadable):
+                    await self._segments.fail_unreadable(found)
+                else:
+                    self._segments.pause(*found)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_REQUEST_SECONDS):
                 await self._asked.wait()

@@ -14,6 +14,7 @@ from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.entries import append, compare_and_set, locked
 from outlast.store.scripts.rows import approval_columns, approval_from, to_json
 from outlast.store.statements import approvals as sql
+from outlast.store.unreadable import Unreadable, readable
 
 
 def asked(move: Advance) -> Steps[None]:
@@ -176,7 +177,9 @@ def pending(workspace_id: str, page: PendingPage) -> Script[list[Approval]]:
     return Outcome([approval_from(row) for row in rows])
 
 
-def due(now: int, limit: int) -> Script[list[tuple[str, Approval]]]:
+def due(now: int, limit: int) -> Script[list[tuple[str, Approval] | Unreadable]]:
     """What has expired, of all workspaces."""
     rows = yield Query(sql.DUE_APPROVALS, {"now": now, "limit": limit})
-    return Outcome([(row[0], approval_from(row[1:])) for row in rows])
+    return Outcome(
+        readable(rows, lambda row: (row[0], approval_from(row[1:])), lambda row: row[:2])
+    )

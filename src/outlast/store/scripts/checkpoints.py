@@ -58,6 +58,7 @@ from outlast.store.statements import approvals as approval_sql
 from outlast.store.statements import checkpoints as sql
 from outlast.store.statements import executions as execution_sql
 from outlast.store.statements import log as log_sql
+from outlast.store.unreadable import Unreadable, readable
 
 PAUSED = "The execution was paused while this step ran."
 
@@ -70,10 +71,16 @@ def request_pause(workspace_id: str, execution_id: str, wish: PauseRequest) -> S
     return Outcome(None, requested=(execution_id,))
 
 
-def pause_requested() -> Script[list[tuple[str, PauseRequest]]]:
-    """Which live executions somebody asked to pause."""
+def pause_requested() -> Script[list[tuple[str, PauseRequest] | Unreadable]]:
+    """Which live executions are to be paused, by request."""
     rows = yield Query(sql.PAUSE_REQUESTED, {})
-    return Outcome([(row[0], PauseRequest(**orjson.loads(row[1]))) for row in rows])
+    return Outcome(
+        readable(
+            rows,
+            lambda row: (row[0], PauseRequest(**orjson.loads(row[1]))),
+            lambda row: (row[2], row[0]),
+        )
+    )
 
 
 def checkpoints(workspace_id: str, execution_id: str) -> Script[tuple[Checkpoint, ...]]:

@@ -45,6 +45,8 @@ def create(new: NewExecution) -> Script[Created]:
         known = yield from _first_request(new, new.idempotency)
         if known is not None:
             return Outcome(known)
+    if new.new_conversation and new.origin.chat_id is not None:
+        new = yield from _in_its_chat(new)
     cut: int | None = None
     if new.cut is not None and not new.new_conversation:
         found = yield from _cut(new, new.cut)
@@ -76,6 +78,19 @@ def create(new: NewExecution) -> Script[Created]:
         runnable=() if live or execution.is_client_driven else (execution,),
         requested=tuple(one.id for one in asked),
     )
+
+
+def _in_its_chat(new: NewExecution) -> Steps[NewExecution]:
+    """In the conversation of its chat's newest execution, which may have been made just now.
+
+    First requests of new chats wait for each other, within a workspace.
+    """
+    yield Query(conversation_sql.LOCK_CHATS, {"workspace": new.workspace_id})
+    of = {"workspace": new.workspace_id, "chat_id": new.origin.chat_id}
+    rows = yield Query(conversation_sql.CONVERSATION_OF_CHAT, of)
+    if not rows or rows[0][1]:
+        return new
+    return replace(new, conversation_id=rows[0][0], new_conversation=False)
 
 
 def _cut(new: NewExecution, cut: Cut) -> Steps[int | Execution | None]:

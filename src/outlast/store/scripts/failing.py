@@ -13,10 +13,11 @@ from outlast.store.statements import checkpoints as checkpoint_sql
 from outlast.store.statements import executions as sql
 
 _RUNNABLE: Final = (Status.QUEUED.value, Status.RUNNING.value)
+_LIVE: Final = (*_RUNNABLE, Status.SUSPENDED.value, Status.PAUSED.value)
 
 
 def force_failure(failure: ForcedFailure) -> Script[bool]:
-    """Lock the turns and the row; fail it if it still runs, or waits for a worker."""
+    """Lock the turns and the row; fail it if it still runs, or waits for what it may wait for."""
     of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
     rows = yield Query(sql.PLACE, of)
     if not rows:
@@ -25,7 +26,8 @@ def force_failure(failure: ForcedFailure) -> Script[bool]:
     turns = {"workspace": failure.workspace_id, "conversation": conversation_id}
     yield Query(checkpoint_sql.LOCK_TURNS, turns)
     ((status, segment, *_),) = yield Query(sql.LOCK_PLACE, of)
-    if status not in _RUNNABLE or failure.segment not in (None, segment):
+    live = _LIVE if failure.resting else _RUNNABLE
+    if status not in live or failure.segment not in (None, segment):
         return Outcome(False)
     committed = yield from failed_unread(failure)
     following = yield from next_turn(failure.workspace_id, conversation_id, failure.at)

@@ -46,7 +46,7 @@ REQUEST_PAUSE: Final = Statement(
 """Touches nothing else, so that it cannot disturb the segment that runs."""
 
 PAUSE_REQUESTED: Final = Statement(
-    select(executions.c.id, executions.c.pause_requested).where(
+    select(executions.c.id, executions.c.pause_requested, executions.c.workspace_id).where(
         executions.c.pause_requested.is_not(None), executions.c.completed_at.is_(None)
     )
 )

@@ -16,6 +16,7 @@ from outlast.store.schema import (
     idempotency,
     steps,
     tasks,
+    workspaces,
 )
 from outlast.store.statements import Statement
 from outlast.store.statements.log import STEP_COLUMNS
@@ -52,6 +53,24 @@ def list_conversations(filters: frozenset[str]) -> Statement:
         .limit(bindparam("limit"))
     )
 
+
+LOCK_CHATS: Final = Statement(
+    select(workspaces.c.id)
+    .where(workspaces.c.id == bindparam("workspace"))
+    .with_for_update(key_share=True)
+)
+"""Executions and agents of the workspace are made meanwhile; it is locked before them."""
+
+CONVERSATION_OF_CHAT: Final = Statement(
+    select(executions.c.conversation_id, executions.c.is_purged)
+    .where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.chat_id == bindparam("chat_id"),
+    )
+    .order_by(executions.c.id.desc())
+    .limit(1)
+)
+"""Where the newest execution of a chat is, and whether its content is gone."""
 
 CONTINUE_CONVERSATION: Final = Statement(
     update(conversations)

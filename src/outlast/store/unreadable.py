@@ -1,0 +1,33 @@
+"""What stands in a list in the place of a row that cannot be read."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from outlast.store.scripts import Row
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that is broken, or that a newer version has written."""
+
+    workspace_id: str
+    execution_id: str
+
+
+def readable(
+    rows: Iterable[Row], read: Callable[[Row], T], owner: Callable[[Row], tuple[str, str]]
+) -> list[T | Unreadable]:
+    """Read each row; one that cannot be read keeps no other from being read.
+
+    `owner` gives the row's workspace and execution.
+    """
+    found: list[T | Unreadable] = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except (ValueError, TypeError, LookupError):
+            found.append(Unreadable(*owner(row)))
+    return found
