@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.cli.world import Place, Server
-from tests.database import POSTGRESQL, Database
+from tests.database import POSTGRESQL, SQLITE, Database
 
 AGENTS: Final = """
 import asyncio
@@ -194,6 +194,7 @@ def test_sigterm_ends_the_process_and_the_next_start_takes_the_execution_up(
     assert _ends(place.serve(), place.key, execution) == "at last"
 
 
+@pytest.mark.only(SQLITE)
 @pytest.mark.parametrize("said", BLOCKING)
 def test_sigterm_ends_a_process_whose_event_loop_is_blocked(place: Place, said: str) -> None:
     server = place.serve()
@@ -210,6 +211,7 @@ def test_sigterm_ends_a_process_whose_event_loop_is_blocked(place: Place, said: 
     assert _ends(place.serve(), place.key, execution) == "at last"
 
 
+@pytest.mark.only(SQLITE)
 def test_a_second_signal_ends_a_process_whose_event_loop_is_blocked(place: Place) -> None:
     server = place.serve()
     execution = _begin(server.client(place.key), "main", "blocks")
@@ -224,11 +226,10 @@ def test_a_second_signal_ends_a_process_whose_event_loop_is_blocked(place: Place
     assert _ends(place.serve(), place.key, execution) == "at last"
 
 
+@pytest.mark.only(POSTGRESQL)
 def test_sigterm_ends_a_worker_whose_event_loop_is_blocked(
-    place: Place, database: Database
+    place: Place,
 ) -> None:
-    if database.kind != POSTGRESQL:
-        pytest.skip("a worker needs Postgres")
     server = place.serve("--no-worker")
     worker = place.work()
     execution = _begin(server.client(place.key), "main", "blocks")
