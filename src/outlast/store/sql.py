@@ -49,6 +49,7 @@ from outlast.store.scripts import (
     keys,
     lists,
     log,
+    pause_requests,
     records,
 )
 from outlast.store.task_port import Attend, SaveState, Seen
@@ -201,11 +202,11 @@ class SqlStore:
 
     async def request_pause(self, workspace_id: str, execution_id: str, wish: PauseRequest) -> None:
         await self._driver.write(
-            lambda: checkpoints.request_pause(workspace_id, execution_id, wish)
+            lambda: pause_requests.request_pause(workspace_id, execution_id, wish)
         )
 
     async def pause_requested(self) -> list[tuple[str, PauseRequest] | Unreadable]:
-        return await self._driver.read(checkpoints.pause_requested)
+        return await self._driver.read(pause_requests.pause_requested)
 
     async def resume(self, wish: Resume) -> Details:
         return await self._driver.write(lambda: checkpoints.resume(wish))

@@ -1,4 +1,4 @@
-"""Transactions that pause an execution and resume it from a checkpoint.
+"""Transactions that resume an execution from a checkpoint.
 
 Resume, roll back, recover are one act: the row becomes what it was at the checkpoint, work behind
 it is superseded, and a next segment is asked for. What was used stays charged.
@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Any
-
-import orjson
 
 from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.checkpoint import Checkpoint
@@ -30,7 +28,6 @@ from outlast.model.execution import (
     TERMINAL,
     Execution,
     ModelStep,
-    PauseRequest,
     Status,
     Step,
     ToolStep,
@@ -58,29 +55,8 @@ from outlast.store.statements import approvals as approval_sql
 from outlast.store.statements import checkpoints as sql
 from outlast.store.statements import executions as execution_sql
 from outlast.store.statements import log as log_sql
-from outlast.store.unreadable import Unreadable, readable
 
 PAUSED = "The execution was paused while this step ran."
-
-
-def request_pause(workspace_id: str, execution_id: str, wish: PauseRequest) -> Script[None]:
-    """Keep the wish with a live execution."""
-    yield Query(
-        sql.REQUEST_PAUSE, {"id": execution_id, "workspace": workspace_id, "wish": to_json(wish)}
-    )
-    return Outcome(None, requested=(execution_id,))
-
-
-def pause_requested() -> Script[list[tuple[str, PauseRequest] | Unreadable]]:
-    """Which live executions are to be paused, by request."""
-    rows = yield Query(sql.PAUSE_REQUESTED, {})
-    return Outcome(
-        readable(
-            rows,
-            lambda row: (row[0], PauseRequest(**orjson.loads(row[1]))),
-            lambda row: (row[2], row[0]),
-        )
-    )
 
 
 def checkpoints(workspace_id: str, execution_id: str) -> Script[tuple[Checkpoint, ...]]:
