@@ -127,20 +127,21 @@ async def test_a_duty_goes_on_after_an_error_of_any_class(error: BaseException) 
 
 
 async def test_a_loop_whose_own_sleep_fails_is_begun_again() -> None:
-    work = Batches()
-    desk = Desk(SoleProcess(), MaintenanceDuty("d", 1, 10, work))
-    sleep = desk.clock.sleep
+    clock, work = FakeClock(), Batches()
     failed: list[float] = []
 
     async def odd(seconds: float) -> None:
         if not failed:
             failed.append(seconds)
             raise RuntimeError
-        await sleep(seconds)
+        await clock.sleep(seconds)
 
-    desk.clock.sleep = odd  # type: ignore[method-assign]
+    desk = Desk(SoleProcess(), MaintenanceDuty("d", 1, 10, work, odd))
     async with running(desk):
-        await desk.until(lambda: len(work.limits) > 2, 0.5)
+        async with asyncio.timeout(BOUND):
+            while len(work.limits) < 3:
+                clock.advance(0.5)
+                await asyncio.to_thread(int)
     assert desk.failures.counts == {"d": 1}
 
 
@@ -225,3 +226,13 @@ async def test_a_stop_ends_a_batch_in_its_middle() -> None:
     async with asyncio.timeout(BOUND), running(desk):
         await desk.until(began.is_set, 1)
     assert not desk.failures.counts
+
+
+async def test_a_duty_may_bring_a_time_of_its_own() -> None:
+    own, work = FakeClock(), Batches()
+    desk = Desk(SoleProcess(), MaintenanceDuty("d", 10, 10, work, own.sleep))
+    async with running(desk):
+        await desk.turns(step=60)
+        assert not work.limits
+        own.advance(10)
+        await desk.until(partial(_is, work, 1))

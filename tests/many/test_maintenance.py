@@ -9,8 +9,8 @@ from tests.many.world import TAKEOVER_SECONDS, Town, until
 pytestmark = pytest.mark.anyio
 
 COUNT = 40
-BUSY_MILLIS = 1000
-HEIR_SECONDS = TAKEOVER_SECONDS / 2 + 1.5
+BUSY_MILLIS = 2000
+HEIR_SECONDS = TAKEOVER_SECONDS / 2 + 3.5
 """A lease, a look, and what a busy machine adds."""
 
 

@@ -16,3 +16,5 @@ class MaintenanceDuty:
     """The size of a batch."""
     run: Callable[[int], Awaitable[int]]
     """Do at most so many; return how many were done. As many as the limit: there may be more."""
+    sleep: Callable[[float], Awaitable[None]] | None = None
+    """None: the Clock's. The queue's time is the database's and the event loop's."""

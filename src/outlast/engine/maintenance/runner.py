@@ -6,7 +6,7 @@ duties do not stay together; never more, so that nothing becomes later by it.
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -42,7 +42,7 @@ class MaintenanceRunner:
                 duty.name,
                 partial(self._turn, duty),
                 every=duty.every,
-                sleep=self._sleep,
+                sleep=partial(_shortened, duty.sleep or clock.sleep),
                 failures=failures,
             )
             for duty in self._duties.values()
@@ -91,5 +91,6 @@ class MaintenanceRunner:
         self._ran(duty.name, self._clock.monotonic() - began, self._clock.now())
         return done
 
-    async def _sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds * (1 - _JITTER * random.random()))  # noqa: S311 - no secret
+
+async def _shortened(sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
+    await sleep(seconds * (1 - _JITTER * random.random()))  # noqa: S311 - no secret

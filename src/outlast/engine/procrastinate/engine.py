@@ -97,7 +97,9 @@ class ProcrastinateEngine:
         if self._concurrency == 0:
             return ()
         found = (self._silent.duty, self._counts.duty, self._orphans.duty)
-        return tuple(replace(duty, run=partial(self._batch, duty.run)) for duty in found)
+        return tuple(
+            replace(duty, run=partial(self._batch, duty.run), sleep=_pause) for duty in found
+        )
 
     @property
     def backlog(self) -> int:
