@@ -7,10 +7,10 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo test hostile check format lock bench clean
+.PHONY: help install demo test test-fast hostile check format lock bench clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .tools/bin/uv:
 	@echo "==> no uv on this machine: bringing our own under .tools/"
@@ -38,6 +38,9 @@ demo: .demo/.installed ## the main job end to end: local model, server, example 
 
 test: $(STAMP) ## all tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+
+test-fast: $(STAMP) ## a subset that covers each part, without Postgres and slow modules: at most 90 seconds on two cores
+	@$(BIN)/python -m pytest --fast --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about ten minutes
 	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile tests/rooms/test_connections.py \

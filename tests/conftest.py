@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from outlast import logs
+from tests import durations
 from tests.database import KINDS, POSTGRESQL, SQLITE, Another, Database, databases_of
 from tests.postgres import Cluster, Databases
 
@@ -31,10 +32,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="both",
         help="run what needs a database on this kind, or on both",
     )
+    parser.addoption("--fast", action="store_true", help="leave out Postgres and slow modules")
+    parser.addoption("--module-times", action="store_true", help="add up the time of each module")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "only(kind): what this test shows is this database's own")
+    if config.getoption("--module-times"):
+        config.pluginmanager.register(durations.ModuleTimes())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -49,12 +54,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    wanted = config.getoption("--database")
-    if wanted == "both":
-        return
-    left_out = [item for item in items if _database_of(item) not in (None, wanted)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    fast = config.getoption("--fast")
+    wanted = SQLITE if fast else config.getoption("--database")
+    left_out = [
+        item
+        for item in items
+        if (wanted != "both" and _database_of(item) not in (None, wanted))
+        or (fast and durations.module_of(item) in durations.SLOW)
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
+    if hasattr(config, "workerinput"):
+        durations.slowest_first(items)
 
 
 def _database_of(item: pytest.Item) -> str | None:

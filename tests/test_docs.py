@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from outlast.rooms.executions import schemas
 from outlast.rooms.executions.translate import FRAME_TYPES
 from outlast.settings import FILE, Settings
 from outlast.testing import NamedModels, core_on, owner
+from tests import command_table
 from tests.rooms.house import House
 
 ROOT: Final = Path(__file__).parent.parent
@@ -310,6 +312,25 @@ def test_every_command_line_is_one_that_exists(document: str, line: str) -> None
     assert not getattr(command, "commands", {}), f"{document}: {line} names no command"
     if arguments:
         command.make_context(name, arguments)  # raises where an option is not known
+
+
+def test_the_changelog_has_dated_versions_and_only_the_newest_may_be_unreleased() -> None:
+    titles = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    versions = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (.+)", title) for title in titles]
+    numbers = [tuple(map(int, found[1].split("."))) for found in versions if found]
+    dates = [found[2] for found in versions if found]
+
+    assert len(numbers) == len(titles) >= 2
+    assert numbers == sorted(numbers, reverse=True)
+    dated = dates[1:] if dates[0] == "unreleased" else dates
+    assert dated == sorted(dated, reverse=True)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", date) for date in dated)
+    assert version("outlast") in {".".join(map(str, number)) for number in numbers}
+
+
+def test_the_page_of_commands_is_what_the_command_line_says() -> None:
+    written = command_table.PAGE.read_text()
+    assert written == command_table.page(), "write it anew: python -m tests.command_table"
 
 
 def test_every_setting_that_a_document_names_is_one() -> None:

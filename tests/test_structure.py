@@ -147,3 +147,32 @@ def test_the_repository_names_no_machine_and_no_registry() -> None:
     ).stdout.split()
     told = [path for path in listed if words.search((ROOT / path).read_text(errors="replace"))]
     assert not told
+
+
+PAGES = [
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    ROOT / "docs" / "architecture.md",
+    ROOT / "docs" / "performance.md",
+    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+]
+PLACE = re.compile(r"(?<![\w/.])(?:src|tests|docs|bench|examples|engine|store)/[\w./-]*[\w/]")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)#:]+)", text)
+    named = {place for place in PLACE.findall(text) if not _exists(place)}
+    assert not named | {link for link in links if not (page.parent / link).exists()}
+
+
+def _exists(place: str) -> bool:
+    return any((folder / place).exists() for folder in (ROOT, PACKAGE))
+
+
+def test_what_the_architecture_page_names_in_brackets_stands_in_that_file() -> None:
+    """A name behind a file, as in `src/outlast/model/workspace.py` (`Scope`)."""
+    for page in PAGES:
+        for path, word in re.findall(r"`((?:src|tests)/[\w./]+\.py)` \(`(\w+)`", page.read_text()):
+            assert re.search(rf"\b{word}\b", (ROOT / path).read_text()), f"{page.name}: {word}"

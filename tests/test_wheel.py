@@ -1,0 +1,70 @@
+"""What a user gets who installs the wheel: it says that it is typed, and a type checker agrees."""
+
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from zipfile import ZipFile
+
+import pytest
+
+ROOT: Final = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_mark_of_a_typed_package_and_every_module(wheel: Path) -> None:
+    sources = {
+        str(path.relative_to(ROOT / "src"))
+        for path in (ROOT / "src" / "outlast").rglob("*")
+        if path.suffix in {".py", ".typed"}
+    }
+    with ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("outlast/")}
+    assert "outlast/py.typed" in packed
+    assert sources <= packed
+
+
+def test_mypy_knows_the_types_of_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    venv.create(home, with_pip=False)
+    packages = sysconfig.get_path("purelib", "venv", {"base": str(home), "platbase": str(home)})
+    with ZipFile(wheel) as archive:
+        archive.extractall(packages)
+    user = tmp_path / "user.py"
+    user.write_text(
+        "from outlast import Agent\n"
+        "from outlast.client import Client\n"
+        "Agent(7, model='scripted:x.yaml')\n"
+        "Client('http://127.0.0.1', 7)\n"
+    )
+    checked = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--config-file=", "--cache-dir", str(tmp_path / "c")),
+            *("--python-executable", str(home / "bin" / "python"), str(user)),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert "import-untyped" not in checked.stdout, checked.stdout
+    assert "user.py:3: error: Argument 1" in checked.stdout, checked.stdout + checked.stderr
+    assert "user.py:4: error: Argument 2" in checked.stdout
+
+
+def _run(command: Sequence[str], folder: Path) -> None:
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
