@@ -15,7 +15,7 @@ PAGE: Final = Path(__file__).parent.parent / "docs" / "commands.md"
 HEAD: Final = """# Commands
 
 Every command of `outlast` with every argument and option, made from the command line itself by
-`python -m tests.command_table`. `outlast COMMAND --help` says the same. An option that is also a
+`python -m tests.command_table`. `--help` behind a command says the same. An option that is also a
 setting can be given as an environment variable or in `outlast.toml`: see
 [operations](operations.md#settings).
 """
