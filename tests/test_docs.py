@@ -290,6 +290,7 @@ COMMAND_LINES: Final = sorted(
     {
         (document.name, line)
         for document in DOCUMENTS
+        if document != command_table.PAGE  # made from the commands themselves
         for line in command_lines(document)
         if "…" not in line.replace("key_01k…", "")
     }
