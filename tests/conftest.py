@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item
         for item in items
         if (wanted != "both" and _database_of(item) not in (None, wanted))
-        or (fast and durations.module_of(item) in durations.SLOW)
+        or (fast and durations.seconds_of(item))
     ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -9,8 +9,28 @@ from typing import Final
 
 import pytest
 
-SLOW: Final[dict[str, int]] = {}
-"""Modules that take longer than four seconds, or start processes; such a new one belongs here."""
+SLOW: Final[dict[str, int]] = {
+    "tests/bench/test_bench.py": 40,
+    "tests/states/test_states.py": 60,
+    "tests/agents/test_local.py": 30,
+    "tests/cli/test_agents.py": 40,
+    "tests/cli/test_serve.py": 40,
+    "tests/cli/test_worker.py": 20,
+    "tests/cli/test_reload.py": 20,
+    "tests/cli/test_leaving.py": 30,
+    "tests/cli/test_run.py": 20,
+    "tests/cli/test_files.py": 10,
+    "tests/test_kill.py": 40,
+    "tests/test_files.py": 20,
+    "tests/test_cluster.py": 10,
+    "tests/test_deploy.py": 10,
+    "tests/test_wheel.py": 10,
+    "tests/clients/": 20,
+    "tests/hostile/": 30,
+    "tests/kills/": 30,
+    "tests/many/": 30,
+}
+"""Modules, and folders of modules, that take longer than four seconds or start processes."""
 
 
 class ModuleTimes:
@@ -30,10 +50,16 @@ class ModuleTimes:
 
 
 def module_of(item: pytest.Item) -> str:
-    """Return the path of a test's module, as in SLOW."""
+    """Return the path of a test's module, from the root of the repository."""
     return item.nodeid.partition("::")[0]
+
+
+def seconds_of(item: pytest.Item) -> int:
+    """Return how long a test's module takes; 0 for one that is not slow."""
+    module = module_of(item)
+    return SLOW.get(module) or SLOW.get(module.rpartition("/")[0] + "/", 0)
 
 
 def slowest_first(items: list[pytest.Item]) -> None:
     """Sort tests by the time of their modules, so that processes that share them end together."""
-    items.sort(key=lambda item: -SLOW.get(module_of(item), 0))
+    items.sort(key=lambda item: -seconds_of(item))
