@@ -14,7 +14,7 @@ import psycopg
 
 from outlast.app import Core
 from outlast.model.execution import Execution
-from outlast.store.sql import Driver
+from outlast.store.driver import Driver
 from outlast.store.sqlite import SqliteDriver
 from outlast.testing import core_on
 from tests.postgres import Databases

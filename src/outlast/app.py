@@ -46,11 +46,12 @@ from outlast.services.records import Records
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.settings import Settings
+from outlast.store.driver import Driver
 from outlast.store.known_agents import KnownAgents
 from outlast.store.leases import Leases
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.port import Store
-from outlast.store.sql import Driver, SqlStore
+from outlast.store.sql import SqlStore
 from outlast.store.sqlite import SqliteDriver
 from outlast.stream import POLL_SECONDS, Streams
 

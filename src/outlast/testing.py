@@ -32,8 +32,9 @@ from outlast.model.ids import from_uuid
 from outlast.model.workspace import Principal, Scope
 from outlast.services.keys import DEFAULT_WORKSPACE
 from outlast.settings import Settings
+from outlast.store.driver import Driver
 from outlast.store.port import Store
-from outlast.store.sql import Driver, SqlStore
+from outlast.store.sql import SqlStore
 
 _START: Final = 1_772_000_000_000
 """2026-02-25T06:13:20Z."""

@@ -15,10 +15,11 @@ from outlast.model.event import Entry, ExecutionFailed
 from outlast.model.execution import Execution, Status
 from outlast.model.usage import Usage
 from outlast.model.workspace import Principal
+from outlast.store.driver import Driver
 from outlast.store.list_port import ExecutionFilter
 from outlast.store.page import Page
 from outlast.store.port import Advance, ForcedFailure, Resume
-from outlast.store.sql import Driver, SqlStore
+from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, tool, wish

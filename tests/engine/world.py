@@ -20,8 +20,9 @@ from outlast.model.event import Entry
 from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall, ToolMessage
 from outlast.model.usage import Usage
 from outlast.services.executions import Start
+from outlast.store.driver import Driver
 from outlast.store.port import Advance, Store, TextAppend
-from outlast.store.sql import Driver, SqlStore
+from outlast.store.sql import SqlStore
 
 USAGE = Usage(10, 5, 3, 1)
 Reply = Sequence[str | ToolCall | OutlastError | asyncio.Event]

@@ -24,8 +24,9 @@ from outlast.model.clock import Clock
 from outlast.model.error import ModelRejected, Overloaded
 from outlast.model.ids import TOOL_CALL
 from outlast.model.message import AssistantMessage, Message, Text, ToolCall
+from outlast.store.driver import Driver
 from outlast.store.listeners import Committed, Listeners
-from outlast.store.sql import Driver, SqlStore
+from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
 from tests.engine.world import USAGE, spec, tool
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from types import ModuleType
 
+from outlast.store.driver import Statement
 from outlast.store.statements import (
-    Statement,
     agents,
     approvals,
     checkpoints,

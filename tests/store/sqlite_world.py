@@ -12,10 +12,9 @@ from sqlalchemy import bindparam, func, select
 
 from outlast.model.error import Conflict
 from outlast.model.workspace import Workspace
-from outlast.store.scripts import Outcome, Query, Script
+from outlast.store.driver import PING, Query, Statement, Transaction, TransactionResult
 from outlast.store.scripts.keys import put_workspace, workspace_named
 from outlast.store.sqlite import SqliteDriver, connection
-from outlast.store.statements import PING, Statement
 from outlast.testing import FakeClock
 
 BOUND = 20.0
@@ -63,45 +62,45 @@ class Held:
         self.reached = threading.Event()
         self.go = threading.Event()
 
-    def script(self) -> Script[None]:
+    def script(self) -> Transaction[None]:
         self.reached.set()
         assert self.go.wait(BOUND)
         yield Query(PING, {})
-        return Outcome(None)
+        return TransactionResult(None)
 
 
-def named(name: str) -> Callable[[], Script[Workspace]]:
+def named(name: str) -> Callable[[], Transaction[Workspace]]:
     """Makes a workspace."""
     return lambda: put_workspace(Workspace(_clock.new_id("ws"), name, 1))
 
 
-def missing() -> Script[Workspace]:
+def missing() -> Transaction[Workspace]:
     """Fails before it writes, as a 404 does."""
     return workspace_named("missing")
 
 
-def too_late() -> Script[None]:
+def too_late() -> Transaction[None]:
     """Fails behind its first write."""
     yield from put_workspace(Workspace(_clock.new_id("ws"), "half done", 1))
     raise Conflict
 
 
-def bound(value: object) -> Callable[[], Script[int]]:
+def bound(value: object) -> Callable[[], Transaction[int]]:
     """Gives the database a value, and answers its length."""
 
-    def script() -> Script[int]:
+    def script() -> Transaction[int]:
         rows = yield Query(_LENGTH_OF, {"value": value})
-        return Outcome(rows[0][0])
+        return TransactionResult(rows[0][0])
 
     return script
 
 
-def zeros(length: int) -> Callable[[], Script[int]]:
+def zeros(length: int) -> Callable[[], Transaction[int]]:
     """Lets the database make a value of so many bytes."""
 
-    def script() -> Script[int]:
+    def script() -> Transaction[int]:
         rows = yield Query(_LENGTH_OF_ZEROS, {"value": length})
-        return Outcome(rows[0][0])
+        return TransactionResult(rows[0][0])
 
     return script
 

@@ -12,10 +12,11 @@ from outlast.model.event import START
 from outlast.model.execution import ModelStep, OnBusy, Status, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
+from outlast.store.driver import Driver, Transaction
 from outlast.store.port import Decide, Idempotency, Store
-from outlast.store.scripts import Script, conversations
+from outlast.store.scripts import conversations
 from outlast.store.scripts.creation import IDEMPOTENCY_MILLIS
-from outlast.store.sql import Driver, SqlStore
+from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
 from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run
@@ -24,11 +25,13 @@ pytestmark = pytest.mark.anyio
 T = TypeVar("T")
 
 
-def counted(script: Callable[[], Script[T]], counts: Counter[str]) -> Callable[[], Script[T]]:
-    """The same script, whose statements and rows are counted."""
+def counted(
+    transaction: Callable[[], Transaction[T]], counts: Counter[str]
+) -> Callable[[], Transaction[T]]:
+    """The same transaction, whose statements and rows are counted."""
 
-    def make() -> Script[T]:
-        inner = script()
+    def make() -> Transaction[T]:
+        inner = transaction()
         query = next(inner)
         try:
             while True:
@@ -50,11 +53,11 @@ class Counting:
         self.driver: Driver = store._driver
         self.counts: Counter[str] = Counter()
 
-    async def write(self, script: Callable[[], Script[T]], **more: Any) -> T:
-        return await self.driver.write(counted(script, self.counts), **more)
+    async def write(self, transaction: Callable[[], Transaction[T]], **more: Any) -> T:
+        return await self.driver.write(counted(transaction, self.counts), **more)
 
-    async def read(self, script: Callable[[], Script[T]], **more: Any) -> T:
-        return await self.driver.read(counted(script, self.counts), **more)
+    async def read(self, transaction: Callable[[], Transaction[T]], **more: Any) -> T:
+        return await self.driver.read(counted(transaction, self.counts), **more)
 
     def taken(self) -> Counter[str]:
         counts, self.counts = self.counts, Counter()
@@ -227,9 +230,9 @@ async def test_executions_are_read_in_one_transaction(
     reads: list[bool] = []
     real = driver.read
 
-    async def read(script: Callable[[], Script[T]], *, snapshot: bool = False) -> T:
+    async def read(transaction: Callable[[], Transaction[T]], *, snapshot: bool = False) -> T:
         reads.append(snapshot)
-        return await real(script, snapshot=snapshot)
+        return await real(transaction, snapshot=snapshot)
 
     monkeypatch.setattr(driver, "read", read)
     found = await store.details(WORKSPACE, ids)

@@ -11,9 +11,9 @@ import pytest
 from outlast.duty import Failures
 from outlast.engine.maintenance.leader import LeaseLeader, lease_seconds
 from outlast.model.error import Overloaded
+from outlast.store.driver import Driver
 from outlast.store.leases import Candidate, Lease, Leases
 from outlast.store.listeners import Listeners
-from outlast.store.sql import Driver
 from tests.database import Database
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only("postgresql")]

@@ -5,8 +5,7 @@ import threading
 
 import pytest
 
-from outlast.store.scripts import Outcome, Script
-from outlast.store.scripts.keys import ping
+from outlast.store.driver import Transaction, TransactionResult, ping
 from outlast.store.sql import SqlStore
 from tests.database import Database
 
@@ -19,10 +18,10 @@ async def test_authentication_does_not_wait_behind_heavy_reads(database: Databas
     store = SqlStore(driver)
     await store.open()
 
-    def heavy() -> Script[None]:
+    def heavy() -> Transaction[None]:
         yield from ping()
         let_go.wait(BOUND)
-        return Outcome(None)
+        return TransactionResult(None)
 
     try:
         reading = [asyncio.ensure_future(driver.read(heavy)) for _ in range(12)]

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy.dialects import sqlite
 
 from outlast.store import migrations
-from outlast.store.statements import Statement, approvals, executions, records
+from outlast.store.driver import Statement
+from outlast.store.statements import approvals, executions, records
 from outlast.store.statements.conversations import list_conversations
 from tests.store.plans import CONVERSATION, CONVERSATIONS, LISTS, MORE, STATEMENTS
 

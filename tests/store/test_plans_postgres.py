@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from outlast.store.statements import Statement, agents, approvals, executions, records
+from outlast.store.driver import Statement
+from outlast.store.statements import agents, approvals, executions, records
 from outlast.store.statements.conversations import list_conversations
 from tests.database import migrate_postgres
 from tests.postgres import Databases

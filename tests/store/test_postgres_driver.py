@@ -13,13 +13,12 @@ from structlog.testing import capture_logs
 from outlast.duty import Failures
 from outlast.engine.procrastinate.queue import Queue
 from outlast.model.error import Overloaded, Refused
+from outlast.store.driver import Query, Statement, Transaction, TransactionResult
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.port import Idempotency
 from outlast.store.postgres.driver import PostgresDriver
 from outlast.store.postgres.order import Order
-from outlast.store.scripts import Outcome, Query, Script
 from outlast.store.sql import SqlStore
-from outlast.store.statements import Statement
 from outlast.testing import FakeClock
 from tests.database import POSTGRESQL, Database
 from tests.store.moves import WORKSPACE, new
@@ -35,12 +34,12 @@ class Sql(Statement):
     answers = True
 
 
-def running(statement: str, **values: Any) -> Callable[[], Script[Any]]:
+def running(statement: str, **values: Any) -> Callable[[], Transaction[Any]]:
     made = Sql(text(statement))
 
-    def script() -> Script[Any]:
+    def script() -> Transaction[Any]:
         rows = yield Query(made, values)
-        return Outcome(rows)
+        return TransactionResult(rows)
 
     return script
 
@@ -108,10 +107,10 @@ async def test_a_timeout_is_told_as_one_and_others_keep_their_connections(
             sleeping = asyncio.create_task(driver.read(running("SELECT pg_sleep(1)")))
             await driver.read(running("SELECT 1"))
 
-            def script() -> Script[Any]:
+            def script() -> Transaction[Any]:
                 yield Query(Sql(text("SELECT set_config(:name, '50ms', true)")), {"name": setting})
                 yield Query(Sql(text(slow)), {})
-                return Outcome(None)
+                return TransactionResult(None)
 
             with pytest.raises(Overloaded, match="took too long"):
                 await driver.write(script)

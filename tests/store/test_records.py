@@ -12,10 +12,10 @@ from outlast.model.execution import Execution, ModelStep
 from outlast.model.message import AssistantMessage, Text
 from outlast.model.record import ClosedRecord, ExecutionRecord, RecordId, StepRecord, Tree
 from outlast.model.usage import Usage
+from outlast.store.driver import Driver, Transaction
 from outlast.store.port import Advance, Store
 from outlast.store.record_port import RecordPage
-from outlast.store.scripts import Script
-from outlast.store.sql import Driver, SqlStore
+from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
 from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, completed, run
@@ -153,10 +153,14 @@ class Counting:
         return getattr(self._driver, name)
 
     async def read(
-        self, script: Callable[[], Script[T]], *, snapshot: bool = False, light: bool = False
+        self,
+        transaction: Callable[[], Transaction[T]],
+        *,
+        snapshot: bool = False,
+        light: bool = False,
     ) -> T:
-        def counted() -> Script[T]:
-            inner, rows = script(), None
+        def counted() -> Transaction[T]:
+            inner, rows = transaction(), None
             try:
                 while True:
                     query = inner.send(rows)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from outlast.model.error import Conflict, NotFound, Overloaded, Refused
-from outlast.store.scripts import Script
+from outlast.store.driver import Transaction
 from outlast.store.sqlite import SqliteDriver, connection
 from tests.store.sqlite_world import (
     BOUND,
@@ -143,7 +143,7 @@ async def test_a_measurement_that_raises_stops_no_write(path: Path) -> None:
     assert "listener.failed" in {line["event"] for line in logs}
 
 
-def fatal() -> Script[None]:
+def fatal() -> Transaction[None]:
     raise SystemExit
     yield
 

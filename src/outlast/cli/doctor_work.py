@@ -13,9 +13,10 @@ from outlast.model.error import NotFound, OutlastError
 from outlast.model.spec_json import spec_digest
 from outlast.services.keys import DEFAULT_WORKSPACE
 from outlast.settings import Settings
+from outlast.store.driver import Driver
 from outlast.store.leases import Lease, Leases
 from outlast.store.port import Store
-from outlast.store.sql import Driver, SqlStore
+from outlast.store.sql import SqlStore
 
 _LONG_WAIT_SECONDS: Final = 10.0
 _SETTLED_MILLIS: Final = 60_000

@@ -10,10 +10,8 @@ from typing import Final
 from sqlalchemy import BigInteger, bindparam, cast, extract, func, insert, or_, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
+from outlast.store.driver import Driver, Query, Statement, Transaction, TransactionResult
 from outlast.store.maintenance_table import maintenance_leases as leases
-from outlast.store.scripts import Outcome, Query, Script
-from outlast.store.sql import Driver
-from outlast.store.statements import Statement
 
 LONGEST_MILLIS: Final = 60_000
 """No lease lasts longer: one that seems to is of a clock that has been set back since."""
@@ -106,21 +104,21 @@ class Leases:
         await self._driver.write(lambda: _release(candidate), durable=False)
 
 
-def _held() -> Script[Lease | None]:
+def _held() -> Transaction[Lease | None]:
     rows = yield Query(_HELD, {"lease": _NAME})
-    return Outcome(Lease(*rows[0]) if rows else None)
+    return TransactionResult(Lease(*rows[0]) if rows else None)
 
 
-def _take(candidate: Candidate, millis: int, patience: int) -> Script[bool]:
+def _take(candidate: Candidate, millis: int, patience: int) -> Transaction[bool]:
     of = {"lease": _NAME, "candidate": candidate.id, "candidate_works": candidate.works}
     taken = yield Query(_TAKE, {**of, "millis": millis, "patience": patience})
     if taken or (yield Query(_HELD, {"lease": _NAME})):
-        return Outcome(bool(taken))
+        return TransactionResult(bool(taken))
     yield Query(_FIRST, {**of, "millis": millis})
-    return Outcome(value=True)
+    return TransactionResult(value=True)
 
 
-def _release(candidate: Candidate) -> Script[None]:
+def _release(candidate: Candidate) -> Transaction[None]:
     of = {"lease": _NAME, "candidate": candidate.id}
     released = yield Query(_RELEASE, of)
-    return Outcome(None, lease_released=bool(released))
+    return TransactionResult(None, lease_released=bool(released))

@@ -1,7 +1,7 @@
-"""The store's verbs over any driver: each runs one script, in one transaction."""
+"""The store's verbs over any driver: each runs one transaction, in one transaction."""
 
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval
@@ -16,6 +16,7 @@ from outlast.model.task import Task
 from outlast.model.workspace import ApiKey, Workspace
 from outlast.store.agent_port import AgentsFile
 from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
+from outlast.store.driver import Driver
 from outlast.store.list_port import ExecutionFilter, Listed, ShortSteps
 from outlast.store.listeners import Listeners
 from outlast.store.log_port import LogPage
@@ -35,7 +36,6 @@ from outlast.store.port import (
 )
 from outlast.store.record_port import RecordPage
 from outlast.store.scripts import (
-    Script,
     agents,
     approvals,
     checkpoints,
@@ -54,49 +54,6 @@ from outlast.store.scripts import (
 )
 from outlast.store.task_port import Attend, SaveState, Seen
 from outlast.store.unreadable import Unreadable
-
-T = TypeVar("T")
-
-
-class Driver(Protocol):
-    """Runs scripts on one database."""
-
-    def listen(self, listeners: Listeners) -> None:
-        """Say who hears of commits."""
-        ...
-
-    async def open(self) -> None:
-        """Connect and migrate."""
-        ...
-
-    async def close(self) -> None:
-        """Commit what waits and disconnect."""
-        ...
-
-    async def write(
-        self, script: Callable[[], Script[T]], *, durable: bool = True, of: Sequence[str] = ()
-    ) -> T:
-        """Run a script in a transaction that is on disk when this returns.
-
-        Without `durable` it survives the death of the process, not of the machine. The script is
-        made anew where a transaction is tried again. Writes `of` the same execution take effect in
-        the order of the calls.
-        """
-        ...
-
-    async def read(
-        self, script: Callable[[], Script[T]], *, snapshot: bool = False, light: bool = False
-    ) -> T:
-        """Run a script that only reads; with `snapshot` all its statements see one moment.
-
-        `light`: it reads little, as every request does, and does not wait behind heavy reads.
-        """
-        ...
-
-    async def ping(self) -> None:
-        """Return when the database answers. Raises Overloaded."""
-        ...
-
 
 _PURGED_AT_ONCE: Final = 50
 """Executions whose content one transaction deletes."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from outlast.store.scripts import Row
+from outlast.store.driver import Row
 
 T = TypeVar("T")
 

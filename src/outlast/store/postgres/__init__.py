@@ -1,4 +1,5 @@
 """Postgres: what differs from SQLite, and no more.
 
-`driver` runs scripts, `hints` tells other processes of commits, `migrate` brings the schema up.
+`driver` runs transactions, `hints` notifies other processes of commits, `migrate` brings the
+schema up.
 """

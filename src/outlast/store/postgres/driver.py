@@ -1,6 +1,7 @@
-"""Scripts on Postgres: a pool of connections, each transaction in one pipeline.
+"""Transactions on Postgres: a pool of connections, each transaction in one pipeline.
 
-script ──► BEGIN, statements, the queue's jobs, COMMIT ──► listeners here, hints to other processes
+transaction ──► BEGIN, statements, the queue's jobs, COMMIT ──► listeners here, and notifications
+to other processes
 
 Statements whose rows nobody reads are sent without waiting for their answer. What belongs to one
 execution is written in the order of the calls. A transaction that lost a race (a deadlock, a row
@@ -22,6 +23,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from outlast.duty import Failures
 from outlast.model.error import Overloaded
 from outlast.model.execution import Execution
+from outlast.store.driver import Query, Row, Transaction, TransactionResult
 from outlast.store.listeners import Listeners, guard, guarded
 from outlast.store.postgres.failure import AWAY, Meaning, meaning_of, told
 from outlast.store.postgres.hints import NOTIFY, Announcer, Listener
@@ -31,7 +33,6 @@ from outlast.store.postgres.patience import ANSWER_SECONDS, PatientConnection
 from outlast.store.postgres.readiness import writable
 from outlast.store.postgres.refusal import connecting
 from outlast.store.postgres.texts import Texts, prefix_of
-from outlast.store.scripts import Outcome, Query, Row, Script
 
 T = TypeVar("T")
 Enqueue: TypeAlias = Callable[[AsyncConnection[Any], Sequence[Execution]], Awaitable[None]]
@@ -76,7 +77,7 @@ _FROM_17: Final = 170_000
 
 
 class PostgresDriver:
-    """Scripts on one Postgres database that any number of processes share."""
+    """Transactions on one Postgres database that any number of processes share."""
 
     def __init__(
         self,
@@ -133,28 +134,36 @@ class PostgresDriver:
         return self._listener.hears
 
     async def write(
-        self, script: Callable[[], Script[T]], *, durable: bool = True, of: Sequence[str] = ()
+        self,
+        transaction: Callable[[], Transaction[T]],
+        *,
+        durable: bool = True,
+        of: Sequence[str] = (),
     ) -> T:
         async with self._order.turn(of):
             began = asyncio.get_running_loop().time()
-            outcome = await self._transact(script, durable=durable, running=bool(of))
+            outcome = await self._transact(transaction, durable=durable, running=bool(of))
             if self._measured is not None:
                 self._measured(asyncio.get_running_loop().time() - began, 1)
             self._tell(outcome)
         return outcome.value
 
     async def read(
-        self, script: Callable[[], Script[T]], *, snapshot: bool = False, light: bool = False
+        self,
+        transaction: Callable[[], Transaction[T]],
+        *,
+        snapshot: bool = False,
+        light: bool = False,
     ) -> T:
         del light  # every connection of the pool may be had
         begin = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",) if snapshot else ()
-        return (await self._again(lambda: _Transaction(script(), begin))).value
+        return (await self._again(lambda: _Run(transaction(), begin))).value
 
     async def ping(self) -> None:
         """Raises Overloaded where the database does not answer, and where it takes no writes."""
         await self.read(writable)
 
-    def _tell(self, outcome: Outcome[Any]) -> None:
+    def _tell(self, outcome: TransactionResult[Any]) -> None:
         """Followers of this process hear a commit itself, those of others a hint."""
         if self._listeners is not None:
             for committed in outcome.committed:
@@ -168,16 +177,16 @@ class PostgresDriver:
     # --- transactions
 
     async def _transact(
-        self, script: Callable[[], Script[T]], *, durable: bool, running: bool
-    ) -> Outcome[T]:
+        self, transaction: Callable[[], Transaction[T]], *, durable: bool, running: bool
+    ) -> TransactionResult[T]:
         begin = (_BEGIN,) if durable else (_BEGIN, "SET LOCAL synchronous_commit TO OFF")
         busy = _RUNNING_SECONDS if running else _BUSY_SECONDS
-        return await self._again(lambda: _Transaction(script(), begin), busy)
+        return await self._again(lambda: _Run(transaction(), begin), busy)
 
     async def _again(
-        self, made: Callable[[], "_Transaction[T]"], busy: float = _BUSY_SECONDS
-    ) -> Outcome[T]:
-        """Run a transaction, anew where that is safe. Raises Overloaded, and what the script does.
+        self, made: Callable[[], "_Run[T]"], busy: float = _BUSY_SECONDS
+    ) -> TransactionResult[T]:
+        """Run a transaction, anew where that is safe. Raises Overloaded, and what it raises.
 
         Safe is what surely was not committed: the server said so, or it was not asked to yet.
         """
@@ -234,11 +243,11 @@ class PostgresDriver:
         return asyncio.get_running_loop().time() - self._answered < _POOL_SECONDS
 
 
-class _Transaction(Generic[T]):
-    """One run of a script."""
+class _Run(Generic[T]):
+    """One run of a transaction."""
 
-    def __init__(self, script: Script[T], begin: Sequence[str]) -> None:
-        self._script = script
+    def __init__(self, transaction: Transaction[T], begin: Sequence[str]) -> None:
+        self._statements = transaction
         self._begin = begin
         """Empty for one reading statement, which needs no transaction around it."""
         self.committing = False
@@ -247,7 +256,7 @@ class _Transaction(Generic[T]):
 
     async def run(
         self, connection: AsyncConnection[Any], texts: Texts, enqueue: Enqueue | None
-    ) -> Outcome[T]:
+    ) -> TransactionResult[T]:
         try:
             if not self._begin:
                 return await self._run(connection, texts)
@@ -266,16 +275,16 @@ class _Transaction(Generic[T]):
                     await connection.rollback()
             raise
         finally:
-            self._script.close()
+            self._statements.close()
         return outcome
 
-    async def _run(self, connection: AsyncConnection[Any], texts: Texts) -> Outcome[T]:
-        """Feed the script its rows; inserts that follow each other go as one statement."""
+    async def _run(self, connection: AsyncConnection[Any], texts: Texts) -> TransactionResult[T]:
+        """Feed the transaction its rows; inserts that follow each other go as one statement."""
         rows: list[Row] = []
         inserts: list[Query] = []
         cursor = connection.cursor()
         try:
-            query = next(self._script)
+            query = next(self._statements)
             while True:
                 if query.statement.inserts:
                     inserts.append(query)
@@ -285,7 +294,7 @@ class _Transaction(Generic[T]):
                     text, constants = texts.of((query.statement,))
                     await cursor.execute(text, {**constants, **query.parameters})
                     rows = await cursor.fetchall() if query.statement.answers else []
-                query = self._script.send(rows)
+                query = self._statements.send(rows)
         except StopIteration as end:
             await _insert(cursor, inserts, texts)
             return end.value  # type: ignore[no-any-return]

@@ -19,9 +19,9 @@ from psycopg import Notify, sql
 from outlast.duty import Duty, Failures
 from outlast.model.error import OutlastError
 from outlast.model.event import Entry, decode, encode
+from outlast.store.driver import TransactionResult
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.postgres.patience import PatientConnection
-from outlast.store.scripts import Outcome
 
 CHANNEL: Final = "outlast"
 NOTIFY: Final = """
@@ -47,7 +47,7 @@ class Announcer:
         self._waiting: list[str] = []
         self._sending: asyncio.Task[None] | None = None
 
-    def announce(self, outcome: Outcome[Any]) -> None:
+    def announce(self, outcome: TransactionResult[Any]) -> None:
         """Tell the other processes what was committed."""
         for committed in outcome.committed:
             self._waiting.append(_committed_payload(self.sender, committed))

@@ -5,15 +5,14 @@ from typing import Final
 from sqlalchemy import func, select
 
 from outlast.model.error import Overloaded
-from outlast.store.scripts import Outcome, Query, Script
-from outlast.store.statements import Statement
+from outlast.store.driver import Query, Statement, Transaction, TransactionResult
 
 _READ_ONLY: Final = Statement(select(func.current_setting("transaction_read_only")))
 
 
-def writable() -> Script[None]:
+def writable() -> Transaction[None]:
     """Raise Overloaded for a replica, and for a database that is set to be read only."""
     rows = yield Query(_READ_ONLY, {})
     if rows[0][0] == "on":
         raise Overloaded("The database takes no writes: it is a replica or set to read-only.")
-    return Outcome(None)
+    return TransactionResult(None)

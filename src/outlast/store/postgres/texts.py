@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy.dialects import postgresql
 
-from outlast.store.statements import Statement
+from outlast.store.driver import Statement
 
 _NAME: Final = re.compile(r"%\((\w+)\)s")
 

@@ -9,15 +9,15 @@ from outlast.model.agent import Agent, AgentSpec
 from outlast.model.error import AgentNotFound, Misconfigured
 from outlast.model.spec_json import spec_from_dict, spec_to_dict
 from outlast.store.agent_port import AgentsFile
+from outlast.store.driver import Query, Row, Transaction, TransactionResult
 from outlast.store.page import Page
-from outlast.store.scripts import Outcome, Query, Row, Script
 from outlast.store.scripts.rows import to_json
 from outlast.store.statements import agents as sql
 
 
 def put_agent(
     workspace_id: str, new_id: str, spec: AgentSpec, digest: str, at: int, source: str
-) -> Script[Agent]:
+) -> Transaction[Agent]:
     """Insert version 1, or the next version where the digest differs from the newest.
 
     A retired agent is in use again.
@@ -28,23 +28,23 @@ def put_agent(
     if not rows:
         yield Query(sql.INSERT_AGENT, _agent_columns(workspace_id, new_id, spec, at, source))
         yield Query(sql.INSERT_AGENT_VERSION, _version_columns(new_id, 1, spec, digest, at))
-        return Outcome(Agent(new_id, workspace_id, 1, spec, at, at, source=source))
+        return TransactionResult(Agent(new_id, workspace_id, 1, spec, at, at, source=source))
     known, known_digest = agent_from(rows[0]), rows[0][-1]
     if known.retired_at is not None or known.source != source:
         of = {"agent": known.id, "workspace": workspace_id}
         yield Query(sql.USE_AGENT, of | {"new_source": source})
         known = replace(known, retired_at=None, source=source)
     if known_digest == digest:
-        return Outcome(known)
+        return TransactionResult(known)
     rows = yield Query(
         sql.NEXT_AGENT_VERSION, {"agent": known.id, "workspace": workspace_id, "at": at}
     )
     version = rows[0][0]
     yield Query(sql.INSERT_AGENT_VERSION, _version_columns(known.id, version, spec, digest, at))
-    return Outcome(replace(known, version=version, spec=spec, updated_at=at))
+    return TransactionResult(replace(known, version=version, spec=spec, updated_at=at))
 
 
-def retire_unnamed(request: AgentsFile) -> Script[list[str]]:
+def retire_unnamed(request: AgentsFile) -> Transaction[list[str]]:
     """Retire the agents that the file no longer names; return their names."""
     of = {"workspace": request.workspace_id}
     yield Query(sql.LOCK_WORKSPACE, of)
@@ -56,19 +56,19 @@ def retire_unnamed(request: AgentsFile) -> Script[list[str]]:
             sql.INSERT_AGENTS_FILE, row | {"source": request.source, "digest": request.digest}
         )
     elif not request.alone:
-        return Outcome([])
+        return TransactionResult([])
     retired: list[str] = []
     for agent_id, name, source in (yield Query(sql.AGENTS_IN_USE, of)):
         if name not in request.names and (request.alone or source == request.source):
             yield Query(sql.RETIRE_AGENT, of | {"agent": agent_id, "at": request.at})
             retired.append(name)
-    return Outcome(retired)
+    return TransactionResult(retired)
 
 
-def retire_agent(workspace_id: str, agent_id: str, at: int | None) -> Script[None]:
+def retire_agent(workspace_id: str, agent_id: str, at: int | None) -> Transaction[None]:
     """Retire an agent, or with None take it back into use."""
     yield Query(sql.RETIRE_AGENT, {"workspace": workspace_id, "agent": agent_id, "at": at})
-    return Outcome(None)
+    return TransactionResult(None)
 
 
 def _agent_columns(
@@ -125,35 +125,35 @@ def _spec_from(agent_id: str, version: int, text: str) -> AgentSpec:
         ) from error
 
 
-def agent(workspace_id: str, agent_id: str | None, name: str) -> Script[Agent]:
+def agent(workspace_id: str, agent_id: str | None, name: str) -> Transaction[Agent]:
     """The newest version, by name and then by id."""
     rows = yield Query(sql.AGENT_BY_NAME, {"workspace": workspace_id, "name": name})
     if not rows and agent_id is not None:
         rows = yield Query(sql.AGENT_BY_ID, {"workspace": workspace_id, "id": agent_id})
     if not rows:
         raise AgentNotFound(f"There is no agent {name[:80]!r}.")
-    return Outcome(agent_from(rows[0]))
+    return TransactionResult(agent_from(rows[0]))
 
 
-def agent_name(workspace_id: str, agent_id: str) -> Script[str]:
+def agent_name(workspace_id: str, agent_id: str) -> Transaction[str]:
     """The name, which stays the same over all versions."""
     rows = yield Query(sql.AGENT_NAME, {"workspace": workspace_id, "id": agent_id})
     if not rows:
         raise AgentNotFound(f"There is no agent {agent_id}.")
-    return Outcome(str(rows[0][0]))
+    return TransactionResult(str(rows[0][0]))
 
 
-def agent_version(workspace_id: str, agent_id: str, version: int) -> Script[Agent]:
+def agent_version(workspace_id: str, agent_id: str, version: int) -> Transaction[Agent]:
     """One immutable version."""
     rows = yield Query(
         sql.AGENT_VERSION, {"workspace": workspace_id, "id": agent_id, "version": version}
     )
     if not rows:
         raise AgentNotFound(f"Agent {agent_id} has no version {version}.")
-    return Outcome(agent_from(rows[0]))
+    return TransactionResult(agent_from(rows[0]))
 
 
-def agents(workspace_id: str, page: Page, *, retired: bool) -> Script[list[Agent]]:
+def agents(workspace_id: str, page: Page, *, retired: bool) -> Transaction[list[Agent]]:
     """A page by keyset, and one row more to tell whether there are more."""
     given = {
         name: value
@@ -166,4 +166,4 @@ def agents(workspace_id: str, page: Page, *, retired: bool) -> Script[list[Agent
         given | {"workspace": workspace_id, "limit": page.limit + 1},
     )
     found = [agent_from(row) for row in rows]
-    return Outcome(found[::-1] if page.backwards else found)
+    return TransactionResult(found[::-1] if page.backwards else found)

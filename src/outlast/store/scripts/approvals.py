@@ -8,16 +8,16 @@ from outlast.model.approval import Approval, ApprovalKind, Decision
 from outlast.model.error import ApprovalNotFound, Conflict, InvalidField
 from outlast.model.event import ApprovalResolved, Entry
 from outlast.model.execution import TERMINAL, Execution, Status
+from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.listeners import Committed
 from outlast.store.port import Advance, Decide, PendingPage
-from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.entries import append, compare_and_set, locked
 from outlast.store.scripts.rows import approval_columns, approval_from, to_json
 from outlast.store.statements import approvals as sql
 from outlast.store.unreadable import Unreadable, readable
 
 
-def asked(move: Advance) -> Steps[None]:
+def asked(move: Advance) -> Part[None]:
     """What `advance` asks, each in the place of what was asked of the call before, and begins."""
     execution = move.after
     for approval in move.approvals:
@@ -29,7 +29,7 @@ def asked(move: Advance) -> Steps[None]:
         )
 
 
-def unless_decided(execution: Execution) -> Steps[Execution]:
+def unless_decided(execution: Execution) -> Part[Execution]:
     """A suspended execution whose last approval was decided meanwhile goes on at once."""
     if execution.status is not Status.SUSPENDED:
         return execution
@@ -41,22 +41,22 @@ def unless_decided(execution: Execution) -> Steps[Execution]:
     return (yield from _released(execution, execution.updated_at))
 
 
-def _released(execution: Execution, at: int) -> Steps[Execution]:
+def _released(execution: Execution, at: int) -> Part[Execution]:
     after = replace(execution, status=Status.QUEUED, updated_at=at)
     yield compare_and_set(execution, after, keep_pause=True)
     return after
 
 
-def decide(wish: Decide) -> Script[Approval]:
+def decide(wish: Decide) -> Transaction[Approval]:
     """Lock the execution, compare and set; the last open one makes a suspended execution run."""
     execution = yield from locked(wish.workspace_id, wish.execution_id)
     approval = yield from _approval(wish)
     if approval.decided_at is not None:
         if wish.key_id is not None:
             _require_same(approval, wish.decision)
-        return Outcome(approval)
+        return TransactionResult(approval)
     if wish.key_id is None and (approval.expires_at is None or approval.expires_at > wish.at):
-        return Outcome(approval)  # it was asked again meanwhile
+        return TransactionResult(approval)  # it was asked again meanwhile
     if execution.status in TERMINAL:
         raise Conflict(f"The execution is {execution.status.value}; nothing is to be decided.")
     decided = _decided(approval, wish)
@@ -68,10 +68,10 @@ def decide(wish: Decide) -> Script[Approval]:
     if execution.status is Status.SUSPENDED:
         after = yield from unless_decided(after)
         runnable = (after,) if after.status is Status.QUEUED else ()
-    return Outcome(decided, (_committed(after, entries),), runnable)
+    return TransactionResult(decided, (_committed(after, entries),), runnable)
 
 
-def _approval(wish: Decide) -> Steps[Approval]:
+def _approval(wish: Decide) -> Part[Approval]:
     of = {"workspace": wish.workspace_id, "id": wish.execution_id}
     rows = yield Query(sql.APPROVAL, of | {"tool_call": wish.tool_call_id})
     if not rows:
@@ -147,39 +147,39 @@ def _committed(execution: Execution, entries: tuple[Entry, ...]) -> Committed:
     return Committed(execution.id, entries, execution)
 
 
-def approvals(workspace_id: str, execution_id: str) -> Script[tuple[Approval, ...]]:
+def approvals(workspace_id: str, execution_id: str) -> Transaction[tuple[Approval, ...]]:
     """The newest question per call, in the order they were asked."""
-    return Outcome((yield from approvals_of(workspace_id, execution_id)))
+    return TransactionResult((yield from approvals_of(workspace_id, execution_id)))
 
 
 def approvals_by(
     workspace_id: str, execution_ids: Sequence[str]
-) -> Script[dict[str, tuple[Approval, ...]]]:
+) -> Transaction[dict[str, tuple[Approval, ...]]]:
     """The same of many executions."""
     found = {}
     for execution_id in execution_ids:
         found[execution_id] = yield from approvals_of(workspace_id, execution_id)
-    return Outcome(found)
+    return TransactionResult(found)
 
 
-def approvals_of(workspace_id: str, execution_id: str) -> Steps[tuple[Approval, ...]]:
+def approvals_of(workspace_id: str, execution_id: str) -> Part[tuple[Approval, ...]]:
     """The same inside another transaction."""
     rows = yield Query(sql.APPROVALS, {"id": execution_id, "workspace": workspace_id})
     return tuple(approval_from(row) for row in rows)
 
 
-def pending(workspace_id: str, page: PendingPage) -> Script[list[Approval]]:
+def pending(workspace_id: str, page: PendingPage) -> Transaction[list[Approval]]:
     """A page by keyset, and one row more to tell whether there are more."""
     parameters: dict[str, Any] = {"workspace": workspace_id, "limit": page.limit + 1}
     if page.after is not None:
         parameters["after_execution"], parameters["after_call"] = page.after
     rows = yield Query(sql.pending_approvals(after=page.after is not None), parameters)
-    return Outcome([approval_from(row) for row in rows])
+    return TransactionResult([approval_from(row) for row in rows])
 
 
-def due(now: int, limit: int) -> Script[list[tuple[str, Approval] | Unreadable]]:
+def due(now: int, limit: int) -> Transaction[list[tuple[str, Approval] | Unreadable]]:
     """What has expired, of all workspaces."""
     rows = yield Query(sql.DUE_APPROVALS, {"now": now, "limit": limit})
-    return Outcome(
+    return TransactionResult(
         readable(rows, lambda row: (row[0], approval_from(row[1:])), lambda row: row[:2])
     )

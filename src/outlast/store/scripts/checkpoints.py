@@ -36,9 +36,9 @@ from outlast.model.message import ToolCall
 from outlast.model.steps import Calls, next_number, unanswered
 from outlast.model.task import Task
 from outlast.model.usage import NO_USAGE
+from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.listeners import Committed
 from outlast.store.port import Details, Resume
-from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import approvals_of, resolved
 from outlast.store.scripts.details import details_of
 from outlast.store.scripts.entries import append, locked_turn
@@ -59,12 +59,12 @@ from outlast.store.statements import log as log_sql
 PAUSED = "The execution was paused while this step ran."
 
 
-def checkpoints(workspace_id: str, execution_id: str) -> Script[tuple[Checkpoint, ...]]:
+def checkpoints(workspace_id: str, execution_id: str) -> Transaction[tuple[Checkpoint, ...]]:
     """The checkpoints, oldest first."""
-    return Outcome((yield from known_checkpoints(workspace_id, execution_id)))
+    return TransactionResult((yield from known_checkpoints(workspace_id, execution_id)))
 
 
-def known_checkpoints(workspace_id: str, execution_id: str) -> Steps[tuple[Checkpoint, ...]]:
+def known_checkpoints(workspace_id: str, execution_id: str) -> Part[tuple[Checkpoint, ...]]:
     """The checkpoints, oldest first, superseded ones too."""
     rows = yield Query(sql.CHECKPOINTS, {"id": execution_id, "workspace": workspace_id})
     return tuple(sorted(map(checkpoint_from, rows), key=lambda found: found.place))
@@ -94,7 +94,7 @@ class _Past:
         return [] if self.checkpoint is None else list(self.checkpoint.missing)
 
 
-def resume(wish: Resume) -> Script[Details]:
+def resume(wish: Resume) -> Transaction[Details]:
     """Lock, go back to the checkpoint, and let the next segment begin or wait."""
     execution = yield from locked_turn(wish.workspace_id, wish.execution_id)
     _require_resumable(execution, wish)
@@ -124,7 +124,7 @@ def resume(wish: Resume) -> Script[Details]:
     entries = yield from append(after, wish.at, events)
     runnable = (after,) if after.status is Status.QUEUED and not after.waiting else ()
     shown = yield from details_of(after)
-    return Outcome(shown, (Committed(after.id, entries, after),), runnable)
+    return TransactionResult(shown, (Committed(after.id, entries, after),), runnable)
 
 
 def _require_resumable(execution: Execution, wish: Resume) -> None:
@@ -150,7 +150,7 @@ def _require_resumable(execution: Execution, wish: Resume) -> None:
             pass
 
 
-def _must_wait(execution: Execution) -> Steps[bool]:
+def _must_wait(execution: Execution) -> Part[bool]:
     """Whether an earlier turn is live. Raises ConversationBusy where an ended one would cut in."""
     rows = yield Query(
         execution_sql.LIVE_IN_CONVERSATION,
@@ -211,7 +211,7 @@ def _past(
     known: tuple[Checkpoint, ...],
     chosen: Checkpoint | None,
     unsaved: tuple[dict[str, Any], dict[str, Any] | None],
-) -> Steps[_Past]:
+) -> Part[_Past]:
     rows = yield Query(log_sql.STEPS, {"id": execution.id, "workspace": execution.workspace_id})
     found = tuple(step_from(row) for row in rows)
     first, left = unsaved
@@ -233,7 +233,7 @@ def _before(known: tuple[Checkpoint, ...], chosen: Checkpoint | None) -> list[Ch
     return [c for c in known if not c.superseded and c.place <= chosen.place]
 
 
-def _supersede(execution: Execution, known: tuple[Checkpoint, ...], past: _Past) -> Steps[None]:
+def _supersede(execution: Execution, known: tuple[Checkpoint, ...], past: _Past) -> Part[None]:
     """Mark what comes behind the checkpoint; it stays to be seen."""
     stands = {c.id for c in _before(known, past.checkpoint)}
     for checkpoint in known:
@@ -293,7 +293,7 @@ def _resumed_columns(after: Execution) -> dict[str, Any]:
 
 def _ask_again(
     execution: Execution, past: _Past, calls: Calls, at: int
-) -> Steps[dict[str, Approval]]:
+) -> Part[dict[str, Approval]]:
     """The approvals of the calls that have no answer now, those that were decided asked again.
 
     A decision that nothing has come of yet stands. Others belong to answered calls and stand, or to
@@ -367,7 +367,7 @@ def _call_events(number: int, call: ToolCall, asked: dict[str, Approval]) -> Ite
         yield resolved(approval)
 
 
-def _retried(execution: Execution, past: _Past, after: Execution) -> Steps[tuple[Event, ...]]:
+def _retried(execution: Execution, past: _Past, after: Execution) -> Part[tuple[Event, ...]]:
     """The model request that a pause has closed is run again: what it had shown is void."""
     if execution.status is not Status.PAUSED or past.void:
         return ()

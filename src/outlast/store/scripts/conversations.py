@@ -7,7 +7,7 @@ from outlast.model.conversation import Conversation
 from outlast.model.error import Conflict, ConversationNotFound
 from outlast.model.execution import Step
 from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
-from outlast.store.scripts import Outcome, Query, Script, Steps
+from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.scripts.rows import (
     conversation_from,
     execution_from,
@@ -21,19 +21,19 @@ from outlast.store.statements import executions as execution_sql
 _AFTER_ALL: Final = 2**63 - 1
 
 
-def conversation(workspace_id: str, conversation_id: str) -> Script[Conversation]:
+def conversation(workspace_id: str, conversation_id: str) -> Transaction[Conversation]:
     """One row of the workspace."""
     rows = yield Query(
         sql.CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id}
     )
     if not rows:
         raise ConversationNotFound
-    return Outcome(conversation_from(rows[0]))
+    return TransactionResult(conversation_from(rows[0]))
 
 
 def conversations(
     workspace_id: str, wanted: ConversationFilter, limit: int
-) -> Script[list[Conversation]]:
+) -> Transaction[list[Conversation]]:
     """A page by keyset, and one row more to tell whether there are more."""
     given: dict[str, Any] = {}
     if wanted.agent_id is not None:
@@ -47,23 +47,23 @@ def conversations(
     rows = yield Query(
         sql.list_conversations(filters), given | {"workspace": workspace_id, "limit": limit + 1}
     )
-    return Outcome([conversation_from(row) for row in rows])
+    return TransactionResult([conversation_from(row) for row in rows])
 
 
 def turn_stamps(
     workspace_id: str, conversation_id: str, before: int
-) -> Script[tuple[TurnStamp, ...]]:
+) -> Transaction[tuple[TurnStamp, ...]]:
     """One read of the columns that tell of changes."""
     rows = yield Query(
         sql.TURN_STAMPS,
         {"workspace": workspace_id, "conversation": conversation_id, "before": before},
     )
-    return Outcome(tuple(TurnStamp(*row) for row in rows))
+    return TransactionResult(tuple(TurnStamp(*row) for row in rows))
 
 
 def turns(
     workspace_id: str, conversation_id: str, before: int | None, since: int
-) -> Script[tuple[History, ...]]:
+) -> Transaction[tuple[History, ...]]:
     """Two reads, whatever the number of turns."""
     parameters = {
         "workspace": workspace_id,
@@ -76,7 +76,7 @@ def turns(
     by_execution: dict[str, list[Step]] = defaultdict(list)
     for row in steps:
         by_execution[row[0]].append(step_from(row))
-    return Outcome(
+    return TransactionResult(
         tuple(
             History(execution, tuple(by_execution[execution.id]))
             for execution in map(execution_from, executions)
@@ -84,7 +84,7 @@ def turns(
     )
 
 
-def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Script[None]:
+def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Transaction[None]:
     """Delete the conversation's row and mark its executions: nothing of them is shown from here on.
 
     What they said in other tables is deleted by `purge`, in pieces.
@@ -100,10 +100,10 @@ def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Scr
         of_one = {"given_id": execution_id, "workspace": workspace_id}
         yield Query(sql.STRIP_ERROR, of_one | {"new_error": without_message(error)})
     yield Query(sql.PURGE_EXECUTIONS, parameters | {"no_text": "", "no_object": "{}", "at": at})
-    return Outcome(None, erased=True)
+    return TransactionResult(None, erased=True)
 
 
-def purge(limit: int) -> Script[int]:
+def purge(limit: int) -> Transaction[int]:
     """Delete what some executions of deleted conversations said; return how many there were."""
     found = yield Query(sql.PURGING, {"limit": limit})
     for (execution_id,) in found:
@@ -111,10 +111,10 @@ def purge(limit: int) -> Script[int]:
             yield Query(statement, {"id": execution_id})
         yield from _strip_steps(execution_id)
         yield Query(sql.PURGED, {"given_id": execution_id})
-    return Outcome(len(found), erased=bool(found))
+    return TransactionResult(len(found), erased=bool(found))
 
 
-def live_count(workspace_id: str, conversation_id: str, most: int) -> Steps[int]:
+def live_count(workspace_id: str, conversation_id: str, most: int) -> Part[int]:
     """How many executions of a conversation have not ended; counts no further than `most`."""
     rows = yield Query(
         execution_sql.COUNT_LIVE,
@@ -123,7 +123,7 @@ def live_count(workspace_id: str, conversation_id: str, most: int) -> Steps[int]
     return int(rows[0][0])
 
 
-def _strip_steps(execution_id: str) -> Steps[None]:
+def _strip_steps(execution_id: str) -> Part[None]:
     """Leave what a step was and what it used, and nothing of what was said."""
     for number, kind, data in (yield Query(sql.STEPS_TO_STRIP, {"id": execution_id})):
         yield Query(

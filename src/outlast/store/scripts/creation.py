@@ -15,9 +15,9 @@ from outlast.model.error import (
 from outlast.model.event import Entry, ExecutionCancelled, ExecutionCreated, ExecutionStarted
 from outlast.model.execution import Execution, OnBusy, Status, at_rest
 from outlast.store.cut import Cut
+from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.listeners import Committed
 from outlast.store.port import Advance, Created, Idempotency, NewExecution
-from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.conversations import live_count
 from outlast.store.scripts.cuts import find_cut, supersede
 from outlast.store.scripts.entries import insert_event
@@ -39,19 +39,19 @@ IDEMPOTENCY_MILLIS = 24 * 60 * 60 * 1000
 """How long an idempotency key is remembered."""
 
 
-def create(new: NewExecution) -> Script[Created]:
+def create(new: NewExecution) -> Transaction[Created]:
     """Insert an execution with its first event; the conversation's row orders the turns."""
     if new.idempotency is not None:
         known = yield from _first_request(new, new.idempotency)
         if known is not None:
-            return Outcome(known)
+            return TransactionResult(known)
     if new.new_conversation and new.origin.chat_id is not None:
         new = yield from _in_its_chat(new)
     cut: int | None = None
     if new.cut is not None and not new.new_conversation:
         found = yield from _cut(new, new.cut)
         if isinstance(found, Execution):
-            return Outcome(Created(found, replayed=True))
+            return TransactionResult(Created(found, replayed=True))
         cut = found
     turn, session, user = yield from _take_turn(new)
     live, asked, interrupted = (yield from _make_way(new, cut)) if turn > 1 else (0, (), ())
@@ -72,7 +72,7 @@ def create(new: NewExecution) -> Script[Created]:
         yield Query(task_sql.INSERT_TASK, task_columns(task))
     if new.idempotency is not None:
         yield Query(key_sql.INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
-    return Outcome(
+    return TransactionResult(
         Created(execution, interrupted=asked),
         committed=(*interrupted, Committed(execution.id, tuple(entries), execution)),
         runnable=() if live or execution.is_client_driven else (execution,),
@@ -80,7 +80,7 @@ def create(new: NewExecution) -> Script[Created]:
     )
 
 
-def _in_its_chat(new: NewExecution) -> Steps[NewExecution]:
+def _in_its_chat(new: NewExecution) -> Part[NewExecution]:
     """In the conversation of its chat's newest execution, which may have been made just now.
 
     First requests of new chats wait for each other, within a workspace.
@@ -93,7 +93,7 @@ def _in_its_chat(new: NewExecution) -> Steps[NewExecution]:
     return replace(new, conversation_id=rows[0][0], new_conversation=False)
 
 
-def _cut(new: NewExecution, cut: Cut) -> Steps[int | Execution | None]:
+def _cut(new: NewExecution, cut: Cut) -> Part[int | Execution | None]:
     rows = yield Query(conversation_sql.LOCK_CONVERSATION, _conversation(new))
     if not rows:
         raise ConversationNotFound(param="conversationId")
@@ -102,7 +102,7 @@ def _cut(new: NewExecution, cut: Cut) -> Steps[int | Execution | None]:
 
 def _make_way(
     new: NewExecution, cut: int | None
-) -> Steps[tuple[int, tuple[Execution, ...], tuple[Committed, ...]]]:
+) -> Part[tuple[int, tuple[Execution, ...], tuple[Committed, ...]]]:
     """Count the live executions before it, and end those that a cut or on_busy=interrupt ends.
 
     Return how many are still live, those of them that are to be cancelled, and what was committed.
@@ -130,7 +130,7 @@ def _make_way(
 
 def _interrupt(
     live: Sequence[Execution], at: int
-) -> Steps[tuple[tuple[Execution, ...], tuple[Committed, ...]]]:
+) -> Part[tuple[tuple[Execution, ...], tuple[Committed, ...]]]:
     """Cancel what waits, the youngest first, and leave word with what runs; what is still live."""
     left: list[Execution] = []
     told: list[Committed] = []
@@ -161,7 +161,7 @@ def _begun(execution: Execution) -> Execution:
     )
 
 
-def _first_request(new: NewExecution, idempotency: Idempotency) -> Steps[Created | None]:
+def _first_request(new: NewExecution, idempotency: Idempotency) -> Part[Created | None]:
     of_key = {"key_id": idempotency.key_id, "key": idempotency.key}
     rows = yield Query(key_sql.IDEMPOTENT, of_key)
     if not rows:
@@ -189,7 +189,7 @@ def _idempotency_columns(new: NewExecution, idempotency: Idempotency) -> dict[st
     }
 
 
-def _take_turn(new: NewExecution) -> Steps[tuple[int, dict[str, Any], str | None]]:
+def _take_turn(new: NewExecution) -> Part[tuple[int, dict[str, Any], str | None]]:
     """The turn's number, its session, and its user: the conversation's unless it names its own."""
     if new.new_conversation:
         yield Query(
@@ -267,15 +267,15 @@ def _created_event(execution: Execution, agent: str) -> ExecutionCreated:
     )
 
 
-def forget_requests(before: int, limit: int) -> Script[int]:
+def forget_requests(before: int, limit: int) -> Transaction[int]:
     """Delete idempotency keys older than this, the oldest first; return how many there were."""
     rows = yield Query(key_sql.FORGET_IDEMPOTENT, {"since": before, "limit": limit})
-    return Outcome(len(rows))
+    return TransactionResult(len(rows))
 
 
 def cancel_waiting(
     workspace_id: str, conversation_id: str, at: int, limit: int
-) -> Script[tuple[Execution, ...]]:
+) -> Transaction[tuple[Execution, ...]]:
     """Cancel queued turns of a conversation, the youngest first; return what was cancelled."""
     of = {"workspace": workspace_id, "conversation": conversation_id}
     yield Query(conversation_sql.LOCK_CONVERSATION, of)
@@ -288,4 +288,4 @@ def cancel_waiting(
         outcome = yield from advance(Advance(execution, after, ((at, ExecutionCancelled()),)))
         cancelled.append(after)
         committed.extend(outcome.committed)
-    return Outcome(tuple(cancelled), tuple(committed))
+    return TransactionResult(tuple(cancelled), tuple(committed))

@@ -5,8 +5,8 @@ from typing import Any
 from outlast.model.error import Conflict, ExecutionNotFound
 from outlast.model.execution import Execution, Status
 from outlast.store.cut import Cut
+from outlast.store.driver import Part, Query
 from outlast.store.port import NewExecution
-from outlast.store.scripts import Query, Steps
 from outlast.store.scripts.rows import execution_from
 from outlast.store.statements import conversations as sql
 from outlast.store.statements import executions as execution_sql
@@ -14,7 +14,7 @@ from outlast.store.statements import executions as execution_sql
 _IN_VAIN = (Status.FAILED, Status.CANCELLED)
 
 
-def find_cut(new: NewExecution, cut: Cut, turns: int) -> Steps[int | Execution | None]:
+def find_cut(new: NewExecution, cut: Cut, turns: int) -> Part[int | Execution | None]:
     """Return the first turn to cut, or the execution that has answered the same message already.
 
     turns: how many the conversation has had, which is the number of the newest.
@@ -45,7 +45,7 @@ def supersede(new: NewExecution, first: int) -> Query:
     return Query(sql.SUPERSEDE_TURNS, _conversation(new) | {"given_turn": first})
 
 
-def _turn_of_message(new: NewExecution) -> Steps[Execution | None]:
+def _turn_of_message(new: NewExecution) -> Part[Execution | None]:
     if new.origin.message_id is None:
         return None
     given = _conversation(new) | {"message": new.origin.message_id}
@@ -53,13 +53,13 @@ def _turn_of_message(new: NewExecution) -> Steps[Execution | None]:
     return execution_from(rows[0]) if rows else None
 
 
-def _newest(new: NewExecution, turns: int) -> Steps[Execution | None]:
+def _newest(new: NewExecution, turns: int) -> Part[Execution | None]:
     rows = yield Query(sql.NEWEST_TURN, _conversation(new))
     found = execution_from(rows[0]) if rows else None
     return None if found is None or found.turn != turns else found
 
 
-def _standing(new: NewExecution, execution_id: str, *, required: bool) -> Steps[Execution | None]:
+def _standing(new: NewExecution, execution_id: str, *, required: bool) -> Part[Execution | None]:
     """The turn of this execution; None, or an error where it is required, if it does not stand."""
     given = {"id": execution_id, "workspace": new.workspace_id}
     rows = yield Query(execution_sql.EXECUTION, given)

@@ -3,25 +3,25 @@
 from collections.abc import Sequence
 
 from outlast.model.execution import TERMINAL, Execution, Status, Step
+from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.port import Details
-from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import approvals_of
 from outlast.store.scripts.log import open_text_of, steps_of_one
 from outlast.store.scripts.rows import execution_from
 from outlast.store.statements import executions as sql
 
 
-def details(workspace_id: str, execution_ids: Sequence[str]) -> Script[dict[str, Details]]:
+def details(workspace_id: str, execution_ids: Sequence[str]) -> Transaction[dict[str, Details]]:
     """Read those that there are; what an execution cannot have is not looked for."""
     found: dict[str, Details] = {}
     for execution_id in execution_ids:
         rows = yield Query(sql.EXECUTION, {"id": execution_id, "workspace": workspace_id})
         for row in rows:
             found[execution_id] = yield from details_of(execution_from(row))
-    return Outcome(found)
+    return TransactionResult(found)
 
 
-def details_of(execution: Execution) -> Steps[Details]:
+def details_of(execution: Execution) -> Part[Details]:
     """Return what the execution recorded, as the open transaction sees it."""
     workspace_id, execution_id = execution.workspace_id, execution.id
     steps: tuple[Step, ...] = ()

@@ -11,8 +11,8 @@ from outlast.model.error import Conflict, ConversationBusy, ExecutionNotFound
 from outlast.model.event import Event, ExecutionFailed, ExecutionPaused
 from outlast.model.execution import TERMINAL, Execution, Failure, Status, at_rest
 from outlast.model.task import AUTOMATIC, OUT_OF_TIME, PAUSED, Task, end_of_time
+from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.port import Advance, Resume
-from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.checkpoints import known_checkpoints, resume
 from outlast.store.scripts.entries import locked, locked_turn
 from outlast.store.scripts.executions import advance
@@ -25,21 +25,21 @@ _BUSY_MILLIS = 1000
 """When an attempt that another turn of its conversation keeps out is made again."""
 
 
-def task(workspace_id: str, execution_id: str) -> Script[Task | None]:
+def task(workspace_id: str, execution_id: str) -> Transaction[Task | None]:
     """The row beside an execution's."""
-    return Outcome((yield from task_of(workspace_id, execution_id)))
+    return TransactionResult((yield from task_of(workspace_id, execution_id)))
 
 
-def due_tasks(now: int, limit: int) -> Script[list[tuple[str, str]]]:
+def due_tasks(now: int, limit: int) -> Transaction[list[tuple[str, str]]]:
     """Which tasks are due, those that wait longest first."""
     rows = yield Query(sql.DUE_TASKS, {"now": now, "limit": limit})
-    return Outcome([(row[0], row[1]) for row in rows])
+    return TransactionResult([(row[0], row[1]) for row in rows])
 
 
 # --- keep a state
 
 
-def save_state(wish: SaveState) -> Script[None]:
+def save_state(wish: SaveState) -> Transaction[None]:
     """Lock the execution; change its state, or add a checkpoint behind its newest."""
     execution = yield from locked(wish.workspace_id, wish.execution_id)
     _require_open(execution, wish)
@@ -53,13 +53,13 @@ def save_state(wish: SaveState) -> Script[None]:
         sql.CHANGE_STATE, {"given_id": execution.id, "new_state": to_json(state), "at": wish.at}
     )
     if found is None:
-        return Outcome(None)
+        return TransactionResult(None)
     if wish.checkpoint_id is not None:
         found = replace(found, changed=False, saved_at=found.saved_at if saved is None else saved)
     else:
         found = replace(found, changed=changed)
     yield from keep(replace(found, due_at=found.due(execution)))
-    return Outcome(None)
+    return TransactionResult(None)
 
 
 def _require_open(execution: Execution, wish: SaveState) -> None:
@@ -71,7 +71,7 @@ def _require_open(execution: Execution, wish: SaveState) -> None:
 
 def _added(
     execution: Execution, wish: SaveState, checkpoint_id: str, state: dict[str, Any]
-) -> Steps[int | None]:
+) -> Part[int | None]:
     """Add a checkpoint and tell when; nothing where the newest ones say the same already."""
     known = yield from known_checkpoints(wish.workspace_id, execution.id)
     stand = [checkpoint for checkpoint in known if not checkpoint.superseded]
@@ -118,16 +118,16 @@ def _behind(
 # --- what is due
 
 
-def attend(wish: Attend) -> Script[None]:
+def attend(wish: Attend) -> Transaction[None]:
     """Lock the task and do what is due, if it still is."""
     try:
         execution = yield from locked_turn(wish.workspace_id, wish.execution_id)
     except ExecutionNotFound:
         yield Query(sql.FORGET_TASK, {"id": wish.execution_id, "workspace": wish.workspace_id})
-        return Outcome(None)
+        return TransactionResult(None)
     found = yield from task_of(wish.workspace_id, execution.id)
     if found is None or found.due_at is None or found.due_at > wish.at:
-        return Outcome(None)
+        return TransactionResult(None)
     if execution.status is Status.FAILED:
         return (yield from _tried_again(execution, found, wish))
     ends_at = end_of_time(execution)
@@ -136,7 +136,7 @@ def attend(wish: Attend) -> Script[None]:
     due_at = found.due(execution)
     if due_at is None or due_at > wish.at:
         yield from keep(replace(found, due_at=due_at))
-        return Outcome(None)
+        return TransactionResult(None)
     automatic = SaveState(
         wish.workspace_id,
         wish.execution_id,
@@ -147,18 +147,18 @@ def attend(wish: Attend) -> Script[None]:
     return (yield from save_state(automatic))
 
 
-def _tried_again(execution: Execution, found: Task, wish: Attend) -> Script[None]:
+def _tried_again(execution: Execution, found: Task, wish: Attend) -> Transaction[None]:
     """Begin the next attempt from the newest checkpoint."""
     again = Resume(wish.workspace_id, execution.id, wish.at, again=True)
     try:
         outcome = yield from resume(again)
     except ConversationBusy:
         yield from keep(replace(found, due_at=wish.at + _BUSY_MILLIS))
-        return Outcome(None)
-    return Outcome(None, outcome.committed, outcome.runnable)
+        return TransactionResult(None)
+    return TransactionResult(None, outcome.committed, outcome.runnable)
 
 
-def _out_of_time(execution: Execution, found: Task, wish: Attend) -> Script[None]:
+def _out_of_time(execution: Execution, found: Task, wish: Attend) -> Transaction[None]:
     """End or pause what its client drives; a pause keeps the state as a checkpoint."""
     message = f"The task's max_duration_seconds of {found.max_seconds:g} are over."
     failure = Failure("execution_error", OUT_OF_TIME, message)
@@ -173,4 +173,4 @@ def _out_of_time(execution: Execution, found: Task, wish: Attend) -> Script[None
         rested = replace(rested, error=failure)
     move = Advance(execution, rested, ((wish.at, event),), checkpoint=checkpoint)
     outcome = yield from advance(move)
-    return Outcome(None, outcome.committed, outcome.runnable)
+    return TransactionResult(None, outcome.committed, outcome.runnable)

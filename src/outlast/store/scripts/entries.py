@@ -6,7 +6,7 @@ from typing import Any, Final
 from outlast.model.error import ExecutionNotFound
 from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded, encode
 from outlast.model.execution import Execution
-from outlast.store.scripts import Query, Steps
+from outlast.store.driver import Part, Query
 from outlast.store.scripts.rows import execution_from, mutable_columns
 from outlast.store.statements import checkpoints as sql
 from outlast.store.statements import executions as execution_sql
@@ -43,14 +43,14 @@ def insert_event(execution_id: str, entry: Entry) -> Query:
     )
 
 
-def append(execution: Execution, at: int, events: Iterable[Event]) -> Steps[tuple[Entry, ...]]:
+def append(execution: Execution, at: int, events: Iterable[Event]) -> Part[tuple[Entry, ...]]:
     """Log what happened to an execution whose row this transaction has locked."""
     return (yield from append_entries(execution, ((at, event) for event in events)))
 
 
 def append_entries(
     execution: Execution, events: Iterable[tuple[int, Event]]
-) -> Steps[tuple[Entry, ...]]:
+) -> Part[tuple[Entry, ...]]:
     """Like `append`, each event with its own time."""
     entries: list[Entry] = []
     seq = 0
@@ -92,7 +92,7 @@ def compare_and_set(before: Execution, after: Execution, *, keep_pause: bool) ->
     return Query(execution_sql.ADVANCE_EXECUTION, parameters | mutable_columns(after, "new_"))
 
 
-def locked(workspace_id: str, execution_id: str) -> Steps[Execution]:
+def locked(workspace_id: str, execution_id: str) -> Part[Execution]:
     """The execution's row, which does not move until the end of the transaction."""
     rows = yield Query(sql.LOCK_EXECUTION, {"id": execution_id, "workspace": workspace_id})
     if not rows:
@@ -100,7 +100,7 @@ def locked(workspace_id: str, execution_id: str) -> Steps[Execution]:
     return execution_from(rows[0])
 
 
-def locked_turn(workspace_id: str, execution_id: str) -> Steps[Execution]:
+def locked_turn(workspace_id: str, execution_id: str) -> Part[Execution]:
     """Like `locked`; its conversation's turns do not move either."""
     rows = yield Query(execution_sql.EXECUTION, {"id": execution_id, "workspace": workspace_id})
     if not rows:

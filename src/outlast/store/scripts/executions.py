@@ -14,11 +14,11 @@ from outlast.model.event import (
     encode,
 )
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
+from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.list_port import ExecutionFilter
 from outlast.store.listeners import Committed
 from outlast.store.page import Page
 from outlast.store.port import Advance, Idempotency, TextAppend, Unfinished
-from outlast.store.scripts import Outcome, Query, Script, Steps
 from outlast.store.scripts.approvals import asked, unless_decided
 from outlast.store.scripts.entries import append, append_entries, compare_and_set, parted
 from outlast.store.scripts.rows import (
@@ -36,7 +36,7 @@ from outlast.store.task_port import Seen
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
 
 
-def advance(move: Advance) -> Script[tuple[Entry, ...]]:
+def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
     """Compare and set, then everything that belongs to the move."""
     before, after = move.before, move.after
     if after.status not in TRANSITIONS[before.status]:
@@ -74,12 +74,12 @@ def advance(move: Advance) -> Script[tuple[Entry, ...]]:
         following = yield from next_turn(after.workspace_id, after.conversation_id, at)
         runnable.extend(following.runnable)
         committed.extend(following.committed)
-    return Outcome(entries, tuple(committed), tuple(runnable))
+    return TransactionResult(entries, tuple(committed), tuple(runnable))
 
 
 def _cancelled(
     rested: Execution, entries: tuple[Entry, ...]
-) -> Steps[tuple[Execution, tuple[Entry, ...], bool]]:
+) -> Part[tuple[Execution, tuple[Entry, ...], bool]]:
     """A cancel that was asked for while the segment ended; whether the execution ends by it."""
     if rested.status is Status.QUEUED:
         return rested, entries, False  # its next segment hears of it
@@ -89,7 +89,7 @@ def _cancelled(
     return after, (*entries, *told), True
 
 
-def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
+def _log_entries(move: Advance) -> Part[tuple[Entry, ...]]:
     pieces, end = move.appended_pieces, 0
     if pieces:
         rows = yield Query(log_sql.DELETE_LAST_TEXT, {"id": move.before.id, "pieces": pieces})
@@ -103,7 +103,7 @@ def _log_entries(move: Advance) -> Steps[tuple[Entry, ...]]:
     return entries
 
 
-def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
+def append_text(appends: Sequence[TextAppend]) -> Transaction[list[bool]]:
     """Insert pieces behind the log's end, each execution's only while its segment runs.
 
     Rows are locked in the order of their ids, as `seen` does: neither waits for the other in turn.
@@ -129,22 +129,22 @@ def append_text(appends: Sequence[TextAppend]) -> Script[list[bool]]:
             entries.extend(Entry(execution.segment, row[0], at, text) for row in rows)
         kept[execution.id] = len(entries) == len(wanted.texts)
         committed.append(Committed(execution.id, tuple(entries)))
-    return Outcome([kept[wanted.execution.id] for wanted in appends], tuple(committed))
+    return TransactionResult([kept[wanted.execution.id] for wanted in appends], tuple(committed))
 
 
-def request_cancel(workspace_id: str, execution_id: str) -> Script[None]:
+def request_cancel(workspace_id: str, execution_id: str) -> Transaction[None]:
     """Set the flag on a live execution."""
     yield Query(sql.REQUEST_CANCEL, {"id": execution_id, "workspace": workspace_id})
-    return Outcome(None, requested=(execution_id,))
+    return TransactionResult(None, requested=(execution_id,))
 
 
-def cancel_requested() -> Script[list[str]]:
+def cancel_requested() -> Transaction[list[str]]:
     """Which live executions have the flag."""
     rows = yield Query(sql.CANCEL_REQUESTED, {})
-    return Outcome([row[0] for row in rows])
+    return TransactionResult([row[0] for row in rows])
 
 
-def seen(sightings: Sequence[Seen]) -> Script[None]:
+def seen(sightings: Sequence[Seen]) -> Transaction[None]:
     """Count the time of segments that run, in the order of their ids."""
     for sighting in sorted(sightings, key=lambda sighting: sighting.execution.id):
         execution = sighting.execution
@@ -158,10 +158,10 @@ def seen(sightings: Sequence[Seen]) -> Script[None]:
                 "at": sighting.at,
             },
         )
-    return Outcome(None)
+    return TransactionResult(None)
 
 
-def keep_answer(idempotency: Idempotency, answer: str) -> Script[None]:
+def keep_answer(idempotency: Idempotency, answer: str) -> Transaction[None]:
     """Write the answer beside its key."""
     yield Query(
         key_sql.KEEP_ANSWER,
@@ -171,26 +171,28 @@ def keep_answer(idempotency: Idempotency, answer: str) -> Script[None]:
             "new_answer": answer,
         },
     )
-    return Outcome(None)
+    return TransactionResult(None)
 
 
-def _execution(workspace_id: str, execution_id: str) -> Steps[Execution]:
+def _execution(workspace_id: str, execution_id: str) -> Part[Execution]:
     rows = yield Query(sql.EXECUTION, {"id": execution_id, "workspace": workspace_id})
     if not rows:
         raise ExecutionNotFound
     return execution_from(rows[0])
 
 
-def execution(workspace_id: str, execution_id: str) -> Script[Execution]:
+def execution(workspace_id: str, execution_id: str) -> Transaction[Execution]:
     """One row of the workspace."""
-    return Outcome((yield from _execution(workspace_id, execution_id)))
+    return TransactionResult((yield from _execution(workspace_id, execution_id)))
 
 
-def executions(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script[list[Execution]]:
+def executions(
+    workspace_id: str, wanted: ExecutionFilter, page: Page
+) -> Transaction[list[Execution]]:
     """A page by keyset, and one row more to tell whether there are more."""
     rows = yield page_of(workspace_id, wanted, page)
     found = [execution_from(row) for row in rows]
-    return Outcome(found[::-1] if page.backwards else found)
+    return TransactionResult(found[::-1] if page.backwards else found)
 
 
 def page_of(
@@ -227,15 +229,15 @@ def page_of(
     return Query(statement, given if longest is None else given | {"longest": longest})
 
 
-def live(workspace_id: str, conversation_id: str) -> Script[list[Execution]]:
+def live(workspace_id: str, conversation_id: str) -> Transaction[list[Execution]]:
     """What has not ended in a conversation, oldest first."""
     rows = yield Query(
         sql.LIVE_IN_CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id}
     )
-    return Outcome([execution_from(row) for row in rows])
+    return TransactionResult([execution_from(row) for row in rows])
 
 
-def unfinished(after: str, limit: int) -> Script[list[Unfinished]]:
+def unfinished(after: str, limit: int) -> Transaction[list[Unfinished]]:
     """What recovery takes up, by id."""
     rows = yield Query(sql.UNFINISHED, {"after": after, "limit": limit})
-    return Outcome([Unfinished(*row) for row in rows])
+    return TransactionResult([Unfinished(*row) for row in rows])

@@ -6,8 +6,8 @@ What cannot be read (a row or a step of a newer version, a broken one) or writte
 from typing import Any, Final
 
 from outlast.model.execution import Status
+from outlast.store.driver import Query, Transaction, TransactionResult
 from outlast.store.port import ForcedFailure
-from outlast.store.scripts import Outcome, Query, Script
 from outlast.store.scripts.turns import failed_unread, next_turn
 from outlast.store.statements import checkpoints as checkpoint_sql
 from outlast.store.statements import executions as sql
@@ -16,19 +16,19 @@ _RUNNABLE: Final = (Status.QUEUED.value, Status.RUNNING.value)
 _LIVE: Final = (*_RUNNABLE, Status.SUSPENDED.value, Status.PAUSED.value)
 
 
-def force_failure(failure: ForcedFailure) -> Script[bool]:
+def force_failure(failure: ForcedFailure) -> Transaction[bool]:
     """Lock the turns and the row; fail it if it still runs, or waits for what it may wait for."""
     of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
     rows = yield Query(sql.PLACE, of)
     if not rows:
-        return Outcome(False)
+        return TransactionResult(False)
     conversation_id = rows[0][2]
     turns = {"workspace": failure.workspace_id, "conversation": conversation_id}
     yield Query(checkpoint_sql.LOCK_TURNS, turns)
     ((status, segment, *_),) = yield Query(sql.LOCK_PLACE, of)
     live = _LIVE if failure.resting else _RUNNABLE
     if status not in live or failure.segment not in (None, segment):
-        return Outcome(False)
+        return TransactionResult(False)
     committed = yield from failed_unread(failure)
     following = yield from next_turn(failure.workspace_id, conversation_id, failure.at)
-    return Outcome(True, (committed, *following.committed), following.runnable)
+    return TransactionResult(True, (committed, *following.committed), following.runnable)

@@ -2,17 +2,16 @@
 
 from outlast.model.error import NotFound
 from outlast.model.workspace import ApiKey, Workspace
-from outlast.store.scripts import Outcome, Query, Script
+from outlast.store.driver import Query, Transaction, TransactionResult
 from outlast.store.scripts.rows import key_from, to_json, workspace_from
-from outlast.store.statements import PING
 from outlast.store.statements import keys as sql
 
 
-def put_workspace(workspace: Workspace) -> Script[Workspace]:
+def put_workspace(workspace: Workspace) -> Transaction[Workspace]:
     """Insert, or find the one of that name."""
     rows = yield Query(sql.WORKSPACE_NAMED, {"name": workspace.name})
     if rows:
-        return Outcome(workspace_from(rows[0]))
+        return TransactionResult(workspace_from(rows[0]))
     yield Query(
         sql.INSERT_WORKSPACE,
         {
@@ -22,24 +21,24 @@ def put_workspace(workspace: Workspace) -> Script[Workspace]:
             "created_at": workspace.created_at,
         },
     )
-    return Outcome(workspace)
+    return TransactionResult(workspace)
 
 
-def workspaces() -> Script[list[Workspace]]:
+def workspaces() -> Transaction[list[Workspace]]:
     """All, oldest first."""
     rows = yield Query(sql.WORKSPACES, {})
-    return Outcome([workspace_from(row) for row in rows])
+    return TransactionResult([workspace_from(row) for row in rows])
 
 
-def workspace_named(name: str) -> Script[Workspace]:
+def workspace_named(name: str) -> Transaction[Workspace]:
     """One by its name."""
     rows = yield Query(sql.WORKSPACE_NAMED, {"name": name})
     if not rows:
         raise NotFound(f"There is no workspace {name!r}. Make it: outlast workspaces create {name}")
-    return Outcome(workspace_from(rows[0]))
+    return TransactionResult(workspace_from(rows[0]))
 
 
-def put_key(key: ApiKey, secret_hash: str) -> Script[None]:
+def put_key(key: ApiKey, secret_hash: str) -> Transaction[None]:
     """Insert a key; one with the same secret is replaced."""
     yield Query(sql.DELETE_KEY_BY_HASH, {"hash": secret_hash})
     yield Query(
@@ -56,50 +55,44 @@ def put_key(key: ApiKey, secret_hash: str) -> Script[None]:
             "revoked_at": key.revoked_at,
         },
     )
-    return Outcome(None)
+    return TransactionResult(None)
 
 
-def key_by_hash(secret_hash: str) -> Script[ApiKey | None]:
+def key_by_hash(secret_hash: str) -> Transaction[ApiKey | None]:
     """The only read that knows no workspace: it finds out which."""
     rows = yield Query(sql.KEY_BY_HASH, {"hash": secret_hash})
-    return Outcome(key_from(rows[0]) if rows else None)
+    return TransactionResult(key_from(rows[0]) if rows else None)
 
 
-def key(workspace_id: str, key_id: str) -> Script[ApiKey | None]:
+def key(workspace_id: str, key_id: str) -> Transaction[ApiKey | None]:
     """One of a workspace."""
     rows = yield Query(sql.KEY, {"workspace": workspace_id, "id": key_id})
-    return Outcome(key_from(rows[0]) if rows else None)
+    return TransactionResult(key_from(rows[0]) if rows else None)
 
 
-def revoked_keys(since: int) -> Script[set[str]]:
+def revoked_keys(since: int) -> Transaction[set[str]]:
     """Ids of those that were revoked lately."""
     rows = yield Query(sql.REVOKED_KEYS, {"since": since})
-    return Outcome({row[0] for row in rows})
+    return TransactionResult({row[0] for row in rows})
 
 
-def keys(workspace_id: str) -> Script[list[ApiKey]]:
+def keys(workspace_id: str) -> Transaction[list[ApiKey]]:
     """All of a workspace, oldest first."""
     rows = yield Query(sql.KEYS, {"workspace": workspace_id})
-    return Outcome([key_from(row) for row in rows])
+    return TransactionResult([key_from(row) for row in rows])
 
 
-def revoke_key(workspace_id: str, key_id: str, at: int) -> Script[None]:
+def revoke_key(workspace_id: str, key_id: str, at: int) -> Transaction[None]:
     """Mark as revoked; a second time changes nothing."""
     rows = yield Query(sql.REVOKE_KEY, {"workspace": workspace_id, "id": key_id, "at": at})
     if not rows:
         raise NotFound(f"There is no key {key_id}.")
-    return Outcome(None)
+    return TransactionResult(None)
 
 
-def ping() -> Script[None]:
-    """Read nothing."""
-    yield Query(PING, {})
-    return Outcome(None)
-
-
-def try_write() -> Script[None]:
+def try_write() -> Transaction[None]:
     """Write a row and delete it again, to see whether the disk takes it."""
     row = {"key_id": "", "key": "", "digest": "", "execution_id": "", "answer": None}
     yield Query(sql.INSERT_IDEMPOTENT, row | {"created_at": 0})
     yield Query(sql.FORGET_IDEMPOTENT, {"since": 0, "limit": 1})
-    return Outcome(None)
+    return TransactionResult(None)

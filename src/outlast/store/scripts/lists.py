@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Final
 
 from outlast.model.execution import ToolStep
+from outlast.store.driver import Query, Row, Transaction, TransactionResult
 from outlast.store.list_port import LONGEST, ExecutionFilter, Listed, ShortSteps
 from outlast.store.page import Page
-from outlast.store.scripts import Outcome, Query, Row, Script
 from outlast.store.scripts.executions import page_of
 from outlast.store.scripts.rows import execution_from, step_from
 from outlast.store.statements import log as sql
@@ -17,11 +17,11 @@ _LONGEST_STEP: Final = 4 * 1024
 _MOST_STEPS: Final = 50
 
 
-def listed(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Script[list[Listed]]:
+def listed(workspace_id: str, wanted: ExecutionFilter, page: Page) -> Transaction[list[Listed]]:
     """A page by keyset, and one row more to tell whether there are more."""
     rows = yield page_of(workspace_id, wanted, page, longest=LONGEST + 1)
     found = [listed_from(row) for row in rows]
-    return Outcome(found[::-1] if page.backwards else found)
+    return TransactionResult(found[::-1] if page.backwards else found)
 
 
 def listed_from(row: Row) -> Listed:
@@ -46,7 +46,9 @@ def listed_from(row: Row) -> Listed:
     return Listed(shown, tuple(cut))
 
 
-def short_steps(workspace_id: str, execution_ids: Sequence[str]) -> Script[dict[str, ShortSteps]]:
+def short_steps(
+    workspace_id: str, execution_ids: Sequence[str]
+) -> Transaction[dict[str, ShortSteps]]:
     """The first tool calls of each that are short."""
     found = {}
     for execution_id in execution_ids:
@@ -61,7 +63,7 @@ def short_steps(workspace_id: str, execution_ids: Sequence[str]) -> Script[dict[
         )
         steps = tuple(_short(rows[:_MOST_STEPS]))
         found[execution_id] = ShortSteps(steps, cut=len(steps) < len(rows))
-    return Outcome(found)
+    return TransactionResult(found)
 
 
 def _short(rows: Iterable[Row]) -> Iterable[ToolStep]:

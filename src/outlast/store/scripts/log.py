@@ -7,8 +7,8 @@ from typing import Final
 from outlast.model.event import Cursor, Entry, ExecutionCreated, TextAdded
 from outlast.model.execution import Step
 from outlast.model.task import CLIENT_NAME
+from outlast.store.driver import Part, Query, Row, Transaction, TransactionResult
 from outlast.store.log_port import LogPage
-from outlast.store.scripts import Outcome, Query, Row, Script, Steps
 from outlast.store.scripts.rows import entry_from, step_from
 from outlast.store.statements import log as sql
 
@@ -17,12 +17,12 @@ _PAGE_CHARACTERS: Final = 32 * 1024
 """Of what the rows of a page hold; a row that holds more is a page of its own."""
 
 
-def steps(workspace_id: str, execution_id: str) -> Script[tuple[Step, ...]]:
+def steps(workspace_id: str, execution_id: str) -> Transaction[tuple[Step, ...]]:
     """The recorded steps in order."""
-    return Outcome((yield from steps_of_one(workspace_id, execution_id)))
+    return TransactionResult((yield from steps_of_one(workspace_id, execution_id)))
 
 
-def steps_of_one(workspace_id: str, execution_id: str) -> Steps[tuple[Step, ...]]:
+def steps_of_one(workspace_id: str, execution_id: str) -> Part[tuple[Step, ...]]:
     """The same inside another transaction."""
     rows = yield Query(sql.STEPS, {"id": execution_id, "workspace": workspace_id})
     return tuple(step_from(row) for row in rows)
@@ -30,7 +30,7 @@ def steps_of_one(workspace_id: str, execution_id: str) -> Steps[tuple[Step, ...]
 
 def log(
     workspace_id: str, execution_id: str, after: Cursor, limit: int
-) -> Script[tuple[Entry, ...]]:
+) -> Transaction[tuple[Entry, ...]]:
     """Entries that end behind the cursor, in order."""
     rows = yield Query(
         sql.LOG,
@@ -42,10 +42,10 @@ def log(
             "limit": limit,
         },
     )
-    return Outcome((yield from _entries(workspace_id, execution_id, rows)))
+    return TransactionResult((yield from _entries(workspace_id, execution_id, rows)))
 
 
-def log_page(workspace_id: str, execution_id: str, after: Cursor) -> Script[LogPage]:
+def log_page(workspace_id: str, execution_id: str, after: Cursor) -> Transaction[LogPage]:
     """Entries that end behind the cursor, in order: as many as fit a page, and at least one."""
     rows = yield Query(
         sql.LOG_PAGE,
@@ -60,10 +60,10 @@ def log_page(workspace_id: str, execution_id: str, after: Cursor) -> Script[LogP
     )
     size = sum(len(row[4]) for row in rows)
     more = len(rows) == _PAGE_ROWS or size >= _PAGE_CHARACTERS
-    return Outcome(LogPage((yield from _entries(workspace_id, execution_id, rows)), more))
+    return TransactionResult(LogPage((yield from _entries(workspace_id, execution_id, rows)), more))
 
 
-def _entries(workspace_id: str, execution_id: str, rows: Sequence[Row]) -> Steps[tuple[Entry, ...]]:
+def _entries(workspace_id: str, execution_id: str, rows: Sequence[Row]) -> Part[tuple[Entry, ...]]:
     """The rows read, the log's first with what the execution's own row says of it."""
     entries = tuple(entry_from(row) for row in rows)
     if entries and isinstance(entries[0].event, ExecutionCreated):
@@ -72,7 +72,7 @@ def _entries(workspace_id: str, execution_id: str, rows: Sequence[Row]) -> Steps
     return entries
 
 
-def reaches(workspace_id: str, execution_id: str, cursor: Cursor) -> Script[bool]:
+def reaches(workspace_id: str, execution_id: str, cursor: Cursor) -> Transaction[bool]:
     """Whether the log goes on behind the cursor."""
     rows = yield Query(
         sql.REACHES,
@@ -83,7 +83,7 @@ def reaches(workspace_id: str, execution_id: str, cursor: Cursor) -> Script[bool
             "seq": cursor.seq,
         },
     )
-    return Outcome(bool(rows))
+    return TransactionResult(bool(rows))
 
 
 def _with_row(entry: Entry, created: ExecutionCreated, row: Row) -> Entry:
@@ -92,7 +92,7 @@ def _with_row(entry: Entry, created: ExecutionCreated, row: Row) -> Entry:
     return replace(entry, event=replace(created, input=given, agent=name, user=user))
 
 
-def open_text_of(workspace_id: str, execution_id: str) -> Steps[str]:
+def open_text_of(workspace_id: str, execution_id: str) -> Part[str]:
     """What the step that runs has shown so far, as far as it is written."""
     rows = yield Query(sql.OPEN_TEXT, {"id": execution_id, "workspace": workspace_id})
     events = (entry_from(row).event for row in rows)

@@ -3,24 +3,24 @@
 import orjson
 
 from outlast.model.execution import PauseRequest
-from outlast.store.scripts import Outcome, Query, Script
+from outlast.store.driver import Query, Transaction, TransactionResult
 from outlast.store.scripts.rows import to_json
 from outlast.store.statements import checkpoints as sql
 from outlast.store.unreadable import Unreadable, readable
 
 
-def request_pause(workspace_id: str, execution_id: str, wish: PauseRequest) -> Script[None]:
+def request_pause(workspace_id: str, execution_id: str, wish: PauseRequest) -> Transaction[None]:
     """Keep the wish with a live execution."""
     yield Query(
         sql.REQUEST_PAUSE, {"id": execution_id, "workspace": workspace_id, "wish": to_json(wish)}
     )
-    return Outcome(None, requested=(execution_id,))
+    return TransactionResult(None, requested=(execution_id,))
 
 
-def pause_requested() -> Script[list[tuple[str, PauseRequest] | Unreadable]]:
+def pause_requested() -> Transaction[list[tuple[str, PauseRequest] | Unreadable]]:
     """Which live executions are to be paused, by request."""
     rows = yield Query(sql.PAUSE_REQUESTED, {})
-    return Outcome(
+    return TransactionResult(
         readable(
             rows,
             lambda row: (row[0], PauseRequest(**orjson.loads(row[1]))),

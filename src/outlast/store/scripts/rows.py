@@ -24,7 +24,7 @@ from outlast.model.execution import (
 from outlast.model.message import AssistantMessage, Part, Text, Thinking, ToolCall
 from outlast.model.usage import Usage
 from outlast.model.workspace import ApiKey, Plan, Scope, Workspace
-from outlast.store.scripts import Row
+from outlast.store.driver import Row
 
 
 def to_json(value: Any) -> str:

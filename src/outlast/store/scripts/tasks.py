@@ -8,7 +8,7 @@ import orjson
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.execution import Execution, Status
 from outlast.model.task import Task
-from outlast.store.scripts import Query, Row, Steps
+from outlast.store.driver import Part, Query, Row
 from outlast.store.scripts.rows import checkpoint_columns, to_json
 from outlast.store.statements import checkpoints as checkpoint_sql
 from outlast.store.statements import tasks as sql
@@ -48,13 +48,13 @@ def task_from(row: Row) -> Task:
     )
 
 
-def task_of(workspace_id: str, execution_id: str) -> Steps[Task | None]:
+def task_of(workspace_id: str, execution_id: str) -> Part[Task | None]:
     """What is kept beside an execution; nothing where no task was asked for."""
     rows = yield Query(sql.TASK, {"id": execution_id, "workspace": workspace_id})
     return task_from(rows[0]) if rows else None
 
 
-def keep(task: Task) -> Steps[None]:
+def keep(task: Task) -> Part[None]:
     """Write what has changed of a task."""
     yield Query(
         sql.KEEP_TASK,
@@ -69,25 +69,25 @@ def keep(task: Task) -> Steps[None]:
     )
 
 
-def save(checkpoint: Checkpoint) -> Steps[None]:
+def save(checkpoint: Checkpoint) -> Part[None]:
     """A checkpoint's state is the execution's from then on."""
     yield Query(checkpoint_sql.INSERT_CHECKPOINT, checkpoint_columns(checkpoint))
     if checkpoint.state is not None:
         yield from set_state(checkpoint.execution_id, checkpoint.state)
 
 
-def set_state(execution_id: str, state: dict[str, Any]) -> Steps[None]:
+def set_state(execution_id: str, state: dict[str, Any]) -> Part[None]:
     """The execution's state, beside everything that a segment compares."""
     yield Query(checkpoint_sql.SET_STATE, {"given_id": execution_id, "new_state": to_json(state)})
 
 
-def with_state(checkpoint: Checkpoint) -> Steps[Checkpoint]:
+def with_state(checkpoint: Checkpoint) -> Part[Checkpoint]:
     """What its client drives has no steps to tell its state by: a checkpoint holds it."""
     ((state,),) = yield Query(sql.STATE, {"id": checkpoint.execution_id})
     return replace(checkpoint, state={} if state is None else orjson.loads(state))
 
 
-def moved(after: Execution, saved: Checkpoint | None) -> Steps[None]:
+def moved(after: Execution, saved: Checkpoint | None) -> Part[None]:
     """Keep the task of an execution that was just moved, where it has one.
 
     A failure that leaves an attempt is due behind the backoff.
@@ -103,7 +103,7 @@ def moved(after: Execution, saved: Checkpoint | None) -> Steps[None]:
     yield from keep(replace(task, due_at=due_at))
 
 
-def resumed(task: Task | None, after: Execution, *, again: bool) -> Steps[None]:
+def resumed(task: Task | None, after: Execution, *, again: bool) -> Part[None]:
     """Keep the task of an execution that goes on; `again`: by itself, as its next attempt."""
     if task is None:
         return

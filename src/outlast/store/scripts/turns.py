@@ -5,9 +5,9 @@ from typing import Any
 
 from outlast.model.event import Entry, ExecutionFailed
 from outlast.model.execution import TERMINAL, UNREADABLE, Execution, Status
+from outlast.store.driver import Part, Query
 from outlast.store.listeners import Committed
 from outlast.store.port import ForcedFailure
-from outlast.store.scripts import Query, Steps
 from outlast.store.scripts.entries import insert_event
 from outlast.store.scripts.rows import execution_from, to_json
 from outlast.store.statements import checkpoints as checkpoint_sql
@@ -17,7 +17,7 @@ from outlast.store.statements import log as log_sql
 from outlast.store.statements import tasks as task_sql
 
 
-def lock_turns(before: Execution, after: Execution) -> Steps[tuple[bool, bool]]:
+def lock_turns(before: Execution, after: Execution) -> Part[tuple[bool, bool]]:
     """Whether the execution ends, or its segment comes to rest: then turns move with it.
 
     Locks are taken in one order: the conversation, then its executions.
@@ -42,7 +42,7 @@ class NextTurn:
     """Of turns that could not be read, and have failed therefore."""
 
 
-def next_turn(workspace_id: str, conversation_id: str, at: int) -> Steps[NextTurn]:
+def next_turn(workspace_id: str, conversation_id: str, at: int) -> Part[NextTurn]:
     """Release the oldest live execution if it waits; the conversation's row is locked."""
     failed: list[Committed] = []
     parameters = {"workspace": workspace_id, "conversation": conversation_id}
@@ -61,7 +61,7 @@ def next_turn(workspace_id: str, conversation_id: str, at: int) -> Steps[NextTur
     return NextTurn(committed=tuple(failed))
 
 
-def failed_unread(failure: ForcedFailure) -> Steps[Committed]:
+def failed_unread(failure: ForcedFailure) -> Part[Committed]:
     """Fail an execution whose row is locked, whatever the row says."""
     of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
     error = failure.error

@@ -1,10 +1,10 @@
-"""One connection to the file, and how a script runs on it."""
+"""One connection to the file, and how a transaction runs on it."""
 
 import sqlite3
 from pathlib import Path
 from typing import Final, TypeVar
 
-from outlast.store.scripts import Outcome, Row, Script
+from outlast.store.driver import Row, Transaction, TransactionResult
 from outlast.store.sqlite.texts import Texts
 
 T = TypeVar("T")
@@ -39,23 +39,25 @@ def wait_at_most(connection: sqlite3.Connection, seconds: float) -> None:
     connection.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
 
 
-def run(connection: sqlite3.Connection, texts: Texts, script: Script[T]) -> Outcome[T]:
-    """Run a script in the transaction that is open."""
+def run(
+    connection: sqlite3.Connection, texts: Texts, transaction: Transaction[T]
+) -> TransactionResult[T]:
+    """Run one in the database's transaction that is open."""
     rows: list[Row] = []
     cursor, of = connection.cursor(), texts.of
     try:
-        statement, parameters = next(script)
+        statement, parameters = next(transaction)
         while True:
             text, constants, in_order, answers = of(statement)
             if constants:
                 parameters = {**constants, **parameters}
             cursor.execute(text, in_order(parameters))
             rows = cursor.fetchall() if answers else []
-            statement, parameters = script.send(rows)
+            statement, parameters = transaction.send(rows)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:
-        script.close()
+        transaction.close()
         cursor.close()
 
 

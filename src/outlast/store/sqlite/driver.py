@@ -1,7 +1,8 @@
 """SQLite: one writer thread that commits for all waiting executions at once, readers beside it.
 
-event loop ── scripts ──► queue ──► writer thread: BEGIN, every script that waits, COMMIT ──► event
-loop A commit with any durable script waits for the disk (synchronous=FULL); one of text alone does
+event loop ── transactions ──► queue ──► writer thread: BEGIN, all that wait, COMMIT ──► event loop
+
+A commit with any durable transaction waits for the disk (synchronous=FULL); one of text alone does
 not (synchronous=NORMAL): it survives the process. One process per file: a lock says so.
 """
 
@@ -15,9 +16,9 @@ from typing import Final, TypeAlias, TypeVar
 import structlog
 
 from outlast.model.error import Misconfigured, Overloaded
+from outlast.store.driver import Transaction
 from outlast.store.listeners import Listeners, guard, guarded
 from outlast.store.migrations import migrate_sqlite
-from outlast.store.scripts import Script
 from outlast.store.sqlite.connection import BUSY_SECONDS
 from outlast.store.sqlite.files import Files
 from outlast.store.sqlite.lock import FileLock
@@ -38,14 +39,15 @@ logger = structlog.get_logger(__name__)
 
 
 class SqliteDriver:
-    """Scripts on one SQLite file."""
+    """Transactions on one SQLite file."""
 
     def __init__(
         self, path: Path, *, exclusive: bool = True, measured: CommitListener | None = None
     ) -> None:
         """`exclusive` takes the lock of the one process that runs executions on this file.
 
-        `measured` is called for every commit, in the writer's thread: its seconds and its scripts.
+        `measured` is called for every commit, in the writer's thread, with its seconds and the
+        number of its transactions.
         """
         self._files = Files(path)
         self._exclusive = exclusive
@@ -104,22 +106,30 @@ class SqliteDriver:
             self._lock = None
 
     async def write(
-        self, script: Callable[[], Script[T]], *, durable: bool = True, of: Sequence[str] = ()
+        self,
+        transaction: Callable[[], Transaction[T]],
+        *,
+        durable: bool = True,
+        of: Sequence[str] = (),
     ) -> T:
         del of  # one queue keeps the order of all
         if self._writer is None:
             raise Overloaded(_CLOSED)
         future: asyncio.Future[T] = self._loop.create_future()
-        self._writer.put(Write(script, durable, future))
+        self._writer.put(Write(transaction, durable, future))
         return await future
 
     async def read(
-        self, script: Callable[[], Script[T]], *, snapshot: bool = False, light: bool = False
+        self,
+        transaction: Callable[[], Transaction[T]],
+        *,
+        snapshot: bool = False,
+        light: bool = False,
     ) -> T:
         del snapshot  # every read has one
         if self._readers is None:
             raise Overloaded(_CLOSED)
-        return await self._readers.read(script(), light=light)
+        return await self._readers.read(transaction(), light=light)
 
     async def ping(self) -> None:
         """Ask the writer, which looks at the files."""

@@ -11,7 +11,7 @@ from threading import Timer
 from typing import Final, TypeVar
 
 from outlast.model.error import Overloaded
-from outlast.store.scripts import Script
+from outlast.store.driver import Transaction
 from outlast.store.sqlite.connection import connect, run, undo
 from outlast.store.sqlite.files import Files
 from outlast.store.sqlite.refusal import is_lost, translated
@@ -43,13 +43,13 @@ class Readers:
         for _ in range(_READERS + 1):
             self._idle.append(self._connect())
 
-    async def read(self, script: Script[T], *, light: bool = False) -> T:
-        """Run a script. Raises Overloaded, Refused, and what the script does."""
+    async def read(self, transaction: Transaction[T], *, light: bool = False) -> T:
+        """Run a transaction. Raises Overloaded, Refused, and what the transaction does."""
         if self._closing:
             raise Overloaded(_CLOSED)
         loop = asyncio.get_running_loop()
         threads = self._light if light else self._threads
-        return await loop.run_in_executor(threads, self._read, script)
+        return await loop.run_in_executor(threads, self._read, transaction)
 
     def close(self) -> None:
         """Let running reads end, or interrupt them after a while, and close; blocks."""
@@ -63,7 +63,7 @@ class Readers:
             if (connection := self._idle.pop()) is not None:
                 connection.close()
 
-    def _read(self, script: Script[T]) -> T:
+    def _read(self, transaction: Transaction[T]) -> T:
         if self._closing:
             raise Overloaded(_CLOSED)
         connection = self._idle.pop()
@@ -73,7 +73,7 @@ class Readers:
             self._busy.add(connection)
             connection.execute("BEGIN")
             try:
-                return run(connection, self._texts, script).value
+                return run(connection, self._texts, transaction).value
             finally:
                 undo(connection)
         except Exception as error:

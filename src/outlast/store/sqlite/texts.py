@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy.dialects import sqlite
 
-from outlast.store.statements import Statement
+from outlast.store.driver import Statement
 
 InOrder: TypeAlias = Callable[[dict[str, Any]], Sequence[Any]]
 Compiled: TypeAlias = tuple[str, dict[str, Any], InOrder, bool]

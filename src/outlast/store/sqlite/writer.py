@@ -1,10 +1,10 @@
 """The thread that writes: it commits for all who wait at once.
 
-    queue ──► BEGIN, every script that waits, COMMIT ──► deliver
+    queue ──► BEGIN, every transaction that waits, COMMIT ──► deliver
 
-A script that fails takes nothing with it. Where the file or the disk fails, all of the batch hear
-so after one wait, and the next batch tries again. The thread outlives every error of SQLite; should
-it end all the same, whoever waits is answered and whoever comes is refused.
+A transaction that fails takes nothing with it. Where the file or the disk fails, all of the batch
+fail after one wait, and the next batch tries again. The thread outlives every error of SQLite;
+should it end all the same, whoever waits is answered and whoever comes is refused.
 """
 
 import sqlite3
@@ -19,8 +19,8 @@ from typing import Any, Final, TypeGuard
 import structlog
 
 from outlast.model.error import Overloaded
-from outlast.store.scripts import Outcome, Script
-from outlast.store.scripts.keys import ping, try_write
+from outlast.store.driver import Transaction, TransactionResult, ping
+from outlast.store.scripts.keys import try_write
 from outlast.store.sqlite.connection import BUSY_SECONDS, connect, run, undo, wait_at_most
 from outlast.store.sqlite.erasure import Erasure
 from outlast.store.sqlite.files import Files
@@ -28,7 +28,7 @@ from outlast.store.sqlite.refusal import is_away, is_busy, is_lost, translated
 from outlast.store.sqlite.texts import Texts
 
 _BATCH: Final = 512
-"""Scripts per transaction at most, so that the first of them does not wait for ever."""
+"""Transactions per transaction at most, so that the first of them does not wait for ever."""
 _BUSY_AGAIN_SECONDS: Final = 1
 """How long a batch waits for a file that the batch before it has found locked."""
 _ENDED: Final = "The database's writer has stopped; the server must be started again."
@@ -38,12 +38,12 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Write:
-    """A script and what became of it; `future` is what its caller waits for."""
+    """A transaction and what became of it; `future` is what its caller waits for."""
 
-    script: Callable[[], Script[Any]]
+    transaction: Callable[[], Transaction[Any]]
     durable: bool
     future: Future[Any]
-    outcome: Outcome[Any] | None = None
+    outcome: TransactionResult[Any] | None = None
     error: Exception | None = None
 
 
@@ -83,7 +83,7 @@ class Writer:
         self._thread.start()
 
     def put(self, write: Write) -> None:
-        """Let a script be run and committed. Raises Overloaded where the thread has ended."""
+        """Let a transaction be run and committed. Raises Overloaded where the thread has ended."""
         if self._ended:
             raise Overloaded(_ENDED)
         self._queue.put(write)
@@ -113,7 +113,7 @@ class Writer:
             write.outcome, write.error = None, Overloaded(why)
         self._deliver(waiting)
 
-    def examine(self) -> Script[None]:
+    def examine(self) -> Transaction[None]:
         """See whether the files are in order and the disk takes writes. Raises Overloaded."""
         self._files.check_content()
         return (yield from try_write() if self._failing else ping())
@@ -166,7 +166,7 @@ class Writer:
             self._erasure.attempt(self._connection, self._now(), self._patience)
 
     def _commit(self, batch: list[Write]) -> None:
-        """All in one transaction, in which a script that fails has done nothing."""
+        """All in one transaction, in which a transaction that fails has done nothing."""
         error = self._transact(batch, self._run)
         if isinstance(error, _HalfDone) and len(batch) > 1:
             error = self._transact(batch, self._run_apart)
@@ -205,10 +205,10 @@ class Writer:
         return None
 
     def _run(self, connection: sqlite3.Connection, write: Write) -> None:
-        """Run one script; what fails before it has changed anything has nothing to undo."""
+        """Run one transaction; what fails before it has changed anything has nothing to undo."""
         changes = connection.total_changes
         try:
-            write.outcome = run(connection, self._texts, write.script())
+            write.outcome = run(connection, self._texts, write.transaction())
         except Exception as error:
             if is_away(error) or not connection.in_transaction:
                 raise
@@ -217,10 +217,10 @@ class Writer:
             write.error = translated(self._files.explained(error))
 
     def _run_apart(self, connection: sqlite3.Connection, write: Write) -> None:
-        """Run one script so that it alone can be undone."""
+        """Run one transaction so that it alone can be undone."""
         connection.execute("SAVEPOINT one")
         try:
-            write.outcome = run(connection, self._texts, write.script())
+            write.outcome = run(connection, self._texts, write.transaction())
         except Exception as error:
             if is_away(error) or not connection.in_transaction:
                 raise
@@ -283,7 +283,7 @@ class Writer:
 
 
 class _HalfDone(Exception):
-    """A script failed behind its first change."""
+    """A transaction failed behind its first change."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

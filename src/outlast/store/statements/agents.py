@@ -6,8 +6,8 @@ from typing import Final
 from sqlalchemy import and_, bindparam, insert, null, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
+from outlast.store.driver import Statement
 from outlast.store.schema import agent_versions, agents, agents_files, workspaces
-from outlast.store.statements import Statement
 
 _agent: Final = select(
     agents.c.id,

@@ -6,8 +6,9 @@ from typing import Final
 from sqlalchemy import bindparam, delete, insert, literal_column, select, tuple_, update
 from sqlalchemy.sql.expression import ColumnElement
 
+from outlast.store.driver import Statement
 from outlast.store.schema import approvals, executions
-from outlast.store.statements import OWNED, Statement
+from outlast.store.statements import OWNED
 
 _FALSE: Final[ColumnElement[bool]] = literal_column("false")
 

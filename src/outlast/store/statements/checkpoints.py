@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, insert, literal_column, null, select, update
 
+from outlast.store.driver import Statement
 from outlast.store.schema import (
     approvals,
     checkpoints,
@@ -15,7 +16,7 @@ from outlast.store.schema import (
     steps,
     tasks,
 )
-from outlast.store.statements import OWNED, Statement
+from outlast.store.statements import OWNED
 
 LOCK_TURNS: Final = Statement(
     select(conversations.c.id)

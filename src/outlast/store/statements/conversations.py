@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, insert, null, select, text, tuple_, update
 from sqlalchemy.sql.expression import ColumnElement
 
+from outlast.store.driver import Statement
 from outlast.store.schema import (
     approvals,
     checkpoints,
@@ -18,7 +19,6 @@ from outlast.store.schema import (
     tasks,
     workspaces,
 )
-from outlast.store.statements import Statement
 from outlast.store.statements.log import STEP_COLUMNS
 
 INSERT_CONVERSATION: Final = Statement(insert(conversations))

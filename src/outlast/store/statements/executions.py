@@ -22,8 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.execution import CLIENT_DRIVEN
+from outlast.store.driver import Statement
 from outlast.store.schema import execution_metadata, executions
-from outlast.store.statements import Statement
 
 MUTABLE: Final = (
     "status", "segment", "waiting", "updated_at", "started_at", "completed_at", "output", "error",

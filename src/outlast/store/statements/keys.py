@@ -4,8 +4,8 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, select, tuple_, update
 
+from outlast.store.driver import Statement
 from outlast.store.schema import idempotency, keys, workspaces
-from outlast.store.statements import Statement
 
 INSERT_WORKSPACE: Final = Statement(insert(workspaces))
 WORKSPACES: Final = Statement(select(*workspaces.c).order_by(workspaces.c.id))

@@ -6,8 +6,8 @@ from typing import Any, Final
 from sqlalchemy import CTE, FromClause, Select, bindparam, func, select, union_all
 from sqlalchemy.sql.expression import ColumnElement
 
+from outlast.store.driver import Statement
 from outlast.store.schema import charges, executions, steps
-from outlast.store.statements import Statement
 from outlast.store.statements.executions import LISTED
 from outlast.store.statements.log import STEP_COLUMNS
 

@@ -4,8 +4,8 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, insert, null, select, update
 
+from outlast.store.driver import Statement
 from outlast.store.schema import executions, tasks
-from outlast.store.statements import Statement
 
 INSERT_TASK: Final = Statement(insert(tasks))
 
