@@ -182,7 +182,7 @@ def _maintenance(
     duties = (
         ExpiredApprovals(store, last_resort, clock, failures).duty,
         DueTasks(store, clock, failures).duty,
-        IdempotencyKeys(store, clock).duty,
+        IdempotencyKeys(store.idempotency, clock).duty,
         DeletedContent(store).duty,
         *engine.duties,
     )
@@ -200,7 +200,7 @@ def _services(
     tools: Tools,
 ) -> Services:
     """What a caller may ask."""
-    keys, most = Keys(store, clock), settings.max_queued_turns
+    keys, most = Keys(store.keys, clock), settings.max_queued_turns
     executions = Executions(
         store, engine, streams, agents, clock, seal, settings.metadata_keys, most
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from types import ModuleType
 
+from outlast.store import idempotency, keys
 from outlast.store.driver import Statement
 from outlast.store.statements import (
     agents,
@@ -10,13 +11,23 @@ from outlast.store.statements import (
     checkpoints,
     conversations,
     executions,
-    keys,
     log,
     records,
     tasks,
 )
 
-MODULES = (executions, conversations, log, agents, keys, approvals, checkpoints, tasks, records)
+MODULES = (
+    executions,
+    conversations,
+    log,
+    agents,
+    keys,
+    idempotency,
+    approvals,
+    checkpoints,
+    tasks,
+    records,
+)
 CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
 LISTS = {
     (): "ix_executions_workspace_id_id",

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, select
 from outlast.model.error import Conflict
 from outlast.model.workspace import Workspace
 from outlast.store.driver import PING, Query, Statement, Transaction, TransactionResult
-from outlast.store.scripts.keys import put_workspace, workspace_named
+from outlast.store.keys import put_workspace, workspace_named
 from outlast.store.sqlite import SqliteDriver, connection
 from outlast.testing import FakeClock
 

@@ -13,9 +13,9 @@ from outlast.model.execution import ModelStep, OnBusy, Status, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
 from outlast.store.driver import Driver, Transaction
-from outlast.store.port import Decide, Idempotency, Store
+from outlast.store.idempotency import IDEMPOTENCY_MILLIS, Idempotency
+from outlast.store.port import Decide, Store
 from outlast.store.scripts import conversations
-from outlast.store.scripts.creation import IDEMPOTENCY_MILLIS
 from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
 from tests.database import Database
@@ -218,7 +218,7 @@ async def test_expired_keys_are_deleted_apart_from_requests_and_a_little_at_a_ti
     await request("new")
     assert driver.taken()["statements"] == few["statements"] - 1, "its own row alone was deleted"
     before = clock.now() - IDEMPOTENCY_MILLIS
-    assert [await store.forget_requests(before, 6) for _ in range(3)] == [6, 4, 0]
+    assert [await store.idempotency.forget(before, 6) for _ in range(3)] == [6, 4, 0]
     assert {row[1] for row in database.rows("SELECT * FROM idempotency")} == {"again", "new"}
 
 

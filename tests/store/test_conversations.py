@@ -24,11 +24,8 @@ from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall
 from outlast.model.record import StepRecord
 from outlast.model.usage import Usage
 from outlast.store.conversation_port import ConversationFilter
-from outlast.store.port import (
-    Advance,
-    Idempotency,
-    Store,
-)
+from outlast.store.idempotency import Idempotency
+from outlast.store.port import Advance, Store
 from outlast.testing import FakeClock
 from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run
@@ -218,7 +215,7 @@ async def test_an_idempotency_key_finds_the_first_request_for_a_day(
     first = (await store.create(new(clock, idempotency=promise))).execution
     again = await store.create(new(clock, idempotency=promise))
     assert (again.replayed, again.execution.id, again.answer) == (True, first.id, None)
-    await store.keep_answer(promise, "the answer")
+    await store.idempotency.keep_answer(promise, "the answer")
     assert (await store.create(new(clock, idempotency=promise))).answer == "the answer"
     with pytest.raises(IdempotencyMismatch):
         await store.create(new(clock, idempotency=replace(promise, digest="other")))

@@ -26,9 +26,9 @@ async def test_authentication_does_not_wait_behind_heavy_reads(database: Databas
     try:
         reading = [asyncio.ensure_future(driver.read(heavy)) for _ in range(12)]
         async with asyncio.timeout(BOUND / 2):
-            assert await store.key_by_hash("none") is None
-            assert await store.key("ws_none", "key_none") is None
-            assert await store.revoked_keys(0) == set()
+            assert await store.keys.by_hash("none") is None
+            assert await store.keys.get("ws_none", "key_none") is None
+            assert await store.keys.revoked(0) == set()
         assert not any(read.done() for read in reading)
         let_go.set()
         await asyncio.gather(*reading)

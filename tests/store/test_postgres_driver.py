@@ -14,8 +14,8 @@ from outlast.duty import Failures
 from outlast.engine.procrastinate.queue import Queue
 from outlast.model.error import Overloaded, Refused
 from outlast.store.driver import Query, Statement, Transaction, TransactionResult
+from outlast.store.idempotency import Idempotency
 from outlast.store.listeners import Committed, Listeners
-from outlast.store.port import Idempotency
 from outlast.store.postgres.driver import PostgresDriver
 from outlast.store.postgres.order import Order
 from outlast.store.sql import SqlStore

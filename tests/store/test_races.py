@@ -17,10 +17,11 @@ from outlast.model.error import Conflict, ConversationNotFound, StaleWrite
 from outlast.model.event import START, TextAdded
 from outlast.model.execution import Execution, OnBusy, Status
 from outlast.model.workspace import Workspace
+from outlast.store.idempotency import Idempotency
 from outlast.store.list_port import ExecutionFilter
 from outlast.store.listeners import Listeners
 from outlast.store.page import Page
-from outlast.store.port import Advance, Idempotency, Store, TextAppend
+from outlast.store.port import Advance, Store, TextAppend
 from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
 from tests.database import POSTGRESQL, SQLITE, Database
@@ -90,7 +91,7 @@ async def test_one_idempotency_key_makes_one_execution(
 
 async def test_one_name_makes_one_workspace(stores: Stores) -> None:
     made = await asyncio.gather(
-        *(stores[n % 2].put_workspace(Workspace(f"ws_{n}", "acme", 1)) for n in range(20))
+        *(stores[n % 2].keys.put_workspace(Workspace(f"ws_{n}", "acme", 1)) for n in range(20))
     )
     assert len({one.id for one in made}) == 1
 

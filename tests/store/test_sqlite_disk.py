@@ -120,7 +120,7 @@ async def test_a_database_that_breaks_under_the_server_answers_503_and_is_not_re
     async with asyncio.timeout(BOUND), driver_on(path) as driver:
         damage(path)
         store = SqlStore(driver)
-        tries = (ended(store, clock, "words"), store.unfinished("", 500), store.workspaces())
+        tries = (ended(store, clock, "words"), store.unfinished("", 500), store.keys.workspaces())
         answers = await asyncio.gather(*tries, return_exceptions=True)
         errors = {type(answer) for answer in answers if isinstance(answer, BaseException)}
         assert errors <= {Overloaded}

@@ -140,7 +140,7 @@ async def _versions(store: Store, loaded: LoadedAgents) -> Finding:
 async def _digest(store: Store, name: str) -> str | None:
     """Of an agent's newest version in the default workspace; None where there is no such agent."""
     try:
-        workspace = await store.workspace_named(DEFAULT_WORKSPACE)
+        workspace = await store.keys.workspace_named(DEFAULT_WORKSPACE)
         return spec_digest((await store.agent(workspace.id, name)).spec)
     except NotFound:
         return None

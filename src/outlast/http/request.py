@@ -29,7 +29,7 @@ from outlast.model.error import (
 )
 from outlast.model.event import START, Cursor
 from outlast.model.workspace import Principal
-from outlast.store.port import Idempotency
+from outlast.store.idempotency import Idempotency
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 _LONGEST_KEY: Final = 255

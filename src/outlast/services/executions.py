@@ -27,9 +27,10 @@ from outlast.services.start import Start, Started
 from outlast.services.stopping import Stopping
 from outlast.services.views import ExecutionView, Views
 from outlast.store.cut import Cut
+from outlast.store.idempotency import Idempotency
 from outlast.store.list_port import ExecutionFilter
 from outlast.store.page import Page
-from outlast.store.port import Idempotency, NewExecution, Resume, Store
+from outlast.store.port import NewExecution, Resume, Store
 from outlast.stream import Streams
 
 __all__ = [
@@ -181,7 +182,7 @@ class Executions:
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
         """Keep an answer for requests that repeat this idempotency key."""
-        await self._store.keep_answer(idempotency, answer)
+        await self._store.idempotency.keep_answer(idempotency, answer)
 
     async def rest(
         self, principal: Principal, execution_id: str, seconds: float = WAIT_SECONDS

@@ -11,7 +11,7 @@ from outlast.model.clock import Clock
 from outlast.model.error import ExpiredKey, Overloaded, Unauthenticated
 from outlast.model.ids import KEY, WORKSPACE, parse
 from outlast.model.workspace import ApiKey, Plan, Principal, Scope, Workspace
-from outlast.store.key_port import KeyStore
+from outlast.store.keys import KeyStore
 
 DEFAULT_WORKSPACE: Final = "default"
 _PREFIX: Final = "sk_outlast_"
@@ -41,12 +41,12 @@ class Keys:
     async def authenticate(self, secret: str) -> Principal:
         """Who this secret belongs to. Raises Unauthenticated, ExpiredKey."""
         wanted = _hash(secret)
-        return self._principal(await self._find(wanted, lambda: self._store.key_by_hash(wanted)))
+        return self._principal(await self._find(wanted, lambda: self._store.by_hash(wanted)))
 
     async def holder(self, workspace_id: str, key_id: str) -> Principal:
         """Who has the key of this id, as `authenticate`. Raises Unauthenticated, ExpiredKey."""
         return self._principal(
-            await self._find(key_id, lambda: self._store.key(workspace_id, key_id))
+            await self._find(key_id, lambda: self._store.get(workspace_id, key_id))
         )
 
     async def spent(self, principals: Collection[Principal]) -> set[str]:
@@ -56,7 +56,7 @@ class Keys:
             one.key_id for one in principals if one.expires_at is not None and one.expires_at <= now
         }
         with suppress(Overloaded):  # while the database is away, nobody can revoke a key
-            revoked = await self._store.revoked_keys(now - _REMEMBERED)
+            revoked = await self._store.revoked(now - _REMEMBERED)
             found |= revoked & {one.key_id for one in principals}
         return found
 
@@ -102,23 +102,23 @@ class Keys:
             agent_id,
             expires_at,
         )
-        await self._store.put_key(key, _hash(secret))
+        await self._store.put(key, _hash(secret))
         self._known.clear()
         return NewKey(key, secret)
 
     async def ensure(self, workspace_id: str, name: str, secret: str) -> None:
         """Make this value an all-scopes key of the workspace, unless it is one already."""
-        known = await self._store.key_by_hash(_hash(secret))
+        known = await self._store.by_hash(_hash(secret))
         if known is None or known.workspace_id != workspace_id or known.revoked_at is not None:
             await self.create(workspace_id, name, secret=secret)
 
     async def of_workspace(self, workspace_id: str) -> list[ApiKey]:
         """All keys of a workspace, oldest first, without their secrets."""
-        return await self._store.keys(workspace_id)
+        return await self._store.of_workspace(workspace_id)
 
     async def revoke(self, workspace_id: str, key_id: str) -> None:
         """A revoked key opens nothing any more. Raises NotFound, InvalidId."""
-        await self._store.revoke_key(workspace_id, parse(KEY, key_id), self._clock.now())
+        await self._store.revoke(workspace_id, parse(KEY, key_id), self._clock.now())
         self._known.clear()
 
     async def _find(self, name: str, read: Callable[[], Awaitable[ApiKey | None]]) -> ApiKey | None:

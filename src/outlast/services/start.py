@@ -8,7 +8,7 @@ from outlast.model.agent import Agent
 from outlast.model.execution import Budget, Execution, OnBusy
 from outlast.model.task import Task
 from outlast.store.cut import Cut
-from outlast.store.port import Idempotency
+from outlast.store.idempotency import Idempotency
 
 
 @dataclass(frozen=True, slots=True)

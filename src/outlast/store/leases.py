@@ -7,11 +7,36 @@ power cut may forget one, so no commit waits for the disk.
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import BigInteger, bindparam, cast, extract, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    extract,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.driver import Driver, Query, Statement, Transaction, TransactionResult
-from outlast.store.maintenance_table import maintenance_leases as leases
+from outlast.store.tables import flag, metadata, time
+
+maintenance_leases: Final = Table(
+    "maintenance_leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    flag("works"),
+    time("expires_at"),
+)
+"""One row, on Postgres: which process leads, whether it runs executions, and until when by the
+database's clock. It saves work and decides nothing."""
+
 
 LONGEST_MILLIS: Final = 60_000
 """No lease lasts longer: one that seems to is of a clock that has been set back since."""
@@ -20,20 +45,22 @@ _NOW: Final[ColumnElement[int]] = cast(extract("epoch", func.now()) * 1000, BigI
 """Milliseconds of the database's clock."""
 
 _HELD: Final = Statement(
-    select(leases.c.holder, leases.c.works, leases.c.expires_at - _NOW).where(
-        leases.c.name == bindparam("lease")
-    )
+    select(
+        maintenance_leases.c.holder,
+        maintenance_leases.c.works,
+        maintenance_leases.c.expires_at - _NOW,
+    ).where(maintenance_leases.c.name == bindparam("lease"))
 )
 
 _TAKE: Final = Statement(
-    update(leases)
+    update(maintenance_leases)
     .where(
-        leases.c.name == bindparam("lease"),
+        maintenance_leases.c.name == bindparam("lease"),
         or_(
-            leases.c.holder == bindparam("candidate"),
-            leases.c.expires_at <= _NOW - bindparam("patience", type_=BigInteger),
-            leases.c.expires_at > _NOW + LONGEST_MILLIS,
-            leases.c.works < bindparam("candidate_works"),
+            maintenance_leases.c.holder == bindparam("candidate"),
+            maintenance_leases.c.expires_at <= _NOW - bindparam("patience", type_=BigInteger),
+            maintenance_leases.c.expires_at > _NOW + LONGEST_MILLIS,
+            maintenance_leases.c.works < bindparam("candidate_works"),
         ),
     )
     .values(
@@ -41,13 +68,13 @@ _TAKE: Final = Statement(
         works=bindparam("candidate_works"),
         expires_at=_NOW + bindparam("millis", type_=BigInteger),
     )
-    .returning(leases.c.holder)
+    .returning(maintenance_leases.c.holder)
 )
 """Renew one's own, take one that has expired or cannot be, or take it from a process that runs no
 executions: no row means that another has it."""
 
 _FIRST: Final = Statement(
-    insert(leases).values(
+    insert(maintenance_leases).values(
         name=bindparam("lease"),
         holder=bindparam("candidate"),
         works=bindparam("candidate_works"),
@@ -57,10 +84,13 @@ _FIRST: Final = Statement(
 """Where no process has ever led; of two at once, one is run again and finds the other's."""
 
 _RELEASE: Final = Statement(
-    update(leases)
-    .where(leases.c.name == bindparam("lease"), leases.c.holder == bindparam("candidate"))
+    update(maintenance_leases)
+    .where(
+        maintenance_leases.c.name == bindparam("lease"),
+        maintenance_leases.c.holder == bindparam("candidate"),
+    )
     .values(expires_at=_NOW)
-    .returning(leases.c.holder)
+    .returning(maintenance_leases.c.holder)
 )
 
 

@@ -27,7 +27,8 @@ from outlast.model.task import Task
 from outlast.store.agent_port import AgentStore
 from outlast.store.conversation_port import ConversationStore
 from outlast.store.cut import Cut
-from outlast.store.key_port import KeyStore
+from outlast.store.idempotency import Idempotency, IdempotencyStore
+from outlast.store.keys import KeyStore
 from outlast.store.list_port import ExecutionFilter, ListStore
 from outlast.store.listeners import Listeners
 from outlast.store.log_port import LogStore
@@ -35,16 +36,6 @@ from outlast.store.page import Page
 from outlast.store.record_port import RecordStore
 from outlast.store.task_port import TaskStore
 from outlast.store.unreadable import Unreadable
-
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    """The caller's promise that the same key means the same request."""
-
-    key_id: str
-    key: str
-    digest: str
-    """Of the request's route and body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,20 +314,12 @@ class ExecutionStore(LogStore, Protocol):
         """Cancel queued turns of a conversation, the youngest first; return what was cancelled."""
         ...
 
-    async def forget_requests(self, before: int, limit: int) -> int:
-        """Delete idempotency keys made until then, of all workspaces; return how many."""
-        ...
-
     async def unfinished(self, after: str, limit: int) -> list[Unfinished]:
         """Running executions, and queued ones that wait for nobody, of all workspaces; by id."""
         ...
 
     async def cancel_requested(self) -> list[str]:
         """Ids of the live executions, of all workspaces, that somebody asked to cancel."""
-        ...
-
-    async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
-        """Keep the answer that a repeated request gets."""
         ...
 
 
@@ -347,10 +330,12 @@ class Store(
     RecordStore,
     ConversationStore,
     AgentStore,
-    KeyStore,
     Protocol,
 ):
     """All of it, and its life."""
+
+    idempotency: IdempotencyStore
+    keys: KeyStore
 
     def listen(self, listeners: Listeners) -> None:
         """Say who hears of commits; called once, before open."""

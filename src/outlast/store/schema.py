@@ -21,7 +21,9 @@ from sqlalchemy import (
     text,
 )
 
-from outlast.store.columns import (
+from outlast.store import idempotency, keys
+from outlast.store.leases import maintenance_leases
+from outlast.store.tables import (
     JSON,
     added_count,
     added_flag,
@@ -33,9 +35,8 @@ from outlast.store.columns import (
     metadata,
     time,
 )
-from outlast.store.maintenance_table import maintenance_leases
 
-__all__ = ["HEAD", "OLDEST", "maintenance_leases", "metadata"]
+__all__ = ["HEAD", "OLDEST", "idempotency", "keys", "maintenance_leases", "metadata"]
 
 HEAD: Final = "0007"
 """The newest migration; compared at start before Alembic is loaded."""
@@ -43,33 +44,6 @@ OLDEST: Final = "0007"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
 only a later release contracts. It is kept in `compatibility`, where older code reads it."""
 
-workspaces: Final = Table(
-    "workspaces",
-    metadata,
-    identifier("id", primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("plan", Text, nullable=False),
-    time("created_at"),
-    UniqueConstraint("name"),
-    CheckConstraint("plan IN ('starter', 'professional', 'enterprise')", name="plan"),
-)
-
-keys: Final = Table(
-    "keys",
-    metadata,
-    identifier("id", primary_key=True),
-    identifier("workspace_id"),
-    Column("name", Text, nullable=False),
-    Column("hash", Text, nullable=False),
-    json("scopes"),
-    identifier("agent_id", nullable=True),
-    time("created_at"),
-    time("expires_at", nullable=True),
-    time("revoked_at", nullable=True),
-    UniqueConstraint("hash"),
-    Index(None, "workspace_id", "id"),
-    Index(None, "revoked_at"),
-)
 
 agents: Final = Table(
     "agents",
@@ -377,17 +351,5 @@ tasks: Final = Table(
 )
 """What a task says beside its execution, whose row is locked whenever this one is written."""
 
-idempotency: Final = Table(
-    "idempotency",
-    metadata,
-    identifier("key_id", primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("digest", Text, nullable=False),
-    identifier("execution_id"),
-    Column("answer", Text),
-    time("created_at"),
-    Index(None, "created_at"),
-    Index(None, "execution_id"),
-)
 
 compatibility: Final = Table("compatibility", metadata, Column("oldest", Text, nullable=False))

@@ -13,10 +13,11 @@ from outlast.model.execution import Execution, PauseRequest, Step
 from outlast.model.ids import AGENT, parse
 from outlast.model.record import ExecutionRecord, Record, RecordId, Tree
 from outlast.model.task import Task
-from outlast.model.workspace import ApiKey, Workspace
 from outlast.store.agent_port import AgentsFile
 from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
 from outlast.store.driver import Driver
+from outlast.store.idempotency import IdempotencyStore
+from outlast.store.keys import KeyStore
 from outlast.store.list_port import ExecutionFilter, Listed, ShortSteps
 from outlast.store.listeners import Listeners
 from outlast.store.log_port import LogPage
@@ -27,7 +28,6 @@ from outlast.store.port import (
     Decide,
     Details,
     ForcedFailure,
-    Idempotency,
     NewExecution,
     PendingPage,
     Resume,
@@ -46,7 +46,6 @@ from outlast.store.scripts import (
     driving,
     executions,
     failing,
-    keys,
     lists,
     log,
     pause_requests,
@@ -64,6 +63,8 @@ class SqlStore:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self.idempotency = IdempotencyStore(driver)
+        self.keys = KeyStore(driver)
 
     def listen(self, listeners: Listeners) -> None:
         self._driver.listen(listeners)
@@ -143,17 +144,11 @@ class SqlStore:
             lambda: creation.cancel_waiting(workspace_id, conversation_id, at, limit)
         )
 
-    async def forget_requests(self, before: int, limit: int) -> int:
-        return await self._driver.write(lambda: creation.forget_requests(before, limit))
-
     async def unfinished(self, after: str, limit: int) -> list[Unfinished]:
         return await self._driver.read(lambda: executions.unfinished(after, limit))
 
     async def cancel_requested(self) -> list[str]:
         return await self._driver.read(executions.cancel_requested)
-
-    async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
-        await self._driver.write(lambda: executions.keep_answer(idempotency, answer))
 
     # --- pause, resume, approvals, deletion
 
@@ -310,33 +305,6 @@ class SqlStore:
         return await self._driver.read(lambda: agents.agents(workspace_id, page, retired=retired))
 
     # --- workspaces and keys
-
-    async def put_workspace(self, workspace: Workspace) -> Workspace:
-        return await self._driver.write(lambda: keys.put_workspace(workspace))
-
-    async def workspaces(self) -> list[Workspace]:
-        return await self._driver.read(keys.workspaces)
-
-    async def workspace_named(self, name: str) -> Workspace:
-        return await self._driver.read(lambda: keys.workspace_named(name))
-
-    async def put_key(self, key: ApiKey, secret_hash: str) -> None:
-        await self._driver.write(lambda: keys.put_key(key, secret_hash))
-
-    async def key_by_hash(self, secret_hash: str) -> ApiKey | None:
-        return await self._driver.read(lambda: keys.key_by_hash(secret_hash), light=True)
-
-    async def key(self, workspace_id: str, key_id: str) -> ApiKey | None:
-        return await self._driver.read(lambda: keys.key(workspace_id, key_id), light=True)
-
-    async def revoked_keys(self, since: int) -> set[str]:
-        return await self._driver.read(lambda: keys.revoked_keys(since), light=True)
-
-    async def keys(self, workspace_id: str) -> list[ApiKey]:
-        return await self._driver.read(lambda: keys.keys(workspace_id))
-
-    async def revoke_key(self, workspace_id: str, key_id: str, at: int) -> None:
-        await self._driver.write(lambda: keys.revoke_key(workspace_id, key_id, at))
 
 
 def _agent_id(text: str) -> str | None:

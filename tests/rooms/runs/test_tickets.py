@@ -131,7 +131,7 @@ async def test_a_ticket_opens_nothing_once_its_key_does_not(
     if how == "revoked here":
         await keys.revoke(caller.workspace_id, key.key.id)
     elif how == "revoked elsewhere":
-        await house.core.store.revoke_key(caller.workspace_id, key.key.id, clock.now())
+        await house.core.store.keys.revoke(caller.workspace_id, key.key.id, clock.now())
         clock.advance(1)
     else:
         clock.advance(60)
@@ -213,7 +213,7 @@ async def test_an_open_stream_ends_with_its_key_and_the_execution_goes_on(
             if how == "revoked here":
                 await keys.revoke(caller.workspace_id, key.key.id)
             elif how == "revoked elsewhere":
-                await house.core.store.revoke_key(caller.workspace_id, key.key.id, clock.now())
+                await house.core.store.keys.revoke(caller.workspace_id, key.key.id, clock.now())
             else:
                 clock.step(60)
             for lines in ending:

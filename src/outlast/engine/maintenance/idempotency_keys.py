@@ -4,8 +4,7 @@ from typing import Final
 
 from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.model.clock import Clock
-from outlast.store.port import ExecutionStore
-from outlast.store.scripts.creation import IDEMPOTENCY_MILLIS
+from outlast.store.idempotency import IDEMPOTENCY_MILLIS, IdempotencyStore
 
 FORGET_REQUESTS: Final = "forget_requests"
 _EVERY_SECONDS: Final = 60.0
@@ -15,7 +14,7 @@ _LIMIT: Final = 500
 class IdempotencyKeys:
     """Deletes those that are past their time; two that do so at once take different rows."""
 
-    def __init__(self, store: ExecutionStore, clock: Clock) -> None:
+    def __init__(self, store: IdempotencyStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
 
@@ -26,4 +25,4 @@ class IdempotencyKeys:
 
     async def run(self, limit: int) -> int:
         """Delete at most so many; return how many there were."""
-        return await self._store.forget_requests(self._clock.now() - IDEMPOTENCY_MILLIS, limit)
+        return await self._store.forget(self._clock.now() - IDEMPOTENCY_MILLIS, limit)

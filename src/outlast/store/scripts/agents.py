@@ -11,8 +11,8 @@ from outlast.model.spec_json import spec_from_dict, spec_to_dict
 from outlast.store.agent_port import AgentsFile
 from outlast.store.driver import Query, Row, Transaction, TransactionResult
 from outlast.store.page import Page
-from outlast.store.scripts.rows import to_json
 from outlast.store.statements import agents as sql
+from outlast.store.tables import to_json
 
 
 def put_agent(

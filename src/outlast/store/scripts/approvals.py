@@ -12,8 +12,9 @@ from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.listeners import Committed
 from outlast.store.port import Advance, Decide, PendingPage
 from outlast.store.scripts.entries import append, compare_and_set, locked
-from outlast.store.scripts.rows import approval_columns, approval_from, to_json
+from outlast.store.scripts.rows import approval_columns, approval_from
 from outlast.store.statements import approvals as sql
+from outlast.store.tables import to_json
 from outlast.store.unreadable import Unreadable, readable
 
 

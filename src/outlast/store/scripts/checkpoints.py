@@ -48,13 +48,13 @@ from outlast.store.scripts.rows import (
     execution_from,
     mutable_columns,
     step_from,
-    to_json,
 )
 from outlast.store.scripts.tasks import resumed, task_of
 from outlast.store.statements import approvals as approval_sql
 from outlast.store.statements import checkpoints as sql
 from outlast.store.statements import executions as execution_sql
 from outlast.store.statements import log as log_sql
+from outlast.store.tables import to_json
 
 PAUSED = "The execution was paused while this step ran."
 

@@ -16,8 +16,15 @@ from outlast.model.event import Entry, ExecutionCancelled, ExecutionCreated, Exe
 from outlast.model.execution import Execution, OnBusy, Status, at_rest
 from outlast.store.cut import Cut
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
+from outlast.store.idempotency import (
+    FORGET_KEY,
+    IDEMPOTENCY_MILLIS,
+    IDEMPOTENT,
+    INSERT_IDEMPOTENT,
+    Idempotency,
+)
 from outlast.store.listeners import Committed
-from outlast.store.port import Advance, Created, Idempotency, NewExecution
+from outlast.store.port import Advance, Created, NewExecution
 from outlast.store.scripts.conversations import live_count
 from outlast.store.scripts.cuts import find_cut, supersede
 from outlast.store.scripts.entries import insert_event
@@ -27,16 +34,12 @@ from outlast.store.scripts.rows import (
     execution_from,
     identity_columns,
     mutable_columns,
-    to_json,
 )
 from outlast.store.scripts.tasks import task_columns
 from outlast.store.statements import conversations as conversation_sql
 from outlast.store.statements import executions as sql
-from outlast.store.statements import keys as key_sql
 from outlast.store.statements import tasks as task_sql
-
-IDEMPOTENCY_MILLIS = 24 * 60 * 60 * 1000
-"""How long an idempotency key is remembered."""
+from outlast.store.tables import to_json
 
 
 def create(new: NewExecution) -> Transaction[Created]:
@@ -71,7 +74,7 @@ def create(new: NewExecution) -> Transaction[Created]:
         task = replace(new.task, due_at=new.task.due(execution))
         yield Query(task_sql.INSERT_TASK, task_columns(task))
     if new.idempotency is not None:
-        yield Query(key_sql.INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
+        yield Query(INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
     return TransactionResult(
         Created(execution, interrupted=asked),
         committed=(*interrupted, Committed(execution.id, tuple(entries), execution)),
@@ -163,12 +166,12 @@ def _begun(execution: Execution) -> Execution:
 
 def _first_request(new: NewExecution, idempotency: Idempotency) -> Part[Created | None]:
     of_key = {"key_id": idempotency.key_id, "key": idempotency.key}
-    rows = yield Query(key_sql.IDEMPOTENT, of_key)
+    rows = yield Query(IDEMPOTENT, of_key)
     if not rows:
         return None
     digest, execution_id, answer, created_at = rows[0]
     if created_at <= new.at - IDEMPOTENCY_MILLIS:
-        yield Query(key_sql.FORGET_KEY, of_key)
+        yield Query(FORGET_KEY, of_key)
         return None
     if digest != idempotency.digest:
         raise IdempotencyMismatch
@@ -265,12 +268,6 @@ def _created_event(execution: Execution, agent: str) -> ExecutionCreated:
         agent=agent,
         user=execution.user,
     )
-
-
-def forget_requests(before: int, limit: int) -> Transaction[int]:
-    """Delete idempotency keys older than this, the oldest first; return how many there were."""
-    rows = yield Query(key_sql.FORGET_IDEMPOTENT, {"since": before, "limit": limit})
-    return TransactionResult(len(rows))
 
 
 def cancel_waiting(

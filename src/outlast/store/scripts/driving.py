@@ -16,9 +16,9 @@ from outlast.store.port import Advance, Resume
 from outlast.store.scripts.checkpoints import known_checkpoints, resume
 from outlast.store.scripts.entries import locked, locked_turn
 from outlast.store.scripts.executions import advance
-from outlast.store.scripts.rows import to_json
 from outlast.store.scripts.tasks import keep, save, task_of
 from outlast.store.statements import tasks as sql
+from outlast.store.tables import to_json
 from outlast.store.task_port import Attend, SaveState
 
 _BUSY_MILLIS = 1000

@@ -18,7 +18,7 @@ from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.list_port import ExecutionFilter
 from outlast.store.listeners import Committed
 from outlast.store.page import Page
-from outlast.store.port import Advance, Idempotency, TextAppend, Unfinished
+from outlast.store.port import Advance, TextAppend, Unfinished
 from outlast.store.scripts.approvals import asked, unless_decided
 from outlast.store.scripts.entries import append, append_entries, compare_and_set, parted
 from outlast.store.scripts.rows import (
@@ -29,7 +29,6 @@ from outlast.store.scripts.rows import (
 from outlast.store.scripts.tasks import moved, save, set_state, with_state
 from outlast.store.scripts.turns import lock_turns, next_turn
 from outlast.store.statements import executions as sql
-from outlast.store.statements import keys as key_sql
 from outlast.store.statements import log as log_sql
 from outlast.store.task_port import Seen
 
@@ -158,19 +157,6 @@ def seen(sightings: Sequence[Seen]) -> Transaction[None]:
                 "at": sighting.at,
             },
         )
-    return TransactionResult(None)
-
-
-def keep_answer(idempotency: Idempotency, answer: str) -> Transaction[None]:
-    """Write the answer beside its key."""
-    yield Query(
-        key_sql.KEEP_ANSWER,
-        {
-            "given_key_id": idempotency.key_id,
-            "given_key": idempotency.key,
-            "new_answer": answer,
-        },
-    )
     return TransactionResult(None)
 
 

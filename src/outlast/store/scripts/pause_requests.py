@@ -4,8 +4,8 @@ import orjson
 
 from outlast.model.execution import PauseRequest
 from outlast.store.driver import Query, Transaction, TransactionResult
-from outlast.store.scripts.rows import to_json
 from outlast.store.statements import checkpoints as sql
+from outlast.store.tables import to_json
 from outlast.store.unreadable import Unreadable, readable
 
 

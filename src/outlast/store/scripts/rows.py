@@ -1,6 +1,6 @@
 """Rows to values and back. JSON travels as text, whatever the column's type."""
 
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -23,13 +23,8 @@ from outlast.model.execution import (
 )
 from outlast.model.message import AssistantMessage, Part, Text, Thinking, ToolCall
 from outlast.model.usage import Usage
-from outlast.model.workspace import ApiKey, Plan, Scope, Workspace
 from outlast.store.driver import Row
-
-
-def to_json(value: Any) -> str:
-    """JSON as text; dataclasses become objects."""
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+from outlast.store.tables import to_json
 
 
 def execution_from(row: Row) -> Execution:
@@ -359,28 +354,4 @@ def conversation_from(row: Row) -> Conversation:
         turns,
         orjson.loads(session),
         user,
-    )
-
-
-def workspace_from(row: Row) -> Workspace:
-    """Read all columns of `workspaces`."""
-    workspace_id, name, plan, created_at = row
-    return Workspace(workspace_id, name, created_at, Plan(plan))
-
-
-_SCOPES: Final = frozenset(scope.value for scope in Scope)
-
-
-def key_from(row: Row) -> ApiKey:
-    """Read all columns of `keys`, without the hash; a scope of another version gives nothing."""
-    key_id, workspace_id, name, _, scopes, agent_id, created_at, expires_at, revoked_at = row
-    return ApiKey(
-        key_id,
-        workspace_id,
-        name,
-        frozenset(Scope(scope) for scope in orjson.loads(scopes) if scope in _SCOPES),
-        created_at,
-        agent_id,
-        expires_at,
-        revoked_at,
     )

@@ -9,9 +9,10 @@ from outlast.model.checkpoint import Checkpoint
 from outlast.model.execution import Execution, Status
 from outlast.model.task import Task
 from outlast.store.driver import Part, Query, Row
-from outlast.store.scripts.rows import checkpoint_columns, to_json
+from outlast.store.scripts.rows import checkpoint_columns
 from outlast.store.statements import checkpoints as checkpoint_sql
 from outlast.store.statements import tasks as sql
+from outlast.store.tables import to_json
 
 
 def task_columns(task: Task) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from outlast.store.driver import Part, Query
 from outlast.store.listeners import Committed
 from outlast.store.port import ForcedFailure
 from outlast.store.scripts.entries import insert_event
-from outlast.store.scripts.rows import execution_from, to_json
+from outlast.store.scripts.rows import execution_from
 from outlast.store.statements import checkpoints as checkpoint_sql
 from outlast.store.statements import conversations as conversation_sql
 from outlast.store.statements import executions as sql
 from outlast.store.statements import log as log_sql
 from outlast.store.statements import tasks as task_sql
+from outlast.store.tables import to_json
 
 
 def lock_turns(before: Execution, after: Execution) -> Part[tuple[bool, bool]]:

@@ -20,7 +20,7 @@ import structlog
 
 from outlast.model.error import Overloaded
 from outlast.store.driver import Transaction, TransactionResult, ping
-from outlast.store.scripts.keys import try_write
+from outlast.store.idempotency import try_write
 from outlast.store.sqlite.connection import BUSY_SECONDS, connect, run, undo, wait_at_most
 from outlast.store.sqlite.erasure import Erasure
 from outlast.store.sqlite.files import Files

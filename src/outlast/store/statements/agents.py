@@ -7,7 +7,8 @@ from sqlalchemy import and_, bindparam, insert, null, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.driver import Statement
-from outlast.store.schema import agent_versions, agents, agents_files, workspaces
+from outlast.store.keys import workspaces
+from outlast.store.schema import agent_versions, agents, agents_files
 
 _agent: Final = select(
     agents.c.id,

@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, insert, literal_column, null, select, update
 
 from outlast.store.driver import Statement
+from outlast.store.idempotency import idempotency
 from outlast.store.schema import (
     approvals,
     checkpoints,
@@ -12,7 +13,6 @@ from outlast.store.schema import (
     events,
     execution_metadata,
     executions,
-    idempotency,
     steps,
     tasks,
 )

@@ -7,6 +7,8 @@ from sqlalchemy import bindparam, delete, insert, null, select, text, tuple_, up
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.driver import Statement
+from outlast.store.idempotency import idempotency
+from outlast.store.keys import workspaces
 from outlast.store.schema import (
     approvals,
     checkpoints,
@@ -14,10 +16,8 @@ from outlast.store.schema import (
     events,
     execution_metadata,
     executions,
-    idempotency,
     steps,
     tasks,
-    workspaces,
 )
 from outlast.store.statements.log import STEP_COLUMNS
 

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from outlast.store.columns import Json
+from outlast.store.tables import Json
 
 revision = "0003"
 down_revision = "0002"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from outlast.store.columns import Json
+from outlast.store.tables import Json
 
 revision = "0005"
 down_revision = "0004"

@@ -1,7 +1,8 @@
-"""Columns as every table writes them: ids, times, JSON, counts and flags, on both databases."""
+"""What the tables of all subjects share: metadata, column helpers, JSON as text."""
 
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, Text, false, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -68,3 +69,8 @@ def added_flag(name: str) -> Column[bool]:
 def index_of_some(table: str, name: str, *columns: str) -> Index:
     """An index of the rows that have the column of this name."""
     return Index(f"ix_{table}_{name}", *columns, sqlite_where=text(f"{name} IS NOT NULL"))
+
+
+def to_json(value: Any) -> str:
+    """JSON as text; dataclasses become objects."""
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()

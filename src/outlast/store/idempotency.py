@@ -1,0 +1,119 @@
+"""Idempotency keys: a repeated request returns what the first one started."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Column, Index, Table, Text, bindparam, delete, insert, select, tuple_, update
+
+from outlast.store.driver import Driver, Query, Statement, Transaction, TransactionResult
+from outlast.store.tables import identifier, metadata, time
+
+IDEMPOTENCY_MILLIS = 24 * 60 * 60 * 1000
+"""How long an idempotency key is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """The caller's promise that the same key means the same request."""
+
+    key_id: str
+    key: str
+    digest: str
+    """Of the request's route and body."""
+
+
+idempotency: Final = Table(
+    "idempotency",
+    metadata,
+    identifier("key_id", primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    identifier("execution_id"),
+    Column("answer", Text),
+    time("created_at"),
+    Index(None, "created_at"),
+    Index(None, "execution_id"),
+)
+
+IDEMPOTENT: Final = Statement(
+    select(
+        idempotency.c.digest,
+        idempotency.c.execution_id,
+        idempotency.c.answer,
+        idempotency.c.created_at,
+    ).where(idempotency.c.key_id == bindparam("key_id"), idempotency.c.key == bindparam("key"))
+)
+
+FORGET_KEY: Final = Statement(
+    delete(idempotency).where(
+        idempotency.c.key_id == bindparam("key_id"), idempotency.c.key == bindparam("key")
+    )
+)
+"""Before an expired key is used again."""
+
+_expired: Final = (
+    select(idempotency.c.key_id, idempotency.c.key)
+    .where(idempotency.c.created_at <= bindparam("since"))
+    .order_by(idempotency.c.created_at)
+    .limit(bindparam("limit"))
+)
+
+FORGET_IDEMPOTENT: Final = Statement(
+    delete(idempotency)
+    .where(tuple_(idempotency.c.key_id, idempotency.c.key).in_(_expired))
+    .returning(idempotency.c.key_id)
+)
+"""All keys, the oldest first and not more than the limit: a duty calls this again and again."""
+
+INSERT_IDEMPOTENT: Final = Statement(insert(idempotency))
+
+KEEP_ANSWER: Final = Statement(
+    update(idempotency)
+    .where(
+        idempotency.c.key_id == bindparam("given_key_id"),
+        idempotency.c.key == bindparam("given_key"),
+    )
+    .values(answer=bindparam("new_answer"))
+)
+
+
+def _keep_answer(idempotency: Idempotency, answer: str) -> Transaction[None]:
+    """Write the answer beside its key."""
+    yield Query(
+        KEEP_ANSWER,
+        {
+            "given_key_id": idempotency.key_id,
+            "given_key": idempotency.key,
+            "new_answer": answer,
+        },
+    )
+    return TransactionResult(None)
+
+
+def _forget(before: int, limit: int) -> Transaction[int]:
+    """Delete idempotency keys older than this, the oldest first; return how many there were."""
+    rows = yield Query(FORGET_IDEMPOTENT, {"since": before, "limit": limit})
+    return TransactionResult(len(rows))
+
+
+def try_write() -> Transaction[None]:
+    """Write a row and delete it again, to see whether the disk takes it."""
+    row = {"key_id": "", "key": "", "digest": "", "execution_id": "", "answer": None}
+    yield Query(INSERT_IDEMPOTENT, row | {"created_at": 0})
+    yield Query(FORGET_IDEMPOTENT, {"since": 0, "limit": 1})
+    return TransactionResult(None)
+
+
+class IdempotencyStore:
+    """Idempotency keys; `ExecutionStore.create` writes them with what they protect."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
+        """Keep the answer that a repeated request gets."""
+        await self._driver.write(lambda: _keep_answer(idempotency, answer))
+
+    async def forget(self, before: int, limit: int) -> int:
+        """Delete the keys made until then, of all workspaces; return how many."""
+        return await self._driver.write(lambda: _forget(before, limit))

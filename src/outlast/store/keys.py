@@ -1,0 +1,236 @@
+"""Workspaces and their API keys."""
+
+from typing import Final
+
+import orjson
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Index,
+    Table,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from outlast.model.error import NotFound
+from outlast.model.workspace import ApiKey, Plan, Scope, Workspace
+from outlast.store.driver import Driver, Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.tables import identifier, json, metadata, time, to_json
+
+workspaces: Final = Table(
+    "workspaces",
+    metadata,
+    identifier("id", primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    time("created_at"),
+    UniqueConstraint("name"),
+    CheckConstraint("plan IN ('starter', 'professional', 'enterprise')", name="plan"),
+)
+
+keys: Final = Table(
+    "keys",
+    metadata,
+    identifier("id", primary_key=True),
+    identifier("workspace_id"),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    json("scopes"),
+    identifier("agent_id", nullable=True),
+    time("created_at"),
+    time("expires_at", nullable=True),
+    time("revoked_at", nullable=True),
+    UniqueConstraint("hash"),
+    Index(None, "workspace_id", "id"),
+    Index(None, "revoked_at"),
+)
+
+INSERT_WORKSPACE: Final = Statement(insert(workspaces))
+
+WORKSPACES: Final = Statement(select(*workspaces.c).order_by(workspaces.c.id))
+
+WORKSPACE_NAMED: Final = Statement(
+    select(*workspaces.c).where(workspaces.c.name == bindparam("name"))
+)
+
+INSERT_KEY: Final = Statement(insert(keys))
+
+DELETE_KEY_BY_HASH: Final = Statement(delete(keys).where(keys.c.hash == bindparam("hash")))
+
+KEY_BY_HASH: Final = Statement(select(*keys.c).where(keys.c.hash == bindparam("hash")))
+
+KEY: Final = Statement(
+    select(*keys.c).where(
+        keys.c.id == bindparam("id"), keys.c.workspace_id == bindparam("workspace")
+    )
+)
+
+REVOKED_KEYS: Final = Statement(select(keys.c.id).where(keys.c.revoked_at >= bindparam("since")))
+"""All workspaces: a server ends the streams of all of them."""
+
+KEYS: Final = Statement(
+    select(*keys.c).where(keys.c.workspace_id == bindparam("workspace")).order_by(keys.c.id)
+)
+
+REVOKE_KEY: Final = Statement(
+    update(keys)
+    .where(keys.c.id == bindparam("id"), keys.c.workspace_id == bindparam("workspace"))
+    .values(revoked_at=func.coalesce(keys.c.revoked_at, bindparam("at")))
+    .returning(keys.c.id)
+)
+
+
+def _workspace_from(row: Row) -> Workspace:
+    """Read all columns of `workspaces`."""
+    workspace_id, name, plan, created_at = row
+    return Workspace(workspace_id, name, created_at, Plan(plan))
+
+
+_SCOPES: Final = frozenset(scope.value for scope in Scope)
+
+
+def _key_from(row: Row) -> ApiKey:
+    """Read all columns of `keys`, without the hash; a scope of another version gives nothing."""
+    key_id, workspace_id, name, _, scopes, agent_id, created_at, expires_at, revoked_at = row
+    return ApiKey(
+        key_id,
+        workspace_id,
+        name,
+        frozenset(Scope(scope) for scope in orjson.loads(scopes) if scope in _SCOPES),
+        created_at,
+        agent_id,
+        expires_at,
+        revoked_at,
+    )
+
+
+def put_workspace(workspace: Workspace) -> Transaction[Workspace]:
+    """Insert a workspace, or find the one of that name."""
+    rows = yield Query(WORKSPACE_NAMED, {"name": workspace.name})
+    if rows:
+        return TransactionResult(_workspace_from(rows[0]))
+    yield Query(
+        INSERT_WORKSPACE,
+        {
+            "id": workspace.id,
+            "name": workspace.name,
+            "plan": workspace.plan.value,
+            "created_at": workspace.created_at,
+        },
+    )
+    return TransactionResult(workspace)
+
+
+def _workspaces() -> Transaction[list[Workspace]]:
+    """Read all, oldest first."""
+    rows = yield Query(WORKSPACES, {})
+    return TransactionResult([_workspace_from(row) for row in rows])
+
+
+def workspace_named(name: str) -> Transaction[Workspace]:
+    """Read one by its name."""
+    rows = yield Query(WORKSPACE_NAMED, {"name": name})
+    if not rows:
+        raise NotFound(f"There is no workspace {name!r}. Make it: outlast workspaces create {name}")
+    return TransactionResult(_workspace_from(rows[0]))
+
+
+def _put(key: ApiKey, secret_hash: str) -> Transaction[None]:
+    """Insert a key; one with the same secret is replaced."""
+    yield Query(DELETE_KEY_BY_HASH, {"hash": secret_hash})
+    yield Query(
+        INSERT_KEY,
+        {
+            "id": key.id,
+            "workspace_id": key.workspace_id,
+            "name": key.name,
+            "hash": secret_hash,
+            "scopes": to_json(sorted(key.scopes)),
+            "agent_id": key.agent_id,
+            "created_at": key.created_at,
+            "expires_at": key.expires_at,
+            "revoked_at": key.revoked_at,
+        },
+    )
+    return TransactionResult(None)
+
+
+def _by_hash(secret_hash: str) -> Transaction[ApiKey | None]:
+    """The only read that knows no workspace: it finds out which."""
+    rows = yield Query(KEY_BY_HASH, {"hash": secret_hash})
+    return TransactionResult(_key_from(rows[0]) if rows else None)
+
+
+def _get(workspace_id: str, key_id: str) -> Transaction[ApiKey | None]:
+    """Read one of a workspace."""
+    rows = yield Query(KEY, {"workspace": workspace_id, "id": key_id})
+    return TransactionResult(_key_from(rows[0]) if rows else None)
+
+
+def _revoked(since: int) -> Transaction[set[str]]:
+    """Read the ids of those revoked lately."""
+    rows = yield Query(REVOKED_KEYS, {"since": since})
+    return TransactionResult({row[0] for row in rows})
+
+
+def _of_workspace(workspace_id: str) -> Transaction[list[ApiKey]]:
+    """Read all of a workspace, oldest first."""
+    rows = yield Query(KEYS, {"workspace": workspace_id})
+    return TransactionResult([_key_from(row) for row in rows])
+
+
+def _revoke(workspace_id: str, key_id: str, at: int) -> Transaction[None]:
+    """Mark as revoked; a second time changes nothing."""
+    rows = yield Query(REVOKE_KEY, {"workspace": workspace_id, "id": key_id, "at": at})
+    if not rows:
+        raise NotFound(f"There is no key {key_id}.")
+    return TransactionResult(None)
+
+
+class KeyStore:
+    """Workspaces and keys."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def put_workspace(self, workspace: Workspace) -> Workspace:
+        """Create a workspace, or return the one that has its name."""
+        return await self._driver.write(lambda: put_workspace(workspace))
+
+    async def workspaces(self) -> list[Workspace]:
+        """Return all workspaces, oldest first."""
+        return await self._driver.read(_workspaces)
+
+    async def workspace_named(self, name: str) -> Workspace:
+        """Return the workspace of this name. Raises NotFound."""
+        return await self._driver.read(lambda: workspace_named(name))
+
+    async def put(self, key: ApiKey, secret_hash: str) -> None:
+        """Create a key, or replace the one that has this hash."""
+        await self._driver.write(lambda: _put(key, secret_hash))
+
+    async def by_hash(self, secret_hash: str) -> ApiKey | None:
+        """Return the key of this secret, also if it is revoked or expired."""
+        return await self._driver.read(lambda: _by_hash(secret_hash), light=True)
+
+    async def get(self, workspace_id: str, key_id: str) -> ApiKey | None:
+        """Return the key of this id, also if it is revoked or expired."""
+        return await self._driver.read(lambda: _get(workspace_id, key_id), light=True)
+
+    async def revoked(self, since: int) -> set[str]:
+        """Return the ids of the keys, of all workspaces, revoked at this moment or later."""
+        return await self._driver.read(lambda: _revoked(since), light=True)
+
+    async def of_workspace(self, workspace_id: str) -> list[ApiKey]:
+        """Return all keys of a workspace, oldest first."""
+        return await self._driver.read(lambda: _of_workspace(workspace_id))
+
+    async def revoke(self, workspace_id: str, key_id: str, at: int) -> None:
+        """Revoke a key; a second time changes nothing. Raises NotFound."""
+        await self._driver.write(lambda: _revoke(workspace_id, key_id, at))
