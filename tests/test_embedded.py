@@ -135,7 +135,7 @@ async def test_an_agents_file_and_settings_are_read_as_serve_reads_them(folder: 
     assert (server.core.settings.concurrency, server.core.settings.data_dir) == (3, Path("here"))
     async with server.lifespan():
         found = await server.core.services.keys.workspace("default")
-        agents = await server.core.store.agents(found.id, Page(10))
+        agents = await server.core.store.agents.page(found.id, Page(10))
         assert [agent.spec.name for agent in agents] == ["a"]
     with pytest.raises(Misconfigured, match="there is no such file"):
         outlast.asgi("none.yaml")

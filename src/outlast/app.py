@@ -132,7 +132,7 @@ def build(
     seal = Seal(settings.secret_key, settings.secret_file, clock)
     caller, settler = Caller(tools, ledger, seal, settings.parallel_calls), Settler(state, ledger)
     coder = Coder(state, asker, caller, ledger, code or CodeFunctions())
-    agents = Agents(state, clock)
+    agents = Agents(state.agents, clock)
     most = settings.max_tries
     known, histories = agents.known, Histories(state)
     runner = Runner(state, asker, caller, ledger, settler, coder, known, histories, most)

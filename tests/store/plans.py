@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from types import ModuleType
 
-from outlast.store import idempotency, keys
+from outlast.store import agents, idempotency, keys
 from outlast.store.driver import Statement
 from outlast.store.statements import (
-    agents,
     approvals,
     checkpoints,
     conversations,

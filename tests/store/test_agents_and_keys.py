@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from outlast.model.agent import AgentSpec, Effect, HttpCall, ToolSpec
+from outlast.model.agent import AgentsFile, AgentSpec, Effect, HttpCall, ToolSpec
 from outlast.model.error import (
     AgentNotFound,
     NotFound,
 )
 from outlast.model.workspace import ApiKey, Plan, Scope, Workspace
-from outlast.store.agent_port import AgentsFile
 from outlast.store.page import Page
 from outlast.store.port import Store
 from outlast.testing import FakeClock
@@ -30,22 +29,25 @@ async def test_an_agent_changes_by_versions_that_never_change(
         "f", "d", {"type": "object"}, Effect.READ_ONLY, http=HttpCall("http://x", {"a": "${B}"})
     )
     spec = AgentSpec("support", "m", tools=(tool,), settings={"temperature": 0})
-    first = await store.put_agent(WORKSPACE, clock.new_id("agt"), spec, "d1", 1)
-    assert await store.put_agent(WORKSPACE, "agt_2", spec, "d1", 2) == first
+    first = await store.agents.put(WORKSPACE, clock.new_id("agt"), spec, "d1", 1)
+    assert await store.agents.put(WORKSPACE, "agt_2", spec, "d1", 2) == first
     changed = dataclasses.replace(spec, instructions="Be kind.")
-    second = await store.put_agent(WORKSPACE, "agt_3", changed, "d2", 3)
+    second = await store.agents.put(WORKSPACE, "agt_3", changed, "d2", 3)
     assert (second.id, second.version) == (first.id, 2)
-    assert await store.agent(WORKSPACE, "support") == second
-    assert await store.agent(WORKSPACE, first.id) == second
-    assert (await store.agent_version(WORKSPACE, first.id, 1)).spec == spec
-    assert await store.agents(WORKSPACE, Page(10)) == [second]
-    for missing in (store.agent(OTHER, "support"), store.agent_version(WORKSPACE, first.id, 3)):
+    assert await store.agents.get(WORKSPACE, "support") == second
+    assert await store.agents.get(WORKSPACE, first.id) == second
+    assert (await store.agents.version(WORKSPACE, first.id, 1)).spec == spec
+    assert await store.agents.page(WORKSPACE, Page(10)) == [second]
+    for missing in (
+        store.agents.get(OTHER, "support"),
+        store.agents.version(WORKSPACE, first.id, 3),
+    ):
         with pytest.raises(AgentNotFound):
             await missing
 
 
 async def names_in_use(store: Store) -> set[str]:
-    return {agent.spec.name for agent in await store.agents(WORKSPACE, Page(10))}
+    return {agent.spec.name for agent in await store.agents.page(WORKSPACE, Page(10))}
 
 
 async def start_with(
@@ -53,8 +55,8 @@ async def start_with(
 ) -> list[str]:
     """Do what a server does that starts with an agents file."""
     for name in sorted(names):
-        await store.put_agent(WORKSPACE, f"agt_{name}", AgentSpec(name, "m"), name, 1, source)
-    return await store.retire_unnamed(
+        await store.agents.put(WORKSPACE, f"agt_{name}", AgentSpec(name, "m"), name, 1, source)
+    return await store.agents.retire_unnamed(
         AgentsFile(WORKSPACE, source, digest, frozenset(names), 7, alone=alone)
     )
 
@@ -67,18 +69,18 @@ async def test_an_agent_that_its_file_no_longer_names_is_retired_and_still_found
     assert await start_with(store, "a.yaml", "d1", {"old", "kept"}, alone=alone) == []
     assert await start_with(store, "a.yaml", "d2", {"new", "kept"}, alone=alone) == ["old"]
     assert await names_in_use(store) == {"new", "kept"}
-    everything = await store.agents(WORKSPACE, Page(10), retired=True)
+    everything = await store.agents.page(WORKSPACE, Page(10), retired=True)
     assert {agent.spec.name: agent.retired_at for agent in everything} == {
         "old": 7,
         "new": None,
         "kept": None,
     }
-    assert (await store.agent(WORKSPACE, "old")).retired_at == 7
-    assert (await store.agent_version(WORKSPACE, "agt_old", 1)).spec.name == "old"
-    await store.retire_agent(WORKSPACE, "agt_old", None)
+    assert (await store.agents.get(WORKSPACE, "old")).retired_at == 7
+    assert (await store.agents.version(WORKSPACE, "agt_old", 1)).spec.name == "old"
+    await store.agents.retire(WORKSPACE, "agt_old", None)
     assert await names_in_use(store) == {"old", "new", "kept"}
-    await store.retire_agent(OTHER, "agt_old", 9)
-    assert (await store.agent(WORKSPACE, "old")).retired_at is None, "another workspace's"
+    await store.agents.retire(OTHER, "agt_old", 9)
+    assert (await store.agents.get(WORKSPACE, "old")).retired_at is None, "another workspace's"
 
 
 async def test_a_server_of_an_older_deployment_that_starts_late_retires_nothing(

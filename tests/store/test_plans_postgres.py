@@ -12,8 +12,9 @@ import psycopg
 import pytest
 from sqlalchemy.dialects import postgresql
 
+from outlast.store.agents import list_agents
 from outlast.store.driver import Statement
-from outlast.store.statements import agents, approvals, executions, records
+from outlast.store.statements import approvals, executions, records
 from outlast.store.statements.conversations import list_conversations
 from tests.database import migrate_postgres
 from tests.postgres import Databases
@@ -178,7 +179,7 @@ def test_the_approvals_that_wait_are_found_by_their_index(
 def test_the_list_of_agents_walks_down_its_index(
     connection: psycopg.Connection[tuple[Any, ...]], filters: tuple[str, ...], backwards: bool
 ) -> None:
-    statement = agents.list_agents(frozenset(filters), backwards=backwards)
+    statement = list_agents(frozenset(filters), backwards=backwards)
     middle = "agt_00000000000000000000002501"
     for plan in plans_of(connection, statement, after=middle, before=middle):
         assert "ix_agents_workspace_id_id" in plan, plan

@@ -102,14 +102,14 @@ async def test_an_agent_that_many_change_has_every_version_once(
     specs = [AgentSpec("support", "m", instructions=str(n)) for n in range(12)]
     made = await asyncio.gather(
         *(
-            stores[n % 2].put_agent(WORKSPACE, clock.new_id("agt"), spec, str(n), 1)
+            stores[n % 2].agents.put(WORKSPACE, clock.new_id("agt"), spec, str(n), 1)
             for n, spec in enumerate(specs)
         )
     )
     assert len({one.id for one in made}) == 1
     assert sorted(one.version for one in made) == list(range(1, 13))
     for one in made:
-        kept = await stores[0].agent_version(WORKSPACE, one.id, one.version)
+        kept = await stores[0].agents.version(WORKSPACE, one.id, one.version)
         assert kept.spec == one.spec
 
 

@@ -97,9 +97,9 @@ async def _retire(chosen: Settings, workspace: str, agent: str, *, retired: bool
 
     async with opened(chosen, make=False) as state:
         owner = await state.keys.workspace_named(workspace)
-        found = await state.store.agent(owner.id, agent)
+        found = await state.store.agents.get(owner.id, agent)
         at = state.clock.now() if retired else None
-        await state.store.retire_agent(owner.id, found.id, at)
+        await state.store.agents.retire(owner.id, found.id, at)
         return found.spec.name
 
 
@@ -112,7 +112,9 @@ async def _agents(chosen: Settings, workspace: str, *, everything: bool) -> list
         found: list[Agent] = []
         while True:
             after = found[-1].id if found else None
-            page = await state.store.agents(owner.id, Page(_PAGE, after=after), retired=everything)
+            page = await state.store.agents.page(
+                owner.id, Page(_PAGE, after=after), retired=everything
+            )
             found += page[:_PAGE]
             if len(page) <= _PAGE:
                 return found

@@ -141,6 +141,6 @@ async def _digest(store: Store, name: str) -> str | None:
     """Of an agent's newest version in the default workspace; None where there is no such agent."""
     try:
         workspace = await store.keys.workspace_named(DEFAULT_WORKSPACE)
-        return spec_digest((await store.agent(workspace.id, name)).spec)
+        return spec_digest((await store.agents.get(workspace.id, name)).spec)
     except NotFound:
         return None

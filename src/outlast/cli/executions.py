@@ -203,7 +203,7 @@ async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str,
         workspace_id = await workspace_of(chosen, state.keys)
         agent_id = None
         if filters["agentId"] is not None:
-            agent_id = (await state.store.agent(workspace_id, filters["agentId"])).id
+            agent_id = (await state.store.agents.get(workspace_id, filters["agentId"])).id
         indexed = tuple(
             (name.removeprefix("metadata."), str(value))
             for name, value in filters.items()
@@ -240,7 +240,7 @@ async def _view(store: "Store", execution: "Execution") -> "ExecutionView":
 
     steps = await store.steps(execution.workspace_id, execution.id)
     approvals = await store.approvals(execution.workspace_id, execution.id)
-    agent = await KnownAgents(store).name_of(execution)
+    agent = await KnownAgents(store.agents).name_of(execution)
     return ExecutionView(execution, steps, approvals, agent)
 
 

@@ -152,7 +152,7 @@ async def _create_key(
             owner = await state.keys.workspace(DEFAULT)
         else:
             owner = await state.keys.workspace_named(workspace)
-        agent_id = None if agent is None else (await state.store.agent(owner.id, agent)).id
+        agent_id = None if agent is None else (await state.store.agents.get(owner.id, agent)).id
         made = await state.keys.create(
             owner.id, name, scopes, agent_id=agent_id, expires_at=expires_at
         )

@@ -50,7 +50,7 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
     store = SqlStore(driver_of(settings, exclusive=False))
     await store.open()
     try:
-        yield Opened(store, Keys(store.keys, clock), Agents(store, clock), clock)
+        yield Opened(store, Keys(store.keys, clock), Agents(store.agents, clock), clock)
     finally:
         await store.close()
 

@@ -131,3 +131,18 @@ class Agent:
     """When the operator's files stopped to name it; it runs nothing new. None: in use."""
     source: str = "file"
     """The agents file that named it last, as the operator gave it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsFile:
+    """An agents file as a starting server has read it."""
+
+    workspace_id: str
+    source: str
+    """Its path or module, as the operator gave it."""
+    digest: str
+    """Of its agents' names and specs."""
+    names: frozenset[str]
+    at: int
+    alone: bool = False
+    """Whether no other server uses the database: the file decides about every agent."""

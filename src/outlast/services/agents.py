@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
-from outlast.model.agent import Agent, AgentSpec
+from outlast.model.agent import Agent, AgentsFile, AgentSpec
 from outlast.model.clock import Clock
 from outlast.model.error import AgentNotFound, MissingField
 from outlast.model.ids import AGENT
 from outlast.model.task import client_agent, client_agent_id
 from outlast.model.workspace import Principal, Scope
-from outlast.store.agent_port import AgentsFile, AgentStore
+from outlast.store.agents import AgentStore
 from outlast.store.known_agents import KnownAgents
 from outlast.store.page import Page
 
@@ -39,7 +39,7 @@ class Agents:
         """
         self._found.clear()
         return [
-            await self._store.put_agent(
+            await self._store.put(
                 workspace_id, self._clock.new_id(AGENT), spec, digest, self._clock.now(), source
             )
             for spec, digest in specs
@@ -80,7 +80,7 @@ class Agents:
     async def page(self, principal: Principal, page: Page) -> tuple[list[Agent], bool]:
         """A page, newest first, and whether there are more in the direction of the walk."""
         principal.require(Scope.AGENTS_READ)
-        found = await self._store.agents(principal.workspace_id, page)
+        found = await self._store.page(principal.workspace_id, page)
         return page.cut(found)
 
     async def resolve(self, principal: Principal, ref: str) -> str:
@@ -95,7 +95,7 @@ class Agents:
         ref = principal.agent_id if ref is None else ref
         if ref is not None:
             return _in_use(await self._newest(principal.workspace_id, ref))
-        found = await self._store.agents(principal.workspace_id, Page(1))
+        found = await self._store.page(principal.workspace_id, Page(1))
         if not found:
             raise AgentNotFound("The workspace has no agent. Start the server with --agents FILE.")
         if len(found) > 1:
@@ -114,7 +114,7 @@ class Agents:
 
     async def version(self, workspace_id: str, agent_id: str, version: int) -> Agent:
         """The version that an execution keeps. Raises AgentNotFound."""
-        return await self._store.agent_version(workspace_id, agent_id, version)
+        return await self._store.version(workspace_id, agent_id, version)
 
     async def _newest(self, workspace_id: str, ref: str) -> Agent:
         key, now = (workspace_id, ref), self._clock.monotonic()
@@ -122,7 +122,7 @@ class Agents:
         if known is not None and now - known[0] < _FRESH_SECONDS:
             return known[1]
         try:
-            agent = await self._store.agent(workspace_id, ref)
+            agent = await self._store.get(workspace_id, ref)
         except AgentNotFound as error:
             raise await self._with_near(workspace_id, ref, error) from error
         if len(self._found) >= _CACHED:
@@ -132,7 +132,7 @@ class Agents:
 
     async def _with_near(self, workspace_id: str, ref: str, error: AgentNotFound) -> AgentNotFound:
         """The error with the name that was probably meant, if there is one."""
-        known = [agent.spec.name for agent in await self._store.agents(workspace_id, Page(100))]
+        known = [agent.spec.name for agent in await self._store.page(workspace_id, Page(100))]
         near = difflib.get_close_matches(ref[:_LONGEST_NAME], known, n=1, cutoff=0.7)
         if not near:
             return error

@@ -63,7 +63,7 @@ class Approvals:
             return
         if not decision.approved or decision.has_result:
             raise InvalidField("Only a call that is to run is edited.", param="parameters")
-        agent = await self._store.agent_version(
+        agent = await self._store.agents.version(
             workspace_id, execution.agent_id, execution.agent_version
         )
         tool = agent.spec.tool(approval.name)

@@ -5,7 +5,7 @@ from typing import Final
 from outlast.model.agent import Agent
 from outlast.model.execution import Execution
 from outlast.model.task import CLIENT_NAME, client_agent, client_agent_id
-from outlast.store.agent_port import AgentStore
+from outlast.store.agents import AgentStore
 
 _MOST: Final = 1000
 
@@ -43,7 +43,7 @@ class KnownAgents:
         if name is None:
             if agent_id == client_agent_id(workspace_id):
                 return CLIENT_NAME
-            name = await self._store.agent_name(workspace_id, agent_id)
+            name = await self._store.name(workspace_id, agent_id)
             if len(self._names) >= _MOST:
                 self._names.clear()
             self._names[agent_id] = name
@@ -52,7 +52,7 @@ class KnownAgents:
     async def _read(self, execution: Execution) -> Agent:
         workspace_id, agent_id = execution.workspace_id, execution.agent_id
         if not execution.is_client_driven:
-            return await self._store.agent_version(workspace_id, agent_id, execution.agent_version)
+            return await self._store.version(workspace_id, agent_id, execution.agent_version)
         if agent_id == client_agent_id(workspace_id):
             return client_agent(workspace_id)
-        return await self._store.agent(workspace_id, agent_id)
+        return await self._store.get(workspace_id, agent_id)

@@ -24,7 +24,7 @@ from outlast.model.execution import (
     Step,
 )
 from outlast.model.task import Task
-from outlast.store.agent_port import AgentStore
+from outlast.store.agents import AgentStore
 from outlast.store.conversation_port import ConversationStore
 from outlast.store.cut import Cut
 from outlast.store.idempotency import Idempotency, IdempotencyStore
@@ -329,11 +329,11 @@ class Store(
     TaskStore,
     RecordStore,
     ConversationStore,
-    AgentStore,
     Protocol,
 ):
     """All of it, and its life."""
 
+    agents: AgentStore
     idempotency: IdempotencyStore
     keys: KeyStore
 

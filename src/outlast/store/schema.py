@@ -17,11 +17,10 @@ from sqlalchemy import (
     Integer,
     Table,
     Text,
-    UniqueConstraint,
     text,
 )
 
-from outlast.store import idempotency, keys
+from outlast.store import agents, idempotency, keys
 from outlast.store.leases import maintenance_leases
 from outlast.store.tables import (
     JSON,
@@ -36,7 +35,7 @@ from outlast.store.tables import (
     time,
 )
 
-__all__ = ["HEAD", "OLDEST", "idempotency", "keys", "maintenance_leases", "metadata"]
+__all__ = ["HEAD", "OLDEST", "agents", "idempotency", "keys", "maintenance_leases", "metadata"]
 
 HEAD: Final = "0007"
 """The newest migration; compared at start before Alembic is loaded."""
@@ -44,44 +43,6 @@ OLDEST: Final = "0007"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
 only a later release contracts. It is kept in `compatibility`, where older code reads it."""
 
-
-agents: Final = Table(
-    "agents",
-    metadata,
-    identifier("id", primary_key=True),
-    identifier("workspace_id"),
-    Column("name", Text, nullable=False),
-    Column("version", Integer, nullable=False),
-    flag("paused"),
-    time("created_at"),
-    time("updated_at"),
-    # Since 0007:
-    time("retired_at", nullable=True),
-    Column("source", Text, nullable=False, server_default="file"),
-    UniqueConstraint("workspace_id", "name"),
-    Index(None, "workspace_id", "id"),
-)
-
-agent_versions: Final = Table(
-    "agent_versions",
-    metadata,
-    identifier("agent_id", primary_key=True),
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("digest", Text, nullable=False),
-    json("spec"),
-    time("created_at"),
-)
-
-agents_files: Final = Table(
-    "agents_files",
-    metadata,
-    identifier("workspace_id", primary_key=True),
-    Column("source", Text, primary_key=True),
-    Column("digest", Text, primary_key=True),
-    time("created_at"),
-)
-"""The contents that agents files have had: a server that starts late with an old one is told from
-one that brings a new one."""
 
 conversations: Final = Table(
     "conversations",

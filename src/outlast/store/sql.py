@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from typing import Final
 
-from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
-from outlast.model.error import InvalidId
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
-from outlast.model.ids import AGENT, parse
 from outlast.model.record import ExecutionRecord, Record, RecordId, Tree
 from outlast.model.task import Task
-from outlast.store.agent_port import AgentsFile
+from outlast.store.agents import AgentStore
 from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
 from outlast.store.driver import Driver
 from outlast.store.idempotency import IdempotencyStore
@@ -36,7 +33,6 @@ from outlast.store.port import (
 )
 from outlast.store.record_port import RecordPage
 from outlast.store.scripts import (
-    agents,
     approvals,
     checkpoints,
     conversations,
@@ -63,6 +59,7 @@ class SqlStore:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self.agents = AgentStore(driver)
         self.idempotency = IdempotencyStore(driver)
         self.keys = KeyStore(driver)
 
@@ -269,46 +266,4 @@ class SqlStore:
 
     # --- agents
 
-    async def put_agent(
-        self,
-        workspace_id: str,
-        new_id: str,
-        spec: AgentSpec,
-        digest: str,
-        at: int,
-        source: str = "file",
-    ) -> Agent:
-        return await self._driver.write(
-            lambda: agents.put_agent(workspace_id, new_id, spec, digest, at, source)
-        )
-
-    async def agent(self, workspace_id: str, id_or_name: str) -> Agent:
-        return await self._driver.read(
-            lambda: agents.agent(workspace_id, _agent_id(id_or_name), id_or_name)
-        )
-
-    async def agent_version(self, workspace_id: str, agent_id: str, version: int) -> Agent:
-        return await self._driver.read(
-            lambda: agents.agent_version(workspace_id, agent_id, version)
-        )
-
-    async def retire_unnamed(self, request: AgentsFile) -> list[str]:
-        return await self._driver.write(lambda: agents.retire_unnamed(request))
-
-    async def retire_agent(self, workspace_id: str, agent_id: str, at: int | None) -> None:
-        await self._driver.write(lambda: agents.retire_agent(workspace_id, agent_id, at))
-
-    async def agent_name(self, workspace_id: str, agent_id: str) -> str:
-        return await self._driver.read(lambda: agents.agent_name(workspace_id, agent_id))
-
-    async def agents(self, workspace_id: str, page: Page, *, retired: bool = False) -> list[Agent]:
-        return await self._driver.read(lambda: agents.agents(workspace_id, page, retired=retired))
-
     # --- workspaces and keys
-
-
-def _agent_id(text: str) -> str | None:
-    try:
-        return parse(AGENT, text)
-    except InvalidId:
-        return None

@@ -17,8 +17,9 @@ from sqlalchemy import (
 )
 
 from outlast.model.event import TEXT_KINDS, DataEmitted, TextAdded
+from outlast.store.agents import agents
 from outlast.store.driver import Statement
-from outlast.store.schema import agents, charges, events, executions, steps
+from outlast.store.schema import charges, events, executions, steps
 from outlast.store.statements import OWNED
 
 STEP_COLUMNS: Final = (
