@@ -73,7 +73,7 @@ class Embedded:
         """Answer a request; 503 where the lifespan does not run."""
         if scope["type"] == "http" and not self._started:
             problem = problem_of(Overloaded(_NOT_STARTED))
-            await error_response(problem, "", error_object)(scope, receive, send)
+            await error_response(problem, scope, error_object)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 

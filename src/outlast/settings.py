@@ -19,6 +19,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from outlast.model.error import Misconfigured
+from outlast.model.explain import given_kind
 from outlast.model.price import Prices, read_prices
 
 FILE: Final = "outlast.toml"
@@ -263,6 +264,8 @@ def _convert(name: str, value: Any) -> Any:
     if name in _TABLES:
         return _TABLES[name](value)
     wanted = _FIELDS[name]
+    if not isinstance(value, str):
+        _require_kind(name, value, wanted)
     try:
         if wanted is bool:
             return _flag(value)
@@ -275,6 +278,14 @@ def _convert(name: str, value: Any) -> Any:
     if wanted is str:
         _check(_is_unicode(str(found)), name, "is not UTF-8")
     return found
+
+
+def _require_kind(name: str, value: Any, wanted: Any) -> None:
+    """Refuse values of the file that have another type: none of them is guessed, none is shown."""
+    fits: tuple[type, ...] = (int, float, Decimal) if wanted is float else (wanted,)
+    if not isinstance(value, fits) or (wanted is not bool and isinstance(value, bool)):
+        setting = _PREFIX + name.upper()
+        raise Misconfigured(f"{setting}: must be {_WORDS[wanted]}, not {given_kind(value)}.")
 
 
 def _finite(value: Any) -> float:

@@ -26,7 +26,6 @@ from outlast.http.document import REF, Error
 from outlast.http.errors import NO_ROUTE, error_response, method_problem, problem_of
 from outlast.http.open_streams import OpenStreams
 from outlast.http.prefix import Prefixes, route_path
-from outlast.http.request import request_id_of
 from outlast.http.request_ids import RequestIds
 from outlast.http.room import Room
 from outlast.http.spool import Spools, json_response
@@ -150,20 +149,21 @@ def _entrance(core: Core, rooms: ASGIApp) -> ASGIApp:
 
 def refusing(app: FastAPI, clock: Clock) -> ASGIApp:
     """The application where there is no room: it answers for its health, the rest is 503."""
+    prefixes = _prefixes(app.state.settings)
 
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in HEALTH:
+        if prefixes.path_of(scope) in HEALTH:
             await app(scope, receive, send)
         else:
             await full(scope, receive, send)
 
     async def answer_full(scope: Scope, receive: Receive, send: Send) -> None:
         problem = problem_of(Overloaded("The server has as many connections as it may have."))
-        render = _room_for(scope["path"]).render_error
-        response = error_response(problem, scope["outlast.request_id"], render)
+        render = _room_for(route_path(scope)).render_error
+        response = error_response(problem, scope, render)
         await response(scope, receive, send)
 
-    full = RequestIds(answer_full, clock)
+    full = RequestIds(answer_full, clock, prefixes)
     return refuse
 
 
@@ -232,7 +232,7 @@ async def _answer_unrouted(request: Request, error: Exception) -> Response:
     if error.status_code == _METHOD_NOT_ALLOWED:
         problem = method_problem(", ".join(_allowed(request)))
     render = _room_for(route_path(request.scope)).render_error
-    return error_response(problem, request_id_of(request), render)
+    return error_response(problem, request.scope, render)
 
 
 def _allowed(request: Request) -> list[str]:
@@ -247,7 +247,7 @@ def _allowed(request: Request) -> list[str]:
 
 async def _answer_mistake(request: Request, error: Exception) -> Response:
     render = _room_for(route_path(request.scope)).render_error
-    return error_response(problem_of(error), request_id_of(request), render)
+    return error_response(problem_of(error), request.scope, render)
 
 
 # --- the document

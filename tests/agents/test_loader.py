@@ -108,10 +108,10 @@ def tool(lines: str) -> str:
 
 BAD = {
     "empty file": ("", "x.yaml: the file is empty; it begins with agents:"),
-    "no mapping": ("[1]", "x.yaml:1: this must be a mapping of keys"),
+    "no mapping": ("[1]", "x.yaml:1: this must be a mapping of keys, not a list"),
     "no agents": (
         "agents: []",
-        "x.yaml:1: agents: List should have at least 1 item after validation, not 0",
+        "x.yaml:1: agents: must not be empty",
     ),
     "no yaml": (
         "agents: [",
@@ -150,11 +150,11 @@ BAD = {
     ),
     "a wrong type": (
         agent("limits: {maxSteps: many}"),
-        'x.yaml:4: agent "a", limits.maxSteps: should be a valid integer',
+        'x.yaml:4: agent "a", limits.maxSteps: must be a whole number, not "many"',
     ),
     "a limit of nothing": (
         agent("limits: {maxSteps: 0}"),
-        'x.yaml:4: agent "a", limits.maxSteps: should be greater than 0',
+        'x.yaml:4: agent "a", limits.maxSteps: must be greater than 0, not 0',
     ),
     "a name": (
         "agents:\n- name: a b\n  model: m",
@@ -198,7 +198,7 @@ BAD = {
     ),
     "no such builtin": (
         tool("builtin: x"),
-        "x.yaml:5: agent \"a\", tools[0], builtin: should be 'calculator' or 'datetime'",
+        'x.yaml:5: agent "a", tools[0], builtin: must be calculator or datetime, not "x"',
     ),
     "no kind": (
         tool("name: t"),
@@ -210,7 +210,7 @@ BAD = {
     ),
     "an effect": (
         tool("name: t\neffect: safe\nhttp: {url: http://x}"),
-        "x.yaml:6: agent \"a\", tool \"t\", effect: should be 'read_only', 'idempotent' or 'destructive'",
+        'x.yaml:6: agent "a", tool "t", effect: must be read_only, idempotent or destructive, not "safe"',
     ),
     "a schema": (
         tool(
@@ -246,7 +246,7 @@ BAD = {
     ),
     "a header that is no text": (
         tool("name: t\nhttp:\n  url: http://x\n  headers:\n    X-Key: [s3cret]"),
-        'x.yaml:9: agent "a", tool "t", http.headers.X-Key: should be a valid string',
+        'x.yaml:9: agent "a", tool "t", http.headers.X-Key: must be text, not a list',
     ),
     "an HTTP tool without a name": (
         tool("http: {url: http://x}"),

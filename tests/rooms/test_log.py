@@ -69,9 +69,11 @@ async def test_each_request_is_one_line_with_route_status_time_key_and_id(
     ("method", "path", "status", "told"),
     [
         ("GET", "/v1/executions/exec_0", 404, {"code": "execution_not_found"}),
-        ("GET", "/nowhere?ticket=opensesame", 404, {"path": "/nowhere"}),
+        ("GET", "/nowhere?ticket=opensesame", 404, {"path": "/nowhere", "code": "not_found"}),
         ("GET", "/v2/sk_opensesame99/agents", 404, {"path": "/v2/sk-[hidden]/agents"}),
-        ("PUT", "/v1/executions", 405, {"route": "/v1/executions"}),
+        ("PUT", "/v1/executions", 405, {"route": "/v1/executions", "code": "method_not_allowed"}),
+        ("GET", "/api/v1/nothing", 404, {"code": "not_found"}),
+        ("DELETE", "/run/api/executions", 405, {"code": "method_not_allowed"}),
         ("GET", "/v1/executions?limit=0", 400, {"code": "invalid_field_value"}),
     ],
 )

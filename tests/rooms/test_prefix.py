@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings
+from outlast.web import refusing
 from tests.rooms.conftest import Build
 from tests.rooms.house import House
 
@@ -114,6 +115,47 @@ async def test_inside_another_app_links_have_the_path_of_the_mount(house: House)
         await followed(client, "/ai", "/shop/ai", **{"X-Forwarded-Prefix": "/shop"})
         missing = await client.get("/ai/api/v1/nothing")
         assert "feedback" in missing.json(), "the shape of the room below /api/v1"
+
+
+@pytest.mark.parametrize(
+    ("root_path", "path", "sent", "outside"),
+    [
+        ("", "", {}, ""),
+        ("/ai", "", {}, "/ai"),
+        ("/ai", "/ai", {}, "/ai"),
+        ("", "", {"X-Forwarded-Prefix": "/shop"}, "/shop"),
+    ],
+)
+async def test_an_error_of_records_links_to_the_documentation_outside(
+    build: Build, root_path: str, path: str, sent: dict[str, str], outside: str
+) -> None:
+    house = await build(root_path=root_path)
+    async with client_of(house.app, house) as client:
+        for place in ("/api/v1/executions?pageSize=0", "/api/v1/executions?pageNumber=x"):
+            answer = await client.get(path + place, headers=sent)
+            assert answer.json()["cta"] == {"type": "documentation", "url": f"{outside}/docs"}
+
+
+@pytest.mark.parametrize(
+    ("root_path", "path", "sent"),
+    [
+        ("", "/readyz", {}),
+        ("/ai", "/readyz", {}),
+        ("/ai", "/ai/readyz", {}),
+        ("", "/shop/healthz", {"X-Forwarded-Prefix": "/shop"}),
+    ],
+)
+async def test_a_full_server_tells_of_its_health_behind_its_prefix_and_refuses_the_rest(
+    build: Build, root_path: str, path: str, sent: dict[str, str]
+) -> None:
+    house = await build(root_path=root_path)
+    full = refusing(house.app, house.core.clock)
+    async with client_of(full, house) as client:
+        assert (await client.get(path, headers=sent)).status_code == 200
+        place = f"{path.rpartition('/')[0]}/api/v1/executions"
+        refused = await client.get(place, headers=sent)
+        assert refused.status_code == 503
+        assert "feedback" in refused.json(), "the shape of the room"
 
 
 async def test_an_idempotency_key_holds_whichever_way_the_request_came(build: Build) -> None:

@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails
 
 from outlast.agents.agents_file import ENTRIES, AgentEntry, FileEntry, agent_spec
 from outlast.agents.check import Path, Problem, keys, place
@@ -28,6 +27,7 @@ from outlast.agents.tools.signature import PythonFunction
 from outlast.agents.yaml_text import Document, read_json, read_yaml
 from outlast.model.agent import AgentSpec
 from outlast.model.error import Misconfigured
+from outlast.model.explain import Explained, explain, given_kind
 
 _LATER: Final = frozenset({("tools", "agent"), ("tools", "mcp"), ("agents", "schedule")})
 _LATER_BUILTINS: Final = frozenset({"browser", "memory"})
@@ -102,13 +102,14 @@ def _load_document(document: Document, file: str) -> LoadedAgents:
     try:
         entries = dict(enumerate(FileEntry.model_validate(document.value).agents))
     except ValidationError as error:
-        problems += [_problem(detail) for detail in error.errors(include_url=False)]
+        found = explain(error.errors(include_url=False), document.value)
+        problems += [_problem(one) for one in found]
         entries = _valid_entries(document.value)
     functions: dict[str, PythonFunction] = {}
     specs = []
     for index, entry in entries.items():
-        spec, found = agent_spec(entry, functions)
-        problems += [Problem(("agents", index, *_spelled(p.path)), p.text) for p in found]
+        spec, mistakes = agent_spec(entry, functions)
+        problems += [Problem(("agents", index, *_spelled(p.path)), p.text) for p in mistakes]
         specs.append(spec)
     problems += _duplicates({index: entry.name for index, entry in entries.items()})
     if problems:
@@ -134,20 +135,20 @@ def _duplicates(names: dict[int, str]) -> list[Problem]:
     ]
 
 
-def _problem(detail: ErrorDetails) -> Problem:
-    """A pydantic error in the file's words."""
-    path: Path = tuple(detail["loc"])
-    match detail["type"]:
+def _problem(found: Explained) -> Problem:
+    """A mistake in the file's words."""
+    path = found.path
+    match found.type:
         case "extra_forbidden":
             return Problem(path, _unknown_key(path))
         case "missing":
             return Problem(path[:-1], f"the key {path[-1]} is missing")
         case "model_type" | "dict_type":
-            return Problem(path, "this must be a mapping of keys")
-        case "literal_error" if path[-1] == "builtin" and detail["input"] in _LATER_BUILTINS:
-            return Problem(path, f"{detail['input']}: {_NOT_YET}")
+            return Problem(path, f"this must be a mapping of keys, not {given_kind(found.given)}")
+        case "literal_error" if path[-1] == "builtin" and found.given in _LATER_BUILTINS:
+            return Problem(path, f"{found.given}: {_NOT_YET}")
         case _:
-            return Problem(path, detail["msg"].removeprefix("Input "))
+            return Problem(path, found.text)
 
 
 def _unknown_key(path: Path) -> str:

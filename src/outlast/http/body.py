@@ -15,6 +15,7 @@ from outlast.model.error import (
     MissingField,
     UnsupportedEncoding,
 )
+from outlast.model.explain import explain
 from outlast.model.nesting import DEEPEST, is_too_deep
 from outlast.model.whole_number import beyond_64_bits
 
@@ -135,7 +136,7 @@ def body_as(model: type[M], fields: dict[str, Any]) -> M:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        raise _complaint(error, InvalidField) from error
+        raise _complaint(error, fields, InvalidField) from error
 
 
 def query_as(model: type[M], parameters: dict[str, Any]) -> M:
@@ -143,15 +144,14 @@ def query_as(model: type[M], parameters: dict[str, Any]) -> M:
     try:
         return model.model_validate(parameters)
     except ValidationError as error:
-        raise _complaint(error, InvalidFilter) from error
+        raise _complaint(error, parameters, InvalidFilter) from error
 
 
 def _complaint(
-    error: ValidationError, otherwise: type[InvalidField | InvalidFilter]
+    error: ValidationError, sent: dict[str, Any], otherwise: type[InvalidField | InvalidFilter]
 ) -> InvalidField | InvalidRequest:
-    first = error.errors(include_url=False, include_input=False)[0]
-    param = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
+    first = explain(error.errors(include_url=False), sent)[0]
+    param = ".".join(str(part) for part in first.path)
+    if first.type == "missing":
         return MissingField(f"The field {param} is missing.", param=param)
-    said = first["msg"].removeprefix("Value error, ")
-    return otherwise(f"{param}: {said}", param=param)
+    return otherwise(f"{param}: {first.text}", param=param)

@@ -5,13 +5,15 @@ OutlastError → Problem (status, type, code, message, param) → the room's ren
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import orjson
 import structlog
 from starlette.responses import Response
+from starlette.types import Scope
 
+from outlast.http.access_log import CODE
 from outlast.model.error import (
     BodyTooLarge,
     Conflict,
@@ -65,6 +67,8 @@ class Problem:
     message: str
     param: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    root_path: str = ""
+    """What stands before the server's paths outside, for links."""
 
 
 RenderError: TypeAlias = Callable[[Problem, str], Any]
@@ -99,10 +103,13 @@ def method_problem(allowed: str) -> Problem:
     )
 
 
-def error_response(problem: Problem, request_id: str, render: RenderError) -> Response:
-    """The problem in a room's shape."""
+def error_response(problem: Problem, scope: Scope, render: RenderError) -> Response:
+    """Return the problem in a room's shape; its code goes into the request's line of the log."""
+    scope[CODE] = problem.code
+    if root := scope.get("root_path"):
+        problem = replace(problem, root_path=root)
     return Response(
-        orjson.dumps(render(problem, request_id)),
+        orjson.dumps(render(problem, scope.get("outlast.request_id", ""))),
         problem.status,
         dict(problem.headers),
         "application/json",

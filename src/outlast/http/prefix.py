@@ -44,6 +44,13 @@ class Prefixes:
         elif scope["path"] == prefix:
             scope["path"] += "/"
 
+    def path_of(self, scope: Scope) -> str:
+        """Return the request's path without its prefix; the scope stays as it is."""
+        placed = dict(scope)
+        sent = next((value for name, value in scope["headers"] if name == X_FORWARDED_PREFIX), None)
+        self.place(placed, sent)
+        return route_path(placed)
+
     def _is_left_on(self, prefix: str, path: str) -> bool:
         """Whether the proxy has left the prefix on the path; where ours begin so, it has not."""
         own = any(_below(known, prefix) for known in self._served)

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from outlast.http.access_log import CODE, KEY
+from outlast.http.access_log import KEY
 from outlast.http.document import TICKET
 from outlast.http.errors import RenderError, error_object, error_response, problem_of
 from outlast.http.request import Call, secret_of
@@ -52,9 +52,7 @@ class Route(APIRoute):
             note_principal(call.scope, call.principal)
             response: Response = await self.endpoint(call)
         except Exception as error:  # noqa: BLE001 - the top of a request; problem_of logs what nobody foresaw
-            problem = problem_of(error)
-            call.scope[CODE] = problem.code
-            return error_response(problem, call.request_id, type(self).render_error)
+            return error_response(problem_of(error), call.scope, type(self).render_error)
         if call.unknown:
             response.headers[WARNING_HEADER] = warning_of([*call.unknown])
         return response

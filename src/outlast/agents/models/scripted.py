@@ -55,6 +55,7 @@ from outlast.model.error import (
     ModelUnavailable,
     Upstream,
 )
+from outlast.model.explain import explain
 from outlast.model.message import (
     AssistantMessage,
     Message,
@@ -133,9 +134,9 @@ class ScriptedModel:
         try:
             return cls(_Script.model_validate(data), clock)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(step) for step in first["loc"]) or "the top"
-            raise Misconfigured(f"The script {source}, at {where}: {first['msg']}.") from error
+            first = explain(error.errors(include_url=False), data)[0]
+            where = ".".join(str(step) for step in first.path) or "the top"
+            raise Misconfigured(f"The script {source}, at {where}: {first.text}.") from error
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Say the step that the history asks for, word by word, then the Answer."""

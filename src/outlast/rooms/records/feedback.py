@@ -120,4 +120,6 @@ OF_TYPE: Final[dict[str, tuple[Feedback, CallToAction]]] = {
 def feedback(problem: Problem) -> tuple[Feedback, CallToAction]:
     """By the error's code, else by its type."""
     said, action = OF_TYPE[problem.type]
+    if problem.root_path and (url := action["url"]) is not None:
+        action = {"type": action["type"], "url": problem.root_path + url}
     return OF_CODE.get(problem.code, said), action
