@@ -57,15 +57,14 @@ def test_no_kind_of_mistake_shows_the_validators_own_phrase(kind: str) -> None:
 
 
 def mutants(model: type[BaseModel]) -> Iterator[Any]:
-    for odd in ODD:
-        yield odd
-        for name, field in model.model_fields.items():
-            key = field.alias or name
-            yield {key: odd}
-            for inner in (field.annotation, *get_args(field.annotation)):
-                if isinstance(inner, type) and issubclass(inner, BaseModel):
-                    yield from ({key: below} for below in mutants(inner))
-                    yield from ({key: [below]} for below in mutants(inner))
+    yield from ODD
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        yield from ({key: odd} for odd in ODD)
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from ({key: below} for below in mutants(inner))
+                yield from ({key: [below]} for below in mutants(inner))
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: f"{model.__module__}.{model.__name__}")

@@ -22,7 +22,7 @@ _SECRET: Final = re.compile(
     r"header|authori[sz]ation|cookie|secret|token$|password|key$|url|session|metadata",
     re.IGNORECASE,
 )
-_FOREIGN: Final = re.compile(r"^(Value error, |Assertion failed, |Input (should be|should) )")
+_FOREIGN: Final = re.compile(r"^[\w ]*?\binput should ", re.IGNORECASE)
 
 _KINDS: Final = {
     "bool": "true or false",
@@ -129,13 +129,8 @@ def _expected(detail: Detail) -> str:
 
 def _own(detail: Detail) -> str:
     """The words of a check of ours, or of a kind of mistake that no model of ours makes."""
-    said = str(detail["msg"])
-    text = _FOREIGN.sub("", said)
-    if said.startswith("Input should be "):
-        return f"must be {text}"
-    if said.startswith("Input should "):
-        return f"must {text}"
-    return text.replace("Input ", "the value ") if said == text else text
+    said = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return _FOREIGN.sub("must ", said, count=1).replace("an instance of", "of the kind")
 
 
 def _length(words: str, bound: str, unit: str) -> Callable[[Mapping[str, Any]], str]:
