@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.durations import SLOW
+
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(
     path
@@ -176,3 +178,7 @@ def test_what_the_architecture_page_names_in_brackets_stands_in_that_file() -> N
     for page in PAGES:
         for path, word in re.findall(r"`((?:src|tests)/[\w./]+\.py)` \(`(\w+)`", page.read_text()):
             assert re.search(rf"\b{word}\b", (ROOT / path).read_text()), f"{page.name}: {word}"
+
+
+def test_every_slow_module_exists() -> None:
+    assert not [place for place in SLOW if not (ROOT / place).exists()]
