@@ -17,7 +17,8 @@ from outlast.model.execution import TERMINAL, Status
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
 from outlast.store.driver import Driver
-from outlast.store.port import Decide, Details, Resume, Store
+from outlast.store.executions.values import Details, Resume
+from outlast.store.port import Decide, Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Another, Database
 from tests.engine.world import Actor, Bench, Crash, CrashingStore, by_turn, call, spec, tool, wish

@@ -12,7 +12,8 @@ from outlast.model.approval import Approval
 from outlast.model.event import TextAdded
 from outlast.model.execution import Status
 from outlast.model.workspace import Principal
-from outlast.store.port import Decide, TextAppend
+from outlast.store.executions.values import TextAppend
+from outlast.store.port import Decide
 from outlast.store.sql import SqlStore
 from outlast.store.unreadable import Unreadable
 from outlast.testing import FakeClock, NamedModels, owner

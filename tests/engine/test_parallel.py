@@ -11,7 +11,7 @@ from outlast.model.agent import Effect, Limits
 from outlast.model.error import Refused
 from outlast.model.event import Entry, ToolStarted
 from outlast.model.execution import Budget, Status, ToolStep
-from outlast.store.port import Advance, Resume
+from outlast.store.executions.values import Advance, Resume
 from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database

@@ -21,7 +21,8 @@ from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall, To
 from outlast.model.usage import Usage
 from outlast.services.executions import Start
 from outlast.store.driver import Driver
-from outlast.store.port import Advance, Store, TextAppend
+from outlast.store.executions.values import Advance, TextAppend
+from outlast.store.port import Store
 from outlast.store.sql import SqlStore
 
 USAGE = Usage(10, 5, 3, 1)

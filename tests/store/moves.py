@@ -12,8 +12,9 @@ from outlast.model.execution import (
     Execution,
     Status,
 )
+from outlast.store.executions.values import Advance, NewExecution
 from outlast.store.listeners import Committed, Listeners
-from outlast.store.port import Advance, NewExecution, Store
+from outlast.store.port import Store
 from outlast.testing import FakeClock
 
 WORKSPACE, OTHER = "ws_00000000000000000000000001", "ws_00000000000000000000000002"

@@ -3,22 +3,25 @@
 from collections.abc import Iterator
 from types import ModuleType
 
-from outlast.store import agents, idempotency, keys
+from outlast.store import agents, charges, idempotency, keys
 from outlast.store.driver import Statement
+from outlast.store.executions import log, statements, steps
 from outlast.store.statements import (
     approvals,
     checkpoints,
     conversations,
     executions,
-    log,
     records,
     tasks,
 )
 
 MODULES = (
+    charges,
+    statements,
+    steps,
+    log,
     executions,
     conversations,
-    log,
     agents,
     keys,
     idempotency,

@@ -21,7 +21,8 @@ from outlast.model.event import START, ExecutionPaused, ExecutionSuspended
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
-from outlast.store.port import Advance, Decide, PendingPage, Resume, Store
+from outlast.store.executions.values import Advance, Resume
+from outlast.store.port import Decide, PendingPage, Store
 from outlast.testing import FakeClock
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run, started
 

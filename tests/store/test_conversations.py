@@ -24,8 +24,9 @@ from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall
 from outlast.model.record import StepRecord
 from outlast.model.usage import Usage
 from outlast.store.conversation_port import ConversationFilter
+from outlast.store.executions.values import Advance
 from outlast.store.idempotency import Idempotency
-from outlast.store.port import Advance, Store
+from outlast.store.port import Store
 from outlast.testing import FakeClock
 from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run

@@ -7,8 +7,8 @@ import pytest
 
 from outlast.model.error import Conflict, ConversationBusy, ConversationNotFound, ExecutionNotFound
 from outlast.model.execution import Execution, Failure, OnBusy, Origin, Status
-from outlast.store.cut import Cut
-from outlast.store.port import Advance, Created, Resume, Store
+from outlast.store.executions.values import Advance, Created, Cut, Resume
+from outlast.store.port import Store
 from outlast.testing import FakeClock
 from tests.store.moves import WORKSPACE, Create, completed, new, run
 

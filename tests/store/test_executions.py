@@ -31,11 +31,8 @@ from outlast.model.execution import (
 )
 from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall
 from outlast.model.usage import Usage
-from outlast.store.port import (
-    Advance,
-    Store,
-    TextAppend,
-)
+from outlast.store.executions.values import Advance, TextAppend
+from outlast.store.port import Store
 from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
 from tests.database import Database

@@ -13,7 +13,8 @@ from outlast.model.message import AssistantMessage, Text
 from outlast.model.record import ClosedRecord, ExecutionRecord, RecordId, StepRecord, Tree
 from outlast.model.usage import Usage
 from outlast.store.driver import Driver, Transaction
-from outlast.store.port import Advance, Store
+from outlast.store.executions.values import Advance
+from outlast.store.port import Store
 from outlast.store.record_port import RecordPage
 from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock

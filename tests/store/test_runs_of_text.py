@@ -3,7 +3,7 @@
 import pytest
 
 from outlast.model.event import TextAdded
-from outlast.store.scripts.entries import parted
+from outlast.store.executions.log import parted
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from outlast.model.error import Misconfigured, Overloaded
 from outlast.model.execution import Execution, Status
-from outlast.store.port import Advance
+from outlast.store.executions.values import Advance
 from outlast.store.sql import SqlStore
 from outlast.store.sqlite import SqliteDriver
 from outlast.testing import FakeClock

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from outlast.model.execution import Execution, Status
-from outlast.store.port import Advance
+from outlast.store.executions.values import Advance
 from outlast.store.sql import SqlStore
 from outlast.store.sqlite import SqliteDriver
 from outlast.testing import FakeClock

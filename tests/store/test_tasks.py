@@ -12,8 +12,9 @@ from outlast.model.event import ExecutionFailed, ExecutionPaused
 from outlast.model.execution import Budget, Execution, Failure, Status, at_rest
 from outlast.model.ids import CHECKPOINT
 from outlast.model.task import Task
-from outlast.store.port import Advance, Resume, Store
-from outlast.store.task_port import Attend, SaveState, Seen
+from outlast.store.executions.values import ActiveTime, Advance, Resume
+from outlast.store.port import Store
+from outlast.store.task_port import Attend, SaveState
 from outlast.testing import FakeClock
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, new, run, started
 
@@ -197,15 +198,15 @@ async def test_what_runs_is_counted_forwards_and_only_for_its_segment(
     store: Store, create: Create
 ) -> None:
     running = await run(store, await create())
-    await store.seen([Seen(running, 700, 800)])
-    await store.seen([Seen(running, 600, 900)])
-    await store.seen([Seen(replace(running, segment=9), 5000, 900)])
+    await store.seen([ActiveTime(running, 700, 800)])
+    await store.seen([ActiveTime(running, 600, 900)])
+    await store.seen([ActiveTime(replace(running, segment=9), 5000, 900)])
     found = await store.execution(WORKSPACE, running.id)
     assert (found.active_ms, found.active_since) == (700, 800)
     assert found.active_by(1000) == 900
     assert found.active_by(100_000) == 3700
     await store.advance(started(found, 2000))
-    await store.seen([Seen(running, 9000, 2100)])
+    await store.seen([ActiveTime(running, 9000, 2100)])
     assert (await store.execution(WORKSPACE, running.id)).active_ms == 700
 
 

@@ -12,7 +12,8 @@ import structlog
 from outlast.model.clock import Clock
 from outlast.model.error import Overloaded
 from outlast.model.execution import OUR_MISTAKE, UNREADABLE, Execution, Failure
-from outlast.store.port import ForcedFailure, Store
+from outlast.store.executions.values import ForcedFailure
+from outlast.store.port import Store
 from outlast.store.unreadable import Unreadable
 
 _MOST: Final = 10_000

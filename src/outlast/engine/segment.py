@@ -18,7 +18,7 @@ from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
 from outlast.model.steps import Calls, unanswered
-from outlast.store.task_port import Seen
+from outlast.store.executions.values import ActiveTime
 
 T = TypeVar("T")
 
@@ -156,10 +156,10 @@ class Segment:
         """Seconds since its time was last counted."""
         return 0.0 if self.began is None else monotonic - max(self.began, self.seen)
 
-    def sighting(self, monotonic: float, at: int) -> Seen:
+    def sighting(self, monotonic: float, at: int) -> ActiveTime:
         """Its time so far, as the row has it once a step ends."""
         since = 0.0 if self.began is None else monotonic - self.began
-        return Seen(self.execution, self.execution.active_ms + round(since * 1000), at)
+        return ActiveTime(self.execution, self.execution.active_ms + round(since * 1000), at)
 
     def stop(self, reason: Stop) -> None:
         """Ask the segment to end; the first interrupting reason stays."""

@@ -7,7 +7,7 @@ from typing import Any
 from outlast.model.agent import Agent
 from outlast.model.execution import Budget, Execution, OnBusy
 from outlast.model.task import Task
-from outlast.store.cut import Cut
+from outlast.store.executions.values import Cut
 from outlast.store.idempotency import Idempotency
 
 

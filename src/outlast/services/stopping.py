@@ -18,7 +18,8 @@ from outlast.model.execution import (
 )
 from outlast.model.ids import CHECKPOINT
 from outlast.model.task import PAUSED
-from outlast.store.port import Advance, Store
+from outlast.store.executions.values import Advance
+from outlast.store.port import Store
 from outlast.stream import Streams
 
 _SECONDS: Final = 10.0

@@ -25,8 +25,9 @@ from outlast.model.task import PAUSED, Task, client_agent
 from outlast.model.workspace import Principal, Scope
 from outlast.services.agents import Agents
 from outlast.services.executions import Executions, Start
+from outlast.store.executions.values import Advance, Created, NewExecution
 from outlast.store.idempotency import Idempotency
-from outlast.store.port import Advance, Created, NewExecution, Store
+from outlast.store.port import Store
 from outlast.store.task_port import Attend, SaveState
 
 __all__ = ["CreatedTask", "NewTask", "TaskView", "Tasks"]

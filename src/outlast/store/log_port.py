@@ -1,18 +1,9 @@
 """The store's port, executions' logs."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from outlast.model.event import Cursor, Entry
-
-
-@dataclass(frozen=True, slots=True)
-class LogPage:
-    """A stretch of an execution's log."""
-
-    entries: tuple[Entry, ...]
-    more: bool
-    """There may be more behind it."""
+from outlast.store.executions.values import LogPage
 
 
 class LogStore(Protocol):

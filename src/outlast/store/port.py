@@ -6,28 +6,30 @@ State, log and queue cannot disagree, and a worker that comes back from the dead
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from outlast.model.approval import Approval, Decision
-from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
-from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
+from outlast.model.event import Entry
 from outlast.model.execution import (
-    Budget,
     Execution,
-    Failure,
-    OnBusy,
-    Origin,
     PauseRequest,
-    Status,
     Step,
 )
-from outlast.model.task import Task
 from outlast.store.agents import AgentStore
 from outlast.store.conversation_port import ConversationStore
-from outlast.store.cut import Cut
-from outlast.store.idempotency import Idempotency, IdempotencyStore
+from outlast.store.executions.values import (
+    Advance,
+    Created,
+    Details,
+    ForcedFailure,
+    NewExecution,
+    Resume,
+    TextAppend,
+    Unfinished,
+)
+from outlast.store.idempotency import IdempotencyStore
 from outlast.store.keys import KeyStore
 from outlast.store.list_port import ExecutionFilter, ListStore
 from outlast.store.listeners import Listeners
@@ -36,124 +38,6 @@ from outlast.store.page import Page
 from outlast.store.record_port import RecordStore
 from outlast.store.task_port import TaskStore
 from outlast.store.unreadable import Unreadable
-
-
-@dataclass(frozen=True, slots=True)
-class NewExecution:
-    """What `create` writes. Every id is new but conversation_id, which may be one that exists."""
-
-    id: str
-    workspace_id: str
-    agent_id: str
-    agent_version: int
-    conversation_id: str
-    new_conversation: bool
-    input: str
-    at: int
-    key_id: str | None = None
-    parent_id: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    session: dict[str, Any] = field(default_factory=dict)
-    """Merged over the conversation's session values."""
-    budget: Budget = field(default_factory=Budget)
-    origin: Origin = field(default_factory=Origin)
-    on_busy: OnBusy = OnBusy.ENQUEUE
-    idempotency: Idempotency | None = None
-    max_live: int = 1 << 31
-    """With so many live executions in the conversation, no more is made."""
-    task: Task | None = None
-    """Kept beside the execution, whose state is the task's first."""
-    user: str | None = None
-    """The caller's end user; None: the conversation's."""
-    indexed: tuple[tuple[str, str], ...] = ()
-    """The metadata by which lists filter, as names and values."""
-    agent_name: str = ""
-    """Said to those who follow the execution from its first event on."""
-    cut: Cut | None = None
-    """What it takes the place of, in a conversation that exists."""
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """What `create` did."""
-
-    execution: Execution
-    replayed: bool = False
-    """The idempotency key or the message was known; execution is that of the first request."""
-    answer: str | None = None
-    """The first request's answer, where it has been kept."""
-    interrupted: tuple[Execution, ...] = ()
-    """Executions of the conversation that on_busy=interrupt, or a cut, has left word to cancel, the
-    youngest first; what ran in no process is cancelled already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Advance:
-    """One move of one execution: from the row `before` to the row `after`.
-
-    The write happens only if the row still has before's status, segment and waiting; identity,
-    input and requests (cancel_requested) are never changed by it.
-    """
-
-    before: Execution
-    after: Execution
-    events: tuple[tuple[int, Event], ...] = ()
-    """(at, event), appended in this order."""
-    texts: tuple[tuple[int, TextAdded | ThinkingAdded], ...] = ()
-    """All text of the step that ends here, one run of pieces per part; it comes before `events` and
-    takes the place of the pieces that were appended while the step ran."""
-    appended_pieces: int = 0
-    """How many of the pieces in `texts` were appended already."""
-    steps: tuple[Step, ...] = ()
-    charges: tuple[Charge, ...] = ()
-    checkpoint: Checkpoint | None = None
-    approvals: tuple[Approval, ...] = ()
-    """Asked now; each takes the place of what was asked of the same call before."""
-    begun: tuple[str, ...] = ()
-    """Ids of approved tool calls that are about to run."""
-    state: dict[str, Any] | None = None
-    """The execution's state from then on; a checkpoint's own state comes behind it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForcedFailure:
-    """The end of an execution that cannot be ended by `advance`."""
-
-    workspace_id: str
-    execution_id: str
-    at: int
-    error: Failure
-    """Holds nothing that came from outside."""
-    segment: int | None = None
-    """Only while the row has this segment; None: whichever it has."""
-    resting: bool = False
-    """Whether one that is suspended or paused is failed too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """An execution that runs or waits for a worker, as far as its row needs no understanding."""
-
-    workspace_id: str
-    id: str
-    status: str
-    updated_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """A wish to go on from a checkpoint, or where the execution stands."""
-
-    workspace_id: str
-    execution_id: str
-    at: int
-    checkpoint_id: str | None = None
-    """None: as it stands, behind its newest checkpoint."""
-    key_id: str | None = None
-    only: frozenset[Status] = frozenset(Status)
-    """From another status it is refused."""
-    again: bool = False
-    """By itself, as the next attempt of a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,27 +59,6 @@ class PendingPage:
     limit: int
     after: tuple[str, str] | None = None
     """(execution id, tool call id)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Details:
-    """An execution with what it recorded, as of one moment."""
-
-    execution: Execution
-    steps: tuple[Step, ...] = ()
-    """Empty where it made one step only, which then is its answer."""
-    approvals: tuple[Approval, ...] = ()
-    """Of a live execution: the newest question per call, superseded ones too."""
-    open_text: str = ""
-    """What the open step has shown so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class TextAppend:
-    """Pieces of a running step's text. A power cut may take the last moments of them."""
-
-    execution: Execution
-    texts: tuple[tuple[int, TextAdded | ThinkingAdded], ...]
 
 
 class ExecutionStore(LogStore, Protocol):

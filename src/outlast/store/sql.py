@@ -13,24 +13,26 @@ from outlast.model.task import Task
 from outlast.store.agents import AgentStore
 from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
 from outlast.store.driver import Driver
-from outlast.store.idempotency import IdempotencyStore
-from outlast.store.keys import KeyStore
-from outlast.store.list_port import ExecutionFilter, Listed, ShortSteps
-from outlast.store.listeners import Listeners
-from outlast.store.log_port import LogPage
-from outlast.store.page import Page
-from outlast.store.port import (
+from outlast.store.executions.log import reaches, read_log, read_page
+from outlast.store.executions.steps import read_steps
+from outlast.store.executions.values import (
+    ActiveTime,
     Advance,
     Created,
-    Decide,
     Details,
     ForcedFailure,
+    LogPage,
     NewExecution,
-    PendingPage,
     Resume,
     TextAppend,
     Unfinished,
 )
+from outlast.store.idempotency import IdempotencyStore
+from outlast.store.keys import KeyStore
+from outlast.store.list_port import ExecutionFilter, Listed, ShortSteps
+from outlast.store.listeners import Listeners
+from outlast.store.page import Page
+from outlast.store.port import Decide, PendingPage
 from outlast.store.record_port import RecordPage
 from outlast.store.scripts import (
     approvals,
@@ -43,11 +45,10 @@ from outlast.store.scripts import (
     executions,
     failing,
     lists,
-    log,
     pause_requests,
     records,
 )
-from outlast.store.task_port import Attend, SaveState, Seen
+from outlast.store.task_port import Attend, SaveState
 from outlast.store.unreadable import Unreadable
 
 _PURGED_AT_ONCE: Final = 50
@@ -107,7 +108,7 @@ class SqlStore:
         return await self._driver.read(lambda: executions.executions(workspace_id, wanted, page))
 
     async def steps(self, workspace_id: str, execution_id: str) -> tuple[Step, ...]:
-        return await self._driver.read(lambda: log.steps(workspace_id, execution_id))
+        return await self._driver.read(lambda: read_steps(workspace_id, execution_id))
 
     async def details(self, workspace_id: str, execution_ids: Sequence[str]) -> dict[str, Details]:
         return await self._driver.read(
@@ -123,13 +124,13 @@ class SqlStore:
     async def log(
         self, workspace_id: str, execution_id: str, after: Cursor, limit: int
     ) -> tuple[Entry, ...]:
-        return await self._driver.read(lambda: log.log(workspace_id, execution_id, after, limit))
+        return await self._driver.read(lambda: read_log(workspace_id, execution_id, after, limit))
 
     async def log_page(self, workspace_id: str, execution_id: str, after: Cursor) -> LogPage:
-        return await self._driver.read(lambda: log.log_page(workspace_id, execution_id, after))
+        return await self._driver.read(lambda: read_page(workspace_id, execution_id, after))
 
     async def reaches(self, workspace_id: str, execution_id: str, cursor: Cursor) -> bool:
-        return await self._driver.read(lambda: log.reaches(workspace_id, execution_id, cursor))
+        return await self._driver.read(lambda: reaches(workspace_id, execution_id, cursor))
 
     async def live(self, workspace_id: str, conversation_id: str) -> list[Execution]:
         return await self._driver.read(lambda: executions.live(workspace_id, conversation_id))
@@ -186,7 +187,7 @@ class SqlStore:
     async def attend(self, wish: Attend) -> None:
         await self._driver.write(lambda: driving.attend(wish))
 
-    async def seen(self, sightings: Sequence[Seen]) -> None:
+    async def seen(self, sightings: Sequence[ActiveTime]) -> None:
         await self._driver.write(lambda: executions.seen(sightings), durable=False)
 
     # --- records

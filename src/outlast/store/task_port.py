@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from outlast.model.execution import Execution
 from outlast.model.task import Task
+from outlast.store.executions.values import ActiveTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,6 @@ class Attend:
     checkpoint_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A worker still has an execution: so long, as of a moment."""
-
-    execution: Execution
-    active_ms: int
-    at: int
-
-
 class TaskStore(Protocol):
     """What is kept beside executions that were asked for as tasks."""
 
@@ -62,6 +53,6 @@ class TaskStore(Protocol):
         """Do what is due for a task, if it still is: save, end its time, or try again."""
         ...
 
-    async def seen(self, sightings: Sequence[Seen]) -> None:
+    async def seen(self, sightings: Sequence[ActiveTime]) -> None:
         """Count the time of segments that run on. A power cut may take the last moments of it."""
         ...

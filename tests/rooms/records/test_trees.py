@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from outlast.model.error import ToolFailed
 from outlast.model.event import START
 from outlast.model.ids import CONVERSATION, EXECUTION
-from outlast.store.port import NewExecution
+from outlast.store.executions.values import NewExecution
 from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
 from tests.rooms.conftest import Build
 from tests.rooms.house import BOUND, House

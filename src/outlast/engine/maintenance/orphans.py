@@ -8,7 +8,8 @@ from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.procrastinate.queue import Queue
 from outlast.model.clock import Clock
 from outlast.model.error import ExecutionNotFound, Overloaded
-from outlast.store.port import ExecutionStore, Unfinished
+from outlast.store.executions.values import Unfinished
+from outlast.store.port import ExecutionStore
 
 RECONCILE: Final = "queue_reconcile"
 _EVERY_SECONDS: Final = 30.0

@@ -9,9 +9,11 @@ from outlast.model.error import ApprovalNotFound, Conflict, InvalidField
 from outlast.model.event import ApprovalResolved, Entry
 from outlast.model.execution import TERMINAL, Execution, Status
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
+from outlast.store.executions.locks import compare_and_set, locked
+from outlast.store.executions.log import append
+from outlast.store.executions.values import Advance
 from outlast.store.listeners import Committed
-from outlast.store.port import Advance, Decide, PendingPage
-from outlast.store.scripts.entries import append, compare_and_set, locked
+from outlast.store.port import Decide, PendingPage
 from outlast.store.scripts.rows import approval_columns, approval_from
 from outlast.store.statements import approvals as sql
 from outlast.store.tables import to_json

@@ -37,23 +37,19 @@ from outlast.model.steps import Calls, next_number, unanswered
 from outlast.model.task import Task
 from outlast.model.usage import NO_USAGE
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
+from outlast.store.executions.locks import locked_turn
+from outlast.store.executions.log import LAST_EVENT, append
+from outlast.store.executions.rows import execution_from, mutable_columns
+from outlast.store.executions.statements import LIVE_IN_CONVERSATION, RESUME_EXECUTION
+from outlast.store.executions.steps import STEPS, SUPERSEDE_STEP, step_from
+from outlast.store.executions.values import Details, Resume
 from outlast.store.listeners import Committed
-from outlast.store.port import Details, Resume
 from outlast.store.scripts.approvals import approvals_of, resolved
 from outlast.store.scripts.details import details_of
-from outlast.store.scripts.entries import append, locked_turn
-from outlast.store.scripts.rows import (
-    approval_columns,
-    checkpoint_from,
-    execution_from,
-    mutable_columns,
-    step_from,
-)
+from outlast.store.scripts.rows import approval_columns, checkpoint_from
 from outlast.store.scripts.tasks import resumed, task_of
 from outlast.store.statements import approvals as approval_sql
 from outlast.store.statements import checkpoints as sql
-from outlast.store.statements import executions as execution_sql
-from outlast.store.statements import log as log_sql
 from outlast.store.tables import to_json
 
 PAUSED = "The execution was paused while this step ran."
@@ -117,7 +113,7 @@ def resume(wish: Resume) -> Transaction[Details]:
         after = _running(reset, wish.at)
     yield from resumed(task, after, again=wish.again)
     retried = yield from _retried(execution, past, after)
-    yield Query(sql.RESUME_EXECUTION, _resumed_columns(after))
+    yield Query(RESUME_EXECUTION, _resumed_columns(after))
     started = (ExecutionStarted(),) if execution.is_client_driven else ()
     asking = _open_calls(calls, asked, suspended=rests)
     events = (_resumed(past, wish), *started, *retried, *asking)
@@ -153,7 +149,7 @@ def _require_resumable(execution: Execution, wish: Resume) -> None:
 def _must_wait(execution: Execution) -> Part[bool]:
     """Whether an earlier turn is live. Raises ConversationBusy where an ended one would cut in."""
     rows = yield Query(
-        execution_sql.LIVE_IN_CONVERSATION,
+        LIVE_IN_CONVERSATION,
         {"workspace": execution.workspace_id, "conversation": execution.conversation_id},
     )
     others = [found for found in map(execution_from, rows) if found.id != execution.id]
@@ -212,7 +208,7 @@ def _past(
     chosen: Checkpoint | None,
     unsaved: tuple[dict[str, Any], dict[str, Any] | None],
 ) -> Part[_Past]:
-    rows = yield Query(log_sql.STEPS, {"id": execution.id, "workspace": execution.workspace_id})
+    rows = yield Query(STEPS, {"id": execution.id, "workspace": execution.workspace_id})
     found = tuple(step_from(row) for row in rows)
     first, left = unsaved
     states = [c.state for c in _before(known, chosen) if c.state is not None]
@@ -240,7 +236,7 @@ def _supersede(execution: Execution, known: tuple[Checkpoint, ...], past: _Past)
         if checkpoint.id not in stands and not checkpoint.superseded:
             yield Query(sql.SUPERSEDE_CHECKPOINT, {"given_id": execution.id, "cp": checkpoint.id})
     for step in past.void:
-        yield Query(sql.SUPERSEDE_STEP, {"given_id": execution.id, "given": step.number})
+        yield Query(SUPERSEDE_STEP, {"given_id": execution.id, "given": step.number})
 
 
 def _reset(execution: Execution, past: _Past, at: int) -> Execution:
@@ -371,7 +367,7 @@ def _retried(execution: Execution, past: _Past, after: Execution) -> Part[tuple[
     """The model request that a pause has closed is run again: what it had shown is void."""
     if execution.status is not Status.PAUSED or past.void:
         return ()
-    ((kind, data),) = yield Query(sql.LAST_EVENT, {"id": execution.id})
+    ((kind, data),) = yield Query(LAST_EVENT, {"id": execution.id})
     last = decode(kind, data)
     if not isinstance(last, ExecutionPaused) or not last.output_tokens:
         return ()

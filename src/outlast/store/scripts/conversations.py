@@ -8,15 +8,11 @@ from outlast.model.error import Conflict, ConversationNotFound
 from outlast.model.execution import Step
 from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
-from outlast.store.scripts.rows import (
-    conversation_from,
-    execution_from,
-    step_from,
-    without_content,
-    without_message,
-)
+from outlast.store.executions.rows import execution_from, without_message
+from outlast.store.executions.statements import COUNT_LIVE
+from outlast.store.executions.steps import step_from, without_content
+from outlast.store.scripts.rows import conversation_from
 from outlast.store.statements import conversations as sql
-from outlast.store.statements import executions as execution_sql
 
 _AFTER_ALL: Final = 2**63 - 1
 
@@ -117,7 +113,7 @@ def purge(limit: int) -> Transaction[int]:
 def live_count(workspace_id: str, conversation_id: str, most: int) -> Part[int]:
     """How many executions of a conversation have not ended; counts no further than `most`."""
     rows = yield Query(
-        execution_sql.COUNT_LIVE,
+        COUNT_LIVE,
         {"workspace": workspace_id, "conversation": conversation_id, "most": most},
     )
     return int(rows[0][0])

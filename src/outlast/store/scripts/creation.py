@@ -14,8 +14,18 @@ from outlast.model.error import (
 )
 from outlast.model.event import Entry, ExecutionCancelled, ExecutionCreated, ExecutionStarted
 from outlast.model.execution import Execution, OnBusy, Status, at_rest
-from outlast.store.cut import Cut
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
+from outlast.store.executions.log import insert_event
+from outlast.store.executions.rows import execution_from, identity_columns, mutable_columns
+from outlast.store.executions.statements import (
+    EXECUTION,
+    INSERT_EXECUTION,
+    INSERT_METADATA,
+    LIVE_IN_CONVERSATION,
+    REQUEST_CANCEL,
+    WAITING_TURNS,
+)
+from outlast.store.executions.values import Advance, Created, Cut, NewExecution
 from outlast.store.idempotency import (
     FORGET_KEY,
     IDEMPOTENCY_MILLIS,
@@ -24,20 +34,12 @@ from outlast.store.idempotency import (
     Idempotency,
 )
 from outlast.store.listeners import Committed
-from outlast.store.port import Advance, Created, NewExecution
 from outlast.store.scripts.conversations import live_count
 from outlast.store.scripts.cuts import find_cut, supersede
-from outlast.store.scripts.entries import insert_event
 from outlast.store.scripts.executions import advance
-from outlast.store.scripts.rows import (
-    conversation_from,
-    execution_from,
-    identity_columns,
-    mutable_columns,
-)
+from outlast.store.scripts.rows import conversation_from
 from outlast.store.scripts.tasks import task_columns
 from outlast.store.statements import conversations as conversation_sql
-from outlast.store.statements import executions as sql
 from outlast.store.statements import tasks as task_sql
 from outlast.store.tables import to_json
 
@@ -61,10 +63,10 @@ def create(new: NewExecution) -> Transaction[Created]:
     execution = _new_execution(new, turn, session, user, waiting=bool(live))
     if execution.is_client_driven:
         execution = _begun(execution)
-    yield Query(sql.INSERT_EXECUTION, identity_columns(execution) | mutable_columns(execution))
+    yield Query(INSERT_EXECUTION, identity_columns(execution) | mutable_columns(execution))
     for name, value in new.indexed:
         of = {"workspace_id": new.workspace_id, "execution_id": new.id}
-        yield Query(sql.INSERT_METADATA, of | {"name": name, "value": value})
+        yield Query(INSERT_METADATA, of | {"name": name, "value": value})
     entries = [Entry(0, 1, new.at, _created_event(execution, new.agent_name))]
     if execution.is_client_driven:
         entries.append(Entry(execution.segment, 2, new.at, ExecutionStarted()))
@@ -116,7 +118,7 @@ def _make_way(
     if cut is None and new.on_busy is not OnBusy.INTERRUPT:
         stays = yield from live_count(new.workspace_id, new.conversation_id, new.max_live)
     else:
-        rows = yield Query(sql.LIVE_IN_CONVERSATION, _conversation(new))
+        rows = yield Query(LIVE_IN_CONVERSATION, _conversation(new))
         live = [execution_from(row) for row in rows]
         ends = [one for one in live if new.on_busy is OnBusy.INTERRUPT or one.turn >= (cut or 0)]
         stays = len(live) - len(ends)
@@ -140,7 +142,7 @@ def _interrupt(
     for execution in reversed(live):
         if execution.status is Status.RUNNING and not execution.is_client_driven:
             of = {"id": execution.id, "workspace": execution.workspace_id}
-            yield Query(sql.REQUEST_CANCEL, of)
+            yield Query(REQUEST_CANCEL, of)
             left.append(execution)
             continue
         cancelled = at_rest(execution, Status.CANCELLED, at)
@@ -175,7 +177,7 @@ def _first_request(new: NewExecution, idempotency: Idempotency) -> Part[Created 
         return None
     if digest != idempotency.digest:
         raise IdempotencyMismatch
-    rows = yield Query(sql.EXECUTION, {"id": execution_id, "workspace": new.workspace_id})
+    rows = yield Query(EXECUTION, {"id": execution_id, "workspace": new.workspace_id})
     if not rows:
         raise ExecutionNotFound
     return Created(execution_from(rows[0]), replayed=True, answer=answer)
@@ -276,7 +278,7 @@ def cancel_waiting(
     """Cancel queued turns of a conversation, the youngest first; return what was cancelled."""
     of = {"workspace": workspace_id, "conversation": conversation_id}
     yield Query(conversation_sql.LOCK_CONVERSATION, of)
-    rows = yield Query(sql.WAITING_TURNS, of | {"limit": limit})
+    rows = yield Query(WAITING_TURNS, of | {"limit": limit})
     cancelled: list[Execution] = []
     committed: list[Committed] = []
     for row in rows:

@@ -4,12 +4,11 @@ from typing import Any
 
 from outlast.model.error import Conflict, ExecutionNotFound
 from outlast.model.execution import Execution, Status
-from outlast.store.cut import Cut
 from outlast.store.driver import Part, Query
-from outlast.store.port import NewExecution
-from outlast.store.scripts.rows import execution_from
+from outlast.store.executions.rows import execution_from
+from outlast.store.executions.statements import EXECUTION
+from outlast.store.executions.values import Cut, NewExecution
 from outlast.store.statements import conversations as sql
-from outlast.store.statements import executions as execution_sql
 
 _IN_VAIN = (Status.FAILED, Status.CANCELLED)
 
@@ -62,7 +61,7 @@ def _newest(new: NewExecution, turns: int) -> Part[Execution | None]:
 def _standing(new: NewExecution, execution_id: str, *, required: bool) -> Part[Execution | None]:
     """The turn of this execution; None, or an error where it is required, if it does not stand."""
     given = {"id": execution_id, "workspace": new.workspace_id}
-    rows = yield Query(execution_sql.EXECUTION, given)
+    rows = yield Query(EXECUTION, given)
     found = execution_from(rows[0]) if rows else None
     if found is None or found.conversation_id != new.conversation_id:
         if required:

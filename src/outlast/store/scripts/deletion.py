@@ -2,7 +2,7 @@
 
 from outlast.model.execution import TERMINAL
 from outlast.store.driver import Query, Transaction, TransactionResult
-from outlast.store.scripts.entries import locked_turn
+from outlast.store.executions.locks import locked_turn
 from outlast.store.scripts.turns import NextTurn, next_turn
 from outlast.store.statements import checkpoints as sql
 

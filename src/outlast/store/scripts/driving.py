@@ -12,9 +12,10 @@ from outlast.model.event import Event, ExecutionFailed, ExecutionPaused
 from outlast.model.execution import TERMINAL, Execution, Failure, Status, at_rest
 from outlast.model.task import AUTOMATIC, OUT_OF_TIME, PAUSED, Task, end_of_time
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
-from outlast.store.port import Advance, Resume
+from outlast.store.executions.locks import locked, locked_turn
+from outlast.store.executions.statements import CHANGE_STATE
+from outlast.store.executions.values import Advance, Resume
 from outlast.store.scripts.checkpoints import known_checkpoints, resume
-from outlast.store.scripts.entries import locked, locked_turn
 from outlast.store.scripts.executions import advance
 from outlast.store.scripts.tasks import keep, save, task_of
 from outlast.store.statements import tasks as sql
@@ -50,7 +51,7 @@ def save_state(wish: SaveState) -> Transaction[None]:
     if wish.checkpoint_id is not None:
         saved = yield from _added(execution, wish, wish.checkpoint_id, state)
     yield Query(
-        sql.CHANGE_STATE, {"given_id": execution.id, "new_state": to_json(state), "at": wish.at}
+        CHANGE_STATE, {"given_id": execution.id, "new_state": to_json(state), "at": wish.at}
     )
     if found is None:
         return TransactionResult(None)

@@ -14,23 +14,34 @@ from outlast.model.event import (
     encode,
 )
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
+from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
+from outlast.store.executions.locks import compare_and_set, set_state
+from outlast.store.executions.log import (
+    APPEND_TEXT,
+    DELETE_LAST_TEXT,
+    append,
+    append_entries,
+    parted,
+)
+from outlast.store.executions.rows import execution_from
+from outlast.store.executions.statements import (
+    CANCEL_REQUESTED,
+    EXECUTION,
+    LIVE_IN_CONVERSATION,
+    RECORD_ACTIVE_TIME,
+    REQUEST_CANCEL,
+    UNFINISHED,
+)
+from outlast.store.executions.steps import INSERT_STEP, step_columns
+from outlast.store.executions.values import ActiveTime, Advance, TextAppend, Unfinished
 from outlast.store.list_port import ExecutionFilter
 from outlast.store.listeners import Committed
 from outlast.store.page import Page
-from outlast.store.port import Advance, TextAppend, Unfinished
 from outlast.store.scripts.approvals import asked, unless_decided
-from outlast.store.scripts.entries import append, append_entries, compare_and_set, parted
-from outlast.store.scripts.rows import (
-    charge_columns,
-    execution_from,
-    step_columns,
-)
-from outlast.store.scripts.tasks import moved, save, set_state, with_state
+from outlast.store.scripts.tasks import moved, save, with_state
 from outlast.store.scripts.turns import lock_turns, next_turn
 from outlast.store.statements import executions as sql
-from outlast.store.statements import log as log_sql
-from outlast.store.task_port import Seen
 
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
 
@@ -48,9 +59,9 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
         raise StaleWrite
     entries = yield from _log_entries(move)
     for step in move.steps:
-        yield Query(log_sql.INSERT_STEP, step_columns(before.id, step))
+        yield Query(INSERT_STEP, step_columns(before.id, step))
     for charge in move.charges:
-        yield Query(log_sql.INSERT_CHARGE, charge_columns(after, charge))
+        yield Query(INSERT_CHARGE, charge_columns(after, charge))
     if move.state is not None:
         yield from set_state(before.id, move.state)
     checkpoint = move.checkpoint
@@ -91,7 +102,7 @@ def _cancelled(
 def _log_entries(move: Advance) -> Part[tuple[Entry, ...]]:
     pieces, end = move.appended_pieces, 0
     if pieces:
-        rows = yield Query(log_sql.DELETE_LAST_TEXT, {"id": move.before.id, "pieces": pieces})
+        rows = yield Query(DELETE_LAST_TEXT, {"id": move.before.id, "pieces": pieces})
         if not rows:
             raise StaleWrite(_OTHER_TEXT)
         end = max(seq for (seq,) in rows) - pieces
@@ -114,7 +125,7 @@ def append_text(appends: Sequence[TextAppend]) -> Transaction[list[bool]]:
         entries: list[Entry] = []
         for at, text in wanted.texts:
             rows = yield Query(
-                log_sql.APPEND_TEXT,
+                APPEND_TEXT,
                 {
                     "id": execution.id,
                     "workspace": execution.workspace_id,
@@ -133,22 +144,22 @@ def append_text(appends: Sequence[TextAppend]) -> Transaction[list[bool]]:
 
 def request_cancel(workspace_id: str, execution_id: str) -> Transaction[None]:
     """Set the flag on a live execution."""
-    yield Query(sql.REQUEST_CANCEL, {"id": execution_id, "workspace": workspace_id})
+    yield Query(REQUEST_CANCEL, {"id": execution_id, "workspace": workspace_id})
     return TransactionResult(None, requested=(execution_id,))
 
 
 def cancel_requested() -> Transaction[list[str]]:
     """Which live executions have the flag."""
-    rows = yield Query(sql.CANCEL_REQUESTED, {})
+    rows = yield Query(CANCEL_REQUESTED, {})
     return TransactionResult([row[0] for row in rows])
 
 
-def seen(sightings: Sequence[Seen]) -> Transaction[None]:
+def seen(sightings: Sequence[ActiveTime]) -> Transaction[None]:
     """Count the time of segments that run, in the order of their ids."""
     for sighting in sorted(sightings, key=lambda sighting: sighting.execution.id):
         execution = sighting.execution
         yield Query(
-            sql.SEEN,
+            RECORD_ACTIVE_TIME,
             {
                 "given_id": execution.id,
                 "workspace": execution.workspace_id,
@@ -161,7 +172,7 @@ def seen(sightings: Sequence[Seen]) -> Transaction[None]:
 
 
 def _execution(workspace_id: str, execution_id: str) -> Part[Execution]:
-    rows = yield Query(sql.EXECUTION, {"id": execution_id, "workspace": workspace_id})
+    rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
     if not rows:
         raise ExecutionNotFound
     return execution_from(rows[0])
@@ -218,12 +229,12 @@ def page_of(
 def live(workspace_id: str, conversation_id: str) -> Transaction[list[Execution]]:
     """What has not ended in a conversation, oldest first."""
     rows = yield Query(
-        sql.LIVE_IN_CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id}
+        LIVE_IN_CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id}
     )
     return TransactionResult([execution_from(row) for row in rows])
 
 
 def unfinished(after: str, limit: int) -> Transaction[list[Unfinished]]:
     """What recovery takes up, by id."""
-    rows = yield Query(sql.UNFINISHED, {"after": after, "limit": limit})
+    rows = yield Query(UNFINISHED, {"after": after, "limit": limit})
     return TransactionResult([Unfinished(*row) for row in rows])

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from outlast.model.execution import Status
 from outlast.store.driver import Query, Transaction, TransactionResult
-from outlast.store.port import ForcedFailure
+from outlast.store.executions.statements import LOCK_PLACE, PLACE
+from outlast.store.executions.values import ForcedFailure
 from outlast.store.scripts.turns import failed_unread, next_turn
 from outlast.store.statements import checkpoints as checkpoint_sql
-from outlast.store.statements import executions as sql
 
 _RUNNABLE: Final = (Status.QUEUED.value, Status.RUNNING.value)
 _LIVE: Final = (*_RUNNABLE, Status.SUSPENDED.value, Status.PAUSED.value)
@@ -19,13 +19,13 @@ _LIVE: Final = (*_RUNNABLE, Status.SUSPENDED.value, Status.PAUSED.value)
 def force_failure(failure: ForcedFailure) -> Transaction[bool]:
     """Lock the turns and the row; fail it if it still runs, or waits for what it may wait for."""
     of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
-    rows = yield Query(sql.PLACE, of)
+    rows = yield Query(PLACE, of)
     if not rows:
         return TransactionResult(False)
     conversation_id = rows[0][2]
     turns = {"workspace": failure.workspace_id, "conversation": conversation_id}
     yield Query(checkpoint_sql.LOCK_TURNS, turns)
-    ((status, segment, *_),) = yield Query(sql.LOCK_PLACE, of)
+    ((status, segment, *_),) = yield Query(LOCK_PLACE, of)
     live = _LIVE if failure.resting else _RUNNABLE
     if status not in live or failure.segment not in (None, segment):
         return TransactionResult(False)

@@ -6,11 +6,11 @@ from typing import Final
 
 from outlast.model.execution import ToolStep
 from outlast.store.driver import Query, Row, Transaction, TransactionResult
+from outlast.store.executions.rows import execution_from
+from outlast.store.executions.steps import SHORT_STEPS, step_from
 from outlast.store.list_port import LONGEST, ExecutionFilter, Listed, ShortSteps
 from outlast.store.page import Page
 from outlast.store.scripts.executions import page_of
-from outlast.store.scripts.rows import execution_from, step_from
-from outlast.store.statements import log as sql
 
 _LONGEST_STEP: Final = 4 * 1024
 """Characters of a tool call, with its result, that a list shows."""
@@ -53,7 +53,7 @@ def short_steps(
     found = {}
     for execution_id in execution_ids:
         rows = yield Query(
-            sql.SHORT_STEPS,
+            SHORT_STEPS,
             {
                 "id": execution_id,
                 "workspace": workspace_id,

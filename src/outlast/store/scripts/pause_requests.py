@@ -4,7 +4,7 @@ import orjson
 
 from outlast.model.execution import PauseRequest
 from outlast.store.driver import Query, Transaction, TransactionResult
-from outlast.store.statements import checkpoints as sql
+from outlast.store.executions.statements import PAUSE_REQUESTED, REQUEST_PAUSE
 from outlast.store.tables import to_json
 from outlast.store.unreadable import Unreadable, readable
 
@@ -12,14 +12,14 @@ from outlast.store.unreadable import Unreadable, readable
 def request_pause(workspace_id: str, execution_id: str, wish: PauseRequest) -> Transaction[None]:
     """Keep the wish with a live execution."""
     yield Query(
-        sql.REQUEST_PAUSE, {"id": execution_id, "workspace": workspace_id, "wish": to_json(wish)}
+        REQUEST_PAUSE, {"id": execution_id, "workspace": workspace_id, "wish": to_json(wish)}
     )
     return TransactionResult(None, requested=(execution_id,))
 
 
 def pause_requested() -> Transaction[list[tuple[str, PauseRequest] | Unreadable]]:
     """Which live executions are to be paused, by request."""
-    rows = yield Query(sql.PAUSE_REQUESTED, {})
+    rows = yield Query(PAUSE_REQUESTED, {})
     return TransactionResult(
         readable(
             rows,

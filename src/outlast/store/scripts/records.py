@@ -16,12 +16,14 @@ from outlast.model.record import (
 from outlast.model.record import (
     Part as RecordPart,
 )
+from outlast.store.charges import charge_from
 from outlast.store.driver import Part, Query, Row, Transaction, TransactionResult
+from outlast.store.executions.rows import execution_from
+from outlast.store.executions.statements import EXECUTION
+from outlast.store.executions.steps import step_from
 from outlast.store.list_port import LONGEST
 from outlast.store.record_port import RecordPage
 from outlast.store.scripts.lists import listed_from
-from outlast.store.scripts.rows import charge_from, execution_from, step_from
-from outlast.store.statements import executions as execution_sql
 from outlast.store.statements import records as sql
 
 
@@ -68,7 +70,7 @@ def record(workspace_id: str, wanted: RecordId) -> Transaction[Record]:
 
 def _execution(workspace_id: str, execution_id: str) -> Part[Execution | None]:
     owned = {"workspace": workspace_id, "id": execution_id}
-    rows = yield Query(execution_sql.EXECUTION, owned)
+    rows = yield Query(EXECUTION, owned)
     return execution_from(rows[0]) if rows else None
 
 

@@ -9,6 +9,8 @@ from outlast.model.checkpoint import Checkpoint
 from outlast.model.execution import Execution, Status
 from outlast.model.task import Task
 from outlast.store.driver import Part, Query, Row
+from outlast.store.executions.locks import set_state
+from outlast.store.executions.statements import STATE
 from outlast.store.scripts.rows import checkpoint_columns
 from outlast.store.statements import checkpoints as checkpoint_sql
 from outlast.store.statements import tasks as sql
@@ -77,14 +79,9 @@ def save(checkpoint: Checkpoint) -> Part[None]:
         yield from set_state(checkpoint.execution_id, checkpoint.state)
 
 
-def set_state(execution_id: str, state: dict[str, Any]) -> Part[None]:
-    """The execution's state, beside everything that a segment compares."""
-    yield Query(checkpoint_sql.SET_STATE, {"given_id": execution_id, "new_state": to_json(state)})
-
-
 def with_state(checkpoint: Checkpoint) -> Part[Checkpoint]:
     """What its client drives has no steps to tell its state by: a checkpoint holds it."""
-    ((state,),) = yield Query(sql.STATE, {"id": checkpoint.execution_id})
+    ((state,),) = yield Query(STATE, {"id": checkpoint.execution_id})
     return replace(checkpoint, state={} if state is None else orjson.loads(state))
 
 

@@ -6,14 +6,19 @@ from typing import Any
 from outlast.model.event import Entry, ExecutionFailed
 from outlast.model.execution import TERMINAL, UNREADABLE, Execution, Status
 from outlast.store.driver import Part, Query
+from outlast.store.executions.log import LAST_SEQ, insert_event
+from outlast.store.executions.rows import execution_from
+from outlast.store.executions.statements import (
+    EXECUTION,
+    FORCE_FAILURE,
+    NEXT_IN_CONVERSATION,
+    PLACE,
+    RELEASE_WAITING,
+)
+from outlast.store.executions.values import ForcedFailure
 from outlast.store.listeners import Committed
-from outlast.store.port import ForcedFailure
-from outlast.store.scripts.entries import insert_event
-from outlast.store.scripts.rows import execution_from
 from outlast.store.statements import checkpoints as checkpoint_sql
 from outlast.store.statements import conversations as conversation_sql
-from outlast.store.statements import executions as sql
-from outlast.store.statements import log as log_sql
 from outlast.store.statements import tasks as task_sql
 from outlast.store.tables import to_json
 
@@ -47,7 +52,7 @@ def next_turn(workspace_id: str, conversation_id: str, at: int) -> Part[NextTurn
     """Release the oldest live execution if it waits; the conversation's row is locked."""
     failed: list[Committed] = []
     parameters = {"workspace": workspace_id, "conversation": conversation_id}
-    while rows := (yield Query(sql.NEXT_IN_CONVERSATION, parameters)):
+    while rows := (yield Query(NEXT_IN_CONVERSATION, parameters)):
         execution_id, waiting = rows[0][0], bool(rows[0][15])
         if not waiting:
             break
@@ -57,7 +62,7 @@ def next_turn(workspace_id: str, conversation_id: str, at: int) -> Part[NextTurn
             unread = ForcedFailure(workspace_id, execution_id, at, UNREADABLE)
             failed.append((yield from failed_unread(unread)))
             continue
-        yield Query(sql.RELEASE_WAITING, {"id": execution_id, "workspace": workspace_id})
+        yield Query(RELEASE_WAITING, {"id": execution_id, "workspace": workspace_id})
         return NextTurn((replace(following, waiting=False),), tuple(failed))
     return NextTurn(committed=tuple(failed))
 
@@ -66,10 +71,10 @@ def failed_unread(failure: ForcedFailure) -> Part[Committed]:
     """Fail an execution whose row is locked, whatever the row says."""
     of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
     error = failure.error
-    ((_, segment, _, updated_at),) = yield Query(sql.PLACE, of)
+    ((_, segment, _, updated_at),) = yield Query(PLACE, of)
     at = max(failure.at, updated_at)
     yield Query(
-        sql.FORCE_FAILURE,
+        FORCE_FAILURE,
         {
             "given_id": failure.execution_id,
             "workspace": failure.workspace_id,
@@ -78,12 +83,12 @@ def failed_unread(failure: ForcedFailure) -> Part[Committed]:
             "at": at,
         },
     )
-    ((seq,),) = yield Query(log_sql.LAST_SEQ, {"id": failure.execution_id})
+    ((seq,),) = yield Query(LAST_SEQ, {"id": failure.execution_id})
     event = ExecutionFailed(error.type, error.code, error.message)
     entry = Entry(segment, int(seq) + 1, at, event)
     yield insert_event(failure.execution_id, entry)
     yield Query(task_sql.END_TASK, of)
-    rows = yield Query(sql.EXECUTION, of)
+    rows = yield Query(EXECUTION, of)
     try:
         execution = execution_from(rows[0])
     except Exception:  # noqa: BLE001 - as above; those who follow need the entries alone

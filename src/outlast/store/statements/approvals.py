@@ -7,8 +7,9 @@ from sqlalchemy import bindparam, delete, insert, literal_column, select, tuple_
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.driver import Statement
-from outlast.store.schema import approvals, executions
-from outlast.store.statements import OWNED
+from outlast.store.executions.statements import OWNED
+from outlast.store.executions.tables import executions
+from outlast.store.schema import approvals
 
 _FALSE: Final[ColumnElement[bool]] = literal_column("false")
 

@@ -7,19 +7,11 @@ from sqlalchemy import bindparam, delete, insert, null, select, text, tuple_, up
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.driver import Statement
+from outlast.store.executions.steps import STEP_COLUMNS
+from outlast.store.executions.tables import events, execution_metadata, executions, steps
 from outlast.store.idempotency import idempotency
 from outlast.store.keys import workspaces
-from outlast.store.schema import (
-    approvals,
-    checkpoints,
-    conversations,
-    events,
-    execution_metadata,
-    executions,
-    steps,
-    tasks,
-)
-from outlast.store.statements.log import STEP_COLUMNS
+from outlast.store.schema import approvals, checkpoints, conversations, tasks
 
 INSERT_CONVERSATION: Final = Statement(insert(conversations))
 

@@ -6,10 +6,11 @@ from typing import Any, Final
 from sqlalchemy import CTE, FromClause, Select, bindparam, func, select, union_all
 from sqlalchemy.sql.expression import ColumnElement
 
+from outlast.store.charges import charges
 from outlast.store.driver import Statement
-from outlast.store.schema import charges, executions, steps
+from outlast.store.executions.steps import STEP_COLUMNS
+from outlast.store.executions.tables import executions, steps
 from outlast.store.statements.executions import LISTED
-from outlast.store.statements.log import STEP_COLUMNS
 
 _WORKSPACE: Final = executions.c.workspace_id == bindparam("workspace")
 _cost: Final = func.coalesce(charges.c.credits, 0)

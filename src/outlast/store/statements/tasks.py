@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, insert, null, select, update
 
 from outlast.store.driver import Statement
-from outlast.store.schema import executions, tasks
+from outlast.store.schema import tasks
 
 INSERT_TASK: Final = Statement(insert(tasks))
 
@@ -51,13 +51,3 @@ END_TASK: Final = Statement(
     .values(due_at=null())
 )
 """Its execution has failed in a way that leaves nothing to be done."""
-
-STATE: Final = Statement(select(executions.c.state).where(executions.c.id == bindparam("id")))
-"""The row is locked."""
-
-CHANGE_STATE: Final = Statement(
-    update(executions)
-    .where(executions.c.id == bindparam("given_id"))
-    .values(state=bindparam("new_state"), updated_at=bindparam("at"))
-)
-"""The row is locked. Touches nothing that a segment compares."""

@@ -1,0 +1,1 @@
+"""Executions: their rows, steps and log, and the transactions that move them."""

@@ -1,0 +1,52 @@
+"""Parts that lock an execution, and compare and set its row."""
+
+from typing import Any
+
+from outlast.model.error import ExecutionNotFound
+from outlast.model.execution import Execution
+from outlast.store.driver import Part, Query
+from outlast.store.executions.rows import execution_from, mutable_columns
+from outlast.store.executions.statements import (
+    ADVANCE_EXECUTION,
+    EXECUTION,
+    LOCK_EXECUTION,
+    SET_STATE,
+)
+from outlast.store.statements.checkpoints import LOCK_TURNS
+from outlast.store.tables import to_json
+
+
+def compare_and_set(before: Execution, after: Execution, *, keep_pause: bool) -> Query:
+    """Compare and set one row; answers whether a cancel was asked for, or nothing."""
+    parameters: dict[str, Any] = {
+        "id": before.id,
+        "workspace": before.workspace_id,
+        "from_status": before.status.value,
+        "from_segment": before.segment,
+        "from_waiting": before.waiting,
+        "keep_pause": keep_pause,
+    }
+    return Query(ADVANCE_EXECUTION, parameters | mutable_columns(after, "new_"))
+
+
+def locked(workspace_id: str, execution_id: str) -> Part[Execution]:
+    """The execution's row, which does not move until the end of the transaction."""
+    rows = yield Query(LOCK_EXECUTION, {"id": execution_id, "workspace": workspace_id})
+    if not rows:
+        raise ExecutionNotFound
+    return execution_from(rows[0])
+
+
+def locked_turn(workspace_id: str, execution_id: str) -> Part[Execution]:
+    """Like `locked`; its conversation's turns do not move either."""
+    rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
+    if not rows:
+        raise ExecutionNotFound
+    conversation = execution_from(rows[0]).conversation_id
+    yield Query(LOCK_TURNS, {"workspace": workspace_id, "conversation": conversation})
+    return (yield from locked(workspace_id, execution_id))
+
+
+def set_state(execution_id: str, state: dict[str, Any]) -> Part[None]:
+    """The execution's state, beside everything that a segment compares."""
+    yield Query(SET_STATE, {"given_id": execution_id, "new_state": to_json(state)})

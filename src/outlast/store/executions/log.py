@@ -1,0 +1,319 @@
+"""The event log of executions: statements, appending and reads."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import and_, bindparam, delete, func, insert, literal_column, select, tuple_
+
+from outlast.model.event import (
+    TEXT_KINDS,
+    Cursor,
+    DataEmitted,
+    Entry,
+    Event,
+    ExecutionCreated,
+    TextAdded,
+    ThinkingAdded,
+    decode,
+    encode,
+)
+from outlast.model.execution import Execution
+from outlast.model.task import CLIENT_NAME
+from outlast.store.agents import agents
+from outlast.store.driver import Part, Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.executions.statements import OWNED
+from outlast.store.executions.tables import events, executions
+from outlast.store.executions.values import LogPage
+
+_log: Final = events.alias("log")
+
+LAST_SEQ: Final = Statement(
+    select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.execution_id == bindparam("id"))
+)
+
+INSERT_EVENT: Final = Statement(insert(events))
+
+APPEND_EVENT: Final = Statement(
+    insert(events)
+    .from_select(
+        ["execution_id", "seq", "segment", "kind", "data", "at"],
+        select(
+            bindparam("id", type_=events.c.execution_id.type),
+            func.coalesce(func.max(events.c.seq), 0) + bindparam("pieces"),
+            bindparam("segment", type_=events.c.segment.type),
+            bindparam("kind", type_=events.c.kind.type),
+            bindparam("data", type_=events.c.data.type),
+            bindparam("at", type_=events.c.at.type),
+        ).where(events.c.execution_id == bindparam("id")),
+    )
+    .returning(events.c.seq)
+)
+"""One event at the log's end; only where the execution's row is locked."""
+
+APPEND_TEXT: Final = Statement(
+    insert(events)
+    .from_select(
+        ["execution_id", "seq", "segment", "kind", "data", "at"],
+        select(
+            executions.c.id,
+            select(func.coalesce(func.max(events.c.seq), 0) + bindparam("pieces"))
+            .where(events.c.execution_id == bindparam("id"))
+            .scalar_subquery(),
+            executions.c.segment,
+            bindparam("kind"),
+            bindparam("data"),
+            bindparam("at"),
+        )
+        .where(
+            executions.c.id == bindparam("id"),
+            executions.c.workspace_id == bindparam("workspace"),
+            executions.c.status == literal_column("'running'"),
+            executions.c.segment == bindparam("segment"),
+        )
+        .with_for_update(read=True),
+    )
+    .returning(events.c.seq)
+)
+"""Append to the segment that runs; no row means that it has passed. Writes no other row.
+
+On Postgres the execution's row is locked against `advance`, so that no text lands behind the next
+segment's begin.
+"""
+
+DELETE_LAST_TEXT: Final = Statement(
+    delete(events)
+    .where(
+        events.c.execution_id == bindparam("id"),
+        events.c.seq
+        > select(func.coalesce(func.max(_log.c.seq), 0) - bindparam("pieces"))
+        .where(_log.c.execution_id == bindparam("id"))
+        .scalar_subquery(),
+        events.c.kind.in_([literal_column(f"'{kind}'") for kind in TEXT_KINDS]),
+    )
+    .returning(events.c.seq)
+)
+"""The last pieces of the log; only inside `advance`, which writes them again as one row."""
+
+ABOUT: Final = Statement(
+    select(executions.c.input, executions.c.end_user, agents.c.name)
+    .join(agents, agents.c.id == executions.c.agent_id, isouter=True)
+    .where(executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace"))
+)
+"""What an execution's first event says beside what the log keeps; the client has no agent's row."""
+
+_ended_text: Final = (
+    select(func.coalesce(func.max(events.c.seq), 0))
+    .where(
+        events.c.execution_id == OWNED,
+        events.c.kind.not_in(
+            [literal_column(f"'{kind}'") for kind in (*TEXT_KINDS, DataEmitted.kind)]
+        ),
+    )
+    .scalar_subquery()
+)
+
+OPEN_TEXT: Final = Statement(
+    select(events.c.segment, events.c.seq, events.c.at, events.c.kind, events.c.data)
+    .where(
+        events.c.execution_id == OWNED,
+        events.c.kind == literal_column(f"'{TextAdded.kind}'"),
+        events.c.seq > _ended_text,
+    )
+    .order_by(events.c.seq)
+)
+"""What the open step has shown: the text behind the last event that ends or voids a step's."""
+
+_behind: Final = and_(
+    events.c.execution_id == OWNED,
+    tuple_(events.c.segment, events.c.seq) > tuple_(bindparam("segment"), bindparam("seq")),
+)
+
+_sizes: Final = (
+    select(events.c.seq, func.length(events.c.data).label("size"))
+    .where(_behind)
+    .order_by(events.c.seq)
+    .limit(bindparam("limit"))
+    .cte("sizes")
+)
+
+_sums: Final = select(
+    _sizes.c.seq,
+    (func.sum(_sizes.c.size).over(order_by=_sizes.c.seq) - _sizes.c.size).label("before"),
+).cte("sums")
+
+_last: Final = select(func.max(_sums.c.seq)).where(_sums.c.before < bindparam("size"))
+
+_select_entries: Final = select(
+    events.c.segment, events.c.seq, events.c.at, events.c.kind, events.c.data
+).where(_behind)
+
+LOG: Final = Statement(_select_entries.order_by(events.c.seq).limit(bindparam("limit")))
+
+LOG_PAGE: Final = Statement(
+    _select_entries.where(events.c.seq <= _last.scalar_subquery()).order_by(events.c.seq)
+)
+"""A page bounded in rows and in characters: of what does not fit only the lengths are read."""
+
+REACHES: Final = Statement(select(literal_column("1")).where(_behind).limit(1))
+
+LAST_EVENT: Final = Statement(
+    select(events.c.kind, events.c.data)
+    .where(events.c.execution_id == bindparam("id"))
+    .order_by(events.c.seq.desc())
+    .limit(1)
+)
+
+
+def entry_from(row: Row) -> Entry:
+    """Read segment, seq, at, kind, data of an event."""
+    return Entry(row[0], row[1], row[2], decode(row[3], row[4]))
+
+
+_RUN_PIECES: Final = 1000
+
+_RUN_CHARACTERS: Final = 16 * 1024
+
+
+def parted(event: TextAdded | ThinkingAdded) -> Iterator[TextAdded | ThinkingAdded]:
+    """The same pieces in runs that are small enough to be read one by one."""
+    pieces, kind = event.pieces, type(event)
+    start = size = 0
+    for end, piece in enumerate(pieces):
+        if end > start and (end - start >= _RUN_PIECES or size + len(piece) > _RUN_CHARACTERS):
+            yield kind(event.step, event.part, pieces[start:end])
+            start, size = end, 0
+        size += len(piece)
+    yield kind(event.step, event.part, pieces[start:]) if start else event
+
+
+def insert_event(execution_id: str, entry: Entry) -> Query:
+    """One row of the log."""
+    return Query(
+        INSERT_EVENT,
+        {
+            "execution_id": execution_id,
+            "seq": entry.seq,
+            "segment": entry.segment,
+            "kind": entry.event.kind,
+            "data": encode(entry.event).decode(),
+            "at": entry.at,
+        },
+    )
+
+
+def append(execution: Execution, at: int, events: Iterable[Event]) -> Part[tuple[Entry, ...]]:
+    """Log what happened to an execution whose row this transaction has locked."""
+    return (yield from append_entries(execution, ((at, event) for event in events)))
+
+
+def append_entries(
+    execution: Execution, events: Iterable[tuple[int, Event]]
+) -> Part[tuple[Entry, ...]]:
+    """Like `append`, each event with its own time."""
+    entries: list[Entry] = []
+    seq = 0
+    for at, event in events:
+        pieces = len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
+        if entries:
+            seq += pieces
+            yield insert_event(execution.id, Entry(execution.segment, seq, at, event))
+        else:
+            ((seq,),) = yield _append_event(execution, at, event, pieces)
+        entries.append(Entry(execution.segment, seq, at, event))
+    return tuple(entries)
+
+
+def _append_event(execution: Execution, at: int, event: Event, pieces: int) -> Query:
+    return Query(
+        APPEND_EVENT,
+        {
+            "id": execution.id,
+            "pieces": pieces,
+            "segment": execution.segment,
+            "kind": event.kind,
+            "data": encode(event).decode(),
+            "at": at,
+        },
+    )
+
+
+_PAGE_ROWS: Final = 64
+
+_PAGE_CHARACTERS: Final = 32 * 1024
+"""Of what the rows of a page hold; a row that holds more is a page of its own."""
+
+
+def read_log(
+    workspace_id: str, execution_id: str, after: Cursor, limit: int
+) -> Transaction[tuple[Entry, ...]]:
+    """Entries that end behind the cursor, in order."""
+    rows = yield Query(
+        LOG,
+        {
+            "id": execution_id,
+            "workspace": workspace_id,
+            "segment": after.segment,
+            "seq": after.seq,
+            "limit": limit,
+        },
+    )
+    return TransactionResult((yield from _entries_from(workspace_id, execution_id, rows)))
+
+
+def read_page(workspace_id: str, execution_id: str, after: Cursor) -> Transaction[LogPage]:
+    """Entries that end behind the cursor, in order: as many as fit a page, and at least one."""
+    rows = yield Query(
+        LOG_PAGE,
+        {
+            "id": execution_id,
+            "workspace": workspace_id,
+            "segment": after.segment,
+            "seq": after.seq,
+            "limit": _PAGE_ROWS,
+            "size": _PAGE_CHARACTERS,
+        },
+    )
+    size = sum(len(row[4]) for row in rows)
+    more = len(rows) == _PAGE_ROWS or size >= _PAGE_CHARACTERS
+    return TransactionResult(
+        LogPage((yield from _entries_from(workspace_id, execution_id, rows)), more)
+    )
+
+
+def _entries_from(
+    workspace_id: str, execution_id: str, rows: Sequence[Row]
+) -> Part[tuple[Entry, ...]]:
+    """The rows read, the log's first with what the execution's own row says of it."""
+    entries = tuple(entry_from(row) for row in rows)
+    if entries and isinstance(entries[0].event, ExecutionCreated):
+        about = yield Query(ABOUT, {"id": execution_id, "workspace": workspace_id})
+        entries = (_with_row(entries[0], entries[0].event, about[0]), *entries[1:])
+    return entries
+
+
+def reaches(workspace_id: str, execution_id: str, cursor: Cursor) -> Transaction[bool]:
+    """Whether the log goes on behind the cursor."""
+    rows = yield Query(
+        REACHES,
+        {
+            "id": execution_id,
+            "workspace": workspace_id,
+            "segment": cursor.segment,
+            "seq": cursor.seq,
+        },
+    )
+    return TransactionResult(bool(rows))
+
+
+def _with_row(entry: Entry, created: ExecutionCreated, row: Row) -> Entry:
+    given, user, agent = row
+    name = CLIENT_NAME if agent is None else agent
+    return replace(entry, event=replace(created, input=given, agent=name, user=user))
+
+
+def open_text_of(workspace_id: str, execution_id: str) -> Part[str]:
+    """What the step that runs has shown so far, as far as it is written."""
+    rows = yield Query(OPEN_TEXT, {"id": execution_id, "workspace": workspace_id})
+    events = (entry_from(row).event for row in rows)
+    return "".join("".join(e.pieces) for e in events if isinstance(e, TextAdded))

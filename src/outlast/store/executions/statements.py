@@ -1,0 +1,293 @@
+"""Statements on the rows of executions. What hangs on an execution is reached through `OWNED`."""
+
+from typing import Final
+
+from sqlalchemy import (
+    Boolean,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    null,
+    select,
+    text,
+    true,
+    update,
+)
+
+from outlast.model.execution import CLIENT_DRIVEN
+from outlast.store.driver import Statement
+from outlast.store.executions.tables import execution_metadata, executions
+
+OWNED: Final = (
+    select(executions.c.id)
+    .where(
+        executions.c.id == bindparam("id"),
+        executions.c.workspace_id == bindparam("workspace"),
+    )
+    .scalar_subquery()
+)
+"""The execution's id, if it is of this workspace."""
+
+MUTABLE: Final = (
+    "status", "segment", "waiting", "updated_at", "started_at", "completed_at", "output", "error",
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usage_estimated",
+    "steps", "final_model", "first_token_ms", "tool_ms", "active_ms", "superseded_tokens",
+    "forwarded_headers", "active_since", "credits", "tries",
+)  # fmt: skip
+"""The columns that `advance` writes."""
+
+SELECT_EXECUTION: Final = select(*executions.c)
+
+INSERT_EXECUTION: Final = Statement(insert(executions))
+
+INSERT_METADATA: Final = Statement(insert(execution_metadata))
+"""One value by which lists filter."""
+
+ADVANCE_EXECUTION: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("id"),
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.status == bindparam("from_status"),
+        executions.c.segment == bindparam("from_segment"),
+        executions.c.waiting == bindparam("from_waiting"),
+    )
+    .values(
+        {name: bindparam(f"new_{name}") for name in MUTABLE}
+        | {
+            "pause_requested": case(
+                (
+                    bindparam("keep_pause", type_=Boolean()).is_(true()),
+                    executions.c.pause_requested,
+                ),
+                else_=null(),
+            )
+        }
+    )
+    .returning(executions.c.cancel_requested)
+)
+"""Compare-and-set on status, segment and waiting: no row means that the execution has moved on.
+
+A wish to pause that came meanwhile stays, unless the execution is paused or has ended.
+"""
+
+REQUEST_CANCEL: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("id"),
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.completed_at.is_(None),
+    )
+    .values(cancel_requested=True)
+)
+"""Touches nothing else, so that it cannot disturb the segment that runs."""
+
+CANCEL_REQUESTED: Final = Statement(
+    select(executions.c.id).where(text("cancel_requested AND completed_at IS NULL"))
+)
+"""All workspaces: whoever runs one of them stops it."""
+
+EXECUTION: Final = Statement(
+    SELECT_EXECUTION.where(
+        executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace")
+    )
+)
+
+LIVE_IN_CONVERSATION: Final = Statement(
+    SELECT_EXECUTION.where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.completed_at.is_(None),
+    ).order_by(executions.c.turn)
+)
+"""Everything of the conversation that has not ended, by turn; it has a partial index.
+
+Turns are given out under the conversation's lock; ids come from the clocks of many hosts.
+"""
+
+_some_live: Final = (
+    select(literal_column("1"))
+    .where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.completed_at.is_(None),
+    )
+    .limit(bindparam("most"))
+    .subquery("page")
+)
+
+COUNT_LIVE: Final = Statement(select(func.count()).select_from(_some_live))
+"""How many of the conversation have not ended, counted on the partial index and up to a bound."""
+
+WAITING_TURNS: Final = Statement(
+    SELECT_EXECUTION.where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.completed_at.is_(None),
+        executions.c.waiting.is_(True),
+    )
+    .order_by(executions.c.turn.desc())
+    .limit(bindparam("limit"))
+)
+"""Queued turns, the youngest first; the conversation's row is locked."""
+
+NEXT_IN_CONVERSATION: Final = Statement(
+    SELECT_EXECUTION.where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.completed_at.is_(None),
+    )
+    .order_by(executions.c.turn)
+    .limit(1)
+)
+"""Whose turn it is once an execution has ended."""
+
+RELEASE_WAITING: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("id"),
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.waiting.is_(True),
+    )
+    .values(waiting=False)
+)
+
+UNFINISHED: Final = Statement(
+    select(executions.c.workspace_id, executions.c.id, executions.c.status, executions.c.updated_at)
+    .where(
+        executions.c.id > bindparam("after"),
+        executions.c.status.in_([literal_column("'queued'"), literal_column("'running'")]),
+        executions.c.waiting.is_(False),
+        executions.c.completed_at.is_(None),
+        executions.c.agent_version != literal_column(str(CLIENT_DRIVEN)),
+    )
+    .order_by(executions.c.id)
+    .limit(bindparam("limit"))
+)
+"""All workspaces: only recovery asks this. What is client-driven is no worker's."""
+
+_place: Final = select(
+    executions.c.status,
+    executions.c.segment,
+    executions.c.conversation_id,
+    executions.c.updated_at,
+).where(executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace"))
+
+PLACE: Final = Statement(_place)
+"""What is needed to end an execution whose row cannot be read."""
+
+LOCK_PLACE: Final = Statement(_place.with_for_update())
+"""The same; the row does not move until this transaction ends."""
+
+FORCE_FAILURE: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("given_id"),
+        executions.c.workspace_id == bindparam("workspace"),
+    )
+    .values(
+        status=bindparam("failed"),
+        error=bindparam("new_error"),
+        completed_at=bindparam("at"),
+        updated_at=bindparam("at"),
+        waiting=False,
+        tries=0,
+        pause_requested=null(),
+        active_since=null(),
+        forwarded_headers=null(),
+    )
+)
+"""The row is locked and live. Touches nothing that may be unreadable."""
+
+RECORD_ACTIVE_TIME: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("given_id"),
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.status == literal_column("'running'"),
+        executions.c.segment == bindparam("given_segment"),
+        executions.c.active_ms < bindparam("given_ms"),
+    )
+    .values(active_ms=bindparam("given_ms"), active_since=bindparam("at"))
+)
+"""Only while the segment runs, and never backwards: `advance` may have counted further."""
+
+LOCK_EXECUTION: Final = Statement(
+    select(*executions.c)
+    .where(executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace"))
+    .with_for_update()
+)
+"""It does not move until this transaction ends; LOCK_TURNS, where needed, comes first."""
+
+REQUEST_PAUSE: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("id"),
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.completed_at.is_(None),
+    )
+    .values(pause_requested=bindparam("wish"))
+)
+"""Touches nothing else, so that it cannot disturb the segment that runs."""
+
+PAUSE_REQUESTED: Final = Statement(
+    select(executions.c.id, executions.c.pause_requested, executions.c.workspace_id).where(
+        executions.c.pause_requested.is_not(None), executions.c.completed_at.is_(None)
+    )
+)
+"""All workspaces: whoever runs one of them pauses it."""
+
+RESUME_EXECUTION: Final = Statement(
+    update(executions)
+    .where(executions.c.id == bindparam("given_id"))
+    .values(
+        cancel_requested=literal_column("false"),
+        pause_requested=null(),
+        **{
+            name: bindparam(f"new_{name}")
+            for name in (
+                "status",
+                "waiting",
+                "updated_at",
+                "completed_at",
+                "output",
+                "error",
+                "input_tokens",
+                "output_tokens",
+                "cache_read_tokens",
+                "cache_write_tokens",
+                "usage_estimated",
+                "steps",
+                "final_model",
+                "tool_ms",
+                "superseded_tokens",
+                "superseded_to",
+                "resumed_ms",
+                "state",
+                "segment",
+                "active_since",
+                "budget",
+            )
+        },
+    )
+)
+"""The row is locked."""
+
+SET_STATE: Final = Statement(
+    update(executions)
+    .where(executions.c.id == bindparam("given_id"))
+    .values(state=bindparam("new_state"))
+)
+"""The row is locked."""
+
+STATE: Final = Statement(select(executions.c.state).where(executions.c.id == bindparam("id")))
+"""The row is locked."""
+
+CHANGE_STATE: Final = Statement(
+    update(executions)
+    .where(executions.c.id == bindparam("given_id"))
+    .values(state=bindparam("new_state"), updated_at=bindparam("at"))
+)
+"""The row is locked. Touches nothing that a segment compares."""

@@ -1,0 +1,185 @@
+"""The recorded steps of executions: statements, rows and reads."""
+
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Text, bindparam, case, cast, func, insert, literal_column, select, update
+
+from outlast.model.execution import ModelStep, Step, ToolStep
+from outlast.model.message import AssistantMessage, Thinking, ToolCall
+from outlast.model.message import Part as MessagePart
+from outlast.model.message import Text as MessageText
+from outlast.model.usage import Usage
+from outlast.store.driver import Part, Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.executions.statements import OWNED
+from outlast.store.executions.tables import executions, steps
+from outlast.store.tables import to_json
+
+STEP_COLUMNS: Final = (
+    steps.c.execution_id,
+    steps.c.number,
+    steps.c.id,
+    steps.c.kind,
+    steps.c.data,
+    steps.c.started_at,
+    steps.c.ended_at,
+)
+"""What `step_from` reads."""
+
+INSERT_STEP: Final = Statement(insert(steps))
+
+STEPS: Final = Statement(
+    select(
+        steps.c.execution_id,
+        steps.c.number,
+        steps.c.id,
+        steps.c.kind,
+        steps.c.data,
+        steps.c.started_at,
+        steps.c.ended_at,
+    )
+    .where(
+        steps.c.execution_id
+        == select(executions.c.id)
+        .where(
+            executions.c.id == bindparam("id"),
+            executions.c.workspace_id == bindparam("workspace"),
+            executions.c.is_purged.is_(False),
+        )
+        .scalar_subquery(),
+        steps.c.superseded.is_(False),
+    )
+    .order_by(steps.c.number)
+)
+"""What stands and can still be read: of a purged execution nothing is."""
+
+_data: Final = cast(steps.c.data, Text)
+
+SHORT_STEPS: Final = Statement(
+    select(
+        steps.c.execution_id,
+        steps.c.number,
+        steps.c.id,
+        steps.c.kind,
+        case((func.length(_data) <= bindparam("longest"), _data)),
+        steps.c.started_at,
+        steps.c.ended_at,
+    )
+    .where(
+        steps.c.execution_id == OWNED,
+        steps.c.kind == literal_column("'tool'"),
+        steps.c.superseded.is_(False),
+    )
+    .order_by(steps.c.number)
+    .limit(bindparam("limit"))
+)
+"""Tool calls of what a list shows; of one that is long, no data."""
+
+SUPERSEDE_STEP: Final = Statement(
+    update(steps)
+    .where(steps.c.execution_id == bindparam("given_id"), steps.c.number == bindparam("given"))
+    .values(superseded=literal_column("true"))
+)
+
+
+def step_columns(execution_id: str, step: Step) -> dict[str, Any]:
+    """A step's row; what it says is JSON in `data`."""
+    kind, data = _step_data(step)
+    return {
+        "execution_id": execution_id,
+        "number": step.number,
+        "id": step.id,
+        "kind": kind,
+        "data": to_json(data),
+        "started_at": step.started_at,
+        "ended_at": step.ended_at,
+        "superseded": False,
+    }
+
+
+def _step_data(step: Step) -> tuple[str, dict[str, Any]]:
+    match step:
+        case ModelStep():
+            return "model", {
+                "parts": [_part_to_json(part) for part in step.message.parts],
+                "model": step.model,
+                "usage": step.usage,
+                "finishReason": step.finish_reason,
+                **({"asked": step.asked} if step.asked else {}),
+            }
+        case ToolStep():
+            return "tool", {
+                "call": _part_to_json(step.call),
+                "result": step.result,
+                "isError": step.is_error,
+                **({"note": step.note} if step.note else {}),
+            }
+
+
+def step_from(row: Row) -> Step:
+    """Read execution_id, number, id, kind, data, started_at, ended_at of a step."""
+    _, number, step_id, kind, text, started_at, ended_at = row
+    data = orjson.loads(text)
+    if kind == "tool":
+        call = _part_from_json(data["call"])
+        assert isinstance(call, ToolCall)
+        return ToolStep(
+            step_id,
+            number,
+            call,
+            data["result"],
+            data["isError"],
+            started_at,
+            ended_at,
+            data.get("note", ""),
+        )
+    return ModelStep(
+        step_id,
+        number,
+        AssistantMessage(tuple(_part_from_json(part) for part in data["parts"])),
+        data["model"],
+        Usage(**data["usage"]),
+        data["finishReason"],
+        started_at,
+        ended_at,
+        data.get("asked", ""),
+    )
+
+
+def without_content(kind: str, text: str) -> str:
+    """A step's data without what was said, asked and answered."""
+    data = orjson.loads(text)
+    if kind == "model":
+        kept = {name: data[name] for name in ("model", "usage", "finishReason")}
+        return to_json({"parts": [], **kept})
+    call = {name: data["call"][name] for name in ("id", "name")}
+    return to_json({"call": {**call, "parameters": {}}, "result": None, "isError": data["isError"]})
+
+
+def _part_to_json(part: MessagePart) -> Any:
+    match part:
+        case MessageText():
+            return {"text": part.text}
+        case Thinking():
+            return {"thinking": part.text, "signature": part.signature}
+        case ToolCall():
+            return part
+
+
+def _part_from_json(data: dict[str, Any]) -> MessagePart:
+    if "text" in data:
+        return MessageText(data["text"])
+    if "thinking" in data:
+        return Thinking(data["thinking"], data["signature"])
+    return ToolCall(**data)
+
+
+def read_steps(workspace_id: str, execution_id: str) -> Transaction[tuple[Step, ...]]:
+    """The recorded steps in order."""
+    return TransactionResult((yield from steps_of(workspace_id, execution_id)))
+
+
+def steps_of(workspace_id: str, execution_id: str) -> Part[tuple[Step, ...]]:
+    """The same inside another transaction."""
+    rows = yield Query(STEPS, {"id": execution_id, "workspace": workspace_id})
+    return tuple(step_from(row) for row in rows)

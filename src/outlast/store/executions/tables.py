@@ -1,0 +1,171 @@
+"""The tables of executions: the rows, their steps and their log."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, Text, text
+
+from outlast.store.tables import (
+    JSON,
+    added_count,
+    added_flag,
+    count,
+    flag,
+    identifier,
+    index_of_some,
+    json,
+    metadata,
+    time,
+)
+
+executions: Final = Table(
+    "executions",
+    metadata,
+    identifier("id", primary_key=True),
+    identifier("workspace_id"),
+    identifier("agent_id"),
+    Column("agent_version", Integer, nullable=False),
+    identifier("conversation_id"),
+    count("turn"),
+    identifier("parent_id", nullable=True),
+    identifier("key_id", nullable=True),
+    Column("input", Text, nullable=False),
+    json("metadata"),
+    json("session"),
+    json("budget"),
+    time("created_at"),
+    # What `advance` may change:
+    Column("status", Text, nullable=False),
+    count("segment"),
+    flag("waiting"),
+    time("updated_at"),
+    time("started_at", nullable=True),
+    time("completed_at", nullable=True),
+    Column("output", Text),
+    Column("error", JSON),
+    count("input_tokens"),
+    count("output_tokens"),
+    count("cache_read_tokens"),
+    count("cache_write_tokens"),
+    flag("usage_estimated"),
+    count("steps"),
+    Column("final_model", Text),
+    count("first_token_ms", nullable=True),
+    count("tool_ms"),
+    count("active_ms"),
+    # What has a verb of its own:
+    flag("cancel_requested"),
+    flag("is_purged"),
+    # Since 0003:
+    Column("pause_requested", JSON),
+    added_count("superseded_tokens"),
+    added_count("superseded_to"),
+    added_count("resumed_ms"),
+    Column("state", JSON),
+    # Since 0004:
+    Column("instructions", Text),
+    Column("chat_id", Text),
+    Column("format", Text),
+    Column("forwarded_headers", Text),
+    # Since 0005:
+    time("active_since", nullable=True),
+    # Since 0006:
+    added_count("credits"),
+    # Since 0007:
+    added_count("tries"),
+    Column("end_user", Text),
+    added_flag("superseded"),
+    Column("message_id", Text),
+    added_flag("purging"),
+    CheckConstraint(
+        "status IN ('queued','running','suspended','paused','completed','failed','cancelled')",
+        name="status",
+    ),
+    CheckConstraint(
+        "(status IN ('completed','failed','cancelled')) = (completed_at IS NOT NULL)",
+        name="completed_at_when_terminal",
+    ),
+    CheckConstraint("(status = 'failed') = (error IS NOT NULL)", name="error_when_failed"),
+    CheckConstraint(
+        "status <> 'running' OR started_at IS NOT NULL", name="started_at_when_running"
+    ),
+    CheckConstraint("status = 'queued' OR NOT waiting", name="waiting_only_when_queued"),
+    Index(None, "workspace_id", "id"),
+    Index(None, "workspace_id", "agent_id", "id"),
+    Index(None, "workspace_id", "status", "id"),
+    Index(None, "workspace_id", "conversation_id", "id"),
+    Index(
+        "ix_executions_live",
+        "workspace_id",
+        "conversation_id",
+        "completed_at",  # always null here; SQLite's planner counts it as one more match
+        "id",
+        sqlite_where=text("completed_at IS NULL"),
+    ),
+    index_of_some("executions", "chat_id", "workspace_id", "chat_id", "id"),
+    index_of_some("executions", "end_user", "workspace_id", "end_user", "id"),
+    index_of_some(
+        "executions", "message_id", "workspace_id", "conversation_id", "message_id", "turn"
+    ),
+    Index("ix_executions_purging", "id", sqlite_where=text("purging")),
+    Index(
+        "ix_executions_parent_id",
+        "parent_id",
+        "id",
+        sqlite_where=text("parent_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_executions_cancel_requested",
+        "id",
+        sqlite_where=text("cancel_requested AND completed_at IS NULL"),
+    ),
+    Index(
+        "ix_executions_pause_requested",
+        "id",
+        sqlite_where=text("pause_requested IS NOT NULL AND completed_at IS NULL"),
+    ),
+    Index(
+        "ix_executions_unfinished",
+        "id",
+        sqlite_where=text("status IN ('queued','running') AND completed_at IS NULL"),
+    ),
+)
+
+execution_metadata: Final = Table(
+    "execution_metadata",
+    metadata,
+    identifier("workspace_id", primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    identifier("execution_id", primary_key=True),
+    Index(None, "execution_id"),
+    sqlite_with_rowid=False,
+)
+"""The metadata values by which lists are filtered: the keys that the operator names."""
+
+steps: Final = Table(
+    "steps",
+    metadata,
+    identifier("execution_id", primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    identifier("id"),
+    Column("kind", Text, nullable=False),
+    json("data"),
+    time("started_at"),
+    time("ended_at"),
+    flag("superseded"),
+    CheckConstraint("kind IN ('model', 'tool')", name="kind"),
+    Index(None, "id"),
+    sqlite_with_rowid=False,
+)
+
+events: Final = Table(
+    "events",
+    metadata,
+    identifier("execution_id", primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    count("segment"),
+    Column("kind", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    time("at"),
+    sqlite_with_rowid=False,
+)
