@@ -214,7 +214,7 @@ def _services(
         Approvals(store, tools, clock),
         Tickets(store, seal, clock, keys),
         Tasks(store, executions, agents, clock),
-        Records(store),
+        Records(store.records),
     )
 
 

@@ -16,8 +16,8 @@ from outlast.model.execution import Execution, Status
 from outlast.model.usage import Usage
 from outlast.model.workspace import Principal
 from outlast.store.driver import Driver
+from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.executions.values import Advance, ForcedFailure, Resume
-from outlast.store.list_port import ExecutionFilter
 from outlast.store.page import Page
 from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock, NamedModels, owner

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outlast.store.list_port import LONGEST
+from outlast.store.executions.lists import LONGEST
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
 from tests.rooms.conftest import Build
 from tests.rooms.house import House

@@ -3,32 +3,25 @@
 from collections.abc import Iterator
 from types import ModuleType
 
-from outlast.store import agents, charges, idempotency, keys
+from outlast.store import agents, charges, idempotency, keys, records
 from outlast.store.driver import Statement
-from outlast.store.executions import log, statements, steps
-from outlast.store.statements import (
-    approvals,
-    checkpoints,
-    conversations,
-    executions,
-    records,
-    tasks,
-)
+from outlast.store.executions import lists, log, statements, steps
+from outlast.store.statements import approvals, checkpoints, conversations, tasks
 
 MODULES = (
+    agents,
+    approvals,
     charges,
+    checkpoints,
+    conversations,
+    idempotency,
+    keys,
+    lists,
+    log,
+    records,
     statements,
     steps,
-    log,
-    executions,
-    conversations,
-    agents,
-    keys,
-    idempotency,
-    approvals,
-    checkpoints,
     tasks,
-    records,
 )
 CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
 LISTS = {

@@ -188,7 +188,7 @@ async def test_a_deleted_conversation_leaves_purged_records_only(
     tables = ("executions", "steps", "events", "checkpoints", "approvals", "charges")
     assert "secret" not in str([database.rows(f"SELECT * FROM {table}") for table in tables])
     called, answered = sorted(
-        (node.record for node in (await store.tree(WORKSPACE, execution.id)).children),
+        (node.record for node in (await store.records.tree(WORKSPACE, execution.id)).children),
         key=lambda record: record.began,
     )
     assert isinstance(called, StepRecord)

@@ -14,7 +14,7 @@ from outlast.model.event import (
 from outlast.model.execution import (
     Status,
 )
-from outlast.store.list_port import ExecutionFilter
+from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.page import Page
 from outlast.store.port import Store
 from tests.store.moves import OTHER, WORKSPACE, Create, completed, run

@@ -10,7 +10,9 @@ from sqlalchemy.dialects import sqlite
 
 from outlast.store import migrations
 from outlast.store.driver import Statement
-from outlast.store.statements import approvals, executions, records
+from outlast.store.executions.lists import list_executions
+from outlast.store.records import executions_of_page, sums_of_page
+from outlast.store.statements import approvals
 from outlast.store.statements.conversations import list_conversations
 from tests.store.plans import CONVERSATION, CONVERSATIONS, LISTS, MORE, STATEMENTS
 
@@ -99,7 +101,7 @@ def test_a_list_walks_down_its_index(
     more: tuple[str, ...],
     backwards: bool,
 ) -> None:
-    statement = executions.list_executions(frozenset(filters + more), backwards=backwards)
+    statement = list_executions(frozenset(filters + more), backwards=backwards)
     told = " ".join(plan_of(connection, statement))
     assert LISTS[filters] in told
     assert "TEMP B-TREE" not in told
@@ -111,7 +113,7 @@ def test_a_list_walks_down_its_index(
 def test_a_list_by_metadata_walks_down_the_metadata(
     connection: sqlite3.Connection, more: tuple[str, ...], backwards: bool, values: int
 ) -> None:
-    statement = executions.list_executions(frozenset(more), backwards=backwards, values=values)
+    statement = list_executions(frozenset(more), backwards=backwards, values=values)
     plan = plan_of(connection, statement)
     assert plan[0].startswith("SEARCH value0 USING PRIMARY KEY (workspace_id=? AND name=?"), plan
     assert all("execution_id=?" in line or " id=?" in line or "(id=?" in line for line in plan[1:])
@@ -122,9 +124,7 @@ def test_a_list_by_metadata_walks_down_the_metadata(
 def test_a_list_by_metadata_of_few_executions_walks_down_those(
     connection: sqlite3.Connection, few: str
 ) -> None:
-    plan = plan_of(
-        connection, executions.list_executions(frozenset({few}), backwards=False, values=1)
-    )
+    plan = plan_of(connection, list_executions(frozenset({few}), backwards=False, values=1))
     assert LISTS[few,] in plan[0]
     assert plan[1].startswith("SEARCH value0 USING")
     assert "TEMP B-TREE" not in " ".join(plan)
@@ -152,7 +152,7 @@ def test_the_approvals_that_wait_are_found_by_their_index(
 @pytest.mark.parametrize("agents", [0, 1, 3])
 def test_a_page_of_records_walks_down_an_index(connection: sqlite3.Connection, agents: int) -> None:
     index = "ix_executions_workspace_id_agent_id_id" if agents else "ix_executions_workspace_id_id"
-    for statement in (records.page_of(agents), records.sums_of_page(agents)):
+    for statement in (executions_of_page(agents), sums_of_page(agents)):
         plan = plan_of(connection, statement)
         assert sum(f"COVERING INDEX {index}" in line for line in plan) == (agents or 1)
         assert all(MADE.fullmatch(line) for line in plan if line.startswith("SCAN")), plan

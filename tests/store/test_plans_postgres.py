@@ -14,7 +14,9 @@ from sqlalchemy.dialects import postgresql
 
 from outlast.store.agents import list_agents
 from outlast.store.driver import Statement
-from outlast.store.statements import approvals, executions, records
+from outlast.store.executions.lists import list_executions
+from outlast.store.records import executions_of_page, sums_of_page
+from outlast.store.statements import approvals
 from outlast.store.statements.conversations import list_conversations
 from tests.database import migrate_postgres
 from tests.postgres import Databases
@@ -122,7 +124,7 @@ def test_a_list_walks_down_its_index(
     more: tuple[str, ...],
     backwards: bool,
 ) -> None:
-    statement = executions.list_executions(frozenset(filters + more), backwards=backwards)
+    statement = list_executions(frozenset(filters + more), backwards=backwards)
     for plan in plans_of(connection, statement):
         assert LISTS[filters] in plan, plan
         assert "Seq Scan" not in plan, plan
@@ -141,7 +143,7 @@ def test_a_list_by_metadata_finds_its_rows_by_index(
     backwards: bool,
     values: int,
 ) -> None:
-    statement = executions.list_executions(frozenset(more), backwards=backwards, values=values)
+    statement = list_executions(frozenset(more), backwards=backwards, values=values)
     given = {f"name{n}": "source" for n in range(values)}
     given |= {f"value{n}": "v101" for n in range(values)}
     for workspace in (SMALL, BIG):
@@ -191,7 +193,7 @@ def test_the_list_of_agents_walks_down_its_index(
 def test_a_list_by_two_filters_scans_no_table(
     connection: psycopg.Connection[tuple[Any, ...]], first: str, second: str
 ) -> None:
-    statement = executions.list_executions(frozenset((first, second)), backwards=False)
+    statement = list_executions(frozenset((first, second)), backwards=False)
     for plan in plans_of(connection, statement):
         assert "Seq Scan" not in plan, plan
 
@@ -201,7 +203,7 @@ def test_a_list_by_two_filters_scans_no_table(
 def test_a_page_of_records_scans_no_table(
     connection: psycopg.Connection[tuple[Any, ...]], agents: int, workspace: str
 ) -> None:
-    for statement in (records.page_of(agents), records.sums_of_page(agents)):
+    for statement in (executions_of_page(agents), sums_of_page(agents)):
         for limit in ("10", "100"):
             for plan in plans_of(connection, statement, workspace=workspace, limit=limit):
                 assert "Seq Scan" not in plan, plan

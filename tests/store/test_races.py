@@ -17,9 +17,9 @@ from outlast.model.error import Conflict, ConversationNotFound, StaleWrite
 from outlast.model.event import START, TextAdded
 from outlast.model.execution import Execution, OnBusy, Status
 from outlast.model.workspace import Workspace
+from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.executions.values import Advance, TextAppend
 from outlast.store.idempotency import Idempotency
-from outlast.store.list_port import ExecutionFilter
 from outlast.store.listeners import Listeners
 from outlast.store.page import Page
 from outlast.store.port import Store

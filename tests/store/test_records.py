@@ -15,7 +15,7 @@ from outlast.model.usage import Usage
 from outlast.store.driver import Driver, Transaction
 from outlast.store.executions.values import Advance
 from outlast.store.port import Store
-from outlast.store.record_port import RecordPage
+from outlast.store.records import RecordPage
 from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
 from tests.database import Database
@@ -79,7 +79,7 @@ async def test_a_tree_holds_what_is_under_an_execution_and_no_more(
     child, _ = await recorded(store, clock, await create(parent_id=root.id), 5, 6)
     await recorded(store, clock, await create(parent_id=child.id), 2**62 - 100, 8)
     await recorded(store, clock, await create(), 9, 9)
-    found = await store.tree(WORKSPACE, root.id)
+    found = await store.records.tree(WORKSPACE, root.id)
     assert found.record == ExecutionRecord(
         await store.execution(WORKSPACE, root.id), 3 + 4 + 5 + 6 + 2**62 - 100 + 8
     )
@@ -88,9 +88,9 @@ async def test_a_tree_holds_what_is_under_an_execution_and_no_more(
     told = {node.record.step.id: node.record for node in found.children if _is_step(node)}  # type: ignore[union-attr]
     assert [told[one.id].credits for one in steps[:2]] == [3, 0]
     assert all(_adds_up(node) for node in _walk(found))
-    one = await store.record(WORKSPACE, RecordId(root.id, None))
+    one = await store.records.get(WORKSPACE, RecordId(root.id, None))
     assert one == found.record
-    closed = await store.record(WORKSPACE, RecordId(None, steps[2].id))
+    closed = await store.records.get(WORKSPACE, RecordId(None, steps[2].id))
     assert isinstance(closed, ClosedRecord)
     assert (closed.credits, closed.charge.usage) == (4, Usage(10, 5))
 
@@ -116,19 +116,19 @@ async def test_what_is_another_workspaces_is_not_found(
 ) -> None:
     root, steps = await recorded(store, clock, await create(), 3, 4)
     foreign = await create(parent_id=root.id, workspace_id=OTHER)
-    assert len((await store.tree(WORKSPACE, root.id)).children) == 2
+    assert len((await store.records.tree(WORKSPACE, root.id)).children) == 2
     for wanted in (
         RecordId(root.id, None),
         RecordId(None, steps[0].id),
         RecordId(None, steps[1].id),
     ):
         with pytest.raises(ExecutionNotFound):
-            await store.record(OTHER, wanted)
+            await store.records.get(OTHER, wanted)
     with pytest.raises(ExecutionNotFound):
-        await store.tree(OTHER, root.id)
-    (listed,) = await store.records(OTHER, RecordPage(10, 0))
+        await store.records.tree(OTHER, root.id)
+    (listed,) = await store.records.page(OTHER, RecordPage(10, 0))
     assert listed.execution.id == foreign.id
-    (listed,) = await store.records(WORKSPACE, RecordPage(10, 0))
+    (listed,) = await store.records.page(WORKSPACE, RecordPage(10, 0))
     assert listed.credits == 7
 
 
@@ -140,7 +140,7 @@ async def test_what_is_left_of_a_deleted_executions_ledger_is_no_record(
     assert database.rows("SELECT count(*) FROM charges") == [(2,)]
     for one in steps:
         with pytest.raises(ExecutionNotFound):
-            await store.record(WORKSPACE, RecordId(None, one.id))
+            await store.records.get(WORKSPACE, RecordId(None, one.id))
 
 
 class Counting:
@@ -192,10 +192,10 @@ async def test_a_page_and_a_tree_take_the_same_few_statements_whatever_is_in_the
         (RecordPage(5, 100), 0),
     ):
         driver.statements = 0
-        found = await counted.records(WORKSPACE, page)
+        found = await counted.records.page(WORKSPACE, page)
         assert (len(found), driver.statements) == (expected, 2)
         ids = [one.execution.id for one in found]
         assert ids == sorted(ids, reverse=True)
     driver.statements = 0
-    assert len((await counted.tree(WORKSPACE, roots[0].id)).children) == 8 + 3
+    assert len((await counted.records.tree(WORKSPACE, roots[0].id)).children) == 8 + 3
     assert driver.statements == 3

@@ -193,7 +193,7 @@ async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str,
     from outlast.model.ids import EXECUTION, parse
     from outlast.rooms.executions import render
     from outlast.services.metadata import require_indexed
-    from outlast.store.list_port import ExecutionFilter
+    from outlast.store.executions.lists import ExecutionFilter
     from outlast.store.page import Page
 
     status, after, limit = filters["status"], filters["after"], filters["limit"]

@@ -26,9 +26,9 @@ from outlast.services.metadata import checked_user, indexed_values, require_inde
 from outlast.services.start import Start, Started
 from outlast.services.stopping import Stopping
 from outlast.services.views import ExecutionView, Views
+from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.executions.values import Cut, NewExecution, Resume
 from outlast.store.idempotency import Idempotency
-from outlast.store.list_port import ExecutionFilter
 from outlast.store.page import Page
 from outlast.store.port import Store
 from outlast.stream import Streams

@@ -9,8 +9,8 @@ from outlast.model.approval import Approval
 from outlast.model.execution import TERMINAL, Execution, ToolStep
 from outlast.model.workspace import Principal
 from outlast.services.executions import Executions, ExecutionView
+from outlast.store.executions.lists import ExecutionFilter, Listed, ShortSteps
 from outlast.store.known_agents import KnownAgents
-from outlast.store.list_port import ExecutionFilter, Listed, ShortSteps
 from outlast.store.page import Page
 from outlast.store.port import Store
 

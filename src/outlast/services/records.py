@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from outlast.model.record import ExecutionRecord, Record, RecordId, Tree
 from outlast.model.workspace import Principal, Scope
-from outlast.store.record_port import RecordPage, RecordStore
+from outlast.store.records import RecordPage, RecordStore
 
 
 class Records:
@@ -22,12 +22,12 @@ class Records:
         """
         principal.require(Scope.EXECUTIONS_READ)
         page = RecordPage(size, (number - 1) * size, tuple(dict.fromkeys(agent_ids)))
-        return await self._store.records(principal.workspace_id, page)
+        return await self._store.page(principal.workspace_id, page)
 
     async def get(self, principal: Principal, wanted: RecordId) -> Record:
         """An execution or one of its steps. Raises ExecutionNotFound, MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
-        return await self._store.record(principal.workspace_id, wanted)
+        return await self._store.get(principal.workspace_id, wanted)
 
     async def nested(self, principal: Principal, wanted: RecordId) -> Tree:
         """The same with all that is under it. Raises ExecutionNotFound, MissingScope."""

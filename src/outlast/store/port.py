@@ -19,6 +19,7 @@ from outlast.model.execution import (
 )
 from outlast.store.agents import AgentStore
 from outlast.store.conversation_port import ConversationStore
+from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.executions.values import (
     Advance,
     Created,
@@ -31,11 +32,11 @@ from outlast.store.executions.values import (
 )
 from outlast.store.idempotency import IdempotencyStore
 from outlast.store.keys import KeyStore
-from outlast.store.list_port import ExecutionFilter, ListStore
+from outlast.store.list_port import ListStore
 from outlast.store.listeners import Listeners
 from outlast.store.log_port import LogStore
 from outlast.store.page import Page
-from outlast.store.record_port import RecordStore
+from outlast.store.records import RecordStore
 from outlast.store.task_port import TaskStore
 from outlast.store.unreadable import Unreadable
 
@@ -190,7 +191,6 @@ class Store(
     ExecutionStore,
     ListStore,
     TaskStore,
-    RecordStore,
     ConversationStore,
     Protocol,
 ):
@@ -199,6 +199,7 @@ class Store(
     agents: AgentStore
     idempotency: IdempotencyStore
     keys: KeyStore
+    records: RecordStore
 
     def listen(self, listeners: Listeners) -> None:
         """Say who hears of commits; called once, before open."""

@@ -8,11 +8,18 @@ from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
-from outlast.model.record import ExecutionRecord, Record, RecordId, Tree
 from outlast.model.task import Task
 from outlast.store.agents import AgentStore
 from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
 from outlast.store.driver import Driver
+from outlast.store.executions.lists import (
+    ExecutionFilter,
+    Listed,
+    ShortSteps,
+    read_executions,
+    read_listed,
+    read_short_steps,
+)
 from outlast.store.executions.log import reaches, read_log, read_page
 from outlast.store.executions.steps import read_steps
 from outlast.store.executions.values import (
@@ -29,11 +36,10 @@ from outlast.store.executions.values import (
 )
 from outlast.store.idempotency import IdempotencyStore
 from outlast.store.keys import KeyStore
-from outlast.store.list_port import ExecutionFilter, Listed, ShortSteps
 from outlast.store.listeners import Listeners
 from outlast.store.page import Page
 from outlast.store.port import Decide, PendingPage
-from outlast.store.record_port import RecordPage
+from outlast.store.records import RecordStore
 from outlast.store.scripts import (
     approvals,
     checkpoints,
@@ -44,9 +50,7 @@ from outlast.store.scripts import (
     driving,
     executions,
     failing,
-    lists,
     pause_requests,
-    records,
 )
 from outlast.store.task_port import Attend, SaveState
 from outlast.store.unreadable import Unreadable
@@ -62,6 +66,7 @@ class SqlStore:
         self._driver = driver
         self.agents = AgentStore(driver)
         self.idempotency = IdempotencyStore(driver)
+        self.records = RecordStore(driver)
         self.keys = KeyStore(driver)
 
     def listen(self, listeners: Listeners) -> None:
@@ -105,7 +110,7 @@ class SqlStore:
     async def executions(
         self, workspace_id: str, wanted: ExecutionFilter, page: Page
     ) -> list[Execution]:
-        return await self._driver.read(lambda: executions.executions(workspace_id, wanted, page))
+        return await self._driver.read(lambda: read_executions(workspace_id, wanted, page))
 
     async def steps(self, workspace_id: str, execution_id: str) -> tuple[Step, ...]:
         return await self._driver.read(lambda: read_steps(workspace_id, execution_id))
@@ -192,21 +197,10 @@ class SqlStore:
 
     # --- records
 
-    async def records(self, workspace_id: str, page: RecordPage) -> list[ExecutionRecord]:
-        return await self._driver.read(lambda: records.records(workspace_id, page), snapshot=True)
-
-    async def record(self, workspace_id: str, wanted: RecordId) -> Record:
-        return await self._driver.read(lambda: records.record(workspace_id, wanted), snapshot=True)
-
-    async def tree(self, workspace_id: str, execution_id: str) -> Tree:
-        return await self._driver.read(
-            lambda: records.tree(workspace_id, execution_id), snapshot=True
-        )
-
     # --- lists
 
     async def listed(self, workspace_id: str, wanted: ExecutionFilter, page: Page) -> list[Listed]:
-        return await self._driver.read(lambda: lists.listed(workspace_id, wanted, page))
+        return await self._driver.read(lambda: read_listed(workspace_id, wanted, page))
 
     async def approvals_by(
         self, workspace_id: str, execution_ids: Sequence[str]
@@ -219,7 +213,7 @@ class SqlStore:
         self, workspace_id: str, execution_ids: Sequence[str]
     ) -> dict[str, ShortSteps]:
         return await self._driver.read(
-            lambda: lists.short_steps(workspace_id, execution_ids), snapshot=True
+            lambda: read_short_steps(workspace_id, execution_ids), snapshot=True
         )
 
     # --- conversations

@@ -1,7 +1,6 @@
 """Transactions on executions: create, advance, append text, and the reads beside them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from outlast.model.error import (
     Conflict,
@@ -35,13 +34,10 @@ from outlast.store.executions.statements import (
 )
 from outlast.store.executions.steps import INSERT_STEP, step_columns
 from outlast.store.executions.values import ActiveTime, Advance, TextAppend, Unfinished
-from outlast.store.list_port import ExecutionFilter
 from outlast.store.listeners import Committed
-from outlast.store.page import Page
 from outlast.store.scripts.approvals import asked, unless_decided
 from outlast.store.scripts.tasks import moved, save, with_state
 from outlast.store.scripts.turns import lock_turns, next_turn
-from outlast.store.statements import executions as sql
 
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
 
@@ -181,49 +177,6 @@ def _execution(workspace_id: str, execution_id: str) -> Part[Execution]:
 def execution(workspace_id: str, execution_id: str) -> Transaction[Execution]:
     """One row of the workspace."""
     return TransactionResult((yield from _execution(workspace_id, execution_id)))
-
-
-def executions(
-    workspace_id: str, wanted: ExecutionFilter, page: Page
-) -> Transaction[list[Execution]]:
-    """A page by keyset, and one row more to tell whether there are more."""
-    rows = yield page_of(workspace_id, wanted, page)
-    found = [execution_from(row) for row in rows]
-    return TransactionResult(found[::-1] if page.backwards else found)
-
-
-def page_of(
-    workspace_id: str, wanted: ExecutionFilter, page: Page, *, longest: int | None = None
-) -> Query:
-    """The query of a page; with `longest`, texts are read up to so many characters."""
-    given: dict[str, Any] = {
-        "agent_id": wanted.agent_id,
-        "conversation_id": wanted.conversation_id,
-        "parent_id": wanted.parent_id,
-        "chat_id": wanted.chat_id,
-        "user": wanted.user,
-        "created_from": wanted.created_from,
-        "created_before": wanted.created_before,
-        "started_after": wanted.started_after,
-        "started_before": wanted.started_before,
-        "after": page.after,
-        "before": page.before,
-    }
-    names = ("status", "status_other", "status_three")
-    assert len(wanted.status) <= len(names)
-    given |= dict(zip(names, (status.value for status in wanted.status), strict=False))
-    given = {name: value for name, value in given.items() if value is not None}
-    filters = frozenset(given) - set(names[: len(wanted.status) - 1])
-    for number, (name, value) in enumerate(wanted.metadata):
-        given |= {f"name{number}": name, f"value{number}": value}
-    statement = sql.list_executions(
-        filters,
-        backwards=page.backwards,
-        values=len(wanted.metadata),
-        cut=longest is not None,
-    )
-    given |= {"workspace": workspace_id, "limit": page.limit + 1}
-    return Query(statement, given if longest is None else given | {"longest": longest})
 
 
 def live(workspace_id: str, conversation_id: str) -> Transaction[list[Execution]]:

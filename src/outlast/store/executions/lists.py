@@ -1,0 +1,241 @@
+"""Lists of executions and of their tool calls: pages by keyset, without what is long."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import Column, Text, bindparam, case, cast, func, literal_column, null, select
+from sqlalchemy.sql.expression import ColumnElement
+
+from outlast.model.execution import Execution, Status, ToolStep
+from outlast.store.driver import Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.executions.rows import execution_from
+from outlast.store.executions.statements import SELECT_EXECUTION
+from outlast.store.executions.steps import SHORT_STEPS, step_from
+from outlast.store.executions.tables import execution_metadata, executions
+from outlast.store.page import Page
+
+LONGEST: Final = 8 * 1024
+"""Characters of a text that a list shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An execution as a list shows it."""
+
+    execution: Execution
+    """What is cut: `input` and `output` behind LONGEST characters, long `metadata` altogether."""
+    cut: tuple[str, ...] = ()
+    """The names of the fields that were."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShortSteps:
+    """The tool calls of an execution that are short."""
+
+    steps: tuple[ToolStep, ...] = ()
+    cut: bool = False
+    """Some are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFilter:
+    """Which executions a list shows; None means any. Times are milliseconds since the epoch."""
+
+    agent_id: str | None = None
+    status: tuple[Status, ...] = ()
+    conversation_id: str | None = None
+    parent_id: str | None = None
+    chat_id: str | None = None
+    user: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Names and values, all of which it has; only those that were indexed are found."""
+    created_from: int | None = None
+    created_before: int | None = None
+    started_after: int | None = None
+    started_before: int | None = None
+
+
+_FEW: Final = frozenset({"conversation_id", "parent_id", "chat_id", "user"})
+"""Filters that leave few executions."""
+
+
+def _cut(column: Column[Any]) -> ColumnElement[Any]:
+    """The column as a list shows it: the rest of a long value is not read."""
+    match column.name:
+        case "input" | "output":
+            return func.substr(column, 1, bindparam("longest"))
+        case "metadata":
+            content = cast(column, Text)
+            short = func.length(content) < bindparam("longest")
+            return case((short, content), else_=literal_column("'null'"))
+        case "session":
+            return literal_column("'{}'")
+        case "state" | "instructions" | "forwarded_headers":
+            return null()
+        case _:
+            return column
+
+
+LISTED: Final = select(*(_cut(column).label(column.name) for column in executions.c))
+"""Rows as lists show them; `longest` is how many characters of a text are read."""
+
+
+@cache
+def list_executions(
+    filters: frozenset[str], *, backwards: bool, values: int = 0, cut: bool = False
+) -> Statement:
+    """One page by keyset, for the filters of these names; the index of the workspace orders it.
+
+    With `values` of metadata to filter by, the rows of the first of them are walked down, unless
+    another filter leaves few executions.
+    """
+    found = [execution_metadata.alias(f"value{n}") for n in range(values)]
+    by_metadata = bool(found) and not filters & _FEW
+    id_ = found[0].c.execution_id if by_metadata else executions.c.id
+    conditions: dict[str, ColumnElement[bool]] = {
+        "agent_id": executions.c.agent_id == bindparam("agent_id"),
+        "status": executions.c.status == bindparam("status"),
+        "status_other": executions.c.status.in_([bindparam("status"), bindparam("status_other")]),
+        "status_three": executions.c.status.in_(
+            [bindparam("status"), bindparam("status_other"), bindparam("status_three")]
+        ),
+        "conversation_id": executions.c.conversation_id == bindparam("conversation_id"),
+        "parent_id": executions.c.parent_id == bindparam("parent_id"),
+        "chat_id": executions.c.chat_id == bindparam("chat_id"),
+        "user": executions.c.end_user == bindparam("user"),
+        "created_from": executions.c.created_at >= bindparam("created_from"),
+        "created_before": executions.c.created_at < bindparam("created_before"),
+        "started_after": executions.c.started_at > bindparam("started_after"),
+        "started_before": executions.c.started_at < bindparam("started_before"),
+        "after": id_ < bindparam("after"),
+        "before": id_ > bindparam("before"),
+    }
+    rows = LISTED if cut else SELECT_EXECUTION
+    if by_metadata:  # an expression, so that no planner begins with the executions
+        rows = rows.where(executions.c.id == id_ + literal_column("''"))
+    for n, value in enumerate(found):
+        rows = rows.where(
+            value.c.workspace_id == bindparam("workspace"),
+            value.c.name == bindparam(f"name{n}"),
+            value.c.value == bindparam(f"value{n}"),
+        )
+        if n or not by_metadata:
+            rows = rows.where(value.c.execution_id == id_)
+    return Statement(
+        rows.where(
+            executions.c.workspace_id == bindparam("workspace"),
+            *(conditions[name] for name in sorted(filters)),
+        )
+        .order_by(id_.asc() if backwards else id_.desc())
+        .limit(bindparam("limit"))
+    )
+
+
+def page_of(
+    workspace_id: str, wanted: ExecutionFilter, page: Page, *, longest: int | None = None
+) -> Query:
+    """The query of a page; with `longest`, texts are read up to so many characters."""
+    given: dict[str, Any] = {
+        "agent_id": wanted.agent_id,
+        "conversation_id": wanted.conversation_id,
+        "parent_id": wanted.parent_id,
+        "chat_id": wanted.chat_id,
+        "user": wanted.user,
+        "created_from": wanted.created_from,
+        "created_before": wanted.created_before,
+        "started_after": wanted.started_after,
+        "started_before": wanted.started_before,
+        "after": page.after,
+        "before": page.before,
+    }
+    names = ("status", "status_other", "status_three")
+    assert len(wanted.status) <= len(names)
+    given |= dict(zip(names, (status.value for status in wanted.status), strict=False))
+    given = {name: value for name, value in given.items() if value is not None}
+    filters = frozenset(given) - set(names[: len(wanted.status) - 1])
+    for number, (name, value) in enumerate(wanted.metadata):
+        given |= {f"name{number}": name, f"value{number}": value}
+    statement = list_executions(
+        filters,
+        backwards=page.backwards,
+        values=len(wanted.metadata),
+        cut=longest is not None,
+    )
+    given |= {"workspace": workspace_id, "limit": page.limit + 1}
+    return Query(statement, given if longest is None else given | {"longest": longest})
+
+
+def read_executions(
+    workspace_id: str, wanted: ExecutionFilter, page: Page
+) -> Transaction[list[Execution]]:
+    """A page by keyset, and one row more to tell whether there are more."""
+    rows = yield page_of(workspace_id, wanted, page)
+    found = [execution_from(row) for row in rows]
+    return TransactionResult(found[::-1] if page.backwards else found)
+
+
+_LONGEST_STEP: Final = 4 * 1024
+"""Characters of a tool call, with its result, that a list shows."""
+
+_MOST_STEPS: Final = 50
+
+
+def read_listed(
+    workspace_id: str, wanted: ExecutionFilter, page: Page
+) -> Transaction[list[Listed]]:
+    """A page by keyset, and one row more to tell whether there are more."""
+    rows = yield page_of(workspace_id, wanted, page, longest=LONGEST + 1)
+    found = [listed_from(row) for row in rows]
+    return TransactionResult(found[::-1] if page.backwards else found)
+
+
+def listed_from(row: Row) -> Listed:
+    """Read a row of LISTED, whose long texts have one character more than is shown."""
+    found = execution_from(row)
+    output = found.output or ""
+    cut = []
+    if len(found.input) > LONGEST:
+        cut.append("input")
+    if len(output) > LONGEST:
+        cut.append("output")
+    if found.metadata is None:
+        cut.append("metadata")
+    if not cut:
+        return Listed(found)
+    shown = replace(
+        found,
+        input=found.input[:LONGEST],
+        output=None if found.output is None else output[:LONGEST],
+        metadata=found.metadata or {},
+    )
+    return Listed(shown, tuple(cut))
+
+
+def read_short_steps(
+    workspace_id: str, execution_ids: Sequence[str]
+) -> Transaction[dict[str, ShortSteps]]:
+    """The first tool calls of each that are short."""
+    found = {}
+    for execution_id in execution_ids:
+        rows = yield Query(
+            SHORT_STEPS,
+            {
+                "id": execution_id,
+                "workspace": workspace_id,
+                "longest": _LONGEST_STEP,
+                "limit": _MOST_STEPS + 1,
+            },
+        )
+        steps = tuple(_short(rows[:_MOST_STEPS]))
+        found[execution_id] = ShortSteps(steps, cut=len(steps) < len(rows))
+    return TransactionResult(found)
+
+
+def _short(rows: Iterable[Row]) -> Iterable[ToolStep]:
+    for row in rows:
+        if row[4] is not None:
+            step = step_from(row)
+            assert isinstance(step, ToolStep)
+            yield step

@@ -1,0 +1,256 @@
+"""Records: executions, steps and charges, read as nodes of a tree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import CTE, FromClause, Select, bindparam, func, select, union_all
+from sqlalchemy.sql.expression import ColumnElement
+
+from outlast.model.error import ExecutionNotFound
+from outlast.model.execution import Execution
+from outlast.model.record import (
+    ClosedRecord,
+    ExecutionRecord,
+    Record,
+    RecordId,
+    StepRecord,
+    Tree,
+    tree_of,
+)
+from outlast.model.record import Part as RecordPart
+from outlast.store.charges import charge_from, charges
+from outlast.store.driver import Driver, Part, Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.executions.lists import LISTED, LONGEST, listed_from
+from outlast.store.executions.rows import execution_from
+from outlast.store.executions.statements import EXECUTION
+from outlast.store.executions.steps import STEP_COLUMNS, step_from
+from outlast.store.executions.tables import executions, steps
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """A stretch of the executions, newest first: those of some agents, or of all."""
+
+    limit: int
+    offset: int
+    agent_ids: Sequence[str] = ()
+    """Each once."""
+
+
+_WORKSPACE: Final = executions.c.workspace_id == bindparam("workspace")
+
+_cost: Final = func.coalesce(charges.c.credits, 0)
+
+_step: Final = (*STEP_COLUMNS, steps.c.superseded, _cost)
+
+_charge: Final = (
+    charges.c.id,
+    charges.c.step,
+    charges.c.kind,
+    charges.c.name,
+    charges.c.input_tokens,
+    charges.c.output_tokens,
+    charges.c.credits,
+    charges.c.at,
+)
+
+_steps_charged: Final = steps.outerjoin(
+    charges,
+    (charges.c.execution_id == steps.c.execution_id) & (charges.c.id == steps.c.id),
+)
+
+
+def _page(agents: int) -> Select[tuple[str]]:
+    """The ids of a page; of several agents the newest of each are merged."""
+    newest = executions.c.id.desc()
+    ids = select(executions.c.id).where(_WORKSPACE)
+    if agents > 1:
+        each = (
+            ids.where(executions.c.agent_id == bindparam(f"agent{number}"))
+            .order_by(newest)
+            .limit(bindparam("reach"))
+            .subquery(f"of{number}")
+            for number in range(agents)
+        )
+        merged = union_all(*(select(one.c.id) for one in each)).subquery("merged")
+        ids, newest = select(merged.c.id), merged.c.id.desc()
+    elif agents:
+        ids = ids.where(executions.c.agent_id == bindparam("agent0"))
+    return ids.order_by(newest).limit(bindparam("limit")).offset(bindparam("offset"))
+
+
+def _tree(roots: FromClause) -> CTE:
+    """(root, id, credits) of these executions and of all below them."""
+    tree = (
+        select(roots.c.id.label("root"), roots.c.id, executions.c.credits)
+        .join(executions, executions.c.id == roots.c.id)
+        .cte("tree", recursive=True)
+    )
+    child = executions.alias("child")
+    return tree.union_all(
+        select(tree.c.root, child.c.id, child.c.credits).where(
+            child.c.parent_id == tree.c.id, child.c.workspace_id == bindparam("workspace")
+        )
+    )
+
+
+def _sums(tree: CTE) -> Statement:
+    return Statement(select(tree.c.root, func.sum(tree.c.credits)).group_by(tree.c.root))
+
+
+@cache
+def executions_of_page(agents: int) -> Statement:
+    """Executions newest first, of all agents or of so many: their ids by an index, then rows."""
+    return Statement(
+        LISTED.where(executions.c.id.in_(_page(agents))).order_by(executions.c.id.desc())
+    )
+
+
+@cache
+def sums_of_page(agents: int) -> Statement:
+    """(id, credits with all below) of the same executions."""
+    return _sums(_tree(_page(agents).subquery("page")))
+
+
+_root: Final = (
+    select(executions.c.id).where(executions.c.id == bindparam("id"), _WORKSPACE).subquery("root")
+)
+
+_below: Final = _tree(_root)
+
+SUM: Final = _sums(_below)
+"""(id, credits with all below) of one execution."""
+
+TREE: Final = Statement(select(*executions.c).join(_below, _below.c.id == executions.c.id))
+"""An execution and all below it; reached through its workspace."""
+
+TREE_STEPS: Final = Statement(
+    select(*_step).select_from(_below.join(_steps_charged, steps.c.execution_id == _below.c.id))
+)
+"""Their steps with what each cost, superseded ones too; in no order, which would cost a scan."""
+
+TREE_CLOSED: Final = Statement(
+    select(charges.c.execution_id, *_charge)
+    .join(_below, _below.c.id == charges.c.execution_id)
+    .where(charges.c.step.is_(None))
+)
+"""Their model requests that a pause has closed; in no order."""
+
+
+def _owned(execution_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Asked last: the workspace is to find nothing by itself."""
+    return select(executions.c.id).where(executions.c.id == execution_id, _WORKSPACE).exists()
+
+
+STEP: Final = Statement(
+    select(*_step)
+    .select_from(_steps_charged)
+    .where(steps.c.id == bindparam("step_id"), _owned(steps.c.execution_id))
+)
+"""A step with what it cost."""
+
+CLOSED: Final = Statement(
+    select(charges.c.execution_id, *_charge).where(
+        charges.c.id == bindparam("step_id"),
+        charges.c.step.is_(None),
+        _owned(charges.c.execution_id),
+    )
+)
+"""A model request that a pause has closed, as long as its execution is there."""
+
+
+def _read_page(workspace_id: str, page: RecordPage) -> Transaction[list[ExecutionRecord]]:
+    """A page, and what each has cost with all below it."""
+    agents = len(page.agent_ids)
+    given: dict[str, Any] = {
+        "workspace": workspace_id,
+        "limit": page.limit,
+        "offset": page.offset,
+        "reach": page.offset + page.limit,
+        **{f"agent{number}": agent_id for number, agent_id in enumerate(page.agent_ids)},
+    }
+    rows = yield Query(executions_of_page(agents), given | {"longest": LONGEST + 1})
+    sums = yield Query(sums_of_page(agents), given)
+    credits_of = {row[0]: int(row[1]) for row in sums}
+    found = [listed_from(row) for row in rows]
+    return TransactionResult(
+        [
+            ExecutionRecord(one.execution, credits_of[one.execution.id], truncated=one.cut)
+            for one in found
+        ]
+    )
+
+
+def _get(workspace_id: str, wanted: RecordId) -> Transaction[Record]:
+    """The one thing that has the id."""
+    if wanted.execution_id is not None:
+        found = yield from _execution(workspace_id, wanted.execution_id)
+        if found is not None:
+            of_id = {"workspace": workspace_id, "id": found.id}
+            ((_, total),) = yield Query(SUM, of_id)
+            return TransactionResult(ExecutionRecord(found, int(total)))
+    if wanted.step_id is not None:
+        of_step = {"workspace": workspace_id, "step_id": wanted.step_id}
+        for statement, part_from in ((STEP, _step_from), (CLOSED, _closed_from)):
+            rows = yield Query(statement, of_step)
+            if rows:
+                found = yield from _execution(workspace_id, rows[0][0])
+                assert found is not None
+                return TransactionResult(part_from(found, rows[0]))
+    raise ExecutionNotFound
+
+
+def _execution(workspace_id: str, execution_id: str) -> Part[Execution | None]:
+    owned = {"workspace": workspace_id, "id": execution_id}
+    rows = yield Query(EXECUTION, owned)
+    return execution_from(rows[0]) if rows else None
+
+
+def _read_tree(workspace_id: str, execution_id: str) -> Transaction[Tree]:
+    """An execution with all that is under it: three reads, whatever there is."""
+    of_id = {"workspace": workspace_id, "id": execution_id}
+    rows = yield Query(TREE, of_id)
+    if not rows:
+        raise ExecutionNotFound
+    executions = {row[0]: execution_from(row) for row in rows}
+    closed = yield Query(TREE_CLOSED, of_id)
+    steps = yield Query(TREE_STEPS, of_id)
+    parts: list[RecordPart] = [_closed_from(executions[row[0]], row) for row in sorted(closed)]
+    parts += [_step_from(executions[row[0]], row) for row in sorted(steps, key=_place)]
+    return TransactionResult(tree_of(execution_id, executions.values(), parts))
+
+
+def _place(row: Row) -> Row:
+    return row[:2]
+
+
+def _step_from(execution: Execution, row: Row) -> RecordPart:
+    *step, superseded, cost = row
+    return StepRecord(execution, step_from(tuple(step)), cost, bool(superseded))
+
+
+def _closed_from(execution: Execution, row: Row) -> RecordPart:
+    return ClosedRecord(execution, charge_from(row[1:]))
+
+
+class RecordStore:
+    """What was done and what it cost. Each read sees one moment, in a few statements."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def page(self, workspace_id: str, page: RecordPage) -> list[ExecutionRecord]:
+        """Return a page of executions."""
+        return await self._driver.read(lambda: _read_page(workspace_id, page), snapshot=True)
+
+    async def get(self, workspace_id: str, wanted: RecordId) -> Record:
+        """Return one execution, step or closed request. Raises ExecutionNotFound."""
+        return await self._driver.read(lambda: _get(workspace_id, wanted), snapshot=True)
+
+    async def tree(self, workspace_id: str, execution_id: str) -> Tree:
+        """Return an execution with all that is under it. Raises ExecutionNotFound."""
+        return await self._driver.read(
+            lambda: _read_tree(workspace_id, execution_id), snapshot=True
+        )
