@@ -180,8 +180,8 @@ def _maintenance(
     """Every duty of the fleet."""
     failures = metrics.failures
     duties = (
-        ExpiredApprovals(store, last_resort, clock, failures).duty,
-        DueTasks(store, clock, failures).duty,
+        ExpiredApprovals(store.approvals, last_resort, clock, failures).duty,
+        DueTasks(store.tasks, clock, failures).duty,
         IdempotencyKeys(store.idempotency, clock).duty,
         DeletedContent(store).duty,
         *engine.duties,

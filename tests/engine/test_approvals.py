@@ -21,7 +21,8 @@ from outlast.model.execution import Status, ToolStep
 from outlast.model.message import ToolMessage
 from outlast.model.workspace import Principal, Scope
 from outlast.services.approvals import Decision, PendingPage
-from outlast.store.port import Decide
+from outlast.store.approvals.store import ApprovalStore, Decide
+from outlast.store.driver import Driver
 from outlast.store.sql import SqlStore
 from outlast.testing import NamedModels, owner
 from tests.database import Database
@@ -308,18 +309,26 @@ async def test_a_pending_approval_outlives_the_server_and_a_change_of_the_agent(
     assert [s.result for s in view.steps if isinstance(s, ToolStep)] == [{"amount": 9}]
 
 
-class Racing(SqlStore):
+class RacingApprovals(ApprovalStore):
     """Lets a decision in right behind the segment's last look at the approvals."""
 
     decision: Decide | None = None
 
-    async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
-        seen = await super().approvals(workspace_id, execution_id)
+    async def of(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
+        seen = await super().of(workspace_id, execution_id)
         if self.decision is None and any(approval.is_open for approval in seen):
             key, at = "key_1", 9
             self.decision = Decide(workspace_id, execution_id, PAY.id, at, Decision(True), key)
             await self.decide(self.decision)
         return seen
+
+
+class Racing(SqlStore):
+    """A store whose approvals race."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(driver)
+        self.approvals = RacingApprovals(driver)
 
 
 async def test_a_decision_that_races_the_suspension_is_not_lost(database: Database) -> None:

@@ -16,9 +16,10 @@ from outlast.model.event import Entry, ToolFinished
 from outlast.model.execution import TERMINAL, Status
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
+from outlast.store.approvals.store import ApprovalStore, Decide
 from outlast.store.driver import Driver
 from outlast.store.executions.values import Details, Resume
-from outlast.store.port import Decide, Store
+from outlast.store.port import Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Another, Database
 from tests.engine.world import Actor, Bench, Crash, CrashingStore, by_turn, call, spec, tool, wish
@@ -33,16 +34,28 @@ PER_TOKEN = 1_000_000
 PAY, FEE, LOOK = call(1, "pay", amount=5), call(2, "fee", amount=1), call(3, "look")
 
 
+class MortalApprovals(ApprovalStore):
+    """Dies in a decision."""
+
+    def __init__(self, driver: Driver, store: "Mortal") -> None:
+        super().__init__(driver)
+        self._store = store
+
+    async def decide(self, request: Decide) -> Approval:
+        return await self._store.die_or(super().decide(request))
+
+
 class Mortal(CrashingStore):
     """Dies in a decision or a resume too."""
 
-    async def decide(self, wish: Decide) -> Approval:
-        return await self._die_or(super().decide(wish))
+    def __init__(self, driver: Driver, crash: Crash) -> None:
+        super().__init__(driver, crash)
+        self.approvals = MortalApprovals(driver, self)
 
     async def resume(self, wish: Resume) -> Details:
-        return await self._die_or(super().resume(wish))
+        return await self.die_or(super().resume(wish))
 
-    async def _die_or(self, work: Coroutine[Any, Any, T]) -> T:
+    async def die_or(self, work: Coroutine[Any, Any, T]) -> T:
         if self._crash.lets_pass():
             return await work
         if self._crash.commits():

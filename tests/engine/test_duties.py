@@ -12,8 +12,9 @@ from outlast.model.approval import Approval
 from outlast.model.event import TextAdded
 from outlast.model.execution import Status
 from outlast.model.workspace import Principal
+from outlast.store.approvals.store import ApprovalStore, Decide
+from outlast.store.driver import Driver
 from outlast.store.executions.values import TextAppend
-from outlast.store.port import Decide
 from outlast.store.sql import SqlStore
 from outlast.store.unreadable import Unreadable
 from outlast.testing import FakeClock, NamedModels, owner
@@ -24,29 +25,40 @@ pytestmark = pytest.mark.anyio
 BOUND = 10.0
 
 
+class OddApprovals(ApprovalStore):
+    """Raises what no store should raise."""
+
+    poison = ""
+    """The call whose decision is refused."""
+    odd: BaseException | None = None
+    """Raised by the next look at what is due."""
+
+    async def due(self, now: int, limit: int) -> list[tuple[str, Approval] | Unreadable]:
+        if (error := self.odd) is not None:
+            self.odd = None
+            raise error
+        return await super().due(now, limit)
+
+    async def decide(self, request: Decide) -> Approval:
+        if request.tool_call_id == self.poison:
+            raise RuntimeError(self.poison)
+        return await super().decide(request)
+
+
 class OddStore(SqlStore):
     """Raises what no store should raise."""
 
     poison = ""
-    """Text that is refused, and the call whose decision is."""
-    odd: BaseException | None = None
-    """Raised by the next look at what is due."""
+    """Text that is refused."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(driver)
+        self.approvals = OddApprovals(driver)
 
     async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
         if self.poison and any(self.poison in str(append.texts) for append in appends):
             raise ValueError(self.poison)
         return await super().append_text(appends)
-
-    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval] | Unreadable]:
-        if (error := self.odd) is not None:
-            self.odd = None
-            raise error
-        return await super().due_approvals(now, limit)
-
-    async def decide(self, wish: Decide) -> Approval:
-        if wish.tool_call_id == self.poison:
-            raise RuntimeError(self.poison)
-        return await super().decide(wish)
 
 
 async def ready(core: Core, agent: Any) -> Principal:
@@ -110,8 +122,8 @@ async def test_approvals_expire_after_an_error_that_is_none_of_ours(
         caller = await ready(core, agent)
         started = await core.services.executions.start(caller, "agent", wish())
         await core.services.executions.rest(caller, started.execution.id)
-        assert isinstance(core.store, OddStore)
-        core.store.odd = odd
+        assert isinstance(core.store.approvals, OddApprovals)
+        core.store.approvals.odd = odd
         while (
             await core.store.execution(caller.workspace_id, started.execution.id)
         ).status is not Status.COMPLETED:
@@ -143,8 +155,8 @@ async def test_an_approval_that_cannot_be_decided_keeps_no_other_waiting(
             started = await core.services.executions.start(caller, "agent", wish(said))
             await core.services.executions.rest(caller, started.execution.id)
             ids.append(started.execution.id)
-        assert isinstance(core.store, OddStore)
-        core.store.poison = call(1, "pay").id
+        assert isinstance(core.store.approvals, OddApprovals)
+        core.store.approvals.poison = call(1, "pay").id
         while (
             await core.store.execution(caller.workspace_id, ids[1])
         ).status is not Status.COMPLETED:

@@ -51,7 +51,7 @@ def heard(server: Server) -> list[str]:
 async def decide(server: Server, execution_id: str) -> None:
     [question] = [
         a
-        for a in await server.core.store.approvals(server.caller.workspace_id, execution_id)
+        for a in await server.core.store.approvals.of(server.caller.workspace_id, execution_id)
         if a.is_open
     ]
     await server.core.services.approvals.decide(
@@ -90,7 +90,7 @@ async def test_an_earlier_turn_that_was_rolled_back_is_heard_as_it_is_now(world:
     first = (await server.run("one")).execution
     await server.run("two", conversation_id=first.conversation_id)
     assert heard(server) == ["one", "", "first"]
-    found = await server.core.store.checkpoints(server.caller.workspace_id, first.id)
+    found = await server.core.store.checkpoints.of(server.caller.workspace_id, first.id)
     await server.executions.resume(server.caller, first.id, found[1].id)
     assert (await server.rest(first.id)).execution.output == "again"
     await server.run("three", conversation_id=first.conversation_id)

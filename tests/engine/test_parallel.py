@@ -94,7 +94,7 @@ async def test_so_many_calls_of_an_execution_run_at_the_same_time(world: World, 
     execution = (await server.run()).execution
     assert (execution.status, execution.steps) == (Status.COMPLETED, 102)
     assert highest == most
-    checkpoints = await server.core.store.checkpoints(server.caller.workspace_id, execution.id)
+    checkpoints = await server.core.store.checkpoints.of(server.caller.workspace_id, execution.id)
     assert max(len(one.missing) for one in checkpoints) < most
 
 
@@ -170,7 +170,7 @@ async def test_a_thousand_calls_are_recorded_in_linear_time(world: World) -> Non
             await asyncio.to_thread(int)
     steps = await server.core.store.steps(server.caller.workspace_id, execution_id)
     assert len(steps) == MAX_CALLS + 2
-    checkpoints = await server.core.store.checkpoints(server.caller.workspace_id, execution_id)
+    checkpoints = await server.core.store.checkpoints.of(server.caller.workspace_id, execution_id)
     assert sum(len(one.missing) for one in checkpoints) <= 32 * MAX_CALLS
 
 

@@ -158,7 +158,7 @@ async def test_a_due_approval_that_cannot_be_read_fails_its_execution_and_keeps_
             else:
                 assert ended.status is Status.COMPLETED
                 assert ended.output == "Done"
-        assert await core.store.due_approvals(clock.now(), 9) == []
+        assert await core.store.approvals.due(clock.now(), 9) == []
 
 
 @pytest.mark.only(POSTGRESQL)

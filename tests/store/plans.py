@@ -3,17 +3,22 @@
 from collections.abc import Iterator
 from types import ModuleType
 
-from outlast.store import agents, charges, idempotency, keys, records
+from outlast.store import agents, charges, checkpoints, idempotency, keys, records
+from outlast.store.approvals import rows as approvals
+from outlast.store.conversations import rows as conversation_rows
 from outlast.store.driver import Statement
-from outlast.store.executions import lists, log, statements, steps
-from outlast.store.statements import approvals, checkpoints, conversations, tasks
+from outlast.store.executions import delete, lists, log, statements, steps
+from outlast.store.statements import conversations
+from outlast.store.tasks import rows as tasks
 
 MODULES = (
     agents,
     approvals,
     charges,
     checkpoints,
+    conversation_rows,
     conversations,
+    delete,
     idempotency,
     keys,
     lists,

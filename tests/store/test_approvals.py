@@ -21,8 +21,9 @@ from outlast.model.event import START, ExecutionPaused, ExecutionSuspended
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
+from outlast.store.approvals.store import Decide, PendingPage
 from outlast.store.executions.values import Advance, Resume
-from outlast.store.port import Decide, PendingPage, Store
+from outlast.store.port import Store
 from outlast.testing import FakeClock
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run, started
 
@@ -82,11 +83,11 @@ async def test_the_last_decision_makes_a_suspended_execution_runnable(
 ) -> None:
     execution = await waiting(store, await create(), *CALLS)
     told = len(heard.runnable)
-    first = await store.decide(said(execution, "tc_1", approved=True))
+    first = await store.approvals.decide(said(execution, "tc_1", approved=True))
     assert (first.approved, first.decided_at, first.decided_by) == (True, 9, "key_1")
     assert (await store.execution(WORKSPACE, execution.id)).status is Status.SUSPENDED
     assert len(heard.runnable) == told
-    await store.decide(said(execution, "tc_2", approved=False))
+    await store.approvals.decide(said(execution, "tc_2", approved=False))
     assert (await store.execution(WORKSPACE, execution.id)).status is Status.QUEUED
     assert [e.id for e in heard.runnable[told:]] == [execution.id]
     kinds = [e.event.kind for e in await store.log(WORKSPACE, execution.id, START, 99)]
@@ -101,7 +102,7 @@ async def test_of_decisions_at_once_the_first_stands(
 
     async def decide(approved: bool) -> None:
         try:
-            decided.append(await store.decide(said(execution, "tc_1", approved)))
+            decided.append(await store.approvals.decide(said(execution, "tc_1", approved)))
         except Conflict as error:
             refused.append(error)
 
@@ -122,7 +123,7 @@ async def test_a_decision_that_came_before_the_suspension_lets_it_go_on(
     running = await run(store, await create())
     asked = Approval(running.id, "tc_1", ApprovalKind.APPROVAL, "pay", {}, 7)
     await store.advance(Advance(running, running, approvals=(asked,)))
-    await store.decide(said(running, "tc_1", approved=True))
+    await store.approvals.decide(said(running, "tc_1", approved=True))
     suspended = replace(running, status=Status.SUSPENDED)
     await store.advance(Advance(running, suspended, ((8, ExecutionSuspended()),)))
     assert (await store.execution(WORKSPACE, running.id)).status is Status.QUEUED
@@ -132,11 +133,13 @@ async def test_a_decision_that_came_before_the_suspension_lets_it_go_on(
 async def test_what_is_not_asked_or_not_ours_is_not_decided(store: Store, create: Create) -> None:
     execution = await waiting(store, await create(), CALLS[0])
     with pytest.raises(ApprovalNotFound):
-        await store.decide(said(execution, "tc_9", approved=True))
+        await store.approvals.decide(said(execution, "tc_9", approved=True))
     with pytest.raises(ExecutionNotFound):
-        await store.decide(replace(said(execution, "tc_1", approved=True), workspace_id=OTHER))
-    assert await store.pending_approvals(OTHER, PendingPage(9)) == []
-    expiring = await store.decide(said(execution, "tc_1", approved=True, key=None))
+        await store.approvals.decide(
+            replace(said(execution, "tc_1", approved=True), workspace_id=OTHER)
+        )
+    assert await store.approvals.pending(OTHER, PendingPage(9)) == []
+    expiring = await store.approvals.decide(said(execution, "tc_1", approved=True, key=None))
     assert expiring.is_open, "nobody decides what does not expire"
 
 
@@ -147,14 +150,14 @@ async def test_open_approvals_of_live_executions_are_listed_newest_first(
     second = await waiting(store, await create(), CALLS[0])
     gone = await waiting(store, await create(), CALLS[0])
     await store.advance(completed_from(gone))
-    await store.decide(said(first, "tc_1", approved=True))
-    found = await store.pending_approvals(WORKSPACE, PendingPage(9))
+    await store.approvals.decide(said(first, "tc_1", approved=True))
+    found = await store.approvals.pending(WORKSPACE, PendingPage(9))
     assert [(a.execution_id, a.tool_call_id) for a in found] == [
         (second.id, "tc_1"),
         (first.id, "tc_2"),
     ]
-    assert len(await store.pending_approvals(WORKSPACE, PendingPage(1))) == 2
-    after = await store.pending_approvals(WORKSPACE, PendingPage(9, (second.id, "tc_1")))
+    assert len(await store.approvals.pending(WORKSPACE, PendingPage(1))) == 2
+    after = await store.approvals.pending(WORKSPACE, PendingPage(9, (second.id, "tc_1")))
     assert [a.execution_id for a in after] == [first.id]
 
 
@@ -176,12 +179,12 @@ async def test_what_has_expired_is_found_and_decided_once(store: Store, create: 
     )
     suspended = replace(running, status=Status.SUSPENDED)
     await store.advance(Advance(running, suspended, approvals=(asked,)))
-    assert await store.due_approvals(49, 9) == []
-    assert await store.due_approvals(50, 9) == [(WORKSPACE, asked)]
+    assert await store.approvals.due(49, 9) == []
+    assert await store.approvals.due(50, 9) == [(WORKSPACE, asked)]
     wish = replace(said(suspended, "tc_1", approved=True, key=None), at=50)
-    assert (await store.decide(wish)).decided_by is None
-    assert await store.decide(wish) == await store.decide(replace(wish, at=60))
-    assert await store.due_approvals(99, 9) == []
+    assert (await store.approvals.decide(wish)).decided_by is None
+    assert await store.approvals.decide(wish) == await store.approvals.decide(replace(wish, at=60))
+    assert await store.approvals.due(99, 9) == []
 
 
 async def test_a_wish_to_pause_stays_while_its_segment_writes(store: Store, create: Create) -> None:
@@ -210,7 +213,7 @@ async def test_a_roll_back_supersedes_what_came_behind_and_charges_it(
     assert (resumed.output, resumed.superseded_to) == ("said 1", 5)
     assert await store.execution(WORKSPACE, running.id) == resumed
     assert await store.steps(WORKSPACE, running.id) == steps[:2]
-    checkpoints = await store.checkpoints(WORKSPACE, running.id)
+    checkpoints = await store.checkpoints.of(WORKSPACE, running.id)
     assert [(c.step, c.superseded) for c in checkpoints] == [
         (1, False),
         (2, False),
@@ -289,7 +292,7 @@ async def test_a_checkpoint_remembers_which_steps_were_still_to_come(
     await store.advance(completed(running))
     await store.resume(Resume(WORKSPACE, running.id, 20, "cp_003"))
     assert [s.number for s in await store.steps(WORKSPACE, running.id)] == [1, 3]
-    stands = [c.id for c in await store.checkpoints(WORKSPACE, running.id) if not c.superseded]
+    stands = [c.id for c in await store.checkpoints.of(WORKSPACE, running.id) if not c.superseded]
     assert stands == ["cp_001", "cp_003"]
 
 
@@ -304,7 +307,7 @@ async def test_an_execution_is_deleted_with_all_of_it_and_the_next_turn_begins(
         await store.delete_execution(OTHER, execution.id)
     await store.delete_execution(WORKSPACE, execution.id)
     assert heard.runnable[-1].id == following.id
-    for read in (store.steps, store.approvals, store.checkpoints):
+    for read in (store.steps, store.approvals.of, store.checkpoints.of):
         assert await read(WORKSPACE, execution.id) == ()
     assert await store.log(WORKSPACE, execution.id, START, 9) == ()
     with pytest.raises(ExecutionNotFound):
@@ -337,7 +340,7 @@ async def rolled_back(
     paused = replace(running, status=Status.PAUSED)
     await store.advance(Advance(running, paused, approvals=(approval,)))
     await store.resume(Resume(WORKSPACE, running.id, 1000, "cp_001"))
-    (found,) = await store.approvals(WORKSPACE, running.id)
+    (found,) = await store.approvals.of(WORKSPACE, running.id)
     return found
 
 
@@ -349,7 +352,7 @@ async def test_what_is_asked_again_has_all_its_time_again(store: Store, create: 
     again = await rolled_back(store, running, decided, answered=True)
     assert again.is_open
     assert (again.requested_at, again.expires_at) == (1000, 1060)
-    assert await store.due_approvals(1059, 9) == []
+    assert await store.approvals.due(1059, 9) == []
 
 
 async def test_a_call_that_may_have_run_is_asked_about_again_as_it_ran(

@@ -12,9 +12,10 @@ from outlast.model.event import START
 from outlast.model.execution import ModelStep, OnBusy, Status, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
+from outlast.store.approvals.store import Decide
 from outlast.store.driver import Driver, Transaction
 from outlast.store.idempotency import IDEMPOTENCY_MILLIS, Idempotency
-from outlast.store.port import Decide, Store
+from outlast.store.port import Store
 from outlast.store.scripts import conversations
 from outlast.store.sql import SqlStore
 from outlast.testing import FakeClock
@@ -146,14 +147,14 @@ async def test_a_decision_costs_the_same_however_many_are_open(
         await store.advance(replace(move, after=suspended, events=(), approvals=asked))
         driver.taken()
         wish = Decide(WORKSPACE, running.id, "tc_001", 9, Decision(approved=True), "key_1")
-        await store.decide(wish)
+        await store.approvals.decide(wish)
         costs.append(driver.taken())
         assert (await store.execution(WORKSPACE, running.id)).status is Status.SUSPENDED
         for n in range(count):
             of_call = Decide(
                 WORKSPACE, running.id, f"tc_{n:03}", 9, Decision(approved=True), "key_1"
             )
-            await store.decide(of_call)
+            await store.approvals.decide(of_call)
         assert (await store.execution(WORKSPACE, running.id)).status is Status.QUEUED
     assert costs[0] == costs[1]
 

@@ -221,7 +221,7 @@ async def test_what_was_cut_is_not_resumed_and_what_stands_is(
     standing_now = await run(store, created.execution)
     await store.advance(completed(standing_now))
     for execution in (two,):
-        checkpoints = await store.checkpoints(WORKSPACE, execution.id)
+        checkpoints = await store.checkpoints.of(WORKSPACE, execution.id)
         for chosen in (None, *(point.id for point in checkpoints)):
             resume = Resume(WORKSPACE, execution.id, clock.now(), chosen, "key_1", only)
             with pytest.raises(Conflict, match="Another turn has taken this execution's place"):

@@ -88,8 +88,8 @@ async def test_what_advance_writes_is_read_again(store: Store, create: Create) -
     found = await store.details(WORKSPACE, [running.id, "exec_none"])
     assert {one: seen.steps for one, seen in found.items()} == {running.id: steps}
     assert await store.details(OTHER, [running.id]) == {}
-    assert await store.approvals(WORKSPACE, running.id) == (approval,)
-    assert await store.checkpoints(WORKSPACE, running.id) == (checkpoint,)
+    assert await store.approvals.of(WORKSPACE, running.id) == (approval,)
+    assert await store.checkpoints.of(WORKSPACE, running.id) == (checkpoint,)
 
 
 async def test_the_log_is_numbered_without_a_gap(store: Store, create: Create) -> None:

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy.dialects import sqlite
 
 from outlast.store import migrations
+from outlast.store.approvals.rows import pending_approvals
+from outlast.store.conversations.rows import list_conversations
 from outlast.store.driver import Statement
 from outlast.store.executions.lists import list_executions
 from outlast.store.records import executions_of_page, sums_of_page
-from outlast.store.statements import approvals
-from outlast.store.statements.conversations import list_conversations
 from tests.store.plans import CONVERSATION, CONVERSATIONS, LISTS, MORE, STATEMENTS
 
 MAY_SCAN = {
@@ -144,7 +144,7 @@ def test_the_list_of_conversations_walks_down_its_index(
 def test_the_approvals_that_wait_are_found_by_their_index(
     connection: sqlite3.Connection, after: bool
 ) -> None:
-    told = " ".join(plan_of(connection, approvals.pending_approvals(after=after)))
+    told = " ".join(plan_of(connection, pending_approvals(after=after)))
     assert "ix_approvals_open" in told
     assert "TEMP B-TREE" not in told
 

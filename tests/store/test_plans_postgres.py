@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from outlast.store.agents import list_agents
+from outlast.store.approvals.rows import pending_approvals
+from outlast.store.conversations.rows import list_conversations
 from outlast.store.driver import Statement
 from outlast.store.executions.lists import list_executions
 from outlast.store.records import executions_of_page, sums_of_page
-from outlast.store.statements import approvals
-from outlast.store.statements.conversations import list_conversations
 from tests.database import migrate_postgres
 from tests.postgres import Databases
 from tests.store.plans import CONVERSATIONS, LISTS, MORE, STATEMENTS
@@ -172,7 +172,7 @@ def test_the_list_of_conversations_walks_down_an_index(
 def test_the_approvals_that_wait_are_found_by_their_index(
     connection: psycopg.Connection[tuple[Any, ...]], after: bool
 ) -> None:
-    for plan in plans_of(connection, approvals.pending_approvals(after=after)):
+    for plan in plans_of(connection, pending_approvals(after=after)):
         assert "ix_approvals_open" in plan, plan
 
 

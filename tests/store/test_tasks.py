@@ -14,7 +14,7 @@ from outlast.model.ids import CHECKPOINT
 from outlast.model.task import Task
 from outlast.store.executions.values import ActiveTime, Advance, Resume
 from outlast.store.port import Store
-from outlast.store.task_port import Attend, SaveState
+from outlast.store.tasks.store import ProcessDueTask, SaveState
 from outlast.testing import FakeClock
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, new, run, started
 
@@ -42,9 +42,9 @@ def saved(execution: Execution, clock: FakeClock, **more: Any) -> SaveState:
     return SaveState(WORKSPACE, execution.id, clock.now(), **given)
 
 
-def attend(execution: Execution, clock: FakeClock) -> Attend:
+def attend(execution: Execution, clock: FakeClock) -> ProcessDueTask:
     clock.advance(0.001)
-    return Attend(WORKSPACE, execution.id, clock.now(), clock.new_id(CHECKPOINT))
+    return ProcessDueTask(WORKSPACE, execution.id, clock.now(), clock.new_id(CHECKPOINT))
 
 
 def failed(execution: Execution, at: int) -> Advance:
@@ -57,11 +57,11 @@ async def test_a_task_is_kept_as_it_was_made_for_its_workspace_alone(
     store: Store, driven: Create, create: Create
 ) -> None:
     execution = await driven(theirs=[1])
-    task = await store.task(WORKSPACE, execution.id)
+    task = await store.tasks.get(WORKSPACE, execution.id)
     assert task is not None
     assert (task.name, task.config, task.first_state) == ("Import", {"theirs": [1]}, {"page": 0})
-    assert await store.task(OTHER, execution.id) is None
-    assert await store.task(WORKSPACE, (await create()).id) is None
+    assert await store.tasks.get(OTHER, execution.id) is None
+    assert await store.tasks.get(WORKSPACE, (await create()).id) is None
 
 
 async def test_what_its_client_drives_runs_at_once_and_is_no_workers(
@@ -82,8 +82,8 @@ async def test_many_saves_of_the_same_make_one_checkpoint(
     execution = await driven()
     async with anyio.create_task_group() as group:
         for _ in range(8):
-            group.start_soon(store.save_state, saved(execution, clock, state={"page": 1}))
-    (point,) = await store.checkpoints(WORKSPACE, execution.id)
+            group.start_soon(store.tasks.save_state, saved(execution, clock, state={"page": 1}))
+    (point,) = await store.checkpoints.of(WORKSPACE, execution.id)
     assert (point.label, point.state, point.step) == ("mine", {"page": 1}, 0)
     assert (await store.execution(WORKSPACE, execution.id)).state == {"page": 1}
 
@@ -93,24 +93,24 @@ async def test_a_state_is_saved_on_what_is_open_only(
 ) -> None:
     execution = await driven()
     with pytest.raises(ExecutionNotFound):
-        await store.save_state(replace(saved(execution, clock), workspace_id=OTHER))
+        await store.tasks.save_state(replace(saved(execution, clock), workspace_id=OTHER))
     await store.advance(failed(execution, clock.now()))
     with pytest.raises(Conflict):
-        await store.save_state(saved(execution, clock))
-    assert await store.checkpoints(WORKSPACE, execution.id) == ()
+        await store.tasks.save_state(saved(execution, clock))
+    assert await store.checkpoints.of(WORKSPACE, execution.id) == ()
 
 
 async def test_a_checkpoint_of_somebody_else_disturbs_no_segment(
     store: Store, create: Create, clock: FakeClock
 ) -> None:
     running = await run(store, await create())
-    await store.save_state(saved(running, clock, state={"page": 1}))
+    await store.tasks.save_state(saved(running, clock, state={"page": 1}))
     after = replace(running, steps=1)
     point = Checkpoint(clock.new_id(CHECKPOINT), running.id, 1, clock.now())
     await store.advance(Advance(running, after, checkpoint=point))
     found = await store.execution(WORKSPACE, running.id)
     assert (found.state, found.steps) == ({"page": 1}, 1)
-    assert [c.state for c in await store.checkpoints(WORKSPACE, running.id)] == [
+    assert [c.state for c in await store.checkpoints.of(WORKSPACE, running.id)] == [
         {"page": 1},
         None,
     ]
@@ -120,7 +120,7 @@ async def test_a_pause_keeps_the_state_as_it_is_in_the_row(
     store: Store, driven: Create, clock: FakeClock
 ) -> None:
     execution = await driven()
-    await store.save_state(saved(execution, clock, state={"page": 7}, checkpoint_id=None))
+    await store.tasks.save_state(saved(execution, clock, state={"page": 7}, checkpoint_id=None))
     at = clock.now()
     point = Checkpoint(clock.new_id(CHECKPOINT), execution.id, 0, at)
     move = Advance(
@@ -130,7 +130,7 @@ async def test_a_pause_keeps_the_state_as_it_is_in_the_row(
         checkpoint=point,
     )
     await store.advance(move)
-    assert [c.state for c in await store.checkpoints(WORKSPACE, execution.id)] == [{"page": 7}]
+    assert [c.state for c in await store.checkpoints.of(WORKSPACE, execution.id)] == [{"page": 7}]
     with pytest.raises(StaleWrite):
         await store.advance(move)
 
@@ -140,9 +140,9 @@ async def test_a_resume_begins_a_segment_that_earlier_calls_cannot_end(
 ) -> None:
     execution = await driven()
     for page in (1, 2):
-        await store.save_state(saved(execution, clock, state={"page": page}))
+        await store.tasks.save_state(saved(execution, clock, state={"page": page}))
     await store.advance(failed(execution, clock.now()))
-    first, second = await store.checkpoints(WORKSPACE, execution.id)
+    first, second = await store.checkpoints.of(WORKSPACE, execution.id)
     clock.advance(60)
     wish = Resume(WORKSPACE, execution.id, clock.now(), first.id)
     with pytest.raises(CheckpointNotFound):
@@ -153,7 +153,7 @@ async def test_a_resume_begins_a_segment_that_earlier_calls_cannot_end(
     assert (resumed.status, resumed.segment, resumed.state) == (Status.RUNNING, 2, {"page": 1})
     assert resumed == await store.execution(WORKSPACE, execution.id)
     assert resumed.active_by(clock.now() + 500) == execution.active_ms + 500 + 2
-    points = await store.checkpoints(WORKSPACE, execution.id)
+    points = await store.checkpoints.of(WORKSPACE, execution.id)
     assert [(c.id, c.superseded) for c in points] == [(first.id, False), (second.id, True)]
     assert not heard.runnable
     with pytest.raises(StaleWrite):
@@ -166,18 +166,18 @@ async def test_a_failure_with_attempts_left_is_due_behind_the_backoff_once(
     execution = await driven(retry={"max_attempts": 2, "backoff_seconds": 5})
     at = clock.now()
     await store.advance(failed(execution, at))
-    assert await store.due_tasks(at + 4_999, 10) == []
-    assert await store.due_tasks(at + 5_000, 10) == [(WORKSPACE, execution.id)]
-    await store.attend(attend(execution, clock))
+    assert await store.tasks.due(at + 4_999, 10) == []
+    assert await store.tasks.due(at + 5_000, 10) == [(WORKSPACE, execution.id)]
+    await store.tasks.process_due(attend(execution, clock))
     assert (await store.execution(WORKSPACE, execution.id)).status is Status.FAILED
     clock.advance(5)
     async with anyio.create_task_group() as group:
         for _ in range(5):
-            group.start_soon(store.attend, attend(execution, clock))
+            group.start_soon(store.tasks.process_due, attend(execution, clock))
     again = await store.execution(WORKSPACE, execution.id)
     assert (again.status, again.segment, again.state) == (Status.RUNNING, 2, {"page": 0})
     await store.advance(failed(again, clock.now()))
-    assert await store.due_tasks(2**60, 10) == []
+    assert await store.tasks.due(2**60, 10) == []
 
 
 async def test_a_failed_run_of_an_agent_is_queued_again(
@@ -189,7 +189,7 @@ async def test_a_failed_run_of_an_agent_is_queued_again(
     running = await run(store, (await store.create(replace(wish, task=task))).execution)
     heard.runnable.clear()
     await store.advance(failed(running, clock.now()))
-    await store.attend(attend(running, clock))
+    await store.tasks.process_due(attend(running, clock))
     assert [found.id for found in heard.runnable] == [running.id]
     assert heard.runnable[0].status is Status.QUEUED
 
@@ -214,8 +214,8 @@ async def test_a_deleted_execution_takes_its_task_along(
     store: Store, driven: Create, clock: FakeClock
 ) -> None:
     execution = await driven(checkpoint_interval_seconds=1)
-    await store.save_state(saved(execution, clock, state={"page": 1}, checkpoint_id=None))
+    await store.tasks.save_state(saved(execution, clock, state={"page": 1}, checkpoint_id=None))
     await store.delete_execution(WORKSPACE, execution.id)
-    assert await store.task(WORKSPACE, execution.id) is None
-    assert await store.due_tasks(2**60, 10) == []
-    await store.attend(attend(execution, clock))
+    assert await store.tasks.get(WORKSPACE, execution.id) is None
+    assert await store.tasks.due(2**60, 10) == []
+    await store.tasks.process_due(attend(execution, clock))

@@ -96,7 +96,7 @@ class Coder:
 
     async def _newest(self, segment: Segment) -> Checkpoint | None:
         execution = segment.execution
-        known = await self.store.checkpoints(execution.workspace_id, execution.id)
+        known = await self.store.checkpoints.of(execution.workspace_id, execution.id)
         return next((c for c in reversed(known) if c.state is not None and not c.superseded), None)
 
     async def _serve(

@@ -91,7 +91,7 @@ class Runner:
     async def _fail(self, segment: Segment, failure: Failure) -> None:
         """Fail, or pause where that is what a task asks for."""
         execution = segment.execution
-        task = await self.store.task(execution.workspace_id, execution.id)
+        task = await self.store.tasks.get(execution.workspace_id, execution.id)
         if task is not None and task.pauses(failure.code):
             segment.pause_reason = failure.message
             await self.ledger.pause(segment, self.settler.cut_off(segment))

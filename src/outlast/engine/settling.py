@@ -31,7 +31,7 @@ class Settler:
     async def read(self, segment: Segment) -> None:
         """Learn what was asked and decided."""
         execution = segment.execution
-        asked = await self.store.approvals(execution.workspace_id, execution.id)
+        asked = await self.store.approvals.of(execution.workspace_id, execution.id)
         segment.approvals = {a.tool_call_id: a for a in asked if not a.superseded}
 
     async def settle(self, segment: Segment) -> bool:

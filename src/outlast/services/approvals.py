@@ -7,7 +7,8 @@ from outlast.model.error import ApprovalNotFound, InvalidArguments, InvalidField
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.nesting import DEEPEST, is_too_deep
 from outlast.model.workspace import Principal, Scope
-from outlast.store.port import Decide, PendingPage, Store
+from outlast.store.approvals.store import Decide, PendingPage
+from outlast.store.port import Store
 
 __all__ = ["NOT_GIVEN", "Approval", "Approvals", "Decision", "PendingPage"]
 
@@ -31,7 +32,7 @@ class Approvals:
         principal.require(Scope.APPROVALS_WRITE)
         found = parse(EXECUTION, execution_id)
         await self._check(principal.workspace_id, found, tool_call_id, decision)
-        return await self._store.decide(
+        return await self._store.approvals.decide(
             Decide(
                 principal.workspace_id,
                 found,
@@ -45,7 +46,7 @@ class Approvals:
     async def pending(self, principal: Principal, page: PendingPage) -> tuple[list[Approval], bool]:
         """Open approvals of live executions, newest first, and whether there are more."""
         principal.require(Scope.EXECUTIONS_READ)
-        found = await self._store.pending_approvals(principal.workspace_id, page)
+        found = await self._store.approvals.pending(principal.workspace_id, page)
         return found[: page.limit], len(found) > page.limit
 
     async def _check(
@@ -53,7 +54,7 @@ class Approvals:
     ) -> None:
         """Whether what is said fits what was asked, by the version that the execution keeps."""
         execution = await self._store.execution(workspace_id, execution_id)
-        asked = await self._store.approvals(workspace_id, execution_id)
+        asked = await self._store.approvals.of(workspace_id, execution_id)
         approval = next((a for a in asked if a.tool_call_id == tool_call_id), None)
         if approval is None or approval.superseded:
             raise ApprovalNotFound

@@ -319,7 +319,7 @@ class Executions:
         """The checkpoints, oldest first, superseded ones too. Raises ExecutionNotFound."""
         principal.require(Scope.EXECUTIONS_READ)
         execution = await self._execution(principal, execution_id)
-        return await self._store.checkpoints(execution.workspace_id, execution.id)
+        return await self._store.checkpoints.of(execution.workspace_id, execution.id)
 
     async def delete(self, principal: Principal, execution_id: str) -> None:
         """Terminate what runs, then delete all of it for good; 404 after.

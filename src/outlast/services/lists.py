@@ -45,7 +45,7 @@ class Lists:
         asking = [one.execution.id for one in found if _may_ask(one.execution)]
         workspace_id = principal.workspace_id
         steps = await self._store.short_steps(workspace_id, calling) if calling else {}
-        asked = await self._store.approvals_by(workspace_id, asking) if asking else {}
+        asked = await self._store.approvals.of_each(workspace_id, asking) if asking else {}
         return [
             await self._view(
                 one, steps.get(one.execution.id, _NO_STEPS), asked.get(one.execution.id, ())

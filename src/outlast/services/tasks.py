@@ -28,7 +28,7 @@ from outlast.services.executions import Executions, Start
 from outlast.store.executions.values import Advance, Created, NewExecution
 from outlast.store.idempotency import Idempotency
 from outlast.store.port import Store
-from outlast.store.task_port import Attend, SaveState
+from outlast.store.tasks.store import ProcessDueTask, SaveState
 
 __all__ = ["CreatedTask", "NewTask", "TaskView", "Tasks"]
 
@@ -165,7 +165,7 @@ class Tasks:
         principal.require(Scope.AGENTS_EXECUTE)
         found, now = parse(EXECUTION, execution_id), self._clock.now()
         wish = SaveState(principal.workspace_id, found, now, state, checkpoint_id, label)
-        await self._store.save_state(wish)
+        await self._store.tasks.save_state(wish)
         return await self._read(principal, found)
 
     async def pause(
@@ -180,8 +180,8 @@ class Tasks:
 
     async def _save_if_changed(self, execution: Execution) -> None:
         """Steps have their checkpoints; a state that came since, or before the first, has none."""
-        task = await self._store.task(execution.workspace_id, execution.id)
-        known = await self._store.checkpoints(execution.workspace_id, execution.id)
+        task = await self._store.tasks.get(execution.workspace_id, execution.id)
+        known = await self._store.checkpoints.of(execution.workspace_id, execution.id)
         if known and (task is None or not task.changed):
             return
         wish = SaveState(
@@ -192,7 +192,7 @@ class Tasks:
             label=PAUSED,
         )
         with suppress(Conflict):  # it was resumed meanwhile, and has ended
-            await self._store.save_state(wish)
+            await self._store.tasks.save_state(wish)
 
     async def resume(
         self, principal: Principal, execution_id: str, checkpoint_id: str | None
@@ -239,8 +239,8 @@ class Tasks:
         execution, task = await self._end(principal, execution_id, failed)
         if task.is_tried_again(failure.code) and not task.backoff_ms:
             checkpoint_id, now = self._clock.new_id(CHECKPOINT), self._clock.now()
-            await self._store.attend(
-                Attend(execution.workspace_id, execution.id, now, checkpoint_id)
+            await self._store.tasks.process_due(
+                ProcessDueTask(execution.workspace_id, execution.id, now, checkpoint_id)
             )
         return await self._read(principal, execution.id)
 
@@ -251,7 +251,7 @@ class Tasks:
         principal.require(Scope.AGENTS_EXECUTE)
         for _ in range(_ATTEMPTS):
             execution = await self._execution(principal, execution_id)
-            task = await self._store.task(execution.workspace_id, execution.id)
+            task = await self._store.tasks.get(execution.workspace_id, execution.id)
             _require_driven(execution)
             assert task is not None
             try:
@@ -274,10 +274,10 @@ class Tasks:
         return await self._view(await self._execution(principal, execution_id))
 
     async def _view(self, execution: Execution) -> TaskView:
-        task = await self._store.task(execution.workspace_id, execution.id)
+        task = await self._store.tasks.get(execution.workspace_id, execution.id)
         if task is None:
             task = await self._described(execution)
-        known = await self._store.checkpoints(execution.workspace_id, execution.id)
+        known = await self._store.checkpoints.of(execution.workspace_id, execution.id)
         return TaskView(execution, task, known, self._clock.now())
 
     async def _described(self, execution: Execution) -> Task:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from outlast.model.approval import Approval
 from outlast.store.executions.lists import ExecutionFilter, Listed, ShortSteps
 from outlast.store.page import Page
 
@@ -19,10 +18,4 @@ class ListStore(Protocol):
         self, workspace_id: str, execution_ids: Sequence[str]
     ) -> dict[str, ShortSteps]:
         """The first tool calls of each that stand, without those that are long."""
-        ...
-
-    async def approvals_by(
-        self, workspace_id: str, execution_ids: Sequence[str]
-    ) -> dict[str, tuple[Approval, ...]]:
-        """The approvals of each, as `approvals` returns them, read in one moment."""
         ...

@@ -6,11 +6,8 @@ State, log and queue cannot disagree, and a worker that comes back from the dead
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from outlast.model.approval import Approval, Decision
-from outlast.model.checkpoint import Checkpoint
 from outlast.model.event import Entry
 from outlast.model.execution import (
     Execution,
@@ -18,9 +15,12 @@ from outlast.model.execution import (
     Step,
 )
 from outlast.store.agents import AgentStore
+from outlast.store.approvals.store import ApprovalStore
+from outlast.store.checkpoints import CheckpointStore
 from outlast.store.conversation_port import ConversationStore
 from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.executions.values import (
+    ActiveTime,
     Advance,
     Created,
     Details,
@@ -37,29 +37,8 @@ from outlast.store.listeners import Listeners
 from outlast.store.log_port import LogStore
 from outlast.store.page import Page
 from outlast.store.records import RecordStore
-from outlast.store.task_port import TaskStore
+from outlast.store.tasks.store import TaskStore
 from outlast.store.unreadable import Unreadable
-
-
-@dataclass(frozen=True, slots=True)
-class Decide:
-    """Somebody's decision of one approval; without a key its time ran out."""
-
-    workspace_id: str
-    execution_id: str
-    tool_call_id: str
-    at: int
-    decision: Decision
-    key_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PendingPage:
-    """A stretch of the approvals that wait, newest first, older than `after`."""
-
-    limit: int
-    after: tuple[str, str] | None = None
-    """(execution id, tool call id)."""
 
 
 class ExecutionStore(LogStore, Protocol):
@@ -93,6 +72,10 @@ class ExecutionStore(LogStore, Protocol):
         """
         ...
 
+    async def seen(self, sightings: Sequence[ActiveTime]) -> None:
+        """Count the time of segments that run on. A power cut may take the last moments of it."""
+        ...
+
     async def request_cancel(self, workspace_id: str, execution_id: str) -> None:
         """Leave word, for whichever process runs it, that the execution is to be cancelled."""
         ...
@@ -114,22 +97,6 @@ class ExecutionStore(LogStore, Protocol):
         Raises ExecutionNotFound, CheckpointNotFound, Conflict (it is queued, running or suspended;
         its content was deleted), ConversationBusy (it had ended, and another turn is live).
         """
-        ...
-
-    async def decide(self, wish: Decide) -> Approval:
-        """Decide an approval, first decision wins; the last open one lets the execution go on.
-
-        The same decision again answers the same. Raises ExecutionNotFound, ApprovalNotFound,
-        Conflict (another decision stands, or the execution has ended).
-        """
-        ...
-
-    async def pending_approvals(self, workspace_id: str, page: PendingPage) -> list[Approval]:
-        """Open approvals of live executions, newest first; one more than the limit if there are."""
-        ...
-
-    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval] | Unreadable]:
-        """(workspace id, approval) of what has expired and is open, of all workspaces."""
         ...
 
     async def delete_execution(self, workspace_id: str, execution_id: str) -> None:
@@ -160,14 +127,6 @@ class ExecutionStore(LogStore, Protocol):
         """
         ...
 
-    async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
-        """The newest question per call, in the order they were asked, superseded ones too."""
-        ...
-
-    async def checkpoints(self, workspace_id: str, execution_id: str) -> tuple[Checkpoint, ...]:
-        """The checkpoints, oldest first, superseded ones too."""
-        ...
-
     async def live(self, workspace_id: str, conversation_id: str) -> list[Execution]:
         """Executions of a conversation that have not ended, oldest first."""
         ...
@@ -190,7 +149,6 @@ class ExecutionStore(LogStore, Protocol):
 class Store(
     ExecutionStore,
     ListStore,
-    TaskStore,
     ConversationStore,
     Protocol,
 ):
@@ -198,8 +156,11 @@ class Store(
 
     agents: AgentStore
     idempotency: IdempotencyStore
+    approvals: ApprovalStore
+    checkpoints: CheckpointStore
     keys: KeyStore
     records: RecordStore
+    tasks: TaskStore
 
     def listen(self, listeners: Listeners) -> None:
         """Say who hears of commits; called once, before open."""

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Final
 
-from outlast.model.approval import Approval
-from outlast.model.checkpoint import Checkpoint
 from outlast.model.conversation import Conversation
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
-from outlast.model.task import Task
 from outlast.store.agents import AgentStore
+from outlast.store.approvals.store import ApprovalStore
+from outlast.store.checkpoints import CheckpointStore
 from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
 from outlast.store.driver import Driver
+from outlast.store.executions.delete import delete_execution
 from outlast.store.executions.lists import (
     ExecutionFilter,
     Listed,
@@ -21,6 +21,7 @@ from outlast.store.executions.lists import (
     read_short_steps,
 )
 from outlast.store.executions.log import reaches, read_log, read_page
+from outlast.store.executions.pause_requests import pause_requested, request_pause
 from outlast.store.executions.steps import read_steps
 from outlast.store.executions.values import (
     ActiveTime,
@@ -38,21 +39,16 @@ from outlast.store.idempotency import IdempotencyStore
 from outlast.store.keys import KeyStore
 from outlast.store.listeners import Listeners
 from outlast.store.page import Page
-from outlast.store.port import Decide, PendingPage
 from outlast.store.records import RecordStore
+from outlast.store.resume import resume
 from outlast.store.scripts import (
-    approvals,
-    checkpoints,
     conversations,
     creation,
-    deletion,
     details,
-    driving,
     executions,
     failing,
-    pause_requests,
 )
-from outlast.store.task_port import Attend, SaveState
+from outlast.store.tasks.store import TaskStore
 from outlast.store.unreadable import Unreadable
 
 _PURGED_AT_ONCE: Final = 50
@@ -67,6 +63,9 @@ class SqlStore:
         self.agents = AgentStore(driver)
         self.idempotency = IdempotencyStore(driver)
         self.records = RecordStore(driver)
+        self.approvals = ApprovalStore(driver)
+        self.checkpoints = CheckpointStore(driver)
+        self.tasks = TaskStore(driver)
         self.keys = KeyStore(driver)
 
     def listen(self, listeners: Listeners) -> None:
@@ -120,12 +119,6 @@ class SqlStore:
             lambda: details.details(workspace_id, execution_ids), snapshot=True
         )
 
-    async def approvals(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
-        return await self._driver.read(lambda: approvals.approvals(workspace_id, execution_id))
-
-    async def checkpoints(self, workspace_id: str, execution_id: str) -> tuple[Checkpoint, ...]:
-        return await self._driver.read(lambda: checkpoints.checkpoints(workspace_id, execution_id))
-
     async def log(
         self, workspace_id: str, execution_id: str, after: Cursor, limit: int
     ) -> tuple[Entry, ...]:
@@ -156,41 +149,18 @@ class SqlStore:
     # --- pause, resume, approvals, deletion
 
     async def request_pause(self, workspace_id: str, execution_id: str, wish: PauseRequest) -> None:
-        await self._driver.write(
-            lambda: pause_requests.request_pause(workspace_id, execution_id, wish)
-        )
+        await self._driver.write(lambda: request_pause(workspace_id, execution_id, wish))
 
     async def pause_requested(self) -> list[tuple[str, PauseRequest] | Unreadable]:
-        return await self._driver.read(pause_requests.pause_requested)
+        return await self._driver.read(pause_requested)
 
     async def resume(self, wish: Resume) -> Details:
-        return await self._driver.write(lambda: checkpoints.resume(wish))
-
-    async def decide(self, wish: Decide) -> Approval:
-        return await self._driver.write(lambda: approvals.decide(wish))
-
-    async def pending_approvals(self, workspace_id: str, page: PendingPage) -> list[Approval]:
-        return await self._driver.read(lambda: approvals.pending(workspace_id, page))
-
-    async def due_approvals(self, now: int, limit: int) -> list[tuple[str, Approval] | Unreadable]:
-        return await self._driver.read(lambda: approvals.due(now, limit))
+        return await self._driver.write(lambda: resume(wish))
 
     async def delete_execution(self, workspace_id: str, execution_id: str) -> None:
-        await self._driver.write(lambda: deletion.delete_execution(workspace_id, execution_id))
+        await self._driver.write(lambda: delete_execution(workspace_id, execution_id))
 
     # --- tasks
-
-    async def task(self, workspace_id: str, execution_id: str) -> Task | None:
-        return await self._driver.read(lambda: driving.task(workspace_id, execution_id))
-
-    async def save_state(self, wish: SaveState) -> None:
-        await self._driver.write(lambda: driving.save_state(wish))
-
-    async def due_tasks(self, now: int, limit: int) -> list[tuple[str, str]]:
-        return await self._driver.read(lambda: driving.due_tasks(now, limit))
-
-    async def attend(self, wish: Attend) -> None:
-        await self._driver.write(lambda: driving.attend(wish))
 
     async def seen(self, sightings: Sequence[ActiveTime]) -> None:
         await self._driver.write(lambda: executions.seen(sightings), durable=False)
@@ -201,13 +171,6 @@ class SqlStore:
 
     async def listed(self, workspace_id: str, wanted: ExecutionFilter, page: Page) -> list[Listed]:
         return await self._driver.read(lambda: read_listed(workspace_id, wanted, page))
-
-    async def approvals_by(
-        self, workspace_id: str, execution_ids: Sequence[str]
-    ) -> dict[str, tuple[Approval, ...]]:
-        return await self._driver.read(
-            lambda: approvals.approvals_by(workspace_id, execution_ids), snapshot=True
-        )
 
     async def short_steps(
         self, workspace_id: str, execution_ids: Sequence[str]

@@ -10,7 +10,7 @@ from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.model.clock import Clock
 from outlast.model.error import Overloaded
 from outlast.model.ids import CHECKPOINT
-from outlast.store.task_port import Attend, TaskStore
+from outlast.store.tasks.store import ProcessDueTask, TaskStore
 
 DUE_TASKS: Final = "due_tasks"
 _EVERY_SECONDS: Final = 1.0
@@ -33,14 +33,14 @@ class DueTasks:
     async def run(self, limit: int) -> int:
         """Do what is due; return for how many tasks it was done. One that fails stays due."""
         now = self._clock.now()
-        due = await self._store.due_tasks(now, limit)
+        due = await self._store.due(now, limit)
         return sum([await self._attend(*task, now) for task in due])
 
     async def _attend(self, workspace_id: str, execution_id: str, now: int) -> bool:
         """Do what is due for one; False where that failed."""
-        attend = Attend(workspace_id, execution_id, now, self._clock.new_id(CHECKPOINT))
+        attend = ProcessDueTask(workspace_id, execution_id, now, self._clock.new_id(CHECKPOINT))
         try:
-            await self._store.attend(attend)
+            await self._store.process_due(attend)
         except Overloaded:
             raise
         except Exception as error:  # noqa: BLE001 - one task does not keep the others waiting

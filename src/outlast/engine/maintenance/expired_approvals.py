@@ -13,7 +13,7 @@ from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.model.approval import Approval, Decision
 from outlast.model.clock import Clock
 from outlast.model.error import NotFound, Overloaded
-from outlast.store.port import Decide, ExecutionStore
+from outlast.store.approvals.store import ApprovalStore, Decide
 from outlast.store.unreadable import Unreadable
 
 EXPIRE_APPROVALS: Final = "expire_approvals"
@@ -28,7 +28,7 @@ class ExpiredApprovals:
     """Decides approvals that have expired."""
 
     def __init__(
-        self, store: ExecutionStore, last_resort: LastResort, clock: Clock, failures: Failures
+        self, store: ApprovalStore, last_resort: LastResort, clock: Clock, failures: Failures
     ) -> None:
         self._store = store
         self._last_resort = last_resort
@@ -43,7 +43,7 @@ class ExpiredApprovals:
     async def run(self, limit: int) -> int:
         """Decide what has expired; return how many were decided. One that fails stays due."""
         now = self._clock.now()
-        due = await self._store.due_approvals(now, limit)
+        due = await self._store.due(now, limit)
         return sum([await self._settle(one, now) for one in due])
 
     async def _settle(self, found: tuple[str, Approval] | Unreadable, now: int) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import Execution
+from outlast.store.conversations.rows import LOCK_TURNS
 from outlast.store.driver import Part, Query
 from outlast.store.executions.rows import execution_from, mutable_columns
 from outlast.store.executions.statements import (
@@ -12,7 +13,6 @@ from outlast.store.executions.statements import (
     LOCK_EXECUTION,
     SET_STATE,
 )
-from outlast.store.statements.checkpoints import LOCK_TURNS
 from outlast.store.tables import to_json
 
 

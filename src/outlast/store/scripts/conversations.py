@@ -7,11 +7,17 @@ from outlast.model.conversation import Conversation
 from outlast.model.error import Conflict, ConversationNotFound
 from outlast.model.execution import Step
 from outlast.store.conversation_port import ConversationFilter, History, TurnStamp
+from outlast.store.conversations.rows import (
+    CONVERSATION,
+    DELETE_CONVERSATION,
+    LOCK_CONVERSATION,
+    conversation_from,
+    list_conversations,
+)
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.rows import execution_from, without_message
 from outlast.store.executions.statements import COUNT_LIVE
 from outlast.store.executions.steps import step_from, without_content
-from outlast.store.scripts.rows import conversation_from
 from outlast.store.statements import conversations as sql
 
 _AFTER_ALL: Final = 2**63 - 1
@@ -19,9 +25,7 @@ _AFTER_ALL: Final = 2**63 - 1
 
 def conversation(workspace_id: str, conversation_id: str) -> Transaction[Conversation]:
     """One row of the workspace."""
-    rows = yield Query(
-        sql.CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id}
-    )
+    rows = yield Query(CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id})
     if not rows:
         raise ConversationNotFound
     return TransactionResult(conversation_from(rows[0]))
@@ -41,7 +45,7 @@ def conversations(
         filters |= {"after"}
         given["after_at"], given["after_id"] = wanted.after
     rows = yield Query(
-        sql.list_conversations(filters), given | {"workspace": workspace_id, "limit": limit + 1}
+        list_conversations(filters), given | {"workspace": workspace_id, "limit": limit + 1}
     )
     return TransactionResult([conversation_from(row) for row in rows])
 
@@ -86,12 +90,12 @@ def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Tra
     What they said in other tables is deleted by `purge`, in pieces.
     """
     parameters = {"workspace": workspace_id, "conversation": conversation_id}
-    rows = yield Query(sql.LOCK_CONVERSATION, parameters)
+    rows = yield Query(LOCK_CONVERSATION, parameters)
     if not rows:
         raise ConversationNotFound
     if (yield from live_count(workspace_id, conversation_id, 1)):
         raise Conflict("The conversation has a live execution; cancel it first.")
-    yield Query(sql.DELETE_CONVERSATION, parameters)
+    yield Query(DELETE_CONVERSATION, parameters)
     for execution_id, error in (yield Query(sql.ERRORS_TO_STRIP, parameters)):
         of_one = {"given_id": execution_id, "workspace": workspace_id}
         yield Query(sql.STRIP_ERROR, of_one | {"new_error": without_message(error)})

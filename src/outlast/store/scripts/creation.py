@@ -14,6 +14,12 @@ from outlast.model.error import (
 )
 from outlast.model.event import Entry, ExecutionCancelled, ExecutionCreated, ExecutionStarted
 from outlast.model.execution import Execution, OnBusy, Status, at_rest
+from outlast.store.conversations.rows import (
+    CONTINUE_CONVERSATION,
+    INSERT_CONVERSATION,
+    LOCK_CONVERSATION,
+    conversation_from,
+)
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.log import insert_event
 from outlast.store.executions.rows import execution_from, identity_columns, mutable_columns
@@ -37,11 +43,9 @@ from outlast.store.listeners import Committed
 from outlast.store.scripts.conversations import live_count
 from outlast.store.scripts.cuts import find_cut, supersede
 from outlast.store.scripts.executions import advance
-from outlast.store.scripts.rows import conversation_from
-from outlast.store.scripts.tasks import task_columns
 from outlast.store.statements import conversations as conversation_sql
-from outlast.store.statements import tasks as task_sql
 from outlast.store.tables import to_json
+from outlast.store.tasks.rows import INSERT_TASK, task_columns
 
 
 def create(new: NewExecution) -> Transaction[Created]:
@@ -74,7 +78,7 @@ def create(new: NewExecution) -> Transaction[Created]:
         yield insert_event(execution.id, entry)
     if new.task is not None:
         task = replace(new.task, due_at=new.task.due(execution))
-        yield Query(task_sql.INSERT_TASK, task_columns(task))
+        yield Query(INSERT_TASK, task_columns(task))
     if new.idempotency is not None:
         yield Query(INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
     return TransactionResult(
@@ -99,7 +103,7 @@ def _in_its_chat(new: NewExecution) -> Part[NewExecution]:
 
 
 def _cut(new: NewExecution, cut: Cut) -> Part[int | Execution | None]:
-    rows = yield Query(conversation_sql.LOCK_CONVERSATION, _conversation(new))
+    rows = yield Query(LOCK_CONVERSATION, _conversation(new))
     if not rows:
         raise ConversationNotFound(param="conversationId")
     return (yield from find_cut(new, cut, conversation_from(rows[0]).turns))
@@ -198,7 +202,7 @@ def _take_turn(new: NewExecution) -> Part[tuple[int, dict[str, Any], str | None]
     """The turn's number, its session, and its user: the conversation's unless it names its own."""
     if new.new_conversation:
         yield Query(
-            conversation_sql.INSERT_CONVERSATION,
+            INSERT_CONVERSATION,
             {
                 "id": new.conversation_id,
                 "workspace_id": new.workspace_id,
@@ -211,13 +215,13 @@ def _take_turn(new: NewExecution) -> Part[tuple[int, dict[str, Any], str | None]
             },
         )
         return 1, new.session, new.user
-    rows = yield Query(conversation_sql.LOCK_CONVERSATION, _conversation(new))
+    rows = yield Query(LOCK_CONVERSATION, _conversation(new))
     if not rows:
         raise ConversationNotFound(param="conversationId")
     known = conversation_from(rows[0])
     session = known.session | new.session
     rows = yield Query(
-        conversation_sql.CONTINUE_CONVERSATION,
+        CONTINUE_CONVERSATION,
         _conversation(new) | {"new_session": to_json(session), "at": new.at},
     )
     return rows[0][0], session, known.user if new.user is None else new.user
@@ -277,7 +281,7 @@ def cancel_waiting(
 ) -> Transaction[tuple[Execution, ...]]:
     """Cancel queued turns of a conversation, the youngest first; return what was cancelled."""
     of = {"workspace": workspace_id, "conversation": conversation_id}
-    yield Query(conversation_sql.LOCK_CONVERSATION, of)
+    yield Query(LOCK_CONVERSATION, of)
     rows = yield Query(WAITING_TURNS, of | {"limit": limit})
     cancelled: list[Execution] = []
     committed: list[Committed] = []

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from outlast.model.execution import TERMINAL, Execution, Status, Step
+from outlast.store.approvals.store import approvals_of
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.log import open_text_of
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import EXECUTION
 from outlast.store.executions.steps import steps_of
 from outlast.store.executions.values import Details
-from outlast.store.scripts.approvals import approvals_of
 
 
 def details(workspace_id: str, execution_ids: Sequence[str]) -> Transaction[dict[str, Details]]:

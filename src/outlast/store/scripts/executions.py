@@ -13,7 +13,9 @@ from outlast.model.event import (
     encode,
 )
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
+from outlast.store.approvals.store import asked, unless_decided
 from outlast.store.charges import INSERT_CHARGE, charge_columns
+from outlast.store.checkpoints import save, with_state
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.locks import compare_and_set, set_state
 from outlast.store.executions.log import (
@@ -35,9 +37,8 @@ from outlast.store.executions.statements import (
 from outlast.store.executions.steps import INSERT_STEP, step_columns
 from outlast.store.executions.values import ActiveTime, Advance, TextAppend, Unfinished
 from outlast.store.listeners import Committed
-from outlast.store.scripts.approvals import asked, unless_decided
-from outlast.store.scripts.tasks import moved, save, with_state
 from outlast.store.scripts.turns import lock_turns, next_turn
+from outlast.store.tasks.rows import moved
 
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
 

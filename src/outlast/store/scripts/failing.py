@@ -6,11 +6,11 @@ What cannot be read (a row or a step of a newer version, a broken one) or writte
 from typing import Any, Final
 
 from outlast.model.execution import Status
+from outlast.store.conversations.rows import LOCK_TURNS
 from outlast.store.driver import Query, Transaction, TransactionResult
 from outlast.store.executions.statements import LOCK_PLACE, PLACE
 from outlast.store.executions.values import ForcedFailure
 from outlast.store.scripts.turns import failed_unread, next_turn
-from outlast.store.statements import checkpoints as checkpoint_sql
 
 _RUNNABLE: Final = (Status.QUEUED.value, Status.RUNNING.value)
 _LIVE: Final = (*_RUNNABLE, Status.SUSPENDED.value, Status.PAUSED.value)
@@ -24,7 +24,7 @@ def force_failure(failure: ForcedFailure) -> Transaction[bool]:
         return TransactionResult(False)
     conversation_id = rows[0][2]
     turns = {"workspace": failure.workspace_id, "conversation": conversation_id}
-    yield Query(checkpoint_sql.LOCK_TURNS, turns)
+    yield Query(LOCK_TURNS, turns)
     ((status, segment, *_),) = yield Query(LOCK_PLACE, of)
     live = _LIVE if failure.resting else _RUNNABLE
     if status not in live or failure.segment not in (None, segment):

@@ -5,6 +5,7 @@ from typing import Any
 
 from outlast.model.event import Entry, ExecutionFailed
 from outlast.model.execution import TERMINAL, UNREADABLE, Execution, Status
+from outlast.store.conversations.rows import LOCK_TURNS, TOUCH_CONVERSATION
 from outlast.store.driver import Part, Query
 from outlast.store.executions.log import LAST_SEQ, insert_event
 from outlast.store.executions.rows import execution_from
@@ -17,10 +18,8 @@ from outlast.store.executions.statements import (
 )
 from outlast.store.executions.values import ForcedFailure
 from outlast.store.listeners import Committed
-from outlast.store.statements import checkpoints as checkpoint_sql
-from outlast.store.statements import conversations as conversation_sql
-from outlast.store.statements import tasks as task_sql
 from outlast.store.tables import to_json
+from outlast.store.tasks.rows import END_TASK
 
 
 def lock_turns(before: Execution, after: Execution) -> Part[tuple[bool, bool]]:
@@ -33,9 +32,9 @@ def lock_turns(before: Execution, after: Execution) -> Part[tuple[bool, bool]]:
     conversation = {"workspace": after.workspace_id, "conversation": after.conversation_id}
     if ends:
         touched = conversation | {"at": after.updated_at}
-        yield Query(conversation_sql.TOUCH_CONVERSATION, touched)
+        yield Query(TOUCH_CONVERSATION, touched)
     elif rests:
-        yield Query(checkpoint_sql.LOCK_TURNS, conversation)
+        yield Query(LOCK_TURNS, conversation)
     return ends, rests
 
 
@@ -87,7 +86,7 @@ def failed_unread(failure: ForcedFailure) -> Part[Committed]:
     event = ExecutionFailed(error.type, error.code, error.message)
     entry = Entry(segment, int(seq) + 1, at, event)
     yield insert_event(failure.execution_id, entry)
-    yield Query(task_sql.END_TASK, of)
+    yield Query(END_TASK, of)
     rows = yield Query(EXECUTION, of)
     try:
         execution = execution_from(rows[0])

@@ -1,50 +1,17 @@
 """Statements on conversations and their turns."""
 
-from functools import cache
 from typing import Final
 
-from sqlalchemy import bindparam, delete, insert, null, select, text, tuple_, update
-from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy import bindparam, delete, null, select, text, update
 
+from outlast.store.approvals.rows import approvals
+from outlast.store.checkpoints import checkpoints
 from outlast.store.driver import Statement
 from outlast.store.executions.steps import STEP_COLUMNS
 from outlast.store.executions.tables import events, execution_metadata, executions, steps
 from outlast.store.idempotency import idempotency
 from outlast.store.keys import workspaces
-from outlast.store.schema import approvals, checkpoints, conversations, tasks
-
-INSERT_CONVERSATION: Final = Statement(insert(conversations))
-
-_conversation: Final = select(*conversations.c).where(
-    conversations.c.id == bindparam("conversation"),
-    conversations.c.workspace_id == bindparam("workspace"),
-)
-
-CONVERSATION: Final = Statement(_conversation)
-
-LOCK_CONVERSATION: Final = Statement(_conversation.with_for_update())
-"""No turn is added, ended or deleted until this transaction ends; nothing is read before it."""
-
-
-@cache
-def list_conversations(filters: frozenset[str]) -> Statement:
-    """One page by keyset, for the filters of these names; an index of its own orders each."""
-    conditions: dict[str, ColumnElement[bool]] = {
-        "agent_id": conversations.c.agent_id == bindparam("agent_id"),
-        "user": conversations.c.end_user == bindparam("user"),
-        "after": tuple_(conversations.c.last_active_at, conversations.c.id)
-        < tuple_(bindparam("after_at"), bindparam("after_id")),
-    }
-    return Statement(
-        select(*conversations.c)
-        .where(
-            conversations.c.workspace_id == bindparam("workspace"),
-            *(conditions[name] for name in sorted(filters)),
-        )
-        .order_by(conversations.c.last_active_at.desc(), conversations.c.id.desc())
-        .limit(bindparam("limit"))
-    )
-
+from outlast.store.tasks.rows import tasks
 
 LOCK_CHATS: Final = Statement(
     select(workspaces.c.id)
@@ -64,35 +31,6 @@ CONVERSATION_OF_CHAT: Final = Statement(
 )
 """Where the newest execution of a chat is, and whether its content is gone."""
 
-CONTINUE_CONVERSATION: Final = Statement(
-    update(conversations)
-    .where(
-        conversations.c.id == bindparam("conversation"),
-        conversations.c.workspace_id == bindparam("workspace"),
-    )
-    .values(
-        turns=conversations.c.turns + 1,
-        session=bindparam("new_session"),
-        last_active_at=bindparam("at"),
-    )
-    .returning(conversations.c.turns)
-)
-
-TOUCH_CONVERSATION: Final = Statement(
-    update(conversations)
-    .where(
-        conversations.c.id == bindparam("conversation"),
-        conversations.c.workspace_id == bindparam("workspace"),
-    )
-    .values(last_active_at=bindparam("at"))
-)
-
-DELETE_CONVERSATION: Final = Statement(
-    delete(conversations).where(
-        conversations.c.id == bindparam("conversation"),
-        conversations.c.workspace_id == bindparam("workspace"),
-    )
-)
 
 PURGE_CONTENT: Final = tuple(
     Statement(delete(table).where(table.c.execution_id == bindparam("id")))

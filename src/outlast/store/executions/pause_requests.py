@@ -1,4 +1,4 @@
-"""Transactions on requests to pause an execution, which whoever runs it carries out."""
+"""Requests to pause an execution, which the process that runs it carries out."""
 
 import orjson
 

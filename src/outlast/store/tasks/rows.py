@@ -1,20 +1,91 @@
-"""Pieces of transactions that keep a task beside its execution, whose row is locked."""
+"""Tasks: table, statements and rows. The execution is locked before its task is written."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
+from sqlalchemy import (
+    Column,
+    Index,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    null,
+    select,
+    text,
+    update,
+)
 
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.execution import Execution, Status
 from outlast.model.task import Task
-from outlast.store.driver import Part, Query, Row
-from outlast.store.executions.locks import set_state
-from outlast.store.executions.statements import STATE
-from outlast.store.scripts.rows import checkpoint_columns
-from outlast.store.statements import checkpoints as checkpoint_sql
-from outlast.store.statements import tasks as sql
-from outlast.store.tables import to_json
+from outlast.store.driver import Part, Query, Row, Statement
+from outlast.store.tables import count, flag, identifier, json, metadata, time, to_json
+
+tasks: Final = Table(
+    "tasks",
+    metadata,
+    identifier("execution_id", primary_key=True),
+    identifier("workspace_id"),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("task_type", Text, nullable=False),
+    json("config"),
+    json("first_state"),
+    count("attempts"),
+    flag("changed"),
+    time("saved_at"),
+    time("due_at", nullable=True),
+    Index("ix_tasks_due_at", "due_at", sqlite_where=text("due_at IS NOT NULL")),
+)
+"""What a task says beside its execution, whose row is locked whenever this one is written."""
+
+INSERT_TASK: Final = Statement(insert(tasks))
+
+TASK: Final = Statement(
+    select(*tasks.c).where(
+        tasks.c.execution_id == bindparam("id"), tasks.c.workspace_id == bindparam("workspace")
+    )
+)
+
+KEEP_TASK: Final = Statement(
+    update(tasks)
+    .where(
+        tasks.c.execution_id == bindparam("given_id"),
+        tasks.c.workspace_id == bindparam("workspace"),
+    )
+    .values(
+        attempts=bindparam("new_attempts"),
+        changed=bindparam("new_changed"),
+        saved_at=bindparam("new_saved_at"),
+        due_at=bindparam("new_due_at"),
+    )
+)
+"""What changes in the life of a task."""
+
+DUE_TASKS: Final = Statement(
+    select(tasks.c.workspace_id, tasks.c.execution_id)
+    .where(tasks.c.due_at.is_not(None), tasks.c.due_at <= bindparam("now"))
+    .order_by(tasks.c.due_at)
+    .limit(bindparam("limit"))
+)
+"""All workspaces: whoever sees it attends to it, once."""
+
+FORGET_TASK: Final = Statement(
+    delete(tasks).where(
+        tasks.c.execution_id == bindparam("id"), tasks.c.workspace_id == bindparam("workspace")
+    )
+)
+"""Its execution was deleted by code that knows no tasks."""
+
+END_TASK: Final = Statement(
+    update(tasks)
+    .where(tasks.c.execution_id == bindparam("id"), tasks.c.workspace_id == bindparam("workspace"))
+    .values(due_at=null())
+)
+"""Its execution has failed in a way that leaves nothing to be done."""
 
 
 def task_columns(task: Task) -> dict[str, Any]:
@@ -53,14 +124,14 @@ def task_from(row: Row) -> Task:
 
 def task_of(workspace_id: str, execution_id: str) -> Part[Task | None]:
     """What is kept beside an execution; nothing where no task was asked for."""
-    rows = yield Query(sql.TASK, {"id": execution_id, "workspace": workspace_id})
+    rows = yield Query(TASK, {"id": execution_id, "workspace": workspace_id})
     return task_from(rows[0]) if rows else None
 
 
 def keep(task: Task) -> Part[None]:
     """Write what has changed of a task."""
     yield Query(
-        sql.KEEP_TASK,
+        KEEP_TASK,
         {
             "given_id": task.execution_id,
             "workspace": task.workspace_id,
@@ -70,19 +141,6 @@ def keep(task: Task) -> Part[None]:
             "new_due_at": task.due_at,
         },
     )
-
-
-def save(checkpoint: Checkpoint) -> Part[None]:
-    """A checkpoint's state is the execution's from then on."""
-    yield Query(checkpoint_sql.INSERT_CHECKPOINT, checkpoint_columns(checkpoint))
-    if checkpoint.state is not None:
-        yield from set_state(checkpoint.execution_id, checkpoint.state)
-
-
-def with_state(checkpoint: Checkpoint) -> Part[Checkpoint]:
-    """What its client drives has no steps to tell its state by: a checkpoint holds it."""
-    ((state,),) = yield Query(STATE, {"id": checkpoint.execution_id})
-    return replace(checkpoint, state={} if state is None else orjson.loads(state))
 
 
 def moved(after: Execution, saved: Checkpoint | None) -> Part[None]:

@@ -1,7 +1,7 @@
 """Transactions on tasks: keep a state, and do by itself what is due."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -11,33 +11,53 @@ from outlast.model.error import Conflict, ConversationBusy, ExecutionNotFound
 from outlast.model.event import Event, ExecutionFailed, ExecutionPaused
 from outlast.model.execution import TERMINAL, Execution, Failure, Status, at_rest
 from outlast.model.task import AUTOMATIC, OUT_OF_TIME, PAUSED, Task, end_of_time
-from outlast.store.driver import Part, Query, Transaction, TransactionResult
+from outlast.store.checkpoints import known_checkpoints, save
+from outlast.store.driver import Driver, Part, Query, Transaction, TransactionResult
 from outlast.store.executions.locks import locked, locked_turn
 from outlast.store.executions.statements import CHANGE_STATE
 from outlast.store.executions.values import Advance, Resume
-from outlast.store.scripts.checkpoints import known_checkpoints, resume
+from outlast.store.resume import resume
 from outlast.store.scripts.executions import advance
-from outlast.store.scripts.tasks import keep, save, task_of
-from outlast.store.statements import tasks as sql
 from outlast.store.tables import to_json
-from outlast.store.task_port import Attend, SaveState
+from outlast.store.tasks.rows import DUE_TASKS, FORGET_TASK, keep, task_of
+
+
+@dataclass(frozen=True, slots=True)
+class SaveState:
+    """A wish to keep a state, and with a checkpoint's id as a checkpoint."""
+
+    workspace_id: str
+    execution_id: str
+    at: int
+    state: dict[str, Any] | None = None
+    """None: as it is."""
+    checkpoint_id: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessDueTask:
+    """What a task that is due may need: a moment, and an id for a checkpoint."""
+
+    workspace_id: str
+    execution_id: str
+    at: int
+    checkpoint_id: str
+
 
 _BUSY_MILLIS = 1000
 """When an attempt that another turn of its conversation keeps out is made again."""
 
 
-def task(workspace_id: str, execution_id: str) -> Transaction[Task | None]:
+def _get(workspace_id: str, execution_id: str) -> Transaction[Task | None]:
     """The row beside an execution's."""
     return TransactionResult((yield from task_of(workspace_id, execution_id)))
 
 
-def due_tasks(now: int, limit: int) -> Transaction[list[tuple[str, str]]]:
+def _due(now: int, limit: int) -> Transaction[list[tuple[str, str]]]:
     """Which tasks are due, those that wait longest first."""
-    rows = yield Query(sql.DUE_TASKS, {"now": now, "limit": limit})
+    rows = yield Query(DUE_TASKS, {"now": now, "limit": limit})
     return TransactionResult([(row[0], row[1]) for row in rows])
-
-
-# --- keep a state
 
 
 def save_state(wish: SaveState) -> Transaction[None]:
@@ -116,15 +136,12 @@ def _behind(
     )
 
 
-# --- what is due
-
-
-def attend(wish: Attend) -> Transaction[None]:
+def _process_due(wish: ProcessDueTask) -> Transaction[None]:
     """Lock the task and do what is due, if it still is."""
     try:
         execution = yield from locked_turn(wish.workspace_id, wish.execution_id)
     except ExecutionNotFound:
-        yield Query(sql.FORGET_TASK, {"id": wish.execution_id, "workspace": wish.workspace_id})
+        yield Query(FORGET_TASK, {"id": wish.execution_id, "workspace": wish.workspace_id})
         return TransactionResult(None)
     found = yield from task_of(wish.workspace_id, execution.id)
     if found is None or found.due_at is None or found.due_at > wish.at:
@@ -148,7 +165,7 @@ def attend(wish: Attend) -> Transaction[None]:
     return (yield from save_state(automatic))
 
 
-def _tried_again(execution: Execution, found: Task, wish: Attend) -> Transaction[None]:
+def _tried_again(execution: Execution, found: Task, wish: ProcessDueTask) -> Transaction[None]:
     """Begin the next attempt from the newest checkpoint."""
     again = Resume(wish.workspace_id, execution.id, wish.at, again=True)
     try:
@@ -159,7 +176,7 @@ def _tried_again(execution: Execution, found: Task, wish: Attend) -> Transaction
     return TransactionResult(None, outcome.committed, outcome.runnable)
 
 
-def _out_of_time(execution: Execution, found: Task, wish: Attend) -> Transaction[None]:
+def _out_of_time(execution: Execution, found: Task, wish: ProcessDueTask) -> Transaction[None]:
     """End or pause what its client drives; a pause keeps the state as a checkpoint."""
     message = f"The task's max_duration_seconds of {found.max_seconds:g} are over."
     failure = Failure("execution_error", OUT_OF_TIME, message)
@@ -175,3 +192,29 @@ def _out_of_time(execution: Execution, found: Task, wish: Attend) -> Transaction
     move = Advance(execution, rested, ((wish.at, event),), checkpoint=checkpoint)
     outcome = yield from advance(move)
     return TransactionResult(None, outcome.committed, outcome.runnable)
+
+
+class TaskStore:
+    """What is kept beside the executions that are tasks."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def get(self, workspace_id: str, execution_id: str) -> Task | None:
+        """Return the task of an execution; None for an execution of another room."""
+        return await self._driver.read(lambda: _get(workspace_id, execution_id))
+
+    async def save_state(self, request: SaveState) -> None:
+        """Keep a state; with a checkpoint, unless the newest ones say the same under that label.
+
+        Raises ExecutionNotFound, Conflict (it has ended; it is paused and no checkpoint is made).
+        """
+        await self._driver.write(lambda: save_state(request))
+
+    async def due(self, now: int, limit: int) -> list[tuple[str, str]]:
+        """Return (workspace id, execution id) of due tasks, longest first, of all workspaces."""
+        return await self._driver.read(lambda: _due(now, limit))
+
+    async def process_due(self, request: ProcessDueTask) -> None:
+        """Do what is due for a task, if it still is: save, end its time, or try again."""
+        await self._driver.write(lambda: _process_due(request))

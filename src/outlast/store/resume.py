@@ -1,7 +1,7 @@
-"""Transactions that resume an execution from a checkpoint.
+"""Resume an execution from a checkpoint.
 
 Resume, roll back, recover are one act: the row becomes what it was at the checkpoint, work behind
-it is superseded, and a next segment is asked for. What was used stays charged.
+it is superseded, and a next segment is requested. What was used stays charged.
 """
 
 from collections.abc import Iterable
@@ -24,18 +24,19 @@ from outlast.model.event import (
     ToolStarted,
     decode,
 )
-from outlast.model.execution import (
-    TERMINAL,
-    Execution,
-    ModelStep,
-    Status,
-    Step,
-    ToolStep,
-)
+from outlast.model.execution import TERMINAL, Execution, ModelStep, Status, Step, ToolStep
 from outlast.model.message import ToolCall
 from outlast.model.steps import Calls, next_number, unanswered
 from outlast.model.task import Task
 from outlast.model.usage import NO_USAGE
+from outlast.store.approvals.rows import (
+    FORGET_APPROVAL,
+    INSERT_APPROVAL,
+    SUPERSEDE_APPROVAL,
+    approval_columns,
+)
+from outlast.store.approvals.store import approvals_of, resolved
+from outlast.store.checkpoints import SUPERSEDE_CHECKPOINT, known_checkpoints
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.locks import locked_turn
 from outlast.store.executions.log import LAST_EVENT, append
@@ -44,29 +45,11 @@ from outlast.store.executions.statements import LIVE_IN_CONVERSATION, RESUME_EXE
 from outlast.store.executions.steps import STEPS, SUPERSEDE_STEP, step_from
 from outlast.store.executions.values import Details, Resume
 from outlast.store.listeners import Committed
-from outlast.store.scripts.approvals import approvals_of, resolved
 from outlast.store.scripts.details import details_of
-from outlast.store.scripts.rows import approval_columns, checkpoint_from
-from outlast.store.scripts.tasks import resumed, task_of
-from outlast.store.statements import approvals as approval_sql
-from outlast.store.statements import checkpoints as sql
 from outlast.store.tables import to_json
+from outlast.store.tasks.rows import resumed, task_of
 
 PAUSED = "The execution was paused while this step ran."
-
-
-def checkpoints(workspace_id: str, execution_id: str) -> Transaction[tuple[Checkpoint, ...]]:
-    """The checkpoints, oldest first."""
-    return TransactionResult((yield from known_checkpoints(workspace_id, execution_id)))
-
-
-def known_checkpoints(workspace_id: str, execution_id: str) -> Part[tuple[Checkpoint, ...]]:
-    """The checkpoints, oldest first, superseded ones too."""
-    rows = yield Query(sql.CHECKPOINTS, {"id": execution_id, "workspace": workspace_id})
-    return tuple(sorted(map(checkpoint_from, rows), key=lambda found: found.place))
-
-
-# --- resume
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +217,7 @@ def _supersede(execution: Execution, known: tuple[Checkpoint, ...], past: _Past)
     stands = {c.id for c in _before(known, past.checkpoint)}
     for checkpoint in known:
         if checkpoint.id not in stands and not checkpoint.superseded:
-            yield Query(sql.SUPERSEDE_CHECKPOINT, {"given_id": execution.id, "cp": checkpoint.id})
+            yield Query(SUPERSEDE_CHECKPOINT, {"given_id": execution.id, "cp": checkpoint.id})
     for step in past.void:
         yield Query(SUPERSEDE_STEP, {"given_id": execution.id, "given": step.number})
 
@@ -304,17 +287,15 @@ def _ask_again(
         if found.superseded or found.tool_call_id in answered:
             continue
         if found.tool_call_id not in numbers:
-            yield Query(approval_sql.SUPERSEDE_APPROVAL, of_call)
+            yield Query(SUPERSEDE_APPROVAL, of_call)
             continue
         again = replace(found, step=numbers[found.tool_call_id], begun_at=None)
         if found.tool_call_id in void or (found.is_open and execution.status in TERMINAL):
             again = _reopened(again, at)
         asked[found.tool_call_id] = again
         if again != found:
-            yield Query(approval_sql.FORGET_APPROVAL, of_call)
-            yield Query(
-                approval_sql.INSERT_APPROVAL, approval_columns(execution.workspace_id, again)
-            )
+            yield Query(FORGET_APPROVAL, of_call)
+            yield Query(INSERT_APPROVAL, approval_columns(execution.workspace_id, again))
     return asked
 
 

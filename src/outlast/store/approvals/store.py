@@ -1,34 +1,66 @@
-"""Transactions on approvals: ask, decide once, list."""
+"""Transactions on approvals: request, decide once, list."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from outlast.model.approval import Approval, ApprovalKind, Decision
 from outlast.model.error import ApprovalNotFound, Conflict, InvalidField
 from outlast.model.event import ApprovalResolved, Entry
 from outlast.model.execution import TERMINAL, Execution, Status
-from outlast.store.driver import Part, Query, Transaction, TransactionResult
+from outlast.store.approvals.rows import (
+    APPROVAL,
+    APPROVALS,
+    BEGIN_APPROVED,
+    DECIDE_APPROVAL,
+    DUE_APPROVALS,
+    FORGET_APPROVAL,
+    INSERT_APPROVAL,
+    SOME_DECIDED,
+    SOME_OPEN,
+    approval_columns,
+    approval_from,
+    pending_approvals,
+)
+from outlast.store.driver import Driver, Part, Query, Transaction, TransactionResult
 from outlast.store.executions.locks import compare_and_set, locked
 from outlast.store.executions.log import append
 from outlast.store.executions.values import Advance
 from outlast.store.listeners import Committed
-from outlast.store.port import Decide, PendingPage
-from outlast.store.scripts.rows import approval_columns, approval_from
-from outlast.store.statements import approvals as sql
 from outlast.store.tables import to_json
 from outlast.store.unreadable import Unreadable, readable
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """Somebody's decision of one approval; without a key its time ran out."""
+
+    workspace_id: str
+    execution_id: str
+    tool_call_id: str
+    at: int
+    decision: Decision
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPage:
+    """A stretch of the approvals that wait, newest first, older than `after`."""
+
+    limit: int
+    after: tuple[str, str] | None = None
+    """(execution id, tool call id)."""
 
 
 def asked(move: Advance) -> Part[None]:
     """What `advance` asks, each in the place of what was asked of the call before, and begins."""
     execution = move.after
     for approval in move.approvals:
-        yield Query(sql.FORGET_APPROVAL, {"id": execution.id, "tool_call": approval.tool_call_id})
-        yield Query(sql.INSERT_APPROVAL, approval_columns(execution.workspace_id, approval))
+        yield Query(FORGET_APPROVAL, {"id": execution.id, "tool_call": approval.tool_call_id})
+        yield Query(INSERT_APPROVAL, approval_columns(execution.workspace_id, approval))
     for call in move.begun:
         yield Query(
-            sql.BEGIN_APPROVED, {"id": execution.id, "tool_call": call, "at": execution.updated_at}
+            BEGIN_APPROVED, {"id": execution.id, "tool_call": call, "at": execution.updated_at}
         )
 
 
@@ -37,9 +69,9 @@ def unless_decided(execution: Execution) -> Part[Execution]:
     if execution.status is not Status.SUSPENDED:
         return execution
     of = {"id": execution.id}
-    if (yield Query(sql.SOME_OPEN, of | {"workspace": execution.workspace_id})):
+    if (yield Query(SOME_OPEN, of | {"workspace": execution.workspace_id})):
         return execution
-    if not (yield Query(sql.SOME_DECIDED, of)):
+    if not (yield Query(SOME_DECIDED, of)):
         return execution
     return (yield from _released(execution, execution.updated_at))
 
@@ -50,7 +82,7 @@ def _released(execution: Execution, at: int) -> Part[Execution]:
     return after
 
 
-def decide(wish: Decide) -> Transaction[Approval]:
+def _decide(wish: Decide) -> Transaction[Approval]:
     """Lock the execution, compare and set; the last open one makes a suspended execution run."""
     execution = yield from locked(wish.workspace_id, wish.execution_id)
     approval = yield from _approval(wish)
@@ -63,7 +95,7 @@ def decide(wish: Decide) -> Transaction[Approval]:
     if execution.status in TERMINAL:
         raise Conflict(f"The execution is {execution.status.value}; nothing is to be decided.")
     decided = _decided(approval, wish)
-    rows = yield Query(sql.DECIDE_APPROVAL, _decision_columns(decided, wish))
+    rows = yield Query(DECIDE_APPROVAL, _decision_columns(decided, wish))
     assert rows
     entries = yield from append(execution, wish.at, (resolved(decided),))
     after = replace(execution, updated_at=wish.at)
@@ -76,7 +108,7 @@ def decide(wish: Decide) -> Transaction[Approval]:
 
 def _approval(wish: Decide) -> Part[Approval]:
     of = {"workspace": wish.workspace_id, "id": wish.execution_id}
-    rows = yield Query(sql.APPROVAL, of | {"tool_call": wish.tool_call_id})
+    rows = yield Query(APPROVAL, of | {"tool_call": wish.tool_call_id})
     if not rows:
         raise ApprovalNotFound
     return approval_from(rows[0])
@@ -150,12 +182,12 @@ def _committed(execution: Execution, entries: tuple[Entry, ...]) -> Committed:
     return Committed(execution.id, entries, execution)
 
 
-def approvals(workspace_id: str, execution_id: str) -> Transaction[tuple[Approval, ...]]:
+def _of(workspace_id: str, execution_id: str) -> Transaction[tuple[Approval, ...]]:
     """The newest question per call, in the order they were asked."""
     return TransactionResult((yield from approvals_of(workspace_id, execution_id)))
 
 
-def approvals_by(
+def _of_each(
     workspace_id: str, execution_ids: Sequence[str]
 ) -> Transaction[dict[str, tuple[Approval, ...]]]:
     """The same of many executions."""
@@ -167,22 +199,55 @@ def approvals_by(
 
 def approvals_of(workspace_id: str, execution_id: str) -> Part[tuple[Approval, ...]]:
     """The same inside another transaction."""
-    rows = yield Query(sql.APPROVALS, {"id": execution_id, "workspace": workspace_id})
+    rows = yield Query(APPROVALS, {"id": execution_id, "workspace": workspace_id})
     return tuple(approval_from(row) for row in rows)
 
 
-def pending(workspace_id: str, page: PendingPage) -> Transaction[list[Approval]]:
+def _pending(workspace_id: str, page: PendingPage) -> Transaction[list[Approval]]:
     """A page by keyset, and one row more to tell whether there are more."""
     parameters: dict[str, Any] = {"workspace": workspace_id, "limit": page.limit + 1}
     if page.after is not None:
         parameters["after_execution"], parameters["after_call"] = page.after
-    rows = yield Query(sql.pending_approvals(after=page.after is not None), parameters)
+    rows = yield Query(pending_approvals(after=page.after is not None), parameters)
     return TransactionResult([approval_from(row) for row in rows])
 
 
-def due(now: int, limit: int) -> Transaction[list[tuple[str, Approval] | Unreadable]]:
+def _due(now: int, limit: int) -> Transaction[list[tuple[str, Approval] | Unreadable]]:
     """What has expired, of all workspaces."""
-    rows = yield Query(sql.DUE_APPROVALS, {"now": now, "limit": limit})
+    rows = yield Query(DUE_APPROVALS, {"now": now, "limit": limit})
     return TransactionResult(
         readable(rows, lambda row: (row[0], approval_from(row[1:])), lambda row: row[:2])
     )
+
+
+class ApprovalStore:
+    """The approvals of executions."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def decide(self, request: Decide) -> Approval:
+        """Decide an approval, first decision wins; the last open one lets the execution go on.
+
+        The same decision again returns the same. Raises ExecutionNotFound, ApprovalNotFound,
+        Conflict (another decision stands, or the execution has ended).
+        """
+        return await self._driver.write(lambda: _decide(request))
+
+    async def of(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
+        """Return the newest per call, in the order of the requests, superseded ones too."""
+        return await self._driver.read(lambda: _of(workspace_id, execution_id))
+
+    async def of_each(
+        self, workspace_id: str, execution_ids: Sequence[str]
+    ) -> dict[str, tuple[Approval, ...]]:
+        """Return the approvals of each, as `of` does, read in one moment."""
+        return await self._driver.read(lambda: _of_each(workspace_id, execution_ids), snapshot=True)
+
+    async def pending(self, workspace_id: str, page: PendingPage) -> list[Approval]:
+        """Return open approvals of live executions, newest first; one more if there are more."""
+        return await self._driver.read(lambda: _pending(workspace_id, page))
+
+    async def due(self, now: int, limit: int) -> list[tuple[str, Approval] | Unreadable]:
+        """Return (workspace id, approval) of all that have expired open, of all workspaces."""
+        return await self._driver.read(lambda: _due(now, limit))

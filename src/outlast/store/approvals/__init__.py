@@ -1,0 +1,1 @@
+"""Approvals: their rows, and the transactions that request and decide them."""

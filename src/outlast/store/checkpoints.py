@@ -1,0 +1,103 @@
+"""Checkpoints of executions."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Column, Table, Text, bindparam, insert, literal_column, select, update
+
+from outlast.model.checkpoint import Checkpoint
+from outlast.store.driver import Driver, Part, Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.executions.locks import set_state
+from outlast.store.executions.statements import OWNED, STATE
+from outlast.store.tables import JSON, count, flag, identifier, metadata, time, to_json
+
+checkpoints: Final = Table(
+    "checkpoints",
+    metadata,
+    identifier("execution_id", primary_key=True),
+    identifier("id", primary_key=True),
+    count("step"),
+    time("at"),
+    Column("label", Text),
+    Column("state", JSON),
+    flag("superseded"),
+    Column("missing", JSON),
+    sqlite_with_rowid=False,
+)
+
+INSERT_CHECKPOINT: Final = Statement(insert(checkpoints))
+
+CHECKPOINTS: Final = Statement(
+    select(*checkpoints.c).where(checkpoints.c.execution_id == OWNED).order_by(checkpoints.c.id)
+)
+
+SUPERSEDE_CHECKPOINT: Final = Statement(
+    update(checkpoints)
+    .where(checkpoints.c.execution_id == bindparam("given_id"), checkpoints.c.id == bindparam("cp"))
+    .values(superseded=literal_column("true"))
+)
+
+
+def checkpoint_columns(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint's row."""
+    return {
+        "execution_id": checkpoint.execution_id,
+        "id": checkpoint.id,
+        "step": checkpoint.step,
+        "at": checkpoint.at,
+        "label": checkpoint.label,
+        "state": None if checkpoint.state is None else to_json(checkpoint.state),
+        "superseded": checkpoint.superseded,
+        "missing": to_json(checkpoint.missing) if checkpoint.missing else None,
+    }
+
+
+def checkpoint_from(row: Row) -> Checkpoint:
+    """Read all columns of `checkpoints`."""
+    execution_id, checkpoint_id, step, at, label, state, superseded, missing = row
+    return Checkpoint(
+        checkpoint_id,
+        execution_id,
+        step,
+        at,
+        label,
+        None if state is None else orjson.loads(state),
+        bool(superseded),
+        () if missing is None else tuple(orjson.loads(missing)),
+    )
+
+
+def known_checkpoints(workspace_id: str, execution_id: str) -> Part[tuple[Checkpoint, ...]]:
+    """The checkpoints, oldest first, superseded ones too."""
+    rows = yield Query(CHECKPOINTS, {"id": execution_id, "workspace": workspace_id})
+    return tuple(sorted(map(checkpoint_from, rows), key=lambda found: found.place))
+
+
+def save(checkpoint: Checkpoint) -> Part[None]:
+    """A checkpoint's state is the execution's from then on."""
+    yield Query(INSERT_CHECKPOINT, checkpoint_columns(checkpoint))
+    if checkpoint.state is not None:
+        yield from set_state(checkpoint.execution_id, checkpoint.state)
+
+
+def with_state(checkpoint: Checkpoint) -> Part[Checkpoint]:
+    """What its client drives has no steps to tell its state by: a checkpoint holds it."""
+    ((state,),) = yield Query(STATE, {"id": checkpoint.execution_id})
+    return replace(checkpoint, state={} if state is None else orjson.loads(state))
+
+
+def _of(workspace_id: str, execution_id: str) -> Transaction[tuple[Checkpoint, ...]]:
+    """The checkpoints, oldest first."""
+    return TransactionResult((yield from known_checkpoints(workspace_id, execution_id)))
+
+
+class CheckpointStore:
+    """The checkpoints of executions; `ExecutionStore.resume` goes back to one."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def of(self, workspace_id: str, execution_id: str) -> tuple[Checkpoint, ...]:
+        """Return the checkpoints, oldest first, superseded ones too."""
+        return await self._driver.read(lambda: _of(workspace_id, execution_id))

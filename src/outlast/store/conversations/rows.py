@@ -1,0 +1,137 @@
+"""Conversations: table, statements on its rows alone, and the rows."""
+
+from functools import cache
+from typing import Final
+
+import orjson
+from sqlalchemy import (
+    Column,
+    Index,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.sql.expression import ColumnElement
+
+from outlast.model.conversation import Conversation
+from outlast.store.driver import Row, Statement
+from outlast.store.tables import count, identifier, json, metadata, time
+
+conversations: Final = Table(
+    "conversations",
+    metadata,
+    identifier("id", primary_key=True),
+    identifier("workspace_id"),
+    identifier("agent_id"),
+    count("turns"),
+    json("session"),
+    time("created_at"),
+    time("last_active_at"),
+    # Since 0007:
+    Column("end_user", Text),
+    Index(None, "workspace_id", "id"),
+    Index(None, "workspace_id", "last_active_at", "id"),
+    Index("ix_conversations_agent_id", "workspace_id", "agent_id", "last_active_at", "id"),
+    Index(
+        "ix_conversations_end_user",
+        "workspace_id",
+        "end_user",
+        "last_active_at",
+        "id",
+        sqlite_where=text("end_user IS NOT NULL"),
+    ),
+)
+
+INSERT_CONVERSATION: Final = Statement(insert(conversations))
+
+_conversation: Final = select(*conversations.c).where(
+    conversations.c.id == bindparam("conversation"),
+    conversations.c.workspace_id == bindparam("workspace"),
+)
+
+CONVERSATION: Final = Statement(_conversation)
+
+LOCK_CONVERSATION: Final = Statement(_conversation.with_for_update())
+"""No turn is added, ended or deleted until this transaction ends; nothing is read before it."""
+
+
+@cache
+def list_conversations(filters: frozenset[str]) -> Statement:
+    """One page by keyset, for the filters of these names; an index of its own orders each."""
+    conditions: dict[str, ColumnElement[bool]] = {
+        "agent_id": conversations.c.agent_id == bindparam("agent_id"),
+        "user": conversations.c.end_user == bindparam("user"),
+        "after": tuple_(conversations.c.last_active_at, conversations.c.id)
+        < tuple_(bindparam("after_at"), bindparam("after_id")),
+    }
+    return Statement(
+        select(*conversations.c)
+        .where(
+            conversations.c.workspace_id == bindparam("workspace"),
+            *(conditions[name] for name in sorted(filters)),
+        )
+        .order_by(conversations.c.last_active_at.desc(), conversations.c.id.desc())
+        .limit(bindparam("limit"))
+    )
+
+
+CONTINUE_CONVERSATION: Final = Statement(
+    update(conversations)
+    .where(
+        conversations.c.id == bindparam("conversation"),
+        conversations.c.workspace_id == bindparam("workspace"),
+    )
+    .values(
+        turns=conversations.c.turns + 1,
+        session=bindparam("new_session"),
+        last_active_at=bindparam("at"),
+    )
+    .returning(conversations.c.turns)
+)
+
+TOUCH_CONVERSATION: Final = Statement(
+    update(conversations)
+    .where(
+        conversations.c.id == bindparam("conversation"),
+        conversations.c.workspace_id == bindparam("workspace"),
+    )
+    .values(last_active_at=bindparam("at"))
+)
+
+DELETE_CONVERSATION: Final = Statement(
+    delete(conversations).where(
+        conversations.c.id == bindparam("conversation"),
+        conversations.c.workspace_id == bindparam("workspace"),
+    )
+)
+
+LOCK_TURNS: Final = Statement(
+    select(conversations.c.id)
+    .where(
+        conversations.c.id == bindparam("conversation"),
+        conversations.c.workspace_id == bindparam("workspace"),
+    )
+    .with_for_update()
+)
+"""No turn is added, ended or resumed until this transaction ends."""
+
+
+def conversation_from(row: Row) -> Conversation:
+    """Read all columns of `conversations`."""
+    conversation_id, workspace_id, agent_id, turns, session, created_at, last_active_at, user = row
+    return Conversation(
+        conversation_id,
+        workspace_id,
+        agent_id,
+        created_at,
+        last_active_at,
+        turns,
+        orjson.loads(session),
+        user,
+    )

@@ -1,0 +1,1 @@
+"""Tasks: their rows, and what is done when one is due."""
