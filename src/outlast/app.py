@@ -50,9 +50,8 @@ from outlast.store.driver import Driver
 from outlast.store.known_agents import KnownAgents
 from outlast.store.leases import Leases
 from outlast.store.listeners import Committed, Listeners
-from outlast.store.port import Store
-from outlast.store.sql import SqlStore
 from outlast.store.sqlite import SqliteDriver
+from outlast.store.store import Store
 from outlast.stream import POLL_SECONDS, Streams
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def build(
     tools: Tools,
     code: CodeFunctions | None = None,
     clock: Clock | None = None,
-    store: Callable[[Driver], Store] = SqlStore,
+    store: Callable[[Driver], Store] = Store.over,
     worker: bool = True,
 ) -> Core:
     """Join the parts; nothing is opened yet.
@@ -126,20 +125,20 @@ def build(
     failures = metrics.failures
     driver = driver_of(settings, measured=metrics.wrote, failures=failures)
     state = store(driver)
-    texts = TextLog(state, failures)
-    ledger = Ledger(state, texts, clock, settings.prices)
+    texts = TextLog(state.executions, failures)
+    ledger = Ledger(state.executions, texts, clock, settings.prices)
     asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
     caller, settler = Caller(tools, ledger, seal, settings.parallel_calls), Settler(state, ledger)
     coder = Coder(state, asker, caller, ledger, code or CodeFunctions())
     agents = Agents(state.agents, clock)
     most = settings.max_tries
-    known, histories = agents.known, Histories(state)
+    known, histories = agents.known, Histories(state.conversations)
     runner = Runner(state, asker, caller, ledger, settler, coder, known, histories, most)
     last_resort = LastResort(state, clock, most)
     segments = Segments(runner, last_resort, clock, failures)
     engine = _engine(settings, state, segments, clock, failures, worker=worker)
-    streams = Streams(state, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
+    streams = Streams(state.executions, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
     committed = _committed(streams, metrics, agents.known)
     leadership = _leadership(settings, driver, failures, worker=worker)
     maintenance = _maintenance(state, engine, leadership, last_resort, clock, metrics)
@@ -183,7 +182,7 @@ def _maintenance(
         ExpiredApprovals(store.approvals, last_resort, clock, failures).duty,
         DueTasks(store.tasks, clock, failures).duty,
         IdempotencyKeys(store.idempotency, clock).duty,
-        DeletedContent(store).duty,
+        DeletedContent(store.conversations).duty,
         *engine.duties,
     )
     return MaintenanceRunner(duties, leadership, clock, failures, metrics.maintained)
@@ -212,7 +211,7 @@ def _services(
         keys,
         clock,
         Approvals(store, tools, clock),
-        Tickets(store, seal, clock, keys),
+        Tickets(store.executions, seal, clock, keys),
         Tasks(store, executions, agents, clock),
         Records(store.records),
     )

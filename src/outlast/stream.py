@@ -24,8 +24,8 @@ from outlast.model.event import (
     expand,
 )
 from outlast.model.execution import RESTING, TERMINAL, Execution
+from outlast.store.executions.store import ExecutionStore
 from outlast.store.listeners import Committed
-from outlast.store.port import ExecutionStore
 
 _BATCH: Final = 256
 """Entries that are given on at once while replaying."""
@@ -148,7 +148,7 @@ class Streams:
         with self._subscribed(execution_id, _Subscription()) as subscription:
             while True:
                 try:
-                    execution = await self._store.execution(workspace_id, execution_id)
+                    execution = await self._store.get(workspace_id, execution_id)
                     ended = False
                     pages = self._replay(workspace_id, execution_id, position)
                     async with aclosing(pages):
@@ -214,7 +214,7 @@ class Streams:
         Raises ExecutionNotFound.
         """
         with self.watch(workspace_id, execution_id) as watch:
-            execution = await self._store.execution(workspace_id, execution_id)
+            execution = await self._store.get(workspace_id, execution_id)
             return await watch.rest(execution, seconds)
 
     @contextmanager
@@ -343,7 +343,7 @@ class Watch:
     async def _read(self, execution: Execution) -> Execution:
         """The row as it is now; as it was where the database is away for a moment."""
         try:
-            return await self._store.execution(self._workspace_id, self._execution_id)
+            return await self._store.get(self._workspace_id, self._execution_id)
         except Overloaded:
             self._subscription.look_again(_AWAY_SECONDS)
             return execution

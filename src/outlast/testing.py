@@ -33,8 +33,7 @@ from outlast.model.workspace import Principal, Scope
 from outlast.services.keys import DEFAULT_WORKSPACE
 from outlast.settings import Settings
 from outlast.store.driver import Driver
-from outlast.store.port import Store
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 
 _START: Final = 1_772_000_000_000
 """2026-02-25T06:13:20Z."""
@@ -126,7 +125,7 @@ async def core_on(
     tools: Tools | None = None,
     code: CodeFunctions | None = None,
     clock: Clock | None = None,
-    store: Callable[[Driver], Store] = SqlStore,
+    store: Callable[[Driver], Store] = Store.over,
     start: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Core]:

@@ -8,8 +8,8 @@ from bench.state import State
 
 from outlast.model import ids
 from outlast.model.execution import Execution
-from outlast.store.sql import SqlStore
 from outlast.store.sqlite import SqliteDriver
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.database import SQLITE, Database
 from tests.store.moves import Heard, completed, new, run
@@ -28,11 +28,11 @@ def state(database: Database, tmp_path: Path) -> State:
 async def original(state: State, database: Database) -> Execution:
     """One that ended, in a database that nobody has open."""
     sqlite = state.kind == SQLITE
-    store = SqlStore(SqliteDriver(state.file) if sqlite else database.driver(Heard().enqueue))
+    store = Store.over(SqliteDriver(state.file) if sqlite else database.driver(Heard().enqueue))
     await store.open()
-    execution = (await store.create(new(FakeClock()))).execution
+    execution = (await store.executions.create(new(FakeClock()))).execution
     execution = await run(store, execution)
-    await store.advance(completed(execution))
+    await store.executions.advance(completed(execution))
     await store.close()
     return execution
 

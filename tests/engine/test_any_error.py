@@ -103,7 +103,7 @@ async def ran(database: Database, function: Callable[..., Any], kind: str) -> tu
         neighbour = await core.services.executions.start(caller, "agent", wish("another"))
         execution = await settled(core, caller, started.execution.id)
         assert (await settled(core, caller, neighbour.execution.id)).status is Status.COMPLETED
-        steps = await core.store.steps(caller.workspace_id, execution.id)
+        steps = await core.store.executions.steps(caller.workspace_id, execution.id)
         (step,) = [step for step in steps if isinstance(step, ToolStep)]
         return execution, step
 

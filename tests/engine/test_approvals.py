@@ -1,6 +1,7 @@
 """Approvals: nothing waits in memory, the first decision wins, a tool runs once as decided."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from outlast.model.workspace import Principal, Scope
 from outlast.services.approvals import Decision, PendingPage
 from outlast.store.approvals.store import ApprovalStore, Decide
 from outlast.store.driver import Driver
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.testing import NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, Server, World
@@ -323,18 +324,14 @@ class RacingApprovals(ApprovalStore):
         return seen
 
 
-class Racing(SqlStore):
-    """A store whose approvals race."""
-
-    def __init__(self, driver: Driver) -> None:
-        super().__init__(driver)
-        self.approvals = RacingApprovals(driver)
+def racing(driver: Driver) -> Store:
+    return replace(Store.over(driver), approvals=RacingApprovals(driver))
 
 
 async def test_a_decision_that_races_the_suspension_is_not_lost(database: Database) -> None:
     bench = Bench(pay=str, look=str)
     models = NamedModels({"actor": payer(call(3, "look"))})
-    async with database.core(models=models, tools=bench, store=Racing) as core:
+    async with database.core(models=models, tools=bench, store=racing) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(pay(), tool("look")), "1")])
         async with asyncio.timeout(BOUND):

@@ -142,7 +142,9 @@ async def paused_now(world: World, **settings: Any) -> tuple[Server, str]:
     execution_id = await server.start()
     workspace = server.caller.workspace_id
     async with asyncio.timeout(BOUND):
-        while "half" not in str(await server.core.store.log(workspace, execution_id, START, 99)):
+        while "half" not in str(
+            await server.core.store.executions.log(workspace, execution_id, START, 99)
+        ):
             await asyncio.to_thread(int)
     await server.executions.pause(server.caller, execution_id, now=True, reason="lunch")
     return server, execution_id

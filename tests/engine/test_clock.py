@@ -40,7 +40,7 @@ async def test_no_time_of_an_execution_is_negative_when_the_clock_steps_back(
     assert execution.created_at <= execution.started_at <= execution.completed_at
     assert execution.first_token_ms is not None
     assert min(execution.first_token_ms, execution.tool_ms, execution.active_ms) >= 0
-    steps = await server.core.store.steps(server.caller.workspace_id, execution.id)
+    steps = await server.core.store.executions.steps(server.caller.workspace_id, execution.id)
     assert all(step.started_at <= step.ended_at for step in steps)
 
 
@@ -72,7 +72,7 @@ async def test_a_server_runs_suspends_and_expires_in_the_year_2500(database: Dat
         _, view = await core.services.executions.run(caller, "agent", wish())
         assert view.execution.status is Status.SUSPENDED
         while (
-            await core.store.execution(caller.workspace_id, view.execution.id)
+            await core.store.executions.get(caller.workspace_id, view.execution.id)
         ).status is not Status.COMPLETED:
             clock.advance(1)
             await asyncio.to_thread(int)

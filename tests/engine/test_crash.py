@@ -170,7 +170,7 @@ async def test_a_cancel_that_met_a_crash_is_kept(database: Database) -> None:
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", wish())
         await asyncio.wait_for(model.spoke.wait(), BOUND)
-        await core.store.request_cancel(caller.workspace_id, started.execution.id)
+        await core.store.executions.request_cancel(caller.workspace_id, started.execution.id)
     async with database.core(models=models, tools=Bench()) as core:
         view = await core.services.executions.rest(caller, started.execution.id)
         assert view.execution.status is Status.CANCELLED

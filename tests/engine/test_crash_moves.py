@@ -1,7 +1,6 @@
 """Crash at every commit of a life with approvals, pauses and roll-backs: nothing runs twice."""
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -10,19 +9,17 @@ import pytest
 
 from outlast.app import Core
 from outlast.model.agent import Effect
-from outlast.model.approval import Approval, ApprovalKind, Decision
-from outlast.model.error import Conflict, OutlastError, Overloaded
+from outlast.model.approval import ApprovalKind, Decision
+from outlast.model.error import Conflict, OutlastError
 from outlast.model.event import Entry, ToolFinished
 from outlast.model.execution import TERMINAL, Status
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
-from outlast.store.approvals.store import ApprovalStore, Decide
 from outlast.store.driver import Driver
-from outlast.store.executions.values import Details, Resume
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Another, Database
-from tests.engine.world import Actor, Bench, Crash, CrashingStore, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, Crash, CrashingDriver, by_turn, call, spec, tool, wish
 
 pytestmark = pytest.mark.anyio
 BOUND = 10.0
@@ -34,41 +31,18 @@ PER_TOKEN = 1_000_000
 PAY, FEE, LOOK = call(1, "pay", amount=5), call(2, "fee", amount=1), call(3, "look")
 
 
-class MortalApprovals(ApprovalStore):
-    """Dies in a decision."""
-
-    def __init__(self, driver: Driver, store: "Mortal") -> None:
-        super().__init__(driver)
-        self._store = store
-
-    async def decide(self, request: Decide) -> Approval:
-        return await self._store.die_or(super().decide(request))
-
-
-class Mortal(CrashingStore):
+class Mortal(CrashingDriver):
     """Dies in a decision or a resume too."""
 
-    def __init__(self, driver: Driver, crash: Crash) -> None:
-        super().__init__(driver, crash)
-        self.approvals = MortalApprovals(driver, self)
-
-    async def resume(self, wish: Resume) -> Details:
-        return await self.die_or(super().resume(wish))
-
-    async def die_or(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._crash.lets_pass():
-            return await work
-        if self._crash.commits():
-            await work
-        work.close()
-        raise Overloaded("The process died.")
+    mortal = CrashingDriver.mortal | {"_decide", "resume"}
 
 
 class Death(Crash):
     """A crash that is also met in a decision or a resume."""
 
     def store(self, driver: Driver) -> Store:
-        return Mortal(driver, self)
+        dying: Any = Mortal(driver, self)
+        return Store.over(dying)
 
     def strike(self, writes: int) -> None:
         """Come after so many writes from now on."""

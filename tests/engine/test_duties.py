@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from outlast.model.execution import Status
 from outlast.model.workspace import Principal
 from outlast.store.approvals.store import ApprovalStore, Decide
 from outlast.store.driver import Driver
+from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import TextAppend
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
@@ -45,20 +47,22 @@ class OddApprovals(ApprovalStore):
         return await super().decide(request)
 
 
-class OddStore(SqlStore):
+class OddExecutions(ExecutionStore):
     """Raises what no store should raise."""
 
     poison = ""
     """Text that is refused."""
 
-    def __init__(self, driver: Driver) -> None:
-        super().__init__(driver)
-        self.approvals = OddApprovals(driver)
-
     async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
         if self.poison and any(self.poison in str(append.texts) for append in appends):
             raise ValueError(self.poison)
         return await super().append_text(appends)
+
+
+def odd_store(driver: Driver) -> Store:
+    return replace(
+        Store.over(driver), approvals=OddApprovals(driver), executions=OddExecutions(driver)
+    )
 
 
 async def ready(core: Core, agent: Any) -> Principal:
@@ -85,10 +89,10 @@ async def test_text_that_the_store_refuses_takes_no_neighbour_along(database: Da
     models = NamedModels({"actor": Actor(play)})
     async with (
         asyncio.timeout(BOUND),
-        database.core(models=models, tools=Bench(), clock=FakeClock(), store=OddStore) as core,
+        database.core(models=models, tools=Bench(), clock=FakeClock(), store=odd_store) as core,
     ):
         caller = await ready(core, spec())
-        OddStore.poison = "bad"
+        OddExecutions.poison = "bad"
         try:
             started = [
                 await core.services.executions.start(caller, "agent", wish(said))
@@ -100,7 +104,7 @@ async def test_text_that_the_store_refuses_takes_no_neighbour_along(database: Da
                 heard[execution_id] = await first_text(core, caller, execution_id)
             assert heard == {good: "good one ", fine: "fine one "}  # live, before their end
         finally:
-            OddStore.poison = ""
+            OddExecutions.poison = ""
         gate.set()
         for execution_id in heard:
             view = await core.services.executions.rest(caller, execution_id)
@@ -117,7 +121,7 @@ async def test_approvals_expire_after_an_error_that_is_none_of_ours(
     models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Over"]))})
     async with (
         asyncio.timeout(BOUND),
-        database.core(models=models, tools=Bench(), clock=clock, store=OddStore) as core,
+        database.core(models=models, tools=Bench(), clock=clock, store=odd_store) as core,
     ):
         caller = await ready(core, agent)
         started = await core.services.executions.start(caller, "agent", wish())
@@ -125,7 +129,7 @@ async def test_approvals_expire_after_an_error_that_is_none_of_ours(
         assert isinstance(core.store.approvals, OddApprovals)
         core.store.approvals.odd = odd
         while (
-            await core.store.execution(caller.workspace_id, started.execution.id)
+            await core.store.executions.get(caller.workspace_id, started.execution.id)
         ).status is not Status.COMPLETED:
             clock.advance(1)
             await asyncio.to_thread(int)
@@ -147,7 +151,7 @@ async def test_an_approval_that_cannot_be_decided_keeps_no_other_waiting(
     models = NamedModels({"actor": Actor(play)})
     async with (
         asyncio.timeout(BOUND),
-        database.core(models=models, tools=Bench(), clock=clock, store=OddStore) as core,
+        database.core(models=models, tools=Bench(), clock=clock, store=odd_store) as core,
     ):
         caller = await ready(core, agent)
         ids = []
@@ -158,9 +162,9 @@ async def test_an_approval_that_cannot_be_decided_keeps_no_other_waiting(
         assert isinstance(core.store.approvals, OddApprovals)
         core.store.approvals.poison = call(1, "pay").id
         while (
-            await core.store.execution(caller.workspace_id, ids[1])
+            await core.store.executions.get(caller.workspace_id, ids[1])
         ).status is not Status.COMPLETED:
             clock.advance(1)
             await asyncio.to_thread(int)
-        view = await core.store.execution(caller.workspace_id, ids[0])
+        view = await core.store.executions.get(caller.workspace_id, ids[0])
         assert view.status is Status.SUSPENDED

@@ -1,5 +1,6 @@
 """A conversation's history is read once, and never older than the rows that it came from."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,15 +9,17 @@ from outlast.engine.history import Histories
 from outlast.model.approval import Decision
 from outlast.model.execution import Status
 from outlast.model.message import UserMessage
-from outlast.store.conversation_port import History
-from outlast.store.sql import SqlStore
+from outlast.store.conversations.store import ConversationStore
+from outlast.store.conversations.turns import History
+from outlast.store.driver import Driver
+from outlast.store.store import Store
 from tests.engine.server import Server, World
 from tests.engine.world import Actor, Bench, call, spec, tool
 
 pytestmark = pytest.mark.anyio
 
 
-class Counting(SqlStore):
+class Counting(ConversationStore):
     """Knows which turns were read, as (since, before)."""
 
     read: list[tuple[int, int | None]]
@@ -26,6 +29,11 @@ class Counting(SqlStore):
     ) -> tuple[History, ...]:
         self.read = [*getattr(self, "read", []), (since, before)]
         return await super().turns(workspace_id, conversation_id, before, since)
+
+
+def counting(driver: Driver) -> Store:
+    """Return a store that counts its reads of turns."""
+    return replace(Store.over(driver), conversations=Counting(driver))
 
 
 def play(request: Any) -> Any:
@@ -38,7 +46,7 @@ def play(request: Any) -> Any:
 
 async def made(world: World) -> Server:
     agent = spec(tool("pay", approval=True))
-    return await world(Actor(play), agent, Bench(pay=lambda _: 1), store=Counting)
+    return await world(Actor(play), agent, Bench(pay=lambda _: 1), store=counting)
 
 
 def heard(server: Server) -> list[str]:
@@ -68,7 +76,7 @@ async def test_a_turn_that_rests_and_goes_on_reads_the_history_once(world: World
     assert third.status is Status.SUSPENDED
     await decide(server, third.id)
     assert heard(server)[:4] == ["one", "(one)", "two", "(two)"]
-    store = server.core.store
+    store = server.core.store.conversations
     assert isinstance(store, Counting)
     assert store.read == [(1, 2), (2, 3)]  # each turn once, for all that came behind it
 
@@ -78,7 +86,7 @@ async def test_an_earlier_turn_that_was_deleted_meanwhile_is_not_heard(world: Wo
     first = (await server.run("one")).execution
     await server.run("two", conversation_id=first.conversation_id)
     third = (await server.run("pay", conversation_id=first.conversation_id)).execution
-    await server.core.store.delete_execution(server.caller.workspace_id, first.id)
+    await server.core.store.executions.delete(server.caller.workspace_id, first.id)
     await decide(server, third.id)
     assert heard(server)[:3] == ["two", "(two)", "pay"]
 
@@ -86,7 +94,7 @@ async def test_an_earlier_turn_that_was_deleted_meanwhile_is_not_heard(world: Wo
 async def test_an_earlier_turn_that_was_rolled_back_is_heard_as_it_is_now(world: World) -> None:
     replies: Any = iter([[call(1, "pay")], ["first"], ["second"], ["again"], ["last"]])
     actor = Actor(lambda _: next(replies))
-    server = await world(actor, spec(tool("pay")), Bench(pay=lambda _: 1), store=Counting)
+    server = await world(actor, spec(tool("pay")), Bench(pay=lambda _: 1), store=counting)
     first = (await server.run("one")).execution
     await server.run("two", conversation_id=first.conversation_id)
     assert heard(server) == ["one", "", "first"]
@@ -103,7 +111,7 @@ async def test_what_does_not_fit_is_read_again(world: World, most: int) -> None:
     first = (await server.run("one")).execution
     await server.run("x" * 30, conversation_id=first.conversation_id)
     third = (await server.run("three", conversation_id=first.conversation_id)).execution
-    histories = Histories(server.core.store, most)
+    histories = Histories(server.core.store.conversations, most)
     expected = ["one", "(one)", "x" * 30, f"({'x' * 30})"]
     for _ in range(3):
         found = await histories.of(third)

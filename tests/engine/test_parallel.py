@@ -1,6 +1,7 @@
 """Calls of one answer: how many run at once, how many there may be, and what outlives none."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from outlast.model.agent import Effect, Limits
 from outlast.model.error import Refused
 from outlast.model.event import Entry, ToolStarted
 from outlast.model.execution import Budget, Status, ToolStep
+from outlast.store.driver import Driver
+from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Advance, Resume
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, World
@@ -69,7 +72,7 @@ async def test_an_answer_that_passed_a_limit_is_asked_for_anew_after_a_resume(
     )
     failed = (await server.run()).execution
     wish_ = Resume(server.caller.workspace_id, failed.id, server.clock.now())
-    await server.core.store.resume(wish_)
+    await server.core.store.executions.resume(wish_)
     execution = (await server.rest(failed.id)).execution
     assert (execution.status, execution.output, execution.steps) == (Status.COMPLETED, "Done", 1)
     assert not bench.calls
@@ -115,7 +118,7 @@ async def test_calls_that_were_not_begun_when_a_pause_came_run_behind_it(world: 
     gate.set()
     assert (await server.rest(execution_id)).execution.status is Status.PAUSED
     assert sum(bench.calls.values()) == 2
-    await server.core.store.resume(
+    await server.core.store.executions.resume(
         Resume(server.caller.workspace_id, execution_id, server.clock.now())
     )
     execution = (await server.rest(execution_id)).execution
@@ -123,13 +126,17 @@ async def test_calls_that_were_not_begun_when_a_pause_came_run_behind_it(world: 
     assert set(bench.calls.values()) == {1}
 
 
-class RefusesFirst(SqlStore):
+class RefusesFirst(ExecutionStore):
     """Refuses to record the first tool call that ends."""
 
     async def advance(self, move: Advance) -> tuple[Entry, ...]:
         if any(isinstance(step, ToolStep) for step in move.steps):
             raise Refused
         return await super().advance(move)
+
+
+def refuses_first(driver: Driver) -> Store:
+    return replace(Store.over(driver), executions=RefusesFirst(driver))
 
 
 @pytest.mark.parametrize("siblings", [1, 5])
@@ -149,7 +156,7 @@ async def test_no_sibling_of_a_call_that_could_not_be_recorded_runs_on(
     models = NamedModels({"actor": Actor(by_turn([call(99, "look"), *calls], ["Done"]))})
     bench = Bench(pay=pay, look=lambda _: "seen")
     agent = spec(tool("look"), tool("pay", Effect.IDEMPOTENT))
-    async with database.core(models=models, tools=bench, store=RefusesFirst) as core:
+    async with database.core(models=models, tools=bench, store=refuses_first) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         _, view = await core.services.executions.run(caller, "agent", wish())
@@ -165,10 +172,10 @@ async def test_a_thousand_calls_are_recorded_in_linear_time(world: World) -> Non
     async with asyncio.timeout(60):
         execution_id = await server.start()
         while (
-            await server.core.store.execution(server.caller.workspace_id, execution_id)
+            await server.core.store.executions.get(server.caller.workspace_id, execution_id)
         ).status is not Status.COMPLETED:
             await asyncio.to_thread(int)
-    steps = await server.core.store.steps(server.caller.workspace_id, execution_id)
+    steps = await server.core.store.executions.steps(server.caller.workspace_id, execution_id)
     assert len(steps) == MAX_CALLS + 2
     checkpoints = await server.core.store.checkpoints.of(server.caller.workspace_id, execution_id)
     assert sum(len(one.missing) for one in checkpoints) <= 32 * MAX_CALLS

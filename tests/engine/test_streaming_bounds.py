@@ -69,7 +69,7 @@ async def test_an_answer_that_passes_a_bound_is_closed_kept_and_charged(
     assert execution.credits == UNPRICED.of(usage)
     if kind is TextPiece:
         assert execution.output == PIECE * model.said
-    [step] = await server.core.store.steps(server.caller.workspace_id, execution.id)
+    [step] = await server.core.store.executions.steps(server.caller.workspace_id, execution.id)
     assert isinstance(step, ModelStep)
     assert step.finish_reason == "error"
 

@@ -91,7 +91,7 @@ async def test_suspects_are_taken_up_one_after_the_other_and_reach_their_end(
         while not running:
             await asyncio.to_thread(int)
         assert running == 1
-        found = [await core.store.execution(caller.workspace_id, one) for one in ids]
+        found = [await core.store.executions.get(caller.workspace_id, one) for one in ids]
         assert sorted(one.tries for one in found) == [2] * (count - 1) + [3]
         gate.set()
         for one in ids:
@@ -144,7 +144,8 @@ async def test_a_suspect_that_waits_is_cancelled_and_left_as_any_other(
         async with asyncio.timeout(BOUND):
             while core.engine.running < 3 or not all(
                 [
-                    (await core.store.execution(caller.workspace_id, one)).status is Status.RUNNING
+                    (await core.store.executions.get(caller.workspace_id, one)).status
+                    is Status.RUNNING
                     for one in ids
                 ]
             ):

@@ -17,9 +17,10 @@ from outlast.model.usage import Usage
 from outlast.model.workspace import Principal
 from outlast.store.driver import Driver
 from outlast.store.executions.lists import ExecutionFilter
+from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Advance, ForcedFailure, Resume
 from outlast.store.page import Page
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, tool, wish
@@ -42,7 +43,7 @@ async def settled(
     """The execution once it has ended, with time going on."""
     async with asyncio.timeout(BOUND):
         while True:
-            found = await core.store.execution(caller.workspace_id, execution_id)
+            found = await core.store.executions.get(caller.workspace_id, execution_id)
             if found.status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
                 return found
             if clock is not None:
@@ -91,7 +92,7 @@ async def one_life(database: Database, pill: Pill, life: int, **settings: Any) -
         caller = await ready(core, PILL)
         if not life:
             await core.services.executions.start(caller, "agent", wish())
-        [one] = await core.store.executions(caller.workspace_id, ExecutionFilter(), Page(1))
+        [one] = await core.store.executions.page(caller.workspace_id, ExecutionFilter(), Page(1))
         ended = asyncio.ensure_future(settled(core, caller, one.id))
         reached = asyncio.ensure_future(pill.reached.wait())
         await asyncio.wait({ended, reached}, return_when=asyncio.FIRST_COMPLETED)
@@ -99,7 +100,7 @@ async def one_life(database: Database, pill: Pill, life: int, **settings: Any) -
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        return await core.store.execution(caller.workspace_id, one.id)
+        return await core.store.executions.get(caller.workspace_id, one.id)
 
 
 @pytest.mark.parametrize("most", [1, 3])
@@ -124,7 +125,9 @@ async def test_an_execution_that_ends_its_process_each_time_fails_after_its_trie
         models=pill_models(), tools=Bench(take=pill.take), max_tries=most
     ) as core:
         caller = await ready(core, PILL)
-        await core.store.resume(Resume(caller.workspace_id, failed.id, failed.updated_at))
+        await core.store.executions.resume(
+            Resume(caller.workspace_id, failed.id, failed.updated_at)
+        )
         assert (await settled(core, caller, failed.id)).output == "Done"
 
 
@@ -146,7 +149,7 @@ async def test_a_server_that_leaves_is_no_try(database: Database) -> None:
         assert (await settled(core, caller, execution_id)).status is Status.COMPLETED
 
 
-class Ill(SqlStore):
+class Ill(ExecutionStore):
     """Refuses what a test says, however often."""
 
     def __init__(self, driver: Driver) -> None:
@@ -171,22 +174,39 @@ class Ill(SqlStore):
             raise self.ends
         return await super().force_failure(failure)
 
-    async def ready(self) -> None:
-        if self.is_away:
+
+class Absent:
+    """The driver of a store whose executions are ill: it does not answer while they are away."""
+
+    def __init__(self, driver: Driver, executions: Ill) -> None:
+        self._driver = driver
+        self._executions = executions
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    async def ping(self) -> None:
+        if self._executions.is_away:
             raise Overloaded
-        await super().ready()
+        await self._driver.ping()
+
+
+def ill_store(driver: Driver) -> Store:
+    executions = Ill(driver)
+    absent: Any = Absent(driver, executions)
+    return replace(Store.over(driver), driver=absent, executions=executions)
 
 
 def ill(core: Core) -> Ill:
-    assert isinstance(core.store, Ill)
-    return core.store
+    assert isinstance(core.store.executions, Ill)
+    return core.store.executions
 
 
 async def test_a_database_that_is_away_uses_up_no_tries(database: Database) -> None:
     clock = FakeClock()
     models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
     async with database.core(
-        models=models, tools=Bench(), clock=clock, store=Ill, max_tries=1
+        models=models, tools=Bench(), clock=clock, store=ill_store, max_tries=1
     ) as core:
         caller = await ready(core)
         store = ill(core)
@@ -207,7 +227,7 @@ async def test_a_database_that_answers_and_takes_no_move_ends_the_execution(
     clock = FakeClock()
     models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
     async with database.core(
-        models=models, tools=Bench(), clock=clock, store=Ill, max_tries=most
+        models=models, tools=Bench(), clock=clock, store=ill_store, max_tries=most
     ) as core:
         caller = await ready(core)
         ill(core).advances = Overloaded()
@@ -232,7 +252,7 @@ async def test_what_the_database_refuses_for_good_is_tried_once_and_named_nowher
     actor = Actor(by_turn(["a ", "poison", call(1, "look")], ["Done"]))
     models = NamedModels({"actor": actor})
     bench = Bench(look=lambda _: "seen")
-    async with database.core(models=models, tools=bench, store=Ill) as core:
+    async with database.core(models=models, tools=bench, store=ill_store) as core:
         caller = await ready(core, spec(tool("look")))
         ill(core).refuses = refused
         started = await core.services.executions.start(caller, "agent", wish())
@@ -248,13 +268,16 @@ async def test_what_the_database_refuses_for_good_is_tried_once_and_named_nowher
 
 
 async def test_text_that_the_log_refuses_fails_its_execution_at_once(database: Database) -> None:
-    class NoText(SqlStore):
+    class NoText(ExecutionStore):
         async def append_text(self, appends: Any) -> list[bool]:
             raise Refused
 
+    def without_text(driver: Driver) -> Store:
+        return replace(Store.over(driver), executions=NoText(driver))
+
     actor = Actor(lambda _: ["half", asyncio.Event()])
     models = NamedModels({"actor": actor})
-    async with database.core(models=models, tools=Bench(), store=NoText) as core:
+    async with database.core(models=models, tools=Bench(), store=without_text) as core:
         caller = await ready(core)
         started = await core.services.executions.start(caller, "agent", wish())
         failed = await settled(core, caller, started.execution.id)
@@ -267,7 +290,7 @@ async def test_an_execution_that_cannot_even_be_failed_is_given_up(database: Dat
     clock = FakeClock()
     models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
     async with database.core(
-        models=models, tools=Bench(), clock=clock, store=Ill, max_tries=2
+        models=models, tools=Bench(), clock=clock, store=ill_store, max_tries=2
     ) as core:
         caller = await ready(core)
         store = ill(core)
@@ -282,7 +305,7 @@ async def test_an_execution_that_cannot_even_be_failed_is_given_up(database: Dat
             await asyncio.to_thread(int)
         assert store.tried == 2
         store.advances = store.ends = None
-        left = await core.store.execution(caller.workspace_id, started.execution.id)
+        left = await core.store.executions.get(caller.workspace_id, started.execution.id)
         assert left.status is Status.QUEUED  # the next start tries it again
         again = await core.services.executions.start(caller, "agent", wish())
         assert (await settled(core, caller, again.execution.id, clock)).output == "Hello"

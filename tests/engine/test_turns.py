@@ -1,6 +1,7 @@
 """Turns of a conversation, places in the engine, draining."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from outlast.model.error import (
     Overloaded,
 )
 from outlast.model.execution import OnBusy, Status
-from outlast.store.sql import SqlStore
+from outlast.store.driver import Driver
+from outlast.store.executions.store import ExecutionStore
+from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, Server, World
@@ -51,16 +54,20 @@ async def test_interrupt_cancels_what_is_live_and_runs_next(world: World) -> Non
         assert (await server.rest(gone)).execution.status is Status.CANCELLED
 
 
-class Late(SqlStore):
+class Late(ExecutionStore):
     """Leaves word to cancel just behind the segment's rest."""
 
     gate: asyncio.Event
 
     async def request_cancel(self, workspace_id: str, execution_id: str) -> None:
         self.gate.set()
-        while (await self.execution(workspace_id, execution_id)).status is Status.RUNNING:
+        while (await self.get(workspace_id, execution_id)).status is Status.RUNNING:
             await asyncio.to_thread(int)
         await super().request_cancel(workspace_id, execution_id)
+
+
+def late(driver: Driver) -> Store:
+    return replace(Store.over(driver), executions=Late(driver))
 
 
 async def test_interrupt_ends_what_came_to_wait_for_a_person_just_then(database: Database) -> None:
@@ -71,7 +78,7 @@ async def test_interrupt_ends_what_came_to_wait_for_a_person_just_then(database:
 
     actor, agent = Actor(play), spec(tool("pay", approval=True))
     models = NamedModels({"actor": actor})
-    async with database.core(models=models, tools=Bench(), store=Late) as core:
+    async with database.core(models=models, tools=Bench(), store=late) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         server = Server(core, caller, actor, FakeClock())
@@ -83,11 +90,15 @@ async def test_interrupt_ends_what_came_to_wait_for_a_person_just_then(database:
         assert (await server.rest(first)).execution.status is Status.CANCELLED
 
 
-class Away(SqlStore):
+class Away(ExecutionStore):
     """Is away for whoever asks for a cancel."""
 
     async def request_cancel(self, workspace_id: str, execution_id: str) -> None:
         raise Overloaded
+
+
+def away(driver: Driver) -> Store:
+    return replace(Store.over(driver), executions=Away(driver))
 
 
 async def test_interrupt_needs_nothing_but_the_commit_that_makes_its_turn(
@@ -95,7 +106,7 @@ async def test_interrupt_needs_nothing_but_the_commit_that_makes_its_turn(
 ) -> None:
     actor = Actor(lambda r: ["waiting", asyncio.Event()] if len(r.messages) == 1 else ["now"])
     models = NamedModels({"actor": actor})
-    async with database.core(models=models, tools=Bench(), store=Away) as core:
+    async with database.core(models=models, tools=Bench(), store=away) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         server = Server(core, caller, actor, FakeClock())
@@ -158,7 +169,7 @@ async def test_draining_ends_a_segment_at_its_next_commit_and_the_next_process_g
         await asyncio.wait({closing}, timeout=0)
         gate.set()
         await closing
-        released = await core.store.execution(caller.workspace_id, started.execution.id)
+        released = await core.store.executions.get(caller.workspace_id, started.execution.id)
         assert (released.status, released.steps) == (Status.QUEUED, 2)
     async with database.core(models=NamedModels({"actor": actor}), tools=bench) as core:
         view = await core.services.executions.rest(caller, started.execution.id)

@@ -59,7 +59,7 @@ async def test_a_row_that_cannot_be_read_fails_and_the_turn_behind_it_runs(
             while core.engine.running == 0:
                 await asyncio.to_thread(int)
             while (
-                await core.store.execution(caller.workspace_id, first.id)
+                await core.store.executions.get(caller.workspace_id, first.id)
             ).status is Status.QUEUED:
                 await asyncio.to_thread(int)
         database.rows(broken)
@@ -178,7 +178,9 @@ async def test_a_request_to_pause_that_cannot_be_read_fails_its_execution_and_ke
             while core.engine.running < 2:
                 await asyncio.to_thread(int)
         database.rows(f"UPDATE executions SET pause_requested = '{broken}' WHERE id = '{odd.id}'")
-        await core.store.request_pause(caller.workspace_id, good.id, PauseRequest(now=True))
+        await core.store.executions.request_pause(
+            caller.workspace_id, good.id, PauseRequest(now=True)
+        )
         async with asyncio.timeout(BOUND):
             paused = await core.services.executions.rest(caller, good.id)
             assert paused.execution.status is Status.PAUSED

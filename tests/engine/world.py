@@ -3,7 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any
+from types import GeneratorType
+from typing import Any, TypeVar
 
 from outlast.agents.port import (
     Answer,
@@ -16,14 +17,11 @@ from outlast.agents.port import (
 from outlast.agents.tools.arguments import Arguments
 from outlast.model.agent import AgentSpec, Effect, ToolSpec
 from outlast.model.error import OutlastError, Overloaded
-from outlast.model.event import Entry
 from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall, ToolMessage
 from outlast.model.usage import Usage
 from outlast.services.executions import Start
-from outlast.store.driver import Driver
-from outlast.store.executions.values import Advance, TextAppend
-from outlast.store.port import Store
-from outlast.store.sql import SqlStore
+from outlast.store.driver import Driver, Transaction
+from outlast.store.store import Store
 
 USAGE = Usage(10, 5, 3, 1)
 Reply = Sequence[str | ToolCall | OutlastError | asyncio.Event]
@@ -147,7 +145,8 @@ class Crash:
 
     def store(self, driver: Driver) -> Store:
         """A store that dies this death."""
-        return CrashingStore(driver, self)
+        dying: Any = CrashingDriver(driver, self)
+        return Store.over(dying)
 
     def revive(self) -> None:
         """Let all further writes pass."""
@@ -167,25 +166,29 @@ class Crash:
         return self._commits_last and first
 
 
-class CrashingStore(SqlStore):
-    """Dies by a crash."""
+T = TypeVar("T")
+
+
+class CrashingDriver:
+    """Dies by a crash, in the transactions of these names."""
+
+    mortal = frozenset({"advance", "append_text"})
 
     def __init__(self, driver: Driver, crash: Crash) -> None:
-        super().__init__(driver)
+        self._driver = driver
         self._crash = crash
 
-    async def advance(self, move: Advance) -> tuple[Entry, ...]:
-        if self._crash.lets_pass():
-            return await super().advance(move)
-        if self._crash.commits():
-            await super().advance(move)
-        raise Overloaded("The process died.")
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
 
-    async def append_text(self, appends: Sequence[TextAppend]) -> list[bool]:
-        if self._crash.lets_pass():
-            return await super().append_text(appends)
+    async def write(self, transaction: Callable[[], Transaction[T]], **more: Any) -> T:
+        """Write, unless the process dies of it: before the commit, or behind it."""
+        made = transaction()
+        assert isinstance(made, GeneratorType)
+        if made.__name__ not in self.mortal or self._crash.lets_pass():
+            return await self._driver.write(transaction, **more)
         if self._crash.commits():
-            await super().append_text(appends)
+            await self._driver.write(transaction, **more)
         raise Overloaded("The process died.")
 
 

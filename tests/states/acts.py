@@ -107,7 +107,7 @@ class Acts:
         if not checkpoints:
             return
         chosen = checkpoints[place % len(checkpoints)]
-        steps = await town.house.core.store.steps(town.caller.workspace_id, row.id)
+        steps = await town.house.core.store.executions.steps(town.caller.workspace_id, row.id)
         void = [s for s in steps if isinstance(s, ToolStep) and not chosen.covers(s.number)]
         town.workshop.said.extend((step.call.id, ROLLED_BACK) for step in void)
         answer = await town.act(town.services.executions.resume(town.caller, row.id, chosen.id))

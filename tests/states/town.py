@@ -165,7 +165,7 @@ class Town:
         return row.pause_requested is not None and self._blocked(row)
 
     async def row(self, execution_id: str) -> Execution:
-        return await self.house.core.store.execution(self._caller.workspace_id, execution_id)
+        return await self.house.core.store.executions.get(self._caller.workspace_id, execution_id)
 
     async def rows(self) -> list[Execution]:
         """All executions, oldest first; what nobody knew is known from now on."""
@@ -315,7 +315,9 @@ class Town:
             row = rows[known.id]
             if row.status not in RESTING or not known.plot:
                 continue
-            steps = await self.house.core.store.steps(self._caller.workspace_id, known.id)
+            steps = await self.house.core.store.executions.steps(
+                self._caller.workspace_id, known.id
+            )
             stand = pieces_of(step.message for step in steps if isinstance(step, ModelStep))
             assert not stand & self._gone
             assert stand <= self.player.said[known.plot]

@@ -26,7 +26,7 @@ from outlast.model.ids import TOOL_CALL
 from outlast.model.message import AssistantMessage, Message, Text, ToolCall
 from outlast.store.driver import Driver
 from outlast.store.listeners import Committed, Listeners
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.engine.world import USAGE, spec, tool
 
@@ -307,9 +307,9 @@ class Death:
         self._fails_in = None
         return True
 
-    def store(self, driver: Driver) -> SqlStore:
+    def store(self, driver: Driver) -> Store:
         """A store that dies this death."""
-        return SqlStore(MortalDriver(driver, self))
+        return Store.over(MortalDriver(driver, self))
 
     def lets_pass(self) -> bool:
         """Whether a write is committed and heard of."""

@@ -11,10 +11,7 @@ import pytest
 from outlast.model.execution import (
     Execution,
 )
-from outlast.store.port import (
-    Store,
-)
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.database import Database
 from tests.store.moves import Heard, new
@@ -27,7 +24,7 @@ def heard() -> Heard:
 
 @pytest.fixture
 async def store(database: Database, heard: Heard) -> AsyncIterator[Store]:
-    made = SqlStore(database.driver(heard.enqueue))
+    made = Store.over(database.driver(heard.enqueue))
     made.listen(heard.listeners())
     await made.open()
     try:
@@ -44,7 +41,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def create(store: Store, clock: FakeClock) -> Callable[..., Awaitable[Execution]]:
     async def made(**more: Any) -> Execution:
-        return (await store.create(new(clock, **more))).execution
+        return (await store.executions.create(new(clock, **more))).execution
 
     return made
 

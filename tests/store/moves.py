@@ -14,7 +14,7 @@ from outlast.model.execution import (
 )
 from outlast.store.executions.values import Advance, NewExecution
 from outlast.store.listeners import Committed, Listeners
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 
 WORKSPACE, OTHER = "ws_00000000000000000000000001", "ws_00000000000000000000000002"
@@ -70,5 +70,5 @@ def completed(execution: Execution, at: int = 9, **more: Any) -> Advance:
 
 async def run(store: Store, execution: Execution) -> Execution:
     move = started(execution)
-    await store.advance(move)
+    await store.executions.advance(move)
     return move.after

@@ -5,10 +5,11 @@ from types import ModuleType
 
 from outlast.store import agents, charges, checkpoints, idempotency, keys, records
 from outlast.store.approvals import rows as approvals
+from outlast.store.conversations import delete as conversation_delete
 from outlast.store.conversations import rows as conversation_rows
+from outlast.store.conversations import turns as conversation_turns
 from outlast.store.driver import Statement
-from outlast.store.executions import delete, lists, log, statements, steps
-from outlast.store.statements import conversations
+from outlast.store.executions import cuts, delete, lists, log, statements, steps
 from outlast.store.tasks import rows as tasks
 
 MODULES = (
@@ -17,7 +18,9 @@ MODULES = (
     charges,
     checkpoints,
     conversation_rows,
-    conversations,
+    conversation_delete,
+    conversation_turns,
+    cuts,
     delete,
     idempotency,
     keys,

@@ -12,7 +12,7 @@ from outlast.model.error import (
 )
 from outlast.model.workspace import ApiKey, Plan, Scope, Workspace
 from outlast.store.page import Page
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.store.moves import (
     OTHER,

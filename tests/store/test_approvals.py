@@ -23,7 +23,7 @@ from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
 from outlast.store.approvals.store import Decide, PendingPage
 from outlast.store.executions.values import Advance, Resume
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run, started
 
@@ -48,7 +48,7 @@ async def recorded(
         checkpoint = Checkpoint(f"cp_{step.number:03d}", before.id, step.number, 6)
         usage = before.usage + (step.usage if isinstance(step, ModelStep) else Usage())
         after = replace(before, usage=usage, steps=before.steps + 1)
-        await store.advance(Advance(before, after, steps=(step,), checkpoint=checkpoint))
+        await store.executions.advance(Advance(before, after, steps=(step,), checkpoint=checkpoint))
         before = after
     return before
 
@@ -61,7 +61,7 @@ async def waiting(store: Store, execution: Execution, *calls: ToolCall) -> Execu
         for n, c in enumerate(calls, 2)
     )
     after = replace(running, status=Status.SUSPENDED, steps=1, usage=Usage(10, 5))
-    await store.advance(
+    await store.executions.advance(
         Advance(
             running,
             after,
@@ -85,12 +85,12 @@ async def test_the_last_decision_makes_a_suspended_execution_runnable(
     told = len(heard.runnable)
     first = await store.approvals.decide(said(execution, "tc_1", approved=True))
     assert (first.approved, first.decided_at, first.decided_by) == (True, 9, "key_1")
-    assert (await store.execution(WORKSPACE, execution.id)).status is Status.SUSPENDED
+    assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.SUSPENDED
     assert len(heard.runnable) == told
     await store.approvals.decide(said(execution, "tc_2", approved=False))
-    assert (await store.execution(WORKSPACE, execution.id)).status is Status.QUEUED
+    assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.QUEUED
     assert [e.id for e in heard.runnable[told:]] == [execution.id]
-    kinds = [e.event.kind for e in await store.log(WORKSPACE, execution.id, START, 99)]
+    kinds = [e.event.kind for e in await store.executions.log(WORKSPACE, execution.id, START, 99)]
     assert kinds[-2:] == ["approval.resolved", "approval.resolved"]
 
 
@@ -112,7 +112,7 @@ async def test_of_decisions_at_once_the_first_stands(
     assert (len(decided), len(refused)) == (5, 5)
     assert len(set(map(repr, decided))) == 1
     assert len(heard.runnable) == told + 1
-    kinds = [e.event.kind for e in await store.log(WORKSPACE, execution.id, START, 99)]
+    kinds = [e.event.kind for e in await store.executions.log(WORKSPACE, execution.id, START, 99)]
     assert kinds.count("approval.resolved") == 1
 
 
@@ -122,11 +122,11 @@ async def test_a_decision_that_came_before_the_suspension_lets_it_go_on(
     """The segment does not know yet; the store does."""
     running = await run(store, await create())
     asked = Approval(running.id, "tc_1", ApprovalKind.APPROVAL, "pay", {}, 7)
-    await store.advance(Advance(running, running, approvals=(asked,)))
+    await store.executions.advance(Advance(running, running, approvals=(asked,)))
     await store.approvals.decide(said(running, "tc_1", approved=True))
     suspended = replace(running, status=Status.SUSPENDED)
-    await store.advance(Advance(running, suspended, ((8, ExecutionSuspended()),)))
-    assert (await store.execution(WORKSPACE, running.id)).status is Status.QUEUED
+    await store.executions.advance(Advance(running, suspended, ((8, ExecutionSuspended()),)))
+    assert (await store.executions.get(WORKSPACE, running.id)).status is Status.QUEUED
     assert heard.runnable[-1].id == running.id
 
 
@@ -149,7 +149,7 @@ async def test_open_approvals_of_live_executions_are_listed_newest_first(
     first = await waiting(store, await create(), *CALLS)
     second = await waiting(store, await create(), CALLS[0])
     gone = await waiting(store, await create(), CALLS[0])
-    await store.advance(completed_from(gone))
+    await store.executions.advance(completed_from(gone))
     await store.approvals.decide(said(first, "tc_1", approved=True))
     found = await store.approvals.pending(WORKSPACE, PendingPage(9))
     assert [(a.execution_id, a.tool_call_id) for a in found] == [
@@ -178,7 +178,7 @@ async def test_what_has_expired_is_found_and_decided_once(store: Store, create: 
         expires_approved=True,
     )
     suspended = replace(running, status=Status.SUSPENDED)
-    await store.advance(Advance(running, suspended, approvals=(asked,)))
+    await store.executions.advance(Advance(running, suspended, approvals=(asked,)))
     assert await store.approvals.due(49, 9) == []
     assert await store.approvals.due(50, 9) == [(WORKSPACE, asked)]
     wish = replace(said(suspended, "tc_1", approved=True, key=None), at=50)
@@ -190,15 +190,15 @@ async def test_what_has_expired_is_found_and_decided_once(store: Store, create: 
 async def test_a_wish_to_pause_stays_while_its_segment_writes(store: Store, create: Create) -> None:
     running = await run(store, await create())
     wish = PauseRequest(now=True, reason="lunch")
-    await store.request_pause(WORKSPACE, running.id, wish)
-    await store.request_pause(OTHER, running.id, PauseRequest())
-    await store.advance(Advance(running, running))
-    assert (await store.execution(WORKSPACE, running.id)).pause_requested == wish
-    assert await store.pause_requested() == [(running.id, wish)]
+    await store.executions.request_pause(WORKSPACE, running.id, wish)
+    await store.executions.request_pause(OTHER, running.id, PauseRequest())
+    await store.executions.advance(Advance(running, running))
+    assert (await store.executions.get(WORKSPACE, running.id)).pause_requested == wish
+    assert await store.executions.pause_requested() == [(running.id, wish)]
     paused = replace(running, status=Status.PAUSED)
-    await store.advance(Advance(running, paused, ((8, ExecutionPaused("lunch")),)))
-    assert (await store.execution(WORKSPACE, running.id)).pause_requested is None
-    assert await store.pause_requested() == []
+    await store.executions.advance(Advance(running, paused, ((8, ExecutionPaused("lunch")),)))
+    assert (await store.executions.get(WORKSPACE, running.id)).pause_requested is None
+    assert await store.executions.pause_requested() == []
 
 
 async def test_a_roll_back_supersedes_what_came_behind_and_charges_it(
@@ -206,13 +206,15 @@ async def test_a_roll_back_supersedes_what_came_behind_and_charges_it(
 ) -> None:
     steps = (answer(1, CALLS[0]), result(2, CALLS[0]), answer(3, CALLS[1]), result(4, CALLS[1]))
     running = await recorded(store, await run(store, await create()), (*steps, answer(5)))
-    await store.advance(completed(running))
-    resumed = (await store.resume(Resume(WORKSPACE, running.id, 20, "cp_002", "key_1"))).execution
+    await store.executions.advance(completed(running))
+    resumed = (
+        await store.executions.resume(Resume(WORKSPACE, running.id, 20, "cp_002", "key_1"))
+    ).execution
     assert (resumed.status, resumed.completed_at, resumed.steps) == (Status.QUEUED, None, 2)
     assert (resumed.usage, resumed.charged_tokens) == (Usage(10, 5), 45)
     assert (resumed.output, resumed.superseded_to) == ("said 1", 5)
-    assert await store.execution(WORKSPACE, running.id) == resumed
-    assert await store.steps(WORKSPACE, running.id) == steps[:2]
+    assert await store.executions.get(WORKSPACE, running.id) == resumed
+    assert await store.executions.steps(WORKSPACE, running.id) == steps[:2]
     checkpoints = await store.checkpoints.of(WORKSPACE, running.id)
     assert [(c.step, c.superseded) for c in checkpoints] == [
         (1, False),
@@ -223,9 +225,9 @@ async def test_a_roll_back_supersedes_what_came_behind_and_charges_it(
     ]
     assert heard.runnable[-1] == resumed
     with pytest.raises(StaleWrite):
-        await store.advance(completed(running))
+        await store.executions.advance(completed(running))
     with pytest.raises(Conflict):
-        await store.resume(Resume(WORKSPACE, running.id, 21, "cp_001"))
+        await store.executions.resume(Resume(WORKSPACE, running.id, 21, "cp_001"))
 
 
 async def test_what_cannot_be_resumed_is_refused(
@@ -233,16 +235,16 @@ async def test_what_cannot_be_resumed_is_refused(
 ) -> None:
     running = await run(store, await create())
     with pytest.raises(Conflict):
-        await store.resume(Resume(WORKSPACE, running.id, 20))
-    await store.advance(completed(running))
+        await store.executions.resume(Resume(WORKSPACE, running.id, 20))
+    await store.executions.advance(completed(running))
     with pytest.raises(CheckpointNotFound):
-        await store.resume(Resume(WORKSPACE, running.id, 20, "cp_9"))
+        await store.executions.resume(Resume(WORKSPACE, running.id, 20, "cp_9"))
     with pytest.raises(ExecutionNotFound):
-        await store.resume(Resume(OTHER, running.id, 20))
+        await store.executions.resume(Resume(OTHER, running.id, 20))
     conversation = {"conversation_id": running.conversation_id, "new_conversation": False}
-    await store.create(new(clock, **conversation))
+    await store.executions.create(new(clock, **conversation))
     with pytest.raises(ConversationBusy):
-        await store.resume(Resume(WORKSPACE, running.id, 20, "cp_9"))
+        await store.executions.resume(Resume(WORKSPACE, running.id, 20, "cp_9"))
 
 
 async def test_of_resumes_at_once_one_starts_a_segment(
@@ -250,12 +252,12 @@ async def test_of_resumes_at_once_one_starts_a_segment(
 ) -> None:
     running = await recorded(store, await run(store, await create()), (answer(1, CALLS[0]),))
     paused = replace(running, status=Status.PAUSED)
-    await store.advance(Advance(running, paused))
+    await store.executions.advance(Advance(running, paused))
     told, refused = len(heard.runnable), []
 
     async def resume() -> None:
         try:
-            await store.resume(Resume(WORKSPACE, running.id, 20))
+            await store.executions.resume(Resume(WORKSPACE, running.id, 20))
         except Conflict as error:
             refused.append(error)
 
@@ -272,12 +274,12 @@ async def test_the_state_is_that_of_the_newest_checkpoint_that_has_one(
     running = await run(store, await create())
     for number, state in enumerate(({"n": 1}, None, {"n": 3}), 1):
         checkpoint = Checkpoint(f"cp_{number}", running.id, number, 6, state=state)
-        await store.advance(
+        await store.executions.advance(
             Advance(running, running, steps=(answer(number),), checkpoint=checkpoint)
         )
-    assert (await store.execution(WORKSPACE, running.id)).state == {"n": 3}
-    await store.advance(completed(running))
-    resumed = (await store.resume(Resume(WORKSPACE, running.id, 20, "cp_2"))).execution
+    assert (await store.executions.get(WORKSPACE, running.id)).state == {"n": 3}
+    await store.executions.advance(completed(running))
+    resumed = (await store.executions.resume(Resume(WORKSPACE, running.id, 20, "cp_2"))).execution
     assert resumed.state == {"n": 1}
 
 
@@ -286,12 +288,16 @@ async def test_a_checkpoint_remembers_which_steps_were_still_to_come(
 ) -> None:
     running = await recorded(store, await run(store, await create()), (answer(1, *CALLS),))
     late = Checkpoint("cp_003", running.id, 3, 8, missing=(2,))
-    await store.advance(Advance(running, running, steps=(result(3, CALLS[1]),), checkpoint=late))
+    await store.executions.advance(
+        Advance(running, running, steps=(result(3, CALLS[1]),), checkpoint=late)
+    )
     both = Checkpoint("cp_004", running.id, 3, 8)
-    await store.advance(Advance(running, running, steps=(result(2, CALLS[0]),), checkpoint=both))
-    await store.advance(completed(running))
-    await store.resume(Resume(WORKSPACE, running.id, 20, "cp_003"))
-    assert [s.number for s in await store.steps(WORKSPACE, running.id)] == [1, 3]
+    await store.executions.advance(
+        Advance(running, running, steps=(result(2, CALLS[0]),), checkpoint=both)
+    )
+    await store.executions.advance(completed(running))
+    await store.executions.resume(Resume(WORKSPACE, running.id, 20, "cp_003"))
+    assert [s.number for s in await store.executions.steps(WORKSPACE, running.id)] == [1, 3]
     stands = [c.id for c in await store.checkpoints.of(WORKSPACE, running.id) if not c.superseded]
     assert stands == ["cp_001", "cp_003"]
 
@@ -301,22 +307,22 @@ async def test_an_execution_is_deleted_with_all_of_it_and_the_next_turn_begins(
 ) -> None:
     execution = await waiting(store, await create(), CALLS[0])
     conversation = {"conversation_id": execution.conversation_id, "new_conversation": False}
-    following = (await store.create(new(clock, **conversation))).execution
+    following = (await store.executions.create(new(clock, **conversation))).execution
     assert following.waiting
     with pytest.raises(ExecutionNotFound):
-        await store.delete_execution(OTHER, execution.id)
-    await store.delete_execution(WORKSPACE, execution.id)
+        await store.executions.delete(OTHER, execution.id)
+    await store.executions.delete(WORKSPACE, execution.id)
     assert heard.runnable[-1].id == following.id
-    for read in (store.steps, store.approvals.of, store.checkpoints.of):
+    for read in (store.executions.steps, store.approvals.of, store.checkpoints.of):
         assert await read(WORKSPACE, execution.id) == ()
-    assert await store.log(WORKSPACE, execution.id, START, 9) == ()
+    assert await store.executions.log(WORKSPACE, execution.id, START, 9) == ()
     with pytest.raises(ExecutionNotFound):
-        await store.execution(WORKSPACE, execution.id)
-    turns = await store.turns(WORKSPACE, execution.conversation_id)
+        await store.executions.get(WORKSPACE, execution.id)
+    turns = await store.conversations.turns(WORKSPACE, execution.conversation_id)
     assert [turn.execution.id for turn in turns] == [following.id]
-    await store.delete_execution(WORKSPACE, following.id)
+    await store.executions.delete(WORKSPACE, following.id)
     with pytest.raises(ConversationNotFound):
-        await store.conversation(WORKSPACE, execution.conversation_id)
+        await store.conversations.get(WORKSPACE, execution.conversation_id)
 
 
 async def test_a_segment_of_a_deleted_execution_writes_nothing(
@@ -324,11 +330,11 @@ async def test_a_segment_of_a_deleted_execution_writes_nothing(
 ) -> None:
     execution = await create()
     running = await run(store, execution)
-    await store.delete_execution(WORKSPACE, execution.id)
+    await store.executions.delete(WORKSPACE, execution.id)
     with pytest.raises(StaleWrite):
-        await store.advance(completed(running))
+        await store.executions.advance(completed(running))
     with pytest.raises(StaleWrite):
-        await store.advance(started(execution))
+        await store.executions.advance(started(execution))
 
 
 async def rolled_back(
@@ -338,8 +344,8 @@ async def rolled_back(
     steps = (answer(1, CALLS[0]), *((result(2, CALLS[0]),) if answered else ()))
     running = await recorded(store, running, steps)
     paused = replace(running, status=Status.PAUSED)
-    await store.advance(Advance(running, paused, approvals=(approval,)))
-    await store.resume(Resume(WORKSPACE, running.id, 1000, "cp_001"))
+    await store.executions.advance(Advance(running, paused, approvals=(approval,)))
+    await store.executions.resume(Resume(WORKSPACE, running.id, 1000, "cp_001"))
     (found,) = await store.approvals.of(WORKSPACE, running.id)
     return found
 
@@ -385,8 +391,10 @@ async def test_a_number_that_a_call_was_started_under_never_means_another(
         numbers += [first, first + 1]
         done = Checkpoint(f"cp_{first:03d}", running.id, first, 6)
         step = replace(result(first, CALLS[0]), id=f"step_{first}")
-        await store.advance(Advance(running, running, steps=(step,), checkpoint=done))
-        await store.advance(Advance(running, replace(running, status=Status.PAUSED)))
-        queued = (await store.resume(Resume(WORKSPACE, running.id, 20, "cp_001"))).execution
+        await store.executions.advance(Advance(running, running, steps=(step,), checkpoint=done))
+        await store.executions.advance(Advance(running, replace(running, status=Status.PAUSED)))
+        queued = (
+            await store.executions.resume(Resume(WORKSPACE, running.id, 20, "cp_001"))
+        ).execution
         running = await run(store, queued)
     assert len(set(numbers)) == len(numbers)

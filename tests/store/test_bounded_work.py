@@ -13,11 +13,10 @@ from outlast.model.execution import ModelStep, OnBusy, Status, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
 from outlast.store.approvals.store import Decide
+from outlast.store.conversations.delete import delete_conversation
 from outlast.store.driver import Driver, Transaction
 from outlast.store.idempotency import IDEMPOTENCY_MILLIS, Idempotency
-from outlast.store.port import Store
-from outlast.store.scripts import conversations
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run
@@ -50,8 +49,8 @@ class Counting:
     """A store's own driver, which counts what its scripts ask and get."""
 
     def __init__(self, store: Store) -> None:
-        assert isinstance(store, SqlStore)
-        self.driver: Driver = store._driver
+        assert isinstance(store, Store)
+        self.driver: Driver = store.driver
         self.counts: Counter[str] = Counter()
 
     async def write(self, transaction: Callable[[], Transaction[T]], **more: Any) -> T:
@@ -66,19 +65,19 @@ class Counting:
 
 
 @pytest.fixture
-def counting(store: Store) -> tuple[SqlStore, Counting]:
+def counting(store: Store) -> tuple[Store, Counting]:
     driver = Counting(store)
-    return SqlStore(driver), driver  # type: ignore[arg-type]
+    return Store.over(driver), driver  # type: ignore[arg-type]
 
 
 async def test_the_hundredth_queued_turn_costs_what_the_second_does(
-    counting: tuple[SqlStore, Counting], clock: FakeClock
+    counting: tuple[Store, Counting], clock: FakeClock
 ) -> None:
     store, driver = counting
-    first = (await store.create(new(clock))).execution
+    first = (await store.executions.create(new(clock))).execution
     costs = []
     for _ in range(100):
-        await store.create(
+        await store.executions.create(
             new(clock, conversation_id=first.conversation_id, new_conversation=False)
         )
         costs.append(driver.taken())
@@ -89,21 +88,23 @@ async def test_a_turn_too_many_is_refused_and_the_next_is_taken_once_one_has_end
     store: Store, clock: FakeClock
 ) -> None:
     more: dict[str, Any] = {"new_conversation": False, "max_live": 3}
-    first = (await store.create(new(clock))).execution
+    first = (await store.executions.create(new(clock))).execution
     more["conversation_id"] = first.conversation_id
-    second = (await store.create(new(clock, **more))).execution
-    await store.create(new(clock, **more))
+    second = (await store.executions.create(new(clock, **more))).execution
+    await store.executions.create(new(clock, **more))
     with pytest.raises(TooManyTurns, match="2 turns that wait"):
-        await store.create(new(clock, **more))
+        await store.executions.create(new(clock, **more))
     with pytest.raises(ConversationBusy):
-        await store.create(new(clock, **more, on_busy=OnBusy.REJECT))
-    assert len(await store.live(WORKSPACE, first.conversation_id)) == 3
-    await store.advance(completed(await run(store, first)))
-    taken = (await store.create(new(clock, **more))).execution
+        await store.executions.create(new(clock, **more, on_busy=OnBusy.REJECT))
+    assert len(await store.executions.live(WORKSPACE, first.conversation_id)) == 3
+    await store.executions.advance(completed(await run(store, first)))
+    taken = (await store.executions.create(new(clock, **more))).execution
     assert (taken.turn, taken.waiting) == (4, True)
-    assert not (await store.execution(WORKSPACE, second.id)).waiting
-    interrupting = (await store.create(new(clock, **more, on_busy=OnBusy.INTERRUPT))).execution
-    assert [one.id for one in await store.live(WORKSPACE, first.conversation_id)] == [
+    assert not (await store.executions.get(WORKSPACE, second.id)).waiting
+    interrupting = (
+        await store.executions.create(new(clock, **more, on_busy=OnBusy.INTERRUPT))
+    ).execution
+    assert [one.id for one in await store.executions.live(WORKSPACE, first.conversation_id)] == [
         interrupting.id
     ]
 
@@ -111,31 +112,31 @@ async def test_a_turn_too_many_is_refused_and_the_next_is_taken_once_one_has_end
 async def test_queued_turns_are_cancelled_many_at_a_time_and_what_runs_is_left(
     store: Store, clock: FakeClock, heard: Heard
 ) -> None:
-    first = (await store.create(new(clock))).execution
+    first = (await store.executions.create(new(clock))).execution
     running = await run(store, first)
     of = {"conversation_id": first.conversation_id, "new_conversation": False}
-    queued = [(await store.create(new(clock, **of))).execution for _ in range(5)]
+    queued = [(await store.executions.create(new(clock, **of))).execution for _ in range(5)]
     heard.committed.clear()
     at = clock.now() + 77
-    cancelled = await store.cancel_waiting(WORKSPACE, first.conversation_id, at, 3)
+    cancelled = await store.executions.cancel_waiting(WORKSPACE, first.conversation_id, at, 3)
     assert [one.id for one in cancelled] == [one.id for one in reversed(queued[2:])]
     assert {commit.execution_id for commit in heard.committed} == {one.id for one in cancelled}
-    assert len(await store.cancel_waiting(WORKSPACE, first.conversation_id, at, 3)) == 2
-    assert await store.cancel_waiting(WORKSPACE, first.conversation_id, at, 3) == ()
-    assert await store.cancel_waiting(OTHER, first.conversation_id, at, 3) == ()
+    assert len(await store.executions.cancel_waiting(WORKSPACE, first.conversation_id, at, 3)) == 2
+    assert await store.executions.cancel_waiting(WORKSPACE, first.conversation_id, at, 3) == ()
+    assert await store.executions.cancel_waiting(OTHER, first.conversation_id, at, 3) == ()
     for one in queued:
-        found = await store.execution(WORKSPACE, one.id)
+        found = await store.executions.get(WORKSPACE, one.id)
         assert (found.status, found.completed_at) == (Status.CANCELLED, at)
-    assert (await store.execution(WORKSPACE, running.id)).status is Status.RUNNING
+    assert (await store.executions.get(WORKSPACE, running.id)).status is Status.RUNNING
 
 
 async def test_a_decision_costs_the_same_however_many_are_open(
-    counting: tuple[SqlStore, Counting], clock: FakeClock
+    counting: tuple[Store, Counting], clock: FakeClock
 ) -> None:
     store, driver = counting
     costs = []
     for count in (3, 60):
-        running = await run(store, (await store.create(new(clock))).execution)
+        running = await run(store, (await store.executions.create(new(clock))).execution)
         asked = tuple(
             Approval(running.id, f"tc_{n:03}", ApprovalKind.APPROVAL, "pay", {}, 5)
             for n in range(count)
@@ -144,18 +145,18 @@ async def test_a_decision_costs_the_same_however_many_are_open(
         from dataclasses import replace
 
         suspended = replace(running, status=Status.SUSPENDED)
-        await store.advance(replace(move, after=suspended, events=(), approvals=asked))
+        await store.executions.advance(replace(move, after=suspended, events=(), approvals=asked))
         driver.taken()
         wish = Decide(WORKSPACE, running.id, "tc_001", 9, Decision(approved=True), "key_1")
         await store.approvals.decide(wish)
         costs.append(driver.taken())
-        assert (await store.execution(WORKSPACE, running.id)).status is Status.SUSPENDED
+        assert (await store.executions.get(WORKSPACE, running.id)).status is Status.SUSPENDED
         for n in range(count):
             of_call = Decide(
                 WORKSPACE, running.id, f"tc_{n:03}", 9, Decision(approved=True), "key_1"
             )
             await store.approvals.decide(of_call)
-        assert (await store.execution(WORKSPACE, running.id)).status is Status.QUEUED
+        assert (await store.executions.get(WORKSPACE, running.id)).status is Status.QUEUED
     assert costs[0] == costs[1]
 
 
@@ -175,35 +176,37 @@ async def test_what_a_deletion_has_left_is_hidden_at_once_and_purged_later(
         2,
     )
     tool = ToolStep("step_2", 2, wanted, "secret", False, 3, 4)
-    await store.advance(completed(await run(store, first), steps=(model, tool)))
+    await store.executions.advance(completed(await run(store, first), steps=(model, tool)))
     of = {"conversation_id": first.conversation_id, "new_conversation": False}
     second = await create(input="secret two", **of)
-    await store.advance(completed(await run(store, second)))
-    assert isinstance(store, SqlStore)
-    await store._driver.write(
-        lambda: conversations.delete_conversation(WORKSPACE, first.conversation_id, 50)
-    )
+    await store.executions.advance(completed(await run(store, second)))
+    assert isinstance(store, Store)
+    await store.driver.write(lambda: delete_conversation(WORKSPACE, first.conversation_id, 50))
     with pytest.raises(ConversationNotFound):  # the process dies here
-        await store.conversation(WORKSPACE, first.conversation_id)
+        await store.conversations.get(WORKSPACE, first.conversation_id)
     for one in (first, second):
-        assert (await store.execution(WORKSPACE, one.id)).is_purged
-        assert await store.steps(WORKSPACE, one.id) == ()
-        assert (await store.details(WORKSPACE, [one.id]))[one.id].steps == ()
+        assert (await store.executions.get(WORKSPACE, one.id)).is_purged
+        assert await store.executions.steps(WORKSPACE, one.id) == ()
+        assert (await store.executions.details(WORKSPACE, [one.id]))[one.id].steps == ()
     assert "secret" in str(database.rows("SELECT * FROM steps"))
-    assert [await store.purge(1), await store.purge(1), await store.purge(1)] == [1, 1, 0]
+    assert [
+        await store.conversations.purge(1),
+        await store.conversations.purge(1),
+        await store.conversations.purge(1),
+    ] == [1, 1, 0]
     tables = ("executions", "steps", "events", "checkpoints", "approvals", "charges")
     assert "secret" not in str([database.rows(f"SELECT * FROM {table}") for table in tables])
-    assert await store.log(WORKSPACE, first.id, START, 100) == ()
+    assert await store.executions.log(WORKSPACE, first.id, START, 100) == ()
 
 
 async def test_expired_keys_are_deleted_apart_from_requests_and_a_little_at_a_time(
-    counting: tuple[SqlStore, Counting], clock: FakeClock, database: Database
+    counting: tuple[Store, Counting], clock: FakeClock, database: Database
 ) -> None:
     store, driver = counting
 
     async def request(key: str, digest: str = "d") -> str:
         wanted = new(clock, idempotency=Idempotency("key_1", key, digest))
-        return (await store.create(wanted)).execution.id
+        return (await store.executions.create(wanted)).execution.id
 
     first = await request("again")
     for number in range(10):
@@ -224,10 +227,13 @@ async def test_expired_keys_are_deleted_apart_from_requests_and_a_little_at_a_ti
 
 
 async def test_executions_are_read_in_one_transaction(
-    counting: tuple[SqlStore, Counting], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    counting: tuple[Store, Counting], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, driver = counting
-    ids = [(await run(store, (await store.create(new(clock))).execution)).id for _ in range(5)]
+    ids = [
+        (await run(store, (await store.executions.create(new(clock))).execution)).id
+        for _ in range(5)
+    ]
     reads: list[bool] = []
     real = driver.read
 
@@ -236,6 +242,6 @@ async def test_executions_are_read_in_one_transaction(
         return await real(transaction, snapshot=snapshot)
 
     monkeypatch.setattr(driver, "read", read)
-    found = await store.details(WORKSPACE, ids)
+    found = await store.executions.details(WORKSPACE, ids)
     assert list(found) == ids
     assert reads == [True]

@@ -23,10 +23,10 @@ from outlast.model.execution import (
 from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall
 from outlast.model.record import StepRecord
 from outlast.model.usage import Usage
-from outlast.store.conversation_port import ConversationFilter
+from outlast.store.conversations.store import ConversationFilter
 from outlast.store.executions.values import Advance
 from outlast.store.idempotency import Idempotency
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run
@@ -39,19 +39,19 @@ async def test_conversations_are_listed_by_their_last_activity_page_by_page(
 ) -> None:
     made = [await create() for _ in range(5)]
     await create(workspace_id=OTHER)
-    await store.advance(completed(await run(store, made[1]), at=clock.now() + 9))
+    await store.executions.advance(completed(await run(store, made[1]), at=clock.now() + 9))
     again = {"conversation_id": made[3].conversation_id, "new_conversation": False}
     clock.advance(1)
     await create(**again)
 
     order = [made[n].conversation_id for n in (3, 1, 4, 2, 0)]
-    whole = await store.conversations(WORKSPACE, ConversationFilter(), 9)
+    whole = await store.conversations.page(WORKSPACE, ConversationFilter(), 9)
     assert [one.id for one in whole] == order
     assert whole[0].turns == 2
 
     found: list[str] = []
     wanted = ConversationFilter()
-    while page := await store.conversations(WORKSPACE, wanted, 2):
+    while page := await store.conversations.page(WORKSPACE, wanted, 2):
         found += [one.id for one in page[:2]]
         last = page[:2][-1]
         wanted = ConversationFilter(after=(last.last_active_at, last.id))
@@ -64,7 +64,7 @@ async def test_conversations_are_listed_by_agent_and_by_user(store: Store, creat
     nobodys = await create(agent_id="agt_2")
 
     async def listed(**wanted: str) -> list[str]:
-        found = await store.conversations(WORKSPACE, ConversationFilter(**wanted), 9)  # type: ignore[arg-type]
+        found = await store.conversations.page(WORKSPACE, ConversationFilter(**wanted), 9)  # type: ignore[arg-type]
         return [one.id for one in found]
 
     assert await listed(user="ann") == [other.conversation_id, mine.conversation_id]
@@ -78,9 +78,9 @@ async def test_conversations_of_the_same_moment_are_each_on_one_page(
 ) -> None:
     at = clock.now()
     made = [(await create(at=at)).conversation_id for _ in range(3)]
-    first = await store.conversations(WORKSPACE, ConversationFilter(), 1)
+    first = await store.conversations.page(WORKSPACE, ConversationFilter(), 1)
     after = (first[0].last_active_at, first[0].id)
-    rest = await store.conversations(WORKSPACE, ConversationFilter(after=after), 5)
+    rest = await store.conversations.page(WORKSPACE, ConversationFilter(after=after), 5)
     assert [first[0].id, *(one.id for one in rest)] == made[::-1]
 
 
@@ -94,11 +94,11 @@ async def test_the_second_of_a_conversation_waits_until_the_first_has_ended(
     assert (second.waiting, second.turn, second.session) == (True, 2, {"a": 1, "b": 2})
     assert heard.runnable == [first]
     running = await run(store, first)
-    await store.advance(completed(running))
+    await store.executions.advance(completed(running))
     assert [e.id for e in heard.runnable] == [first.id, second.id]
-    released = await store.execution(WORKSPACE, second.id)
+    released = await store.executions.get(WORKSPACE, second.id)
     assert not released.waiting
-    assert (await store.execution(WORKSPACE, third.id)).waiting
+    assert (await store.executions.get(WORKSPACE, third.id)).waiting
 
 
 async def test_a_waiting_execution_that_is_cancelled_lets_the_others_keep_their_place(
@@ -108,9 +108,9 @@ async def test_a_waiting_execution_that_is_cancelled_lets_the_others_keep_their_
     conversation = {"conversation_id": first.conversation_id, "new_conversation": False}
     second, third = await create(**conversation), await create(**conversation)
     gone = replace(second, status=Status.CANCELLED, waiting=False, completed_at=3)
-    await store.advance(Advance(second, gone))
+    await store.executions.advance(Advance(second, gone))
     assert heard.runnable == [first]
-    await store.advance(completed(await run(store, first)))
+    await store.executions.advance(completed(await run(store, first)))
     assert [e.id for e in heard.runnable] == [first.id, third.id]
 
 
@@ -120,13 +120,13 @@ async def test_a_busy_conversation_can_reject_or_interrupt(
     first = await create()
     conversation = {"conversation_id": first.conversation_id, "new_conversation": False}
     with pytest.raises(ConversationBusy):
-        await store.create(new(clock, **conversation, on_busy=OnBusy.REJECT))
+        await store.executions.create(new(clock, **conversation, on_busy=OnBusy.REJECT))
     running = await run(store, first)
-    created = await store.create(new(clock, **conversation, on_busy=OnBusy.INTERRUPT))
+    created = await store.executions.create(new(clock, **conversation, on_busy=OnBusy.INTERRUPT))
     assert created.interrupted == (running,)
-    assert await store.cancel_requested() == [first.id]
+    assert await store.executions.cancel_requested() == [first.id]
     assert created.execution.waiting
-    assert (await store.conversation(WORKSPACE, first.conversation_id)).turns == 2
+    assert (await store.conversations.get(WORKSPACE, first.conversation_id)).turns == 2
 
 
 async def test_an_interrupt_ends_what_waits_in_the_commit_that_makes_its_turn(
@@ -135,16 +135,16 @@ async def test_an_interrupt_ends_what_waits_in_the_commit_that_makes_its_turn(
     running = await run(store, await create())
     conversation = {"conversation_id": running.conversation_id, "new_conversation": False}
     waiting = await create(**conversation)
-    await store.advance(Advance(running, replace(running, status=Status.SUSPENDED)))
+    await store.executions.advance(Advance(running, replace(running, status=Status.SUSPENDED)))
     told = len(heard.runnable)
-    created = await store.create(new(clock, **conversation, on_busy=OnBusy.INTERRUPT))
+    created = await store.executions.create(new(clock, **conversation, on_busy=OnBusy.INTERRUPT))
     assert created.interrupted == ()
     assert not created.execution.waiting
     assert heard.runnable[told:] == [created.execution]
     for gone in (running, waiting):
-        found = await store.execution(WORKSPACE, gone.id)
+        found = await store.executions.get(WORKSPACE, gone.id)
         assert found.status is Status.CANCELLED
-        last = (await store.log(WORKSPACE, gone.id, START, 99))[-1]
+        last = (await store.executions.log(WORKSPACE, gone.id, START, 99))[-1]
         assert last.event.kind == "execution.cancelled"
 
 
@@ -152,13 +152,13 @@ async def test_turns_are_read_oldest_first_with_their_steps(store: Store, create
     first = await create(input="one")
     running = await run(store, first)
     step = ModelStep("step_1", 1, AssistantMessage((Text("hi"),)), "m", Usage(), "stop", 1, 2)
-    await store.advance(completed(running, steps=(step,)))
+    await store.executions.advance(completed(running, steps=(step,)))
     second = await create(
         input="two", conversation_id=first.conversation_id, new_conversation=False
     )
-    turns = await store.turns(WORKSPACE, first.conversation_id)
+    turns = await store.conversations.turns(WORKSPACE, first.conversation_id)
     assert [(t.execution.input, t.steps) for t in turns] == [("one", (step,)), ("two", ())]
-    before = await store.turns(WORKSPACE, first.conversation_id, second.turn)
+    before = await store.conversations.turns(WORKSPACE, first.conversation_id, second.turn)
     assert [t.execution.id for t in before] == [first.id]
 
 
@@ -167,24 +167,24 @@ async def test_a_deleted_conversation_leaves_purged_records_only(
 ) -> None:
     execution = await create(input="secret", metadata={"secret": 1})
     with pytest.raises(Conflict):
-        await store.delete_conversation(WORKSPACE, execution.conversation_id, 50)
+        await store.conversations.delete(WORKSPACE, execution.conversation_id, 50)
     running = await run(store, execution)
     wanted = ToolCall("tc_1", "look", {"secret": 1}, "secret", "secret")
     said = AssistantMessage((Text("secret"), Thinking("secret", "secret"), wanted))
     model = ModelStep("step_1", 1, said, "m", Usage(1, 2), "tool_calls", 1, 2, "digest of secrets")
     tool = ToolStep("step_2", 2, wanted, {"secret": ["secret"]}, False, 3, 4)
     end = completed(running, steps=(model, tool))
-    await store.advance(replace(end, after=replace(end.after, output="secret")))
+    await store.executions.advance(replace(end, after=replace(end.after, output="secret")))
     with pytest.raises(ConversationNotFound):
-        await store.delete_conversation(OTHER, execution.conversation_id, 50)
-    await store.delete_conversation(WORKSPACE, execution.conversation_id, 50)
+        await store.conversations.delete(OTHER, execution.conversation_id, 50)
+    await store.conversations.delete(WORKSPACE, execution.conversation_id, 50)
     with pytest.raises(ConversationNotFound):
-        await store.conversation(WORKSPACE, execution.conversation_id)
-    record = await store.execution(WORKSPACE, execution.id)
+        await store.conversations.get(WORKSPACE, execution.conversation_id)
+    record = await store.executions.get(WORKSPACE, execution.id)
     assert record.is_purged
     assert (record.input, record.output, record.metadata) == ("", None, {})
-    assert await store.steps(WORKSPACE, execution.id) == ()
-    assert await store.log(WORKSPACE, execution.id, START, 100) == ()
+    assert await store.executions.steps(WORKSPACE, execution.id) == ()
+    assert await store.executions.log(WORKSPACE, execution.id, START, 100) == ()
     tables = ("executions", "steps", "events", "checkpoints", "approvals", "charges")
     assert "secret" not in str([database.rows(f"SELECT * FROM {table}") for table in tables])
     called, answered = sorted(
@@ -203,9 +203,9 @@ async def test_what_an_error_said_is_gone_with_its_conversation(
     running = await run(store, await create())
     failure = Failure("execution_error", "code_failed", "ValueError: secret")
     failed = replace(running, status=Status.FAILED, completed_at=9, error=failure)
-    await store.advance(Advance(running, failed))
-    await store.delete_conversation(WORKSPACE, running.conversation_id, 50)
-    record = await store.execution(WORKSPACE, running.id)
+    await store.executions.advance(Advance(running, failed))
+    await store.conversations.delete(WORKSPACE, running.conversation_id, 50)
+    record = await store.executions.get(WORKSPACE, running.id)
     assert record.error == Failure("execution_error", "code_failed", "")
 
 
@@ -213,17 +213,17 @@ async def test_an_idempotency_key_finds_the_first_request_for_a_day(
     store: Store, clock: FakeClock, heard: Heard
 ) -> None:
     promise = Idempotency("key_1", "abc", "digest")
-    first = (await store.create(new(clock, idempotency=promise))).execution
-    again = await store.create(new(clock, idempotency=promise))
+    first = (await store.executions.create(new(clock, idempotency=promise))).execution
+    again = await store.executions.create(new(clock, idempotency=promise))
     assert (again.replayed, again.execution.id, again.answer) == (True, first.id, None)
     await store.idempotency.keep_answer(promise, "the answer")
-    assert (await store.create(new(clock, idempotency=promise))).answer == "the answer"
+    assert (await store.executions.create(new(clock, idempotency=promise))).answer == "the answer"
     with pytest.raises(IdempotencyMismatch):
-        await store.create(new(clock, idempotency=replace(promise, digest="other")))
+        await store.executions.create(new(clock, idempotency=replace(promise, digest="other")))
     other_key = replace(promise, key_id="key_2")
-    assert not (await store.create(new(clock, idempotency=other_key))).replayed
+    assert not (await store.executions.create(new(clock, idempotency=other_key))).replayed
     clock.advance(24 * 60 * 60)
-    late = await store.create(new(clock, idempotency=promise))
+    late = await store.executions.create(new(clock, idempotency=promise))
     assert not late.replayed
     assert len(heard.runnable) == 3
 
@@ -234,18 +234,18 @@ async def test_turns_follow_each_other_in_the_order_they_were_taken_whatever_the
     """Ids come from the clocks of many hosts, and one of them may be behind."""
     first = await create()
     conversation = {"conversation_id": first.conversation_id, "new_conversation": False}
-    await store.advance(completed(await run(store, first)))
+    await store.executions.advance(completed(await run(store, first)))
     behind, ahead, third = (new(clock, **conversation) for _ in range(3))
-    running = await run(store, (await store.create(ahead)).execution)
-    waiting = (await store.create(behind)).execution
+    running = await run(store, (await store.executions.create(ahead)).execution)
+    waiting = (await store.executions.create(behind)).execution
     assert (running.turn, waiting.turn, waiting.waiting) == (2, 3, True)
-    before = await store.turns(WORKSPACE, first.conversation_id, waiting.turn)
+    before = await store.conversations.turns(WORKSPACE, first.conversation_id, waiting.turn)
     assert [turn.execution.id for turn in before] == [first.id, running.id]
 
-    cancelled = (await store.create(third)).execution
+    cancelled = (await store.executions.create(third)).execution
     gone = replace(cancelled, status=Status.CANCELLED, waiting=False, completed_at=3)
-    await store.advance(Advance(cancelled, gone))
-    live = await store.live(WORKSPACE, first.conversation_id)
+    await store.executions.advance(Advance(cancelled, gone))
+    live = await store.executions.live(WORKSPACE, first.conversation_id)
     assert [(e.id, e.waiting) for e in live] == [(running.id, False), (waiting.id, True)]
-    await store.advance(completed(running))
+    await store.executions.advance(completed(running))
     assert [e.id for e in heard.runnable] == [first.id, running.id, waiting.id]

@@ -8,7 +8,7 @@ import pytest
 from outlast.model.error import Conflict, ConversationBusy, ConversationNotFound, ExecutionNotFound
 from outlast.model.execution import Execution, Failure, OnBusy, Origin, Status
 from outlast.store.executions.values import Advance, Created, Cut, Resume
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.store.moves import WORKSPACE, Create, completed, new, run
 
@@ -24,7 +24,7 @@ async def talk(store: Store, create: Create, *messages: str) -> list[Execution]:
     for message in messages:
         one = await create(input=f"say {message}", origin=Origin(message_id=message), **more)
         more = {"conversation_id": one.conversation_id, "new_conversation": False}
-        await store.advance(completed(await run(store, one)))
+        await store.executions.advance(completed(await run(store, one)))
         made.append(one)
     return made
 
@@ -39,11 +39,11 @@ async def said(
         "cut": cut,
         "input": f"say {message}",
     }
-    return await store.create(new(clock, **(given | more)))
+    return await store.executions.create(new(clock, **(given | more)))
 
 
 async def standing(store: Store, first: Execution) -> list[str]:
-    turns = await store.turns(WORKSPACE, first.conversation_id)
+    turns = await store.conversations.turns(WORKSPACE, first.conversation_id)
     return [turn.execution.id for turn in turns]
 
 
@@ -54,11 +54,13 @@ async def test_a_message_that_is_sent_again_cuts_its_turn_and_all_behind_it(
     created = await said(store, clock, one, "u2", SAYS_SO)
     assert await standing(store, one) == [one.id, created.execution.id]
     for cut in (two, three):
-        row = await store.execution(WORKSPACE, cut.id)
+        row = await store.executions.get(WORKSPACE, cut.id)
         assert (row.superseded, row.status) == (True, Status.COMPLETED)
     assert created.execution.turn == 4
-    assert not (await store.execution(WORKSPACE, created.execution.id)).superseded
-    history = await store.turns(WORKSPACE, one.conversation_id, created.execution.turn)
+    assert not (await store.executions.get(WORKSPACE, created.execution.id)).superseded
+    history = await store.conversations.turns(
+        WORKSPACE, one.conversation_id, created.execution.turn
+    )
     assert [turn.execution.id for turn in history] == [one.id]
 
 
@@ -70,11 +72,11 @@ async def test_what_is_cut_stays_cut_while_it_moves_on(
     created = await said(store, clock, first, "u1", SAYS_SO)
     assert created.interrupted == (running,)
     assert created.execution.waiting
-    assert await store.cancel_requested() == [first.id]
-    await store.advance(completed(running))
-    row = await store.execution(WORKSPACE, first.id)
+    assert await store.executions.cancel_requested() == [first.id]
+    await store.executions.advance(completed(running))
+    row = await store.executions.get(WORKSPACE, first.id)
     assert (row.superseded, row.status) == (True, Status.COMPLETED)
-    assert not (await store.execution(WORKSPACE, created.execution.id)).waiting
+    assert not (await store.executions.get(WORKSPACE, created.execution.id)).waiting
 
 
 async def test_what_waits_behind_the_cut_is_cancelled_and_what_is_live_before_it_goes_on(
@@ -86,10 +88,12 @@ async def test_what_waits_behind_the_cut_is_cancelled_and_what_is_live_before_it
     third = (await said(store, clock, first, "u3", SAYS_NOTHING)).execution
     created = await said(store, clock, first, "u2", SAYS_SO)
     assert (created.interrupted, created.execution.waiting) == ((), True)
-    statuses = [(await store.execution(WORKSPACE, e.id)).status for e in (first, second, third)]
+    statuses = [
+        (await store.executions.get(WORKSPACE, e.id)).status for e in (first, second, third)
+    ]
     assert statuses == [Status.RUNNING, Status.CANCELLED, Status.CANCELLED]
-    await store.advance(completed(running))
-    assert not (await store.execution(WORKSPACE, created.execution.id)).waiting
+    await store.executions.advance(completed(running))
+    assert not (await store.executions.get(WORKSPACE, created.execution.id)).waiting
     assert await standing(store, first) == [first.id, created.execution.id]
 
 
@@ -100,7 +104,7 @@ async def test_an_edited_message_is_heard_once_however_often_it_is_edited(
     newest = one
     for text in ("first", "second", "third"):
         newest = (await said(store, clock, one, "u1", SAYS_NOTHING, input=text)).execution
-        await store.advance(completed(await run(store, newest)))
+        await store.executions.advance(completed(await run(store, newest)))
     assert await standing(store, one) == [newest.id]
 
 
@@ -110,7 +114,7 @@ async def test_a_request_that_comes_again_starts_nothing(
     one, two = await talk(store, create, "u1", "u2")
     again = await said(store, clock, one, "u2", SAYS_NOTHING)
     assert (again.replayed, again.execution.id) == (True, two.id)
-    assert (await store.conversation(WORKSPACE, one.conversation_id)).turns == 2
+    assert (await store.conversations.get(WORKSPACE, one.conversation_id)).turns == 2
     late = await said(store, clock, one, "u1", SAYS_NOTHING)
     assert not late.replayed
     assert await standing(store, one) == [late.execution.id]
@@ -124,7 +128,7 @@ async def test_a_message_whose_run_was_in_vain_is_run_again(
     running = await run(store, first)
     error = Failure("t", "c", "m") if status is Status.FAILED else None
     ended = replace(running, status=status, completed_at=9, error=error)
-    await store.advance(Advance(running, ended))
+    await store.executions.advance(Advance(running, ended))
     again = await said(store, clock, first, "u1", SAYS_NOTHING)
     assert not again.replayed
     assert await standing(store, first) == [again.execution.id]
@@ -162,7 +166,7 @@ async def test_the_newest_turn_is_found_by_its_text_where_its_message_had_no_id(
     store: Store, create: Create, clock: FakeClock
 ) -> None:
     one = await create(input="Hi")
-    await store.advance(completed(await run(store, one)))
+    await store.executions.advance(completed(await run(store, one)))
     same = replace(SAYS_SO, same_input=True)
     other = (await said(store, clock, one, "u1", same, input="Ho")).execution
     assert await standing(store, one) == [one.id, other.id]
@@ -205,10 +209,10 @@ async def test_a_deleted_conversation_forgets_what_was_cut_too(
 ) -> None:
     (one,) = await talk(store, create, "u1")
     again = (await said(store, clock, one, "u1", SAYS_SO)).execution
-    await store.advance(completed(await run(store, again)))
-    await store.delete_conversation(WORKSPACE, one.conversation_id, clock.now())
+    await store.executions.advance(completed(await run(store, again)))
+    await store.conversations.delete(WORKSPACE, one.conversation_id, clock.now())
     for execution in (one, again):
-        row = await store.execution(WORKSPACE, execution.id)
+        row = await store.executions.get(WORKSPACE, execution.id)
         assert (row.is_purged, row.input) == (True, "")
 
 
@@ -219,17 +223,17 @@ async def test_what_was_cut_is_not_resumed_and_what_stands_is(
     one, two = await talk(store, create, "u1", "u2")
     created = await said(store, clock, one, "u2", SAYS_SO)
     standing_now = await run(store, created.execution)
-    await store.advance(completed(standing_now))
+    await store.executions.advance(completed(standing_now))
     for execution in (two,):
         checkpoints = await store.checkpoints.of(WORKSPACE, execution.id)
         for chosen in (None, *(point.id for point in checkpoints)):
             resume = Resume(WORKSPACE, execution.id, clock.now(), chosen, "key_1", only)
             with pytest.raises(Conflict, match="Another turn has taken this execution's place"):
-                await store.resume(resume)
-        assert (await store.execution(WORKSPACE, execution.id)).status is Status.COMPLETED
+                await store.executions.resume(resume)
+        assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.COMPLETED
     failed = await create(conversation_id=one.conversation_id, new_conversation=False)
     running = await run(store, failed)
-    await store.advance(
+    await store.executions.advance(
         Advance(
             running,
             replace(
@@ -241,7 +245,7 @@ async def test_what_was_cut_is_not_resumed_and_what_stands_is(
         )
     )
     resume = Resume(WORKSPACE, failed.id, clock.now(), None, "key_1", only)
-    assert (await store.resume(resume)).execution.status is Status.QUEUED
+    assert (await store.executions.resume(resume)).execution.status is Status.QUEUED
 
 
 async def test_a_failed_turn_that_was_cut_is_not_resumed(
@@ -251,7 +255,7 @@ async def test_a_failed_turn_that_was_cut_is_not_resumed(
     running = await run(store, first)
     error = Failure("execution_error", "x", "x")
     after = replace(running, status=Status.FAILED, error=error, completed_at=clock.now())
-    await store.advance(Advance(running, after))
+    await store.executions.advance(Advance(running, after))
     await said(store, clock, first, "u1", SAYS_SO)
     with pytest.raises(Conflict, match="resume the turn that stands"):
-        await store.resume(Resume(WORKSPACE, first.id, clock.now(), None, "key_1"))
+        await store.executions.resume(Resume(WORKSPACE, first.id, clock.now(), None, "key_1"))

@@ -32,8 +32,7 @@ from outlast.model.execution import (
 from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall
 from outlast.model.usage import Usage
 from outlast.store.executions.values import Advance, TextAppend
-from outlast.store.port import Store
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run, started
@@ -49,8 +48,8 @@ async def test_an_execution_is_read_as_it_was_created(store: Store, clock: FakeC
         session={"user": "Sarah"},
         budget=Budget(max_tokens=5, max_credits=0.5),
     )
-    made = (await store.create(wish)).execution
-    assert await store.execution(WORKSPACE, wish.id) == made
+    made = (await store.executions.create(wish)).execution
+    assert await store.executions.get(WORKSPACE, wish.id) == made
     assert (made.status, made.segment, made.turn, made.waiting) == (Status.QUEUED, 0, 1, False)
     assert made.budget == Budget(max_tokens=5, max_credits=0.5)
     assert made.metadata == {"source": "web", "n": [1, None]}
@@ -80,14 +79,14 @@ async def test_what_advance_writes_is_read_again(store: Store, create: Create) -
     )
     approval = Approval(running.id, "tc_1", ApprovalKind.UNKNOWN_OUTCOME, "f", {"a": 1}, 20)
     checkpoint = Checkpoint("cp_1", running.id, 2, 20)
-    await store.advance(
+    await store.executions.advance(
         Advance(running, after, steps=steps, approvals=(approval,), checkpoint=checkpoint)
     )
-    assert await store.execution(WORKSPACE, running.id) == after
-    assert await store.steps(WORKSPACE, running.id) == steps
-    found = await store.details(WORKSPACE, [running.id, "exec_none"])
+    assert await store.executions.get(WORKSPACE, running.id) == after
+    assert await store.executions.steps(WORKSPACE, running.id) == steps
+    found = await store.executions.details(WORKSPACE, [running.id, "exec_none"])
     assert {one: seen.steps for one, seen in found.items()} == {running.id: steps}
-    assert await store.details(OTHER, [running.id]) == {}
+    assert await store.executions.details(OTHER, [running.id]) == {}
     assert await store.approvals.of(WORKSPACE, running.id) == (approval,)
     assert await store.checkpoints.of(WORKSPACE, running.id) == (checkpoint,)
 
@@ -97,8 +96,8 @@ async def test_the_log_is_numbered_without_a_gap(store: Store, create: Create) -
     texts = ((6, TextAdded(1, 0, ("Hel", "lo"))),)
     done = ModelFinished(1, "m", "stop", 1, 2)
     move = completed(running, texts=texts)
-    await store.advance(replace(move, events=((9, done), *move.events)))
-    entries = await store.log(WORKSPACE, running.id, START, 100)
+    await store.executions.advance(replace(move, events=((9, done), *move.events)))
+    entries = await store.executions.log(WORKSPACE, running.id, START, 100)
     assert [(e.segment, e.seq, e.event.kind) for e in entries] == [
         (0, 1, "execution.created"),
         (1, 2, "execution.started"),
@@ -113,10 +112,12 @@ async def test_a_log_read_behind_a_cursor_inside_a_text_starts_at_the_next_piece
     store: Store, create: Create
 ) -> None:
     running = await run(store, await create())
-    await store.advance(completed(running, texts=((6, TextAdded(1, 0, ("a", "b", "c"))),)))
+    await store.executions.advance(
+        completed(running, texts=((6, TextAdded(1, 0, ("a", "b", "c"))),))
+    )
     for seen, rest in ((2, ["a", "b", "c"]), (3, ["b", "c"]), (5, [])):
         after = Cursor(1, seen)
-        entries = expand(await store.log(WORKSPACE, running.id, after, 100), after)
+        entries = expand(await store.executions.log(WORKSPACE, running.id, after, 100), after)
         pieces = [e.event.pieces[0] for e in entries if isinstance(e.event, TextAdded)]
         assert pieces == rest
 
@@ -127,11 +128,11 @@ async def test_appended_text_becomes_one_row_when_its_step_ends(
     running = await run(store, await create())
     for piece in ("a", "b"):
         append = TextAppend(running, ((6, TextAdded(1, 0, (piece,))),))
-        assert await store.append_text([append]) == [True]
-    before = list(expand(await store.log(WORKSPACE, running.id, START, 100)))
+        assert await store.executions.append_text([append]) == [True]
+    before = list(expand(await store.executions.log(WORKSPACE, running.id, START, 100)))
     whole = ((6, TextAdded(1, 0, ("a", "b", "c"))),)
-    await store.advance(completed(running, texts=whole, appended_pieces=2))
-    entries = await store.log(WORKSPACE, running.id, START, 100)
+    await store.executions.advance(completed(running, texts=whole, appended_pieces=2))
+    entries = await store.executions.log(WORKSPACE, running.id, START, 100)
     assert [e.seq for e in entries] == [1, 2, 5, 6]
     assert list(expand(entries))[: len(before)] == before
 
@@ -142,8 +143,8 @@ async def test_a_step_whose_shown_text_is_not_in_the_log_is_refused(
     running = await run(store, await create())
     whole = ((6, TextAdded(1, 0, ("a", "b"))),)
     with pytest.raises(StaleWrite):
-        await store.advance(completed(running, texts=whole, appended_pieces=1))
-    assert (await store.execution(WORKSPACE, running.id)).status is Status.RUNNING
+        await store.executions.advance(completed(running, texts=whole, appended_pieces=1))
+    assert (await store.executions.get(WORKSPACE, running.id)).status is Status.RUNNING
 
 
 async def test_a_stale_write_changes_nothing(store: Store, create: Create, heard: Heard) -> None:
@@ -157,17 +158,17 @@ async def test_a_stale_write_changes_nothing(store: Store, create: Create, heard
     told = len(heard.committed)
     for move in stale:
         with pytest.raises((StaleWrite, Conflict)):
-            await store.advance(move)
+            await store.executions.advance(move)
     append = TextAppend(replace(running, segment=0), ((6, TextAdded(1, 0, ("x",))),))
-    assert await store.append_text([append]) == [False]
-    assert await store.execution(WORKSPACE, execution.id) == running
-    assert len(await store.log(WORKSPACE, execution.id, START, 100)) == 2
+    assert await store.executions.append_text([append]) == [False]
+    assert await store.executions.get(WORKSPACE, execution.id) == running
+    assert len(await store.executions.log(WORKSPACE, execution.id, START, 100)) == 2
     assert all(not c.entries for c in heard.committed[told:])
 
 
 async def test_a_move_that_is_not_in_the_table_is_refused(store: Store, create: Create) -> None:
     with pytest.raises(Conflict):
-        await store.advance(completed(await create()))
+        await store.executions.advance(completed(await create()))
 
 
 async def test_one_failing_write_does_not_take_its_neighbours_along(
@@ -178,26 +179,26 @@ async def test_one_failing_write_does_not_take_its_neighbours_along(
 
     async def fail() -> None:
         try:
-            await store.advance(started(replace(first, segment=7)))
+            await store.executions.advance(started(replace(first, segment=7)))
         except StaleWrite as error:
             failed.append(error)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(store.advance, started(first))
+        group.start_soon(store.executions.advance, started(first))
         group.start_soon(fail)
-        group.start_soon(store.advance, started(second))
+        group.start_soon(store.executions.advance, started(second))
     assert len(failed) == 1
     for execution in (first, second):
-        assert (await store.execution(WORKSPACE, execution.id)).status is Status.RUNNING
+        assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.RUNNING
 
 
 async def test_listeners_hear_commits_in_order(store: Store, create: Create, heard: Heard) -> None:
     execution = await create()
     running = await run(store, execution)
-    await store.advance(completed(running))
+    await store.executions.advance(completed(running))
     assert [e.seq for c in heard.committed for e in c.entries] == [1, 2, 3]
     assert heard.runnable == [execution]
-    assert heard.committed[-1].execution == await store.execution(WORKSPACE, execution.id)
+    assert heard.committed[-1].execution == await store.executions.get(WORKSPACE, execution.id)
 
 
 async def test_an_impossible_row_is_refused_by_the_database(store: Store, create: Create) -> None:
@@ -210,16 +211,16 @@ async def test_an_impossible_row_is_refused_by_the_database(store: Store, create
     ]
     for after in impossible:
         with pytest.raises((Refused, Overloaded), match=r"(?i)check constraint"):
-            await store.advance(Advance(execution, after))
-    assert await store.execution(WORKSPACE, execution.id) == execution
+            await store.executions.advance(Advance(execution, after))
+    assert await store.executions.get(WORKSPACE, execution.id) == execution
 
 
 async def test_a_closed_store_says_so(database: Database, clock: FakeClock) -> None:
-    store = SqlStore(database.driver())
+    store = Store.over(database.driver())
     await store.open()
     await store.close()
     with pytest.raises(Overloaded, match="closed"):
-        await store.create(new(clock))
+        await store.executions.create(new(clock))
     with pytest.raises(Overloaded, match="closed"):
         await store.ready()
 
@@ -230,17 +231,19 @@ async def test_a_cancel_that_was_asked_for_while_a_segment_came_to_rest_ends_the
 ) -> None:
     running = await run(store, await create())
     turn = {"conversation_id": running.conversation_id, "new_conversation": False}
-    following = (await store.create(new(clock, **turn))).execution
-    await store.request_cancel(WORKSPACE, running.id)
+    following = (await store.executions.create(new(clock, **turn))).execution
+    await store.executions.request_cancel(WORKSPACE, running.id)
     event = ExecutionSuspended() if status is Status.SUSPENDED else ExecutionPaused()
-    entries = await store.advance(Advance(running, replace(running, status=status), ((9, event),)))
+    entries = await store.executions.advance(
+        Advance(running, replace(running, status=status), ((9, event),))
+    )
     assert [entry.event.kind for entry in entries] == [event.kind, "execution.cancelled"]
-    found = await store.execution(WORKSPACE, running.id)
+    found = await store.executions.get(WORKSPACE, running.id)
     assert found.status is Status.CANCELLED
     assert found.completed_at is not None
     assert heard.runnable[-1].id == following.id
-    assert await store.log(WORKSPACE, running.id, START, 99) == (
-        *await store.log(WORKSPACE, running.id, START, 2),
+    assert await store.executions.log(WORKSPACE, running.id, START, 99) == (
+        *await store.executions.log(WORKSPACE, running.id, START, 2),
         *entries,
     )
 
@@ -252,7 +255,7 @@ async def test_usage_that_no_column_holds_is_a_refusal_and_the_next_write_is_tak
     running = await run(store, await create())
     absurd = replace(running, usage=Usage(tokens * 10, tokens))
     with pytest.raises(Refused):
-        await store.advance(completed(absurd))
-    assert await store.execution(WORKSPACE, running.id) == running
-    await store.advance(completed(running))
+        await store.executions.advance(completed(absurd))
+    assert await store.executions.get(WORKSPACE, running.id) == running
+    await store.executions.advance(completed(running))
     await store.ready()

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from outlast.store.driver import Transaction, TransactionResult, ping
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from tests.database import Database
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only("sqlite")]
@@ -15,7 +15,7 @@ BOUND = 10.0
 
 async def test_authentication_does_not_wait_behind_heavy_reads(database: Database) -> None:
     driver, let_go = database.driver(), threading.Event()
-    store = SqlStore(driver)
+    store = Store.over(driver)
     await store.open()
 
     def heavy() -> Transaction[None]:

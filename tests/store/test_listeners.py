@@ -9,8 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from outlast.store.listeners import Listeners
-from outlast.store.port import Store
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.database import SQLITE, Database
 from tests.store.moves import WORKSPACE, new
@@ -32,7 +31,7 @@ def fine(*_: Any) -> None:
 
 @asynccontextmanager
 async def listened(database: Database, listeners: Listeners) -> AsyncIterator[Store]:
-    store = SqlStore(database.driver(enqueue))
+    store = Store.over(database.driver(enqueue))
     store.listen(listeners)
     await store.open()
     try:
@@ -51,9 +50,11 @@ async def test_a_listener_that_raises_takes_the_answer_from_no_write_of_the_batc
     with capture_logs() as logs:
         async with asyncio.timeout(20):
             async with listened(database, Listeners(committed, runnable)) as store:
-                created = await asyncio.gather(*(store.create(new(clock)) for _ in range(30)))
+                created = await asyncio.gather(
+                    *(store.executions.create(new(clock)) for _ in range(30))
+                )
                 for one in created:
-                    assert await store.execution(WORKSPACE, one.execution.id) == one.execution
+                    assert await store.executions.get(WORKSPACE, one.execution.id) == one.execution
                 await store.ready()
     if database.kind == SQLITE or committed is broken:
         assert "listener.failed" in {line["event"] for line in logs}
@@ -70,7 +71,7 @@ async def test_a_listener_that_raises_keeps_nothing_from_the_others(database: Da
 
     clock = FakeClock()
     async with listened(database, Listeners(committed, heard.append)) as store:
-        created = await asyncio.gather(*(store.create(new(clock)) for _ in range(5)))
+        created = await asyncio.gather(*(store.executions.create(new(clock)) for _ in range(5)))
     ids = [one.execution.id for one in created]
     assert sorted(seen) == ids
     if database.kind == SQLITE:  # on Postgres the queue's own table says what may run

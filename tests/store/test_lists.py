@@ -16,7 +16,7 @@ from outlast.model.execution import (
 )
 from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.page import Page
-from outlast.store.port import Store
+from outlast.store.store import Store
 from tests.store.moves import OTHER, WORKSPACE, Create, completed, run
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ async def test_lists_page_both_ways_by_keyset(store: Store, create: Create) -> N
     newest = ids[::-1]
 
     async def page(**more: Any) -> list[str]:
-        found = await store.executions(WORKSPACE, ExecutionFilter(), Page(2, **more))
+        found = await store.executions.page(WORKSPACE, ExecutionFilter(), Page(2, **more))
         return [execution.id for execution in found]
 
     assert await page() == newest[:3]
@@ -44,7 +44,7 @@ async def test_lists_filter_by_everything_they_promise(store: Store, create: Cre
     running = await run(store, second)
 
     async def ids(**wanted: Any) -> list[str]:
-        found = await store.executions(WORKSPACE, ExecutionFilter(**wanted), Page(10))
+        found = await store.executions.page(WORKSPACE, ExecutionFilter(**wanted), Page(10))
         return [execution.id for execution in found]
 
     assert await ids(agent_id="agt_a") == [first.id]
@@ -63,23 +63,23 @@ async def test_lists_filter_by_everything_they_promise(store: Store, create: Cre
 async def test_nothing_of_another_workspace_is_found(store: Store, create: Create) -> None:
     execution = await create()
     with pytest.raises(ExecutionNotFound):
-        await store.execution(OTHER, execution.id)
+        await store.executions.get(OTHER, execution.id)
     with pytest.raises(ConversationNotFound):
-        await store.conversation(OTHER, execution.conversation_id)
-    await store.request_cancel(OTHER, execution.id)
-    assert not (await store.execution(WORKSPACE, execution.id)).cancel_requested
-    assert await store.executions(OTHER, ExecutionFilter(), Page(10)) == []
-    assert await store.log(OTHER, execution.id, START, 10) == ()
-    assert await store.steps(OTHER, execution.id) == ()
-    assert await store.turns(OTHER, execution.conversation_id) == ()
-    assert await store.live(OTHER, execution.conversation_id) == []
+        await store.conversations.get(OTHER, execution.conversation_id)
+    await store.executions.request_cancel(OTHER, execution.id)
+    assert not (await store.executions.get(WORKSPACE, execution.id)).cancel_requested
+    assert await store.executions.page(OTHER, ExecutionFilter(), Page(10)) == []
+    assert await store.executions.log(OTHER, execution.id, START, 10) == ()
+    assert await store.executions.steps(OTHER, execution.id) == ()
+    assert await store.conversations.turns(OTHER, execution.conversation_id) == ()
+    assert await store.executions.live(OTHER, execution.conversation_id) == []
 
 
 async def test_unfinished_finds_what_recovery_takes_up(store: Store, create: Create) -> None:
     queued, ended = await create(), await create()
-    await store.advance(completed(await run(store, ended)))
+    await store.executions.advance(completed(await run(store, ended)))
     running = await run(store, await create())
     waiting = await create(conversation_id=queued.conversation_id, new_conversation=False)
     assert waiting.waiting
-    assert [e.id for e in await store.unfinished("", 10)] == [queued.id, running.id]
-    assert [e.id for e in await store.unfinished(queued.id, 10)] == [running.id]
+    assert [e.id for e in await store.executions.unfinished("", 10)] == [queued.id, running.id]
+    assert [e.id for e in await store.executions.unfinished(queued.id, 10)] == [running.id]

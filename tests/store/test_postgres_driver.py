@@ -18,7 +18,7 @@ from outlast.store.idempotency import Idempotency
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.postgres.driver import PostgresDriver
 from outlast.store.postgres.order import Order
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.database import POSTGRESQL, Database
 from tests.store.moves import WORKSPACE, new
@@ -177,11 +177,11 @@ async def test_one_idempotency_key_at_once_gives_the_replay_with_the_real_queue(
 ) -> None:
     clock = FakeClock()
     async with opened(database, enqueue=Queue(database.url).enqueue) as driver:
-        store = SqlStore(driver)
+        store = Store.over(driver)
         for round_ in range(10):
             promise = Idempotency("key_1", f"k{round_}", "digest")
             made = await asyncio.gather(
-                *(store.create(new(clock, idempotency=promise)) for _ in range(16))
+                *(store.executions.create(new(clock, idempotency=promise)) for _ in range(16))
             )
             assert sum(not one.replayed for one in made) == 1
             assert len({one.execution.id for one in made}) == 1
@@ -208,17 +208,17 @@ async def test_a_hint_that_cannot_be_sent_is_counted_and_the_next_one_is_sent(
         opened(database, failures=failures) as driver,
         listening(database, lambda commit: heard.put_nowait(commit.execution_id)),
     ):
-        store, send = SqlStore(driver), driver._announcer._send
+        store, send = Store.over(driver), driver._announcer._send
 
         async def broken(_: list[str]) -> None:
             raise ZeroDivisionError
 
         driver._announcer._send = broken
-        await store.create(new(clock))
+        await store.executions.create(new(clock))
         await driver._announcer.stop()
         assert failures.counts == {"announce_commits": 1}
         driver._announcer._send = send
-        made = await store.create(new(clock))
+        made = await store.executions.create(new(clock))
         async with asyncio.timeout(BOUND):
             assert await heard.get() == made.execution.id
 
@@ -257,12 +257,12 @@ async def test_the_listener_goes_on_whatever_its_loop_raises(
             raise error
 
         it._listener._hear = broken  # type: ignore[method-assign, assignment]
-        store = SqlStore(speaking)
-        await store.create(new(clock))
+        store = Store.over(speaking)
+        await store.executions.create(new(clock))
         async with asyncio.timeout(BOUND):
             await raised.wait()
             while True:
-                made = await store.create(new(clock))
+                made = await store.executions.create(new(clock))
                 try:
                     async with asyncio.timeout(0.2):
                         assert await heard.get()
@@ -270,7 +270,7 @@ async def test_the_listener_goes_on_whatever_its_loop_raises(
                 except TimeoutError:
                     continue
         assert failures.counts["hear_commits"] == 1
-        assert await store.execution(WORKSPACE, made.execution.id) == made.execution
+        assert await store.executions.get(WORKSPACE, made.execution.id) == made.execution
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "null", '{"from": 1}', '{"from":"x","entries":5}'])

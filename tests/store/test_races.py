@@ -22,8 +22,7 @@ from outlast.store.executions.values import Advance, TextAppend
 from outlast.store.idempotency import Idempotency
 from outlast.store.listeners import Listeners
 from outlast.store.page import Page
-from outlast.store.port import Store
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.database import POSTGRESQL, SQLITE, Database
 from tests.store.moves import WORKSPACE, completed, new, started
@@ -68,7 +67,7 @@ async def stores(database: Database, enqueued: Enqueued) -> AsyncIterator[Stores
     async with AsyncExitStack() as stack:
 
         async def opened() -> Store:
-            store = SqlStore(database.driver(enqueued.enqueue))
+            store = Store.over(database.driver(enqueued.enqueue))
             store.listen(enqueued.listeners())
             await store.open()
             stack.push_async_callback(store.close)
@@ -83,7 +82,7 @@ async def test_one_idempotency_key_makes_one_execution(
 ) -> None:
     promise = Idempotency("key_1", "abc", "digest")
     made = await asyncio.gather(
-        *(stores[n % 2].create(new(clock, idempotency=promise)) for n in range(20))
+        *(stores[n % 2].executions.create(new(clock, idempotency=promise)) for n in range(20))
     )
     assert sum(not one.replayed for one in made) == 1
     assert len({one.execution.id for one in made}) == 1
@@ -116,36 +115,37 @@ async def test_an_agent_that_many_change_has_every_version_once(
 
 async def test_one_of_two_who_move_an_execution_does(stores: Stores, clock: FakeClock) -> None:
     for _ in range(10):
-        execution = (await stores[0].create(new(clock))).execution
+        execution = (await stores[0].executions.create(new(clock))).execution
         moved = await asyncio.gather(
-            *(store.advance(started(execution)) for store in stores), return_exceptions=True
+            *(store.executions.advance(started(execution)) for store in stores),
+            return_exceptions=True,
         )
         lost = [one for one in moved if isinstance(one, BaseException)]
         assert [type(one) for one in lost] == [StaleWrite]
-        log = await stores[1].log(WORKSPACE, execution.id, START, 10)
+        log = await stores[1].executions.log(WORKSPACE, execution.id, START, 10)
         assert [entry.seq for entry in log] == [1, 2]
 
 
 async def taken_over(store: Store, running: Execution, queued: Execution) -> None:
-    await store.advance(Advance(running, queued))
-    await store.advance(started(queued))
+    await store.executions.advance(Advance(running, queued))
+    await store.executions.advance(started(queued))
 
 
 async def test_the_text_of_a_passed_segment_never_lands_behind_the_next_ones_begin(
     stores: Stores, clock: FakeClock
 ) -> None:
     for _ in range(10):
-        execution = (await stores[0].create(new(clock))).execution
+        execution = (await stores[0].executions.create(new(clock))).execution
         running = started(execution).after
-        await stores[0].advance(started(execution))
+        await stores[0].executions.advance(started(execution))
         queued = replace(running, status=Status.QUEUED)
         appends = [
-            stores[0].append_text([TextAppend(running, ((6, TextAdded(1, 0, ("x",))),))])
+            stores[0].executions.append_text([TextAppend(running, ((6, TextAdded(1, 0, ("x",))),))])
             for _ in range(5)
         ]
 
         *kept, _ = await asyncio.gather(*appends, taken_over(stores[1], running, queued))
-        log = await stores[0].log(WORKSPACE, execution.id, START, 100)
+        log = await stores[0].executions.log(WORKSPACE, execution.id, START, 100)
         segments = [entry.segment for entry in log]
         assert segments == sorted(segments)
         assert [entry.seq for entry in log] == list(range(1, len(log) + 1))
@@ -156,24 +156,24 @@ async def test_the_text_of_a_passed_segment_never_lands_behind_the_next_ones_beg
 async def test_turns_run_one_at_a_time_in_order_and_each_is_enqueued_once(
     stores: Stores, clock: FakeClock, enqueued: Enqueued
 ) -> None:
-    first = (await stores[0].create(new(clock))).execution
+    first = (await stores[0].executions.create(new(clock))).execution
     conversation = {"conversation_id": first.conversation_id, "new_conversation": False}
 
     async def follow(store: Store) -> None:
         for _ in range(15):
-            await store.create(new(clock, **conversation))
+            await store.executions.create(new(clock, **conversation))
 
     async def work(store: Store) -> None:
         """Run whatever may run, as long as there is something; another may be quicker."""
-        while live := await store.live(WORKSPACE, first.conversation_id):
+        while live := await store.executions.live(WORKSPACE, first.conversation_id):
             free = [execution for execution in live if not execution.waiting]
             assert len(free) <= 1
             for execution in free:
                 try:
                     if execution.status is Status.QUEUED:
-                        await store.advance(started(execution))
+                        await store.executions.advance(started(execution))
                     else:
-                        await store.advance(completed(execution))
+                        await store.executions.advance(completed(execution))
                 except StaleWrite:
                     pass
 
@@ -182,7 +182,7 @@ async def test_turns_run_one_at_a_time_in_order_and_each_is_enqueued_once(
             *(follow(store) for store in stores), *(work(store) for store in stores)
         )
         await asyncio.gather(*(work(store) for store in stores))
-    found = await stores[0].executions(
+    found = await stores[0].executions.page(
         WORKSPACE, ExecutionFilter(conversation_id=first.conversation_id), Page(100)
     )
     assert {execution.status for execution in found} == {Status.COMPLETED}
@@ -195,13 +195,13 @@ async def test_a_conversation_is_deleted_or_goes_on_and_nothing_between(
     stores: Stores, clock: FakeClock
 ) -> None:
     for _ in range(15):
-        execution = (await stores[0].create(new(clock))).execution
-        await stores[0].advance(started(execution))
-        await stores[0].advance(completed(started(execution).after))
+        execution = (await stores[0].executions.create(new(clock))).execution
+        await stores[0].executions.advance(started(execution))
+        await stores[0].executions.advance(completed(started(execution).after))
         again = new(clock, conversation_id=execution.conversation_id, new_conversation=False)
         deleted, made = await asyncio.gather(
-            stores[0].delete_conversation(WORKSPACE, execution.conversation_id, 50),
-            stores[1].create(again),
+            stores[0].conversations.delete(WORKSPACE, execution.conversation_id, 50),
+            stores[1].executions.create(again),
             return_exceptions=True,
         )
         if isinstance(deleted, BaseException):
@@ -215,15 +215,16 @@ async def test_of_two_who_reject_a_busy_conversation_one_gets_it(
     stores: Stores, clock: FakeClock
 ) -> None:
     for _ in range(10):
-        ended = (await stores[0].create(new(clock))).execution
-        await stores[0].advance(started(ended))
-        await stores[0].advance(completed(started(ended).after))
+        ended = (await stores[0].executions.create(new(clock))).execution
+        await stores[0].executions.advance(started(ended))
+        await stores[0].executions.advance(completed(started(ended).after))
         wish = {
             "conversation_id": ended.conversation_id,
             "new_conversation": False,
             "on_busy": OnBusy.REJECT,
         }
         made = await asyncio.gather(
-            *(store.create(new(clock, **wish)) for store in stores), return_exceptions=True
+            *(store.executions.create(new(clock, **wish)) for store in stores),
+            return_exceptions=True,
         )
         assert sum(isinstance(one, Conflict) for one in made) == 1

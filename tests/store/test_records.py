@@ -14,9 +14,8 @@ from outlast.model.record import ClosedRecord, ExecutionRecord, RecordId, StepRe
 from outlast.model.usage import Usage
 from outlast.store.driver import Driver, Transaction
 from outlast.store.executions.values import Advance
-from outlast.store.port import Store
 from outlast.store.records import RecordPage
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, completed, run
@@ -46,8 +45,10 @@ async def recorded(
     if nanos[-1]:
         charges[-1] = charged(last, nanos[-1], closed=True)
     after = replace(running, credits=sum(nanos))
-    await store.advance(Advance(running, after, steps=tuple(steps[:-1]), charges=tuple(charges)))
-    await store.advance(completed(after))
+    await store.executions.advance(
+        Advance(running, after, steps=tuple(steps[:-1]), charges=tuple(charges))
+    )
+    await store.executions.advance(completed(after))
     return after, steps
 
 
@@ -59,17 +60,19 @@ async def test_a_charge_is_written_with_its_move_and_not_without(
     move = Advance(
         running, replace(running, credits=9), steps=(first,), charges=(charged(first, 9),)
     )
-    await store.advance(move)
+    await store.executions.advance(move)
     again = step(clock, 2)
     stale = replace(running, segment=running.segment + 7)
     with pytest.raises(StaleWrite):
-        await store.advance(Advance(stale, stale, steps=(again,), charges=(charged(again, 5),)))
+        await store.executions.advance(
+            Advance(stale, stale, steps=(again,), charges=(charged(again, 5),))
+        )
     rows = database.rows(
         "SELECT execution_id, id, workspace_id, step, kind, name, input_tokens, output_tokens, "
         "credits, at FROM charges"
     )
     assert rows == [(running.id, first.id, WORKSPACE, 1, "model", "m", 10, 5, 9, 7)]
-    assert (await store.execution(WORKSPACE, running.id)).credits == 9
+    assert (await store.executions.get(WORKSPACE, running.id)).credits == 9
 
 
 async def test_a_tree_holds_what_is_under_an_execution_and_no_more(
@@ -81,7 +84,7 @@ async def test_a_tree_holds_what_is_under_an_execution_and_no_more(
     await recorded(store, clock, await create(), 9, 9)
     found = await store.records.tree(WORKSPACE, root.id)
     assert found.record == ExecutionRecord(
-        await store.execution(WORKSPACE, root.id), 3 + 4 + 5 + 6 + 2**62 - 100 + 8
+        await store.executions.get(WORKSPACE, root.id), 3 + 4 + 5 + 6 + 2**62 - 100 + 8
     )
     kinds = [type(node.record) for node in found.children]
     assert sorted(kinds, key=str) == [ClosedRecord, ExecutionRecord, StepRecord, StepRecord]
@@ -136,7 +139,7 @@ async def test_what_is_left_of_a_deleted_executions_ledger_is_no_record(
     store: Store, create: Create, clock: FakeClock, database: Database
 ) -> None:
     root, steps = await recorded(store, clock, await create(), 3, 4)
-    await store.delete_execution(WORKSPACE, root.id)
+    await store.executions.delete(WORKSPACE, root.id)
     assert database.rows("SELECT count(*) FROM charges") == [(2,)]
     for one in steps:
         with pytest.raises(ExecutionNotFound):
@@ -182,8 +185,8 @@ async def test_a_page_and_a_tree_take_the_same_few_statements_whatever_is_in_the
         ended, _ = await recorded(store, clock, root, *range(1, 9))
         for _ in range(3):
             await recorded(store, clock, await create(parent_id=ended.id, agent_id="agt_0"), 1, 2)
-    driver = Counting(store._driver)  # type: ignore[attr-defined]
-    counted = SqlStore(driver)
+    driver = Counting(store.driver)
+    counted = Store.over(driver)
     for page, expected in (
         (RecordPage(100, 0), 24),
         (RecordPage(1, 3), 1),

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from outlast.model.error import Misconfigured, Overloaded
 from outlast.model.execution import Execution, Status
 from outlast.store.executions.values import Advance
-from outlast.store.sql import SqlStore
 from outlast.store.sqlite import SqliteDriver
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.store.moves import new
 from tests.store.sqlite_world import BOUND, driver_on, fill, missing, named, names
@@ -22,9 +22,9 @@ from tests.store.sqlite_world import BOUND, driver_on, fill, missing, named, nam
 pytestmark = pytest.mark.anyio
 
 
-async def ended(store: SqlStore, clock: FakeClock, words: str) -> Execution:
-    execution = (await store.create(replace(new(clock), input=words))).execution
-    await store.advance(
+async def ended(store: Store, clock: FakeClock, words: str) -> Execution:
+    execution = (await store.executions.create(replace(new(clock), input=words))).execution
+    await store.executions.advance(
         Advance(execution, replace(execution, status=Status.CANCELLED, completed_at=1))
     )
     return execution
@@ -36,7 +36,7 @@ async def test_a_full_disk_refuses_writes_and_they_go_on_by_themselves_once_ther
 ) -> None:
     path, clock = small_disk / "outlast.db", FakeClock()
     async with asyncio.timeout(BOUND), driver_on(path) as driver:
-        store = SqlStore(driver)
+        store = Store.over(driver)
         kept = await ended(store, clock, "y" * 500_000)
         ballast = fill(small_disk)
         refused = 0
@@ -52,18 +52,18 @@ async def test_a_full_disk_refuses_writes_and_they_go_on_by_themselves_once_ther
         with pytest.raises(Overloaded):
             await driver.ping()
         with pytest.raises(Overloaded):
-            await store.delete_execution(kept.workspace_id, kept.id)
+            await store.executions.delete(kept.workspace_id, kept.id)
         answers = await asyncio.gather(
             *(driver.write(named(f"many{n}" + "z" * 3000)) for n in range(20)),
             return_exceptions=True,
         )
         assert all(type(answer) is Overloaded for answer in answers)
-        assert (await store.execution(kept.workspace_id, kept.id)).status is Status.CANCELLED
+        assert (await store.executions.get(kept.workspace_id, kept.id)).status is Status.CANCELLED
 
         ballast.unlink()
         await driver.ping()
         await driver.write(named("after"))
-        await store.delete_execution(kept.workspace_id, kept.id)
+        await store.executions.delete(kept.workspace_id, kept.id)
         assert "after" in names(path)
         for file in (path, path.with_name("outlast.db-wal")):
             assert b"y" * 5000 not in file.read_bytes()
@@ -114,13 +114,17 @@ async def test_a_database_that_breaks_under_the_server_answers_503_and_is_not_re
 ) -> None:
     path, clock = tmp_path / "outlast.db", FakeClock()
     async with driver_on(path) as driver:
-        store = SqlStore(driver)
+        store = Store.over(driver)
         for _ in range(200):
             await ended(store, clock, "words " * 1000)
     async with asyncio.timeout(BOUND), driver_on(path) as driver:
         damage(path)
-        store = SqlStore(driver)
-        tries = (ended(store, clock, "words"), store.unfinished("", 500), store.keys.workspaces())
+        store = Store.over(driver)
+        tries = (
+            ended(store, clock, "words"),
+            store.executions.unfinished("", 500),
+            store.keys.workspaces(),
+        )
         answers = await asyncio.gather(*tries, return_exceptions=True)
         errors = {type(answer) for answer in answers if isinstance(answer, BaseException)}
         assert errors <= {Overloaded}

@@ -13,8 +13,8 @@ import pytest
 
 from outlast.model.execution import Execution, Status
 from outlast.store.executions.values import Advance
-from outlast.store.sql import SqlStore
 from outlast.store.sqlite import SqliteDriver
+from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.store.moves import new
 from tests.store.sqlite_world import BOUND, Trace, driver_on, named
@@ -25,13 +25,13 @@ SECRET = b"the secret of the tests"
 DELETER = """
 import asyncio, os, sys
 from pathlib import Path
-from outlast.store.sql import SqlStore
+from outlast.store.sql import Store
 from outlast.store.sqlite import SqliteDriver
 
 async def main():
-    store = SqlStore(SqliteDriver(Path(sys.argv[1])))
+    store = Store.over(SqliteDriver(Path(sys.argv[1])))
     await store.open()
-    await store.delete_conversation(sys.argv[2], sys.argv[3], 2)
+    await store.conversations.delete(sys.argv[2], sys.argv[3], 2)
     os._exit(9)
 
 asyncio.run(main())
@@ -45,11 +45,11 @@ def holds_the_secret(path: Path) -> bool:
 
 async def ended(driver: SqliteDriver) -> Execution:
     """A conversation whose words are on the disk."""
-    store = SqlStore(driver)
+    store = Store.over(driver)
     request = replace(new(FakeClock()), input=SECRET.decode())
-    execution = (await store.create(request)).execution
+    execution = (await store.executions.create(request)).execution
     gone = replace(execution, status=Status.CANCELLED, completed_at=1)
-    await store.advance(Advance(execution, gone))
+    await store.executions.advance(Advance(execution, gone))
     return execution
 
 
@@ -73,7 +73,7 @@ async def test_what_was_deleted_is_in_none_of_the_databases_files(tmp_path: Path
     async with driver_on(path) as driver:
         execution = await ended(driver)
         assert holds_the_secret(path)
-        await SqlStore(driver).delete_conversation(
+        await Store.over(driver).conversations.delete(
             execution.workspace_id, execution.conversation_id, 2
         )
         assert not holds_the_secret(path)
@@ -87,7 +87,7 @@ async def test_a_reader_delays_an_erasure_and_no_write(
         execution = await ended(driver)
         with reader(path) as other:
             async with asyncio.timeout(5):  # less than a lock is waited for
-                await SqlStore(driver).delete_conversation(
+                await Store.over(driver).conversations.delete(
                     execution.workspace_id, execution.conversation_id, 2
                 )
                 for number in range(20):

@@ -13,7 +13,7 @@ from outlast.model.execution import Budget, Execution, Failure, Status, at_rest
 from outlast.model.ids import CHECKPOINT
 from outlast.model.task import Task
 from outlast.store.executions.values import ActiveTime, Advance, Resume
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.store.tasks.store import ProcessDueTask, SaveState
 from outlast.testing import FakeClock
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, new, run, started
@@ -31,7 +31,7 @@ def driven(store: Store, clock: FakeClock) -> Create:
         seconds = config.get("max_duration_seconds")
         task = Task(wish.id, WORKSPACE, "Import", wish.at, config=config, first_state={"page": 0})
         wish = replace(wish, task=task, budget=Budget(max_seconds=seconds))
-        return (await store.create(wish)).execution
+        return (await store.executions.create(wish)).execution
 
     return made
 
@@ -68,12 +68,12 @@ async def test_what_its_client_drives_runs_at_once_and_is_no_workers(
     store: Store, driven: Create, heard: Heard
 ) -> None:
     execution = await driven()
-    found = await store.execution(WORKSPACE, execution.id)
+    found = await store.executions.get(WORKSPACE, execution.id)
     assert found == execution
     assert (found.status, found.segment, found.state) == (Status.RUNNING, 1, {"page": 0})
     assert found.active_since == found.started_at == found.created_at
     assert not heard.runnable
-    assert await store.unfinished("", 10) == []
+    assert await store.executions.unfinished("", 10) == []
 
 
 async def test_many_saves_of_the_same_make_one_checkpoint(
@@ -85,7 +85,7 @@ async def test_many_saves_of_the_same_make_one_checkpoint(
             group.start_soon(store.tasks.save_state, saved(execution, clock, state={"page": 1}))
     (point,) = await store.checkpoints.of(WORKSPACE, execution.id)
     assert (point.label, point.state, point.step) == ("mine", {"page": 1}, 0)
-    assert (await store.execution(WORKSPACE, execution.id)).state == {"page": 1}
+    assert (await store.executions.get(WORKSPACE, execution.id)).state == {"page": 1}
 
 
 async def test_a_state_is_saved_on_what_is_open_only(
@@ -94,7 +94,7 @@ async def test_a_state_is_saved_on_what_is_open_only(
     execution = await driven()
     with pytest.raises(ExecutionNotFound):
         await store.tasks.save_state(replace(saved(execution, clock), workspace_id=OTHER))
-    await store.advance(failed(execution, clock.now()))
+    await store.executions.advance(failed(execution, clock.now()))
     with pytest.raises(Conflict):
         await store.tasks.save_state(saved(execution, clock))
     assert await store.checkpoints.of(WORKSPACE, execution.id) == ()
@@ -107,8 +107,8 @@ async def test_a_checkpoint_of_somebody_else_disturbs_no_segment(
     await store.tasks.save_state(saved(running, clock, state={"page": 1}))
     after = replace(running, steps=1)
     point = Checkpoint(clock.new_id(CHECKPOINT), running.id, 1, clock.now())
-    await store.advance(Advance(running, after, checkpoint=point))
-    found = await store.execution(WORKSPACE, running.id)
+    await store.executions.advance(Advance(running, after, checkpoint=point))
+    found = await store.executions.get(WORKSPACE, running.id)
     assert (found.state, found.steps) == ({"page": 1}, 1)
     assert [c.state for c in await store.checkpoints.of(WORKSPACE, running.id)] == [
         {"page": 1},
@@ -129,10 +129,10 @@ async def test_a_pause_keeps_the_state_as_it_is_in_the_row(
         ((at, ExecutionPaused()),),
         checkpoint=point,
     )
-    await store.advance(move)
+    await store.executions.advance(move)
     assert [c.state for c in await store.checkpoints.of(WORKSPACE, execution.id)] == [{"page": 7}]
     with pytest.raises(StaleWrite):
-        await store.advance(move)
+        await store.executions.advance(move)
 
 
 async def test_a_resume_begins_a_segment_that_earlier_calls_cannot_end(
@@ -141,23 +141,23 @@ async def test_a_resume_begins_a_segment_that_earlier_calls_cannot_end(
     execution = await driven()
     for page in (1, 2):
         await store.tasks.save_state(saved(execution, clock, state={"page": page}))
-    await store.advance(failed(execution, clock.now()))
+    await store.executions.advance(failed(execution, clock.now()))
     first, second = await store.checkpoints.of(WORKSPACE, execution.id)
     clock.advance(60)
     wish = Resume(WORKSPACE, execution.id, clock.now(), first.id)
     with pytest.raises(CheckpointNotFound):
-        await store.resume(replace(wish, checkpoint_id="cp_x"))
+        await store.executions.resume(replace(wish, checkpoint_id="cp_x"))
     with pytest.raises(Conflict):
-        await store.resume(replace(wish, only=frozenset({Status.PAUSED})))
-    resumed = (await store.resume(wish)).execution
+        await store.executions.resume(replace(wish, only=frozenset({Status.PAUSED})))
+    resumed = (await store.executions.resume(wish)).execution
     assert (resumed.status, resumed.segment, resumed.state) == (Status.RUNNING, 2, {"page": 1})
-    assert resumed == await store.execution(WORKSPACE, execution.id)
+    assert resumed == await store.executions.get(WORKSPACE, execution.id)
     assert resumed.active_by(clock.now() + 500) == execution.active_ms + 500 + 2
     points = await store.checkpoints.of(WORKSPACE, execution.id)
     assert [(c.id, c.superseded) for c in points] == [(first.id, False), (second.id, True)]
     assert not heard.runnable
     with pytest.raises(StaleWrite):
-        await store.advance(failed(execution, clock.now()))
+        await store.executions.advance(failed(execution, clock.now()))
 
 
 async def test_a_failure_with_attempts_left_is_due_behind_the_backoff_once(
@@ -165,18 +165,18 @@ async def test_a_failure_with_attempts_left_is_due_behind_the_backoff_once(
 ) -> None:
     execution = await driven(retry={"max_attempts": 2, "backoff_seconds": 5})
     at = clock.now()
-    await store.advance(failed(execution, at))
+    await store.executions.advance(failed(execution, at))
     assert await store.tasks.due(at + 4_999, 10) == []
     assert await store.tasks.due(at + 5_000, 10) == [(WORKSPACE, execution.id)]
     await store.tasks.process_due(attend(execution, clock))
-    assert (await store.execution(WORKSPACE, execution.id)).status is Status.FAILED
+    assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.FAILED
     clock.advance(5)
     async with anyio.create_task_group() as group:
         for _ in range(5):
             group.start_soon(store.tasks.process_due, attend(execution, clock))
-    again = await store.execution(WORKSPACE, execution.id)
+    again = await store.executions.get(WORKSPACE, execution.id)
     assert (again.status, again.segment, again.state) == (Status.RUNNING, 2, {"page": 0})
-    await store.advance(failed(again, clock.now()))
+    await store.executions.advance(failed(again, clock.now()))
     assert await store.tasks.due(2**60, 10) == []
 
 
@@ -186,9 +186,9 @@ async def test_a_failed_run_of_an_agent_is_queued_again(
     wish = new(clock)
     config = {"retry": {"max_attempts": 2}}
     task = Task(wish.id, WORKSPACE, "Report", wish.at, config=config)
-    running = await run(store, (await store.create(replace(wish, task=task))).execution)
+    running = await run(store, (await store.executions.create(replace(wish, task=task))).execution)
     heard.runnable.clear()
-    await store.advance(failed(running, clock.now()))
+    await store.executions.advance(failed(running, clock.now()))
     await store.tasks.process_due(attend(running, clock))
     assert [found.id for found in heard.runnable] == [running.id]
     assert heard.runnable[0].status is Status.QUEUED
@@ -198,16 +198,16 @@ async def test_what_runs_is_counted_forwards_and_only_for_its_segment(
     store: Store, create: Create
 ) -> None:
     running = await run(store, await create())
-    await store.seen([ActiveTime(running, 700, 800)])
-    await store.seen([ActiveTime(running, 600, 900)])
-    await store.seen([ActiveTime(replace(running, segment=9), 5000, 900)])
-    found = await store.execution(WORKSPACE, running.id)
+    await store.executions.heartbeat([ActiveTime(running, 700, 800)])
+    await store.executions.heartbeat([ActiveTime(running, 600, 900)])
+    await store.executions.heartbeat([ActiveTime(replace(running, segment=9), 5000, 900)])
+    found = await store.executions.get(WORKSPACE, running.id)
     assert (found.active_ms, found.active_since) == (700, 800)
     assert found.active_by(1000) == 900
     assert found.active_by(100_000) == 3700
-    await store.advance(started(found, 2000))
-    await store.seen([ActiveTime(running, 9000, 2100)])
-    assert (await store.execution(WORKSPACE, running.id)).active_ms == 700
+    await store.executions.advance(started(found, 2000))
+    await store.executions.heartbeat([ActiveTime(running, 9000, 2100)])
+    assert (await store.executions.get(WORKSPACE, running.id)).active_ms == 700
 
 
 async def test_a_deleted_execution_takes_its_task_along(
@@ -215,7 +215,7 @@ async def test_a_deleted_execution_takes_its_task_along(
 ) -> None:
     execution = await driven(checkpoint_interval_seconds=1)
     await store.tasks.save_state(saved(execution, clock, state={"page": 1}, checkpoint_id=None))
-    await store.delete_execution(WORKSPACE, execution.id)
+    await store.executions.delete(WORKSPACE, execution.id)
     assert await store.tasks.get(WORKSPACE, execution.id) is None
     assert await store.tasks.due(2**60, 10) == []
     await store.tasks.process_due(attend(execution, clock))

@@ -10,9 +10,9 @@ from outlast.model.error import OutlastError, StoreLocked
 from outlast.settings import Settings
 from outlast.store.migrations import sqlite_version
 from outlast.store.schema import HEAD
-from outlast.store.sql import SqlStore
 from outlast.store.sqlite import SqliteDriver
 from outlast.store.sqlite.examine import damage
+from outlast.store.store import Store
 
 _RESTORE = "stop the server and restore a backup of this file"
 
@@ -60,7 +60,7 @@ def _schema(path: Path, version: str | None) -> Finding:
 
 
 async def _opens(settings: Settings) -> Finding:
-    store = SqlStore(SqliteDriver(settings.database_path))
+    store = Store.over(SqliteDriver(settings.database_path))
     try:
         await store.open()
     except StoreLocked as error:

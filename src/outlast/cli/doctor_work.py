@@ -15,8 +15,7 @@ from outlast.services.keys import DEFAULT_WORKSPACE
 from outlast.settings import Settings
 from outlast.store.driver import Driver
 from outlast.store.leases import Lease, Leases
-from outlast.store.port import Store
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 
 _LONG_WAIT_SECONDS: Final = 10.0
 _SETTLED_MILLIS: Final = 60_000
@@ -53,7 +52,7 @@ async def examine_work(
 
 @asynccontextmanager
 async def _opened(driver: Driver) -> AsyncIterator[Store]:
-    store = SqlStore(driver)
+    store = Store.over(driver)
     await store.open()
     try:
         yield store
@@ -111,7 +110,7 @@ async def _stalled(queue: Queue, takeover_seconds: float, workers: int) -> Findi
 async def _forgotten(queue: Queue, store: Store, now: Callable[[], int]) -> Finding:
     found: set[str] = set()
     after, before = "", now() - _SETTLED_MILLIS
-    while page := await store.unfinished(after, _PAGE):
+    while page := await store.executions.unfinished(after, _PAGE):
         after = page[-1].id
         settled = [execution.id for execution in page if execution.updated_at < before]
         found |= await queue.without_job(settled)

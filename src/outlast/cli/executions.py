@@ -24,7 +24,7 @@ from outlast.settings import Settings
 if TYPE_CHECKING:
     from outlast.model.execution import Execution
     from outlast.services.executions import ExecutionView
-    from outlast.store.port import Store
+    from outlast.store.store import Store
 
 executions = Typer(help="Executions.", no_args_is_help=True)
 
@@ -217,7 +217,7 @@ async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str,
             metadata=indexed,
         )
         page = Page(limit, after=after and parse(EXECUTION, after))
-        found = await state.store.executions(workspace_id, wanted, page)
+        found = await state.store.executions.page(workspace_id, wanted, page)
         views = [await _view(state.store, execution) for execution in found[:limit]]
     return dict(render.page(views, more=len(found) > limit, backwards=False))
 
@@ -230,7 +230,7 @@ async def _show_database(chosen: Settings, execution_id: str) -> dict[str, Any]:
     found = parse(EXECUTION, execution_id)
     async with opened(chosen, make=False) as state:
         workspace_id = await workspace_of(chosen, state.keys)
-        execution = await state.store.execution(workspace_id, found)
+        execution = await state.store.executions.get(workspace_id, found)
         return dict(render.execution(await _view(state.store, execution)))
 
 
@@ -238,7 +238,7 @@ async def _view(store: "Store", execution: "Execution") -> "ExecutionView":
     from outlast.services.executions import ExecutionView
     from outlast.store.known_agents import KnownAgents
 
-    steps = await store.steps(execution.workspace_id, execution.id)
+    steps = await store.executions.steps(execution.workspace_id, execution.id)
     approvals = await store.approvals.of(execution.workspace_id, execution.id)
     agent = await KnownAgents(store.agents).name_of(execution)
     return ExecutionView(execution, steps, approvals, agent)

@@ -15,9 +15,8 @@ from outlast.services.agents import Agents
 from outlast.services.keys import DEFAULT_WORKSPACE, Keys
 from outlast.settings import Settings
 from outlast.store.migrations import sqlite_version
-from outlast.store.port import Store
 from outlast.store.schema import HEAD
-from outlast.store.sql import SqlStore
+from outlast.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
     if old and not settings.on_postgres:
         await migrate(settings)
     clock = SystemClock()
-    store = SqlStore(driver_of(settings, exclusive=False))
+    store = Store.over(driver_of(settings, exclusive=False))
     await store.open()
     try:
         yield Opened(store, Keys(store.keys, clock), Agents(store.agents, clock), clock)
@@ -78,7 +77,7 @@ async def migrate(settings: Settings) -> None:
 
     Raises Misconfigured, StoreLocked, Overloaded.
     """
-    store = SqlStore(driver_of(settings))
+    store = Store.over(driver_of(settings))
     await store.open()
     await store.close()
     if settings.on_postgres:

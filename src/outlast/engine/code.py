@@ -48,7 +48,7 @@ from outlast.model.message import AssistantMessage, Text, ToolCall, repair
 from outlast.model.price import ModelPrice
 from outlast.model.text import storable
 from outlast.model.usage import NO_USAGE
-from outlast.store.port import Store
+from outlast.store.store import Store
 
 _NUL: Final = b"\\u0000"
 

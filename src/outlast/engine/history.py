@@ -12,7 +12,8 @@ import orjson
 from outlast.engine.messages import messages_of
 from outlast.model.execution import Execution
 from outlast.model.message import Message, Text, Thinking, ToolCall, ToolMessage, UserMessage
-from outlast.store.conversation_port import ConversationStore, History, TurnStamp
+from outlast.store.conversations.store import ConversationStore
+from outlast.store.conversations.turns import History, TurnStamp
 
 _MOST: Final = 64 * 1024 * 1024
 """Characters that are kept."""

@@ -18,7 +18,7 @@ from outlast.leaving import LEAVING_SECONDS
 from outlast.model.clock import Clock
 from outlast.model.error import OutlastError
 from outlast.model.execution import Execution, PauseRequest
-from outlast.store.port import Store
+from outlast.store.store import Store
 
 _RECOVERY_PAGE: Final = 500
 _FIRST_WAIT: Final = 1.0
@@ -190,7 +190,7 @@ class InlineEngine:
     async def _recover(self) -> None:
         """Take up what the rows say was running or queued, oldest first."""
         after, found = "", 0
-        while page := await self._store.unfinished(after, _RECOVERY_PAGE):
+        while page := await self._store.executions.unfinished(after, _RECOVERY_PAGE):
             self._backlog.extend((one.workspace_id, one.id) for one in page)
             after = page[-1].id
             found += len(page)

@@ -13,7 +13,7 @@ from outlast.model.clock import Clock
 from outlast.model.error import Overloaded
 from outlast.model.execution import OUR_MISTAKE, UNREADABLE, Execution, Failure
 from outlast.store.executions.values import ForcedFailure
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
 
 _MOST: Final = 10_000
@@ -95,7 +95,7 @@ class LastResort:
     async def _end(self, wish: ForcedFailure) -> bool:
         execution_id = wish.execution_id
         try:
-            await self._store.force_failure(wish)
+            await self._store.executions.force_failure(wish)
         except Exception as error:
             if isinstance(error, Overloaded) and await self._is_away():
                 return False

@@ -27,8 +27,8 @@ from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.message import AssistantMessage
 from outlast.model.price import ModelPrice, Prices
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens
+from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Advance
-from outlast.store.port import ExecutionStore
 
 CUT_OFF: Final = frozenset({"cancelled", "error"})
 """Finish reasons of answers that were not heard to their end; nothing goes on from them."""

@@ -37,7 +37,7 @@ from outlast.model.execution import (
     Status,
 )
 from outlast.store.known_agents import KnownAgents
-from outlast.store.port import Store
+from outlast.store.store import Store
 
 logger = structlog.get_logger(__name__)
 
@@ -163,7 +163,9 @@ class Runner:
             if execution.turn > 1:
                 segment.history = await self.histories.of(execution)
             if segment.continues:
-                segment.add(*await self.store.steps(execution.workspace_id, execution.id))
+                segment.add(
+                    *await self.store.executions.steps(execution.workspace_id, execution.id)
+                )
             if segment.unanswered():
                 await self.settler.read(segment)
         except OutlastError:

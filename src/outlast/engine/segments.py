@@ -64,7 +64,7 @@ class Segments:
         One that cannot be read is failed.
         """
         try:
-            found = await self._runner.store.execution(workspace_id, execution_id)
+            found = await self._runner.store.executions.get(workspace_id, execution_id)
         except ExecutionNotFound:
             return None
         except Overloaded as error:
@@ -184,6 +184,8 @@ class Segments:
     async def _count(self, long: list[Segment], monotonic: float) -> None:
         """Write the time of long steps, which a crash would forget; short ones end with a write."""
         at = self._clock.now()
-        await self._runner.store.seen([segment.sighting(monotonic, at) for segment in long])
+        await self._runner.store.executions.heartbeat(
+            [segment.sighting(monotonic, at) for segment in long]
+        )
         for segment in long:
             segment.seen = monotonic

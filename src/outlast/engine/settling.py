@@ -16,7 +16,7 @@ from outlast.model.event import Event, StepRetried, ToolStarted
 from outlast.model.execution import ToolStep
 from outlast.model.ids import STEP
 from outlast.model.message import ToolCall
-from outlast.store.port import Store
+from outlast.store.store import Store
 
 CRASHED = "The server stopped while this step ran."
 

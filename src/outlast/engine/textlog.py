@@ -11,8 +11,8 @@ from outlast.duty import Failures
 from outlast.engine.segment import Segment, Stop
 from outlast.model.error import Overloaded
 from outlast.model.event import TextAdded, ThinkingAdded
+from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import TextAppend
-from outlast.store.port import ExecutionStore
 
 _SHORTEST: Final = 0.020
 _LONGEST: Final = 0.050

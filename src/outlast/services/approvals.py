@@ -8,7 +8,7 @@ from outlast.model.ids import EXECUTION, parse
 from outlast.model.nesting import DEEPEST, is_too_deep
 from outlast.model.workspace import Principal, Scope
 from outlast.store.approvals.store import Decide, PendingPage
-from outlast.store.port import Store
+from outlast.store.store import Store
 
 __all__ = ["NOT_GIVEN", "Approval", "Approvals", "Decision", "PendingPage"]
 
@@ -53,7 +53,7 @@ class Approvals:
         self, workspace_id: str, execution_id: str, tool_call_id: str, decision: Decision
     ) -> None:
         """Whether what is said fits what was asked, by the version that the execution keeps."""
-        execution = await self._store.execution(workspace_id, execution_id)
+        execution = await self._store.executions.get(workspace_id, execution_id)
         asked = await self._store.approvals.of(workspace_id, execution_id)
         approval = next((a for a in asked if a.tool_call_id == tool_call_id), None)
         if approval is None or approval.superseded:

@@ -8,8 +8,9 @@ from outlast.model.ids import CONVERSATION, parse
 from outlast.model.workspace import Principal, Scope
 from outlast.services.agents import Agents
 from outlast.services.executions import Executions
-from outlast.store.conversation_port import ConversationFilter, History
-from outlast.store.port import Store
+from outlast.store.conversations.store import ConversationFilter
+from outlast.store.conversations.turns import History
+from outlast.store.store import Store
 
 __all__ = ["ConversationFilter", "ConversationSummary", "ConversationView", "Conversations"]
 
@@ -44,15 +45,17 @@ class Conversations:
         """One conversation. Raises ConversationNotFound, InvalidId, MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
         workspace_id, found = principal.workspace_id, parse(CONVERSATION, conversation_id)
-        conversation = await self._store.conversation(workspace_id, found)
-        return ConversationView(conversation, await self._store.turns(workspace_id, found))
+        conversation = await self._store.conversations.get(workspace_id, found)
+        return ConversationView(
+            conversation, await self._store.conversations.turns(workspace_id, found)
+        )
 
     async def page(
         self, principal: Principal, wanted: ConversationFilter, limit: int
     ) -> tuple[list[ConversationSummary], bool]:
         """A page, newest activity first, and whether there are more. Raises MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
-        found = await self._store.conversations(principal.workspace_id, wanted, limit)
+        found = await self._store.conversations.page(principal.workspace_id, wanted, limit)
         listed = [
             ConversationSummary(one, await self._agents.known.name(one.workspace_id, one.agent_id))
             for one in found[:limit]
@@ -67,6 +70,6 @@ class Conversations:
         """
         principal.require(Scope.AGENTS_EXECUTE)
         workspace_id, found = principal.workspace_id, parse(CONVERSATION, conversation_id)
-        await self._store.conversation(workspace_id, found)
+        await self._store.conversations.get(workspace_id, found)
         await self._executions.cancel_conversation(principal, found)
-        await self._store.delete_conversation(workspace_id, found, self._clock.now())
+        await self._store.conversations.delete(workspace_id, found, self._clock.now())

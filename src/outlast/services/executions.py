@@ -30,7 +30,7 @@ from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.executions.values import Cut, NewExecution, Resume
 from outlast.store.idempotency import Idempotency
 from outlast.store.page import Page
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.stream import Streams
 
 __all__ = [
@@ -76,7 +76,7 @@ class Executions:
         self._seal = seal
         self._metadata_keys = metadata_keys
         self._max_live = max_queued_turns + 1
-        self._views = Views(store, agents.known)
+        self._views = Views(store.executions, agents.known)
         self._stopping = Stopping(store, engine, streams, clock)
 
     async def start(self, principal: Principal, agent_ref: str | None, wish: Start) -> Started:
@@ -174,7 +174,7 @@ class Executions:
         return Origin(wish.instructions, wish.chat_id, wish.format, sealed, wish.message_id)
 
     async def _create(self, agent: Agent, new: NewExecution) -> Started:
-        created = await self._store.create(new)
+        created = await self._store.executions.create(new)
         for execution in created.interrupted:
             with suppress(ExecutionNotFound):
                 await self._stopping.interrupt(execution)
@@ -198,20 +198,22 @@ class Executions:
 
     async def known(self, principal: Principal, execution_id: str) -> Execution:
         """An execution that a request names. Raises ExecutionNotFound."""
-        return await self._store.execution(principal.workspace_id, execution_id)
+        return await self._store.executions.get(principal.workspace_id, execution_id)
 
     async def holds(self, principal: Principal, execution_id: str, cursor: Cursor) -> bool:
         """Whether the log reaches as far as the cursor, so that it may have been given out."""
         if cursor.seq == 0:
             return cursor == START
         before = Cursor(cursor.segment, cursor.seq - 1)
-        return await self._store.reaches(principal.workspace_id, execution_id, before)
+        return await self._store.executions.reaches(principal.workspace_id, execution_id, before)
 
     async def is_behind(self, principal: Principal, execution: Execution, cursor: Cursor) -> bool:
         """Whether the execution has ended and its log holds nothing behind the cursor."""
         if cursor == START or execution.status not in TERMINAL:
             return False
-        return not await self._store.reaches(principal.workspace_id, execution.id, cursor)
+        return not await self._store.executions.reaches(
+            principal.workspace_id, execution.id, cursor
+        )
 
     def may_list(self, principal: Principal, wanted: ExecutionFilter) -> None:
         """Raises MissingScope, InvalidFilter for metadata that lists do not filter by."""
@@ -226,7 +228,7 @@ class Executions:
         Raises InvalidFilter for metadata that is not indexed.
         """
         self.may_list(principal, wanted)
-        found = await self._store.executions(principal.workspace_id, wanted, page)
+        found = await self._store.executions.page(principal.workspace_id, wanted, page)
         return page.cut(found)
 
     def follow(
@@ -245,7 +247,7 @@ class Executions:
 
     async def newest_of_chat(self, principal: Principal, chat_id: str) -> Execution | None:
         """The youngest execution of a client's chat."""
-        found = await self._store.executions(
+        found = await self._store.executions.page(
             principal.workspace_id, ExecutionFilter(chat_id=chat_id), Page(1)
         )
         return found[0] if found else None
@@ -263,11 +265,11 @@ class Executions:
         """Cancel every live execution of a conversation, the youngest first, and wait for it."""
         principal.require(Scope.AGENTS_EXECUTE)
         workspace_id = principal.workspace_id
-        while await self._store.cancel_waiting(
+        while await self._store.executions.cancel_waiting(
             workspace_id, conversation_id, self._clock.now(), _CANCELLED_AT_ONCE
         ):
             pass
-        live = await self._store.live(workspace_id, conversation_id)
+        live = await self._store.executions.live(workspace_id, conversation_id)
         for execution in reversed(live):
             await self._stopping.terminate(execution)
 
@@ -313,7 +315,7 @@ class Executions:
             principal.key_id,
             only,
         )
-        return await self._views.shown(await self._store.resume(wish))
+        return await self._views.shown(await self._store.executions.resume(wish))
 
     async def checkpoints(self, principal: Principal, execution_id: str) -> tuple[Checkpoint, ...]:
         """The checkpoints, oldest first, superseded ones too. Raises ExecutionNotFound."""
@@ -329,7 +331,9 @@ class Executions:
         principal.require(Scope.AGENTS_EXECUTE)
         execution = await self._execution(principal, execution_id)
         await self._stopping.terminate(execution)
-        await self._store.delete_execution(execution.workspace_id, execution.id)
+        await self._store.executions.delete(execution.workspace_id, execution.id)
 
     async def _execution(self, principal: Principal, execution_id: str) -> Execution:
-        return await self._store.execution(principal.workspace_id, parse(EXECUTION, execution_id))
+        return await self._store.executions.get(
+            principal.workspace_id, parse(EXECUTION, execution_id)
+        )

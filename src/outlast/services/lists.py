@@ -12,7 +12,7 @@ from outlast.services.executions import Executions, ExecutionView
 from outlast.store.executions.lists import ExecutionFilter, Listed, ShortSteps
 from outlast.store.known_agents import KnownAgents
 from outlast.store.page import Page
-from outlast.store.port import Store
+from outlast.store.store import Store
 
 __all__ = ["Listed", "Lists"]
 
@@ -34,7 +34,7 @@ class Lists:
     ) -> tuple[list[Listed], bool]:
         """A page, newest first, and whether there are more in the direction of the walk."""
         self._executions.may_list(principal, wanted)
-        return page.cut(await self._store.listed(principal.workspace_id, wanted, page))
+        return page.cut(await self._store.executions.listed(principal.workspace_id, wanted, page))
 
     async def views(
         self, principal: Principal, wanted: ExecutionFilter, page: Page
@@ -44,7 +44,7 @@ class Lists:
         calling = [one.execution.id for one in found if one.execution.steps > 1]
         asking = [one.execution.id for one in found if _may_ask(one.execution)]
         workspace_id = principal.workspace_id
-        steps = await self._store.short_steps(workspace_id, calling) if calling else {}
+        steps = await self._store.executions.short_steps(workspace_id, calling) if calling else {}
         asked = await self._store.approvals.of_each(workspace_id, asking) if asking else {}
         return [
             await self._view(

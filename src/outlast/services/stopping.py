@@ -19,7 +19,7 @@ from outlast.model.execution import (
 from outlast.model.ids import CHECKPOINT
 from outlast.model.task import PAUSED
 from outlast.store.executions.values import Advance
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.stream import Streams
 
 _SECONDS: Final = 10.0
@@ -60,9 +60,9 @@ class Stopping:
             if execution.status in TERMINAL:
                 return
             if execution.status is Status.RUNNING and not execution.is_client_driven:
-                await self.store.request_cancel(execution.workspace_id, execution.id)
+                await self.store.executions.request_cancel(execution.workspace_id, execution.id)
                 self.engine.cancel(execution.id)
-                execution = await self.store.execution(execution.workspace_id, execution.id)
+                execution = await self.store.executions.get(execution.workspace_id, execution.id)
                 if execution.status is Status.RUNNING:
                     return
                 continue  # it came to rest just before word was left
@@ -74,7 +74,7 @@ class Stopping:
     async def interrupt(self, execution: Execution) -> None:
         """Cancel what runs and has word in its row already; what has moved since, as above."""
         self.engine.cancel(execution.id)
-        current = await self.store.execution(execution.workspace_id, execution.id)
+        current = await self.store.executions.get(execution.workspace_id, execution.id)
         if current.status is not Status.RUNNING or not current.cancel_requested:
             await self.ask_to_cancel(current)
 
@@ -91,7 +91,7 @@ class Stopping:
             if execution.status is not Status.RUNNING or execution.is_client_driven:
                 execution = await self._move(execution, Status.PAUSED, ExecutionPaused(wish.reason))
                 continue
-            await self.store.request_pause(execution.workspace_id, execution.id, wish)
+            await self.store.executions.request_pause(execution.workspace_id, execution.id, wish)
             self.engine.pause(execution.id, wish)
             execution = await self._rest(execution)
             if execution.status not in RESTING:
@@ -113,7 +113,7 @@ class Stopping:
             checkpoint = Checkpoint(self.clock.new_id(CHECKPOINT), execution.id, 0, at, PAUSED)
         move = Advance(execution, after, ((at, event),), checkpoint=checkpoint)
         try:
-            await self.store.advance(move)
+            await self.store.executions.advance(move)
         except StaleWrite:
-            return await self.store.execution(execution.workspace_id, execution.id)
+            return await self.store.executions.get(execution.workspace_id, execution.id)
         return after

@@ -27,7 +27,7 @@ from outlast.services.agents import Agents
 from outlast.services.executions import Executions, Start
 from outlast.store.executions.values import Advance, Created, NewExecution
 from outlast.store.idempotency import Idempotency
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.store.tasks.store import ProcessDueTask, SaveState
 
 __all__ = ["CreatedTask", "NewTask", "TaskView", "Tasks"]
@@ -119,7 +119,7 @@ class Tasks:
             task=made(execution_id, now),
             agent_name=agent.spec.name,
         )
-        return await self._created(await self._store.create(new), made)
+        return await self._created(await self._store.executions.create(new), made)
 
     async def _created(self, created: Created, made: Callable[[str, int], Task]) -> CreatedTask:
         """A new task as it was recorded, whatever has become of it since."""
@@ -255,7 +255,7 @@ class Tasks:
             _require_driven(execution)
             assert task is not None
             try:
-                await self._store.advance(move_of(execution, task, self._clock.now()))
+                await self._store.executions.advance(move_of(execution, task, self._clock.now()))
             except StaleWrite:
                 continue
             return execution, task
@@ -268,7 +268,9 @@ class Tasks:
     # --- reads
 
     async def _execution(self, principal: Principal, execution_id: str) -> Execution:
-        return await self._store.execution(principal.workspace_id, parse(EXECUTION, execution_id))
+        return await self._store.executions.get(
+            principal.workspace_id, parse(EXECUTION, execution_id)
+        )
 
     async def _read(self, principal: Principal, execution_id: str) -> TaskView:
         return await self._view(await self._execution(principal, execution_id))

@@ -9,7 +9,7 @@ from outlast.model.ids import EXECUTION, parse
 from outlast.model.workspace import Principal, Scope
 from outlast.seal import TICKET, Seal, Unsealable
 from outlast.services.keys import Keys
-from outlast.store.port import ExecutionStore
+from outlast.store.executions.store import ExecutionStore
 
 LIFE_SECONDS: Final = 60 * 60
 """EventSource comes back with the URL that it was given, so a ticket outlives a lost connection."""
@@ -36,7 +36,7 @@ class Tickets:
     async def issue(self, principal: Principal, execution_id: str) -> Ticket:
         """A ticket for one execution. Raises ExecutionNotFound, InvalidId, MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
-        known = await self._store.execution(principal.workspace_id, parse(EXECUTION, execution_id))
+        known = await self._store.get(principal.workspace_id, parse(EXECUTION, execution_id))
         opens = [principal.workspace_id, known.id, principal.key_id]
         seconds = self._clock.now() // 1000 + LIFE_SECONDS
         return Ticket(self._seal.seal(TICKET, opens), seconds * 1000)

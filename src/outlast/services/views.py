@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from outlast.model.approval import Approval
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import TERMINAL, Execution, Step
+from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Details
 from outlast.store.known_agents import KnownAgents
-from outlast.store.port import ExecutionStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,12 +40,12 @@ from outlast.store.checkpoints import SUPERSEDE_CHECKPOINT, known_checkpoints
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.locks import locked_turn
 from outlast.store.executions.log import LAST_EVENT, append
+from outlast.store.executions.read import details_of
 from outlast.store.executions.rows import execution_from, mutable_columns
 from outlast.store.executions.statements import LIVE_IN_CONVERSATION, RESUME_EXECUTION
 from outlast.store.executions.steps import STEPS, SUPERSEDE_STEP, step_from
 from outlast.store.executions.values import Details, Resume
 from outlast.store.listeners import Committed
-from outlast.store.scripts.details import details_of
 from outlast.store.tables import to_json
 from outlast.store.tasks.rows import resumed, task_of
 

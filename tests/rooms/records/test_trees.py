@@ -59,7 +59,7 @@ async def rolled_back(house: House, execution_id: str, step: int) -> None:
 async def child_of(house: House, execution_id: str) -> str:
     """An execution that another one made; the services cannot make one yet."""
     core = house.core
-    parent = await core.store.execution(house.caller.workspace_id, execution_id)
+    parent = await core.store.executions.get(house.caller.workspace_id, execution_id)
     new = NewExecution(
         id=core.clock.new_id(EXECUTION),
         workspace_id=parent.workspace_id,
@@ -71,7 +71,7 @@ async def child_of(house: House, execution_id: str) -> str:
         at=core.clock.now(),
         parent_id=parent.id,
     )
-    child = (await core.store.create(new)).execution.id
+    child = (await core.store.executions.create(new)).execution.id
     await house.rested(child)
     return child
 
@@ -145,7 +145,9 @@ async def test_a_request_that_a_pause_has_closed_is_a_node_of_its_own(build: Bui
     execution_id = await house.started(input="Where?")
     workspace = house.caller.workspace_id
     async with asyncio.timeout(BOUND):
-        while "half" not in str(await house.core.store.log(workspace, execution_id, START, 99)):
+        while "half" not in str(
+            await house.core.store.executions.log(workspace, execution_id, START, 99)
+        ):
             await asyncio.to_thread(int)
     await house.client.post(f"/v1/executions/{execution_id}/pause", json={"now": True})
     root = await tree(house, execution_id)

@@ -66,7 +66,7 @@ async def test_a_task_has_exactly_the_fields_of_the_contract_and_runs_at_once(de
 async def test_no_worker_takes_a_task_and_every_room_shows_it(desk: Desk) -> None:
     task_id = await desk.create(description="All pages")
     house = desk.house
-    assert await house.core.store.unfinished("", 10) == []
+    assert await house.core.store.executions.unfinished("", 10) == []
     shown = (await house.get(f"/v1/executions/{task_id}")).json()
     assert shown["status"] == "running"
     agent = (await house.get(f"/v1/agents/{shown['agentId']}")).json()

@@ -44,7 +44,7 @@ async def test_the_keeper_looks_by_itself(desk: Desk) -> None:
     task_id = await desk.create(**config(max_duration_seconds=0.5))
     async with asyncio.timeout(10):
         with desk.house.core.streams.watch(desk.house.caller.workspace_id, task_id) as watch:
-            execution = await desk.house.core.store.execution(
+            execution = await desk.house.core.store.executions.get(
                 desk.house.caller.workspace_id, task_id
             )
             desk.clock.advance(1)

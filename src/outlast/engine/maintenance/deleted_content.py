@@ -3,7 +3,7 @@
 from typing import Final
 
 from outlast.engine.maintenance.duty import MaintenanceDuty
-from outlast.store.conversation_port import ConversationStore
+from outlast.store.conversations.store import ConversationStore
 
 PURGE: Final = "purge"
 _EVERY_SECONDS: Final = 60.0

@@ -8,8 +8,8 @@ from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.procrastinate.queue import Queue
 from outlast.model.clock import Clock
 from outlast.model.error import ExecutionNotFound, Overloaded
+from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Unfinished
-from outlast.store.port import ExecutionStore
 
 RECONCILE: Final = "queue_reconcile"
 _EVERY_SECONDS: Final = 30.0
@@ -53,7 +53,7 @@ class Orphans:
     async def _adopt(self, orphan: Unfinished) -> None:
         """Add a job, unless the execution has moved meanwhile."""
         try:
-            current = await self._store.execution(orphan.workspace_id, orphan.id)
+            current = await self._store.get(orphan.workspace_id, orphan.id)
         except ExecutionNotFound:
             return
         except Overloaded:

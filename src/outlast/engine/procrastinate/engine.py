@@ -29,7 +29,7 @@ from outlast.leaving import LEAVING_SECONDS
 from outlast.model.clock import Clock
 from outlast.model.error import OutlastError
 from outlast.model.execution import Execution, PauseRequest
-from outlast.store.port import Store
+from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
 
 _POLL_SECONDS: Final = 5.0
@@ -89,7 +89,7 @@ class ProcrastinateEngine:
         self._connections = contextlib.AsyncExitStack()
         self._silent = SilentWorkers(queue, takeover_seconds)
         self._counts = QueueCounts(queue)
-        self._orphans = Orphans(store, queue, clock, _BEATS * takeover_seconds)
+        self._orphans = Orphans(store.executions, queue, clock, _BEATS * takeover_seconds)
 
     @property
     def duties(self) -> tuple[MaintenanceDuty, ...]:
@@ -314,9 +314,9 @@ class ProcrastinateEngine:
         """Cancel and pause as the rows say, at once where a hint came."""
         self._asked.clear()
         if self.running:
-            for execution_id in await self._store.cancel_requested():
+            for execution_id in await self._store.executions.cancel_requested():
                 self._segments.cancel(execution_id)
-            for found in await self._store.pause_requested():
+            for found in await self._store.executions.pause_requested():
                 if isinstance(found, Unreadable):
                     await self._segments.fail_unreadable(found)
                 else:

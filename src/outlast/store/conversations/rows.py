@@ -21,6 +21,8 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.conversation import Conversation
 from outlast.store.driver import Row, Statement
+from outlast.store.executions.tables import executions
+from outlast.store.keys import workspaces
 from outlast.store.tables import count, identifier, json, metadata, time
 
 conversations: Final = Table(
@@ -135,3 +137,22 @@ def conversation_from(row: Row) -> Conversation:
         orjson.loads(session),
         user,
     )
+
+
+LOCK_CHATS: Final = Statement(
+    select(workspaces.c.id)
+    .where(workspaces.c.id == bindparam("workspace"))
+    .with_for_update(key_share=True)
+)
+"""Executions and agents of the workspace are made meanwhile; it is locked before them."""
+
+CONVERSATION_OF_CHAT: Final = Statement(
+    select(executions.c.conversation_id, executions.c.is_purged)
+    .where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.chat_id == bindparam("chat_id"),
+    )
+    .order_by(executions.c.id.desc())
+    .limit(1)
+)
+"""Where the newest execution of a chat is, and whether its content is gone."""

@@ -11,8 +11,8 @@ from outlast.store.conversations.rows import conversations
 from outlast.store.driver import Query, Statement, Transaction, TransactionResult
 from outlast.store.executions.locks import locked_turn
 from outlast.store.executions.tables import events, execution_metadata, executions, steps
+from outlast.store.executions.turns import NextTurn, next_turn
 from outlast.store.idempotency import idempotency
-from outlast.store.scripts.turns import NextTurn, next_turn
 from outlast.store.tasks.rows import tasks
 
 DELETE_CONTENT: Final = tuple(

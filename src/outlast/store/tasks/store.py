@@ -13,11 +13,11 @@ from outlast.model.execution import TERMINAL, Execution, Failure, Status, at_res
 from outlast.model.task import AUTOMATIC, OUT_OF_TIME, PAUSED, Task, end_of_time
 from outlast.store.checkpoints import known_checkpoints, save
 from outlast.store.driver import Driver, Part, Query, Transaction, TransactionResult
+from outlast.store.executions.advance import advance
 from outlast.store.executions.locks import locked, locked_turn
 from outlast.store.executions.statements import CHANGE_STATE
 from outlast.store.executions.values import Advance, Resume
 from outlast.store.resume import resume
-from outlast.store.scripts.executions import advance
 from outlast.store.tables import to_json
 from outlast.store.tasks.rows import DUE_TASKS, FORGET_TASK, keep, task_of
 

@@ -1,4 +1,4 @@
-"""The transaction that makes an execution: its turn, its first events, and what it interrupts."""
+"""The transaction that creates an execution: its turn, its first events, and what it interrupts."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,11 +16,15 @@ from outlast.model.event import Entry, ExecutionCancelled, ExecutionCreated, Exe
 from outlast.model.execution import Execution, OnBusy, Status, at_rest
 from outlast.store.conversations.rows import (
     CONTINUE_CONVERSATION,
+    CONVERSATION_OF_CHAT,
     INSERT_CONVERSATION,
+    LOCK_CHATS,
     LOCK_CONVERSATION,
     conversation_from,
 )
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
+from outlast.store.executions.advance import advance
+from outlast.store.executions.cuts import find_cut, supersede
 from outlast.store.executions.log import insert_event
 from outlast.store.executions.rows import execution_from, identity_columns, mutable_columns
 from outlast.store.executions.statements import (
@@ -31,6 +35,7 @@ from outlast.store.executions.statements import (
     REQUEST_CANCEL,
     WAITING_TURNS,
 )
+from outlast.store.executions.turns import live_count
 from outlast.store.executions.values import Advance, Created, Cut, NewExecution
 from outlast.store.idempotency import (
     FORGET_KEY,
@@ -40,10 +45,6 @@ from outlast.store.idempotency import (
     Idempotency,
 )
 from outlast.store.listeners import Committed
-from outlast.store.scripts.conversations import live_count
-from outlast.store.scripts.cuts import find_cut, supersede
-from outlast.store.scripts.executions import advance
-from outlast.store.statements import conversations as conversation_sql
 from outlast.store.tables import to_json
 from outlast.store.tasks.rows import INSERT_TASK, task_columns
 
@@ -94,9 +95,9 @@ def _in_its_chat(new: NewExecution) -> Part[NewExecution]:
 
     First requests of new chats wait for each other, within a workspace.
     """
-    yield Query(conversation_sql.LOCK_CHATS, {"workspace": new.workspace_id})
+    yield Query(LOCK_CHATS, {"workspace": new.workspace_id})
     of = {"workspace": new.workspace_id, "chat_id": new.origin.chat_id}
-    rows = yield Query(conversation_sql.CONVERSATION_OF_CHAT, of)
+    rows = yield Query(CONVERSATION_OF_CHAT, of)
     if not rows or rows[0][1]:
         return new
     return replace(new, conversation_id=rows[0][0], new_conversation=False)

@@ -1,4 +1,4 @@
-"""Turns of a conversation: who holds them still, and whose it is once an execution has ended."""
+"""Turns of a conversation: which are live, and whose it is once an execution has ended."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +10,7 @@ from outlast.store.driver import Part, Query
 from outlast.store.executions.log import LAST_SEQ, insert_event
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import (
+    COUNT_LIVE,
     EXECUTION,
     FORCE_FAILURE,
     NEXT_IN_CONVERSATION,
@@ -20,6 +21,15 @@ from outlast.store.executions.values import ForcedFailure
 from outlast.store.listeners import Committed
 from outlast.store.tables import to_json
 from outlast.store.tasks.rows import END_TASK
+
+
+def live_count(workspace_id: str, conversation_id: str, most: int) -> Part[int]:
+    """How many executions of a conversation have not ended; counts no further than `most`."""
+    rows = yield Query(
+        COUNT_LIVE,
+        {"workspace": workspace_id, "conversation": conversation_id, "most": most},
+    )
+    return int(rows[0][0])
 
 
 def lock_turns(before: Execution, after: Execution) -> Part[tuple[bool, bool]]:

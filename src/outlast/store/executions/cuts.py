@@ -1,14 +1,44 @@
 """Which turns of a conversation a new execution takes the place of; its row is locked."""
 
-from typing import Any
+from typing import Any, Final
+
+from sqlalchemy import bindparam, select, update
 
 from outlast.model.error import Conflict, ExecutionNotFound
 from outlast.model.execution import Execution, Status
-from outlast.store.driver import Part, Query
+from outlast.store.driver import Part, Query, Statement
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import EXECUTION
+from outlast.store.executions.tables import executions
 from outlast.store.executions.values import Cut, NewExecution
-from outlast.store.statements import conversations as sql
+
+_select_standing: Final = select(*executions.c).where(
+    executions.c.workspace_id == bindparam("workspace"),
+    executions.c.conversation_id == bindparam("conversation"),
+    executions.c.superseded.is_(False),
+)
+
+TURN_OF_MESSAGE: Final = Statement(
+    _select_standing.where(executions.c.message_id == bindparam("message"))
+    .order_by(executions.c.turn)
+    .limit(1)
+)
+"""The turn that stands for the client's message of this id; it has a partial index."""
+
+NEWEST_TURN: Final = Statement(_select_standing.order_by(executions.c.id.desc()).limit(1))
+"""By the clocks of many hosts: whoever asks compares its turn with the conversation's count."""
+
+SUPERSEDE_TURNS: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.turn >= bindparam("given_turn"),
+        executions.c.superseded.is_(False),
+    )
+    .values(superseded=True)
+)
+"""A turn and all behind it are shown to no model any more; their rows move in nothing else."""
 
 _IN_VAIN = (Status.FAILED, Status.CANCELLED)
 
@@ -41,19 +71,19 @@ def find_cut(new: NewExecution, cut: Cut, turns: int) -> Part[int | Execution | 
 
 def supersede(new: NewExecution, first: int) -> Query:
     """Mark the conversation's turns from this one on."""
-    return Query(sql.SUPERSEDE_TURNS, _conversation(new) | {"given_turn": first})
+    return Query(SUPERSEDE_TURNS, _conversation(new) | {"given_turn": first})
 
 
 def _turn_of_message(new: NewExecution) -> Part[Execution | None]:
     if new.origin.message_id is None:
         return None
     given = _conversation(new) | {"message": new.origin.message_id}
-    rows = yield Query(sql.TURN_OF_MESSAGE, given)
+    rows = yield Query(TURN_OF_MESSAGE, given)
     return execution_from(rows[0]) if rows else None
 
 
 def _newest(new: NewExecution, turns: int) -> Part[Execution | None]:
-    rows = yield Query(sql.NEWEST_TURN, _conversation(new))
+    rows = yield Query(NEWEST_TURN, _conversation(new))
     found = execution_from(rows[0]) if rows else None
     return None if found is None or found.turn != turns else found
 

@@ -1,21 +1,15 @@
-"""Transactions on executions: create, advance, append text, and the reads beside them."""
+"""Transactions that move an execution: advance, append text, cancel, fail."""
 
 from collections.abc import Sequence
+from typing import Any, Final
 
-from outlast.model.error import (
-    Conflict,
-    ExecutionNotFound,
-    StaleWrite,
-)
-from outlast.model.event import (
-    Entry,
-    ExecutionCancelled,
-    encode,
-)
+from outlast.model.error import Conflict, StaleWrite
+from outlast.model.event import Entry, ExecutionCancelled, encode
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
 from outlast.store.approvals.store import asked, unless_decided
 from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
+from outlast.store.conversations.rows import LOCK_TURNS
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.locks import compare_and_set, set_state
 from outlast.store.executions.log import (
@@ -25,19 +19,16 @@ from outlast.store.executions.log import (
     append_entries,
     parted,
 )
-from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import (
-    CANCEL_REQUESTED,
-    EXECUTION,
-    LIVE_IN_CONVERSATION,
+    LOCK_PLACE,
+    PLACE,
     RECORD_ACTIVE_TIME,
     REQUEST_CANCEL,
-    UNFINISHED,
 )
 from outlast.store.executions.steps import INSERT_STEP, step_columns
-from outlast.store.executions.values import ActiveTime, Advance, TextAppend, Unfinished
+from outlast.store.executions.turns import failed_unread, lock_turns, next_turn
+from outlast.store.executions.values import ActiveTime, Advance, ForcedFailure, TextAppend
 from outlast.store.listeners import Committed
-from outlast.store.scripts.turns import lock_turns, next_turn
 from outlast.store.tasks.rows import moved
 
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
@@ -145,13 +136,7 @@ def request_cancel(workspace_id: str, execution_id: str) -> Transaction[None]:
     return TransactionResult(None, requested=(execution_id,))
 
 
-def cancel_requested() -> Transaction[list[str]]:
-    """Which live executions have the flag."""
-    rows = yield Query(CANCEL_REQUESTED, {})
-    return TransactionResult([row[0] for row in rows])
-
-
-def seen(sightings: Sequence[ActiveTime]) -> Transaction[None]:
+def record_active_time(sightings: Sequence[ActiveTime]) -> Transaction[None]:
     """Count the time of segments that run, in the order of their ids."""
     for sighting in sorted(sightings, key=lambda sighting: sighting.execution.id):
         execution = sighting.execution
@@ -168,27 +153,24 @@ def seen(sightings: Sequence[ActiveTime]) -> Transaction[None]:
     return TransactionResult(None)
 
 
-def _execution(workspace_id: str, execution_id: str) -> Part[Execution]:
-    rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
+_RUNNABLE: Final = (Status.QUEUED.value, Status.RUNNING.value)
+
+_LIVE: Final = (*_RUNNABLE, Status.SUSPENDED.value, Status.PAUSED.value)
+
+
+def force_failure(failure: ForcedFailure) -> Transaction[bool]:
+    """Lock the turns and the row; fail it if it still runs, or waits for what it may wait for."""
+    of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
+    rows = yield Query(PLACE, of)
     if not rows:
-        raise ExecutionNotFound
-    return execution_from(rows[0])
-
-
-def execution(workspace_id: str, execution_id: str) -> Transaction[Execution]:
-    """One row of the workspace."""
-    return TransactionResult((yield from _execution(workspace_id, execution_id)))
-
-
-def live(workspace_id: str, conversation_id: str) -> Transaction[list[Execution]]:
-    """What has not ended in a conversation, oldest first."""
-    rows = yield Query(
-        LIVE_IN_CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id}
-    )
-    return TransactionResult([execution_from(row) for row in rows])
-
-
-def unfinished(after: str, limit: int) -> Transaction[list[Unfinished]]:
-    """What recovery takes up, by id."""
-    rows = yield Query(UNFINISHED, {"after": after, "limit": limit})
-    return TransactionResult([Unfinished(*row) for row in rows])
+        return TransactionResult(False)
+    conversation_id = rows[0][2]
+    turns = {"workspace": failure.workspace_id, "conversation": conversation_id}
+    yield Query(LOCK_TURNS, turns)
+    ((status, segment, *_),) = yield Query(LOCK_PLACE, of)
+    live = _LIVE if failure.resting else _RUNNABLE
+    if status not in live or failure.segment not in (None, segment):
+        return TransactionResult(False)
+    committed = yield from failed_unread(failure)
+    following = yield from next_turn(failure.workspace_id, conversation_id, failure.at)
+    return TransactionResult(True, (committed, *following.committed), following.runnable)

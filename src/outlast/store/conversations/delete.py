@@ -1,0 +1,130 @@
+"""Transactions that delete a conversation, and purge what its turns said."""
+
+from typing import Final
+
+from sqlalchemy import bindparam, delete, null, select, text, update
+
+from outlast.model.error import Conflict, ConversationNotFound
+from outlast.store.approvals.rows import approvals
+from outlast.store.checkpoints import checkpoints
+from outlast.store.conversations.rows import DELETE_CONVERSATION, LOCK_CONVERSATION
+from outlast.store.driver import Part, Query, Statement, Transaction, TransactionResult
+from outlast.store.executions.rows import without_message
+from outlast.store.executions.steps import without_content
+from outlast.store.executions.tables import events, execution_metadata, executions, steps
+from outlast.store.executions.turns import live_count
+from outlast.store.idempotency import idempotency
+from outlast.store.tasks.rows import tasks
+
+PURGE_CONTENT: Final = tuple(
+    Statement(delete(table).where(table.c.execution_id == bindparam("id")))
+    for table in (events, checkpoints, approvals, idempotency, tasks, execution_metadata)
+)
+"""Everything that was said, gone from every table that is made for it; steps stay, stripped."""
+
+ERRORS_TO_STRIP: Final = Statement(
+    select(executions.c.id, executions.c.error).where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+        executions.c.error.is_not(None),
+    )
+)
+
+PURGING: Final = Statement(
+    select(executions.c.id)
+    .where(text("purging"))
+    .order_by(executions.c.id)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+"""All workspaces: deleted conversations of whose turns something is left in other tables.
+
+Two processes that purge at once take different ones.
+"""
+
+PURGED: Final = Statement(
+    update(executions).where(executions.c.id == bindparam("given_id")).values(purging=False)
+)
+
+STEPS_TO_STRIP: Final = Statement(
+    select(steps.c.number, steps.c.kind, steps.c.data).where(
+        steps.c.execution_id == bindparam("id")
+    )
+)
+"""Superseded ones too; the execution was reached through its workspace."""
+
+STRIP_STEP: Final = Statement(
+    update(steps)
+    .where(steps.c.execution_id == bindparam("given_id"), steps.c.number == bindparam("given"))
+    .values(data=bindparam("new_data"))
+)
+
+STRIP_ERROR: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("given_id"),
+        executions.c.workspace_id == bindparam("workspace"),
+    )
+    .values(error=bindparam("new_error"))
+)
+
+PURGE_EXECUTIONS: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.workspace_id == bindparam("workspace"),
+        executions.c.conversation_id == bindparam("conversation"),
+    )
+    .values(
+        input=bindparam("no_text"),
+        output=null(),
+        metadata=bindparam("no_object"),
+        session=bindparam("no_object"),
+        instructions=null(),
+        forwarded_headers=null(),
+        state=null(),
+        end_user=null(),
+        is_purged=True,
+        purging=True,
+        updated_at=bindparam("at"),
+    )
+)
+"""The records stay, without what was said."""
+
+
+def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Transaction[None]:
+    """Delete the conversation's row and mark its executions: nothing of them is shown from here on.
+
+    What they said in other tables is deleted by `purge`, in pieces.
+    """
+    parameters = {"workspace": workspace_id, "conversation": conversation_id}
+    rows = yield Query(LOCK_CONVERSATION, parameters)
+    if not rows:
+        raise ConversationNotFound
+    if (yield from live_count(workspace_id, conversation_id, 1)):
+        raise Conflict("The conversation has a live execution; cancel it first.")
+    yield Query(DELETE_CONVERSATION, parameters)
+    for execution_id, error in (yield Query(ERRORS_TO_STRIP, parameters)):
+        of_one = {"given_id": execution_id, "workspace": workspace_id}
+        yield Query(STRIP_ERROR, of_one | {"new_error": without_message(error)})
+    yield Query(PURGE_EXECUTIONS, parameters | {"no_text": "", "no_object": "{}", "at": at})
+    return TransactionResult(None, erased=True)
+
+
+def purge(limit: int) -> Transaction[int]:
+    """Delete what some executions of deleted conversations said; return how many there were."""
+    found = yield Query(PURGING, {"limit": limit})
+    for (execution_id,) in found:
+        for statement in PURGE_CONTENT:
+            yield Query(statement, {"id": execution_id})
+        yield from _strip_steps(execution_id)
+        yield Query(PURGED, {"given_id": execution_id})
+    return TransactionResult(len(found), erased=bool(found))
+
+
+def _strip_steps(execution_id: str) -> Part[None]:
+    """Leave what a step was and what it used, and nothing of what was said."""
+    for number, kind, data in (yield Query(STEPS_TO_STRIP, {"id": execution_id})):
+        yield Query(
+            STRIP_STEP,
+            {"given_id": execution_id, "given": number, "new_data": without_content(kind, data)},
+        )

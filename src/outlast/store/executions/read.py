@@ -1,0 +1,77 @@
+"""Reads of executions: one, those of a conversation, those that need a process."""
+
+from collections.abc import Sequence
+
+from outlast.model.error import ExecutionNotFound
+from outlast.model.execution import TERMINAL, Execution, Status, Step
+from outlast.store.approvals.store import approvals_of
+from outlast.store.driver import Part, Query, Transaction, TransactionResult
+from outlast.store.executions.log import open_text_of
+from outlast.store.executions.rows import execution_from
+from outlast.store.executions.statements import (
+    CANCEL_REQUESTED,
+    EXECUTION,
+    LIVE_IN_CONVERSATION,
+    UNFINISHED,
+)
+from outlast.store.executions.steps import steps_of
+from outlast.store.executions.values import Details, Unfinished
+
+
+def _execution(workspace_id: str, execution_id: str) -> Part[Execution]:
+    rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
+    if not rows:
+        raise ExecutionNotFound
+    return execution_from(rows[0])
+
+
+def read_execution(workspace_id: str, execution_id: str) -> Transaction[Execution]:
+    """One row of the workspace."""
+    return TransactionResult((yield from _execution(workspace_id, execution_id)))
+
+
+def read_live(workspace_id: str, conversation_id: str) -> Transaction[list[Execution]]:
+    """What has not ended in a conversation, oldest first."""
+    rows = yield Query(
+        LIVE_IN_CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id}
+    )
+    return TransactionResult([execution_from(row) for row in rows])
+
+
+def unfinished(after: str, limit: int) -> Transaction[list[Unfinished]]:
+    """What recovery takes up, by id."""
+    rows = yield Query(UNFINISHED, {"after": after, "limit": limit})
+    return TransactionResult([Unfinished(*row) for row in rows])
+
+
+def cancel_requested() -> Transaction[list[str]]:
+    """Which live executions have the flag."""
+    rows = yield Query(CANCEL_REQUESTED, {})
+    return TransactionResult([row[0] for row in rows])
+
+
+def read_details(
+    workspace_id: str, execution_ids: Sequence[str]
+) -> Transaction[dict[str, Details]]:
+    """Read those that there are; what an execution cannot have is not looked for."""
+    found: dict[str, Details] = {}
+    for execution_id in execution_ids:
+        rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
+        for row in rows:
+            found[execution_id] = yield from details_of(execution_from(row))
+    return TransactionResult(found)
+
+
+def details_of(execution: Execution) -> Part[Details]:
+    """Return what the execution recorded, as the open transaction sees it."""
+    workspace_id, execution_id = execution.workspace_id, execution.id
+    steps: tuple[Step, ...] = ()
+    if execution.steps > 1:
+        steps = yield from steps_of(workspace_id, execution_id)
+    if execution.status in TERMINAL or execution.segment == 0:
+        return Details(execution, steps)
+    approvals = yield from approvals_of(workspace_id, execution_id)
+    text = ""
+    if execution.status is Status.RUNNING and not execution.is_client_driven:
+        text = yield from open_text_of(workspace_id, execution_id)
+    return Details(execution, steps, approvals, text)

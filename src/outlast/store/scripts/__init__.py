@@ -1,1 +1,0 @@
-"""Transactions of the subjects that have no module of their own yet."""

@@ -1,0 +1,63 @@
+"""The store: all subjects over one driver."""
+
+from dataclasses import dataclass
+
+from outlast.store.agents import AgentStore
+from outlast.store.approvals.store import ApprovalStore
+from outlast.store.checkpoints import CheckpointStore
+from outlast.store.conversations.store import ConversationStore
+from outlast.store.driver import Driver
+from outlast.store.executions.store import ExecutionStore
+from outlast.store.idempotency import IdempotencyStore
+from outlast.store.keys import KeyStore
+from outlast.store.listeners import Listeners
+from outlast.store.records import RecordStore
+from outlast.store.tasks.store import TaskStore
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Durable state, by subject."""
+
+    driver: Driver
+    agents: AgentStore
+    approvals: ApprovalStore
+    checkpoints: CheckpointStore
+    conversations: ConversationStore
+    executions: ExecutionStore
+    idempotency: IdempotencyStore
+    keys: KeyStore
+    records: RecordStore
+    tasks: TaskStore
+
+    @classmethod
+    def over(cls, driver: Driver) -> "Store":
+        """Return the store in this driver's database."""
+        return cls(
+            driver,
+            AgentStore(driver),
+            ApprovalStore(driver),
+            CheckpointStore(driver),
+            ConversationStore(driver),
+            ExecutionStore(driver),
+            IdempotencyStore(driver),
+            KeyStore(driver),
+            RecordStore(driver),
+            TaskStore(driver),
+        )
+
+    def listen(self, listeners: Listeners) -> None:
+        """Set the callbacks that run after each commit; called once, before open."""
+        self.driver.listen(listeners)
+
+    async def open(self) -> None:
+        """Connect and migrate. Raises StoreLocked, Misconfigured."""
+        await self.driver.open()
+
+    async def close(self) -> None:
+        """Commit what waits and disconnect."""
+        await self.driver.close()
+
+    async def ready(self) -> None:
+        """Return when the database answers. Raises Overloaded."""
+        await self.driver.ping()
