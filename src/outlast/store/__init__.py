@@ -1,5 +1,6 @@
-"""Durable state: one definition of tables, statements and transactions for every database.
+"""Durable state by subject: one definition of tables and transactions for every database.
 
-schema → statements → scripts (transactions without I/O) → store (the port's verbs) → a driver that
-runs the scripts: sqlite here, Postgres beside it.
+A subject is a module or a small folder: its tables, statements, rows and transactions, and a class
+over `Driver` with one method for each transaction. `store.Store` holds them all; `driver` says what
+a transaction is, and `sqlite` and `postgres` run it.
 """

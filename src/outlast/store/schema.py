@@ -1,41 +1,41 @@
-"""The tables, once for every database. Times are milliseconds since the epoch.
+"""The schema's version, and the tables of all subjects in one `metadata`.
 
-Ids are TypeID strings: they sort by creation, so a list "newest first" is a walk down an index.
-Partial indices are partial on Postgres too; there the migrations alone say so, because SQLAlchemy
-loads a database's whole dialect to read one option of it. What belongs to an execution (steps,
-events, checkpoints, approvals) is owned through it.
+Times are milliseconds since the epoch. Ids are TypeID strings: they sort by creation, so a list
+"newest first" is a walk down an index. Partial indices are partial on Postgres too; there the
+migrations alone say so, because SQLAlchemy loads a database's whole dialect to read one option of
+it. What belongs to an execution (steps, events, checkpoints, approvals) is owned through it.
 """
 
 from typing import Final
 
-from sqlalchemy import (
-    Column,
-    Table,
-    Text,
-)
+from sqlalchemy import Column, Table, Text
 
-from outlast.store import agents, charges, idempotency, keys
-from outlast.store.leases import maintenance_leases
-from outlast.store.tables import (
-    metadata,
-)
+from outlast.store import agents, charges, checkpoints, idempotency, keys, leases
+from outlast.store.approvals import rows as approvals
+from outlast.store.conversations import rows as conversations
+from outlast.store.executions import tables as executions
+from outlast.store.tables import metadata
+from outlast.store.tasks import rows as tasks
 
-__all__ = [
-    "HEAD",
-    "OLDEST",
-    "agents",
-    "charges",
-    "idempotency",
-    "keys",
-    "maintenance_leases",
-    "metadata",
-]
+__all__ = ["HEAD", "OLDEST", "SUBJECTS", "metadata"]
 
 HEAD: Final = "0007"
 """The newest migration; compared at start before Alembic is loaded."""
 OLDEST: Final = "0007"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
 only a later release contracts. It is kept in `compatibility`, where older code reads it."""
-
+SUBJECTS: Final = (
+    agents,
+    approvals,
+    charges,
+    checkpoints,
+    conversations,
+    executions,
+    idempotency,
+    keys,
+    leases,
+    tasks,
+)
+"""The modules that declare tables; each adds its own to `metadata`."""
 
 compatibility: Final = Table("compatibility", metadata, Column("oldest", Text, nullable=False))
