@@ -11,7 +11,7 @@ from outlast.model.execution import Status
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, World
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, by_turn, call, over_in_time, spec, tool, wish
 
 pytestmark = pytest.mark.anyio
 HOUR = 3600.0
@@ -71,11 +71,7 @@ async def test_a_server_runs_suspends_and_expires_in_the_year_2500(database: Dat
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         _, view = await core.services.executions.run(caller, "agent", wish())
         assert view.execution.status is Status.SUSPENDED
-        while (
-            await core.store.executions.get(caller.workspace_id, view.execution.id)
-        ).status is not Status.COMPLETED:
-            clock.advance(1)
-            await asyncio.to_thread(int)
+        await over_in_time(core, clock, caller.workspace_id, view.execution.id)
 
 
 # --- the machine's clock

@@ -21,7 +21,7 @@ from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, by_turn, call, over_in_time, spec, tool, wish
 
 pytestmark = pytest.mark.anyio
 BOUND = 10.0
@@ -128,11 +128,7 @@ async def test_approvals_expire_after_an_error_that_is_none_of_ours(
         await core.services.executions.rest(caller, started.execution.id)
         assert isinstance(core.store.approvals, OddApprovals)
         core.store.approvals.odd = odd
-        while (
-            await core.store.executions.get(caller.workspace_id, started.execution.id)
-        ).status is not Status.COMPLETED:
-            clock.advance(1)
-            await asyncio.to_thread(int)
+        await over_in_time(core, clock, caller.workspace_id, started.execution.id)
         assert core.metrics.failures.counts["expire_approvals"] == 1
         assert b'outlast_duty_failures_total{duty="expire_approvals"} 1.0' in core.metrics.render()
 
@@ -161,10 +157,6 @@ async def test_an_approval_that_cannot_be_decided_keeps_no_other_waiting(
             ids.append(started.execution.id)
         assert isinstance(core.store.approvals, OddApprovals)
         core.store.approvals.poison = call(1, "pay").id
-        while (
-            await core.store.executions.get(caller.workspace_id, ids[1])
-        ).status is not Status.COMPLETED:
-            clock.advance(1)
-            await asyncio.to_thread(int)
+        await over_in_time(core, clock, caller.workspace_id, ids[1])
         view = await core.store.executions.get(caller.workspace_id, ids[0])
         assert view.status is Status.SUSPENDED

@@ -15,13 +15,16 @@ from outlast.agents.port import (
     ToolContext,
 )
 from outlast.agents.tools.arguments import Arguments
+from outlast.app import Core
 from outlast.model.agent import AgentSpec, Effect, ToolSpec
 from outlast.model.error import OutlastError, Overloaded
+from outlast.model.execution import TERMINAL, Status
 from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall, ToolMessage
 from outlast.model.usage import Usage
 from outlast.services.executions import Start
 from outlast.store.driver import Driver, Transaction
 from outlast.store.store import Store
+from outlast.testing import FakeClock
 
 USAGE = Usage(10, 5, 3, 1)
 Reply = Sequence[str | ToolCall | OutlastError | asyncio.Event]
@@ -194,3 +197,15 @@ class CrashingDriver:
 
 def wish(text: str = "Hello", **more: Any) -> Start:
     return Start(text, **more)
+
+
+async def over_in_time(core: Core, clock: FakeClock, workspace_id: str, execution_id: str) -> None:
+    """Let time pass while the execution waits, not while it works, until it is completed."""
+    while True:
+        execution = await core.store.executions.get(workspace_id, execution_id)
+        if execution.status in TERMINAL:
+            break
+        if execution.status is Status.SUSPENDED:
+            clock.advance(1)
+        await asyncio.to_thread(int)
+    assert execution.status is Status.COMPLETED, execution.error
