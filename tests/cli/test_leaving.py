@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.world import Place, Server
 from tests.database import POSTGRESQL, SQLITE, Database
+from tests.whole import first_of
 
 AGENTS: Final = """
 import asyncio
@@ -195,7 +196,7 @@ def test_sigterm_ends_the_process_and_the_next_start_takes_the_execution_up(
 
 
 @pytest.mark.only(SQLITE)
-@pytest.mark.parametrize("said", BLOCKING)
+@pytest.mark.parametrize("said", first_of(BLOCKING))
 def test_sigterm_ends_a_process_whose_event_loop_is_blocked(place: Place, said: str) -> None:
     server = place.serve()
     execution = _begin(server.client(place.key), "main", said)

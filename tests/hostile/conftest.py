@@ -1,6 +1,5 @@
 """How long an attack lasts, and what it needs from the machine."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,7 +8,6 @@ from typing import Any, Final
 
 import pytest
 
-WHOLE: Final = os.environ.get("OUTLAST_HOSTILE") == "whole"
 EIO_SOURCE: Final = Path(__file__).parent / "eio.c"
 
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from tests.hostile.conftest import WHOLE
 from tests.many.world import FIVE, Town, settled, until
 from tests.postgres import Cluster
+from tests.whole import WHOLE
 
 pytestmark = pytest.mark.anyio
 SECONDS: Final = 70.0 if WHOLE else 8.0

@@ -7,9 +7,9 @@ from typing import Final
 
 import pytest
 
-from tests.hostile.conftest import WHOLE
 from tests.hostile.world import Probe, attacked, open_files, resident_mib, until
 from tests.processes import ServerProcess
+from tests.whole import WHOLE
 
 pytestmark = pytest.mark.anyio
 RUNS: Final = 20_000 if WHOLE else 400

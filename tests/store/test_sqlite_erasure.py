@@ -25,7 +25,7 @@ SECRET = b"the secret of the tests"
 DELETER = """
 import asyncio, os, sys
 from pathlib import Path
-from outlast.store.sql import Store
+from outlast.store.store import Store
 from outlast.store.sqlite import SqliteDriver
 
 async def main():

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
-import orjson
-
 Path: TypeAlias = tuple[str | int, ...]
 Detail: TypeAlias = Mapping[str, Any]
 """One of pydantic's errors: type, loc, msg, input, ctx."""
@@ -180,8 +178,10 @@ def _given(detail: Detail, path: Path) -> str | None:
             return given[:_LONGEST]
         case str():
             return f'"{given}"' if len(given) <= _LONGEST and given.isprintable() else kind
-        case bool() | int() | float():
-            return orjson.dumps(given).decode() if abs(given) < 1 << 63 else kind
+        case bool():
+            return str(given).lower()
+        case int() | float():
+            return repr(given) if abs(given) < 1 << 63 else kind
         case _:
             return kind
 
