@@ -55,7 +55,7 @@ INDICES = {
     "REVOKED_KEYS": "ix_keys_revoked_at",
     "DUE_APPROVALS": "ix_approvals_expires_at",
     "DUE_TASKS": "ix_tasks_due_at",
-    "LAST_SEQ": "PRIMARY KEY",
+    "APPEND_EVENT": "PRIMARY KEY",
 }
 
 

@@ -32,7 +32,7 @@ MAY_SCAN = {"WORKSPACES": "all of them are wanted"}
 INDICES = {
     "CANCEL_REQUESTED": "ix_executions_cancel_requested",
     "DUE_APPROVALS": "ix_approvals_expires_at",
-    "LAST_SEQ": "pk_events",
+    "APPEND_EVENT": "pk_events",
     "LOG": "pk_events",
     "PAUSE_REQUESTED": "ix_executions_pause_requested",
     "STEP": "ix_steps_id",

@@ -95,7 +95,7 @@ def _log_entries(move: Advance) -> Part[tuple[Entry, ...]]:
             raise StaleWrite(_OTHER_TEXT)
         end = max(seq for (seq,) in rows) - pieces
     texts = ((at, run) for at, text in move.texts for run in parted(text))
-    entries = yield from append_entries(move.after, (*texts, *move.events))
+    entries = yield from append_entries(move.before.id, move.after.segment, (*texts, *move.events))
     if pieces and entries and entries[0].first_seq != end + 1:
         raise StaleWrite(_OTHER_TEXT)
     return entries

@@ -28,10 +28,6 @@ from outlast.store.executions.values import LogPage
 
 _log: Final = events.alias("log")
 
-LAST_SEQ: Final = Statement(
-    select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.execution_id == bindparam("id"))
-)
-
 INSERT_EVENT: Final = Statement(insert(events))
 
 APPEND_EVENT: Final = Statement(
@@ -204,11 +200,12 @@ def insert_event(execution_id: str, entry: Entry) -> Query:
 
 def append(execution: Execution, at: int, events: Iterable[Event]) -> Part[tuple[Entry, ...]]:
     """Log what happened to an execution whose row this transaction has locked."""
-    return (yield from append_entries(execution, ((at, event) for event in events)))
+    timed = ((at, event) for event in events)
+    return (yield from append_entries(execution.id, execution.segment, timed))
 
 
 def append_entries(
-    execution: Execution, events: Iterable[tuple[int, Event]]
+    execution_id: str, segment: int, events: Iterable[tuple[int, Event]]
 ) -> Part[tuple[Entry, ...]]:
     """Like `append`, each event with its own time."""
     entries: list[Entry] = []
@@ -217,20 +214,20 @@ def append_entries(
         pieces = len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
         if entries:
             seq += pieces
-            yield insert_event(execution.id, Entry(execution.segment, seq, at, event))
+            yield insert_event(execution_id, Entry(segment, seq, at, event))
         else:
-            ((seq,),) = yield _append_event(execution, at, event, pieces)
-        entries.append(Entry(execution.segment, seq, at, event))
+            ((seq,),) = yield _append_event(execution_id, segment, at, event, pieces)
+        entries.append(Entry(segment, seq, at, event))
     return tuple(entries)
 
 
-def _append_event(execution: Execution, at: int, event: Event, pieces: int) -> Query:
+def _append_event(execution_id: str, segment: int, at: int, event: Event, pieces: int) -> Query:
     return Query(
         APPEND_EVENT,
         {
-            "id": execution.id,
+            "id": execution_id,
             "pieces": pieces,
-            "segment": execution.segment,
+            "segment": segment,
             "kind": event.kind,
             "data": encode(event).decode(),
             "at": at,

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from outlast.model.event import Entry, ExecutionFailed
+from outlast.model.event import ExecutionFailed
 from outlast.model.execution import TERMINAL, UNREADABLE, Execution, Status
 from outlast.store.conversations.rows import LOCK_TURNS, TOUCH_CONVERSATION
 from outlast.store.driver import Part, Query
-from outlast.store.executions.log import LAST_SEQ, insert_event
+from outlast.store.executions.log import append_entries
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import (
     COUNT_LIVE,
@@ -92,14 +92,12 @@ def failed_unread(failure: ForcedFailure) -> Part[Committed]:
             "at": at,
         },
     )
-    ((seq,),) = yield Query(LAST_SEQ, {"id": failure.execution_id})
     event = ExecutionFailed(error.type, error.code, error.message)
-    entry = Entry(segment, int(seq) + 1, at, event)
-    yield insert_event(failure.execution_id, entry)
+    entries = yield from append_entries(failure.execution_id, segment, [(at, event)])
     yield Query(END_TASK, of)
     rows = yield Query(EXECUTION, of)
     try:
         execution = execution_from(rows[0])
     except Exception:  # noqa: BLE001 - as above; those who follow need the entries alone
         execution = None
-    return Committed(failure.execution_id, (entry,), execution)
+    return Committed(failure.execution_id, entries, execution)
