@@ -79,7 +79,7 @@ def databases_of(kind: str, folder: Path, postgres: Callable[[], Databases]) -> 
 
 def migrate_postgres(url: str) -> None:
     """As a server leaves an empty database when it opens it."""
-    from outlast.engine.procrastinate.queue import Queue
+    from outlast.engine.dispatch.procrastinate.queue import Queue
     from outlast.store.postgres.migrate import migrate
 
     migrate(url)

@@ -30,7 +30,7 @@ from outlast.model.error import Misconfigured, OutlastError, StoreLocked, ToolFa
 from outlast.model.execution import Status
 from outlast.model.price import NANO, ModelPrice
 from outlast.rooms.executions import schemas
-from outlast.rooms.executions.translate import FRAME_TYPES
+from outlast.rooms.executions.stream import FRAME_TYPES
 from outlast.settings import FILE, Settings
 from outlast.testing import NamedModels, core_on, owner
 from tests import command_table

@@ -18,7 +18,7 @@ from outlast import client, testing
 from outlast.agents.models.scripted import ScriptedModel
 from outlast.model.agent import AgentSpec
 from outlast.model.error import ModelUnavailable
-from outlast.services.executions import Start
+from outlast.services.executions import StartExecution
 from outlast.testing import NamedModels, core_on, owner
 from tests.engine.world import Actor, Bench
 from tests.rooms.house import House
@@ -48,7 +48,7 @@ async def test_the_example_of_testing_runs(tmp_path: Path) -> None:
         tmp_path=tmp_path,
         ScriptedModel=ScriptedModel,
         AgentSpec=AgentSpec,
-        Start=Start,
+        StartExecution=StartExecution,
     )
 
 

@@ -8,7 +8,7 @@ from outlast.model.event import Entry, ExecutionCompleted, TextAdded, ToolFinish
 from outlast.store.listeners import Committed
 from outlast.testing import NamedModels, owner
 from tests.database import Database
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -102,8 +102,8 @@ async def test_labels_that_users_choose_are_bounded() -> None:
 
 def test_model_requests_are_timed_by_how_they_ended() -> None:
     metrics = Metrics()
-    metrics.model_asked("m", "ok", 2.0)
-    metrics.model_asked("m", "model_unavailable", 1.0)
+    metrics.model_requested("m", "ok", 2.0)
+    metrics.model_requested("m", "model_unavailable", 1.0)
     lines = _lines(metrics)
     assert 'outlast_model_request_seconds_sum{model="m",outcome="ok"} 2.0' in lines
     assert 'outlast_model_request_seconds_count{model="m",outcome="model_unavailable"} 1.0' in lines
@@ -136,7 +136,7 @@ async def test_names_that_a_model_makes_up_are_counted_as_unknown(database: Data
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
-        await core.services.executions.run(caller, "agent", wish())
+        await core.services.executions.run(caller, "agent", start_request())
         counts = [
             line for line in _lines(core.metrics) if line.startswith("outlast_tool_call_seconds_c")
         ]

@@ -11,7 +11,7 @@ from outlast.model.workspace import Principal
 from outlast.services.executions import Executions
 from outlast.testing import NamedModels, owner
 from tests.database import Database
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 BOUND = 20.0
@@ -38,7 +38,7 @@ async def test_many_followers_of_one_execution_hear_the_same(database: Database)
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
         executions = core.services.executions
-        started = await executions.start(caller, "agent", wish())
+        started = await executions.start(caller, "agent", start_request())
         follow = [
             asyncio.ensure_future(followed(executions, caller, started.execution.id))
             for _ in range(20)
@@ -62,7 +62,7 @@ async def test_a_stream_cut_at_every_index_goes_on_without_a_gap_or_a_repeat(
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
         executions = core.services.executions
-        started = await executions.start(caller, "agent", wish())
+        started = await executions.start(caller, "agent", start_request())
         whole = await followed(executions, caller, started.execution.id)
         for cut, entry in enumerate(whole, 1):
             rest = await followed(executions, caller, started.execution.id, entry.cursor)
@@ -82,7 +82,7 @@ async def test_a_slow_follower_costs_no_memory_and_misses_nothing(
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
         executions = core.services.executions
-        started = await executions.start(caller, "agent", wish())
+        started = await executions.start(caller, "agent", start_request())
         slow = executions.follow(caller, started.execution.id)
         heard = list(await anext(slow))
         await executions.rest(caller, started.execution.id)
@@ -102,7 +102,7 @@ async def test_a_lost_notification_is_made_up_for_by_looking(
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         executions = core.services.executions
         async with asyncio.timeout(BOUND):
-            started, view = await executions.run(caller, "agent", wish())
+            started, view = await executions.run(caller, "agent", start_request())
         assert view.execution.output == "a b "
         entries = await followed(executions, caller, started.execution.id)
         assert entries[-1].event.kind == "execution.completed"
@@ -113,7 +113,7 @@ async def test_following_what_is_anothers_is_following_nothing(database: Databas
     async with database.core(models=NamedModels({"actor": actor}), tools=Bench()) as core:
         caller, other = await owner(core), await owner(core, "other")
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
-        started, _ = await core.services.executions.run(caller, "agent", wish())
+        started, _ = await core.services.executions.run(caller, "agent", start_request())
         with pytest.raises(ExecutionNotFound):
             await followed(core.services.executions, other, started.execution.id)
         assert core.streams.followers == 0

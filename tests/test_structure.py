@@ -84,16 +84,16 @@ def _imports() -> list[tuple[str, list[str]]]:
 OWNERS = {
     "agents/models/local.py",
     "cli/remote.py",
-    "cli/running.py",
-    "cli/serving.py",
+    "cli/run.py",
+    "cli/server.py",
     "duty.py",
-    "engine/inline.py",
-    "engine/procrastinate/engine.py",
-    "engine/segment.py",
-    "engine/textlog.py",
+    "engine/dispatch/inline.py",
+    "engine/dispatch/procrastinate/engine.py",
+    "engine/segment/segment.py",
+    "engine/segment/text_log.py",
     "http/sse.py",
-    "leaving.py",
-    "store/postgres/hints.py",
+    "operator_code.py",
+    "store/postgres/notifications.py",
 }
 """Modules whose objects keep the tasks that they make, wait for them or cancel them. Others run
 work in a task group, as a `Duty`, or by `Failures.spawn`, which records what it raises."""

@@ -1,4 +1,4 @@
-"""What goes from process to process, and how long it takes: work, text, the wish to cancel.
+"""What goes from process to process, and how long it takes: work, text, the request to cancel.
 
 On SQLite the same is taken within the one process that there is.
 """

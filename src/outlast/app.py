@@ -8,13 +8,9 @@ from outlast.activity import Activity
 from outlast.agents.code import CodeFunctions
 from outlast.agents.port import Models, Tools
 from outlast.duty import Failures
-from outlast.engine.asking import Asker
-from outlast.engine.calling import Caller
-from outlast.engine.code import Coder
-from outlast.engine.history import Histories
-from outlast.engine.inline import InlineEngine
-from outlast.engine.last_resort import LastResort
-from outlast.engine.ledger import Ledger
+from outlast.engine.code_agents.runner import CodeAgentRunner
+from outlast.engine.dispatch.inline import InlineEngine
+from outlast.engine.dispatch.port import Engine
 from outlast.engine.maintenance.deleted_content import DeletedContent
 from outlast.engine.maintenance.due_tasks import DueTasks
 from outlast.engine.maintenance.expired_approvals import ExpiredApprovals
@@ -26,11 +22,15 @@ from outlast.engine.maintenance.leader import (
     lease_seconds,
 )
 from outlast.engine.maintenance.runner import MaintenanceRunner
-from outlast.engine.port import Engine
-from outlast.engine.runner import Runner
-from outlast.engine.segments import Segments
-from outlast.engine.settling import Settler
-from outlast.engine.textlog import TextLog
+from outlast.engine.segment.history import Histories
+from outlast.engine.segment.last_resort import LastResort
+from outlast.engine.segment.model_steps import ModelSteps
+from outlast.engine.segment.pending_calls import PendingCalls
+from outlast.engine.segment.runner import Runner
+from outlast.engine.segment.segments import Segments
+from outlast.engine.segment.text_log import TextLog
+from outlast.engine.segment.tool_calls import ToolCalls
+from outlast.engine.segment.writer import SegmentWriter
 from outlast.metrics import Metrics
 from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured
@@ -55,7 +55,7 @@ from outlast.store.store import Store
 from outlast.stream import POLL_SECONDS, Streams
 
 if TYPE_CHECKING:
-    from outlast.engine.procrastinate.queue import Queue
+    from outlast.engine.dispatch.procrastinate.queue import Queue
 
 _POLL_POSTGRES: Final = 5.0
 """Hints of other processes may be lost with the process that was to send them."""
@@ -126,15 +126,20 @@ def build(
     driver = driver_of(settings, measured=metrics.wrote, failures=failures)
     state = store(driver)
     texts = TextLog(state.executions, failures)
-    ledger = Ledger(state.executions, texts, clock, settings.prices)
-    asker = Asker(models, ledger, tools, settings.model_retries, metrics.model_asked)
+    writer = SegmentWriter(state.executions, texts, clock, settings.prices)
+    model_steps = ModelSteps(models, writer, tools, settings.model_retries, metrics.model_requested)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
-    caller, settler = Caller(tools, ledger, seal, settings.parallel_calls), Settler(state, ledger)
-    coder = Coder(state, asker, caller, ledger, code or CodeFunctions())
+    tool_calls, pending_calls = (
+        ToolCalls(tools, writer, seal, settings.parallel_calls),
+        PendingCalls(state, writer),
+    )
+    code_agents = CodeAgentRunner(state, model_steps, tool_calls, writer, code or CodeFunctions())
     agents = Agents(state.agents, clock)
     most = settings.max_tries
     known, histories = agents.known, Histories(state.conversations)
-    runner = Runner(state, asker, caller, ledger, settler, coder, known, histories, most)
+    runner = Runner(
+        state, model_steps, tool_calls, writer, pending_calls, code_agents, known, histories, most
+    )
     last_resort = LastResort(state, clock, most)
     segments = Segments(runner, last_resort, clock, failures)
     engine = _engine(settings, state, segments, clock, failures, worker=worker)
@@ -246,7 +251,7 @@ def driver_of(
     if not settings.on_postgres:
         return SqliteDriver(settings.database_path, exclusive=exclusive, measured=measured)
     try:
-        from outlast.engine.procrastinate.queue import Queue
+        from outlast.engine.dispatch.procrastinate.queue import Queue
         from outlast.store.postgres.driver import PostgresDriver
     except ImportError as error:
         raise _no_postgres() from error
@@ -263,7 +268,7 @@ def driver_of(
 def queue_of(settings: Settings) -> "Queue":
     """The queue in the Postgres database that the settings name. Raises Misconfigured."""
     try:
-        from outlast.engine.procrastinate.queue import Queue
+        from outlast.engine.dispatch.procrastinate.queue import Queue
     except ImportError as error:
         raise _no_postgres() from error
     return Queue(settings.database_direct_url or settings.database_url)
@@ -286,7 +291,7 @@ def _engine(
             )
         return InlineEngine(store, segments, clock, failures, concurrency=settings.concurrency)
     try:
-        from outlast.engine.procrastinate.engine import ProcrastinateEngine
+        from outlast.engine.dispatch.procrastinate.engine import ProcrastinateEngine
     except ImportError as error:
         raise _no_postgres() from error
     return ProcrastinateEngine(

@@ -19,9 +19,9 @@ from outlast import logs
 from outlast.agents.define import Agent
 from outlast.agents.loader import LoadedAgents, load_listed
 from outlast.app import Core
-from outlast.cli.composing import compose, put_agents, read_agents, retire_agents
-from outlast.cli.opening import first_key, make_folder
+from outlast.cli.composition import compose, put_agents, read_agents, retire_agents
 from outlast.cli.preflight import check, check_slow
+from outlast.cli.state import first_key, make_folder
 from outlast.http.errors import error_object, error_response, problem_of
 from outlast.model.error import Overloaded
 from outlast.settings import Settings, load

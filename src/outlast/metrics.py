@@ -153,7 +153,7 @@ class Metrics:
         """A tool call ended: ok or error."""
         self._observe(self._tools, "tool", tool, outcome, seconds)
 
-    def model_asked(self, model: str, outcome: str, seconds: float) -> None:
+    def model_requested(self, model: str, outcome: str, seconds: float) -> None:
         """A model request ended: ok, closed (nobody wanted the rest), or the error's code."""
         self._observe(self._models, "model", model, outcome, seconds)
 

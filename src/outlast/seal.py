@@ -23,7 +23,7 @@ TICKET: Final = "stream ticket"
 _SECRET_BYTES: Final = 32
 
 
-class Unsealable(Exception):
+class DecryptionFailed(Exception):
     """This was not sealed with the server's secret, or too long ago."""
 
 
@@ -48,7 +48,7 @@ class Seal:
         return sealed.decode()
 
     def open(self, purpose: str, sealed: str, seconds: int | None = None) -> Any:
-        """What was sealed, at most so many seconds ago. Raises Unsealable."""
+        """What was sealed, at most so many seconds ago. Raises DecryptionFailed."""
         from cryptography.fernet import InvalidToken
 
         token = sealed.encode(errors="replace")
@@ -57,7 +57,7 @@ class Seal:
                 return orjson.loads(self._key(purpose).decrypt(token))
             found = self._key(purpose).decrypt_at_time(token, seconds, self._seconds())
         except InvalidToken as error:
-            raise Unsealable from error
+            raise DecryptionFailed from error
         return orjson.loads(found)
 
     def _seconds(self) -> int:

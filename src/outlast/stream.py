@@ -2,7 +2,7 @@
 
 A follower subscribes first and then reads the log, so nothing slips between. After that a commit
 wakes it: where what it hears continues where it stands, it takes that; where not (it was slow, or
-the commit was told only as a hint) it reads the log again. The log is the truth, so there is no gap
+the commit was told only as a notification) it reads the log again. The log is the truth, so there is no gap
 and no repeat.
 """
 
@@ -32,7 +32,7 @@ _BATCH: Final = 256
 _BUFFER: Final = 64
 """Commits that wait for a slow follower before it is sent back to the log."""
 POLL_SECONDS: Final = 20.0
-"""A follower that hears nothing looks at the log this often: a notification is only a hint."""
+"""A follower that hears nothing looks at the log this often: a notification is only a notification."""
 _AWAY_SECONDS: Final = 1.0
 """How long a follower waits for a database that is away before it looks again."""
 
@@ -171,9 +171,9 @@ class Streams:
                 async for entries in news:
                     yield entries
 
-    def expect(self, execution_id: str) -> "Expected":
+    def expect(self, execution_id: str) -> "NewFollower":
         """Hear of an execution that is about to be made; follow or forget what this answers."""
-        return Expected(self, execution_id)
+        return NewFollower(self, execution_id)
 
     async def _live(
         self, workspace_id: str, execution_id: str, position: Cursor, subscription: _Subscription
@@ -203,10 +203,10 @@ class Streams:
                 yield []
 
     @contextmanager
-    def watch(self, workspace_id: str, execution_id: str) -> Iterator["Watch"]:
+    def watch(self, workspace_id: str, execution_id: str) -> Iterator["RestWaiter"]:
         """Hear of an execution from now on, best from before it is made."""
         with self._subscribed(execution_id, _RestSubscription()) as subscription:
-            yield Watch(self, self._store, subscription, workspace_id, execution_id)
+            yield RestWaiter(self, self._store, subscription, workspace_id, execution_id)
 
     async def rest(self, workspace_id: str, execution_id: str, seconds: float) -> Execution:
         """Wait at most so many seconds until the execution rests; answer it as it is then.
@@ -279,7 +279,7 @@ class Streams:
                 yield entries
 
 
-class Expected:
+class NewFollower:
     """A follower of an execution from its first commit on: nothing has to be read."""
 
     def __init__(self, streams: Streams, execution_id: str) -> None:
@@ -304,7 +304,7 @@ class Expected:
         self._streams._unsubscribe(self._execution_id, self._subscription)  # noqa: SLF001
 
 
-class Watch:
+class RestWaiter:
     """Waits for one execution to come to rest."""
 
     def __init__(
@@ -366,7 +366,7 @@ def _continue(position: Cursor, commits: list[Committed]) -> list[Entry] | None:
     found: list[Entry] = []
     segment, seq = position
     for committed in commits:
-        if not committed.entries:  # a hint without what it tells of
+        if not committed.entries:  # a notification without what it tells of
             return None
         for entry in committed.entries:
             if entry.cursor <= (segment, seq):

@@ -6,11 +6,11 @@
     async with core_on(tmp_path, models=models, clock=clock) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(AgentSpec("greeter", "model"), "1")])
-        _, view = await core.services.executions.run(caller, "greeter", Start("Hello"))
+        _, view = await core.services.executions.run(caller, "greeter", StartExecution("Hello"))
         assert view.execution.output == "Good morning!"
 
 `ScriptedModel` is in `outlast.agents.models.scripted`, `AgentSpec` in `outlast.model.agent`,
-`Start` in `outlast.services.executions`. Without `tools` the real ones are called.
+`StartExecution` in `outlast.services.executions`. Without `tools` the real ones are called.
 """
 
 import asyncio

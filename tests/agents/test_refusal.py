@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from outlast.agents.models.refusal import refusal, wait_asked
+from outlast.agents.models.refusal import refusal, retry_after
 from outlast.model.error import ModelRateLimited, ModelRejected, ModelUnavailable
 
 NOW = 1_772_000_000_000
@@ -53,7 +53,7 @@ def test_a_long_wait_says_when(wait: str, told: str) -> None:
     ["", "soon", "-5", "NaN", "inf", "1e999", "1_000", "٣", "Mon, 99 Foo", "\udc80", "0x10", "[1]"],
 )
 def test_a_wait_that_is_none_is_not_waited_for(wait: str) -> None:
-    assert wait_asked({"retry-after": wait, "retry-after-ms": wait}, NOW) is None
+    assert retry_after({"retry-after": wait, "retry-after-ms": wait}, NOW) is None
     assert refused(429, retry_after=wait).retry_after is None
 
 

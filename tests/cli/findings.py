@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from outlast.cli.doctor import examine
-from outlast.cli.finding import Finding
+from outlast.cli.findings import Finding
 from outlast.model.clock import Clock
 from outlast.settings import Settings
 

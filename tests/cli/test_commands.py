@@ -43,7 +43,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_a_server_starts_without_what_it_does_not_need() -> None:
     spared = ["rich", "alembic", "pydantic_ai", "xllamacpp", "httpx2", "aiohttp"]
-    asked = f"import sys, outlast.cli.serving; print([m for m in {spared} if m in sys.modules])"
+    asked = f"import sys, outlast.cli.server; print([m for m in {spared} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"

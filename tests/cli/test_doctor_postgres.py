@@ -12,7 +12,7 @@ import orjson
 import psycopg
 import pytest
 
-from outlast.cli.finding import Level
+from outlast.cli.findings import Level
 from outlast.model.clock import SystemClock, iso
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.cli.finding import Level
+from outlast.cli.findings import Level
 from outlast.store.sqlite import SqliteDriver
 from tests.cli.findings import findings
 from tests.store.sqlite_world import driver_on, named

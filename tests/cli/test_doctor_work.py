@@ -15,12 +15,12 @@ from alembic.config import Config
 from outlast.agents.models.scripted import ScriptedModel
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
-from outlast.cli.finding import Level
-from outlast.cli.opening import migrate
-from outlast.engine.procrastinate.queue import Queue
+from outlast.cli.findings import Level
+from outlast.cli.state import migrate
+from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.model.agent import AgentSpec
 from outlast.model.clock import SystemClock
-from outlast.services.executions import Start
+from outlast.services.executions import StartExecution
 from outlast.settings import Settings
 from outlast.store import migrations
 from outlast.store.postgres.migrate import migrate as migrate_schema
@@ -77,7 +77,7 @@ async def accepted(database: Database) -> str:
         caller = await owner(core)
         spec = AgentSpec("agent", "script")
         await core.services.agents.put(caller.workspace_id, [(spec, "1")])
-        started = await core.services.executions.start(caller, "agent", Start("hello"))
+        started = await core.services.executions.start(caller, "agent", StartExecution("hello"))
         return started.execution.id
 
 

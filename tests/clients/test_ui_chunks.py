@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from outlast.rooms.runs.frames import Reel
+from outlast.rooms.runs.frames import NumberedFrames
 from outlast.rooms.runs.ui import CHUNK_TYPES, UiFold
 from tests.clients import npm
 from tests.rooms.runs import logs
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 def stream(name: str) -> str:
-    return b"".join(Reel(UiFold(logs.ID)).add(logs.ALL[name])).decode()
+    return b"".join(NumberedFrames(UiFold(logs.ID)).add(logs.ALL[name])).decode()
 
 
 async def test_every_chunk_is_one_that_ai_knows_and_makes_the_message(packages: Path) -> None:

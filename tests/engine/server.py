@@ -9,7 +9,7 @@ from outlast.model.event import Entry
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock
-from tests.engine.world import wish
+from tests.engine.world import start_request
 
 BOUND = 10.0
 
@@ -25,10 +25,10 @@ class Server:
 
     async def run(self, text: str = "Hello", **more: Any) -> ExecutionView:
         async with asyncio.timeout(BOUND):
-            return (await self.executions.run(self.caller, "agent", wish(text, **more)))[1]
+            return (await self.executions.run(self.caller, "agent", start_request(text, **more)))[1]
 
     async def start(self, text: str = "Hello", **more: Any) -> str:
-        started = await self.executions.start(self.caller, "agent", wish(text, **more))
+        started = await self.executions.start(self.caller, "agent", start_request(text, **more))
         return started.execution.id
 
     async def rest(self, execution_id: str) -> ExecutionView:

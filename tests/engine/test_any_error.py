@@ -16,7 +16,7 @@ from outlast.model.execution import Execution, Status, ToolStep
 from outlast.testing import NamedModels, owner
 from tests.database import Database
 from tests.engine.test_tries import settled
-from tests.engine.world import Actor, by_turn, call, wish
+from tests.engine.world import Actor, by_turn, call, start_request
 
 pytestmark = pytest.mark.anyio
 COUNTS: Counter[str] = Counter()
@@ -99,8 +99,8 @@ async def ran(database: Database, function: Callable[..., Any], kind: str) -> tu
     async with database.core(models=models, tools=ToolBox(SystemClock(), agent.functions)) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent.spec, "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
-        neighbour = await core.services.executions.start(caller, "agent", wish("another"))
+        started = await core.services.executions.start(caller, "agent", start_request())
+        neighbour = await core.services.executions.start(caller, "agent", start_request("another"))
         execution = await settled(core, caller, started.execution.id)
         assert (await settled(core, caller, neighbour.execution.id)).status is Status.COMPLETED
         steps = await core.store.executions.steps(caller.workspace_id, execution.id)
@@ -137,7 +137,7 @@ async def test_an_approval_function_that_raises_anything_has_a_person_decide(
     async with database.core(models=NamedModels({"actor": actor}), tools=tools) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent.spec, "1")])
-        started, view = await core.services.executions.run(caller, "agent", wish())
+        started, view = await core.services.executions.run(caller, "agent", start_request())
         assert view.execution.status is Status.SUSPENDED
         assert [one.name for one in view.approvals] == ["asked_about"]
         del started
@@ -157,7 +157,7 @@ async def test_a_code_agent_that_raises_anything_fails_and_says_so(
     async with database.core(models=models, tools=tools, code=code) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec, "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         ended = await settled(core, caller, started.execution.id)
         assert ended.status is Status.FAILED
         assert ended.error is not None

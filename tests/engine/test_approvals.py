@@ -22,13 +22,13 @@ from outlast.model.execution import Status, ToolStep
 from outlast.model.message import ToolMessage
 from outlast.model.workspace import Principal, Scope
 from outlast.services.approvals import Decision, PendingPage
-from outlast.store.approvals.store import ApprovalStore, Decide
+from outlast.store.approvals.store import ApprovalStore, DecideApproval
 from outlast.store.driver import Driver
 from outlast.store.store import Store
 from outlast.testing import NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, Server, World
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -274,7 +274,7 @@ async def test_an_unknown_outcome_is_told_run_again_or_given_up(
         caller = await owner(core)
         agent = spec(tool("pay", Effect.DESTRUCTIVE))
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(reached.wait(), BOUND)
     async with database.core(models=models, tools=bench) as core, asyncio.timeout(BOUND):
         view = await core.services.executions.rest(caller, started.execution.id)
@@ -298,7 +298,7 @@ async def test_a_pending_approval_outlives_the_server_and_a_change_of_the_agent(
     async with database.core(models=models, tools=bench) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(pay()), "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         await core.services.executions.rest(caller, started.execution.id)
     async with database.core(models=models, tools=bench) as core, asyncio.timeout(BOUND):
         await core.services.agents.put(caller.workspace_id, [(spec(), "2")])
@@ -313,13 +313,15 @@ async def test_a_pending_approval_outlives_the_server_and_a_change_of_the_agent(
 class RacingApprovals(ApprovalStore):
     """Lets a decision in right behind the segment's last look at the approvals."""
 
-    decision: Decide | None = None
+    decision: DecideApproval | None = None
 
     async def of(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
         seen = await super().of(workspace_id, execution_id)
         if self.decision is None and any(approval.is_open for approval in seen):
             key, at = "key_1", 9
-            self.decision = Decide(workspace_id, execution_id, PAY.id, at, Decision(True), key)
+            self.decision = DecideApproval(
+                workspace_id, execution_id, PAY.id, at, Decision(True), key
+            )
             await self.decide(self.decision)
         return seen
 
@@ -335,6 +337,6 @@ async def test_a_decision_that_races_the_suspension_is_not_lost(database: Databa
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(pay(), tool("look")), "1")])
         async with asyncio.timeout(BOUND):
-            _, view = await core.services.executions.run(caller, "agent", wish())
+            _, view = await core.services.executions.run(caller, "agent", start_request())
         assert view.execution.status is Status.COMPLETED
     assert bench.calls[PAY.id] == 1

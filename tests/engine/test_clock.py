@@ -11,7 +11,7 @@ from outlast.model.execution import Status
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, World
-from tests.engine.world import Actor, Bench, by_turn, call, over_in_time, spec, tool, wish
+from tests.engine.world import Actor, Bench, by_turn, call, over_in_time, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 HOUR = 3600.0
@@ -69,7 +69,7 @@ async def test_a_server_runs_suspends_and_expires_in_the_year_2500(database: Dat
     ):
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-        _, view = await core.services.executions.run(caller, "agent", wish())
+        _, view = await core.services.executions.run(caller, "agent", start_request())
         assert view.execution.status is Status.SUSPENDED
         await over_in_time(core, clock, caller.workspace_id, view.execution.id)
 

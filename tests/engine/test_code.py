@@ -17,8 +17,8 @@ from outlast.model.approval import ApprovalKind, Decision
 from outlast.model.error import Misconfigured, ModelRejected
 from outlast.model.event import DataEmitted, ModelFinished, TextAdded, ToolFinished, ToolStarted
 from outlast.model.execution import Budget, Failure, Status
-from outlast.rooms.executions.translate import Fold
-from outlast.rooms.runs.frames import Reel
+from outlast.rooms.executions.stream import Fold
+from outlast.rooms.runs.frames import NumberedFrames
 from outlast.rooms.runs.openai import OpenAIFold
 from outlast.rooms.runs.ui import UiFold
 from outlast.services.executions import ExecutionView
@@ -344,10 +344,10 @@ async def test_what_a_function_emits_is_shown_in_every_format(world: Any) -> Non
     log = await server.log(view.execution.id)
     native = Fold(view.execution.id).frames(log)
     assert b'{"type":"custom","name":"note","data":{"at":1}}' in native
-    ui = b"".join(Reel(UiFold(view.execution.id)).add(log))
+    ui = b"".join(NumberedFrames(UiFold(view.execution.id)).add(log))
     assert b'{"type":"data-note","data":{"at":1}}' in ui
     assert ui.index(b"data-note") < ui.index(b"told")
-    openai = b"".join(Reel(OpenAIFold(view.execution.id)).add(log))
+    openai = b"".join(NumberedFrames(OpenAIFold(view.execution.id)).add(log))
     assert rb'"{\"type\":\"data\",\"name\":\"note\",\"data\":{\"at\":1}}"' in openai
 
 

@@ -16,7 +16,7 @@ from outlast.model.spec_json import spec_digest, spec_from_dict, spec_to_dict
 from outlast.testing import FakeClock, NamedModels, core_on, owner
 from tests.engine.server import Server
 from tests.engine.test_code import prompt
-from tests.engine.world import Actor, Reply, call, wish
+from tests.engine.world import Actor, Reply, call, start_request
 
 pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -57,7 +57,7 @@ async def test_the_example_sells_tea(example: LoadedAgents, tmp_path: Path) -> N
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec, spec_digest(spec))])
-        started = await core.services.executions.start(caller, spec.name, wish("Tea?"))
+        started = await core.services.executions.start(caller, spec.name, start_request("Tea?"))
         view = await Server(core, caller, actor, clock).rest(started.execution.id)
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Tea is 3.")
     assert [step.result for step in view.steps if isinstance(step, ToolStep)] == [3]

@@ -18,7 +18,7 @@ from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.server import Server
 from tests.engine.test_code import made
-from tests.engine.world import Actor, Bench, Reply, call, tool, wish
+from tests.engine.world import Actor, Bench, Reply, call, start_request, tool
 
 pytestmark = pytest.mark.anyio
 SEEN = {"zebra": 1, "ant": {"second": 2, "b": [{"yy": 1, "x": 2}]}}
@@ -80,7 +80,7 @@ async def test_a_function_that_starts_again_asks_the_same_and_pays_once(
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec, "1")])
         server = Server(core, caller, actor, FakeClock())
-        started = await core.services.executions.start(caller, "agent", wish("tea"))
+        started = await core.services.executions.start(caller, "agent", start_request("tea"))
         view = await server.rest(started.execution.id)
         [waiting] = view.approvals
         if not restarted:

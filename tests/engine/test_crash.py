@@ -14,7 +14,7 @@ from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Another, Database
-from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 BOUND = 10.0
@@ -63,7 +63,7 @@ async def first_life(
         caller = await owner(core)
         agent = spec(tool("look", Effect.IDEMPOTENT))
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         following = asyncio.ensure_future(client.follow(core, caller, started.execution.id))
         died = asyncio.ensure_future(crash.dead.wait())
         await asyncio.wait({following, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
@@ -149,7 +149,7 @@ async def test_a_destructive_call_that_ran_in_a_crash_becomes_a_question(
     async with database.core(models=models, tools=bench, drain_seconds=0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(reached.wait(), BOUND)
     for _ in range(2):
         async with database.core(models=models, tools=bench) as core:
@@ -168,7 +168,7 @@ async def test_a_cancel_that_met_a_crash_is_kept(database: Database) -> None:
     async with database.core(models=models, tools=Bench(), drain_seconds=0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(model.spoke.wait(), BOUND)
         await core.store.executions.request_cancel(caller.workspace_id, started.execution.id)
     async with database.core(models=models, tools=Bench()) as core:
@@ -187,7 +187,7 @@ async def test_a_store_that_recovers_lets_the_same_process_finish(database: Data
         caller = await owner(core)
         agent = spec(tool("look", Effect.IDEMPOTENT))
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(crash.dead.wait(), BOUND)
         crash.revive()
         async with asyncio.timeout(BOUND):
@@ -208,7 +208,7 @@ async def test_a_cursor_of_text_that_a_power_cut_took_is_told_from_the_retry_on(
     async with database.core(models=models, tools=Bench(), drain_seconds=0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(model.spoke.wait(), BOUND)
     async with asyncio.timeout(BOUND), database.core(models=models, tools=Bench()) as core:
         lost = Cursor(1, 99)
@@ -233,7 +233,7 @@ async def test_an_execution_whose_first_commit_failed_is_taken_up_again(database
     async with database.core(models=models, tools=Bench(), clock=clock, store=crash.store) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(crash.dead.wait(), BOUND)
         crash.revive()
         async with asyncio.timeout(BOUND):

@@ -22,7 +22,7 @@ from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Another, Database
 from tests.engine.server import Server
 from tests.engine.test_code import prompt
-from tests.engine.world import Actor, Bench, Crash, tool, wish
+from tests.engine.world import Actor, Bench, Crash, start_request, tool
 
 pytestmark = pytest.mark.anyio
 BOUND = 10.0
@@ -104,7 +104,7 @@ async def live_until(
     async with server_on(database, till, asked, store=crash.store) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
-        started = await core.services.executions.start(caller, "agent", wish("x"))
+        started = await core.services.executions.start(caller, "agent", start_request("x"))
         execution_id = started.execution.id
         living = asyncio.ensure_future(decide_all(core, caller, execution_id, till))
         died = asyncio.ensure_future(crash.dead.wait())

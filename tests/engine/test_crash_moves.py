@@ -19,7 +19,17 @@ from outlast.store.driver import Driver
 from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Another, Database
-from tests.engine.world import Actor, Bench, Crash, CrashingDriver, by_turn, call, spec, tool, wish
+from tests.engine.world import (
+    Actor,
+    Bench,
+    Crash,
+    CrashingDriver,
+    by_turn,
+    call,
+    spec,
+    start_request,
+    tool,
+)
 
 pytestmark = pytest.mark.anyio
 BOUND = 10.0
@@ -91,7 +101,7 @@ async def life(
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         living = asyncio.ensure_future(decide_all(core, caller, started.execution.id, ran))
         died = asyncio.ensure_future(death.dead.wait())
         await asyncio.wait({living, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
@@ -175,7 +185,7 @@ async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
         ) as core:
             caller = await owner(core)
             await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
-            started = await core.services.executions.start(caller, "agent", wish())
+            started = await core.services.executions.start(caller, "agent", start_request())
             execution_id = started.execution.id
             async with asyncio.timeout(BOUND):
                 await core.services.executions.rest(caller, execution_id)

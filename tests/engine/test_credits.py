@@ -20,7 +20,7 @@ from outlast.testing import NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, Server, World
 from tests.engine.test_checkpoints import at_step, get, paused_now, resume
-from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -238,7 +238,7 @@ async def test_what_a_code_agent_asks_costs_the_price_of_the_model_that_it_asks(
     async with database.core(models=models, tools=bench, prices=prices, code=code) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         async with asyncio.timeout(BOUND):
             await waiting.spoke.wait()
             view = await core.services.executions.cancel(caller, started.execution.id)

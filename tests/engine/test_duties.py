@@ -13,7 +13,7 @@ from outlast.model.approval import Approval
 from outlast.model.event import TextAdded
 from outlast.model.execution import Status
 from outlast.model.workspace import Principal
-from outlast.store.approvals.store import ApprovalStore, Decide
+from outlast.store.approvals.store import ApprovalStore, DecideApproval
 from outlast.store.driver import Driver
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import TextAppend
@@ -21,7 +21,7 @@ from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
-from tests.engine.world import Actor, Bench, by_turn, call, over_in_time, spec, tool, wish
+from tests.engine.world import Actor, Bench, by_turn, call, over_in_time, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 BOUND = 10.0
@@ -41,7 +41,7 @@ class OddApprovals(ApprovalStore):
             raise error
         return await super().due(now, limit)
 
-    async def decide(self, request: Decide) -> Approval:
+    async def decide(self, request: DecideApproval) -> Approval:
         if request.tool_call_id == self.poison:
             raise RuntimeError(self.poison)
         return await super().decide(request)
@@ -95,7 +95,7 @@ async def test_text_that_the_store_refuses_takes_no_neighbour_along(database: Da
         OddExecutions.poison = "bad"
         try:
             started = [
-                await core.services.executions.start(caller, "agent", wish(said))
+                await core.services.executions.start(caller, "agent", start_request(said))
                 for said in ("good", "bad", "fine")
             ]
             good, _, fine = (one.execution.id for one in started)
@@ -124,7 +124,7 @@ async def test_approvals_expire_after_an_error_that_is_none_of_ours(
         database.core(models=models, tools=Bench(), clock=clock, store=odd_store) as core,
     ):
         caller = await ready(core, agent)
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         await core.services.executions.rest(caller, started.execution.id)
         assert isinstance(core.store.approvals, OddApprovals)
         core.store.approvals.odd = odd
@@ -152,7 +152,7 @@ async def test_an_approval_that_cannot_be_decided_keeps_no_other_waiting(
         caller = await ready(core, agent)
         ids = []
         for said in ("bad", "good"):
-            started = await core.services.executions.start(caller, "agent", wish(said))
+            started = await core.services.executions.start(caller, "agent", start_request(said))
             await core.services.executions.rest(caller, started.execution.id)
             ids.append(started.execution.id)
         assert isinstance(core.store.approvals, OddApprovals)

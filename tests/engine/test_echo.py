@@ -3,7 +3,7 @@
 import pytest
 
 from outlast.agents.port import ModelRequest
-from outlast.engine.echo import without_echo
+from outlast.engine.segment.echo import without_echo
 from outlast.model.message import (
     AssistantMessage,
     Message,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from outlast.engine.history import Histories
+from outlast.engine.segment.history import Histories
 from outlast.model.approval import Decision
 from outlast.model.execution import Status
 from outlast.model.message import UserMessage

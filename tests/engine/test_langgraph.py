@@ -23,7 +23,7 @@ from tests.database import Another, Database
 from tests.engine.server import Server
 from tests.engine.test_code import prompt
 from tests.engine.test_code_examples import loaded, sell
-from tests.engine.world import Actor, Crash, call, wish
+from tests.engine.world import Actor, Crash, call, start_request
 
 pytestmark = pytest.mark.anyio
 BOUND = 10.0
@@ -70,7 +70,7 @@ async def started(core: Core, shop: LoadedAgents, **tool: Any) -> tuple[Principa
     spec = replace(spec, tools=(replace(spec.tools[0], **tool),))
     await core.services.agents.put(caller.workspace_id, [(spec, "1")])
     return caller, (
-        await core.services.executions.start(caller, spec.name, wish("Tea?"))
+        await core.services.executions.start(caller, spec.name, start_request("Tea?"))
     ).execution.id
 
 

@@ -28,7 +28,7 @@ from outlast.services.executions import ExecutionView
 from outlast.testing import NamedModels, owner
 from tests.database import Database
 from tests.engine.test_providers import ImpatientClock
-from tests.engine.world import Bench, tool, wish
+from tests.engine.world import Bench, start_request, tool
 from tests.mutants import Mutants
 from tests.provider import FakeProvider, Reply
 from tests.provider_chunks import last_user_text, text
@@ -106,8 +106,8 @@ async def survive(core: Core, caller: Principal, count: int) -> dict[str, int]:
         numbers = range(first, min(first + TOGETHER, count))
         async with asyncio.timeout(BOUND):
             (_, beside), *ended = await asyncio.gather(
-                run(caller, "neighbour", wish()),
-                *(run(caller, "odd", wish(f"mutant {number}")) for number in numbers),
+                run(caller, "neighbour", start_request()),
+                *(run(caller, "odd", start_request(f"mutant {number}")) for number in numbers),
             )
         assert (beside.execution.status, beside.execution.output) == (Status.COMPLETED, text(12))
         for number, (_, view) in zip(numbers, ended, strict=True):

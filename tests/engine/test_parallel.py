@@ -19,7 +19,7 @@ from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, World
-from tests.engine.world import USAGE, Actor, Bench, by_turn, call, spec, tool, wish
+from tests.engine.world import USAGE, Actor, Bench, by_turn, call, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -159,7 +159,7 @@ async def test_no_sibling_of_a_call_that_could_not_be_recorded_runs_on(
     async with database.core(models=models, tools=bench, store=refuses_first) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-        _, view = await core.services.executions.run(caller, "agent", wish())
+        _, view = await core.services.executions.run(caller, "agent", start_request())
         assert view.execution.status is Status.FAILED
         assert sorted(left) == list(range(1, siblings + 1))
         assert set(bench.calls.values()) == {1}

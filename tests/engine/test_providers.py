@@ -12,7 +12,7 @@ from outlast.model.clock import SystemClock
 from outlast.model.execution import Status
 from outlast.testing import NamedModels, owner
 from tests.database import POSTGRESQL, SQLITE, Database
-from tests.engine.world import Actor, Bench, by_turn, spec, wish
+from tests.engine.world import Actor, Bench, by_turn, spec, start_request
 from tests.provider import FakeProvider, Reply
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +56,7 @@ async def test_a_provider_that_fails_fails_the_execution_in_clear_words(
             agent = AgentSpec("agent", f"openai-chat:{model}")
             await core.services.agents.put(caller.workspace_id, [(agent, "1")])
             async with asyncio.timeout(BOUND):
-                _, view = await core.services.executions.run(caller, "agent", wish())
+                _, view = await core.services.executions.run(caller, "agent", start_request())
         assert provider.request_count == requests
     assert view.execution.status is Status.FAILED
     assert view.execution.error is not None
@@ -97,7 +97,7 @@ async def test_what_waiting_does_not_mend_fails_at_once_and_says_why(
             agent = AgentSpec("agent", "openai-chat:m")
             await core.services.agents.put(caller.workspace_id, [(agent, "1")])
             async with asyncio.timeout(BOUND):
-                _, view = await core.services.executions.run(caller, "agent", wish())
+                _, view = await core.services.executions.run(caller, "agent", start_request())
         assert provider.request_count == 1
     assert view.execution.error is not None
     assert view.execution.error.code == code
@@ -117,7 +117,7 @@ async def test_two_failures_and_then_an_answer_is_an_answer(
             agent = AgentSpec("agent", "openai-chat:flaky-2")
             await core.services.agents.put(caller.workspace_id, [(agent, "1")])
             async with asyncio.timeout(BOUND):
-                _, view = await core.services.executions.run(caller, "agent", wish())
+                _, view = await core.services.executions.run(caller, "agent", start_request())
     assert view.execution.status is Status.COMPLETED
     assert len((view.execution.output or "").split()) == 12
 
@@ -130,7 +130,7 @@ async def test_a_version_of_an_agent_from_the_future_fails_and_is_not_half_under
     async with database.core(models=models, tools=Bench(), start=False) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         database.rows(ADD_GUARDRAILS[database.kind])
         await core.start()
         async with asyncio.timeout(BOUND):

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from outlast.engine.suspects import Suspects
+from outlast.engine.segment.suspects import Suspects
 from outlast.model.agent import Effect, Limits
 from outlast.model.execution import Status
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +79,7 @@ async def test_suspects_are_taken_up_one_after_the_other_and_reach_their_end(
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         ids = [
-            (await core.services.executions.start(caller, "agent", wish())).execution.id
+            (await core.services.executions.start(caller, "agent", start_request())).execution.id
             for _ in range(count)
         ]
         async with asyncio.timeout(BOUND):
@@ -116,7 +116,7 @@ async def test_a_suspect_that_only_takes_long_lets_the_others_in(database: Datab
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         for _ in range(3):
-            await core.services.executions.start(caller, "agent", wish())
+            await core.services.executions.start(caller, "agent", start_request())
         async with asyncio.timeout(BOUND):
             while running < 3:
                 await asyncio.to_thread(int)
@@ -138,7 +138,7 @@ async def test_a_suspect_that_waits_is_cancelled_and_left_as_any_other(
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         ids = [
-            (await core.services.executions.start(caller, "agent", wish())).execution.id
+            (await core.services.executions.start(caller, "agent", start_request())).execution.id
             for _ in range(3)
         ]
         async with asyncio.timeout(BOUND):

@@ -23,7 +23,7 @@ from outlast.store.page import Page
 from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
-from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 BOUND = 20.0
@@ -91,7 +91,7 @@ async def one_life(database: Database, pill: Pill, life: int, **settings: Any) -
     async with asyncio.timeout(BOUND), core_of as core:
         caller = await ready(core, PILL)
         if not life:
-            await core.services.executions.start(caller, "agent", wish())
+            await core.services.executions.start(caller, "agent", start_request())
         [one] = await core.store.executions.page(caller.workspace_id, ExecutionFilter(), Page(1))
         ended = asyncio.ensure_future(settled(core, caller, one.id))
         reached = asyncio.ensure_future(pill.reached.wait())
@@ -137,7 +137,7 @@ async def test_a_server_that_leaves_is_no_try(database: Database) -> None:
     more = {"models": pill_models(), "tools": bench, "drain_seconds": 0, "max_tries": 2}
     async with asyncio.timeout(BOUND), database.core(**more) as core:
         caller = await ready(core, PILL)
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         execution_id = started.execution.id
         await pill.reached.wait()
     for _ in range(4):
@@ -211,7 +211,7 @@ async def test_a_database_that_is_away_uses_up_no_tries(database: Database) -> N
         caller = await ready(core)
         store = ill(core)
         store.advances, store.is_away = Overloaded(), True
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         async with asyncio.timeout(BOUND):
             while store.tried < 3:
                 clock.advance(31)
@@ -231,7 +231,7 @@ async def test_a_database_that_answers_and_takes_no_move_ends_the_execution(
     ) as core:
         caller = await ready(core)
         ill(core).advances = Overloaded()
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         failed = await settled(core, caller, started.execution.id, clock)
         assert failed.status is Status.FAILED
         assert ill(core).tried == most
@@ -255,7 +255,7 @@ async def test_what_the_database_refuses_for_good_is_tried_once_and_named_nowher
     async with database.core(models=models, tools=bench, store=ill_store) as core:
         caller = await ready(core, spec(tool("look")))
         ill(core).refuses = refused
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         failed = await settled(core, caller, started.execution.id)
         assert failed.status is Status.FAILED
         assert failed.error is not None
@@ -279,7 +279,7 @@ async def test_text_that_the_log_refuses_fails_its_execution_at_once(database: D
     models = NamedModels({"actor": actor})
     async with database.core(models=models, tools=Bench(), store=without_text) as core:
         caller = await ready(core)
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         failed = await settled(core, caller, started.execution.id)
         assert (failed.status, failed.output) == (Status.FAILED, "half")
         assert len(actor.asked) == 1
@@ -295,7 +295,7 @@ async def test_an_execution_that_cannot_even_be_failed_is_given_up(database: Dat
         caller = await ready(core)
         store = ill(core)
         store.advances, store.ends = RuntimeError("odd"), RuntimeError("odder")
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         async with asyncio.timeout(BOUND):
             while store.tried < 2:
                 clock.advance(31)
@@ -307,7 +307,7 @@ async def test_an_execution_that_cannot_even_be_failed_is_given_up(database: Dat
         store.advances = store.ends = None
         left = await core.store.executions.get(caller.workspace_id, started.execution.id)
         assert left.status is Status.QUEUED  # the next start tries it again
-        again = await core.services.executions.start(caller, "agent", wish())
+        again = await core.services.executions.start(caller, "agent", start_request())
         assert (await settled(core, caller, again.execution.id, clock)).output == "Hello"
 
 
@@ -324,7 +324,7 @@ async def test_usage_that_no_column_holds_ends_the_execution_after_one_request(
     models = NamedModels({"actor": actor})
     async with database.core(models=models, tools=Bench()) as core:
         caller = await ready(core)
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         ended = await settled(core, caller, started.execution.id)
         assert len(actor.asked) == 1
         assert ended.output == "a b" or ended.status is Status.FAILED

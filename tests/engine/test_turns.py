@@ -19,7 +19,7 @@ from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, Server, World
-from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -163,7 +163,7 @@ async def test_draining_ends_a_segment_at_its_next_commit_and_the_next_process_g
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(reached.wait(), BOUND)
         closing = asyncio.ensure_future(core.engine.stop(5))
         await asyncio.wait({closing}, timeout=0)
@@ -186,7 +186,7 @@ async def test_what_cannot_finish_in_the_grace_is_taken_up_as_after_a_crash(
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(actor.spoke.wait(), BOUND)
     assert actor.open == 0
     async with database.core(models=NamedModels({"actor": actor}), tools=Bench()) as core:

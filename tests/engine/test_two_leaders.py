@@ -19,7 +19,7 @@ from outlast.model.execution import Status
 from outlast.model.workspace import Principal
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only("postgresql")]
 BOUND = 30.0
@@ -50,7 +50,7 @@ class Pair:
 
     async def suspended(self, count: int) -> list[str]:
         executions = self.cores[0].services.executions
-        made = [await executions.start(self.caller, "agent", wish()) for _ in range(count)]
+        made = [await executions.start(self.caller, "agent", start_request()) for _ in range(count)]
         ids = [one.execution.id for one in made]
         for execution_id in ids:
             await executions.rest(self.caller, execution_id)

@@ -10,7 +10,7 @@ from outlast.model.execution import PauseRequest, Status
 from outlast.testing import FakeClock, NamedModels
 from tests.database import POSTGRESQL, SQLITE, Database
 from tests.engine.test_tries import BOUND, ready, settled
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ async def test_a_step_that_cannot_be_read_fails_its_execution_and_holds_up_no_tu
     models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Done"]))})
     async with database.core(models=models, tools=Bench(pay=lambda _: "paid")) as core:
         caller = await ready(core, spec(tool("pay", approval=True)))
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         first = started.execution
         async with asyncio.timeout(BOUND):
             await core.services.executions.rest(caller, first.id)
@@ -52,9 +52,11 @@ async def test_a_row_that_cannot_be_read_fails_and_the_turn_behind_it_runs(
     models = NamedModels({"actor": Actor(lambda _: ["Hello", gate])})
     async with database.core(models=models, tools=Bench()) as core:
         caller = await ready(core)
-        first = (await core.services.executions.start(caller, "agent", wish())).execution
+        first = (await core.services.executions.start(caller, "agent", start_request())).execution
         more = {"conversation_id": first.conversation_id}
-        second = (await core.services.executions.start(caller, "agent", wish(**more))).execution
+        second = (
+            await core.services.executions.start(caller, "agent", start_request(**more))
+        ).execution
         async with asyncio.timeout(BOUND):
             while core.engine.running == 0:
                 await asyncio.to_thread(int)
@@ -63,7 +65,7 @@ async def test_a_row_that_cannot_be_read_fails_and_the_turn_behind_it_runs(
             ).status is Status.QUEUED:
                 await asyncio.to_thread(int)
         database.rows(broken)
-        third_input = wish("third", **more)
+        third_input = start_request("third", **more)
         gate.set()
         assert (await settled(core, caller, first.id)).status is Status.COMPLETED
         [(status, error)] = database.rows(
@@ -83,9 +85,9 @@ async def test_a_start_that_finds_a_row_it_cannot_read_fails_it_and_takes_up_the
     models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
     async with database.core(models=models, tools=Bench(), start=False) as core:
         caller = await ready(core)
-        odd = (await core.services.executions.start(caller, "agent", wish())).execution
+        odd = (await core.services.executions.start(caller, "agent", start_request())).execution
         database.rows(broken)
-        good = (await core.services.executions.start(caller, "agent", wish())).execution
+        good = (await core.services.executions.start(caller, "agent", start_request())).execution
     async with asyncio.timeout(BOUND), database.core(models=models, tools=Bench()) as core:
         assert (await settled(core, caller, good.id)).output == "Hello"
         while database.rows(f"SELECT status FROM executions WHERE id = '{odd.id}'") != [
@@ -101,7 +103,7 @@ async def test_an_agent_that_cannot_be_read_fails_its_execution(
     models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
     async with database.core(models=models, tools=Bench(), start=False) as core:
         caller = await ready(core)
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
     database.rows(f"UPDATE agent_versions SET spec = '{broken}'")
     async with database.core(models=models, tools=Bench()) as core:
         failed = await settled(core, caller, started.execution.id)
@@ -140,7 +142,7 @@ async def test_a_due_approval_that_cannot_be_read_fails_its_execution_and_keeps_
     async with database.core(models=models, tools=bench, clock=clock) as core:
         caller = await ready(core, spec(pay, limits=Limits(max_seconds=None)))
         runs = [
-            (await core.services.executions.start(caller, "agent", wish())).execution.id
+            (await core.services.executions.start(caller, "agent", start_request())).execution.id
             for _ in range(3)
         ]
         for run in runs:
@@ -171,7 +173,7 @@ async def test_a_request_to_pause_that_cannot_be_read_fails_its_execution_and_ke
     async with database.core(models=models, tools=Bench()) as core:
         caller = await ready(core)
         odd, good = [
-            (await core.services.executions.start(caller, "agent", wish())).execution
+            (await core.services.executions.start(caller, "agent", start_request())).execution
             for _ in range(2)
         ]
         async with asyncio.timeout(BOUND):

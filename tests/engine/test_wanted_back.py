@@ -16,7 +16,7 @@ from outlast.testing import owner
 from tests.agents.test_openai_chat import chunk
 from tests.database import Database
 from tests.engine.test_providers import BOUND
-from tests.engine.world import Bench, tool, wish
+from tests.engine.world import Bench, start_request, tool
 from tests.provider import FakeProvider, Reply
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +65,7 @@ async def test_reasoning_and_signatures_are_recorded_with_the_calls_and_sent_bac
                 agent = AgentSpec("agent", "openai-chat:m", tools=(look,))
                 await core.services.agents.put(caller.workspace_id, [(agent, "1")])
                 conversation = views[0].execution.conversation_id if views else None
-                start = wish(f"turn {turn}", conversation_id=conversation)
+                start = start_request(f"turn {turn}", conversation_id=conversation)
                 async with asyncio.timeout(BOUND):
                     _, view = await core.services.executions.run(caller, "agent", start)
                 views.append(view)

@@ -21,7 +21,7 @@ from outlast.model.error import OutlastError, Overloaded
 from outlast.model.execution import TERMINAL, Status
 from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall, ToolMessage
 from outlast.model.usage import Usage
-from outlast.services.executions import Start
+from outlast.services.executions import StartExecution
 from outlast.store.driver import Driver, Transaction
 from outlast.store.store import Store
 from outlast.testing import FakeClock
@@ -195,8 +195,8 @@ class CrashingDriver:
         raise Overloaded("The process died.")
 
 
-def wish(text: str = "Hello", **more: Any) -> Start:
-    return Start(text, **more)
+def start_request(text: str = "Hello", **more: Any) -> StartExecution:
+    return StartExecution(text, **more)
 
 
 async def over_in_time(core: Core, clock: FakeClock, workspace_id: str, execution_id: str) -> None:

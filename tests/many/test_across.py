@@ -34,8 +34,8 @@ WHERE datname = 'town' AND pid <> pg_backend_pid()
 async def test_a_client_hears_live_what_a_worker_elsewhere_says_without_a_gap(town: Town) -> None:
     door, seen = town.doors["a"], list[Frame]()
     joined: asyncio.Task[Log] | None = None
-    path, wish = "/v1/agents/speaker/execute", {"input": "Speak", "stream": True}
-    async with door.stream("POST", path, json=wish) as answer:
+    path, request = "/v1/agents/speaker/execute", {"input": "Speak", "stream": True}
+    async with door.stream("POST", path, json=request) as answer:
         name, cursor = answer.headers["x-execution-id"], ""
         async for line in answer.aiter_lines():
             if line.startswith("id: "):
@@ -75,8 +75,8 @@ async def test_a_caller_waits_across_processes_as_long_as_it_wants(town: Town) -
 
 async def test_a_client_that_hangs_up_changes_nothing(town: Town) -> None:
     closed = town.provider.cut_by_client
-    path, wish = "/v1/agents/speaker/execute", {"input": "Speak", "stream": True}
-    async with town.doors["a"].stream("POST", path, json=wish) as answer:
+    path, request = "/v1/agents/speaker/execute", {"input": "Speak", "stream": True}
+    async with town.doors["a"].stream("POST", path, json=request) as answer:
         name = answer.headers["x-execution-id"]
         async for line in answer.aiter_lines():
             if "text_delta" in line:

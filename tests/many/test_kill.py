@@ -10,7 +10,7 @@ pytestmark = pytest.mark.anyio
 
 COUNTERS, SPEAKERS, FOLLOWED = 144, 12, 20
 STEP = 2
-"""The number of a counter's tool call: its first step is the model's wish."""
+"""The number of a counter's tool call: its first step is the model's request."""
 
 
 async def test_three_hundred_in_flight_outlast_three_deaths_and_a_freeze_and_none_runs_twice(

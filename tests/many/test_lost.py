@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from outlast.app import Core
-from outlast.engine.procrastinate import engine
+from outlast.engine.dispatch.procrastinate import engine
 from outlast.model.error import Overloaded
 from outlast.model.event import Entry, ExecutionCompleted, ExecutionCreated
 from outlast.model.execution import Status
@@ -19,7 +19,7 @@ from outlast.model.message import UserMessage
 from outlast.model.workspace import Principal
 from outlast.store.postgres import driver, patience
 from outlast.testing import NamedModels, core_on, owner
-from tests.engine.world import Actor, Bench, by_turn, spec, wish
+from tests.engine.world import Actor, Bench, by_turn, spec, start_request
 from tests.many.network import Cut, Network
 from tests.many.world import until
 from tests.postgres import Cluster
@@ -103,7 +103,7 @@ def worker(tmp_path: Path) -> Worker:
 
 
 async def _started(core: Core, caller: Principal, text: str = "Hello") -> str:
-    started = await core.services.executions.start(caller, "agent", wish(text))
+    started = await core.services.executions.start(caller, "agent", start_request(text))
     return started.execution.id
 
 

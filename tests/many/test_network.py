@@ -36,7 +36,7 @@ async def test_a_worker_cut_off_stops_before_others_take_over_and_works_again_af
         held = await town.many("idempotent", HELD)
         await tools.until(lambda: len(set(tools.calls) - known) == HELD)
         talkers = await town.many("talker", TALKERS)
-        provider.delay_ms = 1000.0  # an answer that wishes a call then takes two seconds
+        provider.delay_ms = 1000.0  # an answer that requests a call then takes two seconds
         asked = provider.request_count
         late = await town.many("idempotent", LATE)
         await provider.wait_requests(asked + LATE)

@@ -69,7 +69,7 @@ def _check_calls(town: Town, log: Log) -> None:
 
 async def _unavailable(town: Town, execution_id: str) -> None:
     """Every route of both API processes says so in its room's shape, and soon."""
-    wishes: list[tuple[str, str, Any]] = [
+    requests: list[tuple[str, str, Any]] = [
         ("POST", "/v1/agents/speaker/execute", {"input": "Go"}),
         ("POST", "/v1/agents/speaker/execute", {"input": "Go", "background": True}),
         ("POST", "/v1/agents/speaker/execute", {"input": "Go", "stream": True}),
@@ -86,7 +86,7 @@ async def _unavailable(town: Town, execution_id: str) -> None:
             *(
                 town.doors[api].request(method, path, **({"json": body} if body else {}))
                 for api in ("a", "b")
-                for method, path, body in wishes
+                for method, path, body in requests
             ),
             *(town.doors[name].get("/readyz") for name in ("a", "b", "w1", "w2", "w3")),
             *(town.doors[name].get("/healthz") for name in ("a", "b", "w1", "w2", "w3")),

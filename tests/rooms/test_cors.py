@@ -13,7 +13,7 @@ ALLOW = "access-control-allow-origin"
 
 async def preflight(house: House, origin: str) -> tuple[int, str | None, str]:
     headers = {
-        "Origin": origin,
+        "RequestContext": origin,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization, idempotency-key",
     }
@@ -27,10 +27,10 @@ async def test_a_page_of_a_named_origin_may_call_and_reads_our_headers(build: Bu
     status, origin, headers = await preflight(house, PAGE)
     assert (status, origin) == (200, PAGE)
     assert headers == "authorization, idempotency-key"
-    answer = await house.execute({"input": "Hello"}, headers={"Origin": PAGE})
+    answer = await house.execute({"input": "Hello"}, headers={"RequestContext": PAGE})
     assert answer.headers[ALLOW] == PAGE
     assert answer.headers["access-control-expose-headers"] == ", ".join(EXPOSED)
-    refused = await house.client.get("/v1/nothing", headers={"Origin": PAGE})
+    refused = await house.client.get("/v1/nothing", headers={"RequestContext": PAGE})
     assert (refused.status_code, refused.headers[ALLOW]) == (404, PAGE)
 
 
@@ -38,7 +38,7 @@ async def test_no_other_origin_is_told_anything(build: Build) -> None:
     house = await build(cors_origins=PAGE)
     status, origin, _ = await preflight(house, OTHER)
     assert (status, origin) == (400, None)
-    answer = await house.execute({"input": "Hello"}, headers={"Origin": OTHER})
+    answer = await house.execute({"input": "Hello"}, headers={"RequestContext": OTHER})
     assert ALLOW not in answer.headers
 
 

@@ -28,10 +28,10 @@ from outlast.model.event import (
     ToolFinished,
     ToolStarted,
 )
-from outlast.rooms.executions.translate import FRAME_TYPES, Fold
+from outlast.rooms.executions.stream import FRAME_TYPES, Fold
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
-from tests.engine.world import Actor, Bench, Crash, Reply, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, Crash, Reply, by_turn, call, spec, start_request, tool
 from tests.rooms.conftest import Build
 from tests.rooms.house import BOUND, House, frames, kinds
 
@@ -170,7 +170,7 @@ async def test_the_last_frame_is_what_get_answers_after_a_crash_at_any_commit(
     async with database.core(models=models, tools=bench, clock=clock, store=crash.store) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         ended = asyncio.ensure_future(core.services.executions.rest(caller, started.execution.id))
         died = asyncio.ensure_future(crash.dead.wait())
         await asyncio.wait({ended, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)

@@ -9,7 +9,7 @@ from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
 from outlast.model.approval import Approval, ApprovalKind, Decision
 from outlast.model.error import Conflict, ConversationBusy, OutlastError
 from outlast.model.execution import TERMINAL, Execution, OnBusy, Status, ToolStep
-from outlast.services.executions import Start
+from outlast.services.executions import StartExecution
 from outlast.services.tasks import NewTask
 from tests.states.town import APPROVED, ROLLED_BACK, Town
 from tests.states.world import Reply, written
@@ -27,9 +27,9 @@ class Acts:
 
     async def start(self, plot: Sequence[Reply], *, coded: bool, **more: Any) -> None:
         town, number = self._town, str(next(self._town.plots))
-        wish = Start(written(number, plot), **more)
+        request = StartExecution(written(number, plot), **more)
         agent = "coder" if coded else "agent"
-        await town.act(town.services.executions.start(town.caller, agent, wish))
+        await town.act(town.services.executions.start(town.caller, agent, request))
 
     async def go_on(self, plot: Sequence[Reply], which: int, *, interrupts: bool) -> None:
         """A next turn of a conversation."""
@@ -45,8 +45,8 @@ class Acts:
         retry = {"max_attempts": 2, "backoff_seconds": 30}
         config = {"retry": retry | {"on_failure": "pause" if pauses else "fail"}}
         text = written(number, plot)
-        wish = NewTask("Work", agent="agent", input=text, state={"n": 0}, config=config)
-        await town.act(town.services.tasks.create(town.caller, wish))
+        request = NewTask("Work", agent="agent", input=text, state={"n": 0}, config=config)
+        await town.act(town.services.tasks.create(town.caller, request))
 
     async def drive(self, move: int, which: int) -> None:
         """What a client does with tasks: one of its own is also ended by it."""

@@ -31,7 +31,7 @@ from outlast.model.event import (
 )
 from outlast.model.execution import ModelStep, ToolStep
 from outlast.rooms.runs.formats import Format, fold
-from outlast.rooms.runs.frames import Reel
+from outlast.rooms.runs.frames import NumberedFrames
 from tests.rooms.house import House, frames
 
 WORDS: Final = {
@@ -377,7 +377,7 @@ async def _agree_on_streams(house: House, told: Told, log: list[Entry], memory: 
     """Every format is what it was and more; where all has ended, so is every open stream."""
     ended = told.execution["status"] in ENDED
     for format in Format:  # noqa: A001 - our word
-        whole = b"".join(Reel(fold(format, told.id, house.app.state.native)).add(log))
+        whole = b"".join(NumberedFrames(fold(format, told.id, house.app.state.native)).add(log))
         before = memory.frames.get(format, b"")
         assert whole.startswith(before), format
         if ended and whole != before:

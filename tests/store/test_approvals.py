@@ -21,7 +21,7 @@ from outlast.model.event import START, ExecutionPaused, ExecutionSuspended
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
-from outlast.store.approvals.store import Decide, PendingPage
+from outlast.store.approvals.store import DecideApproval, PendingPage
 from outlast.store.executions.values import Advance, Resume
 from outlast.store.store import Store
 from outlast.testing import FakeClock
@@ -74,8 +74,10 @@ async def waiting(store: Store, execution: Execution, *calls: ToolCall) -> Execu
     return after
 
 
-def said(execution: Execution, call: str, approved: bool, key: str | None = "key_1") -> Decide:
-    return Decide(WORKSPACE, execution.id, call, 9, Decision(approved), key)
+def said(
+    execution: Execution, call: str, approved: bool, key: str | None = "key_1"
+) -> DecideApproval:
+    return DecideApproval(WORKSPACE, execution.id, call, 9, Decision(approved), key)
 
 
 async def test_the_last_decision_makes_a_suspended_execution_runnable(
@@ -181,20 +183,22 @@ async def test_what_has_expired_is_found_and_decided_once(store: Store, create: 
     await store.executions.advance(Advance(running, suspended, approvals=(asked,)))
     assert await store.approvals.due(49, 9) == []
     assert await store.approvals.due(50, 9) == [(WORKSPACE, asked)]
-    wish = replace(said(suspended, "tc_1", approved=True, key=None), at=50)
-    assert (await store.approvals.decide(wish)).decided_by is None
-    assert await store.approvals.decide(wish) == await store.approvals.decide(replace(wish, at=60))
+    request = replace(said(suspended, "tc_1", approved=True, key=None), at=50)
+    assert (await store.approvals.decide(request)).decided_by is None
+    assert await store.approvals.decide(request) == await store.approvals.decide(
+        replace(request, at=60)
+    )
     assert await store.approvals.due(99, 9) == []
 
 
 async def test_a_wish_to_pause_stays_while_its_segment_writes(store: Store, create: Create) -> None:
     running = await run(store, await create())
-    wish = PauseRequest(now=True, reason="lunch")
-    await store.executions.request_pause(WORKSPACE, running.id, wish)
+    request = PauseRequest(now=True, reason="lunch")
+    await store.executions.request_pause(WORKSPACE, running.id, request)
     await store.executions.request_pause(OTHER, running.id, PauseRequest())
     await store.executions.advance(Advance(running, running))
-    assert (await store.executions.get(WORKSPACE, running.id)).pause_requested == wish
-    assert await store.executions.pause_requested() == [(running.id, wish)]
+    assert (await store.executions.get(WORKSPACE, running.id)).pause_requested == request
+    assert await store.executions.pause_requested() == [(running.id, request)]
     paused = replace(running, status=Status.PAUSED)
     await store.executions.advance(Advance(running, paused, ((8, ExecutionPaused("lunch")),)))
     assert (await store.executions.get(WORKSPACE, running.id)).pause_requested is None

@@ -12,7 +12,7 @@ from outlast.model.event import START
 from outlast.model.execution import ModelStep, OnBusy, Status, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
-from outlast.store.approvals.store import Decide
+from outlast.store.approvals.store import DecideApproval
 from outlast.store.conversations.delete import delete_conversation
 from outlast.store.driver import Driver, Transaction
 from outlast.store.idempotency import IDEMPOTENCY_MILLIS, Idempotency
@@ -147,12 +147,14 @@ async def test_a_decision_costs_the_same_however_many_are_open(
         suspended = replace(running, status=Status.SUSPENDED)
         await store.executions.advance(replace(move, after=suspended, events=(), approvals=asked))
         driver.taken()
-        wish = Decide(WORKSPACE, running.id, "tc_001", 9, Decision(approved=True), "key_1")
-        await store.approvals.decide(wish)
+        request = DecideApproval(
+            WORKSPACE, running.id, "tc_001", 9, Decision(approved=True), "key_1"
+        )
+        await store.approvals.decide(request)
         costs.append(driver.taken())
         assert (await store.executions.get(WORKSPACE, running.id)).status is Status.SUSPENDED
         for n in range(count):
-            of_call = Decide(
+            of_call = DecideApproval(
                 WORKSPACE, running.id, f"tc_{n:03}", 9, Decision(approved=True), "key_1"
             )
             await store.approvals.decide(of_call)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from outlast.model.error import Conflict, ConversationBusy, ConversationNotFound, ExecutionNotFound
-from outlast.model.execution import Execution, Failure, OnBusy, Origin, Status
+from outlast.model.execution import Execution, Failure, OnBusy, RequestContext, Status
 from outlast.store.executions.values import Advance, Created, Cut, Resume
 from outlast.store.store import Store
 from outlast.testing import FakeClock
@@ -22,7 +22,9 @@ async def talk(store: Store, create: Create, *messages: str) -> list[Execution]:
     made: list[Execution] = []
     more: dict[str, Any] = {}
     for message in messages:
-        one = await create(input=f"say {message}", origin=Origin(message_id=message), **more)
+        one = await create(
+            input=f"say {message}", origin=RequestContext(message_id=message), **more
+        )
         more = {"conversation_id": one.conversation_id, "new_conversation": False}
         await store.executions.advance(completed(await run(store, one)))
         made.append(one)
@@ -35,7 +37,7 @@ async def said(
     given = {
         "conversation_id": first.conversation_id,
         "new_conversation": False,
-        "origin": Origin(message_id=message),
+        "origin": RequestContext(message_id=message),
         "cut": cut,
         "input": f"say {message}",
     }
@@ -67,7 +69,7 @@ async def test_a_message_that_is_sent_again_cuts_its_turn_and_all_behind_it(
 async def test_what_is_cut_stays_cut_while_it_moves_on(
     store: Store, create: Create, clock: FakeClock
 ) -> None:
-    first = await create(origin=Origin(message_id="u1"))
+    first = await create(origin=RequestContext(message_id="u1"))
     running = await run(store, first)
     created = await said(store, clock, first, "u1", SAYS_SO)
     assert created.interrupted == (running,)
@@ -82,7 +84,7 @@ async def test_what_is_cut_stays_cut_while_it_moves_on(
 async def test_what_waits_behind_the_cut_is_cancelled_and_what_is_live_before_it_goes_on(
     store: Store, create: Create, clock: FakeClock
 ) -> None:
-    first = await create(origin=Origin(message_id="u1"))
+    first = await create(origin=RequestContext(message_id="u1"))
     running = await run(store, first)
     second = (await said(store, clock, first, "u2", SAYS_NOTHING)).execution
     third = (await said(store, clock, first, "u3", SAYS_NOTHING)).execution
@@ -124,7 +126,7 @@ async def test_a_request_that_comes_again_starts_nothing(
 async def test_a_message_whose_run_was_in_vain_is_run_again(
     store: Store, create: Create, clock: FakeClock, status: Status
 ) -> None:
-    first = await create(input="say u1", origin=Origin(message_id="u1"))
+    first = await create(input="say u1", origin=RequestContext(message_id="u1"))
     running = await run(store, first)
     error = Failure("t", "c", "m") if status is Status.FAILED else None
     ended = replace(running, status=status, completed_at=9, error=error)
@@ -194,7 +196,7 @@ async def test_a_cut_that_is_required_names_a_turn_that_stands(
 async def test_what_is_cut_does_not_keep_a_conversation_busy(
     store: Store, create: Create, clock: FakeClock
 ) -> None:
-    first = await create(origin=Origin(message_id="u1"))
+    first = await create(origin=RequestContext(message_id="u1"))
     await said(store, clock, first, "u2", SAYS_NOTHING)
     rejecting = {"on_busy": OnBusy.REJECT}
     with pytest.raises(ConversationBusy):
@@ -251,7 +253,7 @@ async def test_what_was_cut_is_not_resumed_and_what_stands_is(
 async def test_a_failed_turn_that_was_cut_is_not_resumed(
     store: Store, create: Create, clock: FakeClock
 ) -> None:
-    first = await create(origin=Origin(message_id="u1"))
+    first = await create(origin=RequestContext(message_id="u1"))
     running = await run(store, first)
     error = Failure("execution_error", "x", "x")
     after = replace(running, status=Status.FAILED, error=error, completed_at=clock.now())

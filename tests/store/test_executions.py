@@ -41,15 +41,15 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_an_execution_is_read_as_it_was_created(store: Store, clock: FakeClock) -> None:
-    wish = new(
+    request = new(
         clock,
         key_id="key_1",
         metadata={"source": "web", "n": [1, None]},
         session={"user": "Sarah"},
         budget=Budget(max_tokens=5, max_credits=0.5),
     )
-    made = (await store.executions.create(wish)).execution
-    assert await store.executions.get(WORKSPACE, wish.id) == made
+    made = (await store.executions.create(request)).execution
+    assert await store.executions.get(WORKSPACE, request.id) == made
     assert (made.status, made.segment, made.turn, made.waiting) == (Status.QUEUED, 0, 1, False)
     assert made.budget == Budget(max_tokens=5, max_credits=0.5)
     assert made.metadata == {"source": "web", "n": [1, None]}

@@ -36,7 +36,7 @@ CATALOG = {
 OTHERS = ("alembic_version", "procrastinate_")
 OPENER = """
 import asyncio, sys
-from outlast.engine.procrastinate.queue import Queue
+from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.store.postgres.driver import PostgresDriver
 
 async def main(url):

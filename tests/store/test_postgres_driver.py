@@ -11,7 +11,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from outlast.duty import Failures
-from outlast.engine.procrastinate.queue import Queue
+from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.model.error import Overloaded, Refused
 from outlast.store.driver import Query, Statement, Transaction, TransactionResult
 from outlast.store.idempotency import Idempotency
@@ -290,7 +290,7 @@ async def test_a_hint_that_says_nothing_sends_followers_to_the_log(
                 await missed.get()
     finally:
         await driver.close()
-    assert "hint.unread" in {line["event"] for line in logs}
+    assert "notification.unread" in {line["event"] for line in logs}
 
 
 # --- the order of writes

@@ -218,13 +218,13 @@ async def test_of_two_who_reject_a_busy_conversation_one_gets_it(
         ended = (await stores[0].executions.create(new(clock))).execution
         await stores[0].executions.advance(started(ended))
         await stores[0].executions.advance(completed(started(ended).after))
-        wish = {
+        request = {
             "conversation_id": ended.conversation_id,
             "new_conversation": False,
             "on_busy": OnBusy.REJECT,
         }
         made = await asyncio.gather(
-            *(store.executions.create(new(clock, **wish)) for store in stores),
+            *(store.executions.create(new(clock, **request)) for store in stores),
             return_exceptions=True,
         )
         assert sum(isinstance(one, Conflict) for one in made) == 1

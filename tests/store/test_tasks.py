@@ -27,11 +27,13 @@ def driven(store: Store, clock: FakeClock) -> Create:
     """Makes tasks that their client drives."""
 
     async def made(**config: Any) -> Execution:
-        wish = new(clock, agent_version=0)
+        request = new(clock, agent_version=0)
         seconds = config.get("max_duration_seconds")
-        task = Task(wish.id, WORKSPACE, "Import", wish.at, config=config, first_state={"page": 0})
-        wish = replace(wish, task=task, budget=Budget(max_seconds=seconds))
-        return (await store.executions.create(wish)).execution
+        task = Task(
+            request.id, WORKSPACE, "Import", request.at, config=config, first_state={"page": 0}
+        )
+        request = replace(request, task=task, budget=Budget(max_seconds=seconds))
+        return (await store.executions.create(request)).execution
 
     return made
 
@@ -144,12 +146,12 @@ async def test_a_resume_begins_a_segment_that_earlier_calls_cannot_end(
     await store.executions.advance(failed(execution, clock.now()))
     first, second = await store.checkpoints.of(WORKSPACE, execution.id)
     clock.advance(60)
-    wish = Resume(WORKSPACE, execution.id, clock.now(), first.id)
+    request = Resume(WORKSPACE, execution.id, clock.now(), first.id)
     with pytest.raises(CheckpointNotFound):
-        await store.executions.resume(replace(wish, checkpoint_id="cp_x"))
+        await store.executions.resume(replace(request, checkpoint_id="cp_x"))
     with pytest.raises(Conflict):
-        await store.executions.resume(replace(wish, only=frozenset({Status.PAUSED})))
-    resumed = (await store.executions.resume(wish)).execution
+        await store.executions.resume(replace(request, only=frozenset({Status.PAUSED})))
+    resumed = (await store.executions.resume(request)).execution
     assert (resumed.status, resumed.segment, resumed.state) == (Status.RUNNING, 2, {"page": 1})
     assert resumed == await store.executions.get(WORKSPACE, execution.id)
     assert resumed.active_by(clock.now() + 500) == execution.active_ms + 500 + 2
@@ -183,10 +185,12 @@ async def test_a_failure_with_attempts_left_is_due_behind_the_backoff_once(
 async def test_a_failed_run_of_an_agent_is_queued_again(
     store: Store, clock: FakeClock, heard: Heard
 ) -> None:
-    wish = new(clock)
+    request = new(clock)
     config = {"retry": {"max_attempts": 2}}
-    task = Task(wish.id, WORKSPACE, "Report", wish.at, config=config)
-    running = await run(store, (await store.executions.create(replace(wish, task=task))).execution)
+    task = Task(request.id, WORKSPACE, "Report", request.at, config=config)
+    running = await run(
+        store, (await store.executions.create(replace(request, task=task))).execution
+    )
     heard.runnable.clear()
     await store.executions.advance(failed(running, clock.now()))
     await store.tasks.process_due(attend(running, clock))

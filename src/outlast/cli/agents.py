@@ -93,7 +93,7 @@ def restore(
 
 
 async def _retire(chosen: Settings, workspace: str, agent: str, *, retired: bool) -> str:
-    from outlast.cli.opening import opened
+    from outlast.cli.state import opened
 
     async with opened(chosen, make=False) as state:
         owner = await state.keys.workspace_named(workspace)
@@ -104,7 +104,7 @@ async def _retire(chosen: Settings, workspace: str, agent: str, *, retired: bool
 
 
 async def _agents(chosen: Settings, workspace: str, *, everything: bool) -> list[Agent]:
-    from outlast.cli.opening import opened
+    from outlast.cli.state import opened
     from outlast.store.page import Page
 
     async with opened(chosen, make=False) as state:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, echo
 
-from outlast.cli.moves import Url, through
+from outlast.cli.lifecycle import Url, through
 from outlast.cli.options import ApiKey, AsJson, DataDir, Host, Port, settings
 from outlast.cli.output import note, shorten, write_json, write_table
 from outlast.model.error import InvalidRequest

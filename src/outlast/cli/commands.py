@@ -15,8 +15,8 @@ from outlast.cli.agents import agents
 from outlast.cli.approvals import approvals, approve, deny
 from outlast.cli.executions import executions
 from outlast.cli.keys import keys, workspaces
+from outlast.cli.lifecycle import add_moves
 from outlast.cli.models import models
-from outlast.cli.moves import add_moves
 from outlast.cli.options import FLAGS, AsJson, Metadata, User, pairs, with_settings
 from outlast.cli.output import write_json
 from outlast.settings import Settings
@@ -71,7 +71,7 @@ def serve(
 ) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
     with quick_imports():
-        from outlast.cli.serving import serve
+        from outlast.cli.server import serve
 
     serve(chosen, echo, worker=worker, strict=strict)
 
@@ -109,7 +109,7 @@ def worker(
     Give it the agents file of the servers: Python tools run here.
     """
     with quick_imports():
-        from outlast.cli.serving import work
+        from outlast.cli.server import work
 
     listening = chosen if port is None else replace(chosen, port=port)
     work(listening, echo, listen=port is not None)
@@ -132,10 +132,10 @@ def run(
     Exit code: 0 completed, 1 failed, 3 waits for an approval, 130 cancelled.
     """
     with quick_imports():
-        from outlast.cli.running import Wish, run
+        from outlast.cli.run import RunRequest, run
 
-    wish = Wish(agent, input, conversation, json, user, pairs(metadata))
-    raise Exit(run(chosen, wish))
+    request = RunRequest(agent, input, conversation, json, user, pairs(metadata))
+    raise Exit(run(chosen, request))
 
 
 @app.command()
@@ -160,7 +160,7 @@ def migrate(chosen: Settings) -> None:
 
     On SQLite no server may run meanwhile; on Postgres those of the version before may.
     """
-    from outlast.cli.opening import migrate
+    from outlast.cli.state import migrate
 
     asyncio.run(migrate(chosen))
     echo(f"Up to date: {chosen.database}.")
@@ -176,7 +176,7 @@ def doctor(chosen: Settings, *, json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from outlast.cli.doctor import examine
-    from outlast.cli.finding import Finding, Level
+    from outlast.cli.findings import Finding, Level
 
     async def examined() -> list[Finding]:
         return [finding async for finding in examine(chosen)]

@@ -11,9 +11,9 @@ from typing import Final
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.readiness import model_problem, tools_not_ready
-from outlast.cli.composing import read_agents
+from outlast.cli.composition import read_agents
 from outlast.cli.doctor_sqlite import examine_sqlite
-from outlast.cli.finding import Finding, Level
+from outlast.cli.findings import Finding, Level
 from outlast.cli.preflight import check_environment
 from outlast.cli.remote import url_of
 from outlast.client import Client, Unreachable

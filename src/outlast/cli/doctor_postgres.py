@@ -8,7 +8,7 @@ from typing import Final
 
 from outlast.agents.loader import LoadedAgents
 from outlast.cli.doctor_work import examine_work
-from outlast.cli.finding import FAIL, OK, WARN, Finding
+from outlast.cli.findings import FAIL, OK, WARN, Finding
 from outlast.model.clock import Clock, iso
 from outlast.model.error import OutlastError
 from outlast.settings import Settings
@@ -118,8 +118,8 @@ async def _direct(settings: Settings, server: Server) -> Finding | None:
 
 
 async def _listening(settings: Settings, direct: str) -> Finding:
-    hears = await examine.hears(direct, settings.database_url)
-    if hears:
+    listens = await examine.listens(direct, settings.database_url)
+    if listens:
         return Finding("listening", OK, "what one connection tells, another hears")
     text = "LISTEN hears nothing: there is a pooler in transaction mode between; text from other "
     text += "processes would come seconds late"

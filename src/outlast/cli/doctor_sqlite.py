@@ -5,7 +5,7 @@ import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from outlast.cli.finding import Finding, Level
+from outlast.cli.findings import Finding, Level
 from outlast.model.error import OutlastError, StoreLocked
 from outlast.settings import Settings
 from outlast.store.migrations import sqlite_version

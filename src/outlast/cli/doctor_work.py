@@ -6,8 +6,8 @@ from typing import Final
 
 from outlast.agents.loader import LoadedAgents
 from outlast.app import driver_of, queue_of
-from outlast.cli.finding import FAIL, OK, WARN, Finding
-from outlast.engine.procrastinate.queue import Queue
+from outlast.cli.findings import FAIL, OK, WARN, Finding
+from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.model.clock import Clock
 from outlast.model.error import NotFound, OutlastError
 from outlast.model.spec_json import spec_digest

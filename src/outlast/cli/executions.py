@@ -169,7 +169,7 @@ async def _show(chosen: Settings, url: str | None, execution_id: str) -> dict[st
 
 async def _watch(chosen: Settings, url: str | None, execution_id: str, json: bool) -> int:
     from outlast.cli.remote import client_of, show_stream
-    from outlast.cli.showing import Screen
+    from outlast.cli.screen import Screen
 
     screen = Screen(quiet=json)
     async with client_of(chosen, url) as client:
@@ -188,7 +188,7 @@ async def _cancel(chosen: Settings, url: str | None, execution_id: str) -> dict[
 
 
 async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str, Any]:
-    from outlast.cli.opening import opened, workspace_of
+    from outlast.cli.state import opened, workspace_of
     from outlast.model.execution import Status
     from outlast.model.ids import EXECUTION, parse
     from outlast.rooms.executions import render
@@ -223,7 +223,7 @@ async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str,
 
 
 async def _show_database(chosen: Settings, execution_id: str) -> dict[str, Any]:
-    from outlast.cli.opening import opened, workspace_of
+    from outlast.cli.state import opened, workspace_of
     from outlast.model.ids import EXECUTION, parse
     from outlast.rooms.executions import render
 

@@ -122,14 +122,14 @@ def revoke_key(
 
 
 async def _create_workspace(chosen: Settings, name: str) -> WorkspaceRow:
-    from outlast.cli.opening import opened
+    from outlast.cli.state import opened
 
     async with opened(chosen) as state:
         return await state.keys.workspace(name)
 
 
 async def _workspaces(chosen: Settings) -> list[WorkspaceRow]:
-    from outlast.cli.opening import opened
+    from outlast.cli.state import opened
 
     async with opened(chosen, make=False) as state:
         return await state.keys.workspaces()
@@ -143,7 +143,7 @@ async def _create_key(
     agent: str | None,
     expires_at: int | None,
 ) -> tuple[ApiKey, str]:
-    from outlast.cli.opening import opened
+    from outlast.cli.state import opened
 
     async with opened(chosen) as state:
         if expires_at is not None and expires_at <= state.clock.now():
@@ -160,7 +160,7 @@ async def _create_key(
 
 
 async def _keys(chosen: Settings, workspace: str) -> list[ApiKey]:
-    from outlast.cli.opening import opened
+    from outlast.cli.state import opened
 
     async with opened(chosen, make=False) as state:
         owner = await state.keys.workspace_named(workspace)
@@ -168,7 +168,7 @@ async def _keys(chosen: Settings, workspace: str) -> list[ApiKey]:
 
 
 async def _revoke(chosen: Settings, workspace: str, key_id: str) -> None:
-    from outlast.cli.opening import opened
+    from outlast.cli.state import opened
 
     async with opened(chosen, make=False) as state:
         owner = await state.keys.workspace_named(workspace)

@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from outlast.agents.loader import LoadedAgents
-from outlast.cli.composing import Composed, put_agents, read_agents, retire_agents
+from outlast.cli.composition import Composed, put_agents, read_agents, retire_agents
 from outlast.cli.preflight import check
 from outlast.model.error import OutlastError
 from outlast.model.workspace import Workspace

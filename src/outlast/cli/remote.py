@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
-from outlast.cli.opening import stored_key
-from outlast.cli.showing import Screen
+from outlast.cli.screen import Screen
+from outlast.cli.state import stored_key
 from outlast.client import Client, Frame, Unreachable
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings

@@ -16,7 +16,7 @@ from outlast.model.error import (
     UnsupportedEncoding,
 )
 from outlast.model.explain import explain
-from outlast.model.nesting import DEEPEST, is_too_deep
+from outlast.model.json_depth import DEEPEST, is_too_deep
 from outlast.model.whole_number import beyond_64_bits
 
 M = TypeVar("M", bound=BaseModel)

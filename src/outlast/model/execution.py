@@ -75,7 +75,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class PauseRequest:
-    """Somebody's wish that an execution wait."""
+    """Somebody's request that an execution wait."""
 
     now: bool = False
     """Close the model request that runs, rather than let the step end."""
@@ -105,7 +105,7 @@ UNREADABLE: Final = Failure(
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RequestContext:
     """What the request that started an execution said beside its input."""
 
     instructions: str = ""
@@ -145,7 +145,7 @@ class Execution:
     session: dict[str, Any] = field(default_factory=dict)
     """The conversation's session values as this execution saw them."""
     budget: Budget = field(default_factory=Budget)
-    origin: Origin = field(default_factory=Origin)
+    origin: RequestContext = field(default_factory=RequestContext)
     waiting: bool = False
     """Queued behind another execution of its conversation."""
     cancel_requested: bool = False

@@ -25,7 +25,7 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """An assistant's wish that a tool be called."""
+    """An assistant's request that a tool be called."""
 
     id: str
     """Ours: tc_…"""

@@ -5,9 +5,9 @@ from outlast.model.approval import NOT_GIVEN, Approval, ApprovalKind, Decision
 from outlast.model.clock import Clock
 from outlast.model.error import ApprovalNotFound, InvalidArguments, InvalidField
 from outlast.model.ids import EXECUTION, parse
-from outlast.model.nesting import DEEPEST, is_too_deep
+from outlast.model.json_depth import DEEPEST, is_too_deep
 from outlast.model.workspace import Principal, Scope
-from outlast.store.approvals.store import Decide, PendingPage
+from outlast.store.approvals.store import DecideApproval, PendingPage
 from outlast.store.store import Store
 
 __all__ = ["NOT_GIVEN", "Approval", "Approvals", "Decision", "PendingPage"]
@@ -33,7 +33,7 @@ class Approvals:
         found = parse(EXECUTION, execution_id)
         await self._check(principal.workspace_id, found, tool_call_id, decision)
         return await self._store.approvals.decide(
-            Decide(
+            DecideApproval(
                 principal.workspace_id,
                 found,
                 tool_call_id,

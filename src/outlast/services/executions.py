@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from outlast.agents.tools.request import forwarded_problem
-from outlast.engine.port import Engine
+from outlast.engine.dispatch.port import Engine
 from outlast.model.agent import Agent
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
@@ -14,17 +14,17 @@ from outlast.model.event import START, Cursor, Entry
 from outlast.model.execution import (
     TERMINAL,
     Execution,
-    Origin,
     PauseRequest,
+    RequestContext,
     Status,
 )
 from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
 from outlast.model.workspace import Principal, Scope
 from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
+from outlast.services.lifecycle import Stopping
 from outlast.services.metadata import checked_user, indexed_values, require_indexed
-from outlast.services.start import Start, Started
-from outlast.services.stopping import Stopping
+from outlast.services.start import Started, StartExecution
 from outlast.services.views import ExecutionView, Views
 from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.executions.values import Cut, NewExecution, Resume
@@ -40,7 +40,7 @@ __all__ = [
     "Executions",
     "Idempotency",
     "Page",
-    "Start",
+    "StartExecution",
     "Started",
 ]
 
@@ -79,7 +79,9 @@ class Executions:
         self._views = Views(store.executions, agents.known)
         self._stopping = Stopping(store, engine, streams, clock)
 
-    async def start(self, principal: Principal, agent_ref: str | None, wish: Start) -> Started:
+    async def start(
+        self, principal: Principal, agent_ref: str | None, request: StartExecution
+    ) -> Started:
         """Record the execution; it runs whatever the caller does next.
 
         Raises AgentNotFound, AgentPaused, ConversationNotFound, ConversationBusy, TooManyTurns,
@@ -87,14 +89,14 @@ class Executions:
         """
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
-        new = self._new(principal, agent, wish)
+        new = self._new(principal, agent, request)
         return await self._create(agent, new)
 
     async def run(
         self,
         principal: Principal,
         agent_ref: str | None,
-        wish: Start,
+        request: StartExecution,
         seconds: float = WAIT_SECONDS,
     ) -> tuple[Started, ExecutionView]:
         """Like `start`, then wait like `rest`, hearing of the execution from its first commit on.
@@ -103,7 +105,7 @@ class Executions:
         """
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
-        new = self._new(principal, agent, wish)
+        new = self._new(principal, agent, request)
         with self._streams.watch(new.workspace_id, new.id) as watch:
             started = await self._create(agent, new)
             execution = started.execution
@@ -112,12 +114,12 @@ class Executions:
         return started, await self._views.one(execution)
 
     async def stream(
-        self, principal: Principal, agent_ref: str | None, wish: Start
+        self, principal: Principal, agent_ref: str | None, request: StartExecution
     ) -> tuple[Started, AsyncGenerator[list[Entry], None]]:
         """Like `start`, and the execution's log like `follow`, heard from its first commit on."""
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
-        new = self._new(principal, agent, wish)
+        new = self._new(principal, agent, request)
         expected = self._streams.expect(new.id)
         try:
             started = await self._create(agent, new)
@@ -129,11 +131,11 @@ class Executions:
             return started, self.follow(principal, started.execution.id)
         return started, expected.follow(new.workspace_id)
 
-    def _new(self, principal: Principal, agent: Agent, wish: Start) -> NewExecution:
+    def _new(self, principal: Principal, agent: Agent, request: StartExecution) -> NewExecution:
         if agent.paused:
             raise AgentPaused
         given, execution_id, now = (
-            wish.conversation_id,
+            request.conversation_id,
             self._clock.new_id(EXECUTION),
             self._clock.now(),
         )
@@ -146,32 +148,34 @@ class Executions:
             if given is None
             else parse(CONVERSATION, given),
             new_conversation=given is None,
-            input=wish.input,
+            input=request.input,
             at=now,
             key_id=principal.key_id,
-            metadata=wish.metadata,
-            session=wish.session,
-            budget=wish.budget,
-            origin=self._origin(wish),
-            on_busy=wish.on_busy,
-            idempotency=wish.idempotency,
-            user=checked_user(wish.user),
-            indexed=indexed_values(self._metadata_keys, wish.metadata),
+            metadata=request.metadata,
+            session=request.session,
+            budget=request.budget,
+            origin=self._context(request),
+            on_busy=request.on_busy,
+            idempotency=request.idempotency,
+            user=checked_user(request.user),
+            indexed=indexed_values(self._metadata_keys, request.metadata),
             max_live=self._max_live,
-            task=None if wish.task is None else wish.task(execution_id, now),
+            task=None if request.task is None else request.task(execution_id, now),
             agent_name=agent.spec.name,
-            cut=wish.cut,
+            cut=request.cut,
         )
 
-    def _origin(self, wish: Start) -> Origin:
-        headers = wish.forwarded_headers
+    def _context(self, request: StartExecution) -> RequestContext:
+        headers = request.forwarded_headers
         for name, value in headers.items():
             if problem := forwarded_problem(name, value):
                 raise InvalidField(
                     f"The header {name[:80]!r}: {problem}.", param="forwardedHeaders"
                 )
         sealed = self._seal.seal(FORWARDED, headers) if headers else None
-        return Origin(wish.instructions, wish.chat_id, wish.format, sealed, wish.message_id)
+        return RequestContext(
+            request.instructions, request.chat_id, request.format, sealed, request.message_id
+        )
 
     async def _create(self, agent: Agent, new: NewExecution) -> Started:
         created = await self._store.executions.create(new)
@@ -307,7 +311,7 @@ class Executions:
         CheckpointNotFound, ExecutionNotFound, InvalidId, MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)
-        wish = Resume(
+        request = Resume(
             principal.workspace_id,
             parse(EXECUTION, execution_id),
             self._clock.now(),
@@ -315,7 +319,7 @@ class Executions:
             principal.key_id,
             only,
         )
-        return await self._views.shown(await self._store.executions.resume(wish))
+        return await self._views.shown(await self._store.executions.resume(request))
 
     async def checkpoints(self, principal: Principal, execution_id: str) -> tuple[Checkpoint, ...]:
         """The checkpoints, oldest first, superseded ones too. Raises ExecutionNotFound."""

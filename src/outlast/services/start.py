@@ -12,8 +12,8 @@ from outlast.store.idempotency import Idempotency
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """A wish to run an agent on an input."""
+class StartExecution:
+    """A request to run an agent on an input."""
 
     input: str
     conversation_id: str | None = None
@@ -42,7 +42,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What became of the wish."""
+    """What became of the request."""
 
     execution: Execution
     agent: Agent

@@ -24,7 +24,7 @@ from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
 from outlast.model.task import PAUSED, Task, client_agent
 from outlast.model.workspace import Principal, Scope
 from outlast.services.agents import Agents
-from outlast.services.executions import Executions, Start
+from outlast.services.executions import Executions, StartExecution
 from outlast.store.executions.values import Advance, Created, NewExecution
 from outlast.store.idempotency import Idempotency
 from outlast.store.store import Store
@@ -41,7 +41,7 @@ _RESUMABLE: Final = frozenset({Status.PAUSED, Status.FAILED, Status.SUSPENDED})
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A wish to keep a task."""
+    """A request to keep a task."""
 
     name: str
     description: str = ""
@@ -68,7 +68,7 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True)
 class CreatedTask:
-    """What became of the wish."""
+    """What became of the request."""
 
     view: TaskView
     replayed: bool = False
@@ -86,23 +86,25 @@ class Tasks:
         self._agents = agents
         self._clock = clock
 
-    async def create(self, principal: Principal, wish: NewTask) -> CreatedTask:
+    async def create(self, principal: Principal, request: NewTask) -> CreatedTask:
         """Record a task; with an agent and an input this server runs it, else its client does.
 
         Raises AgentNotFound, AgentPaused, IdempotencyMismatch, MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)
-        made = partial(_task, principal.workspace_id, wish)
-        budget = Budget(max_seconds=wish.config.get("max_duration_seconds"))
-        if wish.agent is not None and wish.input is not None:
-            start = Start(wish.input, budget=budget, idempotency=wish.idempotency, task=made)
-            started = await self._executions.start(principal, wish.agent, start)
+        made = partial(_task, principal.workspace_id, request)
+        budget = Budget(max_seconds=request.config.get("max_duration_seconds"))
+        if request.agent is not None and request.input is not None:
+            start = StartExecution(
+                request.input, budget=budget, idempotency=request.idempotency, task=made
+            )
+            started = await self._executions.start(principal, request.agent, start)
             return await self._created(
                 Created(started.execution, started.replayed, started.answer), made
             )
         agent = client_agent(principal.workspace_id)
-        if wish.agent is not None:
-            agent = await self._agents.chosen(principal, wish.agent)
+        if request.agent is not None:
+            agent = await self._agents.chosen(principal, request.agent)
         execution_id, now = self._clock.new_id(EXECUTION), self._clock.now()
         new = NewExecution(
             id=execution_id,
@@ -111,11 +113,11 @@ class Tasks:
             agent_version=CLIENT_DRIVEN,
             conversation_id=self._clock.new_id(CONVERSATION),
             new_conversation=True,
-            input=wish.input or wish.description or wish.name,
+            input=request.input or request.description or request.name,
             at=now,
             key_id=principal.key_id,
             budget=budget,
-            idempotency=wish.idempotency,
+            idempotency=request.idempotency,
             task=made(execution_id, now),
             agent_name=agent.spec.name,
         )
@@ -164,8 +166,8 @@ class Tasks:
     ) -> TaskView:
         principal.require(Scope.AGENTS_EXECUTE)
         found, now = parse(EXECUTION, execution_id), self._clock.now()
-        wish = SaveState(principal.workspace_id, found, now, state, checkpoint_id, label)
-        await self._store.tasks.save_state(wish)
+        request = SaveState(principal.workspace_id, found, now, state, checkpoint_id, label)
+        await self._store.tasks.save_state(request)
         return await self._read(principal, found)
 
     async def pause(
@@ -184,7 +186,7 @@ class Tasks:
         known = await self._store.checkpoints.of(execution.workspace_id, execution.id)
         if known and (task is None or not task.changed):
             return
-        wish = SaveState(
+        request = SaveState(
             execution.workspace_id,
             execution.id,
             self._clock.now(),
@@ -192,7 +194,7 @@ class Tasks:
             label=PAUSED,
         )
         with suppress(Conflict):  # it was resumed meanwhile, and has ended
-            await self._store.tasks.save_state(wish)
+            await self._store.tasks.save_state(request)
 
     async def resume(
         self, principal: Principal, execution_id: str, checkpoint_id: str | None
@@ -298,16 +300,16 @@ class Tasks:
         )
 
 
-def _task(workspace_id: str, wish: NewTask, execution_id: str, at: int) -> Task:
+def _task(workspace_id: str, request: NewTask, execution_id: str, at: int) -> Task:
     return Task(
         execution_id,
         workspace_id,
-        wish.name,
+        request.name,
         at,
-        wish.description,
-        wish.task_type,
-        wish.config,
-        wish.state,
+        request.description,
+        request.task_type,
+        request.config,
+        request.state,
     )
 
 

@@ -7,7 +7,7 @@ from outlast.model.clock import Clock
 from outlast.model.error import InvalidId, Unauthenticated
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.workspace import Principal, Scope
-from outlast.seal import TICKET, Seal, Unsealable
+from outlast.seal import TICKET, DecryptionFailed, Seal
 from outlast.services.keys import Keys
 from outlast.store.executions.store import ExecutionStore
 
@@ -49,7 +49,7 @@ class Tickets:
         try:
             workspace_id, opened, key_id = self._seal.open(TICKET, secret, LIFE_SECONDS)
             wanted = parse(EXECUTION, execution_id)
-        except (Unsealable, InvalidId) as error:
+        except (DecryptionFailed, InvalidId) as error:
             raise Unauthenticated("This ticket has expired, or never was one.") from error
         if opened != wanted:
             raise Unauthenticated("This ticket is for another execution.")

@@ -73,19 +73,19 @@ class _Past:
         return [] if self.checkpoint is None else list(self.checkpoint.missing)
 
 
-def resume(wish: Resume) -> Transaction[Details]:
+def resume(request: Resume) -> Transaction[Details]:
     """Lock, go back to the checkpoint, and let the next segment begin or wait."""
-    execution = yield from locked_turn(wish.workspace_id, wish.execution_id)
-    _require_resumable(execution, wish)
+    execution = yield from locked_turn(request.workspace_id, request.execution_id)
+    _require_resumable(execution, request)
     waiting = yield from _must_wait(execution)
-    task = yield from task_of(wish.workspace_id, execution.id)
-    known = yield from known_checkpoints(wish.workspace_id, execution.id)
-    chosen = _chosen(known, wish.checkpoint_id)
-    past = yield from _past(execution, known, chosen, _unsaved(execution, task, wish))
+    task = yield from task_of(request.workspace_id, execution.id)
+    known = yield from known_checkpoints(request.workspace_id, execution.id)
+    chosen = _chosen(known, request.checkpoint_id)
+    past = yield from _past(execution, known, chosen, _unsaved(execution, task, request))
     yield from _supersede(execution, known, past)
-    reset = _more_time(_reset(execution, past, wish.at), task)
+    reset = _more_time(_reset(execution, past, request.at), task)
     calls = unanswered(past.steps, reset.superseded_to)
-    asked = yield from _ask_again(execution, past, calls, wish.at)
+    asked = yield from _ask_again(execution, past, calls, request.at)
     rests = bool(calls) and _only_waits(calls, asked)
     after = replace(
         reset,
@@ -93,21 +93,21 @@ def resume(wish: Resume) -> Transaction[Details]:
         waiting=waiting and not rests,
     )
     if execution.is_client_driven:
-        after = _running(reset, wish.at)
-    yield from resumed(task, after, again=wish.again)
+        after = _running(reset, request.at)
+    yield from resumed(task, after, again=request.again)
     retried = yield from _retried(execution, past, after)
     yield Query(RESUME_EXECUTION, _resumed_columns(after))
     started = (ExecutionStarted(),) if execution.is_client_driven else ()
     asking = _open_calls(calls, asked, suspended=rests)
-    events = (_resumed(past, wish), *started, *retried, *asking)
-    entries = yield from append(after, wish.at, events)
+    events = (_resumed(past, request), *started, *retried, *asking)
+    entries = yield from append(after, request.at, events)
     runnable = (after,) if after.status is Status.QUEUED and not after.waiting else ()
     shown = yield from details_of(after)
     return TransactionResult(shown, (Committed(after.id, entries, after),), runnable)
 
 
-def _require_resumable(execution: Execution, wish: Resume) -> None:
-    if execution.status not in wish.only:
+def _require_resumable(execution: Execution, request: Resume) -> None:
+    if execution.status not in request.only:
         raise Conflict(f"It is {execution.status.value}; that cannot be resumed here.")
     if execution.is_purged:
         raise Conflict("The conversation was deleted; there is nothing to go on from.")
@@ -123,7 +123,7 @@ def _require_resumable(execution: Execution, wish: Resume) -> None:
             )
         case Status.SUSPENDED:
             raise Conflict("The execution waits for approvals; deciding them resumes it.")
-        case Status.COMPLETED if wish.checkpoint_id is None:
+        case Status.COMPLETED if request.checkpoint_id is None:
             raise Conflict("The execution is completed; name a checkpoint to roll it back to.")
         case Status.PAUSED | Status.FAILED | Status.CANCELLED | Status.COMPLETED:
             pass
@@ -156,12 +156,12 @@ def _chosen(known: Iterable[Checkpoint], wanted: str | None) -> Checkpoint | Non
 
 
 def _unsaved(
-    execution: Execution, task: Task | None, wish: Resume
+    execution: Execution, task: Task | None, request: Resume
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """What there is before the first checkpoint, and what a pause has left without one."""
     if task is None:
         return {}, None
-    left = wish.checkpoint_id is None and execution.status is Status.PAUSED and task.changed
+    left = request.checkpoint_id is None and execution.status is Status.PAUSED and task.changed
     return task.first_state, execution.state if left else None
 
 
@@ -322,9 +322,9 @@ def _only_waits(calls: Calls, asked: dict[str, Approval]) -> bool:
     return all(call.id in asked for _, call in calls) and any(a.is_open for a in asked.values())
 
 
-def _resumed(past: _Past, wish: Resume) -> ExecutionResumed:
+def _resumed(past: _Past, request: Resume) -> ExecutionResumed:
     checkpoint_id = None if past.checkpoint is None else past.checkpoint.id
-    return ExecutionResumed(checkpoint_id, past.step, past.missing, wish.key_id)
+    return ExecutionResumed(checkpoint_id, past.step, past.missing, request.key_id)
 
 
 def _open_calls(calls: Calls, asked: dict[str, Approval], *, suspended: bool) -> tuple[Event, ...]:

@@ -24,9 +24,9 @@ from outlast.model.event import (
     TextAdded,
     expand,
 )
-from outlast.rooms.executions.translate import Fold
+from outlast.rooms.executions.stream import Fold
 from outlast.rooms.runs.formats import Format, fold
-from outlast.rooms.runs.frames import Reel
+from outlast.rooms.runs.frames import NumberedFrames
 from outlast.rooms.runs.openai import CONTENT_TYPES
 from outlast.rooms.runs.ui import CHUNK_TYPES
 from tests.rooms.runs import logs
@@ -38,8 +38,8 @@ EVERY = [
 ]
 
 
-def reel(format: Format) -> Reel:
-    return Reel(fold(format, logs.ID, Fold))
+def numbered(format: Format) -> NumberedFrames:
+    return NumberedFrames(fold(format, logs.ID, Fold))
 
 
 def data(frame: bytes) -> Any:
@@ -49,7 +49,7 @@ def data(frame: bytes) -> Any:
 
 
 def chunks(log: Iterable[Entry], format: Format = Format.UI) -> list[Any]:
-    return [data(frame) for frame in reel(format).add(log)]
+    return [data(frame) for frame in numbered(format).add(log)]
 
 
 def kinds(log: Iterable[Entry]) -> list[str]:
@@ -81,9 +81,9 @@ def called(log: Iterable[Entry]) -> list[Any]:
 def test_a_frame_s_index_never_moves_however_the_log_came(
     format: Format, log: Sequence[Entry]
 ) -> None:
-    whole = reel(format).add(log)
+    whole = numbered(format).add(log)
     for cut in range(len(log) + 1):
-        live = reel(format)
+        live = numbered(format)
         seen = [frame for entry in log[:cut] for frame in live.add([entry])]
         assert live.count == len(seen)
         assert seen == whole[: len(seen)]
@@ -93,7 +93,7 @@ def test_a_frame_s_index_never_moves_however_the_log_came(
 @pytest.mark.parametrize("format", [Format.OPENAI, Format.UI])
 @pytest.mark.parametrize("log", logs.ALL.values(), ids=logs.ALL)
 def test_a_frame_s_id_is_its_index(format: Format, log: Sequence[Entry]) -> None:
-    for index, frame in enumerate(reel(format).add(log)):
+    for index, frame in enumerate(numbered(format).add(log)):
         assert frame.startswith(b"id: %d\ndata: " % index)
         assert frame.endswith(b"\n\n")
         assert frame.count(b"\n") == 3
@@ -101,14 +101,14 @@ def test_a_frame_s_id_is_its_index(format: Format, log: Sequence[Entry]) -> None
 
 def test_the_native_frames_are_those_of_the_main_room() -> None:
     for log in logs.ALL.values():
-        assert b"".join(reel(Format.NATIVE).add(log)) == Fold(logs.ID).frames(log)
+        assert b"".join(numbered(Format.NATIVE).add(log)) == Fold(logs.ID).frames(log)
 
 
 def test_text_that_is_kept_in_one_row_makes_the_frames_of_its_pieces() -> None:
     said = TextAdded(1, 0, ("Hel", "lo"))
     one_row = [*logs.SIMPLE[:2], Entry(1, 4, logs.SIMPLE[2].at, said), *logs.SIMPLE[4:]]
     for each in Format:
-        assert reel(each).add(expand(one_row)) == reel(each).add(logs.SIMPLE)
+        assert numbered(each).add(expand(one_row)) == numbered(each).add(logs.SIMPLE)
 
 
 MIDDLES = st.sampled_from(
@@ -374,4 +374,4 @@ def test_starts_and_waits_are_no_frames() -> None:
         ExecutionReleased(),
     ]
     for each in (Format.OPENAI, Format.UI):
-        assert len(reel(each).add(logs.log(logs.created(), *silent))) == 1
+        assert len(numbered(each).add(logs.log(logs.created(), *silent))) == 1

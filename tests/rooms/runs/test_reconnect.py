@@ -9,7 +9,7 @@ from outlast.model.agent import Effect
 from outlast.rooms.runs.formats import Format
 from outlast.testing import NamedModels, owner
 from tests.database import Database
-from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, tool, wish
+from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, start_request, tool
 from tests.rooms.conftest import Build
 from tests.rooms.house import BOUND, House, until
 from tests.rooms.runs.desk import PATH, decide, desk, split, suspended
@@ -104,7 +104,7 @@ async def test_after_a_crash(build: Build, database: Database, format: Format, w
     async with database.core(models=models, tools=bench, store=crash.store) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-        started = await core.services.executions.start(caller, "agent", wish())
+        started = await core.services.executions.start(caller, "agent", start_request())
         async with asyncio.timeout(BOUND):
             await crash.dead.wait()
     house = await build(Actor(replies), agent, bench)

@@ -10,7 +10,7 @@ import pytest
 from outlast.model.execution import Status
 from outlast.model.workspace import Scope
 from outlast.rooms.runs import streams
-from outlast.rooms.runs.translate import STATUS_WORDS
+from outlast.rooms.runs.render import STATUS_WORDS
 from tests.engine.world import Actor, Bench, by_turn, spec
 from tests.rooms.conftest import Build
 from tests.rooms.house import BOUND, House

@@ -11,7 +11,7 @@ from outlast.http.request import moment
 from outlast.model.clock import SystemClock
 from outlast.model.error import ExecutionNotFound, MissingScope
 from outlast.model.workspace import Principal
-from outlast.seal import Seal, Unsealable
+from outlast.seal import DecryptionFailed, Seal
 from outlast.services.tickets import LIFE_SECONDS
 from outlast.testing import FakeClock
 from tests.engine.world import Actor, by_turn
@@ -72,9 +72,9 @@ def test_what_is_sealed_opens_with_the_same_secret_and_purpose_alone(tmp_path: P
     assert "plain" not in sealed
     assert Seal("", file, clock).open("one", sealed) == {"a": "plain text"}
     for other, purpose in ((Seal("", file, clock), "two"), (Seal("other", file, clock), "one")):
-        with pytest.raises(Unsealable):
+        with pytest.raises(DecryptionFailed):
             other.open(purpose, sealed)
-    with pytest.raises(Unsealable):
+    with pytest.raises(DecryptionFailed):
         Seal("", file, clock).open("one", "é")
 
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from outlast.model.json_depth import is_too_deep
 from outlast.model.message import AssistantMessage, Message, Part, Text
-from outlast.model.nesting import is_too_deep
 from outlast.model.text import read_json, storable
 from outlast.model.whole_number import beyond_64_bits
 

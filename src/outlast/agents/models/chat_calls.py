@@ -15,8 +15,8 @@ from outlast.agents.models.assemble import MARK_PROVIDER, read_arguments
 from outlast.agents.port import MAX_CALLS
 from outlast.model import ids
 from outlast.model.clock import Clock
+from outlast.model.json_depth import is_too_deep
 from outlast.model.message import Part, Thinking, ToolCall
-from outlast.model.nesting import is_too_deep
 from outlast.model.text import storable
 
 LONGEST_NAME: Final = 1024

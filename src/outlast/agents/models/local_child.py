@@ -51,7 +51,7 @@ class Child:
         child = cls(process, complaints)
         try:
             async with asyncio.timeout(_START_SECONDS):
-                await child._hear_ready()
+                await child._wait_until_ready()
         except BaseException as error:
             await child.kill()
             if isinstance(error, TimeoutError):
@@ -126,7 +126,7 @@ class Child:
         said = f" llama.cpp says: {telling[:_COMPLAINT_CHARACTERS]}" if telling else ""
         return f"The local model's process {happened}.{said}"
 
-    async def _hear_ready(self) -> None:
+    async def _wait_until_ready(self) -> None:
         first = await self.read()
         if "failed" in first:
             with suppress(TimeoutError):  # the reason is whole once the process has ended

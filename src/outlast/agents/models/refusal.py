@@ -69,7 +69,7 @@ def refusal(
     code, text = said(body)
     shown = scrub(text, key)
     message = f"{model}: the provider answered {status}" + (f": {shown}" if shown else ".")
-    wait = wait_asked(headers or {}, now)
+    wait = retry_after(headers or {}, now)
     if status == 429:  # noqa: PLR2004  Too Many Requests
         return rate_limited(message, code, wait, now)
     if status in {400, 413, 422} and _TOO_LONG.search(f"{code} {text[:_READ]}"):
@@ -143,7 +143,7 @@ def _json(value: Any) -> str:
         return "an error that cannot be shown"
 
 
-def wait_asked(headers: Mapping[str, str], now: int) -> float | None:
+def retry_after(headers: Mapping[str, str], now: int) -> float | None:
     """Seconds to wait: `retry-after-ms`, or `Retry-After` (RFC 9110, 10.2.3: seconds or a date).
 
     None where it is neither.

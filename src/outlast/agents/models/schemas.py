@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from outlast.agents.port import ModelRequest
 from outlast.model.agent import ToolSpec
+from outlast.model.json_depth import is_too_deep
 from outlast.model.message import AssistantMessage, Part, ToolCall
-from outlast.model.nesting import is_too_deep
 from outlast.model.text import read_json, storable
 from outlast.model.whole_number import beyond_64_bits
 

@@ -238,7 +238,7 @@ async def _refusal(call: _Call, response: aiohttp.ClientResponse) -> Exception:
     cause = f"{call.address} answered {status}."
     failure = ToolFailed(f"{cause[:-1]}: {body}" if body else cause, cause=cause)
     if call.repeatable and (status == _TOO_MANY or status >= _SERVER_S):
-        return _Again(failure, _asked_pause(response))
+        return _Again(failure, _retry_after(response))
     return failure
 
 
@@ -251,7 +251,7 @@ async def _beginning(response: aiohttp.ClientResponse) -> str:
     return body[:_ERROR_BYTES].decode(errors="replace")
 
 
-def _asked_pause(response: aiohttp.ClientResponse) -> float:
+def _retry_after(response: aiohttp.ClientResponse) -> float:
     """Seconds of `Retry-After`, bounded; 0 where there is none in seconds (RFC 9110, 10.2.3)."""
     asked = response.headers.get("retry-after", "")
     return min(float(asked), _LONGEST_PAUSE) if re.fullmatch(r"[0-9]{1,9}", asked) else 0.0

@@ -19,9 +19,9 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.signature import MARK, PythonFunction, read_function
-from outlast.leaving import bounded
 from outlast.model.error import Misconfigured, ToolFailed, ToolTimeout
 from outlast.model.text import storable
+from outlast.operator_code import bounded
 
 _THREADS: Final = 64
 """Sync tools that run at once; one more waits for a thread."""

@@ -17,7 +17,7 @@ from outlast.agents.tools.signature import PythonFunction
 from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed
-from outlast.model.nesting import DEEPEST, is_too_deep
+from outlast.model.json_depth import DEEPEST, is_too_deep
 from outlast.model.text import storable
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import Final
 import structlog
 
 from outlast.duty import Failures
-from outlast.engine.last_resort import LastResort
 from outlast.engine.maintenance.duty import MaintenanceDuty
+from outlast.engine.segment.last_resort import LastResort
 from outlast.model.approval import Approval, Decision
 from outlast.model.clock import Clock
 from outlast.model.error import NotFound, Overloaded
-from outlast.store.approvals.store import ApprovalStore, Decide
+from outlast.store.approvals.store import ApprovalStore, DecideApproval
 from outlast.store.unreadable import Unreadable
 
 EXPIRE_APPROVALS: Final = "expire_approvals"
@@ -55,7 +55,9 @@ class ExpiredApprovals:
     async def _decide(self, workspace_id: str, approval: Approval, now: int) -> bool:
         """Decide one; False where that failed."""
         decision = Decision(approval.expires_approved, REASON)
-        decide = Decide(workspace_id, approval.execution_id, approval.tool_call_id, now, decision)
+        decide = DecideApproval(
+            workspace_id, approval.execution_id, approval.tool_call_id, now, decision
+        )
         try:
             await self._store.decide(decide)
         except NotFound:

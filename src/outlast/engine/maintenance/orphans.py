@@ -4,8 +4,8 @@ from typing import Final
 
 import structlog
 
+from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.engine.maintenance.duty import MaintenanceDuty
-from outlast.engine.procrastinate.queue import Queue
 from outlast.model.clock import Clock
 from outlast.model.error import ExecutionNotFound, Overloaded
 from outlast.store.executions.store import ExecutionStore

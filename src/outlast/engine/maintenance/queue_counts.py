@@ -6,8 +6,8 @@ that workers need not look so often themselves.
 
 from typing import Final
 
+from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.engine.maintenance.duty import MaintenanceDuty
-from outlast.engine.procrastinate.queue import Queue
 
 QUEUE_COUNTS: Final = "queue_counts"
 _EVERY_SECONDS: Final = 1.0

@@ -4,8 +4,8 @@ from typing import Final
 
 import structlog
 
+from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.engine.maintenance.duty import MaintenanceDuty
-from outlast.engine.procrastinate.queue import Queue
 
 TAKE_OVER: Final = "queue_sweep"
 _LOOKS: Final = 6

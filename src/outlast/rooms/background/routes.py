@@ -13,9 +13,9 @@ from outlast.http.request import Call, filter_value, kept, mark_replayed, replay
 from outlast.http.route import Route
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import AgentNotFound
-from outlast.rooms.background import schemas, translate
+from outlast.rooms.background import render, schemas
 from outlast.services.all import Services
-from outlast.services.executions import ExecutionFilter, Page, Start
+from outlast.services.executions import ExecutionFilter, Page, StartExecution
 from outlast.services.lists import Listed
 
 INSTRUCTION: Final = "Carry out your instructions."
@@ -53,18 +53,18 @@ router = APIRouter(route_class=BackgroundRoute)
 async def run(call: Call) -> Response:
     """Run the agent in the background on its own instructions; the record exists before the 202."""
     services: Services = call.services
-    wish = Start(INSTRUCTION, idempotency=await call.idempotency())
+    request = StartExecution(INSTRUCTION, idempotency=await call.idempotency())
     agent = call.path_text("agentId", AgentNotFound)
-    started = await services.executions.start(call.principal, agent, wish)
+    started = await services.executions.start(call.principal, agent, request)
     if started.answer is not None:
         return replayed(started.answer)
     response = json_response(
-        translate.accepted(started.execution), 202, {"X-Execution-Id": started.execution.id}
+        render.accepted(started.execution), 202, {"X-Execution-Id": started.execution.id}
     )
     if started.replayed:
         return mark_replayed(response)
-    if wish.idempotency is not None:
-        await services.executions.keep_answer(wish.idempotency, kept(response))
+    if request.idempotency is not None:
+        await services.executions.keep_answer(request.idempotency, kept(response))
     return response
 
 
@@ -126,7 +126,7 @@ async def _events(call: Call, query: schemas.AgentEventsQuery, agent_id: str | N
     services: Services = call.services
     wanted = ExecutionFilter(
         agent_id=agent_id,
-        status=translate.statuses(query.status),
+        status=render.statuses(query.status),
         started_after=query.started_after,
         started_before=query.started_before,
     )
@@ -138,6 +138,6 @@ async def _events(call: Call, query: schemas.AgentEventsQuery, agent_id: str | N
             found = [Listed(view.execution) for view in views]
         else:
             found, more = await services.lists.page(call.principal, wanted, page)
-        return translate.page(found, call.link, more=more)
+        return render.page(found, call.link, more=more)
 
     return await whole_response(call.spools, read, large=query.full)

@@ -4,7 +4,7 @@ from outlast.http.errors import error_object
 from outlast.http.room import Room
 from outlast.rooms.executions import answers, approvals, conversations, moves, schemas, tickets
 from outlast.rooms.executions.routes import router
-from outlast.rooms.executions.translate import Fold
+from outlast.rooms.executions.stream import Fold
 
 __all__ = ["approvals", "conversations", "moves", "room", "tickets"]
 

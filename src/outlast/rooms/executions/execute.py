@@ -1,4 +1,4 @@
-"""`POST /v1/agents/{id}/execute`: one wish, four ways to hear of it."""
+"""`POST /v1/agents/{id}/execute`: one request, four ways to hear of it."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -20,15 +20,15 @@ from outlast.rooms.executions.schemas import (
     BudgetBody,
     ExecuteBody,
 )
-from outlast.rooms.executions.translate import Fold
+from outlast.rooms.executions.stream import Fold
 from outlast.services.all import Services
 from outlast.services.executions import (
     WAIT_SECONDS,
     Cut,
     ExecutionView,
     Idempotency,
-    Start,
     Started,
+    StartExecution,
 )
 
 Log: TypeAlias = AsyncGenerator[list[Entry], None]
@@ -71,7 +71,7 @@ def _takes_events(headers: Headers) -> bool:
     return any(_EVENTS.fullmatch(item.strip()) for item in ranges)
 
 
-async def _wish(call: Call, body: ExecuteBody) -> Start:
+async def _request(call: Call, body: ExecuteBody) -> StartExecution:
     """The body in the services' words; what replaces an execution goes on in its conversation."""
     start = _start(body, await call.idempotency())
     if body.replaces is None:
@@ -86,9 +86,9 @@ async def _wish(call: Call, body: ExecuteBody) -> Start:
     return replace(start, conversation_id=conversation, cut=cut)
 
 
-def _start(body: ExecuteBody, idempotency: Idempotency | None) -> Start:
+def _start(body: ExecuteBody, idempotency: Idempotency | None) -> StartExecution:
     session = body.memory.session if body.memory else None
-    return Start(
+    return StartExecution(
         input=body.input,
         conversation_id=body.conversation_id,
         session=session or {},
@@ -118,19 +118,19 @@ async def execute(call: Call) -> Response:
     """
     body = await call.body_as(ExecuteBody)
     mode = mode_of(body, call.headers)
-    wish = await _wish(call, body)
+    request = await _request(call, body)
     agent = call.path_text("agentId", AgentNotFound)
     services: Services = call.services
     if mode.stream:
-        started, log = await services.executions.stream(call.principal, agent, wish)
+        started, log = await services.executions.stream(call.principal, agent, request)
         response = _event_stream(call, started.execution.id, log)
         return mark_replayed(response) if started.replayed else response
-    started, view = await services.executions.run(call.principal, agent, wish, mode.seconds)
+    started, view = await services.executions.run(call.principal, agent, request, mode.seconds)
     if started.replayed:
         return _again(call, mode, started, view)
     response = _answer(call, mode, view)
-    if wish.idempotency is not None:
-        await services.executions.keep_answer(wish.idempotency, kept(response))
+    if request.idempotency is not None:
+        await services.executions.keep_answer(request.idempotency, kept(response))
     return response
 
 

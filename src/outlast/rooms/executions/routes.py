@@ -27,7 +27,7 @@ from outlast.model.execution import Status
 from outlast.model.ids import EXECUTION
 from outlast.rooms.executions import answers, render, schemas
 from outlast.rooms.executions.execute import execute, stream_of
-from outlast.rooms.executions.translate import FRAME_TYPES
+from outlast.rooms.executions.stream import FRAME_TYPES
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page
 

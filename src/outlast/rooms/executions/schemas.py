@@ -81,7 +81,7 @@ def _replaced(text: str | None) -> str | None:
 
 
 class ExecuteBody(BaseModel):
-    """A wish to run an agent."""
+    """A request to run an agent."""
 
     model_config = _BODY | ConfigDict(
         json_schema_extra={

@@ -2,8 +2,8 @@
 
 from outlast.http.room import Room
 from outlast.rooms.records import schemas
+from outlast.rooms.records.render import error
 from outlast.rooms.records.routes import router
-from outlast.rooms.records.translate import error
 
 room = Room(
     "records",

@@ -12,7 +12,7 @@ from outlast.http.route import Route
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import InvalidFilter, InvalidId, MissingField
 from outlast.model.record import RecordId
-from outlast.rooms.records import schemas, translate
+from outlast.rooms.records import render, schemas
 from outlast.services.all import Services
 
 
@@ -20,7 +20,7 @@ class RecordsRoute(Route):
     """A route of this room."""
 
     room = "records"
-    render_error: ClassVar[RenderError] = staticmethod(translate.error)
+    render_error: ClassVar[RenderError] = staticmethod(render.error)
 
 
 router = APIRouter(route_class=RecordsRoute)
@@ -47,7 +47,7 @@ async def list_records(call: Call) -> Response:
     found = await services.records.page(
         call.principal, query.responder_ids, query.page_number, query.page_size
     )
-    return json_response([translate.record(one) for one in found])
+    return json_response([render.record(one) for one in found])
 
 
 @router.get(
@@ -72,9 +72,9 @@ async def get_nested_record(call: Call) -> Response:
 
     async def read() -> schemas.NestedRecord:
         if wanted is not None:
-            return translate.nested(await services.records.nested(call.principal, wanted))
+            return render.nested(await services.records.nested(call.principal, wanted))
         if message is not None:
-            return translate.nested(await services.records.around_message(call.principal, message))
+            return render.nested(await services.records.around_message(call.principal, message))
         raise MissingField("One of executionId and chatMessageId is required.")
 
     return await whole_response(call.spools, read)
@@ -98,7 +98,7 @@ async def get_record(call: Call) -> Response:
     wanted = _wanted(call)
 
     async def read() -> schemas.Record:
-        return translate.record(await services.records.get(call.principal, wanted))
+        return render.record(await services.records.get(call.principal, wanted))
 
     return await whole_response(call.spools, read)
 

@@ -2,8 +2,8 @@
 
 from outlast.http.room import Room
 from outlast.rooms.runs import schemas
+from outlast.rooms.runs.render import error
 from outlast.rooms.runs.routes import router
-from outlast.rooms.runs.translate import error
 
 room = Room(
     "runs",

@@ -13,11 +13,11 @@ from outlast.model.execution import Execution
 from outlast.model.ids import CONVERSATION, EXECUTION, parse
 from outlast.rooms.runs import streams
 from outlast.rooms.runs.formats import Format
-from outlast.rooms.runs.messages import Asked, read
+from outlast.rooms.runs.messages import RunInput, read
 from outlast.rooms.runs.schemas import RunBody, RunQuery
 from outlast.services.all import Services
 from outlast.services.approvals import Decision
-from outlast.services.executions import Cut, Start
+from outlast.services.executions import Cut, StartExecution
 
 _REGENERATE = "regenerate-message"
 
@@ -37,20 +37,20 @@ async def execute(call: Call) -> Response:
         return await _decide(call, body, asked, query.format)
     chosen = query.format or (Format.UI if asked.in_parts else Format.OPENAI)
     services: Services = call.services
-    wish = await _wish(call, body, asked, chosen)
-    started, log = await services.executions.stream(call.principal, None, wish)
+    request = await _request(call, body, asked, chosen)
+    started, log = await services.executions.stream(call.principal, None, request)
     chatting = body.trigger is not None
     response = streams.live(call, started.execution.id, chosen, log, to_chat=chatting)
     return mark_replayed(response) if started.replayed else response
 
 
-async def _wish(call: Call, body: RunBody, asked: Asked, format: Format) -> Start:
+async def _request(call: Call, body: RunBody, asked: RunInput, format: Format) -> StartExecution:
     conversation_id = None
     if body.conversation_id is not None:
         conversation_id = _conversation(body.conversation_id)
     elif body.id is not None:
         conversation_id = await _conversation_of(call, body.id)
-    return Start(
+    return StartExecution(
         asked.input,
         conversation_id,
         idempotency=await call.idempotency(),
@@ -65,7 +65,7 @@ async def _wish(call: Call, body: RunBody, asked: Asked, format: Format) -> Star
     )
 
 
-def _cut(body: RunBody, asked: Asked) -> Cut | None:
+def _cut(body: RunBody, asked: RunInput) -> Cut | None:
     """What the AI SDK's chat has cut from its messages; other clients cut nothing.
 
     It says so: `regenerate-message`, or the id of a message of the user's that it has edited. The
@@ -108,7 +108,7 @@ async def _conversation_of(call: Call, chat_id: str) -> str | None:
     return None if newest is None or newest.is_purged else newest.conversation_id
 
 
-async def _decide(call: Call, body: RunBody, asked: Asked, format: Format | None) -> Response:
+async def _decide(call: Call, body: RunBody, asked: RunInput, format: Format | None) -> Response:
     services: Services = call.services
     execution = await _asking(call, body, asked)
     for answer in asked.answered:
@@ -120,7 +120,7 @@ async def _decide(call: Call, body: RunBody, asked: Asked, format: Format | None
     )
 
 
-async def _asking(call: Call, body: RunBody, asked: Asked) -> Execution:
+async def _asking(call: Call, body: RunBody, asked: RunInput) -> Execution:
     """The run that the decisions are for: a message has its run's id, and a chat its newest run."""
     services: Services = call.services
     if asked.message_id is not None:

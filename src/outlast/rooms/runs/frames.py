@@ -32,7 +32,7 @@ def numbered(index: int, chunks: Iterable[dict[str, Any] | bytes]) -> list[bytes
     ]
 
 
-class Reel:
+class NumberedFrames:
     """Hears a whole log and counts the frames that it makes."""
 
     def __init__(self, fold: Fold) -> None:

@@ -31,7 +31,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RunInput:
     """What the messages of a request come to."""
 
     input: str
@@ -49,7 +49,7 @@ class Asked:
     """The id of the newest answer in front of it that the client still shows."""
 
 
-def read(messages: Sequence[Message], message_id: str | None) -> Asked:
+def read(messages: Sequence[Message], message_id: str | None) -> RunInput:
     """What is asked; message_id names the message that the AI SDK's client goes on with.
 
     Raises MissingField where nobody asks anything, InvalidField for media and bad decisions.
@@ -57,11 +57,11 @@ def read(messages: Sequence[Message], message_id: str | None) -> Asked:
     place, answered = _answered(messages, message_id)
     in_parts = any(message.parts is not None for message in messages)
     if answered:
-        return Asked("", "", answered, messages[place].id, in_parts)
+        return RunInput("", "", answered, messages[place].id, in_parts)
     first = messages[0]
     instructions = _text(0, first) if first.role in _SYSTEM else ""
     asking = _last(messages, "user", len(messages))
-    return Asked(
+    return RunInput(
         _input(messages, asking, instructions),
         instructions,
         (),

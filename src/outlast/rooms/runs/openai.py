@@ -39,7 +39,7 @@ from outlast.model.event import (
 from outlast.model.usage import NO_USAGE, Usage
 from outlast.rooms.runs.calls import CallEvent, Calls, Chunk
 from outlast.rooms.runs.frames import numbered
-from outlast.rooms.runs.shown import Shown, voided
+from outlast.rooms.runs.visible_steps import Shown, voided
 
 CONTENT_TYPES: Final = (
     "tool-input-available",

@@ -13,7 +13,7 @@ from outlast.http.spool import json_response, whole_response
 from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidId
 from outlast.model.execution import LIVE, Execution
 from outlast.model.ids import EXECUTION, parse
-from outlast.rooms.runs import schemas, streams, translate
+from outlast.rooms.runs import render, schemas, streams
 from outlast.rooms.runs.execute import execute, kept_format
 from outlast.services.all import Services
 from outlast.services.approvals import Decision
@@ -23,7 +23,7 @@ class RunsRoute(Route):
     """A route of this room."""
 
     room = "runs"
-    render_error: ClassVar[RenderError] = staticmethod(translate.error)
+    render_error: ClassVar[RenderError] = staticmethod(render.error)
 
 
 router = APIRouter(route_class=RunsRoute)
@@ -101,7 +101,7 @@ async def get_run(call: Call) -> Response:
 
     async def read() -> schemas.Run:
         view = await services.executions.get(call.principal, execution_id)
-        return translate.run(view.execution)
+        return render.run(view.execution)
 
     return await whole_response(call.spools, read)
 

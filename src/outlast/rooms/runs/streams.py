@@ -20,7 +20,7 @@ from outlast.model.event import (
     ExecutionSuspended,
 )
 from outlast.rooms.runs.formats import EXTRA_HEADERS, Format, fold
-from outlast.rooms.runs.frames import Reel
+from outlast.rooms.runs.frames import NumberedFrames
 from outlast.services.all import Services
 
 Log: TypeAlias = AsyncGenerator[list[Entry], None]
@@ -49,11 +49,14 @@ async def replay(
 
     An EventSource that has the last frame is told to stay away: 204. Raises InvalidCursor.
     """
-    standing, reel = Standing(call.headers.get(_LAST_EVENT_ID)), _reel(call, execution_id, format)
+    standing, frames = (
+        Standing(call.headers.get(_LAST_EVENT_ID)),
+        _numbered(call, execution_id, format),
+    )
     over = False
     async with aclosing(_so_far(call, execution_id)) as batches:
         async for entries in batches:
-            standing.add(reel.add(entries))
+            standing.add(frames.add(entries))
             over = isinstance(entries[-1].event, TERMINAL_EVENTS)
     start = _start(call.headers, start_index, standing)
     if over and start == standing.count and _LAST_EVENT_ID in call.headers:
@@ -66,19 +69,19 @@ async def behind_decision(
     call: Call, execution_id: str, format: Format, decided: Sequence[str]
 ) -> EventStream:
     """The run's frames behind the suspension that these tool calls' decisions have ended."""
-    reel, place = _reel(call, execution_id, format), 0
+    frames, place = _numbered(call, execution_id, format), 0
     async with aclosing(_so_far(call, execution_id)) as batches:
         async for entry in (entry async for entries in batches for entry in entries):
-            before = reel.count
-            reel.add((entry,))
+            before = frames.count
+            frames.add((entry,))
             match entry.event:
                 case ExecutionSuspended():
-                    place = reel.count
+                    place = frames.count
                 case ApprovalResolved(tool_call_id=call_id) if call_id in decided:
                     return _stream(call, execution_id, format, place or before, to_chat=True)
                 case _:
                     pass
-    return _stream(call, execution_id, format, reel.count, to_chat=True)
+    return _stream(call, execution_id, format, frames.count, to_chat=True)
 
 
 def _stream(
@@ -96,8 +99,8 @@ def _stream(
     principal, native = call.principal, call.app.state.native
 
     def frames(log: Log) -> AsyncGenerator[bytes, None]:
-        heard = _until_asked(log, PATIENCE_SECONDS) if to_chat else log
-        return _frames(Reel(fold(format, execution_id, native)), heard, start)
+        heard = _until_approval(log, PATIENCE_SECONDS) if to_chat else log
+        return _frames(NumberedFrames(fold(format, execution_id, native)), heard, start)
 
     def again() -> AsyncGenerator[bytes, None]:
         return frames(services.executions.follow(principal, execution_id))
@@ -108,8 +111,8 @@ def _stream(
     return EventStream(first, call.app.state.streams, extra, again)
 
 
-def _reel(call: Call, execution_id: str, format: Format) -> Reel:
-    return Reel(fold(format, execution_id, call.app.state.native))
+def _numbered(call: Call, execution_id: str, format: Format) -> NumberedFrames:
+    return NumberedFrames(fold(format, execution_id, call.app.state.native))
 
 
 def _so_far(call: Call, execution_id: str) -> Log:
@@ -117,15 +120,15 @@ def _so_far(call: Call, execution_id: str) -> Log:
     return services.executions.replay(call.principal, execution_id)
 
 
-async def _frames(reel: Reel, log: Log, start: int) -> AsyncGenerator[bytes, None]:
+async def _frames(frames: NumberedFrames, log: Log, start: int) -> AsyncGenerator[bytes, None]:
     async with aclosing(log) as batches:
         async for entries in batches:
-            before = reel.count
-            frames = reel.add(entries)
+            before = frames.count
+            frames = frames.add(entries)
             yield b"".join(frames[max(0, start - before) :])
 
 
-async def _until_asked(log: Log, patience: float, *, asked: bool = False) -> Log:
+async def _until_approval(log: Log, patience: float, *, asked: bool = False) -> Log:
     """The log up to where it waits for a person for so many seconds."""
     async with aclosing(log) as batches:
         while True:

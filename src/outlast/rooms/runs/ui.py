@@ -33,7 +33,7 @@ from outlast.model.event import (
 )
 from outlast.rooms.runs.calls import CallEvent, Calls, Chunk
 from outlast.rooms.runs.frames import numbered
-from outlast.rooms.runs.shown import Shown, voided
+from outlast.rooms.runs.visible_steps import Shown, voided
 
 HEADERS: Final = {"x-vercel-ai-ui-message-stream": "v1"}
 CHUNK_TYPES: Final = (

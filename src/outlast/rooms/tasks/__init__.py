@@ -2,8 +2,8 @@
 
 from outlast.http.room import Room
 from outlast.rooms.tasks import schemas
+from outlast.rooms.tasks.render import error
 from outlast.rooms.tasks.routes import router
-from outlast.rooms.tasks.translate import error
 
 room = Room(
     "tasks",

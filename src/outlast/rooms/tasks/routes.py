@@ -13,7 +13,7 @@ from outlast.http.route import Route
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import ExecutionNotFound
 from outlast.model.ids import EXECUTION
-from outlast.rooms.tasks import schemas, translate
+from outlast.rooms.tasks import render, schemas
 from outlast.services.all import Services
 from outlast.services.tasks import TaskView
 
@@ -22,7 +22,7 @@ class TasksRoute(Route):
     """A route of this room."""
 
     room = "tasks"
-    render_error: ClassVar[RenderError] = staticmethod(translate.error)
+    render_error: ClassVar[RenderError] = staticmethod(render.error)
 
 
 router = APIRouter(route_class=TasksRoute)
@@ -45,7 +45,7 @@ def _id(call: Call) -> str:
 
 
 def _answer(view: TaskView, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return json_response(translate.task(view), status, headers)
+    return json_response(render.task(view), status, headers)
 
 
 @router.post(
@@ -69,8 +69,8 @@ async def create_task(call: Call) -> Response:
     services: Services = call.services
     body = await call.body_as(schemas.CreateTaskBody)
     config = json_object(await call.content()).get("config")
-    wish = translate.wish(body, config, await call.idempotency())
-    created = await services.tasks.create(call.principal, wish)
+    request = render.request(body, config, await call.idempotency())
+    created = await services.tasks.create(call.principal, request)
     if created.answer is not None:
         return replayed(created.answer)
     task_id = created.view.execution.id
@@ -78,8 +78,8 @@ async def create_task(call: Call) -> Response:
     response = _answer(created.view, 201, headers)
     if created.replayed:
         return mark_replayed(response)
-    if wish.idempotency is not None:
-        await services.executions.keep_answer(wish.idempotency, kept(response))
+    if request.idempotency is not None:
+        await services.executions.keep_answer(request.idempotency, kept(response))
     return response
 
 
@@ -90,7 +90,7 @@ async def get_task(call: Call) -> Response:
     task_id = _id(call)
 
     async def read() -> schemas.TaskAnswer:
-        return translate.task(await services.tasks.get(call.principal, task_id))
+        return render.task(await services.tasks.get(call.principal, task_id))
 
     return await whole_response(call.spools, read)
 

@@ -32,7 +32,7 @@ from outlast.store.unreadable import Unreadable, readable
 
 
 @dataclass(frozen=True, slots=True)
-class Decide:
+class DecideApproval:
     """Somebody's decision of one approval; without a key its time ran out."""
 
     workspace_id: str
@@ -82,23 +82,23 @@ def _released(execution: Execution, at: int) -> Part[Execution]:
     return after
 
 
-def _decide(wish: Decide) -> Transaction[Approval]:
+def _decide(request: DecideApproval) -> Transaction[Approval]:
     """Lock the execution, compare and set; the last open one makes a suspended execution run."""
-    execution = yield from locked(wish.workspace_id, wish.execution_id)
-    approval = yield from _approval(wish)
+    execution = yield from locked(request.workspace_id, request.execution_id)
+    approval = yield from _approval(request)
     if approval.decided_at is not None:
-        if wish.key_id is not None:
-            _require_same(approval, wish.decision)
+        if request.key_id is not None:
+            _require_same(approval, request.decision)
         return TransactionResult(approval)
-    if wish.key_id is None and (approval.expires_at is None or approval.expires_at > wish.at):
+    if request.key_id is None and (approval.expires_at is None or approval.expires_at > request.at):
         return TransactionResult(approval)  # it was asked again meanwhile
     if execution.status in TERMINAL:
         raise Conflict(f"The execution is {execution.status.value}; nothing is to be decided.")
-    decided = _decided(approval, wish)
-    rows = yield Query(DECIDE_APPROVAL, _decision_columns(decided, wish))
+    decided = _decided(approval, request)
+    rows = yield Query(DECIDE_APPROVAL, _decision_columns(decided, request))
     assert rows
-    entries = yield from append(execution, wish.at, (resolved(decided),))
-    after = replace(execution, updated_at=wish.at)
+    entries = yield from append(execution, request.at, (resolved(decided),))
+    after = replace(execution, updated_at=request.at)
     runnable: tuple[Execution, ...] = ()
     if execution.status is Status.SUSPENDED:
         after = yield from unless_decided(after)
@@ -106,9 +106,9 @@ def _decide(wish: Decide) -> Transaction[Approval]:
     return TransactionResult(decided, (_committed(after, entries),), runnable)
 
 
-def _approval(wish: Decide) -> Part[Approval]:
-    of = {"workspace": wish.workspace_id, "id": wish.execution_id}
-    rows = yield Query(APPROVAL, of | {"tool_call": wish.tool_call_id})
+def _approval(request: DecideApproval) -> Part[Approval]:
+    of = {"workspace": request.workspace_id, "id": request.execution_id}
+    rows = yield Query(APPROVAL, of | {"tool_call": request.tool_call_id})
     if not rows:
         raise ApprovalNotFound
     return approval_from(rows[0])
@@ -135,28 +135,28 @@ def _decided_parameters(approval: Approval, decision: Decision) -> dict[str, Any
     return None if decision.parameters == approval.parameters else decision.parameters
 
 
-def _decided(approval: Approval, wish: Decide) -> Approval:
-    decision = wish.decision
+def _decided(approval: Approval, request: DecideApproval) -> Approval:
+    decision = request.decision
     if decision.has_result and approval.kind is not ApprovalKind.UNKNOWN_OUTCOME:
         raise InvalidField("Only an unknown outcome is told by a result.", param="result")
     return replace(
         approval,
-        decided_at=wish.at,
+        decided_at=request.at,
         approved=decision.approved,
         reason=decision.reason,
         effective_parameters=_decided_parameters(approval, decision),
         result=decision.result if decision.has_result else None,
         has_result=decision.has_result,
-        decided_by=wish.key_id,
+        decided_by=request.key_id,
     )
 
 
-def _decision_columns(decided: Approval, wish: Decide) -> dict[str, Any]:
+def _decision_columns(decided: Approval, request: DecideApproval) -> dict[str, Any]:
     parameters = decided.effective_parameters
     return {
-        "id": wish.execution_id,
-        "tool_call": wish.tool_call_id,
-        "at": wish.at,
+        "id": request.execution_id,
+        "tool_call": request.tool_call_id,
+        "at": request.at,
         "new_approved": decided.approved,
         "new_reason": decided.reason,
         "new_parameters": None if parameters is None else to_json(parameters),
@@ -226,7 +226,7 @@ class ApprovalStore:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
-    async def decide(self, request: Decide) -> Approval:
+    async def decide(self, request: DecideApproval) -> Approval:
         """Decide an approval, first decision wins; the last open one lets the execution go on.
 
         The same decision again returns the same. Raises ExecutionNotFound, ApprovalNotFound,

@@ -136,18 +136,18 @@ def request_cancel(workspace_id: str, execution_id: str) -> Transaction[None]:
     return TransactionResult(None, requested=(execution_id,))
 
 
-def record_active_time(sightings: Sequence[ActiveTime]) -> Transaction[None]:
+def record_active_time(active_times: Sequence[ActiveTime]) -> Transaction[None]:
     """Count the time of segments that run, in the order of their ids."""
-    for sighting in sorted(sightings, key=lambda sighting: sighting.execution.id):
-        execution = sighting.execution
+    for active_time in sorted(active_times, key=lambda active_time: active_time.execution.id):
+        execution = active_time.execution
         yield Query(
             RECORD_ACTIVE_TIME,
             {
                 "given_id": execution.id,
                 "workspace": execution.workspace_id,
                 "given_segment": execution.segment,
-                "given_ms": sighting.active_ms,
-                "at": sighting.at,
+                "given_ms": active_time.active_ms,
+                "at": active_time.at,
             },
         )
     return TransactionResult(None)

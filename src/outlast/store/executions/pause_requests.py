@@ -9,10 +9,10 @@ from outlast.store.tables import to_json
 from outlast.store.unreadable import Unreadable, readable
 
 
-def request_pause(workspace_id: str, execution_id: str, wish: PauseRequest) -> Transaction[None]:
-    """Keep the wish with a live execution."""
+def request_pause(workspace_id: str, execution_id: str, request: PauseRequest) -> Transaction[None]:
+    """Keep the request with a live execution."""
     yield Query(
-        REQUEST_PAUSE, {"id": execution_id, "workspace": workspace_id, "wish": to_json(wish)}
+        REQUEST_PAUSE, {"id": execution_id, "workspace": workspace_id, "request": to_json(request)}
     )
     return TransactionResult(None, requested=(execution_id,))
 

@@ -9,8 +9,8 @@ from outlast.model.execution import (
     Budget,
     Execution,
     Failure,
-    Origin,
     PauseRequest,
+    RequestContext,
     Status,
 )
 from outlast.model.usage import Usage
@@ -55,7 +55,7 @@ def execution_from(row: Row) -> Execution:
         superseded_to=row[35],
         resumed_ms=row[36],
         state={} if row[37] is None else orjson.loads(row[37]),
-        origin=Origin(row[38] or "", row[39], row[40], row[41], row[47]),
+        origin=RequestContext(row[38] or "", row[39], row[40], row[41], row[47]),
         active_since=row[42],
         credits=row[43],
         tries=row[44],

@@ -70,7 +70,7 @@ ADVANCE_EXECUTION: Final = Statement(
 )
 """Compare-and-set on status, segment and waiting: no row means that the execution has moved on.
 
-A wish to pause that came meanwhile stays, unless the execution is paused or has ended.
+A request to pause that came meanwhile stays, unless the execution is paused or has ended.
 """
 
 REQUEST_CANCEL: Final = Statement(
@@ -228,7 +228,7 @@ REQUEST_PAUSE: Final = Statement(
         executions.c.workspace_id == bindparam("workspace"),
         executions.c.completed_at.is_(None),
     )
-    .values(pause_requested=bindparam("wish"))
+    .values(pause_requested=bindparam("request"))
 )
 """Touches nothing else, so that it cannot disturb the segment that runs."""
 

@@ -7,7 +7,7 @@ from outlast.model.approval import Approval
 from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
-from outlast.model.execution import Budget, Execution, Failure, OnBusy, Origin, Status, Step
+from outlast.model.execution import Budget, Execution, Failure, OnBusy, RequestContext, Status, Step
 from outlast.model.task import Task
 from outlast.store.idempotency import Idempotency
 
@@ -68,7 +68,7 @@ class NewExecution:
     session: dict[str, Any] = field(default_factory=dict)
     """Merged over the conversation's session values."""
     budget: Budget = field(default_factory=Budget)
-    origin: Origin = field(default_factory=Origin)
+    origin: RequestContext = field(default_factory=RequestContext)
     on_busy: OnBusy = OnBusy.ENQUEUE
     idempotency: Idempotency | None = None
     max_live: int = 1 << 31
@@ -154,7 +154,7 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """A wish to go on from a checkpoint, or where the execution stands."""
+    """A request to go on from a checkpoint, or where the execution stands."""
 
     workspace_id: str
     execution_id: str

@@ -26,8 +26,8 @@ from outlast.model.execution import Execution
 from outlast.store.driver import Query, Row, Transaction, TransactionResult
 from outlast.store.listeners import Listeners, guard, guarded
 from outlast.store.postgres.failure import AWAY, Meaning, meaning_of, told
-from outlast.store.postgres.hints import NOTIFY, Announcer, Listener
 from outlast.store.postgres.migrate import migrate
+from outlast.store.postgres.notifications import NOTIFY, Announcer, Listener
 from outlast.store.postgres.order import Order
 from outlast.store.postgres.patience import ANSWER_SECONDS, PatientConnection
 from outlast.store.postgres.readiness import writable
@@ -129,9 +129,9 @@ class PostgresDriver:
             await pool.close()
 
     @property
-    def hears(self) -> bool:
-        """Whether hints of other processes come in now."""
-        return self._listener.hears
+    def listens(self) -> bool:
+        """Whether notifications of other processes come in now."""
+        return self._listener.listens
 
     async def write(
         self,
@@ -164,7 +164,7 @@ class PostgresDriver:
         await self.read(writable)
 
     def _tell(self, outcome: TransactionResult[Any]) -> None:
-        """Followers of this process hear a commit itself, those of others a hint."""
+        """Followers of this process hear a commit itself, those of others a notification."""
         if self._listeners is not None:
             for committed in outcome.committed:
                 self._listeners.committed(committed)

@@ -134,7 +134,7 @@ async def skew(url: str, now: Callable[[], int]) -> int:
         return int(theirs) - (began + now()) // 2
 
 
-async def hears(url: str, through: str) -> bool:
+async def listens(url: str, through: str) -> bool:
     """Whether a connection through one URL hears what a connection through the other says.
 
     One connection that spoke to itself would hear through a pooler too. Raises Overloaded.

@@ -174,12 +174,12 @@ class Writer:
             return
         if isinstance(error, _HalfDone):
             error = error.error
-        elif len(batch) > 1 and not (is_busy(error) or is_lost(error) or _is_told(error)):
+        elif len(batch) > 1 and not (is_busy(error) or is_lost(error) or _is_refusal(error)):
             for write in batch:  # a smaller one may fit, and one that cannot fails alone
                 self._commit([write])
             return
         for write in batch:
-            write.error = Overloaded(error.message) if _is_told(error) else translated(error)
+            write.error = Overloaded(error.message) if _is_refusal(error) else translated(error)
 
     def _transact(
         self, batch: list[Write], run_one: Callable[[sqlite3.Connection, Write], None]
@@ -247,7 +247,7 @@ class Writer:
 
     def _failed(self, error: Exception) -> None:
         """Undo the transaction, and leave a connection that the next one can use, or none."""
-        away = is_away(error) or _is_told(error)
+        away = is_away(error) or _is_refusal(error)
         if away and not self._failing:
             logger.error("database.not_written", error=str(error))
         self._failing = self._failing or away
@@ -290,6 +290,6 @@ class _HalfDone(Exception):
         super().__init__(str(error))
 
 
-def _is_told(error: Exception) -> TypeGuard[Overloaded]:
+def _is_refusal(error: Exception) -> TypeGuard[Overloaded]:
     """Whether it is about the files already, as the store's port tells it."""
     return isinstance(error, Overloaded)

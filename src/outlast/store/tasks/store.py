@@ -24,7 +24,7 @@ from outlast.store.tasks.rows import DUE_TASKS, FORGET_TASK, keep, task_of
 
 @dataclass(frozen=True, slots=True)
 class SaveState:
-    """A wish to keep a state, and with a checkpoint's id as a checkpoint."""
+    """A request to keep a state, and with a checkpoint's id as a checkpoint."""
 
     workspace_id: str
     execution_id: str
@@ -60,22 +60,22 @@ def _due(now: int, limit: int) -> Transaction[list[tuple[str, str]]]:
     return TransactionResult([(row[0], row[1]) for row in rows])
 
 
-def save_state(wish: SaveState) -> Transaction[None]:
+def save_state(request: SaveState) -> Transaction[None]:
     """Lock the execution; change its state, or add a checkpoint behind its newest."""
-    execution = yield from locked(wish.workspace_id, wish.execution_id)
-    _require_open(execution, wish)
-    found = yield from task_of(wish.workspace_id, execution.id)
-    state = execution.state if wish.state is None else wish.state
+    execution = yield from locked(request.workspace_id, request.execution_id)
+    _require_open(execution, request)
+    found = yield from task_of(request.workspace_id, execution.id)
+    state = execution.state if request.state is None else request.state
     changed = state != execution.state or (found is not None and found.changed)
     saved = None
-    if wish.checkpoint_id is not None:
-        saved = yield from _added(execution, wish, wish.checkpoint_id, state)
+    if request.checkpoint_id is not None:
+        saved = yield from _added(execution, request, request.checkpoint_id, state)
     yield Query(
-        CHANGE_STATE, {"given_id": execution.id, "new_state": to_json(state), "at": wish.at}
+        CHANGE_STATE, {"given_id": execution.id, "new_state": to_json(state), "at": request.at}
     )
     if found is None:
         return TransactionResult(None)
-    if wish.checkpoint_id is not None:
+    if request.checkpoint_id is not None:
         found = replace(found, changed=False, saved_at=found.saved_at if saved is None else saved)
     else:
         found = replace(found, changed=changed)
@@ -83,23 +83,23 @@ def save_state(wish: SaveState) -> Transaction[None]:
     return TransactionResult(None)
 
 
-def _require_open(execution: Execution, wish: SaveState) -> None:
+def _require_open(execution: Execution, request: SaveState) -> None:
     if execution.status in TERMINAL:
         raise Conflict(f"The task is {execution.status.value}; its state changes no more.")
-    if execution.status is Status.PAUSED and wish.checkpoint_id is None:
+    if execution.status is Status.PAUSED and request.checkpoint_id is None:
         raise Conflict("The task is paused: it goes on from a checkpoint, so save one instead.")
 
 
 def _added(
-    execution: Execution, wish: SaveState, checkpoint_id: str, state: dict[str, Any]
+    execution: Execution, request: SaveState, checkpoint_id: str, state: dict[str, Any]
 ) -> Part[int | None]:
     """Add a checkpoint and tell when; nothing where the newest ones say the same already."""
-    known = yield from known_checkpoints(wish.workspace_id, execution.id)
+    known = yield from known_checkpoints(request.workspace_id, execution.id)
     stand = [checkpoint for checkpoint in known if not checkpoint.superseded]
-    if any(c.label == wish.label for c in _alike(reversed(stand), state)):
+    if any(c.label == request.label for c in _alike(reversed(stand), state)):
         return None
-    yield from save(_behind(stand, execution.id, checkpoint_id, wish.at, wish.label, state))
-    return wish.at
+    yield from save(_behind(stand, execution.id, checkpoint_id, request.at, request.label, state))
+    return request.at
 
 
 def _alike(newest_first: Iterable[Checkpoint], state: dict[str, Any]) -> Iterable[Checkpoint]:
@@ -136,60 +136,60 @@ def _behind(
     )
 
 
-def _process_due(wish: ProcessDueTask) -> Transaction[None]:
+def _process_due(request: ProcessDueTask) -> Transaction[None]:
     """Lock the task and do what is due, if it still is."""
     try:
-        execution = yield from locked_turn(wish.workspace_id, wish.execution_id)
+        execution = yield from locked_turn(request.workspace_id, request.execution_id)
     except ExecutionNotFound:
-        yield Query(FORGET_TASK, {"id": wish.execution_id, "workspace": wish.workspace_id})
+        yield Query(FORGET_TASK, {"id": request.execution_id, "workspace": request.workspace_id})
         return TransactionResult(None)
-    found = yield from task_of(wish.workspace_id, execution.id)
-    if found is None or found.due_at is None or found.due_at > wish.at:
+    found = yield from task_of(request.workspace_id, execution.id)
+    if found is None or found.due_at is None or found.due_at > request.at:
         return TransactionResult(None)
     if execution.status is Status.FAILED:
-        return (yield from _tried_again(execution, found, wish))
+        return (yield from _tried_again(execution, found, request))
     ends_at = end_of_time(execution)
-    if execution.status is Status.RUNNING and ends_at is not None and ends_at <= wish.at:
-        return (yield from _out_of_time(execution, found, wish))
+    if execution.status is Status.RUNNING and ends_at is not None and ends_at <= request.at:
+        return (yield from _out_of_time(execution, found, request))
     due_at = found.due(execution)
-    if due_at is None or due_at > wish.at:
+    if due_at is None or due_at > request.at:
         yield from keep(replace(found, due_at=due_at))
         return TransactionResult(None)
     automatic = SaveState(
-        wish.workspace_id,
-        wish.execution_id,
-        wish.at,
-        checkpoint_id=wish.checkpoint_id,
+        request.workspace_id,
+        request.execution_id,
+        request.at,
+        checkpoint_id=request.checkpoint_id,
         label=AUTOMATIC,
     )
     return (yield from save_state(automatic))
 
 
-def _tried_again(execution: Execution, found: Task, wish: ProcessDueTask) -> Transaction[None]:
+def _tried_again(execution: Execution, found: Task, request: ProcessDueTask) -> Transaction[None]:
     """Begin the next attempt from the newest checkpoint."""
-    again = Resume(wish.workspace_id, execution.id, wish.at, again=True)
+    again = Resume(request.workspace_id, execution.id, request.at, again=True)
     try:
         outcome = yield from resume(again)
     except ConversationBusy:
-        yield from keep(replace(found, due_at=wish.at + _BUSY_MILLIS))
+        yield from keep(replace(found, due_at=request.at + _BUSY_MILLIS))
         return TransactionResult(None)
     return TransactionResult(None, outcome.committed, outcome.runnable)
 
 
-def _out_of_time(execution: Execution, found: Task, wish: ProcessDueTask) -> Transaction[None]:
+def _out_of_time(execution: Execution, found: Task, request: ProcessDueTask) -> Transaction[None]:
     """End or pause what its client drives; a pause keeps the state as a checkpoint."""
     message = f"The task's max_duration_seconds of {found.max_seconds:g} are over."
     failure = Failure("execution_error", OUT_OF_TIME, message)
     event: Event = ExecutionFailed(failure.type, failure.code, message)
-    rested = at_rest(execution, Status.FAILED, wish.at)
+    rested = at_rest(execution, Status.FAILED, request.at)
     checkpoint = None
     if found.pauses_in_the_end:
         event = ExecutionPaused(message)
-        rested = at_rest(execution, Status.PAUSED, wish.at)
-        checkpoint = Checkpoint(wish.checkpoint_id, execution.id, 0, wish.at, PAUSED)
+        rested = at_rest(execution, Status.PAUSED, request.at)
+        checkpoint = Checkpoint(request.checkpoint_id, execution.id, 0, request.at, PAUSED)
     else:
         rested = replace(rested, error=failure)
-    move = Advance(execution, rested, ((wish.at, event),), checkpoint=checkpoint)
+    move = Advance(execution, rested, ((request.at, event),), checkpoint=checkpoint)
     outcome = yield from advance(move)
     return TransactionResult(None, outcome.committed, outcome.runnable)
 

@@ -21,12 +21,12 @@ from fastapi import FastAPI
 
 from outlast.agents.loader import LoadedAgents
 from outlast.app import Core
-from outlast.cli.composing import NO_AGENTS, compose, put_agents, retire_agents
-from outlast.cli.ending import run_to_end
+from outlast.cli.composition import NO_AGENTS, compose, put_agents, retire_agents
 from outlast.cli.files import connections_of, files, raise_limit
-from outlast.cli.opening import FirstKey, first_key, make_folder
 from outlast.cli.preflight import check, check_slow
+from outlast.cli.process_end import run_to_end
 from outlast.cli.reloads import AgentsFile, Hangups
+from outlast.cli.state import FirstKey, first_key, make_folder
 from outlast.cli.watchdog import Watchdog
 from outlast.duty import Duty
 from outlast.http.connections import Bounds, Connections

@@ -12,12 +12,12 @@ from typing import Any, Final
 import structlog
 
 from outlast.duty import Failures
-from outlast.engine.segment import Segment, Stop
-from outlast.engine.segments import Segments
-from outlast.leaving import LEAVING_SECONDS
+from outlast.engine.segment.segment import Segment, Stop
+from outlast.engine.segment.segments import Segments
 from outlast.model.clock import Clock
 from outlast.model.error import OutlastError
 from outlast.model.execution import Execution, PauseRequest
+from outlast.operator_code import LEAVING_SECONDS
 from outlast.store.store import Store
 
 _RECOVERY_PAGE: Final = 500
@@ -115,8 +115,8 @@ class InlineEngine:
     def requested(self, execution_id: str) -> None:
         """There is no other process."""
 
-    def pause(self, execution_id: str, wish: PauseRequest) -> bool:
-        return self._segments.pause(execution_id, wish)
+    def pause(self, execution_id: str, request: PauseRequest) -> bool:
+        return self._segments.pause(execution_id, request)
 
     # --- segments
 

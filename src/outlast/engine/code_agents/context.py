@@ -1,6 +1,6 @@
 """What a code agent's function holds, and what it asks for through it.
 
-The function runs in a task of its own and waits there; the segment serves what it asks, one wish at
+The function runs in a task of its own and waits there; the segment serves what it asks, one operation at
 a time. So a lost store or another worker never reaches the function, and it cannot hide them.
 
 JSON objects that it is given have their keys in order, for each database keeps them in an order of
@@ -16,10 +16,10 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from outlast.engine.segment import Segment
+from outlast.engine.segment.segment import Segment
 from outlast.model.agent import AgentSpec, ToolSpec
+from outlast.model.json_depth import DEEPEST, is_too_deep
 from outlast.model.message import AssistantMessage, Message, Part, ToolCall, UserMessage
-from outlast.model.nesting import DEEPEST, is_too_deep
 from outlast.model.text import storable, storable_messages
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -32,7 +32,7 @@ _TAKEN: Final = "retry"
 
 @dataclass(frozen=True, slots=True)
 class AskModel:
-    """A wish for an answer."""
+    """A operation for an answer."""
 
     messages: tuple[Message, ...]
     instructions: str
@@ -44,7 +44,7 @@ class AskModel:
 
 @dataclass(frozen=True, slots=True)
 class CallTool:
-    """A wish for a tool's result."""
+    """A operation for a tool's result."""
 
     name: str
     arguments: dict[str, Any]
@@ -52,7 +52,7 @@ class CallTool:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """A wish for a checkpoint."""
+    """A operation for a checkpoint."""
 
     state: dict[str, Any]
     label: str | None
@@ -60,20 +60,20 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """A wish to tell something."""
+    """A operation to tell something."""
 
     name: str
     data: Any
 
 
-Wish: TypeAlias = AskModel | CallTool | Save | Emit
+Operation: TypeAlias = AskModel | CallTool | Save | Emit
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A wish, and where its answer goes."""
+class PendingOperation:
+    """A operation, and where its answer goes."""
 
-    wish: Wish
+    operation: Operation
     answer: "asyncio.Future[Any]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -97,7 +97,7 @@ class CodeContext:
         self._spec = spec
         self._closed = False
         self._state: dict[str, Any] = in_order(state)
-        self.wishes: asyncio.Queue[Asked | None] = asyncio.Queue()
+        self.operations: asyncio.Queue[PendingOperation | None] = asyncio.Queue()
         """What the function asks for; None where it has ended."""
 
     @property
@@ -179,12 +179,12 @@ class CodeContext:
             raise ValueError(f"the agent has no tool {given!r}")
         return found
 
-    async def _ask(self, wish: Wish) -> Any:
+    async def _ask(self, operation: Operation) -> Any:
         if self._closed:
             await asyncio.sleep(0)  # noqa: TID251 - a function that asks again and again starves nobody
             raise asyncio.CancelledError
-        asked = Asked(wish)
-        self.wishes.put_nowait(asked)
+        asked = PendingOperation(operation)
+        self.operations.put_nowait(asked)
         return await asked.answer
 
 

@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from outlast.engine.settling import repeatable
+from outlast.engine.segment.pending_calls import repeatable
 from outlast.model.agent import AgentSpec
 from outlast.model.error import Diverged
 from outlast.model.execution import ModelStep, Step, ToolStep
 
 
-class Recorded:
+class Replay:
     """The calls that are still to be handed back."""
 
     def __init__(self, steps: Iterable[Step], spec: AgentSpec) -> None:

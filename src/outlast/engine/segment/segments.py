@@ -7,11 +7,11 @@ import structlog
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from outlast.duty import Duty, Failures
-from outlast.engine.last_resort import LastResort
-from outlast.engine.runner import Runner
-from outlast.engine.segment import LEFT, Interrupted, Segment, Stop
-from outlast.engine.suspects import Suspects
-from outlast.engine.timing import seconds_left
+from outlast.engine.segment.last_resort import LastResort
+from outlast.engine.segment.runner import Runner
+from outlast.engine.segment.segment import LEFT, Interrupted, Segment, Stop
+from outlast.engine.segment.suspects import Suspects
+from outlast.engine.segment.time_left import seconds_left
 from outlast.model.clock import Clock
 from outlast.model.error import ExecutionNotFound, Overloaded, StaleWrite
 from outlast.model.execution import SEEN_MILLIS, UNREADABLE, Execution, PauseRequest, Status
@@ -131,12 +131,12 @@ class Segments:
         segment.stop(Stop.CANCEL)
         return True
 
-    def pause(self, execution_id: str, wish: PauseRequest) -> bool:
+    def pause(self, execution_id: str, request: PauseRequest) -> bool:
         """Let the segment of this execution end at the next boundary, or now; False as above."""
         segment = self._running.get(execution_id)
         if segment is None:
             return False
-        segment.pause(wish)
+        segment.pause(request)
         return True
 
     def stop(self, reason: Stop) -> None:
@@ -185,7 +185,7 @@ class Segments:
         """Write the time of long steps, which a crash would forget; short ones end with a write."""
         at = self._clock.now()
         await self._runner.store.executions.heartbeat(
-            [segment.sighting(monotonic, at) for segment in long]
+            [segment.active_time(monotonic, at) for segment in long]
         )
         for segment in long:
             segment.seen = monotonic

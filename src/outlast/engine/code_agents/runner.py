@@ -1,8 +1,8 @@
 """A segment of a code agent: its function instead of the server's loop.
 
-function → wish → recorded, or made and recorded → answer. The function starts from the newest
+function → operation → recorded, or made and recorded → answer. The function starts from the newest
 checkpoint that it wrote; what was recorded behind that is handed back while it makes the same calls
-(see `recorded`). A call that waits for a person ends the function: it starts again when decided.
+(see `replay`). A call that waits for a person ends the function: it starts again when decided.
 """
 
 import asyncio
@@ -15,23 +15,22 @@ import structlog
 
 from outlast.agents.code import CodeFunction, CodeFunctions
 from outlast.agents.port import ModelRequest
-from outlast.engine.asking import Asker, instructions_of
-from outlast.engine.bounds import check_spent, overspent, settings_of
-from outlast.engine.calling import Caller
-from outlast.engine.context import (
-    Asked,
+from outlast.engine.code_agents.context import (
     AskModel,
     CallTool,
     CodeContext,
     Emit,
+    PendingOperation,
     Save,
     as_json,
 )
-from outlast.engine.ledger import Ledger, model_finished
-from outlast.engine.recorded import Recorded
-from outlast.engine.segment import Interrupted, Segment, Stop
-from outlast.engine.timing import out_of_time, seconds_left
-from outlast.leaving import bounded
+from outlast.engine.code_agents.replay import Replay
+from outlast.engine.segment.limits import check_spent, overspent, settings_of
+from outlast.engine.segment.model_steps import ModelSteps, instructions_of
+from outlast.engine.segment.segment import Interrupted, Segment, Stop
+from outlast.engine.segment.time_left import out_of_time, seconds_left
+from outlast.engine.segment.tool_calls import ToolCalls
+from outlast.engine.segment.writer import SegmentWriter, model_finished
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import CodeFailed, Misconfigured, OutlastError, ToolFailed, Upstream
@@ -48,6 +47,7 @@ from outlast.model.message import AssistantMessage, Text, ToolCall, repair
 from outlast.model.price import ModelPrice
 from outlast.model.text import storable
 from outlast.model.usage import NO_USAGE
+from outlast.operator_code import bounded
 from outlast.store.store import Store
 
 _NUL: Final = b"\\u0000"
@@ -56,13 +56,13 @@ logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Coder:
+class CodeAgentRunner:
     """Runs code agents' functions."""
 
     store: Store
-    asker: Asker
-    caller: Caller
-    ledger: Ledger
+    model_steps: ModelSteps
+    tool_calls: ToolCalls
+    writer: SegmentWriter
     functions: CodeFunctions
 
     def require(self, spec: AgentSpec) -> None:
@@ -79,14 +79,14 @@ class Coder:
         function = self.functions.find(agent.spec.code)
         newest = await self._newest(segment)
         steps = segment.steps if newest is None else _behind(segment, newest)
-        recorded = Recorded(steps, agent.spec)
+        replay = Replay(steps, agent.spec)
         context = CodeContext(segment, agent.spec, {} if newest is None else newest.state or {})
         work = _called(function, context, segment.execution.input)
         task = segment.spawn(bounded(work, partial(_left, context)))
-        task.add_done_callback(lambda _: context.wishes.put_nowait(None))
+        task.add_done_callback(lambda _: context.operations.put_nowait(None))
         try:
-            while (asked := await context.wishes.get()) is not None:
-                if not await self._serve(segment, agent, recorded, asked):
+            while (asked := await context.operations.get()) is not None:
+                if not await self._serve(segment, agent, replay, asked):
                     return
             if segment.interrupted:
                 raise Interrupted
@@ -100,71 +100,76 @@ class Coder:
         return next((c for c in reversed(known) if c.state is not None and not c.superseded), None)
 
     async def _serve(
-        self, segment: Segment, agent: Agent, recorded: Recorded, asked: Asked
+        self, segment: Segment, agent: Agent, replay: Replay, asked: PendingOperation
     ) -> bool:
-        """Do as the function wishes; False where the segment is to end, or waits for somebody."""
+        """Do as the function operations; False where the segment is to end, or waits for somebody."""
         if segment.interrupted:
             raise Interrupted
         if segment.pausing or segment.stopped is Stop.RELEASE:
             return False
-        if seconds_left(segment, self.ledger.clock.monotonic()) <= 0:
+        if seconds_left(segment, self.writer.clock.monotonic()) <= 0:
             raise out_of_time(segment)
-        match asked.wish:
-            case AskModel() as wish:
-                await self._ask(segment, agent, recorded, wish, asked)
-            case CallTool() as wish:
-                return await self._call(segment, agent.spec, recorded, wish, asked)
+        match asked.operation:
+            case AskModel() as operation:
+                await self._ask(segment, agent, replay, operation, asked)
+            case CallTool() as operation:
+                return await self._call(segment, agent.spec, replay, operation, asked)
             case Save(state, label):
-                recorded.drop()
-                await self.ledger.save(segment, state, label)
+                replay.drop()
+                await self.writer.save(segment, state, label)
                 asked.give(None)
             case Emit(name, data):
-                if not recorded:
+                if not replay:
                     event = DataEmitted(segment.open_step, name, data)
-                    await self.ledger.record(segment, (event,))
+                    await self.writer.record(segment, (event,))
                 asked.give(None)
         return True
 
     async def _ask(
-        self, segment: Segment, agent: Agent, recorded: Recorded, wish: AskModel, asked: Asked
+        self,
+        segment: Segment,
+        agent: Agent,
+        replay: Replay,
+        operation: AskModel,
+        asked: PendingOperation,
     ) -> None:
-        step = recorded.model(wish.digest)
+        step = replay.model(operation.digest)
         if step is None:
             check_spent(segment, agent.spec)
-            of_model = replace(agent, spec=replace(agent.spec, model=wish.model))
-            price = self.ledger.prices.of_model(wish.model)
-            request = _request(segment, agent.spec, wish, price)
+            of_model = replace(agent, spec=replace(agent.spec, model=operation.model))
+            price = self.writer.prices.of_model(operation.model)
+            request = _request(segment, agent.spec, operation, price)
             try:
-                step = await self.asker.answer(segment, of_model, request, wish.digest)
+                step = await self.model_steps.answer(segment, of_model, request, operation.digest)
             except (Upstream, Misconfigured) as error:
                 await self._void(segment, error)
                 asked.refuse(error)
                 return
-            await self.ledger.record(segment, (model_finished(step),), step)
+            await self.writer.record(segment, (model_finished(step),), step)
         asked.give(step.message)
 
     async def _void(self, segment: Segment, error: OutlastError) -> None:
         """What a request had shown that then failed."""
         if segment.text.pieces:
             event = StepRetried(segment.open_step, storable(error.message))
-            await self.ledger.record(segment, (event,))
+            await self.writer.record(segment, (event,))
 
     async def _call(
         self,
         segment: Segment,
         spec: AgentSpec,
-        recorded: Recorded,
-        wish: CallTool,
-        asked: Asked,
+        replay: Replay,
+        operation: CallTool,
+        asked: PendingOperation,
     ) -> bool:
-        made = recorded.tool(wish.name, wish.arguments)
+        made = replay.tool(operation.name, operation.arguments)
         if made is None:
             check_spent(segment, spec, steps=2)
-            await self.asker.record_calls(segment, spec, self._call_step(segment, wish))
+            await self.model_steps.record_calls(segment, spec, self._call_step(segment, operation))
             calls = segment.callable()
             if not calls:
                 return False
-            await self.caller.call(segment, spec, calls)
+            await self.tool_calls.call(segment, spec, calls)
             last = segment.steps[-1]
             assert isinstance(last, ToolStep)
             made = last
@@ -174,15 +179,15 @@ class Coder:
             asked.give(made.result)
         return True
 
-    def _call_step(self, segment: Segment, wish: CallTool) -> ModelStep:
+    def _call_step(self, segment: Segment, operation: CallTool) -> ModelStep:
         """The function's own decision that a tool be called, in the place of a model's."""
-        clock = self.ledger.clock
-        call = ToolCall(clock.new_id(TOOL_CALL), wish.name, wish.arguments)
+        clock = self.writer.clock
+        call = ToolCall(clock.new_id(TOOL_CALL), operation.name, operation.arguments)
         return self._own_step(segment, AssistantMessage((call,)), "tool_calls")
 
     def _own_step(self, segment: Segment, message: AssistantMessage, reason: str) -> ModelStep:
         """A step that no model made, and that costs nothing."""
-        clock = self.ledger.clock
+        clock = self.writer.clock
         now = clock.now()
         return ModelStep(
             clock.new_id(STEP), segment.open_step, message, "", NO_USAGE, reason, now, now
@@ -198,9 +203,9 @@ class Coder:
             parts = (Text(output),) if output else ()
             step = self._own_step(segment, AssistantMessage(parts), "stop")
             if output:
-                self.ledger.texts.add(segment, step.ended_at, TextAdded, output)
+                self.writer.texts.add(segment, step.ended_at, TextAdded, output)
             completed = (model_finished(step), *completed)
-        await self.ledger.record(segment, completed, step, Status.COMPLETED, output=output)
+        await self.writer.record(segment, completed, step, Status.COMPLETED, output=output)
 
 
 def _behind(segment: Segment, checkpoint: Checkpoint) -> Any:
@@ -266,10 +271,12 @@ def _said(segment: Segment) -> str | None:
     return next((step.message.text for step in shown), None)
 
 
-def _request(segment: Segment, spec: AgentSpec, wish: AskModel, price: ModelPrice) -> ModelRequest:
+def _request(
+    segment: Segment, spec: AgentSpec, operation: AskModel, price: ModelPrice
+) -> ModelRequest:
     return ModelRequest(
-        instructions=instructions_of(wish.instructions, segment.execution),
-        messages=repair(wish.messages),
-        tools=wish.tools,
+        instructions=instructions_of(operation.instructions, segment.execution),
+        messages=repair(operation.messages),
+        tools=operation.tools,
         settings=settings_of(segment, spec, price),
     )

@@ -92,10 +92,10 @@ class LastResort:
             ForcedFailure(row.workspace_id, row.execution_id, now, UNREADABLE, resting=True)
         )
 
-    async def _end(self, wish: ForcedFailure) -> bool:
-        execution_id = wish.execution_id
+    async def _end(self, request: ForcedFailure) -> bool:
+        execution_id = request.execution_id
         try:
-            await self._store.executions.force_failure(wish)
+            await self._store.executions.force_failure(request)
         except Exception as error:
             if isinstance(error, Overloaded) and await self._is_away():
                 return False

@@ -35,7 +35,7 @@ from outlast.model.event import (
     ToolFinished,
     ToolStarted,
 )
-from outlast.rooms.executions.record import Record
+from outlast.rooms.executions.snapshot import Record
 
 FRAME_TYPES: Final = (
     "start",

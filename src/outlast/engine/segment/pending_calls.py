@@ -7,9 +7,9 @@ committed before it does, so that a crash behind that commit asks again rather t
 from dataclasses import dataclass, replace
 from typing import Any
 
-from outlast.engine.calling import tool_finished
-from outlast.engine.ledger import Ledger, requested
-from outlast.engine.segment import Segment
+from outlast.engine.segment.segment import Segment
+from outlast.engine.segment.tool_calls import tool_finished
+from outlast.engine.segment.writer import SegmentWriter, requested
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.event import Event, StepRetried, ToolStarted
@@ -22,11 +22,11 @@ CRASHED = "The server stopped while this step ran."
 
 
 @dataclass(frozen=True, slots=True)
-class Settler:
+class PendingCalls:
     """Settles what the newest answer's calls are waiting for."""
 
     store: Store
-    ledger: Ledger
+    writer: SegmentWriter
 
     async def read(self, segment: Segment) -> None:
         """Learn what was asked and decided."""
@@ -47,7 +47,7 @@ class Settler:
             if approval.has_result or not approval.approved:
                 step = self._told(number, call, approval)
                 ran = approval.has_result
-                await self.ledger.record(segment, (tool_finished(step),), step, ran=ran)
+                await self.writer.record(segment, (tool_finished(step),), step, ran=ran)
         approved = [item for item in waiting if item[2].approved and not item[2].has_result]
         if approved:
             await self._begin(segment, approved)
@@ -60,15 +60,15 @@ class Settler:
             ToolStarted(number, call.id, call.name, approval.arguments)
             for number, call, approval in approved
         )
-        await self.ledger.record(segment, events, begun=tuple(call.id for _, call, _ in approved))
+        await self.writer.record(segment, events, begun=tuple(call.id for _, call, _ in approved))
         segment.approved.update({call.id: found.arguments for _, call, found in approved})
 
     def _told(self, number: int, call: ToolCall, approval: Approval) -> ToolStep:
         """The result of a call that does not run: what somebody says."""
-        now = self.ledger.clock.now()
+        now = self.writer.clock.now()
         result: Any = approval.result if approval.has_result else _denied(approval)
         return ToolStep(
-            self.ledger.clock.new_id(STEP),
+            self.writer.clock.new_id(STEP),
             number,
             replace(call, parameters=approval.arguments),
             result,
@@ -80,7 +80,7 @@ class Settler:
 
     async def take_over(self, segment: Segment, agent: Agent) -> None:
         """Go on after a crash: run again what may run again, ask a person about the rest."""
-        now = self.ledger.clock.now()
+        now = self.writer.clock.now()
         events: list[Event] = []
         asked: list[Approval] = []
         for number, call in segment.unanswered():
@@ -98,14 +98,14 @@ class Settler:
         if not segment.unanswered():
             events.append(StepRetried(segment.open_step, CRASHED))
         if events:
-            await self.ledger.record(segment, tuple(events), approvals=tuple(asked))
+            await self.writer.record(segment, tuple(events), approvals=tuple(asked))
         segment.approvals.update({question.tool_call_id: question for question in asked})
 
     def cut_off(self, segment: Segment) -> tuple[Approval, ...]:
         """Questions about the calls that an end cuts off, for whoever may resume the execution."""
         if segment.agent is None:
             return ()
-        spec, now = segment.agent.spec, self.ledger.clock.now()
+        spec, now = segment.agent.spec, self.writer.clock.now()
         return tuple(
             _unknown(segment, number, call, now)
             for number, call in segment.in_flight.values()

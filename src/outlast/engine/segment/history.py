@@ -9,7 +9,7 @@ from typing import Final
 
 import orjson
 
-from outlast.engine.messages import messages_of
+from outlast.engine.segment.messages import messages_of
 from outlast.model.execution import Execution
 from outlast.model.message import Message, Text, Thinking, ToolCall, ToolMessage, UserMessage
 from outlast.store.conversations.store import ConversationStore

@@ -17,10 +17,10 @@ from io import TextIOWrapper
 from typing import Any
 
 from outlast.app import Core
-from outlast.cli.composing import compose, put_agents, read_agents
-from outlast.cli.opening import first_key, make_folder, stored_key
+from outlast.cli.composition import compose, put_agents, read_agents
 from outlast.cli.output import note, write_json
-from outlast.cli.showing import Screen
+from outlast.cli.screen import Screen
+from outlast.cli.state import first_key, make_folder, stored_key
 from outlast.client import Client, Unreachable
 from outlast.model.error import Conflict, Misconfigured, StoreLocked
 from outlast.model.event import (
@@ -35,12 +35,12 @@ from outlast.model.event import (
 )
 from outlast.model.text import storable
 from outlast.model.workspace import Principal
-from outlast.services.executions import Start
+from outlast.services.executions import StartExecution
 from outlast.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RunRequest:
     """What `run` was asked."""
 
     agent: str
@@ -51,26 +51,26 @@ class Wish:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def run(settings: Settings, wish: Wish) -> int:
+def run(settings: Settings, request: RunRequest) -> int:
     """Run to the end and answer the exit code. Raises OutlastError."""
     # A person at the terminal wants the answer; logs are for those who asked for more.
     logs.configure("error" if settings.log_level == "info" else settings.log_level, "auto")
     if isinstance(sys.stdout, TextIOWrapper):  # a terminal that has no such character shows a mark
         sys.stdout.reconfigure(errors="replace")
-    return asyncio.run(_run(settings, _storable(wish)))
+    return asyncio.run(_run(settings, _storable(request)))
 
 
-def _storable(wish: Wish) -> Wish:
+def _storable(request: RunRequest) -> RunRequest:
     """The shell may pass on what is no text."""
     return replace(
-        wish,
-        input=storable(wish.input),
-        user=storable(wish.user),
-        metadata=storable(wish.metadata),
+        request,
+        input=storable(request.input),
+        user=storable(request.user),
+        metadata=storable(request.metadata),
     )
 
 
-async def _run(settings: Settings, wish: Wish) -> int:
+async def _run(settings: Settings, request: RunRequest) -> int:
     loaded = read_agents(settings)
     make_folder(settings)
     core = compose(settings, loaded, worker=not settings.on_postgres).core
@@ -79,7 +79,7 @@ async def _run(settings: Settings, wish: Wish) -> int:
     except StoreLocked:
         await core.models.close()
         await core.tools.close()
-        return await _run_there(settings, wish)
+        return await _run_there(settings, request)
     try:
         key = await first_key(settings, core.services.keys)
         if key.principal is None:
@@ -92,20 +92,20 @@ async def _run(settings: Settings, wish: Wish) -> int:
             raise Misconfigured(
                 "No worker runs on this database. Start one: outlast worker --agents FILE"
             )
-        return await _run_here(core, key.principal, wish)
+        return await _run_here(core, key.principal, request)
     finally:
         await core.close()
 
 
-async def _run_here(core: Core, principal: Principal, wish: Wish) -> int:
-    executions, screen = core.services.executions, Screen(quiet=wish.json)
-    start = Start(
-        wish.input,
-        conversation_id=wish.conversation_id,
-        user=wish.user,
-        metadata=dict(wish.metadata),
+async def _run_here(core: Core, principal: Principal, request: RunRequest) -> int:
+    executions, screen = core.services.executions, Screen(quiet=request.json)
+    start = StartExecution(
+        request.input,
+        conversation_id=request.conversation_id,
+        user=request.user,
+        metadata=dict(request.metadata),
     )
-    started = await executions.start(principal, wish.agent, start)
+    started = await executions.start(principal, request.agent, start)
     execution_id = started.execution.id
 
     async def cancel() -> None:
@@ -120,7 +120,7 @@ async def _run_here(core: Core, principal: Principal, wish: Wish) -> int:
                 if entries and isinstance(entries[-1].event, RESTING_EVENTS):
                     break
         view = await executions.get(principal, execution_id)
-    if wish.json:
+    if request.json:
         from outlast.rooms.executions import render
 
         write_json(render.execution(view))
@@ -129,25 +129,25 @@ async def _run_here(core: Core, principal: Principal, wish: Wish) -> int:
     return screen.end(execution_id, view.execution.status.value, message)
 
 
-async def _run_there(settings: Settings, wish: Wish) -> int:
+async def _run_there(settings: Settings, request: RunRequest) -> int:
     from outlast.cli.remote import client_of, show_stream
 
     if not (settings.api_key or stored_key(settings)):
         raise Misconfigured(
             "A server has this database, and there is no key for it here. Set OUTLAST_API_KEY."
         )
-    screen = Screen(quiet=wish.json)
+    screen = Screen(quiet=request.json)
     async with client_of(settings) as client:
-        if not wish.json:
+        if not request.json:
             note(f"A server has this database: running there, through {client.url}.")
             if settings.agents:
                 note(f"Its agents are used, as it has read them, not those of {settings.agents}.")
         await _require_answer(client)
-        more: dict[str, Any] = {"conversationId": wish.conversation_id, "user": wish.user}
+        more: dict[str, Any] = {"conversationId": request.conversation_id, "user": request.user}
         more = {name: value for name, value in more.items() if value is not None}
-        if wish.metadata:
-            more["metadata"] = wish.metadata
-        started = await client.execute(wish.agent, wish.input, background=True, **more)
+        if request.metadata:
+            more["metadata"] = request.metadata
+        started = await client.execute(request.agent, request.input, background=True, **more)
         execution_id = str(started["id"])
 
         async def cancel() -> None:
@@ -155,7 +155,7 @@ async def _run_there(settings: Settings, wish: Wish) -> int:
 
         async with _interruptible(cancel):
             execution = await show_stream(client, execution_id, screen)
-    if wish.json:
+    if request.json:
         write_json(execution)
     error = execution.get("error") or {}
     return screen.end(execution_id, str(execution["status"]), error.get("message"))

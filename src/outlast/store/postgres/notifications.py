@@ -1,9 +1,9 @@
-"""Commits told to other processes, over NOTIFY: hints that a log grew, never more than the truth.
+"""Commits told to other processes, over NOTIFY: notifications that a log grew, never more than the truth.
 
-A hint is sent after the commit that it tells of, many in one round trip, so that no transaction
+A notification is sent after the commit that it tells of, many in one round trip, so that no transaction
 waits for Postgres's one lock on its notification queue. It carries the entries where they fit; a
 follower takes them where they continue what it has, and reads the log where they do not. Nothing
-is lost with a lost hint: followers look at the log now and then.
+is lost with a lost notification: followers look at the log now and then.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Announcer:
-    """Sends hints in the order of the commits, those that wait together."""
+    """Sends notifications in the order of the commits, those that wait together."""
 
     def __init__(self, send: Callable[[list[str]], Awaitable[None]], failures: Failures) -> None:
         self.sender = secrets.token_hex(6)
@@ -71,25 +71,25 @@ class Announcer:
                 payloads, self._waiting = self._waiting, []
                 await self._send(payloads)
         except (psycopg.Error, OutlastError) as error:
-            logger.warning("hints.lost", reason=str(error))
-        except Exception as error:  # noqa: BLE001 - as above: a hint is no more than that
+            logger.warning("notifications.lost", reason=str(error))
+        except Exception as error:  # noqa: BLE001 - as above: a notification is no more than that
             self._failures.record("announce_commits", error)
         finally:
             self._sending = None
 
 
 class Listener:
-    """Hears the hints of other processes, over a connection of its own that is made anew."""
+    """Hears the notifications of other processes, over a connection of its own that is made anew."""
 
     def __init__(self, url: str, own: str, failures: Failures) -> None:
         self._url = url
         self._own = own
-        """The sender of this process's own hints."""
+        """The sender of this process's own notifications."""
         self.listeners: Listeners | None = None
-        self.hears = False
+        self.listens = False
         self._duty = Duty(
             _DUTY,
-            self._hear_commits,
+            self._listen_for_commits,
             every=_RETRY_SECONDS,
             sleep=_pause,
             failures=failures,
@@ -105,50 +105,50 @@ class Listener:
         """Listen no more."""
         await self._duty.stop()
 
-    async def _hear_commits(self) -> None:
+    async def _listen_for_commits(self) -> None:
         """Listen until the connection ends."""
         try:
             await self._listen()
         except (psycopg.Error, OSError) as error:
-            logger.warning("hints.unheard", reason=str(error))
+            logger.warning("notifications.unavailable", reason=str(error))
         finally:
-            self.hears = False
+            self.listens = False
 
     async def _listen(self) -> None:
         async with await PatientConnection.connect(self._url, autocommit=True) as connection:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
-            self.hears = True
+            self.listens = True
             assert self.listeners is not None
             self.listeners.missed()
             while True:
                 async for notify in connection.notifies(timeout=_PROBE_SECONDS):
-                    self._hear(notify)
+                    self._receive(notify)
                 await connection.execute("SELECT 1")
 
-    def _hear(self, notify: Notify) -> None:
+    def _receive(self, notify: Notify) -> None:
         """What cannot be read, from a newer version or a stranger, sends followers to the log."""
         assert self.listeners is not None
         try:
             self._read(notify.payload, self.listeners)
         except Exception as error:  # noqa: BLE001 - a payload may be anything
-            logger.warning("hint.unread", reason=str(error))
+            logger.warning("notification.unread", reason=str(error))
             self.listeners.missed()
 
     def _read(self, payload: str, listeners: Listeners) -> None:
-        hint = orjson.loads(payload)
-        if hint["from"] == self._own:
+        notification = orjson.loads(payload)
+        if notification["from"] == self._own:
             return
-        if "requested" in hint:
-            listeners.requested(hint["requested"])
+        if "requested" in notification:
+            listeners.requested(notification["requested"])
             return
-        if "lease" in hint:
+        if "lease" in notification:
             listeners.lease_released()
             return
         entries = tuple(
             Entry(segment, seq, at, decode(kind, data))
-            for segment, seq, at, kind, data in hint["entries"]
+            for segment, seq, at, kind, data in notification["entries"]
         )
-        listeners.committed(Committed(hint["execution"], entries))
+        listeners.committed(Committed(notification["execution"], entries))
 
 
 async def _pause(seconds: float) -> None:
@@ -156,16 +156,16 @@ async def _pause(seconds: float) -> None:
 
 
 def _committed_payload(sender: str, committed: Committed) -> str:
-    hint: dict[str, Any] = {"from": sender, "execution": committed.execution_id}
+    notification: dict[str, Any] = {"from": sender, "execution": committed.execution_id}
     entries = [
         (entry.segment, entry.seq, entry.at, entry.event.kind, encode(entry.event).decode())
         for entry in committed.entries
     ]
-    payload = _payload(hint | {"entries": entries})
+    payload = _payload(notification | {"entries": entries})
     if len(payload.encode()) > _PAYLOAD_BYTES:
-        return _payload(hint | {"entries": ()})
+        return _payload(notification | {"entries": ()})
     return payload
 
 
-def _payload(hint: dict[str, Any]) -> str:
-    return orjson.dumps(hint).decode()
+def _payload(notification: dict[str, Any]) -> str:
+    return orjson.dumps(notification).decode()

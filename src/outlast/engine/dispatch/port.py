@@ -34,7 +34,7 @@ class Engine(Protocol):
         """Hear that another process left word in the row of this execution: cancel or pause."""
         ...
 
-    def pause(self, execution_id: str, wish: PauseRequest) -> bool:
+    def pause(self, execution_id: str, request: PauseRequest) -> bool:
         """Pause the segment that runs here, as wished; False if none runs here."""
         ...
 

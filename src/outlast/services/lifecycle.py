@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from outlast.engine.port import Engine
+from outlast.engine.dispatch.port import Engine
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
 from outlast.model.error import Conflict, StaleWrite
@@ -78,7 +78,7 @@ class Stopping:
         if current.status is not Status.RUNNING or not current.cancel_requested:
             await self.ask_to_cancel(current)
 
-    async def pause(self, execution: Execution, wish: PauseRequest) -> Execution:
+    async def pause(self, execution: Execution, request: PauseRequest) -> Execution:
         """Pause what waits at once; leave word with whoever runs it, and wait for it a while.
 
         Raises Conflict where it has ended, or ends before it can be paused.
@@ -89,10 +89,12 @@ class Stopping:
             if execution.status is Status.PAUSED:
                 break
             if execution.status is not Status.RUNNING or execution.is_client_driven:
-                execution = await self._move(execution, Status.PAUSED, ExecutionPaused(wish.reason))
+                execution = await self._move(
+                    execution, Status.PAUSED, ExecutionPaused(request.reason)
+                )
                 continue
-            await self.store.executions.request_pause(execution.workspace_id, execution.id, wish)
-            self.engine.pause(execution.id, wish)
+            await self.store.executions.request_pause(execution.workspace_id, execution.id, request)
+            self.engine.pause(execution.id, request)
             execution = await self._rest(execution)
             if execution.status not in RESTING:
                 break

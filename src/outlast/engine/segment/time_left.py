@@ -1,6 +1,6 @@
 """How much of its time an execution has left."""
 
-from outlast.engine.segment import Segment
+from outlast.engine.segment.segment import Segment
 from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
 
 

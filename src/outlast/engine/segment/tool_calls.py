@@ -9,8 +9,8 @@ import structlog
 
 from outlast.agents.port import MAX_ERROR_BYTES, ToolContext, Tools
 from outlast.agents.unreadable import unreadable_arguments
-from outlast.engine.ledger import Ledger
-from outlast.engine.segment import Interrupted, Segment, ended
+from outlast.engine.segment.segment import Interrupted, Segment, ended
+from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.clock import whole_millis
 from outlast.model.error import OutlastError, ToolFailed
@@ -19,7 +19,7 @@ from outlast.model.execution import Execution, ToolStep
 from outlast.model.ids import STEP
 from outlast.model.message import ToolCall
 from outlast.model.text import shortened, storable
-from outlast.seal import FORWARDED, Seal, Unsealable
+from outlast.seal import FORWARDED, DecryptionFailed, Seal
 
 _LOGGED_BYTES: Final = 2048
 """What a log line shows of a cause, at most."""
@@ -28,11 +28,11 @@ logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class ToolCalls:
     """Makes tool steps."""
 
     tools: Tools
-    ledger: Ledger
+    writer: SegmentWriter
     seal: Seal
     parallel: int
     """Calls of one execution that run at the same time."""
@@ -72,7 +72,7 @@ class Caller:
         steps = [task.result() for task in ran if task.exception() is None]
         for step in sorted(steps, key=lambda step: step.number):
             runs = _runs(spec, step.call)
-            await self.ledger.record(segment, (tool_finished(step),), step, ran=runs)
+            await self.writer.record(segment, (tool_finished(step),), step, ran=runs)
             segment.in_flight.pop(step.call.id, None)
         for task in ran:
             task.result()
@@ -80,7 +80,7 @@ class Caller:
     async def _step(
         self, segment: Segment, spec: AgentSpec, number: int, call: ToolCall
     ) -> ToolStep:
-        clock = self.ledger.clock
+        clock = self.writer.clock
         started_at = clock.now()
         began = clock.monotonic()
         try:
@@ -125,7 +125,7 @@ class Caller:
             return {}
         try:
             headers: dict[str, str] = self.seal.open(FORWARDED, sealed)
-        except Unsealable as error:
+        except DecryptionFailed as error:
             logger.exception("headers.unreadable", execution=execution.id)
             raise ToolFailed(
                 "The headers that this call needs can no longer be read: the server's secret has "

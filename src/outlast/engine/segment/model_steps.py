@@ -9,11 +9,11 @@ import orjson
 import structlog
 
 from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece, Tools
-from outlast.engine.bounds import Meter, overspent, settings_of, too_many_steps
-from outlast.engine.echo import without_echo
-from outlast.engine.ledger import Ledger, model_finished
-from outlast.engine.messages import messages_of
-from outlast.engine.segment import Segment, TextKind
+from outlast.engine.segment.echo import without_echo
+from outlast.engine.segment.limits import Meter, overspent, settings_of, too_many_steps
+from outlast.engine.segment.messages import messages_of
+from outlast.engine.segment.segment import Segment, TextKind
+from outlast.engine.segment.writer import SegmentWriter, model_finished
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.clock import whole_millis
@@ -47,11 +47,11 @@ _LONGEST_WAIT: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class ModelSteps:
     """Makes model steps."""
 
     models: Models
-    ledger: Ledger
+    writer: SegmentWriter
     tools: Tools
     retries: int
     """How often a request that failed for a passing reason is made again."""
@@ -84,14 +84,14 @@ class Asker:
             messages=repair(tuple(said)),
             tools=spec.tools,
             tool_choice=spec.tool_choice if first or spec.tool_choice == "none" else "auto",
-            settings=settings_of(segment, spec, self.ledger.prices.of_model(spec.model)),
+            settings=settings_of(segment, spec, self.writer.prices.of_model(spec.model)),
         )
 
     async def answer(
         self, segment: Segment, agent: Agent, request: ModelRequest, asked: str = ""
     ) -> ModelStep:
         """Ask, and answer the step that is to be recorded. Raises as `ask` does."""
-        clock = self.ledger.clock
+        clock = self.writer.clock
         started_at, began = clock.now(), clock.monotonic()
         segment.asked, segment.model = request, agent.spec.model
         answer = await self._answer(segment, agent, request)
@@ -121,7 +121,7 @@ class Asker:
                 attempt += 1
 
     async def _stream(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
-        clock = self.ledger.clock
+        clock = self.writer.clock
         began, outcome = clock.monotonic(), "closed"
         try:
             answer = await self._pieces(segment, agent, request)
@@ -135,10 +135,10 @@ class Asker:
 
     async def _pieces(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
         """Log the answer piece by piece as it comes, as long as there is something to spend."""
-        texts, clock = self.ledger.texts, self.ledger.clock
+        texts, clock = self.writer.texts, self.writer.clock
         model = self.models.find(agent.spec.model)
         whole: WholePieces[TextKind] = WholePieces()
-        meter = Meter(segment, agent.spec, self.ledger.prices.of_model(agent.spec.model))
+        meter = Meter(segment, agent.spec, self.writer.prices.of_model(agent.spec.model))
         metered = meter.holds
         async with aclosing(model.stream(request)) as events:
             async for event in events:
@@ -165,19 +165,19 @@ class Asker:
         """Void the text that was shown, and wait as long as the provider asks or backoff says."""
         if segment.text.pieces:
             retried = StepRetried(segment.open_step, storable(error.message))
-            await self.ledger.record(segment, (retried,))
+            await self.writer.record(segment, (retried,))
         seconds = _FIRST_WAIT * 2**attempt
         if isinstance(error, Upstream) and error.retry_after is not None:
             seconds = max(seconds, error.retry_after)
-        await segment.run(self.ledger.clock.sleep(min(seconds, _LONGEST_WAIT)))
+        await segment.run(self.writer.clock.sleep(min(seconds, _LONGEST_WAIT)))
 
     async def _record_end(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
         """The last answer ends the execution: completed, or failed if it cost too much."""
         finished, output = model_finished(step), step.message.text
-        error = overspent(segment, spec, step, self.ledger.price(segment, step.model))
+        error = overspent(segment, spec, step, self.writer.price(segment, step.model))
         if error is None:
             events = (finished, ExecutionCompleted())
-            await self.ledger.record(segment, events, step, Status.COMPLETED, output=output)
+            await self.writer.record(segment, events, step, Status.COMPLETED, output=output)
             return
         await self._record_failure(segment, step, error)
 
@@ -186,7 +186,7 @@ class Asker:
         failure = failure_of(error)
         failed = ExecutionFailed(failure.type, failure.code, failure.message)
         events = (model_finished(step), failed)
-        await self.ledger.record(segment, events, step, Status.FAILED, error=failure)
+        await self.writer.record(segment, events, step, Status.FAILED, error=failure)
 
     async def end(self, segment: Segment, agent: Agent) -> None:
         """End an execution that has its last answer already: it was rolled back to it."""
@@ -194,7 +194,7 @@ class Asker:
             raise error
         last = segment.steps[-1]
         assert isinstance(last, ModelStep)
-        await self.ledger.record(
+        await self.writer.record(
             segment, (ExecutionCompleted(),), status=Status.COMPLETED, output=last.message.text
         )
 
@@ -206,7 +206,7 @@ class Asker:
         `told` comes before them. Where each waits for a person, the segment ends suspended.
         """
         calls = step.message.tool_calls
-        now = self.ledger.clock.now()
+        now = self.writer.clock.now()
         questions = {
             call.id: _question(segment, spec, number, call, now)
             for number, call in enumerate(calls, step.number + 1)
@@ -218,7 +218,7 @@ class Asker:
             *_call_events(calls, step.number, questions),
             *((ExecutionSuspended(),) if only_waits else ()),
         )
-        await self.ledger.record(
+        await self.writer.record(
             segment,
             events,
             step,

@@ -34,7 +34,7 @@ _FIELDS: Final = {"checkpointId": "checkpoint_id"}
 """This room's spelling of what the core names in an error."""
 
 
-def wish(
+def create_request(
     body: CreateTaskBody, config: dict[str, Any] | None, idempotency: Idempotency | None
 ) -> NewTask:
     """The body in the services' words; `config` as it was sent, with keys that mean nothing."""

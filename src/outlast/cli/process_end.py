@@ -15,8 +15,8 @@ import structlog
 import uvloop
 
 from outlast import logs
-from outlast.leaving import cancel_rest, threads_left
 from outlast.model.clock import SystemClock
+from outlast.operator_code import cancel_rest, threads_left
 
 _SECONDS: Final = 1.0
 """How long tasks, and then threads, may take to end."""

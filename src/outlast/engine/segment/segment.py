@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Any, Final, TypeAlias, TypeVar
 
 from outlast.agents.port import ModelRequest
-from outlast.engine.suspects import SUSPECT_TRIES, Suspects
+from outlast.engine.segment.suspects import SUSPECT_TRIES, Suspects
 from outlast.model.agent import Agent
 from outlast.model.approval import Approval
 from outlast.model.event import TextAdded, ThinkingAdded
@@ -46,7 +46,7 @@ LEFT: Final = frozenset({Stop.LEAVE, Stop.ABANDON})
 """Another segment takes the execution up where this one was."""
 _INTERRUPTING: Final = LEFT | {Stop.CANCEL, Stop.LIMIT, Stop.REFUSED}
 _STRENGTH: Final = {Stop.RELEASE: 0, Stop.PAUSE: 1, Stop.PAUSE_NOW: 2}
-"""Of what does not interrupt, the stronger wish stays."""
+"""Of what does not interrupt, the stronger request stays."""
 
 
 class Interrupted(Exception):
@@ -156,7 +156,7 @@ class Segment:
         """Seconds since its time was last counted."""
         return 0.0 if self.began is None else monotonic - max(self.began, self.seen)
 
-    def sighting(self, monotonic: float, at: int) -> ActiveTime:
+    def active_time(self, monotonic: float, at: int) -> ActiveTime:
         """Its time so far, as the row has it once a step ends."""
         since = 0.0 if self.began is None else monotonic - self.began
         return ActiveTime(self.execution, self.execution.active_ms + round(since * 1000), at)
@@ -189,10 +189,10 @@ class Segment:
             self.suspects.leave(harmless=harmless)
             self.suspects = None
 
-    def pause(self, wish: PauseRequest) -> None:
+    def pause(self, request: PauseRequest) -> None:
         """Ask the segment to end paused."""
-        self.pause_reason = wish.reason
-        self.stop(Stop.PAUSE_NOW if wish.now else Stop.PAUSE)
+        self.pause_reason = request.reason
+        self.stop(Stop.PAUSE_NOW if request.now else Stop.PAUSE)
 
     @property
     def pausing(self) -> bool:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from outlast.agents.estimate import request_tokens
-from outlast.engine.segment import Segment, StepText
-from outlast.engine.textlog import TextLog
+from outlast.engine.segment.segment import Segment, StepText
+from outlast.engine.segment.text_log import TextLog
 from outlast.model.approval import Approval
 from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
@@ -35,7 +35,7 @@ CUT_OFF: Final = frozenset({"cancelled", "error"})
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class SegmentWriter:
     """Writes a segment's moves."""
 
     store: ExecutionStore

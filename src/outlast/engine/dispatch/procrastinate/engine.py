@@ -17,18 +17,18 @@ from typing import Final, TypeAlias, TypeVar
 import structlog
 
 from outlast.duty import Duty, Failures
+from outlast.engine.dispatch.procrastinate.lease import Lease
+from outlast.engine.dispatch.procrastinate.queue import Job, Queue
 from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.maintenance.orphans import Orphans
 from outlast.engine.maintenance.queue_counts import QueueCounts
 from outlast.engine.maintenance.silent_workers import SilentWorkers
-from outlast.engine.procrastinate.lease import Lease
-from outlast.engine.procrastinate.queue import Job, Queue
-from outlast.engine.segment import Stop
-from outlast.engine.segments import Segments
-from outlast.leaving import LEAVING_SECONDS
+from outlast.engine.segment.segment import Stop
+from outlast.engine.segment.segments import Segments
 from outlast.model.clock import Clock
 from outlast.model.error import OutlastError
 from outlast.model.execution import Execution, PauseRequest
+from outlast.operator_code import LEAVING_SECONDS
 from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
 
@@ -40,7 +40,7 @@ _DUE_SECONDS: Final = 0.05
 _AWAY_SECONDS: Final = 0.5
 """How long to wait before the database is asked again."""
 _REQUEST_SECONDS: Final = 0.5
-"""How often rows are looked at for word that no hint told of."""
+"""How often rows are looked at for word that no notification told of."""
 _LONGEST_WAIT: Final = 30
 _LEAVE_SECONDS: Final = LEAVING_SECONDS + 1.0
 _CANCEL_AGAIN_SECONDS: Final = 0.1
@@ -79,7 +79,7 @@ class ProcrastinateEngine:
         self._worker: int | None = None
         self._held: dict[_Task, Job] = {}
         """The jobs that this worker has."""
-        self._unheard = False
+        self._unavailable = False
         """A job may have been fetched without our hearing of it."""
         self._wake = asyncio.Event()
         self._asked = asyncio.Event()
@@ -139,7 +139,7 @@ class ProcrastinateEngine:
         await self._connections.enter_async_context(self._queue.connected())
         await self._beat()
         self._staying = self._on_duty(
-            (self._beat, self._beat_seconds), (self._watch, 0.25), (self._hear_requests, 0)
+            (self._beat, self._beat_seconds), (self._watch, 0.25), (self._read_requests, 0)
         )
         self._working = self._on_duty(
             (self._take_jobs, 0),
@@ -152,7 +152,7 @@ class ProcrastinateEngine:
         self._accepting = False
         self._segments.stop(Stop.RELEASE)  # at once: what follows may wait for the database
         await _stop(self._working)
-        if self._unheard:
+        if self._unavailable:
             with contextlib.suppress(OutlastError):
                 await self._reclaim()
         for reason, seconds in ((Stop.RELEASE, grace_seconds), (Stop.LEAVE, _LEAVE_SECONDS)):
@@ -180,8 +180,8 @@ class ProcrastinateEngine:
     def cancel(self, execution_id: str) -> bool:
         return self._segments.cancel(execution_id)
 
-    def pause(self, execution_id: str, wish: PauseRequest) -> bool:
-        return self._segments.pause(execution_id, wish)
+    def pause(self, execution_id: str, request: PauseRequest) -> bool:
+        return self._segments.pause(execution_id, request)
 
     def _on_duty(self, *duties: tuple[Callable[[], Awaitable[None]], float]) -> list[Duty]:
         """Do each again and again, with its pause between.
@@ -244,12 +244,12 @@ class ProcrastinateEngine:
     async def _take_jobs(self) -> None:
         """Fetch until there are no more jobs or places; then wait to be woken."""
         self._wake.clear()
-        if self._unheard:
+        if self._unavailable:
             await self._reclaim()
         while self._worker is not None and len(self._held) < self._concurrency:
-            self._unheard = True
+            self._unavailable = True
             job = await self._queue.fetch(self._worker)
-            self._unheard = False
+            self._unavailable = False
             if job is None:
                 break
             task = asyncio.create_task(self._hold(job, self._worker), name=job.execution_id)
@@ -267,7 +267,7 @@ class ProcrastinateEngine:
                 if job.of.id not in known:
                     logger.warning("job.reclaimed", execution=job.execution_id)
                     await self._queue.give_out_anew(job)
-        self._unheard = False
+        self._unavailable = False
 
     async def _listen(self) -> None:
         await self._queue.listen(self._wake.set)
@@ -310,8 +310,8 @@ class ProcrastinateEngine:
             return False
         return await self._segments.run(self._segments.begin(execution))
 
-    async def _hear_requests(self) -> None:
-        """Cancel and pause as the rows say, at once where a hint came."""
+    async def _read_requests(self) -> None:
+        """Cancel and pause as the rows say, at once where a notification came."""
         self._asked.clear()
         if self.running:
             for execution_id in await self._store.executions.cancel_requested():

@@ -8,7 +8,7 @@ import asyncio
 from typing import Final
 
 from outlast.duty import Failures
-from outlast.engine.segment import Segment, Stop
+from outlast.engine.segment.segment import Segment, Stop
 from outlast.model.error import Overloaded
 from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.store.executions.store import ExecutionStore

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from outlast.engine.asking import Asker, failure_of, is_answered
-from outlast.engine.bounds import check_spent, too_many_steps
-from outlast.engine.calling import Caller
-from outlast.engine.code import Coder
-from outlast.engine.history import Histories
-from outlast.engine.last_resort import without_progress
-from outlast.engine.ledger import Ledger
-from outlast.engine.segment import Interrupted, Segment, Stop
-from outlast.engine.settling import Settler
-from outlast.engine.timing import out_of_time, seconds_left
+from outlast.engine.code_agents.runner import CodeAgentRunner
+from outlast.engine.segment.history import Histories
+from outlast.engine.segment.last_resort import without_progress
+from outlast.engine.segment.limits import check_spent, too_many_steps
+from outlast.engine.segment.model_steps import ModelSteps, failure_of, is_answered
+from outlast.engine.segment.pending_calls import PendingCalls
+from outlast.engine.segment.segment import Interrupted, Segment, Stop
+from outlast.engine.segment.time_left import out_of_time, seconds_left
+from outlast.engine.segment.tool_calls import ToolCalls
+from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import Agent
 from outlast.model.error import (
     AgentNotFound,
@@ -51,11 +51,11 @@ class Runner:
     """Runs segments, each from its beginning to its end."""
 
     store: Store
-    asker: Asker
-    caller: Caller
-    ledger: Ledger
-    settler: Settler
-    coder: Coder
+    model_steps: ModelSteps
+    tool_calls: ToolCalls
+    writer: SegmentWriter
+    pending_calls: PendingCalls
+    code_agents: CodeAgentRunner
     agents: KnownAgents
     histories: Histories
     max_tries: int
@@ -94,9 +94,9 @@ class Runner:
         task = await self.store.tasks.get(execution.workspace_id, execution.id)
         if task is not None and task.pauses(failure.code):
             segment.pause_reason = failure.message
-            await self.ledger.pause(segment, self.settler.cut_off(segment))
+            await self.writer.pause(segment, self.pending_calls.cut_off(segment))
         else:
-            await self.ledger.fail(segment, failure, self.settler.cut_off(segment))
+            await self.writer.fail(segment, failure, self.pending_calls.cut_off(segment))
 
     async def _continue(self, segment: Segment, agent: Agent) -> None:
         """Step after step, until the execution rests or the segment is asked to end."""
@@ -108,40 +108,40 @@ class Runner:
             if segment.interrupted:
                 raise Interrupted
             if segment.pausing:
-                await self.ledger.pause(segment)
+                await self.writer.pause(segment)
                 return
             await self._step(segment, agent)
             if segment.stopped is Stop.RELEASE and segment.execution.status is Status.RUNNING:
-                await self.ledger.release(segment)
+                await self.writer.release(segment)
 
     async def _step(self, segment: Segment, agent: Agent) -> None:
         """What comes next: the calls that may run, those that somebody decided, or the model."""
-        if seconds_left(segment, self.ledger.clock.monotonic()) <= 0:
+        if seconds_left(segment, self.writer.clock.monotonic()) <= 0:
             raise out_of_time(segment)
         if calls := segment.callable():
             error = too_many_steps(segment, agent.spec, len(calls), len(calls))
             if error is not None:
                 raise error
-            await self.caller.call(segment, agent.spec, calls)
+            await self.tool_calls.call(segment, agent.spec, calls)
         elif segment.unanswered():
-            if not await self.settler.settle(segment):
-                await self.ledger.suspend(segment)
+            if not await self.pending_calls.settle(segment):
+                await self.writer.suspend(segment)
         elif agent.spec.code is not None:
-            await self.coder.run(segment, agent)
+            await self.code_agents.run(segment, agent)
         elif is_answered(segment):
-            await self.asker.end(segment, agent)
+            await self.model_steps.end(segment, agent)
         else:
             check_spent(segment, agent.spec)
-            await self.asker.ask(segment, agent)
+            await self.model_steps.ask(segment, agent)
 
     async def _agent(self, segment: Segment) -> Agent | None:
         """The agent; None where there is none that can run, and the execution has failed."""
         try:
             segment.agent = agent = await self.agents.of(segment.execution)
             bind_contextvars(agent=agent.spec.name)
-            self.coder.require(agent.spec)
+            self.code_agents.require(agent.spec)
         except (AgentNotFound, Misconfigured) as error:
-            await self.ledger.refuse(segment, failure_of(error))
+            await self.writer.refuse(segment, failure_of(error))
             return None
         return agent
 
@@ -150,10 +150,10 @@ class Runner:
         execution = segment.execution
         if segment.counted and execution.tries >= self.max_tries:
             logger.error("execution.without_progress", tries=execution.tries)
-            segment.began = self.ledger.clock.monotonic()
+            segment.began = self.writer.clock.monotonic()
             await self._fail(segment, without_progress(execution.tries))
             return False
-        await self.ledger.begin(segment)
+        await self.writer.begin(segment)
         return True
 
     async def _read(self, segment: Segment, agent: Agent) -> None:
@@ -167,25 +167,25 @@ class Runner:
                     *await self.store.executions.steps(execution.workspace_id, execution.id)
                 )
             if segment.unanswered():
-                await self.settler.read(segment)
+                await self.pending_calls.read(segment)
         except OutlastError:
             raise
         except Exception as error:
             raise Unread from error
         if segment.takes_over:
-            await self.settler.take_over(segment, agent)
+            await self.pending_calls.take_over(segment, agent)
 
     async def _interrupted(self, segment: Segment) -> None:
         match segment.stopped:
             case Stop.CANCEL:
-                await self.ledger.cancel(segment, self.settler.cut_off(segment))
+                await self.writer.cancel(segment, self.pending_calls.cut_off(segment))
             case Stop.LIMIT:
                 await self._fail(segment, failure_of(out_of_time(segment)))
             case Stop.PAUSE | Stop.PAUSE_NOW:
-                await self.ledger.pause(segment)
+                await self.writer.pause(segment)
             case Stop.REFUSED:
                 await self._fail(segment, REFUSED)
             case Stop.LEAVE:
-                await self.ledger.leave(segment)
+                await self.writer.leave(segment)
             case Stop.ABANDON | Stop.RELEASE | None:
                 logger.warning("segment.abandoned", execution=segment.execution.id)

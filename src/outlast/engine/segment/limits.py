@@ -5,7 +5,7 @@ from math import inf
 from typing import Any
 
 from outlast.agents.port import MAX_CALLS
-from outlast.engine.segment import Segment
+from outlast.engine.segment.segment import Segment
 from outlast.model.agent import AgentSpec
 from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
 from outlast.model.execution import ModelStep

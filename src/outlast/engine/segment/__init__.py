@@ -1,0 +1,1 @@
+"""One segment: its runner, its steps, what it writes and what bounds it."""
