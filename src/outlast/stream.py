@@ -2,8 +2,8 @@
 
 A follower subscribes first and then reads the log, so nothing slips between. After that a commit
 wakes it: where what it hears continues where it stands, it takes that; where not (it was slow, or
-the commit was told only as a notification) it reads the log again. The log is the truth, so there is no gap
-and no repeat.
+the notification came without the entries) it reads the log again. The log is the truth, so there is
+no gap and no repeat.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _BATCH: Final = 256
 _BUFFER: Final = 64
 """Commits that wait for a slow follower before it is sent back to the log."""
 POLL_SECONDS: Final = 20.0
-"""A follower that hears nothing looks at the log this often: a notification is only a notification."""
+"""Interval at which a follower reads the log without a notification: one may be lost."""
 _AWAY_SECONDS: Final = 1.0
 """How long a follower waits for a database that is away before it looks again."""
 

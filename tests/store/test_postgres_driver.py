@@ -249,14 +249,14 @@ async def test_the_listener_goes_on_whatever_its_loop_raises(
         opened(database) as speaking,
         listening(database, lambda commit: heard.put_nowait(commit.execution_id), failures) as it,
     ):
-        hear, raised = it._listener._hear, asyncio.Event()
+        hear, raised = it._listener._receive, asyncio.Event()
 
         def broken(_: Any) -> None:
-            it._listener._hear = hear  # type: ignore[method-assign]
+            it._listener._receive = hear  # type: ignore[method-assign]
             raised.set()
             raise error
 
-        it._listener._hear = broken  # type: ignore[method-assign, assignment]
+        it._listener._receive = broken  # type: ignore[method-assign, assignment]
         store = Store.over(speaking)
         await store.executions.create(new(clock))
         async with asyncio.timeout(BOUND):

@@ -22,7 +22,7 @@ from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
 from outlast.model.workspace import Principal, Scope
 from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
-from outlast.services.lifecycle import Stopping
+from outlast.services.lifecycle import Lifecycle
 from outlast.services.metadata import checked_user, indexed_values, require_indexed
 from outlast.services.start import Started, StartExecution
 from outlast.services.views import ExecutionView, Views
@@ -77,7 +77,7 @@ class Executions:
         self._metadata_keys = metadata_keys
         self._max_live = max_queued_turns + 1
         self._views = Views(store.executions, agents.known)
-        self._stopping = Stopping(store, engine, streams, clock)
+        self._lifecycle = Lifecycle(store, engine, streams, clock)
 
     async def start(
         self, principal: Principal, agent_ref: str | None, request: StartExecution
@@ -181,7 +181,7 @@ class Executions:
         created = await self._store.executions.create(new)
         for execution in created.interrupted:
             with suppress(ExecutionNotFound):
-                await self._stopping.interrupt(execution)
+                await self._lifecycle.interrupt(execution)
         return Started(created.execution, agent, created.replayed, created.answer)
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
@@ -263,7 +263,7 @@ class Executions:
         """
         principal.require(Scope.AGENTS_EXECUTE)
         execution = await self._execution(principal, execution_id)
-        return await self._views.one(await self._stopping.cancel(execution))
+        return await self._views.one(await self._lifecycle.cancel(execution))
 
     async def cancel_conversation(self, principal: Principal, conversation_id: str) -> None:
         """Cancel every live execution of a conversation, the youngest first, and wait for it."""
@@ -275,7 +275,7 @@ class Executions:
             pass
         live = await self._store.executions.live(workspace_id, conversation_id)
         for execution in reversed(live):
-            await self._stopping.terminate(execution)
+            await self._lifecycle.terminate(execution)
 
     async def pause(
         self,
@@ -293,7 +293,7 @@ class Executions:
         """
         principal.require(Scope.AGENTS_EXECUTE)
         execution = await self._execution(principal, execution_id)
-        paused = await self._stopping.pause(execution, PauseRequest(now, reason))
+        paused = await self._lifecycle.pause(execution, PauseRequest(now, reason))
         return await self._views.one(paused)
 
     async def resume(
@@ -334,7 +334,7 @@ class Executions:
         """
         principal.require(Scope.AGENTS_EXECUTE)
         execution = await self._execution(principal, execution_id)
-        await self._stopping.terminate(execution)
+        await self._lifecycle.terminate(execution)
         await self._store.executions.delete(execution.workspace_id, execution.id)
 
     async def _execution(self, principal: Principal, execution_id: str) -> Execution:

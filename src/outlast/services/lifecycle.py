@@ -28,7 +28,7 @@ _ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Stopping:
+class Lifecycle:
     """Ends executions, or has them wait."""
 
     store: Store

@@ -6,11 +6,11 @@ import pytest
 
 from outlast.http.body import body_as
 from outlast.model.error import InvalidField, InvalidRequest, MissingField
-from outlast.rooms.runs.messages import INSTRUCTION, Answered, Asked, read
+from outlast.rooms.runs.messages import INSTRUCTION, Answered, RunInput, read
 from outlast.rooms.runs.schemas import RunBody
 
 
-def asked(*messages: dict[str, Any], message_id: str | None = None) -> Asked:
+def asked(*messages: dict[str, Any], message_id: str | None = None) -> RunInput:
     return read(body_as(RunBody, {"messages": list(messages)}).messages, message_id)
 
 
@@ -34,19 +34,19 @@ def test_the_last_user_message_is_the_input_and_a_first_system_message_adds_inst
         text("user", "How are you?"),
         text("assistant", None),
     )
-    assert found == Asked("How are you?", "Be brief.", (), None, in_parts=False)
+    assert found == RunInput("How are you?", "Be brief.", (), None, in_parts=False)
     assert asked(text("user", "Hi"), text("system", "Late.")).instructions == ""
 
 
 def test_content_may_be_parts_and_so_may_the_ai_sdk_s_messages() -> None:
     said = [{"type": "text", "text": "How "}, {"type": "text", "text": "are you?"}]
-    assert asked(text("user", said)) == Asked("How are you?", "", (), None, in_parts=False)
+    assert asked(text("user", said)) == RunInput("How are you?", "", (), None, in_parts=False)
     assert asked(parts("user", *said, {"type": "data-x", "data": 1})).in_parts
     assert asked(parts("user", *said)).input == "How are you?"
 
 
 def test_instructions_alone_are_carried_out() -> None:
-    assert asked(text("system", "Tidy up.")) == Asked(INSTRUCTION, "Tidy up.", (), None, False)
+    assert asked(text("system", "Tidy up.")) == RunInput(INSTRUCTION, "Tidy up.", (), None, False)
 
 
 @pytest.mark.parametrize(

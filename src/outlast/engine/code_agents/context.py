@@ -1,7 +1,7 @@
-"""What a code agent's function holds, and what it asks for through it.
+"""What a code agent's function holds, and the operations that it requests through it.
 
-The function runs in a task of its own and waits there; the segment serves what it asks, one operation at
-a time. So a lost store or another worker never reaches the function, and it cannot hide them.
+The function runs in a task of its own and waits there; the segment carries out its operations, one
+at a time. So a lost store or another worker never reaches the function, and it cannot hide them.
 
 JSON objects that it is given have their keys in order, for each database keeps them in an order of
 its own: a prompt made of one must be the same prompt when the function starts again.
@@ -32,7 +32,7 @@ _TAKEN: Final = "retry"
 
 @dataclass(frozen=True, slots=True)
 class AskModel:
-    """A operation for an answer."""
+    """Ask a model; the result is its answer."""
 
     messages: tuple[Message, ...]
     instructions: str
@@ -44,7 +44,7 @@ class AskModel:
 
 @dataclass(frozen=True, slots=True)
 class CallTool:
-    """A operation for a tool's result."""
+    """Call a tool; the result is the tool's."""
 
     name: str
     arguments: dict[str, Any]
@@ -52,7 +52,7 @@ class CallTool:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """A operation for a checkpoint."""
+    """Save a checkpoint."""
 
     state: dict[str, Any]
     label: str | None
@@ -60,7 +60,7 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """A operation to tell something."""
+    """Emit a data event."""
 
     name: str
     data: Any
@@ -71,7 +71,7 @@ Operation: TypeAlias = AskModel | CallTool | Save | Emit
 
 @dataclass(frozen=True, slots=True)
 class PendingOperation:
-    """A operation, and where its answer goes."""
+    """An operation, and where its answer goes."""
 
     operation: Operation
     answer: "asyncio.Future[Any]" = field(

@@ -102,7 +102,7 @@ class CodeAgentRunner:
     async def _serve(
         self, segment: Segment, agent: Agent, replay: Replay, asked: PendingOperation
     ) -> bool:
-        """Do as the function operations; False where the segment is to end, or waits for somebody."""
+        """Carry out an operation; False where the segment is to end, or waits for a person."""
         if segment.interrupted:
             raise Interrupted
         if segment.pausing or segment.stopped is Stop.RELEASE:

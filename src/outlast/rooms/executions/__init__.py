@@ -2,11 +2,11 @@
 
 from outlast.http.errors import error_object
 from outlast.http.room import Room
-from outlast.rooms.executions import answers, approvals, conversations, moves, schemas, tickets
+from outlast.rooms.executions import answers, approvals, conversations, lifecycle, schemas, tickets
 from outlast.rooms.executions.routes import router
 from outlast.rooms.executions.stream import Fold
 
-__all__ = ["approvals", "conversations", "moves", "room", "tickets"]
+__all__ = ["approvals", "conversations", "lifecycle", "room", "tickets"]
 
 room = Room(
     "executions",

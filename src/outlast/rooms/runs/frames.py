@@ -33,7 +33,7 @@ def numbered(index: int, chunks: Iterable[dict[str, Any] | bytes]) -> list[bytes
 
 
 class NumberedFrames:
-    """Hears a whole log and counts the frames that it makes."""
+    """The frames of a whole log, numbered from 0."""
 
     def __init__(self, fold: Fold) -> None:
         self._fold = fold

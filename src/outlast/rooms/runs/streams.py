@@ -120,11 +120,11 @@ def _so_far(call: Call, execution_id: str) -> Log:
     return services.executions.replay(call.principal, execution_id)
 
 
-async def _frames(frames: NumberedFrames, log: Log, start: int) -> AsyncGenerator[bytes, None]:
+async def _frames(numbered: NumberedFrames, log: Log, start: int) -> AsyncGenerator[bytes, None]:
     async with aclosing(log) as batches:
         async for entries in batches:
-            before = frames.count
-            frames = frames.add(entries)
+            before = numbered.count
+            frames = numbered.add(entries)
             yield b"".join(frames[max(0, start - before) :])
 
 

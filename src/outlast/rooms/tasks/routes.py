@@ -69,7 +69,7 @@ async def create_task(call: Call) -> Response:
     services: Services = call.services
     body = await call.body_as(schemas.CreateTaskBody)
     config = json_object(await call.content()).get("config")
-    request = render.request(body, config, await call.idempotency())
+    request = render.create_request(body, config, await call.idempotency())
     created = await services.tasks.create(call.principal, request)
     if created.answer is not None:
         return replayed(created.answer)

@@ -1,7 +1,7 @@
-"""Commits told to other processes, over NOTIFY: notifications that a log grew, never more than the truth.
+"""Notify other processes of commits, over NOTIFY: a notification says that a log grew.
 
-A notification is sent after the commit that it tells of, many in one round trip, so that no transaction
-waits for Postgres's one lock on its notification queue. It carries the entries where they fit; a
+A notification is sent after its commit, many in one round trip, so that no transaction waits for
+Postgres's one lock on its notification queue. It carries the entries where they fit; a
 follower takes them where they continue what it has, and reads the log where they do not. Nothing
 is lost with a lost notification: followers look at the log now and then.
 """
@@ -79,7 +79,7 @@ class Announcer:
 
 
 class Listener:
-    """Hears the notifications of other processes, over a connection of its own that is made anew."""
+    """Receives the notifications of other processes, over a connection that is made anew."""
 
     def __init__(self, url: str, own: str, failures: Failures) -> None:
         self._url = url
