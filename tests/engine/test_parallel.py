@@ -71,8 +71,8 @@ async def test_an_answer_that_passed_a_limit_is_asked_for_anew_after_a_resume(
         Actor(lambda _: next(replies)), spec(tool("pay"), limits=Limits(max_steps=5)), bench
     )
     failed = (await server.run()).execution
-    wish_ = Resume(server.caller.workspace_id, failed.id, server.clock.now())
-    await server.core.store.executions.resume(wish_)
+    again = Resume(server.caller.workspace_id, failed.id, server.clock.now())
+    await server.core.store.executions.resume(again)
     execution = (await server.rest(failed.id)).execution
     assert (execution.status, execution.output, execution.steps) == (Status.COMPLETED, "Done", 1)
     assert not bench.calls

@@ -74,10 +74,8 @@ async def waiting(store: Store, execution: Execution, *calls: ToolCall) -> Execu
     return after
 
 
-def said(
-    execution: Execution, call: str, approved: bool, key: str | None = "key_1"
-) -> DecideApproval:
-    return DecideApproval(WORKSPACE, execution.id, call, 9, Decision(approved), key)
+def said(on: Execution, call: str, approved: bool, key: str | None = "key_1") -> DecideApproval:
+    return DecideApproval(WORKSPACE, on.id, call, 9, Decision(approved), key)
 
 
 async def test_the_last_decision_makes_a_suspended_execution_runnable(
@@ -184,14 +182,12 @@ async def test_what_has_expired_is_found_and_decided_once(store: Store, create: 
     assert await store.approvals.due(49, 9) == []
     assert await store.approvals.due(50, 9) == [(WORKSPACE, asked)]
     request = replace(said(suspended, "tc_1", approved=True, key=None), at=50)
-    assert (await store.approvals.decide(request)).decided_by is None
-    assert await store.approvals.decide(request) == await store.approvals.decide(
-        replace(request, at=60)
-    )
+    assert (decided := await store.approvals.decide(request)).decided_by is None
+    assert decided == await store.approvals.decide(replace(request, at=60))
     assert await store.approvals.due(99, 9) == []
 
 
-async def test_a_wish_to_pause_stays_while_its_segment_writes(store: Store, create: Create) -> None:
+async def test_a_pause_stays_while_its_segment_writes(store: Store, create: Create) -> None:
     running = await run(store, await create())
     request = PauseRequest(now=True, reason="lunch")
     await store.executions.request_pause(WORKSPACE, running.id, request)

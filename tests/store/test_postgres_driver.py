@@ -168,6 +168,7 @@ async def test_a_database_that_takes_no_writes_is_not_ready(database: Database) 
             connection.execute("SET default_transaction_read_only TO off")
             connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         assert driver._pool is not None
+        await driver._pool.wait()  # a connection that is just being made would escape the drain
         await driver._pool.drain()
         await driver.ping()
 

@@ -35,7 +35,7 @@ class Engine(Protocol):
         ...
 
     def pause(self, execution_id: str, request: PauseRequest) -> bool:
-        """Pause the segment that runs here, as wished; False if none runs here."""
+        """Pause the segment that runs here; False if none runs here."""
         ...
 
     @property

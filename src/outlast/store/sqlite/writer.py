@@ -73,7 +73,7 @@ class Writer:
         self._patience: float = BUSY_SECONDS
         self._failing = False
         """The last commit that was to change something failed, as on a full disk."""
-        self._lifecycle = False
+        self._stopping = False
         self._ended = False
         self._thread = threading.Thread(target=self._main, name="sqlite-writer", daemon=True)
 
@@ -122,7 +122,7 @@ class Writer:
 
     def _main(self) -> None:
         try:
-            while not self._lifecycle:
+            while not self._stopping:
                 batch = self._next()
                 if batch:
                     self._turn(batch)
@@ -131,7 +131,7 @@ class Writer:
             logger.exception("database.writer_ended")
         finally:
             self._ended = True
-            self.abandon("The database is closed." if self._lifecycle else _ENDED)
+            self.abandon("The database is closed." if self._stopping else _ENDED)
             self._disconnect()
 
     def _next(self) -> list[Write]:
@@ -144,7 +144,7 @@ class Writer:
                 if len(batch) == _BATCH:
                     return batch
                 first = self._queue.get_nowait()
-            self._lifecycle = True
+            self._stopping = True
         except Empty:
             pass
         return batch
@@ -276,7 +276,7 @@ class Writer:
         if connection is None:
             return
         with suppress(sqlite3.Error):  # it serves the next start's speed, or was lost anyway
-            if self._lifecycle:
+            if self._stopping:
                 connection.execute("PRAGMA optimize")
         with suppress(sqlite3.Error):
             connection.close()
