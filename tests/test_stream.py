@@ -94,7 +94,7 @@ async def test_a_slow_follower_costs_no_memory_and_misses_nothing(
 async def test_a_lost_notification_is_made_up_for_by_looking(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream._Subscription, "hear", lambda *_: None)
+    monkeypatch.setattr(stream._Subscription, "add", lambda *_: None)
     actor = Actor(by_turn(["a ", "b "]))
     async with database.core(models=NamedModels({"actor": actor}), tools=Bench()) as core:
         core.streams.poll_seconds = 0.01

@@ -1,4 +1,4 @@
-"""What executions do, as log lines: heard from the commits of this process, as metrics are.
+"""What executions do, as log lines: from the commits of this process, as metrics are.
 
 A line holds ids, numbers and the operator's own names: never what a user, a model or a tool said.
 """
@@ -38,7 +38,7 @@ _UNKNOWN = "unknown"
 _LONGEST = 100
 """Characters of a provider's own word."""
 _UPSTREAM = "upstream_error"
-"""A provider's words have been told with the request that failed."""
+"""A provider's words stand in the line of the request that failed."""
 _FROM_OUTSIDE = frozenset({"code_failed"})
 """Failures whose message is text of the operator's function, and may quote what it was given."""
 
@@ -68,7 +68,7 @@ class Activity:
         }
 
     def committed(self, committed: Committed) -> None:
-        """Hear a commit of this process."""
+        """Log a commit of this process."""
         execution = committed.execution
         if execution is None:
             return
@@ -109,9 +109,9 @@ class Activity:
         line("info", "execution.ended", self._end, execution)
 
     def _failed(self, execution: Execution, event: ExecutionFailed) -> None:
-        told = event.type != _UPSTREAM and event.code not in _FROM_OUTSIDE
-        told = told and not execution.is_client_driven
-        cause = {"cause": event.message} if told else {}
+        shown = event.type != _UPSTREAM and event.code not in _FROM_OUTSIDE
+        shown = shown and not execution.is_client_driven
+        cause = {"cause": event.message} if shown else {}
         logger.warning("execution.ended", **self._end(execution), code=event.code, **cause)
 
     def _end(self, execution: Execution) -> dict[str, Any]:

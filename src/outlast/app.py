@@ -147,8 +147,8 @@ def build(
     committed = _committed(streams, metrics, agents.known)
     leadership = _leadership(settings, driver, failures, worker=worker)
     maintenance = _maintenance(state, engine, leadership, last_resort, clock, metrics)
-    heard = (engine.runnable, engine.requested, streams.missed, leadership.released)
-    state.listen(Listeners(committed, *heard))
+    callbacks = (engine.runnable, engine.requested, streams.missed, leadership.released)
+    state.listen(Listeners(committed, *callbacks))
     metrics.watch(
         running=lambda: engine.running,
         backlog=lambda: engine.backlog if leadership.leads else 0,
@@ -225,7 +225,7 @@ def _services(
 def _committed(
     streams: Streams, metrics: Metrics, known: KnownAgents
 ) -> Callable[[Committed], None]:
-    """Who hears of a commit; those of other processes come without the row, and count there."""
+    """Callback for each commit; those of other processes come without the row, and count there."""
     activity = Activity(known)
 
     def committed(commit: Committed) -> None:

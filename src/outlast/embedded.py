@@ -1,7 +1,7 @@
 """Outlast inside another application: an ASGI app with its own life.
 
 outlast.asgi(…) ──► Embedded ──► served as it is, or mounted under a path of a FastAPI or Starlette
-app, which then has to run its `lifespan`: mounted apps are not told of the start.
+app, which then has to run its `lifespan`: mounted apps get no startup event.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Metrics in Prometheus's text format, of one process.
 
-Most of them are heard, not asked for: executions that end and tools that ran come from the commits
-that followers hear too; what runs now is read when somebody looks. Labels that users choose (models
+Most of them are counted as commits come in: executions that end, tools that ran. What runs now is
+read when the metrics are. Labels that users choose (models
 and tools) are bounded: past the bound they are counted as `other`. What a model makes up is none.
 """
 
@@ -125,7 +125,7 @@ class Metrics:
         self._registry.register(_KeptElsewhere(taken_over, orphans))
 
     def committed(self, committed: Committed, agent: Agent | None) -> None:
-        """Hear a commit of an agent's execution: whether it ended in it, and tools that ran.
+        """Count a commit of an agent's execution: whether it ended in it, and tools that ran.
 
         A tool that is none of the agent's is counted as UNKNOWN: a model may make up any name.
         """
@@ -154,7 +154,7 @@ class Metrics:
         self._observe(self._tools, "tool", tool, outcome, seconds)
 
     def model_requested(self, model: str, outcome: str, seconds: float) -> None:
-        """A model request ended: ok, closed (nobody wanted the rest), or the error's code."""
+        """A model request ended: ok, closed (the rest was not needed), or the error's code."""
         self._observe(self._models, "model", model, outcome, seconds)
 
     def answered(self, room: str, method: str, route: str, status: int) -> None:
@@ -195,7 +195,7 @@ def _has(agent: Agent | None, tool: str) -> bool:
 
 
 class _KeptElsewhere(Collector):
-    """Counts of the engine, read when somebody looks."""
+    """Counts of the engine, read with the metrics."""
 
     def __init__(self, taken_over: Callable[[], float], orphans: Callable[[], float]) -> None:
         self._taken_over = taken_over
@@ -215,7 +215,7 @@ class _KeptElsewhere(Collector):
 
 
 class _Failures(Collector):
-    """Failures of work that has no caller, read when somebody looks."""
+    """Failures of work that has no caller, read with the metrics."""
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures

@@ -15,7 +15,7 @@ LEAVING_SECONDS: Final = 2.0
 """How long a function that was cancelled may take to end."""
 
 _left: Final[set[asyncio.Task[Any]]] = set()
-"""Tasks that nobody waits for any more; the event loop alone would not keep them."""
+"""Tasks that are not waited for any more; the event loop alone would not keep them."""
 
 
 async def bounded(
@@ -61,7 +61,7 @@ async def _leave(task: asyncio.Task[Any], left: Callable[[], None]) -> bool:
 def _ended(task: asyncio.Task[Any]) -> None:
     _left.discard(task)
     if not task.cancelled():
-        task.exception()  # nobody waits for it, and asyncio would log it a second time
+        task.exception()  # its result is dropped, and asyncio would log it a second time
 
 
 async def cancel_rest(seconds: float) -> int:

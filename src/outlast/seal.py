@@ -1,4 +1,4 @@
-"""Small values sealed with the server's secret: what must be read again, and by nobody else.
+"""Small values sealed with the server's secret: what only the server reads again.
 
 The secret is the operator's (`OUTLAST_SECRET_KEY`), else one that the first start makes in the data
 folder. Each purpose has a key of its own, derived from it (HKDF, RFC 5869); a sealed value is a
@@ -61,7 +61,7 @@ class Seal:
         return orjson.loads(found)
 
     def _seconds(self) -> int:
-        """Now, by a clock that nobody sets while the process runs.
+        """Return now, by a clock that is not set while the process runs.
 
         Where the machine's clock is set back, what is sealed lives neither longer nor shorter.
         """

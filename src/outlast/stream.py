@@ -1,7 +1,7 @@
 """Follow an execution's log: replay, then live, by one algorithm.
 
 A follower subscribes first and then reads the log, so nothing slips between. After that a commit
-wakes it: where what it hears continues where it stands, it takes that; where not (it was slow, or
+wakes it: where the commit continues where it stands, it takes that; where not (it was slow, or
 the notification came without the entries) it reads the log again. The log is the truth, so there is
 no gap and no repeat.
 """
@@ -45,7 +45,7 @@ class _Subscription:
         self.overflowed = False
         self._waiter: asyncio.Future[None] | None = None
 
-    def hear(self, committed: Committed) -> None:
+    def add(self, committed: Committed) -> None:
         if len(self.commits) < _BUFFER:
             self.commits.append(committed)
         else:
@@ -54,12 +54,12 @@ class _Subscription:
         self.wake()
 
     def wake(self) -> None:
-        """End the wait, whatever was heard."""
+        """End the wait, commits or not."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Return when something was heard, or somebody wakes us."""
+        """Return when a commit came, or on `wake`."""
         if self.commits:
             return
         self._waiter = asyncio.get_running_loop().create_future()
@@ -77,7 +77,7 @@ class _Subscription:
             timer.cancel()
 
     def news(self, position: Cursor) -> list[Entry] | None:
-        """The entries that were heard behind the position; None where only the log can tell."""
+        """Return the entries that came behind the position; None if only the log has them."""
         overflowed = self.overflowed
         commits = self.take()
         return None if overflowed or not commits else _continue(position, commits)
@@ -89,7 +89,7 @@ class _Subscription:
         asyncio.get_running_loop().call_later(seconds, self.wake)
 
     def take(self) -> list[Committed]:
-        """What was heard since; where it overflowed, nothing but the need to read."""
+        """Return the commits since; none where it overflowed and the log is to be read."""
         commits, self.commits = self.commits, []
         self.overflowed = False
         return commits
@@ -100,11 +100,11 @@ class _RestSubscription(_Subscription):
 
     __slots__ = ()
 
-    def hear(self, committed: Committed) -> None:
+    def add(self, committed: Committed) -> None:
         execution = committed.execution
         moves_on = execution is not None and execution.status not in RESTING
         if self.commits or not (moves_on or _is_text(committed)):
-            super().hear(committed)
+            super().add(committed)
 
 
 class Streams:
@@ -123,9 +123,9 @@ class Streams:
         self._wake_all()
 
     def committed(self, committed: Committed) -> None:
-        """Tell the followers of one execution about a commit; hears every commit in order."""
+        """Pass a commit to the followers of its execution; called for every commit in order."""
         for subscription in self._subscriptions.get(committed.execution_id, ()):
-            subscription.hear(committed)
+            subscription.add(committed)
 
     def missed(self) -> None:
         """Send every follower to the log: commits of other processes may have gone unheard."""
@@ -172,7 +172,7 @@ class Streams:
                     yield entries
 
     def expect(self, execution_id: str) -> "NewFollower":
-        """Hear of an execution that is about to be made; follow or forget what this answers."""
+        """Follow an execution from before it is made; follow or forget what this returns."""
         return NewFollower(self, execution_id)
 
     async def _live(
@@ -187,11 +187,11 @@ class Streams:
                 if news and isinstance(news[-1].event, TERMINAL_EVENTS):
                     return
                 continue
-            ended = heard = False
+            ended = read = False
             try:
                 async with aclosing(self._replay(workspace_id, execution_id, position)) as pages:
                     async for entries in pages:
-                        position, heard = entries[-1].cursor, True
+                        position, read = entries[-1].cursor, True
                         ended = isinstance(entries[-1].event, TERMINAL_EVENTS)
                         yield entries
             except Overloaded:
@@ -199,12 +199,12 @@ class Streams:
                 ended = False
             if ended:
                 return
-            if not heard:
+            if not read:
                 yield []
 
     @contextmanager
     def watch(self, workspace_id: str, execution_id: str) -> Iterator["RestWaiter"]:
-        """Hear of an execution from now on, best from before it is made."""
+        """Watch an execution from now on, best from before it is made."""
         with self._subscribed(execution_id, _RestSubscription()) as subscription:
             yield RestWaiter(self, self._store, subscription, workspace_id, execution_id)
 
@@ -300,7 +300,7 @@ class NewFollower:
             self.forget()
 
     def forget(self) -> None:
-        """Hear no more."""
+        """Stop following."""
         self._streams._unsubscribe(self._execution_id, self._subscription)  # noqa: SLF001
 
 
@@ -333,10 +333,10 @@ class RestWaiter:
                 break
             await self._subscription.wait_for(min(left, self._streams.poll_seconds))
             overflowed = self._subscription.overflowed
-            heard = self._subscription.take()
-            for committed in heard:
+            commits = self._subscription.take()
+            for committed in commits:
                 execution = committed.execution or execution
-            if overflowed or not heard or any(map(_unread, heard)):
+            if overflowed or not commits or any(map(_unread, commits)):
                 execution = await self._read(execution)
         return execution
 
@@ -355,7 +355,7 @@ def _unread(committed: Committed) -> bool:
 
 
 def _is_text(committed: Committed) -> bool:
-    """Whether the commit told of text and of nothing else."""
+    """Whether the commit holds text and nothing else."""
     return bool(committed.entries) and all(
         isinstance(entry.event, TextAdded | ThinkingAdded) for entry in committed.entries
     )

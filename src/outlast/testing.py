@@ -87,7 +87,7 @@ class FakeClock:
         self._sleepers = [(at + millis, number, one) for at, number, one in self._sleepers]
 
     async def sleeper(self) -> None:
-        """Return once somebody sleeps who has not slept before this call."""
+        """Return once a task sleeps that has not slept before this call."""
         self._slept.clear()
         await self._slept.wait()
 
@@ -149,7 +149,7 @@ async def core_on(
 
 
 async def owner(core: Core, workspace: str = DEFAULT_WORKSPACE) -> Principal:
-    """Somebody who may do everything in a workspace, which is made if there is none."""
+    """Return a principal with all scopes in a workspace, which is made if there is none."""
     made = await core.services.keys.workspace(workspace)
     key = await core.services.keys.create(made.id, "owner")
     return Principal(key.key.id, made.id, frozenset(Scope))

@@ -193,7 +193,7 @@ async def test_a_deleted_conversation_leaves_purged_records_only(
     )
     assert isinstance(called, StepRecord)
     assert isinstance(answered, StepRecord)
-    assert called.step == replace(model, message=AssistantMessage(()), asked="")
+    assert called.step == replace(model, message=AssistantMessage(()), request_digest="")
     assert answered.step == replace(tool, call=ToolCall("tc_1", "look", {}), result=None)
 
 

@@ -71,7 +71,7 @@ def tool(
 
 
 class Agent:
-    """An agent: a name, a model, what it is told, and what it can call."""
+    """An agent: a name, a model, instructions, and tools."""
 
     __slots__ = ("function", "functions", "spec")
 
@@ -164,12 +164,12 @@ def agent(
 
     def made(function: CodeFunction) -> Agent:
         require_code(function, reference_of(function))
-        told = inspect.getdoc(function) or "" if description is None else description
+        text = inspect.getdoc(function) or "" if description is None else description
         return Agent(
             name or function.__name__,
             model=model,
             instructions=instructions,
-            description=told,
+            description=text,
             tools=tools,
             limits=limits,
             settings=settings,

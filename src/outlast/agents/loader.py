@@ -1,7 +1,7 @@
 """Loads agents from a YAML, JSON or Python file or a Python module: what `--agents` names.
 
 Every error is Misconfigured: file, line where it is known, agent, tool, key, and what mends it. All
-problems of a YAML or JSON file are told at once, one a line.
+all problems of a YAML or JSON file are reported together, one a line.
 """
 
 import difflib

@@ -105,7 +105,7 @@ class Outgoing:
             await keeper.aclose()
 
     async def _keep(self) -> "AsyncGenerator[aiohttp.ClientSession, None]":
-        """The session, closed with this generator: the loop does it at its end if nobody did."""
+        """The session, closed with this generator: the loop does it at its end otherwise."""
         import aiohttp
 
         async with aiohttp.ClientSession(
@@ -155,7 +155,7 @@ def abort(response: "aiohttp.ClientResponse") -> None:
 def environment_proxy(url: str) -> str | None:
     """The proxy that the environment names for this URL (HTTPS_PROXY, ALL_PROXY, NO_PROXY …).
 
-    Asked once, where aiohttp's `trust_env` reads the environment and `.netrc` in threads each time.
+    Read once, where aiohttp's `trust_env` reads the environment and `.netrc` in threads each time.
     """
     parts = urlsplit(url)
     proxies = getproxies()

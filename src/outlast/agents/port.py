@@ -1,7 +1,7 @@
 """The two doors to the outside: models and tools.
 
-The runner knows nothing of providers. It asks a Model for one answer and hears it piece by piece,
-then calls the tools that the answer names.
+The runner knows nothing of providers. It requests one answer of a Model, reads it piece by piece,
+and calls the tools that the answer names.
 """
 
 from collections.abc import AsyncGenerator
@@ -127,7 +127,7 @@ class Tools(Protocol):
     async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
         """Whether a person decides before a call with these arguments, as the tool's function says.
 
-        A function that fails has a person asked.
+        If the function fails, a person decides.
         """
         ...
 

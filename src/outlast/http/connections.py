@@ -120,7 +120,7 @@ class Connections:
         self._open.discard(one)
         self._waiting.pop(one, None)
 
-    def asked(self, one: "BoundedProtocol") -> None:
+    def begun(self, one: "BoundedProtocol") -> None:
         """A request has come."""
         self._waiting.pop(one, None)
 
@@ -282,7 +282,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.deadline = self._now() + self._bounds.body
         if len(self.pipeline) > _PIPELINED:
             self._refused = True
-        self._bounded.asked(self)
+        self._bounded.begun(self)
 
     def on_body(self, body: bytes) -> None:
         self._progress = True

@@ -79,7 +79,7 @@ NO_ROUTE: Final = Problem(404, "not_found_error", "not_found", "There is no such
 
 
 def problem_of(error: Exception) -> Problem:
-    """What an error becomes; one that nobody foresaw is logged and says nothing of itself."""
+    """Return the problem for an error; an unforeseen one is logged and shows nothing of itself."""
     if isinstance(error, OSError) and error.errno in _NO_FILES:
         logger.error("files.spent", exc_info=error)
         error = Overloaded("The server has as many open files as it may have.")

@@ -34,8 +34,8 @@ class Prefixes:
         """Say in the scope where the request's path begins; `sent` is the header's value."""
         prefix = self.own
         if sent is not None and self._trusts(_address(scope)):
-            told = sent.decode("latin-1").rstrip("/")
-            prefix = told if not told or _PREFIX.fullmatch(told) else prefix
+            given = sent.decode("latin-1").rstrip("/")
+            prefix = given if not given or _PREFIX.fullmatch(given) else prefix
         if not prefix:
             return
         scope["root_path"] = prefix + scope.get("root_path", "")
@@ -67,7 +67,7 @@ class Prefixes:
 
 
 NO_PREFIX: Final = Prefixes("", (), ())
-"""Believes nobody."""
+"""Trusts no proxy."""
 
 
 def route_path(scope: Scope) -> str:

@@ -149,10 +149,10 @@ class EventStream(Response):
 
     async def _say_goodbye(self, send: Send) -> None:
         """End the answer; a client that does not take that either is cut off."""
-        told = RECONNECT if self._streams.leaving and not self._within else b""
+        last = RECONNECT if self._streams.leaving and not self._within else b""
         with suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_SECONDS):
-                await send({"type": "http.response.body", "body": told})
+                await send({"type": "http.response.body", "body": last})
 
     # --- the pump
 

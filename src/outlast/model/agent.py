@@ -1,4 +1,4 @@
-"""An agent: what it is told, which model it asks, what tools it has. A version never changes."""
+"""An agent: its instructions, its model, its tools. A version never changes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -23,7 +23,7 @@ OutlastError
 │   ├── ModelUnavailable · ModelRateLimited · ModelRejected · ContextTooLong
 ├── Overloaded               503
 ├── Refused                  500  the database does not take this write, now or later
-├── ToolFailed                    told to the model, never to the caller
+├── ToolFailed                    shown to the model, never to the caller
 │   ├── ToolTimeout
 ├── LimitExceeded · BudgetExceeded   end an execution
 ├── CodeFailed · Diverged            a code agent's function ends its execution
@@ -135,7 +135,7 @@ class ConversationNotFound(NotFound):
 
 
 class ApprovalNotFound(NotFound):
-    """The execution has asked for no such approval."""
+    """The execution has no approval for this tool call."""
 
     code = "approval_not_found"
 
@@ -271,7 +271,7 @@ class Refused(OutlastError):
 
 
 class ToolFailed(OutlastError):
-    """A tool answered with an error; the model hears it."""
+    """A tool answered with an error, which the model gets as the result."""
 
     code = "tool_error"
 
@@ -287,7 +287,7 @@ class ToolFailed(OutlastError):
 
 
 class ToolTimeout(ToolFailed):
-    """A tool did not answer in time; the model hears it."""
+    """A tool did not answer in time; the model gets this as the result."""
 
     code = "tool_timeout"
 

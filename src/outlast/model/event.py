@@ -132,7 +132,7 @@ class StepRetried:
 
 @dataclass(frozen=True, slots=True)
 class DataEmitted:
-    """A code agent's function told whoever follows something of its own."""
+    """A data event that a code agent's function emitted to the followers of its execution."""
 
     kind: ClassVar = "data.emitted"
     step: int
@@ -151,7 +151,7 @@ class ApprovalRequested:
     name: str
     parameters: dict[str, Any]
     approval_kind: str
-    """approval, or unknown_outcome: it ran when the server died, and nobody knows how far."""
+    """approval, or unknown_outcome: it was running when the server died, how far is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class ApprovalResolved:
     """What the tool runs with, where a person edited that."""
     approval_kind: str = "approval"
     decided_by: str | None = None
-    """The key; None where nobody decided in time."""
+    """The key that decided; None if the approval expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class ExecutionSuspended:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionPaused:
-    """The segment ended because somebody asked."""
+    """The segment ended on a request to pause."""
 
     kind: ClassVar = "execution.paused"
     reason: str | None = None
@@ -198,7 +198,7 @@ class ExecutionPaused:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResumed:
-    """A next segment is asked for, from this checkpoint; work behind it is superseded.
+    """A next segment is requested, from this checkpoint; work behind it is superseded.
 
     Steps with a number above `step`, and those in `missing`, are void, with all text of theirs.
     """
@@ -208,7 +208,7 @@ class ExecutionResumed:
     step: int = 0
     missing: list[int] = field(default_factory=list)
     decided_by: str | None = None
-    """The key that asked for it."""
+    """The key that requested it."""
 
     def voids(self, step: int) -> bool:
         """Whether the step of this number is superseded."""
@@ -243,7 +243,7 @@ class ExecutionFailed:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionCancelled:
-    """Somebody cancelled the execution; what it had written is kept and charged."""
+    """The execution was cancelled; what it had written is kept and charged."""
 
     kind: ClassVar = "execution.cancelled"
 

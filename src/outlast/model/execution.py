@@ -18,7 +18,7 @@ class Status(StrEnum):
     SUSPENDED = "suspended"
     """A tool call waits for a person's decision."""
     PAUSED = "paused"
-    """Somebody asked it to wait."""
+    """A request made it wait."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -75,7 +75,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class PauseRequest:
-    """Somebody's request that an execution wait."""
+    """A request to pause an execution."""
 
     now: bool = False
     """Close the model request that runs, rather than let the step end."""
@@ -168,9 +168,9 @@ class Execution:
     resumed_ms: int = 0
     """`active_ms` when it was last rolled back: the agent's own limit counts from there."""
     state: dict[str, Any] = field(default_factory=dict)
-    """What the newest checkpoint with a state says, or somebody has said since."""
+    """The state of the newest checkpoint that has one, or as it was changed since."""
     active_since: int | None = None
-    """`active_ms` counts up to here, and somebody has it since; nothing where nobody has it."""
+    """When `active_ms` was last brought up to date; None while no worker or client has it."""
     credits: int = 0
     """Billionths of a credit that were charged, superseded work too; it never goes down."""
     tries: int = 0
@@ -186,7 +186,7 @@ class Execution:
         return self.agent_version == CLIENT_DRIVEN
 
     def active_by(self, now: int) -> int:
-        """Milliseconds that somebody had it until now; a worker only while it is heard of."""
+        """Return its active time in milliseconds; a worker's counts up to its last heartbeat."""
         if self.status is not Status.RUNNING or self.active_since is None:
             return self.active_ms
         since = max(0, now - self.active_since)
@@ -217,7 +217,7 @@ def advanced(execution: Execution, changes: Mapping[str, Any]) -> Execution:
 
 
 def at_rest(execution: Execution, status: Status, at: int) -> Execution:
-    """The same where nobody has it any more; what its client drives was active until now."""
+    """Return it as no worker has it any more; a client-driven one was active until now."""
     return replace(
         execution,
         status=status,
@@ -245,9 +245,9 @@ class ModelStep:
     """stop, length, tool_calls, content_filter, cancelled, error."""
     started_at: int
     ended_at: int
-    asked: str = ""
-    """Digest of what a code agent's function asked; empty where nobody's function asked. The tool
-    calls of such an answer are the function's to make."""
+    request_digest: str = ""
+    """Digest of a code agent's request; empty for one of the server's own loop. The tool calls of
+    an answer to a code agent are the function's to make."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def _own(detail: Detail) -> str:
 
 
 def _length(words: str, bound: str, unit: str) -> Callable[[Mapping[str, Any]], str]:
-    def told(context: Mapping[str, Any]) -> str:
+    def sized(context: Mapping[str, Any]) -> str:
         most = context.get(bound)
         if (bound, most) == ("min_length", 1):
             return "must not be empty"
@@ -140,7 +140,7 @@ def _length(words: str, bound: str, unit: str) -> Callable[[Mapping[str, Any]], 
         actual = context.get("actual_length")
         return f"must have {words} {most} {units}" + ("" if actual is None else f", not {actual}")
 
-    return told
+    return sized
 
 
 _SENTENCES: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {

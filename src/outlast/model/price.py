@@ -57,9 +57,9 @@ class Prices:
     tools: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Billionths of a credit per call; a tool without a price is free."""
 
-    def of_model(self, asked: str, answered: str = "") -> ModelPrice:
+    def of_model(self, requested: str, answered: str = "") -> ModelPrice:
         """By the agent's name of the model, else by the name that the provider answered with."""
-        return self.models.get(asked) or self.models.get(answered) or UNPRICED
+        return self.models.get(requested) or self.models.get(answered) or UNPRICED
 
     def of_tool(self, name: str) -> int:
         """One call's price."""

@@ -24,7 +24,7 @@ def unanswered(steps: Iterable[Step], superseded_to: int = 0) -> Calls:
             last = step
         else:
             answered.add(step.call.id)
-    if last is None or last.asked:
+    if last is None or last.request_digest:
         return ()
     first = max(last.number, superseded_to) + 1
     return tuple(

@@ -36,11 +36,11 @@ class Task:
     first_state: dict[str, Any] = field(default_factory=dict)
     """What there is to go back to before the first checkpoint."""
     attempts: int = 1
-    """How often it was begun since somebody last asked for it."""
+    """Attempts since the last explicit start or resume."""
     changed: bool = False
     """Whether the state has changed since the newest checkpoint."""
     due_at: int | None = None
-    """When something is to be done though nobody calls: save, end its time, or try again."""
+    """When the task next needs background work: a save, the end of its time, another attempt."""
 
     @property
     def interval_ms(self) -> int | None:
@@ -76,7 +76,7 @@ class Task:
         return self.pauses_in_the_end and not self.is_tried_again(code)
 
     def due(self, execution: Execution) -> int | None:
-        """When something is to be done for a live execution though nobody calls."""
+        """Return when a live execution next needs background work; None if never."""
         if execution.status not in LIVE or execution.status is Status.PAUSED:
             return None
         return min((at for at in (self._save_at(), end_of_time(execution)) if at), default=None)

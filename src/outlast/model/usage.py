@@ -70,7 +70,7 @@ def _figure(value: Any) -> int | None:
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens in a text where nobody counted them; rounded up."""
+    """Estimate of the tokens in a text that the provider did not count; rounded up."""
     return -(-len(text) // _CHARACTERS_PER_TOKEN)
 
 

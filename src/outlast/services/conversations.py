@@ -65,7 +65,7 @@ class Conversations:
     async def delete(self, principal: Principal, conversation_id: str) -> None:
         """Cancel what is live in it, then delete all turns for good; the records stay, purged.
 
-        Raises ConversationNotFound, Conflict (somebody keeps starting executions), InvalidId,
+        Raises ConversationNotFound, Conflict (executions keep being started), InvalidId,
         MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)

@@ -116,7 +116,7 @@ class Executions:
     async def stream(
         self, principal: Principal, agent_ref: str | None, request: StartExecution
     ) -> tuple[Started, AsyncGenerator[list[Entry], None]]:
-        """Like `start`, and the execution's log like `follow`, heard from its first commit on."""
+        """Like `start`, and the execution's log like `follow`, from its first commit on."""
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
         new = self._new(principal, agent, request)

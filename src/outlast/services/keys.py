@@ -55,7 +55,7 @@ class Keys:
         found = {
             one.key_id for one in principals if one.expires_at is not None and one.expires_at <= now
         }
-        with suppress(Overloaded):  # while the database is away, nobody can revoke a key
+        with suppress(Overloaded):  # while the database is away, no key can be revoked
             revoked = await self._store.revoked(now - _REMEMBERED)
             found |= revoked & {one.key_id for one in principals}
         return found

@@ -51,7 +51,7 @@ class Lifecycle:
             await self.ask_to_cancel(execution)
             execution = await self._rest(execution)
             if execution.status not in (Status.SUSPENDED, Status.PAUSED):
-                break  # else its segment ended just before it could hear of it
+                break  # else its segment ended just before the request reached it
         return execution
 
     async def ask_to_cancel(self, execution: Execution) -> None:

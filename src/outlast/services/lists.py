@@ -45,10 +45,10 @@ class Lists:
         asking = [one.execution.id for one in found if _may_ask(one.execution)]
         workspace_id = principal.workspace_id
         steps = await self._store.executions.short_steps(workspace_id, calling) if calling else {}
-        asked = await self._store.approvals.of_each(workspace_id, asking) if asking else {}
+        approvals = await self._store.approvals.of_each(workspace_id, asking) if asking else {}
         return [
             await self._view(
-                one, steps.get(one.execution.id, _NO_STEPS), asked.get(one.execution.id, ())
+                one, steps.get(one.execution.id, _NO_STEPS), approvals.get(one.execution.id, ())
             )
             for one in found
         ], more
@@ -89,5 +89,5 @@ def _size(view: ExecutionView) -> int:
     """About how many bytes it is as JSON."""
     calls: Sequence[ToolStep] = [step for step in view.steps if isinstance(step, ToolStep)]
     texts = (view.execution.input, view.execution.output or "")
-    told = [(step.call.parameters, step.result) for step in calls]
-    return sum(map(len, texts)) + len(orjson.dumps([told, view.execution.metadata]))
+    shown = [(step.call.parameters, step.result) for step in calls]
+    return sum(map(len, texts)) + len(orjson.dumps([shown, view.execution.metadata]))

@@ -35,8 +35,8 @@ def require_indexed(keys: Sequence[str], wanted: Sequence[tuple[str, str]]) -> N
                 param=f"metadata.{key[:80]}",
             )
         if "\0" in value:
-            told = f"metadata.{key}: must not contain a NUL character."
-            raise InvalidFilter(told, param=f"metadata.{key}")
+            problem = f"metadata.{key}: must not contain a NUL character."
+            raise InvalidFilter(problem, param=f"metadata.{key}")
 
 
 def checked_user(user: str | None) -> str | None:

@@ -34,7 +34,7 @@ __all__ = ["CreatedTask", "NewTask", "TaskView", "Tasks"]
 
 _ATTEMPTS: Final = 5
 TASK_FAILED: Final = "task_failed"
-"""The code of a failure that a client told."""
+"""The code of a failure that a client reported."""
 _RESUMABLE: Final = frozenset({Status.PAUSED, Status.FAILED, Status.SUSPENDED})
 """Resuming what is suspended is refused in words of its own."""
 
@@ -63,7 +63,7 @@ class TaskView:
     task: Task
     checkpoints: tuple[Checkpoint, ...]
     now: int
-    """The moment that its active time is told for."""
+    """The moment up to which its active time counts."""
 
 
 @dataclass(frozen=True, slots=True)

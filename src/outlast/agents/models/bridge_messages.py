@@ -32,26 +32,26 @@ from outlast.model.text import storable
 def to_theirs(request: ModelRequest, provider: str) -> list[theirs.ModelMessage]:
     """The history for a provider; messages of one side that follow each other become one."""
     written: list[theirs.ModelMessage] = []
-    asked: list[theirs.ModelRequestPart] = []
+    request_parts: list[theirs.ModelRequestPart] = []
     ids_sent = sent_ids(request.messages)
     for message in request.messages:
         if isinstance(message, AssistantMessage):
-            _end_request(written, asked, request.instructions)
+            _end_request(written, request_parts, request.instructions)
             parts = _response_parts(message, provider, ids_sent)
             if parts:
                 written.append(theirs.ModelResponse(parts=parts, provider_name=provider))
         else:
-            asked.append(_request_part(message, ids_sent))
-    _end_request(written, asked, request.instructions)
+            request_parts.append(_request_part(message, ids_sent))
+    _end_request(written, request_parts, request.instructions)
     return written
 
 
 def _end_request(
-    written: list[theirs.ModelMessage], asked: list[theirs.ModelRequestPart], instructions: str
+    written: list[theirs.ModelMessage], parts: list[theirs.ModelRequestPart], instructions: str
 ) -> None:
-    if asked:
-        written.append(theirs.ModelRequest(parts=list(asked), instructions=instructions or None))
-        asked.clear()
+    if parts:
+        written.append(theirs.ModelRequest(parts=list(parts), instructions=instructions or None))
+        parts.clear()
 
 
 def _request_part(

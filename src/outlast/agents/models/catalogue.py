@@ -58,7 +58,7 @@ class ModelCatalogue:
         return model
 
     def forget_scripts(self) -> None:
-        """Read a script's file again when its model is next asked for."""
+        """Read a script's file again when its model is next used."""
         self._models = {name: model for name, model in self._models.items() if not _is_script(name)}
 
     async def warm_up(self) -> None:

@@ -105,7 +105,7 @@ class ChatAnswer:
             raise self._garbage()
         return pieces
 
-    def answer(self, asked: ModelRequest) -> Answer:
+    def answer(self, request: ModelRequest) -> Answer:
         """The whole answer. Raises ModelUnavailable when it broke off, failed or said nothing."""
         said = self._finish
         if said is None and not self.done:
@@ -115,8 +115,8 @@ class ChatAnswer:
         spoken = self._spoken.parts()
         if said is None and not self._calls and not any(isinstance(part, Text) for part in spoken):
             raise ModelUnavailable(f"{self._model}: the provider's stream ended with nothing said.")
-        message = read_by_schema(AssistantMessage(tuple(self._parts(spoken))), asked)
-        usage = estimated_usage(asked, message) if self._usage is None else self._usage
+        message = read_by_schema(AssistantMessage(tuple(self._parts(spoken))), request)
+        usage = estimated_usage(request, message) if self._usage is None else self._usage
         return Answer(message, usage, self.name, finish_reason(said or "stop", message))
 
     def _parts(self, spoken: list[Part]) -> list[Part]:

@@ -1,7 +1,7 @@
 """Which tool call a delta belongs to: endpoints number and name them in ways of their own.
 
 A delta may come without index, without id, with an index that all calls share, with a new id each
-time, with the name repeated or in pieces. What is told apart: another call begins where a delta
+time, with the name repeated or in pieces. What separates two calls: another begins where a delta
 names a function and the arguments of the one before are whole, or its id and its name differ.
 """
 

@@ -30,7 +30,7 @@ class Expression:
     def read(cls, text: Any) -> "Expression":
         """Read one. Raises ValueError where it is none, or may take for ever."""
         if not isinstance(text, str):
-            raise ValueError("not a string")  # noqa: TRY004 - as pydantic hears it
+            raise ValueError("not a string")  # noqa: TRY004 - pydantic reads ValueError
         try:
             compiled = re.compile(text, re.IGNORECASE)
         except re.error as error:

@@ -66,7 +66,7 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the child can be asked."""
+        """Whether the child answers requests."""
         return self._process.returncode is None and not self._stdout.at_eof()
 
     @property

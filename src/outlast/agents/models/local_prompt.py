@@ -40,7 +40,7 @@ Turn: TypeAlias = dict[str, str]
 def forced_tool(request: ModelRequest) -> ToolSpec | None:
     """The tool that this answer must call, if any.
 
-    Raises ModelRejected when it is not among the tools, or when a choice is asked for.
+    Raises ModelRejected when it is not among the tools, or when a choice is requested.
     """
     if request.tool_choice in {"auto", "none"}:
         return None

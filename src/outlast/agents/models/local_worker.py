@@ -26,7 +26,7 @@ Send = Callable[[dict[str, Any]], None]
 
 
 class Worker:
-    """Serves requests from a queue in one thread, and hears of cancels from another."""
+    """Serves requests from a queue in one thread, and takes cancels from another."""
 
     def __init__(self, server: Any, send: Send) -> None:
         self._server = server
@@ -34,7 +34,7 @@ class Worker:
         self._requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._cancelled = 0
 
-    def hear(self, message: dict[str, Any]) -> None:
+    def receive(self, message: dict[str, Any]) -> None:
         """Take one line of the parent."""
         if "cancel" in message:
             self._cancelled = max(self._cancelled, message["cancel"])
@@ -50,8 +50,8 @@ class Worker:
     def _answer(self, number: int, body: dict[str, Any]) -> None:
         answer = _Answer(number, self._send, lambda: self._cancelled >= number)
         try:
-            self._server.handle_chat_completions(body, answer.hear)
-        except Exception as error:  # noqa: BLE001 - the parent must hear, whatever it is
+            self._server.handle_chat_completions(body, answer.receive)
+        except Exception as error:  # noqa: BLE001 - the parent gets every error
             answer.error = {"code": 500, "message": str(error)}
         answer.finish()
 
@@ -67,7 +67,7 @@ class _Answer:
         self._usage: dict[str, Any] = {}
         self.error: dict[str, Any] | None = None
 
-    def hear(self, chunk: dict[str, Any]) -> bool:
+    def receive(self, chunk: dict[str, Any]) -> bool:
         """Take one chunk; True stops the generation."""
         if "error" in chunk:
             self.error = chunk["error"]
@@ -102,7 +102,7 @@ def load(path: str, threads: int) -> Any:
     params.kv_unified = True
     params.cache_ram_mib = 0
     params.verbosity = 1  # errors alone
-    # llama.cpp always opens an HTTP port on loopback too; nobody else may use it.
+    # llama.cpp always opens an HTTP port on loopback too; no other process may use it.
     params.ui = False
     params.api_keys = [secrets.token_urlsafe(32)]
     return xllamacpp.Server(params)
@@ -129,14 +129,14 @@ def main(path: str, threads: int) -> None:
     send = take_stdout()
     try:
         server = load(path, threads)
-    except Exception as error:  # noqa: BLE001 - told to the parent
+    except Exception as error:  # noqa: BLE001 - sent to the parent
         send({"failed": f"{type(error).__name__}: {error}"})
         sys.exit(1)  # llama.cpp writes its log in a thread of its own, which ends with the process
     worker = Worker(server, send)
     threading.Thread(target=worker.serve, daemon=True).start()
     send({"ready": True})
     for line in sys.stdin.buffer:
-        worker.hear(json.loads(line))
+        worker.receive(json.loads(line))
     os._exit(0)  # llama.cpp's own threads are not waited for
 
 

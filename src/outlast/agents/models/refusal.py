@@ -1,6 +1,6 @@
 """A provider's refusal, as an error of ours: what it said, short and without any key.
 
-429                                  ModelRateLimited, with the wait that was asked for; one of a
+429                                  ModelRateLimited, with the wait that it names; one of a
                                      spent quota is not tried again
 400 saying the context is too long   ContextTooLong
 408, 409, 425, 5xx                   ModelUnavailable: the same request may pass later
@@ -31,7 +31,7 @@ _PASSING = {408, 409, 425}
 _PATIENCE: Final = 30.0
 """Seconds that the engine waits at most before it asks again."""
 _FAR: Final = 366 * 86_400.0
-"""Seconds beyond which a wait is not told as a moment."""
+"""Seconds beyond which an error does not name the moment that a wait ends."""
 _READ: Final = 16_384
 """Characters of a provider's own words that are looked at."""
 _DIGITS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)

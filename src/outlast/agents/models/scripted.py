@@ -190,14 +190,14 @@ class ScriptedModel:
 
 
 def _answer(request: ModelRequest, message: AssistantMessage) -> Answer:
-    heard = [request.instructions]
+    texts = [request.instructions]
     for said in request.messages:
         match said:
             case UserMessage() | AssistantMessage():
-                heard.append(said.text)
+                texts.append(said.text)
             case ToolMessage():
-                heard.append(content_text(said.content))
-    usage = Usage(estimate_tokens("\n".join(heard)), answer_tokens(message))
+                texts.append(content_text(said.content))
+    usage = Usage(estimate_tokens("\n".join(texts)), answer_tokens(message))
     return Answer(message, usage, NAME, finish_reason("stop", message))
 
 

@@ -205,8 +205,8 @@ def _value(call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
         return secrets.hide_in_result(value, body)
     charset = (response.charset or "utf-8").strip().lower()
     if charset not in _CHARSETS:
-        told = f"{call.address} answered with {kind} in a charset that is not read"
-        raise ToolFailed(f"{told}: {charset[:_SHOWN_NAME]!r}.")
+        problem = f"{call.address} answered with {kind} in a charset that is not read"
+        raise ToolFailed(f"{problem}: {charset[:_SHOWN_NAME]!r}.")
     try:
         return secrets.hide_in_result(body.decode(charset))
     except (UnicodeDecodeError, LookupError) as error:
@@ -253,8 +253,8 @@ async def _beginning(response: aiohttp.ClientResponse) -> str:
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:
     """Seconds of `Retry-After`, bounded; 0 where there is none in seconds (RFC 9110, 10.2.3)."""
-    asked = response.headers.get("retry-after", "")
-    return min(float(asked), _LONGEST_PAUSE) if re.fullmatch(r"[0-9]{1,9}", asked) else 0.0
+    seconds = response.headers.get("retry-after", "")
+    return min(float(seconds), _LONGEST_PAUSE) if re.fullmatch(r"[0-9]{1,9}", seconds) else 0.0
 
 
 def _pause(attempt: int) -> float:

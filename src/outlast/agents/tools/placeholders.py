@@ -96,8 +96,8 @@ class Url:
             if names:
                 plain = ARGUMENT.sub(lambda found: _needed(found[1], arguments), known)
                 if not plain or not {".", ".."}.isdisjoint(re.split(r"[/\\]", plain)):
-                    told = f"{names[0]}: must not be empty, . or .. in a URL's path"
-                    raise ToolFailed(invalid_arguments([told]))
+                    problem = f"{names[0]}: must not be empty, . or .. in a URL's path"
+                    raise ToolFailed(invalid_arguments([problem]))
             segments[index] = ARGUMENT.sub(
                 lambda found: _encoded(_needed(found[1], arguments)), known
             )

@@ -1,7 +1,7 @@
 """Python tools: a function of the operator's own, found by `module:function`, run in this process.
 
 An async function is awaited. A sync one runs in a thread, so that it never holds up the server;
-past its timeout nobody waits for it any more, though its thread runs on to its end. So does an
+past its timeout its result is dropped, though its thread runs on to its end. So does an
 async function that does not end when it is cancelled.
 """
 
@@ -58,7 +58,7 @@ class PythonTools:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # Nobody cancelled us: the function let an inner cancellation escape.
+            # No cancellation of ours: the function let an inner cancellation escape.
             raise ToolFailed("CancelledError: the tool's own work was cancelled") from None
 
     def asks(self, reference: str, arguments: dict[str, Any]) -> bool:
@@ -77,7 +77,7 @@ class PythonTools:
             return True
 
     async def _run(self, call: Callable[[], Any], *, is_async: bool) -> Any:
-        """The one door for whatever a function of somebody else's raises."""
+        """What a function of the operator's raises, as an error of ours."""
         try:
             if is_async:
                 return _as_json(await call())
@@ -86,7 +86,7 @@ class PythonTools:
         except (ToolFailed, asyncio.CancelledError):
             raise
         except BaseException as error:  # a tool may raise anything, and ends no server
-            raise ToolFailed(_told(error)) from error
+            raise ToolFailed(_text_of(error)) from error
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         if self._threads is None:
@@ -125,7 +125,9 @@ def import_name(reference: str) -> Any:
     try:
         found: Any = importlib.import_module(module_name)
     except BaseException as error:  # importing runs code that may raise anything
-        raise Misconfigured(f"module {module_name} cannot be imported: {_told(error)}") from error
+        raise Misconfigured(
+            f"module {module_name} cannot be imported: {_text_of(error)}"
+        ) from error
     for name in path.split("."):
         try:
             found = getattr(found, name)
@@ -142,7 +144,7 @@ def _call_sync(call: Callable[[], Any]) -> Any:
     except (ToolFailed, asyncio.CancelledError):
         raise
     except BaseException as error:  # here already: a KeyboardInterrupt would leave the event loop
-        raise ToolFailed(_told(error)) from error
+        raise ToolFailed(_text_of(error)) from error
 
 
 def _as_json(result: Any) -> Any:
@@ -152,10 +154,12 @@ def _as_json(result: Any) -> Any:
         except UnicodeEncodeError:  # a key with half a surrogate pair
             return to_jsonable_python(storable(result), inf_nan_mode="null")
     except (PydanticSerializationError, ValueError, RecursionError) as error:
-        raise ToolFailed(f"The tool's result cannot be written as JSON: {_told(error)}") from error
+        raise ToolFailed(
+            f"The tool's result cannot be written as JSON: {_text_of(error)}"
+        ) from error
 
 
-def _told(error: BaseException) -> str:
+def _text_of(error: BaseException) -> str:
     try:
         message = str(error).strip()
     except BaseException:  # noqa: BLE001 - its __str__ is the operator's code too

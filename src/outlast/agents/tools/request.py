@@ -101,7 +101,7 @@ def tool_request(
         own.setdefault("authorization", _basic(*login))
     carried = _carried(context.headers)
     body = None if content is None else orjson.dumps(content)
-    headers = carried | own | _told(http, context)
+    headers = carried | own | _context_headers(http, context)
     if body is not None:
         headers["content-type"] = "application/json"
     secrets = secrets_of(variables.secrets, own, carried)
@@ -148,19 +148,19 @@ def taken(http: HttpCall) -> list[str]:
     return [*argument_names(http.url), *named]
 
 
-def _told(http: HttpCall, context: ToolContext) -> dict[str, str]:
+def _context_headers(http: HttpCall, context: ToolContext) -> dict[str, str]:
     """The headers that Outlast writes."""
-    told = {
+    headers = {
         "idempotency-key": context.tool_call_id,
         "outlast-execution-id": context.execution_id,
     }
     if context.user is not None and "user" in http.send:
-        told["outlast-user"] = quote(context.user, safe=_PLAIN, errors="replace")
+        headers["outlast-user"] = quote(context.user, safe=_PLAIN, errors="replace")
     if "metadata" in http.send:
-        told["outlast-metadata"] = _as_header("metadata", context.metadata)
+        headers["outlast-metadata"] = _as_header("metadata", context.metadata)
     if "session" in http.send:
-        told["outlast-session"] = _as_header("session", context.session)
-    return told
+        headers["outlast-session"] = _as_header("session", context.session)
+    return headers
 
 
 def _as_header(what: str, value: dict[str, Any]) -> str:

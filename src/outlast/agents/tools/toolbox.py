@@ -64,7 +64,7 @@ class ToolBox:
     async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
         """Whether a person decides before a call with these arguments, as the tool's function says.
 
-        A function that fails has a person asked.
+        If the function fails, a person decides.
         """
         return not isinstance(spec.approval, str) or self._python.asks(spec.approval, arguments)
 

@@ -22,7 +22,9 @@ class Replay:
         """Steps behind the checkpoint that the function starts from."""
         self._spec = spec
         self._steps = deque(
-            step for step in steps if isinstance(step, ToolStep) or step.asked or _is_call(step)
+            step
+            for step in steps
+            if isinstance(step, ToolStep) or step.request_digest or _is_call(step)
         )
 
     def __bool__(self) -> bool:
@@ -32,7 +34,7 @@ class Replay:
     def model(self, asked: str) -> ModelStep | None:
         """The answer to the request of this digest. Raises Diverged."""
         for index, step in enumerate(self._steps):
-            if isinstance(step, ModelStep) and step.asked == asked:
+            if isinstance(step, ModelStep) and step.request_digest == asked:
                 self._drop(index)
                 self._steps.popleft()
                 return step
@@ -72,6 +74,6 @@ def _is_call(step: ModelStep) -> bool:
 
 def _calls(step: ModelStep, name: str, arguments: dict[str, Any]) -> bool:
     """Whether the step is the function's own call of this tool."""
-    return not step.asked and any(
+    return not step.request_digest and any(
         (call.name, call.parameters) == (name, arguments) for call in step.message.tool_calls
     )

@@ -266,7 +266,7 @@ def _said(segment: Segment) -> str | None:
     shown = (
         step
         for step in reversed(segment.steps)
-        if isinstance(step, ModelStep) and (step.asked or not step.message.tool_calls)
+        if isinstance(step, ModelStep) and (step.request_digest or not step.message.tool_calls)
     )
     return next((step.message.text for step in shown), None)
 

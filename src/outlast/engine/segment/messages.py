@@ -14,7 +14,7 @@ def messages_of(steps: Iterable[Step]) -> list[Message]:
     messages: list[Message] = []
     for step in steps:
         match step:
-            case ModelStep(asked=""):
+            case ModelStep(request_digest=""):
                 messages.append(step.message)
             case ModelStep():
                 messages.append(AssistantMessage(tuple(_said(step.message))))

@@ -55,7 +55,7 @@ class ModelSteps:
     tools: Tools
     retries: int
     """How often a request that failed for a passing reason is made again."""
-    asked: Callable[[str, str, float], None]
+    measure: Callable[[str, str, float], None]
     """Hears of every request: the model's name, `ok` or why not, its seconds."""
 
     async def ask(self, segment: Segment, agent: Agent) -> None:
@@ -93,7 +93,7 @@ class ModelSteps:
         """Ask, and answer the step that is to be recorded. Raises as `ask` does."""
         clock = self.writer.clock
         started_at, began = clock.now(), clock.monotonic()
-        segment.asked, segment.model = request, agent.spec.model
+        segment.request, segment.model = request, agent.spec.model
         answer = await self._answer(segment, agent, request)
         return ModelStep(
             clock.new_id(STEP),
@@ -130,7 +130,7 @@ class ModelSteps:
             outcome = error.code
             raise
         finally:
-            self.asked(agent.spec.model, outcome, clock.monotonic() - began)
+            self.measure(agent.spec.model, outcome, clock.monotonic() - began)
         return answer
 
     async def _pieces(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:

@@ -128,7 +128,7 @@ class Segment:
         self.highest_step = 0
         """The highest number among the recorded steps."""
         self.text = StepText()
-        self.asked: ModelRequest | None = None
+        self.request: ModelRequest | None = None
         """The open model request, for estimating its tokens."""
         self.model = ""
         """The agent's name of the model that was asked last."""

@@ -206,8 +206,8 @@ class SegmentWriter:
             return None
         parts = segment.text.parts()
         shown = "".join(piece for _, _, pieces in segment.text.runs for piece in pieces)
-        asked = 0 if segment.asked is None else request_tokens(segment.asked)
-        usage = Usage(asked, estimate_tokens(shown), estimated=True)
+        before = 0 if segment.request is None else request_tokens(segment.request)
+        usage = Usage(before, estimate_tokens(shown), estimated=True)
         began = segment.text.runs[0][0]
         return ModelStep(
             self.clock.new_id(STEP),
@@ -235,7 +235,7 @@ class SegmentWriter:
         return changes
 
     def price(self, segment: Segment, answered: str = "") -> ModelPrice:
-        """What the model costs that is asked, or was asked last."""
+        """Price of the model of the open request, or of the last one."""
         return self.prices.of_model(segment.model, answered)
 
     def _charge(self, segment: Segment, step: Step) -> Charge | None:

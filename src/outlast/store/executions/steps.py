@@ -105,7 +105,7 @@ def _step_data(step: Step) -> tuple[str, dict[str, Any]]:
                 "model": step.model,
                 "usage": step.usage,
                 "finishReason": step.finish_reason,
-                **({"asked": step.asked} if step.asked else {}),
+                **({"asked": step.request_digest} if step.request_digest else {}),
             }
         case ToolStep():
             return "tool", {
@@ -147,7 +147,7 @@ def step_from(row: Row) -> Step:
 
 
 def without_content(kind: str, text: str) -> str:
-    """A step's data without what was said, asked and answered."""
+    """A step's data without what was said, requested and answered."""
     data = orjson.loads(text)
     if kind == "model":
         kept = {name: data[name] for name in ("model", "usage", "finishReason")}

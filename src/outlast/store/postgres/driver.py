@@ -3,7 +3,7 @@
 transaction ──► BEGIN, statements, the queue's jobs, COMMIT ──► listeners here, and notifications
 to other processes
 
-Statements whose rows nobody reads are sent without waiting for their answer. What belongs to one
+Statements whose rows are not read are sent without waiting for their answer. What belongs to one
 execution is written in the order of the calls. A transaction that lost a race (a deadlock, a row
 that another made first) or its connection before the commit is run again from its beginning.
 """
@@ -25,7 +25,7 @@ from outlast.model.error import Overloaded
 from outlast.model.execution import Execution
 from outlast.store.driver import Query, Row, Transaction, TransactionResult
 from outlast.store.listeners import Listeners, guard, guarded
-from outlast.store.postgres.failure import AWAY, Meaning, meaning_of, told
+from outlast.store.postgres.failure import AWAY, Meaning, error_of, meaning_of
 from outlast.store.postgres.migrate import migrate
 from outlast.store.postgres.notifications import NOTIFY, Announcer, Listener
 from outlast.store.postgres.order import Order
@@ -40,7 +40,7 @@ CommitListener: TypeAlias = Callable[[float, int], None]
 
 _ATTEMPTS: Final = 5
 _POOL_SECONDS: Final = 3.0
-"""How long a caller waits for a connection before it hears that the database is away."""
+"""How long a caller waits for a connection before the database counts as away."""
 _BUSY_SECONDS: Final = 15.0
 """How long it waits where the database answers others meanwhile."""
 _RUNNING_SECONDS: Final = 60.0
@@ -92,7 +92,7 @@ class PostgresDriver:
         """`enqueue` writes jobs for executions that may run, in the transaction that made them so.
 
         `listen_url` is a way to the same database that keeps its session, where `url` does not
-        (pgbouncer in transaction mode); migrations go there too, for their lock. `measured` hears
+        (pgbouncer in transaction mode); migrations go there too, for their lock. `measured` gets
         of every commit: its seconds and 1.
         """
         self._url = conninfo(url)
@@ -164,7 +164,7 @@ class PostgresDriver:
         await self.read(writable)
 
     def _tell(self, outcome: TransactionResult[Any]) -> None:
-        """Followers of this process hear a commit itself, those of others a notification."""
+        """Pass a commit to the followers of this process, a notification to those of others."""
         if self._listeners is not None:
             for committed in outcome.committed:
                 self._listeners.committed(committed)
@@ -188,7 +188,7 @@ class PostgresDriver:
     ) -> TransactionResult[T]:
         """Run a transaction, anew where that is safe. Raises Overloaded, and what it raises.
 
-        Safe is what surely was not committed: the server said so, or it was not asked to yet.
+        Safe is what surely was not committed: the server said so, or no commit was sent yet.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             transaction = made()
@@ -207,7 +207,7 @@ class PostgresDriver:
                     await self._renew()  # else this one alone got no answer
                 again = meaning is Meaning.AGAIN or (lost and not transaction.committing)
                 if attempt == _ATTEMPTS or not again:
-                    raise told(error, meaning) from error
+                    raise error_of(error, meaning) from error
         raise AssertionError
 
     async def _renew(self) -> None:

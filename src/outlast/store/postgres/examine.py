@@ -135,9 +135,9 @@ async def skew(url: str, now: Callable[[], int]) -> int:
 
 
 async def listens(url: str, through: str) -> bool:
-    """Whether a connection through one URL hears what a connection through the other says.
+    """Whether a notification sent through one URL reaches a connection through the other.
 
-    One connection that spoke to itself would hear through a pooler too. Raises Overloaded.
+    One connection that notifies itself gets it through a pooler too. Raises Overloaded.
     """
     channel = f"outlast_doctor_{secrets.token_hex(6)}"
     async with _connections(url, through) as (listening, speaking):

@@ -81,7 +81,7 @@ def _is_permanent(error: Exception, state: str) -> bool:
     return outside or state == _INTERNAL or state.startswith(_LIMIT)
 
 
-def told(error: Exception, meaning: Meaning) -> OutlastError:
+def error_of(error: Exception, meaning: Meaning) -> OutlastError:
     """Return the error as the store's port tells it.
 
     Overloaded where trying again may help, Refused where it cannot.

@@ -44,9 +44,9 @@ def _migrating() -> Iterator[None]:
         yield
     except (psycopg.Error, DBAPIError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        told = f"The database cannot be migrated: {line_of(cause or error)}."
+        text = f"The database cannot be migrated: {line_of(cause or error)}."
         away = isinstance(cause, psycopg.OperationalError)
-        raise (Overloaded if away else Misconfigured)(told) from error
+        raise (Overloaded if away else Misconfigured)(text) from error
 
 
 def version(connection: psycopg.Connection[tuple[str]]) -> str | None:

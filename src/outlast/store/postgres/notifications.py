@@ -30,7 +30,7 @@ SELECT pg_notify('outlast', payload) FROM json_array_elements_text(%s::json) AS 
 _PAYLOAD_BYTES: Final = 7900
 """Postgres takes payloads below 8,000 bytes."""
 _PROBE_SECONDS: Final = 5.0
-"""How often a silent connection is asked whether it still lives."""
+"""Interval between probes of a silent connection."""
 _RETRY_SECONDS: Final = 0.5
 _DUTY: Final = "hear_commits"
 

@@ -20,7 +20,7 @@ ANSWER_SECONDS: Final = 10.0
 
 
 class PatientConnection(AsyncConnection[Any]):
-    """Waits so long for an answer, and as long as it is told to for notifications."""
+    """Waits so long for an answer, and as long as requested for notifications."""
 
     _listening = False
     hung_up = False

@@ -1,4 +1,4 @@
-"""Whether the database takes writes: what a server is asked before it calls itself ready."""
+"""Whether the database takes writes: part of a server's readiness."""
 
 from typing import Final
 

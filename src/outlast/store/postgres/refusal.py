@@ -36,7 +36,7 @@ class Reason(StrEnum):
     FULL = "full"
     """Every connection is taken."""
     AWAY = "away"
-    """Nobody answers there, or not yet."""
+    """No server answers there, or not yet."""
 
 
 _SIGNS: Final = (
@@ -82,10 +82,10 @@ def connecting() -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
-        raise _told(refusal_of(error)) from error
+        raise _error_of(refusal_of(error)) from error
 
 
-def _told(refusal: Refusal) -> OutlastError:
+def _error_of(refusal: Refusal) -> OutlastError:
     if refusal.reason in _PASSING:
         return Overloaded(f"The database cannot be reached: {refusal.text}")
     return Misconfigured(f"The database cannot be used: {refusal.text}. outlast doctor says more.")

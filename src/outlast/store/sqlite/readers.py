@@ -81,10 +81,10 @@ class Readers:
                 self._busy.discard(connection)
                 connection.close()
                 connection = None
-            told = translated(self._files.explained(error), "read")
-            if told is error:
+            shown = translated(self._files.explained(error), "read")
+            if shown is error:
                 raise
-            raise told from error
+            raise shown from error
         finally:
             if connection is not None:
                 self._busy.discard(connection)

@@ -54,16 +54,16 @@ def translated(error: Exception, verb: str = "written") -> Exception:
     Overloaded where trying again may help, Refused where it cannot: a constraint, a limit, a value
     that SQLite cannot hold.
     """
-    told: OutlastError
+    shown: OutlastError
     if is_away(error):
-        told = Overloaded(f"The database could not be {verb}: {_text(error)}.")
+        shown = Overloaded(f"The database could not be {verb}: {_text(error)}.")
     elif isinstance(error, (sqlite3.Error, OverflowError, UnicodeError)):
-        told = Refused(f"The database refused this: {_text(error)}.")
+        shown = Refused(f"The database refused this: {_text(error)}.")
         logger.error("database.refused", error=_text(error))
     else:
         return error
-    told.__cause__ = error
-    return told
+    shown.__cause__ = error
+    return shown
 
 
 def _text(error: Exception) -> str:
