@@ -45,6 +45,12 @@ def test_no_function_is_longer_than_a_page(path: Path) -> None:
     assert not long
 
 
+def test_processes_that_tests_start_keep_what_they_compile() -> None:
+    code = "import sys; print(sys.dont_write_bytecode)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_modules_of_one_layer_do_not_import_each_other_in_a_circle() -> None:
     graph = {module: set(imported) for module, imported in _imports()}
     done: set[str] = set()
