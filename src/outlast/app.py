@@ -184,7 +184,7 @@ def _maintenance(
     """Every duty of the fleet."""
     failures = metrics.failures
     duties = (
-        ExpiredApprovals(store.approvals, last_resort, clock, failures).duty,
+        ExpiredApprovals(store.waits, last_resort, clock, failures).duty,
         DueTasks(store.tasks, clock, failures).duty,
         IdempotencyKeys(store.idempotency, clock).duty,
         DeletedContent(store.conversations).duty,

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from outlast.model.agent import Effect
-from outlast.model.approval import Decision
 from outlast.model.execution import Status
 from outlast.model.message import ToolMessage
+from outlast.model.wait import Decision
 from tests.engine.server import Server, World
 from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
 

@@ -8,7 +8,6 @@ import pytest
 
 from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
 from outlast.model.agent import Effect, Expiry
-from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.error import (
     ApprovalNotFound,
     Conflict,
@@ -20,11 +19,12 @@ from outlast.model.error import (
 from outlast.model.event import ApprovalResolved, ToolFinished, ToolStarted
 from outlast.model.execution import Status, ToolStep
 from outlast.model.message import ToolMessage
+from outlast.model.wait import Wait, WaitKind
 from outlast.model.workspace import Principal, Scope
 from outlast.services.approvals import Decision, PendingPage
-from outlast.store.approvals.store import ApprovalStore, DecideApproval
 from outlast.store.driver import Driver
 from outlast.store.store import Store
+from outlast.store.waits.store import DecideWait, WaitStore
 from outlast.testing import NamedModels, owner
 from tests.database import Database
 from tests.engine.server import BOUND, Server, World
@@ -278,7 +278,7 @@ async def test_an_unknown_outcome_is_told_run_again_or_given_up(
         await asyncio.wait_for(reached.wait(), BOUND)
     async with database.core(models=models, tools=bench) as core, asyncio.timeout(BOUND):
         view = await core.services.executions.rest(caller, started.execution.id)
-        assert view.approvals[0].kind is ApprovalKind.UNKNOWN_OUTCOME
+        assert view.approvals[0].kind is WaitKind.UNKNOWN_OUTCOME
         await core.services.approvals.decide(
             caller, started.execution.id, PAY.id, Decision(*said, **more)
         )
@@ -310,24 +310,22 @@ async def test_a_pending_approval_outlives_the_server_and_a_change_of_the_agent(
     assert [s.result for s in view.steps if isinstance(s, ToolStep)] == [{"amount": 9}]
 
 
-class RacingApprovals(ApprovalStore):
+class RacingApprovals(WaitStore):
     """Lets a decision in right behind the segment's last look at the approvals."""
 
-    decision: DecideApproval | None = None
+    decision: DecideWait | None = None
 
-    async def of(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
+    async def of(self, workspace_id: str, execution_id: str) -> tuple[Wait, ...]:
         seen = await super().of(workspace_id, execution_id)
         if self.decision is None and any(approval.is_open for approval in seen):
             key, at = "key_1", 9
-            self.decision = DecideApproval(
-                workspace_id, execution_id, PAY.id, at, Decision(True), key
-            )
+            self.decision = DecideWait(workspace_id, execution_id, PAY.id, at, Decision(True), key)
             await self.decide(self.decision)
         return seen
 
 
 def racing(driver: Driver) -> Store:
-    return replace(Store.over(driver), approvals=RacingApprovals(driver))
+    return replace(Store.over(driver), waits=RacingApprovals(driver))
 
 
 async def test_a_decision_that_races_the_suspension_is_not_lost(database: Database) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from outlast.model.agent import Effect, Limits
-from outlast.model.approval import ApprovalKind
 from outlast.model.error import (
     BudgetExceeded,
     CheckpointNotFound,
@@ -27,6 +26,7 @@ from outlast.model.event import (
     TextAdded,
 )
 from outlast.model.execution import Budget, Status, ToolStep
+from outlast.model.wait import WaitKind
 from outlast.services.approvals import Decision
 from outlast.services.executions import ExecutionView
 from tests.engine.server import BOUND, Server, World
@@ -288,7 +288,7 @@ async def test_a_call_that_a_cancel_cut_off_is_asked_about_before_it_runs_again(
     await server.executions.cancel(server.caller, execution_id)
     view = await resume(server, execution_id)
     assert view.execution.status is Status.SUSPENDED
-    assert [(a.kind, a.is_open) for a in view.approvals] == [(ApprovalKind.UNKNOWN_OUTCOME, True)]
+    assert [(a.kind, a.is_open) for a in view.approvals] == [(WaitKind.UNKNOWN_OUTCOME, True)]
     approvals = server.core.services.approvals
     decision = Decision(approved=True, result="it did")
     await approvals.decide(server.caller, execution_id, call(1, "pay").id, decision)

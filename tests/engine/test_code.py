@@ -13,10 +13,10 @@ from outlast.agents.code import CodeFunction, CodeFunctions
 from outlast.agents.define import agent
 from outlast.agents.port import ModelRequest
 from outlast.model.agent import AgentSpec, Effect, ToolSpec
-from outlast.model.approval import ApprovalKind, Decision
 from outlast.model.error import Misconfigured, ModelRejected
 from outlast.model.event import DataEmitted, ModelFinished, TextAdded, ToolFinished, ToolStarted
 from outlast.model.execution import Budget, Failure, Status
+from outlast.model.wait import Decision, WaitKind
 from outlast.rooms.executions.stream import Fold
 from outlast.rooms.runs.frames import NumberedFrames
 from outlast.rooms.runs.openai import OpenAIFold
@@ -322,7 +322,7 @@ async def test_a_payment_that_is_not_asked_for_again_is_not_made_anew(world: Any
     server = await world(fickle, None, bench, fee, PAY)
     execution_id = await server.start()
     (approval,) = (await server.rest(execution_id)).approvals
-    assert approval.kind is ApprovalKind.APPROVAL
+    assert approval.kind is WaitKind.APPROVAL
     await server.core.services.approvals.decide(
         server.caller, execution_id, approval.tool_call_id, Decision(approved=True)
     )

@@ -12,8 +12,8 @@ from outlast import Context, ToolMessage, UserMessage
 from outlast.agents.code import CodeFunction, CodeFunctions
 from outlast.agents.port import ModelRequest
 from outlast.model.agent import Effect
-from outlast.model.approval import Decision
 from outlast.model.execution import Status
+from outlast.model.wait import Decision
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.server import Server

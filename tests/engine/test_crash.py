@@ -7,9 +7,9 @@ import pytest
 
 from outlast.app import Core
 from outlast.model.agent import Effect
-from outlast.model.approval import ApprovalKind
 from outlast.model.event import START, Cursor, Entry, StepRetried, TextAdded, ToolFinished
 from outlast.model.execution import Status
+from outlast.model.wait import WaitKind
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock, NamedModels, owner
@@ -155,9 +155,7 @@ async def test_a_destructive_call_that_ran_in_a_crash_becomes_a_question(
         async with database.core(models=models, tools=bench) as core:
             view = await core.services.executions.rest(caller, started.execution.id)
             assert view.execution.status is Status.SUSPENDED
-            assert [(a.name, a.kind) for a in view.approvals] == [
-                ("pay", ApprovalKind.UNKNOWN_OUTCOME)
-            ]
+            assert [(a.name, a.kind) for a in view.approvals] == [("pay", WaitKind.UNKNOWN_OUTCOME)]
     assert bench.order.count("pay") == 1
     assert bench.order.count("look") == 1
 

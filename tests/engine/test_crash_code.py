@@ -12,10 +12,10 @@ from outlast.agents.code import CodeFunctions
 from outlast.agents.define import agent
 from outlast.app import Core
 from outlast.model.agent import AgentSpec, Effect
-from outlast.model.approval import ApprovalKind, Decision
 from outlast.model.error import OutlastError
 from outlast.model.event import DataEmitted, TextAdded, ToolFinished
 from outlast.model.execution import TERMINAL, Status
+from outlast.model.wait import Decision, WaitKind
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock, NamedModels, owner
@@ -90,7 +90,7 @@ async def decide_all(core: Core, caller: Principal, execution_id: str, till: Til
         if view.execution.status in TERMINAL or not waiting:
             return view
         for approval in waiting:
-            ran = approval.kind is ApprovalKind.UNKNOWN_OUTCOME and approval.name in till.paid
+            ran = approval.kind is WaitKind.UNKNOWN_OUTCOME and approval.name in till.paid
             told: dict[str, Any] = {"result": approval.name} if ran else {}
             await core.services.approvals.decide(
                 caller, execution_id, approval.tool_call_id, Decision(approved=True, **told)

@@ -9,10 +9,10 @@ import pytest
 
 from outlast.app import Core
 from outlast.model.agent import Effect
-from outlast.model.approval import ApprovalKind, Decision
 from outlast.model.error import Conflict, OutlastError
 from outlast.model.event import Entry, ToolFinished
 from outlast.model.execution import TERMINAL, Status
+from outlast.model.wait import Decision, WaitKind
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
 from outlast.store.driver import Driver
@@ -80,7 +80,7 @@ async def decide_all(core: Core, caller: Principal, execution_id: str, ran: Ran)
         if view.execution.status in TERMINAL or not waiting:
             return view
         for approval in waiting:
-            if approval.kind is ApprovalKind.UNKNOWN_OUTCOME:
+            if approval.kind is WaitKind.UNKNOWN_OUTCOME:
                 told: dict[str, Any] = {"result": "paid"} if ran else {}
                 decision = Decision(approved=True, **told)
             elif approval.name == "pay":

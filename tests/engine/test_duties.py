@@ -9,16 +9,16 @@ import pytest
 
 from outlast.app import Core
 from outlast.model.agent import Expiry
-from outlast.model.approval import Approval
 from outlast.model.event import TextAdded
 from outlast.model.execution import Status
+from outlast.model.wait import Wait
 from outlast.model.workspace import Principal
-from outlast.store.approvals.store import ApprovalStore, DecideApproval
 from outlast.store.driver import Driver
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import TextAppend
 from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
+from outlast.store.waits.store import DecideWait, WaitStore
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database
 from tests.engine.world import Actor, Bench, by_turn, call, over_in_time, spec, start_request, tool
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 BOUND = 10.0
 
 
-class OddApprovals(ApprovalStore):
+class OddApprovals(WaitStore):
     """Raises what no store should raise."""
 
     poison = ""
@@ -35,13 +35,13 @@ class OddApprovals(ApprovalStore):
     odd: BaseException | None = None
     """Raised by the next look at what is due."""
 
-    async def due(self, now: int, limit: int) -> list[tuple[str, Approval] | Unreadable]:
+    async def due(self, now: int, limit: int) -> list[tuple[str, Wait] | Unreadable]:
         if (error := self.odd) is not None:
             self.odd = None
             raise error
         return await super().due(now, limit)
 
-    async def decide(self, request: DecideApproval) -> Approval:
+    async def decide(self, request: DecideWait) -> Wait:
         if request.tool_call_id == self.poison:
             raise RuntimeError(self.poison)
         return await super().decide(request)
@@ -60,9 +60,7 @@ class OddExecutions(ExecutionStore):
 
 
 def odd_store(driver: Driver) -> Store:
-    return replace(
-        Store.over(driver), approvals=OddApprovals(driver), executions=OddExecutions(driver)
-    )
+    return replace(Store.over(driver), waits=OddApprovals(driver), executions=OddExecutions(driver))
 
 
 async def ready(core: Core, agent: Any) -> Principal:
@@ -126,8 +124,8 @@ async def test_approvals_expire_after_an_error_that_is_none_of_ours(
         caller = await ready(core, agent)
         started = await core.services.executions.start(caller, "agent", start_request())
         await core.services.executions.rest(caller, started.execution.id)
-        assert isinstance(core.store.approvals, OddApprovals)
-        core.store.approvals.odd = odd
+        assert isinstance(core.store.waits, OddApprovals)
+        core.store.waits.odd = odd
         await over_in_time(core, clock, caller.workspace_id, started.execution.id)
         assert core.metrics.failures.counts["expire_approvals"] == 1
         assert b'outlast_duty_failures_total{duty="expire_approvals"} 1.0' in core.metrics.render()
@@ -155,8 +153,8 @@ async def test_an_approval_that_cannot_be_decided_keeps_no_other_waiting(
             started = await core.services.executions.start(caller, "agent", start_request(said))
             await core.services.executions.rest(caller, started.execution.id)
             ids.append(started.execution.id)
-        assert isinstance(core.store.approvals, OddApprovals)
-        core.store.approvals.poison = call(1, "pay").id
+        assert isinstance(core.store.waits, OddApprovals)
+        core.store.waits.poison = call(1, "pay").id
         await over_in_time(core, clock, caller.workspace_id, ids[1])
         view = await core.store.executions.get(caller.workspace_id, ids[0])
         assert view.status is Status.SUSPENDED

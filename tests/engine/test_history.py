@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from outlast.engine.segment.history import Histories
-from outlast.model.approval import Decision
 from outlast.model.execution import Status
 from outlast.model.message import UserMessage
+from outlast.model.wait import Decision
 from outlast.store.conversations.store import ConversationStore
 from outlast.store.conversations.turns import History
 from outlast.store.driver import Driver
@@ -59,7 +59,7 @@ def heard(server: Server) -> list[str]:
 async def decide(server: Server, execution_id: str) -> None:
     [question] = [
         a
-        for a in await server.core.store.approvals.of(server.caller.workspace_id, execution_id)
+        for a in await server.core.store.waits.of(server.caller.workspace_id, execution_id)
         if a.is_open
     ]
     await server.core.services.approvals.decide(

@@ -13,10 +13,10 @@ from outlast.agents.code import CodeFunctions
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core
-from outlast.model.approval import Decision
 from outlast.model.error import OutlastError
 from outlast.model.event import TextAdded, ToolFinished
 from outlast.model.execution import Status
+from outlast.model.wait import Decision
 from outlast.model.workspace import Principal
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Another, Database

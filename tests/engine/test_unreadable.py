@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from outlast.model.agent import Expiry, Limits
-from outlast.model.approval import Decision
 from outlast.model.execution import PauseRequest, Status
+from outlast.model.wait import Decision
 from outlast.testing import FakeClock, NamedModels
 from tests.database import POSTGRESQL, SQLITE, Database
 from tests.engine.test_tries import BOUND, ready, settled
@@ -160,7 +160,7 @@ async def test_a_due_approval_that_cannot_be_read_fails_its_execution_and_keeps_
             else:
                 assert ended.status is Status.COMPLETED
                 assert ended.output == "Done"
-        assert await core.store.approvals.due(clock.now(), 9) == []
+        assert await core.store.waits.due(clock.now(), 9) == []
 
 
 @pytest.mark.only(POSTGRESQL)

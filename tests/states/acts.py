@@ -6,9 +6,9 @@ from typing import Any
 
 from outlast.engine.maintenance.due_tasks import DUE_TASKS
 from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
-from outlast.model.approval import Approval, ApprovalKind, Decision
 from outlast.model.error import Conflict, ConversationBusy, OutlastError
 from outlast.model.execution import TERMINAL, Execution, OnBusy, Status, ToolStep
+from outlast.model.wait import Decision, Wait, WaitKind
 from outlast.services.executions import StartExecution
 from outlast.services.tasks import NewTask
 from tests.states.town import APPROVED, ROLLED_BACK, Town
@@ -123,10 +123,10 @@ class Acts:
         if questions:
             await self._decide(questions[which % len(questions)], how)
 
-    async def _decide(self, question: Approval, how: str) -> Any:
+    async def _decide(self, question: Wait, how: str) -> Any:
         return await self._town.act(self._deciding(question, how))
 
-    async def _deciding(self, question: Approval, how: str) -> Approval:
+    async def _deciding(self, question: Wait, how: str) -> Wait:
         town, decision = self._town, _decision(question, how)
         if decision.approved and not decision.has_result:
             town.workshop.said.append((question.tool_call_id, APPROVED))
@@ -252,14 +252,14 @@ class Acts:
         return found[which % len(found)] if found else None
 
 
-def _decision(question: Approval, how: str) -> Decision:
+def _decision(question: Wait, how: str) -> Decision:
     match how:
         case "approve":
             return Decision(approved=True)
         case "edit":
             edited = question.parameters | {"number": question.parameters["number"] + 1_000}
             return Decision(approved=True, parameters=edited)
-        case "tell" if question.kind is ApprovalKind.UNKNOWN_OUTCOME:
+        case "tell" if question.kind is WaitKind.UNKNOWN_OUTCOME:
             return Decision(approved=True, result={"did": "so they say"})
         case _:
             return Decision(approved=False, reason="No.")

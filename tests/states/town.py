@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 from outlast.agents.code import CodeFunctions
 from outlast.engine.maintenance.due_tasks import DUE_TASKS
 from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
-from outlast.model.approval import Approval
 from outlast.model.error import Conflict, InvalidField, NotFound, OutlastError, Overloaded
 from outlast.model.event import START, Entry
 from outlast.model.execution import RESTING, Execution, ModelStep, Status
+from outlast.model.wait import Wait
 from outlast.model.workspace import Principal, Scope
 from outlast.services.approvals import PendingPage
 from outlast.services.executions import ExecutionFilter, Page
@@ -186,7 +186,7 @@ class Town:
     def of(self, execution_id: str) -> Known:
         return next(known for known in self.known if known.id == execution_id)
 
-    async def questions(self) -> list[Approval]:
+    async def questions(self) -> list[Wait]:
         found, _ = await self.services.approvals.pending(self._caller, PendingPage(100))
         return sorted(found, key=lambda one: (one.execution_id, one.tool_call_id))
 

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from outlast.store import agents, charges, checkpoints, idempotency, keys, records
-from outlast.store.approvals import rows as approvals
 from outlast.store.conversations import delete as conversation_delete
 from outlast.store.conversations import rows as conversation_rows
 from outlast.store.conversations import turns as conversation_turns
 from outlast.store.driver import Statement
 from outlast.store.executions import cuts, delete, lists, log, statements, steps
 from outlast.store.tasks import rows as tasks
+from outlast.store.waits import rows as waits
 
 MODULES = (
     agents,
-    approvals,
+    waits,
     charges,
     checkpoints,
     conversation_rows,

@@ -6,17 +6,17 @@ from typing import Any, TypeVar
 
 import pytest
 
-from outlast.model.approval import Approval, ApprovalKind, Decision
 from outlast.model.error import ConversationBusy, ConversationNotFound, TooManyTurns
 from outlast.model.event import START
 from outlast.model.execution import ModelStep, OnBusy, Status, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
-from outlast.store.approvals.store import DecideApproval
+from outlast.model.wait import Decision, Wait, WaitKind
 from outlast.store.conversations.delete import delete_conversation
 from outlast.store.driver import Driver, Transaction
 from outlast.store.idempotency import IDEMPOTENCY_MILLIS, Idempotency
 from outlast.store.store import Store
+from outlast.store.waits.store import DecideWait
 from outlast.testing import FakeClock
 from tests.database import Database
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run
@@ -138,26 +138,23 @@ async def test_a_decision_costs_the_same_however_many_are_open(
     for count in (3, 60):
         running = await run(store, (await store.executions.create(new(clock))).execution)
         asked = tuple(
-            Approval(running.id, f"tc_{n:03}", ApprovalKind.APPROVAL, "pay", {}, 5)
-            for n in range(count)
+            Wait(running.id, f"tc_{n:03}", WaitKind.APPROVAL, "pay", {}, 5) for n in range(count)
         )
         move = completed(running)
         from dataclasses import replace
 
         suspended = replace(running, status=Status.SUSPENDED)
-        await store.executions.advance(replace(move, after=suspended, events=(), approvals=asked))
+        await store.executions.advance(replace(move, after=suspended, events=(), waits=asked))
         driver.taken()
-        request = DecideApproval(
-            WORKSPACE, running.id, "tc_001", 9, Decision(approved=True), "key_1"
-        )
-        await store.approvals.decide(request)
+        request = DecideWait(WORKSPACE, running.id, "tc_001", 9, Decision(approved=True), "key_1")
+        await store.waits.decide(request)
         costs.append(driver.taken())
         assert (await store.executions.get(WORKSPACE, running.id)).status is Status.SUSPENDED
         for n in range(count):
-            of_call = DecideApproval(
+            of_call = DecideWait(
                 WORKSPACE, running.id, f"tc_{n:03}", 9, Decision(approved=True), "key_1"
             )
-            await store.approvals.decide(of_call)
+            await store.waits.decide(of_call)
         assert (await store.executions.get(WORKSPACE, running.id)).status is Status.QUEUED
     assert costs[0] == costs[1]
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import (
     Conflict,
@@ -31,6 +30,7 @@ from outlast.model.execution import (
 )
 from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall
 from outlast.model.usage import Usage
+from outlast.model.wait import Wait, WaitKind
 from outlast.store.executions.values import Advance, TextAppend
 from outlast.store.store import Store
 from outlast.testing import FakeClock
@@ -77,17 +77,17 @@ async def test_what_advance_writes_is_read_again(store: Store, create: Create) -
         ModelStep("step_1", 1, message, "m", Usage(1, 2), "tool_calls", 5, 6),
         ToolStep("step_2", 2, call, {"ok": True}, is_error=False, started_at=6, ended_at=8),
     )
-    approval = Approval(running.id, "tc_1", ApprovalKind.UNKNOWN_OUTCOME, "f", {"a": 1}, 20)
+    approval = Wait(running.id, "tc_1", WaitKind.UNKNOWN_OUTCOME, "f", {"a": 1}, 20)
     checkpoint = Checkpoint("cp_1", running.id, 2, 20)
     await store.executions.advance(
-        Advance(running, after, steps=steps, approvals=(approval,), checkpoint=checkpoint)
+        Advance(running, after, steps=steps, waits=(approval,), checkpoint=checkpoint)
     )
     assert await store.executions.get(WORKSPACE, running.id) == after
     assert await store.executions.steps(WORKSPACE, running.id) == steps
     found = await store.executions.details(WORKSPACE, [running.id, "exec_none"])
     assert {one: seen.steps for one, seen in found.items()} == {running.id: steps}
     assert await store.executions.details(OTHER, [running.id]) == {}
-    assert await store.approvals.of(WORKSPACE, running.id) == (approval,)
+    assert await store.waits.of(WORKSPACE, running.id) == (approval,)
     assert await store.checkpoints.of(WORKSPACE, running.id) == (checkpoint,)
 
 

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy.dialects import sqlite
 
 from outlast.store import migrations
-from outlast.store.approvals.rows import pending_approvals
 from outlast.store.conversations.rows import list_conversations
 from outlast.store.driver import Statement
 from outlast.store.executions.lists import list_executions
 from outlast.store.records import executions_of_page, sums_of_page
+from outlast.store.waits.rows import pending_approvals
 from tests.store.plans import CONVERSATION, CONVERSATIONS, LISTS, MORE, STATEMENTS
 
 MAY_SCAN = {
@@ -25,7 +25,7 @@ MAY_SCAN = {
     "PURGING": "all that its partial index holds",
 }
 MAY_SORT = {
-    "APPROVALS": "those of one execution",
+    "WAITS": "those of one execution",
     "NEXT_IN_CONVERSATION": "the live ones of one conversation",
     "LIVE_IN_CONVERSATION": "the live ones of one conversation",
     "LOG_PAGE": "the lengths of one page",
@@ -53,7 +53,7 @@ INDICES = {
     "LOG": "PRIMARY KEY",
     "PAUSE_REQUESTED": "ix_executions_pause_requested",
     "REVOKED_KEYS": "ix_keys_revoked_at",
-    "DUE_APPROVALS": "ix_approvals_expires_at",
+    "DUE_WAITS": "ix_approvals_expires_at",
     "DUE_TASKS": "ix_tasks_due_at",
     "APPEND_EVENT": "PRIMARY KEY",
 }

@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from outlast.store.agents import list_agents
-from outlast.store.approvals.rows import pending_approvals
 from outlast.store.conversations.rows import list_conversations
 from outlast.store.driver import Statement
 from outlast.store.executions.lists import list_executions
 from outlast.store.records import executions_of_page, sums_of_page
+from outlast.store.waits.rows import pending_approvals
 from tests.database import migrate_postgres
 from tests.postgres import Databases
 from tests.store.plans import CONVERSATIONS, LISTS, MORE, STATEMENTS
@@ -31,7 +31,7 @@ BIG, SMALL = "ws_big", "ws_7"
 MAY_SCAN = {"WORKSPACES": "all of them are wanted"}
 INDICES = {
     "CANCEL_REQUESTED": "ix_executions_cancel_requested",
-    "DUE_APPROVALS": "ix_approvals_expires_at",
+    "DUE_WAITS": "ix_approvals_expires_at",
     "APPEND_EVENT": "pk_events",
     "LOG": "pk_events",
     "PAUSE_REQUESTED": "ix_executions_pause_requested",

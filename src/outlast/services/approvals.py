@@ -1,16 +1,16 @@
 """Decide approvals, and list those that wait."""
 
 from outlast.agents.port import Tools
-from outlast.model.approval import NOT_GIVEN, Approval, ApprovalKind, Decision
 from outlast.model.clock import Clock
 from outlast.model.error import ApprovalNotFound, InvalidArguments, InvalidField
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.json_depth import DEEPEST, is_too_deep
+from outlast.model.wait import NOT_GIVEN, Decision, Wait, WaitKind
 from outlast.model.workspace import Principal, Scope
-from outlast.store.approvals.store import DecideApproval, PendingPage
 from outlast.store.store import Store
+from outlast.store.waits.store import DecideWait, PendingPage
 
-__all__ = ["NOT_GIVEN", "Approval", "Approvals", "Decision", "PendingPage"]
+__all__ = ["NOT_GIVEN", "Approvals", "Decision", "PendingPage", "Wait"]
 
 
 class Approvals:
@@ -23,7 +23,7 @@ class Approvals:
 
     async def decide(
         self, principal: Principal, execution_id: str, tool_call_id: str, decision: Decision
-    ) -> Approval:
+    ) -> Wait:
         """Decide one approval; the first decision wins, and the same one again is no other.
 
         Raises ExecutionNotFound, ApprovalNotFound, Conflict (another decision stands, the execution
@@ -32,8 +32,8 @@ class Approvals:
         principal.require(Scope.APPROVALS_WRITE)
         found = parse(EXECUTION, execution_id)
         await self._check(principal.workspace_id, found, tool_call_id, decision)
-        return await self._store.approvals.decide(
-            DecideApproval(
+        return await self._store.waits.decide(
+            DecideWait(
                 principal.workspace_id,
                 found,
                 tool_call_id,
@@ -43,10 +43,10 @@ class Approvals:
             )
         )
 
-    async def pending(self, principal: Principal, page: PendingPage) -> tuple[list[Approval], bool]:
+    async def pending(self, principal: Principal, page: PendingPage) -> tuple[list[Wait], bool]:
         """Open approvals of live executions, newest first, and whether there are more."""
         principal.require(Scope.EXECUTIONS_READ)
-        found = await self._store.approvals.pending(principal.workspace_id, page)
+        found = await self._store.waits.pending(principal.workspace_id, page)
         return found[: page.limit], len(found) > page.limit
 
     async def _check(
@@ -54,7 +54,7 @@ class Approvals:
     ) -> None:
         """Whether what is said fits what was asked, by the version that the execution keeps."""
         execution = await self._store.executions.get(workspace_id, execution_id)
-        asked = await self._store.approvals.of(workspace_id, execution_id)
+        asked = await self._store.waits.of(workspace_id, execution_id)
         approval = next((a for a in asked if a.tool_call_id == tool_call_id), None)
         if approval is None or approval.superseded:
             raise ApprovalNotFound
@@ -73,8 +73,8 @@ class Approvals:
         self._tools.check(tool, decision.parameters)
 
 
-def _check_result(approval: Approval, decision: Decision) -> None:
-    if approval.kind is not ApprovalKind.UNKNOWN_OUTCOME:
+def _check_result(approval: Wait, decision: Decision) -> None:
+    if approval.kind is not WaitKind.UNKNOWN_OUTCOME:
         raise InvalidField("Only an unknown outcome is told by a result.", param="result")
     if not decision.approved:
         raise InvalidField("A call that has a result has run: approved is true.", param="approved")

@@ -5,8 +5,8 @@ from typing import Final
 
 import orjson
 
-from outlast.model.approval import Approval
 from outlast.model.execution import TERMINAL, Execution, ToolStep
+from outlast.model.wait import Wait
 from outlast.model.workspace import Principal
 from outlast.services.executions import Executions, ExecutionView
 from outlast.store.executions.lists import ExecutionFilter, Listed, ShortSteps
@@ -45,7 +45,7 @@ class Lists:
         asking = [one.execution.id for one in found if _may_ask(one.execution)]
         workspace_id = principal.workspace_id
         steps = await self._store.executions.short_steps(workspace_id, calling) if calling else {}
-        approvals = await self._store.approvals.of_each(workspace_id, asking) if asking else {}
+        approvals = await self._store.waits.of_each(workspace_id, asking) if asking else {}
         return [
             await self._view(
                 one, steps.get(one.execution.id, _NO_STEPS), approvals.get(one.execution.id, ())
@@ -72,7 +72,7 @@ class Lists:
         return views[::-1] if page.backwards else views, more
 
     async def _view(
-        self, listed: Listed, steps: ShortSteps, approvals: tuple[Approval, ...]
+        self, listed: Listed, steps: ShortSteps, approvals: tuple[Wait, ...]
     ) -> ExecutionView:
         execution = listed.execution
         cut = (*listed.cut, "toolCalls") if steps.cut else listed.cut

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from outlast.model.approval import Approval
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import TERMINAL, Execution, Step
+from outlast.model.wait import Wait
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Details
 from outlast.store.known_agents import KnownAgents
@@ -17,7 +17,7 @@ class ExecutionView:
     execution: Execution
     steps: tuple[Step, ...]
     """Empty where the execution made one step only, which then is its answer."""
-    approvals: tuple[Approval, ...]
+    approvals: tuple[Wait, ...]
     agent: str
     """The agent's name."""
     cut: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Views:
         execution, text = details.execution, details.open_text
         shown = replace(execution, output=text) if text else execution
         name = await self._known.name_of(shown)
-        return ExecutionView(shown, details.steps, details.approvals, name)
+        return ExecutionView(shown, details.steps, details.waits, name)
 
 
 def _has_details(execution: Execution) -> bool:

@@ -10,7 +10,6 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import CheckpointNotFound, Conflict, ConversationBusy
 from outlast.model.event import (
@@ -29,13 +28,7 @@ from outlast.model.message import ToolCall
 from outlast.model.steps import Calls, next_number, unanswered
 from outlast.model.task import Task
 from outlast.model.usage import NO_USAGE
-from outlast.store.approvals.rows import (
-    FORGET_APPROVAL,
-    INSERT_APPROVAL,
-    SUPERSEDE_APPROVAL,
-    approval_columns,
-)
-from outlast.store.approvals.store import approvals_of, resolved
+from outlast.model.wait import Wait, WaitKind
 from outlast.store.checkpoints import SUPERSEDE_CHECKPOINT, known_checkpoints
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.locks import locked_turn
@@ -48,6 +41,13 @@ from outlast.store.executions.values import Details, Resume
 from outlast.store.listeners import Committed
 from outlast.store.tables import to_json
 from outlast.store.tasks.rows import resumed, task_of
+from outlast.store.waits.rows import (
+    FORGET_WAIT,
+    INSERT_WAIT,
+    SUPERSEDE_WAIT,
+    wait_columns,
+)
+from outlast.store.waits.store import resolved, waits_of
 
 PAUSED = "The execution was paused while this step ran."
 
@@ -270,9 +270,7 @@ def _resumed_columns(after: Execution) -> dict[str, Any]:
     }
 
 
-def _ask_again(
-    execution: Execution, past: _Past, calls: Calls, at: int
-) -> Part[dict[str, Approval]]:
+def _ask_again(execution: Execution, past: _Past, calls: Calls, at: int) -> Part[dict[str, Wait]]:
     """The approvals of the calls that have no answer now, those that were decided asked again.
 
     A decision that nothing has come of yet stands. Others belong to answered calls and stand, or to
@@ -281,27 +279,27 @@ def _ask_again(
     numbers = {call.id: number for number, call in calls}
     answered = {step.call.id for step in past.steps if isinstance(step, ToolStep)}
     void = {step.call.id for step in past.void if isinstance(step, ToolStep)}
-    asked: dict[str, Approval] = {}
-    for found in (yield from approvals_of(execution.workspace_id, execution.id)):
+    asked: dict[str, Wait] = {}
+    for found in (yield from waits_of(execution.workspace_id, execution.id)):
         of_call = {"id": execution.id, "tool_call": found.tool_call_id}
         if found.superseded or found.tool_call_id in answered:
             continue
         if found.tool_call_id not in numbers:
-            yield Query(SUPERSEDE_APPROVAL, of_call)
+            yield Query(SUPERSEDE_WAIT, of_call)
             continue
         again = replace(found, step=numbers[found.tool_call_id], begun_at=None)
         if found.tool_call_id in void or (found.is_open and execution.status in TERMINAL):
             again = _reopened(again, at)
         asked[found.tool_call_id] = again
         if again != found:
-            yield Query(FORGET_APPROVAL, of_call)
-            yield Query(INSERT_APPROVAL, approval_columns(execution.workspace_id, again))
+            yield Query(FORGET_WAIT, of_call)
+            yield Query(INSERT_WAIT, wait_columns(execution.workspace_id, again))
     return asked
 
 
-def _reopened(found: Approval, at: int) -> Approval:
+def _reopened(found: Wait, at: int) -> Wait:
     """Asked anew, with all its time; a call that may have run is asked about as it ran."""
-    ran = found.kind is ApprovalKind.UNKNOWN_OUTCOME
+    ran = found.kind is WaitKind.UNKNOWN_OUTCOME
     time = None if found.expires_at is None else found.expires_at - found.requested_at
     return replace(
         found,
@@ -317,7 +315,7 @@ def _reopened(found: Approval, at: int) -> Approval:
     )
 
 
-def _only_waits(calls: Calls, asked: dict[str, Approval]) -> bool:
+def _only_waits(calls: Calls, asked: dict[str, Wait]) -> bool:
     """Whether nothing can be done before somebody decides."""
     return all(call.id in asked for _, call in calls) and any(a.is_open for a in asked.values())
 
@@ -327,18 +325,18 @@ def _resumed(past: _Past, request: Resume) -> ExecutionResumed:
     return ExecutionResumed(checkpoint_id, past.step, past.missing, request.key_id)
 
 
-def _open_calls(calls: Calls, asked: dict[str, Approval], *, suspended: bool) -> tuple[Event, ...]:
+def _open_calls(calls: Calls, asked: dict[str, Wait], *, suspended: bool) -> tuple[Event, ...]:
     """Where the calls without an answer stand now."""
     events = [event for number, call in calls for event in _call_events(number, call, asked)]
     return (*events, *((ExecutionSuspended(),) if suspended else ()))
 
 
-def _call_events(number: int, call: ToolCall, asked: dict[str, Approval]) -> Iterable[Event]:
+def _call_events(number: int, call: ToolCall, asked: dict[str, Wait]) -> Iterable[Event]:
     approval = asked.get(call.id)
     if approval is None:
         yield ToolStarted(number, call.id, call.name, call.parameters)
         return
-    shown = approval.parameters if approval.kind is ApprovalKind.APPROVAL else approval.arguments
+    shown = approval.parameters if approval.kind is WaitKind.APPROVAL else approval.arguments
     yield ApprovalRequested(number, call.id, call.name, shown, approval.kind.value)
     if not approval.is_open:
         yield resolved(approval)

@@ -3,7 +3,7 @@
 Times are milliseconds since the epoch. Ids are TypeID strings: they sort by creation, so a list
 "newest first" is a walk down an index. Partial indices are partial on Postgres too; there the
 migrations alone say so, because SQLAlchemy loads a database's whole dialect to read one option of
-it. What belongs to an execution (steps, events, checkpoints, approvals) is owned through it.
+it. What belongs to an execution (steps, events, checkpoints, waits) is owned through it.
 """
 
 from typing import Final
@@ -11,11 +11,11 @@ from typing import Final
 from sqlalchemy import Column, Table, Text
 
 from outlast.store import agents, charges, checkpoints, idempotency, keys, leases
-from outlast.store.approvals import rows as approvals
 from outlast.store.conversations import rows as conversations
 from outlast.store.executions import tables as executions
 from outlast.store.tables import metadata
 from outlast.store.tasks import rows as tasks
+from outlast.store.waits import rows as waits
 
 __all__ = ["HEAD", "OLDEST", "SUBJECTS", "metadata"]
 
@@ -26,7 +26,7 @@ OLDEST: Final = "0007"
 only a later release contracts. It is kept in `compatibility`, where older code reads it."""
 SUBJECTS: Final = (
     agents,
-    approvals,
+    waits,
     charges,
     checkpoints,
     conversations,

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from outlast.store.agents import AgentStore
-from outlast.store.approvals.store import ApprovalStore
 from outlast.store.checkpoints import CheckpointStore
 from outlast.store.conversations.store import ConversationStore
 from outlast.store.driver import Driver
@@ -13,6 +12,7 @@ from outlast.store.keys import KeyStore
 from outlast.store.listeners import Listeners
 from outlast.store.records import RecordStore
 from outlast.store.tasks.store import TaskStore
+from outlast.store.waits.store import WaitStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,6 @@ class Store:
 
     driver: Driver
     agents: AgentStore
-    approvals: ApprovalStore
     checkpoints: CheckpointStore
     conversations: ConversationStore
     executions: ExecutionStore
@@ -29,6 +28,7 @@ class Store:
     keys: KeyStore
     records: RecordStore
     tasks: TaskStore
+    waits: WaitStore
 
     @classmethod
     def over(cls, driver: Driver) -> "Store":
@@ -36,7 +36,6 @@ class Store:
         return cls(
             driver,
             AgentStore(driver),
-            ApprovalStore(driver),
             CheckpointStore(driver),
             ConversationStore(driver),
             ExecutionStore(driver),
@@ -44,6 +43,7 @@ class Store:
             KeyStore(driver),
             RecordStore(driver),
             TaskStore(driver),
+            WaitStore(driver),
         )
 
     def listen(self, listeners: Listeners) -> None:

@@ -10,11 +10,11 @@ import structlog
 from outlast.duty import Failures
 from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.segment.last_resort import LastResort
-from outlast.model.approval import Approval, Decision
 from outlast.model.clock import Clock
 from outlast.model.error import NotFound, Overloaded
-from outlast.store.approvals.store import ApprovalStore, DecideApproval
+from outlast.model.wait import Decision, Wait
 from outlast.store.unreadable import Unreadable
+from outlast.store.waits.store import DecideWait, WaitStore
 
 EXPIRE_APPROVALS: Final = "expire_approvals"
 REASON: Final = "Nobody decided in time."
@@ -28,7 +28,7 @@ class ExpiredApprovals:
     """Decides approvals that have expired."""
 
     def __init__(
-        self, store: ApprovalStore, last_resort: LastResort, clock: Clock, failures: Failures
+        self, store: WaitStore, last_resort: LastResort, clock: Clock, failures: Failures
     ) -> None:
         self._store = store
         self._last_resort = last_resort
@@ -46,16 +46,16 @@ class ExpiredApprovals:
         due = await self._store.due(now, limit)
         return sum([await self._settle(one, now) for one in due])
 
-    async def _settle(self, found: tuple[str, Approval] | Unreadable, now: int) -> bool:
+    async def _settle(self, found: tuple[str, Wait] | Unreadable, now: int) -> bool:
         """Decide one; fail its execution where it cannot be read. False where that failed."""
         if isinstance(found, Unreadable):
             return await self._last_resort.end_unreadable(found)
         return await self._decide(*found, now)
 
-    async def _decide(self, workspace_id: str, approval: Approval, now: int) -> bool:
+    async def _decide(self, workspace_id: str, approval: Wait, now: int) -> bool:
         """Decide one; False where that failed."""
         decision = Decision(approval.expires_approved, REASON)
-        decide = DecideApproval(
+        decide = DecideWait(
             workspace_id, approval.execution_id, approval.tool_call_id, now, decision
         )
         try:

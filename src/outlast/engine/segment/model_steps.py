@@ -15,7 +15,6 @@ from outlast.engine.segment.messages import messages_of
 from outlast.engine.segment.segment import Segment, TextKind
 from outlast.engine.segment.writer import SegmentWriter, model_finished
 from outlast.model.agent import Agent, AgentSpec
-from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.clock import whole_millis
 from outlast.model.error import InvalidArguments, ModelUnavailable, OutlastError, Upstream
 from outlast.model.event import (
@@ -39,6 +38,7 @@ from outlast.model.message import (
     repair,
 )
 from outlast.model.text import WholePieces, storable, storable_message
+from outlast.model.wait import Wait, WaitKind
 
 logger = structlog.get_logger(__name__)
 
@@ -225,7 +225,7 @@ class ModelSteps:
             Status.SUSPENDED if only_waits else Status.RUNNING,
             tuple(questions.values()),
         )
-        segment.approvals = questions
+        segment.waits = questions
 
     async def _needs_approval(self, spec: AgentSpec, call: ToolCall) -> bool:
         """Whether a person decides before this call runs.
@@ -242,14 +242,14 @@ class ModelSteps:
         return tool.approval is True or await self.tools.asks(tool, call.parameters)
 
 
-def _question(segment: Segment, spec: AgentSpec, number: int, call: ToolCall, at: int) -> Approval:
+def _question(segment: Segment, spec: AgentSpec, number: int, call: ToolCall, at: int) -> Wait:
     """The record of a call that waits for a person."""
     tool = spec.tool(call.name)
     expiry = None if tool is None else tool.expiry
-    return Approval(
+    return Wait(
         segment.execution.id,
         call.id,
-        ApprovalKind.APPROVAL,
+        WaitKind.APPROVAL,
         call.name,
         call.parameters,
         at,
@@ -266,11 +266,11 @@ def _without_calls(step: ModelStep) -> ModelStep:
 
 
 def _call_events(
-    calls: Iterable[ToolCall], before: int, questions: Mapping[str, Approval]
+    calls: Iterable[ToolCall], before: int, questions: Mapping[str, Wait]
 ) -> Iterable[Event]:
     for number, call in enumerate(calls, before + 1):
         if call.id in questions:
-            kind = ApprovalKind.APPROVAL.value
+            kind = WaitKind.APPROVAL.value
             yield ApprovalRequested(number, call.id, call.name, call.parameters, kind)
         else:
             yield ToolStarted(number, call.id, call.name, call.parameters)

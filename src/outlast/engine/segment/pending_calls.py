@@ -11,11 +11,11 @@ from outlast.engine.segment.segment import Segment
 from outlast.engine.segment.tool_calls import tool_finished
 from outlast.engine.segment.writer import SegmentWriter, requested
 from outlast.model.agent import Agent, AgentSpec
-from outlast.model.approval import Approval, ApprovalKind
 from outlast.model.event import Event, StepRetried, ToolStarted
 from outlast.model.execution import ToolStep
 from outlast.model.ids import STEP
 from outlast.model.message import ToolCall
+from outlast.model.wait import Wait, WaitKind
 from outlast.store.store import Store
 
 CRASHED = "The server stopped while this step ran."
@@ -31,8 +31,8 @@ class PendingCalls:
     async def read(self, segment: Segment) -> None:
         """Learn what was asked and decided."""
         execution = segment.execution
-        asked = await self.store.approvals.of(execution.workspace_id, execution.id)
-        segment.approvals = {a.tool_call_id: a for a in asked if not a.superseded}
+        asked = await self.store.waits.of(execution.workspace_id, execution.id)
+        segment.waits = {a.tool_call_id: a for a in asked if not a.superseded}
 
     async def settle(self, segment: Segment) -> bool:
         """Do as was decided about every call; False, and nothing is done, while one waits.
@@ -40,7 +40,7 @@ class PendingCalls:
         What was denied or told is recorded; what was approved is then `callable`.
         """
         await self.read(segment)
-        waiting = [(n, call, segment.approvals[call.id]) for n, call in segment.unanswered()]
+        waiting = [(n, call, segment.waits[call.id]) for n, call in segment.unanswered()]
         if any(approval.is_open for _, _, approval in waiting):
             return False
         for number, call, approval in waiting:
@@ -53,9 +53,7 @@ class PendingCalls:
             await self._begin(segment, approved)
         return True
 
-    async def _begin(
-        self, segment: Segment, approved: list[tuple[int, ToolCall, Approval]]
-    ) -> None:
+    async def _begin(self, segment: Segment, approved: list[tuple[int, ToolCall, Wait]]) -> None:
         events = tuple(
             ToolStarted(number, call.id, call.name, approval.arguments)
             for number, call, approval in approved
@@ -63,7 +61,7 @@ class PendingCalls:
         await self.writer.record(segment, events, begun=tuple(call.id for _, call, _ in approved))
         segment.approved.update({call.id: found.arguments for _, call, found in approved})
 
-    def _told(self, number: int, call: ToolCall, approval: Approval) -> ToolStep:
+    def _told(self, number: int, call: ToolCall, approval: Wait) -> ToolStep:
         """The result of a call that does not run: what somebody says."""
         now = self.writer.clock.now()
         result: Any = approval.result if approval.has_result else _denied(approval)
@@ -82,9 +80,9 @@ class PendingCalls:
         """Go on after a crash: run again what may run again, ask a person about the rest."""
         now = self.writer.clock.now()
         events: list[Event] = []
-        asked: list[Approval] = []
+        asked: list[Wait] = []
         for number, call in segment.unanswered():
-            known = segment.approvals.get(call.id)
+            known = segment.waits.get(call.id)
             if known is not None and known.begun_at is None:
                 continue  # it waits, or nothing has come of the decision yet
             if repeatable(agent.spec, call):
@@ -98,10 +96,10 @@ class PendingCalls:
         if not segment.unanswered():
             events.append(StepRetried(segment.open_step, CRASHED))
         if events:
-            await self.writer.record(segment, tuple(events), approvals=tuple(asked))
-        segment.approvals.update({question.tool_call_id: question for question in asked})
+            await self.writer.record(segment, tuple(events), waits=tuple(asked))
+        segment.waits.update({question.tool_call_id: question for question in asked})
 
-    def cut_off(self, segment: Segment) -> tuple[Approval, ...]:
+    def cut_off(self, segment: Segment) -> tuple[Wait, ...]:
         """Questions about the calls that an end cuts off, for whoever may resume the execution."""
         if segment.agent is None:
             return ()
@@ -113,8 +111,8 @@ class PendingCalls:
         )
 
 
-def _denied(approval: Approval) -> str:
-    if approval.kind is ApprovalKind.UNKNOWN_OUTCOME:
+def _denied(approval: Wait) -> str:
+    if approval.kind is WaitKind.UNKNOWN_OUTCOME:
         said = "The call was interrupted; whether it took effect is unknown, and it was given up."
     elif approval.decided_by is None:
         said = "The call was not approved in time; the tool did not run."
@@ -123,13 +121,13 @@ def _denied(approval: Approval) -> str:
     return f"{said} Reason: {approval.reason}" if approval.reason else said
 
 
-def _unknown(segment: Segment, number: int, call: ToolCall, at: int) -> Approval:
+def _unknown(segment: Segment, number: int, call: ToolCall, at: int) -> Wait:
     """Ask what became of a call, with the arguments that it ran with."""
-    known = segment.approvals.get(call.id)
-    return Approval(
+    known = segment.waits.get(call.id)
+    return Wait(
         segment.execution.id,
         call.id,
-        ApprovalKind.UNKNOWN_OUTCOME,
+        WaitKind.UNKNOWN_OUTCOME,
         call.name,
         call.parameters if known is None else known.parameters,
         at,

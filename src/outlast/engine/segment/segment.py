@@ -13,11 +13,11 @@ from typing import Any, Final, TypeAlias, TypeVar
 from outlast.agents.port import ModelRequest
 from outlast.engine.segment.suspects import SUSPECT_TRIES, Suspects
 from outlast.model.agent import Agent
-from outlast.model.approval import Approval
 from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
 from outlast.model.steps import Calls, unanswered
+from outlast.model.wait import Wait
 from outlast.store.executions.values import ActiveTime
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ class Segment:
         self.history: tuple[Message, ...] = ()
         """The messages of the conversation's earlier turns."""
         self.steps: list[Step] = []
-        self.approvals: dict[str, Approval] = {}
+        self.waits: dict[str, Wait] = {}
         """What was asked of the newest answer's calls, by call; decided by whoever decides."""
         self.approved: dict[str, dict[str, Any]] = {}
         """Approved calls that may run, with the arguments that they run with."""
@@ -262,7 +262,7 @@ class Segment:
         return tuple(
             (number, replace(call, parameters=self.approved.get(call.id, call.parameters)))
             for number, call in self.unanswered()
-            if call.id not in self.approvals or call.id in self.approved
+            if call.id not in self.waits or call.id in self.approved
         )
 
     def output(self) -> str | None:

@@ -92,7 +92,7 @@ class ToolCalls:
         except asyncio.CancelledError:
             result, is_error = _own_cancellation(segment), True
         ended_at = started_at + whole_millis(clock.monotonic() - began)
-        approval = segment.approvals.get(call.id)
+        approval = segment.waits.get(call.id)
         note = "" if approval is None else approval.note
         return ToolStep(
             clock.new_id(STEP), number, call, result, is_error, started_at, ended_at, note

@@ -6,7 +6,6 @@ from typing import Any, Final
 from outlast.agents.estimate import request_tokens
 from outlast.engine.segment.segment import Segment, StepText
 from outlast.engine.segment.text_log import TextLog
-from outlast.model.approval import Approval
 from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
@@ -27,6 +26,7 @@ from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.message import AssistantMessage
 from outlast.model.price import ModelPrice, Prices
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens
+from outlast.model.wait import Wait
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Advance
 
@@ -68,7 +68,7 @@ class SegmentWriter:
         events: tuple[Event, ...],
         step: Step | None = None,
         status: Status = Status.RUNNING,
-        approvals: tuple[Approval, ...] = (),
+        waits: tuple[Wait, ...] = (),
         begun: tuple[str, ...] = (),
         ran: bool = True,
         **changes: Any,
@@ -92,7 +92,7 @@ class SegmentWriter:
             events,
             steps=() if step is None else (step,),
             checkpoint=checkpoint,
-            approvals=approvals,
+            waits=waits,
             begun=begun,
             charge=charge,
             changes=changes,
@@ -114,10 +114,10 @@ class SegmentWriter:
             missing=missing,
         )
 
-    async def pause(self, segment: Segment, approvals: tuple[Approval, ...] = ()) -> None:
+    async def pause(self, segment: Segment, waits: tuple[Wait, ...] = ()) -> None:
         """End the segment paused; a model request that was closed is charged and run again.
 
-        `approvals` ask, once it is resumed, what became of calls that were cut off.
+        `waits` ask, once it is resumed, what became of calls that were cut off.
         """
         step = self._cut_off(segment, "paused")
         usage = NO_USAGE if step is None else step.usage
@@ -126,7 +126,7 @@ class SegmentWriter:
         paused = ExecutionPaused(
             segment.pause_reason, usage.input_tokens, usage.output_tokens, _cost(charge)
         )
-        asked = tuple(requested(question) for question in approvals)
+        asked = tuple(requested(question) for question in waits)
         spent = segment.execution.superseded_tokens + usage.total_tokens
         changes = {"superseded_tokens": spent}
         await self._advance(
@@ -134,7 +134,7 @@ class SegmentWriter:
             Status.PAUSED,
             (*asked, paused),
             changes,
-            approvals=approvals,
+            waits=waits,
             charge=charge,
         )
 
@@ -164,10 +164,10 @@ class SegmentWriter:
             tries = {"tries": _without_this(segment)}
             await self._advance(segment, Status.RUNNING, (), kept | tries)
 
-    async def cancel(self, segment: Segment, approvals: tuple[Approval, ...] = ()) -> None:
+    async def cancel(self, segment: Segment, waits: tuple[Wait, ...] = ()) -> None:
         """End the execution; what the open step has shown is kept and charged.
 
-        `approvals` ask, should it ever be resumed, what became of calls that were cut off.
+        `waits` ask, should it ever be resumed, what became of calls that were cut off.
         """
         step = self._cut_off(segment, "cancelled")
         await self.record(
@@ -175,7 +175,7 @@ class SegmentWriter:
             (*_finished(step), ExecutionCancelled()),
             step,
             Status.CANCELLED,
-            approvals,
+            waits,
             output=segment.output(),
         )
 
@@ -184,10 +184,8 @@ class SegmentWriter:
         segment.began = self.clock.monotonic()
         await self.fail(segment, failure)
 
-    async def fail(
-        self, segment: Segment, failure: Failure, approvals: tuple[Approval, ...] = ()
-    ) -> None:
-        """End the execution; what the open step has shown is kept. `approvals` as in cancel."""
+    async def fail(self, segment: Segment, failure: Failure, waits: tuple[Wait, ...] = ()) -> None:
+        """End the execution; what the open step has shown is kept. `waits` as in cancel."""
         step = self._cut_off(segment, "error")
         event = ExecutionFailed(failure.type, failure.code, failure.message)
         await self.record(
@@ -195,7 +193,7 @@ class SegmentWriter:
             (*_finished(step), event),
             step,
             Status.FAILED,
-            approvals,
+            waits,
             error=failure,
             output=segment.output() or segment.execution.output,
         )
@@ -323,7 +321,7 @@ def _finished(step: ModelStep | None) -> tuple[Event, ...]:
     return () if step is None else (model_finished(step),)
 
 
-def requested(question: Approval) -> ApprovalRequested:
+def requested(question: Wait) -> ApprovalRequested:
     """The event of a question; it shows what the tool would run with."""
     return ApprovalRequested(
         question.step,

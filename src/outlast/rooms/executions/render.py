@@ -6,11 +6,11 @@ from outlast.model import agent as core_agent
 from outlast.model import checkpoint as core_checkpoint
 from outlast.model import execution as core
 from outlast.model import usage as core_usage
-from outlast.model.approval import Approval
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import TERMINAL, ModelStep, Step, ToolStep
 from outlast.model.ids import MESSAGE
 from outlast.model.price import credits_of
+from outlast.model.wait import Wait
 from outlast.rooms.executions import answers
 from outlast.rooms.executions.answers import (
     Agent,
@@ -44,7 +44,7 @@ def _listed(view: ExecutionView, link: Callable[[str], str]) -> Execution:
 
 
 def execution_of(
-    row: core.Execution, agent: str, calls: list[ToolCall], approvals: Iterable[Approval] = ()
+    row: core.Execution, agent: str, calls: list[ToolCall], approvals: Iterable[Wait] = ()
 ) -> Execution:
     """The execution object, from its row and the tool calls that finished."""
     ended = row.completed_at if row.completed_at is not None else row.updated_at
@@ -85,7 +85,7 @@ def _failure(failure: core.Failure | None) -> Failure | None:
     return {"type": failure.type, "code": failure.code, "message": failure.message}
 
 
-def _pending(row: core.Execution, approvals: Iterable[Approval]) -> list[PendingApproval]:
+def _pending(row: core.Execution, approvals: Iterable[Wait]) -> list[PendingApproval]:
     if row.status in TERMINAL:
         return []
     return [
@@ -176,7 +176,7 @@ def checkpoints(found: Iterable[core_checkpoint.Checkpoint]) -> answers.Checkpoi
     }
 
 
-def approval(found: Approval) -> answers.Approval:
+def approval(found: Wait) -> answers.Approval:
     """An approval, with what was proposed, decided and takes effect."""
     return {
         "executionId": found.execution_id,
@@ -195,7 +195,7 @@ def approval(found: Approval) -> answers.Approval:
     }
 
 
-def approvals(found: Sequence[Approval], *, more: bool) -> answers.ApprovalPage:
+def approvals(found: Sequence[Wait], *, more: bool) -> answers.ApprovalPage:
     """A page of approvals."""
     last = f"{found[-1].execution_id}.{found[-1].tool_call_id}" if more else None
     return {"data": [approval(one) for one in found], "hasMore": more, "nextCursor": last}

@@ -5,7 +5,6 @@ from typing import Final
 from sqlalchemy import bindparam, delete, null, select, text, update
 
 from outlast.model.error import Conflict, ConversationNotFound
-from outlast.store.approvals.rows import approvals
 from outlast.store.checkpoints import checkpoints
 from outlast.store.conversations.rows import DELETE_CONVERSATION, LOCK_CONVERSATION
 from outlast.store.driver import Part, Query, Statement, Transaction, TransactionResult
@@ -15,10 +14,11 @@ from outlast.store.executions.tables import events, execution_metadata, executio
 from outlast.store.executions.turns import live_count
 from outlast.store.idempotency import idempotency
 from outlast.store.tasks.rows import tasks
+from outlast.store.waits.rows import waits
 
 PURGE_CONTENT: Final = tuple(
     Statement(delete(table).where(table.c.execution_id == bindparam("id")))
-    for table in (events, checkpoints, approvals, idempotency, tasks, execution_metadata)
+    for table in (events, checkpoints, waits, idempotency, tasks, execution_metadata)
 )
 """Everything that was said, gone from every table that is made for it; steps stay, stripped."""
 

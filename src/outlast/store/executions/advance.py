@@ -6,7 +6,6 @@ from typing import Any, Final
 from outlast.model.error import Conflict, StaleWrite
 from outlast.model.event import Entry, ExecutionCancelled, encode
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
-from outlast.store.approvals.store import asked, unless_decided
 from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
 from outlast.store.conversations.rows import LOCK_TURNS
@@ -30,6 +29,7 @@ from outlast.store.executions.turns import failed_unread, lock_turns, next_turn
 from outlast.store.executions.values import ActiveTime, Advance, ForcedFailure, TextAppend
 from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import moved
+from outlast.store.waits.store import asked, unless_decided
 
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
 

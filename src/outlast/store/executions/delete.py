@@ -5,7 +5,6 @@ from typing import Final
 from sqlalchemy import bindparam, delete, select
 
 from outlast.model.execution import TERMINAL
-from outlast.store.approvals.rows import approvals
 from outlast.store.checkpoints import checkpoints
 from outlast.store.conversations.rows import conversations
 from outlast.store.driver import Query, Statement, Transaction, TransactionResult
@@ -14,6 +13,7 @@ from outlast.store.executions.tables import events, execution_metadata, executio
 from outlast.store.executions.turns import NextTurn, next_turn
 from outlast.store.idempotency import idempotency
 from outlast.store.tasks.rows import tasks
+from outlast.store.waits.rows import waits
 
 DELETE_CONTENT: Final = tuple(
     Statement(delete(table).where(table.c.execution_id == bindparam("id")))
@@ -21,7 +21,7 @@ DELETE_CONTENT: Final = tuple(
         events,
         steps,
         checkpoints,
-        approvals,
+        waits,
         idempotency,
         tasks,
         execution_metadata,

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import TERMINAL, Execution, Status, Step
-from outlast.store.approvals.store import approvals_of
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.log import open_text_of
 from outlast.store.executions.rows import execution_from
@@ -16,6 +15,7 @@ from outlast.store.executions.statements import (
 )
 from outlast.store.executions.steps import steps_of
 from outlast.store.executions.values import Details, Unfinished
+from outlast.store.waits.store import waits_of
 
 
 def _execution(workspace_id: str, execution_id: str) -> Part[Execution]:
@@ -70,8 +70,8 @@ def details_of(execution: Execution) -> Part[Details]:
         steps = yield from steps_of(workspace_id, execution_id)
     if execution.status in TERMINAL or execution.segment == 0:
         return Details(execution, steps)
-    approvals = yield from approvals_of(workspace_id, execution_id)
+    waits = yield from waits_of(workspace_id, execution_id)
     text = ""
     if execution.status is Status.RUNNING and not execution.is_client_driven:
         text = yield from open_text_of(workspace_id, execution_id)
-    return Details(execution, steps, approvals, text)
+    return Details(execution, steps, waits, text)

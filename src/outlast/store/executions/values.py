@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from outlast.model.approval import Approval
 from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import Budget, Execution, Failure, OnBusy, RequestContext, Status, Step
 from outlast.model.task import Task
+from outlast.model.wait import Wait
 from outlast.store.idempotency import Idempotency
 
 
@@ -119,7 +119,7 @@ class Advance:
     steps: tuple[Step, ...] = ()
     charges: tuple[Charge, ...] = ()
     checkpoint: Checkpoint | None = None
-    approvals: tuple[Approval, ...] = ()
+    waits: tuple[Wait, ...] = ()
     """Asked now; each takes the place of what was asked of the same call before."""
     begun: tuple[str, ...] = ()
     """Ids of approved tool calls that are about to run."""
@@ -175,7 +175,7 @@ class Details:
     execution: Execution
     steps: tuple[Step, ...] = ()
     """Empty where it made one step only, which then is its answer."""
-    approvals: tuple[Approval, ...] = ()
+    waits: tuple[Wait, ...] = ()
     """Of a live execution: the newest question per call, superseded ones too."""
     open_text: str = ""
     """What the open step has shown so far."""

@@ -6,7 +6,6 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from outlast.model.approval import Approval, ApprovalKind, Decision
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import (
     ApprovalNotFound,
@@ -21,9 +20,10 @@ from outlast.model.event import START, ExecutionPaused, ExecutionSuspended
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.usage import Usage
-from outlast.store.approvals.store import DecideApproval, PendingPage
+from outlast.model.wait import Decision, Wait, WaitKind
 from outlast.store.executions.values import Advance, Resume
 from outlast.store.store import Store
+from outlast.store.waits.store import DecideWait, PendingPage
 from outlast.testing import FakeClock
 from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run, started
 
@@ -57,7 +57,7 @@ async def waiting(store: Store, execution: Execution, *calls: ToolCall) -> Execu
     """Suspended over these calls."""
     running = await run(store, execution)
     asked = tuple(
-        Approval(running.id, c.id, ApprovalKind.APPROVAL, c.name, c.parameters, 7, step=n)
+        Wait(running.id, c.id, WaitKind.APPROVAL, c.name, c.parameters, 7, step=n)
         for n, c in enumerate(calls, 2)
     )
     after = replace(running, status=Status.SUSPENDED, steps=1, usage=Usage(10, 5))
@@ -68,14 +68,14 @@ async def waiting(store: Store, execution: Execution, *calls: ToolCall) -> Execu
             ((7, ExecutionSuspended()),),
             steps=(answer(1, *calls),),
             checkpoint=Checkpoint("cp_001", running.id, 1, 7),
-            approvals=asked,
+            waits=asked,
         )
     )
     return after
 
 
-def said(on: Execution, call: str, approved: bool, key: str | None = "key_1") -> DecideApproval:
-    return DecideApproval(WORKSPACE, on.id, call, 9, Decision(approved), key)
+def said(on: Execution, call: str, approved: bool, key: str | None = "key_1") -> DecideWait:
+    return DecideWait(WORKSPACE, on.id, call, 9, Decision(approved), key)
 
 
 async def test_the_last_decision_makes_a_suspended_execution_runnable(
@@ -83,11 +83,11 @@ async def test_the_last_decision_makes_a_suspended_execution_runnable(
 ) -> None:
     execution = await waiting(store, await create(), *CALLS)
     told = len(heard.runnable)
-    first = await store.approvals.decide(said(execution, "tc_1", approved=True))
+    first = await store.waits.decide(said(execution, "tc_1", approved=True))
     assert (first.approved, first.decided_at, first.decided_by) == (True, 9, "key_1")
     assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.SUSPENDED
     assert len(heard.runnable) == told
-    await store.approvals.decide(said(execution, "tc_2", approved=False))
+    await store.waits.decide(said(execution, "tc_2", approved=False))
     assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.QUEUED
     assert [e.id for e in heard.runnable[told:]] == [execution.id]
     kinds = [e.event.kind for e in await store.executions.log(WORKSPACE, execution.id, START, 99)]
@@ -102,7 +102,7 @@ async def test_of_decisions_at_once_the_first_stands(
 
     async def decide(approved: bool) -> None:
         try:
-            decided.append(await store.approvals.decide(said(execution, "tc_1", approved)))
+            decided.append(await store.waits.decide(said(execution, "tc_1", approved)))
         except Conflict as error:
             refused.append(error)
 
@@ -121,9 +121,9 @@ async def test_a_decision_that_came_before_the_suspension_lets_it_go_on(
 ) -> None:
     """The segment does not know yet; the store does."""
     running = await run(store, await create())
-    asked = Approval(running.id, "tc_1", ApprovalKind.APPROVAL, "pay", {}, 7)
-    await store.executions.advance(Advance(running, running, approvals=(asked,)))
-    await store.approvals.decide(said(running, "tc_1", approved=True))
+    asked = Wait(running.id, "tc_1", WaitKind.APPROVAL, "pay", {}, 7)
+    await store.executions.advance(Advance(running, running, waits=(asked,)))
+    await store.waits.decide(said(running, "tc_1", approved=True))
     suspended = replace(running, status=Status.SUSPENDED)
     await store.executions.advance(Advance(running, suspended, ((8, ExecutionSuspended()),)))
     assert (await store.executions.get(WORKSPACE, running.id)).status is Status.QUEUED
@@ -133,13 +133,13 @@ async def test_a_decision_that_came_before_the_suspension_lets_it_go_on(
 async def test_what_is_not_asked_or_not_ours_is_not_decided(store: Store, create: Create) -> None:
     execution = await waiting(store, await create(), CALLS[0])
     with pytest.raises(ApprovalNotFound):
-        await store.approvals.decide(said(execution, "tc_9", approved=True))
+        await store.waits.decide(said(execution, "tc_9", approved=True))
     with pytest.raises(ExecutionNotFound):
-        await store.approvals.decide(
+        await store.waits.decide(
             replace(said(execution, "tc_1", approved=True), workspace_id=OTHER)
         )
-    assert await store.approvals.pending(OTHER, PendingPage(9)) == []
-    expiring = await store.approvals.decide(said(execution, "tc_1", approved=True, key=None))
+    assert await store.waits.pending(OTHER, PendingPage(9)) == []
+    expiring = await store.waits.decide(said(execution, "tc_1", approved=True, key=None))
     assert expiring.is_open, "nobody decides what does not expire"
 
 
@@ -150,14 +150,14 @@ async def test_open_approvals_of_live_executions_are_listed_newest_first(
     second = await waiting(store, await create(), CALLS[0])
     gone = await waiting(store, await create(), CALLS[0])
     await store.executions.advance(completed_from(gone))
-    await store.approvals.decide(said(first, "tc_1", approved=True))
-    found = await store.approvals.pending(WORKSPACE, PendingPage(9))
+    await store.waits.decide(said(first, "tc_1", approved=True))
+    found = await store.waits.pending(WORKSPACE, PendingPage(9))
     assert [(a.execution_id, a.tool_call_id) for a in found] == [
         (second.id, "tc_1"),
         (first.id, "tc_2"),
     ]
-    assert len(await store.approvals.pending(WORKSPACE, PendingPage(1))) == 2
-    after = await store.approvals.pending(WORKSPACE, PendingPage(9, (second.id, "tc_1")))
+    assert len(await store.waits.pending(WORKSPACE, PendingPage(1))) == 2
+    after = await store.waits.pending(WORKSPACE, PendingPage(9, (second.id, "tc_1")))
     assert [a.execution_id for a in after] == [first.id]
 
 
@@ -167,10 +167,10 @@ def completed_from(execution: Execution) -> Advance:
 
 async def test_what_has_expired_is_found_and_decided_once(store: Store, create: Create) -> None:
     running = await run(store, await create())
-    asked = Approval(
+    asked = Wait(
         running.id,
         "tc_1",
-        ApprovalKind.APPROVAL,
+        WaitKind.APPROVAL,
         "pay",
         {},
         7,
@@ -178,13 +178,13 @@ async def test_what_has_expired_is_found_and_decided_once(store: Store, create: 
         expires_approved=True,
     )
     suspended = replace(running, status=Status.SUSPENDED)
-    await store.executions.advance(Advance(running, suspended, approvals=(asked,)))
-    assert await store.approvals.due(49, 9) == []
-    assert await store.approvals.due(50, 9) == [(WORKSPACE, asked)]
+    await store.executions.advance(Advance(running, suspended, waits=(asked,)))
+    assert await store.waits.due(49, 9) == []
+    assert await store.waits.due(50, 9) == [(WORKSPACE, asked)]
     request = replace(said(suspended, "tc_1", approved=True, key=None), at=50)
-    assert (decided := await store.approvals.decide(request)).decided_by is None
-    assert decided == await store.approvals.decide(replace(request, at=60))
-    assert await store.approvals.due(99, 9) == []
+    assert (decided := await store.waits.decide(request)).decided_by is None
+    assert decided == await store.waits.decide(replace(request, at=60))
+    assert await store.waits.due(99, 9) == []
 
 
 async def test_a_pause_stays_while_its_segment_writes(store: Store, create: Create) -> None:
@@ -313,7 +313,7 @@ async def test_an_execution_is_deleted_with_all_of_it_and_the_next_turn_begins(
         await store.executions.delete(OTHER, execution.id)
     await store.executions.delete(WORKSPACE, execution.id)
     assert heard.runnable[-1].id == following.id
-    for read in (store.executions.steps, store.approvals.of, store.checkpoints.of):
+    for read in (store.executions.steps, store.waits.of, store.checkpoints.of):
         assert await read(WORKSPACE, execution.id) == ()
     assert await store.executions.log(WORKSPACE, execution.id, START, 9) == ()
     with pytest.raises(ExecutionNotFound):
@@ -337,36 +337,34 @@ async def test_a_segment_of_a_deleted_execution_writes_nothing(
         await store.executions.advance(started(execution))
 
 
-async def rolled_back(
-    store: Store, running: Execution, approval: Approval, *, answered: bool
-) -> Approval:
+async def rolled_back(store: Store, running: Execution, approval: Wait, *, answered: bool) -> Wait:
     """The approval of an answer's only call, once the execution is back behind that answer."""
     steps = (answer(1, CALLS[0]), *((result(2, CALLS[0]),) if answered else ()))
     running = await recorded(store, running, steps)
     paused = replace(running, status=Status.PAUSED)
-    await store.executions.advance(Advance(running, paused, approvals=(approval,)))
+    await store.executions.advance(Advance(running, paused, waits=(approval,)))
     await store.executions.resume(Resume(WORKSPACE, running.id, 1000, "cp_001"))
-    (found,) = await store.approvals.of(WORKSPACE, running.id)
+    (found,) = await store.waits.of(WORKSPACE, running.id)
     return found
 
 
 async def test_what_is_asked_again_has_all_its_time_again(store: Store, create: Create) -> None:
     running = await run(store, await create())
-    decided = Approval(
-        running.id, "tc_1", ApprovalKind.APPROVAL, "pay", {"a": 1}, 7, 9, True, expires_at=67
+    decided = Wait(
+        running.id, "tc_1", WaitKind.APPROVAL, "pay", {"a": 1}, 7, 9, True, expires_at=67
     )
     again = await rolled_back(store, running, decided, answered=True)
     assert again.is_open
     assert (again.requested_at, again.expires_at) == (1000, 1060)
-    assert await store.approvals.due(1059, 9) == []
+    assert await store.waits.due(1059, 9) == []
 
 
 async def test_a_call_that_may_have_run_is_asked_about_again_as_it_ran(
     store: Store, create: Create
 ) -> None:
     running = await run(store, await create())
-    kind, edited = ApprovalKind.UNKNOWN_OUTCOME, {"a": 3}
-    told = Approval(running.id, "tc_1", kind, "pay", {"a": 1}, 7, 9, True, None, edited)
+    kind, edited = WaitKind.UNKNOWN_OUTCOME, {"a": 3}
+    told = Wait(running.id, "tc_1", kind, "pay", {"a": 1}, 7, 9, True, None, edited)
     again = await rolled_back(store, running, told, answered=True)
     assert (again.is_open, again.arguments) == (True, edited)
 
@@ -375,8 +373,8 @@ async def test_an_approved_call_that_has_not_run_is_not_begun_any_more(
     store: Store, create: Create
 ) -> None:
     running = await run(store, await create())
-    kind = ApprovalKind.APPROVAL
-    begun = Approval(running.id, "tc_1", kind, "pay", {"a": 1}, 7, 9, True, begun_at=10)
+    kind = WaitKind.APPROVAL
+    begun = Wait(running.id, "tc_1", kind, "pay", {"a": 1}, 7, 9, True, begun_at=10)
     found = await rolled_back(store, running, begun, answered=False)
     assert (found.approved, found.begun_at) == (True, None)
 

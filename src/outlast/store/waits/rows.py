@@ -1,4 +1,4 @@
-"""The table of approvals, its statements and its rows."""
+"""The table of waits, its statements and its rows."""
 
 from functools import cache
 from typing import Any, Final
@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ColumnElement
 
-from outlast.model.approval import Approval, ApprovalKind
+from outlast.model.wait import Wait, WaitKind
 from outlast.store.driver import Row, Statement
 from outlast.store.executions.statements import OWNED
 from outlast.store.executions.tables import executions
@@ -37,7 +37,7 @@ from outlast.store.tables import (
     to_json,
 )
 
-approvals: Final = Table(
+waits: Final = Table(
     "approvals",
     metadata,
     identifier("execution_id", primary_key=True),
@@ -78,30 +78,28 @@ approvals: Final = Table(
 
 _FALSE: Final[ColumnElement[bool]] = literal_column("false")
 
-_approval: Final = select(*(column for column in approvals.c if column.name != "workspace_id"))
+_wait: Final = select(*(column for column in waits.c if column.name != "workspace_id"))
 
-APPROVALS: Final = Statement(
-    _approval.where(approvals.c.execution_id == OWNED).order_by(
-        approvals.c.requested_at, approvals.c.tool_call_id
-    )
+WAITS: Final = Statement(
+    _wait.where(waits.c.execution_id == OWNED).order_by(waits.c.requested_at, waits.c.tool_call_id)
 )
 
-FORGET_APPROVAL: Final = Statement(
-    delete(approvals).where(
-        approvals.c.execution_id == bindparam("id"),
-        approvals.c.tool_call_id == bindparam("tool_call"),
+FORGET_WAIT: Final = Statement(
+    delete(waits).where(
+        waits.c.execution_id == bindparam("id"),
+        waits.c.tool_call_id == bindparam("tool_call"),
     )
 )
 """Before the call is asked about again; the log keeps what was asked and decided."""
 
-INSERT_APPROVAL: Final = Statement(insert(approvals))
+INSERT_WAIT: Final = Statement(insert(waits))
 
-DECIDE_APPROVAL: Final = Statement(
-    update(approvals)
+DECIDE_WAIT: Final = Statement(
+    update(waits)
     .where(
-        approvals.c.execution_id == bindparam("id"),
-        approvals.c.tool_call_id == bindparam("tool_call"),
-        approvals.c.decided_at.is_(None),
+        waits.c.execution_id == bindparam("id"),
+        waits.c.tool_call_id == bindparam("tool_call"),
+        waits.c.decided_at.is_(None),
     )
     .values(
         decided_at=bindparam("at"),
@@ -111,72 +109,72 @@ DECIDE_APPROVAL: Final = Statement(
         result=bindparam("new_result"),
         decided_by=bindparam("new_decided_by"),
     )
-    .returning(approvals.c.tool_call_id)
+    .returning(waits.c.tool_call_id)
 )
 """The first decision wins: no row means that there is one. The execution's row is locked."""
 
 BEGIN_APPROVED: Final = Statement(
-    update(approvals)
+    update(waits)
     .where(
-        approvals.c.execution_id == bindparam("id"),
-        approvals.c.tool_call_id == bindparam("tool_call"),
+        waits.c.execution_id == bindparam("id"),
+        waits.c.tool_call_id == bindparam("tool_call"),
     )
     .values(begun_at=bindparam("at"))
 )
 """Only inside `advance`."""
 
-APPROVAL: Final = Statement(
-    _approval.where(
-        approvals.c.execution_id == OWNED,
-        approvals.c.tool_call_id == bindparam("tool_call"),
-        approvals.c.superseded.is_(_FALSE),
+WAIT: Final = Statement(
+    _wait.where(
+        waits.c.execution_id == OWNED,
+        waits.c.tool_call_id == bindparam("tool_call"),
+        waits.c.superseded.is_(_FALSE),
     )
 )
 """One by its key: a decision costs the same however many were requested."""
 
 SOME_OPEN: Final = Statement(
-    select(approvals.c.tool_call_id)
+    select(waits.c.tool_call_id)
     .where(
-        approvals.c.workspace_id == bindparam("workspace"),
-        approvals.c.execution_id == bindparam("id"),
-        approvals.c.decided_at.is_(None),
-        approvals.c.superseded.is_(_FALSE),
+        waits.c.workspace_id == bindparam("workspace"),
+        waits.c.execution_id == bindparam("id"),
+        waits.c.decided_at.is_(None),
+        waits.c.superseded.is_(_FALSE),
     )
     .limit(literal_column("1"))
 )
 """Whether one is open, by the index of the open ones. The execution's row is locked."""
 
 SOME_DECIDED: Final = Statement(
-    select(approvals.c.tool_call_id)
+    select(waits.c.tool_call_id)
     .where(
-        approvals.c.execution_id == bindparam("id"),
-        approvals.c.decided_at.is_not(None),
-        approvals.c.superseded.is_(_FALSE),
+        waits.c.execution_id == bindparam("id"),
+        waits.c.decided_at.is_not(None),
+        waits.c.superseded.is_(_FALSE),
     )
     .limit(literal_column("1"))
 )
 """Whether one is decided; looked for only where none is open."""
 
-SUPERSEDE_APPROVAL: Final = Statement(
-    update(approvals)
+SUPERSEDE_WAIT: Final = Statement(
+    update(waits)
     .where(
-        approvals.c.execution_id == bindparam("id"),
-        approvals.c.tool_call_id == bindparam("tool_call"),
+        waits.c.execution_id == bindparam("id"),
+        waits.c.tool_call_id == bindparam("tool_call"),
     )
     .values(superseded=literal_column("true"))
 )
 
-DUE_APPROVALS: Final = Statement(
-    select(executions.c.workspace_id, *_approval.selected_columns)
-    .join(executions, executions.c.id == approvals.c.execution_id)
+DUE_WAITS: Final = Statement(
+    select(executions.c.workspace_id, *_wait.selected_columns)
+    .join(executions, executions.c.id == waits.c.execution_id)
     .where(
-        approvals.c.decided_at.is_(None),
-        approvals.c.expires_at.is_not(None),
-        approvals.c.expires_at <= bindparam("now"),
-        approvals.c.superseded.is_(_FALSE),
+        waits.c.decided_at.is_(None),
+        waits.c.expires_at.is_not(None),
+        waits.c.expires_at <= bindparam("now"),
+        waits.c.superseded.is_(_FALSE),
         executions.c.completed_at.is_(None),
     )
-    .order_by(approvals.c.expires_at)
+    .order_by(waits.c.expires_at)
     .limit(bindparam("limit"))
 )
 """All workspaces: whoever looks after expiry decides them."""
@@ -186,25 +184,25 @@ DUE_APPROVALS: Final = Statement(
 def pending_approvals(*, after: bool) -> Statement:
     """One page of what waits in a workspace, newest first, by keyset."""
     where: list[ColumnElement[bool]] = [
-        approvals.c.workspace_id == bindparam("workspace"),
-        approvals.c.decided_at.is_(None),
-        approvals.c.superseded.is_(_FALSE),
+        waits.c.workspace_id == bindparam("workspace"),
+        waits.c.decided_at.is_(None),
+        waits.c.superseded.is_(_FALSE),
         executions.c.completed_at.is_(None),
     ]
     if after:
         where.append(
-            tuple_(approvals.c.execution_id, approvals.c.tool_call_id)
+            tuple_(waits.c.execution_id, waits.c.tool_call_id)
             < tuple_(bindparam("after_execution"), bindparam("after_call"))
         )
     return Statement(
-        _approval.join(executions, executions.c.id == approvals.c.execution_id)
+        _wait.join(executions, executions.c.id == waits.c.execution_id)
         .where(*where)
-        .order_by(approvals.c.execution_id.desc(), approvals.c.tool_call_id.desc())
+        .order_by(waits.c.execution_id.desc(), waits.c.tool_call_id.desc())
         .limit(bindparam("limit"))
     )
 
 
-def approval_columns(workspace_id: str, approval: Approval) -> dict[str, Any]:
+def wait_columns(workspace_id: str, approval: Wait) -> dict[str, Any]:
     """An approval's row."""
     return {
         "workspace_id": workspace_id,
@@ -230,12 +228,12 @@ def approval_columns(workspace_id: str, approval: Approval) -> dict[str, Any]:
     }
 
 
-def approval_from(row: Row) -> Approval:
-    """Read all columns of `approvals`."""
-    return Approval(
+def wait_from(row: Row) -> Wait:
+    """Read all columns of `waits`."""
+    return Wait(
         execution_id=row[0],
         tool_call_id=row[1],
-        kind=ApprovalKind(row[2]),
+        kind=WaitKind(row[2]),
         name=row[3],
         parameters=orjson.loads(row[4]),
         requested_at=row[5],

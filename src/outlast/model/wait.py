@@ -12,7 +12,7 @@ class NotGiven:
 NOT_GIVEN: Final = NotGiven()
 
 
-class ApprovalKind(StrEnum):
+class WaitKind(StrEnum):
     """Why a person is asked."""
 
     APPROVAL = "approval"
@@ -22,12 +22,12 @@ class ApprovalKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Approval:
+class Wait:
     """One tool call's need of a decision; decided_at is None while it waits."""
 
     execution_id: str
     tool_call_id: str
-    kind: ApprovalKind
+    kind: WaitKind
     name: str
     parameters: dict[str, Any]
     """As the model proposed them."""

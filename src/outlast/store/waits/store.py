@@ -1,27 +1,13 @@
-"""Transactions on approvals: request, decide once, list."""
+"""Transactions on waits: request, decide once, list."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from outlast.model.approval import Approval, ApprovalKind, Decision
 from outlast.model.error import ApprovalNotFound, Conflict, InvalidField
 from outlast.model.event import ApprovalResolved, Entry
 from outlast.model.execution import TERMINAL, Execution, Status
-from outlast.store.approvals.rows import (
-    APPROVAL,
-    APPROVALS,
-    BEGIN_APPROVED,
-    DECIDE_APPROVAL,
-    DUE_APPROVALS,
-    FORGET_APPROVAL,
-    INSERT_APPROVAL,
-    SOME_DECIDED,
-    SOME_OPEN,
-    approval_columns,
-    approval_from,
-    pending_approvals,
-)
+from outlast.model.wait import Decision, Wait, WaitKind
 from outlast.store.driver import Driver, Part, Query, Transaction, TransactionResult
 from outlast.store.executions.locks import compare_and_set, locked
 from outlast.store.executions.log import append
@@ -29,10 +15,24 @@ from outlast.store.executions.values import Advance
 from outlast.store.listeners import Committed
 from outlast.store.tables import to_json
 from outlast.store.unreadable import Unreadable, readable
+from outlast.store.waits.rows import (
+    BEGIN_APPROVED,
+    DECIDE_WAIT,
+    DUE_WAITS,
+    FORGET_WAIT,
+    INSERT_WAIT,
+    SOME_DECIDED,
+    SOME_OPEN,
+    WAIT,
+    WAITS,
+    pending_approvals,
+    wait_columns,
+    wait_from,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class DecideApproval:
+class DecideWait:
     """Somebody's decision of one approval; without a key its time ran out."""
 
     workspace_id: str
@@ -55,9 +55,9 @@ class PendingPage:
 def asked(move: Advance) -> Part[None]:
     """What `advance` asks, each in the place of what was asked of the call before, and begins."""
     execution = move.after
-    for approval in move.approvals:
-        yield Query(FORGET_APPROVAL, {"id": execution.id, "tool_call": approval.tool_call_id})
-        yield Query(INSERT_APPROVAL, approval_columns(execution.workspace_id, approval))
+    for approval in move.waits:
+        yield Query(FORGET_WAIT, {"id": execution.id, "tool_call": approval.tool_call_id})
+        yield Query(INSERT_WAIT, wait_columns(execution.workspace_id, approval))
     for call in move.begun:
         yield Query(
             BEGIN_APPROVED, {"id": execution.id, "tool_call": call, "at": execution.updated_at}
@@ -82,7 +82,7 @@ def _released(execution: Execution, at: int) -> Part[Execution]:
     return after
 
 
-def _decide(request: DecideApproval) -> Transaction[Approval]:
+def _decide(request: DecideWait) -> Transaction[Wait]:
     """Lock the execution, compare and set; the last open one makes a suspended execution run."""
     execution = yield from locked(request.workspace_id, request.execution_id)
     approval = yield from _approval(request)
@@ -95,7 +95,7 @@ def _decide(request: DecideApproval) -> Transaction[Approval]:
     if execution.status in TERMINAL:
         raise Conflict(f"The execution is {execution.status.value}; nothing is to be decided.")
     decided = _decided(approval, request)
-    rows = yield Query(DECIDE_APPROVAL, _decision_columns(decided, request))
+    rows = yield Query(DECIDE_WAIT, _decision_columns(decided, request))
     assert rows
     entries = yield from append(execution, request.at, (resolved(decided),))
     after = replace(execution, updated_at=request.at)
@@ -106,15 +106,15 @@ def _decide(request: DecideApproval) -> Transaction[Approval]:
     return TransactionResult(decided, (_committed(after, entries),), runnable)
 
 
-def _approval(request: DecideApproval) -> Part[Approval]:
+def _approval(request: DecideWait) -> Part[Wait]:
     of = {"workspace": request.workspace_id, "id": request.execution_id}
-    rows = yield Query(APPROVAL, of | {"tool_call": request.tool_call_id})
+    rows = yield Query(WAIT, of | {"tool_call": request.tool_call_id})
     if not rows:
         raise ApprovalNotFound
-    return approval_from(rows[0])
+    return wait_from(rows[0])
 
 
-def _require_same(approval: Approval, decision: Decision) -> None:
+def _require_same(approval: Wait, decision: Decision) -> None:
     same = (
         approval.approved == decision.approved
         and approval.has_result == decision.has_result
@@ -125,19 +125,19 @@ def _require_same(approval: Approval, decision: Decision) -> None:
         raise Conflict("This approval was decided otherwise; the first decision stands.")
 
 
-def _decided_parameters(approval: Approval, decision: Decision) -> dict[str, Any] | None:
+def _decided_parameters(approval: Wait, decision: Decision) -> dict[str, Any] | None:
     """The edited arguments, where they differ from what was proposed.
 
     A call that is run again runs as it was edited when it was first approved.
     """
-    if decision.parameters is None and approval.kind is ApprovalKind.UNKNOWN_OUTCOME:
+    if decision.parameters is None and approval.kind is WaitKind.UNKNOWN_OUTCOME:
         return approval.effective_parameters
     return None if decision.parameters == approval.parameters else decision.parameters
 
 
-def _decided(approval: Approval, request: DecideApproval) -> Approval:
+def _decided(approval: Wait, request: DecideWait) -> Wait:
     decision = request.decision
-    if decision.has_result and approval.kind is not ApprovalKind.UNKNOWN_OUTCOME:
+    if decision.has_result and approval.kind is not WaitKind.UNKNOWN_OUTCOME:
         raise InvalidField("Only an unknown outcome is told by a result.", param="result")
     return replace(
         approval,
@@ -151,7 +151,7 @@ def _decided(approval: Approval, request: DecideApproval) -> Approval:
     )
 
 
-def _decision_columns(decided: Approval, request: DecideApproval) -> dict[str, Any]:
+def _decision_columns(decided: Wait, request: DecideWait) -> dict[str, Any]:
     parameters = decided.effective_parameters
     return {
         "id": request.execution_id,
@@ -165,7 +165,7 @@ def _decision_columns(decided: Approval, request: DecideApproval) -> dict[str, A
     }
 
 
-def resolved(decided: Approval) -> ApprovalResolved:
+def resolved(decided: Wait) -> ApprovalResolved:
     """The event of a decision."""
     return ApprovalResolved(
         decided.step,
@@ -182,51 +182,51 @@ def _committed(execution: Execution, entries: tuple[Entry, ...]) -> Committed:
     return Committed(execution.id, entries, execution)
 
 
-def _of(workspace_id: str, execution_id: str) -> Transaction[tuple[Approval, ...]]:
+def _of(workspace_id: str, execution_id: str) -> Transaction[tuple[Wait, ...]]:
     """The newest question per call, in the order they were asked."""
-    return TransactionResult((yield from approvals_of(workspace_id, execution_id)))
+    return TransactionResult((yield from waits_of(workspace_id, execution_id)))
 
 
 def _of_each(
     workspace_id: str, execution_ids: Sequence[str]
-) -> Transaction[dict[str, tuple[Approval, ...]]]:
+) -> Transaction[dict[str, tuple[Wait, ...]]]:
     """The same of many executions."""
     found = {}
     for execution_id in execution_ids:
-        found[execution_id] = yield from approvals_of(workspace_id, execution_id)
+        found[execution_id] = yield from waits_of(workspace_id, execution_id)
     return TransactionResult(found)
 
 
-def approvals_of(workspace_id: str, execution_id: str) -> Part[tuple[Approval, ...]]:
+def waits_of(workspace_id: str, execution_id: str) -> Part[tuple[Wait, ...]]:
     """The same inside another transaction."""
-    rows = yield Query(APPROVALS, {"id": execution_id, "workspace": workspace_id})
-    return tuple(approval_from(row) for row in rows)
+    rows = yield Query(WAITS, {"id": execution_id, "workspace": workspace_id})
+    return tuple(wait_from(row) for row in rows)
 
 
-def _pending(workspace_id: str, page: PendingPage) -> Transaction[list[Approval]]:
+def _pending(workspace_id: str, page: PendingPage) -> Transaction[list[Wait]]:
     """A page by keyset, and one row more to tell whether there are more."""
     parameters: dict[str, Any] = {"workspace": workspace_id, "limit": page.limit + 1}
     if page.after is not None:
         parameters["after_execution"], parameters["after_call"] = page.after
     rows = yield Query(pending_approvals(after=page.after is not None), parameters)
-    return TransactionResult([approval_from(row) for row in rows])
+    return TransactionResult([wait_from(row) for row in rows])
 
 
-def _due(now: int, limit: int) -> Transaction[list[tuple[str, Approval] | Unreadable]]:
+def _due(now: int, limit: int) -> Transaction[list[tuple[str, Wait] | Unreadable]]:
     """What has expired, of all workspaces."""
-    rows = yield Query(DUE_APPROVALS, {"now": now, "limit": limit})
+    rows = yield Query(DUE_WAITS, {"now": now, "limit": limit})
     return TransactionResult(
-        readable(rows, lambda row: (row[0], approval_from(row[1:])), lambda row: row[:2])
+        readable(rows, lambda row: (row[0], wait_from(row[1:])), lambda row: row[:2])
     )
 
 
-class ApprovalStore:
+class WaitStore:
     """The approvals of executions."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
-    async def decide(self, request: DecideApproval) -> Approval:
+    async def decide(self, request: DecideWait) -> Wait:
         """Decide an approval, first decision wins; the last open one lets the execution go on.
 
         The same decision again returns the same. Raises ExecutionNotFound, ApprovalNotFound,
@@ -234,20 +234,20 @@ class ApprovalStore:
         """
         return await self._driver.write(lambda: _decide(request))
 
-    async def of(self, workspace_id: str, execution_id: str) -> tuple[Approval, ...]:
+    async def of(self, workspace_id: str, execution_id: str) -> tuple[Wait, ...]:
         """Return the newest per call, in the order of the requests, superseded ones too."""
         return await self._driver.read(lambda: _of(workspace_id, execution_id))
 
     async def of_each(
         self, workspace_id: str, execution_ids: Sequence[str]
-    ) -> dict[str, tuple[Approval, ...]]:
+    ) -> dict[str, tuple[Wait, ...]]:
         """Return the approvals of each, as `of` does, read in one moment."""
         return await self._driver.read(lambda: _of_each(workspace_id, execution_ids), snapshot=True)
 
-    async def pending(self, workspace_id: str, page: PendingPage) -> list[Approval]:
+    async def pending(self, workspace_id: str, page: PendingPage) -> list[Wait]:
         """Return open approvals of live executions, newest first; one more if there are more."""
         return await self._driver.read(lambda: _pending(workspace_id, page))
 
-    async def due(self, now: int, limit: int) -> list[tuple[str, Approval] | Unreadable]:
+    async def due(self, now: int, limit: int) -> list[tuple[str, Wait] | Unreadable]:
         """Return (workspace id, approval) of all that have expired open, of all workspaces."""
         return await self._driver.read(lambda: _due(now, limit))

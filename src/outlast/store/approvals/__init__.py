@@ -1,1 +1,0 @@
-"""Approvals: their rows, and the transactions that request and decide them."""

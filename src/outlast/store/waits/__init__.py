@@ -1,0 +1,1 @@
+"""Waits: their rows, and the transactions that request and decide them."""
