@@ -4,14 +4,11 @@ Rooms answer their own errors. What no route answers is told in the shape of the
 path fits best.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, TypeAdapter
-from pydantic.json_schema import JsonSchemaMode
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -22,12 +19,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from outlast import __version__
 from outlast.app import Core
 from outlast.http.dispatch import Dispatch
-from outlast.http.document import REF, Error
+from outlast.http.document import document
 from outlast.http.errors import NO_ROUTE, error_response, method_problem, problem_of
 from outlast.http.open_streams import OpenStreams
 from outlast.http.prefix import Prefixes, route_path
 from outlast.http.request_ids import RequestIds
 from outlast.http.room import Room
+from outlast.http.route import Route as EndpointRoute
 from outlast.http.spool import Spools, json_response
 from outlast.http.unknown import WARNING_HEADER
 from outlast.metrics import CONTENT_TYPE
@@ -61,10 +59,6 @@ EXPOSED: Final = (
 _DESCRIPTION: Final = """Run AI agents durably: an execution outlasts a client that hangs up, a
 deploy, a crash. Send `Authorization: Bearer <key>`, `Authorization: <key>` or
 `X-Api-Key: <key>`."""
-_SECURITY: Final = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <key>`"},
-    "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
-}
 
 
 def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
@@ -93,9 +87,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
         redirect_slashes=False,
         redoc_url=None,
     )
-    app.state.services = core.services
     app.state.settings = core.settings
-    app.state.metrics = core.metrics
     app.state.streams = OpenStreams(
         core.settings.stream_keep_alive_seconds,
         core.services.keys.spent,
@@ -103,7 +95,11 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
         Spools(core.settings.data_dir),
     )
     app.state.native = _MAIN.fold
-    routes = [route for room in rooms for route in room.router.routes]
+    routes = [
+        EndpointRoute(endpoint, room, core.services, core.metrics)
+        for room in rooms
+        for endpoint in room.endpoints
+    ]
     app.entrance = _entrance(core, Dispatch(routes, app.framework))
     app.add_exception_handler(HTTPException, _answer_unrouted)
     app.add_exception_handler(Exception, _answer_mistake)
@@ -255,36 +251,10 @@ async def _answer_mistake(request: Request, error: Exception) -> Response:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            openapi_version="3.1.0",
-            description=app.description,
-            routes=app.routes,
-        )
-        components = document.setdefault("components", {})
-        components.setdefault("schemas", {}).update(_schemas(ROOMS))
-        components["securitySchemes"] = _SECURITY
-        document["security"] = [{name: []} for name in _SECURITY]
-        document["paths"] |= _health_paths()
-        app.openapi_schema = document
+        info = {"title": app.title, "description": app.description, "version": app.version}
+        app.openapi_schema = document(info, ROOMS)
+        app.openapi_schema["paths"] |= _health_paths()
     return app.openapi_schema
-
-
-def _schemas(rooms: Iterable[Room]) -> dict[str, Any]:
-    """Request bodies as they are read, answers as they are written."""
-    models = {Error, *(model for room in rooms for model in room.schemas)}
-    wanted: list[tuple[type, JsonSchemaMode, TypeAdapter[Any]]] = [
-        (model, _mode(model), TypeAdapter(model))
-        for model in sorted(models, key=lambda model: model.__name__)
-    ]
-    _, schema = TypeAdapter.json_schemas(wanted, ref_template=REF)
-    definitions: dict[str, Any] = schema["$defs"]
-    return definitions
-
-
-def _mode(model: type) -> JsonSchemaMode:
-    return "validation" if issubclass(model, BaseModel) else "serialization"
 
 
 def _health_paths() -> dict[str, Any]:

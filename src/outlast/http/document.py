@@ -1,33 +1,23 @@
-"""What the OpenAPI document says of a route: parameters, body, answers, errors.
+"""The OpenAPI document, made from the rooms' endpoints.
 
-Handlers take one Call, so the document is told from the same models that parse it: a query model's
-fields are the parameters, a body model is the request body, an answer's TypedDict is its schema.
+A query model's fields are the parameters, a body model is the request body, an answer's TypedDict
+is its schema, a handler's docstring is the description.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final, get_args, get_origin
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import cleandoc
+from typing import Any, Final
 
-from pydantic import BaseModel
-from typing_extensions import TypedDict
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
-REF: Final = "#/components/schemas/{model}"
+from outlast.http.endpoint import Answer, Endpoint
+from outlast.http.errors import Error
+from outlast.http.room import Room
 
-
-class ErrorDetail(TypedDict):
-    """What went wrong, for a program (type, code, param) and for a person (message)."""
-
-    type: str
-    code: str
-    message: str
-    param: str | None
-    requestId: str
-
-
-class Error(TypedDict):
-    """The answer to a request that failed."""
-
-    error: ErrorDetail
-
+_REF: Final = "#/components/schemas/{model}"
+_JSON: Final = "application/json"
+_NO_CONTENT: Final = 204
 
 _DESCRIPTIONS: Final = {
     400: "The request cannot be understood.",
@@ -41,125 +31,99 @@ _DESCRIPTIONS: Final = {
     500: "The server made a mistake.",
     503: "The server cannot take the request now.",
 }
-_ALWAYS: Final = (401, 403, 500, 503)
+_ALWAYS: Final = (500, 503)
+_OF_A_KEY: Final = (401, 403)
 _OF_A_BODY: Final = (413, 415)
-
-REQUEST_ID: Final = {
+_REQUEST_ID: Final = {
     "name": "X-Request-Id",
     "in": "header",
     "description": "Comes back in the answer, the logs and the error; made where none is sent.",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
 }
-IDEMPOTENCY_KEY: Final = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "The same key and body within 24 hours give the first answer again.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-}
-LAST_EVENT_ID: Final = {
-    "name": "Last-Event-ID",
-    "in": "header",
-    "description": "An event id of this stream: go on behind it. Wins over `after`.",
-    "schema": {"type": "string"},
-}
-TICKET: Final = {
-    "name": "ticket",
-    "in": "query",
-    "description": "A stream ticket of this execution, in the place of a key.",
-    "schema": {"type": "string"},
-}
-"""A route that has it among its parameters opens to a ticket of the `executionId` in its path."""
-PREFER: Final = {
-    "name": "Prefer",
-    "in": "header",
-    "description": "`respond-async`: answer 202 at once. `wait=N`: after N seconds at the latest.",
-    "schema": {"type": "string"},
-    "examples": {"async": {"value": "respond-async"}, "wait": {"value": "wait=10"}},
+_SECURITY: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <key>`"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
 }
 
 
-def event_stream(types: tuple[str, ...]) -> dict[str, Any]:
-    """A stream's media type: the schema is that of one event, as tools of OpenAPI read it.
-
-    types: the values of `type` in an event's JSON.
-    """
-    kinds = {"type": "string", "enum": list(types)}
-    data = {
-        "type": "string",
-        "contentMediaType": "application/json",
-        "contentSchema": {"type": "object", "required": ["type"], "properties": {"type": kinds}},
-    }
-    cursor = {"type": "string", "description": "An opaque cursor, for `Last-Event-ID`."}
+def document(info: Mapping[str, Any], rooms: Sequence[Room]) -> dict[str, Any]:
+    """Return the document of these rooms."""
+    paths: dict[str, dict[str, Any]] = {}
+    for room in rooms:
+        for endpoint in _described_in(room):
+            operations = paths.setdefault(endpoint.path, {})
+            operations[endpoint.method.lower()] = _operation(endpoint, room.error)
     return {
-        "schema": {
-            "type": "object",
-            "description": "One server-sent event.",
-            "properties": {"id": cursor, "data": data},
-            "required": ["data"],
-        },
-        "example": 'id: 1-3\ndata: {"type":"text_delta","text":"Hello"}\n\n',
+        "openapi": "3.1.0",
+        "info": dict(info),
+        "paths": paths,
+        "components": {"schemas": _schemas(rooms), "securitySchemes": _SECURITY},
+        "security": [{name: []} for name in _SECURITY],
     }
 
 
-def operation(
-    name: str,
-    summary: str,
-    *,
-    errors: tuple[int, ...] = (),
-    answers: Mapping[int, Mapping[str, Any]],
-    path: Mapping[str, str] | None = None,
-    query: type[BaseModel] | None = None,
-    headers: tuple[Mapping[str, Any], ...] = (),
-    body: type[BaseModel] | None = None,
-    error: type = Error,
-) -> dict[str, Any]:
-    """Keyword arguments for a router's get, post, …: everything that the document says of a route.
+def _described_in(room: Room) -> Iterable[Endpoint]:
+    return (endpoint for endpoint in room.endpoints if not endpoint.bodyless)
 
-    answers: status → what FastAPI's `responses` takes; a `model` is only named, and its room lists
-    it among its schemas: FastAPI would build a validator for each at every start.
-    path: parameter → what it names.
-    error: the room's shape of an error.
-    """
-    extra: dict[str, Any] = {
+
+def _operation(endpoint: Endpoint, error: type) -> dict[str, Any]:
+    usual = min(endpoint.answers)
+    answers = {
+        str(status): _answer(answer, usual=status == usual)
+        for status, answer in endpoint.answers.items()
+    }
+    operation: dict[str, Any] = {
+        "tags": [endpoint.tag],
+        "summary": endpoint.summary,
+        "description": cleandoc(endpoint.handler.__doc__ or ""),
+        "operationId": endpoint.name,
+        "responses": answers | _failures(endpoint, error),
         "parameters": [
-            *(_path_parameter(*item) for item in (path or {}).items()),
-            *(_query_parameters(query) if query else ()),
-            *headers,
-            REQUEST_ID,
-        ]
+            *(_path_parameter(*item) for item in endpoint.parameters.items()),
+            *(_query_parameters(endpoint.query) if endpoint.query else ()),
+            *endpoint.headers,
+            _REQUEST_ID,
+        ],
     }
-    if body is not None:
-        content = {"application/json": {"schema": {"$ref": REF.format(model=body.__name__)}}}
-        extra["requestBody"] = {"required": False, "content": content}
-    failures = {
-        status: _answer({"model": error, "description": _DESCRIPTIONS[status]})
-        for status in sorted({*errors, *_ALWAYS, *(_OF_A_BODY if body else ())})
-    }
-    first = min(answers)
+    if endpoint.body is not None:
+        content = {_JSON: {"schema": _reference(endpoint.body)}}
+        operation["requestBody"] = {"required": False, "content": content}
+    if not endpoint.scopes:
+        operation["security"] = []
+    return operation
+
+
+def _failures(endpoint: Endpoint, error: type) -> dict[str, Any]:
+    keyed = _OF_A_KEY if endpoint.scopes else ()
+    bodied = _OF_A_BODY if endpoint.body else ()
     return {
-        "operation_id": name,
-        "summary": summary,
-        "status_code": first,
-        "response_model": None,
-        "responses": {status: _answer(told) for status, told in answers.items()} | failures,
-        "openapi_extra": extra,
+        str(status): {
+            "description": _DESCRIPTIONS[status],
+            "content": {_JSON: {"schema": _reference(error)}},
+        }
+        for status in sorted({*endpoint.errors, *_ALWAYS, *keyed, *bodied})
     }
 
 
-def _answer(told: Mapping[str, Any]) -> dict[str, Any]:
-    answer = dict(told)
-    model = answer.pop("model", None)
-    if get_origin(model) is list:
-        answer["content"] = {"application/json": {"schema": _list_of(*get_args(model))}}
-    elif model is not None:
-        names = [{"$ref": REF.format(model=one.__name__)} for one in get_args(model) or (model,)]
-        schema = names[0] if len(names) == 1 else {"anyOf": names}
-        answer["content"] = {"application/json": {"schema": schema}, **answer.get("content", {})}
-    return answer
+def _answer(answer: Answer, *, usual: bool) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if answer.models:
+        content[_JSON] = {"schema": _schema(answer)}
+    elif usual and answer.content:
+        content[_JSON] = {"schema": {}}
+    content |= answer.content
+    told = {"description": answer.description}
+    return told | {"content": content} if content else told
 
 
-def _list_of(model: type) -> dict[str, Any]:
-    return {"type": "array", "items": {"$ref": REF.format(model=model.__name__)}}
+def _schema(answer: Answer) -> dict[str, Any]:
+    named = [_reference(model) for model in answer.models]
+    schema = named[0] if len(named) == 1 else {"anyOf": named}
+    return {"type": "array", "items": schema} if answer.is_list else schema
+
+
+def _reference(model: type) -> dict[str, Any]:
+    return {"$ref": _REF.format(model=model.__name__)}
 
 
 def _path_parameter(name: str, description: str) -> dict[str, Any]:
@@ -209,3 +173,28 @@ def _described(field: dict[str, Any]) -> dict[str, Any]:
     if description:
         found["description"] = description
     return found
+
+
+def _schemas(rooms: Iterable[Room]) -> dict[str, Any]:
+    """Request bodies as they are read, answers as they are written."""
+    models = {Error, *(model for room in rooms for model in _models(room))}
+    wanted: list[tuple[type, JsonSchemaMode, TypeAdapter[Any]]] = [
+        (model, _mode(model), TypeAdapter(model))
+        for model in sorted(models, key=lambda model: model.__name__)
+    ]
+    _, schema = TypeAdapter.json_schemas(wanted, ref_template=_REF)
+    definitions: dict[str, Any] = schema["$defs"]
+    return definitions
+
+
+def _models(room: Room) -> Iterable[type]:
+    yield room.error
+    for endpoint in _described_in(room):
+        if endpoint.body is not None:
+            yield endpoint.body
+        for answer in endpoint.answers.values():
+            yield from answer.models
+
+
+def _mode(model: type) -> JsonSchemaMode:
+    return "validation" if issubclass(model, BaseModel) else "serialization"

@@ -12,6 +12,7 @@ import orjson
 import structlog
 from starlette.responses import Response
 from starlette.types import Scope
+from typing_extensions import TypedDict
 
 from outlast.http.access_log import CODE
 from outlast.model.error import (
@@ -71,6 +72,22 @@ class Problem:
     """What stands before the server's paths outside, for links."""
 
 
+class ErrorDetail(TypedDict):
+    """What went wrong, for a program (type, code, param) and for a person (message)."""
+
+    type: str
+    code: str
+    message: str
+    param: str | None
+    requestId: str
+
+
+class Error(TypedDict):
+    """The answer to a request that failed."""
+
+    error: ErrorDetail
+
+
 RenderError: TypeAlias = Callable[[Problem, str], Any]
 """(problem, request id) → the body, to be written as JSON."""
 
@@ -116,7 +133,7 @@ def error_response(problem: Problem, scope: Scope, render: RenderError) -> Respo
     )
 
 
-def error_object(problem: Problem, request_id: str) -> dict[str, Any]:
+def error_object(problem: Problem, request_id: str) -> Error:
     """The shape `{"error": {type, code, message, param, requestId}}` of the rooms under /v1."""
     return {
         "error": {

@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from outlast.http import body
+from outlast.http.fold import NewFold
+from outlast.http.open_streams import OpenStreams
 from outlast.http.prefix import route_path
 from outlast.http.spool import Spools
 from outlast.http.unknown import unknown_fields
@@ -50,15 +52,21 @@ class Call(Request):
     _content: bytes | None = None
 
     @property
-    def services(self) -> Any:
-        """The server's services; whoever reads them knows their type."""
-        return self.app.state.services
+    def streams(self) -> OpenStreams:
+        """The server's open streams."""
+        streams: OpenStreams = self.app.state.streams
+        return streams
+
+    @property
+    def native(self) -> NewFold:
+        """The fold of the main room's stream."""
+        native: NewFold = self.app.state.native
+        return native
 
     @property
     def spools(self) -> Spools:
         """Where the server keeps what its clients have not taken yet."""
-        spools: Spools = self.app.state.streams.spools
-        return spools
+        return self.streams.spools
 
     @property
     def request_id(self) -> str:

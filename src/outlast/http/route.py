@@ -1,72 +1,89 @@
-"""Routes that answer by themselves: authenticate, call the handler, render errors as the room does.
+"""The route of an endpoint: authenticate, check the scope, call the handler, render errors.
 
-A handler takes one Call and returns a ready Response, so nothing stands between it and the wire;
-what FastAPI would learn from a signature is said in the route's document (`operation`).
+Nothing stands between a handler's response and the wire; errors look as its room renders them.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
-
-from fastapi.routing import APIRoute
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.routing import Route as BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from outlast.http.access_log import KEY
-from outlast.http.document import TICKET
-from outlast.http.errors import RenderError, error_object, error_response, problem_of
+from outlast.http.endpoint import Endpoint
+from outlast.http.errors import error_response, problem_of
 from outlast.http.request import Call, secret_of
+from outlast.http.room import Room
 from outlast.http.scope import note_principal
 from outlast.http.unknown import WARNING_HEADER, warning_of
 from outlast.metrics import Metrics
 from outlast.model.workspace import Principal
+from outlast.services.all import Services
 
-Handler = Callable[[Call], Awaitable[Response]]
 
+class Route(BaseRoute):
+    """Answers the requests of one endpoint."""
 
-class Route(APIRoute):
-    """A route of a room whose errors look like `render_error`."""
-
-    room: ClassVar[str] = "executions"
-    render_error: ClassVar[RenderError] = staticmethod(error_object)
-
-    def __init__(self, path: str, endpoint: Handler, **more: Any) -> None:
-        super().__init__(path, endpoint, **more)
-        self._takes_tickets = TICKET in (self.openapi_extra or {}).get("parameters", ())
+    def __init__(
+        self, endpoint: Endpoint, room: Room, services: Services, metrics: Metrics
+    ) -> None:
+        super().__init__(endpoint.path, endpoint.handler, name=endpoint.name)
+        self.methods = {endpoint.method}
         self.app = self._answer
+        self._handler = endpoint.handler
+        self._bodyless = endpoint.bodyless
+        self._scopes = frozenset(endpoint.scopes)
+        self._scope = next(iter(endpoint.scopes), None)
+        self._takes_ticket = endpoint.takes_ticket
+        self._room = room.name
+        self._render_error = room.render_error
+        self._services = services
+        self._metrics = metrics
 
-    def takes(self, _scope: Scope) -> bool:
-        """Whether this route answers a request whose method and path fit."""
-        return True
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        if self._bodyless and not (match is Match.FULL and self.takes(scope)):
+            return Match.NONE, {}
+        return match, child if match is Match.NONE else {**child, "route": self}
+
+    def takes(self, scope: Scope) -> bool:
+        """Whether it answers a request whose method and path fit."""
+        return not (self._bodyless and _has_body(scope))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._response(Call(scope, receive))
-        metrics: Metrics = scope["app"].state.metrics
-        metrics.answered(self.room, scope["method"], self.path, response.status_code)
+        self._metrics.answered(self._room, scope["method"], self.path, response.status_code)
         await response(scope, receive, send)
 
     async def _response(self, call: Call) -> Response:
-        call.takes_ticket = self._takes_tickets
+        call.takes_ticket = self._takes_ticket
         try:
-            call.principal = await self._principal(call)
-            call.scope[KEY] = call.principal.key_id
-            note_principal(call.scope, call.principal)
-            response: Response = await self.endpoint(call)
+            if self._scope is not None:
+                call.principal = principal = await self._principal(call)
+                call.scope[KEY] = principal.key_id
+                note_principal(call.scope, principal)
+                if not self._scopes & principal.scopes:
+                    principal.require(self._scope)
+            response = await self._handler(call, self._services)
         except Exception as error:  # noqa: BLE001 - the top of a request; problem_of logs what nobody foresaw
-            return error_response(problem_of(error), call.scope, type(self).render_error)
+            return error_response(problem_of(error), call.scope, self._render_error)
         if call.unknown:
             response.headers[WARNING_HEADER] = warning_of([*call.unknown])
         return response
 
     async def _principal(self, call: Call) -> Principal:
-        """Who asks, by key, or by a ticket where the route says that it takes one.
+        """Who makes the request, by key, or by a ticket if the endpoint takes one.
 
         Raises Unauthenticated.
         """
-        services: Any = call.services
-        opens = call.takes_ticket and call.scope["query_string"]
+        opens = self._takes_ticket and call.scope["query_string"]
         if opens and (ticket := call.query_params.get("ticket")):
-            execution_id = call.path_params["executionId"]
-            opened: Principal = await services.tickets.redeem(ticket, execution_id)
-            return opened
-        known: Principal = await services.keys.authenticate(secret_of(call))
-        return known
+            return await self._services.tickets.redeem(ticket, call.path_params["executionId"])
+        return await self._services.keys.authenticate(secret_of(call))
+
+
+def _has_body(scope: Scope) -> bool:
+    """Source: RFC 9112, 6.3: a request has a body if one of these headers says so."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
+        for name, value in scope["headers"]
+    )

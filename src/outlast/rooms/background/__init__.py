@@ -2,7 +2,6 @@
 
 from outlast.http.errors import error_object
 from outlast.http.room import Room
-from outlast.rooms.background.routes import router
-from outlast.rooms.background.schemas import EventPage
+from outlast.rooms.background.routes import ENDPOINTS
 
-room = Room("background", ("/v1/events",), router, error_object, (EventPage,))
+room = Room("background", ("/v1/events",), ENDPOINTS, error_object)

@@ -1,18 +1,14 @@
-# ruff: noqa: FAST003 - a handler takes its path from the Call
 """The routes of the background room: parse, call, render."""
 
 from typing import Final
 
-from fastapi import APIRouter
 from starlette.responses import Response
-from starlette.routing import Match
-from starlette.types import Scope
 
-from outlast.http.document import operation
+from outlast.http.endpoint import Answer, Endpoint
 from outlast.http.request import Call, filter_value, kept, mark_replayed, replayed
-from outlast.http.route import Route
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import AgentNotFound
+from outlast.model.workspace import Scope
 from outlast.rooms.background import render, schemas
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page, StartExecution
@@ -22,37 +18,8 @@ INSTRUCTION: Final = "Carry out your instructions."
 """The input of a run that is given none."""
 
 
-class BackgroundRoute(Route):
-    """A route of this room."""
-
-    room = "background"
-
-
-class BodylessRoute(BackgroundRoute):
-    """A route that stands aside where a request brings a body."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, child = super().matches(scope)
-        return (match, child) if match is Match.FULL and self.takes(scope) else (Match.NONE, {})
-
-    def takes(self, scope: Scope) -> bool:
-        return not _has_body(scope)
-
-
-def _has_body(scope: Scope) -> bool:
-    """Source: RFC 9112, 6.3: a request has a body if one of these headers says so."""
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
-        for name, value in scope["headers"]
-    )
-
-
-router = APIRouter(route_class=BackgroundRoute)
-
-
-async def run(call: Call) -> Response:
+async def run(call: Call, services: Services) -> Response:
     """Run the agent in the background on its own instructions; the record exists before the 202."""
-    services: Services = call.services
     request = StartExecution(INSTRUCTION, idempotency=await call.idempotency())
     agent = call.path_text("agentId", AgentNotFound)
     started = await services.executions.start(call.principal, agent, request)
@@ -68,62 +35,30 @@ async def run(call: Call) -> Response:
     return response
 
 
-router.add_api_route(
-    "/v1/agents/{agentId}/execute",
-    run,
-    methods=["POST"],
-    response_model=None,
-    include_in_schema=False,  # the executions room's operation tells of both answers
-    route_class_override=BodylessRoute,
-)
-
-_PAGE: Final = {200: {"model": schemas.EventPage, "description": "Newest first."}}
+_AGENT: Final = {"agentId": "The agent's id or name."}
+_PAGE: Final = {200: Answer("Newest first.", schemas.EventPage)}
 
 
-@router.get(
-    "/v1/agents/{agentId}/events",
-    tags=["events"],
-    **operation(
-        "listAgentEvents",
-        "List an agent's executions",
-        path={"agentId": "The agent's id or name."},
-        query=schemas.AgentEventsQuery,
-        answers=_PAGE,
-        errors=(400, 404),
-    ),
-)
-async def agent_events(call: Call) -> Response:
+async def agent_events(call: Call, services: Services) -> Response:
     """The agent's executions as events, newest first, however they were started."""
-    services: Services = call.services
     query = call.query_as(schemas.AgentEventsQuery)
     ref = call.path_text("agentId", AgentNotFound)
-    return await _events(call, query, await services.agents.resolve(call.principal, ref))
+    return await _events(call, services, query, await services.agents.resolve(call.principal, ref))
 
 
-@router.get(
-    "/v1/events",
-    tags=["events"],
-    **operation(
-        "listEvents",
-        "List executions as events",
-        query=schemas.EventsQuery,
-        answers=_PAGE,
-        errors=(400,),
-    ),
-)
-async def all_events(call: Call) -> Response:
+async def all_events(call: Call, services: Services) -> Response:
     """Executions of all agents as events, newest first."""
-    services: Services = call.services
     query = call.query_as(schemas.EventsQuery)
     agent_id = None
     if query.agent_id is not None:
         with filter_value("agentId"):
             agent_id = await services.agents.resolve(call.principal, query.agent_id)
-    return await _events(call, query, agent_id)
+    return await _events(call, services, query, agent_id)
 
 
-async def _events(call: Call, query: schemas.AgentEventsQuery, agent_id: str | None) -> Response:
-    services: Services = call.services
+async def _events(
+    call: Call, services: Services, query: schemas.AgentEventsQuery, agent_id: str | None
+) -> Response:
     wanted = ExecutionFilter(
         agent_id=agent_id,
         status=render.statuses(query.status),
@@ -141,3 +76,44 @@ async def _events(call: Call, query: schemas.AgentEventsQuery, agent_id: str | N
         return render.page(found, call.link, more=more)
 
     return await whole_response(call.spools, read, large=query.full)
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "POST",
+        "/v1/agents/{agentId}/execute",
+        run,
+        scope=Scope.AGENTS_EXECUTE,
+        name="runAgent",
+        summary="Run an agent in the background",
+        tag="events",
+        parameters=_AGENT,
+        answers={202: Answer("It runs.", schemas.Accepted)},
+        bodyless=True,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/agents/{agentId}/events",
+        agent_events,
+        scope=Scope.EXECUTIONS_READ,
+        name="listAgentEvents",
+        summary="List an agent's executions",
+        tag="events",
+        parameters=_AGENT,
+        query=schemas.AgentEventsQuery,
+        answers=_PAGE,
+        errors=(400, 404),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/events",
+        all_events,
+        scope=Scope.EXECUTIONS_READ,
+        name="listEvents",
+        summary="List executions as events",
+        tag="events",
+        query=schemas.EventsQuery,
+        answers=_PAGE,
+        errors=(400,),
+    ),
+)

@@ -1,34 +1,25 @@
 """Approvals: list those that wait, decide one."""
 
+from typing import Final
+
 from starlette.responses import Response
 
-from outlast.http.document import operation
+from outlast.http.endpoint import Answer, Endpoint
 from outlast.http.request import Call, filter_value
 from outlast.http.spool import json_response
 from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidCursor
 from outlast.model.ids import EXECUTION, TOOL_CALL, parse
+from outlast.model.workspace import Scope
 from outlast.rooms.executions import answers, render, schemas
-from outlast.rooms.executions.routes import EXECUTION_PATH, router
+from outlast.rooms.executions.routes import EXECUTION_PATH
 from outlast.services.all import Services
 from outlast.services.approvals import NOT_GIVEN, Decision, PendingPage
 
 _CALL = {"toolCallId": "The tool call's id."}
 
 
-@router.get(
-    "/v1/approvals",
-    tags=["approvals"],
-    **operation(
-        "listApprovals",
-        "List the approvals that wait",
-        query=schemas.ApprovalsQuery,
-        answers={200: {"model": answers.ApprovalPage, "description": "Newest executions first."}},
-        errors=(400,),
-    ),
-)
-async def list_approvals(call: Call) -> Response:
+async def list_approvals(call: Call, services: Services) -> Response:
     """The workspace's tool calls that wait for somebody, the newest executions first."""
-    services: Services = call.services
     query = call.query_as(schemas.ApprovalsQuery)
     page = PendingPage(query.limit, None if query.after is None else _cursor(query.after))
     found, more = await services.approvals.pending(call.principal, page)
@@ -44,25 +35,12 @@ def _cursor(text: str) -> tuple[str, str]:
         return parse(EXECUTION, execution), parse(TOOL_CALL, tool_call)
 
 
-@router.post(
-    "/v1/executions/{executionId}/approvals/{toolCallId}",
-    tags=["approvals"],
-    **operation(
-        "decideApproval",
-        "Decide an approval",
-        path=EXECUTION_PATH | _CALL,
-        body=schemas.DecisionBody,
-        answers={200: {"model": answers.Approval, "description": "As it is decided."}},
-        errors=(400, 404, 409, 413, 422),
-    ),
-)
-async def decide_approval(call: Call) -> Response:
+async def decide_approval(call: Call, services: Services) -> Response:
     """Decides a tool call; the first decision wins, and the same one again gets the same answer.
 
     `parameters` edits the arguments, which are checked again. An unknown outcome: `result` says
     that it ran, and what it gave; without one `approved: true` runs it again, `false` gives it up.
     """
-    services: Services = call.services
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     tool_call_id = call.path_id("toolCallId", TOOL_CALL, ApprovalNotFound)
     body = await call.body_as(schemas.DecisionBody)
@@ -72,3 +50,32 @@ async def decide_approval(call: Call) -> Response:
     )
     decided = await services.approvals.decide(call.principal, execution_id, tool_call_id, decision)
     return json_response(render.approval(decided))
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "GET",
+        "/v1/approvals",
+        list_approvals,
+        scope=Scope.EXECUTIONS_READ,
+        name="listApprovals",
+        summary="List the approvals that wait",
+        tag="approvals",
+        query=schemas.ApprovalsQuery,
+        answers={200: Answer("Newest executions first.", answers.ApprovalPage)},
+        errors=(400,),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/executions/{executionId}/approvals/{toolCallId}",
+        decide_approval,
+        scope=Scope.APPROVALS_WRITE,
+        name="decideApproval",
+        summary="Decide an approval",
+        tag="approvals",
+        parameters=EXECUTION_PATH | _CALL,
+        body=schemas.DecisionBody,
+        answers={200: Answer("As it is decided.", answers.Approval)},
+        errors=(400, 404, 409, 413, 422),
+    ),
+)

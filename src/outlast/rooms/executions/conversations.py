@@ -1,14 +1,16 @@
 """Conversations: list, read and delete."""
 
+from typing import Final
+
 from starlette.responses import Response
 
-from outlast.http.document import operation
+from outlast.http.endpoint import Answer, Endpoint
 from outlast.http.request import Call, filter_value
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import ConversationNotFound, InvalidCursor, InvalidId
 from outlast.model.ids import CONVERSATION, parse
+from outlast.model.workspace import Scope
 from outlast.rooms.executions import answers, render, schemas
-from outlast.rooms.executions.routes import router
 from outlast.services.all import Services
 from outlast.services.conversations import ConversationFilter
 
@@ -16,23 +18,11 @@ _CONVERSATION = {"conversationId": "The conversation's id."}
 _DIGITS = 15
 
 
-@router.get(
-    "/v1/conversations",
-    tags=["conversations"],
-    **operation(
-        "listConversations",
-        "List conversations",
-        query=schemas.ConversationsQuery,
-        answers={200: {"model": answers.ConversationPage, "description": "Newest activity first."}},
-        errors=(400,),
-    ),
-)
-async def list_conversations(call: Call) -> Response:
+async def list_conversations(call: Call, services: Services) -> Response:
     """The workspace's conversations by filters, the one that was active last first.
 
     One that becomes active while a client pages comes first again; none is left out.
     """
-    services: Services = call.services
     query = call.query_as(schemas.ConversationsQuery)
     agent_id = None
     if query.agent_id is not None:
@@ -55,20 +45,8 @@ def _cursor(text: str) -> tuple[int, str]:
         raise InvalidCursor(param="after") from error
 
 
-@router.get(
-    "/v1/conversations/{conversationId}",
-    tags=["conversations"],
-    **operation(
-        "getConversation",
-        "Get a conversation",
-        path=_CONVERSATION,
-        answers={200: {"model": answers.Conversation, "description": "With all its turns."}},
-        errors=(404,),
-    ),
-)
-async def get_conversation(call: Call) -> Response:
+async def get_conversation(call: Call, services: Services) -> Response:
     """The conversation with all its turns, oldest first."""
-    services: Services = call.services
     found = call.path_id("conversationId", CONVERSATION, ConversationNotFound)
 
     async def read() -> answers.Conversation:
@@ -77,20 +55,48 @@ async def get_conversation(call: Call) -> Response:
     return await whole_response(call.spools, read)
 
 
-@router.delete(
-    "/v1/conversations/{conversationId}",
-    tags=["conversations"],
-    **operation(
-        "deleteConversation",
-        "Delete a conversation",
-        path=_CONVERSATION,
-        answers={204: {"description": "It is gone for good."}},
-        errors=(404, 409),
-    ),
-)
-async def delete_conversation(call: Call) -> Response:
+async def delete_conversation(call: Call, services: Services) -> Response:
     """Deletes the conversation and all its turns; executions stay as records without content."""
-    services: Services = call.services
     found = call.path_id("conversationId", CONVERSATION, ConversationNotFound)
     await services.conversations.delete(call.principal, found)
     return Response(status_code=204)
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "GET",
+        "/v1/conversations",
+        list_conversations,
+        scope=Scope.EXECUTIONS_READ,
+        name="listConversations",
+        summary="List conversations",
+        tag="conversations",
+        query=schemas.ConversationsQuery,
+        answers={200: Answer("Newest activity first.", answers.ConversationPage)},
+        errors=(400,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/conversations/{conversationId}",
+        get_conversation,
+        scope=Scope.EXECUTIONS_READ,
+        name="getConversation",
+        summary="Get a conversation",
+        tag="conversations",
+        parameters=_CONVERSATION,
+        answers={200: Answer("With all its turns.", answers.Conversation)},
+        errors=(404,),
+    ),
+    Endpoint(
+        "DELETE",
+        "/v1/conversations/{conversationId}",
+        delete_conversation,
+        scope=Scope.AGENTS_EXECUTE,
+        name="deleteConversation",
+        summary="Delete a conversation",
+        tag="conversations",
+        parameters=_CONVERSATION,
+        answers={204: Answer("It is gone for good.")},
+        errors=(404, 409),
+    ),
+)

@@ -71,12 +71,11 @@ def _takes_events(headers: Headers) -> bool:
     return any(_EVENTS.fullmatch(item.strip()) for item in ranges)
 
 
-async def _request(call: Call, body: ExecuteBody) -> StartExecution:
+async def _request(call: Call, services: Services, body: ExecuteBody) -> StartExecution:
     """The body in the services' words; what replaces an execution goes on in its conversation."""
     start = _start(body, await call.idempotency())
     if body.replaces is None:
         return start
-    services: Services = call.services
     try:
         replaced = await services.executions.known(call.principal, body.replaces)
     except ExecutionNotFound as error:
@@ -107,7 +106,7 @@ def _budget(budget: BudgetBody | None) -> Budget:
     return Budget(budget.max_tokens, budget.max_credits, budget.max_steps, budget.max_seconds)
 
 
-async def execute(call: Call) -> Response:
+async def execute(call: Call, services: Services) -> Response:
     """Run an agent on an input.
 
     Waits for the end and answers with the execution; `stream` answers with server-sent events;
@@ -118,12 +117,11 @@ async def execute(call: Call) -> Response:
     """
     body = await call.body_as(ExecuteBody)
     mode = mode_of(body, call.headers)
-    request = await _request(call, body)
+    request = await _request(call, services, body)
     agent = call.path_text("agentId", AgentNotFound)
-    services: Services = call.services
     if mode.stream:
         started, log = await services.executions.stream(call.principal, agent, request)
-        response = _event_stream(call, started.execution.id, log)
+        response = _event_stream(call, services, started.execution.id, log)
         return mark_replayed(response) if started.replayed else response
     started, view = await services.executions.run(call.principal, agent, request, mode.seconds)
     if started.replayed:
@@ -154,15 +152,17 @@ def _again(call: Call, mode: Mode, started: Started, view: ExecutionView) -> Res
     return mark_replayed(_answer(call, mode, view))
 
 
-def stream_of(call: Call, execution: Execution, after: Cursor = START) -> Response:
+def stream_of(
+    call: Call, services: Services, execution: Execution, after: Cursor = START
+) -> Response:
     """The execution's log as frames, from its start or behind a cursor, then live to its end."""
-    services: Services = call.services
     log = services.executions.follow(call.principal, execution.id)
-    return _event_stream(call, execution.id, log, after)
+    return _event_stream(call, services, execution.id, log, after)
 
 
-def _event_stream(call: Call, execution_id: str, log: Log, after: Cursor = START) -> Response:
-    services: Services = call.services
+def _event_stream(
+    call: Call, services: Services, execution_id: str, log: Log, after: Cursor = START
+) -> Response:
     principal = call.principal
 
     def again() -> AsyncGenerator[bytes, None]:
@@ -171,7 +171,7 @@ def _event_stream(call: Call, execution_id: str, log: Log, after: Cursor = START
 
     frames = _frames(Fold(execution_id, after), log)
     headers = {"X-Execution-Id": execution_id}
-    return EventStream(frames, call.app.state.streams, headers, again)
+    return EventStream(frames, call.streams, headers, again)
 
 
 async def _frames(fold: Fold, log: Log) -> AsyncGenerator[bytes, None]:

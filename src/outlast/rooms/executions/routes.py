@@ -1,21 +1,19 @@
-# ruff: noqa: FAST003 - a handler takes its path from the Call
 """The routes of the executions room: parse, call, render."""
 
 from typing import Final
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
-from outlast.http.document import (
+from outlast.http.endpoint import (
     IDEMPOTENCY_KEY,
     LAST_EVENT_ID,
     PREFER,
     TICKET,
+    Answer,
+    Endpoint,
     event_stream,
-    operation,
 )
 from outlast.http.request import Call, filter_value
-from outlast.http.route import Route
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import (
     AgentNotFound,
@@ -25,60 +23,21 @@ from outlast.model.error import (
 from outlast.model.event import START
 from outlast.model.execution import Status
 from outlast.model.ids import EXECUTION
+from outlast.model.workspace import Scope
 from outlast.rooms.executions import answers, render, schemas
 from outlast.rooms.executions.execute import execute, stream_of
 from outlast.rooms.executions.stream import FRAME_TYPES
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page
 
-router = APIRouter(route_class=Route)
-
 _METADATA: Final = "metadata."
 """What a filter by a key of the metadata begins with."""
 _AGENT = {"agentId": "The agent's id or name."}
 EXECUTION_PATH = {"executionId": "The execution's id."}
 
-router.post(
-    "/v1/agents/{agentId}/execute",
-    tags=["executions"],
-    **operation(
-        "executeAgent",
-        "Run an agent",
-        path=_AGENT,
-        headers=(IDEMPOTENCY_KEY, PREFER),
-        body=schemas.ExecuteBody,
-        answers={
-            200: {
-                "model": answers.Execution,
-                "description": "The execution at its end, or where it waits for somebody; with "
-                "`stream` or `Accept: text/event-stream` its events as they come.",
-                "content": {"text/event-stream": event_stream(FRAME_TYPES)},
-            },
-            202: {
-                "model": answers.Execution | answers.Accepted,
-                "description": "It runs in the background. The short answer is that of a request "
-                "without a body.",
-            },
-        },
-        errors=(400, 404, 409, 413, 422),
-    ),
-)(execute)
 
-
-@router.get(
-    "/v1/executions/{executionId}",
-    tags=["executions"],
-    **operation(
-        "getExecution",
-        "Get an execution",
-        path=EXECUTION_PATH,
-        answers={200: {"model": answers.Execution, "description": "The execution."}},
-        errors=(404,),
-    ),
-)
-async def get_execution(call: Call) -> Response:
+async def get_execution(call: Call, services: Services) -> Response:
     """The execution with its output, tool calls and usage, as far as it has come."""
-    services: Services = call.services
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
 
     async def read() -> answers.Execution:
@@ -87,23 +46,11 @@ async def get_execution(call: Call) -> Response:
     return await whole_response(call.spools, read)
 
 
-@router.get(
-    "/v1/executions",
-    tags=["executions"],
-    **operation(
-        "listExecutions",
-        "List executions",
-        query=schemas.ListQuery,
-        answers={200: {"model": answers.ExecutionPage, "description": "Newest first."}},
-        errors=(400,),
-    ),
-)
-async def list_executions(call: Call) -> Response:
+async def list_executions(call: Call, services: Services) -> Response:
     """Executions newest first, by filters; `after` and `before` walk on from an execution."""
-    services: Services = call.services
     metadata = tuple(name for name in call.query_params if name.startswith(_METADATA))
     query = call.query_as(schemas.ListQuery, beside=metadata)
-    wanted = await _wanted(call, query, metadata)
+    wanted = await _wanted(call, services, query, metadata)
     page = Page(query.limit, query.after, query.before)
     for name, cursor in (("after", query.after), ("before", query.before)):
         if cursor is not None:
@@ -119,9 +66,8 @@ async def list_executions(call: Call) -> Response:
 
 
 async def _wanted(
-    call: Call, query: schemas.ListQuery, metadata: tuple[str, ...]
+    call: Call, services: Services, query: schemas.ListQuery, metadata: tuple[str, ...]
 ) -> ExecutionFilter:
-    services: Services = call.services
     agent_id = None
     if query.agent_id is not None:
         with filter_value("agentId"):
@@ -140,26 +86,7 @@ async def _wanted(
     )
 
 
-@router.get(
-    "/v1/executions/{executionId}/stream",
-    tags=["executions"],
-    **operation(
-        "streamExecution",
-        "Follow an execution",
-        path=EXECUTION_PATH,
-        query=schemas.StreamQuery,
-        headers=(LAST_EVENT_ID, TICKET),
-        answers={
-            200: {
-                "description": "Its events from the start, or behind a cursor, then as they come.",
-                "content": {"text/event-stream": event_stream(FRAME_TYPES)},
-            },
-            204: {"description": "It has ended, and the cursor is its last event's."},
-        },
-        errors=(400, 404),
-    ),
-)
-async def stream_execution(call: Call) -> Response:
+async def stream_execution(call: Call, services: Services) -> Response:
     """Replays the execution's events, then follows it to its end; held open while it waits.
 
     Behind the last event of an ended execution: 204, so that an `EventSource` stops coming back.
@@ -168,7 +95,6 @@ async def stream_execution(call: Call) -> Response:
     approval_requested, approval_resolved, retry (discard the open step's text), paused, resumed
     (discard what came behind its `behind`), and at the end done or error.
     """
-    services: Services = call.services
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     after = call.cursor()
     execution = (await services.executions.get(call.principal, execution_id)).execution
@@ -178,43 +104,19 @@ async def stream_execution(call: Call) -> Response:
         raise InvalidCursor(param=call.cursor_param)
     if await services.executions.is_behind(call.principal, execution, after):
         return Response(status_code=204)
-    return stream_of(call, execution, after)
+    return stream_of(call, services, execution, after)
 
 
-@router.post(
-    "/v1/executions/{executionId}/cancel",
-    tags=["executions"],
-    **operation(
-        "cancelExecution",
-        "Cancel an execution",
-        path=EXECUTION_PATH,
-        answers={200: {"model": answers.Cancelled, "description": "What it has left."}},
-        errors=(404, 409),
-    ),
-)
-async def cancel_execution(call: Call) -> Response:
+async def cancel_execution(call: Call, services: Services) -> Response:
     """Cancels in any live state; what was written is kept, its tokens are charged."""
-    services: Services = call.services
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     return json_response(
         render.cancelled(await services.executions.cancel(call.principal, execution_id))
     )
 
 
-@router.get(
-    "/v1/agents",
-    tags=["agents"],
-    **operation(
-        "listAgents",
-        "List agents",
-        query=schemas.AgentsQuery,
-        answers={200: {"model": answers.AgentPage, "description": "Newest first."}},
-        errors=(400,),
-    ),
-)
-async def list_agents(call: Call) -> Response:
+async def list_agents(call: Call, services: Services) -> Response:
     """The workspace's agents, newest first."""
-    services: Services = call.services
     query = call.query_as(schemas.AgentsQuery)
     after = query.after or query.next_token
     page = Page(query.limit, after, query.before)
@@ -222,19 +124,116 @@ async def list_agents(call: Call) -> Response:
     return json_response(render.agents(found, more=more, backwards=page.backwards))
 
 
-@router.get(
-    "/v1/agents/{agentId}",
-    tags=["agents"],
-    **operation(
-        "getAgent",
-        "Get an agent",
-        path=_AGENT,
-        answers={200: {"model": answers.Agent, "description": "Its newest version."}},
+async def get_agent(call: Call, services: Services) -> Response:
+    """The agent, by id or by name."""
+    ref = call.path_text("agentId", AgentNotFound)
+    return json_response(render.agent(await services.agents.get(call.principal, ref)))
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "POST",
+        "/v1/agents/{agentId}/execute",
+        execute,
+        scope=Scope.AGENTS_EXECUTE,
+        name="executeAgent",
+        summary="Run an agent",
+        tag="executions",
+        parameters=_AGENT,
+        headers=(IDEMPOTENCY_KEY, PREFER),
+        body=schemas.ExecuteBody,
+        answers={
+            200: Answer(
+                "The execution at its end, or where it waits for somebody; with "
+                "`stream` or `Accept: text/event-stream` its events as they come.",
+                answers.Execution,
+                {"text/event-stream": event_stream(FRAME_TYPES)},
+            ),
+            202: Answer(
+                "It runs in the background. The short answer is that of a request without a body.",
+                answers.Execution | answers.Accepted,
+            ),
+        },
+        errors=(400, 404, 409, 413, 422),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/executions/{executionId}",
+        get_execution,
+        scope=Scope.EXECUTIONS_READ,
+        name="getExecution",
+        summary="Get an execution",
+        tag="executions",
+        parameters=EXECUTION_PATH,
+        answers={200: Answer("The execution.", answers.Execution)},
+        errors=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/executions",
+        list_executions,
+        scope=Scope.EXECUTIONS_READ,
+        name="listExecutions",
+        summary="List executions",
+        tag="executions",
+        query=schemas.ListQuery,
+        answers={200: Answer("Newest first.", answers.ExecutionPage)},
+        errors=(400,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/executions/{executionId}/stream",
+        stream_execution,
+        scope=Scope.EXECUTIONS_READ,
+        name="streamExecution",
+        summary="Follow an execution",
+        tag="executions",
+        parameters=EXECUTION_PATH,
+        query=schemas.StreamQuery,
+        headers=(LAST_EVENT_ID, TICKET),
+        answers={
+            200: Answer(
+                "Its events from the start, or behind a cursor, then as they come.",
+                content={"text/event-stream": event_stream(FRAME_TYPES)},
+            ),
+            204: Answer("It has ended, and the cursor is its last event's."),
+        },
+        errors=(400, 404),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/executions/{executionId}/cancel",
+        cancel_execution,
+        scope=Scope.AGENTS_EXECUTE,
+        name="cancelExecution",
+        summary="Cancel an execution",
+        tag="executions",
+        parameters=EXECUTION_PATH,
+        answers={200: Answer("What it has left.", answers.Cancelled)},
+        errors=(404, 409),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/agents",
+        list_agents,
+        scope=Scope.AGENTS_READ,
+        name="listAgents",
+        summary="List agents",
+        tag="agents",
+        query=schemas.AgentsQuery,
+        answers={200: Answer("Newest first.", answers.AgentPage)},
+        errors=(400,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/agents/{agentId}",
+        get_agent,
+        scope=Scope.AGENTS_READ,
+        name="getAgent",
+        summary="Get an agent",
+        tag="agents",
+        parameters=_AGENT,
+        answers={200: Answer("Its newest version.", answers.Agent)},
         errors=(404,),
     ),
 )
-async def get_agent(call: Call) -> Response:
-    """The agent, by id or by name."""
-    services: Services = call.services
-    ref = call.path_text("agentId", AgentNotFound)
-    return json_response(render.agent(await services.agents.get(call.principal, ref)))

@@ -1,20 +1,8 @@
 """Durable streamed runs: three stream formats, tool approvals, reconnect by index."""
 
 from outlast.http.room import Room
-from outlast.rooms.runs import schemas
 from outlast.rooms.runs.render import error
-from outlast.rooms.runs.routes import router
+from outlast.rooms.runs.routes import ENDPOINTS
+from outlast.rooms.runs.schemas import RunError
 
-room = Room(
-    "runs",
-    ("/run/api", "/run"),
-    router,
-    error,
-    (
-        schemas.RunBody,
-        schemas.ApprovalBody,
-        schemas.Run,
-        schemas.Decided,
-        schemas.RunError,
-    ),
-)
+room = Room("runs", ("/run/api", "/run"), ENDPOINTS, error, RunError)

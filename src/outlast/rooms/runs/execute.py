@@ -22,7 +22,7 @@ from outlast.services.executions import Cut, StartExecution
 _REGENERATE = "regenerate-message"
 
 
-async def execute(call: Call) -> Response:
+async def execute(call: Call, services: Services) -> Response:
     """Run the key's agent on the last user message, and stream what happens.
 
     The run exists before the headers leave; a client that goes away stops nothing. The agent is the
@@ -34,22 +34,23 @@ async def execute(call: Call) -> Response:
     query = call.query_as(RunQuery)
     asked = read(body.messages, body.message_id)
     if asked.answered:
-        return await _decide(call, body, asked, query.format)
+        return await _decide(call, services, body, asked, query.format)
     chosen = query.format or (Format.UI if asked.in_parts else Format.OPENAI)
-    services: Services = call.services
-    request = await _request(call, body, asked, chosen)
+    request = await _request(call, services, body, asked, chosen)
     started, log = await services.executions.stream(call.principal, None, request)
     chatting = body.trigger is not None
-    response = streams.live(call, started.execution.id, chosen, log, to_chat=chatting)
+    response = streams.live(call, services, started.execution.id, chosen, log, to_chat=chatting)
     return mark_replayed(response) if started.replayed else response
 
 
-async def _request(call: Call, body: RunBody, asked: RunInput, format: Format) -> StartExecution:
+async def _request(
+    call: Call, services: Services, body: RunBody, asked: RunInput, format: Format
+) -> StartExecution:
     conversation_id = None
     if body.conversation_id is not None:
         conversation_id = _conversation(body.conversation_id)
     elif body.id is not None:
-        conversation_id = await _conversation_of(call, body.id)
+        conversation_id = await _conversation_of(call, services, body.id)
     return StartExecution(
         asked.input,
         conversation_id,
@@ -101,28 +102,27 @@ def _conversation(text: str) -> str:
         raise ConversationNotFound(param="conversationId") from error
 
 
-async def _conversation_of(call: Call, chat_id: str) -> str | None:
+async def _conversation_of(call: Call, services: Services, chat_id: str) -> str | None:
     """A chat goes on in the conversation of its newest run."""
-    services: Services = call.services
     newest = await services.executions.newest_of_chat(call.principal, chat_id)
     return None if newest is None or newest.is_purged else newest.conversation_id
 
 
-async def _decide(call: Call, body: RunBody, asked: RunInput, format: Format | None) -> Response:
-    services: Services = call.services
-    execution = await _asking(call, body, asked)
+async def _decide(
+    call: Call, services: Services, body: RunBody, asked: RunInput, format: Format | None
+) -> Response:
+    execution = await _asking(call, services, body, asked)
     for answer in asked.answered:
         decision = Decision(answer.approved, answer.reason)
         await services.approvals.decide(call.principal, execution.id, answer.tool_call_id, decision)
     decided = [answer.tool_call_id for answer in asked.answered]
     return await streams.behind_decision(
-        call, execution.id, format or kept_format(execution), decided
+        call, services, execution.id, format or kept_format(execution), decided
     )
 
 
-async def _asking(call: Call, body: RunBody, asked: RunInput) -> Execution:
+async def _asking(call: Call, services: Services, body: RunBody, asked: RunInput) -> Execution:
     """The run that the decisions are for: a message has its run's id, and a chat its newest run."""
-    services: Services = call.services
     if asked.message_id is not None:
         try:
             named = parse(EXECUTION, asked.message_id)

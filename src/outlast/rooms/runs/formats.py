@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from outlast.http.room import NewFold
+from outlast.http.fold import NewFold
 from outlast.rooms.runs.frames import Fold
 from outlast.rooms.runs.native import NativeFold
 from outlast.rooms.runs.openai import OpenAIFold

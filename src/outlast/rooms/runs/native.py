@@ -5,7 +5,7 @@ Their `id` is a cursor of the log; they are counted like those of the other form
 
 from collections.abc import Sequence
 
-from outlast.http.room import Fold
+from outlast.http.fold import Fold
 from outlast.model.event import Entry
 
 

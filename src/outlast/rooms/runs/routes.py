@@ -1,32 +1,20 @@
 """The routes of the runs room: parse, call, render."""
 
-from typing import Any, ClassVar, Final
+from typing import Final
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
-from outlast.http.document import IDEMPOTENCY_KEY, LAST_EVENT_ID, TICKET, operation
-from outlast.http.errors import RenderError
+from outlast.http.endpoint import IDEMPOTENCY_KEY, LAST_EVENT_ID, TICKET, Answer, Endpoint
 from outlast.http.request import Call
-from outlast.http.route import Route
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidId
 from outlast.model.execution import LIVE, Execution
 from outlast.model.ids import EXECUTION, parse
+from outlast.model.workspace import Scope
 from outlast.rooms.runs import render, schemas, streams
 from outlast.rooms.runs.execute import execute, kept_format
 from outlast.services.all import Services
 from outlast.services.approvals import Decision
-
-
-class RunsRoute(Route):
-    """A route of this room."""
-
-    room = "runs"
-    render_error: ClassVar[RenderError] = staticmethod(render.error)
-
-
-router = APIRouter(route_class=RunsRoute)
 
 _PATH: Final = "/run/api/executions"
 _RUN: Final = {"executionId": "The run's id."}
@@ -53,9 +41,7 @@ _EXAMPLES: Final = {
     "ui": {"value": 'id: 3\ndata: {"type":"text-delta","id":"1","delta":"Hello"}\n\n'},
     "native": {"value": 'id: 1-3\ndata: {"type":"text_delta","text":"Hello"}\n\n'},
 }
-_STREAMED: Final[dict[str, Any]] = {
-    "content": {"text/event-stream": {"schema": _EVENT, "examples": _EXAMPLES}}
-}
+_STREAMED: Final = {"text/event-stream": {"schema": _EVENT, "examples": _EXAMPLES}}
 _START_INDEX: Final = {
     "name": streams.START_INDEX,
     "in": "header",
@@ -63,40 +49,9 @@ _START_INDEX: Final = {
     "schema": {"type": "integer"},
 }
 
-router.post(
-    _PATH,
-    tags=["runs"],
-    **operation(
-        "createRun",
-        "Run the key's agent",
-        query=schemas.RunQuery,
-        headers=(IDEMPOTENCY_KEY,),
-        body=schemas.RunBody,
-        answers={
-            200: {"description": "What happens, as it happens, in the format asked for."}
-            | _STREAMED
-        },
-        errors=(400, 404, 409, 413, 422),
-        error=schemas.RunError,
-    ),
-)(execute)
 
-
-@router.get(
-    _PATH + "/{executionId}",
-    tags=["runs"],
-    **operation(
-        "getRun",
-        "Get a run's status",
-        path=_RUN,
-        answers={200: {"model": schemas.Run, "description": "The run."}},
-        errors=(404,),
-        error=schemas.RunError,
-    ),
-)
-async def get_run(call: Call) -> Response:
+async def get_run(call: Call, services: Services) -> Response:
     """Where the run stands."""
-    services: Services = call.services
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
 
     async def read() -> schemas.Run:
@@ -106,25 +61,11 @@ async def get_run(call: Call) -> Response:
     return await whole_response(call.spools, read)
 
 
-@router.post(
-    _PATH + "/{executionId}/approvals/{toolCallId}",
-    tags=["runs"],
-    **operation(
-        "decideRunApproval",
-        "Approve or deny a tool call",
-        path=_RUN | {"toolCallId": "The tool call that waits."},
-        body=schemas.ApprovalBody,
-        answers={200: {"model": schemas.Decided, "description": "The decision stands."}},
-        errors=(400, 404, 409, 413, 422),
-        error=schemas.RunError,
-    ),
-)
-async def decide(call: Call) -> Response:
+async def decide(call: Call, services: Services) -> Response:
     """Decide about a tool call, first decision wins; the same again gets the same answer.
 
     Denied: the tool does not run, the model hears the reason and goes on.
     """
-    services: Services = call.services
     body = await call.body_as(schemas.ApprovalBody)
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     tool_call_id = call.path_text("toolCallId", ApprovalNotFound)
@@ -133,45 +74,23 @@ async def decide(call: Call) -> Response:
     return json_response(schemas.Decided(success=True))
 
 
-@router.get(
-    _PATH + "/{executionId}/stream",
-    tags=["runs"],
-    **operation(
-        "streamRun",
-        "Reconnect to a run's stream",
-        path={"executionId": "The run's id, or the AI SDK's chat id: its newest run."},
-        query=schemas.StreamQuery,
-        headers=(_START_INDEX, LAST_EVENT_ID, TICKET),
-        answers={
-            200: {"description": "The frames from the start or an index, then as they come."}
-            | _STREAMED,
-            204: {
-                "description": "The chat is unknown, or no run of it is live; or `Last-Event-ID` "
-                "is the last frame of a run that has ended."
-            },
-        },
-        errors=(400, 404),
-        error=schemas.RunError,
-    ),
-)
-async def stream_run(call: Call) -> Response:
+async def stream_run(call: Call, services: Services) -> Response:
     """Replays the run's frames, then follows it to its end; held open while it waits."""
     query = call.query_as(schemas.StreamQuery)
-    execution = await _named(call)
+    execution = await _named(call, services)
     if execution is None:
         return Response(status_code=204)
     if execution.is_purged:
         raise ExecutionNotFound("Its conversation was deleted; there is nothing left to stream.")
     chosen = query.format or kept_format(execution)
-    return await streams.replay(call, execution.id, chosen, query.start_index)
+    return await streams.replay(call, services, execution.id, chosen, query.start_index)
 
 
-async def _named(call: Call) -> Execution | None:
+async def _named(call: Call, services: Services) -> Execution | None:
     """The run of this id, else the live newest run of the chat of this id; None: there is none.
 
     Raises ExecutionNotFound for an id that can only be a run's.
     """
-    services: Services = call.services
     text = call.path_text("executionId", ExecutionNotFound)
     try:
         execution_id = parse(EXECUTION, text)
@@ -185,3 +104,70 @@ async def _named(call: Call) -> Execution | None:
     if newest is None or newest.status not in LIVE:
         return None
     return (await services.executions.get(call.principal, newest.id)).execution
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "POST",
+        _PATH,
+        execute,
+        scope=(Scope.AGENTS_EXECUTE, Scope.APPROVALS_WRITE),
+        name="createRun",
+        summary="Run the key's agent",
+        tag="runs",
+        query=schemas.RunQuery,
+        headers=(IDEMPOTENCY_KEY,),
+        body=schemas.RunBody,
+        answers={
+            200: Answer("What happens, as it happens, in the format asked for.", content=_STREAMED)
+        },
+        errors=(400, 404, 409, 413, 422),
+    ),
+    Endpoint(
+        "GET",
+        _PATH + "/{executionId}",
+        get_run,
+        scope=Scope.EXECUTIONS_READ,
+        name="getRun",
+        summary="Get a run's status",
+        tag="runs",
+        parameters=_RUN,
+        answers={200: Answer("The run.", schemas.Run)},
+        errors=(404,),
+    ),
+    Endpoint(
+        "POST",
+        _PATH + "/{executionId}/approvals/{toolCallId}",
+        decide,
+        scope=Scope.APPROVALS_WRITE,
+        name="decideRunApproval",
+        summary="Approve or deny a tool call",
+        tag="runs",
+        parameters=_RUN | {"toolCallId": "The tool call that waits."},
+        body=schemas.ApprovalBody,
+        answers={200: Answer("The decision stands.", schemas.Decided)},
+        errors=(400, 404, 409, 413, 422),
+    ),
+    Endpoint(
+        "GET",
+        _PATH + "/{executionId}/stream",
+        stream_run,
+        scope=Scope.EXECUTIONS_READ,
+        name="streamRun",
+        summary="Reconnect to a run's stream",
+        tag="runs",
+        parameters={"executionId": "The run's id, or the AI SDK's chat id: its newest run."},
+        query=schemas.StreamQuery,
+        headers=(_START_INDEX, LAST_EVENT_ID, TICKET),
+        answers={
+            200: Answer(
+                "The frames from the start or an index, then as they come.", content=_STREAMED
+            ),
+            204: Answer(
+                "The chat is unknown, or no run of it is live; or `Last-Event-ID` "
+                "is the last frame of a run that has ended."
+            ),
+        },
+        errors=(400, 404),
+    ),
+)

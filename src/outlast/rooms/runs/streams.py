@@ -33,17 +33,25 @@ PATIENCE_SECONDS: Final = 1.0
 """How long the answer to a chat waits for a decision that a program may make at once."""
 
 
-def live(call: Call, execution_id: str, format: Format, log: Log, *, to_chat: bool) -> EventStream:
+def live(
+    call: Call,
+    services: Services,
+    execution_id: str,
+    format: Format,
+    log: Log,
+    *,
+    to_chat: bool,
+) -> EventStream:
     """A new run from its first commit on.
 
     to_chat: the AI SDK's chat takes the end of an answer for its turn to speak, and sends a
     person's decision only then; so the answer ends where the run waits for one.
     """
-    return _stream(call, execution_id, format, to_chat=to_chat, log=log)
+    return _stream(call, services, execution_id, format, to_chat=to_chat, log=log)
 
 
 async def replay(
-    call: Call, execution_id: str, format: Format, start_index: int | None
+    call: Call, services: Services, execution_id: str, format: Format, start_index: int | None
 ) -> Response:
     """The run's frames from where the client stands, then live to its end.
 
@@ -54,7 +62,7 @@ async def replay(
         _numbered(call, execution_id, format),
     )
     over = False
-    async with aclosing(_so_far(call, execution_id)) as batches:
+    async with aclosing(_so_far(call, services, execution_id)) as batches:
         async for entries in batches:
             standing.add(frames.add(entries))
             over = isinstance(entries[-1].event, TERMINAL_EVENTS)
@@ -62,15 +70,15 @@ async def replay(
     if over and start == standing.count and _LAST_EVENT_ID in call.headers:
         return Response(status_code=204)
     tail = {TAIL_INDEX: str(standing.count - 1)}
-    return _stream(call, execution_id, format, start, headers=tail)
+    return _stream(call, services, execution_id, format, start, headers=tail)
 
 
 async def behind_decision(
-    call: Call, execution_id: str, format: Format, decided: Sequence[str]
+    call: Call, services: Services, execution_id: str, format: Format, decided: Sequence[str]
 ) -> EventStream:
     """The run's frames behind the suspension that these tool calls' decisions have ended."""
     frames, place = _numbered(call, execution_id, format), 0
-    async with aclosing(_so_far(call, execution_id)) as batches:
+    async with aclosing(_so_far(call, services, execution_id)) as batches:
         async for entry in (entry async for entries in batches for entry in entries):
             before = frames.count
             frames.add((entry,))
@@ -78,14 +86,17 @@ async def behind_decision(
                 case ExecutionSuspended():
                     place = frames.count
                 case ApprovalResolved(tool_call_id=call_id) if call_id in decided:
-                    return _stream(call, execution_id, format, place or before, to_chat=True)
+                    return _stream(
+                        call, services, execution_id, format, place or before, to_chat=True
+                    )
                 case _:
                     pass
-    return _stream(call, execution_id, format, frames.count, to_chat=True)
+    return _stream(call, services, execution_id, format, frames.count, to_chat=True)
 
 
 def _stream(
     call: Call,
+    services: Services,
     execution_id: str,
     format: Format,
     start: int = 0,
@@ -95,8 +106,7 @@ def _stream(
     headers: dict[str, str] | None = None,
 ) -> EventStream:
     """The frames from an index on; `log` is the run's from its start, where it is at hand."""
-    services: Services = call.services
-    principal, native = call.principal, call.app.state.native
+    principal, native = call.principal, call.native
 
     def frames(log: Log) -> AsyncGenerator[bytes, None]:
         heard = _until_approval(log, PATIENCE_SECONDS) if to_chat else log
@@ -108,15 +118,14 @@ def _stream(
     named = {"x-workflow-run-id": execution_id, "x-execution-id": execution_id}
     extra = named | dict(EXTRA_HEADERS.get(format, {})) | (headers or {})
     first = again() if log is None else frames(log)
-    return EventStream(first, call.app.state.streams, extra, again)
+    return EventStream(first, call.streams, extra, again)
 
 
 def _numbered(call: Call, execution_id: str, format: Format) -> NumberedFrames:
-    return NumberedFrames(fold(format, execution_id, call.app.state.native))
+    return NumberedFrames(fold(format, execution_id, call.native))
 
 
-def _so_far(call: Call, execution_id: str) -> Log:
-    services: Services = call.services
+def _so_far(call: Call, services: Services, execution_id: str) -> Log:
     return services.executions.replay(call.principal, execution_id)
 
 

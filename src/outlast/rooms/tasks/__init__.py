@@ -1,24 +1,8 @@
 """Durable task state: checkpoints, pause, resume, roll back; moved by a client or by the server."""
 
 from outlast.http.room import Room
-from outlast.rooms.tasks import schemas
 from outlast.rooms.tasks.render import error
-from outlast.rooms.tasks.routes import router
+from outlast.rooms.tasks.routes import ENDPOINTS
+from outlast.rooms.tasks.schemas import TaskError
 
-room = Room(
-    "tasks",
-    ("/v1/execution",),
-    router,
-    error,
-    (
-        schemas.CreateTaskBody,
-        schemas.CheckpointBody,
-        schemas.StateBody,
-        schemas.PauseTaskBody,
-        schemas.ResumeTaskBody,
-        schemas.CompleteBody,
-        schemas.FailBody,
-        schemas.TaskAnswer,
-        schemas.TaskError,
-    ),
-)
+room = Room("tasks", ("/v1/execution",), ENDPOINTS, error, TaskError)

@@ -1,43 +1,26 @@
 """The routes of the tasks room: parse, call, render."""
 
-from typing import Any, ClassVar, Final
+from typing import Final
 
-from fastapi import APIRouter
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from outlast.http.body import json_object
-from outlast.http.document import IDEMPOTENCY_KEY, operation
-from outlast.http.errors import RenderError
+from outlast.http.endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Handler, Method
 from outlast.http.request import Call, kept, mark_replayed, replayed
-from outlast.http.route import Route
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import ExecutionNotFound
 from outlast.model.ids import EXECUTION
+from outlast.model.workspace import Scope
 from outlast.rooms.tasks import render, schemas
 from outlast.services.all import Services
 from outlast.services.tasks import TaskView
 
-
-class TasksRoute(Route):
-    """A route of this room."""
-
-    room = "tasks"
-    render_error: ClassVar[RenderError] = staticmethod(render.error)
-
-
-router = APIRouter(route_class=TasksRoute)
-
 _ROOT: Final = "/v1/execution"
 _ONE: Final = "/v1/execution/{taskId}"
 _TASK: Final = {"taskId": "The task's id."}
-_ANSWER: Final = {200: {"model": schemas.TaskAnswer, "description": "The task."}}
-
-
-def _told(name: str, summary: str, body: type[Any] | None = None, **more: Any) -> dict[str, Any]:
-    """What the document says of a route that moves or shows one task."""
-    errors = (404,) if body is None else (400, 404, 409, 413, 422)
-    given: dict[str, Any] = {"answers": _ANSWER, "path": _TASK, "errors": errors} | more
-    return operation(name, summary, body=body, error=schemas.TaskError, **given)
+_ANSWER: Final = {200: Answer("The task.", schemas.TaskAnswer)}
+_ERRORS: Final = (400, 404, 409, 413, 422)
 
 
 def _id(call: Call) -> str:
@@ -48,25 +31,12 @@ def _answer(view: TaskView, status: int = 200, headers: dict[str, str] | None = 
     return json_response(render.task(view), status, headers)
 
 
-@router.post(
-    _ROOT,
-    tags=["tasks"],
-    **_told(
-        "createTask",
-        "Create a task",
-        schemas.CreateTaskBody,
-        path=None,
-        headers=(IDEMPOTENCY_KEY,),
-        answers={201: {"model": schemas.TaskAnswer, "description": "The task."}},
-    ),
-)
-async def create_task(call: Call) -> Response:
+async def create_task(call: Call, services: Services) -> Response:
     """Creates a task, which runs from now on.
 
     With `agent_id` and `input` this server runs the agent on the input. Otherwise only your calls
     move it: no worker takes it.
     """
-    services: Services = call.services
     body = await call.body_as(schemas.CreateTaskBody)
     config = json_object(await call.content()).get("config")
     request = render.create_request(body, config, await call.idempotency())
@@ -83,10 +53,8 @@ async def create_task(call: Call) -> Response:
     return response
 
 
-@router.get(_ONE, tags=["tasks"], **_told("getTask", "Get a task"))
-async def get_task(call: Call) -> Response:
+async def get_task(call: Call, services: Services) -> Response:
     """The task as it is now; every execution of the workspace is one."""
-    services: Services = call.services
     task_id = _id(call)
 
     async def read() -> schemas.TaskAnswer:
@@ -95,40 +63,28 @@ async def get_task(call: Call) -> Response:
     return await whole_response(call.spools, read)
 
 
-@router.patch(_ONE, tags=["tasks"], **_told("updateTask", "Change the state", schemas.StateBody))
-async def update_task(call: Call) -> Response:
+async def update_task(call: Call, services: Services) -> Response:
     """Changes the state without a checkpoint; `checkpoint_interval_seconds` saves it by itself.
 
     A paused task goes on from a checkpoint, so its state is not changed: 409.
     """
-    services: Services = call.services
     task_id = _id(call)
     body = await call.body_as(schemas.StateBody)
     return _answer(await services.tasks.change(call.principal, task_id, body.state))
 
 
-@router.put(
-    _ONE + "/checkpoint",
-    tags=["tasks"],
-    **_told("saveCheckpoint", "Save a checkpoint", schemas.CheckpointBody),
-)
-async def save_checkpoint(call: Call) -> Response:
+async def save_checkpoint(call: Call, services: Services) -> Response:
     """Appends a checkpoint and sets the state; the same label and state again add nothing."""
-    services: Services = call.services
     task_id = _id(call)
     body = await call.body_as(schemas.CheckpointBody)
     return _answer(await services.tasks.save(call.principal, task_id, body.label, body.state))
 
 
-@router.post(
-    _ONE + "/pause", tags=["tasks"], **_told("pauseTask", "Pause a task", schemas.PauseTaskBody)
-)
-async def pause_task(call: Call) -> Response:
+async def pause_task(call: Call, services: Services) -> Response:
     """Pauses and saves a checkpoint. Server-driven: behind the open step, or `now`.
 
     Paused already: the same answer.
     """
-    services: Services = call.services
     task_id = _id(call)
     body = await call.body_as(schemas.PauseTaskBody)
     return _answer(
@@ -136,51 +92,97 @@ async def pause_task(call: Call) -> Response:
     )
 
 
-@router.post(
-    _ONE + "/resume", tags=["tasks"], **_told("resumeTask", "Resume a task", schemas.ResumeTaskBody)
-)
-async def resume_task(call: Call) -> Response:
+async def resume_task(call: Call, services: Services) -> Response:
     """Goes on from the newest or the named checkpoint, whose state becomes the state.
 
     Later checkpoints stay listed as superseded. Only what is paused or failed is resumed.
     """
-    services: Services = call.services
     task_id = _id(call)
     body = await call.body_as(schemas.ResumeTaskBody)
     return _answer(await services.tasks.resume(call.principal, task_id, body.checkpoint_id))
 
 
-@router.post(
-    _ONE + "/complete", tags=["tasks"], **_told("completeTask", "Complete", schemas.CompleteBody)
-)
-async def complete_task(call: Call) -> Response:
+async def complete_task(call: Call, services: Services) -> Response:
     """Ends a client-driven task that runs, well."""
-    services: Services = call.services
     task_id = _id(call)
     body = await call.body_as(schemas.CompleteBody)
     return _answer(await services.tasks.complete(call.principal, task_id, body.state, body.result))
 
 
-@router.post(_ONE + "/fail", tags=["tasks"], **_told("failTask", "Fail", schemas.FailBody))
-async def fail_task(call: Call) -> Response:
+async def fail_task(call: Call, services: Services) -> Response:
     """Tells that an attempt of a client-driven task failed.
 
     With attempts left it runs again from its newest checkpoint behind the backoff; until then, and
     without one, it is failed; or paused, where `retry.on_failure` says so.
     """
-    services: Services = call.services
     task_id = _id(call)
     body = await call.body_as(schemas.FailBody)
     return _answer(await services.tasks.fail(call.principal, task_id, body.error, body.state))
 
 
-@router.delete(
-    _ONE,
-    tags=["tasks"],
-    **_told("deleteTask", "Delete a task", answers={204: {"description": "It is gone for good."}}),
-)
-async def delete_task(call: Call) -> Response:
+async def delete_task(call: Call, services: Services) -> Response:
     """Terminates it where it runs, then deletes all of it."""
-    services: Services = call.services
     await services.tasks.delete(call.principal, _id(call))
     return Response(status_code=204)
+
+
+def _endpoint(
+    method: Method,
+    path: str,
+    handler: Handler,
+    name: str,
+    summary: str,
+    body: type[BaseModel] | None = None,
+) -> Endpoint:
+    """An endpoint that moves or shows one task."""
+    return Endpoint(
+        method,
+        path,
+        handler,
+        scope=Scope.EXECUTIONS_READ if method == "GET" else Scope.AGENTS_EXECUTE,
+        name=name,
+        summary=summary,
+        tag="tasks",
+        parameters=_TASK,
+        body=body,
+        answers={204: Answer("It is gone for good.")} if method == "DELETE" else _ANSWER,
+        errors=(404,) if body is None else _ERRORS,
+    )
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "POST",
+        _ROOT,
+        create_task,
+        scope=Scope.AGENTS_EXECUTE,
+        name="createTask",
+        summary="Create a task",
+        tag="tasks",
+        headers=(IDEMPOTENCY_KEY,),
+        body=schemas.CreateTaskBody,
+        answers={201: Answer("The task.", schemas.TaskAnswer)},
+        errors=_ERRORS,
+    ),
+    _endpoint("GET", _ONE, get_task, "getTask", "Get a task"),
+    _endpoint("PATCH", _ONE, update_task, "updateTask", "Change the state", schemas.StateBody),
+    _endpoint(
+        "PUT",
+        _ONE + "/checkpoint",
+        save_checkpoint,
+        "saveCheckpoint",
+        "Save a checkpoint",
+        schemas.CheckpointBody,
+    ),
+    _endpoint(
+        "POST", _ONE + "/pause", pause_task, "pauseTask", "Pause a task", schemas.PauseTaskBody
+    ),
+    _endpoint(
+        "POST", _ONE + "/resume", resume_task, "resumeTask", "Resume a task", schemas.ResumeTaskBody
+    ),
+    _endpoint(
+        "POST", _ONE + "/complete", complete_task, "completeTask", "Complete", schemas.CompleteBody
+    ),
+    _endpoint("POST", _ONE + "/fail", fail_task, "failTask", "Fail", schemas.FailBody),
+    _endpoint("DELETE", _ONE, delete_task, "deleteTask", "Delete a task"),
+)
