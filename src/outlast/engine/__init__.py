@@ -1,1 +1,1 @@
-"""Who runs a segment, and how: the engine's port, the engine of one process, and the runner."""
+"""Running segments: the engine's port, its implementations, and the runner."""

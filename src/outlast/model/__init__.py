@@ -1,1 +1,1 @@
-"""What the words mean: values and rules, no I/O. Everything else imports this package."""
+"""Values and rules of the domain, no I/O. Everything else imports this package."""

@@ -1,7 +1,7 @@
-"""A charge: what one piece of work has cost, written once and never changed.
+"""A charge: the cost of one piece of work, written once and never changed.
 
-Every recorded step that costs anything has one, whatever becomes of the step, and so has a model
-request that a pause has closed. Charges hold no content: they outlast what they were made for.
+Every recorded step that costs anything has one, also if the step is superseded later, and so has a
+model request aborted by a pause. Charges hold no content and outlast the work that they are for.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ class Charge:
     """One row of the ledger."""
 
     id: str
-    """The step's own; of a request that a pause has closed, one that no step has."""
+    """The step's id; a new id for a request aborted by a pause."""
     step: int | None
-    """The step's number; none of a request that a pause has closed."""
+    """The step's number; None for a request aborted by a pause."""
     kind: str
     """model or tool."""
     name: str
-    """The model that answered, or the tool."""
+    """Name of the model that answered, or of the tool."""
     credits: int
     """Billionths."""
     at: int
     """Milliseconds since the epoch."""
     usage: Usage = NO_USAGE
-    """Its tokens; the ledger keeps those in and those out."""
+    """Tokens of the request; the ledger keeps only input and output tokens."""

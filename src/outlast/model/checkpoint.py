@@ -6,10 +6,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """After step `step` the execution stood here; recorded steps are referred to, not copied.
+    """The execution as of step `step`; recorded steps are referred to, not copied.
 
-    `missing` are the numbers up to `step` that were not recorded yet: calls of one answer run side
-    by side, and a later one may end first.
+    `missing` are the numbers up to `step` that were not recorded yet: calls of one answer run
+    concurrently, and a later one may end first.
     """
 
     id: str
@@ -18,15 +18,15 @@ class Checkpoint:
     at: int
     label: str | None = None
     state: dict[str, Any] | None = None
-    """None: that of the checkpoint before."""
+    """None: the state of the previous checkpoint."""
     superseded: bool = False
     missing: tuple[int, ...] = ()
 
     def covers(self, number: int) -> bool:
-        """Whether the step of this number was recorded here."""
+        """Whether the step of this number was recorded at this checkpoint."""
         return number <= self.step and number not in self.missing
 
     @property
     def place(self) -> tuple[int, int, str]:
-        """Sorts checkpoints of one execution by when they were made, whatever clock made them."""
+        """Sort key: orders checkpoints of one execution by creation, independent of clocks."""
         return (self.step, -len(self.missing), self.id)

@@ -1,4 +1,4 @@
-"""Time, sleep and new ids: everything that differs between two runs comes from a Clock."""
+"""Time, sleep and new ids: every source of nondeterminism is a Clock."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from outlast.model import ids
 
 
 class Clock(Protocol):
-    """Where time and new ids come from."""
+    """Source of time and new ids."""
 
     def now(self) -> int:
         """Milliseconds since 1970-01-01T00:00:00Z."""
@@ -22,19 +22,19 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after so many seconds."""
+        """Return after this many seconds."""
         ...
 
     def new_id(self, prefix: str) -> str:
-        """A new TypeID; later ids sort after earlier ones."""
+        """Return a new TypeID; later ids sort after earlier ones."""
         ...
 
 
 class SystemClock:
-    """The machine's own clock, without its steps back: spans go by monotonic time then.
+    """The machine's clock, without its steps back.
 
-    Where the machine's clock is set back, this one goes on at nine tenths of the speed until it
-    has been caught up.
+    If the machine's clock is set back, this one advances at nine tenths of monotonic time until the
+    machine's has caught up.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SystemClock:
         self._wall, self._monotonic = wall, monotonic
         self._said = 0
         self._behind_at: int | None = None
-        """When the machine's clock was last found behind what was said."""
+        """When the machine's clock was last behind the time returned."""
 
     def now(self) -> int:
         wall = self._wall()
@@ -74,7 +74,7 @@ class SystemClock:
 
 
 def whole_millis(seconds: float) -> int:
-    """The whole milliseconds of a span: what began and lasted so long has ended by now."""
+    """Return whole milliseconds, rounded down: the end of a duration is not in the future."""
     return round(seconds * 1_000_000) // 1000
 
 
@@ -86,10 +86,10 @@ def iso(millis: int) -> str:
 
 @lru_cache(maxsize=256)
 def iso_second(seconds: int) -> str:
-    """Up to the second. An answer and its log lines write the same few again and again."""
+    """Like `iso`, to the second. Cached: an answer and its log lines write the same few."""
     return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def iso_or_none(millis: int | None) -> str | None:
-    """Like iso; nothing stays nothing."""
+    """Like `iso`; None stays None."""
     return None if millis is None else iso(millis)

@@ -16,6 +16,6 @@ class Conversation:
     turns: int
     """How many executions it has had."""
     session: dict[str, Any] = field(default_factory=dict)
-    """Values that the caller gave and that stick to the conversation."""
+    """Values that the caller gave; kept for all turns of the conversation."""
     user: str | None = None
     """The caller's end user, as given when the conversation began."""

@@ -1,10 +1,10 @@
-"""The event log's vocabulary: a closed union of past facts, and its one serializer.
+"""Events of the log: a closed union of past facts, and its serializer.
 
-Every execution has a gapless, ordered log. An Entry is one event with its place: the segment that
-wrote it and its sequence number from 1. Text is many small pieces; each piece has a sequence number
-of its own, and one entry holds a run of them, numbered to its last (an entry of three pieces with
-seq 9 is 7, 8, 9). Segment and seq both only grow, so a cursor `segment-seq` orders entries even
-where a power cut took the end of the log and later entries reuse a number.
+Every execution has a gapless, ordered log. An Entry is one event with its position: the segment
+that wrote it and its sequence number from 1. Text comes in many small pieces; each piece has a
+sequence number of its own, and one entry holds a run of them and has the number of its last (an
+entry of three pieces with seq 9 is 7, 8, 9). Segment and seq only grow, so a cursor `segment-seq`
+orders entries even if a power cut lost the end of the log and later entries reuse a number.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,8 @@ class ExecutionCreated:
     metadata: dict[str, Any] = field(default_factory=dict)
     parent_id: str | None = None
     input: str = field(default="", compare=False)
-    """This and the rest are the execution's row's: the log is read with them and keeps none."""
+    """This and the following fields come from the execution's row when the log is read; the log
+    stores none of them."""
     agent: str = field(default="", compare=False)
     """The agent's name."""
     user: str | None = field(default=None, compare=False)
@@ -80,7 +81,7 @@ class ModelFinished:
 
     @property
     def charged(self) -> int:
-        """What it cost, in billionths of a credit."""
+        """Cost in billionths of a credit."""
         return UNPRICED.of(self.usage) if self.credits is None else self.credits
 
     @property
@@ -123,7 +124,7 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True)
 class StepRetried:
-    """A step is run again: whatever text it had shown is void."""
+    """A step is run again: the text that it had shown is void."""
 
     kind: ClassVar = "step.retried"
     step: int
@@ -151,12 +152,13 @@ class ApprovalRequested:
     name: str
     parameters: dict[str, Any]
     approval_kind: str
-    """approval, or unknown_outcome: it was running when the server died, how far is not known."""
+    """approval, or unknown_outcome: it was running when the server died, and may have taken
+    effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalResolved:
-    """A person decided about a tool call, or its time ran out."""
+    """A person decided on a tool call, or the approval expired."""
 
     kind: ClassVar = "approval.resolved"
     step: int
@@ -164,10 +166,10 @@ class ApprovalResolved:
     approved: bool
     reason: str | None = None
     parameters: dict[str, Any] | None = None
-    """What the tool runs with, where a person edited that."""
+    """The arguments that the tool runs with, if a person edited them."""
     approval_kind: str = "approval"
     decided_by: str | None = None
-    """The key that decided; None if the approval expired."""
+    """Id of the key that decided; None if the approval expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,23 +186,23 @@ class ExecutionPaused:
     kind: ClassVar = "execution.paused"
     reason: str | None = None
     input_tokens: int = 0
-    """Of the model request that was closed, as estimated; it is charged, and run again."""
+    """Estimate for the aborted model request; it is charged, and run again."""
     output_tokens: int = 0
     credits: int | None = None
     """Billionths; None in logs from before there were prices."""
 
     @property
     def charged(self) -> int:
-        """What the request cost, in billionths of a credit."""
+        """Cost of the request in billionths of a credit."""
         used = Usage(self.input_tokens, self.output_tokens)
         return UNPRICED.of(used) if self.credits is None else self.credits
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResumed:
-    """A next segment is requested, from this checkpoint; work behind it is superseded.
+    """The next segment is requested, from this checkpoint; work after it is superseded.
 
-    Steps with a number above `step`, and those in `missing`, are void, with all text of theirs.
+    Steps with a number above `step`, and those in `missing`, are void, with their text.
     """
 
     kind: ClassVar = "execution.resumed"
@@ -208,7 +210,7 @@ class ExecutionResumed:
     step: int = 0
     missing: list[int] = field(default_factory=list)
     decided_by: str | None = None
-    """The key that requested it."""
+    """Id of the key that requested it."""
 
     def voids(self, step: int) -> bool:
         """Whether the step of this number is superseded."""
@@ -217,18 +219,18 @@ class ExecutionResumed:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionReleased:
-    """The worker is leaving; another takes the execution up where it stands."""
+    """The worker is shutting down; another continues the execution."""
 
     kind: ClassVar = "execution.released"
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionCompleted:
-    """The model gave its last answer, or the client said that what it drives is done."""
+    """The model gave its last answer, or the client completed its execution."""
 
     kind: ClassVar = "execution.completed"
     output: str | None = None
-    """What the client said that it gave; a model's last answer is its own output."""
+    """The result given by the client; for an agent the last answer is the output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +279,7 @@ RESTING_EVENTS: Final = (*TERMINAL_EVENTS, ExecutionSuspended, ExecutionPaused)
 
 
 class Cursor(NamedTuple):
-    """A place in an execution's log: everything up to and including it has been seen."""
+    """A position in an execution's log: everything up to and including it was seen."""
 
     segment: int
     seq: int
@@ -306,7 +308,7 @@ START: Final = Cursor(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event at its place in the log; `at` is milliseconds since the epoch."""
+    """One event at its position in the log; `at` is milliseconds since the epoch."""
 
     segment: int
     seq: int
@@ -315,12 +317,12 @@ class Entry:
 
     @property
     def cursor(self) -> Cursor:
-        """The place of the entry's end."""
+        """Cursor of the entry's end."""
         return Cursor(self.segment, self.seq)
 
     @property
     def first_seq(self) -> int:
-        """The number of the entry's first piece; its own number where it has no pieces."""
+        """Sequence number of the entry's first piece; its own number if it has no pieces."""
         return self.seq - len(self) + 1
 
     def __len__(self) -> int:
@@ -329,7 +331,7 @@ class Entry:
 
 
 def expand(entries: Iterable[Entry], after: Cursor = START) -> Iterator[Entry]:
-    """Split entries into their single pieces and leave out all up to `after`."""
+    """Split entries into single pieces and drop those up to and including `after`."""
     for entry in entries:
         event = entry.event
         if isinstance(event, TextAdded | ThinkingAdded):
@@ -342,7 +344,7 @@ def expand(entries: Iterable[Entry], after: Cursor = START) -> Iterator[Entry]:
 
 
 def encode(event: Event) -> bytes:
-    """Write an event's fields as JSON; its kind is stored beside it."""
+    """Return an event's fields as JSON; its kind is stored separately."""
     if isinstance(event, TextAdded | ThinkingAdded):
         data: dict[str, Any] = {
             "step": event.step,
@@ -360,9 +362,9 @@ def encode(event: Event) -> bytes:
 
 
 def decode(kind: str, data: bytes | str) -> Event:
-    """Read what encode wrote, without what a newer version has added to it.
+    """Return the event that `encode` wrote; fields of newer versions are ignored.
 
-    Raises KeyError for a kind that is not ours.
+    Raises KeyError for an unknown kind.
     """
     fields = orjson.loads(data)
     if kind in TEXT_KINDS:

@@ -11,14 +11,14 @@ from outlast.model.usage import NO_USAGE, Usage
 
 
 class Status(StrEnum):
-    """Where an execution stands; each room writes its own word for it."""
+    """Status of an execution; each room has its own word for it."""
 
     QUEUED = "queued"
     RUNNING = "running"
     SUSPENDED = "suspended"
     """A tool call waits for a person's decision."""
     PAUSED = "paused"
-    """A request made it wait."""
+    """Paused on request."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -43,16 +43,16 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.FAILED: frozenset({Status.QUEUED, Status.SUSPENDED}),  # resumed from a checkpoint
     Status.CANCELLED: frozenset({Status.QUEUED, Status.SUSPENDED}),  # rolled back
 }
-"""Every move that there is; what is client-driven runs at once where others are queued."""
+"""All allowed transitions; a client-driven execution runs at once, others are queued first."""
 
 TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 LIVE: Final = frozenset(Status) - TERMINAL
 CLIENT_DRIVEN: Final = 0
-"""The agent's version of an execution that only its client's calls move; no worker takes it."""
+"""Agent version of an execution that only its client's calls move; no worker takes it."""
 SEEN_MILLIS: Final = 3000
-"""A worker says at least this often that it still has an execution."""
+"""Maximum interval between active-time updates, in milliseconds."""
 RESTING: Final = TERMINAL | {Status.SUSPENDED, Status.PAUSED}
-"""Where a caller that waits gets its answer."""
+"""Statuses in which a waiting caller gets its answer."""
 
 
 class OnBusy(StrEnum):
@@ -65,7 +65,7 @@ class OnBusy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the caller allows one execution to spend; nothing means no bound."""
+    """What the caller allows one execution to spend; None means no bound."""
 
     max_tokens: int | None = None
     max_credits: float | None = None
@@ -78,7 +78,7 @@ class PauseRequest:
     """A request to pause an execution."""
 
     now: bool = False
-    """Close the model request that runs, rather than let the step end."""
+    """Abort the running model request instead of letting the step end."""
     reason: str | None = None
 
 
@@ -106,18 +106,18 @@ UNREADABLE: Final = Failure(
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What the request that started an execution said beside its input."""
+    """What the request that started an execution contained besides its input."""
 
     instructions: str = ""
-    """For this execution alone, behind the agent's own."""
+    """For this execution alone, appended to the agent's own."""
     chat_id: str | None = None
-    """The client's own name of the chat that it belongs to."""
+    """The client's id of the chat that it belongs to."""
     format: str | None = None
-    """How its stream speaks to a client that does not say."""
+    """Stream format for clients that name none."""
     headers: str | None = field(default=None, repr=False)
-    """Sent along with its tool calls; sealed, and gone with the execution's end."""
+    """Sent with its tool calls; encrypted, and deleted when the execution ends."""
     message_id: str | None = None
-    """The client's own id of the message that is the input."""
+    """The client's id of the message that is the input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +130,10 @@ class Execution:
     agent_version: int
     conversation_id: str
     turn: int
-    """Place among the conversation's executions, from 1."""
+    """Number of the execution in its conversation, from 1."""
     status: Status
     segment: int
-    """How many segments were begun; the fence against a worker that came back from the dead."""
+    """Number of segments begun; the fencing token against a worker that lost the execution."""
     input: str
     created_at: int
     updated_at: int
@@ -143,7 +143,7 @@ class Execution:
     completed_at: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)
-    """The conversation's session values as this execution saw them."""
+    """The conversation's session values when this execution started."""
     budget: Budget = field(default_factory=Budget)
     origin: RequestContext = field(default_factory=RequestContext)
     waiting: bool = False
@@ -153,32 +153,33 @@ class Execution:
     error: Failure | None = None
     usage: Usage = NO_USAGE
     steps: int = 0
-    """How many steps are recorded, tool calls included, without superseded ones."""
+    """Number of recorded steps, tool calls included, superseded ones excluded."""
     final_model: str | None = None
     first_token_ms: int | None = None
     tool_ms: int = 0
     active_ms: int = 0
-    """Time that workers had it, over all segments."""
+    """Time that workers spent on it, over all segments, in milliseconds."""
     is_purged: bool = False
     pause_requested: PauseRequest | None = None
     superseded_tokens: int = 0
-    """Tokens of work that a roll-back or a pause has taken back: charged, and not in `usage`."""
+    """Tokens of work superseded by a roll-back or a pause: charged, and not in `usage`."""
     superseded_to: int = 0
-    """The highest step number that superseded work has used; later steps are numbered behind it."""
+    """Highest step number of superseded work; later steps are numbered after it."""
     resumed_ms: int = 0
-    """`active_ms` when it was last rolled back: the agent's own limit counts from there."""
+    """`active_ms` when it was last rolled back: the agent's time limit counts from there."""
     state: dict[str, Any] = field(default_factory=dict)
     """The state of the newest checkpoint that has one, or as it was changed since."""
     active_since: int | None = None
     """When `active_ms` was last brought up to date; None while no worker or client has it."""
     credits: int = 0
-    """Billionths of a credit that were charged, superseded work too; it never goes down."""
+    """Billionths of a credit charged, superseded work included; never decreases."""
     tries: int = 0
     """Segments begun since the last recorded step or the last explicit start or resume."""
     user: str | None = None
     """The caller's end user: text that the server only keeps, filters by and passes to tools."""
     superseded: bool = False
-    """The client has cut this turn from its conversation: shown in records, not to the model."""
+    """The client has cut this turn from its conversation: kept in records, hidden from the
+    model."""
 
     @property
     def is_client_driven(self) -> bool:
@@ -194,7 +195,7 @@ class Execution:
 
     @property
     def charged_tokens(self) -> int:
-        """Everything that was used, superseded work too; it never goes down."""
+        """Tokens used, superseded work included; never decreases."""
         return self.usage.total_tokens + self.superseded_tokens
 
 
@@ -204,9 +205,9 @@ _PUTS: Final = tuple(_PUT.values())
 
 
 def advanced(execution: Execution, changes: Mapping[str, Any]) -> Execution:
-    """The same with these fields changed. Raises KeyError for a field that there is not.
+    """Return a copy with these fields changed. Raises KeyError for an unknown field.
 
-    What `replace` does, at two fifths of its cost: every step of every execution asks for it.
+    Like `dataclasses.replace`, at two fifths of its cost: every step of every execution calls it.
     """
     made = object.__new__(Execution)
     for put, value in zip(_PUTS, _VALUES(execution), strict=True):
@@ -217,7 +218,7 @@ def advanced(execution: Execution, changes: Mapping[str, Any]) -> Execution:
 
 
 def at_rest(execution: Execution, status: Status, at: int) -> Execution:
-    """Return it as no worker has it any more; a client-driven one was active until now."""
+    """Return a copy that no worker has; a client-driven one counts as active until now."""
     return replace(
         execution,
         status=status,
@@ -237,7 +238,8 @@ class ModelStep:
 
     id: str
     number: int
-    """Place in the execution, from 1; a model step is followed by its tool calls in their order."""
+    """Number in the execution, from 1; a model step is followed by its tool calls in their
+    order."""
     message: AssistantMessage
     model: str
     usage: Usage
@@ -263,7 +265,7 @@ class ToolStep:
     started_at: int
     ended_at: int
     note: str = ""
-    """The reason of the person who approved the call, which the model reads behind the result."""
+    """Reason given with the approval of the call; the model reads it after the result."""
 
     @property
     def duration_ms(self) -> int:

@@ -1,8 +1,8 @@
-"""Why a value does not fit its field, in plain English: what was expected, what was given, where.
+"""Validation messages in plain English: what was expected, what was given, where.
 
 Validation errors of pydantic come in as plain data (`ValidationError.errors()`): HTTP bodies and
-queries, agents files and scripts say the same words for the same mistake. What is given is shown
-only where it is short and no secret: never below a name of a header, key, token or URL.
+queries, agents files and scripts give the same message for the same mistake. A given value is shown
+only if it is short and no secret: never under a name of a header, key, token or URL.
 """
 
 import re
@@ -40,7 +40,7 @@ _KINDS: Final = {
     "decimal": "a number",
     "finite_number": "a number, neither infinite nor NaN",
 }
-"""What a field takes, by what pydantic's error types begin with."""
+"""What a field accepts, by prefix of pydantic's error types."""
 _ENDINGS: Final = ("_type", "_parsing", "_from_float", "_unicode", "_parsing_size", "_sub")
 _BOUNDS: Final = {
     "greater_than": ("gt", "greater than"),
@@ -53,19 +53,19 @@ _BOUNDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One mistake: where, and a sentence without its subject, as `must be text, not 5`."""
+    """One mistake: its place, and a predicate such as `must be text, not 5`."""
 
     path: Path
     text: str
     type: str
-    """Pydantic's name of the kind of mistake."""
+    """Pydantic's error type."""
     given: Any
 
 
 def explain(details: Iterable[Detail], value: Any) -> list[Explained]:
-    """Return every mistake of a document once, in the order of its fields.
+    """Return each mistake of a document once, in the order of its fields.
 
-    value: the whole document. Alternatives of one field that all fail become one sentence.
+    value: the whole document. If all alternatives of a field fail, they become one sentence.
     """
     found: dict[Path, list[Detail]] = {}
     for detail in details:
@@ -79,7 +79,7 @@ def explain(details: Iterable[Detail], value: Any) -> list[Explained]:
 
 
 def sentence(path: Path, details: list[Detail]) -> str:
-    """Return what is wrong with one field; more than one detail are alternatives of it."""
+    """Return what is wrong with one field; several details are its alternatives."""
     expected = list(dict.fromkeys(_expected(detail) for detail in details))
     if len(expected) > 1:
         alternatives = [text.removeprefix("must be ") for text in expected if "must be " in text]
@@ -90,7 +90,7 @@ def sentence(path: Path, details: list[Detail]) -> str:
 
 
 def place(detail: Detail, value: Any) -> Path:
-    """Return where in the document the mistake is, without pydantic's names of alternatives."""
+    """Return the path of the mistake in the document, without pydantic's names of alternatives."""
     path: list[str | int] = []
     for part in detail["loc"]:
         if _has(value, part):
@@ -108,7 +108,7 @@ def _has(value: Any, part: str | int) -> bool:
 
 
 def _is_branch(detail: Detail, path: Path) -> bool:
-    """Whether it is one alternative of several."""
+    """Whether the detail concerns one of several alternatives."""
     return len(detail["loc"]) > len(path)
 
 
@@ -126,7 +126,7 @@ def _expected(detail: Detail) -> str:
 
 
 def _own(detail: Detail) -> str:
-    """The words of a check of ours, or of a kind of mistake that no model of ours makes."""
+    """Return the message of a custom check, or of an error type without a sentence here."""
     said = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return _FOREIGN.sub("must ", said, count=1).replace("an instance of", "of the kind")
 
@@ -159,7 +159,7 @@ _SENTENCES: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
 
 
 def _choices(context: Mapping[str, Any]) -> str:
-    """`'a', 'b' or 'c'` in the words of the field: a, b or c."""
+    """Rewrite pydantic's `'a', 'b' or 'c'` as the field's values: a, b or c."""
     return str(context.get("expected", "one of the known values")).replace("'", "")
 
 
@@ -168,7 +168,7 @@ def _listed(texts: list[str]) -> str:
 
 
 def _given(detail: Detail, path: Path) -> str | None:
-    """What was given, as far as it may be shown; None where that says nothing."""
+    """Return the given value as far as it may be shown; None if that would not help."""
     given = detail.get("input")
     kind = given_kind(given)
     if any(_SECRET.search(part) for part in path if isinstance(part, str)):

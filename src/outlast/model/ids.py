@@ -1,4 +1,4 @@
-"""Ids: one UUIDv7 per thing, written as a TypeID (`exec_01k…`), read in every spelling.
+"""Ids: a UUIDv7 each, written as a TypeID (`exec_01k…`), read in every spelling.
 
 Source of the format: the TypeID specification 0.3 (prefix, `_`, 26 characters of Crockford base32).
 Inside Outlast an id is always the TypeID string, in SQL too: it sorts by time of creation.
@@ -32,7 +32,7 @@ _VERSION_MASK: Final = 0xF << 76
 
 
 def new(prefix: str) -> str:
-    """A new id. What `TypeID(prefix)` writes, at a quarter of its cost: our prefixes are valid."""
+    """Return a new id. Like `TypeID(prefix)` at a quarter of its cost: our prefixes are valid."""
     return f"{prefix}_{base32.encode(uuid_utils.uuid7().bytes)}"
 
 
@@ -44,7 +44,7 @@ def from_uuid(prefix: str, uuid: UUID) -> str:
 def parse(prefix: str, text: str) -> str:
     """Read an id in any spelling: TypeID, bare UUID, or the UUID with its version shown as 4.
 
-    Raises InvalidId when the text is none of them, or is a TypeID of another kind.
+    Raises InvalidId if the text is none of them, or a TypeID with another prefix.
     """
     try:
         if "_" in text:
@@ -58,7 +58,7 @@ def parse(prefix: str, text: str) -> str:
 
 
 def to_uuid4(typeid: str) -> UUID:
-    """The bare UUID of an id, its version nibble shown as 4; the other bits are the same."""
+    """Return the bare UUID of an id with its version nibble set to 4; the other bits stay."""
     uuid = UUID(str(TypeID.from_string(typeid).uuid))
     return UUID(int=(uuid.int & ~_VERSION_MASK) | (4 << 76))
 

@@ -1,13 +1,13 @@
-"""How deep JSON may be nested: what is kept must still be writable inside what shows it."""
+"""How deep JSON may be nested: a stored value must still be serializable inside a response."""
 
 from typing import Any, Final
 
 DEEPEST: Final = 64
-"""Levels of objects and arrays in whatever comes from outside: bodies, arguments, results."""
+"""Maximum levels of objects and arrays in input: bodies, arguments, results."""
 
 
 def is_too_deep(value: Any) -> bool:
-    """Whether the value has more levels than DEEPEST; needs no recursion."""
+    """Whether the value has more levels than DEEPEST; without recursion."""
     level = [value]
     for _ in range(DEEPEST):
         level = [child for parent in level for child in _children(parent)]

@@ -1,4 +1,4 @@
-"""What a model reads and writes: the messages of a conversation, provider-neutral.
+"""Messages of a conversation, provider-neutral: what a model reads and writes.
 
 A conversation's history is user message, assistant message, tool messages, assistant message, …
 """
@@ -20,7 +20,7 @@ class Thinking:
 
     text: str
     signature: str | None = None
-    """The provider's proof that it wrote this; some providers ask for it back."""
+    """The provider's signature of this text; some providers require it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class ToolCall:
     """An assistant's request that a tool be called."""
 
     id: str
-    """Ours: tc_…"""
+    """The server's id: tc_…"""
     name: str
     parameters: dict[str, Any]
     invalid: str | None = None
-    """What the model wrote instead of a JSON object; parameters is empty then."""
+    """What the model wrote instead of a JSON object; `parameters` is empty then."""
     provider_id: str | None = None
-    """The provider's own id of the call, sent back to it."""
+    """The provider's id of the call, sent back to it."""
 
 
 Part: TypeAlias = Text | Thinking | ToolCall
@@ -82,11 +82,11 @@ UNANSWERED = "The call was interrupted; nothing is known of its result."
 
 
 def repair(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Make a history that every provider accepts, after a cancel, a crash or a failure.
+    """Return a history that every provider accepts, also after a cancel, a crash or a failure.
 
     Each tool call is followed by exactly one answer (a missing one is written as an error), an
     answer without its call is dropped, and assistant messages without any part are dropped.
-    Repairing twice changes nothing more.
+    Idempotent.
     """
     answers = {m.tool_call_id: m for m in messages if isinstance(m, ToolMessage)}
     repaired: list[Message] = []

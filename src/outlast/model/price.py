@@ -1,7 +1,7 @@
 """Credits: what a model's tokens and a tool's calls cost.
 
-Credits are exact: integers of a billionth of a credit inside, so that sums are the same wherever
-they are made, decimals outside. A model's price is in credits per 1,000,000 tokens, a tool's in
+Credits are exact: integers of billionths of a credit inside, so that sums are the same wherever
+they are computed; decimals outside. A model's price is in credits per 1,000,000 tokens, a tool's in
 credits per call.
 """
 
@@ -15,12 +15,12 @@ from outlast.model.error import Misconfigured
 from outlast.model.usage import Usage
 
 NANO: Final = 1_000_000_000
-"""Parts of a credit."""
+"""Billionths in a credit."""
 _CALL_DECIMALS: Final = 9
 _TOKEN_DECIMALS: Final = 3
-"""Of a price per 1,000,000 tokens: what leaves whole billionths for one token."""
+"""Decimals of a price per 1,000,000 tokens: with these, one token costs whole billionths."""
 _HIGHEST: Final = 1_000_000
-"""Credits: keeps every sum well inside 64 bits."""
+"""Highest price, in credits: keeps every sum well inside 64 bits."""
 _EXACT: Final = Context(prec=40, traps=[Inexact, InvalidOperation])
 
 
@@ -34,7 +34,7 @@ class ModelPrice:
     cache_write: int
 
     def of(self, usage: Usage) -> int:
-        """What a request costs; tokens that a cache took part in are charged as such alone."""
+        """Return the cost of a request; cache tokens are charged at cache prices only."""
         read = min(usage.cache_read_tokens, usage.input_tokens)
         written = min(usage.cache_write_tokens, usage.input_tokens - read)
         return (
@@ -46,28 +46,28 @@ class ModelPrice:
 
 
 UNPRICED: Final = ModelPrice(*(NANO // 1000,) * 4)
-"""Where no price is set: 1 credit per 1,000 tokens."""
+"""Price of a model without one: 1 credit per 1,000 tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What the operator asks for, by name."""
+    """The operator's prices, by name."""
 
     models: Mapping[str, ModelPrice] = field(default_factory=lambda: MappingProxyType({}))
     tools: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Billionths of a credit per call; a tool without a price is free."""
 
     def of_model(self, requested: str, answered: str = "") -> ModelPrice:
-        """By the agent's name of the model, else by the name that the provider answered with."""
+        """Return the price by the agent's name of the model, else by the provider's name of it."""
         return self.models.get(requested) or self.models.get(answered) or UNPRICED
 
     def of_tool(self, name: str) -> int:
-        """One call's price."""
+        """Return the price of one call."""
         return self.tools.get(name, 0)
 
 
 def credits_of(nano: int) -> float:
-    """Billionths as credits; exact to the last digit below a million credits."""
+    """Return billionths as credits; exact to the last digit below a million credits."""
     return nano / NANO
 
 
@@ -117,7 +117,7 @@ def _table(where: str, found: Any, known: tuple[str, ...] | None = None) -> Mapp
 
 
 def _nano(where: str, price: Any, decimals: int) -> int:
-    """Billionths per token or call. A float is read as it is written, shortest."""
+    """Return billionths per token or call. A float is read by its shortest decimal form."""
     if isinstance(price, bool) or not isinstance(price, int | float | str | Decimal):
         raise Misconfigured(f"{where}: {price!r} is not a price, as 0.25 or '0.25'.")
     try:

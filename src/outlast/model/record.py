@@ -1,7 +1,7 @@
-"""Records: executions, their steps and what those cost, as nodes of a tree.
+"""Records: executions, their steps and the costs, as nodes of a tree.
 
-A node's credits cover all that is under it, and the credits of its children add up to its own. So
-what is charged has a node: superseded steps, and the model requests that a pause has closed.
+A node's credits include everything under it, and the credits of its children add up to its own. So
+all charged work has a node: superseded steps, and model requests aborted by a pause.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ _KINDS: Final = (EXECUTION, STEP)
 
 @dataclass(frozen=True, slots=True)
 class RecordId:
-    """What an id may name; a bare UUID does not say which of them."""
+    """Ids that a record's id may be; a bare UUID does not say which."""
 
     execution_id: str | None
     step_id: str | None
@@ -37,9 +37,9 @@ class RecordId:
 
     @classmethod
     def of_message(cls, text: str) -> "RecordId":
-        """Read a message's id: what answers or wrote it shares its UUID. Raises InvalidId.
+        """Read a message's id: it shares its UUID with a record. Raises InvalidId.
 
-        That is an execution for a user's, the last model step for an assistant's.
+        The record is an execution for a user's message, the last model step for an assistant's.
         """
         suffix = parse(MESSAGE, text).removeprefix(MESSAGE)
         return cls(EXECUTION + suffix, STEP + suffix)
@@ -51,9 +51,9 @@ class ExecutionRecord:
 
     execution: Execution
     credits: int
-    """Billionths, of everything under it: its own work and that of the executions it made."""
+    """Billionths, for everything under it: its own work and that of its child executions."""
     truncated: tuple[str, ...] = ()
-    """Fields of the execution that are not whole, as in a page."""
+    """Fields of the execution that are shortened, as in a page."""
 
     @property
     def began(self) -> int:
@@ -77,9 +77,9 @@ class StepRecord:
 
     @property
     def is_decision(self) -> bool:
-        """Whether a code agent's function decided a call here: no model did, and it cost nothing.
+        """Whether a code agent's function made this call, not a model; it cost nothing.
 
-        The call that it decided is a step of its own.
+        The tool call itself is a step of its own.
         """
         step = self.step
         return isinstance(step, ModelStep) and not step.model and bool(step.message.tool_calls)
@@ -87,7 +87,7 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class ClosedRecord:
-    """A model request that a pause has closed; it was charged, and made again."""
+    """A model request aborted by a pause; it was charged, and made again."""
 
     execution: Execution
     charge: Charge
@@ -99,7 +99,7 @@ class ClosedRecord:
 
     @property
     def began(self) -> int:
-        """When it was closed: nothing else is known of it."""
+        """When it was aborted: its start was not recorded."""
         return self.charge.at
 
 
@@ -109,14 +109,14 @@ Record: TypeAlias = ExecutionRecord | Part
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A record with all that is under it, oldest first."""
+    """A record with everything under it, oldest first."""
 
     record: Record
     children: tuple["Tree", ...] = ()
 
 
 def tree_of(root_id: str, executions: Iterable[Execution], parts: Iterable[Part]) -> Tree:
-    """Put an execution, those below it and their parts together; parts come in their order."""
+    """Build the tree of an execution, its descendants and their parts; parts are given in order."""
     by_id = {execution.id: execution for execution in executions}
     below: dict[str, list[Execution]] = defaultdict(list)
     own: dict[str, list[Part]] = defaultdict(list)

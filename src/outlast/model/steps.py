@@ -1,8 +1,8 @@
-"""Rules on an execution's steps: which calls of the newest answer have no result, and numbers.
+"""Rules on an execution's steps: calls of the newest answer without a result, and numbering.
 
-A model step is followed by its tool calls in their order; of an answer that a code agent's function
-asked for, none runs unless the function makes it. After a roll-back, numbers go on behind
-the highest that superseded work has used, so that no number ever means two steps.
+A model step is followed by its tool calls in their order; of an answer to a code agent's function,
+none runs unless the function makes it. After a roll-back, numbers continue after the highest of the
+superseded work, so that no two steps have one number.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ Calls: TypeAlias = tuple[tuple[int, ToolCall], ...]
 
 
 def unanswered(steps: Iterable[Step], superseded_to: int = 0) -> Calls:
-    """Tool calls of the newest model step that have no result, with their step numbers."""
+    """Return tool calls of the newest model step that have no result, with their step numbers."""
     last: ModelStep | None = None
     answered = set()
     for step in steps:
@@ -35,5 +35,5 @@ def unanswered(steps: Iterable[Step], superseded_to: int = 0) -> Calls:
 
 
 def next_number(steps: Iterable[Step], superseded_to: int = 0) -> int:
-    """The number of the next model step, once every call is answered."""
+    """Return the number of the next model step, once every call is answered."""
     return max([superseded_to, *(step.number for step in steps)]) + 1

@@ -1,6 +1,6 @@
-"""A task: what the client says of an execution beside its input, and who moves it.
+"""A task: what the client sets for an execution besides its input, and who drives it.
 
-Server-driven: workers run it, as every execution. Client-driven: only the client's calls move it;
+Server-driven: workers run it, like every execution. Client-driven: only the client's calls move it;
 it is an execution without an agent's version, which no worker takes.
 """
 
@@ -13,28 +13,28 @@ from outlast.model.execution import CLIENT_DRIVEN, LIVE, Execution, Status
 from outlast.model.ids import AGENT, WORKSPACE
 
 AUTOMATIC: Final = "automatic"
-"""The label of a checkpoint that the interval has saved."""
+"""Label of a checkpoint saved by the interval."""
 PAUSED: Final = "paused"
-"""The label of a checkpoint that a pause has saved."""
+"""Label of a checkpoint saved by a pause."""
 OUT_OF_TIME: Final = BudgetExceeded.code
-"""The failure of a task whose max_duration_seconds are over; it is not tried again."""
+"""Failure code of a task that exceeded max_duration_seconds; it is not retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The row beside an execution's. Times are milliseconds since the epoch."""
+    """A task's row beside its execution's. Times are milliseconds since the epoch."""
 
     execution_id: str
     workspace_id: str
     name: str
     saved_at: int
-    """When the newest checkpoint was saved; before the first, when the task was made."""
+    """When the newest checkpoint was saved; when the task was created if there is none."""
     description: str = ""
     task_type: str = ""
     config: dict[str, Any] = field(default_factory=dict)
-    """As the client has sent it; its known keys were checked."""
+    """As sent by the client; its known keys were validated."""
     first_state: dict[str, Any] = field(default_factory=dict)
-    """What there is to go back to before the first checkpoint."""
+    """The state to go back to if there is no checkpoint."""
     attempts: int = 1
     """Attempts since the last explicit start or resume."""
     changed: bool = False
@@ -44,12 +44,12 @@ class Task:
 
     @property
     def interval_ms(self) -> int | None:
-        """How often a changed state is saved without a call."""
+        """Interval at which a changed state is saved, in milliseconds."""
         return _millis(self.config.get("checkpoint_interval_seconds"))
 
     @property
     def max_seconds(self) -> float | None:
-        """Active time that it may take."""
+        """Maximum active time, in seconds."""
         found: float | None = self.config.get("max_duration_seconds")
         return found
 
@@ -59,20 +59,20 @@ class Task:
 
     @property
     def backoff_ms(self) -> int:
-        """How long a failed attempt is followed by nothing."""
+        """Delay before the next attempt, in milliseconds."""
         return _millis(self._retry.get("backoff_seconds")) or 0
 
     @property
     def pauses_in_the_end(self) -> bool:
-        """Whether it is paused where it would otherwise have failed for good."""
+        """Whether it is paused instead of failing for good."""
         return self._retry.get("on_failure") == "pause"
 
     def is_tried_again(self, code: str) -> bool:
-        """Whether a failure of this code leaves an attempt."""
+        """Whether a failure with this code is followed by another attempt."""
         return code != OUT_OF_TIME and self.attempts < (self._retry.get("max_attempts") or 1)
 
     def pauses(self, code: str) -> bool:
-        """Whether a failure of this code is a pause instead."""
+        """Whether a failure with this code pauses the task instead."""
         return self.pauses_in_the_end and not self.is_tried_again(code)
 
     def due(self, execution: Execution) -> int | None:
@@ -88,7 +88,7 @@ class Task:
 
 
 def end_of_time(execution: Execution) -> int | None:
-    """When the budget of seconds of a client-driven execution that runs is spent."""
+    """Return when a running client-driven execution exceeds its budget of seconds."""
     limit, since = execution.budget.max_seconds, execution.active_since
     if limit is None or since is None or not execution.is_client_driven:
         return None
@@ -104,11 +104,11 @@ CLIENT_NAME: Final = "client"
 
 
 def client_agent_id(workspace_id: str) -> str:
-    """The agent of a workspace's client-driven tasks that name none: the client itself."""
+    """Return the agent id of a workspace's client-driven tasks that name no agent."""
     return AGENT + workspace_id.removeprefix(WORKSPACE)
 
 
 def client_agent(workspace_id: str) -> Agent:
-    """The same as a value; it has no row, and nothing can be run with it."""
+    """Return that agent; it has no row, and cannot run anything."""
     spec = AgentSpec(CLIENT_NAME, "none", description="Whoever moves client-driven tasks.")
     return Agent(client_agent_id(workspace_id), workspace_id, CLIENT_DRIVEN, spec, 0, 0)

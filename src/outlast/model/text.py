@@ -1,8 +1,8 @@
-r"""Text from outside, made storable: neither database keeps U+0000 or half a surrogate pair.
+r"""Text from outside, made storable: neither database stores U+0000 or a lone surrogate.
 
-Models, tools and code agents may say either: JSON can spell half of a pair (`"\ud83d"`), and
-`os.listdir` gives one for a byte that is no UTF-8. Two halves that meet become their character;
-what is left is replaced by U+FFFD, so that an execution is the same on either database.
+Models, tools and code agents may produce either: JSON can write a lone surrogate (`"\ud83d"`), and
+`os.listdir` returns one for a byte that is no UTF-8. Adjacent halves become their character; the
+rest is replaced by U+FFFD, so that an execution is the same on either database.
 https://www.postgresql.org/docs/current/datatype-json.html, PEP 383
 """
 
@@ -32,12 +32,12 @@ _NUL: Final = "\0"
 _INSTEAD: Final = "\ufffd"
 _HIGH: Final = ("\ud800", "\udbff")
 _WIDEST: Final = 4
-"""Bytes of one character, at most."""
+"""Maximum bytes of one character."""
 _SIXTY_FOUR_BITS: Final = 1 << 64
 
 
 def storable(value: T) -> T:
-    """Return the same JSON with every text in it storable; any other value as it is."""
+    """Return the same JSON with every text in it storable; other values unchanged."""
     if isinstance(value, str):
         return _text(value)  # type: ignore[return-value] # a str
     try:
@@ -54,12 +54,12 @@ def storable_message(message: AssistantMessage) -> AssistantMessage:
 
 
 def storable_messages(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """Return the same messages, storable; what is no message as it is."""
+    """Return the same messages, storable; other values unchanged."""
     return tuple(_message(message) for message in messages)
 
 
 def shortened(text: str, most: int) -> str:
-    """Return the text within so many bytes of UTF-8; one that is cut says so at its end."""
+    """Return the text cut to at most this many bytes of UTF-8; a cut text ends with a mark."""
     if len(text) * _WIDEST <= most or len(data := text.encode()) <= most:
         return text
     mark = f"… (cut: {len(data)} bytes in all)"
@@ -67,9 +67,9 @@ def shortened(text: str, most: int) -> str:
 
 
 def read_json(data: bytes) -> Any:
-    """Return the value of JSON in UTF-8, also where it spells half of a surrogate pair.
+    """Return the value of JSON in UTF-8, also if it contains lone surrogates.
 
-    Such halves stand in the value: make it storable once its text is whole. Bytes that are no UTF-8
+    They stay in the value: make it storable once its text is complete. Bytes that are no UTF-8
     become U+FFFD. Raises ValueError.
     """
     try:
@@ -88,18 +88,18 @@ def read_json(data: bytes) -> Any:
 class WholePieces(Generic[K]):
     """Makes the pieces of streamed text storable.
 
-    Half of a surrogate pair at the end of a piece waits for the next piece of its kind.
+    A lone surrogate at the end of a piece is held until the next piece of its kind.
     """
 
     __slots__ = ("_kind", "held")
 
     def __init__(self) -> None:
         self.held = ""
-        """Half of a pair that waits."""
+        """The surrogate that is held."""
         self._kind: K | None = None
 
     def add(self, kind: K, piece: str) -> tuple[tuple[K, str], ...]:
-        """Return what can be shown once this piece has come; no text in it is empty."""
+        """Return the pieces that this one completes; none is empty."""
         if not self.held and piece.isascii() and _NUL not in piece:
             return ((kind, piece),)
         ended = self.end() if self._kind is not kind else ()
@@ -109,7 +109,7 @@ class WholePieces(Generic[K]):
         return (*ended, (kind, _text(piece))) if piece else ended
 
     def end(self) -> tuple[tuple[K, str], ...]:
-        """Return the half that still waits, replaced."""
+        """Return the surrogate that is still held, replaced by U+FFFD."""
         held, self.held = self.held, ""
         return ((self._kind, _text(held)),) if held and self._kind is not None else ()
 
@@ -127,7 +127,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    """As orjson reads it: a float where 64 bits do not hold it."""
+    """Return the number as orjson reads it: a float if it does not fit 64 bits."""
     value = int(digits)
     return value if -_SIXTY_FOUR_BITS <= 2 * value < 2 * _SIXTY_FOUR_BITS else float(digits)
 

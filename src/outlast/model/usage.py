@@ -1,6 +1,6 @@
-"""Token usage, exact to the provider's figures and added up once per recorded step.
+"""Token usage: the provider's figures, added once per recorded step.
 
-Figures that cannot be true are not believed: the tokens are estimated then.
+Implausible figures are replaced by an estimate.
 """
 
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request or of several; input_tokens includes those read from a cache."""
+    """Tokens of one request or several; input_tokens includes those read from a cache."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     estimated: bool = False
-    """True where the provider gave no figure, as for a cancelled request."""
+    """True if the provider gave no figures, as for a cancelled request."""
 
     @property
     def total_tokens(self) -> int:
@@ -36,7 +36,7 @@ class Usage:
 NO_USAGE = Usage()
 
 _MOST: Final = 10**9
-"""Tokens that one request can have; no model's context has a hundredth of it."""
+"""Maximum tokens of one request; no model's context has a hundredth of it."""
 
 _CHARACTERS_PER_TOKEN = 4
 """OpenAI's rule of thumb for English text (platform.openai.com/tokenizer)."""
@@ -45,8 +45,8 @@ _CHARACTERS_PER_TOKEN = 4
 def counted(read: Any, written: Any, cached: Any = None, stored: Any = None) -> Usage | None:
     """Return a provider's figures of input, output, cache reads and cache writes; None is 0.
 
-    None where they cannot be true: negative, fractional, no numbers, absurdly large, or all 0.
-    More read from a cache than was read at all counts as all of it.
+    None if they are implausible: negative, fractional, no numbers, absurdly large, or all 0. Cache
+    reads above the input count as all of the input.
     """
     inputs, outputs = _figure(read), _figure(written)
     hits, writes = _figure(cached), _figure(stored)
@@ -58,7 +58,7 @@ def counted(read: Any, written: Any, cached: Any = None, stored: Any = None) -> 
 
 
 def _figure(value: Any) -> int | None:
-    """Whole tokens; None where the value is no number of them."""
+    """Return whole tokens; None if the value is not a valid count."""
     if type(value) is int:
         return value if 0 <= value <= _MOST else None
     if value is None:
@@ -70,10 +70,10 @@ def _figure(value: Any) -> int | None:
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate of the tokens in a text that the provider did not count; rounded up."""
+    """Estimate the tokens of a text that the provider did not count; rounded up."""
     return -(-len(text) // _CHARACTERS_PER_TOKEN)
 
 
 def characters(tokens: int) -> int:
-    """How long a text is of so many tokens by the same estimate, at most."""
+    """Return the maximum length of a text of this many tokens, by the same estimate."""
     return tokens * _CHARACTERS_PER_TOKEN

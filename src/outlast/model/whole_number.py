@@ -1,4 +1,4 @@
-"""Whole numbers beyond 64 bits: read as floats, they would be other numbers than were written."""
+"""Integers beyond 64 bits: a JSON parser would read them as floats and change their value."""
 
 import json
 from collections.abc import Iterable
@@ -7,34 +7,34 @@ from typing import Any, Final
 
 _DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG: Final = b"0" * 19
-"""A whole number with fewer digits has less than 64 bits."""
+"""An integer with fewer digits fits 64 bits."""
 _LEAST, _MOST = -(2**63), 2**64 - 1
-"""Whole numbers that are read as they were written."""
+"""Range of integers that are read exactly."""
 _LONGEST: Final = 20
-"""Digits, or digits and sign, of the longest of them."""
+"""Digits and sign of the longest of them."""
 _SHOWN: Final = 40
-"""Digits that a complaint repeats."""
+"""Digits shown in an error message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """A whole number beyond 64 bits, and where it stands."""
+    """An integer beyond 64 bits, and its path."""
 
     path: str
-    """Names and indexes with dots between; empty where the number is all there is."""
+    """Names and indexes separated by dots; empty if the number is the whole document."""
     digits: str
 
     @property
     def shown(self) -> str:
-        """The number for a complaint, cut where it is long."""
+        """The number for an error message, shortened if long."""
         return self.digits if len(self.digits) <= _SHOWN else self.digits[:_SHOWN] + "…"
 
 
 def beyond_64_bits(data: bytes) -> Beyond | None:
-    """Return the first whole number of this JSON that is beyond 64 bits.
+    """Return the first integer of this JSON that is beyond 64 bits.
 
-    None if there is none, and where the data is no JSON. JSON without a long run of digits, which
-    is almost all, is not read.
+    None if there is none or the data is not JSON. JSON without a long run of digits, which is
+    almost all, is not parsed.
     """
     if _LONG not in data.translate(_DIGITS):
         return None
@@ -45,7 +45,7 @@ def beyond_64_bits(data: bytes) -> Beyond | None:
 
 
 class _Digits(str):
-    """The digits of a whole number beyond 64 bits."""
+    """The digits of an integer beyond 64 bits."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Workspaces and the API keys that open them."""
+"""Workspaces and their API keys."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +16,7 @@ class Scope(StrEnum):
 
 
 class Plan(StrEnum):
-    """How long a conversation is kept after its last activity."""
+    """Plan of a workspace: how long a conversation is kept after its last activity."""
 
     STARTER = "starter"
     PROFESSIONAL = "professional"
@@ -35,7 +35,7 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key without its secret, of which only a hash is kept."""
+    """One key without its secret; only a hash of that is kept."""
 
     id: str
     workspace_id: str
@@ -50,7 +50,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who makes a request: the key, and the workspace that everything it does is bound to."""
+    """Who makes a request: the key, and the workspace that all its operations are bound to."""
 
     key_id: str
     workspace_id: str
@@ -58,7 +58,7 @@ class Principal:
     agent_id: str | None = None
     """The agent of requests that name none."""
     expires_at: int | None = None
-    """When the key opens nothing any more, in milliseconds since the epoch."""
+    """When the key expires, in milliseconds since the epoch."""
 
     def require(self, scope: Scope) -> None:
         """Raises MissingScope."""

@@ -1,1 +1,1 @@
-"""What a caller may ask, in our words: who may, which agent, what happens. Rooms translate."""
+"""Operations of the API, independent of rooms: permissions, the agent, the effect."""

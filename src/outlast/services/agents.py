@@ -16,13 +16,13 @@ from outlast.store.known_agents import KnownAgents
 from outlast.store.page import Page
 
 _FRESH_SECONDS: Final = 1.0
-"""How long a change made by another process may stay unseen."""
+"""How long a change made by another process may go unnoticed."""
 _CACHED: Final = 1000
 _LONGEST_NAME: Final = 64
 
 
 class Agents:
-    """Finds agents, and keeps what the agents file says."""
+    """Finds agents, and stores those of the agents file."""
 
     def __init__(self, store: AgentStore, clock: Clock) -> None:
         self._store = store
@@ -33,7 +33,7 @@ class Agents:
     async def put(
         self, workspace_id: str, specs: Iterable[tuple[AgentSpec, str]], source: str = "file"
     ) -> list[Agent]:
-        """Make agents from (spec, digest), or their next versions where a digest is new.
+        """Create agents from (spec, digest), or their next versions if a digest is new.
 
         `source` is the agents file, as the operator gave it.
         """
@@ -73,22 +73,22 @@ class Agents:
         )
 
     async def get(self, principal: Principal, ref: str) -> Agent:
-        """The newest version, by id or by name. Raises AgentNotFound, MissingScope."""
+        """Return the newest version, by id or by name. Raises AgentNotFound, MissingScope."""
         principal.require(Scope.AGENTS_READ)
         return await self._known(principal.workspace_id, ref)
 
     async def page(self, principal: Principal, page: Page) -> tuple[list[Agent], bool]:
-        """A page, newest first, and whether there are more in the direction of the walk."""
+        """Return a page, newest first, and whether there are more in the direction of the walk."""
         principal.require(Scope.AGENTS_READ)
         found = await self._store.page(principal.workspace_id, page)
         return page.cut(found)
 
     async def resolve(self, principal: Principal, ref: str) -> str:
-        """The id of an agent that a filter names. Raises AgentNotFound."""
+        """Return the id of an agent that a filter names. Raises AgentNotFound."""
         return (await self._known(principal.workspace_id, ref)).id
 
     async def chosen(self, principal: Principal, ref: str | None) -> Agent:
-        """The agent that a request names, else the key's, else the only one in use.
+        """Return the agent that a request names, else the key's, else the only one in use.
 
         Raises AgentNotFound, also for a retired agent, and MissingField.
         """
@@ -107,13 +107,13 @@ class Agents:
         return found[0]
 
     async def _known(self, workspace_id: str, ref: str) -> Agent:
-        """An agent as executions name it: also the client of those that no agent runs."""
+        """Return an agent that executions refer to, or the one of client-driven executions."""
         if ref == client_agent_id(workspace_id):
             return client_agent(workspace_id)
         return await self._newest(workspace_id, ref)
 
     async def version(self, workspace_id: str, agent_id: str, version: int) -> Agent:
-        """The version that an execution keeps. Raises AgentNotFound."""
+        """Return the version that an execution uses. Raises AgentNotFound."""
         return await self._store.version(workspace_id, agent_id, version)
 
     async def _newest(self, workspace_id: str, ref: str) -> Agent:
@@ -131,7 +131,7 @@ class Agents:
         return agent
 
     async def _with_near(self, workspace_id: str, ref: str, error: AgentNotFound) -> AgentNotFound:
-        """The error with the name that was probably meant, if there is one."""
+        """Return the error, with a suggestion if a similar name exists."""
         known = [agent.spec.name for agent in await self._store.page(workspace_id, Page(100))]
         near = difflib.get_close_matches(ref[:_LONGEST_NAME], known, n=1, cutoff=0.7)
         if not near:

@@ -1,4 +1,4 @@
-"""Conversations: what was said, and forgetting it."""
+"""Conversations: their content, and its deletion."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ class Conversations:
         self._clock = clock
 
     async def get(self, principal: Principal, conversation_id: str) -> ConversationView:
-        """One conversation. Raises ConversationNotFound, InvalidId, MissingScope."""
+        """Return one conversation. Raises ConversationNotFound, InvalidId, MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
         workspace_id, found = principal.workspace_id, parse(CONVERSATION, conversation_id)
         conversation = await self._store.conversations.get(workspace_id, found)
@@ -53,7 +53,7 @@ class Conversations:
     async def page(
         self, principal: Principal, wanted: ConversationFilter, limit: int
     ) -> tuple[list[ConversationSummary], bool]:
-        """A page, newest activity first, and whether there are more. Raises MissingScope."""
+        """Return a page, newest activity first, and whether there are more. Raises MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
         found = await self._store.conversations.page(principal.workspace_id, wanted, limit)
         listed = [
@@ -63,7 +63,7 @@ class Conversations:
         return listed, len(found) > limit
 
     async def delete(self, principal: Principal, conversation_id: str) -> None:
-        """Cancel what is live in it, then delete all turns for good; the records stay, purged.
+        """Cancel its live executions, then delete all turns for good; the records stay, purged.
 
         Raises ConversationNotFound, Conflict (executions keep being started), InvalidId,
         MissingScope.

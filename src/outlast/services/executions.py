@@ -1,4 +1,4 @@
-"""Start, watch, list and cancel executions."""
+"""Start, follow, list and cancel executions."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
@@ -45,9 +45,9 @@ __all__ = [
 ]
 
 _CANCELLED_AT_ONCE: Final = 100
-"""Queued turns that one transaction cancels."""
+"""Maximum of queued turns that one transaction cancels."""
 WAIT_SECONDS: Final = 24 * 60 * 60.0
-"""How long a caller that waits may wait; proxies give up long before."""
+"""Maximum time that a caller may wait; proxies give up long before."""
 
 
 class Executions:
@@ -82,7 +82,7 @@ class Executions:
     async def start(
         self, principal: Principal, agent_ref: str | None, request: StartExecution
     ) -> Started:
-        """Record the execution; it runs whatever the caller does next.
+        """Record the execution; it runs independently of the caller from then on.
 
         Raises AgentNotFound, AgentPaused, ConversationNotFound, ConversationBusy, TooManyTurns,
         IdempotencyMismatch, InvalidId, InvalidField, MissingScope.
@@ -99,7 +99,7 @@ class Executions:
         request: StartExecution,
         seconds: float = WAIT_SECONDS,
     ) -> tuple[Started, ExecutionView]:
-        """Like `start`, then wait like `rest`, hearing of the execution from its first commit on.
+        """Like `start`, then wait like `rest`, following the execution from its first commit on.
 
         A repeated request is answered at once, with the execution as it is.
         """
@@ -185,34 +185,34 @@ class Executions:
         return Started(created.execution, agent, created.replayed, created.answer)
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
-        """Keep an answer for requests that repeat this idempotency key."""
+        """Store the response for requests that repeat this idempotency key."""
         await self._store.idempotency.keep_answer(idempotency, answer)
 
     async def rest(
         self, principal: Principal, execution_id: str, seconds: float = WAIT_SECONDS
     ) -> ExecutionView:
-        """Wait at most so many seconds until the execution rests; answer it as it is then."""
+        """Wait at most `seconds` until the execution rests; return it as it is then."""
         execution = await self._streams.rest(principal.workspace_id, execution_id, seconds)
         return await self._views.one(execution)
 
     async def get(self, principal: Principal, execution_id: str) -> ExecutionView:
-        """One execution. Raises ExecutionNotFound, InvalidId, MissingScope."""
+        """Return one execution. Raises ExecutionNotFound, InvalidId, MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
         return await self._views.one(await self._execution(principal, execution_id))
 
     async def known(self, principal: Principal, execution_id: str) -> Execution:
-        """An execution that a request names. Raises ExecutionNotFound."""
+        """Return an execution that a request names. Raises ExecutionNotFound."""
         return await self._store.executions.get(principal.workspace_id, execution_id)
 
     async def holds(self, principal: Principal, execution_id: str, cursor: Cursor) -> bool:
-        """Whether the log reaches as far as the cursor, so that it may have been given out."""
+        """Whether the log contains the cursor, so that it may have been sent to a client."""
         if cursor.seq == 0:
             return cursor == START
         before = Cursor(cursor.segment, cursor.seq - 1)
         return await self._store.executions.reaches(principal.workspace_id, execution_id, before)
 
     async def is_behind(self, principal: Principal, execution: Execution, cursor: Cursor) -> bool:
-        """Whether the execution has ended and its log holds nothing behind the cursor."""
+        """Whether the execution has ended and its log holds nothing after the cursor."""
         if cursor == START or execution.status not in TERMINAL:
             return False
         return not await self._store.executions.reaches(
@@ -220,14 +220,14 @@ class Executions:
         )
 
     def may_list(self, principal: Principal, wanted: ExecutionFilter) -> None:
-        """Raises MissingScope, InvalidFilter for metadata that lists do not filter by."""
+        """Raise MissingScope, or InvalidFilter for metadata that is not indexed."""
         principal.require(Scope.EXECUTIONS_READ)
         require_indexed(self._metadata_keys, wanted.metadata)
 
     async def page(
         self, principal: Principal, wanted: ExecutionFilter, page: Page
     ) -> tuple[list[Execution], bool]:
-        """A page, newest first, and whether there are more in the direction of the walk.
+        """Return a page, newest first, and whether there are more in the direction of the walk.
 
         Raises InvalidFilter for metadata that is not indexed.
         """
@@ -238,28 +238,28 @@ class Executions:
     def follow(
         self, principal: Principal, execution_id: str, after: Cursor = START
     ) -> AsyncGenerator[list[Entry], None]:
-        """The execution's log from its start, then live; see Streams.follow."""
+        """Return the execution's log from its start, then live; see Streams.follow."""
         return self._streams.follow(principal.workspace_id, execution_id, after)
 
     def replay(self, principal: Principal, execution_id: str) -> AsyncGenerator[list[Entry], None]:
-        """The execution's log as far as it goes, in batches of which one at a time is held."""
+        """Return the execution's log so far in batches, one of which is in memory at a time."""
         return self._streams.replay(principal.workspace_id, execution_id)
 
     async def log(self, principal: Principal, execution_id: str) -> list[Entry]:
-        """The execution's log as far as it goes, piece by piece."""
+        """Return the execution's log so far, piece by piece."""
         return await self._streams.so_far(principal.workspace_id, execution_id)
 
     async def newest_of_chat(self, principal: Principal, chat_id: str) -> Execution | None:
-        """The youngest execution of a client's chat."""
+        """Return the newest execution of a client's chat."""
         found = await self._store.executions.page(
             principal.workspace_id, ExecutionFilter(chat_id=chat_id), Page(1)
         )
         return found[0] if found else None
 
     async def cancel(self, principal: Principal, execution_id: str) -> ExecutionView:
-        """Cancel in any live state and answer the execution; what it wrote is kept and charged.
+        """Cancel in any live state and return the execution; what it wrote is kept and charged.
 
-        Raises Conflict where it has ended, ExecutionNotFound, InvalidId, MissingScope.
+        Raises Conflict if it has ended, ExecutionNotFound, InvalidId, MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)
         execution = await self._execution(principal, execution_id)
@@ -285,10 +285,10 @@ class Executions:
         now: bool = False,
         reason: str | None = None,
     ) -> ExecutionView:
-        """Pause in any live state: at the next step boundary, or `now`, closing the model request.
+        """Pause in any live state: at the next step boundary, or `now`, aborting the model request.
 
-        Waits a while for it; an execution whose step goes on is answered as running, and pauses
-        behind that step. Paused already: answered as it is. Raises Conflict where it has ended,
+        Waits a while for it; an execution whose step goes on is returned as running, and pauses
+        after that step. Paused already: returned as it is. Raises Conflict if it has ended,
         ExecutionNotFound, InvalidId, MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)
@@ -303,7 +303,7 @@ class Executions:
         checkpoint_id: str | None = None,
         only: frozenset[Status] = frozenset(Status),
     ) -> ExecutionView:
-        """Go on from the newest or the named checkpoint; work behind it is superseded.
+        """Continue from the newest or the named checkpoint; work after it is superseded.
 
         Raises Conflict (it is in none of the statuses of `only`; it is queued, running or
         suspended; it is completed and no checkpoint is named; the checkpoint is superseded),
@@ -322,13 +322,13 @@ class Executions:
         return await self._views.shown(await self._store.executions.resume(request))
 
     async def checkpoints(self, principal: Principal, execution_id: str) -> tuple[Checkpoint, ...]:
-        """The checkpoints, oldest first, superseded ones too. Raises ExecutionNotFound."""
+        """Return the checkpoints, oldest first, superseded ones too. Raises ExecutionNotFound."""
         principal.require(Scope.EXECUTIONS_READ)
         execution = await self._execution(principal, execution_id)
         return await self._store.checkpoints.of(execution.workspace_id, execution.id)
 
     async def delete(self, principal: Principal, execution_id: str) -> None:
-        """Terminate what runs, then delete all of it for good; 404 after.
+        """Terminate the execution, then delete it for good; NotFound afterwards.
 
         Raises ExecutionNotFound, InvalidId, MissingScope.
         """

@@ -1,4 +1,4 @@
-"""Workspaces and API keys: made once, shown once, kept as a hash."""
+"""Workspaces and API keys: a key is created once, shown once, stored as a hash."""
 
 import hashlib
 import secrets
@@ -16,22 +16,22 @@ from outlast.store.keys import KeyStore
 DEFAULT_WORKSPACE: Final = "default"
 _PREFIX: Final = "sk_outlast_"
 _FRESH_SECONDS: Final = 1.0
-"""How long a key that was revoked by another process may still open the door."""
+"""How long a revocation by another process may go unnoticed."""
 _CACHED: Final = 10_000
 _REMEMBERED: Final = 24 * 60 * 60 * 1000
-"""How far apart, in milliseconds, the clocks of those who revoke and those who look may be."""
+"""Maximum difference between the clocks of two processes, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key at the one moment when its secret is known."""
+    """A key just created: the only time that its secret is known."""
 
     key: ApiKey
     secret: str
 
 
 class Keys:
-    """Makes keys and tells who a secret belongs to."""
+    """Creates keys and authenticates secrets."""
 
     def __init__(self, store: KeyStore, clock: Clock) -> None:
         self._store = store
@@ -39,18 +39,18 @@ class Keys:
         self._known: dict[str, tuple[float, ApiKey | None]] = {}
 
     async def authenticate(self, secret: str) -> Principal:
-        """Who this secret belongs to. Raises Unauthenticated, ExpiredKey."""
+        """Return the principal of this secret. Raises Unauthenticated, ExpiredKey."""
         wanted = _hash(secret)
         return self._principal(await self._find(wanted, lambda: self._store.by_hash(wanted)))
 
     async def holder(self, workspace_id: str, key_id: str) -> Principal:
-        """Who has the key of this id, as `authenticate`. Raises Unauthenticated, ExpiredKey."""
+        """Return the principal of the key with this id. Raises Unauthenticated, ExpiredKey."""
         return self._principal(
             await self._find(key_id, lambda: self._store.get(workspace_id, key_id))
         )
 
     async def spent(self, principals: Collection[Principal]) -> set[str]:
-        """The ids of those of these keys that were revoked, by any process, or have expired."""
+        """Return the ids of those keys that were revoked, by any process, or have expired."""
         now = self._clock.now()
         found = {
             one.key_id for one in principals if one.expires_at is not None and one.expires_at <= now
@@ -68,17 +68,17 @@ class Keys:
         return Principal(key.id, key.workspace_id, key.scopes, key.agent_id, key.expires_at)
 
     async def workspace(self, name: str, plan: Plan = Plan.STARTER) -> Workspace:
-        """The workspace of that name, made if there is none."""
+        """Return the workspace of that name, created if there is none."""
         return await self._store.put_workspace(
             Workspace(self._clock.new_id(WORKSPACE), name, self._clock.now(), plan)
         )
 
     async def workspaces(self) -> list[Workspace]:
-        """All of them, oldest first."""
+        """Return all workspaces, oldest first."""
         return await self._store.workspaces()
 
     async def workspace_named(self, name: str) -> Workspace:
-        """Raises NotFound."""
+        """Return the workspace of that name. Raises NotFound."""
         return await self._store.workspace_named(name)
 
     async def create(
@@ -91,7 +91,7 @@ class Keys:
         expires_at: int | None = None,
         secret: str | None = None,
     ) -> NewKey:
-        """Make a key; `secret` is for a value that the operator has chosen."""
+        """Create a key; `secret` is for a value chosen by the operator."""
         secret = secret or _PREFIX + secrets.token_urlsafe(32)
         key = ApiKey(
             self._clock.new_id(KEY),
@@ -107,22 +107,22 @@ class Keys:
         return NewKey(key, secret)
 
     async def ensure(self, workspace_id: str, name: str, secret: str) -> None:
-        """Make this value an all-scopes key of the workspace, unless it is one already."""
+        """Ensure that this value is a key of the workspace with all scopes."""
         known = await self._store.by_hash(_hash(secret))
         if known is None or known.workspace_id != workspace_id or known.revoked_at is not None:
             await self.create(workspace_id, name, secret=secret)
 
     async def of_workspace(self, workspace_id: str) -> list[ApiKey]:
-        """All keys of a workspace, oldest first, without their secrets."""
+        """Return all keys of a workspace, oldest first, without their secrets."""
         return await self._store.of_workspace(workspace_id)
 
     async def revoke(self, workspace_id: str, key_id: str) -> None:
-        """A revoked key opens nothing any more. Raises NotFound, InvalidId."""
+        """Revoke a key at once and for good. Raises NotFound, InvalidId."""
         await self._store.revoke(workspace_id, parse(KEY, key_id), self._clock.now())
         self._known.clear()
 
     async def _find(self, name: str, read: Callable[[], Awaitable[ApiKey | None]]) -> ApiKey | None:
-        """A key by its hash or id, read at most once a second."""
+        """Return a key by its hash or id, read at most once a second."""
         now = self._clock.monotonic()
         known = self._known.get(name)
         if known is not None and now - known[0] < _FRESH_SECONDS:
@@ -135,5 +135,5 @@ class Keys:
 
 
 def _hash(secret: str) -> str:
-    """SHA-256: a secret of 256 random bits cannot be guessed, so nothing need slow it down."""
+    """SHA-256: a secret of 256 random bits cannot be guessed, so a slow hash is not needed."""
     return hashlib.sha256(secret.encode()).hexdigest()

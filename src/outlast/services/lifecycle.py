@@ -1,4 +1,4 @@
-"""Cancel and pause: at once where an execution waits, by word to whoever runs it otherwise."""
+"""Cancel and pause: at once if the execution waits, else by a request to its process."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -23,13 +23,13 @@ from outlast.store.store import Store
 from outlast.stream import Streams
 
 _SECONDS: Final = 10.0
-"""How long a caller waits for the segment that runs to end."""
+"""How long a caller waits for the running segment to end."""
 _ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """Ends executions, or has them wait."""
+    """Cancels and pauses executions."""
 
     store: Store
     engine: Engine
@@ -37,7 +37,7 @@ class Lifecycle:
     clock: Clock
 
     async def cancel(self, execution: Execution) -> Execution:
-        """Cancel and wait for it. Raises Conflict where it has ended."""
+        """Cancel and wait for it. Raises Conflict if it has ended."""
         if execution.status in TERMINAL:
             raise Conflict(f"The execution is {execution.status.value}; it cannot be cancelled.")
         rested = await self.terminate(execution)
@@ -46,7 +46,7 @@ class Lifecycle:
         return rested
 
     async def terminate(self, execution: Execution) -> Execution:
-        """Cancel whatever is live and wait for it."""
+        """Cancel the execution if it is live, and wait for it."""
         for _ in range(_ATTEMPTS):
             await self.ask_to_cancel(execution)
             execution = await self._rest(execution)
@@ -55,7 +55,7 @@ class Lifecycle:
         return execution
 
     async def ask_to_cancel(self, execution: Execution) -> None:
-        """Cancel what waits at once; leave word with whoever runs it otherwise."""
+        """Cancel at once if it waits; else leave a request to its process."""
         for _ in range(_ATTEMPTS):
             if execution.status in TERMINAL:
                 return
@@ -65,23 +65,23 @@ class Lifecycle:
                 execution = await self.store.executions.get(execution.workspace_id, execution.id)
                 if execution.status is Status.RUNNING:
                     return
-                continue  # it came to rest just before word was left
+                continue  # it came to rest just before the request
             moved = await self._move(execution, Status.CANCELLED, ExecutionCancelled())
             if moved.status is Status.CANCELLED:
                 return
             execution = moved
 
     async def interrupt(self, execution: Execution) -> None:
-        """Cancel what runs and has word in its row already; what has moved since, as above."""
+        """Cancel an execution whose row has the request; if it has moved since, as above."""
         self.engine.cancel(execution.id)
         current = await self.store.executions.get(execution.workspace_id, execution.id)
         if current.status is not Status.RUNNING or not current.cancel_requested:
             await self.ask_to_cancel(current)
 
     async def pause(self, execution: Execution, request: PauseRequest) -> Execution:
-        """Pause what waits at once; leave word with whoever runs it, and wait for it a while.
+        """Pause at once if it waits; else leave a request to its process and wait a while.
 
-        Raises Conflict where it has ended, or ends before it can be paused.
+        Raises Conflict if it has ended, or ends before it can be paused.
         """
         for _ in range(_ATTEMPTS):
             if execution.status in TERMINAL:
@@ -104,9 +104,9 @@ class Lifecycle:
         return await self.streams.rest(execution.workspace_id, execution.id, _SECONDS)
 
     async def _move(self, execution: Execution, status: Status, event: Event) -> Execution:
-        """Make a move on an execution that no worker has; as it is now where it has moved on.
+        """Move an execution that no worker has; if it has moved meanwhile, return it as it is.
 
-        What its client drives is paused with a checkpoint.
+        A client-driven execution is paused with a checkpoint.
         """
         at = self.clock.now()
         after = at_rest(execution, status, at)

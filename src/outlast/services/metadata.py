@@ -1,4 +1,4 @@
-"""What lists of executions filter by beside states: end users, and metadata of chosen keys."""
+"""Filters of lists of executions besides states: end users, and metadata of configured keys."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -8,13 +8,13 @@ import orjson
 from outlast.model.error import InvalidField, InvalidFilter
 
 _LONGEST: Final = 256
-"""Characters of a value that is indexed; an index of Postgres takes no text of 3 KB."""
+"""Maximum characters of an indexed value; an index of Postgres takes no text of 3 KB."""
 
 
 def indexed_values(keys: Sequence[str], metadata: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The names and values to index: text, numbers and flags, the latter two as JSON writes them.
+    """Return names and values to index: text, numbers and booleans, the latter two as JSON.
 
-    Lists, objects, null and texts over 256 characters are not indexed.
+    Arrays, objects, null and texts over 256 characters are not indexed.
     """
     if not keys or not metadata:
         return ()
@@ -25,7 +25,7 @@ def indexed_values(keys: Sequence[str], metadata: Mapping[str, Any]) -> tuple[tu
 
 
 def require_indexed(keys: Sequence[str], wanted: Sequence[tuple[str, str]]) -> None:
-    """Raise InvalidFilter for a key that is not indexed and for a value that cannot be one."""
+    """Raise InvalidFilter for a key that is not indexed or a value that cannot be."""
     for key, value in wanted:
         if key not in keys:
             known = ", ".join(keys) or "none"
@@ -40,7 +40,7 @@ def require_indexed(keys: Sequence[str], wanted: Sequence[tuple[str, str]]) -> N
 
 
 def checked_user(user: str | None) -> str | None:
-    """The same end user. Raises InvalidField where it is empty or too long."""
+    """Return the end user unchanged. Raises InvalidField if it is empty or too long."""
     if user is not None and not 0 < len(user) <= _LONGEST:
         raise InvalidField(f"user: 1 to {_LONGEST} characters.", param="user")
     return user

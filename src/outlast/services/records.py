@@ -1,4 +1,4 @@
-"""Records: what a workspace's executions and their steps did, and what that cost."""
+"""Records: what a workspace's executions and their steps did, and the costs."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ class Records:
     async def page(
         self, principal: Principal, agent_ids: Sequence[str], number: int, size: int
     ) -> list[ExecutionRecord]:
-        """A page of executions, newest first, counted from 1; of all agents where none is named.
+        """Return the page of this number, from 1, newest first; of all agents if none is named.
 
         Raises MissingScope.
         """
@@ -25,18 +25,18 @@ class Records:
         return await self._store.page(principal.workspace_id, page)
 
     async def get(self, principal: Principal, wanted: RecordId) -> Record:
-        """An execution or one of its steps. Raises ExecutionNotFound, MissingScope."""
+        """Return an execution or one of its steps. Raises ExecutionNotFound, MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
         return await self._store.get(principal.workspace_id, wanted)
 
     async def nested(self, principal: Principal, wanted: RecordId) -> Tree:
-        """The same with all that is under it. Raises ExecutionNotFound, MissingScope."""
+        """Like `get`, with everything under it. Raises ExecutionNotFound, MissingScope."""
         found = await self.get(principal, wanted)
         if not isinstance(found, ExecutionRecord):
             return Tree(found)
         return await self._store.tree(principal.workspace_id, found.execution.id)
 
     async def around_message(self, principal: Principal, wanted: RecordId) -> Tree:
-        """The execution that wrote or answered a message. Raises as `nested` does."""
+        """Return the execution that wrote or answered a message. Raises like `nested`."""
         found = await self.get(principal, wanted)
         return await self._store.tree(principal.workspace_id, found.execution.id)

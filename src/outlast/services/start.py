@@ -1,4 +1,4 @@
-"""What an execution is started with, and what comes of it."""
+"""Request to start an execution, and its result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,30 +23,30 @@ class StartExecution:
     on_busy: OnBusy = OnBusy.ENQUEUE
     idempotency: Idempotency | None = None
     instructions: str = ""
-    """For this execution alone, behind the agent's own."""
+    """For this execution alone, appended to the agent's own."""
     chat_id: str | None = None
-    """The client's own name of the chat that it belongs to."""
+    """The client's id of the chat that it belongs to."""
     format: str | None = None
-    """How its stream speaks to a client that does not say."""
+    """Stream format for clients that name none."""
     forwarded_headers: dict[str, str] = field(default_factory=dict, repr=False)
-    """Sent along with its tool calls."""
+    """Sent with its tool calls."""
     user: str | None = None
     """The caller's end user; None: the conversation's."""
     task: Callable[[str, int], Task] | None = field(default=None, repr=False)
-    """Makes what is kept beside the execution, given its id and the moment."""
+    """Makes the task stored with the execution, given its id and the time."""
     message_id: str | None = None
-    """The client's own id of the message that is the input."""
+    """The client's id of the message that is the input."""
     cut: Cut | None = None
-    """Which turns of the conversation it takes the place of."""
+    """Turns of the conversation that it replaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What became of the request."""
+    """Result of starting an execution."""
 
     execution: Execution
     agent: Agent
     replayed: bool = False
-    """This key or message was known; the execution is that of the first request."""
+    """The idempotency key or message was known; the execution is that of the first request."""
     answer: str | None = None
-    """The first request's answer, as kept with `keep_answer`."""
+    """The first request's response, as stored with `keep_answer`."""

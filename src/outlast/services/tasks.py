@@ -1,4 +1,4 @@
-"""Tasks: executions that keep a state and checkpoints, moved by their client or by this server."""
+"""Tasks: executions with a state and checkpoints, driven by their client or by this server."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,12 +36,12 @@ _ATTEMPTS: Final = 5
 TASK_FAILED: Final = "task_failed"
 """The code of a failure that a client reported."""
 _RESUMABLE: Final = frozenset({Status.PAUSED, Status.FAILED, Status.SUSPENDED})
-"""Resuming what is suspended is refused in words of its own."""
+"""Statuses that `resume` takes; a suspended task is refused with its own message."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A request to keep a task."""
+    """A request to create a task."""
 
     name: str
     description: str = ""
@@ -49,7 +49,7 @@ class NewTask:
     agent: str | None = None
     """Id or name."""
     input: str | None = None
-    """With an agent: the server runs it."""
+    """Together with an agent: the server runs it."""
     state: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     idempotency: Idempotency | None = None
@@ -57,24 +57,24 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task with what it goes by: its execution and the checkpoints, oldest first."""
+    """A task with its execution and checkpoints, oldest first."""
 
     execution: Execution
     task: Task
     checkpoints: tuple[Checkpoint, ...]
     now: int
-    """The moment up to which its active time counts."""
+    """Time up to which its active time counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedTask:
-    """What became of the request."""
+    """Result of creating a task."""
 
     view: TaskView
     replayed: bool = False
-    """This idempotency key was known; the task is that of the first request."""
+    """The idempotency key was known; the task is that of the first request."""
     answer: str | None = None
-    """The first request's answer, where it has been kept."""
+    """The first request's response, if it was stored."""
 
 
 class Tasks:
@@ -87,7 +87,7 @@ class Tasks:
         self._clock = clock
 
     async def create(self, principal: Principal, request: NewTask) -> CreatedTask:
-        """Record a task; with an agent and an input this server runs it, else its client does.
+        """Record a task; with an agent and an input this server runs it, else its client drives it.
 
         Raises AgentNotFound, AgentPaused, IdempotencyMismatch, MissingScope.
         """
@@ -124,7 +124,7 @@ class Tasks:
         return await self._created(await self._store.executions.create(new), made)
 
     async def _created(self, created: Created, made: Callable[[str, int], Task]) -> CreatedTask:
-        """A new task as it was recorded, whatever has become of it since."""
+        """Return a new task as it was recorded, regardless of changes since."""
         execution = created.execution
         if created.replayed:
             return CreatedTask(await self._view(execution), True, created.answer)
@@ -132,7 +132,7 @@ class Tasks:
         return CreatedTask(TaskView(execution, made(execution.id, at), (), at))
 
     async def get(self, principal: Principal, execution_id: str) -> TaskView:
-        """One task. Raises ExecutionNotFound, MissingScope."""
+        """Return one task. Raises ExecutionNotFound, MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
         return await self._read(principal, execution_id)
 
@@ -143,7 +143,7 @@ class Tasks:
         label: str | None,
         state: dict[str, Any] | None,
     ) -> TaskView:
-        """Keep the state, as given or as it is, as a checkpoint; the same again is no other.
+        """Save a checkpoint with the state, given or current; an equal one is not saved twice.
 
         Raises ExecutionNotFound, Conflict (it has ended), MissingScope.
         """
@@ -153,7 +153,7 @@ class Tasks:
     async def change(
         self, principal: Principal, execution_id: str, state: dict[str, Any]
     ) -> TaskView:
-        """Change the state without a checkpoint. Raises like save, and Conflict where paused."""
+        """Change the state without a checkpoint. Raises like `save`, and Conflict if paused."""
         return await self._keep(principal, execution_id, state)
 
     async def _keep(
@@ -173,7 +173,7 @@ class Tasks:
     async def pause(
         self, principal: Principal, execution_id: str, *, now: bool, reason: str | None
     ) -> TaskView:
-        """Pause, with a checkpoint; see Executions.pause. Server-driven: behind the open step."""
+        """Pause, with a checkpoint; see Executions.pause. Server-driven: after the open step."""
         paused = await self._executions.pause(principal, execution_id, now=now, reason=reason)
         execution = paused.execution
         if execution.status is Status.PAUSED and not execution.is_client_driven:
@@ -181,7 +181,7 @@ class Tasks:
         return await self._read(principal, execution.id)
 
     async def _save_if_changed(self, execution: Execution) -> None:
-        """Steps have their checkpoints; a state that came since, or before the first, has none."""
+        """Save a state that was changed after the newest step, or before the first."""
         task = await self._store.tasks.get(execution.workspace_id, execution.id)
         known = await self._store.checkpoints.of(execution.workspace_id, execution.id)
         if known and (task is None or not task.changed):
@@ -199,7 +199,7 @@ class Tasks:
     async def resume(
         self, principal: Principal, execution_id: str, checkpoint_id: str | None
     ) -> TaskView:
-        """Go on from the newest or the named checkpoint, whose state becomes the state.
+        """Continue from the newest or the named checkpoint, whose state becomes the state.
 
         Raises Conflict (not paused or failed; the checkpoint is superseded), CheckpointNotFound,
         ExecutionNotFound, MissingScope.
@@ -212,9 +212,9 @@ class Tasks:
     async def complete(
         self, principal: Principal, execution_id: str, state: dict[str, Any] | None, result: Any
     ) -> TaskView:
-        """End what the client drives, well; a result that is no text is kept as JSON.
+        """Complete a client-driven task; a result that is not text is stored as JSON.
 
-        Raises Conflict (it does not run; the server drives it), ExecutionNotFound, MissingScope.
+        Raises Conflict (not running; server-driven), ExecutionNotFound, MissingScope.
         """
         output = result if isinstance(result, str | None) else orjson.dumps(result).decode()
 
@@ -228,10 +228,10 @@ class Tasks:
     async def fail(
         self, principal: Principal, execution_id: str, error: str, state: dict[str, Any] | None
     ) -> TaskView:
-        """Say that an attempt of what the client drives has failed.
+        """Record that an attempt of a client-driven task failed.
 
-        With attempts left it goes on from its newest checkpoint behind the backoff; without it
-        stays failed, or is paused where it is to be. Raises like complete.
+        With attempts left it continues from its newest checkpoint after the backoff; without, it
+        stays failed, or is paused if so configured. Raises like `complete`.
         """
         failure = Failure("execution_error", TASK_FAILED, error)
 
@@ -249,7 +249,7 @@ class Tasks:
     async def _end(
         self, principal: Principal, execution_id: str, move_of: Callable[..., Advance]
     ) -> tuple[Execution, Task]:
-        """Move what the client drives and what runs, as (execution, task, moment) says."""
+        """Apply a transition to a client-driven task; `move_of` makes it of the time, too."""
         principal.require(Scope.AGENTS_EXECUTE)
         for _ in range(_ATTEMPTS):
             execution = await self._execution(principal, execution_id)
@@ -264,7 +264,7 @@ class Tasks:
         raise StaleWrite
 
     async def delete(self, principal: Principal, execution_id: str) -> None:
-        """Terminate what runs, then delete all of it for good; 404 after."""
+        """Terminate the execution, then delete it for good; NotFound afterwards."""
         await self._executions.delete(principal, execution_id)
 
     # --- reads
@@ -285,7 +285,7 @@ class Tasks:
         return TaskView(execution, task, known, self._clock.now())
 
     async def _described(self, execution: Execution) -> Task:
-        """What an execution of another room is as a task: it goes by its agent."""
+        """Return an execution of another room as a task, named after its agent."""
         name, description = execution.agent_id, ""
         try:
             agent = await self._agents.version(

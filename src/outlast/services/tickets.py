@@ -1,4 +1,4 @@
-"""Stream tickets: a browser's EventSource sends no headers, so a URL may carry one of these."""
+"""Stream tickets: a browser's EventSource sends no headers, so its URL may carry a ticket."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -12,12 +12,12 @@ from outlast.services.keys import Keys
 from outlast.store.executions.store import ExecutionStore
 
 LIFE_SECONDS: Final = 60 * 60
-"""EventSource comes back with the URL that it was given, so a ticket outlives a lost connection."""
+"""EventSource reconnects with the URL that it was given, so a ticket outlives a lost connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What opens one execution's stream."""
+    """A ticket for one execution's stream."""
 
     secret: str
     expires_at: int
@@ -25,7 +25,7 @@ class Ticket:
 
 
 class Tickets:
-    """Gives out tickets and takes them."""
+    """Issues and redeems tickets."""
 
     def __init__(self, store: ExecutionStore, seal: Seal, clock: Clock, keys: Keys) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class Tickets:
         self._keys = keys
 
     async def issue(self, principal: Principal, execution_id: str) -> Ticket:
-        """A ticket for one execution. Raises ExecutionNotFound, InvalidId, MissingScope."""
+        """Return a ticket for one execution. Raises ExecutionNotFound, InvalidId, MissingScope."""
         principal.require(Scope.EXECUTIONS_READ)
         known = await self._store.get(principal.workspace_id, parse(EXECUTION, execution_id))
         opens = [principal.workspace_id, known.id, principal.key_id]
@@ -42,7 +42,7 @@ class Tickets:
         return Ticket(self._seal.seal(TICKET, opens), seconds * 1000)
 
     async def redeem(self, secret: str, execution_id: str) -> Principal:
-        """Who may read this execution, and nothing else, as long as the key opens that.
+        """Return a principal that may only read this execution, while the ticket's key is valid.
 
         Raises Unauthenticated, ExpiredKey.
         """

@@ -1,1 +1,1 @@
-"""Code agents: a function of the operator's instead of the server's loop."""
+"""Code agents: an operator's function instead of the server's loop."""

@@ -1,10 +1,11 @@
-"""What a code agent's function holds, and the operations that it requests through it.
+"""The context of a code agent's function, and the operations that it requests.
 
-The function runs in a task of its own and waits there; the segment carries out its operations, one
-at a time. So a lost store or another worker never reaches the function, and it cannot hide them.
+The function runs in a task of its own and waits there; the segment executes its operations, one at
+a time. So errors of the store and a lost execution never reach the function, and it cannot suppress
+them.
 
-JSON objects that it is given have their keys in order, for each database keeps them in an order of
-its own: a prompt made of one must be the same prompt when the function starts again.
+JSON objects passed to it have sorted keys, for each database has an order of its own: a prompt
+built from one must be the same prompt when the function starts again.
 """
 
 import asyncio
@@ -25,21 +26,21 @@ from outlast.model.text import storable, storable_messages
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 _RECURSION: Final = "Recursion limit"
-"""What orjson says of a value that is too deep for it, or contains itself."""
+"""Part of orjson's message for a value that is too deep for it, or contains itself."""
 _TAKEN: Final = "retry"
-"""The AI SDK's stream has a `data-retry` of ours."""
+"""Reserved: the AI SDK's stream has `data-retry` for retried steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskModel:
-    """Ask a model; the result is its answer."""
+    """Call a model; the result is its answer."""
 
     messages: tuple[Message, ...]
     instructions: str
     tools: tuple[ToolSpec, ...]
     model: str
     digest: str
-    """The same for the same request."""
+    """Identifies the request: equal for equal requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ Operation: TypeAlias = AskModel | CallTool | Save | Emit
 
 @dataclass(frozen=True, slots=True)
 class PendingOperation:
-    """An operation, and where its answer goes."""
+    """An operation, and the future for its result."""
 
     operation: Operation
     answer: "asyncio.Future[Any]" = field(
@@ -79,18 +80,18 @@ class PendingOperation:
     )
 
     def give(self, answer: Any) -> None:
-        """Answer it, if anybody still waits."""
+        """Set the result, unless the wait was cancelled."""
         if not self.answer.done():
             self.answer.set_result(answer)
 
     def refuse(self, error: Exception) -> None:
-        """Raise in the function."""
+        """Raise the error in the function."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
 
 class CodeContext:
-    """See `agents.code.Context`, which says what each part of it does."""
+    """Implements `agents.code.Context`, which documents it."""
 
     def __init__(self, segment: Segment, spec: AgentSpec, state: dict[str, Any]) -> None:
         self._segment = segment
@@ -98,7 +99,7 @@ class CodeContext:
         self._closed = False
         self._state: dict[str, Any] = in_order(state)
         self.operations: asyncio.Queue[PendingOperation | None] = asyncio.Queue()
-        """What the function asks for; None where it has ended."""
+        """Operations requested by the function; None once it has ended."""
 
     @property
     def execution_id(self) -> str:
@@ -148,10 +149,10 @@ class CodeContext:
                 said = tuple(messages)
         said = storable_messages(said)
         offered = tuple(self._tool(given) for given in tools)
-        told = storable(self._spec.instructions if instructions is None else instructions)
-        asked = model or self._spec.model
-        digest = _digest(asked, told, offered, said)
-        answer: AssistantMessage = await self._ask(AskModel(said, told, offered, asked, digest))
+        prompt = storable(self._spec.instructions if instructions is None else instructions)
+        name = model or self._spec.model
+        digest = _digest(name, prompt, offered, said)
+        answer: AssistantMessage = await self._ask(AskModel(said, prompt, offered, name, digest))
         return replace(answer, parts=tuple(_part_in_order(part) for part in answer.parts))
 
     async def tool(self, name: str, /, **arguments: Any) -> Any:
@@ -170,7 +171,7 @@ class CodeContext:
         await self._ask(Emit(name, _json(data)))
 
     def close(self) -> None:
-        """Serve no more: whoever asks is cancelled."""
+        """Stop serving: further calls are cancelled."""
         self._closed = True
 
     def _tool(self, given: str | ToolSpec) -> ToolSpec:
@@ -181,17 +182,17 @@ class CodeContext:
 
     async def _ask(self, operation: Operation) -> Any:
         if self._closed:
-            await asyncio.sleep(0)  # noqa: TID251 - a function that asks again and again starves nobody
+            await asyncio.sleep(0)  # noqa: TID251 - a loop of calls must not block the event loop
             raise asyncio.CancelledError
-        asked = PendingOperation(operation)
-        self.operations.put_nowait(asked)
-        return await asked.answer
+        pending = PendingOperation(operation)
+        self.operations.put_nowait(pending)
+        return await pending.answer
 
 
 def _digest(
     model: str, instructions: str, tools: tuple[ToolSpec, ...], messages: tuple[Message, ...]
 ) -> str:
-    """Raises TypeError where the messages are not messages, or hold what is not JSON."""
+    """Return the digest of a request. Raises TypeError for messages that are not valid."""
     for message in messages:
         if not isinstance(message, Message):
             raise TypeError(f"{type(message).__name__} is not a message")
@@ -203,7 +204,7 @@ def _digest(
 
 
 def in_order(value: Any) -> Any:
-    """The value as JSON gives it back, with the keys of its objects sorted."""
+    """Return the value as read back from JSON, with sorted keys."""
     return orjson.loads(orjson.dumps(value, option=_SORTED))
 
 
@@ -214,9 +215,9 @@ def _part_in_order(part: Part) -> Part:
 
 
 def _json(value: Any) -> Any:
-    """The value as the store gives it back.
+    """Return the value as read back from the store.
 
-    Raises TypeError where it is not JSON, or nested so deep that nothing could show it.
+    Raises TypeError if it is not JSON, or nested too deep.
     """
     found = storable(orjson.loads(as_json(value, "A value")))
     if is_too_deep(found):
@@ -225,11 +226,11 @@ def _json(value: Any) -> Any:
 
 
 def as_json(value: Any, what: str) -> bytes:
-    """The value as JSON, its text storable. Raises TypeError, which says what is wrong."""
+    """Return the value as JSON, its text storable. Raises TypeError with the reason."""
     try:
         try:
             return orjson.dumps(value)
-        except TypeError:  # half a surrogate pair, perhaps
+        except TypeError:  # a lone surrogate, perhaps
             return orjson.dumps(storable(value))
     except (TypeError, RecursionError) as error:
         problem: object = error

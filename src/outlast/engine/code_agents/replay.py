@@ -1,7 +1,7 @@
-"""What a code agent's function did since its newest checkpoint, handed back when it does it again.
+"""Replay of what a code agent's function did since its newest checkpoint.
 
-Its calls are handed back in their order, without being made or charged again. Where the function
-makes another call than the one that comes next, what lies between is dropped: it stays recorded,
+Results of its calls are returned in their order, without making or charging the calls again. If the
+function makes another call than the next one, the calls between are dropped: they stay recorded,
 and the call is made. A tool call that may not run twice is never dropped: Diverged.
 """
 
@@ -16,10 +16,10 @@ from outlast.model.execution import ModelStep, Step, ToolStep
 
 
 class Replay:
-    """The calls that are still to be handed back."""
+    """The recorded calls that are still to be replayed."""
 
     def __init__(self, steps: Iterable[Step], spec: AgentSpec) -> None:
-        """Steps behind the checkpoint that the function starts from."""
+        """`steps`: those after the checkpoint that the function starts from."""
         self._spec = spec
         self._steps = deque(
             step
@@ -28,13 +28,13 @@ class Replay:
         )
 
     def __bool__(self) -> bool:
-        """Whether the function has not come to where it was."""
+        """Whether recorded calls are left."""
         return bool(self._steps)
 
-    def model(self, asked: str) -> ModelStep | None:
-        """The answer to the request of this digest. Raises Diverged."""
+    def model(self, digest: str) -> ModelStep | None:
+        """Return the answer to the request of this digest; None if it is new. Raises Diverged."""
         for index, step in enumerate(self._steps):
-            if isinstance(step, ModelStep) and step.request_digest == asked:
+            if isinstance(step, ModelStep) and step.request_digest == digest:
                 self._drop(index)
                 self._steps.popleft()
                 return step
@@ -42,7 +42,7 @@ class Replay:
         return None
 
     def tool(self, name: str, arguments: dict[str, Any]) -> ToolStep | None:
-        """The result of this call. Raises Diverged."""
+        """Return the result of this call; None if it is new. Raises Diverged."""
         for index, step in enumerate(self._steps):
             if isinstance(step, ModelStep) and _calls(step, name, arguments):
                 self._drop(index)
@@ -54,7 +54,7 @@ class Replay:
         return None
 
     def drop(self) -> None:
-        """Hand nothing more back. Raises Diverged."""
+        """Drop all that is left. Raises Diverged."""
         self._drop(len(self._steps))
 
     def _drop(self, count: int) -> None:
@@ -73,7 +73,7 @@ def _is_call(step: ModelStep) -> bool:
 
 
 def _calls(step: ModelStep, name: str, arguments: dict[str, Any]) -> bool:
-    """Whether the step is the function's own call of this tool."""
+    """Whether the step is the function's call of this tool with these arguments."""
     return not step.request_digest and any(
         (call.name, call.parameters) == (name, arguments) for call in step.message.tool_calls
     )

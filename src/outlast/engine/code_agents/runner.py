@@ -1,8 +1,9 @@
-"""A segment of a code agent: its function instead of the server's loop.
+"""Runs a segment of a code agent: its function instead of the server's loop.
 
-function → operation → recorded, or made and recorded → answer. The function starts from the newest
-checkpoint that it wrote; what was recorded behind that is handed back while it makes the same calls
-(see `replay`). A call that waits for a person ends the function: it starts again when decided.
+function → operation → replayed, or executed and recorded → result. The function starts from the
+newest checkpoint that it wrote; results recorded after that are replayed while it makes the same
+calls (see `replay`). A call that waits for a person ends the function: it starts again when
+decided.
 """
 
 import asyncio
@@ -66,14 +67,14 @@ class CodeAgentRunner:
     functions: CodeFunctions
 
     def require(self, spec: AgentSpec) -> None:
-        """Raise Misconfigured where the agent's loop is a function that is not here."""
+        """Raise Misconfigured if the agent's function is not known to this process."""
         if spec.code is not None:
             self.functions.find(spec.code)
 
     async def run(self, segment: Segment, agent: Agent) -> None:
-        """Run the function until it returns, or the segment has a reason to leave it.
+        """Run the function until it returns, or the segment ends first.
 
-        Raises Interrupted, and what ends the execution.
+        Raises Interrupted, and errors that end the execution.
         """
         assert agent.spec.code is not None
         function = self.functions.find(agent.spec.code)
@@ -85,8 +86,8 @@ class CodeAgentRunner:
         task = segment.spawn(bounded(work, partial(_left, context)))
         task.add_done_callback(lambda _: context.operations.put_nowait(None))
         try:
-            while (asked := await context.operations.get()) is not None:
-                if not await self._serve(segment, agent, replay, asked):
+            while (pending := await context.operations.get()) is not None:
+                if not await self._serve(segment, agent, replay, pending):
                     return
             if segment.interrupted:
                 raise Interrupted
@@ -100,29 +101,29 @@ class CodeAgentRunner:
         return next((c for c in reversed(known) if c.state is not None and not c.superseded), None)
 
     async def _serve(
-        self, segment: Segment, agent: Agent, replay: Replay, asked: PendingOperation
+        self, segment: Segment, agent: Agent, replay: Replay, pending: PendingOperation
     ) -> bool:
-        """Carry out an operation; False where the segment is to end, or waits for a person."""
+        """Execute an operation; return False if the segment is to end, or waits for a person."""
         if segment.interrupted:
             raise Interrupted
         if segment.pausing or segment.stopped is Stop.RELEASE:
             return False
         if seconds_left(segment, self.writer.clock.monotonic()) <= 0:
             raise out_of_time(segment)
-        match asked.operation:
+        match pending.operation:
             case AskModel() as operation:
-                await self._ask(segment, agent, replay, operation, asked)
+                await self._ask(segment, agent, replay, operation, pending)
             case CallTool() as operation:
-                return await self._call(segment, agent.spec, replay, operation, asked)
+                return await self._call(segment, agent.spec, replay, operation, pending)
             case Save(state, label):
                 replay.drop()
                 await self.writer.save(segment, state, label)
-                asked.give(None)
+                pending.give(None)
             case Emit(name, data):
                 if not replay:
                     event = DataEmitted(segment.open_step, name, data)
                     await self.writer.record(segment, (event,))
-                asked.give(None)
+                pending.give(None)
         return True
 
     async def _ask(
@@ -131,7 +132,7 @@ class CodeAgentRunner:
         agent: Agent,
         replay: Replay,
         operation: AskModel,
-        asked: PendingOperation,
+        pending: PendingOperation,
     ) -> None:
         step = replay.model(operation.digest)
         if step is None:
@@ -143,13 +144,13 @@ class CodeAgentRunner:
                 step = await self.model_steps.answer(segment, of_model, request, operation.digest)
             except (Upstream, Misconfigured) as error:
                 await self._void(segment, error)
-                asked.refuse(error)
+                pending.refuse(error)
                 return
             await self.writer.record(segment, (model_finished(step),), step)
-        asked.give(step.message)
+        pending.give(step.message)
 
     async def _void(self, segment: Segment, error: OutlastError) -> None:
-        """What a request had shown that then failed."""
+        """Void the text that a failed request had shown."""
         if segment.text.pieces:
             event = StepRetried(segment.open_step, storable(error.message))
             await self.writer.record(segment, (event,))
@@ -160,7 +161,7 @@ class CodeAgentRunner:
         spec: AgentSpec,
         replay: Replay,
         operation: CallTool,
-        asked: PendingOperation,
+        pending: PendingOperation,
     ) -> bool:
         made = replay.tool(operation.name, operation.arguments)
         if made is None:
@@ -174,19 +175,19 @@ class CodeAgentRunner:
             assert isinstance(last, ToolStep)
             made = last
         if made.is_error:
-            asked.refuse(ToolFailed(str(made.result)))
+            pending.refuse(ToolFailed(str(made.result)))
         else:
-            asked.give(made.result)
+            pending.give(made.result)
         return True
 
     def _call_step(self, segment: Segment, operation: CallTool) -> ModelStep:
-        """The function's own decision that a tool be called, in the place of a model's."""
+        """Return a step with the function's tool call, in the place of a model's."""
         clock = self.writer.clock
         call = ToolCall(clock.new_id(TOOL_CALL), operation.name, operation.arguments)
         return self._own_step(segment, AssistantMessage((call,)), "tool_calls")
 
     def _own_step(self, segment: Segment, message: AssistantMessage, reason: str) -> ModelStep:
-        """A step that no model made, and that costs nothing."""
+        """Return a step that no model made; it costs nothing."""
         clock = self.writer.clock
         now = clock.now()
         return ModelStep(
@@ -194,7 +195,7 @@ class CodeAgentRunner:
         )
 
     async def _end(self, segment: Segment, spec: AgentSpec, output: str) -> None:
-        """Complete; an output that is not the newest answer is said as a last step."""
+        """Complete; an output other than the newest answer is recorded as a last step."""
         if (error := overspent(segment, spec)) is not None:
             raise error
         completed: tuple[Event, ...] = (ExecutionCompleted(),)
@@ -213,7 +214,7 @@ def _behind(segment: Segment, checkpoint: Checkpoint) -> Any:
 
 
 async def _called(function: CodeFunction, context: CodeContext, given: str) -> Any:
-    """The one door for whatever a function of somebody else's raises."""
+    """Run the operator's function. Raises CodeFailed for any error of its own."""
     try:
         return await function(context, given)
     except (OutlastError, asyncio.CancelledError):
@@ -224,12 +225,12 @@ async def _called(function: CodeFunction, context: CodeContext, given: str) -> A
             message = str(error).strip()
         except BaseException:  # noqa: BLE001 - its __str__ is the operator's code too
             message = ""
-        told = f"{type(error).__name__}: {message}" if message else type(error).__name__
-        raise CodeFailed(storable(told)) from error
+        failure = f"{type(error).__name__}: {message}" if message else type(error).__name__
+        raise CodeFailed(storable(failure)) from error
 
 
 def _output(task: "asyncio.Task[Any]") -> str:
-    """What the function returned, as text. Raises what it raised."""
+    """Return the function's result as text. Raises its error."""
     if task.cancelled():
         raise CodeFailed("CancelledError: the function's own work was cancelled")
     returned = task.result()
@@ -247,13 +248,13 @@ def _output(task: "asyncio.Task[Any]") -> str:
 
 
 async def _leave(context: CodeContext, task: "asyncio.Task[Any]") -> None:
-    """Cancel the function where it has not ended, and let it tidy up."""
+    """Cancel the function if it has not ended, and let it clean up."""
     context.close()
     if not task.done():
         task.cancel()
         await asyncio.wait({task})
     if not task.cancelled():
-        task.exception()  # it is told, or the segment ends for another reason
+        task.exception()  # retrieved: raised already, or the segment ends for another reason
 
 
 def _left(context: CodeContext) -> None:
@@ -262,7 +263,7 @@ def _left(context: CodeContext) -> None:
 
 
 def _said(segment: Segment) -> str | None:
-    """The text of the newest step that is shown as an answer."""
+    """Return the text of the newest step that is shown as an answer."""
     shown = (
         step
         for step in reversed(segment.steps)

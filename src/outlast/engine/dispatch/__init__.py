@@ -1,1 +1,1 @@
-"""Which process runs a segment: in this one, or any worker of a queue."""
+"""Which process runs a segment: this one, or any worker of a queue."""

@@ -1,7 +1,7 @@
-"""The engine of one process: segments are tasks here, the queue is the executions' own rows.
+"""The engine of one process: segments are asyncio tasks, the executions' rows are the queue.
 
-What may start and finds no place waits as an id; the row is read when its turn comes. After a crash
-the rows say what was running and what was queued.
+An execution that finds no free slot waits by its id; its row is read when its turn comes. After a
+crash the rows say which executions were running or queued.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _RECOVERY_PAGE: Final = 500
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 30.0
 _LEAVE_SECONDS: Final = LEAVING_SECONDS + 1.0
-"""A segment that is to leave at once ends as soon as its model or tool lets go."""
+"""Bound for segments stopped at once: they end as soon as their model or tool returns."""
 
 logger = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class InlineEngine:
     """Runs at most `concurrency` segments at a time, in the order in which they became runnable."""
 
     taken_over = orphans = 0
-    """There is no other worker, and no queue beside the rows."""
+    """Always 0: there is no other worker, and no queue beside the rows."""
     duties = ()
 
     def __init__(
@@ -47,19 +47,19 @@ class InlineEngine:
     ) -> None:
         self._store = store
         self._watched = failures
-        """Where what a task raises is counted."""
+        """Counts errors of tasks."""
         self._segments = segments
         self._clock = clock
         self._concurrency = concurrency
         self._backlog: deque[tuple[str, str]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._waits: set[asyncio.Task[None]] = set()
-        """Tasks that only wait; nothing is lost by ending them."""
+        """Tasks that only wait; they can be cancelled without loss."""
         self._wanted: set[str] = set()
-        """Executions that may go on while the segment that ended them is still leaving."""
+        """Executions that are runnable again while their previous segment is still ending."""
         self._accepting = False
         self._failures: dict[str, int] = {}
-        """How often the store or this process has failed an execution in a row."""
+        """Consecutive failures of the store or this process, by execution."""
 
     @property
     def running(self) -> int:
@@ -67,7 +67,7 @@ class InlineEngine:
 
     @property
     def backlog(self) -> int:
-        """Executions that wait for a place."""
+        """Executions that wait for a free slot."""
         return len(self._backlog)
 
     @property
@@ -113,7 +113,7 @@ class InlineEngine:
         return self._segments.cancel(execution_id)
 
     def requested(self, execution_id: str) -> None:
-        """There is no other process."""
+        """Do nothing: there is no other process."""
 
     def pause(self, execution_id: str, request: PauseRequest) -> bool:
         return self._segments.pause(execution_id, request)
@@ -155,7 +155,7 @@ class InlineEngine:
         self._fill()
 
     def _fill(self) -> None:
-        """Begin what waits, as far as there are places."""
+        """Begin the next waiting execution if there is a free slot."""
         if self._accepting and self._backlog and len(self._segments) < self._concurrency:
             workspace_id, execution_id = self._backlog.popleft()
             work = self._read_and_begin(workspace_id, execution_id)
@@ -173,7 +173,7 @@ class InlineEngine:
         self._fill()
 
     async def _again(self, workspace_id: str, execution_id: str, seconds: float) -> None:
-        """Take an execution up again after the store or this process failed it."""
+        """Run an execution again after a failure of the store or this process."""
         await self._clock.sleep(seconds)
         try:
             execution = await self._segments.read(workspace_id, execution_id)
@@ -188,7 +188,7 @@ class InlineEngine:
     # --- after a crash
 
     async def _recover(self) -> None:
-        """Take up what the rows say was running or queued, oldest first."""
+        """Queue the executions that were running or queued, oldest first."""
         after, found = "", 0
         while page := await self._store.executions.unfinished(after, _RECOVERY_PAGE):
             self._backlog.extend((one.workspace_id, one.id) for one in page)

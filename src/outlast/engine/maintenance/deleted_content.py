@@ -1,4 +1,4 @@
-"""What a deletion that was cut short has left of conversations is deleted, a piece at a time."""
+"""Completes interrupted deletions of conversations, in batches."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _LIMIT: Final = 50
 
 
 class DeletedContent:
-    """Deletes it; two that do so at once take different executions or find nothing."""
+    """Deletes content left behind; concurrent runs take different executions."""
 
     def __init__(self, store: ConversationStore) -> None:
         self._store = store

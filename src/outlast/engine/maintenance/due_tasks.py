@@ -1,6 +1,6 @@
-"""Tasks that need background work now: checkpoints, the end of their time, next attempts.
+"""Processes due tasks: interval checkpoints, time limits, next attempts.
 
-They are found by an index and worked on under the execution's lock, so once.
+They are found by an index and processed under the execution's lock, so once.
 """
 
 from typing import Final
@@ -18,7 +18,7 @@ _LIMIT: Final = 100
 
 
 class DueTasks:
-    """Does what is due for tasks."""
+    """Processes tasks that are due."""
 
     def __init__(self, store: TaskStore, clock: Clock, failures: Failures) -> None:
         self._store = store
@@ -27,17 +27,17 @@ class DueTasks:
 
     @property
     def duty(self) -> MaintenanceDuty:
-        """Every second: a task waits at most so long beyond its time."""
+        """Every second, the longest delay of a due task."""
         return MaintenanceDuty(DUE_TASKS, _EVERY_SECONDS, _LIMIT, self.run)
 
     async def run(self, limit: int) -> int:
-        """Do what is due; return for how many tasks it was done. One that fails stays due."""
+        """Process due tasks; return how many succeeded. One that fails stays due."""
         now = self._clock.now()
         due = await self._store.due(now, limit)
         return sum([await self._attend(*task, now) for task in due])
 
     async def _attend(self, workspace_id: str, execution_id: str, now: int) -> bool:
-        """Do what is due for one; False where that failed."""
+        """Process one task; return False if that failed."""
         attend = ProcessDueTask(workspace_id, execution_id, now, self._clock.new_id(CHECKPOINT))
         try:
             await self._store.process_due(attend)

@@ -1,4 +1,4 @@
-"""What the runner runs: a duty, with how often and how much at a time."""
+"""A maintenance duty: what the runner runs, how often, and how much at a time."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceDuty:
-    """Work of the fleet that is found in the database, a batch at a time."""
+    """Background work found in the database, done in batches."""
 
     name: str
-    """In the metrics and the log."""
+    """Name in the metrics and the log."""
     every: float
-    """Seconds between two looks, at most."""
+    """Maximum seconds between two runs."""
     limit: int
     """The size of a batch."""
     run: Callable[[int], Awaitable[int]]
-    """Do at most so many; return how many were done. As many as the limit: there may be more."""
+    """Process at most this many; return how many. A full batch is followed by the next at once."""
     sleep: Callable[[float], Awaitable[None]] | None = None
-    """None: the Clock's. The queue's time is the database's and the event loop's."""
+    """None: the Clock's. The queue uses the time of the database and the event loop."""

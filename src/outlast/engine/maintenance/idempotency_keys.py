@@ -1,4 +1,4 @@
-"""Idempotency keys that are no longer kept are deleted."""
+"""Deletes expired idempotency keys."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _LIMIT: Final = 500
 
 
 class IdempotencyKeys:
-    """Deletes those that are past their time; two that do so at once take different rows."""
+    """Deletes expired keys; concurrent runs take different rows."""
 
     def __init__(self, store: IdempotencyStore, clock: Clock) -> None:
         self._store = store
@@ -24,5 +24,5 @@ class IdempotencyKeys:
         return MaintenanceDuty(FORGET_REQUESTS, _EVERY_SECONDS, _LIMIT, self.run)
 
     async def run(self, limit: int) -> int:
-        """Delete at most so many; return how many there were."""
+        """Delete at most `limit`; return how many were deleted."""
         return await self._store.forget(self._clock.now() - IDEMPOTENCY_MILLIS, limit)

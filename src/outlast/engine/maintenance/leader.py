@@ -1,10 +1,10 @@
 """Which process leads maintenance.
 
-On SQLite the one process leads. On Postgres a lease is taken by compare-and-set and renewed; the
-others look when it would expire, so a look is rare, and what a killed leader leaves is taken within
-one lease. A leader that stops releases it and notifies the others. Processes that run no executions
+On SQLite the single process leads. On Postgres a lease is taken by compare-and-set and renewed; the
+others check it when it would expire, so checks are rare, and a killed leader is replaced within one
+lease. A leader that stops releases it and notifies the others. Processes that run no executions
 lead only while no worker does. Time is the database's and the event loop's, never the Clock's:
-processes must agree.
+processes must agree on it.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from outlast.model.error import OutlastError
 from outlast.store.leases import LONGEST_MILLIS, Candidate, Leases
 
 _RENEWALS: Final = 2
-"""Renewals within the time of a lease."""
+"""Renewals per lease duration."""
 _SPREAD_SECONDS: Final = 0.25
-"""Candidates look this much apart, so that most of them find a leader."""
+"""Random spread between candidates, so that most of them find a leader."""
 _RETRY: Final = (0.5, 1.0, 2.0)
 _SHORTEST_SECONDS: Final = 1.0
 _LONGEST_SECONDS: Final = 3.0
-"""What is due waits so long where its leader was killed."""
+"""Longest lease: maintenance pauses this long if its leader is killed."""
 
 logger = structlog.get_logger(__name__)
 
@@ -37,15 +37,15 @@ class Leadership(Protocol):
 
     @property
     def leads(self) -> bool:
-        """Whether it does now."""
+        """Whether this process leads now."""
         ...
 
     async def start(self) -> None:
-        """Become a candidate, and leader at once if there is none."""
+        """Become a candidate, and the leader at once if there is none."""
         ...
 
     async def stop(self) -> None:
-        """Lead no more."""
+        """Stop leading."""
         ...
 
     async def elected(self) -> None:
@@ -53,12 +53,12 @@ class Leadership(Protocol):
         ...
 
     def released(self) -> None:
-        """Learn that the leader has left."""
+        """Called when the leader has released its lease."""
         ...
 
 
 class SoleProcess:
-    """Leads: no other process has the database."""
+    """Always leads: no other process uses the database."""
 
     leads = True
 
@@ -76,7 +76,7 @@ class SoleProcess:
 
 
 class LeaseLeader:
-    """Leads while it has the lease."""
+    """Leads while it holds the lease."""
 
     def __init__(self, leases: Leases, failures: Failures, *, works: bool, seconds: float) -> None:
         """`works`: this process runs executions; `seconds`: how long a lease lasts."""
@@ -84,9 +84,9 @@ class LeaseLeader:
         self._candidate = Candidate(_name(), works)
         self._seconds = seconds
         self._patience = 0.0 if works else self._seconds / _RENEWALS
-        """How long workers have the choice first."""
+        """Head start of workers over other processes, in seconds."""
         self._until = 0.0
-        """On the event loop's clock."""
+        """When the lease expires, on the event loop's clock."""
         self._led = self._taking = False
         self._elected = asyncio.Event()
         self._look = asyncio.Event()
@@ -102,7 +102,7 @@ class LeaseLeader:
 
     @property
     def leads(self) -> bool:
-        """Whether the lease that was taken last is still good."""
+        """Whether the lease taken last is still valid."""
         return self._until > 0 and asyncio.get_running_loop().time() < self._until
 
     async def start(self) -> None:
@@ -127,11 +127,11 @@ class LeaseLeader:
             await self._elected.wait()
 
     def released(self) -> None:
-        """The leader has left: look at once."""
+        """Check the lease at once."""
         self._look.set()
 
     async def _campaign(self) -> None:
-        """Renew the lease, or look for it; then wait until there is something to do."""
+        """Renew the lease or try to take it, then wait, in a loop."""
         self._look.clear()
         seconds = await self._renew() if self._led else await self._run_for_it()
         try:
@@ -142,7 +142,7 @@ class LeaseLeader:
         await _pause(_spread())
 
     async def _renew(self) -> float:
-        """Keep the lease; return in how many seconds to come back."""
+        """Renew the lease; return the seconds until the next renewal."""
         if not await self._take(0):
             logger.warning("leader.replaced", leader=self._candidate.id)
             self._follow()
@@ -150,7 +150,7 @@ class LeaseLeader:
         return self._seconds / _RENEWALS
 
     async def _run_for_it(self) -> float:
-        """Take the lease if it is free; return in how many seconds to come back."""
+        """Take the lease if it is free; return the seconds until the next check."""
         lease = await self._leases.held()
         if lease is not None:
             replaced = self._candidate.works and not lease.works
@@ -180,15 +180,15 @@ class LeaseLeader:
 
 
 def lease_seconds(takeover_seconds: float) -> float:
-    """Return how long a lease lasts, at most half as long as a worker may be silent.
+    """Return the duration of a lease, at most half of a worker's permitted silence.
 
-    So there is a leader again before the executions of one that died are due to be taken over.
+    So a new leader exists before the executions of a dead one are due for takeover.
     """
     return min(max(takeover_seconds / 2, _SHORTEST_SECONDS), _LONGEST_SECONDS)
 
 
 def _name() -> str:
-    """Name this process: host, process id, and what tells it from an earlier one."""
+    """Return a name of this process: host, process id, and a random part."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 

@@ -1,4 +1,4 @@
-"""Executions that should have a job and have none are given one; there must be none."""
+"""Adds jobs for executions that should have one and do not; none are expected."""
 
 from typing import Final
 
@@ -14,33 +14,33 @@ from outlast.store.executions.values import Unfinished
 RECONCILE: Final = "queue_reconcile"
 _EVERY_SECONDS: Final = 30.0
 _SETTLED_MILLIS: Final = 10_000
-"""An execution that changed lately may be between two workers."""
+"""Grace period: an execution that changed lately may be between two workers."""
 _PAGE: Final = 500
 
 logger = structlog.get_logger(__name__)
 
 
 class Orphans:
-    """Compares executions with the queue, and forgets workers that are long gone."""
+    """Compares executions with the queue, and deletes workers that are long gone."""
 
     def __init__(
         self, store: ExecutionStore, queue: Queue, clock: Clock, forget_seconds: float
     ) -> None:
-        """`forget_seconds`: how long a worker has been silent when it is forgotten."""
+        """`forget_seconds`: silence after which a worker is deleted."""
         self._store = store
         self._queue = queue
         self._clock = clock
         self._forget = forget_seconds
         self.found = 0
-        """Executions without a job, found by this process."""
+        """Number of executions without a job found by this process."""
 
     @property
     def duty(self) -> MaintenanceDuty:
-        """Every half minute, all executions that are to run."""
+        """Every half minute, all runnable executions."""
         return MaintenanceDuty(RECONCILE, _EVERY_SECONDS, _PAGE, self.run)
 
     async def run(self, limit: int) -> int:
-        """Look at all, a page at a time; return 0: there is nothing more to do at once."""
+        """Check all, page by page; return 0: no batch follows."""
         await self._queue.clean_up(self._forget)
         after, before = "", self._clock.now() - _SETTLED_MILLIS
         while page := await self._store.unfinished(after, limit):
@@ -51,7 +51,7 @@ class Orphans:
         return 0
 
     async def _adopt(self, orphan: Unfinished) -> None:
-        """Add a job, unless the execution has moved meanwhile."""
+        """Add a job, unless the execution has changed meanwhile."""
         try:
             current = await self._store.get(orphan.workspace_id, orphan.id)
         except ExecutionNotFound:

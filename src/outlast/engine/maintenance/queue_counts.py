@@ -1,7 +1,7 @@
-"""How long the queue is; workers that overlook a job are notified again.
+"""Measures the queue; workers that overlook a job are notified again.
 
-A job whose time has come and a job whose notification was lost are seen here within a second, so
-that workers need not look so often themselves.
+A job that has become due and a job whose notification was lost are found here within a second, so
+that workers can poll less often.
 """
 
 from typing import Final
@@ -15,14 +15,14 @@ _LONG_QUEUE: Final = 500
 
 
 class QueueCounts:
-    """Counts jobs that wait, and keeps the planner's idea of them."""
+    """Counts waiting jobs, and keeps the planner's statistics of them current."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._analyzed = 0
-        """How long the queue was when its statistics were taken."""
+        """Length of the queue when its statistics were taken."""
         self.waiting = 0
-        """Jobs that wait for a worker, as this process knows."""
+        """Number of jobs that wait for a worker, as far as this process knows."""
 
     @property
     def duty(self) -> MaintenanceDuty:
@@ -30,7 +30,7 @@ class QueueCounts:
         return MaintenanceDuty(QUEUE_COUNTS, _EVERY_SECONDS, 1, self.run)
 
     async def run(self, _limit: int) -> int:
-        """Count; return 0: there is nothing more to do at once."""
+        """Count; return 0: no batch follows."""
         self.waiting, overlooked = await self._queue.counts()
         if overlooked:
             await self._queue.nudge()

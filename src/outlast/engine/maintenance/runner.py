@@ -1,8 +1,8 @@
-"""Runs the duties of maintenance while this process leads.
+"""Runs the maintenance duties while this process leads.
 
-Each duty has a loop of its own, which outlives whatever the duty raises. A batch that was full is
-followed by the next at once. Between two looks is a little less than `every`, at random, so that
-duties do not stay together; never more, so that nothing becomes later by it.
+Each duty has a loop of its own, which survives any error of the duty. A full batch is followed by
+the next at once. The pause between two runs is `every`, shortened at random so that duties spread
+out; never lengthened, so that nothing is late.
 """
 
 import random
@@ -16,14 +16,14 @@ from outlast.engine.maintenance.leader import Leadership
 from outlast.model.clock import Clock
 
 _JITTER: Final = 0.1
-"""The share of the pause that may be left out."""
+"""Maximum share by which a pause is shortened."""
 
 Ran: TypeAlias = Callable[[str, float, int], None]
-"""A batch of a duty succeeded: its name, seconds, and when in milliseconds."""
+"""Called after each successful batch: the duty's name, seconds, time in milliseconds."""
 
 
 class MaintenanceRunner:
-    """The duties of the fleet, and their loops in this process."""
+    """The duties, and their loops in this process."""
 
     def __init__(
         self,
@@ -50,27 +50,27 @@ class MaintenanceRunner:
 
     @property
     def leads(self) -> bool:
-        """Whether this process does the work now."""
+        """Whether this process runs the duties now."""
         return self._leadership.leads
 
     async def start(self) -> None:
-        """Begin to look for work, as soon as this process leads."""
+        """Start the loops; they work while this process leads."""
         await self._leadership.start()
         for loop in self._loops.values():
             loop.start()
 
     async def stop(self) -> None:
-        """End in the middle of whatever runs; nothing is lost by it, and another process leads."""
+        """Cancel what runs; nothing is lost by it, and another process takes over."""
         await self.hold(*self._loops)
         await self._leadership.stop()
 
     async def hold(self, *names: str) -> None:
-        """Do these by `run` alone from now on."""
+        """Run these duties only by `run` from now on."""
         for name in names:
             await self._loops[name].stop()
 
     async def run(self, name: str) -> int:
-        """Do all that a duty finds now, whoever leads; return how much it was."""
+        """Run a duty until nothing is left, leading or not; return how much was done."""
         duty, done = self._duties[name], 0
         while count := await self._batch(duty):
             done += count
@@ -79,7 +79,7 @@ class MaintenanceRunner:
         return done
 
     async def _turn(self, duty: MaintenanceDuty) -> None:
-        """Do what there is, batch after batch, while this process leads."""
+        """Run batches until nothing is left, while this process leads."""
         await self._leadership.elected()
         while self._leadership.leads:
             if await self._batch(duty) < duty.limit:

@@ -1,1 +1,1 @@
-"""One segment: its runner, its steps, what it writes and what bounds it."""
+"""One segment: its runner, its steps, its writes and its limits."""

@@ -1,4 +1,4 @@
-"""A provider's words without what they repeat of the request: for logs, which hold no content."""
+"""Removes echoed request text from a provider's messages: logs hold no content."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -9,18 +9,18 @@ from outlast.agents.port import ModelRequest
 from outlast.model.message import AssistantMessage, ToolMessage, UserMessage
 
 _SHARED: Final = 12
-"""Characters in a row that are more than chance."""
+"""Minimum length of a common run that counts as repeated."""
 _SHORT: Final = 4
-"""A text of the request with so many characters is looked for whole."""
+"""Texts of the request up to this length are searched for as a whole."""
 _READ: Final = 50_000
-"""Characters of each text, at its beginning and at its end."""
+"""Characters compared of each text, at its beginning and at its end."""
 _READ_IN_ALL: Final = 200_000
-"""Characters of all texts together, the newest first."""
+"""Characters compared of all texts together, the newest first."""
 _MARK: Final = "[…]"
 
 
 def without_echo(words: str, request: ModelRequest | None) -> str:
-    """The words, with a mark in the place of what they share with the request's texts."""
+    """Return the message with a mark in the place of what it shares with the request's texts."""
     if request is None:
         return words
     shared, left = bytearray(len(words)), _READ_IN_ALL

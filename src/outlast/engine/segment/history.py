@@ -1,7 +1,7 @@
-"""What was said in a conversation before an execution, without reading it anew for each segment.
+"""Earlier turns of a conversation, cached between segments.
 
-Turns are kept in memory as far as they fit, each with a stamp of the row that it was read from:
-what was resumed, superseded or deleted since has another stamp, or none, and is never used.
+Turns are cached in memory up to a bound, each with a stamp of the row that it was read from: a turn
+that was resumed, superseded or deleted since has another stamp, or none, and is not used.
 """
 
 from collections import OrderedDict
@@ -16,11 +16,11 @@ from outlast.store.conversations.store import ConversationStore
 from outlast.store.conversations.turns import History, TurnStamp
 
 _MOST: Final = 64 * 1024 * 1024
-"""Characters that are kept."""
+"""Maximum characters in the cache."""
 
 
 class Histories:
-    """Reads the earlier turns of executions."""
+    """Reads and caches the earlier turns of executions."""
 
     def __init__(self, store: ConversationStore, most: int = _MOST) -> None:
         self._store = store
@@ -29,7 +29,7 @@ class Histories:
         self._kept: OrderedDict[TurnStamp, tuple[tuple[Message, ...], int]] = OrderedDict()
 
     async def of(self, execution: Execution) -> tuple[Message, ...]:
-        """The messages of the turns before the execution's that the client has not cut."""
+        """Return the messages of the turns before the execution's that the client has not cut."""
         where = (execution.workspace_id, execution.conversation_id)
         stamps = await self._store.turn_stamps(*where, execution.turn)
         unknown = [stamp for stamp in stamps if stamp not in self._kept]

@@ -1,8 +1,8 @@
-"""What becomes of an execution that a segment has failed by an error instead of ending it.
+"""Ends executions whose segment raised an error instead of ending them.
 
-The database is away ──► again, however often, and the try does not count
+The database is unavailable ──► tried again without bound, and the try does not count
 the database refuses, or the row cannot be read ──► failed, by a write that needs neither
-neither, again and again ──► failed after `max_tries`; given up where even that is refused
+neither, repeatedly ──► failed after `max_tries`; given up if even that is refused
 """
 
 from typing import Final
@@ -17,13 +17,13 @@ from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
 
 _MOST: Final = 10_000
-"""Executions whose failures are remembered; what is forgotten is counted anew."""
+"""Maximum executions whose failures are counted; beyond that all counts restart."""
 
 logger = structlog.get_logger(__name__)
 
 
 def without_progress(tries: int) -> Failure:
-    """The failure of an execution whose tries are used up."""
+    """Return the failure of an execution whose tries are used up."""
     times = "once" if tries == 1 else f"{tries} times"
     return Failure(
         "internal_error",
@@ -34,30 +34,30 @@ def without_progress(tries: int) -> Failure:
 
 
 class LastResort:
-    """Ends what segments cannot end, and counts how often this process has failed with it."""
+    """Ends executions that segments cannot end, and counts consecutive failures."""
 
     def __init__(self, store: Store, clock: Clock, max_tries: int) -> None:
         self._store = store
         self._clock = clock
         self._max_tries = max_tries
         self._failed: dict[str, int] = {}
-        """Failures in a row, by execution, that the row may know nothing of."""
+        """Consecutive failures by execution; the row may not contain them."""
         self._away: set[str] = set()
-        """Executions whose last try the database's absence has ended."""
+        """Executions whose last try ended because the database was unavailable."""
 
     def was_away(self, execution_id: str) -> bool:
-        """Whether the last try ended only because the database was away; asked once."""
+        """Whether the last try ended only because the database was unavailable; then reset it."""
         found = execution_id in self._away
         self._away.discard(execution_id)
         return found
 
     def succeeded(self, execution_id: str) -> None:
-        """Forget the failures of an execution whose segment has ended as it should."""
+        """Reset the failures of an execution whose segment has ended normally."""
         if self._failed:
             self._failed.pop(execution_id, None)
 
     async def failed(self, execution: Execution, error: BaseException) -> bool:
-        """Settle what a segment has failed by; False where another try is due."""
+        """Settle the error of a segment; return False if another try is due."""
         if not isinstance(error, Overloaded):
             logger.error("segment.failed", exc_info=error)
             return await self.end(
@@ -66,7 +66,7 @@ class LastResort:
         return await self.unreachable(execution.workspace_id, execution.id, error)
 
     async def unreachable(self, workspace_id: str, execution_id: str, error: Overloaded) -> bool:
-        """Count a failure where the database answers all the same; False as above."""
+        """Count a failure if the database is available after all; return as `failed` does."""
         if await self._is_away():
             self._away.add(execution_id)
             logger.warning("segment.interrupted", reason=error.message)
@@ -80,12 +80,12 @@ class LastResort:
     async def end(
         self, workspace_id: str, execution_id: str, failure: Failure, segment: int | None = None
     ) -> bool:
-        """Fail the execution, or give it up where that is refused too; False as above."""
+        """Fail the execution, or give it up if that is refused too; return as `failed` does."""
         now = self._clock.now()
         return await self._end(ForcedFailure(workspace_id, execution_id, now, failure, segment))
 
     async def end_unreadable(self, row: Unreadable) -> bool:
-        """Fail the execution of a row that a list could not read; False as above."""
+        """Fail the execution of a row that a list could not read; return as `failed` does."""
         logger.error("execution.unreadable", execution=row.execution_id)
         now = self._clock.now()
         return await self._end(
@@ -108,10 +108,10 @@ class LastResort:
         return True
 
     async def _is_away(self) -> bool:
-        """Whether the database takes nothing at all."""
+        """Whether the database is unavailable."""
         try:
             await self._store.ready()
-        except Exception:  # noqa: BLE001 - whatever keeps it from answering
+        except Exception:  # noqa: BLE001 - any error means unavailable
             return True
         return False
 

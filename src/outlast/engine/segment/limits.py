@@ -1,4 +1,4 @@
-"""What an execution may spend: a limit counts what stands, a budget all that was charged."""
+"""What an execution may spend: a limit counts without superseded work, a budget all charges."""
 
 from dataclasses import dataclass
 from math import inf
@@ -15,7 +15,7 @@ from outlast.model.usage import characters
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """So many tokens, or billionths of a credit, and how many of them are spent."""
+    """An amount of tokens or billionths of a credit, and how much of it is spent."""
 
     most: int
     spent: int
@@ -23,17 +23,17 @@ class _Bound:
     error: type[OutlastError]
 
     def token(self, price: ModelPrice) -> int:
-        """What one more token of an answer takes."""
+        """Amount per token of an answer."""
         return price.output if self.of_credits else 1
 
     def used(self, step: ModelStep | None, price: ModelPrice) -> int:
-        """What an answer has taken."""
+        """Return the amount that an answer has taken."""
         if step is None:
             return 0
         return price.of(step.usage) if self.of_credits else step.usage.total_tokens
 
     def exceeded(self, spent: int) -> OutlastError:
-        """The error that says whose bound it is."""
+        """Return the error that names the bound."""
         whose = "The agent's limit" if self.error is LimitExceeded else "The budget"
         if self.of_credits:
             most, used = f"{credits_of(self.most):.9g} credits", f"{credits_of(spent):.9g}"
@@ -57,7 +57,7 @@ def _bounds(segment: Segment, spec: AgentSpec) -> list[_Bound]:
 
 
 def settings_of(segment: Segment, spec: AgentSpec, price: ModelPrice) -> dict[str, Any]:
-    """The agent's settings, with what is left to spend as the answer's bound."""
+    """Return the agent's settings, with what is left to spend as the answer's bound."""
     left = [
         (bound.most - bound.spent) // bound.token(price)
         for bound in _bounds(segment, spec)
@@ -70,7 +70,7 @@ def settings_of(segment: Segment, spec: AgentSpec, price: ModelPrice) -> dict[st
 
 
 def check_spent(segment: Segment, spec: AgentSpec, steps: int = 1) -> None:
-    """Whether so many more steps are allowed. Raises LimitExceeded, BudgetExceeded."""
+    """Check whether `steps` more are allowed. Raises LimitExceeded, BudgetExceeded."""
     if (error := too_many_steps(segment, spec, steps)) is not None:
         raise error
     for bound in _bounds(segment, spec):
@@ -81,7 +81,7 @@ def check_spent(segment: Segment, spec: AgentSpec, steps: int = 1) -> None:
 def too_many_steps(
     segment: Segment, spec: AgentSpec, more: int, calls: int = 0
 ) -> OutlastError | None:
-    """The bound that so many steps more would pass, `calls` of them tool calls; None if none."""
+    """Return the error if `steps` more, `calls` of them tool calls, pass a bound; else None."""
     steps, budget = segment.execution.steps + more, segment.execution.budget
     if calls > MAX_CALLS:
         return LimitExceeded(
@@ -98,9 +98,9 @@ def too_many_steps(
 
 
 class Meter:
-    """Holds an answer that streams in to what its request was allowed; tokens are estimated.
+    """Bounds a streamed answer to what its request was allowed; tokens are estimated.
 
-    What the request itself takes is left to the provider's figures, as in `settings_of`.
+    The request's own tokens are left to the provider's figures, as in `settings_of`.
     """
 
     __slots__ = ("_bounds", "_characters", "_most", "_price")
@@ -112,16 +112,16 @@ class Meter:
 
     @property
     def holds(self) -> bool:
-        """Whether there is any bound."""
+        """Whether there is a bound."""
         return self._most != inf
 
     def _left(self, bound: _Bound) -> float:
-        """Characters that the answer may have."""
+        """Characters that the answer may still have."""
         of_one = bound.token(self._price)
         return characters(max(0, bound.most - bound.spent) // of_one) if of_one else inf
 
     def add(self, piece: str) -> None:
-        """Count a piece. Raises LimitExceeded, BudgetExceeded."""
+        """Count a piece of text. Raises LimitExceeded, BudgetExceeded."""
         self._characters += len(piece)
         if self._characters > self._most:
             tokens = -(-self._characters // characters(1))
@@ -137,9 +137,9 @@ def overspent(
     step: ModelStep | None = None,
     price: ModelPrice = UNPRICED,
 ) -> OutlastError | None:
-    """Whether more was spent than is allowed, with an answer that is not recorded yet.
+    """Return the error if more was spent than allowed, an unrecorded answer included.
 
-    Also where the answer was cut off because nothing was left.
+    Also if the answer was cut off because nothing was left.
     """
     cut_off = step is not None and step.finish_reason == "length"
     for bound in _bounds(segment, spec):

@@ -10,7 +10,7 @@ from outlast.model.message import AssistantMessage, Message, Part, ToolCall, Too
 
 
 def messages_of(steps: Iterable[Step]) -> list[Message]:
-    """Recorded steps as messages of a conversation."""
+    """Return recorded steps as messages of a conversation."""
     messages: list[Message] = []
     for step in steps:
         match step:
@@ -26,7 +26,7 @@ def messages_of(steps: Iterable[Step]) -> list[Message]:
 
 
 def _read(step: ToolStep) -> Any:
-    """What the model reads of a result: behind it, why a person approved the call."""
+    """Return what the model reads of a result: after it, the reason of the approval."""
     if not step.note:
         return step.result
     result = step.result if isinstance(step.result, str) else orjson.dumps(step.result).decode()
@@ -34,5 +34,5 @@ def _read(step: ToolStep) -> Any:
 
 
 def _said(message: AssistantMessage) -> Iterable[Part]:
-    """Without the calls, which a code agent's function makes as calls of its own, or does not."""
+    """Return the message without its tool calls: a code agent's function makes its own."""
     return (part for part in message.parts if not isinstance(part, ToolCall))

@@ -1,7 +1,7 @@
 """The life of a segment: take the execution, run step after step, end.
 
 A finished step is never run again. What was running in a crash is decided by its effect: a model
-request and a repeatable tool call run again, any other call becomes a question to a person.
+request and a repeatable tool call run again, any other call needs a person's decision.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Unread(Exception):
-    """What is recorded of an execution cannot be read."""
+    """The record of an execution cannot be read."""
 
 
 @dataclass(slots=True)
@@ -59,13 +59,13 @@ class Runner:
     agents: KnownAgents
     histories: Histories
     max_tries: int
-    """How often an execution is begun without a recorded step before it fails."""
+    """Segments begun without a recorded step before an execution fails."""
 
     async def run(self, segment: Segment) -> None:
-        """Run one segment. Raises StaleWrite where another worker has the execution.
+        """Run one segment. Raises StaleWrite if another worker has the execution.
 
-        Raises Overloaded where the store fails: the execution stays as last committed. Raises
-        anything else where the execution could not be read, or its end not be written.
+        Raises Overloaded if the store fails: the execution stays as last committed. Raises anything
+        else if the execution could not be read, or its end not be written.
         """
         agent = await self._agent(segment)
         if agent is None or not await self._begun(segment):
@@ -89,7 +89,7 @@ class Runner:
             await self._fail(segment, UNREADABLE if isinstance(error, Unread) else OUR_MISTAKE)
 
     async def _fail(self, segment: Segment, failure: Failure) -> None:
-        """Fail, or pause where that is what a task asks for."""
+        """Fail the execution, or pause it if its task is configured so."""
         execution = segment.execution
         task = await self.store.tasks.get(execution.workspace_id, execution.id)
         if task is not None and task.pauses(failure.code):
@@ -99,7 +99,7 @@ class Runner:
             await self.writer.fail(segment, failure, self.pending_calls.cut_off(segment))
 
     async def _continue(self, segment: Segment, agent: Agent) -> None:
-        """Step after step, until the execution rests or the segment is asked to end."""
+        """Make steps until the execution rests or the segment is stopped."""
         if segment.execution.pause_requested is not None:
             segment.pause(segment.execution.pause_requested)
         if segment.execution.cancel_requested:
@@ -115,7 +115,7 @@ class Runner:
                 await self.writer.release(segment)
 
     async def _step(self, segment: Segment, agent: Agent) -> None:
-        """What comes next: the calls that may run, those that somebody decided, or the model."""
+        """Make the next step: calls that may run, calls that were decided, or the model."""
         if seconds_left(segment, self.writer.clock.monotonic()) <= 0:
             raise out_of_time(segment)
         if calls := segment.callable():
@@ -135,7 +135,7 @@ class Runner:
             await self.model_steps.ask(segment, agent)
 
     async def _agent(self, segment: Segment) -> Agent | None:
-        """The agent; None where there is none that can run, and the execution has failed."""
+        """Return the agent; None if it cannot run, and the execution has failed."""
         try:
             segment.agent = agent = await self.agents.of(segment.execution)
             bind_contextvars(agent=agent.spec.name)
@@ -146,7 +146,7 @@ class Runner:
         return agent
 
     async def _begun(self, segment: Segment) -> bool:
-        """Take the execution, before anything of it is read; False where its tries are used up."""
+        """Take the execution before reading it; return False if its tries are used up."""
         execution = segment.execution
         if segment.counted and execution.tries >= self.max_tries:
             logger.error("execution.without_progress", tries=execution.tries)
@@ -157,7 +157,7 @@ class Runner:
         return True
 
     async def _read(self, segment: Segment, agent: Agent) -> None:
-        """Learn what was said and recorded, and settle what a crash has left open."""
+        """Read history and steps, and settle what a crash has left open."""
         execution = segment.execution
         try:
             if execution.turn > 1:

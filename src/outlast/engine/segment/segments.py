@@ -1,4 +1,4 @@
-"""The segments that run in this process, whoever decided that they run here."""
+"""The segments that run in this process."""
 
 import asyncio
 from typing import Final
@@ -19,14 +19,14 @@ from outlast.store.unreadable import Unreadable
 
 _WATCH_SECONDS: Final = 1.0
 _HARMLESS_SECONDS: Final = 10.0
-"""A suspect that has run for so long and not killed its process lets others in."""
+"""A suspect that has run for this long without killing its process lets others in."""
 _SEEN_SECONDS: Final = SEEN_MILLIS / 1000 - _WATCH_SECONDS
 
 logger = structlog.get_logger(__name__)
 
 
 class Segments:
-    """Runs segments, at most one of an execution, and stops them on request."""
+    """Runs segments, at most one per execution, and stops them on request."""
 
     def __init__(
         self, runner: Runner, last_resort: LastResort, clock: Clock, failures: Failures
@@ -55,11 +55,11 @@ class Segments:
         return execution_id in self._running
 
     async def fail_unreadable(self, row: Unreadable) -> None:
-        """Fail an execution of which a list has found something that cannot be read."""
+        """Fail an execution for which a list has found a row that cannot be read."""
         await self._last_resort.end_unreadable(row)
 
     async def read(self, workspace_id: str, execution_id: str) -> Execution | None:
-        """The execution, if a segment of it may run now. Raises Overloaded: try again.
+        """Return the execution if a segment of it may run now. Raises Overloaded: try again.
 
         One that cannot be read is failed.
         """
@@ -80,16 +80,16 @@ class Segments:
         return found if runs and not found.is_client_driven else None
 
     def begin(self, execution: Execution) -> Segment:
-        """From now on it can be stopped; `run` it next."""
+        """Register a segment, which can be stopped from now on; `run` it next."""
         segment = self._running[execution.id] = Segment(execution)
         segment.counted = not self._last_resort.was_away(execution.id)
         return segment
 
     async def run(self, segment: Segment) -> bool:
-        """Run a begun segment to its end, in a task of its own; False where another try is due.
+        """Run a begun segment to its end, in a task of its own; return False if another try is due.
 
-        That is where this process failed it, and where the row or the log were not as this segment
-        left them: whoever tries again reads whether there is anything left to do.
+        That is if this process failed it, or if the row or the log were not as this segment left
+        them: the next try reads whether there is anything left to do.
         """
         execution_id = segment.execution.id
         unbind_contextvars("request")  # that in whose commit the task was made
@@ -108,7 +108,7 @@ class Segments:
                 segment.entered = self._clock.monotonic()
         except Interrupted:
             if segment.stopped in (*LEFT, Stop.RELEASE):
-                return False  # whoever takes it up next finds it as it is
+                return False  # the next try finds it as it is
         try:
             await self._runner.run(segment)
         except StaleWrite:
@@ -116,7 +116,7 @@ class Segments:
             return False
         except (asyncio.CancelledError, GeneratorExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - the top of a segment; it is settled there
+        except BaseException as error:  # noqa: BLE001 - the top of a segment; the last resort settles it
             return await self._last_resort.failed(segment.execution, error)
         finally:
             segment.progressed(harmless=False)
@@ -124,7 +124,7 @@ class Segments:
         return True
 
     def cancel(self, execution_id: str) -> bool:
-        """Stop the segment of this execution, closing its model call; False if none runs here."""
+        """Stop the segment and abort its model call; return False if none runs here."""
         segment = self._running.get(execution_id)
         if segment is None:
             return False
@@ -132,7 +132,7 @@ class Segments:
         return True
 
     def pause(self, execution_id: str, request: PauseRequest) -> bool:
-        """Let the segment of this execution end at the next boundary, or now; False as above."""
+        """Pause the segment at its next boundary, or now; return False if none runs here."""
         segment = self._running.get(execution_id)
         if segment is None:
             return False
@@ -140,12 +140,12 @@ class Segments:
         return True
 
     def stop(self, reason: Stop) -> None:
-        """Ask every segment to end."""
+        """Stop every segment."""
         for segment in self._running.values():
             segment.stop(reason)
 
     async def ended(self, seconds: float) -> None:
-        """Wait until none runs, at most so many seconds."""
+        """Wait until none runs, at most `seconds`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while self._running and loop.time() < deadline:
@@ -157,7 +157,7 @@ class Segments:
                 return
 
     async def watch_limits(self) -> None:
-        """Stop segments whose time is spent, and count the time of the rest."""
+        """Stop segments that are out of time, and record the time of the others."""
         now = self._clock.monotonic()
         for segment in self._running.values():
             if segment.suspects is not None and now - segment.entered >= _HARMLESS_SECONDS:
@@ -171,18 +171,18 @@ class Segments:
             self._counting = self._failures.spawn(self._count(long, now), "count_time")
 
     def start(self) -> None:
-        """Begin to watch the limits of what runs."""
+        """Begin to watch the limits of running segments."""
         self._watching.start()
 
     async def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         await self._watching.stop()
         if self._counting is not None:
             self._counting.cancel()
             await asyncio.wait({self._counting})
 
     async def _count(self, long: list[Segment], monotonic: float) -> None:
-        """Write the time of long steps, which a crash would forget; short ones end with a write."""
+        """Write the time of long steps, which a crash would lose; short ones end with a write."""
         at = self._clock.now()
         await self._runner.store.executions.heartbeat(
             [segment.active_time(monotonic, at) for segment in long]

@@ -1,9 +1,9 @@
-"""Executions that may have killed their process are run apart from each other.
+"""Runs executions that may have killed their process apart from each other.
 
-What ran in a crash is not known to have caused it. An execution whose last segments all ended so
-waits here before its next try counts: one passes at first, and whenever one has made progress or
+An execution that ran in a crash need not have caused it. One whose last segments all ended that way
+waits here before its next try counts: one passes at first, and each time one has made progress or
 has run for a while, twice as many. So one that kills its process each time uses up its own tries,
-not its neighbours'.
+not those of others.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from collections import deque
 from typing import Final
 
 SUSPECT_TRIES: Final = 2
-"""Tries without progress from which on an execution is a suspect."""
+"""Tries without progress after which an execution is a suspect."""
 
 
 class Suspects:
-    """A door that opens wider with each execution that proves harmless."""
+    """Bounds concurrent suspects; the bound grows with each that proves harmless."""
 
     def __init__(self) -> None:
         self._width = 1
@@ -23,7 +23,7 @@ class Suspects:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> None:
-        """Return once there is a place, in the order of the calls; `leave` gives it back."""
+        """Wait for a slot, in the order of the calls; `leave` returns it."""
         if not self._waiting and self._inside < self._width:
             self._inside += 1
             return
@@ -37,7 +37,7 @@ class Suspects:
             raise
 
     def leave(self, *, harmless: bool) -> None:
-        """Give a place back; `harmless` of an execution that has made progress."""
+        """Return a slot; `harmless` if the execution has made progress."""
         self._inside -= 1
         if harmless:
             self._width *= 2

@@ -1,7 +1,7 @@
-"""Text is logged before it is shown, cheaply: the pieces of all running steps go in one commit.
+"""Logs text before it is shown, cheaply: pieces of all running steps share one commit.
 
-The first piece of a step goes at once, later ones together every 20 to 50 ms as load asks. One
-commit is under way at a time; what comes meanwhile goes with the next.
+The first piece of a step is written at once, later ones together every 20 to 50 ms depending on
+load. One commit runs at a time; pieces that come meanwhile go with the next.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class TextLog:
         self._flushing: asyncio.Task[None] | None = None
         self._interval = _SHORTEST
         self._hurry = False
-        """A first piece came while a commit was under way."""
+        """A step's first piece came while a commit was running."""
 
     def add(
         self, segment: Segment, at: int, kind: type[TextAdded] | type[ThinkingAdded], piece: str
@@ -45,7 +45,7 @@ class TextLog:
             self._hurry = True
 
     def forget(self, segment: Segment) -> None:
-        """The step's end takes the rest of its pieces along."""
+        """Drop the pieces not yet written: the commit of the step's end contains them."""
         self._dirty.pop(segment, None)
 
     def _flush_in(self, delay: float) -> None:
@@ -86,13 +86,13 @@ class TextLog:
             self._flush_in(0 if hurry else self._interval)
 
     async def _lost(self, appends: list[TextAppend]) -> list[Stop | None]:
-        """Append, and answer for each why its segment cannot go on, if it cannot.
+        """Append; return for each why its segment must stop, or None.
 
-        Text that the database refuses is tried alone, so that it fails alone.
+        If the database refuses a batch, each text is tried alone, so that it fails alone.
         """
         try:
             kept = await self._store.append_text(appends)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the log goes on for the others
+        except Exception as error:  # noqa: BLE001 - the log goes on for other segments
             self._failures.record("log_text", error)
             if isinstance(error, Overloaded):
                 return [Stop.ABANDON] * len(appends)

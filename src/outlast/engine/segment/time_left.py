@@ -1,11 +1,11 @@
-"""How much of its time an execution has left."""
+"""The active time that an execution has left."""
 
 from outlast.engine.segment.segment import Segment
 from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
 
 
 def seconds_left(segment: Segment, monotonic: float) -> float:
-    """Active time that the execution may still take."""
+    """Return the active time that the execution has left, in seconds."""
     if segment.agent is None:
         return float("inf")
     execution = segment.execution
@@ -19,7 +19,7 @@ def seconds_left(segment: Segment, monotonic: float) -> float:
 
 
 def out_of_time(segment: Segment) -> OutlastError:
-    """The error that says whose time is spent."""
+    """Return the error that names the bound that was reached."""
     assert segment.agent is not None
     limit, budget = segment.agent.spec.limits.max_seconds, segment.execution.budget.max_seconds
     if budget is not None and (limit is None or budget < limit):
