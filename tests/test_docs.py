@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import pytest
 import typer
+from pydantic import BaseModel
 
 from outlast import settings
-from outlast.agents.agents_file import ENTRIES
+from outlast.agents.agents_file import file_entry
 from outlast.agents.loader import LoadedAgents, load
 from outlast.agents.models.scripted import ScriptedModel
 from outlast.agents.tools.toolbox import ToolBox
@@ -230,12 +231,22 @@ def example(written: Path, name: str) -> LoadedAgents:
     return load(str(written / name))
 
 
+def mappings(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Every mapping of the agents file, from the whole of it down."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from mappings(field.annotation)
+    for part in get_args(annotation):
+        yield from mappings(part)
+
+
 def test_the_example_of_every_key_has_every_key(written: Path) -> None:
     write_examples(AGENTS, written)
     text = re.sub(r"#.*", "", (written / "agents.yaml").read_text())
     real = {
         field.alias or name
-        for entry in ENTRIES.values()
+        for entry in mappings(file_entry())
         for name, field in entry.model_fields.items()
     }
 

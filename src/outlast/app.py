@@ -101,16 +101,16 @@ class Core:
     async def close(self) -> None:
         """Let running steps end, then give everything back."""
         await self.drain()
+        await self.tools.close()
         await self.store.close()
         await self.models.close()
-        await self.tools.close()
 
 
 def build(
     settings: Settings,
     *,
     models: Models,
-    tools: Tools,
+    tools: Callable[[Store], Tools],
     code: CodeFunctions | None = None,
     clock: Clock | None = None,
     store: Callable[[Driver], Store] = Store.over,
@@ -118,21 +118,21 @@ def build(
 ) -> Core:
     """Join the parts; nothing is opened yet.
 
-    Without `worker`, executions run in other processes only. Raises Misconfigured.
+    `tools` makes the tools, which may reach the store. Without `worker`, executions run in other
+    processes only. Raises Misconfigured.
     """
     clock = clock or SystemClock()
     metrics = Metrics()
     failures = metrics.failures
     driver = driver_of(settings, measured=metrics.wrote, failures=failures)
     state = store(driver)
+    box = tools(state)
     texts = TextLog(state.executions, failures)
     writer = SegmentWriter(state.executions, texts, clock, settings.prices)
-    model_steps = ModelSteps(models, writer, tools, settings.model_retries, metrics.model_requested)
+    model_steps = ModelSteps(models, writer, box, settings.model_retries, metrics.model_requested)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
-    tool_calls, pending_calls = (
-        ToolCalls(tools, writer, seal, settings.parallel_calls),
-        PendingCalls(state, writer),
-    )
+    tool_calls = ToolCalls(box, writer, seal, settings.parallel_calls)
+    pending_calls = PendingCalls(state, writer)
     code_agents = CodeAgentRunner(state, model_steps, tool_calls, writer, code or CodeFunctions())
     agents = Agents(state.agents, clock)
     most = settings.max_tries
@@ -157,9 +157,9 @@ def build(
         orphans=lambda: engine.orphans,
         leads=lambda: leadership.leads,
     )
-    services = _services(settings, state, engine, streams, agents, clock, seal, tools)
+    services = _services(settings, state, engine, streams, agents, clock, seal, box)
     return Core(
-        settings, clock, state, streams, engine, models, tools, services, metrics, maintenance, seal
+        settings, clock, state, streams, engine, models, box, services, metrics, maintenance, seal
     )
 
 

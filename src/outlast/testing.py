@@ -134,7 +134,7 @@ async def core_on(
     core = build(
         Settings(data_dir=folder, **settings),
         models=models,
-        tools=tools or ToolBox(clock),
+        tools=lambda state: tools or ToolBox(clock, store=state),
         code=code,
         clock=clock,
         store=store,

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - an exact message stands on one line
 """An agents file in JSON, and all of a file's mistakes at once."""
 
 import json
@@ -81,3 +82,87 @@ def test_every_mistake_of_a_file_is_told_at_once(folder: Path) -> None:
     assert [line.split(":")[1] for line in lines] == ["2", "6", "7", "8", "9", "9"]
     for part in ("modle", "exactly one of", "module:function", "http://", "missing", "two agents"):
         assert part in raised.value.message
+
+
+SEVERAL = {
+    "a builtin with its own keys, an unknown function and a bad name": (
+        "{name: a b, builtin: datetime, effect: read_only, timeout: 3, approval: shop}",
+        [
+            "approval: true, false, always, never or module:function; 'shop' is not of the form module:function",
+            "effect: a builtin tool brings its own effect; remove this key",
+            "timeout: a builtin tool brings its own timeout; remove this key",
+            "name: 'a b' is not a tool's name: 1 to 64 letters, digits, _ and -",
+        ],
+    ),
+    "an HTTP tool without a name and with its timeout elsewhere, a bad URL and a bad header": (
+        "{timeout: 3, http: {url: 'ftp://x', method: PUSH, headers: {host name: x}}}",
+        [
+            "an HTTP tool needs the key name",
+            "timeout: an HTTP tool's timeout is written under http",
+            "http.url: a tool's URL begins with http:// or https:// and a host",
+            "http.headers.host name: this is not a header's name",
+            "http.method: one of GET, POST, PUT, PATCH, DELETE",
+        ],
+    ),
+    "a Python tool of no module with a schema of its own and a name with a meaning": (
+        "{name: auto, python: no_such_module:f, parameters: {type: object}}",
+        [
+            "parameters: a python tool brings its own parameters; remove this key",
+            "python: module no_such_module cannot be imported: ModuleNotFoundError: No module named 'no_such_module'",
+            "name: 'auto' has a meaning in a tool choice; take another name",
+        ],
+    ),
+    "a tool of two kinds with an unknown approval and a bad name": (
+        "{name: ä, builtin: datetime, python: 'a:b', approval: x}",
+        [
+            "a tool has exactly one of http, python and builtin; found python and builtin",
+            "approval: true, false, always, never or module:function; 'x' is not of the form module:function",
+            "name: 'ä' is not a tool's name: 1 to 64 letters, digits, _ and -",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("tool", "mistakes"), SEVERAL.values(), ids=SEVERAL.keys())
+def test_every_mistake_of_one_tool_is_found_at_once(
+    folder: Path, tool: str, mistakes: list[str]
+) -> None:
+    (folder / "x.yaml").write_text(f"agents:\n- name: a\n  model: m\n  tools:\n  - {tool}\n")
+    with pytest.raises(Misconfigured) as raised:
+        load("x.yaml")
+    found = [
+        re.sub(r'^x.yaml:5: agent "a", (?:tool "[^"]*"|tools\[0\])(?:, |: )', "", line)
+        for line in raised.value.message.splitlines()
+    ]
+    assert found == mistakes
+
+
+def test_what_is_wrong_with_an_agent_is_found_beside_what_is_wrong_with_its_tools(
+    folder: Path,
+) -> None:
+    (folder / "x.yaml").write_text(
+        """agents:
+- name: a b
+  model: ""
+  toolChoice: gone
+  tools:
+  - {name: f}
+  - {name: f, builtin: datetime}
+- name: c
+  modle: m
+  tools:
+  - {name: g, http: {url: "ftp://x"}}
+  - {name: h, http: {url: "http://x", timeuot: 1}}
+- name: d
+  model: m
+  toolChoice: found
+  tools:
+  - {python: "shop:found"}
+"""
+    )
+    with pytest.raises(Misconfigured) as raised:
+        load("x.yaml")
+    lines = raised.value.message.splitlines()
+    assert sorted(int(line.split(":")[1]) for line in lines) == [2, 3, 4, 6, 7, 8, 9, 11, 12, 17]
+    assert "toolChoice: there is no tool 'gone'; the agent's tools: f, f" in raised.value.message
+    assert "'found'" not in raised.value.message, "a tool that cannot be read may have that name"

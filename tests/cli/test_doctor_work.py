@@ -61,7 +61,11 @@ async def core_on(database: Database, *, worker: bool) -> AsyncIterator[Core]:
     script = ScriptedModel.from_data({"turns": [{"steps": [{"text": "Hello"}]}]}, clock)
     models = NamedModels({"script": script})
     core = build(
-        settings(database), models=models, tools=ToolBox(clock), clock=clock, worker=worker
+        settings(database),
+        models=models,
+        tools=lambda _: ToolBox(clock),
+        clock=clock,
+        worker=worker,
     )
     await core.open()
     try:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from pydantic_core._pydantic_core import list_all_errors
 
-from outlast.agents.agents_file import FileEntry
+from outlast.agents.agents_file import file_entry
 from outlast.model.error import OutlastError
 from outlast.model.explain import explain
 from outlast.rooms.background import schemas as background
@@ -21,7 +21,7 @@ FOREIGN = re.compile(
     r"[Ii]nput should|[Ii]nputs are|[Ii]nstance of|valid (dict|string|integer|list)"
 )
 MODELS = [
-    FileEntry,
+    file_entry(),
     *(
         model
         for room in (background, executions, records, runs, tasks)

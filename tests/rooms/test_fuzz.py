@@ -53,8 +53,9 @@ class Served:
 
 
 def document() -> dict[str, Any]:
-    models, tools = NamedModels({}), Bench()
-    app: FastAPI = create_app(build(Settings(data_dir=Path("unused")), models=models, tools=tools))
+    settings = Settings(data_dir=Path("unused"))
+    core = build(settings, models=NamedModels({}), tools=lambda _: Bench())
+    app: FastAPI = create_app(core)
     return app.openapi()
 
 

@@ -1,39 +1,23 @@
 """What every agent must keep, wherever it was written: names, tools, schemas, tool choice, limits.
 
-A problem has the path of its key in the spec's own words; whoever reads a file adds file, line and
-the file's spelling of the keys.
+A problem has the path of its key in the spec's own words.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import inf, isfinite
-from typing import Any, Final, TypeAlias
+from math import inf
+from typing import Any, Final
 
-import orjson
-
+from outlast.agents.problem import Problem, json_problems, text_problems
+from outlast.agents.tools import kinds
 from outlast.agents.tools.arguments import InvalidSchema, compile_schema
-from outlast.agents.tools.builtin import BUILTINS
-from outlast.agents.tools.http_check import http_problems
 from outlast.model.agent import AgentSpec, ToolSpec
 
-Path: TypeAlias = tuple[str | int, ...]
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_CHOICES: Final = ("auto", "none", "required")
-_KINDS: Final = ("http", "python", "builtin")
-
-
-HALF_A_PAIR: Final = "half of a surrogate pair is no character; write the character itself"
+CHOICES: Final = ("auto", "none", "required")
 _MOST: Final = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong, at the path of its key."""
-
-    path: Path
-    text: str
+_OPERATORS_CODE: Final = "a function of the server is for the operator's own agents file"
 
 
 def agent_problems(spec: AgentSpec) -> Iterator[Problem]:
@@ -42,7 +26,7 @@ def agent_problems(spec: AgentSpec) -> Iterator[Problem]:
     if not spec.model.strip():
         yield Problem(("model",), "this is empty; name a model such as openai-chat:gpt-5-mini")
     for key in ("model", "instructions", "description"):
-        yield from _text((key,), getattr(spec, key))
+        yield from text_problems((key,), getattr(spec, key))
     seen: Counter[str] = Counter()
     for index, tool in enumerate(spec.tools):
         seen[tool.name] += 1
@@ -50,34 +34,56 @@ def agent_problems(spec: AgentSpec) -> Iterator[Problem]:
             problem = f"two tools are called {tool.name!r}; give one another name"
             yield Problem(("tools", index, "name"), problem)
         for problem_of_tool in tool_problems(tool):
-            yield Problem(("tools", index, *problem_of_tool.path), problem_of_tool.text)
+            yield problem_of_tool.below("tools", index)
     yield from _choice(spec)
     yield from _limits(spec)
-    yield from _json(("settings",), spec.settings)
+    yield from json_problems(("settings",), spec.settings)
 
 
 def tool_problems(tool: ToolSpec) -> Iterator[Problem]:
     """Everything that is wrong with one tool."""
     yield from _name(tool.name, "a tool's name")
-    if tool.name in _CHOICES:
+    if tool.name in CHOICES:
         yield Problem(("name",), f"{tool.name!r} has a meaning in a tool choice; take another name")
-    given = [kind for kind in _KINDS if getattr(tool, kind) is not None]
-    if len(given) != 1:
-        found = " and ".join(given) or "none"
-        yield Problem((), f"a tool has exactly one of http, python and builtin; found {found}")
-    if tool.builtin is not None and tool.builtin not in BUILTINS:
-        yield Problem(("builtin",), f"there is no builtin tool {tool.builtin!r}")
-    yield from _text(("description",), tool.description)
+    if len(given := tool.kinds) != 1:
+        yield Problem((), kinds.exactly_one(" and ".join(given) or "none"))
+    yield from text_problems(("description",), tool.description)
     if not 0 < tool.timeout < inf:
         yield Problem(("timeout",), "seconds greater than 0")
     if tool.expiry is not None and not 0 < tool.expiry.seconds < inf:
         yield Problem(("expiry",), "seconds greater than 0")
     yield from _schema(tool.parameters)
-    if tool.http is not None:
-        for path, text in http_problems(tool.http, tool.parameters):
-            yield Problem(("http", *path), text)
-        for key in ("headers", "query", "body"):
-            yield from _json(("http", key), getattr(tool.http, key))
+    for key in given:
+        yield from _kind(tool, key)
+
+
+def _kind(tool: ToolSpec, key: str) -> Iterator[Problem]:
+    yield from json_problems((key,), tool.other.get(key))
+    kind = kinds.find(key)
+    if kind is None:
+        yield Problem((key,), "there is no such kind of tool")
+        return
+    for problem in kind.problems(tool):
+        yield problem.below(key)
+
+
+def operators_only(spec: AgentSpec) -> Iterator[Problem]:
+    """Yield what only the operator's own files may say, and an agent made over HTTP may not.
+
+    It would reach the server's environment, its code or its files.
+    """
+    if spec.code is not None:
+        yield Problem(("code",), _OPERATORS_CODE)
+    provider, _, name = spec.model.partition(":")
+    if provider == "scripted" or (provider == "local" and "/" in name):
+        yield Problem(("model",), "a file of the server is for the operator's own agents file")
+    for index, tool in enumerate(spec.tools):
+        if isinstance(tool.approval, str):
+            yield Problem(("tools", index, "approval"), _OPERATORS_CODE)
+        for key in tool.kinds:
+            kind = kinds.find(key)
+            for problem in kind.operators_only(tool) if kind is not None else ():
+                yield problem.below("tools", index, key)
 
 
 def _name(name: str, what: str) -> Iterator[Problem]:
@@ -86,19 +92,12 @@ def _name(name: str, what: str) -> Iterator[Problem]:
         yield Problem(("name",), problem)
 
 
-def _text(path: Path, text: str) -> Iterator[Problem]:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        yield Problem(path, HALF_A_PAIR)
-
-
 def _schema(schema: dict[str, Any]) -> Iterator[Problem]:
     path = ("parameters",)
     if schema.get("type") != "object":
         yield Problem(path, "the schema's type must be object, as arguments are one")
         return
-    problems = list(_json(path, schema))
+    problems = list(json_problems(path, schema))
     yield from problems
     if not problems:
         try:
@@ -107,39 +106,11 @@ def _schema(schema: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(path, f"this is not a valid JSON Schema: {error}")
 
 
-def _json(path: Path, value: Any) -> Iterator[Problem]:
-    """Also refuses what orjson writes by itself but JSON gives back as something else."""
-    try:
-        orjson.dumps(
-            value, option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-        )
-    except (orjson.JSONEncodeError, RecursionError) as error:
-        yield Problem(path, f"this cannot be written as JSON: {error}")
-        return
-    for below, number in _infinite(value, path):
-        yield Problem(below, f"{number} is no number of JSON")
-
-
-def _infinite(value: Any, path: Path) -> Iterator[tuple[Path, float]]:
-    """NaN and infinite numbers, which would be written as null."""
-    match value:
-        case float() if not isfinite(value):
-            yield path, value
-        case dict():
-            for key, item in value.items():
-                yield from _infinite(item, (*path, key))
-        case list() | tuple():
-            for index, item in enumerate(value):
-                yield from _infinite(item, (*path, index))
-        case _:
-            pass
-
-
 def _choice(spec: AgentSpec) -> Iterator[Problem]:
     path = ("tool_choice",)
     if spec.tool_choice == "required" and not spec.tools:
         yield Problem(path, "a tool is required, but the agent has none")
-    if spec.tool_choice not in _CHOICES and spec.tool(spec.tool_choice) is None:
+    if spec.tool_choice not in CHOICES and spec.tool(spec.tool_choice) is None:
         names = ", ".join(tool.name for tool in spec.tools) or "none"
         problem = f"there is no tool {spec.tool_choice!r}; the agent's tools: {names}"
         yield Problem(path, f"{problem}; or write auto, none or required")
@@ -152,21 +123,3 @@ def _limits(spec: AgentSpec) -> Iterator[Problem]:
             yield Problem(("limits", key), "greater than 0")
         elif value is not None and value > _MOST:
             yield Problem(("limits", key), f"{value} is more than 64 bits hold")
-
-
-def place(names: list[str], path: Path) -> str:
-    """`agent "support", tool "refund", http.url` of a path in the spec of the agent so named.
-
-    `names` are the names of the agent's tools in their order, as far as they are known.
-    """
-    if path[:1] == ("tools",) and len(path) > 1 and isinstance(path[1], int):
-        index = path[1]
-        name = names[index] if index < len(names) else ""
-        tool = f'tool "{name}"' if name else f"tools[{index}]"
-        return ", ".join(part for part in (tool, keys(path[2:])) if part)
-    return keys(path)
-
-
-def keys(path: Path) -> str:
-    """`http.headers.X-Shop` of a path; places in a list in brackets."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".")

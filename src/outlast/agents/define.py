@@ -2,33 +2,21 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
-from outlast.agents.check import agent_problems, place
+from outlast.agents.check import agent_problems
 from outlast.agents.code import CodeFunction, require_code
+from outlast.agents.problem import place
 from outlast.agents.tools.builtin import BUILTINS, builtin_spec
+from outlast.agents.tools.python_kind import Asks, ToolOptions, add_function, function_spec
 from outlast.agents.tools.signature import MARK, PythonFunction, read_function, reference_of
 from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ToolSpec
 from outlast.model.error import Misconfigured
 
 EffectName: TypeAlias = Literal["read_only", "idempotent", "destructive"]
 ApprovalName: TypeAlias = Literal["always", "never"]
-Asks: TypeAlias = Callable[[dict[str, Any]], bool]
-"""Says of a call's arguments whether a person decides; not async."""
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _SETTINGS: Final = ("temperature", "max_tokens", "top_p", "stop", "seed")
-
-
-@dataclass(frozen=True, slots=True)
-class ToolOptions:
-    """What `@tool(…)` says of a function."""
-
-    name: str | None = None
-    effect: Effect = Effect.DESTRUCTIVE
-    approval: bool | Asks = False
-    timeout: float = 60.0
-    expiry: Expiry | None = None
 
 
 @overload
@@ -197,32 +185,6 @@ def _model_string(model: object) -> str:
     if provider in PROVIDERS and isinstance(name, str) and name:
         example = f"{provider}:{name}"
     return f"name the model, as in {example!r}: every process makes it by its name"
-
-
-def function_spec(function: PythonFunction) -> ToolSpec:
-    """The tool that a function is, with what `@tool` said of it."""
-    options = getattr(function.function, MARK, ToolOptions())
-    spec = ToolSpec(
-        options.name or function.function.__name__,
-        function.description,
-        function.parameters,
-        python=function.reference,
-    )
-    return replace(
-        spec,
-        effect=options.effect,
-        approval=function.reference if callable(options.approval) else options.approval,
-        timeout=options.timeout,
-        expiry=options.expiry,
-    )
-
-
-def add_function(functions: dict[str, PythonFunction], function: PythonFunction) -> None:
-    """Register a function under its reference. Raises Misconfigured where another has the same."""
-    known = functions.setdefault(function.reference, function)
-    if known.function != function.function:
-        problem = f"two functions are called {function.reference}; define them under two names"
-        raise Misconfigured(problem)
 
 
 def _approval(given: bool | str | Asks) -> bool | Asks:

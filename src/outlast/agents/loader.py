@@ -9,7 +9,7 @@ import importlib.util
 import sys
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
@@ -19,10 +19,19 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-from outlast.agents.agents_file import ENTRIES, AgentEntry, FileEntry, agent_spec
-from outlast.agents.check import Path, Problem, keys, place
+from outlast.agents.agents_file import (
+    AgentEntry,
+    agent_entry,
+    agent_spec,
+    file_entry,
+    known_keys,
+    tool_entry,
+    tool_mistakes,
+)
 from outlast.agents.code import CodeFunction
-from outlast.agents.define import Agent, add_function
+from outlast.agents.define import Agent
+from outlast.agents.problem import Path, Problem, keys, place
+from outlast.agents.tools.python_kind import add_function
 from outlast.agents.tools.signature import PythonFunction
 from outlast.agents.yaml_text import Document, read_json, read_yaml
 from outlast.model.agent import AgentSpec
@@ -100,16 +109,17 @@ def _load_document(document: Document, file: str) -> LoadedAgents:
     """Read every agent of the file. Raises Misconfigured with all that is wrong with any."""
     problems: list[Problem] = []
     try:
-        entries = dict(enumerate(FileEntry.model_validate(document.value).agents))
+        entries = dict(enumerate(file_entry().model_validate(document.value).agents))
     except ValidationError as error:
         found = explain(error.errors(include_url=False), document.value)
         problems += [_problem(one) for one in found]
         entries = _valid_entries(document.value)
+        problems += _tools_of_others(document.value, entries)
     functions: dict[str, PythonFunction] = {}
     specs = []
     for index, entry in entries.items():
         spec, mistakes = agent_spec(entry, functions)
-        problems += [Problem(("agents", index, *_spelled(p.path)), p.text) for p in mistakes]
+        problems += [_in_file(problem, "agents", index) for problem in mistakes]
         specs.append(spec)
     problems += _duplicates({index: entry.name for index, entry in entries.items()})
     if problems:
@@ -123,8 +133,24 @@ def _valid_entries(value: Any) -> dict[int, AgentEntry]:
     valid: dict[int, AgentEntry] = {}
     for index, entry in enumerate(listed if isinstance(listed, list) else []):
         with suppress(ValidationError):
-            valid[index] = AgentEntry.model_validate(entry)
+            valid[index] = agent_entry().model_validate(entry)
     return valid
+
+
+def _tools_of_others(value: Any, entries: dict[int, AgentEntry]) -> Iterator[Problem]:
+    """What is wrong with the tools whose keys and types are right, of agents whose are not."""
+    listed = value.get("agents") if isinstance(value, dict) else None
+    for index, entry in enumerate(listed if isinstance(listed, list) else []):
+        tools = entry.get("tools") if isinstance(entry, dict) and index not in entries else None
+        for number, tool in enumerate(tools if isinstance(tools, list) else []):
+            with suppress(ValidationError):
+                for problem in tool_mistakes(tool_entry().model_validate(tool)):
+                    yield _in_file(problem, "agents", index, "tools", number)
+
+
+def _in_file(problem: Problem, *path: str | int) -> Problem:
+    """A problem of a part of the file, in the file's spelling and at its place there."""
+    return Problem((*path, *_spelled(problem.path)), problem.text)
 
 
 def _duplicates(names: dict[int, str]) -> list[Problem]:
@@ -156,7 +182,7 @@ def _unknown_key(path: Path) -> str:
     parent = next((str(part) for part in reversed(path[:-1]) if isinstance(part, str)), "")
     if (parent, key) in _LATER:
         return _NOT_YET
-    known = [to_camel(name) for name in ENTRIES[parent].model_fields]
+    known = known_keys(path[:-1])
     near = difflib.get_close_matches(to_camel(key), known, n=1)
     mend = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
     return f"unknown key; {mend}"

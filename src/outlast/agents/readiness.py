@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from outlast.agents.models.bridge import PROVIDERS
 from outlast.agents.port import Models
-from outlast.agents.tools.request import unset_variables
+from outlast.agents.tools import kinds
 from outlast.model.agent import AgentSpec
 from outlast.model.error import Misconfigured
 
@@ -54,12 +54,9 @@ def model_problem(model: str, models: Models) -> str | None:
 
 
 def tools_not_ready(spec: AgentSpec, environment: Mapping[str, str]) -> Iterator[NotReady]:
-    """The variables that the agent's tools name and that are not set."""
+    """What the environment lacks for the agent's tools, such as variables that they name."""
     for tool in spec.tools:
-        if tool.http is not None and (names := unset_variables(tool.http, environment)):
-            variables = ", ".join(names)
-            yield NotReady(
-                spec.name,
-                f'tool "{tool.name}" needs {variables} in the environment of the process that '
-                f"runs it: export {names[0]}=…",
-            )
+        kind = kinds.find(tool.kind)
+        lacks = None if kind is None else kind.not_ready(tool, environment)
+        if lacks is not None:
+            yield NotReady(spec.name, f'tool "{tool.name}" {lacks}')

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from outlast.agents.check import HALF_A_PAIR, Path
+from outlast.agents.problem import HALF_A_PAIR, Path
 from outlast.model.error import Misconfigured
 
 

@@ -8,6 +8,7 @@ from outlast.agents.code import CodeFunctions
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.loader import load as load_agents
 from outlast.agents.models.catalogue import ModelCatalogue
+from outlast.agents.tools.python import ToolFunctions
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
 from outlast.model.agent import Agent, AgentSpec
@@ -32,12 +33,12 @@ class Composed:
 
     core: Core
     models: ModelCatalogue
-    tools: ToolBox
+    functions: ToolFunctions
     code: CodeFunctions
 
     def use(self, loaded: LoadedAgents) -> None:
         """Run what is called from now on by these functions and by scripts as they are now."""
-        self.tools.use(loaded.functions)
+        self.functions.use(loaded.functions)
         self.code.use(loaded.code)
         self.models.forget_scripts()
 
@@ -49,9 +50,16 @@ def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) ->
     """
     clock = SystemClock()
     models = ModelCatalogue(clock, settings.data_dir)
-    tools, code = ToolBox(clock, loaded.functions), CodeFunctions(loaded.code)
-    core = build(settings, models=models, tools=tools, code=code, clock=clock, worker=worker)
-    return Composed(core, models, tools, code)
+    functions, code = ToolFunctions(loaded.functions), CodeFunctions(loaded.code)
+    core = build(
+        settings,
+        models=models,
+        tools=lambda store: ToolBox(clock, functions, store=store),
+        code=code,
+        clock=clock,
+        worker=worker,
+    )
+    return Composed(core, models, functions, code)
 
 
 async def put_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> list[Agent]:

@@ -58,7 +58,7 @@ class Expiry:
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """One tool of an agent: exactly one of http, python, builtin says how it runs."""
+    """One tool of an agent: exactly one of http, python, builtin and `other` says how it runs."""
 
     name: str
     description: str
@@ -76,6 +76,25 @@ class ToolSpec:
     """calculator or datetime."""
     expiry: Expiry | None = None
     """None: an approval waits for ever."""
+    other: dict[str, Any] = field(default_factory=dict)
+    """How tools of the other kinds run: JSON by the key of the kind (see `agents.tools.kinds`)."""
+
+    @property
+    def kind(self) -> str | None:
+        """The key of the kind; None if there is none. Of several, any."""
+        if self.python is not None:
+            return "python"
+        if self.http is not None:
+            return "http"
+        if self.builtin is not None:
+            return "builtin"
+        return next(iter(self.other), None)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The keys of all kinds that are given; a tool that can run has one."""
+        own = [key for key in ("http", "python", "builtin") if getattr(self, key) is not None]
+        return [*own, *self.other]
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,10 @@ def _without_defaults(http: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tool_to_dict(tool: ToolSpec) -> dict[str, Any]:
-    return {**asdict(tool), "effect": tool.effect.value}
+    written = {**asdict(tool), "effect": tool.effect.value}
+    if not tool.other:
+        del written["other"]  # as versions before it have written it
+    return written
 
 
 def _tool_from_dict(written: dict[str, Any]) -> ToolSpec:

@@ -10,6 +10,9 @@ from outlast.model.agent import HttpCall
 
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _SENT: Final = ("user", "metadata", "session")
+_OPERATORS_VARIABLE: Final = (
+    "a variable of the server's environment is for the operator's own agents file"
+)
 _Problem: TypeAlias = tuple[tuple[str | int, ...], str]
 
 
@@ -35,6 +38,17 @@ def http_problems(http: HttpCall, parameters: dict[str, Any]) -> Iterator[_Probl
     yield from shapes
     if not shapes:
         yield from _names(http, parameters)
+
+
+def variable_problems(http: HttpCall) -> Iterator[_Problem]:
+    """Every `${NAME}` of a request, at the path of its key."""
+    places = {"url": http.url, "query": http.query, "body": http.body}
+    for key, value in places.items():
+        if VARIABLE.search(repr(value)):
+            yield (key,), _OPERATORS_VARIABLE
+    for name, value in http.headers.items():
+        if VARIABLE.search(value):
+            yield ("headers", name), _OPERATORS_VARIABLE
 
 
 def _brace_problem(url: str) -> str | None:

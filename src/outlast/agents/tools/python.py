@@ -29,37 +29,26 @@ _THREADS: Final = 64
 logger = structlog.get_logger(__name__)
 
 
-class PythonTools:
-    """Runs Python functions; those given at the start are found before anything is imported."""
+class ToolFunctions:
+    """Finds the functions of tools; those given at the start before anything is imported."""
 
-    def __init__(self, functions: Mapping[str, PythonFunction]) -> None:
-        self._functions = dict(functions)
-        self._threads: anyio.CapacityLimiter | None = None
+    def __init__(self, functions: Mapping[str, PythonFunction] | None = None) -> None:
+        self._functions = dict(functions or {})
 
     def use(self, functions: Mapping[str, PythonFunction]) -> None:
         """Find these from now on, and import anew what is not among them."""
         self._functions = dict(functions)
 
-    async def call(
-        self, reference: str, arguments: dict[str, Any], context: ToolContext, seconds: float
-    ) -> Any:
-        """Run the function of that reference within so many seconds and return its result as JSON.
-
-        Raises ToolFailed with `TypeName: message` of what the function raised, and ToolTimeout.
-        """
-        function = self._find(reference)
-        call = partial(function.function, **function.bind(arguments, context))
-        work = self._run(call, is_async=inspect.iscoroutinefunction(function.function))
-        try:
-            return await bounded(work, partial(_left, reference, context), seconds)
-        except TimeoutError:
-            raise ToolTimeout(f"The tool did not answer within {seconds:g} s.") from None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # No cancellation of ours: the function let an inner cancellation escape.
-            raise ToolFailed("CancelledError: the tool's own work was cancelled") from None
+    def find(self, reference: str) -> PythonFunction:
+        """Return the function of that reference. Raises ToolFailed where this process has none."""
+        function = self._functions.get(reference)
+        if function is None:
+            try:
+                function = read_function(import_function(reference), reference)
+            except Misconfigured as error:
+                raise ToolFailed(f"The tool cannot be run: {error.message}.") from error
+            self._functions[reference] = function
+        return function
 
     def asks(self, reference: str, arguments: dict[str, Any]) -> bool:
         """What the function of that reference says: whether a person decides about a call.
@@ -75,6 +64,35 @@ class PythonTools:
         except BaseException:
             logger.warning("approval.function_failed", function=reference, exc_info=True)
             return True
+
+
+class PythonTools:
+    """Runs Python functions."""
+
+    def __init__(self, functions: ToolFunctions) -> None:
+        self._functions = functions
+        self._threads: anyio.CapacityLimiter | None = None
+
+    async def call(
+        self, reference: str, arguments: dict[str, Any], context: ToolContext, seconds: float
+    ) -> Any:
+        """Run the function of that reference within so many seconds and return its result as JSON.
+
+        Raises ToolFailed with `TypeName: message` of what the function raised, and ToolTimeout.
+        """
+        function = self._functions.find(reference)
+        call = partial(function.function, **function.bind(arguments, context))
+        work = self._run(call, is_async=inspect.iscoroutinefunction(function.function))
+        try:
+            return await bounded(work, partial(_left, reference, context), seconds)
+        except TimeoutError:
+            raise ToolTimeout(f"The tool did not answer within {seconds:g} s.") from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # No cancellation of ours: the function let an inner cancellation escape.
+            raise ToolFailed("CancelledError: the tool's own work was cancelled") from None
 
     async def _run(self, call: Callable[[], Any], *, is_async: bool) -> Any:
         """What a function of the operator's raises, as an error of ours."""
@@ -93,16 +111,6 @@ class PythonTools:
             self._threads = anyio.CapacityLimiter(_THREADS)
         run = partial(_call_sync, call)
         return await anyio.to_thread.run_sync(run, limiter=self._threads, abandon_on_cancel=True)
-
-    def _find(self, reference: str) -> PythonFunction:
-        function = self._functions.get(reference)
-        if function is None:
-            try:
-                function = read_function(import_function(reference), reference)
-            except Misconfigured as error:
-                raise ToolFailed(f"The tool cannot be run: {error.message}.") from error
-            self._functions[reference] = function
-        return function
 
 
 def _left(reference: str, context: ToolContext) -> None:

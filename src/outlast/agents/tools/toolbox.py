@@ -1,20 +1,18 @@
 """The Tools of a server: arguments checked, the call sent to whoever runs it, result checked."""
 
-import asyncio
-import importlib
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from outlast.agents.port import ToolContext
+from outlast.agents.tools import kinds
 from outlast.agents.tools.arguments import Arguments
-from outlast.agents.tools.builtin import call_builtin
-from outlast.agents.tools.python import PythonTools
-from outlast.agents.tools.secrets import secrets_of
+from outlast.agents.tools.kind import Resources, ToolKind, ToolRunner
+from outlast.agents.tools.python import ToolFunctions
 from outlast.agents.tools.signature import PythonFunction
-from outlast.model.agent import HttpCall, ToolSpec
+from outlast.model.agent import ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed
 from outlast.model.json_depth import DEEPEST, is_too_deep
@@ -23,33 +21,30 @@ from outlast.model.text import storable
 if TYPE_CHECKING:
     import aiohttp
 
-    from outlast.agents.tools.http import HttpTools
-
-MAX_RESULT_BYTES: Final = 262_144
-"""For results of Python functions, as JSON; an HTTP tool has its own bound."""
+    from outlast.store.store import Store
 
 
 class ToolBox:
-    """Runs the three kinds of tools behind one verb."""
+    """Runs the tools of every kind behind one verb."""
 
     def __init__(
         self,
         clock: Clock,
-        functions: Mapping[str, PythonFunction] | None = None,
+        functions: ToolFunctions | Mapping[str, PythonFunction] | None = None,
         environ: Mapping[str, str] | None = None,
         connector: "Callable[[], aiohttp.BaseConnector] | None" = None,
+        store: "Store | None" = None,
     ) -> None:
         """Functions are those given in Python, by reference; others are imported when called.
 
         A connector decides which addresses HTTP tools may dial (see `tools.http`); the default
-        dials any.
+        dials any. `environ` is this process's environment by default.
         """
-        self._clock = clock
-        self._environ = os.environ if environ is None else environ
-        self._connector = connector
+        found = functions if isinstance(functions, ToolFunctions) else ToolFunctions(functions)
+        environ = os.environ if environ is None else environ
+        self._functions = found
         self._arguments = Arguments()
-        self._python = PythonTools(functions or {})
-        self._http: HttpTools | None = None
+        self._runners = kinds.runners(Resources(clock, environ, found, connector, store))
 
     async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
         """Check the arguments against the tool's schema, run it within its timeout, return JSON.
@@ -58,69 +53,39 @@ class ToolBox:
         any error text is fit for the model to read and holds no secret.
         """
         self._arguments.check(spec.parameters, arguments)
-        result = await self._dispatch(spec, arguments, context)
-        return _checked(result, None if spec.http else MAX_RESULT_BYTES)
+        kind, runner = self._runner(spec)
+        result = await runner.call(spec, arguments, context)
+        return _checked(result, kind.max_result_bytes)
 
     async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
         """Whether a person decides before a call with these arguments, as the tool's function says.
 
         If the function fails, a person decides.
         """
-        return not isinstance(spec.approval, str) or self._python.asks(spec.approval, arguments)
+        return not isinstance(spec.approval, str) or self._functions.asks(spec.approval, arguments)
 
     def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
         """Raise InvalidArguments where arguments do not fit the tool's schema, naming the first."""
         self._arguments.check_edited(spec.parameters, arguments)
 
-    def use(self, functions: Mapping[str, PythonFunction]) -> None:
-        """Run these Python functions from now on; calls that run are not touched."""
-        self._python.use(functions)
-
     async def warm_up(self) -> None:
-        """Import and open what the first HTTP call needs, in a thread; safe to call many times."""
-        await (await self._http_tools()).warm_up()
+        """Import and open what first calls need; safe to call many times."""
+        for _, runner in self._runners.values():
+            await runner.warm_up()
 
     async def close(self) -> None:
         """Give back connections."""
-        if self._http is not None:
-            await self._http.close()
+        for _, runner in self._runners.values():
+            await runner.close()
 
-    async def _dispatch(
-        self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext
-    ) -> Any:
-        match spec:
-            case ToolSpec(http=HttpCall() as http):
-                tools = await self._http_tools()
-                return await tools.call(spec, http, arguments, context)
-            case ToolSpec(python=str(reference)):
-                return await self._in_python(reference, arguments, context, spec.timeout)
-            case ToolSpec(builtin=str(name)):
-                return call_builtin(name, arguments, self._clock)
-            case _:
-                raise ToolFailed(f"The tool {spec.name} says nothing of how it runs.")
-
-    async def _in_python(
-        self, reference: str, arguments: dict[str, Any], context: ToolContext, seconds: float
-    ) -> Any:
-        """A function may repeat the credentials that were forwarded to it."""
-        if not context.headers:
-            return await self._python.call(reference, arguments, context, seconds)
-        secrets = secrets_of((), {}, context.headers)
-        try:
-            result = await self._python.call(reference, arguments, context, seconds)
-        except ToolFailed as failed:
-            failed.hide(secrets.hide)
-            raise
-        return secrets.hide_in_result(result)
-
-    async def _http_tools(self) -> "HttpTools":
-        if self._http is None:
-            await asyncio.to_thread(importlib.import_module, "outlast.agents.tools.http")
-        if self._http is None:
-            from outlast.agents.tools.http import HttpTools
-
-            self._http = HttpTools(self._clock, self._environ, self._connector)
-        return self._http
+    def _runner(self, spec: ToolSpec) -> tuple[ToolKind, ToolRunner]:
+        """Return what runs a tool. Raises ToolFailed where this version has nothing that does."""
+        key = spec.kind
+        if key is None:
+            raise ToolFailed(f"The tool {spec.name} says nothing of how it runs.")
+        if key not in self._runners:
+            raise ToolFailed(f"This version of Outlast has no tools of the kind {key!r}.")
+        return self._runners[key]
 
 
 def _checked(result: Any, most: int | None) -> Any:

@@ -1,0 +1,115 @@
+"""The kind `http`: its keys in the file, its checks, and the runner that loads the rest when used.
+
+`tools.http` imports aiohttp, which takes 0.4 s: it is imported in a thread, before the first call.
+"""
+
+import asyncio
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import AfterValidator, Field
+
+from outlast.agents.port import ToolContext
+from outlast.agents.problem import Problem, json_problems
+from outlast.agents.tools.http_check import http_problems, variable_problems
+from outlast.agents.tools.kind import Count, Draft, Entry, Resources, Seconds, ToolEntry, ToolKind
+from outlast.agents.tools.request import unset_variables
+from outlast.model.agent import HttpCall, ToolSpec
+
+if TYPE_CHECKING:
+    from outlast.agents.tools.http import HttpTools
+
+_NO_ARGUMENTS: Final[dict[str, Any]] = {"type": "object", "properties": {}}
+_UNNAMED: Final = "unnamed"
+
+
+class HttpEntry(Entry):
+    url: str
+    method: Annotated[str, AfterValidator(str.upper)] = "POST"
+    query: Any = None
+    body: Any = None
+    send: list[str] = ["user"]  # noqa: RUF012 - pydantic copies it
+    headers: dict[str, str] = {}  # noqa: RUF012 - the same
+    timeout: Seconds = 30.0
+    retries: Annotated[int, Field(ge=0, le=10)] = 0
+    max_result_bytes: Count = 262_144
+
+
+class HttpRunner:
+    """Runs HTTP tools."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._tools: HttpTools | None = None
+
+    async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
+        assert spec.http is not None
+        tools = self._tools or await self._loaded()
+        return await tools.call(spec, spec.http, arguments, context)
+
+    async def warm_up(self) -> None:
+        await (await self._loaded()).warm_up()
+
+    async def close(self) -> None:
+        if self._tools is not None:
+            await self._tools.close()
+
+    async def _loaded(self) -> "HttpTools":
+        if self._tools is None:
+            await asyncio.to_thread(importlib.import_module, "outlast.agents.tools.http")
+        if self._tools is None:
+            from outlast.agents.tools.http import HttpTools
+
+            have = self._resources
+            self._tools = HttpTools(have.clock, have.environ, have.connector)
+        return self._tools
+
+
+def _make(entry: ToolEntry, http: HttpEntry, draft: Draft) -> ToolSpec:
+    if entry.name is None:
+        draft.wrong((), "an HTTP tool needs the key name")
+    if entry.timeout is not None:
+        draft.wrong(("timeout",), "an HTTP tool's timeout is written under http")
+    return ToolSpec(
+        _UNNAMED if entry.name is None else entry.name,
+        "",
+        _NO_ARGUMENTS if entry.parameters is None else entry.parameters,
+        timeout=http.timeout,
+        http=HttpCall(**http.model_dump() | {"send": tuple(http.send)}),
+    )
+
+
+def _problems(spec: ToolSpec) -> Iterator[Problem]:
+    assert spec.http is not None
+    for path, text in http_problems(spec.http, spec.parameters):
+        yield Problem(path, text)
+    for key in ("headers", "query", "body"):
+        yield from json_problems((key,), getattr(spec.http, key))
+
+
+def _operators_only(spec: ToolSpec) -> Iterator[Problem]:
+    assert spec.http is not None
+    for path, text in variable_problems(spec.http):
+        yield Problem(path, text)
+
+
+def _not_ready(spec: ToolSpec, environ: Mapping[str, str]) -> str | None:
+    assert spec.http is not None
+    names = unset_variables(spec.http, environ)
+    if not names:
+        return None
+    where = "in the environment of the process that runs it"
+    return f"needs {', '.join(names)} {where}: export {names[0]}=…"
+
+
+HTTP: Final = ToolKind(
+    "http",
+    HttpEntry,
+    _make,
+    HttpRunner,
+    problems=_problems,
+    operators_only=_operators_only,
+    not_ready=_not_ready,
+    max_result_bytes=None,
+)

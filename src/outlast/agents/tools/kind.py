@@ -1,0 +1,149 @@
+"""What makes a kind of tool: its key in the agents file, its spec, its checks, and its runner.
+
+agents file ──► entry (pydantic) ──► `make` ──► ToolSpec ──► stored as JSON with the agent's version
+                                        │
+                       `problems`, `operators_only`, `not_ready`: before any call
+                                        │
+                    `runner`, made once with the server's Resources: each call
+
+The kinds that exist are the table in `agents.tools.kinds`; a kind is one module and one line there.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from outlast.agents.port import ToolContext
+from outlast.agents.problem import Path, Problem
+from outlast.agents.tools.python import ToolFunctions
+from outlast.agents.tools.signature import PythonFunction
+from outlast.model.agent import ToolSpec
+from outlast.model.clock import Clock
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from outlast.store.store import Store
+
+MAX_RESULT_BYTES: Final = 262_144
+"""For a tool's result as JSON, where its kind has no bound of its own."""
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class Entry(BaseModel):
+    """A mapping of the file, keys in camelCase, nothing unknown, no type guessed."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        alias_generator=to_camel,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+    )
+
+
+class ApprovalEntry(Entry):
+    ask: bool | str = True
+    expires: Seconds | None = None
+    default: Literal["approve", "deny"] = "deny"
+
+
+class ToolEntry(Entry):
+    """The keys of every tool; those of the kinds are beside them (see `agents_file`)."""
+
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    effect: Literal["read_only", "idempotent", "destructive"] | None = None
+    approval: bool | str | ApprovalEntry | None = None
+    timeout: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is found while the spec of one entry is made."""
+
+    functions: dict[str, PythonFunction]
+    """Of the whole file, by reference: a kind adds those that its tools call."""
+    problems: list[Problem] = field(default_factory=list)
+
+    def wrong(self, path: Path, text: str) -> None:
+        """Note a problem at this path below the tool."""
+        self.problems.append(Problem(path, text))
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the runner of a kind may need of the server."""
+
+    clock: Clock
+    environ: Mapping[str, str]
+    functions: ToolFunctions
+    connector: "Callable[[], aiohttp.BaseConnector] | None" = None
+    """Decides which addresses may be dialled (see `tools.http`); None: any."""
+    store: "Store | None" = None
+    """Open while calls run; None where tools run without a server, as in a test of one tool."""
+
+
+class ToolRunner(Protocol):
+    """Runs the tools of one kind. Its constructor opens nothing."""
+
+    async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
+        """Run a call whose arguments fit the schema, within the tool's timeout; return JSON.
+
+        Raises ToolFailed and ToolTimeout; their texts are for the model and hold no secret.
+        """
+        ...
+
+    async def warm_up(self) -> None:
+        """Load what the first call needs; safe to call many times."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...
+
+
+def no_problems(_spec: ToolSpec) -> Iterable[Problem]:
+    """Find nothing wrong."""
+    return ()
+
+
+def always_ready(_spec: ToolSpec, _environ: Mapping[str, str]) -> str | None:
+    """Need nothing of the environment."""
+    return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ToolKind:
+    """One kind of tool."""
+
+    key: str
+    """In the agents file, and in the stored spec."""
+    entry: Any
+    """The type of the key's value in the file: an `Entry`, or any that pydantic reads."""
+    make: Callable[[ToolEntry, Any, Draft], ToolSpec | None]
+    """The spec of an entry whose key has this value; what is wrong goes into the draft. None if
+    there is no spec. The entry's own name, description, effect, approval and timeout are applied
+    to it afterwards."""
+    runner: Callable[[Resources], ToolRunner]
+    problems: Callable[[ToolSpec], Iterable[Problem]] = no_problems
+    """What is wrong with a spec wherever it was made, at paths below the key."""
+    operators_only: Callable[[ToolSpec], Iterable[Problem]] = no_problems
+    """What only the operator's own files may say, at paths below the key: whatever reaches the
+    server's environment, its code or its files."""
+    not_ready: Callable[[ToolSpec, Mapping[str, str]], str | None] = always_ready
+    """What the environment lacks for a call, as the rest of a sentence; None if nothing."""
+    own_keys: tuple[str, ...] = ()
+    """Keys of an entry that the kind gives by itself, refused in the file."""
+    max_result_bytes: int | None = MAX_RESULT_BYTES
+    """None: the runner has a bound of its own."""
+    waits: str | None = None
+    """The kind of wait that a call is (client, child, timer), where its result comes from outside
+    and the execution is suspended until then. None, as of every kind so far: the runner answers."""

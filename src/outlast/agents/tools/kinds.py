@@ -1,0 +1,29 @@
+"""The table of the kinds of tools. One line adds a kind (see `tools.kind`)."""
+
+from outlast.agents.tools.builtin_kind import BUILTIN
+from outlast.agents.tools.http_kind import HTTP
+from outlast.agents.tools.kind import Resources, ToolKind, ToolRunner
+from outlast.agents.tools.python_kind import PYTHON
+
+KINDS: tuple[ToolKind, ...] = (
+    HTTP,
+    PYTHON,
+    BUILTIN,
+)
+"""In the order in which errors name them."""
+
+
+def find(key: str | None) -> ToolKind | None:
+    """Return the kind of this key; None if this version does not know it."""
+    return next((kind for kind in KINDS if kind.key == key), None)
+
+
+def exactly_one(found: str) -> str:
+    """Return the sentence for a tool with none or several kinds, of which `found` tells."""
+    *others, last = (kind.key for kind in KINDS)
+    return f"a tool has exactly one of {', '.join(others)} and {last}; found {found}"
+
+
+def runners(resources: Resources) -> dict[str, tuple[ToolKind, ToolRunner]]:
+    """Return each kind with a runner of its own, by key."""
+    return {kind.key: (kind, kind.runner(resources)) for kind in KINDS}
