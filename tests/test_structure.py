@@ -139,6 +139,17 @@ def _called(call: ast.Call) -> str:
             return ""
 
 
+ROOM_PARTS = {"__init__", "routes", "schemas", "answers", "render", "stream", "README", "golden"}
+"""`answers` is the half of `schemas` that a room sends, where both do not fit into one file."""
+
+
+@pytest.mark.parametrize("start", sorted((PACKAGE / "rooms").glob("*/__init__.py")), ids=name)
+def test_every_room_has_the_same_parts(start: Path) -> None:
+    found = {path.stem for path in start.parent.iterdir() if path.name != "__pycache__"}
+    assert found <= ROOM_PARTS
+    assert {"__init__", "routes", "schemas", "render", "README", "golden"} <= found
+
+
 def test_heavy_vendors_are_not_loaded_with_the_server() -> None:
     code = "import sys, outlast.web, outlast.cli; print(' '.join(sys.modules))"
     loaded = subprocess.run(

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from outlast.rooms.runs.frames import NumberedFrames
-from outlast.rooms.runs.ui import CHUNK_TYPES, UiFold
+from outlast.rooms.runs.stream.frames import NumberedFrames
+from outlast.rooms.runs.stream.ui import CHUNK_TYPES, UiFold
 from tests.clients import npm
 from tests.rooms.runs import logs
 

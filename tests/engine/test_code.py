@@ -18,9 +18,9 @@ from outlast.model.event import DataEmitted, ModelFinished, TextAdded, ToolFinis
 from outlast.model.execution import Budget, Failure, Status
 from outlast.model.wait import Decision, WaitKind
 from outlast.rooms.executions.stream import Fold
-from outlast.rooms.runs.frames import NumberedFrames
-from outlast.rooms.runs.openai import OpenAIFold
-from outlast.rooms.runs.ui import UiFold
+from outlast.rooms.runs.stream.frames import NumberedFrames
+from outlast.rooms.runs.stream.openai import OpenAIFold
+from outlast.rooms.runs.stream.ui import UiFold
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.database import Database

@@ -30,8 +30,8 @@ from outlast.model.event import (
     ToolStarted,
 )
 from outlast.model.execution import ModelStep, ToolStep
-from outlast.rooms.runs.formats import Format, fold
-from outlast.rooms.runs.frames import NumberedFrames
+from outlast.rooms.runs.stream.formats import Format, fold
+from outlast.rooms.runs.stream.frames import NumberedFrames
 from tests.rooms.house import House, frames
 
 WORDS: Final = {

@@ -5,7 +5,7 @@ from typing import Any
 import httpx2
 import orjson
 
-from outlast.rooms.runs.formats import Format
+from outlast.rooms.runs.stream.formats import Format
 from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
 from tests.rooms.conftest import Build
 from tests.rooms.house import House

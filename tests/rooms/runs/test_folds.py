@@ -25,10 +25,10 @@ from outlast.model.event import (
     expand,
 )
 from outlast.rooms.executions.stream import Fold
-from outlast.rooms.runs.formats import Format, fold
-from outlast.rooms.runs.frames import NumberedFrames
-from outlast.rooms.runs.openai import CONTENT_TYPES
-from outlast.rooms.runs.ui import CHUNK_TYPES
+from outlast.rooms.runs.stream.formats import Format, fold
+from outlast.rooms.runs.stream.frames import NumberedFrames
+from outlast.rooms.runs.stream.openai import CONTENT_TYPES
+from outlast.rooms.runs.stream.ui import CHUNK_TYPES
 from tests.rooms.runs import logs
 
 EVERY = [

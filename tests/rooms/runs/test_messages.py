@@ -6,7 +6,7 @@ import pytest
 
 from outlast.http.body import body_as
 from outlast.model.error import InvalidField, InvalidRequest, MissingField
-from outlast.rooms.runs.messages import INSTRUCTION, Answered, RunInput, read
+from outlast.rooms.runs.routes.messages import INSTRUCTION, Answered, RunInput, read
 from outlast.rooms.runs.schemas import RunBody
 
 

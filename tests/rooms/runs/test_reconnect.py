@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from outlast.model.agent import Effect
-from outlast.rooms.runs.formats import Format
+from outlast.rooms.runs.stream.formats import Format
 from outlast.testing import NamedModels, owner
 from tests.database import Database
 from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, start_request, tool

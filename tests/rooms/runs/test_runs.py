@@ -9,8 +9,8 @@ import pytest
 
 from outlast.model.execution import Status
 from outlast.model.workspace import Scope
-from outlast.rooms.runs import streams
 from outlast.rooms.runs.render import STATUS_WORDS
+from outlast.rooms.runs.stream import responses
 from tests.engine.world import Actor, Bench, by_turn, spec
 from tests.rooms.conftest import Build
 from tests.rooms.house import BOUND, House
@@ -35,7 +35,7 @@ SIX = {"id", "agentId", "conversationId", "status", "createdAt", "updatedAt"}
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody decides while an answer to a chat is still open."""
-    monkeypatch.setattr(streams, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(responses, "PATIENCE_SECONDS", 0.01)
 
 
 # --- start
@@ -257,7 +257,7 @@ async def test_a_decision_finds_its_run_by_the_message_s_id_alone(build: Build) 
 async def test_who_decides_at_once_hears_the_rest_in_the_same_answer(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "PATIENCE_SECONDS", BOUND)
+    monkeypatch.setattr(responses, "PATIENCE_SECONDS", BOUND)
     house = await desk(build)
     asking = asyncio.create_task(post(house, chat("c1")))
     newest = None

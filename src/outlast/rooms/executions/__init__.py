@@ -4,21 +4,9 @@ from typing import Final
 
 from outlast.http.errors import error_object
 from outlast.http.room import Room
-from outlast.rooms.executions import approvals, conversations, lifecycle, routes, tickets
+from outlast.rooms.executions.routes import ENDPOINTS
 from outlast.rooms.executions.stream import Fold
 
 _PREFIXES: Final = ("/v1/agents", "/v1/executions", "/v1/conversations", "/v1")
 
-room = Room(
-    "executions",
-    _PREFIXES,
-    (
-        *routes.ENDPOINTS,
-        *approvals.ENDPOINTS,
-        *conversations.ENDPOINTS,
-        *lifecycle.ENDPOINTS,
-        *tickets.ENDPOINTS,
-    ),
-    error_object,
-    fold=Fold,
-)
+room = Room("executions", _PREFIXES, ENDPOINTS, error_object, fold=Fold)

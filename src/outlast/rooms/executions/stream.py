@@ -5,12 +5,16 @@ client that comes back gets the same fold again without what it has. The last fr
 whole execution, gathered from the log alone.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from typing import Any, Final, TypeAlias
 
 import orjson
+from starlette.responses import Response
 
-from outlast.http.sse import frame
+from outlast.folding.snapshot import Snapshot
+from outlast.http.request import Call
+from outlast.http.sse import EventStream, frame
 from outlast.model.event import (
     START,
     ApprovalRequested,
@@ -35,7 +39,10 @@ from outlast.model.event import (
     ToolFinished,
     ToolStarted,
 )
-from outlast.rooms.executions.snapshot import Record
+from outlast.rooms.executions import answers, render
+from outlast.services.all import Services
+
+Log: TypeAlias = AsyncGenerator[list[Entry], None]
 
 FRAME_TYPES: Final = (
     "start",
@@ -59,7 +66,7 @@ class Fold:
     """Turns log entries into frames; `after` is what the client has."""
 
     def __init__(self, execution_id: str, after: Cursor = START) -> None:
-        self._record = Record(execution_id)
+        self._snapshot = Snapshot(execution_id)
         self._after = after
 
     def frames(self, entries: Iterable[Entry]) -> bytes:
@@ -67,7 +74,7 @@ class Fold:
         return b"".join([self._frame(entry) for entry in entries])
 
     def _frame(self, entry: Entry) -> bytes:
-        self._record.add(entry)
+        self._snapshot.add(entry)
         if entry.cursor <= self._after:
             return b""
         data = self._data(entry.event)
@@ -82,7 +89,7 @@ class Fold:
             case ExecutionCreated(conversation_id=conversation_id):
                 return {
                     "type": "start",
-                    "executionId": self._record.id,
+                    "executionId": self._snapshot.id,
                     "conversationId": conversation_id,
                 }
             case ToolStarted() | ToolFinished() | ApprovalRequested() | ApprovalResolved():
@@ -98,16 +105,21 @@ class Fold:
                     "type": "resumed",
                     "checkpointId": event.checkpoint_id,
                     "step": event.step,
-                    "behind": str(self._record.stands),
+                    "behind": str(self._snapshot.stands),
                 }
             case ExecutionCompleted() | ExecutionCancelled():
-                execution = self._record.execution()
+                execution = self._execution()
                 return {"type": "done", "usage": execution["usage"], "execution": execution}
             case ExecutionFailed(code=code, message=message):
-                execution = self._record.execution()
+                execution = self._execution()
                 return {"type": "error", "message": message, "code": code, "execution": execution}
             case ExecutionStarted() | ModelFinished() | ExecutionSuspended() | ExecutionReleased():
                 return None
+
+    def _execution(self) -> answers.Execution:
+        gathered = self._snapshot
+        calls = render.tool_calls(gathered.tool_steps)
+        return render.execution_of(gathered.execution(), gathered.agent, calls)
 
 
 def _call_data(
@@ -146,3 +158,35 @@ def _call_data(
                 "parameters": event.parameters,
                 "decidedBy": event.decided_by,
             }
+
+
+# --- the answer
+
+
+def stream_of(
+    call: Call,
+    services: Services,
+    execution_id: str,
+    *,
+    after: Cursor = START,
+    log: Log | None = None,
+) -> Response:
+    """Return the execution's log as frames, from its start or behind a cursor, then live.
+
+    log: the same log from its start, if it is followed already.
+    """
+    principal = call.principal
+
+    def again() -> AsyncGenerator[bytes, None]:
+        follow = services.executions.follow(principal, execution_id)
+        return _frames(Fold(execution_id, after), follow)
+
+    first = again() if log is None else _frames(Fold(execution_id, after), log)
+    headers = {"X-Execution-Id": execution_id}
+    return EventStream(first, call.streams, headers, again)
+
+
+async def _frames(fold: Fold, log: Log) -> AsyncGenerator[bytes, None]:
+    async with aclosing(log) as batches:
+        async for entries in batches:
+            yield fold.frames(entries)

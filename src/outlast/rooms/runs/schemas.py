@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
 from outlast.http.request import Headers, Plain, User
-from outlast.rooms.runs.formats import Format
+from outlast.rooms.runs.stream.formats import Format
 
 StatusWord = Literal["running", "suspended", "completed", "failed"]
 LONGEST_ID: Final = 256

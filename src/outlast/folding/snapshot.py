@@ -26,17 +26,17 @@ from outlast.model.event import (
     ToolFinished,
     ToolStarted,
 )
-from outlast.model.execution import Execution, Failure, Status
+from outlast.model.execution import Execution, Failure, Status, ToolStep
+from outlast.model.message import ToolCall
 from outlast.model.usage import NO_USAGE, Usage
-from outlast.rooms.executions import answers, render
 
 SILENT: Final = (ExecutionStarted, ModelFinished, ExecutionSuspended, ExecutionReleased)
 """Events that have no frame."""
 _FIRST: Final = Cursor(0, 1)
 
 
-class Record:
-    """Hears every entry of one execution's log in order, from its start."""
+class Snapshot:
+    """Takes every entry of one execution's log in order, from its start."""
 
     def __init__(self, execution_id: str) -> None:
         self.id = execution_id
@@ -57,7 +57,7 @@ class Record:
         """When the open step showed its first piece, as long as no commit has taken note of it."""
         self._first_token_ms: int | None = None
         self._parameters: dict[str, dict[str, Any]] = {}
-        self._calls: dict[int, answers.ToolCall] = {}
+        self._calls: dict[int, ToolStep] = {}
         self._status = Status.QUEUED
         self._error: Failure | None = None
 
@@ -89,7 +89,7 @@ class Record:
                     self._parameters[event.tool_call_id] = event.parameters
             case ToolFinished():
                 self._ends[event.step] = entry.cursor
-                self._finish_tool(event)
+                self._finish_tool(entry.at, event)
             case _:
                 self._move(event)
 
@@ -98,11 +98,22 @@ class Record:
         """The last frame of the newest finished step that stands; without one, the log's first."""
         return max(self._ends.values(), default=_FIRST)
 
-    def execution(self) -> answers.Execution:
-        """The execution as it stands behind the last entry."""
+    @property
+    def agent(self) -> str:
+        """The agent's name."""
+        assert self._created is not None
+        return self._created.agent
+
+    @property
+    def tool_steps(self) -> list[ToolStep]:
+        """The finished tool calls that stand, in the order of their steps."""
+        return [step for _, step in sorted(self._calls.items())]
+
+    def execution(self) -> Execution:
+        """The row of the execution as it stands behind the last entry, as far as the log tells."""
         assert self._created is not None
         ended = self._status is not Status.QUEUED
-        row = Execution(
+        return Execution(
             id=self.id,
             workspace_id="",
             agent_id=self._created.agent_id,
@@ -124,10 +135,8 @@ class Record:
             usage=reduce(add, (usage for _, usage in self._models.values()), NO_USAGE),
             credits=self._credits,
             first_token_ms=self._first_token_ms,
-            tool_ms=sum(call["duration"] for call in self._calls.values()),
+            tool_ms=sum(step.duration_ms for step in self._calls.values()),
         )
-        calls = [call for _, call in sorted(self._calls.items())]
-        return render.execution_of(row, self._created.agent, calls)
 
     def _add_text(self, at: int, event: TextAdded | ThinkingAdded) -> None:
         if self._shown_at is None:
@@ -159,16 +168,18 @@ class Record:
         said = [text for text, _ in self._models.values() if text]
         self._output = said[-1] if said else None
 
-    def _finish_tool(self, event: ToolFinished) -> None:
+    def _finish_tool(self, at: int, event: ToolFinished) -> None:
         self._credits += event.credits
-        self._calls[event.step] = {
-            "id": event.tool_call_id,
-            "name": event.name,
-            "parameters": self._parameters.get(event.tool_call_id, {}),
-            "result": event.result,
-            "isError": event.is_error,
-            "duration": event.duration_ms,
-        }
+        parameters = self._parameters.get(event.tool_call_id, {})
+        self._calls[event.step] = ToolStep(
+            id="",  # which the log does not tell
+            number=event.step,
+            call=ToolCall(event.tool_call_id, event.name, parameters),
+            result=event.result,
+            is_error=event.is_error,
+            started_at=at - event.duration_ms,
+            ended_at=at,
+        )
 
     def _move(self, event: object) -> None:
         match event:

@@ -15,7 +15,7 @@ from outlast.model.price import credits_of
 from outlast.model.record import ClosedRecord, ExecutionRecord, StepRecord, Tree
 from outlast.model.record import Record as CoreRecord
 from outlast.model.usage import Usage
-from outlast.rooms.records.feedback import feedback
+from outlast.rooms.records.render.feedback import feedback
 from outlast.rooms.records.schemas import (
     AgentDetail,
     ModelDetail,

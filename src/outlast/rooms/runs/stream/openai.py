@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import orjson
 
+from outlast.folding.tool_calls import CallEvent, Calls, Chunk
+from outlast.folding.visible_steps import Shown, voided
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -37,9 +39,7 @@ from outlast.model.event import (
     ToolStarted,
 )
 from outlast.model.usage import NO_USAGE, Usage
-from outlast.rooms.runs.calls import CallEvent, Calls, Chunk
-from outlast.rooms.runs.frames import numbered
-from outlast.rooms.runs.visible_steps import Shown, voided
+from outlast.rooms.runs.stream.frames import numbered
 
 CONTENT_TYPES: Final = (
     "tool-input-available",

@@ -12,7 +12,7 @@ from outlast.model.execution import Status
 from outlast.model.ids import EXECUTION
 from outlast.model.workspace import Scope
 from outlast.rooms.executions import answers, render, schemas
-from outlast.rooms.executions.routes import EXECUTION_PATH
+from outlast.rooms.executions.routes.executions import EXECUTION_PATH
 from outlast.services.all import Services
 
 

@@ -5,10 +5,10 @@ from enum import StrEnum
 from typing import Final
 
 from outlast.http.fold import NewFold
-from outlast.rooms.runs.frames import Fold
-from outlast.rooms.runs.native import NativeFold
-from outlast.rooms.runs.openai import OpenAIFold
-from outlast.rooms.runs.ui import HEADERS, UiFold
+from outlast.rooms.runs.stream.frames import Fold
+from outlast.rooms.runs.stream.native import NativeFold
+from outlast.rooms.runs.stream.openai import OpenAIFold
+from outlast.rooms.runs.stream.ui import HEADERS, UiFold
 
 
 class Format(StrEnum):

@@ -11,7 +11,7 @@ from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidCurs
 from outlast.model.ids import EXECUTION, TOOL_CALL, parse
 from outlast.model.workspace import Scope
 from outlast.rooms.executions import answers, render, schemas
-from outlast.rooms.executions.routes import EXECUTION_PATH
+from outlast.rooms.executions.routes.executions import EXECUTION_PATH
 from outlast.services.all import Services
 from outlast.services.approvals import NOT_GIVEN, Decision, PendingPage
 

@@ -11,10 +11,10 @@ from outlast.model.error import (
 )
 from outlast.model.execution import Execution
 from outlast.model.ids import CONVERSATION, EXECUTION, parse
-from outlast.rooms.runs import streams
-from outlast.rooms.runs.formats import Format
-from outlast.rooms.runs.messages import RunInput, read
+from outlast.rooms.runs.routes.messages import RunInput, read
 from outlast.rooms.runs.schemas import RunBody, RunQuery
+from outlast.rooms.runs.stream import responses
+from outlast.rooms.runs.stream.formats import Format
 from outlast.services.all import Services
 from outlast.services.approvals import Decision
 from outlast.services.executions import Cut, StartExecution
@@ -39,7 +39,7 @@ async def execute(call: Call, services: Services) -> Response:
     request = await _request(call, services, body, asked, chosen)
     started, log = await services.executions.stream(call.principal, None, request)
     chatting = body.trigger is not None
-    response = streams.live(call, services, started.execution.id, chosen, log, to_chat=chatting)
+    response = responses.live(call, services, started.execution.id, chosen, log, to_chat=chatting)
     return mark_replayed(response) if started.replayed else response
 
 
@@ -116,7 +116,7 @@ async def _decide(
         decision = Decision(answer.approved, answer.reason)
         await services.approvals.decide(call.principal, execution.id, answer.tool_call_id, decision)
     decided = [answer.tool_call_id for answer in asked.answered]
-    return await streams.behind_decision(
+    return await responses.behind_decision(
         call, services, execution.id, format or kept_format(execution), decided
     )
 

@@ -13,7 +13,7 @@ from outlast.model.clock import iso
 from outlast.model.error import ExecutionNotFound
 from outlast.model.ids import EXECUTION
 from outlast.model.workspace import Scope
-from outlast.rooms.executions.routes import EXECUTION_PATH
+from outlast.rooms.executions.routes.executions import EXECUTION_PATH
 from outlast.services.all import Services
 
 

@@ -1,26 +1,22 @@
 """`POST /v1/agents/{id}/execute`: one request, four ways to hear of it."""
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from outlast.http.request import Call, kept, mark_replayed, replayed
 from outlast.http.spool import json_response
-from outlast.http.sse import EventStream
 from outlast.model.error import AgentNotFound, ExecutionNotFound, RequestInProgress
-from outlast.model.event import START, Cursor, Entry
-from outlast.model.execution import RESTING, Budget, Execution, OnBusy
+from outlast.model.execution import RESTING, Budget, OnBusy
 from outlast.rooms.executions import render
 from outlast.rooms.executions.schemas import (
     BudgetBody,
     ExecuteBody,
 )
-from outlast.rooms.executions.stream import Fold
+from outlast.rooms.executions.stream import stream_of
 from outlast.services.all import Services
 from outlast.services.executions import (
     WAIT_SECONDS,
@@ -30,8 +26,6 @@ from outlast.services.executions import (
     Started,
     StartExecution,
 )
-
-Log: TypeAlias = AsyncGenerator[list[Entry], None]
 
 _WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*", re.IGNORECASE)
 _ASYNC: Final = "respond-async"
@@ -121,7 +115,7 @@ async def execute(call: Call, services: Services) -> Response:
     agent = call.path_text("agentId", AgentNotFound)
     if mode.stream:
         started, log = await services.executions.stream(call.principal, agent, request)
-        response = _event_stream(call, services, started.execution.id, log)
+        response = stream_of(call, services, started.execution.id, log=log)
         return mark_replayed(response) if started.replayed else response
     started, view = await services.executions.run(call.principal, agent, request, mode.seconds)
     if started.replayed:
@@ -150,31 +144,3 @@ def _again(call: Call, mode: Mode, started: Started, view: ExecutionView) -> Res
     if mode.seconds and view.execution.status not in RESTING:
         raise RequestInProgress
     return mark_replayed(_answer(call, mode, view))
-
-
-def stream_of(
-    call: Call, services: Services, execution: Execution, after: Cursor = START
-) -> Response:
-    """The execution's log as frames, from its start or behind a cursor, then live to its end."""
-    log = services.executions.follow(call.principal, execution.id)
-    return _event_stream(call, services, execution.id, log, after)
-
-
-def _event_stream(
-    call: Call, services: Services, execution_id: str, log: Log, after: Cursor = START
-) -> Response:
-    principal = call.principal
-
-    def again() -> AsyncGenerator[bytes, None]:
-        follow = services.executions.follow(principal, execution_id)
-        return _frames(Fold(execution_id, after), follow)
-
-    frames = _frames(Fold(execution_id, after), log)
-    headers = {"X-Execution-Id": execution_id}
-    return EventStream(frames, call.streams, headers, again)
-
-
-async def _frames(fold: Fold, log: Log) -> AsyncGenerator[bytes, None]:
-    async with aclosing(log) as batches:
-        async for entries in batches:
-            yield fold.frames(entries)

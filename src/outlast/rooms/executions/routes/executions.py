@@ -1,4 +1,4 @@
-"""The routes of the executions room: parse, call, render."""
+"""Executions: run an agent, read, list, follow, cancel."""
 
 from typing import Final
 
@@ -16,7 +16,6 @@ from outlast.http.endpoint import (
 from outlast.http.request import Call, filter_value
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import (
-    AgentNotFound,
     ExecutionNotFound,
     InvalidCursor,
 )
@@ -25,14 +24,14 @@ from outlast.model.execution import Status
 from outlast.model.ids import EXECUTION
 from outlast.model.workspace import Scope
 from outlast.rooms.executions import answers, render, schemas
-from outlast.rooms.executions.execute import execute, stream_of
-from outlast.rooms.executions.stream import FRAME_TYPES
+from outlast.rooms.executions.routes.agents import AGENT_PATH
+from outlast.rooms.executions.routes.execute import execute
+from outlast.rooms.executions.stream import FRAME_TYPES, stream_of
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page
 
 _METADATA: Final = "metadata."
 """What a filter by a key of the metadata begins with."""
-_AGENT = {"agentId": "The agent's id or name."}
 EXECUTION_PATH = {"executionId": "The execution's id."}
 
 
@@ -104,7 +103,7 @@ async def stream_execution(call: Call, services: Services) -> Response:
         raise InvalidCursor(param=call.cursor_param)
     if await services.executions.is_behind(call.principal, execution, after):
         return Response(status_code=204)
-    return stream_of(call, services, execution, after)
+    return stream_of(call, services, execution.id, after=after)
 
 
 async def cancel_execution(call: Call, services: Services) -> Response:
@@ -113,21 +112,6 @@ async def cancel_execution(call: Call, services: Services) -> Response:
     return json_response(
         render.cancelled(await services.executions.cancel(call.principal, execution_id))
     )
-
-
-async def list_agents(call: Call, services: Services) -> Response:
-    """The workspace's agents, newest first."""
-    query = call.query_as(schemas.AgentsQuery)
-    after = query.after or query.next_token
-    page = Page(query.limit, after, query.before)
-    found, more = await services.agents.page(call.principal, page)
-    return json_response(render.agents(found, more=more, backwards=page.backwards))
-
-
-async def get_agent(call: Call, services: Services) -> Response:
-    """The agent, by id or by name."""
-    ref = call.path_text("agentId", AgentNotFound)
-    return json_response(render.agent(await services.agents.get(call.principal, ref)))
 
 
 ENDPOINTS: Final = (
@@ -139,7 +123,7 @@ ENDPOINTS: Final = (
         name="executeAgent",
         summary="Run an agent",
         tag="executions",
-        parameters=_AGENT,
+        parameters=AGENT_PATH,
         headers=(IDEMPOTENCY_KEY, PREFER),
         body=schemas.ExecuteBody,
         answers={
@@ -211,29 +195,5 @@ ENDPOINTS: Final = (
         parameters=EXECUTION_PATH,
         answers={200: Answer("What it has left.", answers.Cancelled)},
         errors=(404, 409),
-    ),
-    Endpoint(
-        "GET",
-        "/v1/agents",
-        list_agents,
-        scope=Scope.AGENTS_READ,
-        name="listAgents",
-        summary="List agents",
-        tag="agents",
-        query=schemas.AgentsQuery,
-        answers={200: Answer("Newest first.", answers.AgentPage)},
-        errors=(400,),
-    ),
-    Endpoint(
-        "GET",
-        "/v1/agents/{agentId}",
-        get_agent,
-        scope=Scope.AGENTS_READ,
-        name="getAgent",
-        summary="Get an agent",
-        tag="agents",
-        parameters=_AGENT,
-        answers={200: Answer("Its newest version.", answers.Agent)},
-        errors=(404,),
     ),
 )

@@ -11,8 +11,9 @@ from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidId
 from outlast.model.execution import LIVE, Execution
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.workspace import Scope
-from outlast.rooms.runs import render, schemas, streams
-from outlast.rooms.runs.execute import execute, kept_format
+from outlast.rooms.runs import render, schemas
+from outlast.rooms.runs.routes.execute import execute, kept_format
+from outlast.rooms.runs.stream import responses
 from outlast.services.all import Services
 from outlast.services.approvals import Decision
 
@@ -43,7 +44,7 @@ _EXAMPLES: Final = {
 }
 _STREAMED: Final = {"text/event-stream": {"schema": _EVENT, "examples": _EXAMPLES}}
 _START_INDEX: Final = {
-    "name": streams.START_INDEX,
+    "name": responses.START_INDEX,
     "in": "header",
     "description": "Like `startIndex`, and wins over it.",
     "schema": {"type": "integer"},
@@ -83,7 +84,7 @@ async def stream_run(call: Call, services: Services) -> Response:
     if execution.is_purged:
         raise ExecutionNotFound("Its conversation was deleted; there is nothing left to stream.")
     chosen = query.format or kept_format(execution)
-    return await streams.replay(call, services, execution.id, chosen, query.start_index)
+    return await responses.replay(call, services, execution.id, chosen, query.start_index)
 
 
 async def _named(call: Call, services: Services) -> Execution | None:

@@ -19,8 +19,8 @@ from outlast.model.event import (
     Entry,
     ExecutionSuspended,
 )
-from outlast.rooms.runs.formats import EXTRA_HEADERS, Format, fold
-from outlast.rooms.runs.frames import NumberedFrames
+from outlast.rooms.runs.stream.formats import EXTRA_HEADERS, Format, fold
+from outlast.rooms.runs.stream.frames import NumberedFrames
 from outlast.services.all import Services
 
 Log: TypeAlias = AsyncGenerator[list[Entry], None]

@@ -9,6 +9,8 @@ approval request that is no plain one stands `data-approval` with its kind.
 from collections.abc import Sequence
 from typing import Final
 
+from outlast.folding.tool_calls import CallEvent, Calls, Chunk
+from outlast.folding.visible_steps import Shown, voided
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -31,9 +33,7 @@ from outlast.model.event import (
     ToolFinished,
     ToolStarted,
 )
-from outlast.rooms.runs.calls import CallEvent, Calls, Chunk
-from outlast.rooms.runs.frames import numbered
-from outlast.rooms.runs.visible_steps import Shown, voided
+from outlast.rooms.runs.stream.frames import numbered
 
 HEADERS: Final = {"x-vercel-ai-ui-message-stream": "v1"}
 CHUNK_TYPES: Final = (

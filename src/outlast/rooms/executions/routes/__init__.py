@@ -1,0 +1,21 @@
+"""The endpoints of the executions room, a module for each kind of thing: parse, call, render."""
+
+from typing import Final
+
+from outlast.rooms.executions.routes import (
+    agents,
+    approvals,
+    conversations,
+    executions,
+    lifecycle,
+    tickets,
+)
+
+ENDPOINTS: Final = (
+    *executions.ENDPOINTS,
+    *agents.ENDPOINTS,
+    *approvals.ENDPOINTS,
+    *conversations.ENDPOINTS,
+    *lifecycle.ENDPOINTS,
+    *tickets.ENDPOINTS,
+)
