@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+MADE_OVER_HTTP: Final = "api:"
+"""The source of an agent that a caller of the API made; no file and no module is called so."""
 
 
 class Effect(StrEnum):
@@ -149,7 +152,7 @@ class Agent:
     retired_at: int | None = None
     """When the operator's files stopped to name it; it runs nothing new. None: in use."""
     source: str = "file"
-    """The agents file that named it last, as the operator gave it."""
+    """The agents file that named it last, as the operator gave it; or MADE_OVER_HTTP."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
-from outlast.model.agent import Agent, AgentsFile, AgentSpec
+from outlast.agents.check import agent_problems, operators_only
+from outlast.agents.problem import keys, place
+from outlast.model.agent import MADE_OVER_HTTP, Agent, AgentsFile, AgentSpec
 from outlast.model.clock import Clock
-from outlast.model.error import AgentNotFound, MissingField
+from outlast.model.error import AgentNotFound, InvalidField, MissingField
 from outlast.model.ids import AGENT
 from outlast.model.task import client_agent, client_agent_id
 from outlast.model.workspace import Principal, Scope
@@ -35,8 +37,13 @@ class Agents:
     ) -> list[Agent]:
         """Create agents from (spec, digest), or their next versions if a digest is new.
 
-        `source` is the agents file, as the operator gave it.
+        `source` is the agents file, as the operator gave it, or MADE_OVER_HTTP. Raises InvalidField
+        if a spec that was made over HTTP is wrong, or says what only an operator's file may say.
         """
+        specs = list(specs)
+        if source == MADE_OVER_HTTP:
+            for spec, _ in specs:
+                _require_callers(spec)
         self._found.clear()
         return [
             await self._store.put(
@@ -137,6 +144,19 @@ class Agents:
         if not near:
             return error
         return AgentNotFound(f"{error.message.removesuffix('.')}; did you mean {near[0]}?")
+
+
+def _require_callers(spec: AgentSpec) -> None:
+    """Raise InvalidField where a caller of the API may not make this agent.
+
+    Tools run with the server's environment, so what a caller could read of it is refused here,
+    before it is stored: no version of an agent that a caller made names a variable.
+    """
+    problems = [*agent_problems(spec), *operators_only(spec)]
+    if problems:
+        names = [tool.name for tool in spec.tools]
+        lines = (f"{place(names, one.path)}: {one.text}" for one in problems)
+        raise InvalidField("\n".join(lines), param=keys(problems[0].path))
 
 
 def _in_use(agent: Agent) -> Agent:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ColumnElement
 
-from outlast.model.agent import Agent, AgentsFile, AgentSpec
+from outlast.model.agent import MADE_OVER_HTTP, Agent, AgentsFile, AgentSpec
 from outlast.model.error import AgentNotFound, InvalidId, Misconfigured
 from outlast.model.ids import AGENT, parse
 from outlast.model.spec_json import spec_from_dict, spec_to_dict
@@ -213,7 +213,7 @@ def _put(
 
 
 def _retire_unnamed(request: AgentsFile) -> Transaction[list[str]]:
-    """Retire the agents that the file no longer names; return their names."""
+    """Retire the agents of files that the file no longer names; return their names."""
     of = {"workspace": request.workspace_id}
     yield Query(LOCK_WORKSPACE, of)
     content = of | {"source": request.source, "digest": request.digest}
@@ -225,7 +225,8 @@ def _retire_unnamed(request: AgentsFile) -> Transaction[list[str]]:
         return TransactionResult([])
     retired: list[str] = []
     for agent_id, name, source in (yield Query(AGENTS_IN_USE, of)):
-        if name not in request.names and (request.alone or source == request.source):
+        of_a_file = source != MADE_OVER_HTTP and (request.alone or source == request.source)
+        if name not in request.names and of_a_file:
             yield Query(RETIRE_AGENT, of | {"agent": agent_id, "at": request.at})
             retired.append(name)
     return TransactionResult(retired)
