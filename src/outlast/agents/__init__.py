@@ -1,1 +1,1 @@
-"""Agents as the engine sees them: a model that streams events, tools that can be called."""
+"""Agents as the engine uses them: a model that streams its answer, and tools."""

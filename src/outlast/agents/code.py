@@ -1,7 +1,7 @@
-"""Code agents: an async function of the operator's own takes the place of the server's loop.
+"""Code agents: an operator's async function takes the place of the server's loop.
 
-`async def run(ctx: Context, input: str)` is called with what a segment gives it, and found again by
-`module:function`, as Python tools are.
+`async def run(ctx: Context, input: str)` is called in each segment; like Python tools, it is found
+by `module:function`.
 """
 
 import inspect
@@ -17,7 +17,7 @@ _PARAMETERS = 2
 
 
 class Context(Protocol):
-    """What a code agent's function works with; one call at a time, in the order they were made."""
+    """The context of a code agent's function; calls run one at a time, in order."""
 
     @property
     def execution_id(self) -> str:
@@ -26,7 +26,7 @@ class Context(Protocol):
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the newest checkpoint says; {} before the first."""
+        """State of the newest checkpoint; {} before the first."""
         ...
 
     @property
@@ -41,12 +41,12 @@ class Context(Protocol):
 
     @property
     def user(self) -> str | None:
-        """The caller's end user, where one was named."""
+        """The caller's end user, if one was named."""
         ...
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What whoever started the execution noted with it."""
+        """Metadata given when the execution was started."""
         ...
 
     @property
@@ -62,28 +62,28 @@ class Context(Protocol):
         tools: Iterable[str | ToolSpec] = (),
         model: str | None = None,
     ) -> AssistantMessage:
-        """Ask a model and answer its message; its text streams while it comes.
+        """Call a model and return its message; its text is streamed meanwhile.
 
-        `messages` are a prompt or a conversation; without them the earlier turns and the input. The
-        model and its instructions are the agent's where none are given. `tools` are what it may
-        name in its answer; none is called unless the function calls it.
-        Raises Upstream and its kin, and Misconfigured where there is no such model.
+        `messages` are a prompt or a conversation; default: the earlier turns and the input. The
+        model and its instructions default to the agent's. `tools` are those that the answer may
+        name; none is called unless the function calls it. Raises Upstream and its subclasses, and
+        Misconfigured for an unknown model.
         """
         ...
 
     async def tool(self, name: str, /, **arguments: Any) -> Any:
-        """Call one of the agent's tools and answer its result; first a person decides, if it says.
+        """Call one of the agent's tools and return its result, after approval if the tool needs it.
 
-        Raises ToolFailed with what the tool, or the person who denied it, said.
+        Raises ToolFailed with the message of the tool, or of the person who denied the call.
         """
         ...
 
     async def checkpoint(self, state: dict[str, Any], label: str | None = None) -> None:
-        """From here the function starts again, with this state: a JSON object that is not empty."""
+        """Save a checkpoint from which the function restarts; `state`: a non-empty JSON object."""
         ...
 
     async def emit(self, name: str, data: Any = None) -> None:
-        """Tell whoever follows the execution; `data` is JSON."""
+        """Send a data event to the execution's followers; `data` is JSON."""
         ...
 
 
@@ -91,17 +91,17 @@ CodeFunction: TypeAlias = Callable[[Context, str], Awaitable[Any]]
 
 
 class CodeFunctions:
-    """Finds code agents' functions; those given at the start before anything is imported."""
+    """Finds code agents' functions: the registered ones first, others by import."""
 
     def __init__(self, functions: Mapping[str, CodeFunction] | None = None) -> None:
         self._functions = dict(functions or {})
 
     def use(self, functions: Mapping[str, CodeFunction]) -> None:
-        """Find these from now on, and import anew what is not among them."""
+        """Register these instead, and import others anew."""
         self._functions = dict(functions)
 
     def find(self, reference: str) -> CodeFunction:
-        """The function of that reference. Raises Misconfigured where this process has none."""
+        """Return the function of that reference. Raises Misconfigured if this process has none."""
         known = self._functions.get(reference)
         if known is None:
             try:
@@ -115,7 +115,7 @@ class CodeFunctions:
 
 
 def require_code(found: Any, reference: str) -> CodeFunction:
-    """The function, where it can be an agent's loop. Raises Misconfigured."""
+    """Return the function if it can be an agent's loop. Raises Misconfigured."""
     if not inspect.iscoroutinefunction(found):
         raise Misconfigured(f"{reference} is not an async function")
     given = [p for p in inspect.signature(found).parameters.values() if p.default is p.empty]

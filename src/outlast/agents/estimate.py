@@ -1,4 +1,4 @@
-"""How many tokens a request has, where no provider counted them: one way for all who estimate."""
+"""Estimates of a request's tokens, used wherever no provider counted them."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from outlast.model.usage import Usage, estimate_tokens
 
 
 def request_tokens(request: ModelRequest) -> int:
-    """Return the estimated tokens of all that a model reads: instructions, messages, tools."""
+    """Return the estimated input tokens: instructions, messages, tools."""
     return estimate_tokens("\n".join(_read(request)))
 
 

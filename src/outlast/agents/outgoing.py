@@ -1,7 +1,7 @@
-"""Outgoing HTTP: one aiohttp session for each owner, made at the first call and shared by all.
+"""Outgoing HTTP: one aiohttp session per owner, created at the first call.
 
 aiohttp is imported then, in a thread, since that takes 0.4 s and reads the trusted certificates.
-Redirects are not followed and cookies not kept. Errors of aiohttp are the caller's to translate.
+Redirects are not followed and cookies not kept. The caller translates aiohttp's errors.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import aiohttp
 
 IDLE_SECONDS: Final = 30.0
-"""How long a connection is kept for later calls."""
+"""How long an idle connection is kept."""
 _LARGE: Final = 1_048_576
-"""Bytes from which aiohttp wants a body as a file, which it writes in pieces."""
+"""Size from which aiohttp wants a body as a file, which it writes in pieces."""
 
 
 @dataclass(slots=True)
 class _Dial:
-    """What a call learns of its connection."""
+    """What is known of a call's connection."""
 
     kept: bool = False
 
@@ -42,7 +42,7 @@ class Outgoing:
         proxy: str | None = None,
         connector: "Callable[[], aiohttp.BaseConnector] | None" = None,
     ) -> None:
-        """Headers of every call; seconds for a connection, and for silence; a proxy's URL.
+        """Headers of every call; timeouts in seconds to connect and to read; a proxy's URL.
 
         `connector` is called in the running loop; the default dials any address.
         """
@@ -55,7 +55,7 @@ class Outgoing:
         self._keeper: AsyncGenerator[aiohttp.ClientSession, None] | None = None
 
     async def warm_up(self) -> "aiohttp.ClientSession":
-        """The session; made where there is none, or where its loop has ended."""
+        """Return the session, a new one if there is none or its loop has ended."""
         if self._session is None or self._session.closed:
             await asyncio.to_thread(importlib.import_module, "aiohttp")
         if self._session is None or self._session.closed:
@@ -83,9 +83,9 @@ class Outgoing:
         *,
         repeatable: bool,
     ) -> "aiohttp.ClientResponse":
-        """Send to the URL as it is written, and return when the answer's head is here.
+        """Send to the URL as written, and return when the response's headers have arrived.
 
-        A repeatable call goes out once more when it met a kept connection that its server closed.
+        A repeatable call is sent once more if the server had closed the idle connection.
         """
         session = await self.warm_up()
         import aiohttp
@@ -105,7 +105,7 @@ class Outgoing:
             await keeper.aclose()
 
     async def _keep(self) -> "AsyncGenerator[aiohttp.ClientSession, None]":
-        """The session, closed with this generator: the loop does it at its end otherwise."""
+        """Hold the session and close it with this generator, at the latest when the loop ends."""
         import aiohttp
 
         async with aiohttp.ClientSession(
@@ -145,7 +145,7 @@ async def _send(
 
 
 def abort(response: "aiohttp.ClientResponse") -> None:
-    """Close the socket of an answer now; a connection whose answer is whole has been kept."""
+    """Close the socket of an answer at once; after a complete answer the connection is kept."""
     connection = response.connection
     if connection is not None and connection.transport is not None:
         connection.transport.abort()  # a TLS connection would otherwise wait for the other side
@@ -153,9 +153,9 @@ def abort(response: "aiohttp.ClientResponse") -> None:
 
 
 def environment_proxy(url: str) -> str | None:
-    """The proxy that the environment names for this URL (HTTPS_PROXY, ALL_PROXY, NO_PROXY …).
+    """Return the environment's proxy for this URL (HTTPS_PROXY, ALL_PROXY, NO_PROXY …).
 
-    Read once, where aiohttp's `trust_env` reads the environment and `.netrc` in threads each time.
+    Cached: aiohttp's `trust_env` reads the environment and `.netrc` in threads each time.
     """
     parts = urlsplit(url)
     proxies = getproxies()

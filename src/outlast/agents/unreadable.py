@@ -1,4 +1,4 @@
-"""What a model reads where the arguments of its call could not be taken."""
+"""The error that a model reads if the arguments of its call could not be read."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from outlast.model.error import ToolFailed
 from outlast.model.whole_number import beyond_64_bits
 
 _SHOWN: Final = 200
-"""Characters of what the model wrote that are repeated."""
+"""Characters of the model's text that the error repeats."""
 
 
 def unreadable_arguments(written: str) -> ToolFailed:

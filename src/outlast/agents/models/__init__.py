@@ -1,4 +1,4 @@
-"""Models behind one port: `catalogue` finds the one that a model string names.
+"""Models behind one port: `catalogue` finds a model by its string.
 
 `openai_chat` speaks to any OpenAI-compatible endpoint over `wire`; `bridge` takes every other
 provider from pydantic-ai; `scripted` answers from a file; `local` runs a GGUF in a child process.

@@ -1,4 +1,4 @@
-"""An answer put together from its pieces, and what goes back of it, whoever streams them."""
+"""Assembles an answer from its streamed pieces, and names and ids to send back."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ from outlast.model.text import read_json, storable
 from outlast.model.whole_number import beyond_64_bits
 
 MARK_PROVIDER: Final = "openai-chat"
-"""Who wrote a mark in `Thinking.signature`; pydantic-ai has no provider of this name."""
+"""Provider's name in marks in `Thinking.signature`; pydantic-ai has no provider of this name."""
 _LENGTH: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
 _FILTERED: Final = frozenset(
     {"content_filter", "safety", "sensitive", "recitation", "prohibited_content", "blocklist"}
@@ -22,13 +22,13 @@ _FAILED: Final = re.compile(
 )
 _NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
 LONGEST_NAME: Final = 512
-"""Characters of a model's name and of a reason for ending."""
+"""Maximum characters of a model's name and of a finish reason."""
 _LONGEST_SENT: Final = 64
 _LONGEST_ID: Final = 256
 
 
 class Spoken:
-    """Text and thinking as they come; a part ends where the kind changes."""
+    """Collects text and thinking; a part ends when the kind changes."""
 
     __slots__ = ("_kind", "_parts", "_pieces")
 
@@ -38,14 +38,14 @@ class Spoken:
         self._kind: Callable[[str], Part] = Text
 
     def add(self, kind: Callable[[str], Part], piece: str) -> None:
-        """Take a piece of this kind, Text or Thinking."""
+        """Add a piece of this kind, Text or Thinking."""
         if kind is not self._kind:
             self._end_part()
             self._kind = kind
         self._pieces.append(piece)
 
     def parts(self) -> list[Part]:
-        """All parts so far."""
+        """Return all parts so far."""
         self._end_part()
         return list(self._parts)
 
@@ -56,10 +56,10 @@ class Spoken:
 
 
 def read_arguments(text: str) -> tuple[dict[str, Any], str | None]:
-    """The arguments that a model wrote; no text at all means none, JSON in JSON is read.
+    """Return the arguments that a model wrote; empty text means none, JSON in a string is read.
 
-    What is no JSON object, one nested too deep to be shown and one with a whole number beyond 64
-    bits, which would be rounded, is answered as it was written.
+    Text that is no JSON object, is nested too deep, or has an integer beyond 64 bits, which would
+    be rounded, is returned as written.
     """
     if not text.strip():
         return {}, None
@@ -76,7 +76,7 @@ def read_arguments(text: str) -> tuple[dict[str, Any], str | None]:
 
 
 def finish_reason(said: str, message: AssistantMessage) -> str:
-    """One of ours: stop, length, tool_calls, content_filter."""
+    """Return Outlast's finish reason: stop, length, tool_calls, content_filter."""
     name = said.lower()
     if name in _LENGTH:
         return "length"
@@ -86,12 +86,12 @@ def finish_reason(said: str, message: AssistantMessage) -> str:
 
 
 def names_failure(said: str) -> bool:
-    """Whether a provider's reason for ending says that it failed."""
+    """Whether a provider's finish reason means a failure."""
     return _FAILED.search(said) is not None
 
 
 def sent_ids(messages: Iterable[Message]) -> dict[str, str]:
-    """The id under which each tool call goes back, by our id: the provider's where it is unique."""
+    """Return the id to send back for each tool call, by our id: the provider's if it is unique."""
     sent: dict[str, str] = {}
     used: set[str] = set()
     for message in messages:
@@ -105,5 +105,5 @@ def sent_ids(messages: Iterable[Message]) -> dict[str, str]:
 
 
 def sent_name(name: str) -> str:
-    """A tool's name as every provider takes it back: `^[a-zA-Z0-9_-]{1,64}$`."""
+    """Return a tool's name as every provider accepts it: `^[a-zA-Z0-9_-]{1,64}$`."""
     return _NO_NAME.sub("_", name[:_LONGEST_SENT]) or "unnamed"

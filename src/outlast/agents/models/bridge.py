@@ -1,8 +1,8 @@
 """Every provider that pydantic-ai knows, through its Model layer; not through its agents.
 
 `BridgedModel.named("anthropic:claude-sonnet-5-5", …)` imports the provider's SDK, which costs
-seconds and tens of megabytes, once. The runner alone asks again after a failure: the SDKs' own
-retries are off.
+seconds and tens of megabytes, once. Only the runner retries after a failure: the SDKs' own retries
+are off.
 """
 
 import difflib
@@ -42,7 +42,7 @@ PROVIDERS = frozenset(
     vercel vllm xai zai
     """.split()  # noqa: SIM905  a table
 )
-"""What pydantic-ai knows, for where it is not installed; it also takes `gateway/` before these."""
+"""Providers of pydantic-ai, known even if it is not installed; `gateway/` may precede them."""
 _CHARSETS = frozenset(
     """
     utf-8 utf8 us-ascii ascii iso-8859-1 latin-1 iso-8859-15 windows-1252 cp1252 utf-16 utf-16le
@@ -50,7 +50,7 @@ _CHARSETS = frozenset(
     """.split()  # noqa: SIM905  a table
 )
 _SPOKEN = ("content", "content_delta", "args", "args_delta")
-"""Where a part, or what is added to one, has its text."""
+"""Attributes with the text of a part or a delta."""
 _VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]*\b")
 
 
@@ -69,7 +69,7 @@ class BridgedModel:
     def named(
         cls, name: str, clock: Clock, *, read_timeout: float = 300.0, known: str = ""
     ) -> "BridgedModel":
-        """The model of that pydantic-ai string. Raises Misconfigured, saying what mends it."""
+        """Return the model of that pydantic-ai string. Raises Misconfigured with a remedy."""
         kind = name.partition(":")[0]
         try:
             from pydantic_ai.models import infer_model
@@ -92,7 +92,7 @@ class BridgedModel:
         return cls(name, model, clock, read_timeout=read_timeout)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Ask, and yield pieces as they come, then one Answer; errors as the port says."""
+        """Send the request, yield pieces as they come, then one Answer; errors as in the port."""
         from pydantic_ai.direct import model_request_stream
         from pydantic_ai.exceptions import AgentRunError, UserError
 
@@ -124,7 +124,7 @@ class BridgedModel:
         yield end
 
     async def close(self) -> None:
-        """Give back the SDK's connections."""
+        """Close the SDK's connections."""
         client = getattr(self._model, "client", None)
         close = getattr(client, "close", None) or getattr(client, "aclose", None)
         if close is not None and (closing := close()) is not None:
@@ -140,7 +140,7 @@ class BridgedModel:
         return settings
 
     def _bounded(self, size: int) -> int:
-        """The size of what has come. Raises ModelUnavailable where it is too much."""
+        """Return the size so far. Raises ModelUnavailable if it is too large."""
         if size <= MAX_ANSWER_BYTES:
             return size
         said = f"{self._name}: the provider's answer is larger than {MAX_ANSWER_BYTES} bytes."
@@ -198,7 +198,7 @@ class BridgedModel:
 
 
 def decode_plainly(client: Any) -> None:
-    """Have an SDK's client read bodies of a rare charset as UTF-8: some decoders are quadratic."""
+    """Make an SDK's client read rare charsets as UTF-8: some decoders are quadratic."""
     http = getattr(client, "_client", None)
     hooks = getattr(http, "event_hooks", None)
     if http is not None and isinstance(hooks, dict) and _plain not in hooks.get("response", ()):
@@ -244,7 +244,7 @@ def _piece(event: Any) -> TextPiece | ThinkingPiece | None:
 
 
 def _size(event: Any) -> int:
-    """Characters that an event has brought, of text, thinking or arguments."""
+    """Return the characters of an event's text, thinking or arguments."""
     new = {"part_start": "part", "part_delta": "delta"}.get(event.event_kind)
     if new is None:
         return 0

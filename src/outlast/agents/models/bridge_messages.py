@@ -1,9 +1,9 @@
-"""Our messages as pydantic-ai's, and theirs as ours.
+"""Translates messages to pydantic-ai's and back.
 
-What a provider wants back unchanged (signatures, ids of its items) travels in `Thinking.signature`
-as JSON: {provider, id, signature, details}. A mark that belongs to a text or a tool call is an
-empty Thinking before it, with `next: true`. Marks go back to the provider that made them, to no
-other, and thinking without a mark is not sent.
+What a provider wants back unchanged (signatures, ids of its items) is kept in `Thinking.signature`
+as JSON: {provider, id, signature, details}. The mark of a text or a tool call is an empty Thinking
+before it, with `next: true`. Marks are sent only to the provider that made them, and thinking
+without a mark is not sent.
 """
 
 import json
@@ -30,7 +30,7 @@ from outlast.model.text import storable
 
 
 def to_theirs(request: ModelRequest, provider: str) -> list[theirs.ModelMessage]:
-    """The history for a provider; messages of one side that follow each other become one."""
+    """Return the history for a provider; consecutive messages of one side are merged."""
     written: list[theirs.ModelMessage] = []
     request_parts: list[theirs.ModelRequestPart] = []
     ids_sent = sent_ids(request.messages)
@@ -100,7 +100,7 @@ def _spoken(
 
 
 def _read_mark(signature: str | None, provider: str) -> dict[str, Any]:
-    """A mark in the words of pydantic-ai's parts; empty where another provider wrote it."""
+    """Return a mark as fields of pydantic-ai's parts; empty if another provider wrote it."""
     try:
         mark = orjson.loads(signature or "")
     except orjson.JSONDecodeError:
@@ -114,9 +114,9 @@ def _read_mark(signature: str | None, provider: str) -> dict[str, Any]:
 def to_ours(
     parts: Sequence[theirs.ModelResponsePart], clock: Clock, provider: str
 ) -> AssistantMessage:
-    """An answer; parts that Outlast has no word for are left out, tool calls come last.
+    """Return an answer as a message; unsupported parts are left out, tool calls come last.
 
-    Raises TypeError where a part holds something else than text: no SDK checks what it read.
+    Raises TypeError if a part holds something other than text: SDKs do not validate.
     """
     spoken: list[Part] = []
     calls: list[Part] = []
@@ -155,7 +155,7 @@ def _call(part: theirs.ToolCallPart, clock: Clock) -> ToolCall:
 
 
 def text_of(value: Any) -> str:
-    """The text itself. Raises TypeError where an SDK has read something else into its place."""
+    """Return the text. Raises TypeError if an SDK has put something else in its place."""
     if not isinstance(value, str):
         raise TypeError(f"{type(value).__name__} in place of text")
     return value

@@ -1,4 +1,4 @@
-"""Which model a model string names.
+"""Finds the model that a model string names.
 
 openai-chat:NAME   our own client, for any OpenAI-compatible endpoint
 local:NAME         a GGUF in a child process
@@ -30,7 +30,7 @@ def _is_script(name: str) -> bool:
 
 
 class ModelCatalogue:
-    """Finds models by name, makes each at its first use and keeps it."""
+    """Finds models by name, creates each at its first use and caches it."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class ModelCatalogue:
         connect_timeout: float = 10.0,
         read_timeout: float = 300.0,
     ) -> None:
-        """Timeouts in seconds: for a connection, and for silence between two chunks."""
+        """Timeouts in seconds: to connect, and between two chunks."""
         self._clock = clock
         self._data_dir = data_dir
         self._environment = os.environ if environment is None else environment
@@ -51,7 +51,7 @@ class ModelCatalogue:
         self._endpoint: OpenAIEndpoint | None = None
 
     def find(self, name: str) -> Model:
-        """The model of this name; made at first use and kept. Raises Misconfigured."""
+        """Return the model of this name, created at first use and cached. Raises Misconfigured."""
         model = self._models.get(name)
         if model is None:
             model = self._models[name] = self._make(name)
@@ -64,14 +64,14 @@ class ModelCatalogue:
     async def warm_up(self) -> None:
         """Import and open, in a thread, what the first `openai-chat` call needs.
 
-        Safe to call many times. Where no endpoint is configured, that is for the first call to say.
+        Safe to call many times. If no endpoint is configured, the first call raises the error.
         """
         await asyncio.to_thread(importlib.import_module, "aiohttp")
         with suppress(Misconfigured):
             await self._openai().warm_up()
 
     async def close(self) -> None:
-        """Close every model that was made."""
+        """Close every model that was created."""
         for model in self._models.values():
             await model.close()
         self._models.clear()

@@ -1,10 +1,10 @@
-"""The chunks of an OpenAI chat completion, folded into pieces and one Answer.
+"""Folds the chunks of an OpenAI chat completion into pieces and one Answer.
 
-Source of the format: OpenAI API reference, "chat.completion.chunk". Tolerated, since endpoints that
-call themselves compatible do it: tool calls as `chat_calls` says, content in a list of parts,
-reasoning under either name, a refusal in place of content, no usage, a whole completion in place of
-a stream. Success is not assumed: an error in any of its shapes, a reason that names a failure and
-an end with nothing said are failures. Every field is checked here, none is trusted behind.
+Source of the format: OpenAI API reference, "chat.completion.chunk". Tolerated, since compatible
+endpoints do it: tool calls as in `chat_calls`, content in a list of parts, reasoning under either
+name, a refusal in place of content, no usage, a whole completion in place of a stream. Success is
+not assumed: an error in any of its shapes, a finish reason that names a failure and an empty answer
+are failures. Every field is validated here and trusted afterwards.
 """
 
 import json
@@ -36,13 +36,13 @@ Pieces: TypeAlias = tuple[TextPiece | ThinkingPiece, ...]
 
 _DONE: Final = b"[DONE]"
 _PLAIN: Final = frozenset({"content", "role"})
-"""Fields of a delta that brings text alone."""
+"""Fields of a delta that holds only text."""
 _MISTAKES: Final = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
-"""What reading a field of another type than it should have raises."""
+"""Errors raised by reading a field of the wrong type."""
 
 
 class ChatAnswer:
-    """What has come of one answer."""
+    """One answer, as far as it has arrived."""
 
     __slots__ = (
         "_calls",
@@ -67,17 +67,17 @@ class ChatAnswer:
         self._finish: str | None = None
         self._usage: Usage | None = None
         self._data = b""
-        """What is being read."""
+        """Data of the event being read."""
         self._reasoning = ""
-        """The name under which reasoning has come."""
+        """Name of the field with the reasoning."""
         self.name = model
         self.done = False
-        """Whether the provider said that nothing more comes."""
+        """Whether the provider has ended the answer."""
 
     def feed(self, data: bytes) -> Pieces:
-        """Take the data of one event. Raises ModelUnavailable on no chunk and on an error.
+        """Add the data of one event. Raises ModelUnavailable if it is an error or no chunk.
 
-        What comes behind the end is not taken.
+        Data after the end is ignored.
         """
         if self.done:
             return ()
@@ -94,7 +94,7 @@ class ChatAnswer:
         return self._feed_chunk(chunk)
 
     def feed_whole(self, body: bytes) -> Pieces:
-        """Take a completion in one piece. Raises ModelUnavailable like feed."""
+        """Add a completion in one piece. Raises like `feed`."""
         self._data = body
         try:
             completion = read_json(body)
@@ -106,7 +106,7 @@ class ChatAnswer:
         return pieces
 
     def answer(self, request: ModelRequest) -> Answer:
-        """The whole answer. Raises ModelUnavailable when it broke off, failed or said nothing."""
+        """Return the whole answer. Raises ModelUnavailable if it is incomplete, failed or empty."""
         said = self._finish
         if said is None and not self.done:
             raise ModelUnavailable(f"{self._model}: the provider's stream ended in mid-answer.")
@@ -120,7 +120,7 @@ class ChatAnswer:
         return Answer(message, usage, self.name, finish_reason(said or "stop", message))
 
     def _parts(self, spoken: list[Part]) -> list[Part]:
-        """What was said, then the calls; beside calls, reasoning has the mark to go back with."""
+        """Return text, then calls; with calls, reasoning carries the mark to be sent back."""
         calls = self._calls.finish(self._clock, self._model)
         if calls and self._reasoning:
             mark = {"provider": MARK_PROVIDER, "model": self._model, "field": self._reasoning}
@@ -132,7 +132,7 @@ class ChatAnswer:
         return [*spoken, *calls]
 
     def _feed_odd(self, data: bytes) -> Pieces:
-        """Data that is no strict JSON: blanks, an end with blanks, half a character."""
+        """Add data that is not strict JSON: blanks, an end with blanks, part of a character."""
         bare = data.strip()
         if not bare:
             return ()
@@ -199,9 +199,9 @@ class ChatAnswer:
         return tuple(pieces)
 
     def _exact(self, call: dict[str, Any], place: int) -> dict[str, Any]:
-        """A call whose arguments are no text, with whole numbers beyond 64 bits as they were sent.
+        """Return a call whose arguments are not text, with integers beyond 64 bits as sent.
 
-        They are read as JSON, and as floats they would be rounded.
+        Parsed as JSON they would become floats and be rounded.
         """
         if beyond_64_bits(self._data) is None:
             return call
@@ -211,7 +211,7 @@ class ChatAnswer:
         return {**call, "function": {**call["function"], "arguments": arguments}}
 
     def _content(self, content: Any) -> Pieces:
-        """Text, or a list of parts of which text and thinking are shown."""
+        """Yield the pieces of text, or of a list of parts with text and thinking."""
         if not isinstance(content, list):
             return (self._say(_string(content)),)
         pieces: list[TextPiece | ThinkingPiece] = []
@@ -233,7 +233,7 @@ class ChatAnswer:
 
 
 def _plain_text(chunk: dict[str, Any], choice: dict[str, Any]) -> str | None:
-    """The text of a chunk that says nothing else, as almost all do; None for any other."""
+    """Return the text of a chunk that holds nothing else, like almost all; None for others."""
     delta = choice.get("delta")
     if (
         not delta
@@ -249,7 +249,7 @@ def _plain_text(chunk: dict[str, Any], choice: dict[str, Any]) -> str | None:
 
 
 def _error(chunk: Any) -> Any:
-    """What a chunk says of a failure, in any of its shapes; None where it says nothing of one."""
+    """Return the error of a chunk, in any of its shapes; None if it has none."""
     if error := chunk.get("error"):
         return error
     choices = chunk.get("choices")
@@ -262,7 +262,7 @@ def _error(chunk: Any) -> Any:
 
 
 def _value(data: bytes) -> Any:
-    """JSON as its value, anything else as text."""
+    """Return JSON as its value, anything else as text."""
     try:
         value = read_json(data)
     except ValueError:
@@ -271,7 +271,7 @@ def _value(data: bytes) -> Any:
 
 
 def _has_text(call: Any) -> bool:
-    """Whether the arguments of a call are text, or none."""
+    """Whether the arguments of a call are text or absent."""
     function = call.get("function")
     return not function or isinstance(function.get("arguments"), str | None)
 
@@ -289,7 +289,7 @@ def _bounded(value: Any) -> str:
 
 
 def _text(part: Any) -> str:
-    """The text of a part of content, or of a list of them; empty where it has none."""
+    """Return the text of a content part, or of a list of them; empty if there is none."""
     match part:
         case str():
             return part
@@ -304,7 +304,7 @@ def _text(part: Any) -> str:
 
 
 def _usage(figures: Any) -> Usage | None:
-    """The tokens that a provider counted; None where its figures cannot be true."""
+    """Return the provider's token counts; None if they are implausible."""
     if not isinstance(figures, dict):
         return None
     details = figures.get("prompt_tokens_details")

@@ -1,8 +1,8 @@
-"""Which tool call a delta belongs to: endpoints number and name them in ways of their own.
+"""Assigns deltas to tool calls: endpoints differ in how they number and name them.
 
 A delta may come without index, without id, with an index that all calls share, with a new id each
-time, with the name repeated or in pieces. What separates two calls: another begins where a delta
-names a function and the arguments of the one before are whole, or its id and its name differ.
+time, with the name repeated or in pieces. A new call begins if a delta names a function and the
+arguments of the previous call are complete, or its id and its name differ.
 """
 
 import re
@@ -20,34 +20,34 @@ from outlast.model.message import Part, Thinking, ToolCall
 from outlast.model.text import storable
 
 LONGEST_NAME: Final = 1024
-"""Characters of a function's name and of a call's id; no provider takes a tenth of it."""
+"""Maximum characters of a function's name and of a call's id; providers use less than a tenth."""
 _STRUCTURE: Final = re.compile(r'["\\{}\[\]]')
 
 
 @dataclass(slots=True, eq=False)
 class CallDraft:
-    """A tool call while its arguments come."""
+    """A tool call whose arguments are still arriving."""
 
     index: int | float | str | None = None
     id: str = ""
-    """The provider's."""
+    """The provider's id."""
     name: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
     """The provider's `extra_content`, which it wants back."""
     _pieces: list[str] = field(default_factory=list)
     _scanned: int = 0
-    """Pieces whose brackets have been counted."""
+    """Number of pieces whose brackets were counted."""
     _depth: int = 0
     _in_string: bool = False
     _escaped: bool = False
 
     def add(self, arguments: str) -> None:
-        """Take a piece of the arguments."""
+        """Add a piece of the arguments."""
         self._pieces.append(arguments)
 
     @property
     def arguments(self) -> str:
-        """All that has come of the arguments."""
+        """The arguments so far."""
         return "".join(self._pieces)
 
     @property
@@ -56,7 +56,7 @@ class CallDraft:
         return bool(self._pieces)
 
     def is_whole(self) -> bool:
-        """Whether arguments have come and every bracket of theirs is closed; each is read once."""
+        """Whether there are arguments and all brackets are closed; each piece is read once."""
         for piece in self._pieces[self._scanned :]:
             self._scan(piece)
         self._scanned = len(self._pieces)
@@ -79,9 +79,9 @@ class CallDraft:
                 self._depth += 1 if mark in "{[" else -1
 
     def finish(self, clock: Clock, model: str) -> list[Part]:
-        """The call, and before it the mark that goes back with it.
+        """Return the call, preceded by the mark to be sent back with it.
 
-        Arguments that are no JSON object become its `invalid`.
+        Arguments that are not a JSON object become its `invalid`.
         """
         parameters, invalid = read_arguments(self.arguments)
         call_id = clock.new_id(ids.TOOL_CALL)
@@ -104,7 +104,7 @@ class CallDrafts:
         self._by_id: dict[str, CallDraft] = {}
 
     def take(self, call: dict[str, Any]) -> None:
-        """Take a delta. Raises TypeError where a field is of no use."""
+        """Add a delta. Raises TypeError for a field of the wrong type."""
         if len(self._all) > MAX_CALLS:
             return
         function = call.get("function") or {}
@@ -126,7 +126,7 @@ class CallDrafts:
             draft.extra.update(storable(extra))
 
     def finish(self, clock: Clock, model: str) -> list[Part]:
-        """The calls in their order, each behind its mark if it has one."""
+        """Return the calls in order, each preceded by its mark if it has one."""
         return [part for draft in self._all for part in draft.finish(clock, model)]
 
     def __bool__(self) -> bool:
@@ -145,14 +145,14 @@ class CallDrafts:
         return draft
 
     def _continued(self, call_id: str) -> CallDraft | None:
-        """The call that goes on under a new index: that of the id, else the last, if it may."""
+        """Return the call continued under a new index: by id, else the last if possible."""
         if call_id:
             return self._by_id.get(call_id)
         return self._all[-1] if self._all and not self._all[-1].is_whole() else None
 
 
 def _is_another(draft: CallDraft, index: float | str | None, call_id: str, name: str) -> bool:
-    """Whether a delta that names a function begins a call other than the draft."""
+    """Whether a delta that names a function begins another call."""
     if index is None:
         return call_id != draft.id if call_id and draft.id else bool(draft.name)
     if not draft.name:

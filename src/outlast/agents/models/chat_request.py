@@ -1,4 +1,4 @@
-"""A ModelRequest as the body of an OpenAI chat completion.
+"""Encodes a ModelRequest as the body of an OpenAI chat completion.
 
 Source of the format: OpenAI API reference, "Create chat completion". A tool call goes back under
 the provider's id where it gave a unique one. Thinking is not sent, but for what its model wants
@@ -30,7 +30,7 @@ from outlast.model.message import (
 
 
 def encode(model: str, request: ModelRequest, limit_name: str = "max_tokens") -> bytes:
-    """The body; limit_name is what this endpoint calls the limit on output tokens."""
+    """Return the body; `limit_name`: this endpoint's parameter for the limit on output tokens."""
     body: dict[str, Any] = {
         **request.settings,
         "model": model,
@@ -48,7 +48,7 @@ def encode(model: str, request: ModelRequest, limit_name: str = "max_tokens") ->
 
 
 def content_text(content: Any) -> str:
-    """A tool's answer as a model reads it: JSON, or the text itself."""
+    """Return a tool's result as a model reads it: JSON, or the text itself."""
     return content if isinstance(content, str) else orjson.dumps(content).decode()
 
 
@@ -66,7 +66,7 @@ class _Writer:
 
     model: str
     ids: dict[str, str]
-    """The id under which each call goes back."""
+    """The id to send back for each call."""
 
     def message(self, message: Message) -> dict[str, Any]:
         match message:
@@ -112,7 +112,7 @@ class _Writer:
         return {**written, "extra_content": extra} if extra else written
 
     def _mark(self, part: Thinking) -> dict[str, Any]:
-        """What this model said that it wants back; empty where another model wrote it."""
+        """Return what this model wants back; empty if another model wrote it."""
         if part.signature is None:
             return {}
         try:

@@ -1,4 +1,4 @@
-"""A request to a provider and the answer while it comes: the one door for aiohttp's errors."""
+"""A request to a provider and its streamed answer; translates aiohttp's errors."""
 
 import asyncio
 from typing import TYPE_CHECKING, Final
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     import aiohttp
 
 DRAIN_SECONDS: Final = 1.0
-"""How long the end of an answer may stay away when nothing of it is missing."""
+"""How long the end of a complete answer may be outstanding."""
 
 
 class Provider:
-    """The place that one URL names; its requests share their connections."""
+    """A provider's base URL; its requests share connections."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Provider:
         connect_timeout: float = 10.0,
         read_timeout: float = 300.0,
     ) -> None:
-        """Timeouts in seconds: for a connection, and for silence. Raises Misconfigured."""
+        """Timeouts in seconds: to connect, and between reads. Raises Misconfigured."""
         parts = urlsplit(url)
         place = parts.netloc.rpartition("@")[2]
         self._url = urlunsplit(parts._replace(netloc=place))
@@ -44,7 +44,7 @@ class Provider:
         await self._outgoing.warm_up()
 
     async def ask(self, body: bytes) -> "Exchange":
-        """Send, and return when the answer's head is here. Raises ModelUnavailable."""
+        """Send, and return when the response's headers have arrived. Raises ModelUnavailable."""
         try:
             return Exchange(self, await self._outgoing.post(self._url, body, repeatable=True))
         except _errors() as error:
@@ -55,7 +55,7 @@ class Provider:
         await self._outgoing.close()
 
     def unavailable(self, error: Exception) -> ModelUnavailable:
-        """What an error of aiohttp means."""
+        """Return the error that an error of aiohttp means."""
         import aiohttp
 
         match error:
@@ -77,7 +77,7 @@ class Provider:
 
 
 class Exchange:
-    """One answer while it comes."""
+    """One answer that is being received."""
 
     __slots__ = ("_provider", "_response")
 
@@ -96,16 +96,17 @@ class Exchange:
         return {name.lower(): value for name, value in self._response.headers.items()}
 
     async def read(self) -> bytes:
-        """What has come of the body since; empty at its end. Raises ModelUnavailable."""
+        """Return the next bytes of the body; empty at its end. Raises ModelUnavailable."""
         try:
             return await self._response.content.readany()
         except _errors() as error:
             raise self._provider.unavailable(error) from error
 
     def close(self, *, satisfied: bool = False) -> None:
-        """Let go: the connection is kept when its answer is whole or, when satisfied, about to be.
+        """Release the connection; it is kept if its answer is complete or `satisfied`.
 
-        Otherwise the socket is closed at once.
+        `satisfied`: nothing but the end is missing; it gets DRAIN_SECONDS. Otherwise the socket is
+        closed at once.
         """
         if satisfied and not self._response.closed:
             asyncio.get_running_loop().call_later(DRAIN_SECONDS, abort, self._response)

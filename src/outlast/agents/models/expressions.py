@@ -1,8 +1,7 @@
-"""Regular expressions on text from outside, which must not hold up the server.
+"""Regular expressions on text from outside, in bounded time.
 
-Python's `re` backtracks: a repeat within a repeat may take a time that doubles with each character,
-and several repeats in a row one that grows with a power of the text. So the first are refused, and
-the others see the beginning of a text.
+Python's `re` backtracks: nested repeats may take exponential time, and several repeats in a row
+polynomial time. So the former are refused, and the latter search only the beginning of a text.
 """
 
 import re
@@ -13,14 +12,14 @@ from re import _parser as parser
 from typing import Any, Final
 
 SEEN: Final = (sys.maxsize, 10_000, 500, 150, 80, 50)
-"""Characters that an expression with so many repeats is searched in; more are refused."""
+"""Characters searched, by number of repeats; expressions with more are refused."""
 _FEW: Final = 8
-"""Times that a repeat may be tried without being one that matters."""
+"""Bound up to which a repeat does not count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A regular expression that ends soon on any text."""
+    """A regular expression that takes bounded time on any text."""
 
     compiled: re.Pattern[str]
     most: int
@@ -28,7 +27,7 @@ class Expression:
 
     @classmethod
     def read(cls, text: Any) -> "Expression":
-        """Read one. Raises ValueError where it is none, or may take for ever."""
+        """Compile an expression. Raises ValueError if it is invalid, or may take unbounded time."""
         if not isinstance(text, str):
             raise ValueError("not a string")  # noqa: TRY004 - pydantic reads ValueError
         try:
@@ -41,14 +40,14 @@ class Expression:
         return cls(compiled, SEEN[repeats])
 
     def search(self, text: str) -> re.Match[str] | None:
-        """The first match in the beginning of the text."""
+        """Return the first match in the beginning of the text."""
         return self.compiled.search(text, 0, self.most)
 
 
 def _repeats(pattern: Any, *, within: bool) -> int:
-    """How many repeats without a small bound there are. Raises ValueError where one is in another.
+    """Count repeats without a small bound. Raises ValueError if they are nested.
 
-    `within` is true of what is repeated.
+    `within`: the pattern is part of a repeat.
     """
     count = 0
     for kind, given in pattern:
@@ -66,7 +65,7 @@ def _repeats(pattern: Any, *, within: bool) -> int:
 
 
 def _inside(kind: Any, given: Any) -> list[Any]:
-    """The patterns that a part of one consists of."""
+    """Return the subpatterns of a part."""
     if kind is op.BRANCH:
         return list(given[1])
     if kind is op.GROUPREF_EXISTS:
@@ -77,7 +76,7 @@ def _inside(kind: Any, given: Any) -> list[Any]:
 
 
 def _differ(alternatives: list[Any]) -> bool:
-    """Whether each begins with a letter of its own."""
+    """Whether each begins with a different letter."""
     first = [alternative[0] if len(alternative) else None for alternative in alternatives]
     letters = {chr(part[1]).lower() for part in first if part and part[0] is op.LITERAL}
     return len(letters) == len(alternatives)

@@ -1,7 +1,7 @@
 """Models on this machine: any GGUF file, run by llama.cpp in a child process of its own.
 
-The child starts at the first request and is started again after it died. Requests of one model are
-served one at a time in their order: the next begins when the one before has ended or was closed.
+The child starts at the first request and is restarted if it dies. Requests of one model are served
+one at a time in order: the next begins when the previous one has ended or was closed.
 """
 
 import asyncio
@@ -35,9 +35,9 @@ class LocalModel:
     """
 
     def __init__(self, name_or_path: str, data_dir: Path, clock: Clock) -> None:
-        """Take what stands after `local:`.
+        """`given`: the part after `local:`.
 
-        Raises Misconfigured, saying what to run, where the extra or the file is missing.
+        Raises Misconfigured with the command to run if the extra or the file is missing.
         """
         require_extra()
         self._path = find(name_or_path, data_dir)
@@ -48,16 +48,16 @@ class LocalModel:
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
+        """The file's name without its suffix."""
         return self._path.stem
 
     @property
     def pid(self) -> int | None:
-        """The child's process id while there is a child."""
+        """The child's process id; None if there is no child."""
         return None if self._child is None else self._child.pid
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Ask, and yield pieces as they come, then one Answer. Closing stops the generation."""
+        """Send the request, yield pieces as they come, then one Answer. Closing stops it."""
         tool = local_prompt.forced_tool(request)
         async with self._turn:
             child = await self._ready_child()
@@ -93,7 +93,7 @@ class LocalModel:
         return self._child
 
     def _stop(self, child: Child) -> None:
-        """Stop a request that was left unfinished; nothing waits for it but the next request."""
+        """Stop an unfinished request; only the next request waits for that."""
         if child.is_busy:
             child.cancel()
             self._settling = asyncio.create_task(child.settle(), name="local_model_settle")

@@ -1,4 +1,4 @@
-"""The parent's end of a local model's child process: start it, ask it, stop it."""
+"""The parent's side of a local model's child process: start, request, stop."""
 
 import asyncio
 import os
@@ -13,10 +13,10 @@ import orjson
 from outlast.model.error import ModelUnavailable
 
 _START_SECONDS: Final = 300.0
-"""Reading a model of many gigabytes from a slow disk."""
+"""Bound for loading a model of many gigabytes from a slow disk."""
 
 _STOP_SECONDS: Final = 5.0
-"""A cancelled request ends at its next token or batch of prompt; past this the child is killed."""
+"""A cancelled request ends at its next token or prompt batch; after this the child is killed."""
 
 _LINE_BYTES: Final = 16 * 1024 * 1024
 _COMPLAINT_CHARACTERS: Final = 300
@@ -24,7 +24,7 @@ _WORKER: Final = Path(__file__).with_name("local_worker.py")
 
 
 class Child:
-    """One running llama.cpp. Requests go one after the other; the caller keeps the order."""
+    """One running llama.cpp process. One request at a time; the caller ensures that."""
 
     def __init__(self, process: asyncio.subprocess.Process, complaints: IO[bytes]) -> None:
         assert process.stdin is not None
@@ -38,7 +38,7 @@ class Child:
 
     @classmethod
     async def start(cls, path: Path) -> "Child":
-        """Start a child, wait until it has loaded the file. Raises ModelUnavailable, saying why."""
+        """Start a child and wait until it has loaded the file. Raises ModelUnavailable."""
         complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", str(_WORKER), str(path), str(threads())),
@@ -66,16 +66,16 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the child answers requests."""
+        """Whether the child can serve requests."""
         return self._process.returncode is None and not self._stdout.at_eof()
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request was sent whose end was not read."""
+        """Whether a request is still being answered."""
         return self._unfinished
 
     async def ask(self, body: dict[str, Any]) -> int:
-        """Send a request; its number. Raises ModelUnavailable when the child is dead."""
+        """Send a request; return its number. Raises ModelUnavailable if the child is dead."""
         self._number += 1
         self._unfinished = True
         self._write({"id": self._number, "body": body})
@@ -86,7 +86,7 @@ class Child:
         return self._number
 
     async def read(self) -> dict[str, Any]:
-        """The next line of the child. Raises ModelUnavailable when it has died."""
+        """Return the child's next line. Raises ModelUnavailable if it has died."""
         line = await self._stdout.readline()
         if not line.endswith(b"\n"):
             raise ModelUnavailable(self.why("died"))
@@ -96,11 +96,11 @@ class Child:
         return message
 
     def cancel(self) -> None:
-        """Ask the child to stop the request that is running; `settle` waits for it."""
+        """Tell the child to stop the running request; `settle` waits for that."""
         self._write({"cancel": self._number})
 
     async def settle(self) -> None:
-        """After a cancel: read what is left of the request, or kill a child that does not stop."""
+        """After a cancel: read the rest of the answer, or kill a child that does not stop."""
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 while self._unfinished:
@@ -119,7 +119,7 @@ class Child:
         self._complaints.close()
 
     def why(self, happened: str) -> str:
-        """What happened, and llama.cpp's own words for it."""
+        """Return what happened, with llama.cpp's own message."""
         self._complaints.seek(0)
         lines = self._complaints.read().decode(errors="replace").splitlines()
         telling = next((line for line in lines if "error" in line), lines[-1] if lines else "")
@@ -140,7 +140,7 @@ class Child:
 
 
 def threads() -> int:
-    """One less than the cores this process may use, at least one: the server needs the last."""
+    """Return the usable cores less one, which the server needs; at least one."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

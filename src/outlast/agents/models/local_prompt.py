@@ -1,4 +1,4 @@
-"""How a question is put to a small local model: from ModelRequest to the body that llama.cpp takes.
+"""Builds the prompt of a small local model: from ModelRequest to llama.cpp's request body.
 
 A model of 135M parameters follows examples, not rules. So instructions may hold examples, and they
 reach the model as turns of the conversation:
@@ -27,7 +27,7 @@ from outlast.model.error import ModelRejected
 from outlast.model.message import AssistantMessage, Message, ToolMessage, UserMessage
 
 MAX_TOKENS: Final = 256
-"""Of an answer whose settings say nothing: small models like to go on for ever."""
+"""Default limit of an answer: small models tend not to stop."""
 
 _SETTINGS: Final = ("temperature", "max_tokens", "top_p", "seed", "stop")
 _USER: Final = "User:"
@@ -38,9 +38,9 @@ Turn: TypeAlias = dict[str, str]
 
 
 def forced_tool(request: ModelRequest) -> ToolSpec | None:
-    """The tool that this answer must call, if any.
+    """Return the tool that this answer must call, if any.
 
-    Raises ModelRejected when it is not among the tools, or when a choice is requested.
+    Raises ModelRejected if it is not among the tools, or if the model would have to choose.
     """
     if request.tool_choice in {"auto", "none"}:
         return None
@@ -59,7 +59,7 @@ def forced_tool(request: ModelRequest) -> ToolSpec | None:
 
 
 def body(request: ModelRequest, tool: ToolSpec | None) -> dict[str, Any]:
-    """The chat completion request that llama.cpp's server takes."""
+    """Return the chat completion request for llama.cpp's server."""
     given: dict[str, Any] = {
         name: request.settings[name] for name in _SETTINGS if name in request.settings
     }
@@ -81,14 +81,14 @@ def body(request: ModelRequest, tool: ToolSpec | None) -> dict[str, Any]:
 
 
 def answer_turns(request: ModelRequest) -> list[Turn]:
-    """Instructions, their examples, then the conversation with the tools' results in it."""
+    """Return instructions, their examples, then the conversation with tool results."""
     rules, examples = _split(request.instructions)
     system = [{"role": "system", "content": rules}] if rules else []
     return [*system, *examples, *_conversation(request.messages)]
 
 
 def argument_turns(messages: tuple[Message, ...], tool: ToolSpec) -> list[Turn]:
-    """Ask for one tool's arguments, from what the user said last."""
+    """Return turns that request one tool's arguments, from the last user message."""
     fields = ", ".join(_field(name, spec) for name, spec in _properties(tool).items())
     rules = (
         f"Read the user's message and fill in the arguments of the tool {tool.name}"
@@ -117,7 +117,7 @@ def _schema(tool: ToolSpec) -> dict[str, Any]:
 
 
 def _split(instructions: str) -> tuple[str, list[Turn]]:
-    """Rules and examples: `User:` opens a turn, `Assistant:` answers it, a blank line ends it."""
+    """Split rules and examples: `User:` opens a turn, `Assistant:` answers, a blank line ends."""
     rules: list[str] = []
     turns: list[Turn] = []
     in_example = False
@@ -149,7 +149,7 @@ def _conversation(messages: Iterable[Message]) -> list[Turn]:
 
 
 def _say(turns: list[Turn], role: str, text: str) -> None:
-    """Add to the last turn where the role is the same: chat templates want roles to alternate."""
+    """Append to the last turn if the role is the same: chat templates want alternating roles."""
     if not text:
         return
     if turns and turns[-1]["role"] == role:
@@ -159,7 +159,7 @@ def _say(turns: list[Turn], role: str, text: str) -> None:
 
 
 def _flat(content: Any) -> str:
-    """A tool's result as a small model reads it best: `key: value, …`; JSON where it is nested."""
+    """Return a tool's result as `key: value, …`, best for a small model; JSON if nested."""
     if isinstance(content, str):
         return content
     if isinstance(content, dict) and not any(isinstance(v, dict | list) for v in content.values()):

@@ -4,7 +4,7 @@ JSON lines. Parent to child on stdin: `{"id": 1, "body": {…chat completion…}
 Child to parent on stdout: `{"ready": true}` or `{"failed": "why"}` once; then per request any
 number of `{"id": 1, "text": "…"}` and exactly one `{"id": 1, "end": {…}}` or
 `{"id": 1, "error": {…}}`. Requests are served one at a time in their order. The process ends when
-stdin closes, which it does when the parent dies, however it dies.
+stdin closes, as it does however the parent dies.
 """
 
 import json
@@ -17,16 +17,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 CONTEXT_TOKENS: Final = 8192
-"""The window, and with it the memory, of any model; less where the model was trained on less."""
+"""Context window of any model, which bounds its memory; less if it was trained on less."""
 
 PROMPT_BATCH: Final = 256
-"""Tokens of a prompt read between two looks at whether the request was cancelled."""
+"""Tokens of a prompt processed between two checks for a cancel."""
 
 Send = Callable[[dict[str, Any]], None]
 
 
 class Worker:
-    """Serves requests from a queue in one thread, and takes cancels from another."""
+    """Serves requests from a queue in one thread; another thread delivers cancels."""
 
     def __init__(self, server: Any, send: Send) -> None:
         self._server = server
@@ -35,14 +35,14 @@ class Worker:
         self._cancelled = 0
 
     def receive(self, message: dict[str, Any]) -> None:
-        """Take one line of the parent."""
+        """Process one line of the parent."""
         if "cancel" in message:
             self._cancelled = max(self._cancelled, message["cancel"])
         else:
             self._requests.put(message)
 
     def serve(self) -> None:
-        """Answer requests for ever."""
+        """Answer requests until the process ends."""
         while True:
             request = self._requests.get()
             self._answer(request["id"], request["body"])
@@ -68,7 +68,7 @@ class _Answer:
         self.error: dict[str, Any] | None = None
 
     def receive(self, chunk: dict[str, Any]) -> bool:
-        """Take one chunk; True stops the generation."""
+        """Process one chunk; return True to stop the generation."""
         if "error" in chunk:
             self.error = chunk["error"]
         for choice in chunk.get("choices", ()):
@@ -79,7 +79,7 @@ class _Answer:
         return self._is_cancelled()
 
     def finish(self) -> None:
-        """Say that there is no more."""
+        """Send the end of the answer."""
         if self.error is not None:
             self._send({"id": self._number, "error": self.error})
             return
@@ -109,7 +109,7 @@ def load(path: str, threads: int) -> Any:
 
 
 def take_stdout() -> Send:
-    """Keep the pipe to the parent for ourselves; what llama.cpp prints goes to stderr."""
+    """Reserve stdout for the protocol; llama.cpp's output goes to stderr."""
     pipe = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     lock = threading.Lock()
@@ -125,7 +125,7 @@ def take_stdout() -> Send:
 
 
 def main(path: str, threads: int) -> None:
-    """Load, say so, then serve until stdin closes."""
+    """Load, report that, then serve until stdin closes."""
     send = take_stdout()
     try:
         server = load(path, threads)

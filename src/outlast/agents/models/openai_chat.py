@@ -20,7 +20,7 @@ from outlast.model.error import Misconfigured, ModelUnavailable
 OPENAI = "https://api.openai.com/v1"
 MAX_ERROR_BYTES = 65_536
 MAX_ANSWER_BYTES = 16_777_216
-"""Bytes of one answer, whatever they say; beyond it the request is closed."""
+"""Maximum bytes of one answer; beyond that the request is aborted."""
 _OK = 200
 
 
@@ -46,7 +46,7 @@ class OpenAIChat:
         self._limit_name = "max_completion_tokens" if official else "max_tokens"
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Ask, and yield pieces as they come, then one Answer; errors as the port says."""
+        """Send the request, yield pieces as they come, then one Answer; errors as in the port."""
         body = encode(self._name, request, self._limit_name)
         answer = ChatAnswer(self._name, self._clock, self._key)
         satisfied = False
@@ -76,7 +76,7 @@ class OpenAIChat:
         yield end
 
     async def close(self) -> None:
-        """Nothing of its own: the catalogue closes the connections, which its models share."""
+        """Do nothing: the catalogue closes the connections, which its models share."""
 
     async def _refusal(self, exchange: Exchange) -> Exception:
         body = b""
@@ -93,7 +93,7 @@ class OpenAIChat:
 
 
 class _Reader:
-    """Reads an answer's bytes, so many and no more."""
+    """Reads an answer's bytes up to the maximum."""
 
     __slots__ = ("_exchange", "_most", "_name", "_size")
 
@@ -104,7 +104,7 @@ class _Reader:
         self._size = 0
 
     async def begin(self) -> bytes:
-        """The first bytes that are no blanks; without a BOM, where JSON follows it."""
+        """Return the first bytes that are not blank; without a BOM if JSON follows."""
         data = await self.read()
         while more := (await self.read() if not data.strip() and data else b""):
             data += more
@@ -112,7 +112,7 @@ class _Reader:
         return bare if bare[:1] == b"{" else data
 
     async def read(self) -> bytes:
-        """What has come since; empty at the end. Raises ModelUnavailable, also on too much."""
+        """Return the next bytes; empty at the end. Raises ModelUnavailable, also if too many."""
         data = await self._exchange.read()
         self._size += len(data)
         if self._size > self._most:
@@ -123,7 +123,7 @@ class _Reader:
         return data
 
     async def whole(self, data: bytes) -> bytes:
-        """All that comes, behind these first bytes."""
+        """Return these first bytes with all that follow."""
         parts = [data]
         while more := await self.read():
             parts.append(more)
@@ -159,7 +159,7 @@ class OpenAIEndpoint:
         )
 
     def model(self, name: str) -> OpenAIChat:
-        """The model of that name, as the endpoint calls it."""
+        """Return the model with the endpoint's name for it."""
         return OpenAIChat(
             name,
             self._provider,

@@ -1,4 +1,4 @@
-"""A provider's refusal, as an error of ours: what it said, short and without any key.
+"""Translates a provider's error response: its message, short and without any key.
 
 429                                  ModelRateLimited, with the wait that it names; one of a
                                      spent quota is not tried again
@@ -25,15 +25,15 @@ from outlast.model.error import (
 from outlast.model.text import read_json, storable
 
 LONGEST = 300
-"""Characters of a provider's own words that an error shows."""
+"""Characters of a provider's message that an error shows."""
 
 _PASSING = {408, 409, 425}
 _PATIENCE: Final = 30.0
-"""Seconds that the engine waits at most before it asks again."""
+"""Maximum seconds that the engine waits before a retry."""
 _FAR: Final = 366 * 86_400.0
-"""Seconds beyond which an error does not name the moment that a wait ends."""
+"""Seconds beyond which an error does not name the end of a wait."""
 _READ: Final = 16_384
-"""Characters of a provider's own words that are looked at."""
+"""Characters of a provider's message that are read."""
 _DIGITS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
 _SPENT = re.compile(r"insufficient_quota|insufficient_balance|billing_", re.IGNORECASE)
 _SECRET = re.compile(
@@ -48,7 +48,7 @@ _TOO_LONG = re.compile(
 
 
 def scrub(text: str, key: str | None = None) -> str:
-    """The text on one line, storable, without keys, at most LONGEST characters."""
+    """Return the text on one line, storable, without keys, at most LONGEST characters."""
     text = storable(text[:_READ])
     if key:
         text = text.replace(key, _BLOT)
@@ -65,7 +65,7 @@ def refusal(
     headers: Mapping[str, str] | None = None,
     now: int = 0,
 ) -> Upstream:
-    """The error for an answer of this status; headers in lower case, now in ms since the epoch."""
+    """Return the error for this status; headers in lower case, `now` in ms since the epoch."""
     code, text = said(body)
     shown = scrub(text, key)
     message = f"{model}: the provider answered {status}" + (f": {shown}" if shown else ".")
@@ -80,14 +80,14 @@ def refusal(
 
 
 def rate_limited(message: str, code: str, wait: float | None, now: int) -> ModelRateLimited:
-    """The error for too many requests; a quota that is spent does not come back by waiting."""
+    """Return the error for too many requests; a spent quota is not retried."""
     if _SPENT.search(code):
         return ModelRateLimited(message, passing=False)
     return ModelRateLimited(message + when(wait, now), retry_after=wait)
 
 
 def when(wait: float | None, now: int) -> str:
-    """A sentence of when to come back; `wait` in seconds, empty where it is short or not said."""
+    """Return a sentence on when to retry; `wait` in seconds; empty if it is short or unknown."""
     if wait is None or not wait > _PATIENCE:  # also where it is no number
         return ""
     if wait > _FAR:
@@ -97,7 +97,7 @@ def when(wait: float | None, now: int) -> str:
 
 
 def broken_off(model: str, error: Any, *, key: str | None = None) -> Upstream:
-    """The error for `{"error": …}` in the middle of a stream."""
+    """Return the error for `{"error": …}` in the middle of a stream."""
     code, text = _words({"error": error}, str(error)[:_READ] if isinstance(error, str) else "")
     message = f"{model}: the provider broke off: {scrub(text, key)}"
     if _TOO_LONG.search(f"{code} {text[:_READ]}"):
@@ -108,14 +108,14 @@ def broken_off(model: str, error: Any, *, key: str | None = None) -> Upstream:
 
 
 def cut_short(model: str, reason: str) -> Upstream:
-    """The error for an answer whose reason to end names a failure."""
+    """Return the error for an answer whose finish reason names a failure."""
     if _TOO_LONG.search(reason.replace("_", " ")):
         return ContextTooLong(f"{model}: the provider ended its answer: {scrub(reason)}")
     return ModelUnavailable(f"{model}: the provider's answer failed: {scrub(reason)}")
 
 
 def said(body: bytes) -> tuple[str, str]:
-    """The code and the words of an error body, in the shapes that providers use."""
+    """Return code and message of an error body, in the shapes that providers use."""
     text = body[:_READ].decode("utf-8", "replace")
     try:
         value = read_json(body)
@@ -144,9 +144,9 @@ def _json(value: Any) -> str:
 
 
 def retry_after(headers: Mapping[str, str], now: int) -> float | None:
-    """Seconds to wait: `retry-after-ms`, or `Retry-After` (RFC 9110, 10.2.3: seconds or a date).
+    """Return seconds to wait: `retry-after-ms`, or `Retry-After` (RFC 9110, 10.2.3).
 
-    None where it is neither.
+    `Retry-After` holds seconds or a date. None if there is neither header.
     """
     if (millis := _number(headers.get("retry-after-ms"))) is not None:
         return millis / 1000

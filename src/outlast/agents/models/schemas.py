@@ -1,8 +1,8 @@
-"""A tool's JSON schema as every provider understands it, and arguments as the schema wants them.
+"""A tool's JSON schema as every provider understands it, and arguments as the schema requires.
 
-vLLM's parser does not follow `$ref`: what one names is written out as a string of JSON then. So a
-reference that does not lead back to itself is replaced by what it names, and a string that holds
-JSON is read where the schema wants an object or an array.
+vLLM's parser does not follow `$ref`: it writes such a value as a string of JSON. So a reference
+that is not recursive is replaced by its target, and a string that holds JSON is read if the schema
+requires an object or an array.
 """
 
 from dataclasses import replace
@@ -17,15 +17,15 @@ from outlast.model.whole_number import beyond_64_bits
 
 _DEFINITIONS: Final = ("$defs", "definitions")
 _MOST: Final = 2000
-"""Schemas that inlining may write; one that grows beyond is sent as it is."""
+"""Maximum subschemas after inlining; a larger schema is sent unchanged."""
 
 
 class _TooLarge(Exception):
-    """Inlining would write too much."""
+    """The inlined schema would be too large."""
 
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema with every `$ref` that does not recurse replaced; itself if there is none.
+    """Return the schema with every `$ref` that is not recursive replaced; itself if there is none.
 
     Only references into the schema itself (`#/…`) are followed.
     """
@@ -42,7 +42,7 @@ def inlined(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_by_schema(message: AssistantMessage, request: ModelRequest) -> AssistantMessage:
-    """Return the message, its calls' arguments read where the tools' schemas want no string."""
+    """Return the message with strings of JSON read if the tools' schemas want no string."""
     if not request.tools or not message.tool_calls:
         return message
     tools = {tool.name: tool for tool in request.tools}
@@ -60,7 +60,7 @@ def _read_part(part: Part, tools: dict[str, ToolSpec]) -> Part:
 
 
 def _read(value: Any, schema: Any, root: dict[str, Any]) -> Any:
-    """The value as the schema wants it; the same where nothing in it is a string of JSON."""
+    """Return the value as the schema requires; the same object if nothing changes."""
     schema = _resolved(schema, root)
     match value:
         case str():
@@ -93,7 +93,7 @@ def _read_text(text: str, schema: dict[str, Any], root: dict[str, Any]) -> Any:
 
 
 def _types(schema: dict[str, Any], root: dict[str, Any]) -> set[str]:
-    """What types the schema names, itself or in its alternatives; empty where any may come."""
+    """Return the types that the schema or its alternatives name; empty for any type."""
     named = schema.get("type")
     if isinstance(named, str):
         return {named}
@@ -110,7 +110,7 @@ def _types(schema: dict[str, Any], root: dict[str, Any]) -> set[str]:
 
 
 def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
-    """What the schema's references lead to; an empty schema where they lead nowhere."""
+    """Return the schema that the references lead to; empty if they lead nowhere."""
     for _ in range(8):
         if not isinstance(schema, dict):
             return {}
@@ -121,7 +121,7 @@ def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
 
 
 def _target(reference: Any, root: dict[str, Any]) -> Any:
-    """What a reference names inside the schema; None where it names something else."""
+    """Return the target of a reference inside the schema; None for any other."""
     if not isinstance(reference, str) or not reference.startswith("#/"):
         return None
     found: Any = root
@@ -151,7 +151,7 @@ class _Inliner:
         self._written = 0
 
     def inline(self, schema: Any, within: tuple[str, ...]) -> Any:
-        """`within` are the references that this stands inside of."""
+        """`within`: the references that enclose this schema."""
         match schema:
             case dict():
                 self._written += 1
@@ -172,14 +172,14 @@ class _Inliner:
                 return schema
 
     def _recurses(self, reference: str, within: tuple[str, ...]) -> bool:
-        """Whether the reference leads back to itself, or to nothing that can be written here."""
+        """Whether the reference is recursive, or its target cannot be inlined."""
         if reference in within:
             return True
         target = _target(reference, self._root)
         return not isinstance(target, dict) or reference in self._reached(target, set())
 
     def _reached(self, value: Any, seen: set[str]) -> set[str]:
-        """All references that can be reached from here."""
+        """Return all references that can be reached from here."""
         match value:
             case dict():
                 reference = value.get("$ref")

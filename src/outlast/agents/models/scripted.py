@@ -1,7 +1,7 @@
 r"""A model that reads its answers from a file: `scripted:FILE`, for tests and demos.
 
 The answer depends on the history alone: the same history gives the same answer, in any process, so
-a step that runs again after a crash says the same again. The file is YAML:
+a step that runs again after a crash gives the same answer. The file is YAML:
 
     turns:
       - when: 'order (?P<order>\w+)'     # a regular expression, searched in the last user message
@@ -19,16 +19,16 @@ a step that runs again after a crash says the same again. The file is YAML:
           - text: "This much comes, then"
             fail: {code: model_unavailable, message: The provider is down.}
 
-The first turn that matches is taken. A step has `text`, `thinking`, `tool_calls`, `delay_ms`,
+The first turn that matches is used. A step has `text`, `thinking`, `tool_calls`, `delay_ms`,
 `fail`, each optional; text and thinking are streamed word by word, thinking first. Known in text,
 thinking and parameters: `{input}` the last user message, `{result}` the last tool's answer (JSON
 unless it is text), `{result.a.b}` a field of it, `{name}` a named group of `when`; other braces
 stand for themselves. The codes of `fail`: model_unavailable, rate_limit_exceeded, model_rejected,
 context_length_exceeded. Tokens are counted by the rule of thumb of `model.usage`, as if exact.
 
-A repeat within a repeat (`*`, `+`) is refused in `when`, for it may take for ever, and so are more
-than five. With one it sees the first 10,000 characters of a message, with two 500, with three 150,
-with four 80, with five 50.
+Nested repeats (`*`, `+`) are refused in `when`, for they may take exponential time, and so are more
+than five. With one repeat the first 10,000 characters of a message are searched, with two 500, with
+three 150, with four 80, with five 50.
 """
 
 import re
@@ -111,7 +111,7 @@ class _Script(_Strict):
 
 
 class ScriptedModel:
-    """Answers as a script says."""
+    """Answers from a script."""
 
     def __init__(self, script: _Script, clock: Clock) -> None:
         self._script = script
@@ -119,7 +119,7 @@ class ScriptedModel:
 
     @classmethod
     def from_file(cls, path: Path, clock: Clock) -> "ScriptedModel":
-        """Read a script. Raises Misconfigured, naming the file and the key."""
+        """Read a script from a file. Raises Misconfigured, naming the file and the key."""
         try:
             data = yaml.safe_load(path.read_text("utf-8"))
         except OSError as error:
@@ -130,7 +130,7 @@ class ScriptedModel:
 
     @classmethod
     def from_data(cls, data: Any, clock: Clock, *, source: str = "data") -> "ScriptedModel":
-        """Take a script as plain data. Raises Misconfigured, naming the source and the key."""
+        """Read a script from plain data. Raises Misconfigured, naming the source and the key."""
         try:
             return cls(_Script.model_validate(data), clock)
         except ValidationError as error:
@@ -139,7 +139,7 @@ class ScriptedModel:
             raise Misconfigured(f"The script {source}, at {where}: {first.text}.") from error
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Say the step that the history asks for, word by word, then the Answer."""
+        """Yield the step for the history word by word, then the Answer."""
         step, known = self._choose(request.messages)
         parts: list[Part] = []
         if step.thinking:
@@ -163,14 +163,14 @@ class ScriptedModel:
         yield _answer(request, AssistantMessage((*parts, *calls)))
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing."""
 
     async def _pause(self, step: _Step) -> None:
         if step.delay_ms:
             await self._clock.sleep(step.delay_ms / 1000)
 
     def _choose(self, messages: tuple[Message, ...]) -> tuple[_Step, dict[str, Any]]:
-        """The step for this history, and what its templates may name."""
+        """Return the step for this history, and the values for its templates."""
         last = max(
             (at for at, message in enumerate(messages) if isinstance(message, UserMessage)),
             default=-1,

@@ -1,9 +1,9 @@
-"""Server-sent events, read: bytes as they come in, the data of each event out.
+"""Parses server-sent events: bytes in, the data of each event out.
 
 Source of the format: WHATWG HTML, 9.2.6, "Interpreting an event stream". Lines end with LF, CR or
-CRLF; a first BOM and comments are skipped, several `data` lines are one text. Beyond it, an event
-that the end of the stream cuts off before its empty line is taken too. The usual event, one line
-`data: …` and an empty line, takes the short way.
+CRLF; a first BOM and comments are skipped, several `data` lines are one text. Beyond the standard,
+an event without its empty line at the end of the stream is returned too. The usual event, one line
+`data: …` and an empty line, has a fast path.
 """
 
 from typing import Final
@@ -19,28 +19,28 @@ class ErrorData(bytes):
 
 
 class EventData:
-    """Cuts a byte stream into the data of its events."""
+    """Splits a byte stream into the data of its events."""
 
     __slots__ = ("_begun", "_crlf", "_held_cr", "_rest", "_skip_lf")
 
     def __init__(self) -> None:
         self._rest = bytearray()
-        """Lines of an event that has not ended, their ends as LF; before the start, half a BOM."""
+        """Lines of an incomplete event, with LF ends; at the start, part of a BOM."""
         self._begun = False
         self._crlf = False
         """Whether lines of this stream end with CRLF."""
         self._held_cr = False
-        """A last CR that waits for its LF, in a stream where one is to come."""
+        """A CR at the end of the input whose LF is expected."""
         self._skip_lf = False
-        """The last CR was taken for a line's end; an LF behind it belongs to it."""
+        """The last CR ended a line; an LF after it belongs to it."""
 
     @property
     def held(self) -> int:
-        """Bytes of an event that has not ended yet."""
+        """Bytes of an incomplete event."""
         return len(self._rest)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The data of the events that these bytes complete."""
+        """Return the data of the events that these bytes complete."""
         if not self._begun:
             data = self._begin(data)
         if self._held_cr or self._skip_lf or b"\r" in data:
@@ -57,13 +57,13 @@ class EventData:
         return [found for block in blocks if (found := _data(block)) is not None]
 
     def finish(self) -> list[bytes]:
-        """The data of a last event that no empty line ends."""
+        """Return the data of a last event without an empty line."""
         block, self._rest = bytes(self._rest), bytearray()
         found = _data(block) if self._begun else None
         return [] if found is None else [found]
 
     def _begin(self, data: bytes) -> bytes:
-        """Without a BOM; nothing while what has come may be the beginning of one."""
+        """Strip a BOM; return nothing while the input may be the beginning of one."""
         data = bytes(self._rest) + data
         self._rest = bytearray()
         if len(data) < len(_BOM) and _BOM.startswith(data):
@@ -73,7 +73,7 @@ class EventData:
         return data.removeprefix(_BOM)
 
     def _with_lf(self, data: bytes) -> bytes:
-        """With LF for every line's end."""
+        """Return the input with LF line ends."""
         if not data:
             return data
         if self._skip_lf and data.startswith(b"\n"):

@@ -1,7 +1,7 @@
-"""A tool's arguments against its JSON Schema.
+"""Validates a tool's arguments against its JSON Schema.
 
-A schema is compiled once and kept. `$ref` is resolved inside the schema only: nothing is fetched,
-from no network and no file.
+A schema is compiled once and cached. `$ref` is resolved inside the schema only: nothing is read
+from the network or a file.
 """
 
 from collections import OrderedDict
@@ -14,7 +14,7 @@ import orjson
 from outlast.model.error import InvalidArguments, ToolFailed
 
 _KEPT: Final = 1024
-"""Compiled schemas kept at most; the least recently used goes first."""
+"""Maximum compiled schemas; the least recently used is dropped first."""
 _SHOWN: Final = 5
 _LONGEST: Final = 300
 
@@ -24,13 +24,13 @@ class InvalidSchema(ValueError):
 
 
 class Arguments:
-    """Checks arguments, and keeps a compiled validator per schema."""
+    """Validates arguments, and caches a compiled validator per schema."""
 
     def __init__(self) -> None:
         self._validators: OrderedDict[bytes, jsonschema_rs.Validator] = OrderedDict()
 
     def check(self, schema: dict[str, Any], arguments: dict[str, Any]) -> None:
-        """Raise ToolFailed where arguments do not fit, with each place and what it expects."""
+        """Raise ToolFailed for invalid arguments, with each path and what is expected."""
         validator = self._validator(schema)
         if validator.is_valid(arguments):
             return
@@ -41,7 +41,7 @@ class Arguments:
         )
 
     def check_edited(self, schema: dict[str, Any], arguments: dict[str, Any]) -> None:
-        """Raise InvalidArguments where what a person wrote does not fit, naming the first place."""
+        """Raise InvalidArguments for a person's invalid arguments, naming the first path."""
         try:
             validator = self._validator(schema)
         except ToolFailed as error:
@@ -62,9 +62,9 @@ class Arguments:
 
 
 def compile_schema(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    """Compile a JSON Schema, draft 2020-12 where it names none.
+    """Compile a JSON Schema, draft 2020-12 if it names none.
 
-    Raises InvalidSchema with the place.
+    Raises InvalidSchema with the path.
     """
     try:
         return jsonschema_rs.validator_for(schema, retriever=_refuse)
@@ -75,7 +75,7 @@ def compile_schema(schema: dict[str, Any]) -> jsonschema_rs.Validator:
 
 
 def invalid_arguments(problems: Any) -> str:
-    """The text that tells a model what to mend, from one line per problem."""
+    """Return the text that tells a model what to correct, from one line per problem."""
     lines = "".join(f"\n- {problem}" for problem in problems)
     return f"The arguments are not valid; correct them and call again:{lines}"
 

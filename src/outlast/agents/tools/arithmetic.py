@@ -1,6 +1,6 @@
-"""Arithmetic in a text, by walking its syntax tree: numbers, operators and a few functions.
+"""Evaluates arithmetic by walking its syntax tree: numbers, operators and a few functions.
 
-Every intermediate value is bounded, so no expression holds up the server.
+Every intermediate value is bounded, so no expression blocks the server.
 """
 
 import ast
@@ -14,13 +14,13 @@ from outlast.model.error import ToolFailed
 _LONGEST: Final = 500
 _MOST_BITS: Final = 4096
 _EXACT: Final = 2**53
-"""Larger integers lose digits where JSON numbers are doubles (RFC 8259, 6)."""
+"""Larger integers lose digits in JSON readers that use doubles (RFC 8259, 6)."""
 
 _MOST_DIGITS: Final = 100
 
 
 def _round(number: float, digits: int = 0) -> int | float:
-    """Like Python's round; digits are bounded, as it raises ten to their power."""
+    """Like Python's `round`; digits are bounded, as it computes their power of ten."""
     if abs(digits) > _MOST_DIGITS:
         raise OverflowError
     return round(number, digits) if digits else round(number)
@@ -57,9 +57,9 @@ KNOWN: Final = ", ".join(sorted(_FUNCTIONS))
 
 
 def calculate(expression: str) -> int | float | str:
-    """The value of an expression: a number, or the digits of an integer beyond 2^53 as a string.
+    """Return the value of an expression: a number, or an integer beyond 2^53 as a string of digits.
 
-    Floats are rounded to 15 significant digits. Raises ToolFailed saying what is wrong.
+    Floats are rounded to 15 significant digits. Raises ToolFailed with the reason.
     """
     if len(expression) > _LONGEST:
         raise ToolFailed(f"The expression is longer than {_LONGEST} characters.")
@@ -105,7 +105,7 @@ def _value(node: ast.expr) -> int | float:
 
 
 def _power(base: float, exponent: float) -> Any:
-    """Refuse a power of integers before it is computed, not after."""
+    """Return a power of integers; too large a result is refused before it is computed."""
     exact = isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1
     if exact and int(base).bit_length() * exponent > 2 * _MOST_BITS:
         raise OverflowError

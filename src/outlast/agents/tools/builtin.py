@@ -1,4 +1,4 @@
-"""The tools that come with Outlast: calculator and datetime. They read, and change nothing."""
+"""The builtin tools: calculator and datetime. They change nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _UNITS: Final = ("weeks", "days", "hours", "minutes", "seconds")
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """One tool of Outlast's own."""
+    """One builtin tool."""
 
     description: str
     parameters: dict[str, Any]
@@ -73,7 +73,7 @@ BUILTINS: Final[dict[str, Builtin]] = {
 
 
 def builtin_spec(builtin: str, name: str | None = None, description: str | None = None) -> ToolSpec:
-    """The spec of a builtin tool. Raises KeyError where there is none of that name."""
+    """Return the spec of a builtin tool. Raises KeyError for an unknown name."""
     found = BUILTINS[builtin]
     return ToolSpec(
         name or builtin,
@@ -85,7 +85,7 @@ def builtin_spec(builtin: str, name: str | None = None, description: str | None 
 
 
 def call_builtin(builtin: str, arguments: dict[str, Any], clock: Clock) -> Any:
-    """Run a builtin tool. Raises ToolFailed, also where there is none of that name."""
+    """Run a builtin tool. Raises ToolFailed, also for an unknown name."""
     found = BUILTINS.get(builtin)
     if found is None:
         raise ToolFailed(f"This version of Outlast has no builtin tool {builtin!r}.")

@@ -1,4 +1,4 @@
-"""Which parameter of a tool is given the ToolContext, however its type hint is spelt."""
+"""Finds a tool's parameter for the ToolContext, however its type hint is spelt."""
 
 import types
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
@@ -12,9 +12,9 @@ _UNIONS: Final = (Union, types.UnionType)
 
 
 def is_context(hint: Any, parameter: str) -> bool:
-    """Whether a parameter with this hint is given the context: ToolContext, or that or None.
+    """Whether a parameter with this hint gets the context: ToolContext, or ToolContext | None.
 
-    `Annotated`, aliases and NewType are seen through. Raises Misconfigured, naming the parameter,
+    `Annotated`, aliases and NewType are resolved. Raises Misconfigured, naming the parameter,
     for a hint that only mentions ToolContext: a subclass, a union with other types, a list of it.
     """
     members = {*_members(hint)}
@@ -29,7 +29,7 @@ def is_context(hint: Any, parameter: str) -> bool:
 
 
 def _members(hint: Any) -> list[Any]:
-    """The types of a union, or the one type that the hint is."""
+    """Return the types of a union, or the hint itself."""
     hint = _plain(hint)
     if get_origin(hint) in _UNIONS:
         return [member for part in get_args(hint) for member in _members(part)]
@@ -37,7 +37,7 @@ def _members(hint: Any) -> list[Any]:
 
 
 def _plain(hint: Any) -> Any:
-    """The hint without what stands around the type itself."""
+    """Return the hint without wrappers around the type."""
     while True:
         if get_origin(hint) is Annotated:
             hint = get_args(hint)[0]

@@ -1,14 +1,14 @@
-"""HTTP tools: the arguments go out as the tool's request says, what comes back is the result.
+"""HTTP tools: the arguments are sent as the tool's request defines, the response is the result.
 
-A call is sent again only where that is safe: after an answer of 429 or 5xx, or a lost connection,
-when the tool's effect may be repeated (each time with the same `Idempotency-Key`); otherwise only
-where no connection was ever made. Proxies of the environment are not used and redirects are not
-followed, so the address that is dialled is the one the tool names.
+A call is retried only if that is safe: after a 429 or 5xx, or a lost connection, if the tool's
+effect may be repeated (each time with the same `Idempotency-Key`); otherwise only if no connection
+was ever made. Proxies of the environment are not used and redirects are not followed, so the
+address that is dialled is the one the tool names.
 
-What may be dialled is decided in one place, the connector that the constructor is given the maker
-of. A `TCPConnector(socket_factory=…)` is asked for a socket for each very address that is dialled,
-after DNS, and refuses one by raising OSError; an `AbstractResolver` sees names only, since a URL
-with a bare address never asks it.
+One place decides which addresses may be dialled: the connector, whose factory the constructor
+takes. A `TCPConnector(socket_factory=…)` makes a socket for each address that is dialled, after
+DNS, and refuses one by raising OSError; an `AbstractResolver` sees names only, since a URL with a
+bare address never reaches it.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from outlast.model.whole_number import beyond_64_bits
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 _SHOWN: Final = 500
-"""Characters of an error's body that the model reads."""
+"""Characters of an error's body that are shown to the model."""
 _SHOWN_NAME: Final = 40
 _ERROR_BYTES: Final = 8192
 _LOST = (aiohttp.ClientError, TimeoutError, OSError, EOFError)
@@ -52,12 +52,12 @@ _CHARSETS: Final = frozenset(
         "shift_jis", "euc-jp", "gbk", "gb2312", "gb18030", "big5", "euc-kr",
     }
 )  # fmt: skip
-"""Charsets of answers. Python knows more, and with some a short text takes seconds to read."""
+"""Charsets of responses. Python has more, some of which take seconds for a short text."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What stays the same over all attempts of one call."""
+    """What is the same for all attempts of one call."""
 
     http: HttpCall
     request: ToolRequest
@@ -69,7 +69,7 @@ class _Call:
 
 
 class _Again(Exception):
-    """This attempt failed in a way that allows another; `failure` is said if there is none."""
+    """The attempt failed in a way that allows another; `failure` is the error if there is none."""
 
     def __init__(self, failure: ToolFailed, pause: float = 0.0) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class HttpTools:
         environ: Mapping[str, str],
         connector: Callable[[], aiohttp.BaseConnector] | None = None,
     ) -> None:
-        """The connector, made in the running loop, decides which addresses may be dialled.
+        """`connector` is called in the running loop, and decides which addresses may be dialled.
 
         The default dials any.
         """
@@ -104,10 +104,10 @@ class HttpTools:
     async def call(
         self, spec: ToolSpec, http: HttpCall, arguments: dict[str, Any], context: ToolContext
     ) -> Any:
-        """Call the tool within `http.timeout` seconds, attempts and pauses together.
+        """Call the tool within `http.timeout` seconds, attempts and pauses included.
 
         Raises ToolFailed (not reachable, 3xx to 5xx, too large, broken JSON) and ToolTimeout. The
-        call's secrets are hidden in what it answers and raises.
+        call's secrets are hidden in results and errors.
         """
         request = tool_request(http, arguments, context, self._environ)
         call = _Call(http, request, spec.effect.repeatable)
@@ -151,7 +151,7 @@ class HttpTools:
 
     @asynccontextmanager
     async def _open(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The one door for aiohttp's errors."""
+        """Send the request and translate aiohttp's errors."""
         try:
             sent = call.request
             response = await self._outgoing.request(
@@ -175,7 +175,7 @@ class HttpTools:
 
 
 async def _read(call: _Call, response: aiohttp.ClientResponse) -> bytes:
-    """The body, decoded; what is too large is not read to its end."""
+    """Return the decoded body; one that is too large is not read to its end."""
     most = call.http.max_result_bytes
     failure = ToolFailed(f"The answer of {call.address} is larger than {most} bytes.")
     if (response.content_length or 0) > most:
@@ -189,7 +189,7 @@ async def _read(call: _Call, response: aiohttp.ClientResponse) -> bytes:
 
 
 def _value(call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
-    """JSON as its value, other text as a string, nothing as None."""
+    """Return JSON as its value, other text as a string, an empty body as None."""
     if not body:
         return None
     kind = (
@@ -214,7 +214,7 @@ def _value(call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
 
 
 def _check_numbers(call: _Call, body: bytes) -> None:
-    """Raise ToolFailed where a whole number would be rounded to fit."""
+    """Raise ToolFailed if an integer would be rounded."""
     if (found := beyond_64_bits(body.removeprefix(BOM_UTF8))) is not None:
         cause = f"{call.address} answered with a whole number of more than 64 bits"
         place = f" in {call.request.secrets.hide(found.path)[:_SHOWN]}" if found.path else ""
@@ -223,7 +223,7 @@ def _check_numbers(call: _Call, body: bytes) -> None:
 
 
 def _read_json(body: bytes) -> Any:
-    """JSON as its value; half a surrogate pair in it is replaced. Raises ValueError."""
+    """Return JSON as its value; lone surrogates in it are replaced. Raises ValueError."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -252,7 +252,7 @@ async def _beginning(response: aiohttp.ClientResponse) -> str:
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:
-    """Seconds of `Retry-After`, bounded; 0 where there is none in seconds (RFC 9110, 10.2.3)."""
+    """Return the seconds of `Retry-After`, bounded; 0 if it has none (RFC 9110, 10.2.3)."""
     seconds = response.headers.get("retry-after", "")
     return min(float(seconds), _LONGEST_PAUSE) if re.fullmatch(r"[0-9]{1,9}", seconds) else 0.0
 

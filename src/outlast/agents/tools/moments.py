@@ -11,10 +11,10 @@ _EXACT: Final = ("hours", "minutes", "seconds")
 
 
 def moment(arguments: dict[str, Any], now: int) -> dict[str, Any]:
-    """Answer the datetime tool's arguments; `now` is in milliseconds since the epoch.
+    """Return the datetime tool's result; `now` is in milliseconds since the epoch.
 
     Weeks and days are added on the calendar (the hour stays the same over a change to summer time),
-    hours, minutes and seconds on the time line. Raises ToolFailed saying what is wrong.
+    hours, minutes and seconds on the time line. Raises ToolFailed with the reason.
     """
     zone = _zone(arguments.get("timezone", "UTC"))
     try:

@@ -1,7 +1,7 @@
 """Texts of an HTTP tool's request: `{name}` is an argument, `${NAME}` comes from the environment.
 
-The model writes arguments, so they are encoded for the place where they stand and never reach the
-host; the operator writes variables. Both are filled in when the tool is called.
+Arguments come from the model, so they are encoded for their position and never become part of the
+host; variables come from the operator. Both are filled in when the tool is called.
 """
 
 import re
@@ -17,19 +17,19 @@ from outlast.model.error import ToolFailed
 VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 ARGUMENT: Final = re.compile(r"(?<!\$)\{(\w[\w.\[\]-]*)\}")
 _PATH_SAFE: Final = "/:@!$&'()*+,;=%~"
-"""RFC 3986, 3.3: what may stand in a path; `%` as the value may be encoded already."""
+"""RFC 3986, 3.3: characters allowed in a path; `%` as the value may be encoded already."""
 _ABSENT: Final = object()
 
 
 class Variables:
-    """Fills in `${NAME}`, and keeps the values that are secrets."""
+    """Fills in `${NAME}`, and collects the values that are secrets."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.secrets: set[str] = set()
 
     def fill(self, text: str, encode: Callable[[str], str] = str, *, is_secret: bool = True) -> str:
-        """The text with its variables filled in. Raises ToolFailed naming one that is not set."""
+        """Return the text with its variables filled in. Raises ToolFailed naming an unset one."""
         if "${" not in text:
             return text
 
@@ -48,7 +48,7 @@ class Variables:
 
 
 class Url:
-    """A tool's URL by its parts: what stands before the path, the path, the query."""
+    """A tool's URL in parts: the origin, the path, the query."""
 
     def __init__(self, template: str) -> None:
         self._whole = template = template.partition("#")[0]
@@ -58,15 +58,15 @@ class Url:
         self.prefix, self.path = (front, "") if slash < 0 else (front[:slash], front[slash:])
         login, at, _ = self.prefix[host:].rpartition("@")
         self.login = login + at
-        """`user:password@`, or nothing."""
+        """`user:password@`, or empty."""
         self.shown = self.prefix.replace(self.login, "", 1) + self.path
-        """As an error or a log may show it: without login, query and values."""
+        """The URL for errors and logs: without login, query and values."""
 
     def fill(self, arguments: Mapping[str, Any], variables: Variables) -> str:
-        """The URL that is called.
+        """Return the URL to call.
 
-        Raises ToolFailed where an argument is missing or cannot stand in a path, and where a
-        variable is not set. A parameter of the query whose argument is missing is left out.
+        Raises ToolFailed if an argument is missing or not allowed in a path, or a variable is not
+        set. A query parameter whose argument is missing is left out.
         """
         if "{" not in self._whole:
             return self._whole
@@ -87,7 +87,7 @@ class Url:
         return f"{url}{joint}{variables.fill(query, _encoded)}" if query else url
 
     def _filled_path(self, arguments: Mapping[str, Any], variables: Variables) -> str:
-        """Each segment by itself: none that an argument fills is empty or leads elsewhere."""
+        """Fill in each segment by itself; an argument cannot make one empty, `.` or `..`."""
         segments = self.path.split("/")
         for index, segment in enumerate(segments):
             # Variables first: an argument that looks like one is no variable.
@@ -105,13 +105,13 @@ class Url:
 
 
 def _is_absent(pair: str, arguments: Mapping[str, Any]) -> bool:
-    """Whether a parameter's value is one argument, which is not there."""
+    """Whether a parameter's value is a single argument that is missing."""
     whole = ARGUMENT.fullmatch(pair.partition("=")[2])
     return whole is not None and arguments.get(whole[1]) is None
 
 
 def _with_variables(segment: str, variables: Variables) -> str:
-    """A value that is a path of its own, such as `/api/v2`, is no secret."""
+    """Fill in variables; a value that is a path, such as `/api/v2`, is no secret."""
     before = set(variables.secrets)
     filled = variables.fill(segment, lambda value: quote(value, safe=_PATH_SAFE))
     variables.secrets = before | {value for value in variables.secrets - before if "/" not in value}
@@ -119,10 +119,10 @@ def _with_variables(segment: str, variables: Variables) -> str:
 
 
 def fill(template: Any, arguments: Mapping[str, Any], variables: Variables) -> Any:
-    """A value with its placeholders filled in, at any depth.
+    """Return a value with its placeholders filled in, at any depth.
 
-    A text that is one placeholder becomes the argument itself, whatever its type; where the
-    argument is not there, so are not its key or item.
+    A text that is a single placeholder becomes the argument itself, of any type; if the argument is
+    missing, its key or item is left out.
     """
     filled = _filled(template, arguments, variables)
     return None if filled is _ABSENT else filled
@@ -148,7 +148,7 @@ def _filled(template: Any, arguments: Mapping[str, Any], variables: Variables) -
 
 
 def query_text(parameters: Mapping[str, Any]) -> str:
-    """Parameters as a query: null is left out, and a list's items repeat the name."""
+    """Return parameters as a query: null is left out, and a list's items repeat the name."""
     pairs = [
         (name, item)
         for name, value in parameters.items()
@@ -159,12 +159,12 @@ def query_text(parameters: Mapping[str, Any]) -> str:
 
 
 def as_text(value: Any) -> str:
-    """An argument where only text can stand: as it is, or its JSON."""
+    """Return an argument as text: unchanged, or as JSON."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def argument_names(template: Any) -> Iterator[str]:
-    """The arguments that a value names, at any depth."""
+    """Return the arguments that a value names, at any depth."""
     if isinstance(template, str):
         yield from ARGUMENT.findall(template)
     elif isinstance(template, Mapping):
@@ -176,7 +176,7 @@ def argument_names(template: Any) -> Iterator[str]:
 
 
 def _needed(name: str, arguments: Mapping[str, Any]) -> str:
-    """The argument as text. Raises ToolFailed in words that the model can act on."""
+    """Return the argument as text. Raises ToolFailed with a message for the model."""
     value = arguments.get(name)
     if value is None:
         raise ToolFailed(invalid_arguments([f"{name}: needed for this call; give a value"]))
@@ -184,5 +184,5 @@ def _needed(name: str, arguments: Mapping[str, Any]) -> str:
 
 
 def _encoded(text: str) -> str:
-    """Percent-encoded: only the unreserved characters of RFC 3986, 2.3, stay."""
+    """Percent-encode all but the unreserved characters of RFC 3986, 2.3."""
     return quote(text, safe="", errors="replace")

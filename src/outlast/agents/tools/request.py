@@ -1,7 +1,7 @@
-"""What an HTTP tool's request says: method, URL, headers and body.
+"""Builds an HTTP tool's request: method, URL, headers and body.
 
-`${NAME}` is filled in from the environment when the tool is called. The value lives in the request
-alone: not in the spec, not in a result or an error, not in a log.
+`${NAME}` is filled in from the environment when the tool is called. The value exists in the request
+alone: not in the spec, a result, an error or a log.
 """
 
 import re
@@ -28,7 +28,7 @@ from outlast.model.agent import HttpCall
 from outlast.model.error import ToolFailed
 
 BODILESS: Final = frozenset({"GET", "DELETE"})
-"""Methods that have no body; their arguments are the query."""
+"""Methods without a body; their arguments become the query."""
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, 5.1: a token."""
 _VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
@@ -59,20 +59,20 @@ _UNFORWARDED: Final = _OURS | {
     "trailer",
     "upgrade",
 }
-"""Headers of the connection that they came over, and not of the message (RFC 9110, 7.6.1)."""
+"""Connection-specific headers (RFC 9110, 7.6.1)."""
 _LONGEST: Final = 8000
-"""Bytes of one header that tells of the execution; servers take 8 KiB."""
+"""Maximum bytes of a header with context of the execution; servers take 8 KiB."""
 _PLAIN: Final = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 
 
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
-    """A request as it goes out."""
+    """A request ready to be sent."""
 
     method: str
     url: str = field(repr=False)
     shown: str
-    """The URL as an error may show it."""
+    """The URL for errors."""
     headers: dict[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)
     secrets: Secrets
@@ -81,10 +81,10 @@ class ToolRequest:
 def tool_request(
     http: HttpCall, arguments: dict[str, Any], context: ToolContext, environ: Mapping[str, str]
 ) -> ToolRequest:
-    """Fill in a tool's request.
+    """Return a tool's request, filled in.
 
-    Raises ToolFailed where an argument of the path is missing, a variable is not set, or what they
-    make cannot be sent.
+    Raises ToolFailed if an argument of the path is missing, a variable is not set, or the result
+    cannot be sent.
     """
     variables, place = Variables(environ), Url(http.url)
     own = _filled_headers(http.headers, variables)
@@ -111,7 +111,7 @@ def tool_request(
 def _parts(
     http: HttpCall, arguments: dict[str, Any], variables: Variables
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The query beside the URL's own, and the body."""
+    """Return the query besides the URL's own, and the body."""
     if http.query is None and http.body is None and "{" not in http.url:
         return (arguments, None) if http.method in BODILESS else ({}, arguments)
     rest = {key: value for key, value in arguments.items() if key not in set(taken(http))}
@@ -124,7 +124,7 @@ def _parts(
 
 
 def _written_out(place: Url, http: HttpCall) -> list[tuple[str, str]]:
-    """The query's parameters whose values the operator wrote out."""
+    """Return the query parameters whose values the operator set."""
     pairs = parse_qsl(place.query) if place.query else []
     if isinstance(http.query, Mapping):
         pairs += [(name, value) for name, value in http.query.items() if isinstance(value, str)]
@@ -132,7 +132,7 @@ def _written_out(place: Url, http: HttpCall) -> list[tuple[str, str]]:
 
 
 def _chosen(template: Any, arguments: dict[str, Any], variables: Variables) -> dict[str, Any]:
-    """The arguments that a list names, or an object with its placeholders filled in."""
+    """Return the arguments that a list names, or an object with its placeholders filled in."""
     if template is None:
         return {}
     if isinstance(template, Mapping):
@@ -142,14 +142,14 @@ def _chosen(template: Any, arguments: dict[str, Any], variables: Variables) -> d
 
 
 def taken(http: HttpCall) -> list[str]:
-    """The arguments that the URL and the query take."""
+    """Return the arguments that the URL and the query use."""
     query = http.query
     named = list(query) if query and not isinstance(query, Mapping) else argument_names(query)
     return [*argument_names(http.url), *named]
 
 
 def _context_headers(http: HttpCall, context: ToolContext) -> dict[str, str]:
-    """The headers that Outlast writes."""
+    """Return the headers that Outlast adds."""
     headers = {
         "idempotency-key": context.tool_call_id,
         "outlast-execution-id": context.execution_id,
@@ -164,7 +164,7 @@ def _context_headers(http: HttpCall, context: ToolContext) -> dict[str, str]:
 
 
 def _as_header(what: str, value: dict[str, Any]) -> str:
-    """JSON in ASCII on one line. Raises ToolFailed where it is too long for a header."""
+    """Return JSON in ASCII on one line. Raises ToolFailed if it is too long for a header."""
     text = dumps(value, separators=(",", ":"))
     if len(text) > _LONGEST:
         raise ToolFailed(
@@ -175,7 +175,7 @@ def _as_header(what: str, value: dict[str, Any]) -> str:
 
 
 def _call_problem(url: str) -> str | None:
-    """Why a URL that is filled in cannot be called, or None."""
+    """Return why a filled-in URL cannot be called, or None."""
     if not _VALUE.fullmatch(url) or " " in url:
         return "a URL is printable ASCII without spaces"
     try:
@@ -189,7 +189,7 @@ def _call_problem(url: str) -> str | None:
 
 
 def url_problem(url: str) -> str | None:
-    """Why a tool's URL cannot stand in an agents file, or None."""
+    """Return why a tool's URL is not valid in an agents file, or None."""
     place = Url(url)
     if list(argument_names(place.prefix)):
         return "an argument fills the path or the query, not the host"
@@ -205,7 +205,7 @@ def url_problem(url: str) -> str | None:
 
 
 def _credentials_apart(url: str) -> tuple[str, tuple[str, str] | None]:
-    """The URL without its user and password, and these."""
+    """Return the URL without user and password, and these."""
     parts = urlsplit(url)
     login, at, place = parts.netloc.rpartition("@")
     if not at:
@@ -215,12 +215,12 @@ def _credentials_apart(url: str) -> tuple[str, tuple[str, str] | None]:
 
 
 def _basic(user: str, password: str) -> str:
-    """The `Authorization` of a login (RFC 7617)."""
+    """Return the `Authorization` of a login (RFC 7617)."""
     return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def header_problem(name: str, value: str) -> str | None:
-    """Why a spec's header cannot be sent, or None. The value is never quoted."""
+    """Return why a spec's header cannot be sent, or None. The value is never quoted."""
     if not _NAME.fullmatch(name):
         return "this is not a header's name"
     if name.lower() in _OURS:
@@ -233,7 +233,7 @@ def header_problem(name: str, value: str) -> str | None:
 
 
 def forwarded_problem(name: str, value: str) -> str | None:
-    """Why a header cannot be forwarded to a tool, or None. The value is never quoted."""
+    """Return why a header cannot be forwarded to a tool, or None. The value is never quoted."""
     if not _NAME.fullmatch(name):
         return "this is not a header's name"
     if not _VALUE.fullmatch(value):
@@ -242,14 +242,14 @@ def forwarded_problem(name: str, value: str) -> str | None:
 
 
 def _carried(headers: Mapping[str, str]) -> dict[str, str]:
-    """The forwarded headers that a tool's request carries along."""
+    """Return the forwarded headers to send with a tool's request."""
     return {
         name.lower(): value for name, value in headers.items() if name.lower() not in _UNFORWARDED
     }
 
 
 def _filled_headers(headers: Mapping[str, str], variables: Variables) -> dict[str, str]:
-    """The tool's own headers. Raises ToolFailed naming the header whose value cannot be sent."""
+    """Return the tool's own headers. Raises ToolFailed naming a header that cannot be sent."""
     filled = {name.lower(): variables.fill(value) for name, value in headers.items()}
     for name, value in filled.items():
         if not _VALUE.fullmatch(value):
@@ -258,6 +258,6 @@ def _filled_headers(headers: Mapping[str, str], variables: Variables) -> dict[st
 
 
 def unset_variables(call: HttpCall, environ: Mapping[str, str]) -> list[str]:
-    """The variables that a tool's request names and that the environment does not have."""
+    """Return variables that a tool's request names and the environment does not have."""
     named: set[str] = set(VARIABLE.findall(repr(asdict(call))))
     return sorted(name for name in named if name not in environ)

@@ -1,8 +1,8 @@
-"""The values that a tool's call carries and that no answer, error or log of it may show.
+"""Secret values of a tool's call, hidden in its results, errors and logs.
 
-An error hides every value that the environment filled in, and all forwarded headers. A good answer
-is data: it hides what the environment filled in and the headers that carry credentials, and no text
-so short that it would only be garbled.
+An error hides every value filled in from the environment, and all forwarded headers. A good result
+is data: only environment values and headers with credentials are hidden, and no text so short that
+the result would only be garbled.
 """
 
 import re
@@ -15,7 +15,7 @@ from urllib.parse import quote
 import orjson
 
 _TELLING: Final = 6
-"""A value of fewer characters is no secret: hiding it would only garble."""
+"""A shorter value is not hidden: that would only garble the text."""
 _HIDDEN: Final = "***"
 _CREDENTIAL: Final = re.compile(
     r"auth|cookie|credential|csrf|jwt|key|passw|secret|session|signature|token", re.IGNORECASE
@@ -28,7 +28,7 @@ _PARAMETER: Final = re.compile(
 )
 """Names of parameters of a query whose values are credentials."""
 _LONG_KEY: Final = 16
-"""Characters from which a parameter that is called just `key` has no word for its value."""
+"""Length from which the value of a parameter called just `key` counts as a credential."""
 _PLAIN_KEYS: Final = frozenset({"idempotency-key"})
 _SCHEME: Final = re.compile(r"(?:basic|bearer|digest|token|apikey)\s+", re.IGNORECASE)
 
@@ -41,20 +41,20 @@ class Secrets:
     of_results: tuple[str, ...] = field(default=(), repr=False)
 
     def hide(self, text: str) -> str:
-        """An error's text without any secret."""
+        """Return an error's text without secrets."""
         return _hide(text, self.of_errors)
 
     def hide_in_result(self, result: Any, raw: bytes | None = None) -> Any:
-        """A result without secrets, in keys and values.
+        """Return a result without secrets, in keys and values.
 
-        `raw` are the bytes that it was read from: where they hold none, it is not searched.
+        `raw` are the bytes that it was read from: if they hold none, it is not searched.
         """
         if not self.of_results or (raw is not None and not self._may_hold(raw)):
             return result
         return _without(result, self.of_results)
 
     def _may_hold(self, raw: bytes) -> bool:
-        """JSON may write any character as an escape."""
+        """Whether the bytes may hold a secret; JSON may escape any character."""
         return b"\\" in raw or any(secret.encode() in raw for secret in self.of_results)
 
 
@@ -64,7 +64,7 @@ _NONE: Final = Secrets()
 def secrets_of(
     filled: Iterable[str], own: Mapping[str, str], forwarded: Mapping[str, str]
 ) -> Secrets:
-    """The secrets among values from the environment, a tool's own headers and forwarded ones."""
+    """Return the secrets among environment values, a tool's own headers and forwarded ones."""
     variables = set(filled)
     if not (variables or own or forwarded):
         return _NONE
@@ -76,13 +76,13 @@ def secrets_of(
 
 
 def login_secrets(user: str, password: str) -> set[str]:
-    """What tells of a login: the password, and the pair as `Basic` writes it."""
+    """Return the secrets of a login: the password, and the pair as `Basic` encodes it."""
     pair = b64encode(f"{user}:{password}".encode()).decode()
     return {password, pair} if password else {user, pair}
 
 
 def parameter_secrets(parameters: Iterable[tuple[str, str]]) -> set[str]:
-    """The values of a query that are credentials by their parameters' names."""
+    """Return the values of a query that are credentials by their parameters' names."""
     return {
         value
         for name, value in parameters
@@ -91,14 +91,14 @@ def parameter_secrets(parameters: Iterable[tuple[str, str]]) -> set[str]:
 
 
 def _credentials(name: str, value: str) -> set[str]:
-    """A credential with and without the scheme before it; nothing for other headers."""
+    """Return a header's credential with and without its scheme; nothing for other headers."""
     if not _CREDENTIAL.search(name) or name.lower() in _PLAIN_KEYS:
         return set()
     return {value, _SCHEME.sub("", value, count=1)}
 
 
 def _telling(values: Iterable[str]) -> set[str]:
-    """The values that are long enough to be secrets, as JSON and a URL write them too."""
+    """Return the values that are long enough to hide, also as JSON and URLs encode them."""
     long = {value for value in values if len(value) >= _TELLING}
     return long and (
         long

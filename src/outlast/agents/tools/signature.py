@@ -1,8 +1,8 @@
-"""A typed Python function read as a tool: description, JSON Schema, and how arguments bind to it.
+"""Reads a typed Python function as a tool: description, JSON Schema, and argument binding.
 
 The schema comes from the type hints, by pydantic; descriptions come from the docstring (Google,
-NumPy and Sphinx styles). A parameter annotated with ToolContext, in any spelling, is given the
-context and is not in the schema.
+NumPy and Sphinx styles). A parameter annotated with ToolContext, in any spelling, gets the context
+and is not in the schema.
 """
 
 import inspect
@@ -22,7 +22,7 @@ from outlast.agents.tools.context_hint import is_context
 from outlast.model.error import Misconfigured, ToolFailed
 
 MARK: Final = "__outlast_tool__"
-"""The attribute under which a function carries what `@tool(…)` said of it."""
+"""Attribute of a function with the options of `@tool(…)`."""
 _UNNAMED: Final = frozenset(
     {
         inspect.Parameter.VAR_POSITIONAL,
@@ -34,20 +34,20 @@ _UNNAMED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PythonFunction:
-    """A function that agents can call. Two are equal when they wrap the same function."""
+    """A function that agents can call. Two are equal if they wrap the same function."""
 
     reference: str
-    """`module:qualname`, stable over restarts."""
+    """`module:qualname`, stable across restarts."""
     function: Callable[..., Any]
     description: str
     parameters: dict[str, Any]
     """JSON Schema of the arguments."""
     context_names: tuple[str, ...]
-    """Parameters that are given the ToolContext."""
+    """Parameters that get the ToolContext."""
     arguments: TypeAdapter[Any]
 
     def bind(self, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any]:
-        """JSON arguments as what the function takes. Raises ToolFailed where they do not fit."""
+        """Return JSON arguments as the function's. Raises ToolFailed if they do not fit."""
         try:
             bound: dict[str, Any] = self.arguments.validate_python(ArgsKwargs((), arguments))
         except ValidationError as error:
@@ -58,8 +58,8 @@ class PythonFunction:
 def read_function(function: Callable[..., Any], reference: str | None = None) -> PythonFunction:
     """Read a function's signature and docstring.
 
-    Raises Misconfigured where it cannot be a tool: a parameter without a type hint or with one that
-    JSON cannot carry, `*args`, `**kwargs`, positional-only parameters.
+    Raises Misconfigured if it cannot be a tool: a parameter without a type hint or with one that
+    JSON cannot represent, `*args`, `**kwargs`, positional-only parameters.
     """
     if not inspect.isroutine(function):
         raise Misconfigured(f"{function!r:.80} is not a function")
@@ -80,12 +80,12 @@ def read_function(function: Callable[..., Any], reference: str | None = None) ->
 
 
 def reference_of(function: Callable[..., Any]) -> str:
-    """`module:qualname` of a function."""
+    """Return `module:qualname` of a function."""
     return f"{function.__module__}:{function.__qualname__}"
 
 
 class _Schema(GenerateJsonSchema):
-    """JSON Schema without titles, which only repeat the names."""
+    """Generates JSON Schema without titles, which only repeat the names."""
 
     ignored_warning_kinds: set[JsonSchemaWarningKind] = {  # noqa: RUF012 - as pydantic declares it
         "skipped-choice",
@@ -123,7 +123,7 @@ def _adapter(
     hints: dict[str, Any],
     reference: str,
 ) -> tuple[TypeAdapter[Any], dict[str, Any]]:
-    """A validator that answers with the keyword arguments, and the schema of what it takes."""
+    """Return a validator that yields keyword arguments, and the schema of its input."""
 
     def bound(**arguments: Any) -> dict[str, Any]:
         return arguments
