@@ -1,1 +1,1 @@
-"""Manners that all rooms share: errors, bodies, who asks, streams. No room's own words."""
+"""HTTP shared by all rooms: errors, bodies, authentication, streams. Nothing of one room."""

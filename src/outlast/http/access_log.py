@@ -1,7 +1,7 @@
-"""A line of the log for each request: what was called, by which key, the status, how long it took.
+"""The access log: one line per request with route, key, status and duration.
 
 Paths hold ids and names, queries hold tickets: the line shows the route's template, and the path
-only where no route has it.
+only if no route matches.
 """
 
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ from outlast.logs import Level, hide, line
 KEY: Final = "outlast.key_id"
 """In the request's scope: the id of the API key."""
 CODE: Final = "outlast.code"
-"""In the request's scope: the code of the error that it was answered with."""
+"""In the request's scope: the code of the error in the response."""
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 _EXECUTION_ID: Final = b"x-execution-id"
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-"""What monitoring calls every few seconds."""
+"""Paths that monitoring calls every few seconds."""
 _FAILED: Final = 400
 _BROKEN: Final = 500
 _LONGEST: Final = 200
@@ -30,9 +30,9 @@ _LONGEST: Final = 200
 def log_request(
     scope: Scope, request_id: str, status: int, seconds: float, headers: Headers
 ) -> None:
-    """Write the line of a request that was answered, a stream's when it ends.
+    """Log a request once it was answered, a stream when it ends.
 
-    headers: the answer's, as ASGI has them.
+    headers: the response's, as in ASGI.
     """
     level = _level(route_path(scope), status)
     line(level, "request.answered", _fields, scope, request_id, status, seconds, headers)
@@ -59,7 +59,7 @@ def _fields(
 
 
 def _execution(scope: Scope, headers: Headers) -> str | None:
-    """The execution that the path names, else the one that the answer does."""
+    """Return the execution that the path names, else the one that the response names."""
     named: str | None = scope.get("path_params", {}).get("executionId")
     if named is not None:
         return named
@@ -67,7 +67,7 @@ def _execution(scope: Scope, headers: Headers) -> str | None:
 
 
 def _shown(text: str) -> str:
-    """What a client wrote into a path."""
+    """Return a path as sent by a client, fit for the log."""
     return hide(text[:_LONGEST])
 
 

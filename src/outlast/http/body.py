@@ -1,4 +1,4 @@
-"""Request bodies: read within a bound, JSON whatever is claimed, complaints that name the field."""
+"""Request bodies: bounded, parsed as JSON regardless of Content-Type; errors name the field."""
 
 import codecs
 from typing import Any, Final, TypeVar
@@ -22,17 +22,17 @@ from outlast.model.whole_number import beyond_64_bits
 M = TypeVar("M", bound=BaseModel)
 
 _PLAIN: Final = ("", "identity")
-"""Content encodings that change nothing."""
+"""Content encodings that leave the body as it is."""
 _COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x78\x9c": "deflate"}
-"""How compressed bodies begin; no JSON does."""
+"""First bytes of compressed bodies; no JSON begins so."""
 _WIDE: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 async def read(request: Request, limit: int) -> bytes:
-    """The body's bytes.
+    """Return the body's bytes.
 
-    Raises BodyTooLarge, UnsupportedEncoding as soon as that is known, InvalidRequest if the client
-    has left.
+    Raises BodyTooLarge, UnsupportedEncoding as early as possible, InvalidRequest if the client has
+    disconnected.
     """
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding not in _PLAIN:
@@ -65,10 +65,10 @@ def _too_large(limit: int) -> BodyTooLarge:
 
 
 def json_object(content: bytes) -> dict[str, Any]:
-    """Read a JSON object; no bytes at all are an empty one, a byte order mark before it is nothing.
+    """Parse a JSON object; an empty body is an empty object, a byte order mark is skipped.
 
-    Raises InvalidRequest (not JSON, not UTF-8, too deep, not an object, a whole number beyond 64
-    bits), InvalidField (a NUL), UnsupportedEncoding.
+    Raises InvalidRequest (not JSON, not UTF-8, too deep, not an object, an integer beyond 64 bits),
+    InvalidField (a NUL), UnsupportedEncoding.
     """
     content = content.removeprefix(codecs.BOM_UTF8)
     if not content:
@@ -100,7 +100,7 @@ def _not_json(
 
 
 def _check_numbers(content: bytes) -> None:
-    """Refuse whole numbers beyond 64 bits: read as floats, they would be others than were sent."""
+    """Refuse integers beyond 64 bits: read as floats, they would change their value."""
     if (found := beyond_64_bits(content)) is not None:
         raise InvalidRequest(
             f"The number {found.shown} has more than 64 bits; send it as text.",
@@ -114,7 +114,7 @@ def _require_shallow(value: Any) -> None:
 
 
 def _check_nul(value: Any, path: tuple[str, ...]) -> None:
-    """A text with a NUL character is JSON, but no database keeps it."""
+    """Refuse text with a NUL character: it is valid JSON, but no database stores it."""
     match value:
         case str():
             if "\0" in value:
@@ -132,7 +132,7 @@ def _check_nul(value: Any, path: tuple[str, ...]) -> None:
 
 
 def body_as(model: type[M], fields: dict[str, Any]) -> M:
-    """Check a body's fields. Raises MissingField, InvalidField, naming the field as it was sent."""
+    """Validate a body. Raises MissingField, InvalidField, naming the field as it was sent."""
     try:
         return model.model_validate(fields)
     except ValidationError as error:
@@ -140,7 +140,7 @@ def body_as(model: type[M], fields: dict[str, Any]) -> M:
 
 
 def query_as(model: type[M], parameters: dict[str, Any]) -> M:
-    """Check query parameters. Raises MissingField, InvalidFilter, naming the parameter."""
+    """Validate query parameters. Raises MissingField, InvalidFilter, naming the parameter."""
     try:
         return model.model_validate(parameters)
     except ValidationError as error:

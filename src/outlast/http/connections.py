@@ -1,12 +1,12 @@
-"""The bounds of a server's connections: what a client may send, how slowly, and how many there are.
+"""Bounds of a server's connections: size and duration of requests, number of connections.
 
-uvicorn bounds nothing of this for httptools, so its protocol is extended. A deadline is a number
-that one timer looks at for all connections; a request costs no timer of its own.
+uvicorn has none of these bounds for httptools, so its protocol is extended. A deadline is a number
+that one timer checks for all connections; a request costs no timer of its own.
 
     connection ─► waits for a head ─► sends a body ─► is answered ─► waits, or is closed
 
-Where there are too many, the one that has waited longest without a request makes room. Where all
-are being answered, a reserve takes those that ask for the server's health; others get 503.
+If there are too many, the one that has waited longest without a request is closed. If all are being
+answered, a reserve accepts health checks; others get 503.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from outlast.http.errors import Problem, error_object
 
 HEAD_BYTES: Final = 64 * 1024
-"""A request's line, its headers and, behind a body in chunks, its trailers."""
+"""Maximum bytes of request line and headers, and of the trailers of a chunked body."""
 RESERVE: Final = 32
-"""Connections beyond the bound that may ask for the server's health."""
+"""Connections beyond the bound, for health checks only."""
 _RESERVED_SECONDS: Final = 5.0
-"""How long one of the reserve may take to ask."""
+"""How long a connection of the reserve may take to send its request."""
 _PIPELINED: Final = 100
-"""Requests that may wait on one connection for the answer to an earlier one."""
+"""Pipelined requests that may wait on one connection."""
 _LOOK_SECONDS: Final = 1.0
 
 _TOO_LARGE: Final = Problem(
@@ -55,15 +55,15 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What clients may do. Times are seconds."""
+    """Limits for clients. Times are seconds."""
 
     connections: int
     head: float
-    """From the connection, or the first byte of a next request, to the end of its headers."""
+    """From the connection, or the first byte of the next request, to the end of its headers."""
     body: float
-    """Between two pieces of a body, or of an answer that the client takes."""
+    """Between two pieces of a request body, or of a response that the client reads."""
     idle: float
-    """Between an answer and the next request."""
+    """Between a response and the next request."""
     reserve: int = RESERVE
 
 
@@ -71,28 +71,28 @@ class Connections:
     """All connections of one server."""
 
     def __init__(self, bounds: Bounds, refuse: ASGIApp) -> None:
-        """`refuse` answers for the server on connections of the reserve."""
+        """`refuse`: the application for connections of the reserve."""
         self.bounds = bounds
         self.refuse = refuse
         self._open: set[BoundedProtocol] = set()
         self._waiting: dict[BoundedProtocol, None] = {}
-        """Those without a request, the longest first."""
+        """Idle connections, the longest idle first."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
     def protocol(self, **given: Any) -> "BoundedProtocol":
-        """One more connection; uvicorn's `http`."""
+        """Return the protocol of a new connection; uvicorn's `http`."""
         return BoundedProtocol(self, given)
 
     @property
     def full(self) -> bool:
-        """Whether only the reserve is left."""
+        """Whether the bound is reached and only the reserve is left."""
         return len(self._open) > self.bounds.connections
 
     def opened(self, one: "BoundedProtocol") -> None:
-        """Take a connection in, and make room for it."""
+        """Register a connection, and make room for it."""
         self._open.add(one)
         if self._timer is None:
             self._look(one.loop)
@@ -109,7 +109,7 @@ class Connections:
         return len(self._open) > self.bounds.connections + self.bounds.reserve
 
     def _make_room(self) -> None:
-        """Close the one that waits longest; of the reserve only where that is spent too."""
+        """Close the longest idle one; one of the reserve only if that is full too."""
         longest = next(iter(self._waiting), None)
         if longest is not None and (self._beyond_reserve or not longest.is_reserved):
             self.closed(longest)
@@ -121,16 +121,16 @@ class Connections:
         self._waiting.pop(one, None)
 
     def begun(self, one: "BoundedProtocol") -> None:
-        """A request has come."""
+        """Note that the connection has a request."""
         self._waiting.pop(one, None)
 
     def waits(self, one: "BoundedProtocol") -> None:
-        """It has been answered."""
+        """Note that its request was answered."""
         if one in self._open:
             self._waiting[one] = None
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close what is past its deadline, as long as there is a connection."""
+        """Close connections past their deadline; runs while there is a connection."""
         now = loop.time()
         for one in [one for one in self._open if one.deadline <= now]:
             one.expire(now)
@@ -150,37 +150,37 @@ class BoundedProtocol(HttpToolsProtocol):
         self._bounded = connections
         self._bounds = connections.bounds
         self.is_reserved = False
-        """It came when there was no room, and may ask for the server's health alone."""
+        """It was accepted by the reserve, for health checks only."""
         self._between = False
-        """Nothing has come of a next request."""
+        """No byte of the next request has arrived."""
         self._in_head = True
         self._received = True
-        """The whole body of the newest request."""
+        """The body of the newest request is complete."""
         self._head = 0
-        """Bytes of the head that has come."""
+        """Bytes of the head so far."""
         self._progress = False
         self._unread = 0
-        """Bytes that have come since the parser last had something to say."""
+        """Bytes since the parser's last callback."""
         self._refused = False
         self._buffered = 0
-        """Bytes of answers that the client had not taken when that was last looked at."""
+        """Unread bytes of responses at the last check."""
 
     # --- what Connections wants of it
 
     def reserve(self, seconds: float) -> None:
-        """Take it into the reserve, and give it so long to ask."""
+        """Put it into the reserve, with this time to send a request."""
         self.is_reserved = True
         self.deadline = self._now() + min(seconds, self._bounds.head)
 
     def give_up(self) -> None:
-        """Close it at once, with what the client has not taken."""
+        """Close it at once, dropping unsent data."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             self.transport.close()
 
     def answer(self, problem: Problem) -> None:
-        """Say what is wrong and close; in the middle of an answer just close."""
+        """Send an error and close; in the middle of a response just close."""
         self.deadline = self._now() + self._bounds.body
         begun = self._is_answering and self.cycle.response_started
         if not begun and not self.transport.is_closing():
@@ -188,7 +188,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def expire(self, now: float) -> None:
-        """Its time is over, unless the client goes on taking what it was sent."""
+        """Close it if it is past its deadline, unless the client is still reading."""
         left = self.transport.get_write_buffer_size()
         if left and left != self._buffered:
             self._buffered = left
@@ -258,7 +258,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """As uvicorn's own, which it does not call for speed; trailers are no headers."""
+        """Like uvicorn's, copied for speed; trailers are not headers."""
         self._head += len(name) + len(value) + 4
         if self._head > HEAD_BYTES:
             self._refused = True
@@ -304,7 +304,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.deadline = inf
 
     def on_response_complete(self) -> None:
-        """As uvicorn's own, with our deadline in the place of its timer."""
+        """Like uvicorn's, with a deadline in place of its timer."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             self.deadline = self._now() + self._bounds.body

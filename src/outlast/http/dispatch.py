@@ -1,9 +1,8 @@
-"""The short way from a request to its route.
+"""The fast path from a request to its route.
 
-Our routes authenticate, parse and answer by themselves (`http/route.py`), so they need nothing of
-what a web framework does around its handlers. A request whose route is found by method, number of
-path segments and static beginning goes there at once; everything else, a wrong method too, goes the
-framework's way.
+Our routes authenticate, parse and respond by themselves (`http/route.py`), so they need none of a
+web framework's handling. A request whose route is found by method, number of path segments and
+static prefix goes there directly; everything else, a wrong method too, goes to the framework.
 """
 
 from collections.abc import Iterable
@@ -16,17 +15,17 @@ from outlast.http.prefix import route_path
 from outlast.http.route import Route
 
 Key: TypeAlias = tuple[str, int, str]
-"""Method, number of segments, first static part of the path."""
+"""Method, number of segments, static prefix of the path."""
 
 _HEAD: Final = 2
 """Segments that are static in every route: `/v1/agents`, `/run/api`."""
 
 
 class Dispatch:
-    """ASGI application that hands a request to one of `routes`, else to `other`."""
+    """ASGI application that passes a request to one of `routes`, else to `other`."""
 
     def __init__(self, routes: Iterable[BaseRoute], other: ASGIApp) -> None:
-        """Index the routes of the rooms among `routes`, in whose order they are tried."""
+        """Index the rooms' routes among `routes`; they are tried in this order."""
         self._other = other
         self._routes: dict[Key, list[Route]] = {}
         for route in routes:

@@ -1,6 +1,6 @@
 """The OpenAPI document, made from the rooms' endpoints.
 
-A query model's fields are the parameters, a body model is the request body, an answer's TypedDict
+A query model's fields are the parameters, a body model is the request body, a response's TypedDict
 is its schema, a handler's docstring is the description.
 """
 
@@ -146,9 +146,9 @@ def _query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
-    """A schema with the definitions of its model in the place of their references.
+    """Return a schema with references replaced by its model's definitions.
 
-    A parameter's schema stands alone: nothing else of its model comes into the document.
+    A parameter's schema stands alone: its model is not part of the document.
     """
     match schema:
         case {"$ref": str(place), **beside}:
@@ -163,7 +163,7 @@ def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 def _described(field: dict[str, Any]) -> dict[str, Any]:
-    """A field's schema without the null that stands for an absent parameter."""
+    """Return a field's schema without the null of an absent parameter."""
     description = field.get("description")
     rest = {key: value for key, value in field.items() if key not in ("title", "description")}
     if "anyOf" in rest:
@@ -176,7 +176,7 @@ def _described(field: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schemas(rooms: Iterable[Room]) -> dict[str, Any]:
-    """Request bodies as they are read, answers as they are written."""
+    """Return the schemas of request bodies and responses."""
     models = {Error, *(model for room in rooms for model in _models(room))}
     wanted: list[tuple[type, JsonSchemaMode, TypeAdapter[Any]]] = [
         (model, _mode(model), TypeAdapter(model))

@@ -1,7 +1,7 @@
-"""An endpoint of a room as data: the one table that routing and the document are made from.
+"""A room's endpoint as data: the table for routing and the OpenAPI document.
 
 Tests of scopes and of the client read it too. A handler takes the request and the services, and
-returns a ready response; it parses by itself, with the models that are named here.
+returns a ready response; it parses the request itself, with the models named here.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -40,7 +40,7 @@ TICKET: Final = {
     "description": "A stream ticket of this execution, in the place of a key.",
     "schema": {"type": "string"},
 }
-"""An endpoint that has it among its headers opens to a ticket of the `executionId` in its path."""
+"""In `headers`: the endpoint accepts a stream ticket of the `executionId` in its path."""
 PREFER: Final = {
     "name": "Prefer",
     "in": "header",
@@ -52,17 +52,17 @@ PREFER: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an endpoint answers under one status."""
+    """An endpoint's response with one status."""
 
     description: str
     model: type | UnionType | None = None
-    """Of its JSON: a TypedDict, one of several (`A | B`), or a list of one (`list[A]`)."""
+    """Model of its JSON: a TypedDict, one of several (`A | B`), or a list of one (`list[A]`)."""
     content: Mapping[str, Any] = field(default_factory=dict)
-    """Other media types that it may have, as OpenAPI describes them."""
+    """Other media types, as OpenAPI describes them."""
 
     @property
     def models(self) -> tuple[type, ...]:
-        """The TypedDicts in it."""
+        """The TypedDicts of its model."""
         return () if self.model is None else get_args(self.model) or (self.model,)
 
     @property
@@ -73,7 +73,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What one method of one path takes, does and answers."""
+    """One method of one path: its input, handler and responses."""
 
     method: Method
     path: str
@@ -81,39 +81,39 @@ class Endpoint:
     """Its docstring is the description in the document."""
     _: KW_ONLY
     scope: Scope | tuple[Scope, ...]
-    """What the key must have: this scope, or one of these; or PUBLIC."""
+    """Required scope of the key: this one, one of several, or PUBLIC."""
     name: str
-    """Of the operation in the document."""
+    """Id of the operation in the document."""
     summary: str
     tag: str
     answers: Mapping[int, Answer]
-    """By status; the lowest is the usual one."""
+    """Responses by status; the lowest is the usual one."""
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """Parameter in the path → what it names."""
+    """Path parameter → description."""
     query: type[BaseModel] | None = None
     headers: tuple[Mapping[str, Any], ...] = ()
-    """And parameters of the query that every request reads in the same way, such as TICKET."""
+    """Headers and shared query parameters, such as TICKET."""
     body: type[BaseModel] | None = None
     errors: tuple[int, ...] = ()
-    """Statuses beside those that every endpoint may answer."""
+    """Error statuses besides those that every endpoint may return."""
     bodyless: bool = False
-    """Takes only requests without a body; the document describes the endpoint behind it."""
+    """Accepts only requests without a body; the document describes the endpoint after it."""
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
-        """The scopes of which a key must have one."""
+        """Scopes of which the key must have one."""
         return (self.scope,) if isinstance(self.scope, Scope) else self.scope
 
     @property
     def takes_ticket(self) -> bool:
-        """Whether it opens to a stream ticket."""
+        """Whether it accepts a stream ticket."""
         return TICKET in self.headers
 
 
 def event_stream(types: tuple[str, ...]) -> dict[str, Any]:
-    """A stream's media type: the schema is that of one event, as tools of OpenAPI read it.
+    """Return a stream's media type: the schema is that of one event, as OpenAPI tools expect.
 
-    types: the values of `type` in an event's JSON.
+    types: values of `type` in an event's JSON.
     """
     kinds = {"type": "string", "enum": list(types)}
     data = {

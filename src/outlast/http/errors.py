@@ -1,4 +1,4 @@
-"""Errors on the wire: one table from the core's classes to HTTP; a room shapes only the body.
+"""Maps the core's errors to HTTP in one table; a room shapes only the body.
 
 OutlastError → Problem (status, type, code, message, param) → the room's render_error → response.
 """
@@ -43,7 +43,8 @@ STATUS: Final[dict[type[OutlastError], tuple[int, str]]] = {
     Upstream: (502, "upstream_error"),
     Overloaded: (503, "overloaded_error"),
 }
-"""What each branch of the tree becomes; a class goes with its nearest ancestor, the rest is 500."""
+"""Status and type of each branch of the tree; a class has its nearest ancestor's, the rest is
+500."""
 
 _HEADERS: Final[dict[int, dict[str, str]]] = {
     401: {"WWW-Authenticate": "Bearer"},
@@ -53,14 +54,14 @@ _HEADERS: Final[dict[int, dict[str, str]]] = {
 }
 
 _NO_FILES: Final = (errno.EMFILE, errno.ENFILE)
-"""The process, or the machine, may open no more files."""
+"""Error numbers: the process, or the machine, is out of file descriptors."""
 
 logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error in HTTP's words, before a room gives it its shape."""
+    """An error in terms of HTTP, before a room shapes it."""
 
     status: int
     type: str
@@ -69,7 +70,7 @@ class Problem:
     param: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     root_path: str = ""
-    """What stands before the server's paths outside, for links."""
+    """Prefix of the server's paths seen from outside, for links."""
 
 
 class ErrorDetail(TypedDict):
@@ -96,7 +97,7 @@ NO_ROUTE: Final = Problem(404, "not_found_error", "not_found", "There is no such
 
 
 def problem_of(error: Exception) -> Problem:
-    """Return the problem for an error; an unforeseen one is logged and shows nothing of itself."""
+    """Return the problem for an error; an unexpected one is logged and shows no details."""
     if isinstance(error, OSError) and error.errno in _NO_FILES:
         logger.error("files.spent", exc_info=error)
         error = Overloaded("The server has as many open files as it may have.")
@@ -110,7 +111,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 def method_problem(allowed: str) -> Problem:
-    """The path exists, for other methods."""
+    """Return the problem for a path that exists with other methods."""
     return Problem(
         405,
         "invalid_request_error",
@@ -121,7 +122,7 @@ def method_problem(allowed: str) -> Problem:
 
 
 def error_response(problem: Problem, scope: Scope, render: RenderError) -> Response:
-    """Return the problem in a room's shape; its code goes into the request's line of the log."""
+    """Return the problem in a room's shape; its code appears in the access log."""
     scope[CODE] = problem.code
     if root := scope.get("root_path"):
         problem = replace(problem, root_path=root)
@@ -134,7 +135,7 @@ def error_response(problem: Problem, scope: Scope, render: RenderError) -> Respo
 
 
 def error_object(problem: Problem, request_id: str) -> Error:
-    """The shape `{"error": {type, code, message, param, requestId}}` of the rooms under /v1."""
+    """Return `{"error": {type, code, message, param, requestId}}`, for the rooms under /v1."""
     return {
         "error": {
             "type": problem.type,

@@ -1,4 +1,4 @@
-"""The fold of a room's stream, as another room may use it too."""
+"""The fold of a room's stream, usable by other rooms too."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
@@ -7,10 +7,10 @@ from outlast.model.event import Entry
 
 
 class Fold(Protocol):
-    """Turns one execution's log into the frames of a room's stream."""
+    """Folds one execution's log into the frames of a room's stream."""
 
     def frames(self, entries: Iterable[Entry]) -> bytes:
-        """The frames of the next entries, which come piece by piece from the log's very start."""
+        """Return the frames of the next entries, which are single pieces, from the log's start."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""The open streams of one server: one timer looks after all of them.
+"""The open streams of one server, watched by one timer.
 
-It ends those whose key opens nothing any more, and drops what is held for clients that are behind.
+It ends those whose key is no longer valid, and drops data held for clients that are behind.
 """
 
 import asyncio
@@ -12,31 +12,31 @@ from outlast.http.spool import Spools
 from outlast.model.workspace import Principal
 
 SpentKeys: TypeAlias = Callable[[Collection[Principal]], Awaitable[Collection[str]]]
-"""The ids of those keys that have been revoked or have expired."""
+"""Returns the ids of those keys that have been revoked or have expired."""
 
 _LOOK_SECONDS: Final = 0.5
 _KEYS_SECONDS: Final = 2.0
-"""How long a stream may outlive its key, whichever process revoked it."""
+"""How long a stream may outlive its key; the same for keys revoked by other processes."""
 
 
 class OpenStream(Protocol):
-    """One of them."""
+    """An open stream."""
 
     principal: Principal | None
     is_parked: bool
-    """Nothing but a piece is held in memory for its client, which is behind."""
+    """Whether only a piece is held in memory for its client, which is behind."""
 
     def end(self) -> None:
-        """End the stream where it stands."""
+        """End the stream at once."""
         ...
 
     def look(self) -> None:
-        """Drop what is held for a client that is behind."""
+        """Drop data held for a client that is behind."""
         ...
 
 
 class OpenStreams:
-    """The streams of one server, so that it can end them."""
+    """The streams of one server."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class OpenStreams:
         failures: Failures | None = None,
         spools: Spools | None = None,
     ) -> None:
-        """`keep_alive`: a silent stream says this often, in seconds, that it lives."""
+        """`keep_alive`: seconds between comments in a silent stream."""
         self._failures = failures or Failures()
         self.spools = spools or Spools()
         self.keep_alive = keep_alive
@@ -63,11 +63,11 @@ class OpenStreams:
 
     @property
     def parked(self) -> int:
-        """Those whose clients are behind."""
+        """Streams whose clients are behind."""
         return sum(stream.is_parked for stream in self._streams)
 
     def add(self, stream: OpenStream) -> None:
-        """Look after a stream."""
+        """Watch a stream."""
         self._streams.add(stream)
         if self._timer is None:
             loop = asyncio.get_running_loop()
@@ -75,14 +75,14 @@ class OpenStreams:
             self._timer = loop.call_later(self.look_seconds, self._look, loop)
 
     def remove(self, stream: OpenStream) -> None:
-        """Look after it no more."""
+        """Stop watching it."""
         self._streams.discard(stream)
         if not self._streams and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def end(self) -> None:
-        """Tell every client to come back, and end its stream; executions do not notice."""
+        """Tell every client to reconnect, and end its stream; executions go on."""
         self.leaving = True
         for stream in tuple(self._streams):
             stream.end()
@@ -100,7 +100,7 @@ class OpenStreams:
         self._timer = loop.call_later(self.look_seconds, self._look, loop)
 
     async def _check(self, spent: SpentKeys) -> None:
-        """End the streams of keys that open nothing any more."""
+        """End the streams of keys that are no longer valid."""
         keys = {one.principal.key_id: one.principal for one in self._streams if one.principal}
         gone = await spent(tuple(keys.values()))
         for stream in tuple(self._streams):

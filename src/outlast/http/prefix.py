@@ -1,8 +1,8 @@
-"""Where the server's paths begin: behind a proxy that serves it below a path, or inside an app.
+"""The prefix of the server's paths, behind a proxy that serves it below a path, or in an app.
 
-`X-Forwarded-Prefix` of a trusted proxy, else the setting `root_path`, is what stands before every
-path outside. It joins ASGI's `root_path`, to which links and documents are made; the proxy may have
-taken it off the path or not.
+`X-Forwarded-Prefix` of a trusted proxy, else the setting `root_path`, is the prefix of every path
+seen from outside. It is added to ASGI's `root_path`, which links and documents use; the proxy may
+have stripped it from the path or not.
 """
 
 import re
@@ -19,10 +19,10 @@ _ANY: Final = "*"
 
 
 class Prefixes:
-    """Puts the outer prefix of a request into its scope."""
+    """Puts the external prefix of a request into its scope."""
 
     def __init__(self, own: str, trusted: Iterable[str], served: Iterable[str]) -> None:
-        """`own` is the setting, `trusted` names proxies, `served` are beginnings of our paths."""
+        """`own` is the setting, `trusted` are proxies, `served` are prefixes of our paths."""
         names = tuple(trusted)
         self.own = own
         self._any = _ANY in names
@@ -31,7 +31,7 @@ class Prefixes:
         self._trusts = lru_cache(maxsize=1000)(self._is_trusted)
 
     def place(self, scope: Scope, sent: bytes | None) -> None:
-        """Say in the scope where the request's path begins; `sent` is the header's value."""
+        """Set the prefix in the request's scope; `sent` is the header's value."""
         prefix = self.own
         if sent is not None and self._trusts(_address(scope)):
             given = sent.decode("latin-1").rstrip("/")
@@ -45,14 +45,14 @@ class Prefixes:
             scope["path"] += "/"
 
     def path_of(self, scope: Scope) -> str:
-        """Return the request's path without its prefix; the scope stays as it is."""
+        """Return the request's path without its prefix; the scope stays unchanged."""
         placed = dict(scope)
         sent = next((value for name, value in scope["headers"] if name == X_FORWARDED_PREFIX), None)
         self.place(placed, sent)
         return route_path(placed)
 
     def _is_left_on(self, prefix: str, path: str) -> bool:
-        """Whether the proxy has left the prefix on the path; where ours begin so, it has not."""
+        """Whether the proxy has left the prefix on the path; if our paths begin so, it has not."""
         own = any(_below(known, prefix) for known in self._served)
         return not own and _below(path, prefix)
 
@@ -71,7 +71,7 @@ NO_PREFIX: Final = Prefixes("", (), ())
 
 
 def route_path(scope: Scope) -> str:
-    """The request's path without what stands before ours."""
+    """Return the request's path without the prefix."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     return path[len(root) :] if root and _below(path, root) else path

@@ -1,4 +1,4 @@
-"""A request as the handlers see it: who asks, what is in it. Parsing that every room shares."""
+"""A request as handlers see it: its principal and content, and parsing shared by all rooms."""
 
 import hashlib
 import re
@@ -46,9 +46,9 @@ class Call(Request):
 
     principal: Principal
     unknown: Sequence[str] = ()
-    """Names in the body and the query that this version does not know; they are ignored."""
+    """Unknown names in the body and the query; they are ignored."""
     takes_ticket: bool = False
-    """Whether `?ticket=` means something to its route."""
+    """Whether its route accepts `?ticket=`."""
     _content: bytes | None = None
 
     @property
@@ -65,27 +65,27 @@ class Call(Request):
 
     @property
     def spools(self) -> Spools:
-        """Where the server keeps what its clients have not taken yet."""
+        """Storage of data that clients have not read yet."""
         return self.streams.spools
 
     @property
     def request_id(self) -> str:
-        """What `X-Request-Id` says."""
+        """The request's id, sent as `X-Request-Id`."""
         return request_id_of(self)
 
     def link(self, path: str) -> str:
-        """A path of ours as clients see it, behind what a proxy or an outer app puts before it."""
+        """Return a path as clients see it, with the prefix of a proxy or an outer app."""
         root: str = self.scope.get("root_path", "")
         return root + path
 
     async def content(self) -> bytes:
-        """The body's bytes. Raises BodyTooLarge."""
+        """Return the body's bytes. Raises BodyTooLarge."""
         if self._content is None:
             self._content = await body.read(self, self.app.state.settings.max_body_bytes)
         return self._content
 
     async def body_as(self, model: type[M]) -> M:
-        """The JSON body. Raises InvalidRequest, MissingField, InvalidField, BodyTooLarge."""
+        """Return the JSON body. Raises InvalidRequest, MissingField, InvalidField, BodyTooLarge."""
         fields = body.json_object(await self.content())
         read = body.body_as(model, fields)
         self._note([*unknown_fields(model, fields)], InvalidField)
@@ -94,9 +94,9 @@ class Call(Request):
     def query_as(
         self, model: type[M], *, lists: tuple[str, ...] = (), beside: tuple[str, ...] = ()
     ) -> M:
-        """The query parameters; `lists` may come many times, also as `NAME[]`.
+        """Return the query parameters; `lists` may be repeated, also as `NAME[]`.
 
-        `beside` are parameters that the model does not have and that are read elsewhere.
+        `beside` are parameters outside the model that are read elsewhere.
 
         Raises InvalidFilter.
         """
@@ -113,7 +113,7 @@ class Call(Request):
         return read
 
     def _note(self, unknown: list[str], refusal: type[InvalidField | InvalidFilter]) -> None:
-        """Keep unknown names for the answer's warning. Raises `refusal` for a strict request."""
+        """Note unknown names for the response's warning. Raises `refusal` for a strict request."""
         if not unknown:
             return
         if self._is_strict():
@@ -122,30 +122,30 @@ class Call(Request):
         self.unknown = [*self.unknown, *unknown]
 
     def _is_strict(self) -> bool:
-        asked = self.query_params.get("strict")
-        if asked is None:
+        strict = self.query_params.get("strict")
+        if strict is None:
             strict: bool = self.app.state.settings.strict_requests
             return strict
-        if asked.lower() not in _FLAGS:
+        if strict.lower() not in _FLAGS:
             raise InvalidFilter("strict: true or false.", param="strict")
-        return _FLAGS[asked.lower()]
+        return _FLAGS[strict.lower()]
 
     def path_text(self, name: str, missing: type[NotFound]) -> str:
-        """A name or id in the path. Raises `missing` where no name can look like this."""
+        """Return a name or id in the path. Raises `missing` if no name can look like this."""
         text: str = self.path_params[name]
         if not text.isprintable():
             raise missing
         return text
 
     def path_id(self, name: str, prefix: str, missing: type[NotFound]) -> str:
-        """An id in the path, in any spelling. Raises `missing` where it is none: nothing has it."""
+        """Return an id in the path, in any spelling. Raises `missing` if it is not an id."""
         try:
             return ids.parse(prefix, self.path_params[name])
         except InvalidId as error:
             raise missing from error
 
     async def idempotency(self) -> Idempotency | None:
-        """The caller's promise, if it made one. Raises InvalidRequest where it cannot be kept."""
+        """Return the idempotency key, if there is one. Raises InvalidRequest for an invalid one."""
         key = self.headers.get(IDEMPOTENCY_HEADER)
         if key is None:
             return None
@@ -159,7 +159,7 @@ class Call(Request):
         return Idempotency(self.principal.key_id, key, digest)
 
     def cursor(self) -> Cursor:
-        """Where a stream goes on: `Last-Event-ID`, else `?after=`. Raises InvalidCursor."""
+        """Return where a stream resumes: `Last-Event-ID`, else `?after=`. Raises InvalidCursor."""
         text = self.headers.get("last-event-id") or self.query_params.get("after")
         if not text:
             return START
@@ -170,18 +170,18 @@ class Call(Request):
 
     @property
     def cursor_param(self) -> str:
-        """The name of what says where a stream goes on."""
+        """Name of the header or parameter with the stream's cursor."""
         return "Last-Event-ID" if self.headers.get("last-event-id") else "after"
 
 
 def request_id_of(request: Request) -> str:
-    """The request's id, as the middleware has set it."""
+    """Return the request's id, as set by the middleware."""
     found: str = request.scope.get("outlast.request_id", "")
     return found
 
 
 def secret_of(request: Request) -> str:
-    """The API key: `Authorization: Bearer k`, `Authorization: k` or `X-Api-Key: k`.
+    """Return the API key: `Authorization: Bearer k`, `Authorization: k` or `X-Api-Key: k`.
 
     Raises Unauthenticated.
     """
@@ -198,7 +198,7 @@ def secret_of(request: Request) -> str:
 
 
 def kept(response: Response) -> str:
-    """An answer as it is kept for requests that repeat its idempotency key."""
+    """Return a response as stored for requests that repeat its idempotency key."""
     headers = {
         name: value
         for name, value in response.headers.items()
@@ -213,14 +213,14 @@ def kept(response: Response) -> str:
 
 
 def replayed(answer: str) -> Response:
-    """A kept answer, marked as such."""
+    """Return a stored response, marked as replayed."""
     known = orjson.loads(answer)
     response = Response(known["body"], known["status"], known["headers"], "application/json")
     return mark_replayed(response)
 
 
 def mark_replayed(response: Response) -> Response:
-    """Say that the first request's answer is given again."""
+    """Mark the response as a replay of the first request's."""
     response.headers["Idempotency-Replayed"] = "true"
     return response
 
@@ -228,24 +228,24 @@ def mark_replayed(response: Response) -> Response:
 # --- query parameters
 
 _SPACE_FOR_PLUS: Final = re.compile(r"(T.*) (\d\d:?\d\d)$")
-"""An offset's plus sign that was not percent-encoded."""
+"""Matches an offset whose plus sign was not percent-encoded."""
 _DAY: Final = timedelta(days=1)
 
 
 def moment(text: Any) -> int:
-    """ISO 8601 as milliseconds since the epoch; a bare date is its start. Raises ValueError."""
+    """Read ISO 8601 as milliseconds since the epoch; a date is its start. Raises ValueError."""
     return _read_moment(text)[0]
 
 
 def end_of(text: Any) -> int:
-    """The first millisecond behind a moment; a bare date includes its day. Raises ValueError."""
+    """Return the first millisecond after a moment, or after a date's day. Raises ValueError."""
     millis, is_day = _read_moment(text)
     return millis + (_DAY // timedelta(milliseconds=1) if is_day else 1)
 
 
 def _read_moment(text: Any) -> tuple[int, bool]:
     if not isinstance(text, str):
-        raise ValueError("must be an ISO 8601 date or time")  # noqa: TRY004 - pydantic hears ValueError
+        raise ValueError("must be an ISO 8601 date or time")  # noqa: TRY004 - pydantic reads ValueError
     text = _SPACE_FOR_PLUS.sub(r"\1+\2", text.strip())
     try:
         day = date.fromisoformat(text)
@@ -286,9 +286,9 @@ _TIME_SCHEMA: Final = {
 }
 
 Moment = Annotated[int, BeforeValidator(moment), WithJsonSchema(_TIME_SCHEMA)]
-"""A query parameter: ISO 8601, read as milliseconds."""
+"""A query parameter: ISO 8601, converted to milliseconds."""
 EndMoment = Annotated[int, BeforeValidator(end_of), WithJsonSchema(_TIME_SCHEMA)]
-"""A query parameter that includes the moment or the day it names."""
+"""A query parameter that includes the moment or day that it names."""
 Headers = Annotated[
     dict[str, str],
     Field(
@@ -309,7 +309,7 @@ User = Annotated[
     ),
 ]
 Plain = Annotated[str, AfterValidator(_plain)]
-"""Text that a database can hold."""
+"""Text that a database can store."""
 ExecutionId = Annotated[str, AfterValidator(partial(_id, ids.EXECUTION))]
 ConversationId = Annotated[str, AfterValidator(partial(_id, ids.CONVERSATION))]
 AgentId = Annotated[str, AfterValidator(partial(_id, ids.AGENT))]
@@ -317,7 +317,7 @@ AgentId = Annotated[str, AfterValidator(partial(_id, ids.AGENT))]
 
 @contextmanager
 def filter_value(param: str) -> Iterator[None]:
-    """What a filter names must exist. Raises InvalidFilter in the place of NotFound."""
+    """Raise InvalidFilter in place of NotFound: the object that a filter names must exist."""
     try:
         yield
     except NotFound as error:

@@ -1,7 +1,7 @@
-"""Request ids: every response says `X-Request-Id`, as do the logs and errors of its request.
+"""Request ids: `X-Request-Id` of every response, also in the logs and errors of its request.
 
-The same middleware places the request's path and writes its line of the log: each more would cost
-every request.
+The same middleware sets the path's prefix and writes the access log: another one would cost every
+request.
 """
 
 import re
@@ -17,12 +17,12 @@ from outlast.model.clock import Clock
 _HEADER: Final = b"x-request-id"
 _PREFIX: Final = "req"
 _BROKEN: Final = 500
-"""What is answered where the application raises."""
+"""The response if the application raises."""
 _SANE: Final = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 
 
 class RequestIds:
-    """ASGI middleware that takes the client's id where it is sane, else makes one."""
+    """ASGI middleware that uses the client's id if it is valid, else generates one."""
 
     def __init__(self, app: ASGIApp, clock: Clock, prefixes: Prefixes = NO_PREFIX) -> None:
         self._app = app
@@ -58,7 +58,7 @@ class RequestIds:
 
 
 def _sent(scope: Scope) -> tuple[str | None, bytes | None]:
-    """The client's id, if it is sane, and the prefix that a proxy says."""
+    """Return the client's id, if it is valid, and the prefix that a proxy sent."""
     request_id = prefix = None
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _SANE.fullmatch(value):

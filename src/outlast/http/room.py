@@ -1,4 +1,4 @@
-"""A room: one API surface, as the composition root mounts it."""
+"""A room: one API surface, mounted by the composition root."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from outlast.http.fold import NewFold
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One value says everything that the rest of the server needs to know of a room."""
+    """Everything that the rest of the server needs to know of a room."""
 
     name: str
     prefixes: tuple[str, ...]
-    """Paths that it answers for; an unknown route below one of them gets the room's error shape."""
+    """Path prefixes of the room; an unknown route below one of them gets the room's error shape."""
     endpoints: tuple[Endpoint, ...]
-    """In the order in which they are tried."""
+    """Endpoints in the order in which they are tried."""
     render_error: RenderError
     error: type = Error
     """The shape of its errors."""
     fold: NewFold | None = None
-    """Its stream's frames, where another room may give them out too."""
+    """Fold of its stream, if other rooms may use it."""

@@ -1,6 +1,6 @@
 """The route of an endpoint: authenticate, check the scope, call the handler, render errors.
 
-Nothing stands between a handler's response and the wire; errors look as its room renders them.
+A handler's response is sent as it is; errors are rendered by its room.
 """
 
 from starlette.responses import Response
@@ -21,7 +21,7 @@ from outlast.services.all import Services
 
 
 class Route(BaseRoute):
-    """Answers the requests of one endpoint."""
+    """Serves the requests of one endpoint."""
 
     def __init__(
         self, endpoint: Endpoint, room: Room, services: Services, metrics: Metrics
@@ -46,7 +46,7 @@ class Route(BaseRoute):
         return match, child if match is Match.NONE else {**child, "route": self}
 
     def takes(self, scope: Scope) -> bool:
-        """Whether it answers a request whose method and path fit."""
+        """Whether it serves a request whose method and path match."""
         return not (self._bodyless and _has_body(scope))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,14 +64,14 @@ class Route(BaseRoute):
                 if not self._scopes & principal.scopes:
                     principal.require(self._scope)
             response = await self._handler(call, self._services)
-        except Exception as error:  # noqa: BLE001 - the top of a request; problem_of logs what nobody foresaw
+        except Exception as error:  # noqa: BLE001 - the top of a request; problem_of logs unexpected errors
             return error_response(problem_of(error), call.scope, self._render_error)
         if call.unknown:
             response.headers[WARNING_HEADER] = warning_of([*call.unknown])
         return response
 
     async def _principal(self, call: Call) -> Principal:
-        """Who makes the request, by key, or by a ticket if the endpoint takes one.
+        """Authenticate the request by key, or by ticket if the endpoint accepts one.
 
         Raises Unauthenticated.
         """
@@ -82,7 +82,7 @@ class Route(BaseRoute):
 
 
 def _has_body(scope: Scope) -> bool:
-    """Source: RFC 9112, 6.3: a request has a body if one of these headers says so."""
+    """Whether the request has a body, by these headers (RFC 9112, 6.3)."""
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
         for name, value in scope["headers"]

@@ -1,4 +1,4 @@
-"""What a request's scope carries for those who have no Call: its principal."""
+"""The principal in a request's scope, for code without a Call."""
 
 from starlette.types import Scope
 
@@ -8,11 +8,11 @@ _PRINCIPAL = "outlast.principal"
 
 
 def note_principal(scope: Scope, principal: Principal) -> None:
-    """Say who makes the request."""
+    """Store the request's principal."""
     scope[_PRINCIPAL] = principal
 
 
 def principal_of(scope: Scope) -> Principal | None:
-    """Who makes the request; None before that is known."""
+    """Return the request's principal; None before authentication."""
     found: Principal | None = scope.get(_PRINCIPAL)
     return found

@@ -1,8 +1,8 @@
-"""Large answers on their way to clients: in files without a name, not in memory.
+"""Large responses on their way to clients, in unnamed files instead of memory.
 
-A client that reads slowly takes a large answer for minutes. What it has not taken yet lies in a
-file that is gone when it is closed; only one piece of it is in memory. Where no file can be written
-an answer stays in memory, and the log says so.
+A slow client reads a large response for minutes. The unread part is in a file that vanishes when it
+is closed; only one piece of it is in memory. If no file can be written a response stays in memory,
+and this is logged.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 LARGE: Final = 256 * 1024
-"""Bytes of an answer that may be held in memory for one client."""
+"""Maximum bytes of a response held in memory for one client."""
 PIECE: Final = 64 * 1024
-"""Bytes that are given to the connection at once; it holds as many again that are not taken."""
+"""Bytes written to the connection at once; it buffers as many again."""
 _FILE_PIECE: Final = 32 * 1024
 _READ_AT_ONCE: Final = 4
-"""Objects whose size is not known yet."""
+"""Objects of unknown size that are read at the same time."""
 _RENDERED_AT_ONCE: Final = 2
 _JSON: Final = "application/json"
 
@@ -31,27 +31,27 @@ logger = structlog.get_logger(__name__)
 
 
 class Spools:
-    """Where one server keeps what its clients have not taken yet."""
+    """One server's storage of data that clients have not read yet."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        """`directory`: where the files are; without one, or where it is missing, that of `TMPDIR`.
+        """`directory` of the files; default, also if it is missing: that of `TMPDIR`.
 
         A directory in memory (`tmpfs`) saves nothing.
         """
         self.reading = asyncio.Semaphore(_READ_AT_ONCE)
-        """Taken while an answer is read that may turn out to be large."""
+        """Held while a response of unknown size is read."""
         self.rendering = asyncio.Semaphore(_RENDERED_AT_ONCE)
-        """Taken while a large answer is in memory."""
+        """Held while a large response is in memory."""
         self._directory = directory
         self._threads = ThreadPoolExecutor(_RENDERED_AT_ONCE, "outlast-spool")
 
     def open(self) -> "Spool":
-        """Return an empty one. Raises OSError where no file can be made."""
+        """Return an empty spool. Raises OSError if no file can be made."""
         directory = self._directory if self._directory and self._directory.is_dir() else None
         return Spool(tempfile.TemporaryFile(dir=directory), self._threads)
 
     async def keep(self, data: bytes) -> "Spool":
-        """Return one that holds the data. Raises OSError."""
+        """Return a spool with the data. Raises OSError."""
         spool = self.open()
         try:
             await spool.write(data)
@@ -88,18 +88,18 @@ class Spool:
         return self._file.read(_FILE_PIECE)
 
     def close(self) -> None:
-        """Free the space. Waits for what is being written."""
+        """Free the space; waits for a running write."""
         self._file.close()
 
 
 class LargeResponse(Response):
-    """An answer that lies in a file until its client has taken it."""
+    """A response kept in a file until its client has read it."""
 
     _spool: Spool | None = None
     _was_tried = False
 
     async def keep(self, spools: Spools) -> None:
-        """Move the body to a file; where that cannot be, it stays in memory."""
+        """Move the body to a file; if that fails, it stays in memory."""
         self._was_tried = True
         try:
             self._spool = await spools.keep(bytes(self.body))
@@ -135,7 +135,7 @@ class LargeResponse(Response):
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A value as JSON."""
+    """Return a value as a JSON response."""
     body = orjson.dumps(value)
     kind = Response if len(body) <= LARGE else LargeResponse
     return kind(body, status, headers, _JSON)
@@ -144,10 +144,10 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 async def whole_response(
     spools: Spools, read: Callable[[], Awaitable[Any]], *, large: bool = False
 ) -> Response:
-    """What `read` returns as JSON, of whatever size; few that are large are in memory at once.
+    """Return the result of `read` as JSON, of any size; few large ones are in memory at once.
 
-    What turns out to be large is dropped and read again in its turn; `large`: it surely is, or is
-    not worth reading twice.
+    A result that turns out to be large is dropped and read again in its turn; `large`: it surely
+    is, or should not be read twice.
     """
     if not large:
         async with spools.reading:

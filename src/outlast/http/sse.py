@@ -1,17 +1,17 @@
-"""Server-sent events: batches of ready frames to the client, slice by slice.
+"""Sends server-sent events: batches of ready frames, slice by slice.
 
-Source of the format: WHATWG HTML, 9.2 Server-sent events. A stream costs two tasks and
-none per frame: one pumps, one waits for the client to go, and the response waits for either.
+Source of the format: WHATWG HTML, 9.2 Server-sent events. A stream costs two tasks and none per
+frame: one sends, one waits for the client to disconnect, and the response waits for either.
 
-A blank line ends an event and stands nowhere else: the `openai` packages take one behind an `id:`
-for an event without data, and raise. So a keep-alive and `retry:` are lines in front of the next
-event; both take effect when their line is read.
+A blank line is written only at the end of an event: the `openai` packages read one after an `id:`
+as an event without data, and raise. So a keep-alive and `retry:` are lines before the next event;
+both take effect when their line is read.
 
-A client that stays behind for a moment, because it takes nothing or little, costs no memory: its
-frames are dropped with all that made them. Once it goes on they are made again, from the log, and
-what it has not taken lies in a file:
+A client that falls behind, because it reads nothing or little, costs no memory: its frames are
+dropped with everything that made them. Once it reads again they are made again, from the log, and
+what it has not read is kept in a file:
 
-    as it comes ─► behind ─► has taken what was sent ─► from a file ─► as it comes
+    live ─► behind ─► has read what was sent ─► from a file ─► live
 """
 
 import asyncio
@@ -33,17 +33,17 @@ Batches: TypeAlias = AsyncGenerator[bytes, None]
 
 _COMMENT: Final = b": keep-alive\n"
 RECONNECT: Final = b"retry: 1000\n"
-"""Sent before the server leaves: come back in a second."""
+"""Sent before the server stops: reconnect in a second."""
 _BEHIND: Final = 3
-"""A client that is found behind so often in a row, every half second, is taken for slow."""
+"""Consecutive checks, one every half second, after which a client that is behind counts as slow."""
 _BEHIND_IF_LARGE: Final = 2
-"""The same where what is held for it is large."""
+"""The same if the data held for it is large."""
 _CATCHING_UP_SECONDS: Final = 10.0
-"""How long a large stream may take to come as far as it was sent."""
+"""How long a large stream may take to reach the point up to which it was sent."""
 _QUIET_SECONDS: Final = 0.1
-"""A log that says nothing for so long has no more for now."""
+"""Silence after which a log counts as read for now."""
 _SPOOLED: Final = 64 * 1024 * 1024
-"""Bytes that lie in the file of one stream, about."""
+"""Approximate bytes in the file of one stream."""
 _GOODBYE_SECONDS: Final = 1.0
 
 logger = structlog.get_logger(__name__)
@@ -54,10 +54,10 @@ _BREAKS: Final = tuple(
 
 
 def frame(cursor: str, data: bytes) -> bytes:
-    """One event with its id; data is JSON and so has no line breaks.
+    """Return one event with its id; data is JSON and so has no line breaks.
 
-    Three characters that are none in this format are line breaks to many a client's line reader:
-    they are escaped, which only a JSON string can need.
+    Three characters that are not line breaks in this format are in many clients' line readers: they
+    are escaped; they occur only in JSON strings.
     """
     if b"\xe2\x80" in data or b"\xc2\x85" in data:
         for raw, escaped in _BREAKS:
@@ -66,13 +66,13 @@ def frame(cursor: str, data: bytes) -> bytes:
 
 
 class EventStream(Response):
-    """Sends what the generator yields until it ends, the client goes or the server leaves.
+    """Sends what the generator yields until it ends, the client disconnects or the server stops.
 
     The generator yields bytes of whole frames; empty ones are skipped. It is always closed.
     """
 
     principal: Principal | None = None
-    """Who follows, once it is sent."""
+    """Principal of the follower, once sending has begun."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class EventStream(Response):
         headers: dict[str, str] | None = None,
         again: Callable[[], Batches] | None = None,
     ) -> None:
-        """`again` yields the same bytes from the start, for a client that has stopped to read."""
+        """`again` yields the same bytes from the start, for a client that had stopped reading."""
         self.status_code = 200
         self.background = None
         self.body = b""
@@ -100,15 +100,15 @@ class EventStream(Response):
         self._again = again
         self._pump: asyncio.Task[None] | None = None
         self._unsent = 0
-        """Bytes of a batch that the connection does not take, in memory."""
+        """Bytes of a batch in memory that the connection does not accept yet."""
         self._behind = 0
-        """How often in a row there were such."""
+        """Consecutive checks that found such bytes."""
         self._parking = self._ended = False
         self.is_parked = False
         self._within = False
-        """The newest slice did not end its batch."""
+        """Whether the newest slice did not end its batch."""
         self._sent = self._sum = 0
-        """Bytes that the connection has taken, and their checksum."""
+        """Bytes that the connection has accepted, and their checksum."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.principal = principal_of(scope)
@@ -131,14 +131,14 @@ class EventStream(Response):
             await self._say_goodbye(send)
 
     def end(self) -> None:
-        """End the stream where it stands."""
+        """End the stream at once."""
         self._ended = True
         self._parking = False
         if self._pump is not None:
             self._pump.cancel()
 
     def look(self) -> None:
-        """Drop what is held for a client that has been behind for a while."""
+        """Drop data held for a client that has been behind for a while."""
         self._behind = self._behind + 1 if self._unsent else 0
         if self._behind < (_BEHIND_IF_LARGE if self._unsent > LARGE else _BEHIND):
             return
@@ -148,7 +148,7 @@ class EventStream(Response):
         self._pump.cancel()
 
     async def _say_goodbye(self, send: Send) -> None:
-        """End the answer; a client that does not take that either is cut off."""
+        """End the response; a client that does not accept that either is disconnected."""
         last = RECONNECT if self._streams.leaving and not self._within else b""
         with suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_SECONDS):
@@ -179,7 +179,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def _send_all(self, send: Send, beat: "_Beat", batches: Batches) -> bool:
-        """Whether all was sent; False where the client is behind and the rest was dropped."""
+        """Send all; return False if the client is behind and the rest was dropped."""
         rendering = self._streams.spools.rendering
         try:
             async with aclosing(batches):
@@ -219,7 +219,7 @@ class EventStream(Response):
     # --- what was dropped
 
     async def _send_spooled(self, send: Send, beat: "_Beat") -> bool:
-        """Send what there is by now, from a file; whether that was all, up to the stream's end."""
+        """Send what exists by now, from a file; return whether that was up to the stream's end."""
         try:
             async with self._streams.spools.rendering:
                 spool, whole = await self._spool()
@@ -256,9 +256,9 @@ class EventStream(Response):
         return spool, False
 
     async def _rest(self) -> Batches:
-        """The stream again, behind what was sent; nothing where it is no longer the same.
+        """Yield the stream again, after what was sent; nothing if it is no longer the same.
 
-        Begins with an empty batch once it has come as far as that.
+        Begins with an empty batch once it has reached that point.
         """
         assert self._again is not None
         left, checksum = self._sent, 0
@@ -281,7 +281,7 @@ class EventStream(Response):
 
 
 class _Beat:
-    """Sends a comment whenever nothing else was sent for a while; one timer, moved lazily."""
+    """Sends a comment if nothing else was sent for a while; one timer, moved lazily."""
 
     __slots__ = ("_last", "_loop", "_seconds", "_send", "_sending", "_timer", "is_quiet")
 
@@ -293,10 +293,10 @@ class _Beat:
         self._sending: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(seconds, self._tick)
         self.is_quiet = False
-        """A frame has been sent in part: nothing may stand in it."""
+        """A frame was sent in part: no comment may interrupt it."""
 
     def postpone(self) -> None:
-        """Something is being sent."""
+        """Postpone the comment: something is being sent."""
         self._last = self._loop.time()
 
     def stop(self) -> None:
@@ -318,6 +318,6 @@ class _Beat:
 
 
 async def _gone(receive: Receive) -> None:
-    """Return when the client has gone."""
+    """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,7 +1,7 @@
-"""Fields of a body and parameters of a query that a model does not have.
+"""Finds fields of a body and parameters of a query that a model does not have.
 
 They are ignored, so that a client of a newer version or of another product is not refused; the
-answer names them in `Outlast-Warning`, and a strict request is refused for them.
+response names them in `Outlast-Warning`, and a strict request is refused for them.
 """
 
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from pydantic import AliasChoices, BaseModel
 
 WARNING_HEADER: Final = "Outlast-Warning"
 _MOST: Final = 10
-"""Names in one warning."""
+"""Maximum names in one warning."""
 _LONGEST: Final = 80
 
 
 @cache
 def _known(model: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
-    """The names under which fields may come, with the models of those that are objects."""
+    """Return the accepted names of fields, with the models of those that are objects."""
     known: dict[str, type[BaseModel] | None] = {}
     for name, field in model.model_fields.items():
         inner = next(
@@ -37,7 +37,7 @@ def _known(model: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
 
 
 def unknown_fields(model: type[BaseModel], fields: dict[str, Any]) -> Iterator[str]:
-    """The names that the model does not have, those of objects inside it with their path."""
+    """Return the names that the model does not have, those in nested objects with their path."""
     known = _known(model)
     for name, value in fields.items():
         if name not in known:
@@ -47,7 +47,7 @@ def unknown_fields(model: type[BaseModel], fields: dict[str, Any]) -> Iterator[s
 
 
 def warning_of(names: list[str]) -> str:
-    """The header's value: `unknown: a, b`, in printable ASCII."""
+    """Return the header's value: `unknown: a, b`, in printable ASCII."""
     shown = [ascii(name[:_LONGEST])[1:-1] for name in names[:_MOST]]
     more = [f"and {len(names) - _MOST} more"] if len(names) > _MOST else []
     return f"unknown: {', '.join([*shown, *more])}"
