@@ -122,13 +122,13 @@ class Call(Request):
         self.unknown = [*self.unknown, *unknown]
 
     def _is_strict(self) -> bool:
-        strict = self.query_params.get("strict")
-        if strict is None:
+        given = self.query_params.get("strict")
+        if given is None:
             strict: bool = self.app.state.settings.strict_requests
             return strict
-        if strict.lower() not in _FLAGS:
+        if given.lower() not in _FLAGS:
             raise InvalidFilter("strict: true or false.", param="strict")
-        return _FLAGS[strict.lower()]
+        return _FLAGS[given.lower()]
 
     def path_text(self, name: str, missing: type[NotFound]) -> str:
         """Return a name or id in the path. Raises `missing` if no name can look like this."""
