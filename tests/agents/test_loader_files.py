@@ -166,3 +166,29 @@ def test_what_is_wrong_with_an_agent_is_found_beside_what_is_wrong_with_its_tool
     assert sorted(int(line.split(":")[1]) for line in lines) == [2, 3, 4, 6, 7, 8, 9, 11, 12, 17]
     assert "toolChoice: there is no tool 'gone'; the agent's tools: f, f" in raised.value.message
     assert "'found'" not in raised.value.message, "a tool that cannot be read may have that name"
+
+
+def test_names_that_are_not_ours_are_written_as_the_file_has_them(folder: Path) -> None:
+    (folder / "x.yaml").write_text(
+        """agents:
+- name: a
+  model: m
+  limits: {maxSteps: 99999999999999999999}
+  tools:
+  - name: f
+    http: {url: "http://x", headers: {x_key: "${A-B}"}, query: {my_key: "${C-D}"}, maxResultBytes: 1}
+    parameters:
+      type: object
+      properties:
+        order_id: {const: 1.0e999}
+"""
+    )
+    with pytest.raises(Misconfigured) as raised:
+        load("x.yaml")
+    places = [line.rpartition(": ")[0] for line in raised.value.message.splitlines()]
+    assert places == [
+        'x.yaml:11: agent "a", tool "f", parameters.properties.order_id.const',
+        'x.yaml:7: agent "a", tool "f", http.headers.x_key',
+        'x.yaml:7: agent "a", tool "f", http.query.my_key',
+        'x.yaml:4: agent "a", limits.maxSteps',
+    ]

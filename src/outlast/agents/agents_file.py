@@ -92,6 +92,23 @@ def known_keys(path: Path) -> list[str]:
     return [to_camel(name) for name in entry.model_fields]
 
 
+def spelled(path: Path) -> Path:
+    """Return a path from the whole file down, in a spec's keys, as the file writes it.
+
+    Names that are not ours, as those of headers and arguments, stay.
+    """
+    entry: type[Entry] | None = file_entry()
+    written: list[str | int] = []
+    for part in path:
+        if isinstance(part, str):
+            field = None if entry is None else entry.model_fields.get(part)
+            written.append(part if field is None else to_camel(part))
+            entry = None if field is None else next(_entries(field.annotation), None)
+        else:
+            written.append(part)
+    return tuple(written)
+
+
 def _entries(annotation: Any) -> Iterator[type[Entry]]:
     """The mappings that a key takes, by itself, in a list or as one of several."""
     if isinstance(annotation, type) and issubclass(annotation, Entry):

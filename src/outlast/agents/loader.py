@@ -25,6 +25,7 @@ from outlast.agents.agents_file import (
     agent_spec,
     file_entry,
     known_keys,
+    spelled,
     tool_entry,
     tool_mistakes,
 )
@@ -40,8 +41,6 @@ from outlast.model.explain import Explained, explain, given_kind
 
 _LATER: Final = frozenset({("tools", "agent"), ("tools", "mcp"), ("agents", "schedule")})
 _LATER_BUILTINS: Final = frozenset({"browser", "memory"})
-_NAMED: Final = frozenset({"headers", "query", "body"})
-"""Keys of an HTTP tool under which the names are not ours."""
 _NOT_YET: Final = "this version of Outlast does not support it yet; remove it"
 
 
@@ -150,7 +149,7 @@ def _tools_of_others(value: Any, entries: dict[int, AgentEntry]) -> Iterator[Pro
 
 def _in_file(problem: Problem, *path: str | int) -> Problem:
     """A problem of a part of the file, in the file's spelling and at its place there."""
-    return Problem((*path, *_spelled(problem.path)), problem.text)
+    return Problem(spelled((*path, *problem.path)), problem.text)
 
 
 def _duplicates(names: dict[int, str]) -> list[Problem]:
@@ -196,14 +195,6 @@ def _line(problem: Problem, document: Document, file: str) -> str:
     line = document.line(problem.path)
     where = _place(problem.path, document.value)
     return f"{file}:{line}: {where}{': ' if where else ''}{problem.text}"
-
-
-def _spelled(path: Path) -> Path:
-    """A spec's keys as the file writes them; names of headers, parameters and fields stay."""
-    return tuple(
-        part if isinstance(part, int) or _NAMED.intersection(path[:index]) else to_camel(part)
-        for index, part in enumerate(path)
-    )
 
 
 def _place(path: Path, value: Any) -> str:
