@@ -1,0 +1,239 @@
+"""The methods of the client, one for each operation of the API."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx2
+
+from outlast.client.connection import (
+    ANSWER_SECONDS,
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    Connection,
+    Frame,
+    Unreachable,
+    require_ascii,
+    segment,
+)
+from outlast.model.clock import Clock, SystemClock
+
+_LAST: Final = frozenset({"done", "error"})
+"""The frames that end a stream."""
+_MOVING: Final = frozenset({"queued", "running"})
+_POLL_SECONDS: Final = 1.0
+_ENDED: Final = frozenset({"completed", "failed", "cancelled"})
+
+
+class Client:
+    """One server and one key. Every method raises Unreachable and Refused.
+
+    Half of a surrogate pair in what is sent, which no JSON can spell, is sent as U+FFFD; two that
+    meet are sent as their character. Raises InvalidField for a header that is not ASCII.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        patience: float = 60.0,
+        clock: Clock | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`patience` is for how many seconds a server that is away is waited for.
+
+        Without a key only `ready` is answered.
+        """
+        self._connection = Connection(url, key, patience, clock or SystemClock(), transport)
+        self._clock, self._patience = self._connection.clock, patience
+        self.url = self._connection.url
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give back connections."""
+        await self._connection.close()
+
+    # --- executions
+
+    async def execute(
+        self,
+        agent: str,
+        input: str,
+        *,
+        background: bool = False,
+        idempotency_key: str | None = None,
+        user: str | None = None,
+        forwarded_headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """Run an agent and answer the execution: when it rests, or with `background` at once.
+
+        `more` are fields of the body as the API names them: conversationId, metadata, memory,
+        budget, onBusy. `user` is your end user; `forwarded_headers` go out with the calls of HTTP
+        tools and are not kept.
+        An execution that failed is an answer, not an error.
+        """
+        given = {"user": user, "forwardedHeaders": forwarded_headers and dict(forwarded_headers)}
+        body = {"input": input, **more}
+        body |= {name: value for name, value in given.items() if value is not None}
+        if background:
+            body["background"] = True
+        require_ascii(idempotency_key or "", "The Idempotency-Key", "idempotency_key")
+        headers = {"Idempotency-Key": idempotency_key or self._clock.new_id("req")}
+        answer = await self._connection.persist(
+            "POST",
+            f"/v1/agents/{segment(agent)}/execute",
+            json=body,
+            headers=headers,
+            timeout=None if not background else ANSWER_SECONDS,
+        )
+        while not background and answer.get("status") in _MOVING:  # the server left before its end
+            await self._clock.sleep(_POLL_SECONDS)
+            path = f"/v1/executions/{segment(str(answer['id']))}"
+            answer = await self._connection.persist("GET", path)
+        return answer
+
+    async def stream(
+        self, agent: str, input: str, *, idempotency_key: str | None = None, **more: Any
+    ) -> AsyncGenerator[Frame, None]:
+        """Run an agent and yield its frames to the last; see `execute` and `follow`."""
+        started = await self.execute(
+            agent, input, background=True, idempotency_key=idempotency_key, **more
+        )
+        async with aclosing(self.follow(str(started["id"]))) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def follow(
+        self, execution_id: str, after: str | None = None
+    ) -> AsyncGenerator[Frame, None]:
+        """Yield an execution's frames to the last, from the first or from behind `after`.
+
+        Held open while the execution is suspended or paused. A broken connection is made again.
+        """
+        require_ascii(after or "", "The cursor", "after")
+        wait, away = FIRST_WAIT, None
+        over = False
+        while True:
+            last = None
+            try:
+                async with aclosing(self._connection.frames(execution_id, after)) as frames:
+                    async for last in frames:
+                        wait, away = FIRST_WAIT, None
+                        after = last.id or after
+                        yield last
+                if over or (last is not None and last.type in _LAST):
+                    return
+                over = (await self.get(execution_id)).get("status") in _ENDED
+            except Unreachable:
+                away = away or self._clock.monotonic()
+                if self._clock.monotonic() - away > self._patience:
+                    raise
+            await self._clock.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    async def get(self, execution_id: str) -> dict[str, Any]:
+        """One execution."""
+        return await self._connection.ask("GET", f"/v1/executions/{segment(execution_id)}")
+
+    async def list(self, **filters: Any) -> dict[str, Any]:
+        """A page of executions, newest first: {data, hasMore, nextCursor}.
+
+        `filters` as the API names them: agentId, status, limit, after, before, startDate, endDate,
+        conversationId, parentId, user; `**{"metadata.KEY": value}` where the server indexes KEY.
+        """
+        params = {name: value for name, value in filters.items() if value is not None}
+        return await self._connection.ask("GET", "/v1/executions", params=params)
+
+    async def cancel(self, execution_id: str) -> dict[str, Any]:
+        """Cancel a live execution: {id, status, output, usage}. Refused (409) if it has ended."""
+        return await self._connection.ask("POST", f"/v1/executions/{segment(execution_id)}/cancel")
+
+    async def pause(
+        self, execution_id: str, *, now: bool = False, reason: str | None = None
+    ) -> dict[str, Any]:
+        """Pause a live execution, at its next step or `now`; it may still be running its step."""
+        body = {"now": now, "reason": reason}
+        return await self._connection.ask(
+            "POST", f"/v1/executions/{segment(execution_id)}/pause", json=body
+        )
+
+    async def resume(self, execution_id: str, checkpoint_id: str | None = None) -> dict[str, Any]:
+        """Go on from the newest checkpoint, or roll back to the named one."""
+        body = {"checkpointId": checkpoint_id}
+        return await self._connection.ask(
+            "POST", f"/v1/executions/{segment(execution_id)}/resume", json=body
+        )
+
+    async def checkpoints(self, execution_id: str) -> dict[str, Any]:
+        """The execution's checkpoints, oldest first: {data}."""
+        return await self._connection.ask(
+            "GET", f"/v1/executions/{segment(execution_id)}/checkpoints"
+        )
+
+    async def stream_ticket(self, execution_id: str) -> dict[str, Any]:
+        """Return what opens this execution's stream without a key: {ticket, expiresAt}."""
+        return await self._connection.ask(
+            "POST", f"/v1/executions/{segment(execution_id)}/stream-ticket"
+        )
+
+    async def delete(self, execution_id: str) -> None:
+        """Delete an execution for good; one that runs is terminated first."""
+        await self._connection.ask("DELETE", f"/v1/executions/{segment(execution_id)}")
+
+    # --- approvals
+
+    async def approvals(self, **page: Any) -> dict[str, Any]:
+        """A page of the approvals that wait: {data, hasMore, nextCursor}."""
+        params = {name: value for name, value in page.items() if value is not None}
+        return await self._connection.ask("GET", "/v1/approvals", params=params)
+
+    async def decide(
+        self, execution_id: str, tool_call_id: str, *, approved: bool, **more: Any
+    ) -> dict[str, Any]:
+        """Decide a tool call; `more` are reason, parameters, result. Refused (409) if decided."""
+        path = f"/v1/executions/{segment(execution_id)}/approvals/{segment(tool_call_id)}"
+        return await self._connection.ask("POST", path, json={"approved": approved, **more})
+
+    # --- conversations and agents
+
+    async def conversations(self, **filters: Any) -> dict[str, Any]:
+        """A page of conversations, newest activity first: {data, hasMore, nextCursor}.
+
+        `filters` as the API names them: agentId, user, after, limit.
+        """
+        params = {name: value for name, value in filters.items() if value is not None}
+        return await self._connection.ask("GET", "/v1/conversations", params=params)
+
+    async def conversation(self, conversation_id: str) -> dict[str, Any]:
+        """One conversation with its turns."""
+        return await self._connection.ask("GET", f"/v1/conversations/{segment(conversation_id)}")
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Delete a conversation for good."""
+        await self._connection.ask("DELETE", f"/v1/conversations/{segment(conversation_id)}")
+
+    async def agents(self, **page: Any) -> dict[str, Any]:
+        """A page of agents: {data, hasMore, nextCursor}."""
+        params = {name: value for name, value in page.items() if value is not None}
+        return await self._connection.ask("GET", "/v1/agents", params=params)
+
+    async def agent(self, id_or_name: str) -> dict[str, Any]:
+        """One agent."""
+        return await self._connection.ask("GET", f"/v1/agents/{segment(id_or_name)}")
+
+    async def ready(self) -> bool:
+        """Whether the server takes work."""
+        return await self._connection.ready()

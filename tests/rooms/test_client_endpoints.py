@@ -1,0 +1,102 @@
+"""Every operation of the main room has a method of the Python client, and each meets its endpoint.
+
+The remote half of the command line has no way to a server but these methods: only `outlast.client`
+imports the HTTP client (a contract of import-linter).
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.routing import Match
+from starlette.types import Scope
+
+from outlast.client import Client, Refused
+from outlast.http.endpoint import Endpoint
+from outlast.http.route import Route
+from outlast.http.unknown import WARNING_HEADER
+from outlast.rooms.executions import room
+from tests.rooms.house import House
+
+pytestmark = pytest.mark.anyio
+
+CALLED = "tc_01k6zj3t7hf2a9q1x5m8r4c0vb"
+TALK = "conv_01k6zj3t7hf2a9q1x5m8r4c0vb"
+FILTERS = {"agentId": "agent", "limit": 3}
+
+
+async def _follow(client: Client, execution_id: str) -> None:
+    async with aclosing(client.follow(execution_id)) as frames:
+        async for frame in frames:
+            if frame.type == "start":
+                return
+
+
+METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
+    "executeAgent": lambda client, _: client.execute(
+        "agent", "Hi", background=True, user="ann", metadata={"a": 1}
+    ),
+    "getExecution": lambda client, run: client.get(run),
+    "listExecutions": lambda client, _: client.list(status="completed", user="ann", **FILTERS),
+    "streamExecution": _follow,
+    "cancelExecution": lambda client, run: client.cancel(run),
+    "pauseExecution": lambda client, run: client.pause(run, now=True, reason="lunch"),
+    "resumeExecution": lambda client, run: client.resume(run),
+    "listCheckpoints": lambda client, run: client.checkpoints(run),
+    "deleteExecution": lambda client, run: client.delete(run),
+    "createStreamTicket": lambda client, run: client.stream_ticket(run),
+    "listApprovals": lambda client, _: client.approvals(limit=3),
+    "decideApproval": lambda client, run: client.decide(
+        run, CALLED, approved=True, reason="fine", parameters={}, result=1
+    ),
+    "listConversations": lambda client, _: client.conversations(user="ann", **FILTERS),
+    "getConversation": lambda client, _: client.conversation(TALK),
+    "deleteConversation": lambda client, _: client.delete_conversation(TALK),
+    "listAgents": lambda client, _: client.agents(limit=3),
+    "getAgent": lambda client, _: client.agent("agent"),
+}
+
+
+class Recorder(httpx2.AsyncBaseTransport):
+    """Hands requests to the application and keeps what was sent and answered."""
+
+    def __init__(self, house: House) -> None:
+        self._inner = httpx2.ASGITransport(house.app)
+        self._house = house
+        self.met: list[str] = []
+        self.warnings: list[str] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer = await self._inner.handle_async_request(request)
+        self.met.append(self._met(request))
+        self.warnings += answer.headers.get_list(WARNING_HEADER)
+        return answer
+
+    def _met(self, request: httpx2.Request) -> str:
+        """The name of the endpoint that a request goes to."""
+        scope: Scope = {"type": "http", "method": request.method, "path": request.url.path}
+        scope["headers"] = [(name.lower(), value) for name, value in request.headers.raw]
+        return next(
+            route.name
+            for route in self._house.app.router.routes
+            if isinstance(route, Route) and route.matches(scope)[0] is Match.FULL
+        )
+
+
+def test_every_operation_has_a_method() -> None:
+    assert set(METHODS) == {endpoint.name for endpoint in room.endpoints}
+
+
+@pytest.mark.parametrize("endpoint", room.endpoints, ids=lambda endpoint: endpoint.name)
+async def test_a_method_meets_its_endpoint_and_sends_nothing_that_is_unknown_there(
+    house: House, endpoint: Endpoint
+) -> None:
+    execution_id = await house.started()
+    recorder = Recorder(house)
+    async with Client("http://house", house.key, transport=recorder) as client:
+        with suppress(Refused):  # what is not there, or has ended
+            await METHODS[endpoint.name](client, execution_id)
+    assert recorder.met[0] == endpoint.name
+    assert recorder.warnings == []
