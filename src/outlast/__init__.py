@@ -1,7 +1,7 @@
-"""Outlast runs AI agents behind an HTTP API; an execution outlasts whatever happens around it.
+"""Outlast runs AI agents behind an HTTP API; executions outlast crashes, deploys and pauses.
 
 The names below are what an agents file in Python uses, and `asgi`, the server inside another app.
-Each is imported when it is first asked for, so that importing the package costs nothing.
+Each is imported at its first use, so that importing the package costs nothing.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""`python -m outlast` is `outlast`."""
+"""`python -m outlast` runs `outlast`."""
 
 from outlast.cli import main
 

@@ -1,6 +1,6 @@
-"""What executions do, as log lines: from the commits of this process, as metrics are.
+"""Logs what executions do, from the commits of this process, like metrics.
 
-A line holds ids, numbers and the operator's own names: never what a user, a model or a tool said.
+A line holds ids, numbers and the operator's names: never content of a user, a model or a tool.
 """
 
 from collections.abc import Callable
@@ -36,15 +36,15 @@ Tell: TypeAlias = Callable[[Execution, Any], None]
 
 _UNKNOWN = "unknown"
 _LONGEST = 100
-"""Characters of a provider's own word."""
+"""Maximum characters of a provider's text."""
 _UPSTREAM = "upstream_error"
-"""A provider's words stand in the line of the request that failed."""
+"""Failures whose message is a provider's: it was logged with the failed request."""
 _FROM_OUTSIDE = frozenset({"code_failed"})
-"""Failures whose message is text of the operator's function, and may quote what it was given."""
+"""Failures whose message is text of the operator's function, and may quote its input."""
 
 
 class Activity:
-    """Writes a line for each start, end and rest of an execution; at level debug for each step."""
+    """Logs each start, end and rest of an execution; at level debug each step."""
 
     def __init__(self, agents: KnownAgents) -> None:
         self._agents = agents
@@ -213,12 +213,12 @@ class Activity:
         return {"execution": execution.id, "agent": self._name(execution)}
 
     def _name(self, execution: Execution) -> str:
-        """The agent's name; its id where this process has not read the agent."""
+        """Return the agent's name; its id if this process has not read the agent."""
         agent = self._agents.seen(execution)
         return execution.agent_id if agent is None else agent.spec.name
 
     def _tool(self, execution: Execution, name: str) -> str:
-        """The tool's name where the agent has such a tool: a model may make up any other."""
+        """Return the tool's name if the agent has such a tool: a model may make up any other."""
         agent = self._agents.seen(execution)
         known = agent is not None and agent.spec.tool(name) is not None
         return name if known else _UNKNOWN

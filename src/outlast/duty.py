@@ -1,6 +1,6 @@
-"""Work that a process does again and again beside its requests, and what becomes of its failures.
+"""Repeated background work of a process, and its failures.
 
-Nothing here ends in silence: whatever a duty raises is logged and counted, and the duty goes on.
+Nothing fails silently: any error of a duty is logged and counted, and the duty goes on.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Failures:
         self.counts: Counter[str] = Counter()
 
     def record(self, duty: str, error: BaseException) -> None:
-        """Log and count one failure; an error of ours without its traceback."""
+        """Log and count one failure; an OutlastError without its traceback."""
         self.counts[duty] += 1
         if isinstance(error, OutlastError):
             logger.warning("duty.failed", duty=duty, reason=error.message)
@@ -45,13 +45,13 @@ class Failures:
         return task
 
     def ended(self, task: asyncio.Task[Any], duty: str) -> None:
-        """Record what a task that is done has raised, if it has."""
+        """Record the error of a finished task, if there is one."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self.record(duty, error)
 
 
 class Duty:
-    """Runs something every so many seconds until stopped, whatever it raises."""
+    """Runs a function at an interval until stopped, whatever it raises."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Duty:
         retry: tuple[float, ...] = _RETRY,
         at_once: bool = False,
     ) -> None:
-        """`retry`: seconds to wait after the first, second, … failure in a row; the last stays.
+        """`retry`: seconds to wait after the first, second, … failure in a row; the last repeats.
 
-        `at_once`: the first run waits for nothing.
+        `at_once`: the first run does not wait for the interval.
         """
         self._name = name
         self._run = run
@@ -78,17 +78,17 @@ class Duty:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, in a task of its own."""
+        """Start it in a task of its own."""
         self._task = asyncio.get_running_loop().create_task(self.forever(), name=self._name)
         self._task.add_done_callback(self._ended)
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether it was started and has not stopped."""
         return self._task is not None and not self._task.done()
 
     async def stop(self) -> None:
-        """End, in the middle of a run too.
+        """Stop, also in the middle of a run.
 
         Cancels until it has ended: Python 3.11's `wait_for`, by which psycopg waits, swallows a
         cancellation that comes with its result: https://github.com/python/cpython/issues/86296
@@ -99,7 +99,7 @@ class Duty:
             await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Begin again where the loop itself has failed: as in its sleep, or in the log."""
+        """Restart if the loop itself has failed, for example in its sleep or in logging."""
         if task is self._task and not task.cancelled():
             self._failures.ended(task, self._name)
             task.get_loop().call_later(_RESTART_SECONDS, self._restart, task)
@@ -109,7 +109,7 @@ class Duty:
             self.start()
 
     async def forever(self) -> None:
-        """Run again and again until this is cancelled."""
+        """Run repeatedly until this is cancelled."""
         failed = 0
         while True:
             if self._wait:
@@ -118,7 +118,7 @@ class Duty:
             self._wait = self._retry[min(failed, len(self._retry)) - 1] if failed else self._every
 
     async def _try(self) -> bool:
-        """Run once; False if it failed, by an error of whatever class."""
+        """Run once; return False if it raised an error of any class."""
         try:
             await self._run()
         except BaseException as error:
@@ -130,7 +130,7 @@ class Duty:
 
 
 def _ends(error: BaseException) -> bool:
-    """Whether the task itself is cancelled or closed, rather than something that it waited for."""
+    """Whether the task itself is cancelled or closed, not something that it waited for."""
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or bool(task.cancelling())
@@ -138,7 +138,7 @@ def _ends(error: BaseException) -> bool:
 
 
 def _in_task() -> bool:
-    """Whether the event loop runs this code: it does not while a forgotten task is closed."""
+    """Whether the event loop runs this code; it does not while an unreferenced task is closed."""
     try:
         return asyncio.current_task() is not None
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Outlast inside another application: an ASGI app with its own life.
+"""Outlast inside another application: an ASGI app with a lifespan of its own.
 
 outlast.asgi(…) ──► Embedded ──► served as it is, or mounted under a path of a FastAPI or Starlette
 app, which then has to run its `lifespan`: mounted apps get no startup event.
@@ -30,7 +30,7 @@ from outlast.web import create_app
 logger = structlog.get_logger(__name__)
 
 _GIVEN = "agents of the application"
-"""Stands where the name of the agents file does."""
+"""Used in place of the agents file's name."""
 _NOT_STARTED = (
     "Outlast has not been started. Give its lifespan to the application that it is mounted in: "
     "FastAPI(lifespan=server.lifespan)"
@@ -40,11 +40,11 @@ _NOT_STARTED = (
 def asgi(
     agents: str | PathLike[str] | Iterable[Agent] | None = None, **settings: Any
 ) -> "Embedded":
-    """Make the whole server as an ASGI application, to serve by itself or to mount in another.
+    """Return the whole server as an ASGI application, to serve alone or to mount in another.
 
-    `agents` is an agents file, a module's name, or agents themselves; None takes the setting
-    `agents`. `settings` are those of `outlast serve` by name; the environment and `outlast.toml` in
-    the working folder give the rest. Reads the agents; opens nothing before its lifespan runs.
+    `agents` is an agents file, a module's name, or Agent objects; None uses the setting `agents`.
+    `settings` are those of `outlast serve` by name; the rest comes from the environment and
+    `outlast.toml` in the working folder. Reads the agents; opens nothing before its lifespan runs.
     Raises Misconfigured.
     """
     if agents is None or isinstance(agents, (str, PathLike)):
@@ -70,7 +70,7 @@ class Embedded:
         self.app.router.lifespan_context = self.lifespan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; 503 where the lifespan does not run."""
+        """Serve a request; 503 if the lifespan is not running."""
         if scope["type"] == "http" and not self._started:
             problem = problem_of(Overloaded(_NOT_STARTED))
             await error_response(problem, scope, error_object)(scope, receive, send)
@@ -79,7 +79,7 @@ class Embedded:
 
     @asynccontextmanager
     async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:
-        """Open the database, take up what was left, serve until the context ends, then drain.
+        """Open the database, recover executions, serve until the context ends, then drain.
 
         The database, the first API key and the secret are in the data folder, as with
         `outlast serve`. Raises StoreLocked, Misconfigured.

@@ -1,8 +1,8 @@
 """Logs: one event a line on standard error, as JSON or as text, with no secret in it.
 
-Our own events and those of the standard library's loggers (uvicorn, asyncio) go the same way: bound
-names (request, execution), level, time, traceback, then blotting, then the renderer. What is said
-once for every request and every execution takes a shorter way: `line`.
+Outlast's events and those of the standard library's loggers (uvicorn, asyncio) pass the same
+processors: bound names (request, execution), level, time, traceback, then masking of secrets, then
+the renderer. Events logged once per request or execution have a faster path: `line`.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _MISSING: Final = object()
 
 @contextmanager
 def _without(module: str) -> Iterator[None]:
-    """Import nothing of this name inside the block."""
+    """Make imports of this name fail inside the block."""
     known: Any = sys.modules.get(module, _MISSING)
     sys.modules[module] = None  # type: ignore[assignment] # the import system's own way to say: not there
     try:
@@ -47,7 +47,7 @@ Fields: TypeAlias = Callable[..., dict[str, Any]]
 
 HIDDEN: Final = "[hidden]"
 _DEPTH: Final = 8
-"""How deep a logged value is looked into; what lies deeper is left out."""
+"""Maximum depth of a logged value; deeper values are left out."""
 
 _WORDS: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 _SECRET_WORDS: Final = frozenset(
@@ -83,24 +83,24 @@ _SECRET_TEXTS: Final = (
 
 
 _LONGEST: Final = 16 * 1024
-"""Characters of one text in a line; a traceback's first are those of its frames."""
+"""Maximum characters of a text in a line; a traceback begins with its frames."""
 
 
 def hide(text: str) -> str:
-    """The text with what looks like a key, a bearer token or a password blotted out."""
+    """Return the text with anything that looks like a key, a bearer token or a password masked."""
     for pattern, instead in _SECRET_TEXTS:
         text = pattern.sub(instead, text)
     return text
 
 
 def is_secret(name: str) -> bool:
-    """Whether a field of this name holds a secret: its last word says so."""
+    """Whether a field of this name holds a secret, by its last word."""
     words = _WORDS.findall(name)
     return bool(words) and words[-1].lower() in _SECRET_WORDS
 
 
 def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A structlog processor: no secret goes past it."""
+    """Structlog processor that masks secrets."""
     return {name: _blot(name, value, 0) for name, value in event.items()}
 
 
@@ -172,9 +172,9 @@ _LEVELS: Final[dict[str, int]] = {
 
 
 class _Lines:
-    """Writes events that need no blotting, many at a time: one by one they cost a run three times.
+    """Writes events that need no masking in batches, at a third of the cost of single writes.
 
-    An event waits for its write at most `_DELAY` seconds; what else is logged comes behind it.
+    An event waits for its write at most `_DELAY` seconds; the order of all log lines is kept.
     """
 
     def __init__(self, threshold: int, renderer: Processor, stream: TextIO) -> None:
@@ -186,7 +186,7 @@ class _Lines:
         self._lock = RLock()
 
     def add(self, level: Level, name: str, fields: Fields, given: tuple[Any, ...]) -> None:
-        """Write this event soon; at once where no event loop runs."""
+        """Buffer this event; write it at once if no event loop runs."""
         now = time.time()  # noqa: TID251 - the moment of the line, as structlog's own
         self._waiting.append((now, level, name, fields, given))
         if self._flushed_by is not None and self._flushed_by.is_running():
@@ -199,12 +199,12 @@ class _Lines:
             self._flushed_by.call_later(_DELAY, self.flush)
 
     def write(self, text: str) -> None:
-        """Write what another way has made, as a stream does."""
+        """Write text of another logger, as a stream does."""
         with self._lock, suppress(OSError, ValueError):  # a log that fails ends no request
             self._stream.write(self._waiting_lines() + text)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write what is buffered."""
         with self._lock, suppress(OSError, ValueError):
             self._flushed_by = None
             self._stream.write(self._waiting_lines())
@@ -243,11 +243,10 @@ def enabled(level: Level) -> bool:
 
 
 def line(level: Level, name: str, fields: Fields, *given: Any) -> None:
-    """Write an event whose fields, `fields(*given)`, are ids, numbers and the operator's own names.
+    """Log an event whose fields, `fields(*given)`, are ids, numbers and the operator's names.
 
-    Nothing is blotted and no bound name is added: text from outside goes through a logger. Where
-    `configure` was never called, the event goes through structlog as the process has configured
-    it, if it has.
+    Nothing is masked and no bound name is added: use a logger for text from outside. If `configure`
+    was never called, the event goes through structlog as the process has configured it, if it has.
     """
     if _lines is not None:
         if level in _lines.levels:
@@ -257,14 +256,14 @@ def line(level: Level, name: str, fields: Fields, *given: Any) -> None:
 
 
 def unconfigure() -> None:
-    """Take back what `configure` has set for `line`."""
+    """Reset what `configure` has set for `line`."""
     global _lines  # noqa: PLW0603
     flush()
     _lines = None
 
 
 def flush() -> None:
-    """Write the lines that wait to be written."""
+    """Write the buffered lines."""
     if _lines is not None:
         _lines.flush()
 

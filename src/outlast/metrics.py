@@ -1,8 +1,8 @@
-"""Metrics in Prometheus's text format, of one process.
+"""Metrics of one process in Prometheus's text format.
 
-Most of them are counted as commits come in: executions that end, tools that ran. What runs now is
-read when the metrics are. Labels that users choose (models
-and tools) are bounded: past the bound they are counted as `other`. What a model makes up is none.
+Most are counted as commits come in: executions that end, tools that ran. Gauges are read when the
+metrics are. Labels that users choose (models and tools) are bounded: beyond the bound they are
+counted as `other`. Names made up by a model are no labels.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,11 +27,11 @@ from outlast.store.listeners import Committed
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
-"""Behind the bound."""
+"""Label beyond the bound."""
 UNKNOWN: Final = "unknown"
-"""A tool that is none of its agent's."""
+"""Label of a tool that the agent does not have."""
 _LABELS: Final = 200
-"""Different values of a label that users choose."""
+"""Maximum distinct values of a label that users choose."""
 _ENDS: Final[dict[type, str]] = {
     ExecutionCompleted: "completed",
     ExecutionFailed: "failed",
@@ -72,9 +72,7 @@ class Metrics:
             buckets=_COMMIT_BUCKETS,
             registry=registry,
         )
-        self._writes = Counter(
-            "outlast_writes", "Transactions that commits carried.", registry=registry
-        )
+        self._writes = Counter("outlast_writes", "Transactions in commits.", registry=registry)
         self._models = _calls("outlast_model_request_seconds", "Model requests.", "model", registry)
         self._tools = _calls("outlast_tool_call_seconds", "Tool calls.", "tool", registry)
         self._requests = Counter(
@@ -85,19 +83,19 @@ class Metrics:
         )
         self._duties = Histogram(
             "outlast_maintenance_seconds",
-            "Batches of maintenance that succeeded, and how long each took.",
+            "Successful batches of maintenance duties, and how long each took.",
             ["duty"],
             buckets=_COMMIT_BUCKETS,
             registry=registry,
         )
         self._succeeded = Gauge(
             "outlast_maintenance_last_success_timestamp_seconds",
-            "When a duty of maintenance last succeeded in this process.",
+            "When a maintenance duty last succeeded in this process.",
             ["duty"],
             registry=registry,
         )
         self.failures = Failures()
-        """Where work that has no caller records its failures."""
+        """Records failures of background work."""
         registry.register(_Failures(self.failures))
         self._children: dict[tuple[Any, ...], Any] = {}
         self._chosen: dict[str, set[str]] = {"model": set(), "tool": set()}
@@ -113,10 +111,10 @@ class Metrics:
         orphans: Callable[[], float],
         leads: Callable[[], float],
     ) -> None:
-        """Say where the state of now is read, and counts that are kept elsewhere; called once."""
+        """Set the sources of gauges, and of counts kept elsewhere; called once."""
         now = {
             "outlast_segments_running": ("Segments that run in this process.", running),
-            "outlast_backlog": ("Executions that wait for a place to run.", backlog),
+            "outlast_backlog": ("Executions that wait for a free slot.", backlog),
             "outlast_followers": ("Open streams and waiting requests.", followers),
             "outlast_maintenance_leader": ("Whether this process leads maintenance.", leads),
         }
@@ -127,7 +125,7 @@ class Metrics:
     def committed(self, committed: Committed, agent: Agent | None) -> None:
         """Count a commit of an agent's execution: whether it ended in it, and tools that ran.
 
-        A tool that is none of the agent's is counted as UNKNOWN: a model may make up any name.
+        A tool that the agent does not have is counted as UNKNOWN: a model may make up any name.
         """
         for entry in committed.entries:
             kind = type(entry.event)
@@ -140,25 +138,25 @@ class Metrics:
                 self.tool_called(name, outcome, event.duration_ms / 1000)
 
     def wrote(self, seconds: float, writes: int) -> None:
-        """A commit of so many transactions took so long; any thread may say so."""
+        """Record a commit: its seconds and number of transactions; from any thread."""
         self._commits.observe(seconds)
         self._writes.inc(writes)
 
     def maintained(self, duty: str, seconds: float, at: int) -> None:
-        """Count a batch of a duty that succeeded, at a time in milliseconds."""
+        """Count a successful batch of a duty, at a time in milliseconds."""
         self._duties.labels(duty).observe(seconds)
         self._succeeded.labels(duty).set(at / 1000)
 
     def tool_called(self, tool: str, outcome: str, seconds: float) -> None:
-        """A tool call ended: ok or error."""
+        """Count a tool call: ok or error."""
         self._observe(self._tools, "tool", tool, outcome, seconds)
 
     def model_requested(self, model: str, outcome: str, seconds: float) -> None:
-        """A model request ended: ok, closed (the rest was not needed), or the error's code."""
+        """Count a model request: ok, closed (the rest was not needed), or the error's code."""
         self._observe(self._models, "model", model, outcome, seconds)
 
     def answered(self, room: str, method: str, route: str, status: int) -> None:
-        """An HTTP request was answered; `route` is the template with its placeholders."""
+        """Count an HTTP request; `route` is the template with its placeholders."""
         key = (room, method, route, status)
         child = self._children.get(key)
         if child is None:
@@ -166,7 +164,7 @@ class Metrics:
         child.inc()
 
     def render(self) -> bytes:
-        """Everything in Prometheus's text format 0.0.4 or 1.0.0, as CONTENT_TYPE says."""
+        """Return all metrics in Prometheus's text format, of the version in CONTENT_TYPE."""
         return generate_latest(self._registry)
 
     def _observe(
@@ -190,7 +188,7 @@ class Metrics:
 
 
 def _has(agent: Agent | None, tool: str) -> bool:
-    """Whether the tool is the agent's; a code agent's function calls only what its author named."""
+    """Whether the agent has the tool; a code agent's function calls only what its author named."""
     return agent is not None and (agent.spec.code is not None or agent.spec.tool(tool) is not None)
 
 
@@ -204,7 +202,7 @@ class _KeptElsewhere(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         yield CounterMetricFamily(
             "outlast_jobs_taken_over",
-            "Executions of silent workers that this process gave to others.",
+            "Executions of silent workers that this process reassigned.",
             self._taken_over(),
         )
         yield CounterMetricFamily(
@@ -215,7 +213,7 @@ class _KeptElsewhere(Collector):
 
 
 class _Failures(Collector):
-    """Failures of work that has no caller, read with the metrics."""
+    """Failures of background work, read with the metrics."""
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
@@ -223,7 +221,7 @@ class _Failures(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         failed = CounterMetricFamily(
             "outlast_duty_failures",
-            "Failures of work that this process does beside requests; it goes on after them.",
+            "Failures of background work in this process; it goes on after them.",
             labels=["duty"],
         )
         for duty, count in sorted(self._failures.counts.items()):

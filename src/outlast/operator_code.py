@@ -1,7 +1,7 @@
-"""Code of the operator's own, run so that it holds up no caller, and what of it is left at the end.
+"""Runs the operator's code so that it cannot block its caller or the end of the process.
 
-A function may swallow its cancellation, and a thread cannot be ended: whoever waits for one waits
-for a bounded time, and the process ends without it.
+A function may swallow its cancellation, and a thread cannot be stopped: waits for either are
+bounded, and the process ends without it.
 """
 
 import asyncio
@@ -12,19 +12,19 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 LEAVING_SECONDS: Final = 2.0
-"""How long a function that was cancelled may take to end."""
+"""How long a cancelled function may take to end."""
 
 _left: Final[set[asyncio.Task[Any]]] = set()
-"""Tasks that are not waited for any more; the event loop alone would not keep them."""
+"""Tasks that are no longer awaited; kept here, as the event loop holds weak references only."""
 
 
 async def bounded(
     work: Coroutine[Any, Any, T], left: Callable[[], None], seconds: float | None = None
 ) -> T:
-    """Await the work in a task of its own, at most so many seconds.
+    """Await the work in a task of its own, at most `seconds`.
 
     Cancelled, or out of time, it may take `LEAVING_SECONDS` to end; then `left` is called and it
-    runs on behind its caller. Raises TimeoutError where it was out of time and returned nothing.
+    runs on in the background. Raises TimeoutError if it was out of time and returned nothing.
     """
     task = asyncio.get_running_loop().create_task(work, name="operator_function")
     try:
@@ -41,7 +41,7 @@ async def bounded(
 
 
 async def _leave(task: asyncio.Task[Any], left: Callable[[], None]) -> bool:
-    """Cancel the task and wait for its end; True where the caller was cancelled meanwhile."""
+    """Cancel the task and wait for its end; return True if the caller was cancelled meanwhile."""
     loop = asyncio.get_running_loop()
     deadline, cancelled = loop.time() + LEAVING_SECONDS, False
     task.cancel()
@@ -65,7 +65,7 @@ def _ended(task: asyncio.Task[Any]) -> None:
 
 
 async def cancel_rest(seconds: float) -> int:
-    """Cancel every other task of this loop; return how many have not ended within the seconds."""
+    """Cancel every other task of this loop; return how many have not ended within `seconds`."""
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     for task in rest:
         task.cancel()
@@ -76,7 +76,7 @@ async def cancel_rest(seconds: float) -> int:
 
 
 def threads_left(seconds: float, now: Callable[[], float]) -> int:
-    """Return how many threads that an interpreter waits for still run after the seconds."""
+    """Return how many threads that an interpreter waits for still run after `seconds`."""
     deadline = now() + seconds
     threads = [
         thread

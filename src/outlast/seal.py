@@ -1,8 +1,8 @@
-"""Small values sealed with the server's secret: what only the server reads again.
+"""Encrypts small values with the server's secret, for the server to read again.
 
-The secret is the operator's (`OUTLAST_SECRET_KEY`), else one that the first start makes in the data
-folder. Each purpose has a key of its own, derived from it (HKDF, RFC 5869); a sealed value is a
-Fernet token. Servers that share a database need the same secret.
+The secret is the operator's (`OUTLAST_SECRET_KEY`), else one that the first start generates in the
+data folder. Each purpose has a key of its own, derived from it (HKDF, RFC 5869); a sealed value is
+a Fernet token. Servers that share a database need the same secret.
 """
 
 import base64
@@ -24,14 +24,14 @@ _SECRET_BYTES: Final = 32
 
 
 class DecryptionFailed(Exception):
-    """This was not sealed with the server's secret, or too long ago."""
+    """The value was not sealed with the server's secret, or too long ago."""
 
 
 class Seal:
-    """Seals and opens JSON values."""
+    """Encrypts and decrypts JSON values."""
 
     def __init__(self, secret: str, file: Path, clock: Clock) -> None:
-        """`secret` wins over the file, which is made at first need."""
+        """`secret` wins over the file, which is created when first needed."""
         self._secret = secret
         self._file = file
         self._clock = clock
@@ -39,16 +39,16 @@ class Seal:
         self._key = cache(self._new_key)
 
     def prepare(self) -> None:
-        """Find the secret, or make it. Raises Misconfigured."""
+        """Find the secret, or generate it. Raises Misconfigured."""
         self._secret = self._secret or _read(self._file) or _make(self._file)
 
     def seal(self, purpose: str, value: Any) -> str:
-        """The value, readable to `open` with the same purpose alone."""
+        """Return the encrypted value; only `open` with the same purpose can read it."""
         sealed: bytes = self._key(purpose).encrypt_at_time(orjson.dumps(value), self._seconds())
         return sealed.decode()
 
     def open(self, purpose: str, sealed: str, seconds: int | None = None) -> Any:
-        """What was sealed, at most so many seconds ago. Raises DecryptionFailed."""
+        """Return a value sealed at most this many seconds ago. Raises DecryptionFailed."""
         from cryptography.fernet import InvalidToken
 
         token = sealed.encode(errors="replace")
@@ -61,9 +61,9 @@ class Seal:
         return orjson.loads(found)
 
     def _seconds(self) -> int:
-        """Return now, by a clock that is not set while the process runs.
+        """Return the time by a clock that is never set while the process runs.
 
-        Where the machine's clock is set back, what is sealed lives neither longer nor shorter.
+        If the machine's clock is set back, sealed values expire neither later nor earlier.
         """
         now, monotonic = self._began
         return now // 1000 + int(self._clock.monotonic() - monotonic)
@@ -88,7 +88,7 @@ def _read(file: Path) -> str:
 
 
 def _make(file: Path) -> str:
-    """Write a new secret for its owner alone; one that another process has just made stands."""
+    """Write a new secret for its owner alone; one that another process wrote first wins."""
     scratch = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         with suppress(FileNotFoundError):

@@ -1,7 +1,7 @@
 """Settings: flags win over the environment (`OUTLAST_*`), which wins over `outlast.toml`.
 
 Every field is a setting; its name in the environment is `OUTLAST_` and the field in capitals, in
-the file the field itself. A table is set in the file alone.
+the file the field's name. A table can only be set in the file.
 """
 
 import difflib
@@ -25,7 +25,7 @@ from outlast.model.price import Prices, read_prices
 FILE: Final = "outlast.toml"
 _PREFIX: Final = "OUTLAST_"
 _OTHERS: Final = frozenset({"OUTLAST_URL"})
-"""Variables of the client."""
+"""Variables that the client reads."""
 _POSTGRES: Final = ("postgresql://", "postgres://")
 _ORIGIN: Final = re.compile(r"\*|https?://[^/?#@\s]+")
 _ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
@@ -43,69 +43,69 @@ class Settings:
     """Everything that an operator may set."""
 
     database_url: str = field(default="", repr=False)
-    """Where state lives; empty: SQLite in the data folder. `sqlite:///PATH`, `postgresql://…`."""
+    """The database; empty: SQLite in the data folder. `sqlite:///PATH`, `postgresql://…`."""
     database_direct_url: str = field(default="", repr=False)
-    """A way to the same Postgres that keeps its session, where the URL above goes through a pooler
-    that does not. Empty: the same URL."""
+    """URL of the same Postgres that keeps sessions, if `database_url` goes through a pooler that
+    does not. Empty: the same URL."""
     database_connections: int = 10
-    """Connections to Postgres for reading and writing, at most, in each process."""
+    """Maximum connections of a process to Postgres for reading and writing."""
     takeover_seconds: float = 6.0
-    """How long a worker on Postgres may be silent before the others take its executions over."""
+    """How long a worker on Postgres may be silent before others take over its executions."""
     data_dir: Path = field(default_factory=lambda: Path.home() / ".outlast")
     """The folder of the database, the first key and the local models."""
     host: str = "127.0.0.1"
     """The address to listen on."""
     port: int = 8321
-    """The port to listen on; 0 takes a free one."""
+    """The port to listen on; 0: a free one."""
     agents: str = ""
     """The agents file: YAML, JSON, a Python file, or a module's name."""
     api_key: str = field(default="", repr=False)
-    """This value is an all-scopes key of the default workspace."""
+    """A key of the default workspace with all scopes."""
     secret_key: str = field(default="", repr=False)
-    """Seals what is kept and must stay secret; servers that share a database need the same."""
+    """Encrypts stored secrets; servers that share a database need the same."""
     concurrency: int = 1000
     """Segments that run in one process at the same time."""
     model_retries: int = 2
-    """How often a model request that failed for a passing reason is made again."""
+    """How often a model request is retried after a transient failure."""
     max_tries: int = 5
-    """How often an execution is begun, in crashes and failures of the server, without recording a
-    step before it fails."""
+    """How often an execution is begun without recording a step, because of crashes and failures of
+    the server, before it fails."""
     max_queued_turns: int = 1000
     """How many executions may wait for their turn in one conversation."""
     parallel_calls: int = 32
     """Tool calls of one execution that run at the same time."""
     drain_seconds: float = 20.0
-    """How long SIGTERM waits for running steps before it leaves them to the next start."""
+    """How long a shutdown by SIGTERM waits for running steps; unfinished ones are run again."""
     max_body_bytes: int = 4 * 1024 * 1024
     """The largest request body."""
     max_connections: int = 0
-    """Connections of clients at the same time; 0: as many as the limit of open files allows."""
+    """Maximum client connections; 0: as many as the limit of open files allows."""
     request_head_seconds: float = 30.0
-    """How long a client may take to send a request's line and headers."""
+    """How long a client may take to send request line and headers."""
     request_body_seconds: float = 60.0
-    """How long a client may send nothing of a body, or take nothing of an answer."""
+    """How long a client may pause while sending a body or reading a response."""
     idle_connection_seconds: float = 65.0
     """How long a connection without a request is kept."""
     stream_keep_alive_seconds: float = 15.0
-    """A silent stream says this often that it lives."""
+    """Interval of comments in a silent stream."""
     strict_requests: bool = False
-    """Whether unknown fields and filters of a request are refused, rather than named in the header
-    `Outlast-Warning`; a request may say `?strict=true` or `false` itself."""
+    """Whether unknown fields and filters of a request are refused, instead of named in the header
+    `Outlast-Warning`; a request may override it with `?strict=true` or `false`."""
     indexed_metadata: str = ""
-    """Keys of `metadata` by which lists of executions filter, with commas between."""
+    """Keys of `metadata` that lists of executions can filter by, separated by commas."""
     cors_origins: str = ""
-    """Origins of web pages that may call from a browser, with commas between; `*` is any."""
+    """Origins of web pages that may call from a browser, separated by commas; `*` is any."""
     root_path: str = ""
-    """What stands before every path outside, as `/ai`, where a proxy serves the server there."""
+    """Prefix of every path seen from outside, such as `/ai`, if a proxy serves the server there."""
     trusted_proxies: str = "127.0.0.1,::1"
-    """Addresses and networks of proxies whose `X-Forwarded-Prefix` counts, with commas between; `*`
-    is any."""
+    """Addresses and networks of proxies whose `X-Forwarded-Prefix` is trusted, separated by commas;
+    `*` is any."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: str = "auto"
     """json, text, or auto: text on a terminal."""
     prices: Prices = field(default_factory=Prices, metadata={"table": read_prices})
-    """What models and tools cost, in credits; a table of the file."""
+    """Prices of models and tools, in credits; a table of the file."""
 
     def __post_init__(self) -> None:
         _check(self.concurrency >= 1, "concurrency", "must be at least 1")
@@ -178,12 +178,12 @@ class Settings:
 
     @property
     def on_postgres(self) -> bool:
-        """Whether state lives in Postgres, which many processes may share."""
+        """Whether state is in Postgres, which many processes may share."""
         return self.database_url.startswith(_POSTGRES)
 
     @property
     def database(self) -> str:
-        """The database in words, without its password."""
+        """Description of the database, without its password."""
         if not self.on_postgres:
             return str(self.database_path)
         authority, _, rest = self.database_url.partition("://")[2].partition("/")
@@ -201,12 +201,12 @@ class Settings:
 
     @property
     def secret_file(self) -> Path:
-        """Where the secret key of the first start is kept, mode 0600."""
+        """File of the secret key that the first start generates, mode 0600."""
         return self.data_dir / "secret_key"
 
     @property
     def key_file(self) -> Path:
-        """Where the key of the first start is kept, mode 0600."""
+        """File of the API key that the first start creates, mode 0600."""
         return self.data_dir / "api_key"
 
 
@@ -215,7 +215,7 @@ def load(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Settings:
-    """Read the settings; a flag of None was not given. Raises Misconfigured, naming the setting."""
+    """Read the settings; a flag of None is not set. Raises Misconfigured, naming the setting."""
     environment = os.environ if environment is None else environment
     given: dict[str, Any] = _from_file((folder or Path.cwd()) / FILE)
     for name in _FIELDS:
@@ -231,9 +231,9 @@ def load(
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
-    """The `OUTLAST_*` variables that are no setting, each with the setting that it resembles.
+    """Return unknown `OUTLAST_*` variables, each with the setting that it resembles.
 
-    None where it resembles no setting.
+    None if it resembles no setting.
     """
     environment = os.environ if environment is None else environment
     known = [_PREFIX + name.upper() for name in _FIELDS]
@@ -281,7 +281,7 @@ def _convert(name: str, value: Any) -> Any:
 
 
 def _require_kind(name: str, value: Any, wanted: Any) -> None:
-    """Refuse values of the file that have another type: none of them is guessed, none is shown."""
+    """Refuse values of the file with another type; values are not converted, and not shown."""
     fits: tuple[type, ...] = (int, float, Decimal) if wanted is float else (wanted,)
     if not isinstance(value, fits) or (wanted is not bool and isinstance(value, bool)):
         setting = _PREFIX + name.upper()
@@ -297,7 +297,7 @@ def _finite(value: Any) -> float:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether UTF-8 can spell it; bytes of a variable that are no UTF-8 are halves of pairs."""
+    """Whether UTF-8 can encode it; other bytes of a variable are read as lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -316,7 +316,7 @@ def _flag(value: Any) -> bool:
 
 
 def _check_password(name: str, url: str) -> None:
-    """Refuse a URL whose password would be taken for a part of the host, and shown as one."""
+    """Refuse a URL whose password would be read as part of the host, and shown."""
     authority, _, path = url.partition("://")[2].partition("/")
     wrong = authority.count("@") > 1 or "@" in path.partition("?")[0]
     _check(not wrong, name, "wants @ : / ? # % in a password percent-encoded (@ is %40)")

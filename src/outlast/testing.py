@@ -1,4 +1,4 @@
-"""For tests, ours and yours: a clock that is moved by hand, and a core on a temporary file.
+"""For tests, ours and yours: a clock moved by hand, and a core on a temporary file.
 
     clock = FakeClock()
     script = {"turns": [{"steps": [{"text": "Good morning!"}]}]}
@@ -40,7 +40,7 @@ _START: Final = 1_772_000_000_000
 
 
 class FakeClock:
-    """Time that moves only by `advance`; ids that are the same in every run."""
+    """Clock that moves only by `advance`; its ids are the same in every run."""
 
     def __init__(self, now: int = _START) -> None:
         self._start = self._now = now
@@ -56,7 +56,7 @@ class FakeClock:
         return (self._now - self._start) / 1000
 
     def new_id(self, prefix: str) -> str:
-        """A UUIDv7 of this moment whose random bits are a count (RFC 9562, 5.7)."""
+        """Return a UUIDv7 of the current time whose random bits are a counter (RFC 9562, 5.7)."""
         number = next(self._numbers)
         value = (self._now << 80) | (7 << 76) | (2 << 62) | number
         return from_uuid(prefix, UUID(int=value))
@@ -72,7 +72,7 @@ class FakeClock:
         await waiter
 
     def advance(self, seconds: float) -> None:
-        """Move time on and wake whoever slept until now."""
+        """Move time on and wake those whose sleep has ended."""
         self._now += round(seconds * 1000)
         while self._sleepers and self._sleepers[0][0] <= self._now:
             _, _, waiter = heapq.heappop(self._sleepers)
@@ -80,14 +80,14 @@ class FakeClock:
                 waiter.set_result(None)
 
     def set_by(self, seconds: float) -> None:
-        """Set the clock forward or back, as an operator does; no time passes by it."""
+        """Set the wall clock forward or back, as an operator does; no time passes."""
         millis = round(seconds * 1000)
         self._now += millis
         self._start += millis
         self._sleepers = [(at + millis, number, one) for at, number, one in self._sleepers]
 
     async def sleeper(self) -> None:
-        """Return once a task sleeps that has not slept before this call."""
+        """Wait until a task sleeps that was not sleeping before this call."""
         self._slept.clear()
         await self._slept.wait()
 
@@ -99,7 +99,7 @@ async def _turn() -> None:
 
 
 class NamedModels:
-    """Models by their whole name, for tests that bring their own."""
+    """Models by name, for tests that bring their own."""
 
     def __init__(self, models: dict[str, Model]) -> None:
         self._models = models
@@ -129,7 +129,7 @@ async def core_on(
     start: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Core]:
-    """A whole server without its HTTP side, on a database in this folder."""
+    """Run a whole server without HTTP, on a database in this folder."""
     clock = clock or SystemClock()
     core = build(
         Settings(data_dir=folder, **settings),
@@ -149,7 +149,7 @@ async def core_on(
 
 
 async def owner(core: Core, workspace: str = DEFAULT_WORKSPACE) -> Principal:
-    """Return a principal with all scopes in a workspace, which is made if there is none."""
+    """Return a principal with all scopes in a workspace, which is created if necessary."""
     made = await core.services.keys.workspace(workspace)
     key = await core.services.keys.create(made.id, "owner")
     return Principal(key.key.id, made.id, frozenset(Scope))

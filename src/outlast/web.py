@@ -1,7 +1,7 @@
 """The HTTP application: rooms over one core, health, metrics and the OpenAPI document.
 
-Rooms answer their own errors. What no route answers is told in the shape of the room whose
-path fits best.
+Rooms render their own errors. The error for a path without a route has the shape of the room with
+the longest matching prefix.
 """
 
 from collections.abc import AsyncIterator
@@ -39,10 +39,10 @@ from outlast.rooms.tasks import room as tasks
 from outlast.settings import Settings
 
 ROOMS: Final[tuple[Room, ...]] = (background, executions, records, runs, tasks)
-"""In the order in which their routes are tried."""
+"""Rooms in the order in which their routes are tried."""
 _MAIN: Final = executions
 HEALTH: Final = ("/healthz", "/readyz", "/metrics")
-"""Routes that answer where there is no room for others."""
+"""Routes that are served even if the server is full."""
 _METHOD_NOT_ALLOWED: Final = 405
 EXPOSED: Final = (
     "X-Request-Id",
@@ -54,7 +54,7 @@ EXPOSED: Final = (
     "Idempotency-Replayed",
     WARNING_HEADER,
 )
-"""Headers of answers that a page of another origin may read."""
+"""Response headers that a page of another origin may read."""
 
 _DESCRIPTION: Final = """Run AI agents durably: an execution outlasts a client that hangs up, a
 deploy, a crash. Send `Authorization: Bearer <key>`, `Authorization: <key>` or
@@ -62,10 +62,11 @@ deploy, a crash. Send `Authorization: Bearer <key>`, `Authorization: <key>` or
 
 
 def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
-    """The application over a core; without rooms it answers for its health only.
+    """Return the application over a core; without rooms it serves health checks only.
 
-    A server that runs ASGI's lifespan opens, starts and closes the core with it; another does so
-    itself. `app.state.streams.end()` tells the clients of open streams to come back, and ends them.
+    A server that runs ASGI's lifespan opens, starts and closes the core with it; others do so
+    themselves. `app.state.streams.end()` tells the clients of open streams to reconnect, and ends
+    them.
     """
 
     @asynccontextmanager
@@ -113,7 +114,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
 
 
 class _App(FastAPI):
-    """The framework's application behind our own entrance."""
+    """The framework's application behind Outlast's middleware."""
 
     entrance: ASGIApp
 
@@ -125,12 +126,12 @@ class _App(FastAPI):
         await self.entrance(scope, receive, send)
 
     async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as the framework does: its middleware, then the first route that fits."""
+        """Serve as the framework does: its middleware, then the first route that fits."""
         await super().__call__(scope, receive, send)
 
 
 def _entrance(core: Core, rooms: ASGIApp) -> ASGIApp:
-    """What every request passes on its way to the rooms."""
+    """Return the middleware that every request passes on its way to the rooms."""
     entrance: ASGIApp = RequestIds(rooms, core.clock, _prefixes(core.settings))
     if core.settings.cors:
         entrance = CORSMiddleware(
@@ -144,7 +145,7 @@ def _entrance(core: Core, rooms: ASGIApp) -> ASGIApp:
 
 
 def refusing(app: FastAPI, clock: Clock) -> ASGIApp:
-    """The application where there is no room: it answers for its health, the rest is 503."""
+    """Return the application of a full server: it serves health checks, the rest is 503."""
     prefixes = _prefixes(app.state.settings)
 
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
@@ -169,15 +170,15 @@ def _prefixes(settings: Settings) -> Prefixes:
 
 
 async def _point_on(request: Request) -> Response:
-    """What this is and where to read on, for somebody who opens the server's address."""
+    """Return name, version and links, for people who open the server's address."""
     root: str = request.scope.get("root_path", "")
     links = {"docs": "/docs", "openapi": "/openapi.json", "health": "/healthz", "ready": "/readyz"}
-    told = {name: root + path for name, path in links.items()}
-    return json_response({"name": "Outlast", "version": __version__, **told})
+    shown = {name: root + path for name, path in links.items()}
+    return json_response({"name": "Outlast", "version": __version__, **shown})
 
 
 class _Health:
-    """Whether the process lives, and whether it takes work."""
+    """Health: whether the process lives, and whether it takes work."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -211,7 +212,7 @@ def _not_ready(reason: str) -> Response:
 
 
 def _room_for(path: str) -> Room:
-    """The room with the longest prefix of this path."""
+    """Return the room with the longest prefix of this path."""
     fitting = [
         (len(prefix), room) for room in ROOMS for prefix in room.prefixes if _below(path, prefix)
     ]
@@ -232,7 +233,7 @@ async def _answer_unrouted(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods of every route with this path."""
+    """Return the methods of all routes with this path."""
     methods: set[str] = set()
     for route in request.app.router.routes:
         match, _ = route.matches(request.scope)
@@ -258,7 +259,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _health_paths() -> dict[str, Any]:
-    def told(name: str, summary: str, statuses: dict[str, str], media: str) -> dict[str, Any]:
+    def operation(name: str, summary: str, statuses: dict[str, str], media: str) -> dict[str, Any]:
         answers = {
             status: {"description": description, "content": {media: {}}}
             for status, description in statuses.items()
@@ -275,12 +276,12 @@ def _health_paths() -> dict[str, Any]:
 
     json = "application/json"
     return {
-        "/healthz": told("getHealth", "Whether the process lives", {"200": "It does."}, json),
-        "/readyz": told(
+        "/healthz": operation("getHealth", "Whether the process lives", {"200": "It does."}, json),
+        "/readyz": operation(
             "getReadiness",
             "Whether it takes work",
             {"200": "It does.", "503": "It does not; `reason` says why."},
             json,
         ),
-        "/metrics": told("getMetrics", "Prometheus metrics", {"200": "Text."}, "text/plain"),
+        "/metrics": operation("getMetrics", "Prometheus metrics", {"200": "Text."}, "text/plain"),
     }

@@ -1,7 +1,7 @@
-"""The command line: `outlast serve`, `outlast run`, and what looks after a server.
+"""The command line: `outlast serve`, `outlast run`, and administration of a server.
 
-Each command's work is in a module of its own, imported when the command runs, so that `outlast
---help` stays quick. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 suspended, 130
+Each command is implemented in a module of its own, imported when the command runs, so that `outlast
+--help` stays fast. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 suspended, 130
 interrupted.
 """
 
@@ -27,10 +27,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output has enough; nothing may be flushed into the closed pipe at exit.
+        # The reader has closed the pipe; nothing may be flushed into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:  # the top of the process: told in one line, not as a traceback
+    except Exception as error:  # the top of the process: one line, no traceback
         if isinstance(error, UnicodeEncodeError) and (culprit := _no_utf_8(sys.argv[1:])):
             _leave(culprit, 2)
         if os.environ.get("OUTLAST_LOG_LEVEL") == "debug":
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _no_utf_8(arguments: list[str]) -> str | None:
-    """Name the argument that is not UTF-8: Python has read its bytes as halves of pairs."""
+    """Return an argument that is not UTF-8: Python has read its bytes as lone surrogates."""
     for number, argument in enumerate(arguments, 1):
         if _is_broken(argument):
             return f"argument {number}, {argument!r}, is not UTF-8"

@@ -70,9 +70,9 @@ def remove(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Retire an agent: it starts nothing new, and what it has begun goes on.
+    """Retire an agent: it starts no new executions, and running ones go on.
 
-    A server whose agents file names it takes it back into use at its next start.
+    A server whose agents file names it puts it back into use at its next start.
     """
     chosen = settings(data_dir=data_dir, database_url=database_url)
     name = asyncio.run(_retire(chosen, workspace, agent, retired=True))
@@ -86,7 +86,7 @@ def restore(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Take a retired agent back into use."""
+    """Put a retired agent back into use."""
     chosen = settings(data_dir=data_dir, database_url=database_url)
     name = asyncio.run(_retire(chosen, workspace, agent, retired=False))
     echo(f"In use again: {name}.")

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 Execution = Annotated[str, Argument(help="exec_…", metavar="EXECUTION")]
 ToolCall = Annotated[
-    str | None, Argument(help="tc_…; needed where more than one waits.", metavar="[TOOL_CALL]")
+    str | None, Argument(help="tc_…; needed if more than one waits.", metavar="[TOOL_CALL]")
 ]
 
 
 def approvals(
     *,
     limit: Annotated[int, Option(min=1, max=100)] = 20,
-    after: Annotated[str | None, Option(help="Behind this page's end.")] = None,
+    after: Annotated[str | None, Option(help="Cursor of the previous page's end.")] = None,
     url: Url = None,
     host: Host = None,
     port: Port = None,
@@ -30,7 +30,7 @@ def approvals(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """List the tool calls that wait for somebody."""
+    """List the tool calls that wait for a person."""
     chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
     page = through(chosen, url, lambda c: c.approvals(limit=limit, after=after))
     if json:
@@ -58,9 +58,9 @@ def approve(
     tool_call_id: ToolCall = None,
     *,
     reason: Annotated[str | None, Option(help="Kept in the log.")] = None,
-    parameters: Annotated[str | None, Option(help="The arguments as edited, JSON.")] = None,
+    parameters: Annotated[str | None, Option(help="Edited arguments, as JSON.")] = None,
     result: Annotated[
-        str | None, Option(help="Of an unknown outcome: it ran and gave this, JSON.")
+        str | None, Option(help="For an unknown outcome: it ran with this result, as JSON.")
     ] = None,
     url: Url = None,
     host: Host = None,
@@ -69,7 +69,7 @@ def approve(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Let a tool call run; for an unknown outcome, run it again or tell its result."""
+    """Let a tool call run; for an unknown outcome, run it again or give its result."""
     said: dict[str, Any] = {} if reason is None else {"reason": reason}
     if parameters is not None:
         said["parameters"] = _json("--parameters", parameters)
@@ -83,7 +83,7 @@ def deny(
     execution_id: Execution,
     tool_call_id: ToolCall = None,
     *,
-    reason: Annotated[str | None, Option(help="The model hears it.")] = None,
+    reason: Annotated[str | None, Option(help="Shown to the model.")] = None,
     url: Url = None,
     host: Host = None,
     port: Port = None,
@@ -91,7 +91,7 @@ def deny(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Have a tool call not run; for an unknown outcome, give it up."""
+    """Deny a tool call; for an unknown outcome, give it up."""
     said: dict[str, Any] = {} if reason is None else {"reason": reason}
     chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
     _decide(chosen, url, (execution_id, tool_call_id), {"approved": False, **said}, json=json)
@@ -120,7 +120,7 @@ def _decide(
 
 
 async def _only(client: "Client", execution_id: str) -> str:
-    """The one call that waits. Raises InvalidRequest where none or several do."""
+    """Return the only call that waits. Raises InvalidRequest if there are none or several."""
     waiting = (await client.get(execution_id))["pendingApprovals"]
     if len(waiting) == 1:
         return str(waiting[0]["toolCallId"])

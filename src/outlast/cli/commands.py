@@ -1,4 +1,4 @@
-"""The commands and their options; what they do is imported when they run."""
+"""The commands and their options; implementations are imported when they run."""
 
 import asyncio
 import gc
@@ -24,7 +24,7 @@ from outlast.settings import Settings
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import without garbage collection: modules stay, looking for garbage among them is vain."""
+    """Import without garbage collection: modules stay, so collecting among them is wasted."""
     gc.disable()
     try:
         yield
@@ -101,12 +101,12 @@ def worker(
     chosen: Settings,
     *,
     port: Annotated[
-        int | None, Option(help="Answer /healthz, /readyz and /metrics there; 0 takes a free one.")
+        int | None, Option(help="Serve /healthz, /readyz and /metrics on this port; 0: a free one.")
     ] = None,
 ) -> None:
-    """Run executions of a Postgres database until SIGTERM or Ctrl-C; any number may do so.
+    """Run executions of a Postgres database until SIGTERM or Ctrl-C; start as many as needed.
 
-    Give it the agents file of the servers: Python tools run here.
+    It needs the servers' agents file: Python tools run here.
     """
     with quick_imports():
         from outlast.cli.server import work
@@ -120,16 +120,16 @@ def worker(
 def run(
     chosen: Settings,
     agent: Annotated[str, Argument(help="Its name or id.")],
-    input: Annotated[str, Argument(help="What you say to it.")],
+    input: Annotated[str, Argument(help="The message to the agent.")],
     *,
-    conversation: Annotated[str | None, Option(help="Go on with this conversation: conv_…")] = None,
+    conversation: Annotated[str | None, Option(help="Continue this conversation: conv_…")] = None,
     user: User = None,
     metadata: Metadata = None,
     json: AsJson = False,
 ) -> None:
-    """Run an agent here and show what it does; needs no server. Ctrl-C cancels.
+    """Run an agent and show what it does; needs no server. Ctrl-C cancels.
 
-    Exit code: 0 completed, 1 failed, 3 waits for an approval, 130 cancelled.
+    Exit code: 0 completed, 1 failed, 3 waiting for an approval, 130 cancelled.
     """
     with quick_imports():
         from outlast.cli.run import RunRequest, run
@@ -140,9 +140,9 @@ def run(
 
 @app.command()
 def init(
-    folder: Annotated[Path, Argument(help="Where to write; made if it is not there.")] = Path(),
+    folder: Annotated[Path, Argument(help="Where to write; created if missing.")] = Path(),
 ) -> None:
-    """Write agents.yaml and outlast.toml to begin with; overwrites nothing."""
+    """Write an initial agents.yaml and outlast.toml; overwrites nothing."""
     from outlast.cli.starter import write_project
 
     for file in write_project(folder):
@@ -156,9 +156,9 @@ def init(
 @app.command()
 @with_settings("data_dir", "database_url", "database_direct_url")
 def migrate(chosen: Settings) -> None:
-    """Bring the database to this version's schema; a start does the same.
+    """Migrate the database to this version's schema; a server's start does the same.
 
-    On SQLite no server may run meanwhile; on Postgres those of the version before may.
+    On SQLite no server may be running; on Postgres those of the previous version may.
     """
     from outlast.cli.state import migrate
 
@@ -169,9 +169,9 @@ def migrate(chosen: Settings) -> None:
 @app.command()
 @with_settings("agents", "data_dir", "database_url", "database_direct_url", "host", "port")
 def doctor(chosen: Settings, *, json: AsJson = False) -> None:
-    """Check what a server needs, and say what mends it; exit code 1 where something fails.
+    """Check what a server needs, and how to fix problems; exit code 1 if a check fails.
 
-    Give it the environment of the servers. On Postgres it looks at the workers too.
+    Run it with the environment of the servers. On Postgres it checks the workers too.
     """
     from dataclasses import asdict
 

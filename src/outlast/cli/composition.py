@@ -1,4 +1,4 @@
-"""A core for this process: agents file, models and tools joined as the settings say."""
+"""Composes a core for this process from agents file, models and tools, by the settings."""
 
 from dataclasses import dataclass
 
@@ -23,13 +23,13 @@ NO_AGENTS = LoadedAgents(())
 
 
 def read_agents(settings: Settings) -> LoadedAgents:
-    """The agents that the settings name. Raises Misconfigured."""
+    """Return the agents that the settings name. Raises Misconfigured."""
     return load_agents(settings.agents) if settings.agents else NO_AGENTS
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A core, and the parts of it that agents bring with them."""
+    """A core, and the parts of it that come from the agents file."""
 
     core: Core
     models: ModelCatalogue
@@ -37,16 +37,16 @@ class Composed:
     code: CodeFunctions
 
     def use(self, loaded: LoadedAgents) -> None:
-        """Run what is called from now on by these functions and by scripts as they are now."""
+        """Use these functions, and scripts as they are now, for all further calls."""
         self.functions.use(loaded.functions)
         self.code.use(loaded.code)
         self.models.forget_scripts()
 
 
 def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) -> Composed:
-    """A core that can run these agents and those in the database; nothing is opened yet.
+    """Return a core for these agents and those in the database; nothing is opened yet.
 
-    Without `worker` it leaves the running to other processes. Raises Misconfigured.
+    Without `worker` other processes run the executions. Raises Misconfigured.
     """
     clock = SystemClock()
     models = ModelCatalogue(clock, settings.data_dir)
@@ -63,13 +63,13 @@ def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) ->
 
 
 async def put_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> list[Agent]:
-    """Make the file's agents in a workspace, or their next versions where they have changed."""
+    """Create the file's agents in a workspace, or their next versions if they have changed."""
     source = core.settings.agents
     return await core.services.agents.put(workspace.id, _digested(loaded), source)
 
 
 async def retire_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> None:
-    """Retire what the server's agents file no longer names; without a file, nothing."""
+    """Retire agents that the server's agents file no longer names; without a file, none."""
     settings = core.settings
     if not settings.agents:
         return

@@ -1,4 +1,4 @@
-"""`outlast doctor`: what keeps this machine from serving, and the command that mends it."""
+"""`outlast doctor`: finds what keeps this machine from serving, and the fix."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ _TOO_LITTLE: Final = 100 * _MEGABYTE
 
 
 async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Finding]:
-    """Check one thing after the other."""
+    """Yield the findings, one check after the other."""
     for finding in (*_data_folder(settings), _key_file(settings)):
         yield finding
     loaded, agents = _agents(settings)
@@ -133,11 +133,11 @@ async def _models(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
 def _model(catalogue: ModelCatalogue, name: str) -> Finding:
     if (problem := model_problem(name, catalogue)) is not None:
         return Finding(f"model {name}", Level.FAIL, problem)
-    return Finding(f"model {name}", Level.OK, "can be asked")
+    return Finding(f"model {name}", Level.OK, "is ready")
 
 
 def _prices(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
-    """A price under another name than the agents' charges nothing."""
+    """Check the prices: one under a name that no agent uses has no effect."""
     priced = (*settings.prices.models, *settings.prices.tools)
     if not priced or not loaded.specs:
         return

@@ -1,6 +1,6 @@
-"""`outlast doctor` on Postgres: the database and the way to it, then the work in it.
+"""`outlast doctor` on Postgres: the database and the connection to it, then the work in it.
 
-The first check that makes the next ones vain is the last.
+A failed check that makes the next ones pointless is the last.
 """
 
 from collections.abc import AsyncIterator, Awaitable
@@ -20,14 +20,14 @@ from outlast.store.schema import HEAD
 _SKEW_MILLIS: Final = 2_000
 _GREAT_SKEW_MILLIS: Final = 30_000
 _OTHER_CONNECTIONS: Final = 6
-"""Of a worker, beside those that read and write: the queue's four and two that listen."""
+"""Connections of a worker besides the pool: the queue's four and two that listen."""
 _LOG: Final = "see what Postgres's own log says of it"
 
 
 async def examine_postgres(
     settings: Settings, clock: Clock, loaded: LoadedAgents
 ) -> AsyncIterator[Finding]:
-    """Check one thing after the other."""
+    """Yield the findings, one check after the other."""
     server = await examine.look(settings.database_url)
     if isinstance(server, Refusal):
         yield _refused("database", "OUTLAST_DATABASE_URL", settings, server)
@@ -40,20 +40,20 @@ async def examine_postgres(
     if wrong is not None:
         yield wrong
         return
-    yield await _told("listening", _listening(settings, direct))
-    yield await _told("pooler", _pooling(settings))
-    yield await _told("clock", _clock(settings, clock))
+    yield await _finding_of("listening", _listening(settings, direct))
+    yield await _finding_of("pooler", _pooling(settings))
+    yield await _finding_of("clock", _clock(settings, clock))
     yield _connections(settings, server)
     yield _secret(settings)
-    schema = await _told("schema", _schema(settings, server))
+    schema = await _finding_of("schema", _schema(settings, server))
     yield schema
     if schema.level is OK:
         async for finding in examine_work(settings, clock, loaded):
             yield finding
 
 
-async def _told(check: str, finding: Awaitable[Finding]) -> Finding:
-    """What a check found, or that the database refused to be asked."""
+async def _finding_of(check: str, finding: Awaitable[Finding]) -> Finding:
+    """Return a check's finding, or that the database refused the check."""
     try:
         return await finding
     except OutlastError as error:
@@ -80,7 +80,7 @@ def _refused(check: str, name: str, settings: Settings, refusal: Refusal) -> Fin
 
 
 def _character(settings: Settings, server: Server) -> list[Finding]:
-    """What the server must be; nothing where it is."""
+    """Return what is wrong with the server's settings; nothing if all is well."""
     found = []
     if server.read_only:
         mend = "name the primary in OUTLAST_DATABASE_URL; target_session_attrs=read-write finds it"
@@ -120,8 +120,8 @@ async def _direct(settings: Settings, server: Server) -> Finding | None:
 async def _listening(settings: Settings, direct: str) -> Finding:
     listens = await examine.listens(direct, settings.database_url)
     if listens:
-        return Finding("listening", OK, "what one connection tells, another hears")
-    text = "LISTEN hears nothing: there is a pooler in transaction mode between; text from other "
+        return Finding("listening", OK, "one connection gets notifications of another")
+    text = "LISTEN gets nothing: there is a pooler in transaction mode between; text from other "
     text += "processes would come seconds late"
     mend = "OUTLAST_DATABASE_DIRECT_URL=postgresql://…, a way to Postgres around the pooler"
     return Finding("listening", FAIL, text, mend)

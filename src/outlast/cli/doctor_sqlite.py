@@ -1,4 +1,4 @@
-"""`outlast doctor` on SQLite: who may read the file, whether it is whole, and who has it."""
+"""`outlast doctor` on SQLite: the file's permissions, its integrity, and who has it open."""
 
 import asyncio
 import stat
@@ -18,7 +18,7 @@ _RESTORE = "stop the server and restore a backup of this file"
 
 
 async def examine_sqlite(settings: Settings) -> AsyncIterator[Finding]:
-    """Check one thing after the other; what is broken ends it."""
+    """Yield the findings, one check after the other; a broken file ends it."""
     path = settings.database_path
     if not path.exists():
         yield Finding("database", Level.OK, f"{path} is not there yet; the first start makes it")
@@ -27,7 +27,7 @@ async def examine_sqlite(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
     try:
         version = await asyncio.to_thread(sqlite_version, path)
-    except Exception as error:  # noqa: BLE001 - whatever the file is, it is no database of ours
+    except Exception as error:  # noqa: BLE001 - any error means that it is not a database of Outlast
         yield Finding("database", Level.FAIL, f"{path}: {error}", _RESTORE)
         return
     yield _schema(path, version)
@@ -41,7 +41,7 @@ async def examine_sqlite(settings: Settings) -> AsyncIterator[Finding]:
 
 
 def _modes(path: Path) -> Iterator[Finding]:
-    """A file that an earlier version made, or a copy, may be for everybody to read."""
+    """Check the modes: a file of an earlier version, or a copy, may be readable by everyone."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o007:
         text = f"everybody on this machine may read {path} (mode {mode:04o})"

@@ -1,4 +1,4 @@
-"""`outlast doctor` on the work in a Postgres database: workers, their jobs, what waits."""
+"""`outlast doctor` on the work in a Postgres database: workers, their jobs, the queue."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,9 +19,9 @@ from outlast.store.store import Store
 
 _LONG_WAIT_SECONDS: Final = 10.0
 _SETTLED_MILLIS: Final = 60_000
-"""By then a worker has found an execution without a job, and given it one."""
+"""Age at which a worker has found an execution without a job, and added one."""
 _SWEEPS: Final = 2.0
-"""Take-over times after which somebody should have taken a silent worker's jobs."""
+"""Takeover times after which a silent worker's jobs should have been reassigned."""
 _PAGE: Final = 500
 _JOBS: Final = "procrastinate_jobs"
 _WORK: Final = "outlast worker --agents FILE, or outlast serve, which works too"
@@ -30,7 +30,7 @@ _WORK: Final = "outlast worker --agents FILE, or outlast serve, which works too"
 async def examine_work(
     settings: Settings, clock: Clock, loaded: LoadedAgents
 ) -> AsyncIterator[Finding]:
-    """Check one thing after the other; the schema is there."""
+    """Yield the findings, one check after the other; the schema exists."""
     queue = queue_of(settings)
     try:
         driver = driver_of(settings, exclusive=False)
@@ -122,7 +122,7 @@ async def _forgotten(queue: Queue, store: Store, now: Callable[[], int]) -> Find
 
 
 async def _versions(store: Store, loaded: LoadedAgents) -> Finding:
-    """Whether this machine's agents file says what those of the servers said."""
+    """Check whether this machine's agents file equals the servers'."""
     known = [await _digest(store, spec.name) for spec in loaded.specs]
     other = [
         spec.name
@@ -137,7 +137,7 @@ async def _versions(store: Store, loaded: LoadedAgents) -> Finding:
 
 
 async def _digest(store: Store, name: str) -> str | None:
-    """Of an agent's newest version in the default workspace; None where there is no such agent."""
+    """Return the digest of an agent's newest version in the default workspace; None if unknown."""
     try:
         workspace = await store.keys.workspace_named(DEFAULT_WORKSPACE)
         return spec_digest((await store.agents.get(workspace.id, name)).spec)

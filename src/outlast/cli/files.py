@@ -1,4 +1,4 @@
-"""The limit of open files: raised as far as it goes, and shared by clients and the rest."""
+"""The limit of open files: raised to the hard limit, and divided between clients and the rest."""
 
 import resource
 from contextlib import suppress
@@ -10,19 +10,19 @@ from outlast.http.connections import RESERVE
 from outlast.settings import Settings
 
 _MOST_FILES: Final = 1 << 20
-"""More is of no use, and some systems refuse a limit without end."""
+"""More is of no use, and some systems refuse an unlimited value."""
 LOW: Final = 4096
 _OWN: Final = 64
-"""The database, the logs, libraries."""
+"""Files of the database, the logs, libraries."""
 _MOST_CONNECTIONS: Final = 16_384
-"""More costs memory that nobody has planned for."""
+"""More would need more memory than is usual for a server."""
 _FEWEST_CONNECTIONS: Final = 16
 
 logger = structlog.get_logger(__name__)
 
 
 def raise_limit() -> None:
-    """Raise the soft limit of open files to the hard one; warn where that is low."""
+    """Raise the soft limit of open files to the hard one; warn if that is low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _bounded(hard)
     if _bounded(soft) < most:
@@ -37,7 +37,7 @@ def raise_limit() -> None:
 
 
 def files() -> int:
-    """How many files this process may have open."""
+    """Return how many files this process may have open."""
     return _bounded(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
@@ -46,7 +46,7 @@ def _bounded(limit: int) -> int:
 
 
 def connections_of(settings: Settings, limit: int) -> int:
-    """How many connections of clients there may be, with so many open files."""
+    """Return how many client connections there may be with this limit of open files."""
     outgoing = min(settings.concurrency, limit // 3)  # to models and tools
     spare = limit - _OWN - settings.database_connections - outgoing - RESERVE
     room = max(_FEWEST_CONNECTIONS, min(spare, _MOST_CONNECTIONS))

@@ -1,4 +1,4 @@
-"""What `outlast doctor` finds: one value for each check."""
+"""Findings of `outlast doctor`: one value per check."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Level(StrEnum):
-    """How a check came out."""
+    """Result of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -20,10 +20,10 @@ FAIL: Final = Level.FAIL
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check's outcome."""
+    """The finding of one check."""
 
     check: str
     level: Level
     text: str
     mend: str | None = None
-    """The command or the step that mends it."""
+    """The command or step that fixes it."""

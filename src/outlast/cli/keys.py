@@ -17,7 +17,7 @@ from outlast.settings import Settings
 DEFAULT: Final = "default"
 
 workspaces = Typer(help="Workspaces: one for each tenant.", no_args_is_help=True)
-keys = Typer(help="API keys; a key opens one workspace.", no_args_is_help=True)
+keys = Typer(help="API keys; each belongs to one workspace.", no_args_is_help=True)
 
 
 @workspaces.command("create")
@@ -27,7 +27,7 @@ def create_workspace(
     database_url: DatabaseUrl = None,
     json: AsJson = False,
 ) -> None:
-    """Make a workspace; one of that name is left as it is."""
+    """Create a workspace; an existing one of that name is left unchanged."""
     chosen = settings(data_dir=data_dir, database_url=database_url)
     if not name.strip():
         raise InvalidRequest("A workspace needs a name.")
@@ -55,20 +55,18 @@ def list_workspaces(
 def create_key(
     workspace: Workspace = DEFAULT,
     name: Annotated[str, Option(help="What the key is for.")] = "key",
-    scope: Annotated[
-        list[str] | None, Option(help="May be given several times; default: all scopes.")
-    ] = None,
+    scope: Annotated[list[str] | None, Option(help="Repeatable; default: all scopes.")] = None,
     agent: Annotated[
         str | None, Option(help="The agent of requests that name none, by name or id.")
     ] = None,
     expires: Annotated[
-        str | None, Option(help="A date, the last day it opens (UTC), or an ISO 8601 moment.")
+        str | None, Option(help="The last day it is valid (a date, UTC), or an ISO 8601 time.")
     ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     json: AsJson = False,
 ) -> None:
-    """Make an API key and show it, this once."""
+    """Create an API key and show it, once only."""
     chosen = settings(data_dir=data_dir, database_url=database_url)
     key, secret = asyncio.run(
         _create_key(chosen, workspace, name, _scopes(scope), agent, _moment(expires))
@@ -186,7 +184,7 @@ def _scopes(names: list[str] | None) -> frozenset[Scope]:
 
 
 def _moment(text: str | None) -> int | None:
-    """Milliseconds since the epoch; a bare date means its end."""
+    """Return milliseconds since the epoch; a date means its end."""
     if text is None:
         return None
     try:

@@ -13,12 +13,14 @@ from outlast.settings import Settings
 if TYPE_CHECKING:
     from outlast.client import Client
 
-Url = Annotated[str | None, Option(help="The server, where it is not HOST:PORT of the settings.")]
+Url = Annotated[
+    str | None, Option(help="The server's URL, if it is not HOST:PORT of the settings.")
+]
 Id = Annotated[str, Argument(help="exec_…", metavar="ID")]
 
 
 def add_moves(executions: Typer) -> None:
-    """Add the commands to those of `outlast executions`."""
+    """Add these commands to `outlast executions`."""
     for name, command in (
         ("pause", pause),
         ("resume", resume),
@@ -31,7 +33,7 @@ def add_moves(executions: Typer) -> None:
 def pause(
     execution_id: Id,
     *,
-    now: Annotated[bool, Option("--now", help="Close the model request that runs.")] = False,
+    now: Annotated[bool, Option("--now", help="Abort the running model request.")] = False,
     reason: Annotated[str | None, Option(help="Kept in the log.")] = None,
     url: Url = None,
     host: Host = None,
@@ -57,7 +59,7 @@ def resume(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Go on from the newest checkpoint, or roll back to the named one."""
+    """Continue from the newest checkpoint, or roll back to the named one."""
     chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
     _tell(through(chosen, url, lambda c: c.resume(execution_id, checkpoint)), json=json)
 
@@ -103,15 +105,15 @@ def delete(
 
 
 def through(chosen: Settings, url: str | None, ask: "Callable[[Client], Awaitable[Any]]") -> Any:
-    """Ask the server that the settings describe."""
+    """Run a request to the server of these settings."""
 
-    async def asked() -> Any:
+    async def answer() -> Any:
         from outlast.cli.remote import client_of
 
         async with client_of(chosen, url) as client:
             return await ask(client)
 
-    return asyncio.run(asked())
+    return asyncio.run(answer())
 
 
 def _tell(execution: dict[str, Any], *, json: bool) -> None:

@@ -12,7 +12,7 @@ models = Typer(help="Models that run on this machine.", no_args_is_help=True)
 
 @models.command("list")
 def list_models(data_dir: DataDir = None, json: AsJson = False) -> None:
-    """List the models in the data folder and those that can be fetched."""
+    """List the models in the data folder and those that can be downloaded."""
     from outlast.agents.models.local_files import SOURCES, installed
 
     found = {model.name: model for model in installed(settings(data_dir=data_dir).data_dir)}
@@ -45,7 +45,7 @@ def pull_model(
     name: Annotated[str, Argument(help="The model's name, such as smollm2.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Fetch a model into the data folder."""
+    """Download a model into the data folder."""
     from outlast.agents.models.local_files import pull
 
     echo(str(pull(name, settings(data_dir=data_dir).data_dir, note)))

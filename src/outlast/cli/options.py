@@ -1,4 +1,4 @@
-"""The options that commands share, and the settings that they make."""
+"""Options shared by commands, and the settings made from them."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -25,13 +25,13 @@ DatabaseUrl = Annotated[
     Option(help="sqlite:///PATH or postgresql://…; default: a file in the data folder."),
 ]
 DirectUrl = Annotated[
-    str | None, Option(help="The same Postgres by a way that keeps its session, past a pooler.")
+    str | None, Option(help="URL of the same Postgres that bypasses a pooler and keeps sessions.")
 ]
-Connections = Annotated[int | None, Option(help="Connections to Postgres, at most.")]
+Connections = Annotated[int | None, Option(help="Maximum connections to Postgres.")]
 Concurrency = Annotated[
     int | None, Option(help="Segments that run at the same time.", show_default=False)
 ]
-ModelRetries = Annotated[int | None, Option(help="How often a failed model request is made again.")]
+ModelRetries = Annotated[int | None, Option(help="How often a failed model request is retried.")]
 MaxTries = Annotated[
     int | None, Option(help="How often an execution is begun without a recorded step.")
 ]
@@ -135,13 +135,13 @@ FLAGS: Final[dict[str, Any]] = {
     "log_level": LogLevel,
     "log_format": LogFormat,
 }
-"""The flag of every setting, in the order of the help text."""
+"""Flags of the settings, in the order of the help text."""
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Give a command the flags of these settings; its first argument is the Settings they make.
+    """Give a command flags for these settings; its first argument is the resulting Settings.
 
-    The command's own parameters follow: its arguments before the flags, its options behind them.
+    The command's own arguments come before the flags, its options after them.
     """
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
@@ -169,7 +169,7 @@ def _is_argument(parameter: Parameter) -> bool:
 
 
 def pairs(given: list[str] | None) -> dict[str, str]:
-    """The keys and values of `--metadata`. Raises InvalidRequest."""
+    """Return the keys and values of `--metadata`. Raises InvalidRequest."""
     found = [text.partition("=") for text in given or []]
     for key, is_pair, _ in found:
         if not (key and is_pair):
@@ -178,5 +178,5 @@ def pairs(given: list[str] | None) -> dict[str, str]:
 
 
 def settings(**flags: Any) -> Settings:
-    """The settings: flags, environment, `outlast.toml`. Raises Misconfigured."""
+    """Return the settings: flags, environment, `outlast.toml`. Raises Misconfigured."""
     return load(flags)

@@ -1,4 +1,4 @@
-"""What commands write: lines, tables, JSON."""
+"""Output of commands: lines, tables, JSON."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ def write_json(value: Any) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table; without a terminal, tabs between the cells and no heading."""
+    """Write a table; without a terminal, cells separated by tabs and no heading."""
     import sys
 
     if not sys.stdout.isatty():
@@ -27,7 +27,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns[:-1]:
-        table.add_column(column, no_wrap=True, overflow="fold")  # what is copied stays whole
+        table.add_column(column, no_wrap=True, overflow="fold")  # copied ids stay whole
     table.add_column(columns[-1], no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*(Text(_cell(cell)) for cell in row))
@@ -35,12 +35,12 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def note(text: str) -> None:
-    """Say something to the person at the terminal, beside the command's output."""
+    """Write a note for the person at the terminal to standard error."""
     echo(text, err=True)
 
 
 def shorten(value: object, length: int = 60) -> str:
-    """One line of at most so many characters."""
+    """Return one line of at most `length` characters."""
     line = " ".join(str(value or "").split())
     return line if len(line) <= length else line[: length - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""What a start says before the first request meets it: settings and agents that cannot work."""
+"""Checks at start: settings and agents that cannot work."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ logger = structlog.get_logger(__name__)
 
 
 def check_environment() -> list[str]:
-    """What is wrong with the environment, a sentence each."""
+    """Return what is wrong with the environment, a sentence each."""
     return [
         f"{name} is no setting" + (f"; did you mean {near}?" if near else "")
         for name, near in unknown_variables().items()
@@ -25,10 +25,10 @@ def check_environment() -> list[str]:
 
 
 def check(core: Core, loaded: LoadedAgents, *, worker: bool, strict: bool) -> None:
-    """Warn of what would fail later; with `strict` refuse to start.
+    """Warn about what would fail later; with `strict` refuse to start.
 
     A process that runs no executions needs no models and no variables of tools. Raises
-    Misconfigured, naming all that was found.
+    Misconfigured with all problems found.
     """
     specs = loaded.specs if worker else ()
     prompt = specs if strict else [spec for spec in specs if not is_slow(spec)]
@@ -47,7 +47,7 @@ def check(core: Core, loaded: LoadedAgents, *, worker: bool, strict: bool) -> No
 
 
 async def check_slow(models: Models, loaded: LoadedAgents) -> None:
-    """Make the models whose SDKs take seconds to import, in a thread, and warn of what fails."""
+    """Create models whose SDKs take seconds to import, in a thread, and warn about failures."""
     slow = [spec for spec in loaded.specs if is_slow(spec)]
     _warn(await asyncio.to_thread(lambda: list(not_ready(slow, models, os.environ))))
 

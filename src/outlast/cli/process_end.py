@@ -1,6 +1,6 @@
-"""The end of a process that serves or works, whatever the operator's code does.
+"""Ends a server's or worker's process, whatever the operator's code does.
 
-Once its store is closed nothing is lost by ending it; a task that swallows its cancellation, or a
+Once its store is closed nothing is lost by that; a task that swallows its cancellation, or a
 thread, would keep it alive.
 """
 
@@ -19,13 +19,13 @@ from outlast.model.clock import SystemClock
 from outlast.operator_code import cancel_rest, threads_left
 
 _SECONDS: Final = 1.0
-"""How long tasks, and then threads, may take to end."""
+"""How long tasks, then threads, may take to end."""
 
 logger = structlog.get_logger(__name__)
 
 
 def run_to_end(main: Coroutine[Any, Any, None]) -> None:
-    """Run until it returns; then end the process with 0 where something would keep it alive."""
+    """Run until it returns; end the process with 0 if something would keep it alive."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         threads = ThreadPoolExecutor(thread_name_prefix="asyncio")
         runner.get_loop().set_default_executor(threads)

@@ -1,8 +1,8 @@
-"""SIGHUP: the agents file is read again, in a server that goes on.
+"""Reloads the agents file on SIGHUP, without a restart.
 
-What the file says from then on is what a restart would find in it: agents, the functions of their
-tools and loops, scripts. Modules beside the file are imported anew. A file that cannot be read
-changes nothing. Executions that run keep the version of their agent.
+The effect is that of a restart: agents, the functions of their tools and loops, scripts. Modules in
+the file's folder are imported anew. A file that cannot be read changes nothing. Running executions
+keep the version of their agent.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
 
 class Hangups:
-    """Notes SIGHUP from now on, so that it ends no process, and calls for a reload of each."""
+    """Catches SIGHUP from now on, so that it does not end the process, and requests a reload."""
 
     def __init__(self) -> None:
         self._came = asyncio.Event()
@@ -38,7 +38,7 @@ class Hangups:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._came.set)
 
     async def watch(self, reload: Callable[[], Awaitable[None]]) -> None:
-        """Reload after each signal; those that come meanwhile call for one more."""
+        """Reload after each signal; signals during a reload cause one more."""
         while True:
             await self._came.wait()
             self._came.clear()
@@ -46,10 +46,10 @@ class Hangups:
 
 
 class AgentsFile:
-    """The agents file of this process, as it was read last."""
+    """The agents file of this process, as last read."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read it. Raises Misconfigured."""
+        """Read the file. Raises Misconfigured."""
         self._settings = settings
         self._before = frozenset(sys.modules)
         self.loaded: LoadedAgents = read_agents(settings)
@@ -58,9 +58,9 @@ class AgentsFile:
     async def reload(
         self, composed: Composed, workspace: Workspace | None, *, worker: bool
     ) -> None:
-        """Read it again and put into use what it says; a workspace gets its agents.
+        """Read the file again, put it into use, and store its agents in a workspace.
 
-        Logs what came of it; what was in use stays where the file cannot be read.
+        Logs the result; if the file cannot be read, nothing changes.
         """
         file = self._settings.agents
         if not file:
@@ -74,7 +74,7 @@ class AgentsFile:
                 await put_agents(composed.core, workspace, loaded)
                 await retire_agents(composed.core, workspace, loaded)
         except OutlastError as error:
-            logger.error("agents.not_reloaded", file=file, reason=error.message)  # noqa: TRY400 - said whole
+            logger.error("agents.not_reloaded", file=file, reason=error.message)  # noqa: TRY400 - the reason says all
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -85,7 +85,7 @@ class AgentsFile:
             logger.info("agents.reloaded", file=file, agents=names)
 
     def _read_anew(self) -> LoadedAgents:
-        """Read the file with its modules; where that raises, those of before stay."""
+        """Read the file with its modules; if that raises, the previous modules stay."""
         importlib.invalidate_caches()
         kept = {name: sys.modules.pop(name) for name in self._own if name in sys.modules}
         try:
@@ -99,7 +99,7 @@ class AgentsFile:
         return loaded
 
     def _modules(self) -> frozenset[str]:
-        """The modules that the file has brought in from its own folder and those below."""
+        """Return the modules that the file imported from its folder and below."""
         folder = _folder(self._settings.agents)
         found = {name: module for name, module in sys.modules.items() if name not in self._before}
         return frozenset(name for name, module in found.items() if _is_below(module, folder))

@@ -1,4 +1,4 @@
-"""What commands do through a running server."""
+"""Commands that use a running server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,12 +13,12 @@ from outlast.settings import Settings
 
 _RESTING: Final = frozenset({"completed", "failed", "cancelled", "suspended", "paused"})
 _LOOK_SECONDS: Final = 1.0
-"""A stream stays open while the execution waits for somebody; after such a silence we look."""
+"""A stream stays open while the execution waits for a person; after this silence it is checked."""
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not to listen on
 
 
 def client_of(settings: Settings, url: str | None = None, *, patience: float = 60.0) -> Client:
-    """A client of the server that the settings describe. Raises Misconfigured without a key."""
+    """Return a client of the server of these settings. Raises Misconfigured without a key."""
     key = settings.api_key or stored_key(settings)
     if not key:
         raise Misconfigured(
@@ -29,14 +29,14 @@ def client_of(settings: Settings, url: str | None = None, *, patience: float = 6
 
 
 def url_of(settings: Settings) -> str:
-    """Where the server of these settings answers this machine."""
+    """Return the URL of the server of these settings, on this machine."""
     host = _ANY.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 async def show_stream(client: Client, execution_id: str, screen: Screen) -> dict[str, Any]:
-    """Show an execution until it ends or waits for somebody, and answer it."""
-    await client.get(execution_id)  # an execution or a server that is not there is told at once
+    """Show an execution until it ends or waits for a person, and return it."""
+    await client.get(execution_id)  # fails at once if there is no such execution or server
     async with aclosing(client.follow(execution_id)) as frames:
         while True:
             upcoming = asyncio.create_task(_next(frames), name="next_frame")
@@ -60,7 +60,7 @@ async def _next(frames: AsyncIterator[Frame]) -> Frame | None:
 async def _silent(
     client: Client, execution_id: str, upcoming: asyncio.Task[Frame | None]
 ) -> dict[str, Any] | None:
-    """Wait for the next frame; the execution, if it rests and nothing more came."""
+    """Wait for the next frame; return the execution if it rests and no frame came."""
     while True:
         await asyncio.wait({upcoming}, timeout=_LOOK_SECONDS)
         if upcoming.done():
@@ -72,7 +72,7 @@ async def _silent(
 
 
 def show_frame(screen: Screen, frame: Frame) -> None:
-    """Show one frame; those that say nothing to a person are left out."""
+    """Show one frame; technical ones are left out."""
     data = frame.data
     match frame.type:
         case "text_delta":

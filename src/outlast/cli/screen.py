@@ -1,4 +1,4 @@
-"""An execution at the terminal: its text on standard output, its tools on standard error."""
+"""Shows an execution at the terminal: text on standard output, tools on standard error."""
 
 import sys
 from typing import Any, Final
@@ -10,18 +10,18 @@ from outlast.cli.output import note, shorten
 
 EXIT_CODES: Final = {"completed": 0, "failed": 1, "cancelled": 130, "suspended": 3, "paused": 3}
 _RESULT: Final = 400
-"""Characters of a tool's result that are shown."""
+"""Maximum characters shown of a tool's result."""
 
 
 class Screen:
-    """Shows an execution as it goes; with `quiet` nothing but what `end` writes."""
+    """Shows an execution as it runs; with `quiet` only the output of `end`."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._line_open = False
 
     def text(self, piece: str) -> None:
-        """The model says something."""
+        """Show text of the model."""
         if self._quiet or not piece:
             return
         sys.stdout.write(piece)
@@ -29,30 +29,30 @@ class Screen:
         self._line_open = not piece.endswith("\n")
 
     def thinking(self, piece: str) -> None:
-        """The model thinks aloud; shown at a terminal alone."""
+        """Show reasoning of the model, at a terminal only."""
         if not self._quiet and sys.stderr.isatty():
             sys.stderr.write(style(piece, dim=True))
             sys.stderr.flush()
 
     def tool_started(self, name: str, parameters: Any) -> None:
-        """A tool is called."""
+        """Show the start of a tool call."""
         self.say(f"→ {name} {_json(parameters)}")
 
     def tool_finished(self, name: str, result: Any, *, is_error: bool = False) -> None:
-        """A tool has answered."""
+        """Show the result of a tool call."""
         mark = "✗" if is_error else "←"
         self.say(f"{mark} {name} {shorten(_json(result), _RESULT)}")
 
     def approval_requested(self, name: str, parameters: Any) -> None:
-        """A tool call waits for a person."""
+        """Show a tool call that waits for a person."""
         self.say(f"? {name} {_json(parameters)} waits for approval")
 
     def retried(self, reason: str) -> None:
-        """What was shown of this step is void."""
+        """Show that the text of this step is void."""
         self.say(f"↻ this step runs again: {reason}" if reason else "↻ this step runs again")
 
     def say(self, line: str) -> None:
-        """A line beside the text."""
+        """Write a line to standard error."""
         if self._quiet:
             return
         if self._line_open:
@@ -61,7 +61,7 @@ class Screen:
         note(style(line, dim=True) if sys.stderr.isatty() else line)
 
     def end(self, execution_id: str, status: str, error: str | None) -> int:
-        """Say how it ended and answer the exit code."""
+        """Show how it ended and return the exit code."""
         if error:
             self.say(f"{status}: {error}")
         elif status != "completed":

@@ -1,4 +1,4 @@
-"""`outlast init`: a folder to begin with, that runs as it is written."""
+"""`outlast init`: writes an initial project that runs as it is."""
 
 import os
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ _REAL: Final = "openai-chat:gpt-5-mini"
 
 
 def write_project(folder: Path, environment: Mapping[str, str] = os.environ) -> list[Path]:
-    """Write agents.yaml, outlast.toml and what they name; return the files.
+    """Write agents.yaml, outlast.toml and the files that they name; return all files.
 
-    The agent asks OpenAI's API where the environment has a key or an endpoint for it, otherwise a
-    script. Raises Misconfigured, and writes nothing, where one of the files is there.
+    The agent uses OpenAI's API if the environment has a key or an endpoint for it, otherwise a
+    script. Raises Misconfigured, and writes nothing, if one of the files exists.
     """
     real = environment.get("OPENAI_API_KEY") or environment.get("OPENAI_BASE_URL")
     names = ["agents.yaml", "outlast.toml", *([] if real else ["script.yaml"])]

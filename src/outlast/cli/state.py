@@ -1,4 +1,4 @@
-"""How commands reach state: the database beside a running server, the key of the first start."""
+"""Access of commands to state: the database, and the key of the first start."""
 
 import os
 import tempfile
@@ -21,7 +21,7 @@ from outlast.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The database, and the services that need nothing else."""
+    """An open database, and the services that need nothing else."""
 
     store: Store
     keys: Keys
@@ -31,10 +31,10 @@ class Opened:
 
 @asynccontextmanager
 async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Opened]:
-    """Open the database beside a server that may be running.
+    """Open the database, also while a server is running.
 
-    With `make`, a database that is not there is made and an old one migrated, for which no server
-    may run. Raises Misconfigured, StoreLocked.
+    With `make`, a missing database is created and an old one migrated, for which no server may be
+    running. Raises Misconfigured, StoreLocked.
     """
     path = settings.database_path
     if not make and not settings.on_postgres and not path.exists():
@@ -55,7 +55,7 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
 
 
 def make_folder(settings: Settings) -> None:
-    """Make the data folder, for its owner alone, if there is none, and see that it takes files.
+    """Create the data folder, for its owner only, if missing; check that it is writable.
 
     Raises Misconfigured.
     """
@@ -73,8 +73,9 @@ def make_folder(settings: Settings) -> None:
 
 
 async def migrate(settings: Settings) -> None:
-    """Bring the database to this version's schema, on SQLite alone; on Postgres the queue too.
+    """Migrate the database to this version's schema; on Postgres the queue's tables too.
 
+    On SQLite no other process may have the database open.
     Raises Misconfigured, StoreLocked, Overloaded.
     """
     store = Store.over(driver_of(settings))
@@ -86,21 +87,21 @@ async def migrate(settings: Settings) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FirstKey:
-    """The key that the operator's own commands use."""
+    """The key that the operator's commands use."""
 
     workspace: Workspace
     secret: str
     made: bool = False
-    """Whether it was made just now."""
+    """Whether it was just created."""
     principal: Principal | None = None
-    """Who it belongs to; nobody where it has been revoked or has expired."""
+    """Its principal; None if it was revoked or has expired."""
 
 
 async def first_key(settings: Settings, keys: Keys) -> FirstKey:
-    """The default workspace and its key: OUTLAST_API_KEY, else the key file's, else a new one.
+    """Return the default workspace's key: OUTLAST_API_KEY, else the key file's, else a new one.
 
-    The key of a key file that was revoked stays so; a start without a key file counts as the first.
-    Raises Misconfigured where the key file cannot be read or written.
+    A revoked key of a key file stays revoked; a start without a key file counts as the first.
+    Raises Misconfigured if the key file cannot be read or written.
     """
     workspace = await keys.workspace(DEFAULT_WORKSPACE)
     secret = settings.api_key or stored_key(settings)
@@ -118,7 +119,7 @@ async def first_key(settings: Settings, keys: Keys) -> FirstKey:
 
 
 def stored_key(settings: Settings) -> str:
-    """The key of the first start, empty where there is none. Raises Misconfigured."""
+    """Return the key of the first start; empty if there is none. Raises Misconfigured."""
     try:
         return settings.key_file.read_text().strip()
     except FileNotFoundError:
@@ -128,7 +129,7 @@ def stored_key(settings: Settings) -> str:
 
 
 def _keep(file: Path, secret: str) -> None:
-    """Write the key file, whole or not at all, readable by its owner alone from its first byte."""
+    """Write the key file atomically, readable by its owner only from the first byte."""
     scratch = file.with_name(f"{file.name}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +144,7 @@ def _keep(file: Path, secret: str) -> None:
 
 
 async def workspace_of(settings: Settings, keys: Keys) -> str:
-    """The workspace that the operator's key opens, the default one where there is no such key."""
+    """Return the workspace of the operator's key; without a key the default one."""
     secret = settings.api_key or stored_key(settings)
     if secret:
         with suppress(Unauthenticated):
