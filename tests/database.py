@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -14,14 +14,15 @@ import psycopg
 
 from outlast.app import Core
 from outlast.model.execution import Execution
-from outlast.store.driver import Driver
+from outlast.store.driver import Driver, Query, TransactionResult
 from outlast.store.sqlite import SqliteDriver
 from outlast.testing import core_on
 from tests.postgres import Databases
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 KINDS: Final = (SQLITE, POSTGRESQL)
-Enqueue = Callable[[Any, Sequence[Execution]], Awaitable[None]]
+Enqueue = Callable[[Execution], Query | None]
+"""What a test writes for an execution that may run, where that is a table's matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,18 @@ class Database:
         return core_on(self.folder, database_url=self.url, **more)
 
     def driver(self, enqueue: Enqueue | None = None) -> Driver:
-        """A driver of its own; `enqueue` hears what may run, where that is a table's matter."""
+        """A driver of its own; `enqueue` writes what may run, where that is a table's matter."""
         if self.kind == SQLITE:
             return SqliteDriver(Path(self.url.removeprefix("sqlite:///")))
         from outlast.store.postgres.driver import PostgresDriver
+        from outlast.store.postgres.run import JobChanges
 
-        return PostgresDriver(self.url, enqueue=enqueue)
+        def changes(result: TransactionResult[Any], *, first: bool) -> JobChanges:
+            del first
+            queries = [] if enqueue is None else [enqueue(one) for one in result.runnable]
+            return JobChanges(tuple(query for query in queries if query is not None))
+
+        return PostgresDriver(self.url, enqueue=changes)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement beside the server, and what it answers."""

@@ -85,6 +85,11 @@ class Cluster:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     @property
+    def log(self) -> Path:
+        """What the server writes."""
+        return self._log
+
+    @property
     def pid(self) -> int:
         """The process that all others of this Postgres are children of."""
         return int((self._data / "postmaster.pid").read_text().split()[0])

@@ -56,6 +56,7 @@ from outlast.stream import POLL_SECONDS, Streams
 
 if TYPE_CHECKING:
     from outlast.engine.dispatch.procrastinate.queue import Queue
+    from outlast.engine.procrastinate.jobs import Jobs
 
 _POLL_POSTGRES: Final = 5.0
 """Hints of other processes may be lost with the process that was to send them."""
@@ -124,7 +125,8 @@ def build(
     clock = clock or SystemClock()
     metrics = Metrics()
     failures = metrics.failures
-    driver = driver_of(settings, measured=metrics.wrote, failures=failures)
+    jobs = _jobs(settings)
+    driver = driver_of(settings, measured=metrics.wrote, failures=failures, jobs=jobs)
     state = store(driver)
     box = tools(state)
     texts = TextLog(state.executions, failures)
@@ -142,7 +144,7 @@ def build(
     )
     last_resort = LastResort(state, clock, most)
     segments = Segments(runner, last_resort, clock, failures)
-    engine = _engine(settings, state, segments, clock, failures, worker=worker)
+    engine = _engine(settings, state, segments, jobs, clock, failures, worker=worker)
     streams = Streams(state.executions, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
     committed = _committed(streams, metrics, agents.known)
     leadership = _leadership(settings, driver, failures, worker=worker)
@@ -243,6 +245,7 @@ def driver_of(
     exclusive: bool = True,
     measured: Callable[[float, int], None] | None = None,
     failures: Failures | None = None,
+    jobs: "Jobs | None" = None,
 ) -> Driver:
     """The database that the settings name; nothing is opened yet.
 
@@ -250,19 +253,29 @@ def driver_of(
     """
     if not settings.on_postgres:
         return SqliteDriver(settings.database_path, exclusive=exclusive, measured=measured)
-    try:
-        from outlast.engine.dispatch.procrastinate.queue import Queue
-        from outlast.store.postgres.driver import PostgresDriver
-    except ImportError as error:
-        raise _no_postgres() from error
+    jobs = jobs or _jobs(settings)
+    assert jobs is not None
+    from outlast.store.postgres.driver import PostgresDriver
+
     return PostgresDriver(
         settings.database_url,
         pool_size=settings.database_connections,
-        enqueue=Queue(settings.database_url).enqueue,
+        enqueue=jobs.enqueue,
         listen_url=settings.database_direct_url,
         measured=measured,
         failures=failures,
     )
+
+
+def _jobs(settings: Settings) -> "Jobs | None":
+    """What commits write into the queue, on Postgres. Raises Misconfigured."""
+    if not settings.on_postgres:
+        return None
+    try:
+        from outlast.engine.procrastinate.jobs import Jobs
+    except ImportError as error:
+        raise _no_postgres() from error
+    return Jobs()
 
 
 def queue_of(settings: Settings) -> "Queue":
@@ -278,26 +291,26 @@ def _engine(
     settings: Settings,
     store: Store,
     segments: Segments,
+    jobs: "Jobs | None",
     clock: Clock,
     failures: Failures,
     *,
     worker: bool,
 ) -> Engine:
-    if not settings.on_postgres:
+    if jobs is None:
         if not worker:
             raise Misconfigured(
                 "SQLite takes one process, which serves and works. Many workers need Postgres: "
                 "OUTLAST_DATABASE_URL=postgresql://USER:PASSWORD@HOST/DATABASE"
             )
         return InlineEngine(store, segments, clock, failures, concurrency=settings.concurrency)
-    try:
-        from outlast.engine.dispatch.procrastinate.engine import ProcrastinateEngine
-    except ImportError as error:
-        raise _no_postgres() from error
+    from outlast.engine.dispatch.procrastinate.engine import ProcrastinateEngine
+
     return ProcrastinateEngine(
         store,
         segments,
         queue_of(settings),
+        jobs,
         clock,
         concurrency=settings.concurrency if worker else 0,
         takeover_seconds=settings.takeover_seconds,

@@ -12,7 +12,7 @@ from outlast.store.sqlite import SqliteDriver
 from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.database import SQLITE, Database
-from tests.store.moves import Heard, completed, new, run
+from tests.store.moves import completed, new, run
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ def state(database: Database, tmp_path: Path) -> State:
 async def original(state: State, database: Database) -> Execution:
     """One that ended, in a database that nobody has open."""
     sqlite = state.kind == SQLITE
-    store = Store.over(SqliteDriver(state.file) if sqlite else database.driver(Heard().enqueue))
+    store = Store.over(SqliteDriver(state.file) if sqlite else database.driver())
     await store.open()
     execution = (await store.executions.create(new(FakeClock()))).execution
     execution = await run(store, execution)

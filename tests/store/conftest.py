@@ -24,7 +24,7 @@ def heard() -> Heard:
 
 @pytest.fixture
 async def store(database: Database, heard: Heard) -> AsyncIterator[Store]:
-    made = Store.over(database.driver(heard.enqueue))
+    made = Store.over(database.driver())
     made.listen(heard.listeners())
     await made.open()
     try:

@@ -1,6 +1,6 @@
 """What the conformance tests do to a store, and what they hear of it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ WORKSPACE, OTHER = "ws_00000000000000000000000001", "ws_000000000000000000000000
 
 
 class Heard:
-    """What the listeners were told, and what was given to the queue where there is one."""
+    """What the listeners were told."""
 
     def __init__(self) -> None:
         self.committed: list[Committed] = []
@@ -29,9 +29,6 @@ class Heard:
 
     def listeners(self) -> Listeners:
         return Listeners(self.committed.append, self.runnable.append)
-
-    async def enqueue(self, _connection: Any, executions: Sequence[Execution]) -> None:
-        self.runnable.extend(executions)
 
 
 Create = Callable[..., Awaitable[Execution]]

@@ -19,6 +19,7 @@ from outlast.model.event import (
     ExecutionSuspended,
     ModelFinished,
     TextAdded,
+    ThinkingAdded,
     expand,
 )
 from outlast.model.execution import (
@@ -145,6 +146,56 @@ async def test_a_step_whose_shown_text_is_not_in_the_log_is_refused(
     with pytest.raises(StaleWrite):
         await store.executions.advance(completed(running, texts=whole, appended_pieces=1))
     assert (await store.executions.get(WORKSPACE, running.id)).status is Status.RUNNING
+
+
+@pytest.mark.parametrize("lost", [1, 2, 4])
+async def test_a_step_whose_last_text_a_power_cut_took_from_the_log_is_refused(
+    store: Store, database: Database, create: Create, lost: int
+) -> None:
+    running = await run(store, await create())
+    pieces = ("a", "b", "c", "d")
+    for piece in pieces:
+        append = TextAppend(running, ((6, TextAdded(1, 0, (piece,))),))
+        assert await store.executions.append_text([append]) == [True]
+    database.rows(f"DELETE FROM events WHERE seq > {2 + len(pieces) - lost}")
+    before = await store.executions.log(WORKSPACE, running.id, START, 100)
+    whole = ((6, TextAdded(1, 0, pieces)),)
+    with pytest.raises(StaleWrite):
+        await store.executions.advance(completed(running, texts=whole, appended_pieces=4))
+    assert await store.executions.log(WORKSPACE, running.id, START, 100) == before
+    assert (await store.executions.get(WORKSPACE, running.id)).status is Status.RUNNING
+
+
+async def test_text_of_many_steps_is_appended_at_once_each_behind_its_own_log(
+    store: Store, create: Create, heard: Heard
+) -> None:
+    running = [await run(store, await create()) for _ in range(5)]
+    passed = replace(running[0], segment=0)
+    queued = await create()
+    given = [
+        TextAppend(one, tuple((6 + n, _text(n)) for n in range(number + 1)))
+        for number, one in enumerate([*running, passed, queued])
+    ]
+    told = len(heard.committed)
+    kept = await store.executions.append_text(list(reversed(given)))
+    assert kept == [False, False, True, True, True, True, True]
+    for one in given[:5]:
+        entries = (await store.executions.log(WORKSPACE, one.execution.id, START, 100))[2:]
+        assert [entry.event for entry in entries] == [text for _, text in one.texts]
+        assert [entry.at for entry in entries] == [at for at, _ in one.texts]
+        ends = [entry.seq for entry in entries]
+        assert ends == [2 + sum(range(1, n + 2)) for n in range(len(ends))]
+        [said] = [
+            c for c in heard.committed[told:] if c.execution_id == one.execution.id and c.entries
+        ]
+        assert said.entries == entries
+    assert await store.executions.append_text([]) == []
+
+
+def _text(number: int) -> TextAdded | ThinkingAdded:
+    """More pieces each time, and such as are hard to quote."""
+    kind = TextAdded if number % 2 else ThinkingAdded
+    return kind(1, number, tuple(f"{n}\"\\',{{}}NULL é\n" for n in range(number + 1)))
 
 
 async def test_a_stale_write_changes_nothing(store: Store, create: Create, heard: Heard) -> None:

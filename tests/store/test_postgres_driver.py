@@ -11,7 +11,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from outlast.duty import Failures
-from outlast.engine.dispatch.procrastinate.queue import Queue
+from outlast.engine.procrastinate.jobs import Jobs
 from outlast.model.error import Overloaded, Refused
 from outlast.store.driver import Query, Statement, Transaction, TransactionResult
 from outlast.store.idempotency import Idempotency
@@ -177,7 +177,7 @@ async def test_one_idempotency_key_at_once_gives_the_replay_with_the_real_queue(
     database: Database,
 ) -> None:
     clock = FakeClock()
-    async with opened(database, enqueue=Queue(database.url).enqueue) as driver:
+    async with opened(database, enqueue=Jobs().enqueue) as driver:
         store = Store.over(driver)
         for round_ in range(10):
             promise = Idempotency("key_1", f"k{round_}", "digest")

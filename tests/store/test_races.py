@@ -5,18 +5,19 @@ On SQLite, which takes one process, both are the same store.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from sqlalchemy import column, insert, table
 
 from outlast.model.agent import AgentSpec
 from outlast.model.error import Conflict, ConversationNotFound, StaleWrite
 from outlast.model.event import START, TextAdded
 from outlast.model.execution import Execution, OnBusy, Status
 from outlast.model.workspace import Workspace
+from outlast.store.driver import Query, Statement
 from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.executions.values import Advance, TextAppend
 from outlast.store.idempotency import Idempotency
@@ -30,6 +31,7 @@ from tests.store.moves import WORKSPACE, completed, new, started
 pytestmark = pytest.mark.anyio
 
 Stores = tuple[Store, Store]
+ENQUEUE = Statement(insert(table("enqueued", column("id"))))
 ENQUEUED = "CREATE TABLE enqueued (id text, at serial)"
 BOUND = 30.0
 
@@ -46,9 +48,8 @@ class Enqueued:
     def listeners(self) -> Listeners:
         return Listeners(lambda _: None, lambda execution: self._heard.append(execution.id))
 
-    async def enqueue(self, connection: Any, executions: Sequence[Execution]) -> None:
-        for execution in executions:
-            await connection.execute("INSERT INTO enqueued (id) VALUES (%s)", (execution.id,))
+    def enqueue(self, execution: Execution) -> Query:
+        return Query(ENQUEUE, {"id": execution.id})
 
     @property
     def ids(self) -> list[str]:

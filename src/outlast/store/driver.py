@@ -6,7 +6,7 @@ writer's thread and on Postgres over an async connection, so what it does is wri
 """
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import literal_column, select
@@ -23,10 +23,17 @@ class Statement:
 
     clause: Executable
 
+    independent: bool = field(default=False, kw_only=True)
+    """It changes what no other statement of its transaction reads or changes."""
+
     @property
-    def inserts(self) -> bool:
-        """Whether it adds rows that are all in its parameters, and returns none."""
-        return isinstance(self.clause, Insert) and self.clause.select is None and not self.answers
+    def joins(self) -> bool:
+        """Whether Postgres may run it as one statement with its neighbours.
+
+        It adds rows that are all in its parameters, or is independent; and it returns none.
+        """
+        inserts = isinstance(self.clause, Insert) and self.clause.select is None
+        return (inserts or self.independent) and not self.answers
 
     @property
     def answers(self) -> bool:
@@ -39,6 +46,19 @@ class Statement:
         compiled = self.clause.compile(dialect=dialect)
         constants = {name: value for name, value in compiled.params.items() if value is not None}
         return str(compiled), constants
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchStatement(Statement):
+    """A statement that Postgres runs once for many sets of parameters."""
+
+    arrays: Executable
+    """The same; each parameter is an array with one element for each set."""
+
+    @property
+    def answers(self) -> bool:
+        """Both return the same rows."""
+        return Statement(self.clause).answers
 
 
 PING: Final = Statement(select(literal_column("1")))
@@ -54,6 +74,26 @@ class Query(NamedTuple):
     parameters: dict[str, Any]
 
 
+class Together(NamedTuple):
+    """Statements of which none needs what another returns.
+
+    Answered by one row for each: the rows that it returned.
+    """
+
+    queries: tuple[Query, ...]
+
+
+class Batch(NamedTuple):
+    """One statement with many sets of parameters, answered by the rows of all.
+
+    It is the only one of its transaction.
+    """
+
+    statement: "BatchStatement"
+    parameters: tuple[dict[str, Any], ...]
+
+
+Request: TypeAlias = Query | Together | Batch
 Row: TypeAlias = tuple[Any, ...]
 
 
@@ -73,11 +113,11 @@ class TransactionResult(Generic[T]):
     """The process that led maintenance leads no more; the others are notified."""
 
 
-Part: TypeAlias = Generator[Query, list[Row], T]
+Part: TypeAlias = Generator[Request, list[Row], T]
 """A part of a transaction."""
 
 
-Transaction: TypeAlias = Generator[Query, list[Row], TransactionResult[T]]
+Transaction: TypeAlias = Generator[Request, list[Row], TransactionResult[T]]
 """A whole transaction."""
 
 

@@ -104,7 +104,9 @@ TOUCH_CONVERSATION: Final = Statement(
         conversations.c.workspace_id == bindparam("workspace"),
     )
     .values(last_active_at=bindparam("at"))
+    .returning(conversations.c.turns)
 )
+"""Locks the turns as `LOCK_TURNS` does; the number of the newest."""
 
 DELETE_CONVERSATION: Final = Statement(
     delete(conversations).where(

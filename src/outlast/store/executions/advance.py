@@ -1,21 +1,24 @@
 """Transactions that move an execution: advance, append text, cancel, fail."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from outlast.model.error import Conflict, StaleWrite
-from outlast.model.event import Entry, ExecutionCancelled, encode
+from outlast.model.event import Entry, Event, ExecutionCancelled, encode
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
 from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
 from outlast.store.conversations.rows import LOCK_TURNS
-from outlast.store.driver import Part, Query, Transaction, TransactionResult
+from outlast.store.driver import Batch, Part, Query, Together, Transaction, TransactionResult
 from outlast.store.executions.locks import compare_and_set, set_state
 from outlast.store.executions.log import (
     APPEND_TEXT,
     DELETE_LAST_TEXT,
     append,
-    append_entries,
+    append_behind,
     parted,
 )
 from outlast.store.executions.statements import (
@@ -25,10 +28,10 @@ from outlast.store.executions.statements import (
     REQUEST_CANCEL,
 )
 from outlast.store.executions.steps import INSERT_STEP, step_columns
-from outlast.store.executions.turns import failed_unread, lock_turns, next_turn
+from outlast.store.executions.turns import ends, failed_unread, next_turn, rests, turns_locked
 from outlast.store.executions.values import ActiveTime, Advance, ForcedFailure, TextAppend
 from outlast.store.listeners import Committed
-from outlast.store.tasks.rows import moved
+from outlast.store.tasks.rows import moved as task_moved
 from outlast.store.waits.store import asked, unless_decided
 
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
@@ -39,13 +42,8 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
     before, after = move.before, move.after
     if after.status not in TRANSITIONS[before.status]:
         raise Conflict(f"An execution cannot go from {before.status} to {after.status}.")
-    ends, rests = yield from lock_turns(before, after)
-    rows = yield compare_and_set(
-        before, after, keep_pause=after.status not in (*TERMINAL, Status.PAUSED)
-    )
-    if not rows:
-        raise StaleWrite
-    entries = yield from _log_entries(move)
+    moved = yield from _moved(move)
+    entries = yield from append_behind(moved.end, before.id, after.segment, _entries_of(move))
     for step in move.steps:
         yield Query(INSERT_STEP, step_columns(before.id, step))
     for charge in move.charges:
@@ -58,21 +56,57 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
     if checkpoint is not None:
         yield from save(checkpoint)
     if after.is_client_driven or after.status is Status.FAILED:
-        yield from moved(after, checkpoint)
+        yield from task_moved(after, checkpoint)
     yield from asked(move)
     after = yield from unless_decided(after)
-    if rests and rows[0][0]:
-        after, entries, ends = yield from _cancelled(after, entries)
+    ended = ends(before, after)
+    if moved.cancel_requested and rests(before, move.after):
+        after, entries, ended = yield from _cancelled(after, entries)
     runnable: list[Execution] = []
     if after.status is Status.QUEUED and not after.waiting:
         runnable.append(after)
     committed = [Committed(before.id, entries, after)]
-    if ends:
+    if ended and moved.turns != after.turn:
         at = after.updated_at
         following = yield from next_turn(after.workspace_id, after.conversation_id, at)
         runnable.extend(following.runnable)
         committed.extend(following.committed)
     return TransactionResult(entries, tuple(committed), tuple(runnable))
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """What compare-and-set found."""
+
+    cancel_requested: bool
+    end: int
+    """The number of the log's last event that stays."""
+    turns: int | None
+    """How many turns the conversation has, where the execution ends."""
+
+
+def _moved(move: Advance) -> Part[_Moved]:
+    """Lock, compare and set, and take back what the step's end writes anew. Raises StaleWrite."""
+    before, after, pieces = move.before, move.after, move.appended_pieces
+    locking = turns_locked(before, after)
+    keep_pause = after.status not in (*TERMINAL, Status.PAUSED)
+    queries = [compare_and_set(before, after, keep_pause=keep_pause)]
+    if locking is not None:
+        queries.insert(0, locking)
+    if pieces:
+        queries.append(Query(DELETE_LAST_TEXT, {"id": before.id, "pieces": pieces}))
+    answers: list[tuple[Any, ...]] = yield Together(tuple(queries))
+    turns = answers.pop(0) if locking is not None else ()
+    if not answers[0]:
+        raise StaleWrite
+    ((cancel_requested, end),) = answers[0]
+    if pieces:
+        text = [seq for (seq,) in answers[1]]
+        if not text or max(text) < end:
+            raise StaleWrite(_OTHER_TEXT)
+        end = max(text) - pieces
+    newest = turns[0][0] if turns and ends(before, after) else None
+    return _Moved(bool(cancel_requested), end, newest)
 
 
 def _cancelled(
@@ -87,47 +121,50 @@ def _cancelled(
     return after, (*entries, *told), True
 
 
-def _log_entries(move: Advance) -> Part[tuple[Entry, ...]]:
-    pieces, end = move.appended_pieces, 0
-    if pieces:
-        rows = yield Query(DELETE_LAST_TEXT, {"id": move.before.id, "pieces": pieces})
-        if not rows:
-            raise StaleWrite(_OTHER_TEXT)
-        end = max(seq for (seq,) in rows) - pieces
+def _entries_of(move: Advance) -> Iterator[tuple[int, Event]]:
     texts = ((at, run) for at, text in move.texts for run in parted(text))
-    entries = yield from append_entries(move.before.id, move.after.segment, (*texts, *move.events))
-    if pieces and entries and entries[0].first_seq != end + 1:
-        raise StaleWrite(_OTHER_TEXT)
-    return entries
+    return chain(texts, move.events)
 
 
 def append_text(appends: Sequence[TextAppend]) -> Transaction[list[bool]]:
     """Insert pieces behind the log's end, each execution's only while its segment runs.
 
-    Rows are locked in the order of their ids, as `seen` does: neither waits for the other in turn.
+    Rows are locked in the order of their ids, as by `record_active_time`: neither waits for the
+    other in turn.
     """
-    committed: list[Committed] = []
-    kept: dict[str, bool] = {}
-    for wanted in sorted(appends, key=lambda wanted: wanted.execution.id):
-        execution = wanted.execution
-        entries: list[Entry] = []
-        for at, text in wanted.texts:
-            rows = yield Query(
-                APPEND_TEXT,
-                {
-                    "id": execution.id,
-                    "workspace": execution.workspace_id,
-                    "segment": execution.segment,
-                    "kind": text.kind,
-                    "pieces": len(text.pieces),
-                    "data": encode(text).decode(),
-                    "at": at,
-                },
-            )
-            entries.extend(Entry(execution.segment, row[0], at, text) for row in rows)
-        kept[execution.id] = len(entries) == len(wanted.texts)
-        committed.append(Committed(execution.id, tuple(entries)))
-    return TransactionResult([kept[wanted.execution.id] for wanted in appends], tuple(committed))
+    rows = yield Batch(
+        APPEND_TEXT,
+        tuple(
+            {
+                "id": wanted.execution.id,
+                "workspace": wanted.execution.workspace_id,
+                "segment": wanted.execution.segment,
+                "kind": text.kind,
+                "pieces": len(text.pieces),
+                "data": encode(text).decode(),
+                "at": at,
+            }
+            for wanted in sorted(appends, key=lambda wanted: wanted.execution.id)
+            for at, text in wanted.texts
+        ),
+    )
+    ends: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for execution_id, segment, seq in rows:
+        ends[execution_id, segment].append(seq)
+    committed = [
+        Committed(w.execution.id, _appended(w, ends[w.execution.id, w.execution.segment]))
+        for w in appends
+    ]
+    kept = [len(one.entries) == len(w.texts) for one, w in zip(committed, appends, strict=True)]
+    return TransactionResult(kept, tuple(committed))
+
+
+def _appended(wanted: TextAppend, ends: list[int]) -> tuple[Entry, ...]:
+    segment = wanted.execution.segment
+    return tuple(
+        Entry(segment, seq, at, text)
+        for seq, (at, text) in zip(sorted(ends), wanted.texts, strict=False)
+    )
 
 
 def request_cancel(workspace_id: str, execution_id: str) -> Transaction[None]:

@@ -4,7 +4,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import and_, bindparam, delete, func, insert, literal_column, select, tuple_
+from sqlalchemy import (
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    tuple_,
+)
+from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.event import (
     TEXT_KINDS,
@@ -21,7 +33,15 @@ from outlast.model.event import (
 from outlast.model.execution import Execution
 from outlast.model.task import CLIENT_NAME
 from outlast.store.agents import agents
-from outlast.store.driver import Part, Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.driver import (
+    BatchStatement,
+    Part,
+    Query,
+    Row,
+    Statement,
+    Transaction,
+    TransactionResult,
+)
 from outlast.store.executions.statements import OWNED
 from outlast.store.executions.tables import events, executions
 from outlast.store.executions.values import LogPage
@@ -47,7 +67,7 @@ APPEND_EVENT: Final = Statement(
 )
 """One event at the log's end; only where the execution's row is locked."""
 
-APPEND_TEXT: Final = Statement(
+_append_text: Final = (
     insert(events)
     .from_select(
         ["execution_id", "seq", "segment", "kind", "data", "at"],
@@ -60,32 +80,79 @@ APPEND_TEXT: Final = Statement(
             bindparam("kind"),
             bindparam("data"),
             bindparam("at"),
-        )
-        .where(
+        ).where(
             executions.c.id == bindparam("id"),
             executions.c.workspace_id == bindparam("workspace"),
             executions.c.status == literal_column("'running'"),
             executions.c.segment == bindparam("segment"),
-        )
-        .with_for_update(read=True),
+        ),
     )
-    .returning(events.c.seq)
+    .returning(events.c.execution_id, events.c.segment, events.c.seq)
 )
-"""Append to the segment that runs; no row means that it has passed. Writes no other row.
 
-On Postgres the execution's row is locked against `advance`, so that no text lands behind the next
-segment's begin.
+_append_texts: Final = text(
+    """
+    WITH given AS (
+        SELECT * FROM unnest(
+            CAST(:id AS text[]), CAST(:workspace AS text[]), CAST(:segment AS bigint[]),
+            CAST(:pieces AS bigint[]), CAST(:kind AS text[]), CAST(:data AS text[]),
+            CAST(:at AS bigint[])
+        ) WITH ORDINALITY AS given (id, workspace, segment, pieces, kind, data, at, number)
+    ), running AS (
+        SELECT executions.id, executions.workspace_id, executions.segment
+        FROM executions
+        WHERE executions.id = ANY (CAST(:id AS text[])) AND executions.status = 'running'
+        ORDER BY executions.id FOR SHARE
+    )
+    INSERT INTO events (execution_id, seq, segment, kind, data, at)
+    SELECT
+        running.id,
+        (SELECT coalesce(max(events.seq), 0) FROM events WHERE events.execution_id = running.id)
+            + sum(given.pieces) OVER (PARTITION BY running.id ORDER BY given.number),
+        running.segment, given.kind, given.data, given.at
+    FROM given JOIN running ON running.id = given.id
+        AND running.workspace_id = given.workspace AND running.segment = given.segment
+    RETURNING events.execution_id, events.segment, events.seq
+    """
+).columns(events.c.execution_id, events.c.segment, events.c.seq)
+
+APPEND_TEXT: Final = BatchStatement(_append_text, arrays=_append_texts)
+"""Append to the segments that run; no row means that one has passed. Writes no other row.
+
+On Postgres the executions' rows are locked against `advance`, in the order of their ids, so that no
+text lands behind the next segment's begin.
 """
+
+_TEXTS: Final[list[ColumnElement[str]]] = [literal_column(f"'{kind}'") for kind in TEXT_KINDS]
+_piece: Final = events.alias("piece")
+_other: Final = events.alias("other")
+
+_kept: Final = (
+    select(_log.c.seq)
+    .where(
+        _log.c.execution_id == bindparam("id"),
+        _log.c.seq
+        == select(func.max(_piece.c.seq) - bindparam("pieces"))
+        .where(_piece.c.execution_id == bindparam("id"))
+        .scalar_subquery(),
+        ~exists(literal_column("1"))
+        .where(
+            _other.c.execution_id == bindparam("id"),
+            _other.c.seq > _log.c.seq,
+            _other.c.kind.not_in(_TEXTS),
+        )
+        .correlate(_log),
+    )
+    .scalar_subquery()
+)
+"""The event before the last pieces; there is none where the log does not end with all of them."""
 
 DELETE_LAST_TEXT: Final = Statement(
     delete(events)
     .where(
         events.c.execution_id == bindparam("id"),
-        events.c.seq
-        > select(func.coalesce(func.max(_log.c.seq), 0) - bindparam("pieces"))
-        .where(_log.c.execution_id == bindparam("id"))
-        .scalar_subquery(),
-        events.c.kind.in_([literal_column(f"'{kind}'") for kind in TEXT_KINDS]),
+        events.c.seq > _kept,
+        events.c.kind.in_(_TEXTS),
     )
     .returning(events.c.seq)
 )
@@ -211,14 +278,30 @@ def append_entries(
     entries: list[Entry] = []
     seq = 0
     for at, event in events:
-        pieces = len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
         if entries:
-            seq += pieces
+            seq += _size(event)
             yield insert_event(execution_id, Entry(segment, seq, at, event))
         else:
-            ((seq,),) = yield _append_event(execution_id, segment, at, event, pieces)
+            ((seq,),) = yield _append_event(execution_id, segment, at, event, _size(event))
         entries.append(Entry(segment, seq, at, event))
     return tuple(entries)
+
+
+def append_behind(
+    end: int, execution_id: str, segment: int, events: Iterable[tuple[int, Event]]
+) -> Part[tuple[Entry, ...]]:
+    """Like `append_entries`, where the number of the log's last event is known."""
+    entries: list[Entry] = []
+    for at, event in events:
+        end += _size(event)
+        entries.append(Entry(segment, end, at, event))
+        yield insert_event(execution_id, entries[-1])
+    return tuple(entries)
+
+
+def _size(event: Event) -> int:
+    """How many numbers an event takes: one for each piece of text."""
+    return len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
 
 
 def _append_event(execution_id: str, segment: int, at: int, event: Event, pieces: int) -> Query:

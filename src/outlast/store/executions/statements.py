@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from outlast.model.execution import CLIENT_DRIVEN
 from outlast.store.driver import Statement
-from outlast.store.executions.tables import execution_metadata, executions
+from outlast.store.executions.tables import events, execution_metadata, executions
 
 OWNED: Final = (
     select(executions.c.id)
@@ -45,6 +45,12 @@ INSERT_EXECUTION: Final = Statement(insert(executions))
 INSERT_METADATA: Final = Statement(insert(execution_metadata))
 """One value by which lists filter."""
 
+_last_seq: Final = (
+    select(func.coalesce(func.max(events.c.seq), 0))
+    .where(events.c.execution_id == executions.c.id)
+    .scalar_subquery()
+)
+
 ADVANCE_EXECUTION: Final = Statement(
     update(executions)
     .where(
@@ -66,9 +72,12 @@ ADVANCE_EXECUTION: Final = Statement(
             )
         }
     )
-    .returning(executions.c.cancel_requested)
+    .returning(executions.c.cancel_requested, _last_seq)
 )
 """Compare-and-set on status, segment and waiting: no row means that the execution has moved on.
+
+It returns the number of the log's last event too. On Postgres that is as of the statement's begin:
+another process that has appended meanwhile makes the next event's insert fail, and both run again.
 
 A request to pause that came meanwhile stays, unless the execution is paused or has ended.
 """

@@ -32,20 +32,25 @@ def live_count(workspace_id: str, conversation_id: str, most: int) -> Part[int]:
     return int(rows[0][0])
 
 
-def lock_turns(before: Execution, after: Execution) -> Part[tuple[bool, bool]]:
-    """Whether the execution ends, or its segment comes to rest: then turns move with it.
+def turns_locked(before: Execution, after: Execution) -> Query | None:
+    """Return what locks the turns, where the execution ends or its segment comes to rest.
 
     Locks are taken in one order: the conversation, then its executions.
     """
-    ends = after.status in TERMINAL and before.status not in TERMINAL
-    rests = before.status is Status.RUNNING and after.status in (Status.SUSPENDED, Status.PAUSED)
     conversation = {"workspace": after.workspace_id, "conversation": after.conversation_id}
-    if ends:
-        touched = conversation | {"at": after.updated_at}
-        yield Query(TOUCH_CONVERSATION, touched)
-    elif rests:
-        yield Query(LOCK_TURNS, conversation)
-    return ends, rests
+    if ends(before, after):
+        return Query(TOUCH_CONVERSATION, conversation | {"at": after.updated_at})
+    return Query(LOCK_TURNS, conversation) if rests(before, after) else None
+
+
+def ends(before: Execution, after: Execution) -> bool:
+    """Whether the execution ends: then the next turn may begin."""
+    return after.status in TERMINAL and before.status not in TERMINAL
+
+
+def rests(before: Execution, after: Execution) -> bool:
+    """Whether the segment comes to rest before the execution's end."""
+    return before.status is Status.RUNNING and after.status in (Status.SUSPENDED, Status.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)

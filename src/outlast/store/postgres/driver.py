@@ -9,33 +9,35 @@ that another made first) or its connection before the commit is run again from i
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
 
 import orjson
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from outlast.duty import Failures
 from outlast.model.error import Overloaded
-from outlast.model.execution import Execution
-from outlast.store.driver import Query, Row, Transaction, TransactionResult
+from outlast.store.driver import Transaction, TransactionResult
 from outlast.store.listeners import Listeners, guard, guarded
 from outlast.store.postgres.failure import AWAY, Meaning, error_of, meaning_of
 from outlast.store.postgres.migrate import migrate
 from outlast.store.postgres.notifications import NOTIFY, Announcer, Listener
 from outlast.store.postgres.order import Order
 from outlast.store.postgres.patience import ANSWER_SECONDS, PatientConnection
+from outlast.store.postgres.peers import Peers
 from outlast.store.postgres.readiness import writable
 from outlast.store.postgres.refusal import connecting
-from outlast.store.postgres.texts import Texts, prefix_of
+from outlast.store.postgres.run import Begin, Enqueue, Run, no_jobs
+from outlast.store.postgres.texts import Texts
 
 T = TypeVar("T")
-Enqueue: TypeAlias = Callable[[AsyncConnection[Any], Sequence[Execution]], Awaitable[None]]
 CommitListener: TypeAlias = Callable[[float, int], None]
 
 _ATTEMPTS: Final = 5
@@ -49,8 +51,6 @@ _PREPARED: Final = 500
 """Prepared statements of one connection: more than there are texts."""
 _UNSENT: Final = (OverflowError, UnicodeError)
 """Python's own errors for a value that cannot be sent."""
-_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-"""Whatever the server's default is: locks and retries here are made for this level."""
 _NETWORK: Final = {
     "connect_timeout": "3",
     "keepalives_idle": "5",
@@ -84,12 +84,12 @@ class PostgresDriver:
         url: str,
         *,
         pool_size: int = 10,
-        enqueue: Enqueue | None = None,
+        enqueue: Enqueue = no_jobs,
         listen_url: str = "",
         measured: CommitListener | None = None,
         failures: Failures | None = None,
     ) -> None:
-        """`enqueue` writes jobs for executions that may run, in the transaction that made them so.
+        """`enqueue` returns what a transaction writes into the queue: jobs that it adds or ends.
 
         `listen_url` is a way to the same database that keeps its session, where `url` does not
         (pgbouncer in transaction mode); migrations go there too, for their lock. `measured` gets
@@ -104,10 +104,11 @@ class PostgresDriver:
         self._answered = -_POOL_SECONDS
         self._pool: AsyncConnectionPool | None = None
         failures = failures or Failures()
-        self._announcer = Announcer(self._announce, failures)
+        peers = Peers(secrets.token_hex(6), lambda: asyncio.get_running_loop().time())
+        self._announcer = Announcer(self._announce, peers, failures)
         self._announced = guard("announced", self._announcer.announce)
         self._direct_url = conninfo(listen_url or url)
-        self._listener = Listener(self._direct_url, self._announcer.sender, failures)
+        self._listener = Listener(self._direct_url, peers, self._announcer.say, failures)
         self._listeners: Listeners | None = None
 
     def listen(self, listeners: Listeners) -> None:
@@ -142,7 +143,9 @@ class PostgresDriver:
     ) -> T:
         async with self._order.turn(of):
             began = asyncio.get_running_loop().time()
-            outcome = await self._transact(transaction, durable=durable, running=bool(of))
+            begin = Begin.DURABLE if durable else Begin.VOLATILE
+            busy = _RUNNING_SECONDS if of else _BUSY_SECONDS
+            outcome = await self._again(transaction, begin, busy)
             if self._measured is not None:
                 self._measured(asyncio.get_running_loop().time() - began, 1)
             self._tell(outcome)
@@ -156,8 +159,8 @@ class PostgresDriver:
         light: bool = False,
     ) -> T:
         del light  # every connection of the pool may be had
-        begin = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",) if snapshot else ()
-        return (await self._again(lambda: _Run(transaction(), begin))).value
+        begin = Begin.SNAPSHOT if snapshot else Begin.NOTHING
+        return (await self._again(transaction, begin)).value
 
     async def ping(self) -> None:
         """Raises Overloaded where the database does not answer, and where it takes no writes."""
@@ -168,6 +171,8 @@ class PostgresDriver:
         if self._listeners is not None:
             for committed in outcome.committed:
                 self._listeners.committed(committed)
+            for execution in outcome.runnable:
+                self._listeners.runnable(execution)
         self._announced(outcome)
 
     async def _announce(self, payloads: list[str]) -> None:
@@ -176,25 +181,22 @@ class PostgresDriver:
 
     # --- transactions
 
-    async def _transact(
-        self, transaction: Callable[[], Transaction[T]], *, durable: bool, running: bool
-    ) -> TransactionResult[T]:
-        begin = (_BEGIN,) if durable else (_BEGIN, "SET LOCAL synchronous_commit TO OFF")
-        busy = _RUNNING_SECONDS if running else _BUSY_SECONDS
-        return await self._again(lambda: _Run(transaction(), begin), busy)
-
     async def _again(
-        self, made: Callable[[], "_Run[T]"], busy: float = _BUSY_SECONDS
+        self,
+        transaction: Callable[[], Transaction[T]],
+        begin: Begin,
+        busy: float = _BUSY_SECONDS,
     ) -> TransactionResult[T]:
         """Run a transaction, anew where that is safe. Raises Overloaded, and what it raises.
 
         Safe is what surely was not committed: the server said so, or no commit was sent yet.
         """
         for attempt in range(1, _ATTEMPTS + 1):
-            transaction = made()
+            enqueue = partial(self._enqueue, first=attempt == 1)
+            run = Run(transaction(), begin, self._texts, enqueue)
             try:
                 async with self._connection(busy) as connection:
-                    outcome = await transaction.run(connection, self._texts, self._enqueue)
+                    outcome = await run.run(connection)
                     self._answered = asyncio.get_running_loop().time()
                     return outcome
             except PoolTimeout as error:
@@ -203,9 +205,9 @@ class PostgresDriver:
             except (psycopg.Error, *_UNSENT) as error:
                 meaning = meaning_of(error)
                 lost = meaning is Meaning.LOST
-                if lost and not (transaction.hung_up and self._answers()):
+                if lost and not (run.hung_up and self._answers()):
                     await self._renew()  # else this one alone got no answer
-                again = meaning is Meaning.AGAIN or (lost and not transaction.committing)
+                again = meaning is Meaning.AGAIN or (lost and not run.committing)
                 if attempt == _ATTEMPTS or not again:
                     raise error_of(error, meaning) from error
         raise AssertionError
@@ -241,76 +243,6 @@ class PostgresDriver:
     def _answers(self) -> bool:
         """Whether the database has answered lately: who waits for a connection waits in a queue."""
         return asyncio.get_running_loop().time() - self._answered < _POOL_SECONDS
-
-
-class _Run(Generic[T]):
-    """One run of a transaction."""
-
-    def __init__(self, transaction: Transaction[T], begin: Sequence[str]) -> None:
-        self._statements = transaction
-        self._begin = begin
-        """Empty for one reading statement, which needs no transaction around it."""
-        self.committing = False
-        self.hung_up = False
-        """No answer came in time."""
-
-    async def run(
-        self, connection: AsyncConnection[Any], texts: Texts, enqueue: Enqueue | None
-    ) -> TransactionResult[T]:
-        try:
-            if not self._begin:
-                return await self._run(connection, texts)
-            async with connection.pipeline():
-                for text in self._begin:
-                    await connection.execute(text)
-                outcome = await self._run(connection, texts)
-                if enqueue is not None and outcome.runnable:
-                    await enqueue(connection, outcome.runnable)
-                self.committing = True
-                await connection.execute("COMMIT")
-        except BaseException:
-            self.hung_up = isinstance(connection, PatientConnection) and connection.hung_up
-            if not connection.closed:
-                with suppress(psycopg.Error):  # what went wrong before counts
-                    await connection.rollback()
-            raise
-        finally:
-            self._statements.close()
-        return outcome
-
-    async def _run(self, connection: AsyncConnection[Any], texts: Texts) -> TransactionResult[T]:
-        """Feed the transaction its rows; inserts that follow each other go as one statement."""
-        rows: list[Row] = []
-        inserts: list[Query] = []
-        cursor = connection.cursor()
-        try:
-            query = next(self._statements)
-            while True:
-                if query.statement.inserts:
-                    inserts.append(query)
-                    rows = []
-                else:
-                    await _insert(cursor, inserts, texts)
-                    text, constants = texts.of((query.statement,))
-                    await cursor.execute(text, {**constants, **query.parameters})
-                    rows = await cursor.fetchall() if query.statement.answers else []
-                query = self._statements.send(rows)
-        except StopIteration as end:
-            await _insert(cursor, inserts, texts)
-            return end.value  # type: ignore[no-any-return]
-
-
-async def _insert(cursor: AsyncCursor[Any], inserts: list[Query], texts: Texts) -> None:
-    """Send what was gathered; no insert reads what another has written."""
-    if not inserts:
-        return
-    text, parameters = texts.of(tuple(query.statement for query in inserts))
-    parameters = dict(parameters)
-    for number, query in enumerate(inserts):
-        prefix = prefix_of(number)
-        parameters |= {prefix + name: value for name, value in query.parameters.items()}
-    inserts.clear()
-    await cursor.execute(text, parameters)
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:

@@ -18,6 +18,7 @@ AWAY: Final = "The database cannot be reached."
 
 _AGAIN: Final = (
     errors.UniqueViolation,
+    errors.ForeignKeyViolation,
     errors.DeadlockDetected,
     errors.SerializationFailure,
     errors.PipelineAborted,

@@ -3,11 +3,11 @@
 A notification is sent after its commit, many in one round trip, so that no transaction waits for
 Postgres's one lock on its notification queue. It carries the entries where they fit; a
 follower takes them where they continue what it has, and reads the log where they do not. Nothing
-is lost with a lost notification: followers look at the log now and then.
+is lost with a lost notification: followers look at the log now and then. Where no other process
+listens (see `peers`), none is sent.
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from outlast.model.event import Entry, decode, encode
 from outlast.store.driver import TransactionResult
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.postgres.patience import PatientConnection
+from outlast.store.postgres.peers import GONE, HELLO, HERE, SAY_SECONDS, Peers, message
 
 CHANNEL: Final = "outlast"
 NOTIFY: Final = """
@@ -31,6 +32,8 @@ _PAYLOAD_BYTES: Final = 7900
 """Postgres takes payloads below 8,000 bytes."""
 _PROBE_SECONDS: Final = 5.0
 """Interval between probes of a silent connection."""
+_PROBES: Final = int(SAY_SECONDS / _PROBE_SECONDS)
+_PRESENCE: Final = '"peer"'
 _RETRY_SECONDS: Final = 0.5
 _DUTY: Final = "hear_commits"
 
@@ -40,8 +43,10 @@ logger = structlog.get_logger(__name__)
 class Announcer:
     """Sends notifications in the order of the commits, those that wait together."""
 
-    def __init__(self, send: Callable[[list[str]], Awaitable[None]], failures: Failures) -> None:
-        self.sender = secrets.token_hex(6)
+    def __init__(
+        self, send: Callable[[list[str]], Awaitable[None]], peers: Peers, failures: Failures
+    ) -> None:
+        self._peers = peers
         self._failures = failures
         self._send = send
         self._waiting: list[str] = []
@@ -49,13 +54,26 @@ class Announcer:
 
     def announce(self, outcome: TransactionResult[Any]) -> None:
         """Tell the other processes what was committed."""
-        for committed in outcome.committed:
-            self._waiting.append(_committed_payload(self.sender, committed))
+        own = self._peers.own
+        if outcome.committed and self._peers.some():
+            for committed in outcome.committed:
+                self._waiting.append(_committed_payload(own, committed))
         for execution_id in outcome.requested:
-            self._waiting.append(_payload({"from": self.sender, "requested": execution_id}))
+            self._waiting.append(_payload({"from": own, "requested": execution_id}))
         if outcome.lease_released:
-            self._waiting.append(_payload({"from": self.sender, "lease": "released"}))
-        if self._waiting and self._sending is None:
+            self._waiting.append(_payload({"from": own, "lease": "released"}))
+        if self._waiting:
+            self._send_soon()
+
+    def say(self, said: str) -> None:
+        """Tell the other processes whether this one listens."""
+        payload = _payload(message(self._peers.own, said))
+        if payload not in self._waiting:
+            self._waiting.append(payload)
+        self._send_soon()
+
+    def _send_soon(self) -> None:
+        if self._sending is None:
             self._sending = asyncio.get_running_loop().create_task(
                 self._send_all(), name="announce_commits"
             )
@@ -81,10 +99,15 @@ class Announcer:
 class Listener:
     """Receives the notifications of other processes, over a connection that is made anew."""
 
-    def __init__(self, url: str, own: str, failures: Failures) -> None:
+    def __init__(
+        self, url: str, peers: Peers, say: Callable[[str], None], failures: Failures
+    ) -> None:
+        """`say` tells the others whether this process listens."""
         self._url = url
-        self._own = own
-        """The sender of this process's own notifications."""
+        self._peers = peers
+        self._say = say
+        self._own = _payload({"from": peers.own})[:-1]
+        """How this process's own notifications begin."""
         self.listeners: Listeners | None = None
         self.listens = False
         self._duty = Duty(
@@ -103,6 +126,8 @@ class Listener:
 
     async def stop(self) -> None:
         """Listen no more."""
+        if self.listens:
+            self._say(GONE)
         await self._duty.stop()
 
     async def _listen_for_commits(self) -> None:
@@ -113,6 +138,7 @@ class Listener:
             logger.warning("notifications.unavailable", reason=str(error))
         finally:
             self.listens = False
+            self._peers.deaf()
 
     async def _listen(self) -> None:
         async with await PatientConnection.connect(self._url, autocommit=True) as connection:
@@ -120,23 +146,36 @@ class Listener:
             self.listens = True
             assert self.listeners is not None
             self.listeners.missed()
+            said = HELLO
             while True:
-                async for notify in connection.notifies(timeout=_PROBE_SECONDS):
-                    self._receive(notify)
-                await connection.execute("SELECT 1")
+                await connection.execute(NOTIFY, (_payload_of_one(self._peers.own, said),))
+                for _ in range(_PROBES):
+                    async for notify in connection.notifies(timeout=_PROBE_SECONDS):
+                        self._receive(notify)
+                    await connection.execute("SELECT 1")
+                said = HERE
 
     def _receive(self, notify: Notify) -> None:
         """What cannot be read, from a newer version or a stranger, sends followers to the log."""
         assert self.listeners is not None
+        payload = notify.payload
+        if payload.startswith(self._own) and _PRESENCE not in payload:
+            return
         try:
-            self._read(notify.payload, self.listeners)
+            self._read(payload, self.listeners)
         except Exception as error:  # noqa: BLE001 - a payload may be anything
             logger.warning("notification.unread", reason=str(error))
             self.listeners.missed()
 
     def _read(self, payload: str, listeners: Listeners) -> None:
         notification = orjson.loads(payload)
-        if notification["from"] == self._own:
+        said = notification.get("peer")
+        answer, missed = self._peers.hear(notification["from"], said)
+        if answer:
+            self._say(HERE)
+        if missed:
+            listeners.missed()
+        if said is not None:
             return
         if "requested" in notification:
             listeners.requested(notification["requested"])
@@ -165,6 +204,10 @@ def _committed_payload(sender: str, committed: Committed) -> str:
     if len(payload.encode()) > _PAYLOAD_BYTES:
         return _payload(notification | {"entries": ()})
     return payload
+
+
+def _payload_of_one(sender: str, said: str) -> str:
+    return orjson.dumps([_payload(message(sender, said))]).decode()
 
 
 def _payload(notification: dict[str, Any]) -> str:

@@ -1,45 +1,90 @@
-"""Statements as Postgres reads them."""
+"""Statements as Postgres reads them: compiled once, with parameters by place."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy.dialects import postgresql
 
-from outlast.store.driver import Statement
+from outlast.store.driver import Batch, BatchStatement, Query, Statement
 
-_NAME: Final = re.compile(r"%\((\w+)\)s")
+_PARAMETER: Final = re.compile(r"%\((\w+)\)s|%%")
+_VOLATILE: Final = (
+    "WITH batch AS ({text}) "
+    "SELECT batch.*, set_config('synchronous_commit', 'off', true) FROM batch"
+)
+"""One statement that is its own transaction, and does not wait for the disk; a column more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text, and what its parameters are by place, for each of its statements."""
+
+    text: str
+    names: tuple[tuple[str, ...], ...]
+    constants: tuple[dict[str, Any], ...]
+
+    def parameters(self, given: Sequence[dict[str, Any]]) -> list[Any]:
+        values: list[Any] = []
+        for names, constants, own in zip(self.names, self.constants, given, strict=True):
+            known = constants | own if constants else own
+            values += [known[name] for name in names]
+        return values
 
 
 class Texts:
-    """Statements as Postgres reads them, compiled once; several inserts are one text."""
+    """Statements as Postgres reads them; several that join are one text."""
 
     def __init__(self) -> None:
         self._dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
-        self._texts: dict[tuple[Statement, ...], tuple[str, dict[str, Any]]] = {}
+        self._texts: dict[tuple[Statement, ...], _Text] = {}
+        self._batches: dict[tuple[BatchStatement, bool], _Text] = {}
 
-    def of(self, statements: tuple[Statement, ...]) -> tuple[str, dict[str, Any]]:
+    def of(self, queries: Sequence[Query]) -> tuple[str, list[Any]]:
+        """One text for all of these queries, and its parameters."""
+        statements = tuple([query.statement for query in queries])
         found = self._texts.get(statements)
         if found is None:
             found = self._texts[statements] = self._joined(statements)
-        return found
+        return found.text, found.parameters([query.parameters for query in queries])
 
-    def _joined(self, statements: tuple[Statement, ...]) -> tuple[str, dict[str, Any]]:
-        """`WITH i0 AS (INSERT …), i1 AS (INSERT …) INSERT …`, with a prefix for each one's names.
+    def of_batch(self, batch: Batch, *, durable: bool) -> tuple[str, list[Any]]:
+        """One text for all sets of parameters; without `durable` it does not wait for the disk."""
+        key = (batch.statement, durable)
+        found = self._batches.get(key)
+        if found is None:
+            whole = self._joined((Statement(batch.statement.arrays),))
+            text = whole.text if durable else _VOLATILE.format(text=whole.text)
+            found = self._batches[key] = _Text(text, whole.names, whole.constants)
+        (names,) = found.names
+        arrays = {name: [given[name] for given in batch.parameters] for name in names}
+        return found.text, found.parameters([arrays])
+
+    def _joined(self, statements: tuple[Statement, ...]) -> _Text:
+        """`WITH i0 AS (INSERT …), i1 AS (INSERT …) INSERT …`.
 
         https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING
         """
         texts: list[str] = []
-        constants: dict[str, Any] = {}
-        for number, statement in enumerate(statements):
+        names: list[tuple[str, ...]] = []
+        constants: list[dict[str, Any]] = []
+        before = 0
+        for statement in statements:
             text, own = statement.compiled(self._dialect)
-            prefix = prefix_of(number)
-            texts.append(_NAME.sub(rf"%({prefix}\1)s", text) if prefix else text)
-            constants |= {prefix + name: value for name, value in own.items()}
+            places: dict[str, int] = {}
+
+            def place(
+                found: re.Match[str], places: dict[str, int] = places, before: int = before
+            ) -> str:
+                if found[1] is None:
+                    return "%"
+                return f"${before + places.setdefault(found[1], len(places) + 1)}"
+
+            texts.append(_PARAMETER.sub(place, text))
+            names.append(tuple(places))
+            constants.append(own)
+            before += len(places)
         *first, last = texts
         withs = ", ".join(f"i{number} AS ({text})" for number, text in enumerate(first))
-        return (f"WITH {withs} {last}" if first else last), constants
-
-
-def prefix_of(number: int) -> str:
-    """What stands before the names of the parameters of an insert among many."""
-    return f"i{number}_" if number else ""
+        return _Text(f"WITH {withs} {last}" if first else last, tuple(names), tuple(constants))

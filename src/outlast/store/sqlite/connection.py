@@ -2,9 +2,9 @@
 
 import sqlite3
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from outlast.store.driver import Row, Transaction, TransactionResult
+from outlast.store.driver import Query, Row, Statement, Together, Transaction, TransactionResult
 from outlast.store.sqlite.texts import Texts
 
 T = TypeVar("T")
@@ -43,17 +43,26 @@ def run(
     connection: sqlite3.Connection, texts: Texts, transaction: Transaction[T]
 ) -> TransactionResult[T]:
     """Run one in the database's transaction that is open."""
-    rows: list[Row] = []
     cursor, of = connection.cursor(), texts.of
+
+    def execute(statement: Statement, parameters: dict[str, Any]) -> list[Row]:
+        text, constants, in_order, answers = of(statement)
+        if constants:
+            parameters = {**constants, **parameters}
+        cursor.execute(text, in_order(parameters))
+        return cursor.fetchall() if answers else []
+
     try:
-        statement, parameters = next(transaction)
+        request = next(transaction)
         while True:
-            text, constants, in_order, answers = of(statement)
-            if constants:
-                parameters = {**constants, **parameters}
-            cursor.execute(text, in_order(parameters))
-            rows = cursor.fetchall() if answers else []
-            statement, parameters = transaction.send(rows)
+            if isinstance(request, Query):
+                rows = execute(*request)
+            elif isinstance(request, Together):
+                rows = [tuple(execute(*query)) for query in request.queries]
+            else:
+                many = (execute(request.statement, one) for one in request.parameters)
+                rows = [row for found in many for row in found]
+            request = transaction.send(rows)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:

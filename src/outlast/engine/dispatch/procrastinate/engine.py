@@ -23,6 +23,7 @@ from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.maintenance.orphans import Orphans
 from outlast.engine.maintenance.queue_counts import QueueCounts
 from outlast.engine.maintenance.silent_workers import SilentWorkers
+from outlast.engine.procrastinate.jobs import Held, Jobs
 from outlast.engine.segment.segment import Stop
 from outlast.engine.segment.segments import Segments
 from outlast.model.clock import Clock
@@ -61,6 +62,7 @@ class ProcrastinateEngine:
         store: Store,
         segments: Segments,
         queue: Queue,
+        jobs: Jobs,
         clock: Clock,
         *,
         concurrency: int,
@@ -71,6 +73,8 @@ class ProcrastinateEngine:
         self._store = store
         self._segments = segments
         self._queue = queue
+        self._jobs = jobs
+        jobs.place, jobs.unknown = self._place, self._uncertain
         self._clock = clock
         self._concurrency = concurrency
         self._takeover = takeover_seconds
@@ -80,7 +84,9 @@ class ProcrastinateEngine:
         self._held: dict[_Task, Job] = {}
         """The jobs that this worker has."""
         self._unavailable = False
-        """A job may have been fetched without our hearing of it."""
+        """A job may be this worker's without our hearing of it."""
+        self._emptied = False
+        """The queue had no job when it was last looked at."""
         self._wake = asyncio.Event()
         self._asked = asyncio.Event()
         self._accepting = False
@@ -171,7 +177,21 @@ class ProcrastinateEngine:
         await self._connections.aclose()
 
     def runnable(self, execution: Execution) -> None:
-        """The commit that made it runnable has added its job."""
+        """Begin it, if the commit that made it runnable has given it to this worker."""
+        worker = self._jobs.taken.pop(execution.id, None)
+        if worker is not None and worker == self._worker:
+            self._take(Job(execution.workspace_id, execution.id), worker, execution)
+
+    def _place(self, execution: Execution) -> int | None:
+        """Whether this worker takes it at once: it has a place, and nothing waits before it."""
+        nothing_waits = self._emptied and not self._wake.is_set()
+        if self._free and nothing_waits and self._accepting and self._lease.holds:
+            return None if execution.id in self._segments else self._worker
+        return None
+
+    def _uncertain(self) -> None:
+        self._unavailable = True
+        self._wake.set()
 
     def requested(self, execution_id: str) -> None:
         if execution_id in self._segments:
@@ -246,28 +266,46 @@ class ProcrastinateEngine:
         self._wake.clear()
         if self._unavailable:
             await self._reclaim()
-        while self._worker is not None and len(self._held) < self._concurrency:
+        while (worker := self._worker) is not None and self._free:
             self._unavailable = True
-            job = await self._queue.fetch(self._worker)
+            job = await self._queue.fetch(worker)
             self._unavailable = False
+            self._emptied = job is None
             if job is None:
                 break
-            task = asyncio.create_task(self._hold(job, self._worker), name=job.execution_id)
-            self._held[task] = job
-            task.add_done_callback(self._let_go)
+            self._take(job, worker)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL_SECONDS):
                 await self._wake.wait()
 
+    @property
+    def _free(self) -> bool:
+        return len(self._held) + len(self._jobs.claimed) < self._concurrency
+
+    def _take(self, job: Job, worker: int, execution: Execution | None = None) -> None:
+        """Run a job that is this worker's."""
+        held = self._jobs.held[job.execution_id] = Held(worker)
+        work = self._hold(job, held, execution)
+        task = asyncio.get_running_loop().create_task(work, name=job.execution_id)
+        self._held[task] = job
+        task.add_done_callback(self._let_go)
+
     async def _reclaim(self) -> None:
-        """Give out anew what was fetched for this worker by a request that nobody answered."""
-        known = {job.of.id for job in self._held.values()}
-        if self._worker is not None:
-            for job in await self._queue.held(self._worker):
-                if job.of.id not in known:
-                    logger.warning("job.reclaimed", execution=job.execution_id)
-                    await self._queue.give_out_anew(job)
+        """Give out anew what became this worker's by a request that was not answered."""
+        if self._worker is None:
+            return
+        found = await self._queue.held(self._worker)
         self._unavailable = False
+        known = {job.execution_id for job in self._held.values()}
+        known |= self._jobs.claimed | self._jobs.taken.keys()
+        for job in found:
+            if job.execution_id not in known:
+                logger.warning("job.reclaimed", execution=job.execution_id)
+                try:
+                    await self._queue.give_out_anew(job)
+                except OutlastError:
+                    self._unavailable = True
+                    raise
 
     async def _listen(self) -> None:
         await self._queue.listen(self._wake.set)
@@ -278,37 +316,57 @@ class ProcrastinateEngine:
         del self._held[task]
         self._failures.ended(task, "run_segments")
 
-    async def _hold(self, job: Job, worker: int | None) -> None:
+    async def _hold(self, job: Job, held: Held, execution: Execution | None) -> None:
         """Run the job's segment, then end the job, as long as it is this worker's."""
-        done = await self._run(job)
-        seconds = min(2**job.attempts, _LONGEST_WAIT) if self._accepting else 0
-        while self._worker == worker:
-            try:
-                if done:
-                    await self._queue.finish(job)
-                else:
-                    await self._queue.give_back(job, seconds)
-                    loop = asyncio.get_running_loop()
-                    loop.call_later(seconds + _DUE_SECONDS, self._wake.set)
-                if not self._accepting:
-                    await self._queue.nudge()
-            except Exception as error:  # noqa: BLE001 - a job that is not ended would never be
-                self._failures.record("queue_end_job", error)
-                await _pause(_AWAY_SECONDS)
-            else:
-                return
-
-    async def _run(self, job: Job) -> bool:
-        """Run a segment; False where another try is due."""
         try:
-            execution = await self._segments.read(job.workspace_id, job.execution_id)
-        except OutlastError:
+            done = await self._run(job, execution)
+            if held.ended:
+                return
+            seconds = min(2**job.attempts, _LONGEST_WAIT) if self._accepting else 0
+            while self._worker == held.worker:
+                if await self._put_back(job, held.worker, None if done else seconds):
+                    return
+        finally:
+            self._jobs.release(job.execution_id, held)
+
+    async def _put_back(self, job: Job, worker: int, seconds: float | None) -> bool:
+        """End a job, or give it back for so many seconds; False where that is to be tried again."""
+        try:
+            if seconds is None:
+                await self._queue.finish(job, worker)
+            else:
+                await self._queue.give_back(job, worker, seconds)
+                loop = asyncio.get_running_loop()
+                loop.call_later(seconds + _DUE_SECONDS, self._wake.set)
+            if not self._accepting:
+                await self._queue.nudge()
+        except Exception as error:  # noqa: BLE001 - a job that is not ended would never be
+            self._failures.record("queue_end_job", error)
+            await _pause(_AWAY_SECONDS)
             return False
+        return True
+
+    async def _run(self, job: Job, execution: Execution | None) -> bool:
+        """Run a segment; False where another try is due."""
         if execution is None:
-            return True
-        if execution.id in self._segments:  # a segment that was abandoned here and has not let go
-            return False
+            await self._ending(job)
+            try:
+                execution = await self._segments.read(job.workspace_id, job.execution_id)
+            except OutlastError:
+                return False
+            if execution is None:
+                return True
+        if not self._accepting or execution.id in self._segments:
+            return False  # in there: a segment that was abandoned here and has not let go
         return await self._segments.run(self._segments.begin(execution))
+
+    async def _ending(self, job: Job) -> None:
+        """Wait for a segment of the execution whose end is committed, and which is about to go."""
+        if job.execution_id in self._segments:
+            this = asyncio.current_task()
+            others = [t for t, j in self._held.items() if j.execution_id == job.execution_id]
+            if others := [task for task in others if task is not this]:
+                await asyncio.wait(others, timeout=_CANCEL_AGAIN_SECONDS)
 
     async def _read_requests(self) -> None:
         """Cancel and pause as the rows say, at once where a notification came."""

@@ -1,5 +1,7 @@
 """The queue in Postgres, in our words: the only importer of procrastinate.
 
+What the commits of executions write into it is in `jobs`.
+
 A job is an execution that may run; its lock is the execution's id, so that one worker at a time has
 it. Jobs that a silent worker held are given out anew, as new jobs: a worker that wakes up again
 then ends nobody's job but its own.
@@ -20,22 +22,20 @@ from procrastinate.manager import get_channel_for_queues
 from procrastinate.sql import queries
 
 from outlast.model.error import Overloaded
-from outlast.model.execution import Execution
 from outlast.store.postgres.driver import make_pool
-from outlast.store.postgres.failure import database_error
+from outlast.store.postgres.jobs import BEGUN, QUEUE, TASK, arguments_of
 
-QUEUE: Final = "outlast"
-_TASK: Final = "segment"
 _CONNECTIONS: Final = 4
 _OLD_HOURS: Final = 24
 _RAISED: Final = "P0001"
 """SQLSTATE of RAISE in PL/pgSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
-_BEGUN: Final = 1
-"""The priority of executions that have begun: they go on before others begin."""
-
 _BEAT: Final = """
 UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %(worker)s RETURNING id
+"""
+_END: Final = """
+DELETE FROM procrastinate_jobs
+WHERE lock = %(execution)s AND worker_id = %(worker)s AND status = 'doing' RETURNING id
 """
 _HAVE_JOBS: Final = """
 SELECT DISTINCT lock FROM procrastinate_jobs
@@ -86,9 +86,10 @@ class Job:
 
     workspace_id: str
     execution_id: str
-    attempts: int
+    attempts: int = 0
     """How often it was given back before."""
-    of: QueueJob
+    of: QueueJob | None = None
+    """As the library knows it; None where a commit made it this worker's."""
 
 
 class Queue:
@@ -115,7 +116,7 @@ class Queue:
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
-        """Connections for all but `enqueue`, which has the caller's. Raises Overloaded."""
+        """Connections for all of this. Raises Overloaded."""
         self._pool = make_pool(self._url, _CONNECTIONS, _configure)
         self._app = App(connector=PsycopgConnector())
         self._jobs = self._app.job_manager
@@ -126,23 +127,6 @@ class Queue:
     async def mend(self) -> None:
         """Replace every connection: one has died, and the others may have."""
         await self._pool.drain()
-
-    async def enqueue(self, connection: Any, executions: Sequence[Execution]) -> None:
-        """Add a job for each, in the transaction that is open on this connection."""
-        jobs = [
-            self._app.configure_task(
-                _TASK,
-                queue=QUEUE,
-                lock=execution.id,
-                priority=_BEGUN if execution.segment else 0,
-                task_kwargs=_arguments(execution),
-            ).job
-            for execution in executions
-        ]
-        try:
-            await self._jobs.batch_defer_jobs_async(jobs, connection=connection)
-        except ProcrastinateException as error:
-            raise database_error(error) or error from None
 
     # --- what a worker does
 
@@ -169,20 +153,33 @@ class Queue:
     async def held(self, worker: int) -> list[Job]:
         """What the worker has taken, as the database knows it."""
         with _translated():
-            found = await self._jobs.list_jobs_async(worker_id=worker, status=JobStatus.DOING.value)
-        return [_job(job) for job in found]
+            return [_job(job) for job in await self._held(worker)]
 
-    async def finish(self, job: Job) -> None:
-        """Delete a job that is done; one that somebody else has given out anew is gone already."""
-        assert job.of.id is not None
+    async def _held(self, worker: int, execution_id: str | None = None) -> list[QueueJob]:
+        return list(
+            await self._jobs.list_jobs_async(
+                worker_id=worker, status=JobStatus.DOING.value, lock=execution_id
+            )
+        )
+
+    async def finish(self, job: Job, worker: int) -> None:
+        """Delete a job that is done; one that another has given out anew is gone already."""
+        if job.of is None:
+            await self._rows(_END, execution=job.execution_id, worker=worker)
+        else:
+            await self._finish(job.of)
+
+    async def _finish(self, job: QueueJob) -> None:
+        assert job.id is not None
         with _translated(), _gone_is_fine():
-            await self._jobs.finish_job_by_id_async(job.of.id, JobStatus.SUCCEEDED, delete_job=True)
+            await self._jobs.finish_job_by_id_async(job.id, JobStatus.SUCCEEDED, delete_job=True)
 
-    async def give_back(self, job: Job, seconds: float) -> None:
+    async def give_back(self, job: Job, worker: int, seconds: float) -> None:
         """Let any worker have the job after so many seconds of the database's clock."""
         at: datetime = (await self._rows(_IN_SECONDS, seconds=seconds))[0]["at"]
         with _translated(), _gone_is_fine():
-            await self._jobs.retry_job(job.of, retry_at=at)
+            for known in [job.of] if job.of else await self._held(worker, job.execution_id):
+                await self._jobs.retry_job(known, retry_at=at)
 
     async def listen(self, woken: Callable[[], None]) -> None:
         """Call `woken` for every job that is added, until cancelled. Raises Overloaded."""
@@ -207,16 +204,17 @@ class Queue:
         return [_job(job) for job in found]
 
     async def give_out_anew(self, job: Job) -> None:
-        """Put a new job in the place of a stalled one."""
+        """Put a new job in the place of a stalled one, which the queue has found."""
+        assert job.of is not None
         with _translated():
-            await self._jobs.defer_job_async(job.of.evolve(scheduled_at=None, priority=_BEGUN))
-        await self.finish(job)
+            await self._jobs.defer_job_async(job.of.evolve(scheduled_at=None, priority=BEGUN))
+        await self._finish(job.of)
 
     async def add(self, workspace_id: str, execution_id: str) -> None:
         """Add a job in a transaction of its own."""
-        deferrer = self._app.configure_task(_TASK, queue=QUEUE, lock=execution_id)
+        deferrer = self._app.configure_task(TASK, queue=QUEUE, lock=execution_id)
         with _translated():
-            await deferrer.defer_async(workspace=workspace_id, execution=execution_id)
+            await deferrer.defer_async(**arguments_of(workspace_id, execution_id))
 
     async def without_job(self, ids: Sequence[str]) -> set[str]:
         """Those of the executions that have no job."""
@@ -261,10 +259,6 @@ class Queue:
     async def _rows(self, query: Any, **arguments: Any) -> list[dict[str, Any]]:
         with _translated():
             return await self._app.connector.execute_query_all_async(query, **arguments)
-
-
-def _arguments(execution: Execution) -> dict[str, Any]:
-    return {"workspace": execution.workspace_id, "execution": execution.id}
 
 
 def _job(found: QueueJob) -> Job:

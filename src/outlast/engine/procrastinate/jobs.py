@@ -1,0 +1,92 @@
+"""What commits write into the queue.
+
+An execution that may run gets a job in the commit that lets it. Where this process has a free place
+the job is its own from then on, and the segment begins without a look at the queue. The commit that
+ends a segment ends its job.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from outlast.model.execution import Execution, Status
+from outlast.store.driver import TransactionResult
+from outlast.store.postgres.jobs import job_added, job_ended
+from outlast.store.postgres.run import Fate, JobChanges
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A job that a worker of this process has, until it is ended."""
+
+    worker: int
+    ended: bool = False
+    """By the commit that ended the segment."""
+
+
+class Jobs:
+    """Says what a commit writes into the queue; one for a database driver and its engine.
+
+    Until an engine sets `place`, every job is for any worker.
+    """
+
+    def __init__(self) -> None:
+        self.place: Callable[[Execution], int | None] = lambda _: None
+        """The worker of this process that takes the execution at once; None for any worker."""
+        self.unknown: Callable[[], None] = lambda: None
+        """Called where a commit that claimed an execution may have happened or not."""
+        self.held: dict[str, Held] = {}
+        """By their executions."""
+        self.claimed: set[str] = set()
+        """Executions that are claimed by commits under way."""
+        self.taken: dict[str, int] = {}
+        """Executions that a commit gave to a worker of this process, which is to begin them."""
+
+    def enqueue(self, result: TransactionResult[Any], *, first: bool) -> JobChanges:
+        """Return what belongs into the transaction; on a further try nothing is claimed."""
+        claimed = self._claim(result) if first else {}
+        ended = self._ended(result)
+        if not (result.runnable or ended):
+            return JobChanges()
+        inserts = (job_added(one, claimed.get(one.id)) for one in result.runnable)
+        return JobChanges(
+            (
+                *inserts,
+                *(job_ended(execution_id, held.worker) for execution_id, held in ended.items()),
+            ),
+            lambda fate: self._settle(fate, claimed, ended),
+        )
+
+    def _claim(self, result: TransactionResult[Any]) -> dict[str, int]:
+        """Claim one of what may run now, if there is a place for it."""
+        for execution in result.runnable[:1]:
+            worker = self.place(execution)
+            if worker is not None:
+                self.claimed.add(execution.id)
+                return {execution.id: worker}
+        return {}
+
+    def _ended(self, result: TransactionResult[Any]) -> dict[str, Held]:
+        """Return the jobs held here whose segments end with this commit."""
+        ended: dict[str, Held] = {}
+        for one in result.committed:
+            if one.execution is not None and one.execution.status is not Status.RUNNING:
+                held = self.held.get(one.execution_id)
+                if held is not None:
+                    ended[one.execution_id] = held
+        return ended
+
+    def _settle(self, fate: Fate, claimed: dict[str, int], ended: dict[str, Held]) -> None:
+        self.claimed -= claimed.keys()
+        if fate is Fate.COMMITTED:
+            self.taken |= claimed
+            for execution_id, held in ended.items():
+                held.ended = True
+                self.release(execution_id, held)
+        elif fate is Fate.UNKNOWN and claimed:
+            self.unknown()
+
+    def release(self, execution_id: str, held: Held) -> None:
+        """Hold the job no longer."""
+        if self.held.get(execution_id) is held:
+            del self.held[execution_id]

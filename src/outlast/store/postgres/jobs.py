@@ -1,0 +1,59 @@
+"""What a commit of executions writes into the queue's own table: procrastinate's, as it makes it.
+
+https://procrastinate.readthedocs.io/en/stable/howto/production/migrations.html
+"""
+
+from typing import Final
+
+from sqlalchemy import bindparam, column, delete, insert, literal_column, table
+
+from outlast.model.execution import Execution
+from outlast.store.driver import Query, Statement
+from outlast.store.tables import to_json
+
+QUEUE: Final = "outlast"
+TASK: Final = "segment"
+BEGUN: Final = 1
+"""The priority of executions that have begun: they go on before others begin."""
+
+_COLUMNS: Final = ("queue_name", "task_name", "priority", "lock", "args", "status", "worker_id")
+_jobs: Final = table("procrastinate_jobs", *(column(name) for name in _COLUMNS))
+
+INSERT_JOB: Final = Statement(insert(_jobs).values({name: bindparam(name) for name in _COLUMNS}))
+"""One that is to do, of which the library's trigger notifies workers; or one that a worker has."""
+
+END_JOB: Final = Statement(
+    delete(_jobs).where(
+        _jobs.c.lock == bindparam("execution"),
+        _jobs.c.worker_id == bindparam("worker"),
+        _jobs.c.status == literal_column("'doing'"),
+    ),
+    independent=True,
+)
+"""The job that a worker has of an execution; one that is to do stays."""
+
+
+def arguments_of(workspace_id: str, execution_id: str) -> dict[str, str]:
+    """Return what a job says."""
+    return {"workspace": workspace_id, "execution": execution_id}
+
+
+def job_added(execution: Execution, worker: int | None) -> Query:
+    """Return what adds a job: this worker's, or one that is to do."""
+    return Query(
+        INSERT_JOB,
+        {
+            "queue_name": QUEUE,
+            "task_name": TASK,
+            "priority": BEGUN if execution.segment else 0,
+            "lock": execution.id,
+            "args": to_json(arguments_of(execution.workspace_id, execution.id)),
+            "status": "todo" if worker is None else "doing",
+            "worker_id": worker,
+        },
+    )
+
+
+def job_ended(execution_id: str, worker: int) -> Query:
+    """Return what ends the job that the worker has of an execution."""
+    return Query(END_JOB, {"execution": execution_id, "worker": worker})

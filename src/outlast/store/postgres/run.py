@@ -1,0 +1,196 @@
+"""One run of a transaction on a connection, in as few statements as it can be.
+
+Statements that need not wait for each other become one. A transaction that is one statement goes
+without BEGIN and COMMIT; any other goes in a pipeline, which waits only for rows that are read.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, AsyncRawCursor
+
+from outlast.store.driver import (
+    Batch,
+    Query,
+    Request,
+    Row,
+    Together,
+    Transaction,
+    TransactionResult,
+)
+from outlast.store.postgres.patience import PatientConnection
+from outlast.store.postgres.texts import Texts
+
+T = TypeVar("T")
+
+_READ_COMMITTED: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+"""Whatever the server's default is: locks and retries here are made for this level."""
+
+
+class Begin(Enum):
+    """What stands around the statements of a transaction."""
+
+    NOTHING = ()
+    """One statement that reads needs no transaction around it."""
+    SNAPSHOT = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
+    DURABLE = (_READ_COMMITTED,)
+    VOLATILE = (_READ_COMMITTED, "SET LOCAL synchronous_commit TO OFF")
+    """A power cut may forget it."""
+
+
+class Fate(Enum):
+    """What became of a transaction."""
+
+    COMMITTED = auto()
+    UNDONE = auto()
+    UNKNOWN = auto()
+    """The connection was lost while it was committed."""
+
+
+def _ignore(_: Fate) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class JobChanges:
+    """What a transaction writes into the queue."""
+
+    queries: tuple[Query, ...] = ()
+    """None returns rows."""
+    settle: Callable[[Fate], None] = _ignore
+    """Called once, with what became of the transaction, before its listeners are."""
+
+
+class Enqueue(Protocol):
+    """The queue, as far as transactions write it."""
+
+    def __call__(self, result: TransactionResult[Any], *, first: bool) -> JobChanges:
+        """Return what belongs into the transaction of this result; is it its first try."""
+        ...
+
+
+def no_jobs(result: TransactionResult[Any], *, first: bool) -> JobChanges:
+    """Write nothing."""
+    del result, first
+    return JobChanges()
+
+
+class Run(Generic[T]):
+    """One run of a transaction."""
+
+    def __init__(
+        self,
+        transaction: Transaction[T],
+        begin: Begin,
+        texts: Texts,
+        enqueue: Callable[[TransactionResult[Any]], JobChanges],
+    ) -> None:
+        self._statements = transaction
+        self._begin = begin
+        self._texts = texts
+        self._enqueue = enqueue
+        self._waiting: list[Query] = []
+        """What is sent as one statement, once something else is to be sent."""
+        self._result: TransactionResult[T] | None = None
+        self._changes: JobChanges | None = None
+        self.committing = False
+        self.hung_up = False
+        """No answer came in time."""
+
+    async def run(self, connection: AsyncConnection[Any]) -> TransactionResult[T]:
+        """Run it. Raises psycopg.Error, and what the transaction raises."""
+        try:
+            await self._run(connection)
+        except BaseException:
+            self.hung_up = isinstance(connection, PatientConnection) and connection.hung_up
+            if not connection.closed:
+                with suppress(psycopg.Error):  # what went wrong before counts
+                    await connection.rollback()
+            self._settle(connection)
+            raise
+        finally:
+            self._statements.close()
+        if self._changes is not None:
+            self._changes.settle(Fate.COMMITTED)
+        assert self._result is not None
+        return self._result
+
+    def _settle(self, connection: AsyncConnection[Any]) -> None:
+        if self._changes is not None:
+            lost = self.committing and connection.closed
+            self._changes.settle(Fate.UNKNOWN if lost else Fate.UNDONE)
+
+    async def _run(self, connection: AsyncConnection[Any]) -> None:
+        request = self._next(None)
+        if self._begin is Begin.NOTHING:
+            while request is not None:
+                request = self._next(await self._rows(connection, request))
+        elif request is None:
+            self.committing = True
+            await self._send(connection)
+        elif isinstance(request, Batch):
+            self.committing = True
+            request = self._next(await self._batch(connection, request))
+            assert request is None
+            assert not self._waiting
+        else:
+            await self._pipeline(connection, request)
+
+    async def _pipeline(self, connection: AsyncConnection[Any], request: Request | None) -> None:
+        async with connection.pipeline():
+            for text in self._begin.value:
+                await connection.execute(text)
+            while request is not None:
+                await self._send(connection)
+                request = self._next(await self._rows(connection, request))
+            await self._send(connection)
+            self.committing = True
+            await connection.execute("COMMIT")
+
+    def _next(self, rows: list[Row] | None) -> Request | None:
+        """Give the rows to the transaction; what is to be sent by itself, or None at its end."""
+        try:
+            request = next(self._statements) if rows is None else self._statements.send(rows)
+            while isinstance(request, Query) and request.statement.joins:
+                self._waiting.append(request)
+                request = self._statements.send([])
+        except StopIteration as end:
+            self._result = end.value
+            if self._begin in (Begin.DURABLE, Begin.VOLATILE):
+                self._changes = self._enqueue(end.value)
+                self._waiting.extend(self._changes.queries)
+            return None
+        return request
+
+    async def _send(self, connection: AsyncConnection[Any]) -> None:
+        """Send what waits; none of it reads what another has written."""
+        if self._waiting:
+            text, parameters = self._texts.of(self._waiting)
+            self._waiting.clear()
+            await AsyncRawCursor(connection).execute(text, parameters)
+
+    async def _rows(self, connection: AsyncConnection[Any], request: Request) -> list[Row]:
+        assert not isinstance(request, Batch)
+        if isinstance(request, Together):
+            sent = [await self._sent(connection, query) for query in request.queries]
+            return [
+                tuple(await cursor.fetchall() if query.statement.answers else ())
+                for cursor, query in zip(sent, request.queries, strict=True)
+            ]
+        cursor = await self._sent(connection, request)
+        return await cursor.fetchall() if request.statement.answers else []
+
+    async def _sent(self, connection: AsyncConnection[Any], query: Query) -> AsyncRawCursor[Any]:
+        text, parameters = self._texts.of((query,))
+        return await AsyncRawCursor(connection).execute(text, parameters)
+
+    async def _batch(self, connection: AsyncConnection[Any], batch: Batch) -> list[Row]:
+        durable = self._begin is Begin.DURABLE
+        text, parameters = self._texts.of_batch(batch, durable=durable)
+        cursor = await AsyncRawCursor(connection).execute(text, parameters)
+        rows = await cursor.fetchall()
+        return rows if durable else [row[:-1] for row in rows]

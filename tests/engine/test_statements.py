@@ -1,0 +1,82 @@
+"""What a plain run costs on Postgres, in statements; by the server's own log."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlast.model.execution import Status
+from outlast.model.workspace import Principal
+from outlast.testing import FakeClock, NamedModels, core_on, owner
+from tests.database import POSTGRESQL, migrate_postgres
+from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
+from tests.postgres import Cluster, Databases
+from tests.statement_log import LOGGED, Ran, StatementLog, transactions
+
+pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
+RUNS = 12
+"""Prepared once the first of them are over; in the rest a duty may fall, or a second piece of
+text: the cheapest is what a run costs."""
+BOUND = 30.0
+PLAIN, CONTROL = 8, {"BEGIN": 2, "COMMIT": 2}
+"""Create; begin (2); text; end (4)."""
+WITH_A_TOOL = 16
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster(None, **LOGGED, log_statement="all") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def url(cluster: Cluster) -> Iterator[str]:
+    with closing(Databases(cluster.url())) as databases:
+        yield databases.migrated(migrate_postgres)
+
+
+async def _cheapest(folder: Path, cluster: Cluster, url: str, actor: Actor) -> list[Ran]:
+    models, clock = NamedModels({"actor": actor}), FakeClock()
+    bench = Bench(look=lambda _: "found")
+    async with core_on(folder, database_url=url, models=models, tools=bench, clock=clock) as core:
+        caller: Principal = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
+        driver: Any = core.store.driver
+        async with asyncio.timeout(BOUND):
+            while driver._announcer._peers.some():  # it has just begun to listen
+                await asyncio.to_thread(int)
+        log, found = StatementLog(cluster.log, url), list[list[Ran]]()
+        for _ in range(RUNS):
+            log.new()
+            _, view = await core.services.executions.run(caller, "agent", start_request())
+            assert view.execution.status is Status.COMPLETED
+            async with asyncio.timeout(BOUND):
+                while core.engine.running:
+                    await asyncio.to_thread(int)
+            found.append(log.new())
+    return min(found, key=len)
+
+
+async def test_a_run_of_one_model_call_is_eight_statements_in_four_transactions(
+    tmp_path: Path, cluster: Cluster, url: str
+) -> None:
+    ran = await _cheapest(tmp_path, cluster, url, Actor(by_turn(["Good ", "day."])))
+    told = "\n".join(f"{one.process} {one.text[:200]}" for one in ran)
+    control = Counter(one.control for one in ran if one.control)
+    assert len(ran) - control.total() <= PLAIN, told
+    assert control.total() <= sum(CONTROL.values()), told
+    assert transactions(ran) <= 4, told
+    assert not [one for one in ran if "pg_notify" in one.text], "no other process listens"
+
+
+async def test_a_run_with_a_tool_call_costs_a_few_more(
+    tmp_path: Path, cluster: Cluster, url: str
+) -> None:
+    actor = Actor(by_turn([call(1, "look")], ["Done."]))
+    ran = await _cheapest(tmp_path, cluster, url, actor)
+    told = "\n".join(f"{one.process} {one.text[:200]}" for one in ran)
+    assert len([one for one in ran if not one.control]) <= WITH_A_TOOL, told
