@@ -55,8 +55,8 @@ from outlast.store.store import Store
 from outlast.stream import POLL_SECONDS, Streams
 
 if TYPE_CHECKING:
+    from outlast.engine.dispatch.procrastinate.jobs import Jobs
     from outlast.engine.dispatch.procrastinate.queue import Queue
-    from outlast.engine.procrastinate.jobs import Jobs
 
 _POLL_POSTGRES: Final = 5.0
 """Hints of other processes may be lost with the process that was to send them."""
@@ -272,7 +272,7 @@ def _jobs(settings: Settings) -> "Jobs | None":
     if not settings.on_postgres:
         return None
     try:
-        from outlast.engine.procrastinate.jobs import Jobs
+        from outlast.engine.dispatch.procrastinate.jobs import Jobs
     except ImportError as error:
         raise _no_postgres() from error
     return Jobs()

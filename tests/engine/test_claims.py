@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from outlast.engine.dispatch.procrastinate.engine import ProcrastinateEngine
-from outlast.model.approval import Decision
 from outlast.model.execution import Status
+from outlast.model.wait import Decision
 from outlast.store.postgres.jobs import job_added
 from outlast.store.store import Store
 from outlast.testing import FakeClock

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from outlast.duty import Failures
-from outlast.engine.procrastinate.jobs import Jobs
+from outlast.engine.dispatch.procrastinate.jobs import Jobs
 from outlast.model.error import Overloaded, Refused
 from outlast.store.driver import Query, Statement, Transaction, TransactionResult
 from outlast.store.idempotency import Idempotency

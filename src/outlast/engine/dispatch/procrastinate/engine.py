@@ -17,13 +17,13 @@ from typing import Final, TypeAlias, TypeVar
 import structlog
 
 from outlast.duty import Duty, Failures
+from outlast.engine.dispatch.procrastinate.jobs import Held, Jobs
 from outlast.engine.dispatch.procrastinate.lease import Lease
 from outlast.engine.dispatch.procrastinate.queue import Job, Queue
 from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.maintenance.orphans import Orphans
 from outlast.engine.maintenance.queue_counts import QueueCounts
 from outlast.engine.maintenance.silent_workers import SilentWorkers
-from outlast.engine.procrastinate.jobs import Held, Jobs
 from outlast.engine.segment.segment import Stop
 from outlast.engine.segment.segments import Segments
 from outlast.model.clock import Clock
@@ -84,7 +84,9 @@ class ProcrastinateEngine:
         self._held: dict[_Task, Job] = {}
         """The jobs that this worker has."""
         self._unavailable = False
-        """A job may be this worker's without our hearing of it."""
+        """A job may have been fetched without an answer."""
+        self._unanswered = False
+        """A commit may have given this worker a job."""
         self._emptied = False
         """The queue had no job when it was last looked at."""
         self._wake = asyncio.Event()
@@ -158,7 +160,7 @@ class ProcrastinateEngine:
         self._accepting = False
         self._segments.stop(Stop.RELEASE)  # at once: what follows may wait for the database
         await _stop(self._working)
-        if self._unavailable:
+        if self._unavailable or self._unanswered:
             with contextlib.suppress(OutlastError):
                 await self._reclaim()
         for reason, seconds in ((Stop.RELEASE, grace_seconds), (Stop.LEAVE, _LEAVE_SECONDS)):
@@ -190,7 +192,7 @@ class ProcrastinateEngine:
         return None
 
     def _uncertain(self) -> None:
-        self._unavailable = True
+        self._unanswered = True
         self._wake.set()
 
     def requested(self, execution_id: str) -> None:
@@ -264,7 +266,7 @@ class ProcrastinateEngine:
     async def _take_jobs(self) -> None:
         """Fetch until there are no more jobs or places; then wait to be woken."""
         self._wake.clear()
-        if self._unavailable:
+        if self._unavailable or self._unanswered:
             await self._reclaim()
         while (worker := self._worker) is not None and self._free:
             self._unavailable = True
@@ -292,20 +294,15 @@ class ProcrastinateEngine:
 
     async def _reclaim(self) -> None:
         """Give out anew what became this worker's by a request that was not answered."""
-        if self._worker is None:
-            return
-        found = await self._queue.held(self._worker)
-        self._unavailable = False
+        self._unavailable, self._unanswered = True, False
+        found = [] if self._worker is None else await self._queue.held(self._worker)
         known = {job.execution_id for job in self._held.values()}
         known |= self._jobs.claimed | self._jobs.taken.keys()
         for job in found:
             if job.execution_id not in known:
                 logger.warning("job.reclaimed", execution=job.execution_id)
-                try:
-                    await self._queue.give_out_anew(job)
-                except OutlastError:
-                    self._unavailable = True
-                    raise
+                await self._queue.give_out_anew(job)
+        self._unavailable = False
 
     async def _listen(self) -> None:
         await self._queue.listen(self._wake.set)
