@@ -124,7 +124,7 @@ async def test_a_busy_conversation_can_reject_or_interrupt(
     running = await run(store, first)
     created = await store.executions.create(new(clock, **conversation, on_busy=OnBusy.INTERRUPT))
     assert created.interrupted == (running,)
-    assert await store.executions.cancel_requested() == [first.id]
+    assert (await store.executions.requested()).cancel == (first.id,)
     assert created.execution.waiting
     assert (await store.conversations.get(WORKSPACE, first.conversation_id)).turns == 2
 

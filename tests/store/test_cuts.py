@@ -74,7 +74,7 @@ async def test_what_is_cut_stays_cut_while_it_moves_on(
     created = await said(store, clock, first, "u1", SAYS_SO)
     assert created.interrupted == (running,)
     assert created.execution.waiting
-    assert await store.executions.cancel_requested() == [first.id]
+    assert (await store.executions.requested()).cancel == (first.id,)
     await store.executions.advance(completed(running))
     row = await store.executions.get(WORKSPACE, first.id)
     assert (row.superseded, row.status) == (True, Status.COMPLETED)

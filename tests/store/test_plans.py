@@ -18,10 +18,9 @@ from tests.store.plans import CONVERSATION, CONVERSATIONS, LISTS, MORE, STATEMEN
 
 MAY_SCAN = {
     "UNFINISHED": "recovery, once at start",
-    "CANCEL_REQUESTED": "all of a partial index that holds nothing else",
     "WORKSPACES": "all of them are wanted",
     "INSERT": "a select of constants",
-    "PAUSE_REQUESTED": "all that its partial index holds",
+    "REQUESTED": "all that two partial indices hold",
     "PURGING": "all that its partial index holds",
 }
 MAY_SORT = {
@@ -51,7 +50,7 @@ INDICES = {
     "NEWEST_TURN": CONVERSATION,
     "SUPERSEDE_TURNS": CONVERSATION,
     "LOG": "PRIMARY KEY",
-    "PAUSE_REQUESTED": "ix_executions_pause_requested",
+    "REQUESTED": "ix_executions_pause_requested",
     "REVOKED_KEYS": "ix_keys_revoked_at",
     "DUE_WAITS": "ix_approvals_expires_at",
     "DUE_TASKS": "ix_tasks_due_at",

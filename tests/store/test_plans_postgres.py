@@ -30,11 +30,10 @@ BIG, SMALL = "ws_big", "ws_7"
 """In the big one a walk over all workspaces' rows, in their order, is as good as its own index."""
 MAY_SCAN = {"WORKSPACES": "all of them are wanted"}
 INDICES = {
-    "CANCEL_REQUESTED": "ix_executions_cancel_requested",
     "DUE_WAITS": "ix_approvals_expires_at",
     "APPEND_EVENT": "pk_events",
     "LOG": "pk_events",
-    "PAUSE_REQUESTED": "ix_executions_pause_requested",
+    "REQUESTED": "ix_executions_pause_requested",
     "STEP": "ix_steps_id",
     "UNFINISHED": "ix_executions_unfinished",
 }

@@ -194,11 +194,11 @@ async def test_a_pause_stays_while_its_segment_writes(store: Store, create: Crea
     await store.executions.request_pause(OTHER, running.id, PauseRequest())
     await store.executions.advance(Advance(running, running))
     assert (await store.executions.get(WORKSPACE, running.id)).pause_requested == request
-    assert await store.executions.pause_requested() == [(running.id, request)]
+    assert (await store.executions.requested()).pause == ((running.id, request),)
     paused = replace(running, status=Status.PAUSED)
     await store.executions.advance(Advance(running, paused, ((8, ExecutionPaused("lunch")),)))
     assert (await store.executions.get(WORKSPACE, running.id)).pause_requested is None
-    assert await store.executions.pause_requested() == []
+    assert (await store.executions.requested()).pause == ()
 
 
 async def test_a_roll_back_supersedes_what_came_behind_and_charges_it(

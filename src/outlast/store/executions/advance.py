@@ -25,7 +25,6 @@ from outlast.store.executions.statements import (
     LOCK_PLACE,
     PLACE,
     RECORD_ACTIVE_TIME,
-    REQUEST_CANCEL,
 )
 from outlast.store.executions.steps import INSERT_STEP, step_columns
 from outlast.store.executions.turns import ends, failed_unread, next_turn, rests, turns_locked
@@ -165,12 +164,6 @@ def _appended(wanted: TextAppend, ends: list[int]) -> tuple[Entry, ...]:
         Entry(segment, seq, at, text)
         for seq, (at, text) in zip(sorted(ends), wanted.texts, strict=False)
     )
-
-
-def request_cancel(workspace_id: str, execution_id: str) -> Transaction[None]:
-    """Set the flag on a live execution."""
-    yield Query(REQUEST_CANCEL, {"id": execution_id, "workspace": workspace_id})
-    return TransactionResult(None, requested=(execution_id,))
 
 
 def record_active_time(active_times: Sequence[ActiveTime]) -> Transaction[None]:

@@ -8,7 +8,6 @@ from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.log import open_text_of
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import (
-    CANCEL_REQUESTED,
     EXECUTION,
     LIVE_IN_CONVERSATION,
     UNFINISHED,
@@ -42,12 +41,6 @@ def unfinished(after: str, limit: int) -> Transaction[list[Unfinished]]:
     """What recovery takes up, by id."""
     rows = yield Query(UNFINISHED, {"after": after, "limit": limit})
     return TransactionResult([Unfinished(*row) for row in rows])
-
-
-def cancel_requested() -> Transaction[list[str]]:
-    """Which live executions have the flag."""
-    rows = yield Query(CANCEL_REQUESTED, {})
-    return TransactionResult([row[0] for row in rows])
 
 
 def read_details(

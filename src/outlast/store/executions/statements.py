@@ -13,6 +13,7 @@ from sqlalchemy import (
     select,
     text,
     true,
+    union_all,
     update,
 )
 
@@ -92,11 +93,6 @@ REQUEST_CANCEL: Final = Statement(
     .values(cancel_requested=True)
 )
 """Touches nothing else, so that it cannot disturb the segment that runs."""
-
-CANCEL_REQUESTED: Final = Statement(
-    select(executions.c.id).where(text("cancel_requested AND completed_at IS NULL"))
-)
-"""All workspaces: whoever runs one of them stops it."""
 
 EXECUTION: Final = Statement(
     SELECT_EXECUTION.where(
@@ -241,12 +237,17 @@ REQUEST_PAUSE: Final = Statement(
 )
 """Touches nothing else, so that it cannot disturb the segment that runs."""
 
-PAUSE_REQUESTED: Final = Statement(
-    select(executions.c.id, executions.c.pause_requested, executions.c.workspace_id).where(
-        executions.c.pause_requested.is_not(None), executions.c.completed_at.is_(None)
+REQUESTED: Final = Statement(
+    union_all(
+        select(executions.c.id, executions.c.workspace_id, null()).where(
+            text("cancel_requested AND completed_at IS NULL")
+        ),
+        select(executions.c.id, executions.c.workspace_id, executions.c.pause_requested).where(
+            executions.c.pause_requested.is_not(None), executions.c.completed_at.is_(None)
+        ),
     )
 )
-"""All workspaces: whoever runs one of them pauses it."""
+"""What is to be cancelled, then what is to be paused. All workspaces: whoever runs it does so."""
 
 RESUME_EXECUTION: Final = Statement(
     update(executions)

@@ -10,7 +10,6 @@ from outlast.store.executions.advance import (
     append_text,
     force_failure,
     record_active_time,
-    request_cancel,
 )
 from outlast.store.executions.create import cancel_waiting, create
 from outlast.store.executions.delete import delete_execution
@@ -23,13 +22,17 @@ from outlast.store.executions.lists import (
     read_short_steps,
 )
 from outlast.store.executions.log import reaches, read_log, read_page
-from outlast.store.executions.pause_requests import pause_requested, request_pause
 from outlast.store.executions.read import (
-    cancel_requested,
     read_details,
     read_execution,
     read_live,
     unfinished,
+)
+from outlast.store.executions.requests import (
+    Requested,
+    request_cancel,
+    request_pause,
+    requested,
 )
 from outlast.store.executions.steps import read_steps
 from outlast.store.executions.values import (
@@ -46,7 +49,6 @@ from outlast.store.executions.values import (
 )
 from outlast.store.page import Page
 from outlast.store.resume import resume
-from outlast.store.unreadable import Unreadable
 
 
 class ExecutionStore:
@@ -148,19 +150,15 @@ class ExecutionStore:
         """Running executions, and queued ones that wait for nobody, of all workspaces; by id."""
         return await self._driver.read(lambda: unfinished(after, limit))
 
-    async def cancel_requested(self) -> list[str]:
-        """Ids of the live executions, of all workspaces, that somebody asked to cancel."""
-        return await self._driver.read(cancel_requested)
-
     async def request_pause(
         self, workspace_id: str, execution_id: str, request: PauseRequest
     ) -> None:
         """Leave word, for whichever process runs it, that the execution is to be paused."""
         await self._driver.write(lambda: request_pause(workspace_id, execution_id, request))
 
-    async def pause_requested(self) -> list[tuple[str, PauseRequest] | Unreadable]:
-        """The live executions, of all workspaces, that somebody asked to pause."""
-        return await self._driver.read(pause_requested)
+    async def requested(self) -> Requested:
+        """Return the live executions, of all workspaces, that are to be cancelled or paused."""
+        return await self._driver.read(requested)
 
     async def resume(self, request: Resume) -> Details:
         """Start a segment from a checkpoint; work behind it is superseded and stays visible.

@@ -40,7 +40,7 @@ _DUE_SECONDS: Final = 0.05
 """How long after its time a job that was given back is looked for: two clocks differ a little."""
 _AWAY_SECONDS: Final = 0.5
 """How long to wait before the database is asked again."""
-_REQUEST_SECONDS: Final = 0.5
+_REQUEST_SECONDS: Final = 1.0
 """How often rows are looked at for word that no notification told of."""
 _LONGEST_WAIT: Final = 30
 _LEAVE_SECONDS: Final = LEAVING_SECONDS + 1.0
@@ -369,9 +369,10 @@ class ProcrastinateEngine:
         """Cancel and pause as the rows say, at once where a notification came."""
         self._asked.clear()
         if self.running:
-            for execution_id in await self._store.executions.cancel_requested():
+            requested = await self._store.executions.requested()
+            for execution_id in requested.cancel:
                 self._segments.cancel(execution_id)
-            for found in await self._store.executions.pause_requested():
+            for found in requested.pause:
                 if isinstance(found, Unreadable):
                     await self._segments.fail_unreadable(found)
                 else:

@@ -1,0 +1,44 @@
+"""Requests to cancel or pause an execution, which the process that runs it carries out."""
+
+from dataclasses import dataclass
+
+import orjson
+
+from outlast.model.execution import PauseRequest
+from outlast.store.driver import Query, Transaction, TransactionResult
+from outlast.store.executions.statements import REQUEST_CANCEL, REQUEST_PAUSE, REQUESTED
+from outlast.store.tables import to_json
+from outlast.store.unreadable import Unreadable, readable
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """Live executions that are to be stopped."""
+
+    cancel: tuple[str, ...]
+    pause: tuple[tuple[str, PauseRequest] | Unreadable, ...]
+
+
+def request_cancel(workspace_id: str, execution_id: str) -> Transaction[None]:
+    """Set the flag on a live execution."""
+    yield Query(REQUEST_CANCEL, {"id": execution_id, "workspace": workspace_id})
+    return TransactionResult(None, requested=(execution_id,))
+
+
+def request_pause(workspace_id: str, execution_id: str, request: PauseRequest) -> Transaction[None]:
+    """Keep the request with a live execution."""
+    yield Query(
+        REQUEST_PAUSE, {"id": execution_id, "workspace": workspace_id, "request": to_json(request)}
+    )
+    return TransactionResult(None, requested=(execution_id,))
+
+
+def requested() -> Transaction[Requested]:
+    """Which live executions are to be cancelled, and which paused."""
+    rows = yield Query(REQUESTED, {})
+    pause = readable(
+        [row for row in rows if row[2] is not None],
+        lambda row: (row[0], PauseRequest(**orjson.loads(row[2]))),
+        lambda row: (row[1], row[0]),
+    )
+    return TransactionResult(Requested(tuple(r[0] for r in rows if r[2] is None), tuple(pause)))
