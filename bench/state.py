@@ -8,6 +8,7 @@ to use instead, whose processor time the bench then does not see.
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import psycopg
 from tests.postgres import Cluster, Databases
+from tests.statement_log import LOGGED
 
 from bench.process import cpu_seconds
 
@@ -35,9 +37,10 @@ _DURABLE: Final = {
     "max_wal_size": "1GB",
     "max_connections": "500",
     "track_commit_timestamp": "on",
+    **LOGGED,
 }
-"""What Postgres comes with, but for the last two: many workers at rest have more than its hundred
-connections, and some figures read when a commit was made."""
+"""What Postgres comes with, but for the last three: many workers at rest have more than its hundred
+connections, and some figures read when a commit was made, or which statements there were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +99,39 @@ class State:
 class Postgres:
     """The server that figures on Postgres share; each has databases of its own."""
 
-    def __init__(self, databases: Databases, pid: int | None) -> None:
-        """`pid` is that of the server; None where it is somebody else's."""
+    def __init__(self, databases: Databases, url: str, cluster: Cluster | None) -> None:
+        """`url` is that of a database on it; `cluster` is None where the server is given."""
         self.databases = databases
-        self._pid = pid
+        self._url = url
+        self._pid = None if cluster is None else cluster.pid
+        self.log = None if cluster is None else cluster.log
+        """Where it writes its log; None where the bench cannot see it."""
+
+    @contextmanager
+    def logged(self) -> Iterator[None]:
+        """Every statement is in the log meanwhile."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            try:
+                connection.execute("ALTER SYSTEM SET log_statement TO 'all'")
+                _reload(connection, "all")
+                yield
+            finally:
+                connection.execute("ALTER SYSTEM RESET log_statement")
+                _reload(connection, "none")
 
     def cpu_seconds(self) -> float:
         """Processor time of the whole server so far; 0 where the bench cannot see it."""
         return 0.0 if self._pid is None else cpu_seconds(self._pid)
+
+
+def _reload(connection: psycopg.Connection[Any], expected: str) -> None:
+    """Let the server read its settings, and wait until it has."""
+    connection.execute("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + 10
+    while connection.execute("SHOW log_statement").fetchone() != (expected,):
+        if time.monotonic() > deadline:
+            raise TimeoutError("Postgres does not read its settings.")
+        time.sleep(0.01)
 
 
 @contextmanager
@@ -111,11 +139,11 @@ def open_postgres(room: Path) -> Iterator[Postgres]:
     """A server in this folder; removed at the end."""
     if given := os.environ.get("OUTLAST_TEST_POSTGRES_URL"):
         with closing(Databases(given)) as databases:
-            yield Postgres(databases, None)
+            yield Postgres(databases, given, None)
         return
     room.chmod(0o711)  # Postgres may run as another user, who must reach its folder
     with Cluster(room, **_DURABLE) as cluster, closing(Databases(cluster.url())) as databases:
-        yield Postgres(databases, cluster.pid)
+        yield Postgres(databases, cluster.url(), cluster)
 
 
 class States:

@@ -13,7 +13,7 @@ KINDS = (SQLITE, POSTGRESQL)
 
 @pytest.fixture
 def states(tmp_path: Path, postgres: Databases) -> States:
-    return States(tmp_path, Postgres(postgres, None))
+    return States(tmp_path, Postgres(postgres, "", None))
 
 
 @pytest.mark.parametrize("kind", KINDS)

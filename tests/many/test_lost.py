@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,6 @@ pytestmark = pytest.mark.anyio
 
 BOUND = 30.0
 _NUMBERS = count(1)
-_TWO_LISTEN = """
-SELECT 1 FROM pg_stat_activity
-WHERE datname = current_database() AND query = 'LISTEN "outlast"' HAVING count(*) = 2
-"""
 _UNREADABLE = (
     "nonsense",
     "[]",
@@ -253,11 +250,16 @@ async def test_a_hint_that_nobody_can_read_does_not_make_a_process_deaf(
         worker(database, actor, start=False) as (other, _),
     ):
         other.streams.poll_seconds = 1000  # then nothing but a hint wakes its followers
-        await _found(database, _TWO_LISTEN)
+        drivers: tuple[Any, Any] = (core.store.driver, other.store.driver)
+        await until(partial(_listen, drivers))
         for hint in _UNREADABLE:
             _rows(database, f"SELECT pg_notify('outlast', '{hint}')")
         heard = asyncio.create_task(_followed(other, caller, await _started(core, caller)))
         assert isinstance((await heard)[-1].event, ExecutionCompleted)
+
+
+async def _listen(drivers: tuple[Any, Any]) -> bool:
+    return all(driver.listens for driver in drivers)
 
 
 async def _followed(core: Core, caller: Principal, name: str) -> list[Entry]:
