@@ -15,12 +15,13 @@ from sqlalchemy.dialects import postgresql
 from outlast.store.agents import list_agents
 from outlast.store.conversations.rows import list_conversations
 from outlast.store.driver import Statement
+from outlast.store.executions import joined
 from outlast.store.executions.lists import list_executions
 from outlast.store.records import executions_of_page, sums_of_page
 from outlast.store.waits.rows import pending_approvals
 from tests.database import migrate_postgres
 from tests.postgres import Databases
-from tests.store.plans import CONVERSATIONS, LISTS, MORE, STATEMENTS
+from tests.store.plans import CONVERSATIONS, LISTS, MORE, STATEMENTS, statements_of
 from tests.store.plenty import fill
 
 DIALECT = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
@@ -95,6 +96,21 @@ def plans_of(
     finally:
         connection.execute("DEALLOCATE planned")
     return plans[0], plans[-1]
+
+
+JOINED = dict(statements_of(joined)) | {"APPEND_TEXTS": Statement(joined.APPEND_TEXTS)}
+ARRAYS = {"id", "workspace", "segment", "pieces", "kind", "data", "at"}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_no_joined_statement_scans_a_table(
+    connection: psycopg.Connection[tuple[Any, ...]], name: str
+) -> None:
+    arrays = {each: f"{{{VALUES.get(each, 1)}}}" for each in ARRAYS}
+    given = arrays if name == "APPEND_TEXTS" else {"from_status": "running"}
+    for plan in plans_of(connection, JOINED[name], **given):
+        assert "Seq Scan" not in plan, plan
+        assert "pk_events" in plan, plan
 
 
 @pytest.mark.parametrize("name", [name for name in STATEMENTS if name not in MAY_SCAN])

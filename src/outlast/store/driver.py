@@ -93,7 +93,20 @@ class Batch(NamedTuple):
     parameters: tuple[dict[str, Any], ...]
 
 
-Request: TypeAlias = Query | Together | Batch
+class Guarded(NamedTuple):
+    """A statement and, if it returned a row, a second one; answered by the rows of the first.
+
+    It is the only one of its transaction.
+    """
+
+    first: Query
+    second: "Callable[[Row], Query]"
+    """What follows, given the first's row; it returns none."""
+    whole: Query
+    """Both as one statement, for Postgres."""
+
+
+Request: TypeAlias = Query | Together | Batch | Guarded
 Row: TypeAlias = tuple[Any, ...]
 
 

@@ -7,21 +7,32 @@ from itertools import chain
 from typing import Any, Final
 
 from outlast.model.error import Conflict, StaleWrite
-from outlast.model.event import Entry, Event, ExecutionCancelled, encode
+from outlast.model.event import Entry, Event, ExecutionCancelled, TextAdded, ThinkingAdded, encode
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
 from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
 from outlast.store.conversations.rows import LOCK_TURNS
-from outlast.store.driver import Batch, Part, Query, Together, Transaction, TransactionResult
-from outlast.store.executions.locks import compare_and_set, set_state
+from outlast.store.driver import (
+    Batch,
+    Guarded,
+    Part,
+    Query,
+    Together,
+    Transaction,
+    TransactionResult,
+)
+from outlast.store.executions.joined import ADVANCE_AND_APPEND
+from outlast.store.executions.locks import compare_and_set, compared, set_state
 from outlast.store.executions.log import (
     APPEND_TEXT,
     DELETE_LAST_TEXT,
     append,
     append_behind,
+    insert_event,
     parted,
 )
 from outlast.store.executions.statements import (
+    ADVANCE_EXECUTION,
     LOCK_PLACE,
     PLACE,
     RECORD_ACTIVE_TIME,
@@ -41,6 +52,8 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
     before, after = move.before, move.after
     if after.status not in TRANSITIONS[before.status]:
         raise Conflict(f"An execution cannot go from {before.status} to {after.status}.")
+    if _only_begins(move):
+        return (yield from _begin(move))
     moved = yield from _moved(move)
     entries = yield from append_behind(moved.end, before.id, after.segment, _entries_of(move))
     for step in move.steps:
@@ -71,6 +84,35 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
         runnable.extend(following.runnable)
         committed.extend(following.committed)
     return TransactionResult(entries, tuple(committed), tuple(runnable))
+
+
+def _only_begins(move: Advance) -> bool:
+    """Whether it changes the row to running, with one event, and nothing else."""
+    more = move.texts or move.steps or move.charges or move.waits or move.begun
+    return not (
+        more
+        or move.checkpoint is not None
+        or move.state is not None
+        or move.after.status is not Status.RUNNING
+        or move.after.is_client_driven
+        or len(move.events) != 1
+        or isinstance(move.events[0][1], TextAdded | ThinkingAdded)
+    )
+
+
+def _begin(move: Advance) -> Transaction[tuple[Entry, ...]]:
+    before, after, ((at, event),) = move.before, move.after, move.events
+    parameters = compared(before, after, keep_pause=True)
+    told = {"segment": after.segment, "kind": event.kind, "data": encode(event).decode()}
+    rows = yield Guarded(
+        Query(ADVANCE_EXECUTION, parameters),
+        lambda row: insert_event(before.id, Entry(after.segment, row[1] + 1, at, event)),
+        Query(ADVANCE_AND_APPEND, parameters | told | {"at": at, "pieces": 1}),
+    )
+    if not rows:
+        raise StaleWrite
+    entries = (Entry(after.segment, rows[0][1] + 1, at, event),)
+    return TransactionResult(entries, (Committed(before.id, entries, after),))
 
 
 @dataclass(frozen=True, slots=True)

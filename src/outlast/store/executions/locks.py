@@ -17,16 +17,20 @@ from outlast.store.tables import to_json
 
 
 def compare_and_set(before: Execution, after: Execution, *, keep_pause: bool) -> Query:
-    """Compare and set one row; answers whether a cancel was asked for, or nothing."""
-    parameters: dict[str, Any] = {
+    """Compare and set one row; answers whether a cancel was requested, or nothing."""
+    return Query(ADVANCE_EXECUTION, compared(before, after, keep_pause=keep_pause))
+
+
+def compared(before: Execution, after: Execution, *, keep_pause: bool) -> dict[str, Any]:
+    """What is compared, and what is set."""
+    return {
         "id": before.id,
         "workspace": before.workspace_id,
         "from_status": before.status.value,
         "from_segment": before.segment,
         "from_waiting": before.waiting,
         "keep_pause": keep_pause,
-    }
-    return Query(ADVANCE_EXECUTION, parameters | mutable_columns(after, "new_"))
+    } | mutable_columns(after, "new_")
 
 
 def locked(workspace_id: str, execution_id: str) -> Part[Execution]:

@@ -13,7 +13,6 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
-    text,
     tuple_,
 )
 from sqlalchemy.sql.expression import ColumnElement
@@ -42,6 +41,7 @@ from outlast.store.driver import (
     Transaction,
     TransactionResult,
 )
+from outlast.store.executions.joined import APPEND_TEXTS
 from outlast.store.executions.statements import OWNED
 from outlast.store.executions.tables import events, executions
 from outlast.store.executions.values import LogPage
@@ -90,33 +90,7 @@ _append_text: Final = (
     .returning(events.c.execution_id, events.c.segment, events.c.seq)
 )
 
-_append_texts: Final = text(
-    """
-    WITH given AS (
-        SELECT * FROM unnest(
-            CAST(:id AS text[]), CAST(:workspace AS text[]), CAST(:segment AS bigint[]),
-            CAST(:pieces AS bigint[]), CAST(:kind AS text[]), CAST(:data AS text[]),
-            CAST(:at AS bigint[])
-        ) WITH ORDINALITY AS given (id, workspace, segment, pieces, kind, data, at, number)
-    ), running AS (
-        SELECT executions.id, executions.workspace_id, executions.segment
-        FROM executions
-        WHERE executions.id = ANY (CAST(:id AS text[])) AND executions.status = 'running'
-        ORDER BY executions.id FOR SHARE
-    )
-    INSERT INTO events (execution_id, seq, segment, kind, data, at)
-    SELECT
-        running.id,
-        (SELECT coalesce(max(events.seq), 0) FROM events WHERE events.execution_id = running.id)
-            + sum(given.pieces) OVER (PARTITION BY running.id ORDER BY given.number),
-        running.segment, given.kind, given.data, given.at
-    FROM given JOIN running ON running.id = given.id
-        AND running.workspace_id = given.workspace AND running.segment = given.segment
-    RETURNING events.execution_id, events.segment, events.seq
-    """
-).columns(events.c.execution_id, events.c.segment, events.c.seq)
-
-APPEND_TEXT: Final = BatchStatement(_append_text, arrays=_append_texts)
+APPEND_TEXT: Final = BatchStatement(_append_text, arrays=APPEND_TEXTS)
 """Append to the segments that run; no row means that one has passed. Writes no other row.
 
 On Postgres the executions' rows are locked against `advance`, in the order of their ids, so that no

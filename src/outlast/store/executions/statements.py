@@ -46,13 +46,13 @@ INSERT_EXECUTION: Final = Statement(insert(executions))
 INSERT_METADATA: Final = Statement(insert(execution_metadata))
 """One value by which lists filter."""
 
-_last_seq: Final = (
+LAST_SEQ: Final = (
     select(func.coalesce(func.max(events.c.seq), 0))
     .where(events.c.execution_id == executions.c.id)
     .scalar_subquery()
 )
 
-ADVANCE_EXECUTION: Final = Statement(
+ADVANCED: Final = (
     update(executions)
     .where(
         executions.c.id == bindparam("id"),
@@ -73,13 +73,13 @@ ADVANCE_EXECUTION: Final = Statement(
             )
         }
     )
-    .returning(executions.c.cancel_requested, _last_seq)
 )
+
+ADVANCE_EXECUTION: Final = Statement(ADVANCED.returning(executions.c.cancel_requested, LAST_SEQ))
 """Compare-and-set on status, segment and waiting: no row means that the execution has moved on.
 
 It returns the number of the log's last event too. On Postgres that is as of the statement's begin:
 another process that has appended meanwhile makes the next event's insert fail, and both run again.
-
 A request to pause that came meanwhile stays, unless the execution is paused or has ended.
 """
 

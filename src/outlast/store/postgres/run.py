@@ -15,6 +15,7 @@ from psycopg import AsyncConnection, AsyncRawCursor
 
 from outlast.store.driver import (
     Batch,
+    Guarded,
     Query,
     Request,
     Row,
@@ -132,9 +133,9 @@ class Run(Generic[T]):
         elif request is None:
             self.committing = True
             await self._send(connection)
-        elif isinstance(request, Batch):
+        elif isinstance(request, (Batch, Guarded)):
             self.committing = True
-            request = self._next(await self._batch(connection, request))
+            request = self._next(await self._alone(connection, request))
             assert request is None
             assert not self._waiting
         else:
@@ -174,7 +175,7 @@ class Run(Generic[T]):
             await AsyncRawCursor(connection).execute(text, parameters)
 
     async def _rows(self, connection: AsyncConnection[Any], request: Request) -> list[Row]:
-        assert not isinstance(request, Batch)
+        assert not isinstance(request, (Batch, Guarded))
         if isinstance(request, Together):
             sent = [await self._sent(connection, query) for query in request.queries]
             return [
@@ -188,9 +189,12 @@ class Run(Generic[T]):
         text, parameters = self._texts.of((query,))
         return await AsyncRawCursor(connection).execute(text, parameters)
 
-    async def _batch(self, connection: AsyncConnection[Any], batch: Batch) -> list[Row]:
+    async def _alone(self, connection: AsyncConnection[Any], request: Batch | Guarded) -> list[Row]:
         durable = self._begin is Begin.DURABLE
-        text, parameters = self._texts.of_batch(batch, durable=durable)
+        if isinstance(request, Guarded):
+            assert durable
+            return await (await self._sent(connection, request.whole)).fetchall()
+        text, parameters = self._texts.of_batch(request, durable=durable)
         cursor = await AsyncRawCursor(connection).execute(text, parameters)
         rows = await cursor.fetchall()
         return rows if durable else [row[:-1] for row in rows]

@@ -4,7 +4,15 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from outlast.store.driver import Query, Row, Statement, Together, Transaction, TransactionResult
+from outlast.store.driver import (
+    Guarded,
+    Query,
+    Row,
+    Statement,
+    Together,
+    Transaction,
+    TransactionResult,
+)
 from outlast.store.sqlite.texts import Texts
 
 T = TypeVar("T")
@@ -59,6 +67,10 @@ def run(
                 rows = execute(*request)
             elif isinstance(request, Together):
                 rows = [tuple(execute(*query)) for query in request.queries]
+            elif isinstance(request, Guarded):
+                rows = execute(*request.first)
+                if rows:
+                    execute(*request.second(rows[0]))
             else:
                 many = (execute(request.statement, one) for one in request.parameters)
                 rows = [row for found in many for row in found]

@@ -1,0 +1,66 @@
+"""What Postgres runs as one statement where SQLite runs several; a statement costs it the most.
+
+All parts of one see the database as of its begin. Where another process has appended to the log
+between that and the lock, the number of an event is taken: the insert fails and all runs again.
+"""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, bindparam, insert, select, text
+
+from outlast.store.driver import Statement
+from outlast.store.executions.statements import ADVANCED, LAST_SEQ
+from outlast.store.executions.tables import events, executions
+
+APPEND_TEXTS: Final = text(
+    """
+    WITH given AS (
+        SELECT * FROM unnest(
+            CAST(:id AS text[]), CAST(:workspace AS text[]), CAST(:segment AS bigint[]),
+            CAST(:pieces AS bigint[]), CAST(:kind AS text[]), CAST(:data AS text[]),
+            CAST(:at AS bigint[])
+        ) WITH ORDINALITY AS given (id, workspace, segment, pieces, kind, data, at, number)
+    ), running AS (
+        SELECT executions.id, executions.workspace_id, executions.segment
+        FROM executions
+        WHERE executions.id = ANY (CAST(:id AS text[])) AND executions.status = 'running'
+        ORDER BY executions.id FOR SHARE
+    )
+    INSERT INTO events (execution_id, seq, segment, kind, data, at)
+    SELECT
+        running.id,
+        (SELECT coalesce(max(events.seq), 0) FROM events WHERE events.execution_id = running.id)
+            + sum(given.pieces) OVER (PARTITION BY running.id ORDER BY given.number),
+        running.segment, given.kind, given.data, given.at
+    FROM given JOIN running ON running.id = given.id
+        AND running.workspace_id = given.workspace AND running.segment = given.segment
+    RETURNING events.execution_id, events.segment, events.seq
+    """
+).columns(events.c.execution_id, events.c.segment, events.c.seq)
+"""Text of many segments: each parameter is an array with one element for each piece of work."""
+
+_moved: Final = ADVANCED.returning(
+    executions.c.id, executions.c.cancel_requested, LAST_SEQ.label("seq")
+).cte("moved")
+
+_appended: Final = (
+    insert(events)
+    .from_select(
+        ["execution_id", "seq", "segment", "kind", "data", "at"],
+        select(
+            _moved.c.id,
+            _moved.c.seq + bindparam("pieces", type_=BigInteger()),
+            bindparam("segment", type_=BigInteger()),
+            bindparam("kind", type_=events.c.kind.type),
+            bindparam("data", type_=events.c.data.type),
+            bindparam("at", type_=BigInteger()),
+        ),
+    )
+    .returning(events.c.seq)
+    .cte("appended")
+)
+
+ADVANCE_AND_APPEND: Final = Statement(
+    select(_moved.c.cancel_requested, _moved.c.seq).add_cte(_appended)
+)
+"""`ADVANCE_EXECUTION`, and one event behind the log's end where it has changed the row."""
