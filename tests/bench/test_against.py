@@ -2,29 +2,39 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from bench.lab import OUTLAST
 from bench.process import ROOT
 from bench.scale import QUICK
+from bench.state import LABELS, POSTGRESQL, SQLITE, Postgres
 
 from bench import against
 
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.parametrize(("kind", "count"), [(SQLITE, 11), (POSTGRESQL, 18)])
 async def test_every_figure_has_a_ratio_of_this_checkout_and_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, kind: str, count: int
 ) -> None:
-    for name, few in (("RUNS", 12), ("TOKENS", 2), ("STREAMS", 3)):
+    monkeypatch.delenv("OUTLAST_TEST_POSTGRES_URL", raising=False)
+    for name, few in (("RUNS", 12), ("TOKENS", 2), ("STREAMS", 3), ("MANY_STREAMS", 3)):
         monkeypatch.setattr(against, name, few)
-    rows = await against.take(OUTLAST, 1, tmp_path, QUICK)
+    monkeypatch.setattr(Postgres, "cpu_seconds", lambda _: time.monotonic())
+    with TemporaryDirectory(prefix="outlast-bench-") as room:  # where Postgres' own user comes
+        rows = await against.take(OUTLAST, 1, Path(room), QUICK, (kind,))
     figures = [row.figure for row in rows]
-    assert len(figures) == len(set(figures)) == 11
+    assert len(figures) == len(set(figures)) == count
     times = [row for row in rows if not row.figure.startswith(("CPU", "3 streams, CPU"))]
     assert all(float(row.ratio.partition("×")[0]) > 0 for row in times)
-    assert {row.database for row in rows} == {"SQLite"}
+    assert {row.database for row in rows} == {LABELS[kind]}
+    if kind == POSTGRESQL:
+        [statements] = [row for row in rows if row.figure == "statements of a run"]
+        assert 1 <= float(statements.ours) <= 14
 
 
 def test_a_row_tells_the_median_of_the_pairs_and_whether_it_is_within_the_bound() -> None:
