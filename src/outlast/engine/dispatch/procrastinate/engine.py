@@ -20,6 +20,7 @@ from outlast.duty import Duty, Failures
 from outlast.engine.dispatch.procrastinate.jobs import Held, Jobs
 from outlast.engine.dispatch.procrastinate.lease import Lease
 from outlast.engine.dispatch.procrastinate.queue import Job, Queue
+from outlast.engine.dispatch.procrastinate.task_end import CANCEL_AGAIN_SECONDS, end, stop_all
 from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.maintenance.orphans import Orphans
 from outlast.engine.maintenance.queue_counts import QueueCounts
@@ -44,7 +45,6 @@ _REQUEST_SECONDS: Final = 1.0
 """How often rows are looked at for word that no notification told of."""
 _LONGEST_WAIT: Final = 30
 _LEAVE_SECONDS: Final = LEAVING_SECONDS + 1.0
-_CANCEL_AGAIN_SECONDS: Final = 0.1
 _BEATS: Final = 3
 """Heartbeats in the time after which a silent worker loses its jobs."""
 
@@ -159,7 +159,7 @@ class ProcrastinateEngine:
         """Take no more jobs; running segments end at their next commit or after the grace."""
         self._accepting = False
         self._segments.stop(Stop.RELEASE)  # at once: what follows may wait for the database
-        await _stop(self._working)
+        await stop_all(self._working)
         if self._unavailable or self._unanswered:
             with contextlib.suppress(OutlastError):
                 await self._reclaim()
@@ -167,8 +167,8 @@ class ProcrastinateEngine:
             self._segments.stop(reason)
             if self._held:
                 await asyncio.wait(self._held, timeout=seconds)
-        await _stop(self._staying)
-        await _end(list(self._held))
+        await stop_all(self._staying)
+        await end(list(self._held), _LEAVE_SECONDS)
         await self._segments.close()
         worker, self._worker = self._worker, None
         if worker is not None:
@@ -363,7 +363,7 @@ class ProcrastinateEngine:
             this = asyncio.current_task()
             others = [t for t, j in self._held.items() if j.execution_id == job.execution_id]
             if others := [task for task in others if task is not this]:
-                await asyncio.wait(others, timeout=_CANCEL_AGAIN_SECONDS)
+                await asyncio.wait(others, timeout=CANCEL_AGAIN_SECONDS)
 
     async def _read_requests(self) -> None:
         """Cancel and pause as the rows say, at once where a notification came."""
@@ -380,26 +380,6 @@ class ProcrastinateEngine:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_REQUEST_SECONDS):
                 await self._asked.wait()
-
-
-async def _stop(duties: list[Duty]) -> None:
-    await asyncio.gather(*(duty.stop() for duty in duties))
-
-
-async def _end(tasks: list[_Task]) -> None:
-    """Cancel until all have ended, for a bounded time.
-
-    Python 3.11's `wait_for`, by which psycopg waits, swallows a cancellation that comes with its
-    result: https://github.com/python/cpython/issues/86296
-    """
-    pending = set(tasks)
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + _LEAVE_SECONDS
-    while pending and loop.time() < deadline:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
-    await asyncio.gather(*(set(tasks) - pending), return_exceptions=True)
 
 
 async def _pause(seconds: float) -> None:
