@@ -5,15 +5,15 @@ r"""The Python client of the HTTP API.
             match frame.type:
                 case "text_delta":
                     print(frame.data["text"], end="", flush=True)
-                case "retry":  # the text since the last step is void: it comes anew
+                case "retry":  # the text since the last step is void: it is sent anew
                     print("\n(once more)")
                 case "done":
                     print(f"\n{frame.data['execution']['usage']['totalTokens']} tokens")
                 case "error":
                     print(f"\n{frame.data['code']}: {frame.data['message']}")
 
-Answers are the API's JSON as dicts. A stream that breaks is taken up again where it stood, with no
-gap and no repeat; a request that starts an execution is sent again under the same Idempotency-Key.
+Responses are the API's JSON as dicts. A broken stream is resumed where it stopped, without gap or
+repetition; a request that starts an execution is retried with the same Idempotency-Key.
 """
 
 from outlast.client.client import Client

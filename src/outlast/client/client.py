@@ -1,4 +1,4 @@
-"""The methods of the client, one for each operation of the API."""
+"""The methods of the client, one per operation of the API."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -20,7 +20,7 @@ from outlast.client.connection import (
 from outlast.model.clock import Clock, SystemClock
 
 _LAST: Final = frozenset({"done", "error"})
-"""The frames that end a stream."""
+"""Types of frames that end a stream."""
 _MOVING: Final = frozenset({"queued", "running"})
 _POLL_SECONDS: Final = 1.0
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
@@ -29,8 +29,8 @@ _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 class Client:
     """One server and one key. Every method raises Unreachable and Refused.
 
-    Half of a surrogate pair in what is sent, which no JSON can spell, is sent as U+FFFD; two that
-    meet are sent as their character. Raises InvalidField for a header that is not ASCII.
+    A lone surrogate, which JSON in UTF-8 cannot encode, is sent as U+FFFD; a pair is sent as its
+    character. Raises InvalidField for a header that is not ASCII.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class Client:
         clock: Clock | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        """`patience` is for how many seconds a server that is away is waited for.
+        """`patience`: seconds to wait for an unavailable server.
 
-        Without a key only `ready` is answered.
+        Without a key only `ready` works.
         """
         self._connection = Connection(url, key, patience, clock or SystemClock(), transport)
         self._clock, self._patience = self._connection.clock, patience
@@ -62,7 +62,7 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""
         await self._connection.close()
 
     # --- executions
@@ -78,12 +78,11 @@ class Client:
         forwarded_headers: Mapping[str, str] | None = None,
         **more: Any,
     ) -> dict[str, Any]:
-        """Run an agent and answer the execution: when it rests, or with `background` at once.
+        """Run an agent and return the execution: when it rests, or with `background` at once.
 
         `more` are fields of the body as the API names them: conversationId, metadata, memory,
-        budget, onBusy. `user` is your end user; `forwarded_headers` go out with the calls of HTTP
-        tools and are not kept.
-        An execution that failed is an answer, not an error.
+        budget, onBusy. `user` is your end user; `forwarded_headers` are sent with calls of HTTP
+        tools and deleted afterwards. A failed execution is returned, not raised.
         """
         given = {"user": user, "forwardedHeaders": forwarded_headers and dict(forwarded_headers)}
         body = {"input": input, **more}
@@ -119,9 +118,9 @@ class Client:
     async def follow(
         self, execution_id: str, after: str | None = None
     ) -> AsyncGenerator[Frame, None]:
-        """Yield an execution's frames to the last, from the first or from behind `after`.
+        """Yield an execution's frames to the last, from the first or after `after`.
 
-        Held open while the execution is suspended or paused. A broken connection is made again.
+        Held open while the execution is suspended or paused. Reconnects if the connection breaks.
         """
         require_ascii(after or "", "The cursor", "after")
         wait, away = FIRST_WAIT, None
@@ -145,11 +144,11 @@ class Client:
             wait = min(2 * wait, LONGEST_WAIT)
 
     async def get(self, execution_id: str) -> dict[str, Any]:
-        """One execution."""
+        """Return one execution."""
         return await self._connection.ask("GET", f"/v1/executions/{segment(execution_id)}")
 
     async def list(self, **filters: Any) -> dict[str, Any]:
-        """A page of executions, newest first: {data, hasMore, nextCursor}.
+        """Return a page of executions, newest first: {data, hasMore, nextCursor}.
 
         `filters` as the API names them: agentId, status, limit, after, before, startDate, endDate,
         conversationId, parentId, user; `**{"metadata.KEY": value}` where the server indexes KEY.
@@ -171,20 +170,20 @@ class Client:
         )
 
     async def resume(self, execution_id: str, checkpoint_id: str | None = None) -> dict[str, Any]:
-        """Go on from the newest checkpoint, or roll back to the named one."""
+        """Continue from the newest checkpoint, or roll back to the named one."""
         body = {"checkpointId": checkpoint_id}
         return await self._connection.ask(
             "POST", f"/v1/executions/{segment(execution_id)}/resume", json=body
         )
 
     async def checkpoints(self, execution_id: str) -> dict[str, Any]:
-        """The execution's checkpoints, oldest first: {data}."""
+        """Return the execution's checkpoints, oldest first: {data}."""
         return await self._connection.ask(
             "GET", f"/v1/executions/{segment(execution_id)}/checkpoints"
         )
 
     async def stream_ticket(self, execution_id: str) -> dict[str, Any]:
-        """Return what opens this execution's stream without a key: {ticket, expiresAt}."""
+        """Return a ticket for this execution's stream, in place of a key: {ticket, expiresAt}."""
         return await self._connection.ask(
             "POST", f"/v1/executions/{segment(execution_id)}/stream-ticket"
         )
@@ -196,7 +195,7 @@ class Client:
     # --- approvals
 
     async def approvals(self, **page: Any) -> dict[str, Any]:
-        """A page of the approvals that wait: {data, hasMore, nextCursor}."""
+        """Return a page of open approvals: {data, hasMore, nextCursor}."""
         params = {name: value for name, value in page.items() if value is not None}
         return await self._connection.ask("GET", "/v1/approvals", params=params)
 
@@ -210,7 +209,7 @@ class Client:
     # --- conversations and agents
 
     async def conversations(self, **filters: Any) -> dict[str, Any]:
-        """A page of conversations, newest activity first: {data, hasMore, nextCursor}.
+        """Return a page of conversations, newest activity first: {data, hasMore, nextCursor}.
 
         `filters` as the API names them: agentId, user, after, limit.
         """
@@ -218,7 +217,7 @@ class Client:
         return await self._connection.ask("GET", "/v1/conversations", params=params)
 
     async def conversation(self, conversation_id: str) -> dict[str, Any]:
-        """One conversation with its turns."""
+        """Return one conversation with its turns."""
         return await self._connection.ask("GET", f"/v1/conversations/{segment(conversation_id)}")
 
     async def delete_conversation(self, conversation_id: str) -> None:
@@ -226,14 +225,14 @@ class Client:
         await self._connection.ask("DELETE", f"/v1/conversations/{segment(conversation_id)}")
 
     async def agents(self, **page: Any) -> dict[str, Any]:
-        """A page of agents: {data, hasMore, nextCursor}."""
+        """Return a page of agents: {data, hasMore, nextCursor}."""
         params = {name: value for name, value in page.items() if value is not None}
         return await self._connection.ask("GET", "/v1/agents", params=params)
 
     async def agent(self, id_or_name: str) -> dict[str, Any]:
-        """One agent."""
+        """Return one agent."""
         return await self._connection.ask("GET", f"/v1/agents/{segment(id_or_name)}")
 
     async def ready(self) -> bool:
-        """Whether the server takes work."""
+        """Return whether the server takes work."""
         return await self._connection.ready()

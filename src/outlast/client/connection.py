@@ -1,4 +1,4 @@
-"""Requests and answers of the client, and the errors that it raises."""
+"""Requests and responses of the client, and the errors that it raises."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from outlast.model.text import storable
 _CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 60.0
 _SILENCE_SECONDS: Final = 45.0
-"""A stream says something every 15 seconds; three times that means that the server is gone."""
+"""A stream sends at least every 15 seconds; after three times that the server is gone."""
 FIRST_WAIT: Final = 0.1
 LONGEST_WAIT: Final = 5.0
 _PASSING: Final = frozenset({429, 502, 503, 504})
@@ -36,7 +36,7 @@ class Refused(OutlastError):
         self.status = status
         """The HTTP status."""
         self.reason = code
-        """The API's own code, such as `execution_not_found`."""
+        """The API's code, such as `execution_not_found`."""
         self.request_id = request_id
 
 
@@ -45,7 +45,7 @@ class Frame:
     """One frame of a stream."""
 
     id: str | None
-    """The cursor behind it."""
+    """Cursor after this frame."""
     data: dict[str, Any]
 
     @property
@@ -55,7 +55,7 @@ class Frame:
 
 
 class Connection:
-    """One server and one key: sends requests, waits for a server that is away."""
+    """One server and one key: sends requests, waits for an unavailable server."""
 
     def __init__(
         self,
@@ -77,11 +77,11 @@ class Connection:
         )
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     async def ready(self) -> bool:
-        """Whether the server takes work."""
+        """Return whether the server takes work."""
         try:
             answer = await self._http.get("/readyz")
         except httpx2.TransportError as error:
@@ -89,7 +89,7 @@ class Connection:
         return answer.status_code == httpx2.codes.OK
 
     async def persist(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """Ask until there is an answer that stands, as long as the patience lasts."""
+        """Retry until there is a final response, for at most `patience` seconds."""
         wait, began = FIRST_WAIT, self.clock.monotonic()
         while True:
             try:
@@ -104,7 +104,7 @@ class Connection:
             wait = min(2 * wait, LONGEST_WAIT)
 
     async def ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """Send a request once and return the JSON of its answer, {} if it has none."""
+        """Send a request once and return the JSON of its response, {} if it has none."""
         for name in ("json", "params"):
             if name in request:
                 request[name] = storable(request[name])
@@ -122,7 +122,7 @@ class Connection:
         return content
 
     async def frames(self, execution_id: str, after: str | None) -> AsyncGenerator[Frame, None]:
-        """The frames of one connection. Raises Unreachable where it breaks or is not served now."""
+        """Yield the frames of one connection. Raises Unreachable if it breaks or is refused now."""
         headers = {"Accept": "text/event-stream"}
         if after is not None:
             headers["Last-Event-ID"] = after
@@ -144,7 +144,7 @@ class Connection:
 
 
 async def _parse(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Frame, None]:
-    """Server-sent events (WHATWG HTML standard); a frame that breaks off is dropped."""
+    """Parse server-sent events (WHATWG HTML standard); an incomplete frame is dropped."""
     rest = b""
     cursor: str | None = None
     data: list[bytes] = []
@@ -181,7 +181,7 @@ def _refused(status: int, content: dict[str, Any] | None, headers: Mapping[str, 
 
 
 def segment(text: str) -> str:
-    """The text as one segment of a path."""
+    """Return the text as one segment of a path."""
     return quote(storable(text), safe="")
 
 

@@ -1,1 +1,1 @@
-"""What the folds of several rooms gather from a log: pure, and without a room's words."""
+"""Shared by the folds of several rooms: pure functions of a log, independent of a room."""

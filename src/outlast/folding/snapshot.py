@@ -1,4 +1,4 @@
-"""An execution gathered from its log alone: what GET answers once it has ended."""
+"""Builds an execution from its log alone, equal to what GET returns once it has ended."""
 
 from functools import reduce
 from operator import add
@@ -31,12 +31,12 @@ from outlast.model.message import ToolCall
 from outlast.model.usage import NO_USAGE, Usage
 
 SILENT: Final = (ExecutionStarted, ModelFinished, ExecutionSuspended, ExecutionReleased)
-"""Events that have no frame."""
+"""Events without a frame."""
 _FIRST: Final = Cursor(0, 1)
 
 
 class Snapshot:
-    """Takes every entry of one execution's log in order, from its start."""
+    """Reads every entry of one execution's log in order, from its start."""
 
     def __init__(self, execution_id: str) -> None:
         self.id = execution_id
@@ -44,17 +44,17 @@ class Snapshot:
         self._created_at = self._at = 0
         self._started_at: int | None = None
         self._texts: list[str] = []
-        """What the open step has shown."""
+        """Text of the open step."""
         self._models: dict[int, tuple[str, Usage]] = {}
-        """What each finished model step said and used, in their order."""
+        """Text and usage of each finished model step, in order."""
         self._ends: dict[int, Cursor] = {}
-        """The last frame of each finished step."""
+        """Cursor of the last frame of each finished step."""
         self._shown = START
-        """The newest entry that has a frame."""
+        """Cursor of the newest entry with a frame."""
         self._credits = 0
         self._output: str | None = None
         self._shown_at: int | None = None
-        """When the open step showed its first piece, as long as no commit has taken note of it."""
+        """When the open step showed its first piece, until a commit records it."""
         self._first_token_ms: int | None = None
         self._parameters: dict[str, dict[str, Any]] = {}
         self._calls: dict[int, ToolStep] = {}
@@ -62,7 +62,7 @@ class Snapshot:
         self._error: Failure | None = None
 
     def add(self, entry: Entry) -> None:
-        """Take the next entry into account."""
+        """Read the next entry."""
         event = entry.event
         self._at = entry.at
         if not isinstance(event, SILENT):
@@ -95,7 +95,7 @@ class Snapshot:
 
     @property
     def stands(self) -> Cursor:
-        """The last frame of the newest finished step that stands; without one, the log's first."""
+        """Last frame of the newest finished step not superseded; without one, the log's first."""
         return max(self._ends.values(), default=_FIRST)
 
     @property
@@ -106,11 +106,11 @@ class Snapshot:
 
     @property
     def tool_steps(self) -> list[ToolStep]:
-        """The finished tool calls that stand, in the order of their steps."""
+        """The finished tool calls not superseded, in the order of their steps."""
         return [step for _, step in sorted(self._calls.items())]
 
     def execution(self) -> Execution:
-        """The row of the execution as it stands behind the last entry, as far as the log tells."""
+        """Return the execution's row after the last entry, as far as the log contains it."""
         assert self._created is not None
         ended = self._status is not Status.QUEUED
         return Execution(
@@ -145,7 +145,7 @@ class Snapshot:
             self._texts.extend(event.pieces)
 
     def _note_first_token(self, *, lost: bool) -> None:
-        """The step's commit notes it; a worker that died before that has noted nothing."""
+        """Note the first token, as the step's commit does; a worker that died before noted none."""
         if self._shown_at is not None and self._first_token_ms is None and not lost:
             self._first_token_ms = self._shown_at - self._created_at
         self._shown_at = None
@@ -159,7 +159,7 @@ class Snapshot:
             self._output = said
 
     def _resume(self, event: ExecutionResumed) -> None:
-        """Drop what is superseded; it stays charged."""
+        """Drop superseded work; it stays charged."""
         self._texts.clear()
         self._status, self._error = Status.QUEUED, None
         for ended in (self._models, self._calls, self._ends):

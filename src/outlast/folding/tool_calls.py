@@ -1,4 +1,4 @@
-"""Tool calls in the words of the AI SDK's UI message stream, which both formats of this room speak.
+"""Tool calls as chunks of the AI SDK's UI message stream, used by both formats of the runs room.
 
 `ui` writes each as a chunk of its own; `openai` writes a call's input as `delta.tool_calls` and the
 rest as JSON strings in `delta.content`.
@@ -21,7 +21,7 @@ Chunk: TypeAlias = dict[str, Any]
 
 
 class Calls:
-    """The calls of one execution as far as they were shown."""
+    """The calls of one execution that were shown."""
 
     def __init__(self) -> None:
         self._shown: dict[str, ToolStarted | ApprovalRequested] = {}
@@ -29,25 +29,25 @@ class Calls:
         self._denied: set[str] = set()
 
     def chunks(self, event: CallEvent) -> list[Chunk]:
-        """What an event adds. A call's approval has the id of the call."""
+        """Return an event's chunks. A call's approval has the id of the call."""
         match event:
             case ToolStarted():
                 return self._show(event, event.parameters)
             case ApprovalRequested(tool_call_id=call_id):
                 self._denied.discard(call_id)
-                asked = {
+                request = {
                     "type": "tool-approval-request",
                     "approvalId": call_id,
                     "toolCallId": call_id,
                 }
-                return [*self._show(event, event.parameters), asked]
+                return [*self._show(event, event.parameters), request]
             case ApprovalResolved():
                 return self._resolve(event)
             case ToolFinished(tool_call_id=call_id):
                 return [] if call_id in self._denied else [_output(event)]
 
     def forget(self, steps: Iterable[int]) -> set[str]:
-        """Forget the calls of these steps, which are void: shown again if they are called again.
+        """Forget the calls of these steps, which are void; they are shown again if repeated.
 
         Return their ids.
         """
@@ -60,7 +60,7 @@ class Calls:
     def _show(
         self, call: ToolStarted | ApprovalRequested, parameters: dict[str, Any]
     ) -> list[Chunk]:
-        """The call's input, unless it was shown like this already."""
+        """Return the call's input, unless it was already shown like this."""
         call_id = call.tool_call_id
         if self._inputs.get(call_id) == parameters:
             return []

@@ -1,4 +1,4 @@
-"""Which steps a stream has shown, and what a retry or a roll-back takes back of them."""
+"""Which steps a stream has shown, and which of them a retry or a roll-back voids."""
 
 from typing import Any
 
@@ -19,23 +19,23 @@ _OF_A_STEP = (
 
 
 class Shown:
-    """The steps that a log has shown so far and that still stand."""
+    """The steps shown so far that are not void."""
 
     def __init__(self) -> None:
         self._steps: set[int] = set()
 
     def add(self, event: Event) -> None:
-        """Take the next event into account."""
+        """Read the next event."""
         if isinstance(event, _OF_A_STEP):
             self._steps.add(event.step)
 
     def void(self, event: ExecutionResumed) -> list[int]:
-        """The steps that this resume leaves behind, in order; none where it only goes on."""
+        """Return the steps that this resume voids, in order; none if it only continues."""
         gone = {step for step in self._steps if event.voids(step)}
         self._steps -= gone
         return sorted(gone)
 
 
 def voided(steps: list[int]) -> dict[str, Any]:
-    """What a client is told to drop: what it was shown of these steps, the first of them named."""
+    """Return the frame fields that make a client drop these steps; `step` is the first."""
     return {"step": steps[0], "steps": steps}

@@ -112,8 +112,8 @@ def _answer(answer: Answer, *, usual: bool) -> dict[str, Any]:
     elif usual and answer.content:
         content[_JSON] = {"schema": {}}
     content |= answer.content
-    told = {"description": answer.description}
-    return told | {"content": content} if content else told
+    rendered = {"description": answer.description}
+    return rendered | {"content": content} if content else rendered
 
 
 def _schema(answer: Answer) -> dict[str, Any]:

@@ -110,5 +110,5 @@ def client_agent_id(workspace_id: str) -> str:
 
 def client_agent(workspace_id: str) -> Agent:
     """Return that agent; it has no row, and cannot run anything."""
-    spec = AgentSpec(CLIENT_NAME, "none", description="Whoever moves client-driven tasks.")
+    spec = AgentSpec(CLIENT_NAME, "none", description="The client of client-driven tasks.")
     return Agent(client_agent_id(workspace_id), workspace_id, CLIENT_DRIVEN, spec, 0, 0)

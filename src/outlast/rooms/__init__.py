@@ -1,1 +1,1 @@
-"""API surfaces over one core: each room speaks one contract, and none knows another."""
+"""API surfaces over one core: each room implements one contract, independent of the others."""

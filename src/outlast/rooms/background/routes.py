@@ -15,7 +15,7 @@ from outlast.services.executions import ExecutionFilter, Page, StartExecution
 from outlast.services.lists import Listed
 
 INSTRUCTION: Final = "Carry out your instructions."
-"""The input of a run that is given none."""
+"""Input of a run without one."""
 
 
 async def run(call: Call, services: Services) -> Response:

@@ -1,4 +1,4 @@
-"""The wire's words of the background room."""
+"""Request and response models of the background room."""
 
 import base64
 import binascii
@@ -16,12 +16,12 @@ StatusWord = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED"]
 
 
 def to_token(execution_id: str) -> str:
-    """An opaque cursor: go on behind this execution."""
+    """Return an opaque cursor after this execution."""
     return base64.urlsafe_b64encode(execution_id.encode()).decode().rstrip("=")
 
 
 def from_token(token: str) -> str:
-    """What to_token wrote. Raises ValueError."""
+    """Read what to_token wrote. Raises ValueError."""
     try:
         padded = token + "=" * (-len(token) % 4)
         return parse(EXECUTION, base64.urlsafe_b64decode(padded.encode()).decode())
@@ -33,7 +33,7 @@ Token = Annotated[str, AfterValidator(from_token), WithJsonSchema({"type": "stri
 
 
 class AgentEventsQuery(BaseModel):
-    """Which events a list shows."""
+    """Filters and page of a list of events."""
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 
@@ -52,13 +52,13 @@ class AgentEventsQuery(BaseModel):
 
 
 class EventsQuery(AgentEventsQuery):
-    """The same over all agents, or over one."""
+    """The same for all agents, or for one."""
 
     agent_id: Annotated[Plain | None, Field(description="An agent's id or name.")] = None
 
 
 class RunAccepted(TypedDict):
-    """What a background run is called."""
+    """Ids of a background run."""
 
     message: Annotated[str, Field(examples=["Execution started. Poll events for status."])]
     requestId: Annotated[str, Field(description="The execution's id.")]

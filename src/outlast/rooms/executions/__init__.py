@@ -1,4 +1,4 @@
-"""The main API: run an agent on an input, watch it, list, cancel; conversations; agents."""
+"""The main API: run an agent on an input, follow, list and cancel; conversations; agents."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The wire's words of the executions room: what it takes. What it says is in `answers`."""
+"""Request models of the executions room; its responses are in `answers`."""
 
 from typing import Annotated, Any, Literal
 
@@ -25,7 +25,7 @@ from outlast.model.error import (
 )
 
 _MOST: int = 2**53
-"""Whole numbers that every JSON reader keeps exact."""
+"""Bound of integers that every JSON reader keeps exact."""
 
 StatusWord = Literal["queued", "running", "suspended", "paused", "completed", "failed", "cancelled"]
 _CAMEL = ConfigDict(alias_generator=to_camel, frozen=True)
@@ -33,7 +33,7 @@ _BODY = ConfigDict(alias_generator=to_camel, frozen=True, strict=True)
 
 
 class Memory(BaseModel):
-    """What the agent may know beside the conversation."""
+    """What the agent may know besides the conversation."""
 
     model_config = _BODY
 
@@ -165,14 +165,16 @@ class ResumeBody(BaseModel):
 
 
 class DecisionBody(BaseModel):
-    """What somebody says to an approval."""
+    """A decision on an approval."""
 
     model_config = _BODY | ConfigDict(
         json_schema_extra={"examples": [{"approved": True, "parameters": {"amount": 3}}]}
     )
 
     approved: bool
-    reason: Annotated[str | None, Field(description="The model hears why it was denied.")] = None
+    reason: Annotated[
+        str | None, Field(description="Shown to the model if the call is denied.")
+    ] = None
     parameters: Annotated[
         dict[str, Any] | None, Field(description="The arguments as edited; without it as proposed.")
     ] = None
@@ -182,7 +184,7 @@ class DecisionBody(BaseModel):
 
 
 class ApprovalsQuery(BaseModel):
-    """Which stretch of the approvals."""
+    """Page of the approvals."""
 
     model_config = _CAMEL
 
@@ -191,7 +193,7 @@ class ApprovalsQuery(BaseModel):
 
 
 class ListQuery(BaseModel):
-    """Which executions a list shows, and which stretch of it."""
+    """Filters and page of a list of executions."""
 
     model_config = _CAMEL
 
@@ -220,7 +222,7 @@ class ListQuery(BaseModel):
 
 
 class ConversationsQuery(BaseModel):
-    """Which conversations a list shows, and which stretch of it."""
+    """Filters and page of a list of conversations."""
 
     model_config = _CAMEL
 
@@ -231,7 +233,7 @@ class ConversationsQuery(BaseModel):
 
 
 class AgentsQuery(BaseModel):
-    """Which stretch of the agents."""
+    """Page of the agents."""
 
     model_config = _CAMEL
 
@@ -242,7 +244,7 @@ class AgentsQuery(BaseModel):
 
 
 class StreamQuery(BaseModel):
-    """Where a stream goes on; read by the request itself, here for the document."""
+    """Where a stream resumes; read by `Call`, listed here for the document."""
 
     model_config = _CAMEL
 

@@ -1,8 +1,8 @@
 """The executions room's stream: a fold over the log, entry by entry, into SSE frames.
 
-A frame's bytes depend on the log up to its entry and on nothing else, so live equals replay, and a
-client that comes back gets the same fold again without what it has. The last frame carries the
-whole execution, gathered from the log alone.
+A frame's bytes depend only on the log up to its entry, so live equals replay, and a client that
+reconnects gets the same fold without the frames that it has. The last frame holds the whole
+execution, built from the log alone.
 """
 
 from collections.abc import AsyncGenerator, Iterable
@@ -63,14 +63,14 @@ FRAME_TYPES: Final = (
 
 
 class Fold:
-    """Turns log entries into frames; `after` is what the client has."""
+    """Folds log entries into frames; `after` is the client's cursor."""
 
     def __init__(self, execution_id: str, after: Cursor = START) -> None:
         self._snapshot = Snapshot(execution_id)
         self._after = after
 
     def frames(self, entries: Iterable[Entry]) -> bytes:
-        """The frames of the next entries, which come piece by piece from the log's very start."""
+        """Return the frames of the next entries, which are single pieces, from the log's start."""
         return b"".join([self._frame(entry) for entry in entries])
 
     def _frame(self, entry: Entry) -> bytes:
@@ -171,9 +171,9 @@ def stream_of(
     after: Cursor = START,
     log: Log | None = None,
 ) -> Response:
-    """Return the execution's log as frames, from its start or behind a cursor, then live.
+    """Return the execution's log as frames, from its start or after a cursor, then live.
 
-    log: the same log from its start, if it is followed already.
+    log: the same log from its start, if it is already followed.
     """
     principal = call.principal
 

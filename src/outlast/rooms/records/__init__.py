@@ -1,4 +1,4 @@
-"""A workspace's execution records: pages, one record, a record with all that is under it."""
+"""A workspace's execution records: pages, one record, a record with everything under it."""
 
 from outlast.http.room import Room
 from outlast.rooms.records.render import error

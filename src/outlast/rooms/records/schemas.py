@@ -1,4 +1,4 @@
-"""The wire's words of the records room."""
+"""Request and response models of the records room."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NotRequired
@@ -47,7 +47,7 @@ def _at_most(found: list[str]) -> list[str]:
 
 
 class PageQuery(BaseModel):
-    """Which executions a page shows."""
+    """Filters and number of a page."""
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 
@@ -61,7 +61,7 @@ class PageQuery(BaseModel):
 
 
 class NestingsQuery(BaseModel):
-    """Which record is shown with all that is under it; exactly one of the two."""
+    """The record to show with everything under it; exactly one of the two."""
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 

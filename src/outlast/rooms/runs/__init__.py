@@ -1,4 +1,4 @@
-"""Durable streamed runs: three stream formats, tool approvals, reconnect by index."""
+"""Durable streamed runs: three stream formats, tool approvals, reconnection by index."""
 
 from outlast.http.room import Room
 from outlast.rooms.runs.render import error

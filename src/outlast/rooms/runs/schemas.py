@@ -1,4 +1,4 @@
-"""The wire's words of the runs room."""
+"""Request and response models of the runs room."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -11,9 +11,9 @@ from outlast.rooms.runs.stream.formats import Format
 
 StatusWord = Literal["running", "suspended", "completed", "failed"]
 LONGEST_ID: Final = 256
-"""Characters of a chat's or a message's id."""
+"""Maximum characters of a chat's or a message's id."""
 _MOST: Final = 2**53
-"""Whole numbers that every JSON reader keeps exact."""
+"""Bound of integers that every JSON reader keeps exact."""
 
 
 class _Wire(BaseModel):
@@ -84,7 +84,7 @@ class RunBody(_Wire):
 
 
 class RunQuery(BaseModel):
-    """How the answer speaks."""
+    """Format of the response."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -99,7 +99,7 @@ def _index(value: Any) -> Any:
 
 
 class StreamQuery(BaseModel):
-    """Where a stream goes on, and how it speaks."""
+    """Where a stream resumes, and its format."""
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 

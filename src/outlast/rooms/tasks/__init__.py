@@ -1,4 +1,4 @@
-"""Durable task state: checkpoints, pause, resume, roll back; moved by a client or by the server."""
+"""Durable task state: checkpoints, pause, resume, roll back; driven by a client or the server."""
 
 from outlast.http.room import Room
 from outlast.rooms.tasks.render import error

@@ -110,7 +110,7 @@ async def complete_task(call: Call, services: Services) -> Response:
 
 
 async def fail_task(call: Call, services: Services) -> Response:
-    """Tells that an attempt of a client-driven task failed.
+    """Reports that an attempt of a client-driven task failed.
 
     With attempts left it runs again from its newest checkpoint behind the backoff; until then, and
     without one, it is failed; or paused, where `retry.on_failure` says so.
@@ -134,7 +134,7 @@ def _endpoint(
     summary: str,
     body: type[BaseModel] | None = None,
 ) -> Endpoint:
-    """An endpoint that moves or shows one task."""
+    """Return an endpoint that changes or shows one task."""
     return Endpoint(
         method,
         path,

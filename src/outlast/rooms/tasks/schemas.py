@@ -1,4 +1,4 @@
-"""The wire's words of the tasks room."""
+"""Request and response models of the tasks room."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -13,7 +13,7 @@ StatusWord = Literal["running", "paused", "completed", "failed", "terminated"]
 _NAME: Final = 256
 _TEXT: Final = 65_536
 _LONGEST: Final = 10**9
-"""Seconds: thirty years, so that every moment stays a moment."""
+"""Maximum seconds: thirty years, so that every resulting time is representable."""
 _MOST: Final = 2**31
 _BODY = ConfigDict(frozen=True, strict=True)
 

@@ -1,4 +1,4 @@
-"""The endpoints of the executions room, a module for each kind of thing: parse, call, render."""
+"""The endpoints of the executions room, a module per resource: parse, call, render."""
 
 from typing import Final
 

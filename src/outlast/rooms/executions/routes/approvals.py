@@ -1,4 +1,4 @@
-"""Approvals: list those that wait, decide one."""
+"""Approvals: list open ones, decide one."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ _CALL = {"toolCallId": "The tool call's id."}
 
 
 async def list_approvals(call: Call, services: Services) -> Response:
-    """The workspace's tool calls that wait for somebody, the newest executions first."""
+    """The workspace's tool calls that wait for a person, the newest executions first."""
     query = call.query_as(schemas.ApprovalsQuery)
     page = PendingPage(query.limit, None if query.after is None else _cursor(query.after))
     found, more = await services.approvals.pending(call.principal, page)
@@ -27,7 +27,7 @@ async def list_approvals(call: Call, services: Services) -> Response:
 
 
 def _cursor(text: str) -> tuple[str, str]:
-    """`exec_….tc_…`, as `nextCursor` says it. Raises InvalidFilter."""
+    """Read `exec_….tc_…`, the form of `nextCursor`. Raises InvalidFilter."""
     with filter_value("after"):
         execution, dot, tool_call = text.partition(".")
         if not dot:
@@ -44,9 +44,9 @@ async def decide_approval(call: Call, services: Services) -> Response:
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     tool_call_id = call.path_id("toolCallId", TOOL_CALL, ApprovalNotFound)
     body = await call.body_as(schemas.DecisionBody)
-    told = "result" in body.model_fields_set
+    has_result = "result" in body.model_fields_set
     decision = Decision(
-        body.approved, body.reason, body.parameters, body.result if told else NOT_GIVEN
+        body.approved, body.reason, body.parameters, body.result if has_result else NOT_GIVEN
     )
     decided = await services.approvals.decide(call.principal, execution_id, tool_call_id, decision)
     return json_response(render.approval(decided))

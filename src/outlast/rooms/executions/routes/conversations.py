@@ -35,7 +35,7 @@ async def list_conversations(call: Call, services: Services) -> Response:
 
 
 def _cursor(text: str) -> tuple[int, str]:
-    """`MILLISECONDS.conv_…`, as `nextCursor` says it. Raises InvalidCursor."""
+    """Read `MILLISECONDS.conv_…`, the form of `nextCursor`. Raises InvalidCursor."""
     at, dot, conversation = text.partition(".")
     if not (dot and at.isascii() and at.isdigit() and len(at) <= _DIGITS):
         raise InvalidCursor(param="after")

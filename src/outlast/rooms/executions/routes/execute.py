@@ -1,4 +1,4 @@
-"""`POST /v1/agents/{id}/execute`: one request, four ways to hear of it."""
+"""`POST /v1/agents/{id}/execute`: one request, four ways to get its result."""
 
 import re
 from dataclasses import dataclass, replace
@@ -34,17 +34,17 @@ _EVENTS: Final = re.compile(r"text/event-stream\s*(;(?!\s*q=0(\.0*)?\s*$).*)?")
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How the caller wants to hear of the execution."""
+    """How the caller gets the result of the execution."""
 
     stream: bool = False
     seconds: float = WAIT_SECONDS
-    """How long to wait for its end before a 202; 0 is at once."""
+    """Seconds to wait for its end before a 202; 0: at once."""
     applied: str | None = None
-    """The preference that decided."""
+    """The preference applied, if any."""
 
 
 def mode_of(body: ExecuteBody, headers: Headers) -> Mode:
-    """Stream wins over background, the body's background over `Prefer` (RFC 7240)."""
+    """Return the mode: stream wins over background, the body over `Prefer` (RFC 7240)."""
     if body.stream or _takes_events(headers):
         return Mode(stream=True)
     if body.background:
@@ -66,7 +66,7 @@ def _takes_events(headers: Headers) -> bool:
 
 
 async def _request(call: Call, services: Services, body: ExecuteBody) -> StartExecution:
-    """The body in the services' words; what replaces an execution goes on in its conversation."""
+    """Return the body as a request; one that replaces an execution stays in its conversation."""
     start = _start(body, await call.idempotency())
     if body.replaces is None:
         return start
@@ -138,7 +138,7 @@ def _answer(call: Call, mode: Mode, view: ExecutionView) -> Response:
 
 
 def _again(call: Call, mode: Mode, started: Started, view: ExecutionView) -> Response:
-    """The first request's answer. Raises RequestInProgress while that one still waits for it."""
+    """Return the first request's response. Raises RequestInProgress while that one waits."""
     if started.answer is not None:
         return replayed(started.answer)
     if mode.seconds and view.execution.status not in RESTING:

@@ -31,7 +31,7 @@ from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page
 
 _METADATA: Final = "metadata."
-"""What a filter by a key of the metadata begins with."""
+"""Prefix of filters by a key of the metadata."""
 EXECUTION_PATH = {"executionId": "The execution's id."}
 
 
@@ -128,7 +128,7 @@ ENDPOINTS: Final = (
         body=schemas.ExecuteBody,
         answers={
             200: Answer(
-                "The execution at its end, or where it waits for somebody; with "
+                "The execution at its end, or when it waits for a person; with "
                 "`stream` or `Accept: text/event-stream` its events as they come.",
                 answers.Execution,
                 {"text/event-stream": event_stream(FRAME_TYPES)},
@@ -193,7 +193,7 @@ ENDPOINTS: Final = (
         summary="Cancel an execution",
         tag="executions",
         parameters=EXECUTION_PATH,
-        answers={200: Answer("What it has left.", answers.Cancelled)},
+        answers={200: Answer("Its output and usage.", answers.Cancelled)},
         errors=(404, 409),
     ),
 )

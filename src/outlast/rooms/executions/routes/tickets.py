@@ -18,7 +18,7 @@ from outlast.services.all import Services
 
 
 class StreamTicket(TypedDict):
-    """What opens one execution's stream without a key."""
+    """A ticket for one execution's stream, in place of a key."""
 
     ticket: Annotated[str, Field(description="For `?ticket=` of its stream, in any room.")]
     expiresAt: str
@@ -31,8 +31,8 @@ async def create_stream_ticket(call: Call, services: Services) -> Response:
     """
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     ticket = await services.tickets.issue(call.principal, execution_id)
-    told: StreamTicket = {"ticket": ticket.secret, "expiresAt": iso(ticket.expires_at)}
-    return json_response(told)
+    ticket_object: StreamTicket = {"ticket": ticket.secret, "expiresAt": iso(ticket.expires_at)}
+    return json_response(ticket_object)
 
 
 ENDPOINTS: Final = (

@@ -1,4 +1,4 @@
-"""What a user may be told of an error, in three languages, and what can be done about it."""
+"""Messages for end users about errors, in three languages, and what can be done about them."""
 
 from typing import Final
 
@@ -31,7 +31,7 @@ OF_CODE: Final[dict[str, Feedback]] = {
         "Este endereço não aceita este tipo de solicitação.",
     ),
 }
-"""Where a code says more than its type."""
+"""Messages by code, if it says more than the type."""
 
 OF_TYPE: Final[dict[str, tuple[Feedback, CallToAction]]] = {
     "invalid_request_error": (
@@ -118,7 +118,7 @@ OF_TYPE: Final[dict[str, tuple[Feedback, CallToAction]]] = {
 
 
 def feedback(problem: Problem) -> tuple[Feedback, CallToAction]:
-    """By the error's code, else by its type."""
+    """Return the message by the error's code, else by its type."""
     said, action = OF_TYPE[problem.type]
     if problem.root_path and (url := action["url"]) is not None:
         action = {"type": action["type"], "url": problem.root_path + url}

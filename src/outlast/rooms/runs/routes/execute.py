@@ -32,11 +32,11 @@ async def execute(call: Call, services: Services) -> Response:
     """
     body = await call.body_as(RunBody)
     query = call.query_as(RunQuery)
-    asked = read(body.messages, body.message_id)
-    if asked.answered:
-        return await _decide(call, services, body, asked, query.format)
-    chosen = query.format or (Format.UI if asked.in_parts else Format.OPENAI)
-    request = await _request(call, services, body, asked, chosen)
+    run_input = read(body.messages, body.message_id)
+    if run_input.answered:
+        return await _decide(call, services, body, run_input, query.format)
+    chosen = query.format or (Format.UI if run_input.in_parts else Format.OPENAI)
+    request = await _request(call, services, body, run_input, chosen)
     started, log = await services.executions.stream(call.principal, None, request)
     chatting = body.trigger is not None
     response = responses.live(call, services, started.execution.id, chosen, log, to_chat=chatting)
@@ -44,7 +44,7 @@ async def execute(call: Call, services: Services) -> Response:
 
 
 async def _request(
-    call: Call, services: Services, body: RunBody, asked: RunInput, format: Format
+    call: Call, services: Services, body: RunBody, run_input: RunInput, format: Format
 ) -> StartExecution:
     conversation_id = None
     if body.conversation_id is not None:
@@ -52,42 +52,41 @@ async def _request(
     elif body.id is not None:
         conversation_id = await _conversation_of(call, services, body.id)
     return StartExecution(
-        asked.input,
+        run_input.input,
         conversation_id,
         idempotency=await call.idempotency(),
         chat_id=body.id,
         format=format.value,
-        instructions=asked.instructions,
+        instructions=run_input.instructions,
         forwarded_headers=body.forwarded_headers or {},
         user=body.user,
         metadata=body.metadata or {},
-        message_id=asked.sent_id,
-        cut=_cut(body, asked),
+        message_id=run_input.sent_id,
+        cut=_cut(body, run_input),
     )
 
 
-def _cut(body: RunBody, asked: RunInput) -> Cut | None:
-    """What the AI SDK's chat has cut from its messages; other clients cut nothing.
+def _cut(body: RunBody, run_input: RunInput) -> Cut | None:
+    """Return what the AI SDK's chat has cut from its messages; other clients cut nothing.
 
-    It says so: `regenerate-message`, or the id of a message of the user's that it has edited. The
-    cut begins with the turn that this message, or the answer to it, was known by. A list that is
-    only shorter than the conversation says nothing: the client may show part of it, or not know of
-    what another page has sent.
+    A cut is explicit: `regenerate-message`, or the id of an edited user message. It begins with the
+    turn of this message or its answer. A list that is only shorter than the conversation cuts
+    nothing: the client may show part of it, or not know of messages sent by another page.
     """
     if body.trigger is None:
         return None
     again = body.trigger == _REGENERATE
-    edited = asked.sent_id is not None and body.message_id == asked.sent_id
+    edited = run_input.sent_id is not None and body.message_id == run_input.sent_id
     return Cut(
         explicit=again or edited,
         execution_id=_run_of(body.message_id),
-        behind=_run_of(asked.answer_before),
+        behind=_run_of(run_input.answer_before),
         same_input=again,
     )
 
 
 def _run_of(message_id: str | None) -> str | None:
-    """The run that an assistant message has its id from."""
+    """Return the run that an assistant message has its id from."""
     try:
         return None if message_id is None else parse(EXECUTION, message_id)
     except InvalidId:
@@ -95,7 +94,7 @@ def _run_of(message_id: str | None) -> str | None:
 
 
 def _conversation(text: str) -> str:
-    """An id that is none is a conversation that is not there."""
+    """Read the id. Raises ConversationNotFound for a malformed one."""
     try:
         return parse(CONVERSATION, text)
     except InvalidId as error:
@@ -103,29 +102,31 @@ def _conversation(text: str) -> str:
 
 
 async def _conversation_of(call: Call, services: Services, chat_id: str) -> str | None:
-    """A chat goes on in the conversation of its newest run."""
+    """Return the conversation: a chat continues that of its newest run."""
     newest = await services.executions.newest_of_chat(call.principal, chat_id)
     return None if newest is None or newest.is_purged else newest.conversation_id
 
 
 async def _decide(
-    call: Call, services: Services, body: RunBody, asked: RunInput, format: Format | None
+    call: Call, services: Services, body: RunBody, run_input: RunInput, format: Format | None
 ) -> Response:
-    execution = await _asking(call, services, body, asked)
-    for answer in asked.answered:
+    execution = await _run_to_decide(call, services, body, run_input)
+    for answer in run_input.answered:
         decision = Decision(answer.approved, answer.reason)
         await services.approvals.decide(call.principal, execution.id, answer.tool_call_id, decision)
-    decided = [answer.tool_call_id for answer in asked.answered]
+    decided = [answer.tool_call_id for answer in run_input.answered]
     return await responses.behind_decision(
         call, services, execution.id, format or kept_format(execution), decided
     )
 
 
-async def _asking(call: Call, services: Services, body: RunBody, asked: RunInput) -> Execution:
-    """The run that the decisions are for: a message has its run's id, and a chat its newest run."""
-    if asked.message_id is not None:
+async def _run_to_decide(
+    call: Call, services: Services, body: RunBody, run_input: RunInput
+) -> Execution:
+    """Return the run of the decisions: a message has its run's id, and a chat its newest run."""
+    if run_input.message_id is not None:
         try:
-            named = parse(EXECUTION, asked.message_id)
+            named = parse(EXECUTION, run_input.message_id)
             return (await services.executions.get(call.principal, named)).execution
         except (InvalidId, ExecutionNotFound):
             pass
@@ -138,6 +139,6 @@ async def _asking(call: Call, services: Services, body: RunBody, asked: RunInput
 
 
 def kept_format(execution: Execution) -> Format:
-    """The format that a run was started with; another room's run has this room's default."""
+    """Return the format that a run was started with; other rooms' runs have the default."""
     kept = execution.origin.format
     return Format.OPENAI if kept is None else Format(kept)

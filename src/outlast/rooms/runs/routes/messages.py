@@ -1,7 +1,7 @@
-"""A request's messages: what the run is asked, or which tool calls a person has decided.
+"""A request's messages: the input of a run, or a person's decisions on tool calls.
 
-Two shapes are read, message by message: `content` (text or parts) as OpenAI's clients write it, and
-`parts` as the AI SDK's. Earlier turns are not read: the stored conversation is the history.
+Two shapes are read, message by message: `content` (text or parts) of OpenAI's clients, and `parts`
+of the AI SDK's. Earlier turns are not read: the stored conversation is the history.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from outlast.model.error import InvalidField, MissingField
 from outlast.rooms.runs.schemas import LONGEST_ID, Message, Part
 
 INSTRUCTION: Final = "Carry out your instructions."
-"""The input of a run that is given instructions and nothing else."""
+"""Input of a run with instructions only."""
 _SYSTEM: Final = frozenset({"system", "developer"})
 _TEXT: Final = frozenset({"text", "input_text"})
 _MEDIA: Final = frozenset(
@@ -23,7 +23,7 @@ _RESPONDED: Final = "approval-responded"
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A person's decision about a tool call, as the AI SDK writes it into the call's part."""
+    """A person's decision on a tool call, as the AI SDK writes it into the call's part."""
 
     tool_call_id: str
     approved: bool
@@ -32,27 +32,27 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class RunInput:
-    """What the messages of a request come to."""
+    """What the messages of a request mean."""
 
     input: str
     instructions: str
-    """For this run, after the agent's own."""
+    """For this run, appended to the agent's own."""
     answered: tuple[Answered, ...]
-    """Not empty: this is no new run; these decisions let one go on."""
+    """Not empty: no new run is started; these decisions continue one."""
     message_id: str | None
-    """The id of the message that holds the decisions."""
+    """Id of the message with the decisions."""
     in_parts: bool
-    """The messages came as `parts`."""
+    """Whether the messages came as `parts`."""
     sent_id: str | None = None
-    """The client's id of the message that is the input; None where it has none, or a long one."""
+    """The client's id of the message that is the input; None if absent or too long."""
     answer_before: str | None = None
-    """The id of the newest answer in front of it that the client still shows."""
+    """Id of the newest answer before it that the client still shows."""
 
 
 def read(messages: Sequence[Message], message_id: str | None) -> RunInput:
-    """What is asked; message_id names the message that the AI SDK's client goes on with.
+    """Read the messages; message_id names the one that the AI SDK's client continues.
 
-    Raises MissingField where nobody asks anything, InvalidField for media and bad decisions.
+    Raises MissingField if there is no input, InvalidField for media and bad decisions.
     """
     place, answered = _answered(messages, message_id)
     in_parts = any(message.parts is not None for message in messages)
@@ -60,25 +60,25 @@ def read(messages: Sequence[Message], message_id: str | None) -> RunInput:
         return RunInput("", "", answered, messages[place].id, in_parts)
     first = messages[0]
     instructions = _text(0, first) if first.role in _SYSTEM else ""
-    asking = _last(messages, "user", len(messages))
+    newest = _last(messages, "user", len(messages))
     return RunInput(
-        _input(messages, asking, instructions),
+        _input(messages, newest, instructions),
         instructions,
         (),
         None,
         in_parts,
-        _id(messages, asking),
-        None if asking is None else _id(messages, _last(messages, "assistant", asking)),
+        _id(messages, newest),
+        None if newest is None else _id(messages, _last(messages, "assistant", newest)),
     )
 
 
 def _last(messages: Sequence[Message], role: str, end: int) -> int | None:
-    """The place of the last message of this role in front of `end`."""
+    """Return the index of the last message of this role before `end`."""
     return next((n for n in range(end - 1, -1, -1) if messages[n].role == role), None)
 
 
 def _id(messages: Sequence[Message], place: int | None) -> str | None:
-    """The client's id of the message at this place, unless it is too long to be kept."""
+    """Return the client's id of the message at this index, unless it is too long to store."""
     found = None if place is None else messages[place].id
     return found if found is not None and 0 < len(found) <= LONGEST_ID else None
 
@@ -114,7 +114,7 @@ def _texts(place: int, parts: Iterable[Part]) -> Iterable[str]:
 def _answered(
     messages: Sequence[Message], message_id: str | None
 ) -> tuple[int, tuple[Answered, ...]]:
-    """The decisions in the last message, or in the one that the client goes on with."""
+    """Return the decisions in the last message, or in the one that the client continues."""
     last = len(messages) - 1
     named = next(
         (place for place, m in enumerate(messages) if m.id is not None and m.id == message_id), last

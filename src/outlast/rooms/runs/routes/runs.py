@@ -52,7 +52,7 @@ _START_INDEX: Final = {
 
 
 async def get_run(call: Call, services: Services) -> Response:
-    """Where the run stands."""
+    """The run's status."""
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
 
     async def read() -> schemas.Run:
@@ -65,7 +65,7 @@ async def get_run(call: Call, services: Services) -> Response:
 async def decide(call: Call, services: Services) -> Response:
     """Decide about a tool call, first decision wins; the same again gets the same answer.
 
-    Denied: the tool does not run, the model hears the reason and goes on.
+    Denied: the tool does not run, the model reads the reason and goes on.
     """
     body = await call.body_as(schemas.ApprovalBody)
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
@@ -88,7 +88,7 @@ async def stream_run(call: Call, services: Services) -> Response:
 
 
 async def _named(call: Call, services: Services) -> Execution | None:
-    """The run of this id, else the live newest run of the chat of this id; None: there is none.
+    """Return the run of this id, else the chat's newest run if live; None if there is none.
 
     Raises ExecutionNotFound for an id that can only be a run's.
     """
@@ -120,7 +120,9 @@ ENDPOINTS: Final = (
         headers=(IDEMPOTENCY_KEY,),
         body=schemas.RunBody,
         answers={
-            200: Answer("What happens, as it happens, in the format asked for.", content=_STREAMED)
+            200: Answer(
+                "The run's events as they happen, in the requested format.", content=_STREAMED
+            )
         },
         errors=(400, 404, 409, 413, 422),
     ),

@@ -1,1 +1,1 @@
-"""A run's stream: `responses` says where it begins and ends, `formats` what it says."""
+"""A run's stream: `responses` defines where it begins and ends, `formats` its frames."""

@@ -12,7 +12,7 @@ from outlast.rooms.runs.stream.ui import HEADERS, UiFold
 
 
 class Format(StrEnum):
-    """How a stream speaks."""
+    """Format of a stream."""
 
     OPENAI = "openai"
     UI = "ui"
@@ -23,7 +23,7 @@ EXTRA_HEADERS: Final[Mapping[Format, Mapping[str, str]]] = {Format.UI: HEADERS}
 
 
 def fold(format: Format, execution_id: str, native: NewFold) -> Fold:
-    """A new fold for one execution's log; `native` makes the main room's."""
+    """Return a new fold for one execution's log; `native` makes the main room's."""
     match format:
         case Format.OPENAI:
             return OpenAIFold(execution_id)

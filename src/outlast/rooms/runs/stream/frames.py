@@ -1,7 +1,7 @@
-"""A run's stream, frame by frame: a fold over the log, counted from 0.
+"""A run's stream as a fold over the log; frames are numbered from 0.
 
-entry → fold → frames, each under the index that it has in every replay. What a frame says and where
-it stands depend on the log up to its entry and on nothing else.
+entry → fold → frames, each with the index that it has in every replay. A frame's content and index
+depend only on the log up to its entry.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,18 +14,18 @@ from outlast.model.event import Entry
 
 
 class Fold(Protocol):
-    """One format: what a log's entries say in it."""
+    """A format: maps a log's entries to frames."""
 
     def frames(self, entry: Entry, index: int) -> Sequence[bytes]:
-        """The frames of the next entry, the first of which has this index.
+        """Return the frames of the next entry, the first of which has this index.
 
-        Entries come piece by piece from the log's very start.
+        Entries are single pieces, from the log's start.
         """
         ...
 
 
 def numbered(index: int, chunks: Iterable[dict[str, Any] | bytes]) -> list[bytes]:
-    """Chunks as frames whose `id` is their index; bytes are sent as they are."""
+    """Return chunks as frames whose `id` is their index; bytes are sent unchanged."""
     return [
         frame(str(number), chunk if isinstance(chunk, bytes) else orjson.dumps(chunk))
         for number, chunk in enumerate(chunks, index)
@@ -38,10 +38,10 @@ class NumberedFrames:
     def __init__(self, fold: Fold) -> None:
         self._fold = fold
         self.count = 0
-        """How many frames the log has made so far."""
+        """Number of frames so far."""
 
     def add(self, entries: Iterable[Entry]) -> list[bytes]:
-        """The frames of the next entries."""
+        """Return the frames of the next entries."""
         found: list[bytes] = []
         for entry in entries:
             made = self._fold.frames(entry, self.count)

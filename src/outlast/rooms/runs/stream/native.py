@@ -1,6 +1,6 @@
-"""`native`: the frames of the main room, which the composition root hands in.
+"""`native`: the frames of the main room, injected by the composition root.
 
-Their `id` is a cursor of the log; they are counted like those of the other formats.
+Their `id` is a cursor of the log; they are numbered like those of the other formats.
 """
 
 from collections.abc import Sequence

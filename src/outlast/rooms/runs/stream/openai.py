@@ -2,9 +2,9 @@
 
 Source of the format: https://platform.openai.com/docs/api-reference/chat-streaming. A tool call is
 two frames of `delta.tool_calls`: the first has its index, id, type and name, the second its
-arguments; indices count the calls of the whole run. What that format has no words for (results of
-the tools that the server runs, approvals, what a person has edited, a step that is run again) is a
-JSON string in `delta.content`, one whole object per frame.
+arguments; indices count the calls of the whole run. What that format cannot express (results of
+tools run by the server, approvals, edited arguments, a step that is run again) is a JSON string in
+`delta.content`, one whole object per frame.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ _REASONS: Final = frozenset({"stop", "length", "content_filter"})
 
 
 class OpenAIFold:
-    """Turns log entries into completion chunks."""
+    """Folds log entries into completion chunks."""
 
     def __init__(self, execution_id: str) -> None:
         self._id = execution_id
@@ -68,11 +68,11 @@ class OpenAIFold:
         self._agent = ""
         self._reason = "stop"
         self._usage: dict[int, Usage] = {}
-        """Of the model requests that stand, by step."""
+        """Usage of the model requests that are not superseded, by step."""
         self._called: set[str] = set()
-        """Ids of the calls that stand, as they were shown."""
+        """Ids of the calls shown that are not void."""
         self._count = 0
-        """Calls shown so far: the next one's index."""
+        """Number of calls shown so far: the next one's index."""
 
     def frames(self, entry: Entry, index: int) -> Sequence[bytes]:
         self._shown.add(entry.event)
@@ -95,11 +95,11 @@ class OpenAIFold:
             case ToolStarted() | ToolFinished() | ApprovalRequested():
                 return self._call(event)
             case ApprovalResolved():
-                return [*self._told(_response(event)), *self._call(event)]
+                return [*self._as_content(_response(event)), *self._call(event)]
             case StepRetried(step=step):
-                return self._told(_retried([step]))
+                return self._as_content(_retried([step]))
             case DataEmitted(name=name, data=data):
-                return self._told({"type": "data", "name": name, "data": data})
+                return self._as_content({"type": "data", "name": name, "data": data})
             case ExecutionResumed():
                 return self._resume(event)
             case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
@@ -110,15 +110,15 @@ class OpenAIFold:
                 return []
 
     def _call(self, event: CallEvent) -> list[Chunk | bytes]:
-        """What the event adds: a call as a tool call, the rest (edited input too) as JSON."""
+        """Return the event's chunks: a call as a tool call, the rest (edited input too) as JSON."""
         made: list[Chunk | bytes] = []
         for chunk in self._calls.chunks(event):
             if chunk["type"] == "tool-input-available" and chunk["toolCallId"] not in self._called:
                 made += self._tool_call(chunk)
             elif isinstance(event, ApprovalRequested) and chunk["type"] == "tool-approval-request":
-                made += self._told(chunk | {"kind": event.approval_kind})
+                made += self._as_content(chunk | {"kind": event.approval_kind})
             else:
-                made += self._told(chunk)
+                made += self._as_content(chunk)
         return made
 
     def _tool_call(self, shown: Chunk) -> list[Chunk]:
@@ -136,7 +136,7 @@ class OpenAIFold:
         void = self._shown.void(event)
         self._called -= self._calls.forget(void)
         self._usage = {step: used for step, used in self._usage.items() if not event.voids(step)}
-        return self._told(_retried(void)) if void else []
+        return self._as_content(_retried(void)) if void else []
 
     def _end(
         self, event: ExecutionCompleted | ExecutionFailed | ExecutionCancelled
@@ -145,12 +145,12 @@ class OpenAIFold:
             case ExecutionCompleted():
                 return [self._last(self._reason), _DONE]
             case ExecutionCancelled():
-                return [*self._told({"type": "abort"}), self._last("stop"), _DONE]
+                return [*self._as_content({"type": "abort"}), self._last("stop"), _DONE]
             case ExecutionFailed(type=kind, code=code, message=message):
                 error = {"message": message, "type": kind, "param": None, "code": code}
                 return [self._last("error") | {"error": error}, _DONE]
 
-    def _told(self, *chunks: Chunk) -> list[Chunk | bytes]:
+    def _as_content(self, *chunks: Chunk) -> list[Chunk | bytes]:
         return [self._chunk({"content": orjson.dumps(chunk).decode()}) for chunk in chunks]
 
     def _last(self, reason: str) -> Chunk:

@@ -1,4 +1,4 @@
-"""Server-sent events of a run: from its first commit, from an index, or behind a decision."""
+"""Server-sent events of a run: from its first commit, from an index, or after a decision."""
 
 import asyncio
 import re
@@ -30,7 +30,7 @@ TAIL_INDEX: Final = "x-workflow-stream-tail-index"
 _LAST_EVENT_ID: Final = "Last-Event-ID"
 _INDEX: Final = re.compile(r"-?[0-9]{1,16}")
 PATIENCE_SECONDS: Final = 1.0
-"""How long the answer to a chat waits for a decision that a program may make at once."""
+"""How long the response to a chat waits for a decision that a program may make at once."""
 
 
 def live(
@@ -42,10 +42,10 @@ def live(
     *,
     to_chat: bool,
 ) -> EventStream:
-    """A new run from its first commit on.
+    """Stream a new run from its first commit on.
 
-    to_chat: the AI SDK's chat takes the end of an answer for its turn to speak, and sends a
-    person's decision only then; so the answer ends where the run waits for one.
+    to_chat: the AI SDK's chat sends a person's decision only after the end of the response; so the
+    response ends when the run waits for a decision.
     """
     return _stream(call, services, execution_id, format, to_chat=to_chat, log=log)
 
@@ -53,9 +53,10 @@ def live(
 async def replay(
     call: Call, services: Services, execution_id: str, format: Format, start_index: int | None
 ) -> Response:
-    """The run's frames from where the client stands, then live to its end.
+    """Stream the run's frames from the client's position, then live to its end.
 
-    An EventSource that has the last frame is told to stay away: 204. Raises InvalidCursor.
+    An EventSource that has the last frame gets 204, so that it stops reconnecting. Raises
+    InvalidCursor.
     """
     standing, frames = (
         Standing(call.headers.get(_LAST_EVENT_ID)),
@@ -76,7 +77,7 @@ async def replay(
 async def behind_decision(
     call: Call, services: Services, execution_id: str, format: Format, decided: Sequence[str]
 ) -> EventStream:
-    """The run's frames behind the suspension that these tool calls' decisions have ended."""
+    """Stream the run's frames after the suspension that these tool calls' decisions have ended."""
     frames, place = _numbered(call, execution_id, format), 0
     async with aclosing(_so_far(call, services, execution_id)) as batches:
         async for entry in (entry async for entries in batches for entry in entries):
@@ -105,12 +106,12 @@ def _stream(
     log: Log | None = None,
     headers: dict[str, str] | None = None,
 ) -> EventStream:
-    """The frames from an index on; `log` is the run's from its start, where it is at hand."""
+    """Stream the frames from an index on; `log` is the run's from its start, if it is at hand."""
     principal, native = call.principal, call.native
 
     def frames(log: Log) -> AsyncGenerator[bytes, None]:
-        heard = _until_approval(log, PATIENCE_SECONDS) if to_chat else log
-        return _frames(NumberedFrames(fold(format, execution_id, native)), heard, start)
+        shown = _until_approval(log, PATIENCE_SECONDS) if to_chat else log
+        return _frames(NumberedFrames(fold(format, execution_id, native)), shown, start)
 
     def again() -> AsyncGenerator[bytes, None]:
         return frames(services.executions.follow(principal, execution_id))
@@ -137,43 +138,43 @@ async def _frames(numbered: NumberedFrames, log: Log, start: int) -> AsyncGenera
             yield b"".join(frames[max(0, start - before) :])
 
 
-async def _until_approval(log: Log, patience: float, *, asked: bool = False) -> Log:
-    """The log up to where it waits for a person for so many seconds."""
+async def _until_approval(log: Log, patience: float, *, waiting: bool = False) -> Log:
+    """Yield the log until it has waited for a person for `patience` seconds."""
     async with aclosing(log) as batches:
         while True:
             try:
-                async with asyncio.timeout(patience if asked else None):
+                async with asyncio.timeout(patience if waiting else None):
                     entries = await anext(batches, None)
             except TimeoutError:
                 return
             if entries is None:
                 return
-            asked = _asks(entries) if entries else asked
+            waiting = _is_suspended(entries) if entries else waiting
             yield entries
 
 
-def _asks(entries: Sequence[Entry]) -> bool:
+def _is_suspended(entries: Sequence[Entry]) -> bool:
     return bool(entries) and isinstance(entries[-1].event, ExecutionSuspended)
 
 
-# --- where a client stands
+# --- a client's position
 
 
 class Standing:
-    """Where a client stands among the frames of a log, which are counted one by one."""
+    """A client's position among the frames of a log, which are counted one by one."""
 
     def __init__(self, seen: str | None) -> None:
-        """`seen`: the id of the newest frame that it has."""
+        """`seen`: the id of the newest frame that the client has."""
         self.count = 0
         self._seen = seen.strip() if seen else None
         self._place = _cursor(self._seen or "")
         self._behind: int | None = None
         self._before = 0
-        """Frames up to the place, in a format whose ids are places."""
+        """Frames up to the cursor, in a format whose ids are cursors."""
         self._by_place = True
 
     def add(self, frames: Iterable[bytes]) -> None:
-        """Take the next frames into account."""
+        """Count the next frames."""
         for frame in frames:
             self.count += 1
             if self._seen is not None and self._behind is None:
@@ -189,9 +190,9 @@ class Standing:
 
     @property
     def index(self) -> int | None:
-        """The index of the first frame that it does not have; None where it has seen none.
+        """Index of the first frame that the client does not have; None if it has none.
 
-        The frame that it names may have left the log: then by its place. Raises InvalidCursor.
+        If the frame that it names is no longer in the log, by its cursor. Raises InvalidCursor.
         """
         if self._seen is None or self._behind is not None:
             return self._behind
@@ -208,14 +209,14 @@ def _cursor(text: str) -> Cursor | None:
 
 
 def _start(headers: Headers, start_index: int | None, standing: Standing) -> int:
-    """The index to begin with: what a reconnecting client has seen wins over what it asked for.
+    """Return the index to begin with: what a client has seen wins over what it requests.
 
-    Raises InvalidCursor where the run has not come that far.
+    Raises InvalidCursor if the run has not reached it.
     """
     if (behind := standing.index) is not None:
         return behind
-    asked = headers.get(START_INDEX)
-    wanted, param = (start_index, "startIndex") if asked is None else (asked, START_INDEX)
+    header = headers.get(START_INDEX)
+    wanted, param = (start_index, "startIndex") if header is None else (header, START_INDEX)
     given = str(wanted or 0).strip()
     if _INDEX.fullmatch(given) is None:
         raise InvalidCursor(f"{START_INDEX} is a whole number.", param=param)

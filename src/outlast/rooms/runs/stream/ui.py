@@ -1,9 +1,9 @@
 """`ui`: the AI SDK's UI message stream.
 
 Source of the format: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol, and npm `ai` 6, whose
-`uiMessageChunkSchema` takes no key that it does not know. A model step with its tool calls stands
-between start-step and finish-step; a text part ends where something else begins. In front of an
-approval request that is no plain one stands `data-approval` with its kind.
+`uiMessageChunkSchema` takes no key that it does not know. A model step with its tool calls is
+enclosed in start-step and finish-step; a text part ends when something else begins. `data-approval`
+with its kind precedes an approval request that is not a plain one.
 """
 
 from collections.abc import Sequence
@@ -57,25 +57,25 @@ CHUNK_TYPES: Final = (
     "abort",
     "finish",
 )
-"""Every `type` that a chunk may have, beside `data-NAME` for what a code agent's function emits."""
+"""Every `type` that a chunk may have, besides `data-NAME` for data events of code agents."""
 _PLAIN: Final = "approval"
-"""The kind of an approval that needs no word: `tool-approval-request` takes no key for it."""
+"""The kind of an approval that is not sent: `tool-approval-request` has no key for it."""
 _REASONS: Final = {"stop": "stop", "length": "length", "content_filter": "content-filter"}
 
 
 class UiFold:
-    """Turns log entries into chunks."""
+    """Folds log entries into chunks."""
 
     def __init__(self, execution_id: str) -> None:
         self._id = execution_id
         self._calls = Calls()
         self._shown = Shown()
         self._part: tuple[str, str] | None = None
-        """(text or reasoning, id) of the part that is open."""
+        """(text or reasoning, id) of the open part."""
         self._parts = 0
         self._in_step = False
         self._answered = False
-        """The open step's model has answered: more text is another step's."""
+        """Whether the open step's model has answered: more text is another step's."""
         self._reason = "stop"
 
     def frames(self, entry: Entry, index: int) -> Sequence[bytes]:
@@ -136,7 +136,7 @@ class UiFold:
         if isinstance(event, ApprovalRequested) and event.approval_kind != _PLAIN:
             kind = {"toolCallId": event.tool_call_id, "kind": event.approval_kind}
             chunks.insert(-1, {"type": "data-approval", "data": kind})
-        if chunks and not self._in_step:  # rolled back to between a model's answer and its calls
+        if chunks and not self._in_step:  # a roll-back to between a model's answer and its calls
             self._in_step = self._answered = True
             return [{"type": "start-step"}, *chunks]
         return [*self._end_part(), *chunks]
