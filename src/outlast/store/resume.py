@@ -34,12 +34,11 @@ from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.locks import locked_turn
 from outlast.store.executions.log import LAST_EVENT, append
 from outlast.store.executions.read import details_of
-from outlast.store.executions.rows import execution_from, mutable_columns
+from outlast.store.executions.rows import execution_from, resume_columns
 from outlast.store.executions.statements import LIVE_IN_CONVERSATION, RESUME_EXECUTION
 from outlast.store.executions.steps import STEPS, SUPERSEDE_STEP, step_from
 from outlast.store.executions.values import Details, Resume
 from outlast.store.listeners import Committed
-from outlast.store.tables import to_json
 from outlast.store.tasks.rows import resumed, task_of
 from outlast.store.waits.rows import (
     FORGET_WAIT,
@@ -96,7 +95,7 @@ def resume(request: Resume) -> Transaction[Details]:
         after = _running(reset, request.at)
     yield from resumed(task, after, again=request.again)
     retried = yield from _retried(execution, past, after)
-    yield Query(RESUME_EXECUTION, _resumed_columns(after))
+    yield Query(RESUME_EXECUTION, resume_columns(after) | {"given_id": after.id})
     started = (ExecutionStarted(),) if execution.is_client_driven else ()
     asking = _open_calls(calls, asked, suspended=rests)
     events = (_resumed(past, request), *started, *retried, *asking)
@@ -255,19 +254,6 @@ def _used_to(execution: Execution, past: _Past) -> int:
     if execution.status is Status.PAUSED and not begun:
         begun = [next_number(steps, execution.superseded_to)]
     return max(execution.superseded_to, *(step.number for step in steps), *begun)
-
-
-def _resumed_columns(after: Execution) -> dict[str, Any]:
-    columns = mutable_columns(after, "new_")
-    for unchanged in ("started_at", "first_token_ms", "active_ms"):
-        del columns[f"new_{unchanged}"]
-    return columns | {
-        "given_id": after.id,
-        "new_superseded_to": after.superseded_to,
-        "new_resumed_ms": after.resumed_ms,
-        "new_state": to_json(after.state) if after.state else None,
-        "new_budget": to_json(after.budget),
-    }
 
 
 def _ask_again(execution: Execution, past: _Past, calls: Calls, at: int) -> Part[dict[str, Wait]]:

@@ -26,7 +26,7 @@ from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.advance import advance
 from outlast.store.executions.cuts import find_cut, supersede
 from outlast.store.executions.log import insert_event
-from outlast.store.executions.rows import execution_from, identity_columns, mutable_columns
+from outlast.store.executions.rows import execution_from, new_columns
 from outlast.store.executions.statements import (
     EXECUTION,
     INSERT_EXECUTION,
@@ -68,7 +68,7 @@ def create(new: NewExecution) -> Transaction[Created]:
     execution = _new_execution(new, turn, session, user, waiting=bool(live))
     if execution.is_client_driven:
         execution = _begun(execution)
-    yield Query(INSERT_EXECUTION, identity_columns(execution) | mutable_columns(execution))
+    yield Query(INSERT_EXECUTION, new_columns(execution))
     for name, value in new.indexed:
         of = {"workspace_id": new.workspace_id, "execution_id": new.id}
         yield Query(INSERT_METADATA, of | {"name": name, "value": value})

@@ -6,7 +6,7 @@ from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import Execution
 from outlast.store.conversations.rows import LOCK_TURNS
 from outlast.store.driver import Part, Query
-from outlast.store.executions.rows import execution_from, mutable_columns
+from outlast.store.executions.rows import advance_columns, execution_from
 from outlast.store.executions.statements import (
     ADVANCE_EXECUTION,
     EXECUTION,
@@ -30,7 +30,7 @@ def compared(before: Execution, after: Execution, *, keep_pause: bool) -> dict[s
         "from_segment": before.segment,
         "from_waiting": before.waiting,
         "keep_pause": keep_pause,
-    } | mutable_columns(after, "new_")
+    } | advance_columns(after)
 
 
 def locked(workspace_id: str, execution_id: str) -> Part[Execution]:

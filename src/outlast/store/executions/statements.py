@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from outlast.model.execution import CLIENT_DRIVEN
 from outlast.store.driver import Statement
+from outlast.store.executions.columns import Writer, written_by
 from outlast.store.executions.tables import events, execution_metadata, executions
 
 OWNED: Final = (
@@ -30,14 +31,6 @@ OWNED: Final = (
     .scalar_subquery()
 )
 """The execution's id, if it is of this workspace."""
-
-MUTABLE: Final = (
-    "status", "segment", "waiting", "updated_at", "started_at", "completed_at", "output", "error",
-    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usage_estimated",
-    "steps", "final_model", "first_token_ms", "tool_ms", "active_ms", "superseded_tokens",
-    "forwarded_headers", "active_since", "credits", "tries",
-)  # fmt: skip
-"""The columns that `advance` writes."""
 
 SELECT_EXECUTION: Final = select(*executions.c)
 
@@ -62,7 +55,7 @@ ADVANCED: Final = (
         executions.c.waiting == bindparam("from_waiting"),
     )
     .values(
-        {name: bindparam(f"new_{name}") for name in MUTABLE}
+        {name: bindparam(f"new_{name}") for name in written_by(Writer.ADVANCE)}
         | {
             "pause_requested": case(
                 (
@@ -255,32 +248,7 @@ RESUME_EXECUTION: Final = Statement(
     .values(
         cancel_requested=literal_column("false"),
         pause_requested=null(),
-        **{
-            name: bindparam(f"new_{name}")
-            for name in (
-                "status",
-                "waiting",
-                "updated_at",
-                "completed_at",
-                "output",
-                "error",
-                "input_tokens",
-                "output_tokens",
-                "cache_read_tokens",
-                "cache_write_tokens",
-                "usage_estimated",
-                "steps",
-                "final_model",
-                "tool_ms",
-                "superseded_tokens",
-                "superseded_to",
-                "resumed_ms",
-                "state",
-                "segment",
-                "active_since",
-                "budget",
-            )
-        },
+        **{name: bindparam(f"new_{name}") for name in written_by(Writer.RESUME)},
     )
 )
 """The row is locked."""

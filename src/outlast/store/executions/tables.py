@@ -2,80 +2,15 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Table, Text, text
 
-from outlast.store.tables import (
-    JSON,
-    added_count,
-    added_flag,
-    count,
-    flag,
-    identifier,
-    index_of_some,
-    json,
-    metadata,
-    time,
-)
+from outlast.store.executions.columns import COLUMNS
+from outlast.store.tables import count, flag, identifier, index_of_some, json, metadata, time
 
 executions: Final = Table(
     "executions",
     metadata,
-    identifier("id", primary_key=True),
-    identifier("workspace_id"),
-    identifier("agent_id"),
-    Column("agent_version", Integer, nullable=False),
-    identifier("conversation_id"),
-    count("turn"),
-    identifier("parent_id", nullable=True),
-    identifier("key_id", nullable=True),
-    Column("input", Text, nullable=False),
-    json("metadata"),
-    json("session"),
-    json("budget"),
-    time("created_at"),
-    # What `advance` may change:
-    Column("status", Text, nullable=False),
-    count("segment"),
-    flag("waiting"),
-    time("updated_at"),
-    time("started_at", nullable=True),
-    time("completed_at", nullable=True),
-    Column("output", Text),
-    Column("error", JSON),
-    count("input_tokens"),
-    count("output_tokens"),
-    count("cache_read_tokens"),
-    count("cache_write_tokens"),
-    flag("usage_estimated"),
-    count("steps"),
-    Column("final_model", Text),
-    count("first_token_ms", nullable=True),
-    count("tool_ms"),
-    count("active_ms"),
-    # What has a verb of its own:
-    flag("cancel_requested"),
-    flag("is_purged"),
-    # Since 0003:
-    Column("pause_requested", JSON),
-    added_count("superseded_tokens"),
-    added_count("superseded_to"),
-    added_count("resumed_ms"),
-    Column("state", JSON),
-    # Since 0004:
-    Column("instructions", Text),
-    Column("chat_id", Text),
-    Column("format", Text),
-    Column("forwarded_headers", Text),
-    # Since 0005:
-    time("active_since", nullable=True),
-    # Since 0006:
-    added_count("credits"),
-    # Since 0007:
-    added_count("tries"),
-    Column("end_user", Text),
-    added_flag("superseded"),
-    Column("message_id", Text),
-    added_flag("purging"),
+    *(known.column for known in COLUMNS),
     CheckConstraint(
         "status IN ('queued','running','suspended','paused','completed','failed','cancelled')",
         name="status",

@@ -7,6 +7,7 @@ from outlast.model.event import ExecutionFailed
 from outlast.model.execution import TERMINAL, UNREADABLE, Execution, Status
 from outlast.store.conversations.rows import LOCK_TURNS, TOUCH_CONVERSATION
 from outlast.store.driver import Part, Query
+from outlast.store.executions.columns import PLACES
 from outlast.store.executions.log import append_entries
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import (
@@ -67,7 +68,7 @@ def next_turn(workspace_id: str, conversation_id: str, at: int) -> Part[NextTurn
     failed: list[Committed] = []
     parameters = {"workspace": workspace_id, "conversation": conversation_id}
     while rows := (yield Query(NEXT_IN_CONVERSATION, parameters)):
-        execution_id, waiting = rows[0][0], bool(rows[0][15])
+        execution_id, waiting = rows[0][PLACES["id"]], bool(rows[0][PLACES["waiting"]])
         if not waiting:
             break
         try:
