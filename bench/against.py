@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.statement_log import StatementLog, transactions
+from tests.support.statement_log import StatementLog, transactions
 
 from bench.asking import TOKEN, execute, is_completed
 from bench.client import Connection

@@ -148,7 +148,7 @@ class Lab:
 async def open_lab(room: Path, scale: Scale, kinds: Sequence[str]) -> AsyncGenerator[Lab, None]:
     """The provider and the tool server, running; all that was started is stopped at the end."""
     async with AsyncExitStack() as stack:
-        provider = Child.module("tests.provider", room / "provider.log", "--port", "0")
+        provider = Child.module("tests.support.provider", room / "provider.log", "--port", "0")
         stack.push_async_callback(provider.stop)
         workshop = Child.module("bench.workshop", room / "workshop.log")
         stack.push_async_callback(workshop.stop)

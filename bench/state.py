@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-from tests.postgres import Cluster, Databases
-from tests.statement_log import LOGGED
+from tests.support.postgres import Cluster, Databases
+from tests.support.statement_log import LOGGED
 
 from bench.process import cpu_seconds
 

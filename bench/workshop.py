@@ -24,7 +24,7 @@ from collections import Counter
 from typing import Any
 
 import orjson
-from tests.provider_chunks import LAST_CHUNK, frame, last_user_text, tail, words
+from tests.support.provider_chunks import LAST_CHUNK, frame, last_user_text, tail, words
 
 from bench.client import HOST
 

@@ -14,9 +14,9 @@ import pytest
 import structlog
 
 from outlast import logs
-from tests import durations
-from tests.database import KINDS, POSTGRESQL, SQLITE, Another, Database, databases_of
-from tests.postgres import Cluster, Databases
+from tests.support import durations
+from tests.support.databases import KINDS, POSTGRESQL, SQLITE, Another, Database, databases_of
+from tests.support.postgres import Cluster, Databases
 
 _LOGS: Final[list[Any]] = [
     structlog.contextvars.merge_contextvars,

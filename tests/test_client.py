@@ -13,6 +13,7 @@ import pytest
 from outlast.client import Client, Frame, Refused, Unreachable
 from outlast.model.clock import SystemClock
 from outlast.model.error import InvalidField
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -22,8 +23,6 @@ FRAMES = (
     ("1-3", {"type": "text_delta", "text": "\n"}),
     ("1-4", {"type": "done", "execution": {"status": "completed"}}),
 )
-BOUND = 20.0
-"""Seconds that a test waits at most."""
 WHOLE = [Frame(cursor, data) for cursor, data in FRAMES]
 
 

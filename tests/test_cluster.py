@@ -8,7 +8,7 @@ import sys
 import psycopg
 import pytest
 
-from tests.postgres import BOUND, Cluster, Databases
+from tests.support.postgres import BOUND, Cluster, Databases
 
 STARTER = """
 import sys

@@ -34,8 +34,8 @@ from outlast.rooms.executions import schemas
 from outlast.rooms.executions.stream import FRAME_TYPES
 from outlast.settings import FILE, Settings
 from outlast.testing import NamedModels, core_on, owner
-from tests import command_table
-from tests.rooms.house import House
+from tests.support import command_table
+from tests.support.api import Api
 
 ROOT: Final = Path(__file__).parent.parent
 HTTP: Final = ROOT / "docs" / "http.md"
@@ -76,7 +76,7 @@ def blocks(document: Path, language: str) -> Iterator[str]:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def house(tmp_path: Path) -> AsyncIterator[Api]:
     """A server with an agent that says Hello."""
     clock = SystemClock()
     script = ScriptedModel.from_data({"turns": [{"steps": [{"text": "Hello"}]}]}, clock)
@@ -85,13 +85,13 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         caller = await owner(core)
         key = await core.services.keys.create(caller.workspace_id, "docs")
         await core.services.agents.put(caller.workspace_id, [(AgentSpec("agent", "script"), "1")])
-        made = House(core, caller, key.secret)
+        made = Api(core, caller, key.secret)
         yield made
         await made.client.aclose()
 
 
 @pytest.mark.anyio
-async def test_every_route_is_documented_and_every_documented_route_exists(house: House) -> None:
+async def test_every_route_is_documented_and_every_documented_route_exists(house: Api) -> None:
     document = (await house.client.get("/openapi.json")).json()
     real = {
         f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item
@@ -104,7 +104,7 @@ async def test_every_route_is_documented_and_every_documented_route_exists(house
 
 
 @pytest.mark.anyio
-async def test_a_run_without_a_body_answers_as_documented(house: House) -> None:
+async def test_a_run_without_a_body_answers_as_documented(house: Api) -> None:
     text = section(HTTP, "The background room")
     route = re.search(r"`POST ([^`]+)` without a body", text)
     assert route
@@ -342,7 +342,7 @@ def test_the_changelog_has_dated_versions_and_only_the_newest_may_be_unreleased(
 
 def test_the_page_of_commands_is_what_the_command_line_says() -> None:
     written = command_table.PAGE.read_text()
-    assert written == command_table.page(), "write it anew: python -m tests.command_table"
+    assert written == command_table.page(), "write it anew: python -m tests.support.command_table"
 
 
 def test_every_setting_that_a_document_names_is_one() -> None:

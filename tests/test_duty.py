@@ -7,9 +7,9 @@ import pytest
 from outlast.duty import Duty, Failures
 from outlast.model.error import Overloaded
 from outlast.testing import FakeClock
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND = 10.0
 
 
 class Work:
@@ -26,7 +26,7 @@ class Work:
 
 
 async def cancelled_inside() -> None:
-    """Wait for something that somebody else cancels."""
+    """Wait for something that is cancelled from outside."""
     future = asyncio.get_running_loop().create_future()
     future.cancel()
     await future

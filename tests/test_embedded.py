@@ -21,9 +21,9 @@ from outlast.client import Client
 from outlast.embedded import Embedded
 from outlast.model.error import Misconfigured, StoreLocked
 from outlast.store.page import Page
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND = 20.0
 SCRIPT = """
 turns:
   - when: greet

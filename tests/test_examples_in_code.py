@@ -9,7 +9,7 @@ from functools import partial
 from inspect import getdoc
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -20,11 +20,12 @@ from outlast.model.agent import AgentSpec
 from outlast.model.error import ModelUnavailable
 from outlast.services.executions import StartExecution
 from outlast.testing import NamedModels, core_on, owner
-from tests.engine.world import Actor, Bench
-from tests.rooms.house import House
+from tests.support.api import Api
+from tests.support.models import FakeModel
+from tests.support.tools import FakeTools
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND: Final = 20.0
 
 
 def example(module: ModuleType) -> CodeType:
@@ -53,18 +54,18 @@ async def test_the_example_of_testing_runs(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[House]]]:
+async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Api]]]:
     """Serves an agent `support` whose model answers by a function of the request."""
     async with core_on(
-        tmp_path, models=(models := NamedModels({})), tools=Bench(), model_retries=1
+        tmp_path, models=(models := NamedModels({})), tools=FakeTools(), model_retries=1
     ) as core:
         caller = await owner(core)
         key = await core.services.keys.create(caller.workspace_id, "example")
         spec = AgentSpec("support", "actor")
         await core.services.agents.put(caller.workspace_id, [(spec, "1")])
-        house = House(core, caller, key.secret)
+        house = Api(core, caller, key.secret)
 
-        async def served(actor: Actor) -> House:
+        async def served(actor: FakeModel) -> Api:
             models._models["actor"] = actor
             return house
 
@@ -81,13 +82,13 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[House]]
     ],
 )
 async def test_the_example_of_the_client_shows_an_answer_once_or_says_that_it_begins_anew(
-    serve: Callable[..., Awaitable[House]],
+    serve: Callable[..., Awaitable[Api]],
     capsys: pytest.CaptureFixture[str],
     replies: Any,
     printed: str,
 ) -> None:
     asked: list[Any] = [replies, ["On its ", "way."]]
-    house = await serve(Actor(lambda _: asked.pop(0)))
+    house = await serve(FakeModel(lambda _: asked.pop(0)))
     transport = httpx2.ASGITransport(house.app)
     capsys.readouterr()
     await run(example(client), Client=partial(client.Client, transport=transport), key=house.key)
@@ -96,9 +97,9 @@ async def test_the_example_of_the_client_shows_an_answer_once_or_says_that_it_be
 
 
 async def test_the_example_of_the_client_says_why_an_execution_failed(
-    serve: Callable[..., Awaitable[House]], capsys: pytest.CaptureFixture[str]
+    serve: Callable[..., Awaitable[Api]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    house = await serve(Actor(lambda _: [ModelUnavailable("away")]))
+    house = await serve(FakeModel(lambda _: [ModelUnavailable("away")]))
     transport = httpx2.ASGITransport(house.app)
     await run(example(client), Client=partial(client.Client, transport=transport), key=house.key)
     assert "\nmodel_unavailable: away\n" in capsys.readouterr().out

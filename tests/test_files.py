@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conftest import AGENTS
-from tests.database import Database
-from tests.processes import API_KEY, ServerProcess
-from tests.rooms.wire import Wire
+from tests.support.connections import Connection
+from tests.support.databases import Database
+from tests.support.processes import API_KEY, ServerProcess
 
 pytestmark = pytest.mark.anyio
 AT_ONCE = 8
@@ -29,7 +29,8 @@ async def test_at_the_limit_of_open_files_reads_are_answered_and_nothing_is_500(
     async with ServerProcess(tmp_path, AGENTS.format(script=script), env=env) as server:
         run = await server.background("desk", "Hi")
         wires = [
-            Wire(*await asyncio.open_connection("127.0.0.1", server.port)) for _ in range(AT_ONCE)
+            Connection(*await asyncio.open_connection("127.0.0.1", server.port))
+            for _ in range(AT_ONCE)
         ]
         for wire in wires:
             assert await asked(wire, "/healthz") == 200
@@ -47,7 +48,7 @@ async def test_at_the_limit_of_open_files_reads_are_answered_and_nothing_is_500(
             wire.writer.transport.abort()
 
 
-async def asked(wire: Wire, path: str) -> int:
+async def asked(wire: Connection, path: str) -> int:
     await wire.send(f"GET {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {API_KEY}\r\n\r\n".encode())
     return (await wire.answer())[0]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.database import Database
-from tests.processes import ServerProcess, ToolServer
-from tests.provider import FakeProvider
+from tests.support.databases import Database
+from tests.support.processes import CountingToolServer, ServerProcess
+from tests.support.provider import FakeProvider
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,9 @@ agents:
 class Town:
     """A server, the provider and the tools that it calls."""
 
-    def __init__(self, server: ServerProcess, provider: FakeProvider, tools: ToolServer) -> None:
+    def __init__(
+        self, server: ServerProcess, provider: FakeProvider, tools: CountingToolServer
+    ) -> None:
         self.server, self.provider, self.tools = server, provider, tools
 
 
@@ -48,7 +50,7 @@ def settings(database: Database) -> dict[str, str]:
 async def town(tmp_path: Path, database: Database) -> AsyncIterator[Town]:
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(FakeProvider(record=False))
-        tools = await stack.enter_async_context(ToolServer())
+        tools = await stack.enter_async_context(CountingToolServer())
         server = ServerProcess(
             tmp_path,
             AGENTS.format(url=tools.url),

@@ -7,8 +7,10 @@ from outlast.model.agent import Agent, ToolSpec
 from outlast.model.event import Entry, ExecutionCompleted, TextAdded, ToolFinished
 from outlast.store.listeners import Committed
 from outlast.testing import NamedModels, owner
-from tests.database import Database
-from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
+from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -130,9 +132,9 @@ async def test_a_tool_that_the_agent_does_not_have_is_no_label(made_up: str) -> 
 
 async def test_names_that_a_model_makes_up_are_counted_as_unknown(database: Database) -> None:
     calls = [call(n, name) for n, name in enumerate(("look", "delete_all", "x" * 5000), 1)]
-    actor = Actor(by_turn(calls, ["done"]))
+    actor = FakeModel(by_turn(calls, ["done"]))
     async with database.core(
-        models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
+        models=NamedModels({"actor": actor}), tools=FakeTools(look=lambda _: 1)
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])

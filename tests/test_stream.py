@@ -10,11 +10,13 @@ from outlast.model.event import START, Cursor, Entry
 from outlast.model.workspace import Principal
 from outlast.services.executions import Executions
 from outlast.testing import NamedModels, owner
-from tests.database import Database
-from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
+from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND = 20.0
 
 
 async def followed(
@@ -31,9 +33,9 @@ async def followed(
 async def test_many_followers_of_one_execution_hear_the_same(database: Database) -> None:
     gate = asyncio.Event()
     words = [f"{n} " for n in range(300)]
-    actor = Actor(by_turn([call(1, "look")], [*words[:150], gate, *words[150:]]))
+    actor = FakeModel(by_turn([call(1, "look")], [*words[:150], gate, *words[150:]]))
     async with database.core(
-        models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
+        models=NamedModels({"actor": actor}), tools=FakeTools(look=lambda _: 1)
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
@@ -55,9 +57,9 @@ async def test_many_followers_of_one_execution_hear_the_same(database: Database)
 async def test_a_stream_cut_at_every_index_goes_on_without_a_gap_or_a_repeat(
     database: Database,
 ) -> None:
-    actor = Actor(by_turn(["a ", "b ", call(1, "look")], ["c ", "d ", "e "]))
+    actor = FakeModel(by_turn(["a ", "b ", call(1, "look")], ["c ", "d ", "e "]))
     async with database.core(
-        models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
+        models=NamedModels({"actor": actor}), tools=FakeTools(look=lambda _: 1)
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
@@ -73,11 +75,11 @@ async def test_a_slow_follower_costs_no_memory_and_misses_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "_BUFFER", 2)
-    actor = Actor(
+    actor = FakeModel(
         lambda _: ["x", call(len(actor.asked), "look")] if len(actor.asked) < 9 else ["y"]
     )
     async with database.core(
-        models=NamedModels({"actor": actor}), tools=Bench(look=lambda _: 1)
+        models=NamedModels({"actor": actor}), tools=FakeTools(look=lambda _: 1)
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
@@ -95,8 +97,8 @@ async def test_a_lost_notification_is_made_up_for_by_looking(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream._Subscription, "add", lambda *_: None)
-    actor = Actor(by_turn(["a ", "b "]))
-    async with database.core(models=NamedModels({"actor": actor}), tools=Bench()) as core:
+    actor = FakeModel(by_turn(["a ", "b "]))
+    async with database.core(models=NamedModels({"actor": actor}), tools=FakeTools()) as core:
         core.streams.poll_seconds = 0.01
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
@@ -109,8 +111,8 @@ async def test_a_lost_notification_is_made_up_for_by_looking(
 
 
 async def test_following_what_is_anothers_is_following_nothing(database: Database) -> None:
-    actor = Actor(by_turn(["a"]))
-    async with database.core(models=NamedModels({"actor": actor}), tools=Bench()) as core:
+    actor = FakeModel(by_turn(["a"]))
+    async with database.core(models=NamedModels({"actor": actor}), tools=FakeTools()) as core:
         caller, other = await owner(core), await owner(core, "other")
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started, _ = await core.services.executions.run(caller, "agent", start_request())

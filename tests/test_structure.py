@@ -1,4 +1,4 @@
-"""The house keeps its shape: sizes here, layers and vendors in import-linter's contracts."""
+"""The code keeps its shape: sizes here, layers and vendors in import-linter's contracts."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.durations import SLOW
+from tests.support.durations import SLOW
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(
@@ -43,6 +43,17 @@ def test_no_function_is_longer_than_a_page(path: Path) -> None:
     )
     long = {f.name for f in functions if (f.end_lineno or 0) - f.lineno + 1 > LONGEST_FUNCTION}
     assert not long
+
+
+def test_what_tests_share_is_in_one_place() -> None:
+    own = re.compile(r"test_\w+\.py|conftest\.py|__init__\.py")
+    tests = ROOT / "tests"
+    strays = [
+        name(path)
+        for path in tests.rglob("*.py")
+        if tests / "support" not in path.parents and not own.fullmatch(path.name)
+    ]
+    assert not strays
 
 
 def test_processes_that_tests_start_keep_what_they_compile() -> None:

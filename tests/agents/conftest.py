@@ -6,25 +6,26 @@ from collections.abc import AsyncIterator
 import pytest
 
 from outlast.agents.tools.toolbox import ToolBox
-from tests.agents.shop import PatientClock, Shop
+from tests.support.clocks import InstantClock
+from tests.support.http_tools import HttpToolServer
 
 
 @pytest.fixture
-async def shop() -> AsyncIterator[Shop]:
-    shop = Shop()
-    server = await asyncio.start_server(shop.serve, "127.0.0.1", 0)
-    shop.port = server.sockets[0].getsockname()[1]
-    yield shop
+async def tool_server() -> AsyncIterator[HttpToolServer]:
+    tool_server = HttpToolServer()
+    server = await asyncio.start_server(tool_server.serve, "127.0.0.1", 0)
+    tool_server.port = server.sockets[0].getsockname()[1]
+    yield tool_server
     server.close()
 
 
 @pytest.fixture
-def clock() -> PatientClock:
-    return PatientClock()
+def clock() -> InstantClock:
+    return InstantClock()
 
 
 @pytest.fixture
-async def box(clock: PatientClock) -> AsyncIterator[ToolBox]:
+async def box(clock: InstantClock) -> AsyncIterator[ToolBox]:
     box = ToolBox(clock, environ={"SHOP_TOKEN": "s3cret-token", "BAD": "s3cret\nx"})
     yield box
     await box.close()

@@ -21,8 +21,8 @@ from outlast.model.message import (
 from outlast.model.text import storable_message
 from tests.agents.test_bridge import ask, heard, openai_chat
 from tests.agents.test_openai_chat import chunk
-from tests.heartbeat import STILL, Heartbeat
-from tests.provider import FakeProvider, Reply
+from tests.support.heartbeat import STILL, Heartbeat
+from tests.support.provider import FakeProvider, Reply
 
 pytest.importorskip("pydantic_ai")
 pytest.importorskip("openai")

@@ -12,7 +12,7 @@ from outlast.agents.unreadable import unreadable_arguments
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.text import storable_message
 from tests.agents.test_openai_chat import ask, chunk, heard, opened
-from tests.provider import FakeProvider, Reply
+from tests.support.provider import FakeProvider, Reply
 
 pytestmark = pytest.mark.anyio
 BIG = "12345678901234567890123"

@@ -14,8 +14,8 @@ from outlast.model.message import AssistantMessage, Text, Thinking, ToolCall, To
 from outlast.model.message import UserMessage as User
 from outlast.model.usage import Usage
 from tests.agents.test_openai_chat import ask, chunk, heard, opened
-from tests.heartbeat import STILL, Heartbeat
-from tests.provider import FakeProvider, Reply
+from tests.support.heartbeat import STILL, Heartbeat
+from tests.support.provider import FakeProvider, Reply
 
 pytestmark = pytest.mark.anyio
 DONE = b"data: [DONE]\n\n"

@@ -15,7 +15,7 @@ from outlast.agents.port import Answer, ModelRequest
 from outlast.model.clock import SystemClock
 from outlast.model.error import Misconfigured
 from outlast.model.message import UserMessage
-from tests.provider import FakeProvider
+from tests.support.provider import FakeProvider
 
 pytestmark = pytest.mark.anyio
 

@@ -14,9 +14,10 @@ from outlast.agents.port import Answer, ModelRequest, TextPiece
 from outlast.model.clock import SystemClock
 from outlast.model.error import Misconfigured, ModelUnavailable
 from outlast.model.message import UserMessage
-from tests.provider import BOUND, FakeProvider, Reply
-from tests.provider_chunks import http_chunk
-from tests.provider_chunks import text as words
+from tests.support.provider import FakeProvider, Reply
+from tests.support.provider_chunks import http_chunk
+from tests.support.provider_chunks import text as words
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -267,7 +268,7 @@ async def test_warming_up_many_times_makes_one_session() -> None:
 def test_an_endpoint_outlives_its_loop_and_leaves_nothing_open() -> None:
     script = """
 import asyncio
-from tests.provider import FakeProvider
+from tests.support.provider import FakeProvider
 from tests.agents.test_exchange import OpenAIEndpoint, ModelRequest, SystemClock, UserMessage
 endpoint = None
 

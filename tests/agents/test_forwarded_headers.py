@@ -7,13 +7,15 @@ import pytest
 from outlast.agents.tools.request import forwarded_problem
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.error import ToolFailed
-from tests.agents.shop import CONTEXT, Shop, answer, look
+from tests.support.http_tools import CONTEXT, HttpToolServer, answer, look
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_they_go_out_beside_the_tool_s_own_which_win(shop: Shop, box: ToolBox) -> None:
-    shop.answers = [answer()]
+async def test_they_go_out_beside_the_tool_s_own_which_win(
+    tool_server: HttpToolServer, box: ToolBox
+) -> None:
+    tool_server.answers = [answer()]
     given = {
         "X-Tenant": "acme",
         "Authorization": "Bearer theirs",
@@ -23,30 +25,34 @@ async def test_they_go_out_beside_the_tool_s_own_which_win(shop: Shop, box: Tool
         "Connection": "close",
     }
     context = replace(CONTEXT, headers=given)
-    await box.call(look(shop.url, headers={"authorization": "Bearer ours"}), {}, context)
-    await box.call(look(shop.url), {}, context)
-    ours, theirs = (request.headers for request in shop.seen)
+    await box.call(look(tool_server.url, headers={"authorization": "Bearer ours"}), {}, context)
+    await box.call(look(tool_server.url), {}, context)
+    ours, theirs = (request.headers for request in tool_server.seen)
     assert (ours["authorization"], theirs["authorization"]) == ("Bearer ours", "Bearer theirs")
     for sent in (ours, theirs):
         assert sent["x-tenant"] == "acme"
         assert sent["idempotency-key"] == "tc_1"
         assert sent["content-length"] == "2"
-        assert sent["host"] in shop.url
+        assert sent["host"] in tool_server.url
         assert "connection" not in sent
 
 
-async def test_a_login_in_the_tool_s_url_wins_over_them(shop: Shop, box: ToolBox) -> None:
-    shop.answers = [answer()]
+async def test_a_login_in_the_tool_s_url_wins_over_them(
+    tool_server: HttpToolServer, box: ToolBox
+) -> None:
+    tool_server.answers = [answer()]
     context = replace(CONTEXT, headers={"Authorization": "Bearer theirs"})
-    await box.call(look(shop.url.replace("://", "://ann:pw@")), {}, context)
-    assert shop.seen[0].headers["authorization"].startswith("Basic ")
+    await box.call(look(tool_server.url.replace("://", "://ann:pw@")), {}, context)
+    assert tool_server.seen[0].headers["authorization"].startswith("Basic ")
 
 
-async def test_an_error_does_not_show_their_values(shop: Shop, box: ToolBox) -> None:
-    shop.answers = [answer(b"who is s3cret-of-theirs?", status="403 Forbidden")]
+async def test_an_error_does_not_show_their_values(
+    tool_server: HttpToolServer, box: ToolBox
+) -> None:
+    tool_server.answers = [answer(b"who is s3cret-of-theirs?", status="403 Forbidden")]
     context = replace(CONTEXT, headers={"X-Token": "s3cret-of-theirs"})
     with pytest.raises(ToolFailed) as failed:
-        await box.call(look(shop.url), {}, context)
+        await box.call(look(tool_server.url), {}, context)
     assert "s3cret-of-theirs" not in failed.value.message
     assert "who is ***?" in failed.value.message
     assert "s3cret" not in repr(context)

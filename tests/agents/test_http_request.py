@@ -10,15 +10,16 @@ from outlast.agents.tools.request import unset_variables
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import Effect, HttpCall, ToolSpec
 from outlast.model.error import ToolFailed
-from tests.agents.shop import CONTEXT, PatientClock, Shop, answer
+from tests.support.clocks import InstantClock
+from tests.support.http_tools import CONTEXT, HttpToolServer, answer
 
 pytestmark = pytest.mark.anyio
 
 
-def rest(shop: Shop, path: str, **http: Any) -> ToolSpec:
+def rest(tool_server: HttpToolServer, path: str, **http: Any) -> ToolSpec:
     """A tool at a path of the shop; any arguments fit."""
     effect = Effect(http.pop("effect", "read_only"))
-    call = HttpCall(f"http://127.0.0.1:{shop.port}{path}", **http)
+    call = HttpCall(f"http://127.0.0.1:{tool_server.port}{path}", **http)
     return ToolSpec("t", "", {"type": "object"}, effect, http=call)
 
 
@@ -75,7 +76,7 @@ SENT: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, Any]] = {
     ("path", "http", "arguments", "line", "body"), SENT.values(), ids=SENT.keys()
 )
 async def test_arguments_go_where_the_tool_says(
-    shop: Shop,
+    tool_server: HttpToolServer,
     box: ToolBox,
     path: str,
     http: dict[str, Any],
@@ -83,9 +84,9 @@ async def test_arguments_go_where_the_tool_says(
     line: str,
     body: Any,
 ) -> None:
-    shop.answers = [answer(b'{"ok": true}')]
-    assert await box.call(rest(shop, path, **http), arguments, CONTEXT) == {"ok": True}
-    (request,) = shop.seen
+    tool_server.answers = [answer(b'{"ok": true}')]
+    assert await box.call(rest(tool_server, path, **http), arguments, CONTEXT) == {"ok": True}
+    (request,) = tool_server.seen
     assert request.line == f"{line} HTTP/1.1"
     assert request.body == body
     assert ("content-type" in request.headers) == (body is not None)
@@ -104,21 +105,21 @@ async def test_arguments_go_where_the_tool_says(
     ],
 )
 async def test_an_argument_that_makes_no_path_is_told_to_the_model_by_its_name(
-    shop: Shop, box: ToolBox, arguments: dict[str, Any], name: str
+    tool_server: HttpToolServer, box: ToolBox, arguments: dict[str, Any], name: str
 ) -> None:
     with pytest.raises(ToolFailed) as failed:
-        await box.call(rest(shop, "/o/{id}", method="GET"), arguments, CONTEXT)
+        await box.call(rest(tool_server, "/o/{id}", method="GET"), arguments, CONTEXT)
     assert failed.value.message.startswith(
         f"The arguments are not valid; correct them and call again:\n- {name}: "
     )
-    assert shop.seen == []
+    assert tool_server.seen == []
 
 
 async def test_variables_fill_url_query_and_body_and_no_error_shows_them(
-    shop: Shop, clock: PatientClock
+    tool_server: HttpToolServer, clock: InstantClock
 ) -> None:
     environ = {
-        "BASE": f"http://127.0.0.1:{shop.port}/",
+        "BASE": f"http://127.0.0.1:{tool_server.port}/",
         "PREFIX": "api/v2",
         "BOT": "12:to/ken",
         "KEY": "s3cret&key",
@@ -128,11 +129,11 @@ async def test_variables_fill_url_query_and_body_and_no_error_shows_them(
     )
     spec = ToolSpec("t", "", {"type": "object"}, Effect.READ_ONLY, http=call)
     box = ToolBox(clock, environ=environ)
-    shop.answers = [answer(b"k: s3cret&key", "404 Not Found", content_type="text/plain")]
+    tool_server.answers = [answer(b"k: s3cret&key", "404 Not Found", content_type="text/plain")]
     with pytest.raises(ToolFailed) as failed:
         await box.call(spec, {"id": "7"}, CONTEXT)
     await box.close()
-    (request,) = shop.seen
+    (request,) = tool_server.seen
     assert request.line == ("POST /api/v2/bot12:to/ken/7?key=s3cret%26key&k=s3cret%26key HTTP/1.1")
     assert request.body == {"b": "s3cret&key"}
     shown = "${BASE}/${PREFIX}/bot${BOT}/{id}"
@@ -141,9 +142,9 @@ async def test_variables_fill_url_query_and_body_and_no_error_shows_them(
 
 
 async def test_the_user_goes_out_and_metadata_and_session_where_the_tool_says_so(
-    shop: Shop, box: ToolBox
+    tool_server: HttpToolServer, box: ToolBox
 ) -> None:
-    shop.answers = [answer()]
+    tool_server.answers = [answer()]
     context = replace(
         CONTEXT,
         user="ann ünal %",
@@ -151,12 +152,12 @@ async def test_the_user_goes_out_and_metadata_and_session_where_the_tool_says_so
         session={"name": "Ann"},
         headers={"Outlast-User": "eve", "Outlast-Metadata": "{}"},
     )
-    await box.call(rest(shop, "/o"), {}, context)
-    await box.call(rest(shop, "/o", send=("metadata", "session", "user")), {}, context)
-    await box.call(rest(shop, "/o", send=()), {}, context)
-    await box.call(rest(shop, "/o"), {}, CONTEXT)
+    await box.call(rest(tool_server, "/o"), {}, context)
+    await box.call(rest(tool_server, "/o", send=("metadata", "session", "user")), {}, context)
+    await box.call(rest(tool_server, "/o", send=()), {}, context)
+    await box.call(rest(tool_server, "/o"), {}, CONTEXT)
     names = ("outlast-user", "outlast-metadata", "outlast-session")
-    assert [tuple(one.headers.get(name) for name in names) for one in shop.seen] == [
+    assert [tuple(one.headers.get(name) for name in names) for one in tool_server.seen] == [
         ("ann%20%C3%BCnal%20%25", None, None),
         ("ann%20%C3%BCnal%20%25", '{"source":"web-chat","\\u00fc":1}', '{"name":"Ann"}'),
         (None, None, None),
@@ -165,27 +166,27 @@ async def test_the_user_goes_out_and_metadata_and_session_where_the_tool_says_so
 
 
 async def test_metadata_too_long_for_a_header_fails_the_call_and_says_so(
-    shop: Shop, box: ToolBox
+    tool_server: HttpToolServer, box: ToolBox
 ) -> None:
     context = replace(CONTEXT, metadata={"text": "x" * 9000})
     with pytest.raises(ToolFailed, match=r"metadata is 9011 bytes of JSON"):
-        await box.call(rest(shop, "/o", send=("metadata",)), {}, context)
-    assert shop.seen == []
+        await box.call(rest(tool_server, "/o", send=("metadata",)), {}, context)
+    assert tool_server.seen == []
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 async def test_a_destructive_call_is_not_sent_again_whatever_its_method(
-    shop: Shop, box: ToolBox, method: str
+    tool_server: HttpToolServer, box: ToolBox, method: str
 ) -> None:
     async def hang_up(writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    shop.answers = [answer(b"1"), hang_up, answer(b"2")]
-    spec = rest(shop, "/o", method=method, effect="destructive")
+    tool_server.answers = [answer(b"1"), hang_up, answer(b"2")]
+    spec = rest(tool_server, "/o", method=method, effect="destructive")
     assert await box.call(spec, {}, CONTEXT) == 1
     with pytest.raises(ToolFailed, match="not known whether the call had its effect"):
         await box.call(spec, {}, CONTEXT)
-    assert len(shop.seen) == 2
+    assert len(tool_server.seen) == 2
 
 
 def test_variables_that_are_not_set_are_found_wherever_they_stand() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.error import ToolFailed
-from tests.agents.shop import CONTEXT, Shop, answer, look
-from tests.heartbeat import STILL, Heartbeat
+from tests.support.heartbeat import STILL, Heartbeat
+from tests.support.http_tools import CONTEXT, HttpToolServer, answer, look
 
 pytestmark = pytest.mark.anyio
 BASIC = b64encode(b"me:p4ssw0rd").decode()
@@ -31,9 +31,9 @@ BASIC = b64encode(b"me:p4ssw0rd").decode()
     ],
 )
 async def test_a_good_answer_that_echoes_a_secret_is_kept_without_it(
-    shop: Shop, box: ToolBox, wire: bytes, result: Any
+    tool_server: HttpToolServer, box: ToolBox, wire: bytes, result: Any
 ) -> None:
-    shop.answers = [answer(wire)]
+    tool_server.answers = [answer(wire)]
     headers = {
         "Authorization": "Bearer ${SHOP_TOKEN}",
         "X-Api-Key": "literal-key-1",
@@ -42,19 +42,19 @@ async def test_a_good_answer_that_echoes_a_secret_is_kept_without_it(
     }
     theirs = {"X-Auth": "Bearer t0ken-of-theirs", "X-Tenant": "tenant-acme"}
     context = replace(CONTEXT, headers=theirs)
-    assert await box.call(look(shop.url, headers=headers), {}, context) == result
+    assert await box.call(look(tool_server.url, headers=headers), {}, context) == result
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "text/html"])
 async def test_a_login_of_the_url_is_in_no_answer_and_no_error(
-    shop: Shop, box: ToolBox, content_type: str
+    tool_server: HttpToolServer, box: ToolBox, content_type: str
 ) -> None:
-    url = shop.url.replace("http://", "http://me:p4ssw0rd@")
+    url = tool_server.url.replace("http://", "http://me:p4ssw0rd@")
     said = f'"p4ssw0rd {BASIC}"'.encode()
-    shop.answers = [answer(said, content_type=content_type)]
+    tool_server.answers = [answer(said, content_type=content_type)]
     told = await box.call(look(url), {}, CONTEXT)
     assert told.strip('"') == "*** ***"
-    shop.answers = [answer(said, "403 Forbidden", content_type=content_type)]
+    tool_server.answers = [answer(said, "403 Forbidden", content_type=content_type)]
     with pytest.raises(ToolFailed) as failed:
         await box.call(look(url), {}, CONTEXT)
     for text in (failed.value.message, failed.value.cause, str(failed.value)):
@@ -63,10 +63,10 @@ async def test_a_login_of_the_url_is_in_no_answer_and_no_error(
 
 
 async def test_an_error_hides_secrets_wherever_the_server_says_them(
-    shop: Shop, box: ToolBox
+    tool_server: HttpToolServer, box: ToolBox
 ) -> None:
-    spec = look(shop.url, headers={"X-Key": "${SHOP_TOKEN}"})
-    shop.answers = [answer(b"\xff", content_type="x/s3cret-token")]
+    spec = look(tool_server.url, headers={"X-Key": "${SHOP_TOKEN}"})
+    tool_server.answers = [answer(b"\xff", content_type="x/s3cret-token")]
     with pytest.raises(ToolFailed, match=r"answered with x/\*\*\*, neither JSON nor text"):
         await box.call(spec, {}, CONTEXT)
 
@@ -75,12 +75,12 @@ async def test_an_error_hides_secrets_wherever_the_server_says_them(
     "charset", ["punycode", "idna", "utf-7", "unicode_escape", "x" * 4000, "rot13", "zlib"]
 )
 async def test_an_answer_in_a_charset_beyond_the_list_is_refused_at_once(
-    shop: Shop, box: ToolBox, charset: str
+    tool_server: HttpToolServer, box: ToolBox, charset: str
 ) -> None:
-    shop.answers = [answer(b"a" * 200_000, content_type=f"text/plain; charset={charset}")]
+    tool_server.answers = [answer(b"a" * 200_000, content_type=f"text/plain; charset={charset}")]
     async with Heartbeat() as heart:
         with pytest.raises(ToolFailed) as failed:
-            await box.call(look(shop.url), {}, CONTEXT)
+            await box.call(look(tool_server.url), {}, CONTEXT)
     assert heart.longest < STILL
     assert "text/plain in a charset that is not read" in failed.value.message
     assert len(failed.value.message) < 200
@@ -91,20 +91,26 @@ async def test_an_answer_in_a_charset_beyond_the_list_is_refused_at_once(
     [("UTF-8", "Zürich"), ("iso-8859-1", "Zürich"), ("windows-1252", "€"), ("Shift_JIS", "東京")],
 )
 async def test_charsets_of_the_list_are_read(
-    shop: Shop, box: ToolBox, charset: str, word: str
+    tool_server: HttpToolServer, box: ToolBox, charset: str, word: str
 ) -> None:
-    shop.answers = [answer(word.encode(charset), content_type=f"text/plain; charset={charset}")]
-    assert await box.call(look(shop.url), {}, CONTEXT) == word
+    tool_server.answers = [
+        answer(word.encode(charset), content_type=f"text/plain; charset={charset}")
+    ]
+    assert await box.call(look(tool_server.url), {}, CONTEXT) == word
 
 
-async def test_json_behind_a_byte_order_mark_is_read(shop: Shop, box: ToolBox) -> None:
-    shop.answers = [answer(b'\xef\xbb\xbf{"a": 1}')]
-    assert await box.call(look(shop.url), {}, CONTEXT) == {"a": 1}
+async def test_json_behind_a_byte_order_mark_is_read(
+    tool_server: HttpToolServer, box: ToolBox
+) -> None:
+    tool_server.answers = [answer(b'\xef\xbb\xbf{"a": 1}')]
+    assert await box.call(look(tool_server.url), {}, CONTEXT) == {"a": 1}
 
 
-async def test_half_a_surrogate_pair_in_an_answer_is_replaced(shop: Shop, box: ToolBox) -> None:
-    shop.answers = [answer(b'{"a\\udce9": "\\ud83d\\ude00 \\ud83d"}')]
-    assert await box.call(look(shop.url), {}, CONTEXT) == {"a\ufffd": "\U0001f600 \ufffd"}
+async def test_half_a_surrogate_pair_in_an_answer_is_replaced(
+    tool_server: HttpToolServer, box: ToolBox
+) -> None:
+    tool_server.answers = [answer(b'{"a\\udce9": "\\ud83d\\ude00 \\ud83d"}')]
+    assert await box.call(look(tool_server.url), {}, CONTEXT) == {"a\ufffd": "\U0001f600 \ufffd"}
 
 
 @pytest.mark.parametrize(
@@ -119,10 +125,10 @@ async def test_half_a_surrogate_pair_in_an_answer_is_replaced(shop: Shop, box: T
     ],
 )
 async def test_a_number_that_would_be_rounded_is_the_tools_error(
-    shop: Shop, box: ToolBox, wire: bytes, said: str
+    tool_server: HttpToolServer, box: ToolBox, wire: bytes, said: str
 ) -> None:
-    shop.answers = [answer(wire)]
-    spec = look(shop.url, headers={"Authorization": "Bearer ${SHOP_TOKEN}"})
+    tool_server.answers = [answer(wire)]
+    spec = look(tool_server.url, headers={"Authorization": "Bearer ${SHOP_TOKEN}"})
     with pytest.raises(ToolFailed, match=said) as failed:
         await box.call(spec, {}, CONTEXT)
     assert "as text" in failed.value.message
@@ -134,17 +140,17 @@ async def test_a_number_that_would_be_rounded_is_the_tools_error(
     [2**64 - 1, -(2**63), "12345678901234567890123", 0.12345678901234567, 1e30, [10**18] * 9],
 )
 async def test_numbers_of_64_bits_are_kept_as_they_came(
-    shop: Shop, box: ToolBox, value: Any
+    tool_server: HttpToolServer, box: ToolBox, value: Any
 ) -> None:
-    shop.answers = [answer(json.dumps({"n": value}).encode())]
-    assert await box.call(look(shop.url), {}, CONTEXT) == {"n": value}
+    tool_server.answers = [answer(json.dumps({"n": value}).encode())]
+    assert await box.call(look(tool_server.url), {}, CONTEXT) == {"n": value}
 
 
 async def test_a_credential_that_is_written_out_in_a_query_is_hidden_too(
-    shop: Shop, box: ToolBox
+    tool_server: HttpToolServer, box: ToolBox
 ) -> None:
     google = "AIzaSyD-0123456789"
-    shop.answers = [answer(f'"abc123 {google} orders 2026-01 in-clear"'.encode())]
+    tool_server.answers = [answer(f'"abc123 {google} orders 2026-01 in-clear"'.encode())]
     query = f"?api_key=abc123&key={google}&key=orders&page_token=2026-01"
-    spec = look(shop.url + query, query={"token": "in-clear", "secret": "{orderId}"})
+    spec = look(tool_server.url + query, query={"token": "in-clear", "secret": "{orderId}"})
     assert await box.call(spec, {"orderId": "orders"}, CONTEXT) == "*** *** orders 2026-01 ***"

@@ -10,19 +10,20 @@ import pytest
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import Effect
 from outlast.model.error import ToolFailed, ToolTimeout
-from tests.agents.shop import CONTEXT, PatientClock, Shop, answer, failure, look
+from tests.support.clocks import InstantClock
+from tests.support.http_tools import CONTEXT, HttpToolServer, answer, failure, look
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_arguments_go_out_as_json_with_key_execution_and_filled_headers(
-    shop: Shop, box: ToolBox
+    tool_server: HttpToolServer, box: ToolBox
 ) -> None:
-    shop.answers = [answer(b'{"status": "shipped"}')]
+    tool_server.answers = [answer(b'{"status": "shipped"}')]
     headers = {"Authorization": "Bearer ${SHOP_TOKEN}", "X-Plain": "yes"}
-    spec = look(shop.url, headers=headers)
+    spec = look(tool_server.url, headers=headers)
     assert await box.call(spec, {"orderId": "A1"}, CONTEXT) == {"status": "shipped"}
-    (request,) = shop.seen
+    (request,) = tool_server.seen
     assert request.line == "POST /tools/look HTTP/1.1"
     assert request.body == {"orderId": "A1"}
     assert {name: request.headers.get(name) for name in request.headers if name != "host"} == {
@@ -49,10 +50,10 @@ async def test_arguments_go_out_as_json_with_key_execution_and_filled_headers(
     ],
 )
 async def test_a_json_answer_is_its_value_and_other_text_a_string(
-    shop: Shop, box: ToolBox, wire: bytes, value: object
+    tool_server: HttpToolServer, box: ToolBox, wire: bytes, value: object
 ) -> None:
-    shop.answers = [wire]
-    assert await box.call(look(shop.url), {}, CONTEXT) == value
+    tool_server.answers = [wire]
+    assert await box.call(look(tool_server.url), {}, CONTEXT) == value
 
 
 @pytest.mark.parametrize(
@@ -72,38 +73,38 @@ async def test_a_json_answer_is_its_value_and_other_text_a_string(
     ],
 )
 async def test_what_is_no_result_is_told_to_the_model(
-    shop: Shop, box: ToolBox, wire: bytes, message: str
+    tool_server: HttpToolServer, box: ToolBox, wire: bytes, message: str
 ) -> None:
-    shop.answers = [wire]
-    told = await failure(box, look(shop.url))
-    assert shop.url in told
+    tool_server.answers = [wire]
+    told = await failure(box, look(tool_server.url))
+    assert tool_server.url in told
     assert told.endswith(message)
 
 
 async def test_what_a_server_said_is_for_the_model_and_not_for_the_log(
-    shop: Shop, box: ToolBox
+    tool_server: HttpToolServer, box: ToolBox
 ) -> None:
-    shop.answers = [answer(b"no such order: 4711", "404 Not Found")]
+    tool_server.answers = [answer(b"no such order: 4711", "404 Not Found")]
     with pytest.raises(ToolFailed) as raised:
-        await box.call(look(shop.url), {}, CONTEXT)
+        await box.call(look(tool_server.url), {}, CONTEXT)
     assert raised.value.message.endswith("answered 404: no such order: 4711")
-    assert raised.value.cause == f"{shop.url} answered 404."
+    assert raised.value.cause == f"{tool_server.url} answered 404."
 
 
-async def test_no_error_shows_a_secret(shop: Shop, box: ToolBox) -> None:
-    shop.answers = [answer(b"bad token: s3cret-token", "401 Unauthorized")]
-    url = shop.url.replace("http://", "http://me:s3cret@") + "?key=s3cret"
+async def test_no_error_shows_a_secret(tool_server: HttpToolServer, box: ToolBox) -> None:
+    tool_server.answers = [answer(b"bad token: s3cret-token", "401 Unauthorized")]
+    url = tool_server.url.replace("http://", "http://me:s3cret@") + "?key=s3cret"
     told = await failure(box, look(url, headers={"X-Key": "${SHOP_TOKEN}"}))
-    assert told == f"{shop.url} answered 401: bad token: ***"
-    told = await failure(box, look(shop.url, headers={"X-Key": "${BAD}"}))
+    assert told == f"{tool_server.url} answered 401: bad token: ***"
+    told = await failure(box, look(tool_server.url, headers={"X-Key": "${BAD}"}))
     assert told == "The value of the header x-key cannot be sent: not printable ASCII."
-    assert len(shop.seen) == 1
+    assert len(tool_server.seen) == 1
 
 
-async def test_a_missing_variable_is_named(shop: Shop, box: ToolBox) -> None:
-    told = await failure(box, look(shop.url, headers={"X-Key": "${SHOP_TOKEN} ${NONE}"}))
+async def test_a_missing_variable_is_named(tool_server: HttpToolServer, box: ToolBox) -> None:
+    told = await failure(box, look(tool_server.url, headers={"X-Key": "${SHOP_TOKEN} ${NONE}"}))
     assert told == "The environment variable NONE, which this tool needs, is not set."
-    assert shop.seen == []
+    assert tool_server.seen == []
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "file:///etc/passwd", "127.0.0.1", "http://"])
@@ -111,26 +112,30 @@ async def test_only_http_urls_are_called(box: ToolBox, url: str) -> None:
     assert "The tool's URL cannot be called" in await failure(box, look(url))
 
 
-async def test_an_answer_that_is_too_large_is_not_read_to_its_end(shop: Shop, box: ToolBox) -> None:
+async def test_an_answer_that_is_too_large_is_not_read_to_its_end(
+    tool_server: HttpToolServer, box: ToolBox
+) -> None:
     async def endless(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n")
         while True:
             writer.write(b"x" * 1000)
             await writer.drain()
 
-    shop.answers = [endless]
-    told = await failure(box, look(shop.url, max_result_bytes=5000))
-    assert told == f"The answer of {shop.url} is larger than 5000 bytes."
+    tool_server.answers = [endless]
+    told = await failure(box, look(tool_server.url, max_result_bytes=5000))
+    assert told == f"The answer of {tool_server.url} is larger than 5000 bytes."
     with anyio.fail_after(5):
-        await shop.gone.wait()
+        await tool_server.gone.wait()
 
-    shop.answers = [b"HTTP/1.1 200 OK\r\ncontent-length: 5001\r\n\r\n"]
-    assert "larger than 5000" in await failure(box, look(shop.url, max_result_bytes=5000))
+    tool_server.answers = [b"HTTP/1.1 200 OK\r\ncontent-length: 5001\r\n\r\n"]
+    assert "larger than 5000" in await failure(box, look(tool_server.url, max_result_bytes=5000))
 
 
-async def test_an_answer_as_large_as_allowed_is_taken(shop: Shop, box: ToolBox) -> None:
-    shop.answers = [answer(b'"12345678"')]
-    assert await box.call(look(shop.url, max_result_bytes=10), {}, CONTEXT) == "12345678"
+async def test_an_answer_as_large_as_allowed_is_taken(
+    tool_server: HttpToolServer, box: ToolBox
+) -> None:
+    tool_server.answers = [answer(b'"12345678"')]
+    assert await box.call(look(tool_server.url, max_result_bytes=10), {}, CONTEXT) == "12345678"
 
 
 @pytest.mark.parametrize(
@@ -161,9 +166,9 @@ async def test_a_slow_answer_is_a_timeout_and_closes_the_connection(
 
 @pytest.mark.parametrize("effect", [Effect.READ_ONLY, Effect.IDEMPOTENT])
 async def test_a_repeatable_call_is_sent_again_with_the_same_key(
-    shop: Shop, box: ToolBox, clock: PatientClock, effect: Effect
+    tool_server: HttpToolServer, box: ToolBox, clock: InstantClock, effect: Effect
 ) -> None:
-    shop.answers = [
+    tool_server.answers = [
         answer(b"", "503 Busy"),
         answer(b"", "429 Slow", retry_after="3", connection="close"),
         b"",
@@ -173,51 +178,51 @@ async def test_a_repeatable_call_is_sent_again_with_the_same_key(
     async def hang_up(writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    shop.answers[2] = hang_up
-    assert await box.call(look(shop.url, effect, retries=3), {}, CONTEXT) == "done"
-    assert [request.headers["idempotency-key"] for request in shop.seen] == ["tc_1"] * 4
+    tool_server.answers[2] = hang_up
+    assert await box.call(look(tool_server.url, effect, retries=3), {}, CONTEXT) == "done"
+    assert [request.headers["idempotency-key"] for request in tool_server.seen] == ["tc_1"] * 4
     assert clock.slept == [0.2, 3.0, 0.8]
 
 
 async def test_an_answer_that_unpacks_to_too_much_is_not_unpacked_to_its_end(
-    shop: Shop, box: ToolBox
+    tool_server: HttpToolServer, box: ToolBox
 ) -> None:
     packed = gzip.compress(b" " * 200_000_000, 1)
-    shop.answers = [answer(packed, content_encoding="gzip")]
+    tool_server.answers = [answer(packed, content_encoding="gzip")]
     tracemalloc.start()
-    told = await failure(box, look(shop.url, max_result_bytes=1_000_000))
+    told = await failure(box, look(tool_server.url, max_result_bytes=1_000_000))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert told == f"The answer of {shop.url} is larger than 1000000 bytes."
+    assert told == f"The answer of {tool_server.url} is larger than 1000000 bytes."
     assert peak < 10_000_000
-    shop.answers = [answer(gzip.compress(b"[1]"), content_encoding="gzip")]
-    assert await box.call(look(shop.url), {}, CONTEXT) == [1]
+    tool_server.answers = [answer(gzip.compress(b"[1]"), content_encoding="gzip")]
+    assert await box.call(look(tool_server.url), {}, CONTEXT) == [1]
 
 
 async def test_the_last_failure_is_told_when_all_attempts_are_spent(
-    shop: Shop, box: ToolBox
+    tool_server: HttpToolServer, box: ToolBox
 ) -> None:
-    shop.answers = [answer(b"a", "500 Oh"), answer(b"b", "500 Oh")]
-    assert (await failure(box, look(shop.url, retries=1))).endswith("answered 500: b")
-    assert len(shop.seen) == 2
+    tool_server.answers = [answer(b"a", "500 Oh"), answer(b"b", "500 Oh")]
+    assert (await failure(box, look(tool_server.url, retries=1))).endswith("answered 500: b")
+    assert len(tool_server.seen) == 2
 
 
-async def test_a_client_error_is_not_tried_again(shop: Shop, box: ToolBox) -> None:
-    shop.answers = [answer(b"", "404 Not Found")]
-    await failure(box, look(shop.url, retries=3))
-    assert len(shop.seen) == 1
+async def test_a_client_error_is_not_tried_again(tool_server: HttpToolServer, box: ToolBox) -> None:
+    tool_server.answers = [answer(b"", "404 Not Found")]
+    await failure(box, look(tool_server.url, retries=3))
+    assert len(tool_server.seen) == 1
 
 
 async def test_a_destructive_call_that_was_sent_is_never_sent_again(
-    shop: Shop, box: ToolBox
+    tool_server: HttpToolServer, box: ToolBox
 ) -> None:
     async def hang_up(writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    spec = look(shop.url, Effect.DESTRUCTIVE, retries=3)
-    shop.answers = [answer(b"", "503 Busy")]
+    spec = look(tool_server.url, Effect.DESTRUCTIVE, retries=3)
+    tool_server.answers = [answer(b"", "503 Busy")]
     await failure(box, spec)
-    shop.answers = [hang_up]
+    tool_server.answers = [hang_up]
     told = await failure(box, spec)
     assert told.endswith("was lost. It is not known whether the call had its effect.")
-    assert len(shop.seen) == 2
+    assert len(tool_server.seen) == 2

@@ -21,7 +21,7 @@ from outlast.model.agent import AgentSpec, Effect, HttpCall, ToolSpec
 from outlast.model.clock import SystemClock
 from outlast.model.error import Misconfigured
 from outlast.model.spec_json import spec_digest, spec_from_dict, spec_to_dict
-from tests.database import Database
+from tests.support.databases import Database
 
 pytestmark = pytest.mark.anyio
 

@@ -31,8 +31,9 @@ from outlast.model.message import (
     UserMessage,
 )
 from outlast.model.usage import Usage
-from tests.provider import BOUND, FakeProvider, Reply
-from tests.provider_chunks import text as words
+from tests.support.provider import FakeProvider, Reply
+from tests.support.provider_chunks import text as words
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 

@@ -19,6 +19,7 @@ from outlast.model.error import (
 )
 from outlast.model.message import AssistantMessage, Message, Text, ToolMessage, UserMessage
 from outlast.model.usage import Usage
+from tests.support.clocks import InstantClock
 
 pytestmark = pytest.mark.anyio
 
@@ -38,16 +39,6 @@ turns:
   - steps:
       - text: "You said: {input}\n"
 """)
-
-
-class CountingClock(SystemClock):
-    """Sleeps at once and keeps how long it should have."""
-
-    def __init__(self) -> None:
-        self.slept: list[float] = []
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
 
 
 async def heard(*messages: Message, script: Any = SCRIPT) -> tuple[list[ModelEvent], Answer]:
@@ -119,7 +110,7 @@ async def test_a_failure_comes_after_the_text(code: str, error: type[Exception])
 
 
 async def test_a_delay_stands_before_each_word() -> None:
-    clock = CountingClock()
+    clock = InstantClock()
     script = {"turns": [{"steps": [{"text": "one two", "delay_ms": 20}]}]}
     model = ScriptedModel.from_data(script, clock)
     assert [e async for e in model.stream(ModelRequest("", (UserMessage("x"),)))][1:2]

@@ -9,9 +9,10 @@ from bench.__main__ import FIGURES
 from bench.process import ROOT
 from bench.state import KINDS, LABELS, POSTGRESQL, SQLITE
 
+from tests.support.waiting import BOUND
+
 pytestmark = pytest.mark.anyio
 
-BOUND = 600.0
 ON_POSTGRES = ("workers", "across", "takeover")
 """What only many processes show; the other figures are the same code on both."""
 BOTH = (

@@ -7,7 +7,7 @@ from bench.asking import DIRECT_TOKEN, ask_provider
 from bench.client import Connection, ConnectionCut, ask_once
 from bench.load import first_token
 
-from tests.provider import FakeProvider
+from tests.support.provider import FakeProvider
 
 pytestmark = pytest.mark.anyio
 

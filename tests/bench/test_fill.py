@@ -11,8 +11,8 @@ from outlast.model.execution import Execution
 from outlast.store.sqlite import SqliteDriver
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.database import SQLITE, Database
-from tests.store.moves import completed, new, run
+from tests.support.databases import SQLITE, Database
+from tests.support.store import completed, new, run
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ def state(database: Database, tmp_path: Path) -> State:
 
 @pytest.fixture
 async def original(state: State, database: Database) -> Execution:
-    """One that ended, in a database that nobody has open."""
+    """One that ended, in a database that is not open."""
     sqlite = state.kind == SQLITE
     store = Store.over(SqliteDriver(state.file) if sqlite else database.driver())
     await store.open()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from bench.handover import hand_over
 
-from tests.postgres import Cluster
+from tests.support.postgres import Cluster
 
 pytestmark = pytest.mark.anyio
 

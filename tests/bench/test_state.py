@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from bench.state import POSTGRESQL, SQLITE, Postgres, State, States
 
-from tests.postgres import Databases
+from tests.support.postgres import Databases
 
 KINDS = (SQLITE, POSTGRESQL)
 

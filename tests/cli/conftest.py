@@ -6,36 +6,36 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.world import Place
-from tests.database import POSTGRESQL, Database
+from tests.support.command_line import CommandLine
+from tests.support.databases import POSTGRESQL, Database
 
 
 @pytest.fixture
-def place(tmp_path: Path, database: Database) -> Iterator[Place]:
-    made = Place(tmp_path, database)
+def command_line(tmp_path: Path, database: Database) -> Iterator[CommandLine]:
+    made = CommandLine(tmp_path, database)
     yield made
     made.end()
 
 
 @pytest.fixture
-def manned(place: Place, database: Database) -> Place:
-    """A place where executions run without a server: on Postgres, a worker runs them."""
+def with_worker(command_line: CommandLine, database: Database) -> CommandLine:
+    """Where executions run without a server: on Postgres, a worker runs them."""
     if database.kind == POSTGRESQL:
-        place.work()
-    return place
+        command_line.work()
+    return command_line
 
 
 @pytest.fixture
 def outlast(
-    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """Run a command in this process: exit code, standard output, standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         from outlast.cli import main
 
-        monkeypatch.chdir(place.folder)
-        for name, value in place.environment.items():
+        monkeypatch.chdir(command_line.folder)
+        for name, value in command_line.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["outlast", *arguments])
         capsys.readouterr()

@@ -5,27 +5,27 @@ from signal import SIGTERM
 
 import pytest
 
-from tests.cli.world import Place
+from tests.support.command_line import CommandLine
 
 Outlast = Callable[..., tuple[int, str, str]]
 
 
-def rename(place: Place, old: str, new: str) -> None:
-    file = place.folder / "agents.yaml"
+def rename(command_line: CommandLine, old: str, new: str) -> None:
+    file = command_line.folder / "agents.yaml"
     file.write_text(file.read_text().replace(f"name: {old}\n", f"name: {new}\n"))
 
 
 def test_a_renamed_agent_replaces_the_old_one_which_keeps_what_it_has_begun(
-    place: Place, outlast: Outlast
+    command_line: CommandLine, outlast: Outlast
 ) -> None:
-    server = place.serve()
-    client = server.client(place.key)
+    server = command_line.serve()
+    client = server.client(command_line.key)
     held = client.post("/v1/agents/careful/execute", json={"input": "pay"}).json()
     assert held["status"] == "suspended"
     server.stop(SIGTERM)
-    rename(place, "careful", "prudent")
-    server = place.serve()
-    client = server.client(place.key)
+    rename(command_line, "careful", "prudent")
+    server = command_line.serve()
+    client = server.client(command_line.key)
     listed = [agent["name"] for agent in client.get("/v1/agents").json()["data"]]
     assert sorted(listed) == ["demo", "prudent"]
 
@@ -54,14 +54,14 @@ def test_a_renamed_agent_replaces_the_old_one_which_keeps_what_it_has_begun(
     assert (code, "There is no agent" in err) == (1, True)
 
 
-def test_renaming_the_only_agent_leaves_the_runs_room_with_one(place: Place) -> None:
-    file = place.folder / "agents.yaml"
+def test_renaming_the_only_agent_leaves_the_runs_room_with_one(command_line: CommandLine) -> None:
+    file = command_line.folder / "agents.yaml"
     only = "agents: [{name: first, model: 'scripted:script.yaml'}]"
     file.write_text(only)
-    place.serve().stop(SIGTERM)
+    command_line.serve().stop(SIGTERM)
     file.write_text(only.replace("first", "second"))
-    server = place.serve()
-    client = server.client(place.key)
+    server = command_line.serve()
+    client = server.client(command_line.key)
     body = {"messages": [{"role": "user", "content": "Hi"}]}
     answer = client.post("/run/api/executions", json=body)
     assert answer.status_code == 200, answer.text
@@ -70,7 +70,7 @@ def test_renaming_the_only_agent_leaves_the_runs_room_with_one(place: Place) -> 
         "{name: b, model: 'scripted:script.yaml'}]"
     )
     server.stop(SIGTERM)
-    client = place.serve().client(place.key)
+    client = command_line.serve().client(command_line.key)
     answer = client.post("/run/api/executions", json=body)
     assert answer.status_code == 400
     assert "outlast keys create --agent NAME" in answer.json()["error"]
@@ -78,10 +78,10 @@ def test_renaming_the_only_agent_leaves_the_runs_room_with_one(place: Place) -> 
 
 @pytest.mark.parametrize("agents", [(), ("--agents", "other.yaml")])
 def test_a_run_in_the_terminal_retires_nothing(
-    place: Place, outlast: Outlast, agents: tuple[str, ...]
+    command_line: CommandLine, outlast: Outlast, agents: tuple[str, ...]
 ) -> None:
-    place.serve().stop(SIGTERM)
-    (place.folder / "other.yaml").write_text(
+    command_line.serve().stop(SIGTERM)
+    (command_line.folder / "other.yaml").write_text(
         "agents: [{name: demo, model: 'scripted:script.yaml'}]"
     )
     outlast("run", "demo", "the sum", *agents)
@@ -90,11 +90,13 @@ def test_a_run_in_the_terminal_retires_nothing(
     assert "careful" in listed
 
 
-def test_a_misspelt_agent_is_told_the_name_that_was_meant(place: Place, outlast: Outlast) -> None:
-    client = place.serve().client(place.key)
+def test_a_misspelt_agent_is_told_the_name_that_was_meant(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
+    client = command_line.serve().client(command_line.key)
     refused = client.post("/v1/agents/carefull/execute", json={"input": "x"}).json()
     assert refused["error"]["message"] == "There is no agent 'carefull'; did you mean careful?"
     assert client.get("/v1/agents/zzzz").json()["error"]["message"] == "There is no agent 'zzzz'."
-    place.environment["OUTLAST_PORT"] = "1"
+    command_line.environment["OUTLAST_PORT"] = "1"
     code, _, err = outlast("approvals")
     assert (code, "outlast serve" in err) == (1, True)

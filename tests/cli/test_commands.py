@@ -13,8 +13,8 @@ import pytest
 
 from outlast.cli.commands import serve
 from outlast.settings import Settings
-from tests.cli.world import COMMAND, Place
-from tests.database import SQLITE
+from tests.support.command_line import COMMAND, CommandLine
+from tests.support.databases import SQLITE
 
 Outlast = Callable[..., tuple[int, str, str]]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -104,9 +104,9 @@ def test_wrong_usage_exits_with_2_and_says_what_is_wrong(
 
 @pytest.mark.only(SQLITE)
 def test_prices_that_cannot_be_read_end_the_start_and_are_named(
-    place: Place, outlast: Outlast
+    command_line: CommandLine, outlast: Outlast
 ) -> None:
-    (place.folder / "outlast.toml").write_text("[prices.tools]\nlookup_order = -1")
+    (command_line.folder / "outlast.toml").write_text("[prices.tools]\nlookup_order = -1")
     code, _, err = outlast("serve", "--port", "0")
 
     assert code == 2
@@ -131,9 +131,9 @@ def test_models_are_listed_with_what_fetches_them(outlast: Outlast) -> None:
 
 
 def test_executions_are_listed_shown_watched_and_cancelled_through_the_server(
-    place: Place, outlast: Outlast
+    command_line: CommandLine, outlast: Outlast
 ) -> None:
-    client = place.serve().client(place.key)
+    client = command_line.serve().client(command_line.key)
     ended = client.post("/v1/agents/demo/execute", json={"input": "the sum"}).json()["id"]
     body = {"input": "hold on", "background": True}
     held = client.post("/v1/agents/demo/execute", json=body).json()["id"]
@@ -158,9 +158,9 @@ def test_executions_are_listed_shown_watched_and_cancelled_through_the_server(
 
 
 def test_a_list_says_why_an_execution_failed_and_which_agent_ran_it(
-    place: Place, outlast: Outlast
+    command_line: CommandLine, outlast: Outlast
 ) -> None:
-    client = place.serve().client(place.key)
+    client = command_line.serve().client(command_line.key)
     client.post("/v1/agents/demo/execute", json={"input": "fail"})
     client.post("/v1/agents/demo/execute", json={"input": "the sum"})
 
@@ -172,10 +172,12 @@ def test_a_list_says_why_an_execution_failed_and_which_agent_ran_it(
     assert out.rstrip("\n").split("\t")[3:] == ["demo", "It is 4."]
 
 
-def test_without_a_server_list_and_show_read_the_database(manned: Place, outlast: Outlast) -> None:
-    _, out, _ = manned.run("run", "demo", "the sum", "--json")
+def test_without_a_server_list_and_show_read_the_database(
+    with_worker: CommandLine, outlast: Outlast
+) -> None:
+    _, out, _ = with_worker.run("run", "demo", "the sum", "--json")
     execution = orjson.loads(out)
-    manned.environment["OUTLAST_PORT"] = "9"
+    with_worker.environment["OUTLAST_PORT"] = "9"
 
     code, out, err = outlast("executions", "list", "--json")
     assert (code, orjson.loads(out)) == (
@@ -190,12 +192,14 @@ def test_without_a_server_list_and_show_read_the_database(manned: Place, outlast
 
 
 @pytest.mark.only(SQLITE)
-def test_doctor_finds_nothing_wrong_in_a_good_place(place: Place, outlast: Outlast) -> None:
+def test_doctor_finds_nothing_wrong_in_a_good_place(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
     code, out, _ = outlast("doctor")
     assert code == 0, out
     assert "ok    agents: agents.yaml: demo, careful" in out
 
-    place.serve()
+    command_line.serve()
     code, out, _ = outlast("doctor")
     assert code == 0, out
     assert "is in use by process" in out
@@ -204,34 +208,36 @@ def test_doctor_finds_nothing_wrong_in_a_good_place(place: Place, outlast: Outla
 
 @pytest.mark.only(SQLITE)
 def test_doctor_names_what_is_wrong_and_the_command_that_mends_it(
-    place: Place, outlast: Outlast
+    command_line: CommandLine, outlast: Outlast
 ) -> None:
-    (place.folder / "agents.yaml").write_text(
+    (command_line.folder / "agents.yaml").write_text(
         "agents: [{name: a, model: 'local:smollm2'}, {name: b, model: 'openai-chat:gpt-5-mini'}]"
     )
-    place.data.mkdir()
-    (place.data / "outlast.db").write_text("this is no database, " * 100)
-    (place.data / "api_key").write_text("key")
-    (place.data / "api_key").chmod(0o644)
+    command_line.data.mkdir()
+    (command_line.data / "outlast.db").write_text("this is no database, " * 100)
+    (command_line.data / "api_key").write_text("key")
+    (command_line.data / "api_key").chmod(0o644)
 
     code, out, _ = outlast("doctor", "--json")
 
     found = {row["check"]: row for row in orjson.loads(out)}
     assert code == 1
     assert found["database"]["level"] == "fail"
-    assert found["key"]["mend"] == f"chmod 600 {place.data / 'api_key'}"
+    assert found["key"]["mend"] == f"chmod 600 {command_line.data / 'api_key'}"
     assert found["model local:smollm2"]["level"] == "fail"
     assert "outlast models pull smollm2" in found["model local:smollm2"]["text"]
 
 
 @pytest.mark.only(SQLITE)
-def test_doctor_names_a_price_that_no_agent_goes_by(place: Place, outlast: Outlast) -> None:
+def test_doctor_names_a_price_that_no_agent_goes_by(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
     agents = "agents: [{name: a, model: 'openai-chat:gpt-5-mini', tools: [{builtin: calculator}]}]"
-    (place.folder / "agents.yaml").write_text(agents)
-    place.environment["OPENAI_API_KEY"] = "unused"
+    (command_line.folder / "agents.yaml").write_text(agents)
+    command_line.environment["OPENAI_API_KEY"] = "unused"
 
     def prices(model: str, tool: str) -> dict[str, Any]:
-        (place.folder / "outlast.toml").write_text(
+        (command_line.folder / "outlast.toml").write_text(
             f'prices.models."{model}" = {{input = 1, output = 2}}\nprices.tools.{tool} = 1'
         )
         rows = orjson.loads(outlast("doctor", "--json")[1])
@@ -246,16 +252,16 @@ def test_doctor_names_a_price_that_no_agent_goes_by(place: Place, outlast: Outla
 
 @pytest.mark.only(SQLITE)
 def test_flags_win_over_the_environment_which_wins_over_the_file(
-    place: Place, outlast: Outlast
+    command_line: CommandLine, outlast: Outlast
 ) -> None:
     def port(*arguments: str) -> str:
         findings = orjson.loads(outlast("doctor", "--json", *arguments)[1])
         return next(str(row["text"]) for row in findings if row["check"] == "port")
 
-    (place.folder / "outlast.toml").write_text("port = 8401")
-    place.environment["OUTLAST_PORT"] = ""
+    (command_line.folder / "outlast.toml").write_text("port = 8401")
+    command_line.environment["OUTLAST_PORT"] = ""
     assert ":8401 " in port()
-    place.environment["OUTLAST_PORT"] = "8402"
+    command_line.environment["OUTLAST_PORT"] = "8402"
     assert ":8402 " in port()
     assert ":8403 " in port("--port", "8403")
 

@@ -18,11 +18,11 @@ from outlast.model.error import Misconfigured
 from outlast.settings import Settings
 from outlast.store.postgres.migrate import migrate
 from outlast.testing import FakeClock
-from tests.cli.findings import findings
-from tests.cli.world import Place
-from tests.database import POSTGRESQL, Database
-from tests.pooler import Pooler
-from tests.postgres import Cluster, Databases
+from tests.support.command_line import CommandLine
+from tests.support.databases import POSTGRESQL, Database
+from tests.support.doctor import findings
+from tests.support.pooler import Pooler
+from tests.support.postgres import Cluster, Databases
 
 pytestmark = pytest.mark.anyio
 
@@ -186,15 +186,15 @@ async def test_a_user_who_may_not_make_or_write_tables_is_told(cluster: Cluster)
     assert "plain may not write" in rights.text
 
 
-def test_without_the_extra_it_says_how_to_install_it(place: Place) -> None:
+def test_without_the_extra_it_says_how_to_install_it(command_line: CommandLine) -> None:
     code = "import sys; sys.modules['psycopg'] = None\nfrom outlast.cli import main; main()"
     for arguments, exits in ((("doctor", "--json"), 1), (("migrate",), 2), (("worker",), 2)):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
             capture_output=True,
             text=True,
-            env=place.environment,
-            cwd=place.folder,
+            env=command_line.environment,
+            cwd=command_line.folder,
             timeout=60,
             check=False,
         )
@@ -204,14 +204,16 @@ def test_without_the_extra_it_says_how_to_install_it(place: Place) -> None:
 
 
 def test_findings_are_written_as_lines_or_json_and_decide_the_exit_code(
-    place: Place, outlast: Outlast
+    command_line: CommandLine, outlast: Outlast
 ) -> None:
     code, out, _ = outlast("doctor")
     assert code == 0, out
     assert "warn  schema: none yet" in out
     assert "      → outlast migrate\n" in out
 
-    place.environment["OUTLAST_DATABASE_DIRECT_URL"] = "postgresql://nobody:hush@127.0.0.1:1/x"
+    command_line.environment["OUTLAST_DATABASE_DIRECT_URL"] = (
+        "postgresql://nobody:hush@127.0.0.1:1/x"
+    )
     code, out, _ = outlast("doctor", "--json")
     found = {row["check"]: row for row in orjson.loads(out)}
     assert code == 1

@@ -10,8 +10,8 @@ import pytest
 
 from outlast.cli.findings import Level
 from outlast.store.sqlite import SqliteDriver
-from tests.cli.findings import findings
-from tests.store.sqlite_world import driver_on, named
+from tests.support.doctor import findings
+from tests.support.sqlite import driver_on, named
 
 pytestmark = pytest.mark.anyio
 

@@ -27,10 +27,10 @@ from outlast.store.postgres.migrate import migrate as migrate_schema
 from outlast.store.postgres.migrate import sqlalchemy_url
 from outlast.store.schema import HEAD
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.cli.findings import findings
-from tests.cli.world import Place
-from tests.database import POSTGRESQL, Database
-from tests.postgres import Databases
+from tests.support.command_line import CommandLine
+from tests.support.databases import POSTGRESQL, Database
+from tests.support.doctor import findings
+from tests.support.postgres import Databases
 
 pytestmark = pytest.mark.anyio
 
@@ -96,7 +96,9 @@ async def test_an_empty_database_wants_a_migration(database: Database) -> None:
     assert "workers" not in found
 
 
-def test_migrate_says_that_it_is_done_and_may_be_said_twice(place: Place, outlast: Outlast) -> None:
+def test_migrate_says_that_it_is_done_and_may_be_said_twice(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
     for _ in range(2):
         code, out, err = outlast("migrate")
         assert (code, err) == (0, "")
@@ -244,20 +246,20 @@ async def test_an_execution_without_a_job_is_told_once_a_worker_should_have_seen
 
 
 async def test_an_agents_file_that_differs_from_the_servers_is_told(
-    place: Place, ready: Database
+    command_line: CommandLine, ready: Database
 ) -> None:
     async def versions() -> tuple[Level, str]:
-        found = await findings(ready.url, agents=str(place.folder / "agents.yaml"))
+        found = await findings(ready.url, agents=str(command_line.folder / "agents.yaml"))
         return found["versions"].level, found["versions"].text
 
     assert await versions() == (
         Level.WARN,
         "the agents file differs from the database in demo, careful",
     )
-    place.serve(OUTLAST_DATABASE_URL=ready.url)
+    command_line.serve(OUTLAST_DATABASE_URL=ready.url)
     assert (await versions())[0] is Level.OK
 
-    file = place.folder / "agents.yaml"
+    file = command_line.folder / "agents.yaml"
     file.write_text(file.read_text().replace("description: Pay", "description: Pay less"))
     assert (await versions())[1] == "the agents file differs from the database in careful"
 

@@ -5,26 +5,26 @@ from signal import SIGTERM
 import pytest
 import yaml
 
-from tests.cli.world import Place
-from tests.database import SQLITE
+from tests.support.command_line import CommandLine
+from tests.support.databases import SQLITE
 
 pytestmark = pytest.mark.only(SQLITE)
 
 
 @pytest.fixture
-def empty(place: Place) -> Place:
+def empty(command_line: CommandLine) -> CommandLine:
     """A folder with nothing in it, and no setting in the environment."""
-    for file in place.folder.iterdir():
+    for file in command_line.folder.iterdir():
         file.unlink()
     for name in ("OUTLAST_DATA_DIR", "OUTLAST_AGENTS"):
-        del place.environment[name]
+        del command_line.environment[name]
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        place.environment[name] = ""
-    return place
+        command_line.environment[name] = ""
+    return command_line
 
 
 def test_a_new_project_runs_in_the_terminal_and_over_http_and_keeps_its_data_to_itself(
-    empty: Place,
+    empty: CommandLine,
 ) -> None:
     code, out, _ = empty.run("init")
     assert code == 0
@@ -42,7 +42,9 @@ def test_a_new_project_runs_in_the_terminal_and_over_http_and_keeps_its_data_to_
     assert not (empty.folder / ".outlast" / ".outlast").exists()
 
 
-def test_init_overwrites_nothing_and_writes_nothing_beside_what_is_there(empty: Place) -> None:
+def test_init_overwrites_nothing_and_writes_nothing_beside_what_is_there(
+    empty: CommandLine,
+) -> None:
     (empty.folder / "outlast.toml").write_text("port = 1\n")
     code, _, err = empty.run("init")
     assert code == 2
@@ -54,7 +56,7 @@ def test_init_overwrites_nothing_and_writes_nothing_beside_what_is_there(empty: 
     assert empty.run("init", "a b/new")[0] == 2
 
 
-def test_a_folder_that_cannot_be_written_is_one_clear_line(empty: Place) -> None:
+def test_a_folder_that_cannot_be_written_is_one_clear_line(empty: CommandLine) -> None:
     (empty.folder / "file").write_text("")
     code, _, err = empty.run("init", "file/sub")
     assert code == 2
@@ -62,7 +64,9 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(empty: Place) -> None
 
 
 @pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "OPENAI_BASE_URL"])
-def test_with_a_provider_in_the_environment_the_agent_asks_it(empty: Place, variable: str) -> None:
+def test_with_a_provider_in_the_environment_the_agent_asks_it(
+    empty: CommandLine, variable: str
+) -> None:
     assert empty.run("init", **{variable: "http://127.0.0.1:9/v1"})[0] == 0
     (agent,) = yaml.safe_load((empty.folder / "agents.yaml").read_text())["agents"]
     assert agent["model"] == "openai-chat:gpt-5-mini"

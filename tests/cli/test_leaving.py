@@ -7,9 +7,9 @@ from typing import Final
 import httpx2
 import pytest
 
-from tests.cli.world import Place, Server
-from tests.database import POSTGRESQL, SQLITE, Database
-from tests.whole import first_of
+from tests.support.command_line import CommandLine, ServeCommand
+from tests.support.databases import POSTGRESQL, SQLITE, Database
+from tests.support.long_cases import first_of
 
 AGENTS: Final = """
 import asyncio
@@ -152,15 +152,15 @@ MOST_BLOCKED: Final = DRAIN + 15 + 12
 
 
 @pytest.fixture
-def place(place: Place) -> Place:
-    (place.folder / "agents.py").write_text(AGENTS)
-    (place.folder / "calls.yaml").write_text(CALLS)
-    place.environment |= {
+def command_line(command_line: CommandLine) -> CommandLine:
+    (command_line.folder / "agents.py").write_text(AGENTS)
+    (command_line.folder / "calls.yaml").write_text(CALLS)
+    command_line.environment |= {
         "OUTLAST_AGENTS": "agents.py",
         "OUTLAST_DRAIN_SECONDS": str(DRAIN),
         "OUTLAST_LOG_FORMAT": "json",
     }
-    return place
+    return command_line
 
 
 def _begin(client: httpx2.Client, agent: str, said: str) -> str:
@@ -169,7 +169,7 @@ def _begin(client: httpx2.Client, agent: str, said: str) -> str:
     return execution
 
 
-def _ends(server: Server, key: str, execution: str) -> str:
+def _ends(server: ServeCommand, key: str, execution: str) -> str:
     client = server.client(key)
     client.get(f"/v1/executions/{execution}/stream")
     found = client.get(f"/v1/executions/{execution}").json()
@@ -180,10 +180,10 @@ def _ends(server: Server, key: str, execution: str) -> str:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sigterm_ends_the_process_and_the_next_start_takes_the_execution_up(
-    place: Place, shape: str
+    command_line: CommandLine, shape: str
 ) -> None:
-    server = place.serve()
-    execution = _begin(server.client(place.key), *SHAPES[shape])
+    server = command_line.serve()
+    execution = _begin(server.client(command_line.key), *SHAPES[shape])
     server.process.err.until("BEGUN")
 
     began = time.monotonic()
@@ -192,14 +192,16 @@ def test_sigterm_ends_the_process_and_the_next_start_takes_the_execution_up(
     assert code == 0
     assert time.monotonic() - began < MOST
     assert err.count('"process.left_behind"') == 1
-    assert _ends(place.serve(), place.key, execution) == "at last"
+    assert _ends(command_line.serve(), command_line.key, execution) == "at last"
 
 
 @pytest.mark.only(SQLITE)
 @pytest.mark.parametrize("said", first_of(BLOCKING))
-def test_sigterm_ends_a_process_whose_event_loop_is_blocked(place: Place, said: str) -> None:
-    server = place.serve()
-    execution = _begin(server.client(place.key), "main", said)
+def test_sigterm_ends_a_process_whose_event_loop_is_blocked(
+    command_line: CommandLine, said: str
+) -> None:
+    server = command_line.serve()
+    execution = _begin(server.client(command_line.key), "main", said)
     server.process.err.until("BEGUN")
 
     began = time.monotonic()
@@ -209,13 +211,15 @@ def test_sigterm_ends_a_process_whose_event_loop_is_blocked(place: Place, said: 
     assert DRAIN < time.monotonic() - began < MOST_BLOCKED
     assert err.count('"process.blocked"') == 1
     assert "agents.py:" in err
-    assert _ends(place.serve(), place.key, execution) == "at last"
+    assert _ends(command_line.serve(), command_line.key, execution) == "at last"
 
 
 @pytest.mark.only(SQLITE)
-def test_a_second_signal_ends_a_process_whose_event_loop_is_blocked(place: Place) -> None:
-    server = place.serve()
-    execution = _begin(server.client(place.key), "main", "blocks")
+def test_a_second_signal_ends_a_process_whose_event_loop_is_blocked(
+    command_line: CommandLine,
+) -> None:
+    server = command_line.serve()
+    execution = _begin(server.client(command_line.key), "main", "blocks")
     server.process.err.until("BEGUN")
 
     server.process.signal(signal.SIGTERM)
@@ -224,16 +228,16 @@ def test_a_second_signal_ends_a_process_whose_event_loop_is_blocked(place: Place
 
     assert code in (128 + signal.SIGTERM, 128 + signal.SIGINT)
     assert time.monotonic() - began < DRAIN + 8
-    assert _ends(place.serve(), place.key, execution) == "at last"
+    assert _ends(command_line.serve(), command_line.key, execution) == "at last"
 
 
 @pytest.mark.only(POSTGRESQL)
 def test_sigterm_ends_a_worker_whose_event_loop_is_blocked(
-    place: Place,
+    command_line: CommandLine,
 ) -> None:
-    server = place.serve("--no-worker")
-    worker = place.work()
-    execution = _begin(server.client(place.key), "main", "blocks")
+    server = command_line.serve("--no-worker")
+    worker = command_line.work()
+    execution = _begin(server.client(command_line.key), "main", "blocks")
     worker.err.until("BEGUN")
 
     began = time.monotonic()
@@ -243,16 +247,18 @@ def test_sigterm_ends_a_worker_whose_event_loop_is_blocked(
     assert code == 1
     assert time.monotonic() - began < MOST_BLOCKED
     assert '"process.blocked"' in err
-    place.work()
-    assert _ends(server, place.key, execution) == "at last"
+    command_line.work()
+    assert _ends(server, command_line.key, execution) == "at last"
 
 
-def test_sigterm_ends_a_worker_that_a_tool_would_keep(place: Place, database: Database) -> None:
+def test_sigterm_ends_a_worker_that_a_tool_would_keep(
+    command_line: CommandLine, database: Database
+) -> None:
     if database.kind != POSTGRESQL:
         pytest.skip("a worker needs Postgres")
-    server = place.serve("--no-worker")
-    worker = place.work()
-    execution = _begin(server.client(place.key), "main", "swallows")
+    server = command_line.serve("--no-worker")
+    worker = command_line.work()
+    execution = _begin(server.client(command_line.key), "main", "swallows")
     worker.err.until("BEGUN")
 
     began = time.monotonic()
@@ -262,15 +268,17 @@ def test_sigterm_ends_a_worker_that_a_tool_would_keep(place: Place, database: Da
     assert code == 0
     assert time.monotonic() - began < MOST
     assert '"process.left_behind"' in err
-    place.work()
-    assert _ends(server, place.key, execution) == "at last"
+    command_line.work()
+    assert _ends(server, command_line.key, execution) == "at last"
 
 
-def test_a_tool_that_swallows_its_timeout_is_left_and_its_run_goes_on(place: Place) -> None:
-    server = place.serve()
-    execution = _begin(server.client(place.key), "main", "late")
+def test_a_tool_that_swallows_its_timeout_is_left_and_its_run_goes_on(
+    command_line: CommandLine,
+) -> None:
+    server = command_line.serve()
+    execution = _begin(server.client(command_line.key), "main", "late")
 
-    assert "did not answer within 1 s" in _ends(server, place.key, execution)
+    assert "did not answer within 1 s" in _ends(server, command_line.key, execution)
 
     code, _, err = server.stop(signal.SIGTERM)
     assert code == 0
@@ -279,9 +287,11 @@ def test_a_tool_that_swallows_its_timeout_is_left_and_its_run_goes_on(place: Pla
 
 
 @pytest.mark.parametrize("agent", ["main", "code"])
-def test_a_cancel_ends_an_execution_whose_function_swallows_it(place: Place, agent: str) -> None:
-    server = place.serve()
-    client = server.client(place.key)
+def test_a_cancel_ends_an_execution_whose_function_swallows_it(
+    command_line: CommandLine, agent: str
+) -> None:
+    server = command_line.serve()
+    client = server.client(command_line.key)
     execution = _begin(client, agent, "swallows")
     server.process.err.until("BEGUN")
 
@@ -291,11 +301,11 @@ def test_a_cancel_ends_an_execution_whose_function_swallows_it(place: Place, age
     assert client.get(f"/v1/executions/{execution}").json()["status"] == "cancelled"
 
 
-def test_a_clean_drain_leaves_nothing_behind(place: Place) -> None:
-    server = place.serve()
-    (place.folder / "seen").touch()
-    execution = _begin(server.client(place.key), "main", "sleeps")
-    assert _ends(server, place.key, execution) == "at last"
+def test_a_clean_drain_leaves_nothing_behind(command_line: CommandLine) -> None:
+    server = command_line.serve()
+    (command_line.folder / "seen").touch()
+    execution = _begin(server.client(command_line.key), "main", "sleeps")
+    assert _ends(server, command_line.key, execution) == "at last"
 
     code, _, err = server.stop(signal.SIGTERM)
 

@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import orjson
 
-from tests.cli.world import Place
+from tests.support.command_line import CommandLine
 
 Outlast = Callable[..., tuple[int, str, str]]
 
 
 def test_what_waits_is_listed_decided_rolled_back_and_deleted(
-    place: Place, outlast: Outlast
+    command_line: CommandLine, outlast: Outlast
 ) -> None:
-    client = place.serve().client(place.key)
+    client = command_line.serve().client(command_line.key)
     body = {"input": "pay him"}
     first, second = (
         client.post("/v1/agents/careful/execute", json=body).json()["id"] for _ in range(2)

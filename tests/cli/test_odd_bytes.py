@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.cli.world import Place
-from tests.database import SQLITE
+from tests.support.command_line import CommandLine
+from tests.support.databases import SQLITE
 
 pytestmark = pytest.mark.only(SQLITE)
 ODD = "caf\udce9"
@@ -21,9 +21,9 @@ ODD = "caf\udce9"
     ],
 )
 def test_an_argument_that_is_not_utf_8_is_named(
-    place: Place, arguments: tuple[str, ...], told: str
+    command_line: CommandLine, arguments: tuple[str, ...], told: str
 ) -> None:
-    code, _, err = place.run(*arguments)
+    code, _, err = command_line.run(*arguments)
     assert "mistake in Outlast" not in err
     assert told in err
     assert code == 2
@@ -32,8 +32,8 @@ def test_an_argument_that_is_not_utf_8_is_named(
 @pytest.mark.parametrize("variable", ["OUTLAST_API_KEY", "OUTLAST_AGENTS", "OUTLAST_DATABASE_URL"])
 @pytest.mark.parametrize("command", [("executions", "list"), ("keys", "list"), ("serve",)])
 def test_a_variable_that_is_not_utf_8_is_named(
-    place: Place, variable: str, command: tuple[str, ...]
+    command_line: CommandLine, variable: str, command: tuple[str, ...]
 ) -> None:
-    code, _, err = place.run(*command, **{variable: ODD})
+    code, _, err = command_line.run(*command, **{variable: ODD})
     assert f"{variable} is not UTF-8" in err
     assert code == 2

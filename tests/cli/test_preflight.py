@@ -5,8 +5,8 @@ from collections.abc import Callable
 import orjson
 import pytest
 
-from tests.cli.world import Place
-from tests.database import POSTGRESQL, SQLITE
+from tests.support.command_line import CommandLine
+from tests.support.databases import POSTGRESQL, SQLITE
 
 Outlast = Callable[..., tuple[int, str, str]]
 
@@ -35,16 +35,18 @@ MENDS = {
 
 
 @pytest.fixture
-def broken(place: Place) -> Place:
-    (place.folder / "agents.yaml").write_text(BROKEN)
-    place.environment["OUTLAST_LOG_FORMAT"] = "json"
+def broken(command_line: CommandLine) -> CommandLine:
+    (command_line.folder / "agents.yaml").write_text(BROKEN)
+    command_line.environment["OUTLAST_LOG_FORMAT"] = "json"
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY"):
-        place.environment[name] = ""
-    return place
+        command_line.environment[name] = ""
+    return command_line
 
 
 @pytest.mark.only(SQLITE)
-def test_a_start_warns_of_every_agent_that_cannot_run_and_names_the_mend(broken: Place) -> None:
+def test_a_start_warns_of_every_agent_that_cannot_run_and_names_the_mend(
+    broken: CommandLine,
+) -> None:
     server = broken.serve(OUTLAST_DATABSE_URL="x", OUTLAST_WHATEVER="y")
     assert server.client(broken.key).get("/v1/agents").status_code == 200
     for agent, mend in MENDS.items():
@@ -58,7 +60,9 @@ def test_a_start_warns_of_every_agent_that_cannot_run_and_names_the_mend(broken:
 
 
 @pytest.mark.only(SQLITE)
-def test_a_strict_start_is_refused_with_all_of_it_and_leaves_nothing_behind(broken: Place) -> None:
+def test_a_strict_start_is_refused_with_all_of_it_and_leaves_nothing_behind(
+    broken: CommandLine,
+) -> None:
     code, _, err = broken.run("serve", "--strict", OUTLAST_DATABSE_URL="x")
     assert code == 2
     for agent, mend in MENDS.items():
@@ -68,19 +72,19 @@ def test_a_strict_start_is_refused_with_all_of_it_and_leaves_nothing_behind(brok
 
 
 @pytest.mark.only(SQLITE)
-def test_agents_that_can_run_start_without_a_warning(place: Place) -> None:
-    server = place.serve("--strict")
+def test_agents_that_can_run_start_without_a_warning(command_line: CommandLine) -> None:
+    server = command_line.serve("--strict")
     assert server.stop(15)[0] == 0
     assert "not_ready" not in server.process.err.whole()
 
 
 @pytest.mark.only(POSTGRESQL)
-def test_a_server_that_runs_no_executions_needs_no_keys(broken: Place) -> None:
+def test_a_server_that_runs_no_executions_needs_no_keys(broken: CommandLine) -> None:
     assert broken.serve("--no-worker", "--strict").url
 
 
 @pytest.mark.only(SQLITE)
-def test_doctor_says_the_same(broken: Place, outlast: Outlast) -> None:
+def test_doctor_says_the_same(broken: CommandLine, outlast: Outlast) -> None:
     broken.environment["OUTLAST_PROT"] = "1"
     code, out, _ = outlast("doctor", "--json")
     found = {row["check"]: row for row in orjson.loads(out)}

@@ -8,8 +8,8 @@ import httpx2
 import orjson
 import pytest
 
-from tests.cli.world import AGENTS, Place, Server
-from tests.database import POSTGRESQL, SQLITE
+from tests.support.command_line import AGENTS, CommandLine, ServeCommand
+from tests.support.databases import POSTGRESQL, SQLITE
 
 PYTHON = """
 import sibling
@@ -32,7 +32,7 @@ turns:
 """
 
 
-def reloaded(server: Server, event: str = "agents.reloaded") -> dict[str, Any]:
+def reloaded(server: ServeCommand, event: str = "agents.reloaded") -> dict[str, Any]:
     """Send SIGHUP and wait for the line that says what came of it."""
     server.process.signal(signal.SIGHUP)
     line = server.process.err.until(rf'(?s).*(\{{[^\n]*"{re.escape(event)}"[^\n]*\}})\n')
@@ -50,13 +50,13 @@ def run(client: httpx2.Client, agent: str, text: str = "hi") -> dict[str, Any]:
     return found
 
 
-def test_sighup_puts_a_changed_agents_file_into_use(place: Place) -> None:
-    server = place.serve()
-    client = server.client(place.key)
+def test_sighup_puts_a_changed_agents_file_into_use(command_line: CommandLine) -> None:
+    server = command_line.serve()
+    client = server.client(command_line.key)
     body = {"input": "hold on", "background": True}
     held = client.post("/v1/agents/demo/execute", json=body).json()["id"]
 
-    file = place.folder / "agents.yaml"
+    file = command_line.folder / "agents.yaml"
     file.write_text(AGENTS.replace("name: careful", "name: thorough"))
     told = reloaded(server)
     assert (told["agents"], told["level"]) == (["demo", "thorough"], "info")
@@ -76,11 +76,11 @@ def test_sighup_puts_a_changed_agents_file_into_use(place: Place) -> None:
 )
 @pytest.mark.only(SQLITE)
 def test_a_file_that_cannot_be_read_changes_nothing(
-    place: Place, content: str | None, reason: str
+    command_line: CommandLine, content: str | None, reason: str
 ) -> None:
-    server = place.serve()
-    client = server.client(place.key)
-    file = place.folder / "agents.yaml"
+    server = command_line.serve()
+    client = server.client(command_line.key)
+    file = command_line.folder / "agents.yaml"
     if content is None:
         file.unlink()
     else:
@@ -96,42 +96,42 @@ def test_a_file_that_cannot_be_read_changes_nothing(
 
 
 @pytest.mark.only(SQLITE)
-def test_functions_their_modules_and_scripts_are_read_again(place: Place) -> None:
-    (place.folder / "shop.py").write_text(PYTHON)
-    (place.folder / "sibling.py").write_text("ANSWER = 'old'")
-    (place.folder / "look.yaml").write_text(LOOKS)
-    place.environment["OUTLAST_AGENTS"] = "shop.py"
-    server = place.serve()
-    client = server.client(place.key)
+def test_functions_their_modules_and_scripts_are_read_again(command_line: CommandLine) -> None:
+    (command_line.folder / "shop.py").write_text(PYTHON)
+    (command_line.folder / "sibling.py").write_text("ANSWER = 'old'")
+    (command_line.folder / "look.yaml").write_text(LOOKS)
+    command_line.environment["OUTLAST_AGENTS"] = "shop.py"
+    server = command_line.serve()
+    client = server.client(command_line.key)
     assert run(client, "looker")["output"] == "old"
 
-    (place.folder / "sibling.py").write_text("ANSWER = 'brand new'")
-    (place.folder / "look.yaml").write_text(LOOKS.replace("{result}", "Now: {result}"))
+    (command_line.folder / "sibling.py").write_text("ANSWER = 'brand new'")
+    (command_line.folder / "look.yaml").write_text(LOOKS.replace("{result}", "Now: {result}"))
     reloaded(server)
     assert run(client, "looker")["output"] == "Now: brand new"
 
-    (place.folder / "sibling.py").write_text("ANSWER = 'a third'")
-    (place.folder / "shop.py").write_text(PYTHON + "\nraise LookupError('half written')\n")
+    (command_line.folder / "sibling.py").write_text("ANSWER = 'a third'")
+    (command_line.folder / "shop.py").write_text(PYTHON + "\nraise LookupError('half written')\n")
     told = reloaded(server, "agents.not_reloaded")
     assert "LookupError: half written" in told["reason"]
     assert run(client, "looker")["output"] == "Now: brand new"
 
 
 @pytest.mark.only(SQLITE)
-def test_without_an_agents_file_sighup_says_so_and_ends_nothing(place: Place) -> None:
-    place.environment["OUTLAST_AGENTS"] = ""
-    server = place.serve()
+def test_without_an_agents_file_sighup_says_so_and_ends_nothing(command_line: CommandLine) -> None:
+    command_line.environment["OUTLAST_AGENTS"] = ""
+    server = command_line.serve()
     told = reloaded(server, "agents.not_reloaded")
     assert told["level"] == "warning"
     assert httpx2.get(f"{server.url}/readyz").status_code == 200
 
 
 @pytest.mark.only(POSTGRESQL)
-def test_a_worker_takes_sighup_too(place: Place) -> None:
-    server = place.serve("--no-worker")
-    worker = place.work()
-    client = server.client(place.key)
-    (place.folder / "agents.yaml").write_text(AGENTS.replace("careful", "thorough"))
+def test_a_worker_takes_sighup_too(command_line: CommandLine) -> None:
+    server = command_line.serve("--no-worker")
+    worker = command_line.work()
+    client = server.client(command_line.key)
+    (command_line.folder / "agents.yaml").write_text(AGENTS.replace("careful", "thorough"))
     for process in (worker, server.process):
         process.signal(signal.SIGHUP)
         process.err.until("agents.reloaded")

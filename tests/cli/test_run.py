@@ -5,12 +5,12 @@ import signal
 import orjson
 import pytest
 
-from tests.cli.world import Place
-from tests.database import POSTGRESQL, SQLITE
+from tests.support.command_line import CommandLine
+from tests.support.databases import POSTGRESQL, SQLITE
 
 
-def test_text_goes_to_standard_output_and_tools_to_standard_error(manned: Place) -> None:
-    code, out, err = manned.run("run", "demo", "the sum")
+def test_text_goes_to_standard_output_and_tools_to_standard_error(with_worker: CommandLine) -> None:
+    code, out, err = with_worker.run("run", "demo", "the sum")
 
     assert code == 0
     assert out == "It is 4.\n"
@@ -18,8 +18,8 @@ def test_text_goes_to_standard_output_and_tools_to_standard_error(manned: Place)
     assert "← calculator 4" in err
 
 
-def test_a_failed_execution_exits_with_1_and_shows_what_it_wrote(manned: Place) -> None:
-    code, out, err = manned.run("run", "demo", "fail")
+def test_a_failed_execution_exits_with_1_and_shows_what_it_wrote(with_worker: CommandLine) -> None:
+    code, out, err = with_worker.run("run", "demo", "fail")
 
     assert code == 1
     assert out == "This much\n"
@@ -27,53 +27,57 @@ def test_a_failed_execution_exits_with_1_and_shows_what_it_wrote(manned: Place) 
     assert "Traceback" not in err
 
 
-def test_a_suspended_execution_exits_with_3(manned: Place) -> None:
-    code, _, err = manned.run("run", "careful", "pay")
+def test_a_suspended_execution_exits_with_3(with_worker: CommandLine) -> None:
+    code, _, err = with_worker.run("run", "careful", "pay")
 
     assert code == 3
     assert "? pay {} waits for approval" in err
 
 
-def test_a_conversation_goes_on_and_json_is_the_api_s(manned: Place) -> None:
-    code, out, _ = manned.run("run", "demo", "hello", "--json")
+def test_a_conversation_goes_on_and_json_is_the_api_s(with_worker: CommandLine) -> None:
+    code, out, _ = with_worker.run("run", "demo", "hello", "--json")
     first = orjson.loads(out)
     assert code == 0
     assert (first["status"], first["output"]) == ("completed", "You said: hello")
     assert first["usage"]["totalTokens"] > 0
 
     conversation = first["conversationId"]
-    _, out, _ = manned.run("run", "demo", "again", "--conversation", conversation, "--json")
+    _, out, _ = with_worker.run("run", "demo", "again", "--conversation", conversation, "--json")
     assert orjson.loads(out)["conversationId"] == conversation
 
 
-def test_a_user_and_metadata_go_with_a_run_and_lists_filter_by_them(manned: Place) -> None:
+def test_a_user_and_metadata_go_with_a_run_and_lists_filter_by_them(
+    with_worker: CommandLine,
+) -> None:
     indexed = {"OUTLAST_INDEXED_METADATA": "source"}
     tags = ("--metadata", "source=web", "--metadata", "n=a=b")
-    code, out, _ = manned.run("run", "demo", "hello", "--user", "ann", *tags, "--json", **indexed)
+    code, out, _ = with_worker.run(
+        "run", "demo", "hello", "--user", "ann", *tags, "--json", **indexed
+    )
     ann = orjson.loads(out)
     assert code == 0
     assert (ann["user"], ann["metadata"]) == ("ann", {"source": "web", "n": "a=b"})
     bob = ("--user", "bob", "--metadata", "source=app")
-    manned.run("run", "demo", "hello", *bob, **indexed)
+    with_worker.run("run", "demo", "hello", *bob, **indexed)
 
     def listed(*filters: str) -> list[str]:
-        _, found, _ = manned.run("executions", "list", *filters, "--json", **indexed)
+        _, found, _ = with_worker.run("executions", "list", *filters, "--json", **indexed)
         return [one["id"] for one in orjson.loads(found)["data"]]
 
     assert listed("--user", "ann") == [ann["id"]]
     assert listed("--metadata", "source=web") == [ann["id"]]
     assert listed("--user", "ann", "--metadata", "source=app") == []
     for wrong in (("--metadata", "n=1"), ("--metadata", "source")):
-        code, _, err = manned.run("executions", "list", *wrong, **indexed)
+        code, _, err = with_worker.run("executions", "list", *wrong, **indexed)
         assert code == 2
         assert "metadata" in err
-    code, _, err = manned.run("run", "demo", "hello", "--user", "x" * 257)
+    code, _, err = with_worker.run("run", "demo", "hello", "--user", "x" * 257)
     assert code == 1
     assert "user: 1 to 256 characters" in err
 
 
-def test_ctrl_c_cancels_and_keeps_what_was_written(manned: Place) -> None:
-    process = manned.start("run", "demo", "hold on")
+def test_ctrl_c_cancels_and_keeps_what_was_written(with_worker: CommandLine) -> None:
+    process = with_worker.start("run", "demo", "hold on")
     process.err.until("← calculator 2")
     process.signal(signal.SIGINT)
     code, out, err = process.wait()
@@ -81,59 +85,59 @@ def test_ctrl_c_cancels_and_keeps_what_was_written(manned: Place) -> None:
     assert out.startswith("Started.")
     assert "cancelled" in err
 
-    _, out, _ = manned.run("executions", "list", "--json")
+    _, out, _ = with_worker.run("executions", "list", "--json")
     (execution,) = orjson.loads(out)["data"]
     assert (execution["status"], execution["output"]) == ("cancelled", "Started.")
 
 
-def test_unknown_agents_and_bad_usage_are_one_line(manned: Place) -> None:
-    code, _, err = manned.run("run", "nobody", "hello")
+def test_unknown_agents_and_bad_usage_are_one_line(with_worker: CommandLine) -> None:
+    code, _, err = with_worker.run("run", "nobody", "hello")
     assert (code, err) == (1, "outlast: There is no agent 'nobody'.\n")
 
-    code, _, err = manned.run("run", "demo", "hello", "--conversation", "nonsense")
+    code, _, err = with_worker.run("run", "demo", "hello", "--conversation", "nonsense")
     assert code == 2
     assert err.count("\n") == 1
 
 
 @pytest.mark.only(SQLITE)
-def test_with_a_server_on_the_data_it_runs_there(place: Place) -> None:
-    place.serve()
+def test_with_a_server_on_the_data_it_runs_there(command_line: CommandLine) -> None:
+    command_line.serve()
 
-    code, out, err = place.run("run", "demo", "the sum")
+    code, out, err = command_line.run("run", "demo", "the sum")
     assert code == 0
     assert out == "It is 4.\n"
     assert "running there, through http://127.0.0.1:" in err
     assert "← calculator 4" in err
 
-    assert place.run("run", "demo", "fail")[0] == 1
-    assert place.run("run", "careful", "pay")[0] == 3
+    assert command_line.run("run", "demo", "fail")[0] == 1
+    assert command_line.run("run", "careful", "pay")[0] == 3
 
 
 @pytest.mark.only(SQLITE)
-def test_a_server_that_listens_elsewhere_is_told_at_once(place: Place) -> None:
-    place.serve()
-    code, out, err = place.run("run", "demo", "the sum", "--port", "1")
+def test_a_server_that_listens_elsewhere_is_told_at_once(command_line: CommandLine) -> None:
+    command_line.serve()
+    code, out, err = command_line.run("run", "demo", "the sum", "--port", "1")
     assert (code, out) == (2, "")
     assert err.splitlines()[-1].startswith("outlast: http://127.0.0.1:1 does not answer")
     assert "--port" in err
 
 
 @pytest.mark.only(SQLITE)
-def test_ctrl_c_cancels_on_the_server_too(place: Place) -> None:
-    server = place.serve()
-    process = place.start("run", "demo", "hold on")
+def test_ctrl_c_cancels_on_the_server_too(command_line: CommandLine) -> None:
+    server = command_line.serve()
+    process = command_line.start("run", "demo", "hold on")
     process.err.until("← calculator 2")
     process.signal(signal.SIGINT)
     code, _, _ = process.wait()
 
     assert code == 130
-    (execution,) = server.client(place.key).get("/v1/executions").json()["data"]
+    (execution,) = server.client(command_line.key).get("/v1/executions").json()["data"]
     assert execution["status"] == "cancelled"
 
 
 @pytest.mark.only(POSTGRESQL)
-def test_without_a_worker_it_says_how_to_start_one(place: Place) -> None:
-    code, out, err = place.run("run", "demo", "the sum")
+def test_without_a_worker_it_says_how_to_start_one(command_line: CommandLine) -> None:
+    code, out, err = command_line.run("run", "demo", "the sum")
     assert (code, out) == (2, "")
     assert "outlast worker" in err
     assert err.count("\n") == 1

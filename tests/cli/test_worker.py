@@ -9,9 +9,9 @@ import httpx2
 import orjson
 import pytest
 
-from tests.cli.world import Place
-from tests.database import POSTGRESQL, SQLITE, Database
-from tests.postgres import Databases
+from tests.support.command_line import CommandLine
+from tests.support.databases import POSTGRESQL, SQLITE, Database
+from tests.support.postgres import Databases
 
 Outlast = Callable[..., tuple[int, str, str]]
 WITHOUT_POSTGRES: Final = {
@@ -36,9 +36,11 @@ def database(postgres: Databases, tmp_path: Path) -> Database:
 def test_on_sqlite_it_says_what_many_processes_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    place = Place(tmp_path, Database(SQLITE, f"sqlite:///{tmp_path / 'outlast.db'}", tmp_path))
+    command_line = CommandLine(
+        tmp_path, Database(SQLITE, f"sqlite:///{tmp_path / 'outlast.db'}", tmp_path)
+    )
 
-    code, out, err = place.run(*line.split())
+    code, out, err = command_line.run(*line.split())
 
     assert (code, out) == (2, "")
     assert WITHOUT_POSTGRES[line] in err
@@ -49,9 +51,9 @@ def test_on_sqlite_it_says_what_many_processes_need(
 @pytest.mark.parametrize("url", REFUSED)
 @pytest.mark.parametrize("line", ["migrate", "keys list", "agents list", "workspaces create acme"])
 def test_a_database_that_cannot_be_used_is_told_in_one_line_without_its_password(
-    place: Place, outlast: Outlast, line: str, url: str
+    command_line: CommandLine, outlast: Outlast, line: str, url: str
 ) -> None:
-    place.environment["OUTLAST_DATABASE_URL"] = url
+    command_line.environment["OUTLAST_DATABASE_URL"] = url
     expected, text = REFUSED[url]
 
     code, out, err = outlast(*line.split())
@@ -65,10 +67,10 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line_without_its_password
 
 @pytest.mark.parametrize("line", ["worker", "serve --no-worker"])
 def test_a_process_that_cannot_open_its_database_ends_with_one_clear_line(
-    place: Place, database: Database, line: str
+    command_line: CommandLine, database: Database, line: str
 ) -> None:
     missing = database.url + "_lost"
-    code, out, err = place.run(*line.split(), OUTLAST_DATABASE_URL=missing)
+    code, out, err = command_line.run(*line.split(), OUTLAST_DATABASE_URL=missing)
     last = err.splitlines()[-1]
     assert (code, out) == (2, "")
     assert last.startswith("outlast: The database cannot be used: ")
@@ -76,28 +78,30 @@ def test_a_process_that_cannot_open_its_database_ends_with_one_clear_line(
     assert "Traceback" not in err
 
 
-def test_a_worker_that_cannot_start_as_told_says_why(place: Place) -> None:
-    code, _, err = place.run("worker", "--agents", "missing.yaml")
+def test_a_worker_that_cannot_start_as_told_says_why(command_line: CommandLine) -> None:
+    code, _, err = command_line.run("worker", "--agents", "missing.yaml")
     assert code == 2
     assert "there is no such file" in err
 
-    code, _, err = place.run("worker", "--takeover-seconds", "0.5")
+    code, _, err = command_line.run("worker", "--takeover-seconds", "0.5")
     assert (code, err) == (2, "outlast: OUTLAST_TAKEOVER_SECONDS must be at least 1.\n")
 
-    server = place.serve("--no-worker")
-    code, _, err = place.run("worker", "--port", server.url.rpartition(":")[2])
+    server = command_line.serve("--no-worker")
+    code, _, err = command_line.run("worker", "--port", server.url.rpartition(":")[2])
     assert code == 2
     assert "Cannot listen on 127.0.0.1:" in err.splitlines()[-1]
 
 
-def test_one_process_serves_another_works_and_both_leave_at_sigterm(place: Place) -> None:
-    server = place.serve("--no-worker")
-    client = server.client(place.key)
+def test_one_process_serves_another_works_and_both_leave_at_sigterm(
+    command_line: CommandLine,
+) -> None:
+    server = command_line.serve("--no-worker")
+    client = server.client(command_line.key)
     body = {"input": "the sum", "background": True}
     execution = client.post("/v1/agents/demo/execute", json=body).json()["id"]
     assert client.get(f"/v1/executions/{execution}").json()["status"] == "queued"
 
-    worker = place.start("worker", "--port", "0", "--concurrency", "3")
+    worker = command_line.start("worker", "--port", "0", "--concurrency", "3")
     health = worker.out.until(r"Outlast works with 3 places; health on (http://\S+)\n")[1]
     frames = client.get(f"/v1/executions/{execution}/stream").text
     assert '"status":"completed"' in frames
@@ -113,8 +117,8 @@ def test_one_process_serves_another_works_and_both_leave_at_sigterm(place: Place
     assert server.stop(signal.SIGTERM)[0] == 0
 
 
-def test_a_worker_without_a_port_opens_none_and_leaves_at_ctrl_c(place: Place) -> None:
-    worker = place.start("worker", OUTLAST_PORT="8321")
+def test_a_worker_without_a_port_opens_none_and_leaves_at_ctrl_c(command_line: CommandLine) -> None:
+    worker = command_line.start("worker", OUTLAST_PORT="8321")
     line = worker.out.until(r"Outlast works with 1000 places.*\n")[0]
     assert "health" not in line
 
@@ -124,12 +128,12 @@ def test_a_worker_without_a_port_opens_none_and_leaves_at_ctrl_c(place: Place) -
     assert "worker.draining" in err
 
 
-def test_a_second_signal_ends_a_worker_at_once(place: Place) -> None:
-    server = place.serve("--no-worker")
-    client = server.client(place.key)
+def test_a_second_signal_ends_a_worker_at_once(command_line: CommandLine) -> None:
+    server = command_line.serve("--no-worker")
+    client = server.client(command_line.key)
     body = {"input": "hold on", "background": True}
     execution = client.post("/v1/agents/demo/execute", json=body).json()["id"]
-    worker = place.start("worker", "--drain-seconds", "600")
+    worker = command_line.start("worker", "--drain-seconds", "600")
     with client.stream("GET", f"/v1/executions/{execution}/stream") as stream:
         assert any("tool_call_end" in line for line in stream.iter_lines())
     worker.signal(signal.SIGTERM)
@@ -152,11 +156,11 @@ def test_help_says_what_the_commands_are_for(outlast: Outlast) -> None:
 
 
 def test_a_first_start_on_postgres_makes_schema_queue_workspace_and_key(
-    place: Place, outlast: Outlast
+    command_line: CommandLine, outlast: Outlast
 ) -> None:
-    server = place.serve("--no-worker")
+    server = command_line.serve("--no-worker")
 
-    assert server.client(place.key).get("/v1/agents").status_code == 200
+    assert server.client(command_line.key).get("/v1/agents").status_code == 200
     found = {row["check"]: row for row in orjson.loads(outlast("doctor", "--json")[1])}
     assert found["schema"]["level"] == found["versions"]["level"] == "ok"
     assert "and takes work" in found["port"]["text"]

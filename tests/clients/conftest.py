@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import npm
-from tests.processes import ServerProcess
+from tests.support import npm
+from tests.support.processes import ServerProcess
 
 AGENTS = """
 agents:
@@ -49,7 +49,7 @@ def packages() -> Path:
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    """A desk that asks before it calculates; asked for `long` it says 600 words."""
+    """An agent that needs an approval to calculate; asked for `long` it says 600 words."""
     script = tmp_path / "script.yaml"
     script.write_text(SCRIPT.format(before=words("b", 300), after=words("a", 300)))
     async with ServerProcess(tmp_path, AGENTS.format(script=script)) as serving:

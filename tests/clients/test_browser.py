@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.browser import Site, opened
 from tests.clients.conftest import AGENTS, words
-from tests.clients.proxy import CuttingProxy
-from tests.processes import API_KEY, ServerProcess
+from tests.support.browser import PageServer, opened
+from tests.support.cutting_proxy import CuttingProxy
+from tests.support.processes import API_KEY, ServerProcess
 
 pytestmark = pytest.mark.anyio
 SCRIPT = f"""
@@ -21,13 +21,13 @@ CUTS = 3
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    async with Site() as site:
+async def site() -> AsyncIterator[PageServer]:
+    async with PageServer() as site:
         yield site
 
 
 @pytest.fixture
-async def server(tmp_path: Path, site: Site) -> AsyncIterator[ServerProcess]:
+async def server(tmp_path: Path, site: PageServer) -> AsyncIterator[ServerProcess]:
     """A server that takes calls from the site's pages."""
     script = tmp_path / "script.yaml"
     script.write_text(SCRIPT)
@@ -38,7 +38,7 @@ async def server(tmp_path: Path, site: Site) -> AsyncIterator[ServerProcess]:
 
 
 async def test_a_page_s_event_source_hears_every_frame_once(
-    tmp_path: Path, site: Site, server: ServerProcess
+    tmp_path: Path, site: PageServer, server: ServerProcess
 ) -> None:
     async with CuttingProxy(server.port, cuts=CUTS, most=4000) as proxy:
         asked = {"api": proxy.url, "key": API_KEY, "text": "speech"}
@@ -56,7 +56,7 @@ async def test_a_page_s_event_source_hears_every_frame_once(
 async def test_a_page_of_an_origin_that_is_not_named_hears_nothing(
     tmp_path: Path, server: ServerProcess
 ) -> None:
-    async with Site() as stranger:
+    async with PageServer() as stranger:
         asked = {"api": f"http://127.0.0.1:{server.port}", "key": API_KEY, "text": "speech"}
         async with opened(tmp_path, stranger.origin, **asked):
             assert (await stranger.heard()) == {"error": "TypeError: Failed to fetch"}

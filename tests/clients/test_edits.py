@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.clients import npm
-from tests.processes import API_KEY, ServerProcess
+from tests.support import npm
+from tests.support.processes import API_KEY, ServerProcess
 
 pytestmark = pytest.mark.anyio
 AGENTS = "agents:\n  - {{name: desk, model: 'scripted:{script}'}}\n"

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.clients import npm
 from tests.clients.conftest import words
-from tests.clients.proxy import CuttingProxy
-from tests.processes import API_KEY, ServerProcess
+from tests.support import npm
+from tests.support.cutting_proxy import CuttingProxy
+from tests.support.processes import API_KEY, ServerProcess
 
 pytestmark = pytest.mark.anyio
 CUTS = 100

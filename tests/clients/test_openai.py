@@ -12,8 +12,8 @@ from openai.lib.streaming.chat import ChatCompletionStreamEvent, ChatCompletionS
 from openai.types.chat import ChatCompletionChunk
 
 from tests.clients.conftest import words
-from tests.clients.proxy import CuttingProxy
-from tests.processes import API_KEY, ServerProcess
+from tests.support.cutting_proxy import CuttingProxy
+from tests.support.processes import API_KEY, ServerProcess
 
 pytestmark = pytest.mark.anyio
 CUTS = 100

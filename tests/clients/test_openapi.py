@@ -8,15 +8,15 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from outlast.testing import NamedModels, core_on
 from outlast.web import create_app
-from tests.clients import npm
-from tests.engine.world import Bench
+from tests.support import npm
+from tests.support.tools import FakeTools
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 async def document(tmp_path: Path) -> dict[str, Any]:
-    async with core_on(tmp_path, models=NamedModels({}), tools=Bench(), start=False) as core:
+    async with core_on(tmp_path, models=NamedModels({}), tools=FakeTools(), start=False) as core:
         return create_app(core).openapi()
 
 

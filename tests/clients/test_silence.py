@@ -10,9 +10,10 @@ import pytest
 from openai import AsyncOpenAI, AsyncStream
 from openai.types.chat import ChatCompletionChunk
 
-from tests.clients import npm
 from tests.clients.conftest import AGENTS
-from tests.processes import API_KEY, BOUND, ServerProcess, frames_of
+from tests.support import npm
+from tests.support.processes import API_KEY, ServerProcess, frames_of
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 KEEP_ALIVE = 0.05
@@ -36,7 +37,7 @@ STREAM: dict[str, Any] = {
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    """A desk that speaks slowly, on a server that says often that it lives."""
+    """An agent that speaks slowly, on a server that says often that it lives."""
     script = tmp_path / "script.yaml"
     script.write_text(SCRIPT)
     env = {

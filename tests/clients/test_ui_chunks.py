@@ -7,18 +7,17 @@ import pytest
 
 from outlast.rooms.runs.stream.frames import NumberedFrames
 from outlast.rooms.runs.stream.ui import CHUNK_TYPES, UiFold
-from tests.clients import npm
-from tests.rooms.runs import logs
+from tests.support import event_logs, npm
 
 pytestmark = pytest.mark.anyio
 
 
 def stream(name: str) -> str:
-    return b"".join(NumberedFrames(UiFold(logs.ID)).add(logs.ALL[name])).decode()
+    return b"".join(NumberedFrames(UiFold(event_logs.ID)).add(event_logs.ALL[name])).decode()
 
 
 async def test_every_chunk_is_one_that_ai_knows_and_makes_the_message(packages: Path) -> None:
-    streams = {name: stream(name) for name in logs.ALL}
+    streams = {name: stream(name) for name in event_logs.ALL}
     assert all(f'"type":"{kind}"' in "".join(streams.values()) for kind in CHUNK_TYPES)
     found = await npm.run(packages, "chunks.mjs", streams)
     assert set(found) == {"first", "six", "next"}

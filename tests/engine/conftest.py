@@ -1,4 +1,4 @@
-"""The world of an engine test."""
+"""The engine in this process, on each kind of database."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -8,23 +8,26 @@ import pytest
 
 from outlast.model.agent import AgentSpec
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
-from tests.engine.server import Server, World
-from tests.engine.world import Bench, spec
+from tests.support.databases import Database
+from tests.support.engine import EngineHarness, MakeEngine
+from tests.support.tools import FakeTools, spec
 
 
 @pytest.fixture
-async def world(database: Database) -> AsyncIterator[World]:
+async def make_engine(database: Database) -> AsyncIterator[MakeEngine]:
     async with AsyncExitStack() as stack:
 
         async def made(
-            actor: Any, agent: AgentSpec | None = None, bench: Bench | None = None, **settings: Any
-        ) -> Server:
+            model: Any,
+            agent: AgentSpec | None = None,
+            tools: FakeTools | None = None,
+            **settings: Any,
+        ) -> EngineHarness:
             clock = FakeClock()
             core = await stack.enter_async_context(
                 database.core(
-                    models=NamedModels({"actor": actor}),
-                    tools=bench or Bench(),
+                    models=NamedModels({"actor": model}),
+                    tools=tools or FakeTools(),
                     clock=clock,
                     drain_seconds=1,
                     **settings,
@@ -32,6 +35,6 @@ async def world(database: Database) -> AsyncIterator[World]:
             )
             caller = await owner(core)
             await core.services.agents.put(caller.workspace_id, [(agent or spec(), "1")])
-            return Server(core, caller, actor, clock)
+            return EngineHarness(core, caller, model, clock)
 
         yield made

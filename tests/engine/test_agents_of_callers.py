@@ -13,8 +13,9 @@ from outlast.model.agent import MADE_OVER_HTTP, AgentSpec, HttpCall, ToolSpec
 from outlast.model.error import AgentNotFound, InvalidField
 from outlast.services.executions import StartExecution
 from outlast.testing import FakeClock, NamedModels, core_on, owner
-from tests.database import Database
-from tests.engine.world import Actor, by_turn, call
+from tests.support.databases import Database
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import call
 
 pytestmark = pytest.mark.anyio
 
@@ -112,17 +113,17 @@ async def test_a_server_that_starts_with_a_file_does_not_retire_it(database: Dat
 
 async def test_the_operators_own_agents_read_the_environment_as_ever(database: Database) -> None:
     clock = FakeClock()
-    actor = Actor(by_turn([call(1, "look", q="x")], ["done"]))
+    model = FakeModel(by_turn([call(1, "look", q="x")], ["done"]))
     box = ToolBox(clock, environ={})
     spec = replace(http(headers={"Authorization": "${SHOP_TOKEN}"}), model="actor")
     async with core_on(
         database.folder,
         database_url=database.url,
-        models=NamedModels({"actor": actor}),
+        models=NamedModels({"actor": model}),
         tools=box,
         clock=clock,
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec, "1")], "agents.yaml")
         await core.services.executions.run(caller, "mine", StartExecution("go"))
-    assert "SHOP_TOKEN, which this tool needs, is not set" in str(actor.asked[-1].messages)
+    assert "SHOP_TOKEN, which this tool needs, is not set" in str(model.asked[-1].messages)

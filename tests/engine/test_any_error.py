@@ -14,9 +14,11 @@ from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.clock import SystemClock
 from outlast.model.execution import Execution, Status, ToolStep
 from outlast.testing import NamedModels, owner
-from tests.database import Database
 from tests.engine.test_tries import settled
-from tests.engine.world import Actor, by_turn, call, start_request
+from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import call
 
 pytestmark = pytest.mark.anyio
 COUNTS: Counter[str] = Counter()
@@ -94,8 +96,8 @@ async def ran(database: Database, function: Callable[..., Any], kind: str) -> tu
     """The execution whose model calls the function once, and its tool step."""
     COUNTS.clear()
     agent = Agent("agent", model="actor", tools=[function])
-    actor = Actor(by_turn([call(1, agent.spec.tools[0].name, kind=kind)], ["done"]))
-    models = NamedModels({"actor": actor})
+    model = FakeModel(by_turn([call(1, agent.spec.tools[0].name, kind=kind)], ["done"]))
+    models = NamedModels({"actor": model})
     async with database.core(models=models, tools=ToolBox(SystemClock(), agent.functions)) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent.spec, "1")])
@@ -132,9 +134,9 @@ async def test_an_approval_function_that_raises_anything_has_a_person_decide(
     database: Database,
 ) -> None:
     agent = Agent("agent", model="actor", tools=[asked_about])
-    actor = Actor(by_turn([call(1, "asked_about", kind="x")], ["done"]))
+    model = FakeModel(by_turn([call(1, "asked_about", kind="x")], ["done"]))
     tools = ToolBox(SystemClock(), agent.functions)
-    async with database.core(models=NamedModels({"actor": actor}), tools=tools) as core:
+    async with database.core(models=NamedModels({"actor": model}), tools=tools) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent.spec, "1")])
         started, view = await core.services.executions.run(caller, "agent", start_request())
@@ -152,7 +154,7 @@ async def test_a_code_agent_that_raises_anything_fails_and_says_so(
         raise error
 
     spec = replace(Agent("agent", model="actor").spec, code="m:loop")
-    models = NamedModels({"actor": Actor(lambda _: ["hi"])})
+    models = NamedModels({"actor": FakeModel(lambda _: ["hi"])})
     tools, code = ToolBox(SystemClock(), {}), CodeFunctions({"m:loop": loop})
     async with database.core(models=models, tools=tools, code=code) as core:
         caller = await owner(core)

@@ -8,14 +8,15 @@ from outlast.model.agent import Effect
 from outlast.model.execution import Status
 from outlast.model.message import ToolMessage
 from outlast.model.wait import Decision
-from tests.engine.server import Server, World
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
+from tests.support.engine import EngineHarness, MakeEngine
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
 
 pytestmark = pytest.mark.anyio
 REASON = "Only because it is Friday."
 
 
-async def decided(server: Server, decision: Decision, **more: Any) -> str:
+async def decided(server: EngineHarness, decision: Decision, **more: Any) -> str:
     view = await server.run(**more)
     assert view.execution.status is Status.SUSPENDED
     execution_id = view.execution.id
@@ -26,9 +27,9 @@ async def decided(server: Server, decision: Decision, **more: Any) -> str:
     return execution_id
 
 
-def read(server: Server) -> Any:
+def read(server: EngineHarness) -> Any:
     """What the model read last of the call."""
-    messages = [m for m in server.actor.asked[-1].messages if isinstance(m, ToolMessage)]
+    messages = [m for m in server.model.asked[-1].messages if isinstance(m, ToolMessage)]
     return messages[0].content
 
 
@@ -37,28 +38,34 @@ def read(server: Server) -> Any:
     [("paid", "paid"), ({"paid": 5}, '{"paid":5}'), (None, "null")],
 )
 async def test_the_model_reads_why_a_call_was_approved_behind_its_result(
-    world: World, result: Any, text: str
+    make_engine: MakeEngine, result: Any, text: str
 ) -> None:
-    actor = Actor(by_turn([call(1, "pay")], ["Done"]))
-    server = await world(actor, spec(tool("pay", approval=True)), Bench(pay=lambda _: result))
+    model = FakeModel(by_turn([call(1, "pay")], ["Done"]))
+    server = await make_engine(
+        model, spec(tool("pay", approval=True)), FakeTools(pay=lambda _: result)
+    )
     execution_id = await decided(server, Decision(approved=True, reason=REASON))
     assert read(server) == f"{text}\n\nThe call was approved by a person. Reason: {REASON}"
     [step] = [s for s in (await server.rest(execution_id)).steps if s.number == 2]
     assert step.result == result  # type: ignore[union-attr]  # the record keeps it as it was
 
 
-async def test_without_a_reason_the_result_is_as_it_is(world: World) -> None:
-    actor = Actor(by_turn([call(1, "pay")], ["Done"]))
-    server = await world(actor, spec(tool("pay", approval=True)), Bench(pay=lambda _: {"a": 1}))
+async def test_without_a_reason_the_result_is_as_it_is(make_engine: MakeEngine) -> None:
+    model = FakeModel(by_turn([call(1, "pay")], ["Done"]))
+    server = await make_engine(
+        model, spec(tool("pay", approval=True)), FakeTools(pay=lambda _: {"a": 1})
+    )
     await decided(server, Decision(approved=True))
     assert read(server) == {"a": 1}
 
 
-async def test_the_reason_is_read_in_later_turns_too(world: World) -> None:
-    actor = Actor(
+async def test_the_reason_is_read_in_later_turns_too(make_engine: MakeEngine) -> None:
+    model = FakeModel(
         lambda request: [call(1, "pay")] if len(request.messages) == 1 else ["Done"],
     )
-    server = await world(actor, spec(tool("pay", approval=True)), Bench(pay=lambda _: "paid"))
+    server = await make_engine(
+        model, spec(tool("pay", approval=True)), FakeTools(pay=lambda _: "paid")
+    )
     execution_id = await decided(server, Decision(approved=True, reason=REASON))
     first = (await server.rest(execution_id)).execution
     await server.run("And now?", conversation_id=first.conversation_id)
@@ -66,12 +73,12 @@ async def test_the_reason_is_read_in_later_turns_too(world: World) -> None:
 
 
 async def test_the_reason_of_an_approved_call_that_fails_is_read_behind_the_error(
-    world: World,
+    make_engine: MakeEngine,
 ) -> None:
     from outlast.model.error import ToolFailed
 
-    actor = Actor(by_turn([call(1, "pay")], ["Done"]))
-    bench = Bench(pay=lambda _: ToolFailed("No money."))
-    server = await world(actor, spec(tool("pay", Effect.DESTRUCTIVE, approval=True)), bench)
+    model = FakeModel(by_turn([call(1, "pay")], ["Done"]))
+    tools = FakeTools(pay=lambda _: ToolFailed("No money."))
+    server = await make_engine(model, spec(tool("pay", Effect.DESTRUCTIVE, approval=True)), tools)
     await decided(server, Decision(approved=True, reason=REASON))
     assert read(server) == f"No money.\n\nThe call was approved by a person. Reason: {REASON}"

@@ -26,9 +26,11 @@ from outlast.store.driver import Driver
 from outlast.store.store import Store
 from outlast.store.waits.store import DecideWait, WaitStore
 from outlast.testing import NamedModels, owner
-from tests.database import Database
-from tests.engine.server import BOUND, Server, World
-from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
+from tests.support.databases import Database
+from tests.support.engine import EngineHarness, MakeEngine, start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -36,8 +38,8 @@ SCHEMA = {"type": "object", "properties": {"amount": {"type": "integer", "maximu
 PAY = call(1, "pay", amount=5)
 
 
-def payer(*more: Any) -> Actor:
-    return Actor(by_turn(["Let me.", PAY, *more], ["Done."]))
+def payer(*more: Any) -> FakeModel:
+    return FakeModel(by_turn(["Let me.", PAY, *more], ["Done."]))
 
 
 def pay(**more: Any) -> Any:
@@ -46,33 +48,37 @@ def pay(**more: Any) -> Any:
     return made
 
 
-async def suspended(world: World, actor: Actor | None = None, **more: Any) -> tuple[Server, str]:
-    bench = Bench(pay=lambda arguments: arguments, look=lambda _: "seen")
-    server = await world(actor or payer(), spec(pay(**more), tool("look")), bench)
+async def suspended(
+    make_engine: MakeEngine, model: FakeModel | None = None, **more: Any
+) -> tuple[EngineHarness, str]:
+    tools = FakeTools(pay=lambda arguments: arguments, look=lambda _: "seen")
+    server = await make_engine(model or payer(), spec(pay(**more), tool("look")), tools)
     execution_id = await server.start()
     assert (await server.rest(execution_id)).execution.status is Status.SUSPENDED
     return server, execution_id
 
 
-def bench_of(server: Server) -> Bench:
-    bench = server.core.tools
-    assert isinstance(bench, Bench)
-    return bench
+def tools_of(server: EngineHarness) -> FakeTools:
+    tools = server.core.tools
+    assert isinstance(tools, FakeTools)
+    return tools
 
 
 async def decide(
-    server: Server, execution_id: str, *said: Any, of: str = PAY.id, **more: Any
+    server: EngineHarness, execution_id: str, *said: Any, of: str = PAY.id, **more: Any
 ) -> Any:
     approvals = server.core.services.approvals
     return await approvals.decide(server.caller, execution_id, of, Decision(*said, **more))
 
 
-async def test_an_approved_call_runs_once_and_the_execution_goes_on(world: World) -> None:
-    server, execution_id = await suspended(world)
+async def test_an_approved_call_runs_once_and_the_execution_goes_on(
+    make_engine: MakeEngine,
+) -> None:
+    server, execution_id = await suspended(make_engine)
     decided = await decide(server, execution_id, True, "fine")
     view = await server.rest(execution_id)
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Done.")
-    assert bench_of(server).calls == {PAY.id: 1}
+    assert tools_of(server).calls == {PAY.id: 1}
     assert (decided.approved, decided.reason) == (True, "fine")
     assert decided.decided_by == server.caller.key_id
     resolved = [e.event for e in await server.log(execution_id)]
@@ -81,22 +87,24 @@ async def test_an_approved_call_runs_once_and_the_execution_goes_on(world: World
     ]
 
 
-async def test_a_denied_call_does_not_run_and_the_model_hears_why(world: World) -> None:
-    server, execution_id = await suspended(world)
+async def test_a_denied_call_does_not_run_and_the_model_hears_why(make_engine: MakeEngine) -> None:
+    server, execution_id = await suspended(make_engine)
     await decide(server, execution_id, False, "too much")
     view = await server.rest(execution_id)
     assert view.execution.status is Status.COMPLETED
-    assert not bench_of(server).calls
+    assert not tools_of(server).calls
     (step,) = [s for s in view.steps if isinstance(s, ToolStep)]
     assert step.is_error
     assert step.result.endswith("the tool did not run. Reason: too much")
-    heard = server.actor.asked[-1].messages[-1]
+    heard = server.model.asked[-1].messages[-1]
     assert isinstance(heard, ToolMessage)
     assert (heard.content, heard.is_error) == (step.result, True)
 
 
-async def test_edited_arguments_are_what_the_tool_runs_with_and_all_are_kept(world: World) -> None:
-    server, execution_id = await suspended(world)
+async def test_edited_arguments_are_what_the_tool_runs_with_and_all_are_kept(
+    make_engine: MakeEngine,
+) -> None:
+    server, execution_id = await suspended(make_engine)
     decided = await decide(server, execution_id, True, parameters={"amount": 3})
     view = await server.rest(execution_id)
     (step,) = [s for s in view.steps if isinstance(s, ToolStep)]
@@ -107,9 +115,9 @@ async def test_edited_arguments_are_what_the_tool_runs_with_and_all_are_kept(wor
 
 
 async def test_edited_arguments_that_do_not_fit_name_the_field_and_decide_nothing(
-    world: World,
+    make_engine: MakeEngine,
 ) -> None:
-    server, execution_id = await suspended(world)
+    server, execution_id = await suspended(make_engine)
     with pytest.raises(InvalidArguments) as wrong:
         await decide(server, execution_id, True, parameters={"amount": 500})
     assert wrong.value.param == "parameters.amount"
@@ -121,8 +129,10 @@ async def test_edited_arguments_that_do_not_fit_name_the_field_and_decide_nothin
     assert approval.is_open
 
 
-async def test_the_same_decision_again_is_answered_and_another_is_refused(world: World) -> None:
-    server, execution_id = await suspended(world)
+async def test_the_same_decision_again_is_answered_and_another_is_refused(
+    make_engine: MakeEngine,
+) -> None:
+    server, execution_id = await suspended(make_engine)
     first = await decide(server, execution_id, True, "yes")
     await server.rest(execution_id)
     assert await decide(server, execution_id, True, "again") == first.__class__(
@@ -131,11 +141,13 @@ async def test_the_same_decision_again_is_answered_and_another_is_refused(world:
     for said in ((False,), (True, None, {"amount": 4})):
         with pytest.raises(Conflict):
             await decide(server, execution_id, *said)
-    assert bench_of(server).calls == {PAY.id: 1}
+    assert tools_of(server).calls == {PAY.id: 1}
 
 
-async def test_of_many_that_decide_at_once_one_wins_and_the_tool_runs_once(world: World) -> None:
-    server, execution_id = await suspended(world)
+async def test_of_many_that_decide_at_once_one_wins_and_the_tool_runs_once(
+    make_engine: MakeEngine,
+) -> None:
+    server, execution_id = await suspended(make_engine)
     answers = await asyncio.gather(
         *(decide(server, execution_id, True, parameters={"amount": n % 3}) for n in range(12)),
         return_exceptions=True,
@@ -144,29 +156,29 @@ async def test_of_many_that_decide_at_once_one_wins_and_the_tool_runs_once(world
     assert len(won) == 4
     assert all(isinstance(a, Conflict) for a in answers if isinstance(a, BaseException))
     await server.rest(execution_id)
-    assert bench_of(server).calls == {PAY.id: 1}
+    assert tools_of(server).calls == {PAY.id: 1}
 
 
 async def test_each_call_is_decided_on_its_own_and_the_last_one_lets_it_go_on(
-    world: World,
+    make_engine: MakeEngine,
 ) -> None:
     other, look = call(2, "pay", amount=7), call(3, "look")
-    server, execution_id = await suspended(world, payer(other, look))
-    assert bench_of(server).order == ["look"]
+    server, execution_id = await suspended(make_engine, payer(other, look))
+    assert tools_of(server).order == ["look"]
     await decide(server, execution_id, True)
     view = await server.executions.get(server.caller, execution_id)
     assert view.execution.status is Status.SUSPENDED
-    assert bench_of(server).order == ["look"]
+    assert tools_of(server).order == ["look"]
     await decide(server, execution_id, False, of=other.id)
     assert (await server.rest(execution_id)).execution.status is Status.COMPLETED
-    assert bench_of(server).calls == {look.id: 1, PAY.id: 1}
+    assert tools_of(server).calls == {look.id: 1, PAY.id: 1}
     finished = [
         e.event for e in await server.log(execution_id) if isinstance(e.event, ToolFinished)
     ]
     assert sorted((e.step, e.is_error) for e in finished) == [(2, False), (3, True), (4, False)]
 
 
-async def test_a_decision_while_other_tools_run_is_heard(world: World) -> None:
+async def test_a_decision_while_other_tools_run_is_heard(make_engine: MakeEngine) -> None:
     gate, running = asyncio.Event(), asyncio.Event()
 
     async def slow(_: dict[str, Any]) -> str:
@@ -174,30 +186,34 @@ async def test_a_decision_while_other_tools_run_is_heard(world: World) -> None:
         await gate.wait()
         return "slow"
 
-    bench = Bench(pay=lambda a: a, look=slow)
-    server = await world(payer(call(3, "look")), spec(pay(), tool("look")), bench)
+    tools = FakeTools(pay=lambda a: a, look=slow)
+    server = await make_engine(payer(call(3, "look")), spec(pay(), tool("look")), tools)
     execution_id = await server.start()
     await asyncio.wait_for(running.wait(), BOUND)
     await decide(server, execution_id, True)
     gate.set()
     assert (await server.rest(execution_id)).execution.output == "Done."
-    assert bench.calls[PAY.id] == 1
+    assert tools.calls[PAY.id] == 1
 
 
-async def test_a_predicate_decides_per_call_whether_a_person_is_asked(world: World) -> None:
+async def test_a_predicate_decides_per_call_whether_a_person_is_asked(
+    make_engine: MakeEngine,
+) -> None:
     cheap, dear = call(1, "pay", amount=1), call(2, "pay", amount=90)
-    bench = Bench(pay=lambda a: a, **{"shop:dear": lambda a: a["amount"] > 10})
+    tools = FakeTools(pay=lambda a: a, **{"shop:dear": lambda a: a["amount"] > 10})
     paying = tool("pay", Effect.DESTRUCTIVE, approval="shop:dear")
-    server = await world(Actor(by_turn([cheap, dear], ["Done."])), spec(paying), bench)
+    server = await make_engine(FakeModel(by_turn([cheap, dear], ["Done."])), spec(paying), tools)
     execution_id = await server.start()
     view = await server.rest(execution_id)
     assert view.execution.status is Status.SUSPENDED
     assert [a.tool_call_id for a in view.approvals] == [dear.id]
-    assert bench.calls == {cheap.id: 1}
+    assert tools.calls == {cheap.id: 1}
 
 
-async def test_nobody_elses_approval_and_no_decision_without_the_scope(world: World) -> None:
-    server, execution_id = await suspended(world)
+async def test_nobody_elses_approval_and_no_decision_without_the_scope(
+    make_engine: MakeEngine,
+) -> None:
+    server, execution_id = await suspended(make_engine)
     stranger = await owner(server.core, "other")
     reader = Principal("key_1", server.caller.workspace_id, frozenset({Scope.EXECUTIONS_READ}))
     approvals = server.core.services.approvals
@@ -212,8 +228,8 @@ async def test_nobody_elses_approval_and_no_decision_without_the_scope(world: Wo
     assert ([a.tool_call_id for a in found], more) == ([PAY.id], False)
 
 
-async def test_an_approval_of_an_ended_execution_cannot_be_decided(world: World) -> None:
-    server, execution_id = await suspended(world)
+async def test_an_approval_of_an_ended_execution_cannot_be_decided(make_engine: MakeEngine) -> None:
+    server, execution_id = await suspended(make_engine)
     await server.executions.cancel(server.caller, execution_id)
     with pytest.raises(Conflict):
         await decide(server, execution_id, True)
@@ -221,8 +237,10 @@ async def test_an_approval_of_an_ended_execution_cannot_be_decided(world: World)
 
 
 @pytest.mark.parametrize("approve", [False, True])
-async def test_an_approval_that_expires_is_decided_by_default(world: World, approve: bool) -> None:
-    server, execution_id = await suspended(world, expiry=Expiry(60, approve))
+async def test_an_approval_that_expires_is_decided_by_default(
+    make_engine: MakeEngine, approve: bool
+) -> None:
+    server, execution_id = await suspended(make_engine, expiry=Expiry(60, approve))
     server.clock.advance(59)
     assert await server.core.maintenance.run(EXPIRE_APPROVALS) == 0
     server.clock.advance(1)
@@ -230,7 +248,7 @@ async def test_an_approval_that_expires_is_decided_by_default(world: World, appr
     assert await server.core.maintenance.run(EXPIRE_APPROVALS) == 0
     view = await server.rest(execution_id)
     assert view.execution.status is Status.COMPLETED
-    assert bool(bench_of(server).calls) is approve
+    assert bool(tools_of(server).calls) is approve
     resolved = [
         e.event for e in await server.log(execution_id) if isinstance(e.event, ApprovalResolved)
     ]
@@ -239,13 +257,13 @@ async def test_an_approval_that_expires_is_decided_by_default(world: World, appr
     ]
 
 
-async def test_the_expirer_looks_by_itself(world: World) -> None:
-    server, execution_id = await suspended(world, expiry=Expiry(5))
+async def test_the_expirer_looks_by_itself(make_engine: MakeEngine) -> None:
+    server, execution_id = await suspended(make_engine, expiry=Expiry(5))
     server.clock.advance(6)
     async with asyncio.timeout(BOUND):
         while not (await server.executions.get(server.caller, execution_id)).execution.completed_at:
             await asyncio.to_thread(int)
-    assert not bench_of(server).calls
+    assert not tools_of(server).calls
 
 
 SAID = [
@@ -268,15 +286,15 @@ async def test_an_unknown_outcome_is_told_run_again_or_given_up(
             await asyncio.Event().wait()
         return "paid"
 
-    bench = Bench(pay=paying)
+    tools = FakeTools(pay=paying)
     models = NamedModels({"actor": payer()})
-    async with database.core(models=models, tools=bench, drain_seconds=0) as core:
+    async with database.core(models=models, tools=tools, drain_seconds=0) as core:
         caller = await owner(core)
         agent = spec(tool("pay", Effect.DESTRUCTIVE))
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(reached.wait(), BOUND)
-    async with database.core(models=models, tools=bench) as core, asyncio.timeout(BOUND):
+    async with database.core(models=models, tools=tools) as core, asyncio.timeout(BOUND):
         view = await core.services.executions.rest(caller, started.execution.id)
         assert view.approvals[0].kind is WaitKind.UNKNOWN_OUTCOME
         await core.services.approvals.decide(
@@ -284,7 +302,7 @@ async def test_an_unknown_outcome_is_told_run_again_or_given_up(
         )
         view = await core.services.executions.rest(caller, started.execution.id)
     (step,) = [s for s in view.steps if isinstance(s, ToolStep)]
-    assert bench.calls[PAY.id] == runs
+    assert tools.calls[PAY.id] == runs
     if isinstance(result, str) and step.is_error:
         assert step.result.endswith(result)
     else:
@@ -294,19 +312,19 @@ async def test_an_unknown_outcome_is_told_run_again_or_given_up(
 async def test_a_pending_approval_outlives_the_server_and_a_change_of_the_agent(
     database: Database,
 ) -> None:
-    models, bench = NamedModels({"actor": payer()}), Bench(pay=lambda a: a)
-    async with database.core(models=models, tools=bench) as core:
+    models, tools = NamedModels({"actor": payer()}), FakeTools(pay=lambda a: a)
+    async with database.core(models=models, tools=tools) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(pay()), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         await core.services.executions.rest(caller, started.execution.id)
-    async with database.core(models=models, tools=bench) as core, asyncio.timeout(BOUND):
+    async with database.core(models=models, tools=tools) as core, asyncio.timeout(BOUND):
         await core.services.agents.put(caller.workspace_id, [(spec(), "2")])
         decision = Decision(approved=True, parameters={"amount": 9})
         await core.services.approvals.decide(caller, started.execution.id, PAY.id, decision)
         view = await core.services.executions.rest(caller, started.execution.id)
     assert (view.execution.status, view.execution.agent_version) == (Status.COMPLETED, 1)
-    assert bench.calls == {PAY.id: 1}
+    assert tools.calls == {PAY.id: 1}
     assert [s.result for s in view.steps if isinstance(s, ToolStep)] == [{"amount": 9}]
 
 
@@ -329,12 +347,12 @@ def racing(driver: Driver) -> Store:
 
 
 async def test_a_decision_that_races_the_suspension_is_not_lost(database: Database) -> None:
-    bench = Bench(pay=str, look=str)
+    tools = FakeTools(pay=str, look=str)
     models = NamedModels({"actor": payer(call(3, "look"))})
-    async with database.core(models=models, tools=bench, store=racing) as core:
+    async with database.core(models=models, tools=tools, store=racing) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(pay(), tool("look")), "1")])
         async with asyncio.timeout(BOUND):
             _, view = await core.services.executions.run(caller, "agent", start_request())
         assert view.execution.status is Status.COMPLETED
-    assert bench.calls[PAY.id] == 1
+    assert tools.calls[PAY.id] == 1

@@ -1,4 +1,4 @@
-"""Pause, resume, roll back, delete: a segment started from a checkpoint, in any state."""
+"""Pause, resume, roll back: a segment started from a checkpoint, in any state."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,8 +12,6 @@ from outlast.model.error import (
     CheckpointNotFound,
     Conflict,
     ConversationBusy,
-    ConversationNotFound,
-    ExecutionNotFound,
     ModelRejected,
 )
 from outlast.model.event import (
@@ -29,8 +27,10 @@ from outlast.model.execution import Budget, Status, ToolStep
 from outlast.model.wait import WaitKind
 from outlast.services.approvals import Decision
 from outlast.services.executions import ExecutionView
-from tests.engine.server import BOUND, Server, World
-from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
+from tests.support.engine import EngineHarness, MakeEngine
+from tests.support.models import FakeModel, Reply, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -38,29 +38,33 @@ LOOKS: list[Reply] = [["Look ", "again. ", call(n, "look")] for n in range(1, 6)
 TEN: list[Reply] = [*LOOKS, ["All well."]]
 
 
-def ten_steps() -> Actor:
-    return Actor(by_turn(*TEN))
+def ten_steps() -> FakeModel:
+    return FakeModel(by_turn(*TEN))
 
 
-async def ended(world: World, actor: Actor | None = None, **more: Any) -> tuple[Server, str]:
-    server = await world(
-        actor or ten_steps(), spec(tool("look")), Bench(look=lambda _: "x"), **more
+async def ended(
+    make_engine: MakeEngine, model: FakeModel | None = None, **more: Any
+) -> tuple[EngineHarness, str]:
+    server = await make_engine(
+        model or ten_steps(), spec(tool("look")), FakeTools(look=lambda _: "x"), **more
     )
     execution_id = await server.start()
     await server.rest(execution_id)
     return server, execution_id
 
 
-async def get(server: Server, execution_id: str) -> ExecutionView:
+async def get(server: EngineHarness, execution_id: str) -> ExecutionView:
     return await server.executions.get(server.caller, execution_id)
 
 
-async def resume(server: Server, execution_id: str, checkpoint: str | None = None) -> ExecutionView:
+async def resume(
+    server: EngineHarness, execution_id: str, checkpoint: str | None = None
+) -> ExecutionView:
     await server.executions.resume(server.caller, execution_id, checkpoint)
     return await server.rest(execution_id)
 
 
-async def at_step(server: Server, execution_id: str, step: int) -> str:
+async def at_step(server: EngineHarness, execution_id: str, step: int) -> str:
     found = await server.executions.checkpoints(server.caller, execution_id)
     return next(c.id for c in found if c.step == step and not c.superseded)
 
@@ -81,8 +85,8 @@ def shown(entries: list[Entry]) -> str:
     return "".join(texts.values())
 
 
-async def test_a_ten_step_run_is_rolled_back_to_step_4_five_times(world: World) -> None:
-    server, execution_id = await ended(world)
+async def test_a_ten_step_run_is_rolled_back_to_step_4_five_times(make_engine: MakeEngine) -> None:
+    server, execution_id = await ended(make_engine)
     whole = await get(server, execution_id)
     assert (whole.execution.steps, whole.execution.usage.total_tokens) == (11, 90)
     fourth = await at_step(server, execution_id, 4)
@@ -105,7 +109,7 @@ async def test_a_ten_step_run_is_rolled_back_to_step_4_five_times(world: World) 
     assert len(numbers) == len(set(numbers)) == 6 + 5 * 4
 
 
-async def test_a_later_turn_hears_nothing_of_superseded_work(world: World) -> None:
+async def test_a_later_turn_hears_nothing_of_superseded_work(make_engine: MakeEngine) -> None:
     finals = iter(["first end", "second end", "next"])
 
     def play(request: Any) -> Any:
@@ -114,31 +118,31 @@ async def test_a_later_turn_hears_nothing_of_superseded_work(world: World) -> No
             return [call(1, "look")]
         return [next(finals)] if asked else ["?"]
 
-    server, execution_id = await ended(world, Actor(play))
+    server, execution_id = await ended(make_engine, FakeModel(play))
     await resume(server, execution_id, await at_step(server, execution_id, 2))
     conversation = (await get(server, execution_id)).execution.conversation_id
     await server.run("and now?", conversation_id=conversation)
-    heard = str(server.actor.asked[-1].messages)
+    heard = str(server.model.asked[-1].messages)
     assert "second end" in heard
     assert "first end" not in heard
 
 
-def waiting(gate: asyncio.Event, at: int = 2) -> Actor:
+def waiting(gate: asyncio.Event, at: int = 2) -> FakeModel:
     """Waits in its answer number `at`, the first time that it is asked for it."""
 
     def play(request: Any) -> Any:
         said = sum(hasattr(m, "parts") for m in request.messages) + 1
-        if said == at and sum(r is not request for r in actor.asked) < at:
+        if said == at and sum(r is not request for r in model.asked) < at:
             return ["half ", gate]
         return TEN[said - 1] if said < at else ["Whole."]
 
-    actor = Actor(play)
-    return actor
+    model = FakeModel(play)
+    return model
 
 
-async def paused_now(world: World, **settings: Any) -> tuple[Server, str]:
-    actor = waiting(asyncio.Event())
-    server = await world(actor, spec(tool("look")), Bench(look=lambda _: "x"), **settings)
+async def paused_now(make_engine: MakeEngine, **settings: Any) -> tuple[EngineHarness, str]:
+    model = waiting(asyncio.Event())
+    server = await make_engine(model, spec(tool("look")), FakeTools(look=lambda _: "x"), **settings)
     execution_id = await server.start()
     workspace = server.caller.workspace_id
     async with asyncio.timeout(BOUND):
@@ -150,18 +154,18 @@ async def paused_now(world: World, **settings: Any) -> tuple[Server, str]:
     return server, execution_id
 
 
-async def asked_to_pause(server: Server, execution_id: str) -> None:
+async def asked_to_pause(server: EngineHarness, execution_id: str) -> None:
     async with asyncio.timeout(BOUND):
         while (await get(server, execution_id)).execution.pause_requested is None:
             await asyncio.to_thread(int)
 
 
 async def test_a_pause_now_closes_the_model_request_and_its_step_is_run_again(
-    world: World,
+    make_engine: MakeEngine,
 ) -> None:
-    server, execution_id = await paused_now(world)
+    server, execution_id = await paused_now(make_engine)
     row = (await get(server, execution_id)).execution
-    assert (row.status, server.actor.open, row.steps) == (Status.PAUSED, 0, 2)
+    assert (row.status, server.model.open, row.steps) == (Status.PAUSED, 0, 2)
     assert row.usage.total_tokens == 15
     assert row.superseded_tokens > 0
     assert (await get(server, execution_id)).execution.pause_requested is None
@@ -182,12 +186,14 @@ async def test_a_pause_now_closes_the_model_request_and_its_step_is_run_again(
     assert shown(log) == "Look again. Whole."
 
 
-async def test_a_pause_that_meets_the_last_step_is_refused_once_it_has_ended(world: World) -> None:
+async def test_a_pause_that_meets_the_last_step_is_refused_once_it_has_ended(
+    make_engine: MakeEngine,
+) -> None:
     gate = asyncio.Event()
-    actor = waiting(gate, at=1)
-    server = await world(actor, spec(tool("look")), Bench(look=lambda _: "x"))
+    model = waiting(gate, at=1)
+    server = await make_engine(model, spec(tool("look")), FakeTools(look=lambda _: "x"))
     execution_id = await server.start()
-    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    await asyncio.wait_for(model.spoke.wait(), BOUND)
     pausing = asyncio.ensure_future(server.executions.pause(server.caller, execution_id))
     await asked_to_pause(server, execution_id)
     gate.set()
@@ -196,30 +202,30 @@ async def test_a_pause_that_meets_the_last_step_is_refused_once_it_has_ended(wor
 
 
 async def test_a_pause_between_an_answer_and_its_calls_goes_on_with_the_calls(
-    world: World,
+    make_engine: MakeEngine,
 ) -> None:
     gate = asyncio.Event()
-    actor = Actor(by_turn(["Hm", gate, call(1, "look")], ["Done."]))
-    bench = Bench(look=lambda _: "x")
-    server = await world(actor, spec(tool("look", Effect.DESTRUCTIVE)), bench)
+    model = FakeModel(by_turn(["Hm", gate, call(1, "look")], ["Done."]))
+    tools = FakeTools(look=lambda _: "x")
+    server = await make_engine(model, spec(tool("look", Effect.DESTRUCTIVE)), tools)
     execution_id = await server.start()
-    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    await asyncio.wait_for(model.spoke.wait(), BOUND)
     pausing = asyncio.ensure_future(server.executions.pause(server.caller, execution_id))
     await asked_to_pause(server, execution_id)
     gate.set()
     assert (await pausing).execution.status is Status.PAUSED
-    assert not bench.calls
+    assert not tools.calls
     assert (await resume(server, execution_id)).execution.output == "Done."
-    assert bench.calls == {call(1, "look").id: 1}
-    assert len(actor.asked) == 2
+    assert tools.calls == {call(1, "look").id: 1}
+    assert len(model.asked) == 2
 
 
-async def test_what_is_queued_is_paused_at_once_and_keeps_its_turn(world: World) -> None:
+async def test_what_is_queued_is_paused_at_once_and_keeps_its_turn(make_engine: MakeEngine) -> None:
     gate = asyncio.Event()
-    actor = Actor(lambda r: [f"{len(r.messages)}", gate])
-    server = await world(actor)
+    model = FakeModel(lambda r: [f"{len(r.messages)}", gate])
+    server = await make_engine(model)
     first = await server.start("one")
-    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    await asyncio.wait_for(model.spoke.wait(), BOUND)
     conversation = (await get(server, first)).execution.conversation_id
     second = await server.start("two", conversation_id=conversation)
     third = await server.start("three", conversation_id=conversation)
@@ -234,10 +240,12 @@ async def test_what_is_queued_is_paused_at_once_and_keeps_its_turn(world: World)
     assert (await server.rest(third)).execution.output == "5"
 
 
-async def test_what_waits_for_an_approval_is_paused_and_waits_again_after(world: World) -> None:
-    bench = Bench(pay=lambda _: "paid")
-    actor = Actor(by_turn([call(1, "pay")], ["Done."]))
-    server = await world(actor, spec(tool("pay", approval=True)), bench)
+async def test_what_waits_for_an_approval_is_paused_and_waits_again_after(
+    make_engine: MakeEngine,
+) -> None:
+    tools = FakeTools(pay=lambda _: "paid")
+    model = FakeModel(by_turn([call(1, "pay")], ["Done."]))
+    server = await make_engine(model, spec(tool("pay", approval=True)), tools)
     execution_id = await server.start()
     await server.rest(execution_id)
     assert (await server.executions.pause(server.caller, execution_id)).execution.status == "paused"
@@ -250,13 +258,13 @@ async def test_what_waits_for_an_approval_is_paused_and_waits_again_after(world:
     await approvals.decide(server.caller, execution_id, call(1, "pay").id, Decision(approved=True))
     assert (await get(server, execution_id)).execution.status is Status.PAUSED
     assert (await resume(server, execution_id)).execution.status is Status.COMPLETED
-    assert bench.calls == {call(1, "pay").id: 1}
+    assert tools.calls == {call(1, "pay").id: 1}
 
 
-async def test_a_roll_back_behind_a_decision_asks_again(world: World) -> None:
-    bench = Bench(pay=lambda _: "paid")
-    actor = Actor(by_turn([call(1, "pay")], ["Done."]))
-    server = await world(actor, spec(tool("pay", approval=True)), bench)
+async def test_a_roll_back_behind_a_decision_asks_again(make_engine: MakeEngine) -> None:
+    tools = FakeTools(pay=lambda _: "paid")
+    model = FakeModel(by_turn([call(1, "pay")], ["Done."]))
+    server = await make_engine(model, spec(tool("pay", approval=True)), tools)
     execution_id = await server.start()
     await server.rest(execution_id)
     approvals = server.core.services.approvals
@@ -268,11 +276,11 @@ async def test_a_roll_back_behind_a_decision_asks_again(world: World) -> None:
     assert [(a.is_open, a.effective_parameters) for a in view.approvals] == [(True, None)]
     await approvals.decide(server.caller, execution_id, call(1, "pay").id, Decision(approved=False))
     assert (await server.rest(execution_id)).execution.output == "Done."
-    assert bench.calls == {call(1, "pay").id: 1}
+    assert tools.calls == {call(1, "pay").id: 1}
 
 
 async def test_a_call_that_a_cancel_cut_off_is_asked_about_before_it_runs_again(
-    world: World,
+    make_engine: MakeEngine,
 ) -> None:
     reached = asyncio.Event()
 
@@ -281,8 +289,8 @@ async def test_a_call_that_a_cancel_cut_off_is_asked_about_before_it_runs_again(
         await asyncio.Event().wait()
         return "never"
 
-    actor = Actor(by_turn([call(1, "pay")], ["Done."]))
-    server = await world(actor, spec(tool("pay", Effect.DESTRUCTIVE)), Bench(pay=pay))
+    model = FakeModel(by_turn([call(1, "pay")], ["Done."]))
+    server = await make_engine(model, spec(tool("pay", Effect.DESTRUCTIVE)), FakeTools(pay=pay))
     execution_id = await server.start()
     await asyncio.wait_for(reached.wait(), BOUND)
     await server.executions.cancel(server.caller, execution_id)
@@ -297,11 +305,13 @@ async def test_a_call_that_a_cancel_cut_off_is_asked_about_before_it_runs_again(
     assert [s.result for s in end.steps if isinstance(s, ToolStep)] == ["it did"]
 
 
-async def test_a_failed_execution_goes_on_from_its_newest_checkpoint(world: World) -> None:
+async def test_a_failed_execution_goes_on_from_its_newest_checkpoint(
+    make_engine: MakeEngine,
+) -> None:
     replies: Iterator[Reply] = iter(
         [["Look", call(1, "look")], ["half", ModelRejected("no")], ["Whole."]]
     )
-    server, execution_id = await ended(world, Actor(lambda _: next(replies)))
+    server, execution_id = await ended(make_engine, FakeModel(lambda _: next(replies)))
     failed = (await get(server, execution_id)).execution
     assert (failed.status, failed.output) == (Status.FAILED, "half")
     end = (await resume(server, execution_id)).execution
@@ -313,10 +323,10 @@ async def test_a_failed_execution_goes_on_from_its_newest_checkpoint(world: Worl
 
 
 async def test_a_run_that_a_limit_ended_may_be_rolled_back_but_not_beyond_its_budget(
-    world: World,
+    make_engine: MakeEngine,
 ) -> None:
     agent = spec(tool("look"), limits=Limits(max_steps=6))
-    server = await world(ten_steps(), agent, Bench(look=lambda _: "x"))
+    server = await make_engine(ten_steps(), agent, FakeTools(look=lambda _: "x"))
     execution_id = await server.start(budget=Budget(max_tokens=60))
     failed = (await server.rest(execution_id)).execution
     assert failed.error is not None
@@ -327,8 +337,8 @@ async def test_a_run_that_a_limit_ended_may_be_rolled_back_but_not_beyond_its_bu
     assert view.execution.charged_tokens == 60
 
 
-async def test_what_cannot_be_resumed_is_refused(world: World) -> None:
-    server, execution_id = await ended(world)
+async def test_what_cannot_be_resumed_is_refused(make_engine: MakeEngine) -> None:
+    server, execution_id = await ended(make_engine)
     with pytest.raises(Conflict, match="name a checkpoint"):
         await server.executions.resume(server.caller, execution_id)
     with pytest.raises(CheckpointNotFound):
@@ -341,57 +351,24 @@ async def test_what_cannot_be_resumed_is_refused(world: World) -> None:
         await server.executions.pause(server.caller, execution_id)
 
 
-async def test_a_roll_back_does_not_cut_into_a_live_turn(world: World) -> None:
-    server, execution_id = await ended(world)
+async def test_a_roll_back_does_not_cut_into_a_live_turn(make_engine: MakeEngine) -> None:
+    server, execution_id = await ended(make_engine)
     fourth = await at_step(server, execution_id, 4)
     conversation = (await get(server, execution_id)).execution.conversation_id
     gate = asyncio.Event()
-    server.actor._play = lambda _: ["wait", gate]
+    server.model._play = lambda _: ["wait", gate]
     later = await server.start("more", conversation_id=conversation)
     with pytest.raises(ConversationBusy):
         await server.executions.resume(server.caller, execution_id, fourth)
     gate.set()
     await server.rest(later)
-    server.actor._play = by_turn(*TEN)
+    server.model._play = by_turn(*TEN)
     assert (await resume(server, execution_id, fourth)).execution.output == "All well."
 
 
-async def test_a_roll_back_to_the_last_answer_ends_with_it(world: World) -> None:
-    server, execution_id = await ended(world)
-    asked = len(server.actor.asked)
+async def test_a_roll_back_to_the_last_answer_ends_with_it(make_engine: MakeEngine) -> None:
+    server, execution_id = await ended(make_engine)
+    asked = len(server.model.asked)
     view = await resume(server, execution_id, await at_step(server, execution_id, 11))
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "All well.")
-    assert len(server.actor.asked) == asked
-
-
-async def test_a_running_execution_is_terminated_and_deleted_with_all_of_it(world: World) -> None:
-    actor = Actor(lambda _: ["half", asyncio.Event()])
-    server = await world(actor)
-    execution_id = await server.start()
-    await asyncio.wait_for(actor.spoke.wait(), BOUND)
-    conversation = (await get(server, execution_id)).execution.conversation_id
-    await server.executions.delete(server.caller, execution_id)
-    assert actor.open == 0
-    with pytest.raises(ExecutionNotFound):
-        await get(server, execution_id)
-    with pytest.raises(ConversationNotFound):
-        await server.core.services.conversations.get(server.caller, conversation)
-    with pytest.raises(ExecutionNotFound):
-        await server.executions.delete(server.caller, execution_id)
-
-
-async def test_deleting_one_turn_lets_the_next_begin_and_takes_its_words_away(
-    world: World,
-) -> None:
-    gate = asyncio.Event()
-    actor = Actor(lambda r: ["first", gate] if len(r.messages) == 1 else [str(len(r.messages))])
-    server = await world(actor)
-    first = await server.start("one")
-    await asyncio.wait_for(actor.spoke.wait(), BOUND)
-    conversation = (await get(server, first)).execution.conversation_id
-    second = await server.start("two", conversation_id=conversation)
-    await server.executions.delete(server.caller, first)
-    actor._play = lambda r: [str(len(r.messages))]
-    await server.rest(second)
-    turns = (await server.core.services.conversations.get(server.caller, conversation)).turns
-    assert [turn.execution.id for turn in turns] == [second]
+    assert len(server.model.asked) == asked

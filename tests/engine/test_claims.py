@@ -13,10 +13,11 @@ from outlast.model.wait import Decision
 from outlast.store.postgres.jobs import job_added
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.database import POSTGRESQL, Database
-from tests.engine.server import World
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
-from tests.store.moves import new
+from tests.support.databases import POSTGRESQL, Database
+from tests.support.engine import MakeEngine
+from tests.support.models import FakeModel, by_turn
+from tests.support.store import new
+from tests.support.tools import FakeTools, call, spec, tool
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
 BOUND = 20.0
@@ -36,10 +37,10 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def test_what_there_is_no_place_for_is_a_job_for_any_worker(
-    world: World, database: Database
+    make_engine: MakeEngine, database: Database
 ) -> None:
     go = asyncio.Event()
-    server = await world(Actor(lambda _: ["a", go, "b"]), concurrency=1)
+    server = await make_engine(FakeModel(lambda _: ["a", go, "b"]), concurrency=1)
     ids = [await server.start(f"run {n}") for n in range(3)]
     assert dict(database.rows(JOBS)) == {"doing": 1, "todo": 2}
     go.set()
@@ -49,12 +50,12 @@ async def test_what_there_is_no_place_for_is_a_job_for_any_worker(
 
 
 async def test_an_execution_and_its_job_begin_and_end_in_one_commit(
-    world: World, database: Database
+    make_engine: MakeEngine, database: Database
 ) -> None:
     """Looked at in one snapshot, again and again, while runs begin, wait, go on and end."""
     ask, done = tool("ask", approval=True), asyncio.Event()
-    server = await world(
-        Actor(by_turn([call(1, "ask")], ["Done."])), spec(ask), Bench(ask=lambda _: 1)
+    server = await make_engine(
+        FakeModel(by_turn([call(1, "ask")], ["Done."])), spec(ask), FakeTools(ask=lambda _: 1)
     )
 
     def look() -> list[tuple[Any, ...]]:
@@ -79,18 +80,18 @@ async def test_an_execution_and_its_job_begin_and_end_in_one_commit(
 
 
 async def test_a_worker_that_the_database_no_longer_knows_refuses_no_execution(
-    world: World, database: Database
+    make_engine: MakeEngine, database: Database
 ) -> None:
-    server = await world(Actor(lambda _: ["a"]))
+    server = await make_engine(FakeModel(lambda _: ["a"]))
     await server.run()
     database.rows("DELETE FROM procrastinate_workers")
     assert (await server.run()).execution.status is Status.COMPLETED
 
 
 async def test_a_job_whose_commit_was_not_answered_is_given_out_anew(
-    world: World, database: Database
+    make_engine: MakeEngine, database: Database
 ) -> None:
-    server = await world(Actor(lambda _: ["a"]))
+    server = await make_engine(FakeModel(lambda _: ["a"]))
     await server.run()
     engine: Any = server.core.engine
     assert isinstance(engine, ProcrastinateEngine)

@@ -9,9 +9,11 @@ from outlast.model.agent import Expiry
 from outlast.model.clock import SystemClock, iso
 from outlast.model.execution import Status
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
-from tests.engine.server import BOUND, World
-from tests.engine.world import Actor, Bench, by_turn, call, over_in_time, spec, start_request, tool
+from tests.support.databases import Database
+from tests.support.engine import MakeEngine, over_in_time, start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 HOUR = 3600.0
@@ -19,7 +21,7 @@ HOUR = 3600.0
 
 @pytest.mark.parametrize("back", [0.5, HOUR, 10 * 365 * 24 * HOUR])
 async def test_no_time_of_an_execution_is_negative_when_the_clock_steps_back(
-    world: World, back: float
+    make_engine: MakeEngine, back: float
 ) -> None:
     async def look(_: Any) -> str:
         server.clock.set_by(-back)
@@ -32,7 +34,7 @@ async def test_no_time_of_an_execution_is_negative_when_the_clock_steps_back(
         if len(request.messages) == 1:
             yield call(1, "look")
 
-    server = await world(Actor(play), spec(tool("look")), Bench(look=look))
+    server = await make_engine(FakeModel(play), spec(tool("look")), FakeTools(look=look))
     execution = (await server.run()).execution
     assert execution.status is Status.COMPLETED
     assert execution.completed_at is not None
@@ -46,13 +48,13 @@ async def test_no_time_of_an_execution_is_negative_when_the_clock_steps_back(
 
 @pytest.mark.parametrize("forward", [HOUR, 5 * HOUR])
 async def test_a_limit_of_seconds_counts_what_passes_and_not_what_a_clock_says(
-    world: World, forward: float
+    make_engine: MakeEngine, forward: float
 ) -> None:
     def play(_: Any) -> Any:
         server.clock.set_by(forward)
         yield "Done"
 
-    server = await world(Actor(play))
+    server = await make_engine(FakeModel(play))
     execution = (await server.run()).execution
     assert execution.status is Status.COMPLETED
     assert execution.active_ms < 1000
@@ -61,11 +63,11 @@ async def test_a_limit_of_seconds_counts_what_passes_and_not_what_a_clock_says(
 async def test_a_server_runs_suspends_and_expires_in_the_year_2500(database: Database) -> None:
     clock = FakeClock(16_725_225_600_000)
     assert iso(clock.now()) == "2500-01-01T00:00:00.000Z"
-    models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Done"]))})
+    models = NamedModels({"actor": FakeModel(by_turn([call(1, "pay")], ["Done"]))})
     agent = spec(tool("pay", approval=True, expiry=Expiry(5)))
     async with (
         asyncio.timeout(BOUND),
-        database.core(models=models, tools=Bench(), clock=clock) as core,
+        database.core(models=models, tools=FakeTools(), clock=clock) as core,
     ):
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])

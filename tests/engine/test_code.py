@@ -23,9 +23,11 @@ from outlast.rooms.runs.stream.openai import OpenAIFold
 from outlast.rooms.runs.stream.ui import UiFold
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
-from tests.engine.server import BOUND, Server
-from tests.engine.world import Actor, Bench, by_turn, call, tool
+from tests.support.databases import Database
+from tests.support.engine import EngineHarness
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 LOOK, PAY = tool("look"), tool("pay", Effect.DESTRUCTIVE, approval=True)
@@ -37,24 +39,27 @@ def made(function: CodeFunction, *tools: ToolSpec) -> AgentSpec:
 
 
 @pytest.fixture
-async def world(database: Database) -> AsyncIterator[Any]:
+async def make_engine(database: Database) -> AsyncIterator[Any]:
     async with AsyncExitStack() as stack:
 
         async def make(
-            function: CodeFunction, actor: Any = None, bench: Bench | None = None, *tools: ToolSpec
-        ) -> Server:
+            function: CodeFunction,
+            model: Any = None,
+            fake_tools: FakeTools | None = None,
+            *tools: ToolSpec,
+        ) -> EngineHarness:
             found, clock = made(function, *tools), FakeClock()
             core = await stack.enter_async_context(
                 database.core(
-                    models=NamedModels({"actor": actor or Actor(by_turn(["Hello."]))}),
-                    tools=bench or Bench(),
+                    models=NamedModels({"actor": model or FakeModel(by_turn(["Hello."]))}),
+                    tools=fake_tools or FakeTools(),
                     clock=clock,
                     code=CodeFunctions({str(found.code): function}),
                 )
             )
             caller = await owner(core)
             await core.services.agents.put(caller.workspace_id, [(found, "1")])
-            return Server(core, caller, actor, clock)
+            return EngineHarness(core, caller, model, clock)
 
         yield make
 
@@ -86,9 +91,9 @@ async def loop(ctx: Context, given: str) -> str:
             said.append(ToolMessage(wanted.id, wanted.name, result, is_error))
 
 
-async def test_a_hand_written_loop_does_what_the_servers_own_does(world: Any) -> None:
-    actor = Actor(by_turn(["Let me.", call(1, "look", at=2)], ["Seen: ", "blue."]))
-    server = await world(loop, actor, Bench(look=lambda a: {"sky": a["at"]}), LOOK)
+async def test_a_hand_written_loop_does_what_the_servers_own_does(make_engine: Any) -> None:
+    model = FakeModel(by_turn(["Let me.", call(1, "look", at=2)], ["Seen: ", "blue."]))
+    server = await make_engine(loop, model, FakeTools(look=lambda a: {"sky": a["at"]}), LOOK)
     view = await server.run()
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Seen: blue.")
     assert view.execution.usage.total_tokens == 30
@@ -100,13 +105,13 @@ async def test_a_hand_written_loop_does_what_the_servers_own_does(world: Any) ->
         ToolStarted,
         ToolFinished,
     ]
-    result = actor.asked[1].messages[-1]
+    result = model.asked[1].messages[-1]
     assert isinstance(result, ToolMessage)
     assert result.content == {"sky": 2}
-    assert actor.asked[0].instructions == "Be kind."
+    assert model.asked[0].instructions == "Be kind."
     again = await server.run("And now?", conversation_id=view.execution.conversation_id)
     assert again.execution.output == "Seen: blue."
-    history = [type(m).__name__ for m in actor.asked[2].messages]
+    history = [type(m).__name__ for m in model.asked[2].messages]
     assert history == [
         "UserMessage",
         "AssistantMessage",
@@ -117,12 +122,12 @@ async def test_a_hand_written_loop_does_what_the_servers_own_does(world: Any) ->
     ]
 
 
-async def test_what_the_function_returns_is_said_in_the_stream_and_kept(world: Any) -> None:
+async def test_what_the_function_returns_is_said_in_the_stream_and_kept(make_engine: Any) -> None:
     async def counted(ctx: Context, given: str) -> Any:
         await ctx.emit("progress", {"done": 1})
         return {"letters": len(given), "id": ctx.execution_id[:5]}
 
-    server = await world(counted)
+    server = await make_engine(counted)
     view = await server.run("four")
     assert view.execution.output == '{"letters":4,"id":"exec_"}'
     events = [entry.event for entry in await server.log(view.execution.id)]
@@ -130,12 +135,12 @@ async def test_what_the_function_returns_is_said_in_the_stream_and_kept(world: A
     assert TextAdded(1, 0, ('{"letters":4,"id":"exec_"}',)) in events
 
 
-async def test_a_function_that_raises_fails_its_execution(world: Any) -> None:
+async def test_a_function_that_raises_fails_its_execution(make_engine: Any) -> None:
     async def broken(ctx: Context, given: str) -> str:
         await ctx.model("Hi")
         raise ValueError(f"no {given}")
 
-    server = await world(broken)
+    server = await make_engine(broken)
     view = await server.run("luck")
     assert view.execution.status is Status.FAILED
     assert error_of(view).code == "code_failed"
@@ -145,37 +150,39 @@ async def test_a_function_that_raises_fails_its_execution(world: Any) -> None:
 async def test_a_worker_without_the_function_says_so(database: Database) -> None:
     found = replace(made(loop), code="no_such_module:run")
     async with database.core(
-        models=NamedModels({}), tools=Bench(), clock=FakeClock(), code=CodeFunctions()
+        models=NamedModels({}), tools=FakeTools(), clock=FakeClock(), code=CodeFunctions()
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(found, "1")])
-        view = await Server(core, caller, None, FakeClock()).run()
+        view = await EngineHarness(core, caller, None, FakeClock()).run()
     assert error_of(view).code == "misconfigured"
     assert "This worker has no function for the agent" in error_of(view).message
 
 
-async def test_a_models_error_is_raised_in_the_function_and_its_text_is_void(world: Any) -> None:
+async def test_a_models_error_is_raised_in_the_function_and_its_text_is_void(
+    make_engine: Any,
+) -> None:
     async def patient(ctx: Context, _: str) -> str:
         try:
             return (await ctx.model("one")).text
         except ModelRejected:
             return (await ctx.model("two")).text
 
-    actor = Actor(
+    model = FakeModel(
         lambda request: ["Half", ModelRejected("no")] if prompt(request) == "one" else ["Whole"]
     )
-    server = await world(patient, actor)
+    server = await make_engine(patient, model)
     view = await server.run()
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Whole")
 
 
-async def test_the_budget_ends_a_function_that_does_not_stop(world: Any) -> None:
+async def test_the_budget_ends_a_function_that_does_not_stop(make_engine: Any) -> None:
     async def endless(ctx: Context, _: str) -> str:
         while True:
             with suppress(Exception):  # it hides what it can
                 await ctx.model("again")
 
-    server = await world(endless)
+    server = await make_engine(endless)
     view = await server.run(budget=Budget(max_tokens=40))
     assert error_of(view).code == "budget_exceeded"
     assert view.execution.usage.total_tokens == 45
@@ -191,13 +198,13 @@ async def saver(ctx: Context, given: str) -> str:
     return f"{second.text} {paid}"
 
 
-def numbers() -> Actor:
-    return Actor(lambda request: [f"<{prompt(request)}>"])
+def numbers() -> FakeModel:
+    return FakeModel(lambda request: [f"<{prompt(request)}>"])
 
 
-async def test_an_approval_starts_the_function_again_where_it_was(world: Any) -> None:
-    actor, bench = numbers(), Bench(pay=lambda a: f"paid {a['amount']}")
-    server = await world(saver, actor, bench, PAY)
+async def test_an_approval_starts_the_function_again_where_it_was(make_engine: Any) -> None:
+    model, fake_tools = numbers(), FakeTools(pay=lambda a: f"paid {a['amount']}")
+    server = await make_engine(saver, model, fake_tools, PAY)
     execution_id = await server.start("x")
     view = await server.rest(execution_id)
     assert view.execution.status is Status.SUSPENDED
@@ -209,21 +216,21 @@ async def test_an_approval_starts_the_function_again_where_it_was(world: Any) ->
     )
     view = await server.rest(execution_id)
     assert view.execution.output == "<2 <1> x> paid 3"
-    assert len(actor.asked) == 2
+    assert len(model.asked) == 2
     assert view.execution.usage.total_tokens == 30
-    assert sum(bench.calls.values()) == 1
+    assert sum(fake_tools.calls.values()) == 1
     emitted = [e.event for e in await server.log(execution_id) if isinstance(e.event, DataEmitted)]
     assert [e.data for e in emitted] == ["paid 3"]
 
 
-async def test_a_denied_call_is_an_error_in_the_function(world: Any) -> None:
+async def test_a_denied_call_is_an_error_in_the_function(make_engine: Any) -> None:
     async def careful(ctx: Context, _: str) -> str:
         try:
             return str(await ctx.tool("pay", amount=5))
         except ToolFailed as error:
             return error.message
 
-    server = await world(careful, None, Bench(pay=lambda _: "paid"), PAY)
+    server = await make_engine(careful, None, FakeTools(pay=lambda _: "paid"), PAY)
     execution_id = await server.start()
     (approval,) = (await server.rest(execution_id)).approvals
     await server.core.services.approvals.decide(
@@ -233,7 +240,7 @@ async def test_a_denied_call_is_an_error_in_the_function(world: Any) -> None:
 
 
 async def test_pause_takes_effect_at_the_next_call_and_resume_asks_nothing_twice(
-    world: Any,
+    make_engine: Any,
 ) -> None:
     gate, ended = asyncio.Event(), asyncio.Event()
 
@@ -245,11 +252,11 @@ async def test_pause_takes_effect_at_the_next_call_and_resume_asks_nothing_twice
         finally:
             ended.set()
 
-    actor = numbers()
-    server = await world(slow, actor)
+    model = numbers()
+    server = await make_engine(slow, model)
     execution_id = await server.start()
     async with asyncio.timeout(BOUND):
-        await actor.spoke.wait()
+        await model.spoke.wait()
         pausing = asyncio.ensure_future(server.executions.pause(server.caller, execution_id))
         while (
             await server.executions.get(server.caller, execution_id)
@@ -260,10 +267,10 @@ async def test_pause_takes_effect_at_the_next_call_and_resume_asks_nothing_twice
     assert ended.is_set()
     await server.executions.resume(server.caller, execution_id)
     view = await server.rest(execution_id)
-    assert (view.execution.output, len(actor.asked)) == ("<1><2>", 2)
+    assert (view.execution.output, len(model.asked)) == ("<1><2>", 2)
 
 
-async def test_roll_back_gives_the_function_the_state_of_that_moment(world: Any) -> None:
+async def test_roll_back_gives_the_function_the_state_of_that_moment(make_engine: Any) -> None:
     states: list[Any] = []
 
     async def stepped(ctx: Context, _: str) -> str:
@@ -273,15 +280,15 @@ async def test_roll_back_gives_the_function_the_state_of_that_moment(world: Any)
             await ctx.checkpoint({"done": number}, f"after {number}")
         return "end"
 
-    actor = numbers()
-    server = await world(stepped, actor)
+    model = numbers()
+    server = await make_engine(stepped, model)
     view = await server.run()
     found = await server.executions.checkpoints(server.caller, view.execution.id)
     chosen = next(c for c in found if c.label == "after 1")
     await server.executions.resume(server.caller, view.execution.id, chosen.id)
     view = await server.rest(view.execution.id)
     assert states == [{}, {"done": 1}]
-    assert [prompt(r) for r in actor.asked] == ["1", "2", "3", "2", "3"]
+    assert [prompt(r) for r in model.asked] == ["1", "2", "3", "2", "3"]
     assert (view.execution.output, view.execution.state) == ("end", {"done": 3})
     assert view.execution.usage.total_tokens == 45
     assert view.execution.charged_tokens == 75
@@ -289,7 +296,7 @@ async def test_roll_back_gives_the_function_the_state_of_that_moment(world: Any)
     assert len([e for e in finished if isinstance(e, ModelFinished) and e.model]) == 5
 
 
-async def test_cancel_closes_the_model_and_the_function_hears_of_it(world: Any) -> None:
+async def test_cancel_closes_the_model_and_the_function_hears_of_it(make_engine: Any) -> None:
     heard: list[str] = []
 
     async def waiting(ctx: Context, _: str) -> str:
@@ -299,18 +306,18 @@ async def test_cancel_closes_the_model_and_the_function_hears_of_it(world: Any) 
             heard.append("cancelled")
             raise
 
-    actor = Actor(lambda _: ["Half", asyncio.Event()])
-    server = await world(waiting, actor)
+    model = FakeModel(lambda _: ["Half", asyncio.Event()])
+    server = await make_engine(waiting, model)
     execution_id = await server.start()
     async with asyncio.timeout(BOUND):
-        await actor.spoke.wait()
+        await model.spoke.wait()
         await server.executions.cancel(server.caller, execution_id)
     view = await server.rest(execution_id)
     assert (view.execution.status, view.execution.output) == (Status.CANCELLED, "Half")
-    assert (heard, actor.open) == (["cancelled"], 0)
+    assert (heard, model.open) == (["cancelled"], 0)
 
 
-async def test_a_payment_that_is_not_asked_for_again_is_not_made_anew(world: Any) -> None:
+async def test_a_payment_that_is_not_asked_for_again_is_not_made_anew(make_engine: Any) -> None:
     amounts = iter((5, 6))
 
     async def fickle(ctx: Context, _: str) -> str:
@@ -318,8 +325,11 @@ async def test_a_payment_that_is_not_asked_for_again_is_not_made_anew(world: Any
         await ctx.tool("pay", amount=1)
         return "done"
 
-    fee, bench = tool("fee", Effect.DESTRUCTIVE), Bench(fee=lambda _: "x", pay=lambda _: "y")
-    server = await world(fickle, None, bench, fee, PAY)
+    fee, fake_tools = (
+        tool("fee", Effect.DESTRUCTIVE),
+        FakeTools(fee=lambda _: "x", pay=lambda _: "y"),
+    )
+    server = await make_engine(fickle, None, fake_tools, fee, PAY)
     execution_id = await server.start()
     (approval,) = (await server.rest(execution_id)).approvals
     assert approval.kind is WaitKind.APPROVAL
@@ -328,10 +338,10 @@ async def test_a_payment_that_is_not_asked_for_again_is_not_made_anew(world: Any
     )
     view = await server.rest(execution_id)
     assert error_of(view).code == "diverged"
-    assert bench.order == ["fee", "pay"]
+    assert fake_tools.order == ["fee", "pay"]
 
 
-async def test_what_a_function_emits_is_shown_in_every_format(world: Any) -> None:
+async def test_what_a_function_emits_is_shown_in_every_format(make_engine: Any) -> None:
     async def telling(ctx: Context, _: str) -> str:
         for name in ("retry", "no name"):
             with pytest.raises(ValueError, match="cannot be emitted"):
@@ -339,7 +349,7 @@ async def test_what_a_function_emits_is_shown_in_every_format(world: Any) -> Non
         await ctx.emit("note", {"at": 1})
         return "told"
 
-    server = await world(telling)
+    server = await make_engine(telling)
     view = await server.run()
     log = await server.log(view.execution.id)
     native = Fold(view.execution.id).frames(log)
@@ -351,7 +361,7 @@ async def test_what_a_function_emits_is_shown_in_every_format(world: Any) -> Non
     assert rb'"{\"type\":\"data\",\"name\":\"note\",\"data\":{\"at\":1}}"' in openai
 
 
-async def test_a_wrong_argument_is_raised_where_it_was_given(world: Any) -> None:
+async def test_a_wrong_argument_is_raised_where_it_was_given(make_engine: Any) -> None:
     async def clumsy(ctx: Context, _: str) -> str:
         wrongs: list[Any] = [[], {}, {"when": clumsy}]
         for wrong in wrongs:
@@ -365,7 +375,7 @@ async def test_a_wrong_argument_is_raised_where_it_was_given(world: Any) -> None
             await ctx.tool("look")
         return "fine"
 
-    server = await world(clumsy)
+    server = await make_engine(clumsy)
     assert (await server.run()).execution.output == "fine"
 
 

@@ -14,9 +14,10 @@ from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.execution import Status, ToolStep
 from outlast.model.spec_json import spec_digest, spec_from_dict, spec_to_dict
 from outlast.testing import FakeClock, NamedModels, core_on, owner
-from tests.engine.server import Server
 from tests.engine.test_code import prompt
-from tests.engine.world import Actor, Reply, call, start_request
+from tests.support.engine import EngineHarness, start_request
+from tests.support.models import FakeModel, Reply
+from tests.support.tools import call
 
 pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -47,10 +48,10 @@ def sell(request: ModelRequest) -> Reply:
 async def test_the_example_sells_tea(example: LoadedAgents, tmp_path: Path) -> None:
     (spec,) = example.specs
     assert spec_from_dict(spec_to_dict(spec)) == spec
-    actor, clock = Actor(sell), FakeClock()
+    model, clock = FakeModel(sell), FakeClock()
     async with core_on(
         tmp_path,
-        models=NamedModels({spec.model: actor}),
+        models=NamedModels({spec.model: model}),
         tools=ToolBox(clock, example.functions),
         code=CodeFunctions(example.code),
         clock=clock,
@@ -58,8 +59,8 @@ async def test_the_example_sells_tea(example: LoadedAgents, tmp_path: Path) -> N
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec, spec_digest(spec))])
         started = await core.services.executions.start(caller, spec.name, start_request("Tea?"))
-        view = await Server(core, caller, actor, clock).rest(started.execution.id)
+        view = await EngineHarness(core, caller, model, clock).rest(started.execution.id)
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Tea is 3.")
     assert [step.result for step in view.steps if isinstance(step, ToolStep)] == [3]
-    assert "You sell tea and bread." in actor.asked[0].instructions
-    assert [tool.name for tool in actor.asked[0].tools] == ["price"]
+    assert "You sell tea and bread." in model.asked[0].instructions
+    assert [tool.name for tool in model.asked[0].tools] == ["price"]

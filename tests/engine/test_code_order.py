@@ -15,10 +15,11 @@ from outlast.model.agent import Effect
 from outlast.model.execution import Status
 from outlast.model.wait import Decision
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
-from tests.engine.server import Server
 from tests.engine.test_code import made
-from tests.engine.world import Actor, Bench, Reply, call, start_request, tool
+from tests.support.databases import Database
+from tests.support.engine import EngineHarness, start_request
+from tests.support.models import FakeModel, Reply
+from tests.support.tools import FakeTools, call, tool
 
 pytestmark = pytest.mark.anyio
 SEEN = {"zebra": 1, "ant": {"second": 2, "b": [{"yy": 1, "x": 2}]}}
@@ -65,13 +66,13 @@ async def test_a_function_that_starts_again_asks_the_same_and_pays_once(
     database: Database, function: CodeFunction, restarted: bool
 ) -> None:
     spec = made(function, LOOK, PAY)
-    actor = Actor(by_turn_of_words)
-    bench = Bench(look=lambda _: SEEN, pay=lambda _: {"paid": 3, "by": "card"})
+    model = FakeModel(by_turn_of_words)
+    tools = FakeTools(look=lambda _: SEEN, pay=lambda _: {"paid": 3, "by": "card"})
 
     def on(later: int) -> Any:
         return database.core(
-            models=NamedModels({"actor": actor}),
-            tools=bench,
+            models=NamedModels({"actor": model}),
+            tools=tools,
             clock=FakeClock(FakeClock().now() + later),
             code=CodeFunctions({str(spec.code): function}),
         )
@@ -79,7 +80,7 @@ async def test_a_function_that_starts_again_asks_the_same_and_pays_once(
     async with on(0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec, "1")])
-        server = Server(core, caller, actor, FakeClock())
+        server = EngineHarness(core, caller, model, FakeClock())
         started = await core.services.executions.start(caller, "agent", start_request("tea"))
         view = await server.rest(started.execution.id)
         [waiting] = view.approvals
@@ -87,15 +88,15 @@ async def test_a_function_that_starts_again_asks_the_same_and_pays_once(
             view = await _approved(server, waiting.execution_id, waiting.tool_call_id)
     if restarted:
         async with on(1000) as core:
-            server = Server(core, caller, actor, FakeClock())
+            server = EngineHarness(core, caller, model, FakeClock())
             view = await _approved(server, waiting.execution_id, waiting.tool_call_id)
     row = view.execution
     assert (row.status, row.error, row.output) == (Status.COMPLETED, None, "Done.")
-    assert len(actor.asked) == 3
-    assert sorted(bench.order) == ["look", "pay"]
+    assert len(model.asked) == 3
+    assert sorted(tools.order) == ["look", "pay"]
 
 
-async def _approved(server: Server, execution_id: str, tool_call_id: str) -> Any:
+async def _approved(server: EngineHarness, execution_id: str, tool_call_id: str) -> Any:
     await server.core.services.approvals.decide(
         server.caller, execution_id, tool_call_id, Decision(approved=True)
     )

@@ -8,10 +8,10 @@ import pytest
 
 from outlast import Context
 from outlast.model.execution import Status
-from tests.engine.test_code import error_of, world
-from tests.engine.world import Bench, tool
+from tests.engine.test_code import error_of, make_engine
+from tests.support.tools import FakeTools, tool
 
-__all__ = ["world"]
+__all__ = ["make_engine"]
 pytestmark = [pytest.mark.anyio, pytest.mark.only("sqlite")]
 
 
@@ -66,14 +66,14 @@ DOORS: dict[str, Callable[[Context, Any], Any]] = {
 
 @pytest.mark.parametrize("name", list(WRONG))
 async def test_a_result_that_is_no_json_fails_the_function_and_says_why(
-    world: Any, name: str
+    make_engine: Any, name: str
 ) -> None:
     make, told = WRONG[name]
 
     async def wrong(ctx: Context, given: str) -> Any:
         return make()
 
-    error = error_of(await (await world(wrong)).run())
+    error = error_of(await (await make_engine(wrong)).run())
     assert error.code == "code_failed"
     assert error.message == f"The function's result cannot be written as JSON: {told}"
 
@@ -81,14 +81,14 @@ async def test_a_result_that_is_no_json_fails_the_function_and_says_why(
 @pytest.mark.parametrize("door", list(DOORS))
 @pytest.mark.parametrize("name", list(WRONG))
 async def test_a_value_that_is_no_json_fails_the_function_and_says_why(
-    world: Any, name: str, door: str
+    make_engine: Any, name: str, door: str
 ) -> None:
     make, told = WRONG[name]
 
     async def wrong(ctx: Context, given: str) -> Any:
         await DOORS[door](ctx, make())
 
-    server = await world(wrong, None, Bench(look=lambda _: 1), tool("look"))
+    server = await make_engine(wrong, None, FakeTools(look=lambda _: 1), tool("look"))
     error = error_of(await server.run())
     assert error.code == "code_failed"
     assert error.message == f"TypeError: A value cannot be written as JSON: {told}"
@@ -97,22 +97,22 @@ async def test_a_value_that_is_no_json_fails_the_function_and_says_why(
 @pytest.mark.parametrize("door", list(DOORS))
 @pytest.mark.parametrize("levels", [65, 251, 252])
 async def test_a_value_that_fits_json_but_nothing_that_shows_it_fails_the_function(
-    world: Any, levels: int, door: str
+    make_engine: Any, levels: int, door: str
 ) -> None:
     async def wrong(ctx: Context, given: str) -> Any:
         await DOORS[door](ctx, deep(levels))
 
-    server = await world(wrong, None, Bench(look=lambda _: 1), tool("look"))
+    server = await make_engine(wrong, None, FakeTools(look=lambda _: 1), tool("look"))
     error = error_of(await server.run())
     assert error.code == "code_failed"
     assert error.message == "TypeError: A value is nested deeper than 64 levels"
 
 
 @pytest.mark.parametrize("door", list(DOORS))
-async def test_a_value_of_as_many_levels_as_are_shown_is_kept(world: Any, door: str) -> None:
+async def test_a_value_of_as_many_levels_as_are_shown_is_kept(make_engine: Any, door: str) -> None:
     async def right(ctx: Context, given: str) -> Any:
         await DOORS[door](ctx, deep(62))
         return deep(250)
 
-    server = await world(right, None, Bench(look=lambda _: 1), tool("look"))
+    server = await make_engine(right, None, FakeTools(look=lambda _: 1), tool("look"))
     assert (await server.run()).execution.status is Status.COMPLETED

@@ -13,11 +13,14 @@ from outlast.model.wait import WaitKind
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Another, Database
-from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, start_request, tool
+from tests.support.crashes import Crash
+from tests.support.databases import Another, Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND = 10.0
 
 
 async def spread(_: dict[str, Any]) -> str:
@@ -27,8 +30,8 @@ async def spread(_: dict[str, Any]) -> str:
     return "seen"
 
 
-def actor() -> Actor:
-    return Actor(
+def new_model() -> FakeModel:
+    return FakeModel(
         by_turn(
             ["Let ", "me ", "look. ", call(1, "look")],
             ["And ", "again. ", call(2, "look")],
@@ -50,13 +53,13 @@ class Client:
 
 
 async def first_life(
-    database: Database, bench: Bench, client: Client, crash: Crash
+    database: Database, tools: FakeTools, client: Client, crash: Crash
 ) -> tuple[Principal, str, bool]:
     """Run until the store dies with its nth write; whether it died before the end."""
-    models = NamedModels({"actor": actor()})
+    models = NamedModels({"actor": new_model()})
     async with database.core(
         models=models,
-        tools=bench,
+        tools=tools,
         clock=FakeClock(),
         store=crash.store,
     ) as core:
@@ -75,12 +78,12 @@ async def first_life(
 
 
 async def second_life(
-    database: Database, bench: Bench, client: Client, caller: Principal, execution_id: str
+    database: Database, tools: FakeTools, client: Client, caller: Principal, execution_id: str
 ) -> tuple[ExecutionView, list[Entry]]:
-    models = NamedModels({"actor": actor()})
+    models = NamedModels({"actor": new_model()})
     async with (
         asyncio.timeout(BOUND),
-        database.core(models=models, tools=bench, clock=FakeClock()) as core,
+        database.core(models=models, tools=tools, clock=FakeClock()) as core,
     ):
         await client.follow(core, caller, execution_id)
         view = await core.services.executions.rest(caller, execution_id)
@@ -109,11 +112,11 @@ async def test_a_crash_at_any_commit_reaches_the_same_end(
 ) -> None:
     for writes in range(100):
         database = another_database()
-        client, bench = Client(), Bench(look=spread)
+        client, tools = Client(), FakeTools(look=spread)
         caller, execution_id, crashed = await first_life(
-            database, bench, client, Crash(writes, commits_last=commits_last)
+            database, tools, client, Crash(writes, commits_last=commits_last)
         )
-        view, whole = await second_life(database, bench, client, caller, execution_id)
+        view, whole = await second_life(database, tools, client, caller, execution_id)
         assert view.execution.status is Status.COMPLETED, writes
         assert (view.execution.output, view.execution.steps) == ("All is well.", 5)
         assert view.execution.usage.total_tokens == 45
@@ -125,8 +128,8 @@ async def test_a_crash_at_any_commit_reaches_the_same_end(
         assert told(whole) == "Let me look. And again. All is well."
         finished = [e.event.tool_call_id for e in whole if isinstance(e.event, ToolFinished)]
         assert len(finished) == len(set(finished)) == 2
-        assert set(bench.calls) == {call(1, "look").id, call(2, "look").id}
-        assert sum(bench.calls.values()) <= 3
+        assert set(tools.calls) == {call(1, "look").id, call(2, "look").id}
+        assert sum(tools.calls.values()) <= 3
         if not crashed:
             assert writes > 8
             return
@@ -144,32 +147,32 @@ async def test_a_destructive_call_that_ran_in_a_crash_becomes_a_question(
 
     play = by_turn([call(1, "look"), call(2, "pay", amount=5)], ["Done"])
     agent = spec(tool("look"), tool("pay", Effect.DESTRUCTIVE))
-    bench = Bench(look=lambda _: "seen", pay=pay)
-    models = NamedModels({"actor": Actor(play)})
-    async with database.core(models=models, tools=bench, drain_seconds=0) as core:
+    tools = FakeTools(look=lambda _: "seen", pay=pay)
+    models = NamedModels({"actor": FakeModel(play)})
+    async with database.core(models=models, tools=tools, drain_seconds=0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(reached.wait(), BOUND)
     for _ in range(2):
-        async with database.core(models=models, tools=bench) as core:
+        async with database.core(models=models, tools=tools) as core:
             view = await core.services.executions.rest(caller, started.execution.id)
             assert view.execution.status is Status.SUSPENDED
             assert [(a.name, a.kind) for a in view.approvals] == [("pay", WaitKind.UNKNOWN_OUTCOME)]
-    assert bench.order.count("pay") == 1
-    assert bench.order.count("look") == 1
+    assert tools.order.count("pay") == 1
+    assert tools.order.count("look") == 1
 
 
 async def test_a_cancel_that_met_a_crash_is_kept(database: Database) -> None:
-    model = Actor(lambda _: ["half", asyncio.Event()])
+    model = FakeModel(lambda _: ["half", asyncio.Event()])
     models = NamedModels({"actor": model})
-    async with database.core(models=models, tools=Bench(), drain_seconds=0) as core:
+    async with database.core(models=models, tools=FakeTools(), drain_seconds=0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(model.spoke.wait(), BOUND)
         await core.store.executions.request_cancel(caller.workspace_id, started.execution.id)
-    async with database.core(models=models, tools=Bench()) as core:
+    async with database.core(models=models, tools=FakeTools()) as core:
         view = await core.services.executions.rest(caller, started.execution.id)
         assert view.execution.status is Status.CANCELLED
     assert len(model.asked) == 1
@@ -178,9 +181,9 @@ async def test_a_cancel_that_met_a_crash_is_kept(database: Database) -> None:
 async def test_a_store_that_recovers_lets_the_same_process_finish(database: Database) -> None:
     clock = FakeClock()
     crash = Crash(3, commits_last=False)
-    models = NamedModels({"actor": actor()})
+    models = NamedModels({"actor": new_model()})
     async with database.core(
-        models=models, tools=Bench(look=spread), clock=clock, store=crash.store
+        models=models, tools=FakeTools(look=spread), clock=clock, store=crash.store
     ) as core:
         caller = await owner(core)
         agent = spec(tool("look", Effect.IDEMPOTENT))
@@ -201,14 +204,14 @@ async def test_a_cursor_of_text_that_a_power_cut_took_is_told_from_the_retry_on(
     database: Database,
 ) -> None:
     """The client had seen more of segment 1 than the log has kept."""
-    model = Actor(lambda _: ["half", asyncio.Event()] if len(model.asked) == 1 else ["whole"])
+    model = FakeModel(lambda _: ["half", asyncio.Event()] if len(model.asked) == 1 else ["whole"])
     models = NamedModels({"actor": model})
-    async with database.core(models=models, tools=Bench(), drain_seconds=0) as core:
+    async with database.core(models=models, tools=FakeTools(), drain_seconds=0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         await asyncio.wait_for(model.spoke.wait(), BOUND)
-    async with asyncio.timeout(BOUND), database.core(models=models, tools=Bench()) as core:
+    async with asyncio.timeout(BOUND), database.core(models=models, tools=FakeTools()) as core:
         lost = Cursor(1, 99)
         heard = [
             entry
@@ -227,8 +230,10 @@ async def test_a_cursor_of_text_that_a_power_cut_took_is_told_from_the_retry_on(
 async def test_an_execution_whose_first_commit_failed_is_taken_up_again(database: Database) -> None:
     clock = FakeClock()
     crash = Crash(0, commits_last=False)
-    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
-    async with database.core(models=models, tools=Bench(), clock=clock, store=crash.store) as core:
+    models = NamedModels({"actor": FakeModel(by_turn(["Hello"]))})
+    async with database.core(
+        models=models, tools=FakeTools(), clock=clock, store=crash.store
+    ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())

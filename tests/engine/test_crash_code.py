@@ -19,13 +19,15 @@ from outlast.model.wait import Decision, WaitKind
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Another, Database
-from tests.engine.server import Server
 from tests.engine.test_code import prompt
-from tests.engine.world import Actor, Bench, Crash, start_request, tool
+from tests.support.crashes import Crash
+from tests.support.databases import Another, Database
+from tests.support.engine import EngineHarness, start_request
+from tests.support.models import FakeModel
+from tests.support.tools import FakeTools, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND = 10.0
 AMOUNTS = {"fee": 1, "pay": 3}
 
 
@@ -56,7 +58,7 @@ class Till:
 
     def __init__(self) -> None:
         self.paid: list[str] = []
-        self.tools = Bench(fee=self._pay("fee"), pay=self._pay("pay"), look=lambda _: "seen")
+        self.tools = FakeTools(fee=self._pay("fee"), pay=self._pay("pay"), look=lambda _: "seen")
 
     def _pay(self, name: str) -> Any:
         def made(arguments: dict[str, Any]) -> str:
@@ -67,10 +69,10 @@ class Till:
         return made
 
 
-def server_on(database: Database, till: Till, actor: Actor, later: int = 0, **more: Any) -> Any:
+def server_on(database: Database, till: Till, model: FakeModel, later: int = 0, **more: Any) -> Any:
     """A server that starts so many milliseconds later: its ids are not those of the first."""
     return database.core(
-        models=NamedModels({"actor": actor}),
+        models=NamedModels({"actor": model}),
         tools=till.tools,
         clock=FakeClock(FakeClock().now() + later),
         code=CodeFunctions({str(spec().code): life}),
@@ -78,8 +80,8 @@ def server_on(database: Database, till: Till, actor: Actor, later: int = 0, **mo
     )
 
 
-def actor() -> Actor:
-    return Actor(lambda request: ["<", prompt(request).split()[0], ">"])
+def model() -> FakeModel:
+    return FakeModel(lambda request: ["<", prompt(request).split()[0], ">"])
 
 
 async def decide_all(core: Core, caller: Principal, execution_id: str, till: Till) -> ExecutionView:
@@ -98,7 +100,7 @@ async def decide_all(core: Core, caller: Principal, execution_id: str, till: Til
 
 
 async def live_until(
-    database: Database, till: Till, crash: Crash, asked: Actor
+    database: Database, till: Till, crash: Crash, asked: FakeModel
 ) -> tuple[Principal, str]:
     """Live until the store dies, or to the end."""
     async with server_on(database, till, asked, store=crash.store) as core:
@@ -123,10 +125,10 @@ async def test_a_crash_at_any_commit_of_a_code_agent_reaches_the_same_end(
     for writes in range(100):
         database, till = another_database(), Till()
         crash = Crash(writes, commits_last=commits_last)
-        caller, execution_id = await live_until(database, till, crash, actor())
-        async with asyncio.timeout(BOUND), server_on(database, till, actor(), 1000) as core:
+        caller, execution_id = await live_until(database, till, crash, model())
+        async with asyncio.timeout(BOUND), server_on(database, till, model(), 1000) as core:
             view = await decide_all(core, caller, execution_id, till)
-            log = await Server(core, caller, None, FakeClock()).log(execution_id)
+            log = await EngineHarness(core, caller, None, FakeClock()).log(execution_id)
         row = view.execution
         assert (row.status, row.output) == (Status.COMPLETED, "<second> seen fee pay"), writes
         assert sorted(till.paid) == ["fee", "pay"], writes

@@ -18,21 +18,14 @@ from outlast.services.executions import ExecutionView
 from outlast.store.driver import Driver
 from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Another, Database
-from tests.engine.world import (
-    Actor,
-    Bench,
-    Crash,
-    CrashingDriver,
-    by_turn,
-    call,
-    spec,
-    start_request,
-    tool,
-)
+from tests.support.crashes import Crash, CrashingDriver
+from tests.support.databases import Another, Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND = 10.0
 T = TypeVar("T")
 Ran = list[dict[str, Any]]
 """The arguments of every payment that was made."""
@@ -68,7 +61,7 @@ def agent() -> Any:
 
 
 def models() -> NamedModels:
-    return NamedModels({"actor": Actor(by_turn(["Let ", "me. ", PAY, FEE, LOOK], ["Done."]))})
+    return NamedModels({"actor": FakeModel(by_turn(["Let ", "me. ", PAY, FEE, LOOK], ["Done."]))})
 
 
 async def decide_all(core: Core, caller: Principal, execution_id: str, ran: Ran) -> ExecutionView:
@@ -93,11 +86,11 @@ async def decide_all(core: Core, caller: Principal, execution_id: str, ran: Ran)
 
 
 async def life(
-    database: Database, bench: Bench, ran: Ran, death: Death
+    database: Database, tools: FakeTools, ran: Ran, death: Death
 ) -> tuple[Principal, str, bool]:
     """Live until the store dies with its nth write; whether it died before the end."""
     async with database.core(
-        models=models(), tools=bench, clock=FakeClock(), store=death.store
+        models=models(), tools=tools, clock=FakeClock(), store=death.store
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
@@ -134,11 +127,11 @@ async def test_a_crash_at_any_commit_of_an_approval_runs_the_tool_once(
     for writes in range(100):
         database, death = another_database(), Death(writes, commits_last=commits_last)
         ran: Ran = []
-        bench = Bench(pay=partial(paid, ran), look=lambda _: "seen")
-        caller, execution_id, crashed = await life(database, bench, ran, death)
+        tools = FakeTools(pay=partial(paid, ran), look=lambda _: "seen")
+        caller, execution_id, crashed = await life(database, tools, ran, death)
         async with (
             asyncio.timeout(BOUND),
-            database.core(models=models(), tools=bench, clock=FakeClock()) as core,
+            database.core(models=models(), tools=tools, clock=FakeClock()) as core,
         ):
             view = await decide_all(core, caller, execution_id, ran)
             log = await log_of(core, caller, execution_id)
@@ -173,15 +166,15 @@ async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
 ) -> None:
     def looks() -> NamedModels:
         return NamedModels(
-            {"actor": Actor(by_turn(["A", call(1, "look")], ["B", call(2, "look")], ["End."]))}
+            {"actor": FakeModel(by_turn(["A", call(1, "look")], ["B", call(2, "look")], ["End."]))}
         )
 
     for writes in range(100):
         database, death = another_database(), Death(writes, commits_last=commits_last)
-        bench = Bench(look=lambda _: "x")
+        tools = FakeTools(look=lambda _: "x")
         death.revive()
         async with database.core(
-            models=looks(), tools=bench, clock=FakeClock(), store=death.store
+            models=looks(), tools=tools, clock=FakeClock(), store=death.store
         ) as core:
             caller = await owner(core)
             await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
@@ -199,7 +192,7 @@ async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
             await asyncio.wait({living, died})
         async with (
             asyncio.timeout(BOUND),
-            database.core(models=looks(), tools=bench, clock=FakeClock()) as core,
+            database.core(models=looks(), tools=tools, clock=FakeClock()) as core,
         ):
             view = await roll_back(core, caller, execution_id)
             log = await log_of(core, caller, execution_id)

@@ -17,10 +17,12 @@ from outlast.model.execution import Budget, Execution, Status
 from outlast.model.price import NANO, ModelPrice, Prices
 from outlast.services.approvals import Decision
 from outlast.testing import NamedModels, owner
-from tests.database import Database
-from tests.engine.server import BOUND, Server, World
 from tests.engine.test_checkpoints import at_step, get, paused_now, resume
-from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, start_request, tool
+from tests.support.databases import Database
+from tests.support.engine import EngineHarness, MakeEngine, start_request
+from tests.support.models import FakeModel, Reply, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +40,7 @@ def charges(database: Database) -> list[tuple[Any, ...]]:
     )
 
 
-async def row_of(server: Server, execution_id: str) -> Execution:
+async def row_of(server: EngineHarness, execution_id: str) -> Execution:
     """The row, whose sum is that of the ledger and of the log."""
     row = (await get(server, execution_id)).execution
     told = 0
@@ -54,10 +56,12 @@ async def row_of(server: Server, execution_id: str) -> Execution:
     return row
 
 
-async def test_each_step_is_charged_at_its_own_price(world: World, database: Database) -> None:
+async def test_each_step_is_charged_at_its_own_price(
+    make_engine: MakeEngine, database: Database
+) -> None:
     replies = by_turn([call(1, "look"), call(2, "free")], ["Done."])
-    agent, bench = spec(tool("look"), tool("free")), Bench(look=lambda _: 1, free=lambda _: 2)
-    server = await world(Actor(replies), agent, bench, prices=PRICES)
+    agent, tools = spec(tool("look"), tool("free")), FakeTools(look=lambda _: 1, free=lambda _: 2)
+    server = await make_engine(FakeModel(replies), agent, tools, prices=PRICES)
     execution_id = (await server.run()).execution.id
     assert (await row_of(server, execution_id)).credits == 2 * MODEL + LOOK
     answer = ("model", "actor-1", 10, 5, MODEL)
@@ -70,15 +74,19 @@ async def test_each_step_is_charged_at_its_own_price(world: World, database: Dat
     assert kept == (3,)
 
 
-async def test_a_model_may_be_priced_by_the_name_that_it_answers_with(world: World) -> None:
+async def test_a_model_may_be_priced_by_the_name_that_it_answers_with(
+    make_engine: MakeEngine,
+) -> None:
     prices = Prices({"actor-1": ModelPrice(1, 1, 1, 1)})
-    server = await world(Actor(by_turn(["Hello"])), prices=prices)
+    server = await make_engine(FakeModel(by_turn(["Hello"])), prices=prices)
     assert (await server.run()).execution.credits == 15
 
 
-async def test_nothing_is_written_for_what_is_free(world: World, database: Database) -> None:
-    server = await world(
-        Actor(by_turn(["Hello"])), prices=Prices({"actor": ModelPrice(0, 0, 0, 0)})
+async def test_nothing_is_written_for_what_is_free(
+    make_engine: MakeEngine, database: Database
+) -> None:
+    server = await make_engine(
+        FakeModel(by_turn(["Hello"])), prices=Prices({"actor": ModelPrice(0, 0, 0, 0)})
     )
     execution_id = (await server.run()).execution.id
     assert (await row_of(server, execution_id)).credits == 0
@@ -86,10 +94,12 @@ async def test_nothing_is_written_for_what_is_free(world: World, database: Datab
 
 
 async def test_a_roll_back_keeps_every_charge_and_charges_the_work_again(
-    world: World, database: Database
+    make_engine: MakeEngine, database: Database
 ) -> None:
     replies = by_turn([call(1, "look")], [call(2, "look")], ["Done."])
-    server = await world(Actor(replies), spec(tool("look")), Bench(look=lambda _: 1), prices=PRICES)
+    server = await make_engine(
+        FakeModel(replies), spec(tool("look")), FakeTools(look=lambda _: 1), prices=PRICES
+    )
     execution_id = (await server.run()).execution.id
     once = 3 * MODEL + 2 * LOOK
     before = charges(database)
@@ -100,9 +110,9 @@ async def test_a_roll_back_keeps_every_charge_and_charges_the_work_again(
 
 
 async def test_a_request_that_a_pause_has_closed_is_charged_by_itself(
-    world: World, database: Database
+    make_engine: MakeEngine, database: Database
 ) -> None:
-    server, execution_id = await paused_now(world, prices=PRICES)
+    server, execution_id = await paused_now(make_engine, prices=PRICES)
     row = await row_of(server, execution_id)
     *_, (step, kind, name, tokens_in, tokens_out, cost) = charges(database)
     assert (step, kind, name) == (None, "model", "actor")
@@ -114,11 +124,13 @@ async def test_a_request_that_a_pause_has_closed_is_charged_by_itself(
 
 
 async def test_a_denied_call_costs_nothing_and_an_approved_one_its_price(
-    world: World, database: Database
+    make_engine: MakeEngine, database: Database
 ) -> None:
     pay = tool("pay", Effect.DESTRUCTIVE, approval=True)
     replies = by_turn([call(1, "pay"), call(2, "pay")], ["Done."])
-    server = await world(Actor(replies), spec(pay), Bench(pay=lambda _: 1), prices=PRICES)
+    server = await make_engine(
+        FakeModel(replies), spec(pay), FakeTools(pay=lambda _: 1), prices=PRICES
+    )
     execution_id = (await server.run()).execution.id
     for number, approved in ((1, True), (2, False)):
         await server.core.services.approvals.decide(
@@ -131,25 +143,25 @@ async def test_a_denied_call_costs_nothing_and_an_approved_one_its_price(
 
 
 async def test_a_call_that_reaches_no_tool_costs_nothing_and_one_that_fails_its_price(
-    world: World, database: Database
+    make_engine: MakeEngine, database: Database
 ) -> None:
     unreadable = replace(call(2, "look"), invalid="{")
     replies = by_turn([call(1, "pay"), unreadable, call(3, "look")], ["Done."])
-    bench = Bench(look=lambda _: ToolFailed("blind"))
-    server = await world(Actor(replies), spec(tool("look")), bench, prices=PRICES)
+    tools = FakeTools(look=lambda _: ToolFailed("blind"))
+    server = await make_engine(FakeModel(replies), spec(tool("look")), tools, prices=PRICES)
     execution_id = (await server.run()).execution.id
     assert (await row_of(server, execution_id)).credits == 2 * MODEL + LOOK
     assert [row[0] for row in charges(database)] == [1, 4, 5]
 
 
 async def test_a_cancelled_request_is_charged_for_what_it_has_shown(
-    world: World, database: Database
+    make_engine: MakeEngine, database: Database
 ) -> None:
-    actor = Actor(by_turn(["Partial", asyncio.Event()]))
-    server = await world(actor, prices=PRICES)
+    model = FakeModel(by_turn(["Partial", asyncio.Event()]))
+    server = await make_engine(model, prices=PRICES)
     execution_id = await server.start()
     async with asyncio.timeout(BOUND):
-        await actor.spoke.wait()
+        await model.spoke.wait()
     view = await server.executions.cancel(server.caller, execution_id)
     usage = view.execution.usage
     assert (await row_of(server, execution_id)).credits > 0
@@ -166,10 +178,10 @@ async def test_a_cancelled_request_is_charged_for_what_it_has_shown(
 
 
 async def test_a_request_that_is_made_again_is_charged_once(
-    world: World, database: Database
+    make_engine: MakeEngine, database: Database
 ) -> None:
     replies: Iterator[Reply] = iter([["Hal", ModelUnavailable("gone")], ["Hello"]])
-    server = await world(Actor(lambda _: next(replies)), prices=PRICES)
+    server = await make_engine(FakeModel(lambda _: next(replies)), prices=PRICES)
     slept = asyncio.ensure_future(server.clock.sleeper())
     execution_id = await server.start()
     await asyncio.wait_for(slept, BOUND)
@@ -179,11 +191,11 @@ async def test_a_request_that_is_made_again_is_charged_once(
     assert len(charges(database)) == 1
 
 
-async def test_a_budget_of_credits_goes_by_prices_and_says_so(world: World) -> None:
+async def test_a_budget_of_credits_goes_by_prices_and_says_so(make_engine: MakeEngine) -> None:
     prices = Prices({"actor": ModelPrice(0, NANO // 10, 0, 0)})
-    server = await world(Actor(by_turn(["Hello"])), prices=prices)
+    server = await make_engine(FakeModel(by_turn(["Hello"])), prices=prices)
     poor = (await server.run(budget=Budget(max_credits=0.4))).execution
-    assert server.actor.asked[0].settings["max_tokens"] == 4
+    assert server.model.asked[0].settings["max_tokens"] == 4
     assert poor.error is not None
     assert poor.error.code == "budget_exceeded"
     assert poor.error.message == "The budget of 0.4 credits is spent (0.5 used)."
@@ -191,27 +203,29 @@ async def test_a_budget_of_credits_goes_by_prices_and_says_so(world: World) -> N
     assert rich.status is Status.COMPLETED
 
 
-async def test_a_tool_spends_a_budget_of_credits_too(world: World) -> None:
+async def test_a_tool_spends_a_budget_of_credits_too(make_engine: MakeEngine) -> None:
     replies = by_turn([call(1, "look")], ["Done."])
-    server = await world(Actor(replies), spec(tool("look")), Bench(look=lambda _: 1), prices=PRICES)
+    server = await make_engine(
+        FakeModel(replies), spec(tool("look")), FakeTools(look=lambda _: 1), prices=PRICES
+    )
     execution = (await server.run(budget=Budget(max_credits=5))).execution
     assert execution.error is not None
     assert execution.error.code == "budget_exceeded"
-    assert len(server.actor.asked) == 1
+    assert len(server.model.asked) == 1
 
 
 async def test_a_model_whose_answers_are_free_is_bounded_by_no_budget_of_credits(
-    world: World,
+    make_engine: MakeEngine,
 ) -> None:
     prices = Prices({"actor": ModelPrice(1, 0, 1, 1)})
-    server = await world(Actor(by_turn(["Hello"])), prices=prices)
+    server = await make_engine(FakeModel(by_turn(["Hello"])), prices=prices)
     execution = (await server.run(budget=Budget(max_credits=1))).execution
     assert execution.status is Status.COMPLETED
-    assert "max_tokens" not in server.actor.asked[0].settings
+    assert "max_tokens" not in server.model.asked[0].settings
 
 
-async def test_charges_outlast_their_execution(world: World, database: Database) -> None:
-    server = await world(Actor(by_turn(["Hello"])), prices=PRICES)
+async def test_charges_outlast_their_execution(make_engine: MakeEngine, database: Database) -> None:
+    server = await make_engine(FakeModel(by_turn(["Hello"])), prices=PRICES)
     purged = (await server.run()).execution
     await server.core.services.conversations.delete(server.caller, purged.conversation_id)
     assert (await get(server, purged.id)).execution.credits == MODEL
@@ -232,10 +246,10 @@ async def test_what_a_code_agent_asks_costs_the_price_of_the_model_that_it_asks(
     code = CodeFunctions({str(found.code): both})
     prices = Prices({"actor": ModelPrice(1, 1, 1, 1), "other": ModelPrice(100, 100, 100, 100)})
     agent = replace(found, tools=(tool("look"),))
-    waiting = Actor(by_turn(["Hello", asyncio.Event()]))
-    models = NamedModels({"actor": Actor(by_turn(["Hello"])), "other": waiting})
-    bench = Bench(look=lambda _: 1)
-    async with database.core(models=models, tools=bench, prices=prices, code=code) as core:
+    waiting = FakeModel(by_turn(["Hello", asyncio.Event()]))
+    models = NamedModels({"actor": FakeModel(by_turn(["Hello"])), "other": waiting})
+    tools = FakeTools(look=lambda _: 1)
+    async with database.core(models=models, tools=tools, prices=prices, code=code) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())

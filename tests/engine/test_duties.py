@@ -20,11 +20,13 @@ from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
 from outlast.store.waits.store import DecideWait, WaitStore
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
-from tests.engine.world import Actor, Bench, by_turn, call, over_in_time, spec, start_request, tool
+from tests.support.databases import Database
+from tests.support.engine import over_in_time, start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND = 10.0
 
 
 class OddApprovals(WaitStore):
@@ -84,10 +86,10 @@ async def test_text_that_the_store_refuses_takes_no_neighbour_along(database: Da
         said = request.messages[-1].text
         return [f"{said} one ", gate, "two"]
 
-    models = NamedModels({"actor": Actor(play)})
+    models = NamedModels({"actor": FakeModel(play)})
     async with (
         asyncio.timeout(BOUND),
-        database.core(models=models, tools=Bench(), clock=FakeClock(), store=odd_store) as core,
+        database.core(models=models, tools=FakeTools(), clock=FakeClock(), store=odd_store) as core,
     ):
         caller = await ready(core, spec())
         OddExecutions.poison = "bad"
@@ -116,10 +118,10 @@ async def test_approvals_expire_after_an_error_that_is_none_of_ours(
 ) -> None:
     clock = FakeClock()
     agent = spec(tool("pay", approval=True, expiry=Expiry(5)))
-    models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Over"]))})
+    models = NamedModels({"actor": FakeModel(by_turn([call(1, "pay")], ["Over"]))})
     async with (
         asyncio.timeout(BOUND),
-        database.core(models=models, tools=Bench(), clock=clock, store=odd_store) as core,
+        database.core(models=models, tools=FakeTools(), clock=clock, store=odd_store) as core,
     ):
         caller = await ready(core, agent)
         started = await core.services.executions.start(caller, "agent", start_request())
@@ -142,10 +144,10 @@ async def test_an_approval_that_cannot_be_decided_keeps_no_other_waiting(
             return ["Over"]
         return [call(1 if request.messages[0].text == "bad" else 2, "pay")]
 
-    models = NamedModels({"actor": Actor(play)})
+    models = NamedModels({"actor": FakeModel(play)})
     async with (
         asyncio.timeout(BOUND),
-        database.core(models=models, tools=Bench(), clock=clock, store=odd_store) as core,
+        database.core(models=models, tools=FakeTools(), clock=clock, store=odd_store) as core,
     ):
         caller = await ready(core, agent)
         ids = []

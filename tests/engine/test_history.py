@@ -13,8 +13,9 @@ from outlast.store.conversations.store import ConversationStore
 from outlast.store.conversations.turns import History
 from outlast.store.driver import Driver
 from outlast.store.store import Store
-from tests.engine.server import Server, World
-from tests.engine.world import Actor, Bench, call, spec, tool
+from tests.support.engine import EngineHarness, MakeEngine
+from tests.support.models import FakeModel
+from tests.support.tools import FakeTools, call, spec, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -44,19 +45,19 @@ def play(request: Any) -> Any:
     return ["paid"]
 
 
-async def made(world: World) -> Server:
+async def made(make_engine: MakeEngine) -> EngineHarness:
     agent = spec(tool("pay", approval=True))
-    return await world(Actor(play), agent, Bench(pay=lambda _: 1), store=counting)
+    return await make_engine(FakeModel(play), agent, FakeTools(pay=lambda _: 1), store=counting)
 
 
-def heard(server: Server) -> list[str]:
+def heard(server: EngineHarness) -> list[str]:
     """What the model was told last of the turns before."""
-    messages = server.actor.asked[-1].messages
+    messages = server.model.asked[-1].messages
     said = [m.text for m in messages if hasattr(m, "text")]
     return said[: len(said) - 1] if isinstance(messages[-1], UserMessage) else said
 
 
-async def decide(server: Server, execution_id: str) -> None:
+async def decide(server: EngineHarness, execution_id: str) -> None:
     [question] = [
         a
         for a in await server.core.store.waits.of(server.caller.workspace_id, execution_id)
@@ -68,8 +69,10 @@ async def decide(server: Server, execution_id: str) -> None:
     assert (await server.rest(execution_id)).execution.status is Status.COMPLETED
 
 
-async def test_a_turn_that_rests_and_goes_on_reads_the_history_once(world: World) -> None:
-    server = await made(world)
+async def test_a_turn_that_rests_and_goes_on_reads_the_history_once(
+    make_engine: MakeEngine,
+) -> None:
+    server = await made(make_engine)
     first = (await server.run("one")).execution
     await server.run("two", conversation_id=first.conversation_id)
     third = (await server.run("pay", conversation_id=first.conversation_id)).execution
@@ -81,8 +84,10 @@ async def test_a_turn_that_rests_and_goes_on_reads_the_history_once(world: World
     assert store.read == [(1, 2), (2, 3)]  # each turn once, for all that came behind it
 
 
-async def test_an_earlier_turn_that_was_deleted_meanwhile_is_not_heard(world: World) -> None:
-    server = await made(world)
+async def test_an_earlier_turn_that_was_deleted_meanwhile_is_not_heard(
+    make_engine: MakeEngine,
+) -> None:
+    server = await made(make_engine)
     first = (await server.run("one")).execution
     await server.run("two", conversation_id=first.conversation_id)
     third = (await server.run("pay", conversation_id=first.conversation_id)).execution
@@ -91,10 +96,12 @@ async def test_an_earlier_turn_that_was_deleted_meanwhile_is_not_heard(world: Wo
     assert heard(server)[:3] == ["two", "(two)", "pay"]
 
 
-async def test_an_earlier_turn_that_was_rolled_back_is_heard_as_it_is_now(world: World) -> None:
+async def test_an_earlier_turn_that_was_rolled_back_is_heard_as_it_is_now(
+    make_engine: MakeEngine,
+) -> None:
     replies: Any = iter([[call(1, "pay")], ["first"], ["second"], ["again"], ["last"]])
-    actor = Actor(lambda _: next(replies))
-    server = await world(actor, spec(tool("pay")), Bench(pay=lambda _: 1), store=counting)
+    model = FakeModel(lambda _: next(replies))
+    server = await make_engine(model, spec(tool("pay")), FakeTools(pay=lambda _: 1), store=counting)
     first = (await server.run("one")).execution
     await server.run("two", conversation_id=first.conversation_id)
     assert heard(server) == ["one", "", "first"]
@@ -106,8 +113,8 @@ async def test_an_earlier_turn_that_was_rolled_back_is_heard_as_it_is_now(world:
 
 
 @pytest.mark.parametrize("most", [0, 40, 1000])
-async def test_what_does_not_fit_is_read_again(world: World, most: int) -> None:
-    server = await made(world)
+async def test_what_does_not_fit_is_read_again(make_engine: MakeEngine, most: int) -> None:
+    server = await made(make_engine)
     first = (await server.run("one")).execution
     await server.run("x" * 30, conversation_id=first.conversation_id)
     third = (await server.run("three", conversation_id=first.conversation_id)).execution

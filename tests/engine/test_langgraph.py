@@ -19,14 +19,16 @@ from outlast.model.execution import Status
 from outlast.model.wait import Decision
 from outlast.model.workspace import Principal
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Another, Database
-from tests.engine.server import Server
 from tests.engine.test_code import prompt
 from tests.engine.test_code_examples import loaded, sell
-from tests.engine.world import Actor, Crash, call, start_request
+from tests.support.crashes import Crash
+from tests.support.databases import Another, Database
+from tests.support.engine import EngineHarness, start_request
+from tests.support.models import FakeModel
+from tests.support.tools import call
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND = 10.0
 
 
 @pytest.fixture
@@ -51,11 +53,13 @@ def _nobody_calls_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not dialled
 
 
-def on(database: Database, shop: LoadedAgents, actor: Actor, later: int = 0, **more: Any) -> Any:
+def on(
+    database: Database, shop: LoadedAgents, model: FakeModel, later: int = 0, **more: Any
+) -> Any:
     """A server with the example; one that starts later makes other ids."""
     clock = FakeClock(FakeClock().now() + later)
     return database.core(
-        models=NamedModels({shop.specs[0].model: actor}),
+        models=NamedModels({shop.specs[0].model: model}),
         tools=ToolBox(clock, shop.functions),
         code=CodeFunctions(shop.code),
         clock=clock,
@@ -85,7 +89,7 @@ async def test_a_graph_that_dies_at_any_commit_reaches_the_same_end(
 ) -> None:
     for writes in range(100):
         database, crash = another_database(), Crash(writes, commits_last=commits_last)
-        async with on(database, shop, Actor(sell), store=crash.store) as core:
+        async with on(database, shop, FakeModel(sell), store=crash.store) as core:
             caller, execution_id = await started(core, shop)
             living = asyncio.ensure_future(rested(core, caller, execution_id))
             died = asyncio.ensure_future(crash.dead.wait())
@@ -94,9 +98,9 @@ async def test_a_graph_that_dies_at_any_commit_reaches_the_same_end(
                 task.cancel()
             with suppress(OutlastError, asyncio.CancelledError):
                 await living
-        async with on(database, shop, Actor(sell), 1000) as core:
+        async with on(database, shop, FakeModel(sell), 1000) as core:
             view = await rested(core, caller, execution_id)
-            log = await Server(core, caller, None, FakeClock()).log(execution_id)
+            log = await EngineHarness(core, caller, None, FakeClock()).log(execution_id)
         row = view.execution
         assert (row.status, row.output) == (Status.COMPLETED, "Tea is 3."), writes
         assert (row.usage.total_tokens, row.steps) == (30, 4), writes
@@ -111,8 +115,8 @@ async def test_a_graph_that_dies_at_any_commit_reaches_the_same_end(
 async def test_a_graph_that_is_rolled_back_is_entered_at_the_node_that_is_due(
     database: Database, shop: LoadedAgents
 ) -> None:
-    actor = Actor(sell)
-    async with on(database, shop, actor) as core:
+    model = FakeModel(sell)
+    async with on(database, shop, model) as core:
         caller, execution_id = await started(core, shop)
         await rested(core, caller, execution_id)
         known = await core.services.executions.checkpoints(caller, execution_id)
@@ -125,8 +129,8 @@ async def test_a_graph_that_is_rolled_back_is_entered_at_the_node_that_is_due(
         await core.services.executions.resume(caller, execution_id, states[1].id)
         view = await rested(core, caller, execution_id)
         assert view.execution.output == "Tea is 3."
-        assert len(actor.asked) == 3
-        assert prompt(actor.asked[2]) == prompt(actor.asked[1]) == "Tea?\n\nKnown:\nprice: 3"
+        assert len(model.asked) == 3
+        assert prompt(model.asked[2]) == prompt(model.asked[1]) == "Tea?\n\nKnown:\nprice: 3"
 
 
 @pytest.mark.parametrize("approved", [True, False])
@@ -136,42 +140,42 @@ async def test_a_node_waits_for_a_person_over_a_restart_and_the_model_hears_what
     def play(request: Any) -> Any:
         return ["As you like."] if "denied" in prompt(request) else sell(request)
 
-    async with on(database, shop, Actor(play)) as core:
+    async with on(database, shop, FakeModel(play)) as core:
         caller, execution_id = await started(core, shop, approval=True)
         view = await rested(core, caller, execution_id)
         assert view.execution.status is Status.SUSPENDED
-    actor = Actor(play)
-    async with on(database, shop, actor, 1000) as core:
+    model = FakeModel(play)
+    async with on(database, shop, model, 1000) as core:
         [waiting] = view.approvals
         await core.services.approvals.decide(
             caller, execution_id, waiting.tool_call_id, Decision(approved, "So be it.")
         )
         view = await rested(core, caller, execution_id)
     assert view.execution.output == ("Tea is 3." if approved else "As you like.")
-    assert len(actor.asked) == 1
-    assert ("So be it." in prompt(actor.asked[0])) is not approved
+    assert len(model.asked) == 1
+    assert ("So be it." in prompt(model.asked[0])) is not approved
 
 
 async def test_a_graph_is_paused_and_cancelled_within_a_model_request_and_leaves_nothing(
     database: Database, shop: LoadedAgents
 ) -> None:
     gates = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
-    actor = Actor(lambda request: ["Let me", gates[len(actor.asked) - 1], " see."])
+    model = FakeModel(lambda request: ["Let me", gates[len(model.asked) - 1], " see."])
     others = asyncio.all_tasks()
-    async with on(database, shop, actor) as core:
+    async with on(database, shop, model) as core:
         caller, execution_id = await started(core, shop)
         executions = core.services.executions
         async with asyncio.timeout(BOUND):
-            await actor.spoke.wait()
+            await model.spoke.wait()
             view = await executions.pause(caller, execution_id, now=True)
-            assert (view.execution.status, actor.open) == (Status.PAUSED, 0)
-            actor.spoke.clear()
+            assert (view.execution.status, model.open) == (Status.PAUSED, 0)
+            model.spoke.clear()
             await executions.resume(caller, execution_id)
-            await actor.spoke.wait()
+            await model.spoke.wait()
             view = await executions.cancel(caller, execution_id)
-        assert (view.execution.status, actor.open) == (Status.CANCELLED, 0)
-        assert (view.execution.output, len(actor.asked)) == ("Let me", 2)
-        log = await Server(core, caller, actor, FakeClock()).log(execution_id)
+        assert (view.execution.status, model.open) == (Status.CANCELLED, 0)
+        assert (view.execution.output, len(model.asked)) == ("Let me", 2)
+        log = await EngineHarness(core, caller, model, FakeClock()).log(execution_id)
         assert sum(isinstance(entry.event, TextAdded) for entry in log) == 2
     assert asyncio.all_tasks() == others
 
@@ -183,7 +187,7 @@ async def test_an_error_of_a_tool_is_told_to_the_model_by_the_graph(
         known = "KeyError" in prompt(request)
         return ["There is none."] if known else [call(1, "price", article="gold")]
 
-    async with on(database, shop, Actor(play)) as core:
+    async with on(database, shop, FakeModel(play)) as core:
         caller, execution_id = await started(core, shop)
         view = await rested(core, caller, execution_id)
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "There is none.")

@@ -13,9 +13,9 @@ from outlast.engine.maintenance.leader import Leadership, SoleProcess
 from outlast.engine.maintenance.runner import MaintenanceRunner
 from outlast.model.error import Overloaded
 from outlast.testing import FakeClock
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND = 10.0
 
 
 class Switched:

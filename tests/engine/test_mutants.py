@@ -26,19 +26,20 @@ from outlast.model.workspace import Principal
 from outlast.rooms.executions import render
 from outlast.services.executions import ExecutionView
 from outlast.testing import NamedModels, owner
-from tests.database import Database
 from tests.engine.test_providers import ImpatientClock
-from tests.engine.world import Bench, start_request, tool
-from tests.mutants import Mutants
-from tests.provider import FakeProvider, Reply
-from tests.provider_chunks import last_user_text, text
+from tests.support.broken_answers import Mutants
+from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.provider import FakeProvider, Reply
+from tests.support.provider_chunks import last_user_text, text
+from tests.support.tools import FakeTools, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
 COUNT: Final = int(os.environ.get("OUTLAST_TEST_MUTANTS", "300"))
 SEED: Final = int(os.environ.get("OUTLAST_TEST_SEED", "1"))
 TOGETHER: Final = 50
-BOUND: Final = 60.0
 """Seconds in which so many runs at once have ended."""
 FAILURES: Final = {
     "model_unavailable",
@@ -88,8 +89,8 @@ def _few_logs() -> None:
 
 @asynccontextmanager
 async def serving(database: Database, models: Models, clock: Clock) -> AsyncIterator[Any]:
-    bench = Bench(lookup=lambda _: {"status": "sent"})
-    async with database.core(models=models, tools=bench, clock=clock, model_retries=1) as core:
+    tools = FakeTools(lookup=lambda _: {"status": "sent"})
+    async with database.core(models=models, tools=tools, clock=clock, model_retries=1) as core:
         caller = await owner(core)
         odd = AgentSpec("odd", "openai-chat:odd", tools=(LOOKUP,), limits=Limits(max_steps=90))
         neighbour = AgentSpec("neighbour", "openai-chat:words-12")

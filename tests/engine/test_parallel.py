@@ -17,9 +17,11 @@ from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Advance, Resume
 from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
-from tests.engine.server import BOUND, World
-from tests.engine.world import USAGE, Actor, Bench, by_turn, call, spec, start_request, tool
+from tests.support.databases import Database
+from tests.support.engine import MakeEngine, start_request
+from tests.support.models import USAGE, FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -38,48 +40,50 @@ def many(count: int) -> list[Any]:
     ],
 )
 async def test_no_call_of_an_answer_that_would_pass_a_bound_of_steps_is_begun(
-    world: World, limits: Limits, budget: dict[str, Any], calls: int, code: str
+    make_engine: MakeEngine, limits: Limits, budget: dict[str, Any], calls: int, code: str
 ) -> None:
-    bench = Bench(pay=lambda _: "paid")
-    actor = Actor(by_turn(["I pay. ", *many(calls)], ["never"]))
-    server = await world(actor, spec(tool("pay", Effect.DESTRUCTIVE), limits=limits), bench)
+    tools = FakeTools(pay=lambda _: "paid")
+    model = FakeModel(by_turn(["I pay. ", *many(calls)], ["never"]))
+    server = await make_engine(model, spec(tool("pay", Effect.DESTRUCTIVE), limits=limits), tools)
     execution = (await server.run(budget=Budget(**budget))).execution
     assert (execution.status, execution.steps) == (Status.FAILED, 1)
     assert execution.error is not None
     assert execution.error.code == code
     assert str(calls) in execution.error.message
-    assert not bench.calls
+    assert not tools.calls
     assert (execution.output, execution.usage) == ("I pay. ", USAGE)  # charged all the same
     assert not [e for e in await server.log(execution.id) if isinstance(e.event, ToolStarted)]
 
 
-async def test_calls_that_just_fit_a_limit_of_steps_run(world: World) -> None:
-    bench = Bench(pay=lambda _: "paid")
+async def test_calls_that_just_fit_a_limit_of_steps_run(make_engine: MakeEngine) -> None:
+    tools = FakeTools(pay=lambda _: "paid")
     agent = spec(tool("pay"), limits=Limits(max_steps=6))
-    server = await world(Actor(by_turn(many(4), ["Done"])), agent, bench)
+    server = await make_engine(FakeModel(by_turn(many(4), ["Done"])), agent, tools)
     execution = (await server.run()).execution
     assert (execution.status, execution.steps) == (Status.COMPLETED, 6)
-    assert sum(bench.calls.values()) == 4
+    assert sum(tools.calls.values()) == 4
 
 
 async def test_an_answer_that_passed_a_limit_is_asked_for_anew_after_a_resume(
-    world: World,
+    make_engine: MakeEngine,
 ) -> None:
-    bench = Bench(pay=lambda _: "paid")
+    tools = FakeTools(pay=lambda _: "paid")
     replies = iter([many(9), ["Done"]])
-    server = await world(
-        Actor(lambda _: next(replies)), spec(tool("pay"), limits=Limits(max_steps=5)), bench
+    server = await make_engine(
+        FakeModel(lambda _: next(replies)), spec(tool("pay"), limits=Limits(max_steps=5)), tools
     )
     failed = (await server.run()).execution
     again = Resume(server.caller.workspace_id, failed.id, server.clock.now())
     await server.core.store.executions.resume(again)
     execution = (await server.rest(failed.id)).execution
     assert (execution.status, execution.output, execution.steps) == (Status.COMPLETED, "Done", 1)
-    assert not bench.calls
+    assert not tools.calls
 
 
 @pytest.mark.parametrize("most", [1, 3, 32])
-async def test_so_many_calls_of_an_execution_run_at_the_same_time(world: World, most: int) -> None:
+async def test_so_many_calls_of_an_execution_run_at_the_same_time(
+    make_engine: MakeEngine, most: int
+) -> None:
     running, highest = 0, 0
 
     async def pay(_: dict[str, Any]) -> str:
@@ -92,8 +96,8 @@ async def test_so_many_calls_of_an_execution_run_at_the_same_time(world: World, 
         return "paid"
 
     agent = spec(tool("pay"), limits=Limits(max_steps=200))
-    actor = Actor(by_turn(many(100), ["Done"]))
-    server = await world(actor, agent, Bench(pay=pay), parallel_calls=most)
+    model = FakeModel(by_turn(many(100), ["Done"]))
+    server = await make_engine(model, agent, FakeTools(pay=pay), parallel_calls=most)
     execution = (await server.run()).execution
     assert (execution.status, execution.steps) == (Status.COMPLETED, 102)
     assert highest == most
@@ -101,7 +105,9 @@ async def test_so_many_calls_of_an_execution_run_at_the_same_time(world: World, 
     assert max(len(one.missing) for one in checkpoints) < most
 
 
-async def test_calls_that_were_not_begun_when_a_pause_came_run_behind_it(world: World) -> None:
+async def test_calls_that_were_not_begun_when_a_pause_came_run_behind_it(
+    make_engine: MakeEngine,
+) -> None:
     gate, reached = asyncio.Event(), asyncio.Event()
 
     async def pay(_: dict[str, Any]) -> str:
@@ -109,21 +115,23 @@ async def test_calls_that_were_not_begun_when_a_pause_came_run_behind_it(world: 
         await gate.wait()
         return "paid"
 
-    bench = Bench(pay=pay)
+    tools = FakeTools(pay=pay)
     agent = spec(tool("pay", Effect.DESTRUCTIVE), limits=Limits(max_steps=200))
-    server = await world(Actor(by_turn(many(9), ["Done"])), agent, bench, parallel_calls=2)
+    server = await make_engine(
+        FakeModel(by_turn(many(9), ["Done"])), agent, tools, parallel_calls=2
+    )
     execution_id = await server.start()
     await asyncio.wait_for(reached.wait(), BOUND)
     await server.executions.pause(server.caller, execution_id)
     gate.set()
     assert (await server.rest(execution_id)).execution.status is Status.PAUSED
-    assert sum(bench.calls.values()) == 2
+    assert sum(tools.calls.values()) == 2
     await server.core.store.executions.resume(
         Resume(server.caller.workspace_id, execution_id, server.clock.now())
     )
     execution = (await server.rest(execution_id)).execution
     assert (execution.status, execution.steps) == (Status.COMPLETED, 11)
-    assert set(bench.calls.values()) == {1}
+    assert set(tools.calls.values()) == {1}
 
 
 class RefusesFirst(ExecutionStore):
@@ -153,22 +161,22 @@ async def test_no_sibling_of_a_call_that_could_not_be_recorded_runs_on(
         return "never"
 
     calls = [call(n, "pay", n=n) for n in range(1, siblings + 1)]
-    models = NamedModels({"actor": Actor(by_turn([call(99, "look"), *calls], ["Done"]))})
-    bench = Bench(pay=pay, look=lambda _: "seen")
+    models = NamedModels({"actor": FakeModel(by_turn([call(99, "look"), *calls], ["Done"]))})
+    tools = FakeTools(pay=pay, look=lambda _: "seen")
     agent = spec(tool("look"), tool("pay", Effect.IDEMPOTENT))
-    async with database.core(models=models, tools=bench, store=refuses_first) as core:
+    async with database.core(models=models, tools=tools, store=refuses_first) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         _, view = await core.services.executions.run(caller, "agent", start_request())
         assert view.execution.status is Status.FAILED
         assert sorted(left) == list(range(1, siblings + 1))
-        assert set(bench.calls.values()) == {1}
+        assert set(tools.calls.values()) == {1}
 
 
-async def test_a_thousand_calls_are_recorded_in_linear_time(world: World) -> None:
-    bench = Bench(pay=lambda _: "paid")
+async def test_a_thousand_calls_are_recorded_in_linear_time(make_engine: MakeEngine) -> None:
+    tools = FakeTools(pay=lambda _: "paid")
     agent = spec(tool("pay"), limits=Limits(max_steps=5000))
-    server = await world(Actor(by_turn(many(MAX_CALLS), ["Done"])), agent, bench)
+    server = await make_engine(FakeModel(by_turn(many(MAX_CALLS), ["Done"])), agent, tools)
     async with asyncio.timeout(60):
         execution_id = await server.start()
         while (

@@ -11,12 +11,14 @@ from outlast.model.agent import AgentSpec
 from outlast.model.clock import SystemClock
 from outlast.model.execution import Status
 from outlast.testing import NamedModels, owner
-from tests.database import POSTGRESQL, SQLITE, Database
-from tests.engine.world import Actor, Bench, by_turn, spec, start_request
-from tests.provider import FakeProvider, Reply
+from tests.support.databases import POSTGRESQL, SQLITE, Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.provider import FakeProvider, Reply
+from tests.support.tools import FakeTools, spec
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND = 20.0
 ADD_GUARDRAILS = {
     SQLITE: "UPDATE agent_versions SET spec = json_set(spec, '$.guardrails', 'on')",
     POSTGRESQL: """UPDATE agent_versions SET spec = spec::jsonb || '{"guardrails": "on"}'""",
@@ -126,8 +128,8 @@ async def test_a_version_of_an_agent_from_the_future_fails_and_is_not_half_under
     tmp_path: Path,
     database: Database,
 ) -> None:
-    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
-    async with database.core(models=models, tools=Bench(), start=False) as core:
+    models = NamedModels({"actor": FakeModel(by_turn(["Hello"]))})
+    async with database.core(models=models, tools=FakeTools(), start=False) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())

@@ -12,10 +12,12 @@ import pytest
 from outlast.model.execution import Status
 from outlast.model.workspace import Principal
 from outlast.testing import FakeClock, NamedModels, core_on, owner
-from tests.database import POSTGRESQL, migrate_postgres
-from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
-from tests.postgres import Cluster, Databases
-from tests.statement_log import LOGGED, Ran, StatementLog, transactions
+from tests.support.databases import POSTGRESQL, migrate_postgres
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.postgres import Cluster, Databases
+from tests.support.statement_log import LOGGED, Ran, StatementLog, transactions
+from tests.support.tools import FakeTools, call, spec, tool
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
 RUNS = 12
@@ -39,10 +41,10 @@ def url(cluster: Cluster) -> Iterator[str]:
         yield databases.migrated(migrate_postgres)
 
 
-async def _cheapest(folder: Path, cluster: Cluster, url: str, actor: Actor) -> list[Ran]:
-    models, clock = NamedModels({"actor": actor}), FakeClock()
-    bench = Bench(look=lambda _: "found")
-    async with core_on(folder, database_url=url, models=models, tools=bench, clock=clock) as core:
+async def _cheapest(folder: Path, cluster: Cluster, url: str, model: FakeModel) -> list[Ran]:
+    models, clock = NamedModels({"actor": model}), FakeClock()
+    tools = FakeTools(look=lambda _: "found")
+    async with core_on(folder, database_url=url, models=models, tools=tools, clock=clock) as core:
         caller: Principal = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
         driver: Any = core.store.driver
@@ -64,7 +66,7 @@ async def _cheapest(folder: Path, cluster: Cluster, url: str, actor: Actor) -> l
 async def test_a_run_of_one_model_call_is_seven_statements_in_four_transactions(
     tmp_path: Path, cluster: Cluster, url: str
 ) -> None:
-    ran = await _cheapest(tmp_path, cluster, url, Actor(by_turn(["Good ", "day."])))
+    ran = await _cheapest(tmp_path, cluster, url, FakeModel(by_turn(["Good ", "day."])))
     told = "\n".join(f"{one.process} {one.text[:200]}" for one in ran)
     control = Counter(one.control for one in ran if one.control)
     assert len(ran) - control.total() <= PLAIN, told
@@ -76,7 +78,7 @@ async def test_a_run_of_one_model_call_is_seven_statements_in_four_transactions(
 async def test_a_run_with_a_tool_call_costs_a_few_more(
     tmp_path: Path, cluster: Cluster, url: str
 ) -> None:
-    actor = Actor(by_turn([call(1, "look")], ["Done."]))
-    ran = await _cheapest(tmp_path, cluster, url, actor)
+    model = FakeModel(by_turn([call(1, "look")], ["Done."]))
+    ran = await _cheapest(tmp_path, cluster, url, model)
     told = "\n".join(f"{one.process} {one.text[:200]}" for one in ran)
     assert len([one for one in ran if not one.control]) <= WITH_A_TOOL, told

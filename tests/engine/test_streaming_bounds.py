@@ -11,8 +11,9 @@ from outlast.model.execution import Budget, ModelStep, Status
 from outlast.model.message import AssistantMessage, Text
 from outlast.model.price import UNPRICED, ModelPrice, Prices
 from outlast.model.usage import Usage
-from tests.engine.server import World
-from tests.engine.world import Actor, by_turn, spec
+from tests.support.engine import MakeEngine
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import spec
 
 pytestmark = pytest.mark.anyio
 PIECE = "x" * 40
@@ -52,10 +53,10 @@ class Chatter:
 )
 @pytest.mark.parametrize("kind", [TextPiece, ThinkingPiece])
 async def test_an_answer_that_passes_a_bound_is_closed_kept_and_charged(
-    world: World, kind: Any, limits: Limits, budget: dict[str, Any], code: str, most: int
+    make_engine: MakeEngine, kind: Any, limits: Limits, budget: dict[str, Any], code: str, most: int
 ) -> None:
     model = Chatter(kind, 100_000)
-    server = await world(model, spec(limits=limits))
+    server = await make_engine(model, spec(limits=limits))
     execution = (await server.run(budget=Budget(**budget))).execution
     assert execution.status is Status.FAILED
     assert execution.error is not None
@@ -74,20 +75,20 @@ async def test_an_answer_that_passes_a_bound_is_closed_kept_and_charged(
     assert step.finish_reason == "error"
 
 
-async def test_an_answer_within_its_bounds_is_heard_to_its_end(world: World) -> None:
-    server = await world(Chatter(TextPiece, 90), spec(limits=Limits(max_tokens=1000)))
+async def test_an_answer_within_its_bounds_is_heard_to_its_end(make_engine: MakeEngine) -> None:
+    server = await make_engine(Chatter(TextPiece, 90), spec(limits=Limits(max_tokens=1000)))
     execution = (await server.run(budget=Budget(max_tokens=950, max_credits=0.95))).execution
     assert (execution.status, execution.output) == (Status.COMPLETED, PIECE * 90)
     assert not execution.usage.estimated
 
 
-async def test_output_that_costs_nothing_is_bound_by_no_credits(world: World) -> None:
+async def test_output_that_costs_nothing_is_bound_by_no_credits(make_engine: MakeEngine) -> None:
     prices = Prices({"actor": ModelPrice(1000, 0, 0, 0)})
-    server = await world(Chatter(TextPiece, 500), prices=prices)
+    server = await make_engine(Chatter(TextPiece, 500), prices=prices)
     execution = (await server.run(budget=Budget(max_credits=0.001))).execution
     assert execution.status is Status.COMPLETED
 
 
-async def test_an_answer_without_bounds_is_not_measured(world: World) -> None:
-    server = await world(Actor(by_turn([PIECE] * 1000)))
+async def test_an_answer_without_bounds_is_not_measured(make_engine: MakeEngine) -> None:
+    server = await make_engine(FakeModel(by_turn([PIECE] * 1000)))
     assert (await server.run()).execution.status is Status.COMPLETED

@@ -9,9 +9,11 @@ from outlast.engine.segment.suspects import Suspects
 from outlast.model.agent import Effect, Limits
 from outlast.model.execution import Status
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
-from tests.engine.server import BOUND
-from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
+from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -71,10 +73,10 @@ async def test_suspects_are_taken_up_one_after_the_other_and_reach_their_end(
         running -= 1
         return "seen"
 
-    models = NamedModels({"actor": Actor(by_turn([call(1, "look")], ["Done"]))})
+    models = NamedModels({"actor": FakeModel(by_turn([call(1, "look")], ["Done"]))})
     agent = spec(tool("look", Effect.IDEMPOTENT))
-    bench = Bench(look=look)
-    more: dict[str, Any] = {"models": models, "tools": bench, "clock": FakeClock()}
+    tools = FakeTools(look=look)
+    more: dict[str, Any] = {"models": models, "tools": tools, "clock": FakeClock()}
     async with database.core(**more, drain_seconds=0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
@@ -108,10 +110,10 @@ async def test_a_suspect_that_only_takes_long_lets_the_others_in(database: Datab
         await asyncio.Event().wait()
         return "never"
 
-    models = NamedModels({"actor": Actor(by_turn([call(1, "look")], ["Done"]))})
+    models = NamedModels({"actor": FakeModel(by_turn([call(1, "look")], ["Done"]))})
     agent = spec(tool("look", Effect.IDEMPOTENT), limits=Limits(max_seconds=None))
     clock = FakeClock()
-    more: dict[str, Any] = {"models": models, "tools": Bench(look=look), "drain_seconds": 0}
+    more: dict[str, Any] = {"models": models, "tools": FakeTools(look=look), "drain_seconds": 0}
     async with database.core(**more) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
@@ -132,8 +134,8 @@ async def test_a_suspect_that_waits_is_cancelled_and_left_as_any_other(
     database: Database,
 ) -> None:
     gate = asyncio.Event()
-    models = NamedModels({"actor": Actor(lambda _: ["half", gate])})
-    more: dict[str, Any] = {"models": models, "tools": Bench(), "clock": FakeClock()}
+    models = NamedModels({"actor": FakeModel(lambda _: ["half", gate])})
+    more: dict[str, Any] = {"models": models, "tools": FakeTools(), "clock": FakeClock()}
     async with database.core(**more, drain_seconds=0) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])

@@ -14,38 +14,41 @@ from outlast.model.event import TextAdded
 from outlast.model.execution import Status, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolMessage
 from outlast.model.text import read_json, storable
-from tests.engine.server import World
 from tests.engine.test_code import made
-from tests.engine.world import USAGE, Actor, Bench, by_turn, call, spec, tool
+from tests.support.engine import MakeEngine
+from tests.support.models import USAGE, FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_what_a_model_and_a_tool_say_is_kept_with_a_mark_in_its_place(world: World) -> None:
-    actor = Actor(by_turn(["a\0", call(1, "look", **{"k\0": ["v\0"]})], ["b\0b"]))
-    server = await world(actor, spec(tool("look")), Bench(look=lambda _: {"r\0": ["\0"]}))
+async def test_what_a_model_and_a_tool_say_is_kept_with_a_mark_in_its_place(
+    make_engine: MakeEngine,
+) -> None:
+    model = FakeModel(by_turn(["a\0", call(1, "look", **{"k\0": ["v\0"]})], ["b\0b"]))
+    server = await make_engine(model, spec(tool("look")), FakeTools(look=lambda _: {"r\0": ["\0"]}))
     view = await server.run()
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "b\ufffdb")
     (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
     assert step.call.parameters == {"k\ufffd": ["v\ufffd"]}
     assert step.result == {"r\ufffd": ["\ufffd"]}
-    (told,) = [m for m in actor.asked[1].messages if isinstance(m, ToolMessage)]
+    (told,) = [m for m in model.asked[1].messages if isinstance(m, ToolMessage)]
     assert "\0" not in repr(told)
     assert all("\\x00" not in repr(entry) for entry in await server.log(view.execution.id))
 
 
-async def test_a_tools_error_is_kept_with_a_mark_in_its_place(world: World) -> None:
-    actor = Actor(by_turn([call(1, "look")], ["Done"]))
-    bench = Bench(look=lambda _: ToolFailed("no\0 way"))
-    server = await world(actor, spec(tool("look")), bench)
+async def test_a_tools_error_is_kept_with_a_mark_in_its_place(make_engine: MakeEngine) -> None:
+    model = FakeModel(by_turn([call(1, "look")], ["Done"]))
+    tools = FakeTools(look=lambda _: ToolFailed("no\0 way"))
+    server = await make_engine(model, spec(tool("look")), tools)
     view = await server.run()
     assert view.execution.output == "Done"
     (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
     assert "no\ufffd way" in step.result
 
 
-async def test_a_models_error_fails_the_execution(world: World) -> None:
-    server = await world(Actor(lambda _: [ModelRejected("not\0 now")]))
+async def test_a_models_error_fails_the_execution(make_engine: MakeEngine) -> None:
+    server = await make_engine(FakeModel(lambda _: [ModelRejected("not\0 now")]))
     view = await server.run()
     assert view.execution.status is Status.FAILED
     assert view.execution.error is not None
@@ -63,8 +66,10 @@ class Stranger:
         pass
 
 
-async def test_a_models_name_and_reason_are_kept_with_a_mark_in_their_place(world: World) -> None:
-    server = await world(Stranger())
+async def test_a_models_name_and_reason_are_kept_with_a_mark_in_their_place(
+    make_engine: MakeEngine,
+) -> None:
+    server = await make_engine(Stranger())
     view = await server.run()
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Hello")
     assert view.execution.final_model == "model\ufffd"
@@ -86,9 +91,9 @@ HALVES = pytest.mark.parametrize(
 
 @HALVES
 async def test_halves_of_a_character_are_joined_in_output_and_log(
-    world: World, pieces: list[str], whole: str
+    make_engine: MakeEngine, pieces: list[str], whole: str
 ) -> None:
-    server = await world(Actor(lambda _: pieces))
+    server = await make_engine(FakeModel(lambda _: pieces))
     view = await server.run()
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, whole)
     log = [entry.event for entry in await server.log(view.execution.id)]
@@ -96,9 +101,13 @@ async def test_halves_of_a_character_are_joined_in_output_and_log(
     assert "".join(piece for event in said for piece in event.pieces) == whole
 
 
-async def test_half_a_character_in_a_call_and_its_result_is_replaced(world: World) -> None:
-    actor = Actor(by_turn([call(1, "look", **{"k\ud83d": ["v\udce9", "\ud83d\ude00"]})], ["b"]))
-    server = await world(actor, spec(tool("look")), Bench(look=lambda _: {"r\ud83d": ["\udce9"]}))
+async def test_half_a_character_in_a_call_and_its_result_is_replaced(
+    make_engine: MakeEngine,
+) -> None:
+    model = FakeModel(by_turn([call(1, "look", **{"k\ud83d": ["v\udce9", "\ud83d\ude00"]})], ["b"]))
+    server = await make_engine(
+        model, spec(tool("look")), FakeTools(look=lambda _: {"r\ud83d": ["\udce9"]})
+    )
     view = await server.run()
     assert view.execution.status is Status.COMPLETED
     (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
@@ -108,20 +117,24 @@ async def test_half_a_character_in_a_call_and_its_result_is_replaced(world: Worl
 
 @pytest.mark.parametrize("said", ["caf\udce9.txt", "\ud83d", "no\0"])
 async def test_a_tools_error_that_cannot_be_stored_is_told_to_the_model(
-    world: World, said: str
+    make_engine: MakeEngine, said: str
 ) -> None:
-    actor = Actor(by_turn([call(1, "look")], ["Done"]))
-    server = await world(actor, spec(tool("look")), Bench(look=lambda _: ToolFailed(said)))
+    model = FakeModel(by_turn([call(1, "look")], ["Done"]))
+    server = await make_engine(
+        model, spec(tool("look")), FakeTools(look=lambda _: ToolFailed(said))
+    )
     view = await server.run()
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Done")
 
 
 @pytest.mark.parametrize("said", ["y" * 5_000_000, "é\ud83d" * 40_000, "x" * 65_534 + "😀"])
 async def test_a_long_error_of_a_tool_is_cut_with_a_mark_at_its_end(
-    world: World, said: str
+    make_engine: MakeEngine, said: str
 ) -> None:
-    actor = Actor(by_turn([call(1, "look")], ["Done"]))
-    server = await world(actor, spec(tool("look")), Bench(look=lambda _: ToolFailed(said)))
+    model = FakeModel(by_turn([call(1, "look")], ["Done"]))
+    server = await make_engine(
+        model, spec(tool("look")), FakeTools(look=lambda _: ToolFailed(said))
+    )
     view = await server.run()
     (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
     assert isinstance(step.result, str)
@@ -131,10 +144,12 @@ async def test_a_long_error_of_a_tool_is_cut_with_a_mark_at_its_end(
     assert step.result[:6_000] == storable(said)[:6_000]
 
 
-async def test_an_error_of_a_tool_that_fits_is_kept_whole(world: World) -> None:
+async def test_an_error_of_a_tool_that_fits_is_kept_whole(make_engine: MakeEngine) -> None:
     said = "é" * 32_768
-    actor = Actor(by_turn([call(1, "look")], ["Done"]))
-    server = await world(actor, spec(tool("look")), Bench(look=lambda _: ToolFailed(said)))
+    model = FakeModel(by_turn([call(1, "look")], ["Done"]))
+    server = await make_engine(
+        model, spec(tool("look")), FakeTools(look=lambda _: ToolFailed(said))
+    )
     view = await server.run()
     (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
     assert step.result == said
@@ -149,13 +164,13 @@ async def test_an_error_of_a_tool_that_fits_is_kept_whole(world: World) -> None:
     ],
 )
 async def test_arguments_that_would_be_rounded_are_told_to_the_model(
-    world: World, written: str, said: str
+    make_engine: MakeEngine, written: str, said: str
 ) -> None:
     parameters, invalid = read_arguments(written)
     wanted = replace(call(1, "look", **parameters), invalid=invalid)
-    actor = Actor(by_turn([wanted], ["Done"]))
-    bench = Bench(look=lambda _: "never")
-    server = await world(actor, spec(tool("look")), bench)
+    model = FakeModel(by_turn([wanted], ["Done"]))
+    tools = FakeTools(look=lambda _: "never")
+    server = await make_engine(model, spec(tool("look")), tools)
     view = await server.run()
     (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
     assert step.is_error
@@ -163,8 +178,12 @@ async def test_arguments_that_would_be_rounded_are_told_to_the_model(
     assert said in step.result
 
 
-async def test_a_failure_that_cannot_be_stored_is_tried_again_and_told(world: World) -> None:
-    server = await world(Actor(lambda _: ["ab", ModelUnavailable("no\ud83d")]), model_retries=1)
+async def test_a_failure_that_cannot_be_stored_is_tried_again_and_told(
+    make_engine: MakeEngine,
+) -> None:
+    server = await make_engine(
+        FakeModel(lambda _: ["ab", ModelUnavailable("no\ud83d")]), model_retries=1
+    )
     execution_id = await server.start()
     await server.clock.sleeper()
     server.clock.advance(1)
@@ -194,7 +213,9 @@ def test_text_that_can_be_stored_is_kept_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["caf\udce9.txt", "half\ud83d", "nul\0"])
-async def test_a_function_may_say_what_no_database_stores(world: World, name: str) -> None:
+async def test_a_function_may_say_what_no_database_stores(
+    make_engine: MakeEngine, name: str
+) -> None:
     written = name.replace("\udce9", "\ufffd").replace("\ud83d", "\ufffd").replace("\0", "\ufffd")
 
     async def function(ctx: Context, given: str) -> Any:
@@ -206,9 +227,9 @@ async def test_a_function_may_say_what_no_database_stores(world: World, name: st
             raise ValueError(name)
         return {"file": name} if given == "object" else name
 
-    found, bench = made(function, tool("look")), Bench(look=lambda _: None)
+    found, tools = made(function, tool("look")), FakeTools(look=lambda _: None)
     code = CodeFunctions({str(found.code): function})
-    server = await world(Actor(by_turn(["Hello."])), found, bench, code=code)
+    server = await make_engine(FakeModel(by_turn(["Hello."])), found, tools, code=code)
     for given in ("text", "object", "raise"):
         execution = (await server.run(given)).execution
         if given == "raise":

@@ -22,11 +22,14 @@ from outlast.store.executions.values import Advance, ForcedFailure, Resume
 from outlast.store.page import Page
 from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
-from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, start_request, tool
+from tests.support.crashes import Crash
+from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-BOUND = 20.0
 _START = 1_772_000_000_000
 
 
@@ -69,7 +72,7 @@ PILL = spec(tool("take", Effect.IDEMPOTENT))
 
 
 def pill_models() -> NamedModels:
-    return NamedModels({"actor": Actor(by_turn([call(1, "take")], ["Done"]))})
+    return NamedModels({"actor": FakeModel(by_turn([call(1, "take")], ["Done"]))})
 
 
 async def one_life(database: Database, pill: Pill, life: int, **settings: Any) -> Execution:
@@ -79,10 +82,10 @@ async def one_life(database: Database, pill: Pill, life: int, **settings: Any) -
     """
     crash = Crash(2, commits_last=False)
     pill.reached.clear()
-    bench = Bench(take=pill.take)
+    tools = FakeTools(take=pill.take)
     core_of = database.core(
         models=pill_models(),
-        tools=bench,
+        tools=tools,
         clock=FakeClock(_START + 60_000 * life),
         store=crash.store,
         drain_seconds=0,
@@ -122,7 +125,7 @@ async def test_an_execution_that_ends_its_process_each_time_fails_after_its_trie
 
     pill.healed = True  # whoever resumes it gives it all its tries again
     async with database.core(
-        models=pill_models(), tools=Bench(take=pill.take), max_tries=most
+        models=pill_models(), tools=FakeTools(take=pill.take), max_tries=most
     ) as core:
         caller = await ready(core, PILL)
         await core.store.executions.resume(
@@ -133,8 +136,8 @@ async def test_an_execution_that_ends_its_process_each_time_fails_after_its_trie
 
 async def test_a_server_that_leaves_is_no_try(database: Database) -> None:
     pill = Pill()
-    bench = Bench(take=pill.take)
-    more = {"models": pill_models(), "tools": bench, "drain_seconds": 0, "max_tries": 2}
+    tools = FakeTools(take=pill.take)
+    more = {"models": pill_models(), "tools": tools, "drain_seconds": 0, "max_tries": 2}
     async with asyncio.timeout(BOUND), database.core(**more) as core:
         caller = await ready(core, PILL)
         started = await core.services.executions.start(caller, "agent", start_request())
@@ -204,9 +207,9 @@ def ill(core: Core) -> Ill:
 
 async def test_a_database_that_is_away_uses_up_no_tries(database: Database) -> None:
     clock = FakeClock()
-    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
+    models = NamedModels({"actor": FakeModel(by_turn(["Hello"]))})
     async with database.core(
-        models=models, tools=Bench(), clock=clock, store=ill_store, max_tries=1
+        models=models, tools=FakeTools(), clock=clock, store=ill_store, max_tries=1
     ) as core:
         caller = await ready(core)
         store = ill(core)
@@ -225,9 +228,9 @@ async def test_a_database_that_answers_and_takes_no_move_ends_the_execution(
     database: Database, most: int
 ) -> None:
     clock = FakeClock()
-    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
+    models = NamedModels({"actor": FakeModel(by_turn(["Hello"]))})
     async with database.core(
-        models=models, tools=Bench(), clock=clock, store=ill_store, max_tries=most
+        models=models, tools=FakeTools(), clock=clock, store=ill_store, max_tries=most
     ) as core:
         caller = await ready(core)
         ill(core).advances = Overloaded()
@@ -249,10 +252,10 @@ async def test_a_database_that_answers_and_takes_no_move_ends_the_execution(
 async def test_what_the_database_refuses_for_good_is_tried_once_and_named_nowhere(
     database: Database, refused: str
 ) -> None:
-    actor = Actor(by_turn(["a ", "poison", call(1, "look")], ["Done"]))
-    models = NamedModels({"actor": actor})
-    bench = Bench(look=lambda _: "seen")
-    async with database.core(models=models, tools=bench, store=ill_store) as core:
+    model = FakeModel(by_turn(["a ", "poison", call(1, "look")], ["Done"]))
+    models = NamedModels({"actor": model})
+    tools = FakeTools(look=lambda _: "seen")
+    async with database.core(models=models, tools=tools, store=ill_store) as core:
         caller = await ready(core, spec(tool("look")))
         ill(core).refuses = refused
         started = await core.services.executions.start(caller, "agent", start_request())
@@ -264,7 +267,7 @@ async def test_what_the_database_refuses_for_good_is_tried_once_and_named_nowher
         async with asyncio.timeout(BOUND):
             while core.engine.running:
                 await asyncio.to_thread(int)
-        assert len(actor.asked) == 1
+        assert len(model.asked) == 1
 
 
 async def test_text_that_the_log_refuses_fails_its_execution_at_once(database: Database) -> None:
@@ -275,22 +278,22 @@ async def test_text_that_the_log_refuses_fails_its_execution_at_once(database: D
     def without_text(driver: Driver) -> Store:
         return replace(Store.over(driver), executions=NoText(driver))
 
-    actor = Actor(lambda _: ["half", asyncio.Event()])
-    models = NamedModels({"actor": actor})
-    async with database.core(models=models, tools=Bench(), store=without_text) as core:
+    model = FakeModel(lambda _: ["half", asyncio.Event()])
+    models = NamedModels({"actor": model})
+    async with database.core(models=models, tools=FakeTools(), store=without_text) as core:
         caller = await ready(core)
         started = await core.services.executions.start(caller, "agent", start_request())
         failed = await settled(core, caller, started.execution.id)
         assert (failed.status, failed.output) == (Status.FAILED, "half")
-        assert len(actor.asked) == 1
-        assert not actor.open
+        assert len(model.asked) == 1
+        assert not model.open
 
 
 async def test_an_execution_that_cannot_even_be_failed_is_given_up(database: Database) -> None:
     clock = FakeClock()
-    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
+    models = NamedModels({"actor": FakeModel(by_turn(["Hello"]))})
     async with database.core(
-        models=models, tools=Bench(), clock=clock, store=ill_store, max_tries=2
+        models=models, tools=FakeTools(), clock=clock, store=ill_store, max_tries=2
     ) as core:
         caller = await ready(core)
         store = ill(core)
@@ -315,18 +318,18 @@ async def test_an_execution_that_cannot_even_be_failed_is_given_up(database: Dat
 async def test_usage_that_no_column_holds_ends_the_execution_after_one_request(
     database: Database, tokens: int
 ) -> None:
-    class Odd(Actor):
+    class Odd(FakeModel):
         async def stream(self, request: Any) -> Any:
             async for event in super().stream(request):
                 yield replace(event, usage=Usage(tokens, 5)) if isinstance(event, Answer) else event
 
-    actor = Odd(lambda _: ["a ", "b"])
-    models = NamedModels({"actor": actor})
-    async with database.core(models=models, tools=Bench()) as core:
+    model = Odd(lambda _: ["a ", "b"])
+    models = NamedModels({"actor": model})
+    async with database.core(models=models, tools=FakeTools()) as core:
         caller = await ready(core)
         started = await core.services.executions.start(caller, "agent", start_request())
         ended = await settled(core, caller, started.execution.id)
-        assert len(actor.asked) == 1
+        assert len(model.asked) == 1
         assert ended.output == "a b" or ended.status is Status.FAILED
         if ended.status is Status.FAILED:
             assert ended.error is not None

@@ -17,19 +17,23 @@ from outlast.store.driver import Driver
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
-from tests.engine.server import BOUND, Server, World
-from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, start_request, tool
+from tests.support.databases import Database
+from tests.support.engine import EngineHarness, MakeEngine, start_request
+from tests.support.models import FakeModel, Reply, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_conversation_runs_one_turn_at_a_time_and_remembers(world: World) -> None:
+async def test_a_conversation_runs_one_turn_at_a_time_and_remembers(
+    make_engine: MakeEngine,
+) -> None:
     gate = asyncio.Event()
-    actor = Actor(lambda r: [f"{len(r.messages)}", gate])
-    server = await world(actor)
+    model = FakeModel(lambda r: [f"{len(r.messages)}", gate])
+    server = await make_engine(model)
     first = await server.start("one", session={"userName": "Sarah"})
-    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    await asyncio.wait_for(model.spoke.wait(), BOUND)
     conversation = (await server.executions.get(server.caller, first)).execution.conversation_id
     others = [await server.start(f"{n}", conversation_id=conversation) for n in range(3)]
     with pytest.raises(ConversationBusy):
@@ -38,14 +42,14 @@ async def test_a_conversation_runs_one_turn_at_a_time_and_remembers(world: World
     gate.set()
     views = [await server.rest(execution_id) for execution_id in (first, *others)]
     assert [view.execution.output for view in views] == ["1", "3", "5", "7"]
-    assert all("userName: Sarah" in request.instructions for request in actor.asked)
+    assert all("userName: Sarah" in request.instructions for request in model.asked)
 
 
-async def test_interrupt_cancels_what_is_live_and_runs_next(world: World) -> None:
-    actor = Actor(lambda r: ["waiting", asyncio.Event()] if len(r.messages) == 1 else ["now"])
-    server = await world(actor)
+async def test_interrupt_cancels_what_is_live_and_runs_next(make_engine: MakeEngine) -> None:
+    model = FakeModel(lambda r: ["waiting", asyncio.Event()] if len(r.messages) == 1 else ["now"])
+    server = await make_engine(model)
     first = await server.start("one")
-    await asyncio.wait_for(actor.spoke.wait(), BOUND)
+    await asyncio.wait_for(model.spoke.wait(), BOUND)
     conversation = (await server.executions.get(server.caller, first)).execution.conversation_id
     queued = await server.start("two", conversation_id=conversation)
     view = await server.run("three", conversation_id=conversation, on_busy=OnBusy.INTERRUPT)
@@ -76,14 +80,14 @@ async def test_interrupt_ends_what_came_to_wait_for_a_person_just_then(database:
     def play(request: ModelRequest) -> Reply:
         return ["Hm", gate, call(1, "pay")] if len(request.messages) == 1 else ["now"]
 
-    actor, agent = Actor(play), spec(tool("pay", approval=True))
-    models = NamedModels({"actor": actor})
-    async with database.core(models=models, tools=Bench(), store=late) as core:
+    model, agent = FakeModel(play), spec(tool("pay", approval=True))
+    models = NamedModels({"actor": model})
+    async with database.core(models=models, tools=FakeTools(), store=late) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-        server = Server(core, caller, actor, FakeClock())
+        server = EngineHarness(core, caller, model, FakeClock())
         first = await server.start("one")
-        await asyncio.wait_for(actor.spoke.wait(), BOUND)
+        await asyncio.wait_for(model.spoke.wait(), BOUND)
         conversation = (await server.executions.get(caller, first)).execution.conversation_id
         turn = {"conversation_id": conversation, "on_busy": OnBusy.INTERRUPT}
         assert (await server.run("two", **turn)).execution.output == "now"
@@ -104,22 +108,22 @@ def away(driver: Driver) -> Store:
 async def test_interrupt_needs_nothing_but_the_commit_that_makes_its_turn(
     database: Database,
 ) -> None:
-    actor = Actor(lambda r: ["waiting", asyncio.Event()] if len(r.messages) == 1 else ["now"])
-    models = NamedModels({"actor": actor})
-    async with database.core(models=models, tools=Bench(), store=away) as core:
+    model = FakeModel(lambda r: ["waiting", asyncio.Event()] if len(r.messages) == 1 else ["now"])
+    models = NamedModels({"actor": model})
+    async with database.core(models=models, tools=FakeTools(), store=away) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
-        server = Server(core, caller, actor, FakeClock())
+        server = EngineHarness(core, caller, model, FakeClock())
         first = await server.start("one")
-        await asyncio.wait_for(actor.spoke.wait(), BOUND)
+        await asyncio.wait_for(model.spoke.wait(), BOUND)
         conversation = (await server.executions.get(caller, first)).execution.conversation_id
         turn = {"conversation_id": conversation, "on_busy": OnBusy.INTERRUPT}
         assert (await server.run("two", **turn)).execution.output == "now"
 
 
-async def test_interrupt_lets_nothing_begin_that_it_ends(world: World) -> None:
-    actor = Actor(by_turn(["Hm", call(1, "pay")], ["Done."]))
-    server = await world(actor, spec(tool("pay", approval=True)))
+async def test_interrupt_lets_nothing_begin_that_it_ends(make_engine: MakeEngine) -> None:
+    model = FakeModel(by_turn(["Hm", call(1, "pay")], ["Done."]))
+    server = await make_engine(model, spec(tool("pay", approval=True)))
     first = await server.start("one")
     view = await server.rest(first)
     conversation = view.execution.conversation_id
@@ -130,7 +134,9 @@ async def test_interrupt_lets_nothing_begin_that_it_ends(world: World) -> None:
     assert (gone.status, gone.segment) == (Status.CANCELLED, 0)
 
 
-async def test_no_more_run_at_a_time_than_allowed_and_all_get_their_turn(world: World) -> None:
+async def test_no_more_run_at_a_time_than_allowed_and_all_get_their_turn(
+    make_engine: MakeEngine,
+) -> None:
     most = 0
 
     def play(_: Any) -> list[str]:
@@ -138,7 +144,7 @@ async def test_no_more_run_at_a_time_than_allowed_and_all_get_their_turn(world: 
         most = max(most, server.core.engine.running)
         return ["ok"]
 
-    server = await world(Actor(play), concurrency=3)
+    server = await make_engine(FakeModel(play), concurrency=3)
     ids = [await server.start() for _ in range(20)]
     for execution_id in ids:
         assert (await server.rest(execution_id)).execution.status is Status.COMPLETED
@@ -155,11 +161,11 @@ async def test_draining_ends_a_segment_at_its_next_commit_and_the_next_process_g
         await gate.wait()
         return "slow"
 
-    actor = Actor(by_turn([call(1, "slow")], ["Done"]))
-    bench = Bench(slow=slow)
+    model = FakeModel(by_turn([call(1, "slow")], ["Done"]))
+    tools = FakeTools(slow=slow)
     agent = spec(tool("slow", Effect.DESTRUCTIVE))
     async with database.core(
-        models=NamedModels({"actor": actor}), tools=bench, drain_seconds=5
+        models=NamedModels({"actor": model}), tools=tools, drain_seconds=5
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
@@ -171,24 +177,24 @@ async def test_draining_ends_a_segment_at_its_next_commit_and_the_next_process_g
         await closing
         released = await core.store.executions.get(caller.workspace_id, started.execution.id)
         assert (released.status, released.steps) == (Status.QUEUED, 2)
-    async with database.core(models=NamedModels({"actor": actor}), tools=bench) as core:
+    async with database.core(models=NamedModels({"actor": model}), tools=tools) as core:
         view = await core.services.executions.rest(caller, started.execution.id)
         assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Done")
-        assert sum(bench.calls.values()) == 1
+        assert sum(tools.calls.values()) == 1
 
 
 async def test_what_cannot_finish_in_the_grace_is_taken_up_as_after_a_crash(
     database: Database,
 ) -> None:
-    actor = Actor(lambda _: ["half", asyncio.Event()] if len(actor.asked) == 1 else ["whole"])
+    model = FakeModel(lambda _: ["half", asyncio.Event()] if len(model.asked) == 1 else ["whole"])
     async with database.core(
-        models=NamedModels({"actor": actor}), tools=Bench(), drain_seconds=0
+        models=NamedModels({"actor": model}), tools=FakeTools(), drain_seconds=0
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
-        await asyncio.wait_for(actor.spoke.wait(), BOUND)
-    assert actor.open == 0
-    async with database.core(models=NamedModels({"actor": actor}), tools=Bench()) as core:
+        await asyncio.wait_for(model.spoke.wait(), BOUND)
+    assert model.open == 0
+    async with database.core(models=NamedModels({"actor": model}), tools=FakeTools()) as core:
         view = await core.services.executions.rest(caller, started.execution.id)
         assert view.execution.output == "whole"

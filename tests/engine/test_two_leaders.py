@@ -19,11 +19,13 @@ from outlast.model.event import ApprovalResolved, ToolFinished
 from outlast.model.execution import Status
 from outlast.model.workspace import Principal
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
-from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
+from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only("postgresql")]
-BOUND = 30.0
 COUNT = 25
 
 
@@ -32,15 +34,15 @@ class Pair:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.bench = Bench(pay=lambda _: "paid")
+        self.tools = FakeTools(pay=lambda _: "paid")
         self.cores: list[Core] = []
         self.caller: Principal
 
     async def open(self, database: Database, stack: AsyncExitStack) -> None:
         for _ in range(2):
-            models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Over"]))})
+            models = NamedModels({"actor": FakeModel(by_turn([call(1, "pay")], ["Over"]))})
             core = await stack.enter_async_context(
-                database.core(models=models, tools=self.bench, clock=self.clock)
+                database.core(models=models, tools=self.tools, clock=self.clock)
             )
             await core.maintenance._leadership.stop()
             core.maintenance._leadership = SoleProcess()
@@ -81,7 +83,7 @@ class Pair:
             ]
             kinds = [type(entry.event) for entry in entries]
             assert kinds.count(ApprovalResolved) == kinds.count(ToolFinished) == 1
-        assert sum(self.bench.calls.values()) == len(ids)
+        assert sum(self.tools.calls.values()) == len(ids)
 
 
 @pytest.fixture

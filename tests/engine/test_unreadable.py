@@ -8,9 +8,12 @@ from outlast.model.agent import Expiry, Limits
 from outlast.model.execution import PauseRequest, Status
 from outlast.model.wait import Decision
 from outlast.testing import FakeClock, NamedModels
-from tests.database import POSTGRESQL, SQLITE, Database
-from tests.engine.test_tries import BOUND, ready, settled
-from tests.engine.world import Actor, Bench, by_turn, call, spec, start_request, tool
+from tests.engine.test_tries import ready, settled
+from tests.support.databases import POSTGRESQL, SQLITE, Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -27,8 +30,8 @@ NO_BUDGET = "UPDATE executions SET budget = '[1]' WHERE status = 'queued'"
 async def test_a_step_that_cannot_be_read_fails_its_execution_and_holds_up_no_turn(
     database: Database, broken: str
 ) -> None:
-    models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Done"]))})
-    async with database.core(models=models, tools=Bench(pay=lambda _: "paid")) as core:
+    models = NamedModels({"actor": FakeModel(by_turn([call(1, "pay")], ["Done"]))})
+    async with database.core(models=models, tools=FakeTools(pay=lambda _: "paid")) as core:
         caller = await ready(core, spec(tool("pay", approval=True)))
         started = await core.services.executions.start(caller, "agent", start_request())
         first = started.execution
@@ -49,8 +52,8 @@ async def test_a_row_that_cannot_be_read_fails_and_the_turn_behind_it_runs(
     database: Database, broken: str
 ) -> None:
     gate = asyncio.Event()
-    models = NamedModels({"actor": Actor(lambda _: ["Hello", gate])})
-    async with database.core(models=models, tools=Bench()) as core:
+    models = NamedModels({"actor": FakeModel(lambda _: ["Hello", gate])})
+    async with database.core(models=models, tools=FakeTools()) as core:
         caller = await ready(core)
         first = (await core.services.executions.start(caller, "agent", start_request())).execution
         more = {"conversation_id": first.conversation_id}
@@ -82,13 +85,13 @@ async def test_a_row_that_cannot_be_read_fails_and_the_turn_behind_it_runs(
 async def test_a_start_that_finds_a_row_it_cannot_read_fails_it_and_takes_up_the_others(
     database: Database, broken: str
 ) -> None:
-    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
-    async with database.core(models=models, tools=Bench(), start=False) as core:
+    models = NamedModels({"actor": FakeModel(by_turn(["Hello"]))})
+    async with database.core(models=models, tools=FakeTools(), start=False) as core:
         caller = await ready(core)
         odd = (await core.services.executions.start(caller, "agent", start_request())).execution
         database.rows(broken)
         good = (await core.services.executions.start(caller, "agent", start_request())).execution
-    async with asyncio.timeout(BOUND), database.core(models=models, tools=Bench()) as core:
+    async with asyncio.timeout(BOUND), database.core(models=models, tools=FakeTools()) as core:
         assert (await settled(core, caller, good.id)).output == "Hello"
         while database.rows(f"SELECT status FROM executions WHERE id = '{odd.id}'") != [
             ("failed",)
@@ -100,12 +103,12 @@ async def test_a_start_that_finds_a_row_it_cannot_read_fails_it_and_takes_up_the
 async def test_an_agent_that_cannot_be_read_fails_its_execution(
     database: Database, broken: str
 ) -> None:
-    models = NamedModels({"actor": Actor(by_turn(["Hello"]))})
-    async with database.core(models=models, tools=Bench(), start=False) as core:
+    models = NamedModels({"actor": FakeModel(by_turn(["Hello"]))})
+    async with database.core(models=models, tools=FakeTools(), start=False) as core:
         caller = await ready(core)
         started = await core.services.executions.start(caller, "agent", start_request())
     database.rows(f"UPDATE agent_versions SET spec = '{broken}'")
-    async with database.core(models=models, tools=Bench()) as core:
+    async with database.core(models=models, tools=FakeTools()) as core:
         failed = await settled(core, caller, started.execution.id)
         assert failed.status is Status.FAILED
         assert failed.error is not None
@@ -136,10 +139,10 @@ async def test_a_due_approval_that_cannot_be_read_fails_its_execution_and_keeps_
     database: Database, broken: tuple[int, ...]
 ) -> None:
     clock = FakeClock()
-    models = NamedModels({"actor": Actor(by_turn([call(1, "pay")], ["Done"]))})
+    models = NamedModels({"actor": FakeModel(by_turn([call(1, "pay")], ["Done"]))})
     pay = tool("pay", approval=True, expiry=Expiry(5, approve=True))
-    bench = Bench(pay=lambda _: "paid")
-    async with database.core(models=models, tools=bench, clock=clock) as core:
+    tools = FakeTools(pay=lambda _: "paid")
+    async with database.core(models=models, tools=tools, clock=clock) as core:
         caller = await ready(core, spec(pay, limits=Limits(max_seconds=None)))
         runs = [
             (await core.services.executions.start(caller, "agent", start_request())).execution.id
@@ -169,8 +172,8 @@ async def test_a_request_to_pause_that_cannot_be_read_fails_its_execution_and_ke
     database: Database, broken: str
 ) -> None:
     gate = asyncio.Event()
-    models = NamedModels({"actor": Actor(lambda _: ["Hello", gate])})
-    async with database.core(models=models, tools=Bench()) as core:
+    models = NamedModels({"actor": FakeModel(lambda _: ["Hello", gate])})
+    async with database.core(models=models, tools=FakeTools()) as core:
         caller = await ready(core)
         odd, good = [
             (await core.services.executions.start(caller, "agent", start_request())).execution

@@ -14,10 +14,11 @@ from outlast.model.message import Thinking
 from outlast.services.executions import ExecutionView
 from outlast.testing import owner
 from tests.agents.test_openai_chat import chunk
-from tests.database import Database
-from tests.engine.test_providers import BOUND
-from tests.engine.world import Bench, start_request, tool
-from tests.provider import FakeProvider, Reply
+from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.provider import FakeProvider, Reply
+from tests.support.tools import FakeTools, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 SIGNED = {"google": {"thought_signature": "c2ln"}}
@@ -52,14 +53,14 @@ class InTurn(FakeProvider):
 async def test_reasoning_and_signatures_are_recorded_with_the_calls_and_sent_back(
     tmp_path: Path, database: Database
 ) -> None:
-    bench = Bench(look=lambda _: "seen")
+    tools = FakeTools(look=lambda _: "seen")
     async with InTurn() as provider:
         environment = {"OPENAI_BASE_URL": provider.url}
         views: list[ExecutionView] = []
         for turn in (1, 2):  # the second turn reads the first from the store
             clock = SystemClock()
             models = ModelCatalogue(clock, tmp_path, environment=environment)
-            async with database.core(models=models, tools=bench, clock=clock) as core:
+            async with database.core(models=models, tools=tools, clock=clock) as core:
                 caller = await owner(core)
                 look = tool("look", Effect.READ_ONLY)
                 agent = AgentSpec("agent", "openai-chat:m", tools=(look,))

@@ -7,8 +7,9 @@ from typing import Final
 import httpx2
 import pytest
 
-from tests.hostile.world import attacked, until
-from tests.processes import ServerProcess
+from tests.support.processes import ServerProcess
+from tests.support.stress import server_and_provider
+from tests.support.waiting import until_found
 
 pytestmark = pytest.mark.anyio
 QUICK: Final = 20.0
@@ -34,7 +35,10 @@ async def test_a_full_disk_refuses_loses_nothing_and_recovers_by_itself(
 ) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"\0" * 6_000_000)
-    async with attacked(tmp_path, OUTLAST_DATA_DIR=str(small_disk / "data")) as (server, _):
+    async with server_and_provider(tmp_path, OUTLAST_DATA_DIR=str(small_disk / "data")) as (
+        server,
+        _,
+    ):
         accepted: list[str] = []
         for size in (500_000, 20_000, 100):
             while (answer := await start(server, "x" * size)).status_code == 202:
@@ -45,7 +49,7 @@ async def test_a_full_disk_refuses_loses_nothing_and_recovers_by_itself(
         async def not_ready() -> bool:
             return not await ready(server)
 
-        await until(not_ready)
+        await until_found(not_ready)
         deleted = accepted.pop()
         answer = await server.http.delete(f"/v1/executions/{deleted}", timeout=QUICK)
         assert answer.status_code in (204, 503), answer.text
@@ -53,11 +57,11 @@ async def test_a_full_disk_refuses_loses_nothing_and_recovers_by_itself(
         assert again.status_code == 503, again.text
 
         ballast.unlink()
-        await until(lambda: ready(server))
+        await until_found(lambda: ready(server))
         answer = await start(server, "there is room")
         assert answer.status_code == 202, answer.text
         accepted.append(answer.json()["id"])
-        await until(lambda: all_ended(server, accepted))
+        await until_found(lambda: all_ended(server, accepted))
         again = await server.http.delete(f"/v1/executions/{deleted}", timeout=QUICK)
         assert again.status_code in (204, 404), again.text
 
@@ -66,7 +70,9 @@ async def test_a_disk_that_fails_for_a_while_costs_nothing_that_was_accepted(
     eio_library: Path, tmp_path: Path
 ) -> None:
     trigger = tmp_path / "failing"
-    async with attacked(tmp_path, LD_PRELOAD=str(eio_library), EIO_WHILE=str(trigger)) as (
+    async with server_and_provider(
+        tmp_path, LD_PRELOAD=str(eio_library), EIO_WHILE=str(trigger)
+    ) as (
         server,
         _,
     ):
@@ -80,9 +86,9 @@ async def test_a_disk_that_fails_for_a_while_costs_nothing_that_was_accepted(
         assert {answer.status_code for answer in answers} == {503}
         assert not await ready(server)
         trigger.unlink()
-        await until(lambda: ready(server))
+        await until_found(lambda: ready(server))
         answer = await start(server, "healthy again")
         assert answer.status_code == 202, answer.text
-        await until(lambda: all_ended(server, [*before, answer.json()["id"]]))
+        await until_found(lambda: all_ended(server, [*before, answer.json()["id"]]))
         listed = (await server.http.get("/v1/executions", params={"limit": 100})).json()["data"]
         assert len(listed) == len(before) + 1, "what was refused was not accepted in secret"

@@ -3,15 +3,17 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import httpx2
 import pytest
 
-from tests.many.world import FIVE, Town, settled, until
-from tests.postgres import Cluster
-from tests.whole import WHOLE
+from tests.support.fleet import Fleet, durable_cluster, running_fleet
+from tests.support.long_cases import WHOLE
+from tests.support.postgres import Cluster
+from tests.support.waiting import until_found
 
 pytestmark = pytest.mark.anyio
 SECONDS: Final = 70.0 if WHOLE else 8.0
@@ -25,24 +27,21 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 
 @pytest.fixture(scope="package")
 def postgres() -> Iterator[Cluster]:
-    """A Postgres of this folder's own: it is killed, and must not forget then."""
-    with Cluster(fsync="on", full_page_writes="on") as cluster:
+    with durable_cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture
-async def town(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    async with AsyncExitStack() as stack:
-        town = await settled(stack, tmp_path_factory.mktemp("town"), postgres)
-        await town.start(*FIVE)
-        yield town
+async def fleet(postgres: Cluster, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with running_fleet(tmp_path, postgres) as fleet:
+        yield fleet
 
 
 class Chaos:
     """Disruptions, one after the other, by a seed."""
 
-    def __init__(self, town: Town, seed: int) -> None:
-        self._town = town
+    def __init__(self, fleet: Fleet, seed: int) -> None:
+        self._fleet = fleet
         self._random = random.Random(seed)
         self.done: list[str] = []
 
@@ -61,31 +60,31 @@ class Chaos:
 
     async def _kill(self) -> None:
         name = self._worker()
-        await self._town.kill(name)
-        await self._town.start(name)
+        await self._fleet.kill(name)
+        await self._fleet.start(name)
 
     async def _kill_api(self) -> None:
         name = self._random.choice(["a", "b"])
-        await self._town.kill(name)
-        await self._town.start(name)
+        await self._fleet.kill(name)
+        await self._fleet.start(name)
 
     async def _freeze(self) -> None:
         """Longer than a lease: others take over, and it comes back from the dead."""
         name = self._worker()
-        self._town.freeze(name)
+        self._fleet.freeze(name)
         await asyncio.sleep(4)
-        self._town.thaw(name)
+        self._fleet.thaw(name)
 
     async def _leave(self) -> None:
         name = self._worker()
-        await self._town.leave(name)
-        await self._town.start(name)
+        await self._fleet.leave(name)
+        await self._fleet.start(name)
 
     async def _drop(self) -> None:
-        await self._town.rows(DROP_CONNECTIONS)
+        await self._fleet.rows(DROP_CONNECTIONS)
 
 
-async def accept(town: Town, number: int) -> tuple[str, str]:
+async def accept(fleet: Fleet, number: int) -> tuple[str, str]:
     """Start one as a client that does not give up: under one key, at whichever API answers."""
     agent = ("idempotent", "destructive", "speaker")[number % 3]
     headers = {"Idempotency-Key": f"chaos-{number}"}
@@ -93,7 +92,7 @@ async def accept(town: Town, number: int) -> tuple[str, str]:
     while True:
         for name in ("a", "b"):
             with suppress(httpx2.TransportError):
-                answer = await town.doors[name].post(
+                answer = await fleet.clients[name].post(
                     f"/v1/agents/{agent}/execute", json=body, headers=headers, timeout=10
                 )
                 if answer.status_code == 202:
@@ -102,36 +101,36 @@ async def accept(town: Town, number: int) -> tuple[str, str]:
         await asyncio.sleep(0.1)
 
 
-async def settled_status(town: Town, execution_id: str) -> dict[str, Any] | None:
-    found = await town.execution("a", execution_id)
+async def settled_status(fleet: Fleet, execution_id: str) -> dict[str, Any] | None:
+    found = await fleet.execution("a", execution_id)
     return found if found["status"] not in ("queued", "running") else None
 
 
-async def test_a_fleet_in_chaos_loses_nothing_and_does_nothing_twice(town: Town) -> None:
-    chaos = Chaos(town, seed=11)
+async def test_a_fleet_in_chaos_loses_nothing_and_does_nothing_twice(fleet: Fleet) -> None:
+    chaos = Chaos(fleet, seed=11)
     disrupting = asyncio.create_task(chaos.disrupt(SECONDS))
     accepting = []
     for number in range(round(SECONDS * RATE)):
-        accepting.append(asyncio.create_task(accept(town, number)))
+        accepting.append(asyncio.create_task(accept(fleet, number)))
         await asyncio.sleep(1 / RATE)
     await disrupting
-    await town.mend()
+    await fleet.mend()
     accepted = await asyncio.gather(*accepting)
     assert len({one for _, one in accepted}) == len(accepted), "a key made one execution each"
 
     for agent, one in accepted:
-        found = await until(lambda one=one: settled_status(town, one))  # type: ignore[misc]
+        found = await until_found(lambda one=one: settled_status(fleet, one))  # type: ignore[misc]
         if found["status"] == "suspended":
             assert agent == "destructive", found
             assert [asked["kind"] for asked in found["pendingApprovals"]] == ["unknown_outcome"]
         else:
             assert found["status"] == "completed", (chaos.done, found)
-        log = await town.log("a", one) if found["status"] == "completed" else None
+        log = await fleet.log("a", one) if found["status"] == "completed" else None
         if log is not None:
             assert log.cursors == sorted(set(log.cursors))
             assert len(log.of("done")) == 1
         if agent == "destructive":
-            calls = [town.tools.calls[call["id"]] for call in found["toolCalls"]]
-            calls += [town.tools.calls[asked["toolCallId"]] for asked in found["pendingApprovals"]]
+            calls = [fleet.tools.calls[call["id"]] for call in found["toolCalls"]]
+            calls += [fleet.tools.calls[asked["toolCallId"]] for asked in found["pendingApprovals"]]
             assert all(count <= 1 for count in calls), found
-    assert not await town.orphans()
+    assert not await fleet.orphans()

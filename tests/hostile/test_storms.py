@@ -7,9 +7,10 @@ from typing import Final
 
 import pytest
 
-from tests.hostile.world import Probe, attacked, open_files, resident_mib, until
-from tests.processes import ServerProcess
-from tests.whole import WHOLE
+from tests.support.long_cases import WHOLE
+from tests.support.processes import ServerProcess
+from tests.support.stress import Probe, open_files, resident_mib, server_and_provider
+from tests.support.waiting import until_found
 
 pytestmark = pytest.mark.anyio
 RUNS: Final = 20_000 if WHOLE else 400
@@ -40,11 +41,11 @@ async def quiet(server: ServerProcess, files: int) -> None:
     async def as_before() -> bool:
         return open_files(server.pid) <= files + 20
 
-    await until(as_before)
+    await until_found(as_before)
 
 
 async def test_a_storm_of_runs_leaves_no_memory_and_no_file_behind(tmp_path: Path) -> None:
-    async with attacked(tmp_path, OUTLAST_LOG_LEVEL="warning") as (server, _):
+    async with server_and_provider(tmp_path, OUTLAST_LOG_LEVEL="warning") as (server, _):
 
         async def run(number: int) -> None:
             answer = await server.http.post(
@@ -64,7 +65,7 @@ async def test_a_storm_of_runs_leaves_no_memory_and_no_file_behind(tmp_path: Pat
 async def test_a_storm_of_cut_streams_leaves_nothing_behind_and_every_run_ends(
     tmp_path: Path,
 ) -> None:
-    async with attacked(tmp_path, OUTLAST_LOG_LEVEL="warning") as (server, _):
+    async with server_and_provider(tmp_path, OUTLAST_LOG_LEVEL="warning") as (server, _):
         ids: list[str] = []
 
         async def cut(number: int) -> None:
@@ -87,7 +88,7 @@ async def test_a_storm_of_cut_streams_leaves_nothing_behind_and_every_run_ends(
             )
             return float(running.split()[1]) == 0
 
-        await until(ended)
+        await until_found(ended)
         assert resident_mib(server.pid) - before < GROWTH_MIB
         await quiet(server, files + AT_ONCE)
         for one in ids[:: max(1, len(ids) // 50)]:

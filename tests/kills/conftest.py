@@ -1,4 +1,4 @@
-"""One site for the tests of a module, on each kind of database."""
+"""One deployment for the tests of a module, on each kind of database."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.database import Database
-from tests.kills.world import Site
-from tests.processes import ToolServer
-from tests.provider import FakeProvider
+from tests.support.databases import Database
+from tests.support.deployment import Deployment
+from tests.support.processes import CountingToolServer
+from tests.support.provider import FakeProvider
 
 
 @pytest.fixture(scope="module")
@@ -18,22 +18,22 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-async def site(
+async def deployment(
     anyio_backend: Any,
     module_database: Database,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Site]:
-    """A site whose agents the module deploys; nothing is started yet."""
+) -> AsyncIterator[Deployment]:
+    """A deployment whose agents the module deploys; nothing is started yet."""
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(FakeProvider())
-        tools = await stack.enter_async_context(ToolServer())
-        made = Site(tmp_path_factory.mktemp("site"), module_database, provider, tools)
+        tools = await stack.enter_async_context(CountingToolServer())
+        made = Deployment(tmp_path_factory.mktemp("site"), module_database, provider, tools)
         stack.push_async_callback(made.close)
         yield made
 
 
 @pytest.fixture(autouse=True)
-async def _answering(site: Site) -> AsyncIterator[None]:
+async def _answering(deployment: Deployment) -> AsyncIterator[None]:
     """Tools that a test has held back answer the next one."""
     yield
-    site.tools.answering.set()
+    deployment.tools.answering.set()

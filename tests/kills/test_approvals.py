@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.kills.world import Listener, Site, loads
+from tests.support.deployment import Deployment, Listener, loads
 
 pytestmark = pytest.mark.anyio
 
@@ -53,147 +53,154 @@ def pay(amount: int = 3) -> str:
 
 
 @pytest.fixture(scope="module")
-async def running(site: Site) -> Site:
-    _till(site, "first")
-    site.deploy(FIRST)
-    await site.start()
-    return site
+async def running(deployment: Deployment) -> Deployment:
+    _till(deployment, "first")
+    deployment.deploy(FIRST)
+    await deployment.start()
+    return deployment
 
 
-def _till(site: Site, who: str) -> None:
-    (site.folder / "till.py").write_text(TILL.replace("WHO", who))
+def _till(deployment: Deployment, who: str) -> None:
+    (deployment.folder / "till.py").write_text(TILL.replace("WHO", who))
 
 
 async def test_what_waits_is_listed_after_every_process_died_and_runs_once_as_decided(
-    running: Site,
+    running: Deployment,
 ) -> None:
-    site, amounts, formats = running, (3, 7, 3), ("openai", None, "ui")
-    names = [(await site.asked("payer"))["id"] for _ in amounts]
+    deployment, amounts, formats = running, (3, 7, 3), ("openai", None, "ui")
+    names = [(await deployment.asked("payer"))["id"] for _ in amounts]
     listeners = [
-        Listener(site, name, number % 2, spoken)
+        Listener(deployment, name, number % 2, spoken)
         for number, (name, spoken) in enumerate(zip(names, formats, strict=True))
     ]
     for listener in listeners:
         await listener.until_asked()
 
-    await site.again()
+    await deployment.again()
 
-    await _are_listed(site, names)
+    await _are_listed(deployment, names)
     coming_back = [asyncio.create_task(listener.whole()) for listener in listeners]
-    calls = [(await site.pending(name))["toolCallId"] for name in names]
+    calls = [(await deployment.pending(name))["toolCallId"] for name in names]
     run = f"/run/api/executions/{names[0]}/approvals/{calls[0]}"
-    assert (await site.post(run, approved=True)).json() == {"success": True}
-    decided = await site.decide(names[1], calls[1], True, door=1, parameters={"amount": 7})
+    assert (await deployment.post(run, approved=True)).json() == {"success": True}
+    decided = await deployment.decide(names[1], calls[1], True, client=1, parameters={"amount": 7})
     assert decided.json()["effectiveParameters"] == {"amount": 7}
-    assert "is approved" in await site.command("approve", names[2], "--reason", "fine")
+    assert "is approved" in await deployment.command("approve", names[2], "--reason", "fine")
 
     heard = await asyncio.gather(*coming_back)
     for name, call, amount, spoken, whole in zip(
         names, calls, amounts, formats, heard, strict=True
     ):
-        await site.ended(name)
-        assert whole == await site.frames(name, format=spoken)
-        log = await site.log(name)
+        await deployment.ended(name)
+        assert whole == await deployment.frames(name, format=spoken)
+        log = await deployment.log(name)
         assert [start["parameters"] for start in log.of("tool_call_start")] == [{"amount": amount}]
         assert len(log.of("approval_resolved")) == len(log.of("tool_call_end")) == 1
         assert not log.of("retry")
-        assert site.tools.arguments[call] == [{"amount": amount}]
+        assert deployment.tools.arguments[call] == [{"amount": amount}]
 
 
-async def _are_listed(site: Site, names: list[str]) -> None:
-    """Every list of every door tells that these wait."""
-    for door in range(2):
-        page = await site.get("/v1/approvals", door, limit=100)
+async def _are_listed(deployment: Deployment, names: list[str]) -> None:
+    """Every list of every API process shows that these wait."""
+    for client in range(2):
+        page = await deployment.get("/v1/approvals", client, limit=100)
         assert {row["executionId"] for row in page["data"]} >= set(names)
-    told = loads(await site.command("approvals", "--limit", "100", "--json"))
+    told = loads(await deployment.command("approvals", "--limit", "100", "--json"))
     assert {row["executionId"] for row in told["data"]} >= set(names)
-    events = await site.get("/v1/events", limit=200)
+    events = await deployment.get("/v1/events", limit=200)
     details = {event["requestId"]: event["detail"] for event in events["data"]}
     for name in names:
-        [asked] = (await site.execution(name))["pendingApprovals"]
+        [asked] = (await deployment.execution(name))["pendingApprovals"]
         assert (asked["name"], asked["kind"]) == ("pay", "approval")
-        assert (await site.get(f"/run/api/executions/{name}", 1))["status"] == "suspended"
-        assert (await site.get(f"/v1/execution/{name}"))["data"]["status"] == "paused"
+        assert (await deployment.get(f"/run/api/executions/{name}", 1))["status"] == "suspended"
+        assert (await deployment.get(f"/v1/execution/{name}"))["data"]["status"] == "paused"
         assert details[name] == "suspended"
 
 
 async def test_what_waits_keeps_its_version_over_a_deploy_and_what_comes_has_the_new_one(
-    running: Site,
+    running: Deployment,
 ) -> None:
-    site = running
-    waiting = await site.asked("payer", "the old one")
-    till = await site.asked("cashier")
-    receipts = site.folder / "receipts"
-    _till(site, "one who came after")
+    deployment = running
+    waiting = await deployment.asked("payer", "the old one")
+    till = await deployment.asked("cashier")
+    receipts = deployment.folder / "receipts"
+    _till(deployment, "one who came after")
 
-    await site.again(SECOND)
+    await deployment.again(SECOND)
 
     for execution in (waiting, till):
-        call = (await site.pending(execution["id"]))["toolCallId"]
-        assert (await site.decide(execution["id"], call, True)).status_code == 200
-        ended = await site.ended(execution["id"])
+        call = (await deployment.pending(execution["id"]))["toolCallId"]
+        assert (await deployment.decide(execution["id"], call, True)).status_code == 200
+        ended = await deployment.ended(execution["id"])
         [made] = ended["toolCalls"]
         assert made["id"] == call
         by = {"count": 1} if execution is waiting else "by the one who came after"
         assert made["result"] == by
-    assert len(site.tools.arguments[waiting["pendingApprovals"][0]["toolCallId"]]) == 1
+    assert len(deployment.tools.arguments[waiting["pendingApprovals"][0]["toolCallId"]]) == 1
     assert receipts.read_text() == "one who came after 3\n"
-    assert _told(site, "the old one") == [("You are the first.", ["pay"])] * 2
+    assert _told(deployment, "the old one") == [("You are the first.", ["pay"])] * 2
 
-    answer = await site.post("/v1/agents/payer/execute", input="the new one")
+    answer = await deployment.post("/v1/agents/payer/execute", input="the new one")
     assert answer.json()["status"] == "completed", answer.text
-    assert _told(site, "the new one") == [("You are the second.", ["pay", "datetime"])] * 2
-    assert len(site.tools.arguments[answer.json()["toolCalls"][0]["id"]]) == 1
+    assert _told(deployment, "the new one") == [("You are the second.", ["pay", "datetime"])] * 2
+    assert len(deployment.tools.arguments[answer.json()["toolCalls"][0]["id"]]) == 1
 
 
-def _told(site: Site, text: str) -> list[tuple[str, list[str]]]:
+def _told(deployment: Deployment, text: str) -> list[tuple[str, list[str]]]:
     """(instructions, names of the tools) of every model request about this."""
     return [
         (asked["messages"][0]["content"], [tool["function"]["name"] for tool in asked["tools"]])
-        for asked in site.provider.requests
+        for asked in deployment.provider.requests
         if any(message.get("content") == text for message in asked["messages"])
     ]
 
 
 async def test_an_approved_call_that_died_is_asked_about_and_every_answer_ends_it(
-    running: Site,
+    running: Deployment,
 ) -> None:
-    site, edited = running, {"amount": 5}
-    site.deploy(FIRST)
-    await site.again()
-    names = [(await site.asked(agent))["id"] for agent in ("payer", "payer", "payer", "repeater")]
-    calls = [(await site.pending(name))["toolCallId"] for name in names]
-    site.tools.answering.clear()
+    deployment, edited = running, {"amount": 5}
+    deployment.deploy(FIRST)
+    await deployment.again()
+    names = [
+        (await deployment.asked(agent))["id"] for agent in ("payer", "payer", "payer", "repeater")
+    ]
+    calls = [(await deployment.pending(name))["toolCallId"] for name in names]
+    deployment.tools.answering.clear()
     for name, call in zip(names, calls, strict=True):
-        assert (await site.decide(name, call, True, parameters=edited)).status_code == 200
-    await site.tools.until(lambda: all(site.tools.calls[call] == 1 for call in calls))
+        assert (await deployment.decide(name, call, True, parameters=edited)).status_code == 200
+    await deployment.tools.until(lambda: all(deployment.tools.calls[call] == 1 for call in calls))
 
-    await site.again()
+    await deployment.again()
 
-    await site.tools.until(lambda: site.tools.calls[calls[3]] == 2)
+    await deployment.tools.until(lambda: deployment.tools.calls[calls[3]] == 2)
     for name, call in zip(names[:3], calls, strict=False):
-        asked = await site.pending(name)
+        asked = await deployment.pending(name)
         assert (asked["kind"], asked["toolCallId"]) == ("unknown_outcome", call)
         assert asked["parameters"] == edited
-    assert [site.tools.calls[call] for call in calls] == [1, 1, 1, 2]
-    site.tools.answering.set()
+    assert [deployment.tools.calls[call] for call in calls] == [1, 1, 1, 2]
+    deployment.tools.answering.set()
     said: list[dict[str, Any]] = [
         {"approved": True, "result": {"paid": 5}},
         {"approved": True},
         {"approved": False, "reason": "Too late."},
     ]
     for name, call, words in zip(names, calls, said, strict=False):
-        assert (await site.decide(name, call, **words)).status_code == 200
-    ended = [await site.ended(name) for name in names]
+        assert (await deployment.decide(name, call, **words)).status_code == 200
+    ended = [await deployment.ended(name) for name in names]
     results = [execution["toolCalls"][0]["result"] for execution in ended]
     assert results[:2] == [{"paid": 5}, {"count": 2}]
     assert "given up" in results[2]
     assert results[2].endswith("Reason: Too late.")
     assert results[3] == {"count": 2}
-    assert [site.tools.arguments[call] for call in calls] == [
+    assert [deployment.tools.arguments[call] for call in calls] == [
         [edited],
         [edited, edited],
         [edited],
         [edited, edited],
     ]
-    assert [len((await site.log(name)).of("approval_resolved")) for name in names] == [2, 2, 2, 1]
+    assert [len((await deployment.log(name)).of("approval_resolved")) for name in names] == [
+        2,
+        2,
+        2,
+        1,
+    ]

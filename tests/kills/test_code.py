@@ -7,7 +7,7 @@ from typing import Final
 import httpx2
 import pytest
 
-from tests.kills.world import Site
+from tests.support.deployment import Deployment
 
 pytestmark = pytest.mark.anyio
 
@@ -60,62 +60,65 @@ agents: list[Agent] = [clerk, stubborn]
 
 
 @pytest.fixture(scope="module")
-async def running(site: Site) -> Site:
-    site.deploy(AGENTS, "clerks.py")
-    await site.start()
-    return site
+async def running(deployment: Deployment) -> Deployment:
+    deployment.deploy(AGENTS, "clerks.py")
+    await deployment.start()
+    return deployment
 
 
-def _calls(site: Site, order: str) -> list[str]:
+def _calls(deployment: Deployment, order: str) -> list[str]:
     """The tool calls of an order, each as often as it was made."""
     return [
-        call for call, said in site.tools.arguments.items() for one in said if one["order"] == order
+        call
+        for call, said in deployment.tools.arguments.items()
+        for one in said
+        if one["order"] == order
     ]
 
 
-def _asked(site: Site, order: str) -> list[str]:
+def _asked(deployment: Deployment, order: str) -> list[str]:
     """The model requests about an order."""
-    said = [request["messages"][-1]["content"] for request in site.provider.requests]
+    said = [request["messages"][-1]["content"] for request in deployment.provider.requests]
     return [text.removesuffix(f" {order}") for text in said if text.endswith(f" {order}")]
 
 
-def _starts(site: Site, order: str) -> list[str]:
+def _starts(deployment: Deployment, order: str) -> list[str]:
     """How its function was begun: with which keys of its state."""
-    lines = (site.folder / "starts").read_text().splitlines()
+    lines = (deployment.folder / "starts").read_text().splitlines()
     return [line.removeprefix(f"{order} ") for line in lines if line.startswith(f"{order} ")]
 
 
 async def test_a_function_that_died_goes_on_from_its_checkpoint_and_repeats_no_recorded_call(
-    running: Site,
+    running: Deployment,
 ) -> None:
-    site = running
-    name = await site.started("clerk", "tea")
-    await site.tools.until(lambda: len(_calls(site, "tea")) == 1)
-    site.tools.answering.clear()
-    await site.tools.until(lambda: len(_calls(site, "tea")) == 2)
-    fee, look = _calls(site, "tea")
+    deployment = running
+    name = await deployment.started("clerk", "tea")
+    await deployment.tools.until(lambda: len(_calls(deployment, "tea")) == 1)
+    deployment.tools.answering.clear()
+    await deployment.tools.until(lambda: len(_calls(deployment, "tea")) == 2)
+    fee, look = _calls(deployment, "tea")
 
-    await site.again()
+    await deployment.again()
 
-    await site.tools.until(lambda: len(_calls(site, "tea")) == 3)
-    assert sorted(_calls(site, "tea")) == sorted([fee, look, look])
-    site.tools.answering.set()
-    asked = await site.pending(name)
+    await deployment.tools.until(lambda: len(_calls(deployment, "tea")) == 3)
+    assert sorted(_calls(deployment, "tea")) == sorted([fee, look, look])
+    deployment.tools.answering.set()
+    asked = await deployment.pending(name)
     assert asked["kind"] == "approval"
-    assert len(_starts(site, "tea")) == 2
+    assert len(_starts(deployment, "tea")) == 2
 
-    await site.again(AGENTS.replace("VERSION", "changed"))
+    await deployment.again(AGENTS.replace("VERSION", "changed"))
 
-    assert (await site.pending(name))["toolCallId"] == asked["toolCallId"]
-    assert (await site.decide(name, asked["toolCallId"], True)).status_code == 200
-    execution = await site.ended(name)
+    assert (await deployment.pending(name))["toolCallId"] == asked["toolCallId"]
+    assert (await deployment.decide(name, asked["toolCallId"], True)).status_code == 200
+    execution = await deployment.ended(name)
     assert execution["output"] == "1 2 1"
-    assert _asked(site, "tea") == ["first", "second"]
-    assert sorted(_calls(site, "tea")) == sorted([fee, look, look, asked["toolCallId"]])
-    assert _starts(site, "tea")[0] == "VERSION []"
-    assert set(_starts(site, "tea")[1:-1]) == {"VERSION ['fee']"}
-    assert _starts(site, "tea")[-1] == "changed ['fee']"
-    log = await site.log(name)
+    assert _asked(deployment, "tea") == ["first", "second"]
+    assert sorted(_calls(deployment, "tea")) == sorted([fee, look, look, asked["toolCallId"]])
+    assert _starts(deployment, "tea")[0] == "VERSION []"
+    assert set(_starts(deployment, "tea")[1:-1]) == {"VERSION ['fee']"}
+    assert _starts(deployment, "tea")[-1] == "changed ['fee']"
+    log = await deployment.log(name)
     [told, *again] = log.of("custom")
     assert (told["data"], again) == ({"fee": {"count": 1}}, [])
     assert [call["name"] for call in execution["toolCalls"]] == ["fee", "look", "pay"]
@@ -123,32 +126,32 @@ async def test_a_function_that_died_goes_on_from_its_checkpoint_and_repeats_no_r
 
 
 async def test_a_deletion_that_dies_while_a_function_does_not_leave_is_done_by_the_next(
-    running: Site,
+    running: Deployment,
 ) -> None:
-    site = running
-    answer = await site.post("/v1/execution", name="x", agent_id="stubborn", input="wood")
+    deployment = running
+    answer = await deployment.post("/v1/execution", name="x", agent_id="stubborn", input="wood")
     task = answer.json()["data"]["id"]
-    closed = site.provider.cut_by_client
-    async for _, data in site.stream(task):
+    closed = deployment.provider.cut_by_client
+    async for _, data in deployment.stream(task):
         if b"text_delta" in data:
             break
-    deleting = asyncio.create_task(_delete(site, task))
-    await site.provider.wait_cut(closed + 1)
+    deleting = asyncio.create_task(_delete(deployment, task))
+    await deployment.provider.wait_cut(closed + 1)
 
-    await site.again()
+    await deployment.again()
 
     await deleting
-    await site.log(task)
-    found = await site.get(f"/v1/execution/{task}")
+    await deployment.log(task)
+    found = await deployment.get(f"/v1/execution/{task}")
     assert found["data"]["status"] == "terminated"
-    assert _asked(site, "wood") == ["stubborn"]
-    assert _calls(site, "wood") == []
-    assert (await site.doors[0].delete(f"/v1/execution/{task}")).status_code == 204
-    assert (await site.doors[1].get(f"/v1/execution/{task}")).status_code == 404
+    assert _asked(deployment, "wood") == ["stubborn"]
+    assert _calls(deployment, "wood") == []
+    assert (await deployment.clients[0].delete(f"/v1/execution/{task}")).status_code == 204
+    assert (await deployment.clients[1].get(f"/v1/execution/{task}")).status_code == 404
 
 
-async def _delete(site: Site, task: str) -> None:
+async def _delete(deployment: Deployment, task: str) -> None:
     """Ask for it; the server dies before it answers."""
     with suppress(httpx2.TransportError):
-        answer = await site.doors[0].delete(f"/v1/execution/{task}")
+        answer = await deployment.clients[0].delete(f"/v1/execution/{task}")
         raise AssertionError(answer.text)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from tests.kills.world import Site, loads
+from tests.support.deployment import Deployment, loads
 
 pytestmark = pytest.mark.anyio
 
@@ -30,36 +30,36 @@ SIX: Final[Words] = {"approved": True, "parameters": {"amount": 6}}
 
 
 @pytest.fixture(scope="module")
-async def running(site: Site) -> Site:
-    site.deploy(AGENTS)
-    await site.start()
-    return site
+async def running(deployment: Deployment) -> Deployment:
+    deployment.deploy(AGENTS)
+    await deployment.start()
+    return deployment
 
 
 @pytest.fixture(scope="module")
-async def second(running: Site) -> tuple[str, httpx2.AsyncClient]:
-    """Somebody else: the id of a key of their own, and their connection to the other process."""
+async def second(running: Deployment) -> tuple[str, httpx2.AsyncClient]:
+    """Another user: the id of a key of their own, and their connection to the other process."""
     made = loads(await running.command("keys", "create", "--name", "second", "--json"))
-    return made["id"], await running.door(made["key"], 1)
+    return made["id"], await running.client_of(made["key"], 1)
 
 
-async def _waiting(site: Site, count: int = PAIRS) -> dict[str, str]:
+async def _waiting(deployment: Deployment, count: int = PAIRS) -> dict[str, str]:
     """So many executions that wait, and their calls."""
-    asked = await asyncio.gather(*(site.asked("payer", f"run {n}") for n in range(count)))
+    asked = await asyncio.gather(*(deployment.asked("payer", f"run {n}") for n in range(count)))
     return {one["id"]: one["pendingApprovals"][0]["toolCallId"] for one in asked}
 
 
 @pytest.mark.parametrize("pair", [(FIVE, DENY), (FIVE, SIX)], ids=["deny", "edit"])
 async def test_of_two_contradicting_decisions_at_once_one_stands_and_the_call_runs_once(
-    running: Site, second: tuple[str, httpx2.AsyncClient], pair: tuple[Words, Words]
+    running: Deployment, second: tuple[str, httpx2.AsyncClient], pair: tuple[Words, Words]
 ) -> None:
-    site, (key, other) = running, second
-    waiting = await _waiting(site)
+    deployment, (key, other) = running, second
+    waiting = await _waiting(deployment)
 
     async def decided(number: int, name: str, call: str) -> tuple[int, int]:
         """Both at once, in turns the one and the other first; their statuses."""
         path = f"/v1/executions/{name}/approvals/{call}"
-        asking = [site.doors[0].post(path, json=pair[0]), other.post(path, json=pair[1])]
+        asking = [deployment.clients[0].post(path, json=pair[0]), other.post(path, json=pair[1])]
         order = (0, 1) if number % 2 else (1, 0)
         answers = await asyncio.gather(*(asking[n] for n in order))
         told = dict(zip(order, answers, strict=True))
@@ -73,11 +73,11 @@ async def test_of_two_contradicting_decisions_at_once_one_stands_and_the_call_ru
         assert sorted(statuses) == [200, 409]
         winner = statuses.index(200)
         winners[winner] += 1
-        await site.ended(name)
+        await deployment.ended(name)
         words = pair[winner]
         ran = [words["parameters"]] if words["approved"] else []
-        assert site.tools.arguments.get(call, []) == ran
-        [resolved] = (await site.log(name)).of("approval_resolved")
+        assert deployment.tools.arguments.get(call, []) == ran
+        [resolved] = (await deployment.log(name)).of("approval_resolved")
         assert (resolved["approved"], resolved["parameters"]) == (
             words["approved"],
             words.get("parameters"),
@@ -87,65 +87,67 @@ async def test_of_two_contradicting_decisions_at_once_one_stands_and_the_call_ru
 
 
 async def test_two_who_say_the_same_at_once_get_the_same_answer_and_the_call_runs_once(
-    running: Site, second: tuple[str, httpx2.AsyncClient]
+    running: Deployment, second: tuple[str, httpx2.AsyncClient]
 ) -> None:
-    site, (_, other) = running, second
-    waiting = await _waiting(site)
+    deployment, (_, other) = running, second
+    waiting = await _waiting(deployment)
 
     async def decided(name: str, call: str) -> list[httpx2.Response]:
         path = f"/v1/executions/{name}/approvals/{call}"
-        doors = (site.doors[0], other)
-        return list(await asyncio.gather(*(door.post(path, json=FIVE) for door in doors)))
+        clients = (deployment.clients[0], other)
+        return list(await asyncio.gather(*(client.post(path, json=FIVE) for client in clients)))
 
     for answers in await asyncio.gather(*(decided(*item) for item in waiting.items())):
         first, last = answers
         assert (first.status_code, last.status_code) == (200, 200)
         assert first.json() == last.json()
     for name, call in waiting.items():
-        await site.ended(name)
-        assert site.tools.arguments[call] == [{"amount": 5}]
-        assert len((await site.log(name)).of("approval_resolved")) == 1
+        await deployment.ended(name)
+        assert deployment.tools.arguments[call] == [{"amount": 5}]
+        assert len((await deployment.log(name)).of("approval_resolved")) == 1
 
 
 async def test_decisions_that_the_death_of_every_process_cuts_short_stand_or_are_made_again(
-    running: Site,
+    running: Deployment,
 ) -> None:
-    site = running
-    waiting = await _waiting(site, 2 * PAIRS)
-    before = site.tools.calls.total()
+    deployment = running
+    waiting = await _waiting(deployment, 2 * PAIRS)
+    before = deployment.tools.calls.total()
     deciding = [
-        asyncio.create_task(_decided(site, number % 2, name, call))
+        asyncio.create_task(_decided(deployment, number % 2, name, call))
         for number, (name, call) in enumerate(waiting.items())
     ]
-    await site.tools.counted(before + PAIRS // 2)
-    await site.again()
+    await deployment.tools.counted(before + PAIRS // 2)
+    await deployment.again()
     stood = [await task for task in deciding]
     for (name, call), status in zip(waiting.items(), stood, strict=True):
         assert status in (200, None)
         if status is None:
-            assert (await site.decide(name, call, **FIVE)).status_code == 200
-    await asyncio.gather(*(_settled(site, *item) for item in waiting.items()))
+            assert (await deployment.decide(name, call, **FIVE)).status_code == 200
+    await asyncio.gather(*(_settled(deployment, *item) for item in waiting.items()))
     for name, call in waiting.items():
-        assert site.tools.arguments[call] == [{"amount": 5}]
-        first, *asked_again = (await site.log(name)).of("approval_resolved")
+        assert deployment.tools.arguments[call] == [{"amount": 5}]
+        first, *asked_again = (await deployment.log(name)).of("approval_resolved")
         assert first["parameters"] == {"amount": 5}
         assert len(asked_again) <= 1
 
 
-async def _decided(site: Site, door: int, name: str, call: str) -> int | None:
+async def _decided(deployment: Deployment, client: int, name: str, call: str) -> int | None:
     """The status of a decision; None where its server died before it answered."""
     try:
-        return (await site.decide(name, call, door=door, **FIVE)).status_code
+        return (await deployment.decide(name, call, client=client, **FIVE)).status_code
     except httpx2.TransportError:
         return None
 
 
-async def _settled(site: Site, name: str, call: str) -> None:
-    """Say the truth wherever somebody asks what became of a call, until the execution has ended."""
+async def _settled(deployment: Deployment, name: str, call: str) -> None:
+    """Say the truth whenever the outcome of a call is requested, until the execution has ended."""
     async with asyncio.timeout(60):
-        async for _, data in site.stream(name):
+        async for _, data in deployment.stream(name):
             if b'"unknown_outcome"' in data:
-                ran: dict[str, Any] = {"result": {"count": 1}} if site.tools.calls[call] else {}
-                answer = await site.decide(name, call, True, **ran)
+                ran: dict[str, Any] = (
+                    {"result": {"count": 1}} if deployment.tools.calls[call] else {}
+                )
+                answer = await deployment.decide(name, call, True, **ran)
                 assert answer.status_code == 200, answer.text
-    await site.ended(name)
+    await deployment.ended(name)

@@ -9,8 +9,8 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from tests.kills.world import BOUND, Site
-from tests.many.world import until
+from tests.support.deployment import Deployment
+from tests.support.waiting import BOUND, until_found
 
 pytestmark = pytest.mark.anyio
 
@@ -41,24 +41,24 @@ agents:
 
 
 @pytest.fixture(scope="module")
-async def running(site: Site) -> Site:
-    site.deploy(AGENTS)
-    await site.start()
-    return site
+async def running(deployment: Deployment) -> Deployment:
+    deployment.deploy(AGENTS)
+    await deployment.start()
+    return deployment
 
 
 class Task:
     """A task and its client."""
 
-    def __init__(self, site: Site, task_id: str) -> None:
-        self._site, self.id = site, task_id
+    def __init__(self, deployment: Deployment, task_id: str) -> None:
+        self._deployment, self.id = deployment, task_id
 
     async def now(self) -> dict[str, Any]:
-        found: dict[str, Any] = (await self._site.get(f"/v1/execution/{self.id}"))["data"]
+        found: dict[str, Any] = (await self._deployment.get(f"/v1/execution/{self.id}"))["data"]
         return found
 
     async def ask(self, method: str, path: str = "", **body: Any) -> int:
-        answer = await self._site.doors[1].request(
+        answer = await self._deployment.clients[1].request(
             method, f"/v1/execution/{self.id}{path}", json=body
         )
         return answer.status_code
@@ -70,44 +70,46 @@ class Task:
             now = await self.now()
             return now if now["status"] == status else None
 
-        task: dict[str, Any] = await until(found, BOUND)
+        task: dict[str, Any] = await until_found(found, BOUND)
         return task
 
     async def shown(self, words: int = 1) -> None:
         """Return once its model has said so many pieces."""
-        async for _, data in self._site.stream(self.id):
+        async for _, data in self._deployment.stream(self.id):
             words -= b'"text_delta"' in data
             if not words:
                 return
 
 
-async def _made(site: Site, **body: Any) -> Task:
-    answer = await site.post("/v1/execution", name="Import", **body)
+async def _made(deployment: Deployment, **body: Any) -> Task:
+    answer = await deployment.post("/v1/execution", name="Import", **body)
     assert answer.status_code == 201, answer.text
-    return Task(site, answer.json()["data"]["id"])
+    return Task(deployment, answer.json()["data"]["id"])
 
 
-async def _an_hour_later(site: Site, *tasks: Task) -> None:
+async def _an_hour_later(deployment: Deployment, *tasks: Task) -> None:
     """Kill everything, and start it an hour later, as far as these tasks can tell."""
-    await site.kill()
+    await deployment.kill()
     for task in tasks:
         for statement in _OLDER:
-            site.database.rows(statement.format(task=task.id))
-    await site.start()
+            deployment.database.rows(statement.format(task=task.id))
+    await deployment.start()
 
 
-async def test_what_a_client_moves_is_as_it_was_and_its_time_has_gone_on(running: Site) -> None:
-    site = running
-    task = await _made(site, state={"page": 0}, config={"checkpoint_interval_seconds": HOUR})
-    paused = await _made(site, state={"page": 0})
+async def test_what_a_client_moves_is_as_it_was_and_its_time_has_gone_on(
+    running: Deployment,
+) -> None:
+    deployment = running
+    task = await _made(deployment, state={"page": 0}, config={"checkpoint_interval_seconds": HOUR})
+    paused = await _made(deployment, state={"page": 0})
     await task.ask("PUT", "/checkpoint", label="one", state={"page": 1})
     await task.ask("PATCH", state={"page": 2})
     await paused.ask("POST", "/pause")
     before, stopped = await task.now(), await paused.now()
 
-    await _an_hour_later(site, task, paused)
+    await _an_hour_later(deployment, task, paused)
 
-    after = await until(lambda: _saved(task, 2), BOUND)
+    after = await until_found(lambda: _saved(task, 2), BOUND)
     automatic = after["checkpoints"].pop()
     assert (automatic["label"], automatic["state"]) == ("automatic", {"page": 2})
     assert HOUR <= after.pop("elapsed_seconds") < HOUR + BOUND
@@ -129,120 +131,124 @@ async def _saved(task: Task, count: int) -> dict[str, Any] | None:
 
 
 async def test_what_was_due_while_everything_was_down_is_done_by_the_next_start(
-    running: Site,
+    running: Deployment,
 ) -> None:
-    site, retry = running, {"max_attempts": 2, "backoff_seconds": HOUR}
-    late = await _made(site, config={"max_duration_seconds": HOUR / 2})
-    again = await _made(site, state={"page": 1}, config={"retry": retry})
-    waits = await _made(site, state={"page": 1}, config={"retry": {**retry, "max_attempts": 3}})
+    deployment, retry = running, {"max_attempts": 2, "backoff_seconds": HOUR}
+    late = await _made(deployment, config={"max_duration_seconds": HOUR / 2})
+    again = await _made(deployment, state={"page": 1}, config={"retry": retry})
+    waits = await _made(
+        deployment, state={"page": 1}, config={"retry": {**retry, "max_attempts": 3}}
+    )
     for task in (again, waits):
         assert await task.ask("POST", "/fail", error="lost", state={"page": 9}) == 200
 
-    await _an_hour_later(site, late, again)
+    await _an_hour_later(deployment, late, again)
 
     assert (await late.until("failed"))["elapsed_seconds"] >= HOUR
     assert (await again.until("running"))["state"] == {"page": 1}
     assert (await waits.now())["status"] == "failed"
-    assert (await site.execution(late.id))["error"]["code"] == "budget_exceeded"
+    assert (await deployment.execution(late.id))["error"]["code"] == "budget_exceeded"
 
 
 async def test_what_the_server_moves_repeats_no_step_and_counts_no_time_that_nobody_had_it(
-    running: Site,
+    running: Deployment,
 ) -> None:
-    site = running
-    site.tools.answering.clear()
-    known, asked = set(site.tools.calls), site.provider.request_count
+    deployment = running
+    deployment.tools.answering.clear()
+    known, asked = set(deployment.tools.calls), deployment.provider.request_count
     counter = await _made(
-        site,
+        deployment,
         agent_id="counter",
         input="Count",
         state={"page": 0},
         config={"checkpoint_interval_seconds": HOUR},
     )
-    await site.tools.until(lambda: len(set(site.tools.calls) - known) == 1)
-    [call] = set(site.tools.calls) - known
-    speaker = await _made(site, agent_id="speaker", input="Speak")
+    await deployment.tools.until(lambda: len(set(deployment.tools.calls) - known) == 1)
+    [call] = set(deployment.tools.calls) - known
+    speaker = await _made(deployment, agent_id="speaker", input="Speak")
     await speaker.shown(3)
     assert await counter.ask("PATCH", state={"page": 1}) == 200
 
-    await _an_hour_later(site, counter, speaker)
+    await _an_hour_later(deployment, counter, speaker)
 
-    await site.tools.until(lambda: site.tools.calls[call] == 2)
-    saved = await until(lambda: _saved(counter, 2), BOUND)
+    await deployment.tools.until(lambda: deployment.tools.calls[call] == 2)
+    saved = await until_found(lambda: _saved(counter, 2), BOUND)
     assert [point["label"] for point in saved["checkpoints"]] == [None, "automatic"]
     assert saved["state"] == {"page": 1}
-    site.tools.answering.set()
+    deployment.tools.answering.set()
     for task, steps in ((counter, 3), (speaker, 1)):
-        await site.ended(task.id)
+        await deployment.ended(task.id)
         done = await task.now()
         assert done["elapsed_seconds"] < BOUND
         assert sum(point["label"] is None for point in done["checkpoints"]) == steps
         assert not any(point["superseded"] for point in done["checkpoints"])
-    assert site.provider.request_count - asked == 2 + 2
-    assert len((await site.log(speaker.id)).of("retry")) == 1
-    assert len((await site.execution(counter.id))["toolCalls"]) == 1
+    assert deployment.provider.request_count - asked == 2 + 2
+    assert len((await deployment.log(speaker.id)).of("retry")) == 1
+    assert len((await deployment.execution(counter.id))["toolCalls"]) == 1
 
 
-async def test_its_time_ends_and_its_next_attempt_begins_over_a_death(running: Site) -> None:
-    site, retry = running, {"max_attempts": 2, "backoff_seconds": HOUR, "on_failure": "pause"}
+async def test_its_time_ends_and_its_next_attempt_begins_over_a_death(running: Deployment) -> None:
+    deployment, retry = running, {"max_attempts": 2, "backoff_seconds": HOUR, "on_failure": "pause"}
     limited = await _made(
-        site, agent_id="silent", input="Speak", config={"max_duration_seconds": 5}
+        deployment, agent_id="silent", input="Speak", config={"max_duration_seconds": 5}
     )
-    failed = await _made(site, agent_id="refused", input="Speak", config={"retry": retry})
+    failed = await _made(deployment, agent_id="refused", input="Speak", config={"retry": retry})
     await limited.shown()
     await failed.until("failed")
-    asked = site.provider.request_count
+    asked = deployment.provider.request_count
 
-    await _an_hour_later(site, limited, failed)
+    await _an_hour_later(deployment, limited, failed)
 
     assert (await failed.until("paused"))["completed_at"] is None
     over = await limited.until("failed")
     assert 5 <= over["elapsed_seconds"] < BOUND
-    assert (await site.execution(limited.id))["error"]["code"] in (
+    assert (await deployment.execution(limited.id))["error"]["code"] in (
         "budget_exceeded",
         "limit_exceeded",
     )
-    assert site.provider.request_count - asked == 2
+    assert deployment.provider.request_count - asked == 2
 
 
-async def test_a_deletion_closes_the_model_call_and_nothing_comes_after_it(running: Site) -> None:
-    site = running
-    task = await _made(site, agent_id="silent", input="Speak")
+async def test_a_deletion_closes_the_model_call_and_nothing_comes_after_it(
+    running: Deployment,
+) -> None:
+    deployment = running
+    task = await _made(deployment, agent_id="silent", input="Speak")
     await task.shown()
-    closed, calls = site.provider.cut_by_client, site.tools.calls.total()
+    closed, calls = deployment.provider.cut_by_client, deployment.tools.calls.total()
     assert await task.ask("DELETE") == 204
-    await site.provider.wait_cut(closed + 1)
+    await deployment.provider.wait_cut(closed + 1)
     for path in ("/v1/execution", "/v1/executions", "/run/api/executions"):
-        answer = await site.doors[0].get(f"{path}/{task.id}")
+        answer = await deployment.clients[0].get(f"{path}/{task.id}")
         assert answer.status_code == 404, path
-    await site.again()
+    await deployment.again()
     assert await task.ask("GET") == 404
-    assert site.tools.calls.total() == calls
+    assert deployment.tools.calls.total() == calls
 
 
 async def test_deletions_that_the_death_of_every_process_cuts_short_are_done_by_asking_again(
-    running: Site,
+    running: Deployment,
 ) -> None:
-    site = running
-    site.tools.answering.clear()
-    known = set(site.tools.calls)
-    tasks = [await _made(site, agent_id="counter", input="Count") for _ in range(DELETED)]
-    await site.tools.until(lambda: len(set(site.tools.calls) - known) == len(tasks))
+    deployment = running
+    deployment.tools.answering.clear()
+    known = set(deployment.tools.calls)
+    tasks = [await _made(deployment, agent_id="counter", input="Count") for _ in range(DELETED)]
+    await deployment.tools.until(lambda: len(set(deployment.tools.calls) - known) == len(tasks))
     deleting = [asyncio.create_task(_deleted(task)) for task in tasks]
     await asyncio.wait(deleting, return_when=asyncio.FIRST_COMPLETED)
-    await site.again()
+    await deployment.again()
     answers = [await one for one in deleting]
     assert 204 in answers
     for task, answer in zip(tasks, answers, strict=True):
         if answer is None:
             assert await task.ask("DELETE") in (204, 404)
         assert await task.ask("GET") == 404
-    asked = site.provider.request_count
-    await site.again()
-    site.tools.answering.set()
-    page = await site.get("/v1/executions", limit=100)
+    asked = deployment.provider.request_count
+    await deployment.again()
+    deployment.tools.answering.set()
+    page = await deployment.get("/v1/executions", limit=100)
     assert not {execution["id"] for execution in page["data"]} & {task.id for task in tasks}
-    assert site.provider.request_count == asked
+    assert deployment.provider.request_count == asked
 
 
 async def _deleted(task: Task) -> int | None:

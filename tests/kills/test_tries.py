@@ -10,9 +10,9 @@ from typing import Final
 import httpx2
 import pytest
 
-from tests.kills.world import BOUND, Site
-from tests.many.world import until
-from tests.processes import DidNotStartError, OutlastProcess
+from tests.support.deployment import Deployment
+from tests.support.processes import DidNotStartError, OutlastProcess
+from tests.support.waiting import BOUND, until_found
 
 pytestmark = pytest.mark.anyio
 
@@ -54,17 +54,19 @@ agents: list[Agent] = [function, caller, good]
 
 
 @pytest.fixture(scope="module")
-async def running(site: Site) -> AsyncIterator[Site]:
+async def running(deployment: Deployment) -> AsyncIterator[Deployment]:
     """Processes that a supervisor starts again whenever they die."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OUTLAST_MAX_TRIES", str(TRIES))
-        site.deploy(AGENTS, "pills.py")
-        await site.start()
+        deployment.deploy(AGENTS, "pills.py")
+        await deployment.start()
         over = asyncio.Event()
-        watching = [asyncio.create_task(_supervise(one, over)) for one in site.processes.values()]
-        yield site
+        watching = [
+            asyncio.create_task(_supervise(one, over)) for one in deployment.processes.values()
+        ]
+        yield deployment
         over.set()
-        for process in site.processes.values():
+        for process in deployment.processes.values():
             if process.runs:
                 os.kill(process.pid, signal.SIGKILL)
         await asyncio.gather(*watching)
@@ -85,33 +87,33 @@ async def _supervise(process: OutlastProcess, over: asyncio.Event) -> None:
 
 @pytest.mark.parametrize(("name", "deaths"), [("function", TRIES), ("caller", TRIES + 1)])
 async def test_an_execution_that_kills_its_process_each_time_ends_after_its_tries(
-    running: Site, name: str, deaths: int
+    running: Deployment, name: str, deaths: int
 ) -> None:
-    site = running
+    deployment = running
 
     async def ended(execution: str) -> bool:
         with suppress(httpx2.TransportError, AssertionError):
-            return (await site.execution(execution))["status"] in ("failed", "completed")
+            return (await deployment.execution(execution))["status"] in ("failed", "completed")
         return False
 
     async def newest() -> str:
         with suppress(httpx2.TransportError, AssertionError):
-            found = (await site.get("/v1/executions"))["data"][0]["id"]
+            found = (await deployment.get("/v1/executions"))["data"][0]["id"]
             return "" if found == good else str(found)
         return ""
 
-    good = await site.started("good")
+    good = await deployment.started("good")
     with suppress(httpx2.TransportError):  # its process may die before it answers
-        await site.started(name)
-    pill = await until(newest, BOUND)
-    await until(lambda: ended(pill), BOUND)
-    await until(lambda: ended(good), BOUND)
+        await deployment.started(name)
+    pill = await until_found(newest, BOUND)
+    await until_found(lambda: ended(pill), BOUND)
+    await until_found(lambda: ended(good), BOUND)
 
-    failed = await site.execution(pill)
+    failed = await deployment.execution(pill)
     assert failed["status"] == "failed"
     assert failed["error"]["code"] == "internal_error"
     assert f"tried {TRIES} times without progress" in failed["error"]["message"]
     place = "tool" if name == "caller" else name
     # the caller's first life has recorded a step: the tries begin behind it
-    assert len((site.folder / place).read_text()) == deaths
-    assert (await site.execution(good))["status"] == "completed"
+    assert len((deployment.folder / place).read_text()) == deaths
+    assert (await deployment.execution(good))["status"] == "completed"

@@ -1,13 +1,12 @@
-"""One town for all tests of this folder, on a Postgres that keeps what it has promised."""
+"""One fleet for all tests of this folder, on a Postgres that survives a crash."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from tests.many.world import FIVE, Town, settled
-from tests.postgres import Cluster
+from tests.support.fleet import Fleet, durable_cluster, running_fleet
+from tests.support.postgres import Cluster
 
 
 @pytest.fixture(scope="package")
@@ -17,24 +16,20 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(scope="package")
 def postgres() -> Iterator[Cluster]:
-    """A Postgres of this folder's own: it is killed, and must not forget then."""
-    with Cluster(fsync="on", full_page_writes="on") as cluster:
+    with durable_cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="package")
-async def houses(
+async def fleet_of_all(
     anyio_backend: Any, postgres: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Town]:
-    """The five processes, started at once on an empty database."""
-    async with AsyncExitStack() as stack:
-        town = await settled(stack, tmp_path_factory.mktemp("town"), postgres)
-        await town.start(*FIVE)
-        yield town
+) -> AsyncIterator[Fleet]:
+    async with running_fleet(tmp_path_factory.mktemp("fleet"), postgres) as fleet:
+        yield fleet
 
 
 @pytest.fixture
-async def town(houses: Town) -> Town:
-    """The same five for every test, all of them alive when it begins."""
-    await houses.mend()
-    return houses
+async def fleet(fleet_of_all: Fleet) -> Fleet:
+    """The same five processes for every test, all of them alive when it begins."""
+    await fleet_of_all.mend()
+    return fleet_of_all

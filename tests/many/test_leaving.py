@@ -1,4 +1,4 @@
-"""Processes that leave in order, under load: nothing is lost and nobody waits for a take-over."""
+"""Processes that leave in order, under load: nothing is lost, and nothing waits for a take-over."""
 
 import asyncio
 import os
@@ -11,57 +11,60 @@ from itertools import count
 import httpx2
 import pytest
 
-from tests.many.world import FIVE, WORD_MILLIS, Town, until
+from tests.support.fleet import FIVE, WORD_MILLIS, Fleet
+from tests.support.waiting import until_found
 
 pytestmark = pytest.mark.anyio
 
 HELD, CALLERS = 30, 3
 
 
-async def test_what_a_leaving_worker_has_goes_on_elsewhere_without_a_take_over(town: Town) -> None:
-    tools = town.tools
+async def test_what_a_leaving_worker_has_goes_on_elsewhere_without_a_take_over(
+    fleet: Fleet,
+) -> None:
+    tools = fleet.tools
     known = set(tools.calls)
     tools.answering.clear()
-    ids = await town.many("idempotent", HELD)
+    ids = await fleet.many("idempotent", HELD)
     await tools.until(lambda: len(set(tools.calls) - known) == HELD)
     keys = set(tools.calls) - known
     leaver = max(FIVE[2:], key=lambda name: sum(tools.callers[key] == [name] for key in keys))
     others = set(FIVE[2:]) - {leaver}
-    before = await town.taken_over(*others)
+    before = await fleet.taken_over(*others)
 
-    os.kill(town.processes[leaver].pid, signal.SIGTERM)
-    await until(lambda: _takes_no_work(town, leaver))
+    os.kill(fleet.processes[leaver].pid, signal.SIGTERM)
+    await until_found(lambda: _takes_no_work(fleet, leaver))
     tools.answering.set()
-    assert await town.processes[leaver].ended() == 0
-    for log in (await town.logs("a", ids)).values():
+    assert await fleet.processes[leaver].ended() == 0
+    for log in (await fleet.logs("a", ids)).values():
         assert log.of("done")
         assert not log.of("retry")
     assert {tools.calls[key] for key in keys} == {1}
-    assert await town.taken_over(*others) == before
-    assert not await town.orphans()
+    assert await fleet.taken_over(*others) == before
+    assert not await fleet.orphans()
 
 
-async def _takes_no_work(town: Town, name: str) -> bool:
-    return (await town.doors[name].get("/readyz")).status_code == 503
+async def _takes_no_work(fleet: Fleet, name: str) -> bool:
+    return (await fleet.clients[name].get("/readyz")).status_code == 503
 
 
-async def test_a_rolling_restart_of_all_processes_under_load_loses_nothing(town: Town) -> None:
-    known = set(town.tools.calls)
-    async with _load(town) as accepted:
+async def test_a_rolling_restart_of_all_processes_under_load_loses_nothing(fleet: Fleet) -> None:
+    known = set(fleet.tools.calls)
+    async with _load(fleet) as accepted:
         for names in (("a", "w1"), ("b", "w2"), ("w3",)):
             enough = len(accepted) + CALLERS
-            await town.leave(*names)
-            await until(partial(_at_least, accepted, enough))
-            await town.start(*names)
-            await town.ready(*names)
-    logs = await town.logs("b", accepted)
+            await fleet.leave(*names)
+            await until_found(partial(_at_least, accepted, enough))
+            await fleet.start(*names)
+            await fleet.ready(*names)
+    logs = await fleet.logs("b", accepted)
     for name, log in logs.items():
         [started], [_] = log.of("tool_call_start"), log.of("done")
         assert not log.of("retry")
-        assert town.tools.calls[started["id"]] == 1
-        assert (await town.execution("a", name))["status"] == "completed"
-    assert {town.tools.calls[key] for key in set(town.tools.calls) - known} == {1}
-    assert not await town.orphans()
+        assert fleet.tools.calls[started["id"]] == 1
+        assert (await fleet.execution("a", name))["status"] == "completed"
+    assert {fleet.tools.calls[key] for key in set(fleet.tools.calls) - known} == {1}
+    assert not await fleet.orphans()
 
 
 async def _at_least(accepted: list[str], wanted: int) -> bool:
@@ -69,11 +72,11 @@ async def _at_least(accepted: list[str], wanted: int) -> bool:
 
 
 @asynccontextmanager
-async def _load(town: Town) -> AsyncIterator[list[str]]:
+async def _load(fleet: Fleet) -> AsyncIterator[list[str]]:
     """Callers who start one execution after the other; the ids of those that were accepted."""
     accepted: list[str] = []
     over = asyncio.Event()
-    town.provider.delay_ms = 20.0
+    fleet.provider.delay_ms = 20.0
 
     async def call(number: int) -> None:
         for turn in count(number):
@@ -82,7 +85,7 @@ async def _load(town: Town) -> AsyncIterator[list[str]]:
             api = "ab"[turn % 2]
             with_key = {"idempotency-key": f"caller {number} turn {turn}"}
             try:
-                answer = await town.doors[api].post(
+                answer = await fleet.clients[api].post(
                     "/v1/agents/idempotent/execute", json={"input": "Go"}, headers=with_key
                 )
             except httpx2.TransportError:
@@ -98,4 +101,4 @@ async def _load(town: Town) -> AsyncIterator[list[str]]:
             yield accepted
         finally:
             over.set()
-            town.provider.delay_ms = WORD_MILLIS
+            fleet.provider.delay_ms = WORD_MILLIS

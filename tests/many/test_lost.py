@@ -20,14 +20,15 @@ from outlast.model.message import UserMessage
 from outlast.model.workspace import Principal
 from outlast.store.postgres import driver, patience
 from outlast.testing import NamedModels, core_on, owner
-from tests.engine.world import Actor, Bench, by_turn, spec, start_request
-from tests.many.network import Cut, Network
-from tests.many.world import until
-from tests.postgres import Cluster
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.network import Cut, Network
+from tests.support.postgres import Cluster
+from tests.support.tools import FakeTools, spec
+from tests.support.waiting import BOUND, until_found
 
 pytestmark = pytest.mark.anyio
 
-BOUND = 30.0
 _NUMBERS = count(1)
 _UNREADABLE = (
     "nonsense",
@@ -64,7 +65,7 @@ async def _found(url: str, statement: str) -> list[tuple[Any, ...]]:
     async def look() -> list[tuple[Any, ...]]:
         return _rows(url, statement)
 
-    found: list[tuple[Any, ...]] = await until(look)
+    found: list[tuple[Any, ...]] = await until_found(look)
     return found
 
 
@@ -76,7 +77,7 @@ def worker(tmp_path: Path) -> Worker:
     @asynccontextmanager
     async def made(
         url: str,
-        actor: Actor,
+        actor: FakeModel,
         *,
         start: bool = True,
         takeover_seconds: float = 30,
@@ -85,7 +86,7 @@ def worker(tmp_path: Path) -> Worker:
         async with core_on(
             tmp_path,
             models=NamedModels({"actor": actor}),
-            tools=Bench(),
+            tools=FakeTools(),
             start=start,
             database_url=url,
             drain_seconds=0,
@@ -115,7 +116,7 @@ async def test_a_job_whose_fetching_was_never_answered_is_run_all_the_same(
 ) -> None:
     async with (
         Network(database) as network,
-        worker(network.url, Actor(by_turn(["Hi"])), start=False) as (core, caller),
+        worker(network.url, FakeModel(by_turn(["Hi"])), start=False) as (core, caller),
     ):
         name = await _started(core, caller)
         fetched = network.lose_answer(b"procrastinate_fetch_job")
@@ -132,7 +133,7 @@ async def test_a_job_that_no_notification_tells_of_is_run_before_a_worker_looks_
     database: str, worker: Worker, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "_POLL_SECONDS", 1000.0)
-    async with worker(database, Actor(by_turn(["Hi"]))) as (core, caller):
+    async with worker(database, FakeModel(by_turn(["Hi"]))) as (core, caller):
         _rows(database, lost)
         await _completes(core, caller, await _started(core, caller))
 
@@ -142,7 +143,7 @@ async def test_a_leader_that_is_cut_off_is_followed_and_leads_again_once_it_is_b
     database: str, worker: Worker, cut: Cut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "ANSWER_SECONDS", 2.0)
-    actor = Actor(by_turn(["Hi"]))
+    actor = FakeModel(by_turn(["Hi"]))
     async with (
         Network(database) as network,
         worker(network.url, actor, takeover_seconds=2) as (lost, _),
@@ -166,7 +167,7 @@ async def test_a_leader_that_is_cut_off_is_followed_and_leads_again_once_it_is_b
 async def test_a_worker_that_nobody_knows_any_more_becomes_a_new_one(
     database: str, worker: Worker
 ) -> None:
-    async with worker(database, Actor(by_turn(["Hi"])), takeover_seconds=1) as (core, caller):
+    async with worker(database, FakeModel(by_turn(["Hi"])), takeover_seconds=1) as (core, caller):
         _rows(database, "DELETE FROM procrastinate_workers")
         await _completes(core, caller, await _started(core, caller))
 
@@ -175,7 +176,7 @@ async def test_a_step_whose_text_the_log_has_lost_is_run_again(
     database: str, worker: Worker
 ) -> None:
     go_on = asyncio.Event()
-    actor = Actor(by_turn(["Some", " text", go_on, " more"]))
+    actor = FakeModel(by_turn(["Some", " text", go_on, " more"]))
     async with worker(database, actor) as (core, caller):
         name = await _started(core, caller)
         await _found(database, "SELECT 1 FROM events WHERE kind LIKE 'text%'")
@@ -193,8 +194,11 @@ async def test_a_worker_that_vanishes_within_a_transaction_holds_nobody_up(
     go_on = asyncio.Event()
     async with (
         Network(database) as network,
-        worker(network.url, Actor(by_turn([go_on, "Hi"])), takeover_seconds=1) as (core, caller),
-        worker(database, Actor(by_turn(["Hi"])), start=False, takeover_seconds=1) as (other, _),
+        worker(network.url, FakeModel(by_turn([go_on, "Hi"])), takeover_seconds=1) as (
+            core,
+            caller,
+        ),
+        worker(database, FakeModel(by_turn(["Hi"])), start=False, takeover_seconds=1) as (other, _),
     ):
         name = await _started(core, caller)
         await _found(database, "SELECT 1 FROM executions WHERE status = 'running'")
@@ -210,7 +214,7 @@ async def test_a_database_that_says_nothing_is_away_and_nobody_waits_for_it_for_
     database: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "ANSWER_SECONDS", 1.0)
-    actor = Actor(by_turn(["Hi"]))
+    actor = FakeModel(by_turn(["Hi"]))
     async with Network(database) as network, worker(network.url, actor) as (core, caller):
         name = await _started(core, caller)
         await _completes(core, caller, name)
@@ -225,7 +229,7 @@ async def test_a_database_that_says_nothing_is_away_and_nobody_waits_for_it_for_
 async def test_a_stream_that_is_opened_while_the_database_is_away_begins_when_it_is_back(
     database: str, worker: Worker
 ) -> None:
-    actor = Actor(by_turn(["Hi"]))
+    actor = FakeModel(by_turn(["Hi"]))
     async with Network(database) as network, worker(network.url, actor) as (core, caller):
         name = await _started(core, caller)
         await _completes(core, caller, name)
@@ -244,14 +248,14 @@ async def test_a_stream_that_is_opened_while_the_database_is_away_begins_when_it
 async def test_a_hint_that_nobody_can_read_does_not_make_a_process_deaf(
     database: str, worker: Worker
 ) -> None:
-    actor = Actor(by_turn(["Hi"]))
+    actor = FakeModel(by_turn(["Hi"]))
     async with (
         worker(database, actor) as (core, caller),
         worker(database, actor, start=False) as (other, _),
     ):
         other.streams.poll_seconds = 1000  # then nothing but a hint wakes its followers
         drivers: tuple[Any, Any] = (core.store.driver, other.store.driver)
-        await until(partial(_listen, drivers))
+        await until_found(partial(_listen, drivers))
         for hint in _UNREADABLE:
             _rows(database, f"SELECT pg_notify('outlast', '{hint}')")
         heard = asyncio.create_task(_followed(other, caller, await _started(core, caller)))
@@ -272,7 +276,7 @@ async def test_what_has_begun_goes_on_before_anything_else_begins(
     database: str, worker: Worker
 ) -> None:
     here, there = asyncio.Event(), asyncio.Event()
-    first, second = Actor(by_turn([here])), Actor(by_turn([there, "Hi"]))
+    first, second = FakeModel(by_turn([here])), FakeModel(by_turn([there, "Hi"]))
     async with (
         Network(database) as network,
         worker(network.url, first, concurrency=1, takeover_seconds=1) as (core, caller),

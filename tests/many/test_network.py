@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.many.network import Cut, Network
-from tests.many.world import WORD_MILLIS, Town, until
+from tests.support.fleet import WORD_MILLIS, Fleet
+from tests.support.network import Cut, Network
+from tests.support.waiting import until_found
 
 pytestmark = pytest.mark.anyio
 
@@ -17,28 +18,28 @@ SELECT at FROM events WHERE kind = 'step.retried' AND execution_id = ANY(%s) ORD
 
 
 @pytest.fixture(scope="module")
-async def network(houses: Town) -> AsyncIterator[Network]:
+async def network(running_fleet: Fleet) -> AsyncIterator[Network]:
     """Between Postgres and the worker `w4`, which is started here."""
-    async with Network(houses.url) as network:
-        await houses.start("w4", OUTLAST_DATABASE_URL=network.url)
+    async with Network(running_fleet.url) as network:
+        await running_fleet.start("w4", OUTLAST_DATABASE_URL=network.url)
         yield network
-        await houses.kill("w4")
+        await running_fleet.kill("w4")
 
 
 @pytest.mark.parametrize("cut", Cut)
 async def test_a_worker_cut_off_stops_before_others_take_over_and_works_again_afterwards(
-    town: Town, network: Network, cut: Cut
+    fleet: Fleet, network: Network, cut: Cut
 ) -> None:
-    tools, provider = town.tools, town.provider
+    tools, provider = fleet.tools, fleet.provider
     known = set(tools.calls)
-    async with town.only("w4"):
+    async with fleet.only("w4"):
         tools.answering.clear()
-        held = await town.many("idempotent", HELD)
+        held = await fleet.many("idempotent", HELD)
         await tools.until(lambda: len(set(tools.calls) - known) == HELD)
-        talkers = await town.many("talker", TALKERS)
+        talkers = await fleet.many("talker", TALKERS)
         provider.delay_ms = 1000.0  # an answer that requests a call then takes two seconds
         asked = provider.request_count
-        late = await town.many("idempotent", LATE)
+        late = await fleet.many("idempotent", LATE)
         await provider.wait_requests(asked + LATE)
         provider.delay_ms = WORD_MILLIS
     before = set(tools.calls)
@@ -46,24 +47,24 @@ async def test_a_worker_cut_off_stops_before_others_take_over_and_works_again_af
     await network.cut(cut)
     tools.answering.set()
 
-    await until(lambda: _reached(provider.cut_by_client, closed + TALKERS))
+    await until_found(lambda: _reached(provider.cut_by_client, closed + TALKERS))
     stopped = time.time() * 1000
-    logs = await town.logs("a", held + late)
-    [(retried,), *_] = await until(lambda: town.rows(_RETRIED, talkers))
+    logs = await fleet.logs("a", held + late)
+    [(retried,), *_] = await until_found(lambda: fleet.rows(_RETRIED, talkers))
     assert stopped <= retried
     for log in logs.values():
         [started], [_], [_] = log.of("tool_call_start"), log.of("tool_call_end"), log.of("done")
         assert tools.calls[started["id"]] <= 1 + log.retries(2)
     assert all("w4" not in tools.callers[key] for key in set(tools.calls) - before)
     for name in talkers:
-        answer = await town.doors["b"].post(f"/v1/executions/{name}/cancel")
+        answer = await fleet.clients["b"].post(f"/v1/executions/{name}/cancel")
         assert answer.json()["status"] == "cancelled"
-    assert not await town.orphans()
+    assert not await fleet.orphans()
 
     await network.mend()
-    await town.ready("w4")
-    async with town.only("w4"):
-        logs = await town.logs("b", await town.many("idempotent", 5))
+    await fleet.ready("w4")
+    async with fleet.only("w4"):
+        logs = await fleet.logs("b", await fleet.many("idempotent", 5))
     for log in logs.values():
         [started] = log.of("tool_call_start")
         callers = tools.callers[started["id"]]

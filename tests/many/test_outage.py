@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.many.world import SPOKEN, Log, Town
-from tests.postgres import Cluster
+from tests.support.fleet import SPOKEN, Fleet, Log
+from tests.support.postgres import Cluster
 
 pytestmark = pytest.mark.anyio
 
@@ -20,37 +20,37 @@ ANSWERED_SECONDS = 8.0
 
 
 async def test_what_was_accepted_outlasts_a_killed_postgres_and_requests_meanwhile_get_503(
-    town: Town,
+    fleet: Fleet,
 ) -> None:
-    town.tools.answering.clear()
-    known = set(town.tools.calls)
-    counters = await town.many("idempotent", COUNTERS)
-    await town.tools.until(lambda: len(set(town.tools.calls) - known) == COUNTERS)
-    speakers = await town.many("speaker", SPEAKERS)
+    fleet.tools.answering.clear()
+    known = set(fleet.tools.calls)
+    counters = await fleet.many("idempotent", COUNTERS)
+    await fleet.tools.until(lambda: len(set(fleet.tools.calls) - known) == COUNTERS)
+    speakers = await fleet.many("speaker", SPEAKERS)
     spoken = asyncio.Event()
     followed = [*speakers[:FOLLOWED], *counters[:FOLLOWED]]
     following = [
-        asyncio.create_task(town.follow(name, *apis, heard=lambda _: spoken.set()))
+        asyncio.create_task(fleet.follow(name, *apis, heard=lambda _: spoken.set()))
         for name, apis in zip(followed, cycle([("a", "b"), ("b", "a")]), strict=False)
     ]
     await spoken.wait()
 
-    async with _down(town.cluster):
-        town.tools.answering.set()
-        await _unavailable(town, counters[0])
+    async with _down(fleet.cluster):
+        fleet.tools.answering.set()
+        await _unavailable(fleet, counters[0])
 
-    await town.ready("a", "b", "w1", "w2", "w3")
-    logs = await town.logs("a", counters + speakers)
+    await fleet.ready("a", "b", "w1", "w2", "w3")
+    logs = await fleet.logs("a", counters + speakers)
     for name, log in logs.items():
         assert log.of("done"), log.data[-1]
-        assert (await town.execution("b", name))["status"] == "completed"
+        assert (await fleet.execution("b", name))["status"] == "completed"
     for name in counters:
-        _check_calls(town, logs[name])
+        _check_calls(fleet, logs[name])
     for name in speakers:
-        assert len((await town.execution("a", name))["output"].split()) == SPOKEN
+        assert len((await fleet.execution("a", name))["output"].split()) == SPOKEN
     for task, name in zip(following, followed, strict=True):
         assert (await task).standing == logs[name].standing
-    assert not await town.orphans()
+    assert not await fleet.orphans()
 
 
 @asynccontextmanager
@@ -62,12 +62,12 @@ async def _down(cluster: Cluster) -> AsyncIterator[None]:
         await asyncio.to_thread(cluster.start)
 
 
-def _check_calls(town: Town, log: Log) -> None:
+def _check_calls(fleet: Fleet, log: Log) -> None:
     [started], [_] = log.of("tool_call_start"), log.of("tool_call_end")
-    assert town.tools.calls[started["id"]] <= 1 + log.retries(2)
+    assert fleet.tools.calls[started["id"]] <= 1 + log.retries(2)
 
 
-async def _unavailable(town: Town, execution_id: str) -> None:
+async def _unavailable(fleet: Fleet, execution_id: str) -> None:
     """Every route of both API processes says so in its room's shape, and soon."""
     requests: list[tuple[str, str, Any]] = [
         ("POST", "/v1/agents/speaker/execute", {"input": "Go"}),
@@ -84,12 +84,12 @@ async def _unavailable(town: Town, execution_id: str) -> None:
     async with asyncio.timeout(ANSWERED_SECONDS):
         answers = await asyncio.gather(
             *(
-                town.doors[api].request(method, path, **({"json": body} if body else {}))
+                fleet.clients[api].request(method, path, **({"json": body} if body else {}))
                 for api in ("a", "b")
                 for method, path, body in requests
             ),
-            *(town.doors[name].get("/readyz") for name in ("a", "b", "w1", "w2", "w3")),
-            *(town.doors[name].get("/healthz") for name in ("a", "b", "w1", "w2", "w3")),
+            *(fleet.clients[name].get("/readyz") for name in ("a", "b", "w1", "w2", "w3")),
+            *(fleet.clients[name].get("/healthz") for name in ("a", "b", "w1", "w2", "w3")),
         )
     rooms, ready, alive = answers[:20], answers[20:25], answers[25:]
     for answer in rooms:

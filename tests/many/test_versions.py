@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from outlast.store.schema import HEAD, OLDEST
-from tests.many.world import Town
-from tests.processes import DidNotStartError
+from tests.support.fleet import Fleet
+from tests.support.processes import DidNotStartError
 
 pytestmark = pytest.mark.anyio
 
@@ -28,43 +28,43 @@ _BACK = (
 
 
 async def test_this_version_goes_on_through_a_migration_that_adds_and_starts_on_what_it_made(
-    town: Town,
+    fleet: Fleet,
 ) -> None:
-    ids = [*await town.many("speaker", 20), *await town.many("idempotent", 60)]
-    async with _migrated(town):
-        ids += await town.many("idempotent", 60)
-        await town.leave("w1")
-        await town.start("w1")
-        async with town.only("w1"):
-            ids += await town.many("idempotent", 5)
-            logs = await town.logs("a", ids)
+    ids = [*await fleet.many("speaker", 20), *await fleet.many("idempotent", 60)]
+    async with _migrated(fleet):
+        ids += await fleet.many("idempotent", 60)
+        await fleet.leave("w1")
+        await fleet.start("w1")
+        async with fleet.only("w1"):
+            ids += await fleet.many("idempotent", 5)
+            logs = await fleet.logs("a", ids)
         assert all(log.of("done") and not log.of("retry") for log in logs.values())
-        assert not await town.orphans()
+        assert not await fleet.orphans()
 
 
 @pytest.mark.parametrize("name", ["c", "w9"])
 async def test_a_start_on_a_schema_that_has_lost_what_this_version_needs_is_refused(
-    town: Town, name: str
+    fleet: Fleet, name: str
 ) -> None:
-    async with _migrated(town):
-        await town.rows(_CONTRACT)
+    async with _migrated(fleet):
+        await fleet.rows(_CONTRACT)
         with pytest.raises(DidNotStartError) as refused:
-            await town.start(name)
+            await fleet.start(name)
         assert refused.value.code == 2
         [sentence] = [line for line in refused.value.said.splitlines() if "outlast:" in line]
         assert "newer Outlast" in sentence
         assert "9998" in sentence
         assert "Traceback" not in refused.value.said
-        assert (await town.log("a", (await town.many("idempotent", 1))[0])).of("done")
+        assert (await fleet.log("a", (await fleet.many("idempotent", 1))[0])).of("done")
 
 
 @asynccontextmanager
-async def _migrated(town: Town) -> AsyncIterator[None]:
+async def _migrated(fleet: Fleet) -> AsyncIterator[None]:
     """As a later version leaves the database that has only added to it."""
     for statement in _EXPAND:
-        await town.rows(statement)
+        await fleet.rows(statement)
     try:
         yield
     finally:
         for statement in _BACK:
-            await town.rows(statement)
+            await fleet.rows(statement)

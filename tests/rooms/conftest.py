@@ -1,4 +1,4 @@
-"""The house of a rooms test."""
+"""The HTTP API in this process, on each kind of database."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -10,29 +10,30 @@ from outlast.model.agent import AgentSpec
 from outlast.model.clock import SystemClock
 from outlast.model.workspace import Principal, Scope
 from outlast.testing import NamedModels
-from tests.database import Database
-from tests.engine.world import Actor, Bench, by_turn, spec
-from tests.rooms.house import House
+from tests.support.api import Api
+from tests.support.databases import Database
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, spec
 
-Build = Callable[..., Awaitable[House]]
+MakeApi = Callable[..., Awaitable[Api]]
 
 
 @pytest.fixture
-async def build(database: Database) -> AsyncIterator[Build]:
-    """Makes a house: build(actor, agent=…, bench=…, clock=…, settings…)."""
+async def make_api(database: Database) -> AsyncIterator[MakeApi]:
+    """Make a server: make_api(model, agent=…, tools=…, clock=…, settings…)."""
     async with AsyncExitStack() as stack:
 
         async def made(
-            actor: Any = None,
+            model: Any = None,
             agent: AgentSpec | None = None,
-            bench: Bench | None = None,
+            tools: FakeTools | None = None,
             scopes: frozenset[Scope] = frozenset(Scope),
             **more: Any,
-        ) -> House:
+        ) -> Api:
             core = await stack.enter_async_context(
                 database.core(
-                    models=NamedModels({"actor": actor or Actor(by_turn(["Hel", "lo"]))}),
-                    tools=bench or Bench(),
+                    models=NamedModels({"actor": model or FakeModel(by_turn(["Hel", "lo"]))}),
+                    tools=tools or FakeTools(),
                     clock=more.pop("clock", None) or SystemClock(),
                     drain_seconds=1,
                     **more,
@@ -43,14 +44,14 @@ async def build(database: Database) -> AsyncIterator[Build]:
             made_key = await keys.create(workspace.id, "owner", scopes)
             caller = Principal(made_key.key.id, workspace.id, scopes)
             await core.services.agents.put(workspace.id, [(agent or spec(), "1")])
-            house = House(core, caller, made_key.secret)
-            stack.push_async_callback(house.client.aclose)
-            return house
+            api = Api(core, caller, made_key.secret)
+            stack.push_async_callback(api.client.aclose)
+            return api
 
         yield made
 
 
 @pytest.fixture
-async def house(build: Build) -> House:
-    """A house whose agent says Hello."""
-    return await build()
+async def api(make_api: MakeApi) -> Api:
+    """A server whose agent says Hello."""
+    return await make_api()

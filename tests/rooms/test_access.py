@@ -4,8 +4,8 @@ import pytest
 
 from outlast.model.agent import AgentSpec, shown_model
 from outlast.model.workspace import Scope
-from tests.database import Database
-from tests.rooms.house import House
+from tests.support.api import Api
+from tests.support.databases import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -25,27 +25,25 @@ def test_every_scope_opens_a_route() -> None:
 
 
 @pytest.mark.parametrize("scope", Scope)
-async def test_a_route_refuses_a_key_without_its_scope_and_no_other(
-    house: House, scope: Scope
-) -> None:
+async def test_a_route_refuses_a_key_without_its_scope_and_no_other(api: Api, scope: Scope) -> None:
     method, path = OPENS[scope]
     body = {"approved": True} if scope is Scope.APPROVALS_WRITE else None
     for scopes, refused in ((frozenset(Scope) - {scope}, True), (frozenset({scope}), False)):
-        made = await house.core.services.keys.create(house.caller.workspace_id, "some", scopes)
+        made = await api.core.services.keys.create(api.caller.workspace_id, "some", scopes)
         headers = {"Authorization": f"Bearer {made.secret}"}
-        answer = await house.client.request(method, path, json=body, headers=headers)
+        answer = await api.client.request(method, path, json=body, headers=headers)
         assert (answer.status_code == 403) is refused, answer.text
 
 
 async def test_a_key_with_scopes_that_are_gone_opens_what_it_did(
-    house: House, database: Database
+    api: Api, database: Database
 ) -> None:
     database.rows(
         """UPDATE keys SET scopes = '["executions:read", "webhooks:manage", "of a newer one"]'"""
     )
-    house.core.services.keys._known.clear()
-    assert (await house.get("/v1/executions")).status_code == 200
-    assert (await house.get("/v1/agents")).status_code == 403
+    api.core.services.keys._known.clear()
+    assert (await api.get("/v1/executions")).status_code == 200
+    assert (await api.get("/v1/agents")).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -60,11 +58,11 @@ async def test_a_key_with_scopes_that_are_gone_opens_what_it_did(
     ],
 )
 async def test_an_agents_model_is_shown_without_the_operators_folders(
-    house: House, model: str, shown: str
+    api: Api, model: str, shown: str
 ) -> None:
     assert shown_model(model) == shown
     spec = AgentSpec("other", model)
-    await house.core.services.agents.put(house.caller.workspace_id, [(spec, model)])
-    listed = (await house.get("/v1/agents")).json()["data"]
+    await api.core.services.agents.put(api.caller.workspace_id, [(spec, model)])
+    listed = (await api.get("/v1/agents")).json()["data"]
     assert [one["model"] for one in listed if one["name"] == "other"] == [shown]
-    assert (await house.get("/v1/agents/other")).json()["model"] == shown
+    assert (await api.get("/v1/agents/other")).json()["model"] == shown

@@ -18,7 +18,7 @@ from outlast.http.endpoint import Endpoint
 from outlast.http.route import Route
 from outlast.http.unknown import WARNING_HEADER
 from outlast.rooms.executions import room
-from tests.rooms.house import House
+from tests.support.api import Api
 
 pytestmark = pytest.mark.anyio
 
@@ -62,9 +62,9 @@ METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
 class Recorder(httpx2.AsyncBaseTransport):
     """Hands requests to the application and keeps what was sent and answered."""
 
-    def __init__(self, house: House) -> None:
-        self._inner = httpx2.ASGITransport(house.app)
-        self._house = house
+    def __init__(self, api: Api) -> None:
+        self._inner = httpx2.ASGITransport(api.app)
+        self._house = api
         self.met: list[str] = []
         self.warnings: list[str] = []
 
@@ -91,11 +91,11 @@ def test_every_operation_has_a_method() -> None:
 
 @pytest.mark.parametrize("endpoint", room.endpoints, ids=lambda endpoint: endpoint.name)
 async def test_a_method_meets_its_endpoint_and_sends_nothing_that_is_unknown_there(
-    house: House, endpoint: Endpoint
+    api: Api, endpoint: Endpoint
 ) -> None:
-    execution_id = await house.started()
-    recorder = Recorder(house)
-    async with Client("http://house", house.key, transport=recorder) as client:
+    execution_id = await api.started()
+    recorder = Recorder(api)
+    async with Client("http://house", api.key, transport=recorder) as client:
         with suppress(Refused):  # what is not there, or has ended
             await METHODS[endpoint.name](client, execution_id)
     assert recorder.met[0] == endpoint.name

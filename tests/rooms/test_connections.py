@@ -9,17 +9,17 @@ import orjson
 import pytest
 
 from outlast.http.connections import HEAD_BYTES
-from tests.engine.world import Actor, by_turn
-from tests.rooms.conftest import Build
-from tests.rooms.house import BOUND, House, until
-from tests.rooms.wire import Server, Wire, served
+from tests.support.api import Api, MakeApi
+from tests.support.connections import BoundedServer, Connection, bounded_server
+from tests.support.models import FakeModel, by_turn
+from tests.support.waiting import BOUND, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only("sqlite")]
 SHORT = 0.2
 """Seconds of a bound that a test waits for."""
 
 
-async def refused(wire: Wire, piece: bytes) -> None:
+async def refused(wire: Connection, piece: bytes) -> None:
     """Send a piece again and again, until the server takes no more."""
     async with asyncio.timeout(BOUND):
         try:
@@ -33,8 +33,8 @@ async def refused(wire: Wire, piece: bytes) -> None:
 # --- heads
 
 
-async def test_a_head_of_64_kib_is_read_and_a_larger_one_is_431(house: House) -> None:
-    async with served(house) as server:
+async def test_a_head_of_64_kib_is_read_and_a_larger_one_is_431(api: Api) -> None:
+    async with bounded_server(api) as server:
         plain = server.request()
         room = HEAD_BYTES - len(plain)
         for many, one in ((1, room - 200), (60, (room - 60 * 20) // 60)):
@@ -53,8 +53,8 @@ async def test_a_head_of_64_kib_is_read_and_a_larger_one_is_431(house: House) ->
     ],
     ids=["one header", "the path", "many headers"],
 )
-async def test_a_large_head_is_431_in_one_piece_and_in_many(house: House, head: bytes) -> None:
-    async with served(house) as server:
+async def test_a_large_head_is_431_in_one_piece_and_in_many(api: Api, head: bytes) -> None:
+    async with bounded_server(api) as server:
         for size in (len(head), 1000):
             async with await server.connect() as wire:
                 for start in range(0, len(head), size):
@@ -68,8 +68,8 @@ async def test_a_large_head_is_431_in_one_piece_and_in_many(house: House, head: 
 @pytest.mark.parametrize(
     "start", [b"GET / HTTP/1.1\r\nx: ", b"GET /", b"\r\n", b"GET / HTTP/1.1\r\n"]
 )
-async def test_a_head_without_end_is_cut_off_and_kept_nowhere(house: House, start: bytes) -> None:
-    async with served(house) as server, await server.connect() as wire:
+async def test_a_head_without_end_is_cut_off_and_kept_nowhere(api: Api, start: bytes) -> None:
+    async with bounded_server(api) as server, await server.connect() as wire:
         sent = 0
         try:
             await wire.send(start)
@@ -85,8 +85,8 @@ async def test_a_head_without_end_is_cut_off_and_kept_nowhere(house: House, star
         await until(lambda: len(server.connections) == 0)
 
 
-async def test_trailers_without_end_are_cut_off_and_are_no_headers(house: House) -> None:
-    async with served(house) as server:
+async def test_trailers_without_end_are_cut_off_and_are_no_headers(api: Api) -> None:
+    async with bounded_server(api) as server:
         chunked = server.request("/v1/agents/agent/execute", "POST", transfer_encoding="chunked")
         body = b'e\r\n{"input":"Hi"}\r\n0\r\n'
         async with await server.connect() as wire:
@@ -100,8 +100,8 @@ async def test_trailers_without_end_are_cut_off_and_are_no_headers(house: House)
 # --- time
 
 
-async def test_a_silent_connection_is_closed(house: House) -> None:
-    async with served(house, head=SHORT) as server, await server.connect() as wire:
+async def test_a_silent_connection_is_closed(api: Api) -> None:
+    async with bounded_server(api, head=SHORT) as server, await server.connect() as wire:
         assert await wire.rest() == b""
         assert len(server.connections) == 0
 
@@ -110,8 +110,8 @@ async def test_a_silent_connection_is_closed(house: House) -> None:
     "begun",
     [b"GET /", b"GET /v1/agents HTTP/1.1\r\n", b"GET /v1/agents HTTP/1.1\r\nhost: x\r\nx: "],
 )
-async def test_half_a_head_is_408_however_steadily_it_drips(house: House, begun: bytes) -> None:
-    async with served(house, head=SHORT) as server, await server.connect() as wire:
+async def test_half_a_head_is_408_however_steadily_it_drips(api: Api, begun: bytes) -> None:
+    async with bounded_server(api, head=SHORT) as server, await server.connect() as wire:
         await wire.send(begun)
         while await wire.stays_open(SHORT / 8):
             wire.writer.write(b"a")
@@ -119,8 +119,8 @@ async def test_half_a_head_is_408_however_steadily_it_drips(house: House, begun:
         assert len(server.connections) == 0
 
 
-async def test_half_a_head_behind_an_answer_is_408_too(house: House) -> None:
-    async with served(house, head=SHORT) as server, await server.connect() as wire:
+async def test_half_a_head_behind_an_answer_is_408_too(api: Api) -> None:
+    async with bounded_server(api, head=SHORT) as server, await server.connect() as wire:
         for _ in range(2):
             await wire.send(server.request())
             assert (await wire.answer())[0] == 200
@@ -130,9 +130,9 @@ async def test_half_a_head_behind_an_answer_is_408_too(house: House) -> None:
 
 @pytest.mark.parametrize("framing", [{"content_length": "1000"}, {"transfer_encoding": "chunked"}])
 async def test_a_body_that_stops_is_408_and_one_that_goes_on_is_not(
-    house: House, framing: dict[str, str]
+    api: Api, framing: dict[str, str]
 ) -> None:
-    async with served(house, body=SHORT) as server:
+    async with bounded_server(api, body=SHORT) as server:
         request = server.request("/v1/agents/agent/execute", "POST", **framing)
         async with await server.connect() as wire:
             await wire.send(request + (b'3\r\n{"i\r\n' if "chunked" in str(framing) else b'{"i'))
@@ -156,11 +156,11 @@ async def test_a_body_that_stops_is_408_and_one_that_goes_on_is_not(
                 assert (await wire.answer())[0] == 200
 
 
-async def test_an_idle_connection_is_closed_and_a_waiting_request_is_not(build: Build) -> None:
+async def test_an_idle_connection_is_closed_and_a_waiting_request_is_not(make_api: MakeApi) -> None:
     held = asyncio.Event()
-    actor = Actor(by_turn(["a", held], ["b"]))
-    house = await build(actor)
-    async with served(house, head=SHORT, body=SHORT, idle=SHORT) as server:
+    model = FakeModel(by_turn(["a", held], ["b"]))
+    api = await make_api(model)
+    async with bounded_server(api, head=SHORT, body=SHORT, idle=SHORT) as server:
         async with await server.connect() as wire:
             await wire.send(server.request())
             assert (await wire.answer())[0] == 200
@@ -174,19 +174,21 @@ async def test_an_idle_connection_is_closed_and_a_waiting_request_is_not(build: 
             assert (await wire.answer())[0] == 200
 
 
-async def test_a_body_that_nobody_wants_ends_its_connection(house: House) -> None:
-    async with served(house, body=SHORT) as server, await server.connect() as wire:
+async def test_a_body_that_nobody_wants_ends_its_connection(api: Api) -> None:
+    async with bounded_server(api, body=SHORT) as server, await server.connect() as wire:
         await wire.send(server.request("/v1/agents/agent/execute", "POST", content_length="9" * 12))
         assert (await wire.answer())[0] == 413
         await refused(wire, b"a" * 1000)
         assert len(server.connections) == 0
 
 
-async def test_a_client_that_takes_nothing_is_closed_and_a_slow_one_is_not(build: Build) -> None:
+async def test_a_client_that_takes_nothing_is_closed_and_a_slow_one_is_not(
+    make_api: MakeApi,
+) -> None:
     text = "word " * 3_000_000  # more than the kernel takes
-    house = await build(Actor(by_turn([text])))
-    run = (await house.execute({"input": "Hi"})).json()["id"]
-    async with served(house, body=5 * SHORT) as server:
+    api = await make_api(FakeModel(by_turn([text])))
+    run = (await api.execute({"input": "Hi"})).json()["id"]
+    async with bounded_server(api, body=5 * SHORT) as server:
         request = server.request(f"/v1/executions/{run}")
         async with await server.connect(received=4096) as wire:
             await wire.send(request)
@@ -202,7 +204,7 @@ async def test_a_client_that_takes_nothing_is_closed_and_a_slow_one_is_not(build
 # --- numbers
 
 
-async def streaming(server: Server) -> Wire:
+async def streaming(server: BoundedServer) -> Connection:
     """A connection whose request is being answered."""
     wire = await server.connect()
     body = b'{"input":"Hi","stream":true}'
@@ -214,11 +216,11 @@ async def streaming(server: Server) -> Wire:
 
 
 async def test_where_all_are_answered_the_reserve_tells_of_health_and_the_rest_is_503(
-    build: Build,
+    make_api: MakeApi,
 ) -> None:
     held = asyncio.Event()
-    house = await build(Actor(lambda _: ["a", held]))
-    async with served(house, connections=3) as server:
+    api = await make_api(FakeModel(lambda _: ["a", held]))
+    async with bounded_server(api, connections=3) as server:
         streams = [await streaming(server) for _ in range(3)]
         for path, code in (("/v1/agents", "overloaded"), ("/nowhere", "overloaded")):
             status, headers, content = await server.asked(path)
@@ -239,8 +241,8 @@ async def test_where_all_are_answered_the_reserve_tells_of_health_and_the_rest_i
             wire.writer.transport.abort()
 
 
-async def test_silent_connections_make_room_the_longest_first(house: House) -> None:
-    async with served(house, connections=3) as server, AsyncExitStack() as stack:
+async def test_silent_connections_make_room_the_longest_first(api: Api) -> None:
+    async with bounded_server(api, connections=3) as server, AsyncExitStack() as stack:
         silent = [await server.connect() for _ in range(50)]
         for wire in silent:
             stack.callback(wire.writer.transport.abort)
@@ -253,9 +255,9 @@ async def test_silent_connections_make_room_the_longest_first(house: House) -> N
             assert (await wire.answer())[0] == 200
 
 
-async def test_requests_in_a_row_are_answered_in_order_up_to_a_bound(build: Build) -> None:
-    house = await build()
-    async with served(house) as server:
+async def test_requests_in_a_row_are_answered_in_order_up_to_a_bound(make_api: MakeApi) -> None:
+    api = await make_api()
+    async with bounded_server(api) as server:
         async with await server.connect() as wire:
             await wire.send(
                 b"".join(server.request(path) for path in ("/healthz", "/v1/agents", "/no"))
@@ -268,12 +270,12 @@ async def test_requests_in_a_row_are_answered_in_order_up_to_a_bound(build: Buil
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
 async def test_a_request_that_needs_one_file_too_many_is_503(
-    house: House, monkeypatch: pytest.MonkeyPatch, number: int
+    api: Api, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     async def spent(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(house.core.services.agents, "page", spent)
-    answer = await house.get("/v1/agents")
+    monkeypatch.setattr(api.core.services.agents, "page", spent)
+    answer = await api.get("/v1/agents")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert "open files" in answer.json()["error"]["message"]

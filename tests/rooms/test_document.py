@@ -6,14 +6,14 @@ import jsonschema_rs
 import pytest
 
 from outlast.model.error import Overloaded
-from tests.rooms.house import House
+from tests.support.api import Api
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def document(house: House) -> dict[str, Any]:
-    found: dict[str, Any] = (await house.client.get("/openapi.json")).json()
+async def document(api: Api) -> dict[str, Any]:
+    found: dict[str, Any] = (await api.client.get("/openapi.json")).json()
     return found
 
 
@@ -49,9 +49,9 @@ async def test_every_reference_is_answered_and_every_schema_is_one(
         assert schema.get("description") or schema.get("title"), name
 
 
-async def test_the_bodys_example_runs_as_printed(house: House, document: dict[str, Any]) -> None:
+async def test_the_bodys_example_runs_as_printed(api: Api, document: dict[str, Any]) -> None:
     (example,) = document["components"]["schemas"]["ExecuteBody"]["examples"]
-    assert (await house.execute(example)).status_code == 200
+    assert (await api.execute(example)).status_code == 200
 
 
 async def test_streams_are_event_streams_in_the_document(document: dict[str, Any]) -> None:
@@ -62,58 +62,58 @@ async def test_streams_are_event_streams_in_the_document(document: dict[str, Any
         assert "text/event-stream" in document["paths"][path][method]["responses"]["200"]["content"]
 
 
-async def test_the_document_can_be_read_by_people(house: House) -> None:
-    response = await house.client.get("/docs")
+async def test_the_document_can_be_read_by_people(api: Api) -> None:
+    response = await api.client.get("/docs")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
 
 
-async def test_health_needs_no_key(house: House) -> None:
-    del house.client.headers["authorization"]
+async def test_health_needs_no_key(api: Api) -> None:
+    del api.client.headers["authorization"]
     for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
-        assert (await house.client.get(path)).status_code == 200
+        assert (await api.client.get(path)).status_code == 200
 
 
-async def test_the_servers_address_points_on(house: House) -> None:
-    del house.client.headers["authorization"]
-    told = (await house.client.get("/")).json()
+async def test_the_servers_address_points_on(api: Api) -> None:
+    del api.client.headers["authorization"]
+    told = (await api.client.get("/")).json()
     assert (told["name"], bool(told["version"])) == ("Outlast", True)
     for name in ("docs", "openapi", "health", "ready"):
-        assert (await house.client.get(told[name])).status_code == 200
-    assert (await house.client.post("/")).status_code == 405
+        assert (await api.client.get(told[name])).status_code == 200
+    assert (await api.client.post("/")).status_code == 405
 
 
-async def test_metrics_are_prometheus_text(house: House) -> None:
-    response = await house.client.get("/metrics")
+async def test_metrics_are_prometheus_text(api: Api) -> None:
+    response = await api.client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")
     assert "outlast_segments_running" in response.text
 
 
-async def test_a_server_that_drains_is_not_ready(house: House) -> None:
-    await house.core.engine.stop(0)
-    response = await house.client.get("/readyz")
+async def test_a_server_that_drains_is_not_ready(api: Api) -> None:
+    await api.core.engine.stop(0)
+    response = await api.client.get("/readyz")
     assert response.status_code == 503
     assert response.json()["status"] == "unavailable"
-    assert (await house.client.get("/healthz")).status_code == 200
+    assert (await api.client.get("/healthz")).status_code == 200
 
 
 async def test_a_server_without_its_database_is_not_ready(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object) -> None:
         raise Overloaded("The database does not answer.")
 
-    monkeypatch.setattr(type(house.core.store), "ready", broken)
-    response = await house.client.get("/readyz")
+    monkeypatch.setattr(type(api.core.store), "ready", broken)
+    response = await api.client.get("/readyz")
     assert response.status_code == 503
     assert response.json()["reason"] == "The database does not answer."
 
 
-async def test_the_lifespan_opens_starts_and_closes_the_core(house: House) -> None:
-    core = house.core
+async def test_the_lifespan_opens_starts_and_closes_the_core(api: Api) -> None:
+    core = api.core
     await core.close()
-    async with house.app.router.lifespan_context(house.app):
+    async with api.app.router.lifespan_context(api.app):
         assert core.engine.accepting
-        assert (await house.execute({"input": "Hi"})).json()["output"] == "Hello"
+        assert (await api.execute({"input": "Hi"})).json()["output"] == "Hello"
     assert not core.engine.accepting
     await core.open()

@@ -21,8 +21,7 @@ from outlast.http.spool import json_response
 from outlast.model.workspace import Scope
 from outlast.services.all import Services
 from outlast.web import HEALTH, ROOMS, create_app
-from tests.rooms.conftest import Build
-from tests.rooms.house import House
+from tests.support.api import Api, MakeApi
 
 pytestmark = pytest.mark.anyio
 
@@ -66,8 +65,8 @@ def test_an_endpoint_says_all_that_the_document_needs(endpoint: Endpoint) -> Non
     assert set(endpoint.scopes) <= set(Scope)
 
 
-async def test_every_route_of_the_server_is_an_endpoint_or_known_to_be_public(house: House) -> None:
-    routes = house.app.router.routes
+async def test_every_route_of_the_server_is_an_endpoint_or_known_to_be_public(api: Api) -> None:
+    routes = api.app.router.routes
     told = {
         (route.path, method)
         for route in routes
@@ -86,27 +85,27 @@ def test_every_scope_opens_an_endpoint() -> None:
 
 
 async def test_an_endpoint_refuses_a_key_without_its_scope_and_opens_to_one_with_no_other(
-    house: House,
+    api: Api,
 ) -> None:
     for endpoint in ENDPOINTS:
         needed = endpoint.scopes[0]
-        opened = await _asked(house, endpoint, frozenset({needed}))
+        opened = await _asked(api, endpoint, frozenset({needed}))
         assert opened.status_code != 403, endpoint.name
-        refused = await _asked(house, endpoint, frozenset(Scope) - set(endpoint.scopes))
+        refused = await _asked(api, endpoint, frozenset(Scope) - set(endpoint.scopes))
         assert (refused.status_code, needed in refused.text) == (403, True), endpoint.name
 
 
 async def test_a_key_without_the_scope_is_refused_before_its_request_is_read(
-    house: House,
+    api: Api,
 ) -> None:
     for endpoint in ENDPOINTS:
         rest = frozenset(Scope) - set(endpoint.scopes)
-        refused = await _asked(house, endpoint, rest, b"{")
+        refused = await _asked(api, endpoint, rest, b"{")
         assert refused.status_code == 403, endpoint.name
 
 
 async def test_a_key_that_decides_may_send_a_decision_where_others_start_a_run(
-    house: House,
+    api: Api,
 ) -> None:
     (endpoint,) = (one for one in ENDPOINTS if one.name == "createRun")
     part = {
@@ -117,22 +116,22 @@ async def test_a_key_that_decides_may_send_a_decision_where_others_start_a_run(
     }
     body = {"messages": [{"role": "assistant", "id": SAMPLES["executionId"], "parts": [part]}]}
     scopes = frozenset({Scope.APPROVALS_WRITE, Scope.EXECUTIONS_READ})
-    answer = await _asked(house, endpoint, scopes, orjson.dumps(body))
+    answer = await _asked(api, endpoint, scopes, orjson.dumps(body))
     assert answer.json() == {"error": "Name the chat whose run waits for this decision."}
 
 
 async def _asked(
-    house: House, endpoint: Endpoint, scopes: frozenset[Scope], content: bytes | None = None
+    api: Api, endpoint: Endpoint, scopes: frozenset[Scope], content: bytes | None = None
 ) -> httpx2.Response:
-    made = await house.core.services.keys.create(house.caller.workspace_id, "some", scopes)
+    made = await api.core.services.keys.create(api.caller.workspace_id, "some", scopes)
     path = re.sub(r"{(\w+)}", lambda found: SAMPLES[found[1]], endpoint.path)
     headers = {"Authorization": f"Bearer {made.secret}"}
     sent = content or orjson.dumps(BODIES[endpoint.name]) if endpoint.name in BODIES else content
-    return await house.client.request(endpoint.method, path, content=sent, headers=headers)
+    return await api.client.request(endpoint.method, path, content=sent, headers=headers)
 
 
-async def test_a_public_endpoint_needs_no_key(build: Build) -> None:
-    house = await build()
+async def test_a_public_endpoint_needs_no_key(make_api: MakeApi) -> None:
+    api = await make_api()
 
     async def greet(call: Call, services: Services) -> Response:
         """Say hello."""
@@ -149,7 +148,7 @@ async def test_a_public_endpoint_needs_no_key(build: Build) -> None:
         answers={200: Answer("Hello.")},
     )
     app: FastAPI = create_app(
-        house.core, (Room("greetings", ("/v1/hello",), (endpoint,), error_object),)
+        api.core, (Room("greetings", ("/v1/hello",), (endpoint,), error_object),)
     )
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://house") as client:

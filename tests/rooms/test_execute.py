@@ -7,9 +7,10 @@ import pytest
 
 from outlast.agents.port import ModelRequest
 from outlast.model.error import ModelRejected
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
-from tests.rooms.conftest import Build
-from tests.rooms.house import BOUND, House, frames, kinds, texts
+from tests.support.api import Api, MakeApi, frames, kinds, texts
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -31,15 +32,15 @@ WITH_TOOL = by_turn(["Let me ", "see. ", LOOKUP], ["It is ", "shipped."])
 
 def with_tool() -> dict[str, Any]:
     return {
-        "actor": Actor(WITH_TOOL),
+        "model": FakeModel(WITH_TOOL),
         "agent": spec(tool("lookup")),
-        "bench": Bench(lookup=lambda _: {"status": "shipped"}),
+        "tools": FakeTools(lookup=lambda _: {"status": "shipped"}),
     }
 
 
-async def test_a_request_waits_and_gets_every_field_of_the_contract(build: Build) -> None:
-    house = await build(**with_tool())
-    response = await house.execute({"input": "Where?", "metadata": {"source": "web"}})
+async def test_a_request_waits_and_gets_every_field_of_the_contract(make_api: MakeApi) -> None:
+    api = await make_api(**with_tool())
+    response = await api.execute({"input": "Where?", "metadata": {"source": "web"}})
     assert response.status_code == 200
     execution = response.json()
     for field, kind in SEED_FIELDS.items():
@@ -56,39 +57,39 @@ async def test_a_request_waits_and_gets_every_field_of_the_contract(build: Build
     assert execution["usage"]["cacheReadTokens"] == 6
     assert execution["creditsUsed"] == 0.03
     assert response.headers["x-execution-id"] == execution["id"]
-    assert (await house.get(f"/v1/executions/{execution['id']}")).json() == execution
+    assert (await api.get(f"/v1/executions/{execution['id']}")).json() == execution
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
 async def test_a_body_that_is_json_is_json_whatever_type_is_claimed(
-    house: House, content_type: str
+    api: Api, content_type: str
 ) -> None:
-    response = await house.execute({"input": "Hi"}, headers={"Content-Type": content_type})
+    response = await api.execute({"input": "Hi"}, headers={"Content-Type": content_type})
     assert response.status_code == 200
 
 
 @pytest.mark.parametrize("how", ["bearer", "BEARER", "bare", "x-api-key"])
-async def test_the_key_may_come_in_three_headers(house: House, how: str) -> None:
+async def test_the_key_may_come_in_three_headers(api: Api, how: str) -> None:
     headers = {
-        "bearer": {"Authorization": f"bearer {house.key}"},
-        "BEARER": {"Authorization": f"BEARER  {house.key} "},
-        "bare": {"authorization": house.key},
-        "x-api-key": {"X-Api-Key": house.key},
+        "bearer": {"Authorization": f"bearer {api.key}"},
+        "BEARER": {"Authorization": f"BEARER  {api.key} "},
+        "bare": {"authorization": api.key},
+        "x-api-key": {"X-Api-Key": api.key},
     }[how]
-    del house.client.headers["authorization"]
-    assert (await house.client.get("/v1/agents", headers=headers)).status_code == 200
+    del api.client.headers["authorization"]
+    assert (await api.client.get("/v1/agents", headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("how", [{"stream": True}, {"Accept": "text/event-stream"}])
 async def test_a_stream_tells_the_execution_as_it_happens(
-    build: Build, how: dict[str, Any]
+    make_api: MakeApi, how: dict[str, Any]
 ) -> None:
-    house = await build(**with_tool())
+    api = await make_api(**with_tool())
     headers = {"Accept": how["Accept"]} if "Accept" in how else {}
     body = {"input": "Where?", "metadata": {"a": 1}} | {
         k: v for k, v in how.items() if k == "stream"
     }
-    response = await house.execute(body, headers=headers)
+    response = await api.execute(body, headers=headers)
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["cache-control"].startswith("no-cache")
     assert response.headers["x-accel-buffering"] == "no"
@@ -107,31 +108,31 @@ async def test_a_stream_tells_the_execution_as_it_happens(
     assert found[0][1]["executionId"] == response.headers["x-execution-id"]
     assert texts(found) == "Let me see. It is shipped."
     done = found[-1][1]
-    assert done["execution"] == await house.rested(found[0][1]["executionId"])
+    assert done["execution"] == await api.rested(found[0][1]["executionId"])
     assert done["usage"] == done["execution"]["usage"]
 
 
-async def test_background_answers_before_the_run_has_ended(build: Build) -> None:
+async def test_background_answers_before_the_run_has_ended(make_api: MakeApi) -> None:
     held = asyncio.Event()
-    house = await build(Actor(by_turn(["Hel", held, "lo"])))
-    response = await house.execute({"input": "Hi", "background": True})
+    api = await make_api(FakeModel(by_turn(["Hel", held, "lo"])))
+    response = await api.execute({"input": "Hi", "background": True})
     assert response.status_code == 202
     execution = response.json()
     assert execution["status"] == "queued"
     assert response.headers["location"] == f"/v1/executions/{execution['id']}"
     held.set()
-    assert (await house.rested(execution["id"]))["output"] == "Hello"
+    assert (await api.rested(execution["id"]))["output"] == "Hello"
 
 
-async def test_prefer_respond_async_answers_at_once_and_says_so(house: House) -> None:
-    response = await house.execute({"input": "Hi"}, headers={"Prefer": "respond-async"})
+async def test_prefer_respond_async_answers_at_once_and_says_so(api: Api) -> None:
+    response = await api.execute({"input": "Hi"}, headers={"Prefer": "respond-async"})
     assert response.status_code == 202
     assert response.headers["preference-applied"] == "respond-async"
 
 
 @pytest.mark.parametrize("prefer", ["Respond-Async; why=slow", "handling=lenient, respond-async"])
-async def test_a_preference_may_have_parameters_and_neighbours(house: House, prefer: str) -> None:
-    response = await house.execute({"input": "Hi"}, headers={"Prefer": prefer})
+async def test_a_preference_may_have_parameters_and_neighbours(api: Api, prefer: str) -> None:
+    response = await api.execute({"input": "Hi"}, headers={"Prefer": prefer})
     assert response.status_code == 202
 
 
@@ -144,30 +145,30 @@ async def test_a_preference_may_have_parameters_and_neighbours(house: House, pre
         ("text/event-streams", "application/json"),
     ],
 )
-async def test_accept_chooses_the_stream(house: House, accept: str, content_type: str) -> None:
-    response = await house.execute({"input": "Hi"}, headers={"Accept": accept})
+async def test_accept_chooses_the_stream(api: Api, accept: str, content_type: str) -> None:
+    response = await api.execute({"input": "Hi"}, headers={"Accept": accept})
     assert response.headers["content-type"].partition(";")[0] == content_type
 
 
-async def test_prefer_wait_is_the_longest_wait(build: Build) -> None:
+async def test_prefer_wait_is_the_longest_wait(make_api: MakeApi) -> None:
     held = asyncio.Event()
-    house = await build(Actor(by_turn(["Hel", held, "lo"])))
-    response = await house.execute({"input": "Hi"}, headers={"Prefer": "respond-async, wait=1"})
+    api = await make_api(FakeModel(by_turn(["Hel", held, "lo"])))
+    response = await api.execute({"input": "Hi"}, headers={"Prefer": "respond-async, wait=1"})
     assert response.status_code == 202
     assert response.headers["preference-applied"] == "wait=1"
     held.set()
-    await house.rested(response.json()["id"])
+    await api.rested(response.json()["id"])
 
 
-async def test_prefer_wait_answers_as_soon_as_it_has_ended(house: House) -> None:
-    response = await house.execute({"input": "Hi"}, headers={"Prefer": "wait=60"})
+async def test_prefer_wait_answers_as_soon_as_it_has_ended(api: Api) -> None:
+    response = await api.execute({"input": "Hi"}, headers={"Prefer": "wait=60"})
     assert response.status_code == 200
     assert response.headers["preference-applied"] == "wait=60"
 
 
-async def test_a_failed_run_is_a_successful_request(build: Build) -> None:
-    house = await build(Actor(by_turn(["So ", "far", ModelRejected("No such model.")])))
-    response = await house.execute({"input": "Hi"})
+async def test_a_failed_run_is_a_successful_request(make_api: MakeApi) -> None:
+    api = await make_api(FakeModel(by_turn(["So ", "far", ModelRejected("No such model.")])))
+    response = await api.execute({"input": "Hi"})
     assert response.status_code == 200
     execution = response.json()
     assert execution["status"] == "failed"
@@ -180,22 +181,24 @@ async def test_a_failed_run_is_a_successful_request(build: Build) -> None:
     assert execution["usage"]["estimated"] is True
 
 
-async def test_a_failed_stream_ends_with_an_error_that_carries_the_execution(build: Build) -> None:
-    house = await build(Actor(by_turn(["So ", "far", ModelRejected("No such model.")])))
-    found = frames((await house.execute({"input": "Hi", "stream": True})).content)
+async def test_a_failed_stream_ends_with_an_error_that_carries_the_execution(
+    make_api: MakeApi,
+) -> None:
+    api = await make_api(FakeModel(by_turn(["So ", "far", ModelRejected("No such model.")])))
+    found = frames((await api.execute({"input": "Hi", "stream": True})).content)
     last = found[-1][1]
     assert last["type"] == "error"
     assert (last["code"], last["message"]) == ("model_rejected", "No such model.")
-    assert last["execution"] == await house.rested(last["execution"]["id"])
+    assert last["execution"] == await api.rested(last["execution"]["id"])
 
 
-async def test_a_run_that_needs_a_person_is_answered_as_suspended(build: Build) -> None:
-    house = await build(
-        Actor(by_turn(["I ask. ", call(1, "refund", amount=5)], ["Done."])),
+async def test_a_run_that_needs_a_person_is_answered_as_suspended(make_api: MakeApi) -> None:
+    api = await make_api(
+        FakeModel(by_turn(["I ask. ", call(1, "refund", amount=5)], ["Done."])),
         spec(tool("refund", approval=True)),
-        Bench(refund=lambda _: "ok"),
+        FakeTools(refund=lambda _: "ok"),
     )
-    response = await house.execute({"input": "Refund me"})
+    response = await api.execute({"input": "Refund me"})
     assert response.status_code == 200
     execution = response.json()
     assert execution["status"] == "suspended"
@@ -203,71 +206,71 @@ async def test_a_run_that_needs_a_person_is_answered_as_suspended(build: Build) 
     (pending,) = execution["pendingApprovals"]
     assert pending["kind"] == "approval"
     assert pending["parameters"] == {"amount": 5}
-    cancelled = await house.client.post(f"/v1/executions/{execution['id']}/cancel")
+    cancelled = await api.client.post(f"/v1/executions/{execution['id']}/cancel")
     assert cancelled.json()["output"] == "I ask. "
-    found = frames((await house.get(f"/v1/executions/{execution['id']}/stream")).content)
+    found = frames((await api.get(f"/v1/executions/{execution['id']}/stream")).content)
     assert kinds(found) == ["start", "text_delta", "approval_requested", "done"]
-    assert found[-1][1]["execution"] == await house.rested(execution["id"])
+    assert found[-1][1]["execution"] == await api.rested(execution["id"])
 
 
-async def test_session_values_stick_to_the_conversation(build: Build) -> None:
-    actor = Actor(lambda _: ["ok"])
-    house = await build(actor)
+async def test_session_values_stick_to_the_conversation(make_api: MakeApi) -> None:
+    model = FakeModel(lambda _: ["ok"])
+    api = await make_api(model)
     first = (
-        await house.execute({"input": "Hi", "memory": {"session": {"userName": "Sarah"}}})
+        await api.execute({"input": "Hi", "memory": {"session": {"userName": "Sarah"}}})
     ).json()
-    await house.execute({"input": "Again", "conversationId": first["conversationId"]})
-    assert "userName: Sarah" in actor.asked[-1].instructions
-    assert len(actor.asked[-1].messages) == 3
+    await api.execute({"input": "Again", "conversationId": first["conversationId"]})
+    assert "userName: Sarah" in model.asked[-1].instructions
+    assert len(model.asked[-1].messages) == 3
 
 
-async def test_a_spent_budget_fails_the_execution_and_keeps_its_output(build: Build) -> None:
-    house = await build(**with_tool())
+async def test_a_spent_budget_fails_the_execution_and_keeps_its_output(make_api: MakeApi) -> None:
+    api = await make_api(**with_tool())
     body = {"input": "Hi", "budget": {"maxSteps": 2, "maxSeconds": 60, "maxTokens": None}}
-    execution = (await house.execute(body)).json()
+    execution = (await api.execute(body)).json()
     assert execution["status"] == "failed"
     assert execution["error"]["code"] == "budget_exceeded"
     assert execution["output"] == "Let me see. "
 
 
-async def test_on_busy_reject_is_a_conflict(build: Build) -> None:
+async def test_on_busy_reject_is_a_conflict(make_api: MakeApi) -> None:
     held = asyncio.Event()
-    house = await build(Actor(by_turn([held])))
-    first = (await house.execute({"input": "Hi", "background": True})).json()
+    api = await make_api(FakeModel(by_turn([held])))
+    first = (await api.execute({"input": "Hi", "background": True})).json()
     again = {"input": "Hi", "conversationId": first["conversationId"], "onBusy": "reject"}
-    response = await house.execute(again)
+    response = await api.execute(again)
     assert response.status_code == 409
     assert response.json()["error"]["code"] == "conversation_busy"
     held.set()
-    await house.rested(first["id"])
+    await api.rested(first["id"])
 
 
-async def test_on_busy_interrupt_cancels_the_one_before(build: Build) -> None:
+async def test_on_busy_interrupt_cancels_the_one_before(make_api: MakeApi) -> None:
     held = asyncio.Event()
 
     def play(request: ModelRequest) -> Any:
         return ["One", held] if request.messages[-1].text == "one" else ["Two"]  # type: ignore[union-attr]
 
-    actor = Actor(play)
-    house = await build(actor)
-    first = (await house.execute({"input": "one", "background": True})).json()
+    model = FakeModel(play)
+    api = await make_api(model)
+    first = (await api.execute({"input": "one", "background": True})).json()
     async with asyncio.timeout(BOUND):
-        await actor.spoke.wait()
+        await model.spoke.wait()
     body = {"input": "two", "conversationId": first["conversationId"], "onBusy": "interrupt"}
-    second = (await house.execute(body)).json()
+    second = (await api.execute(body)).json()
     assert second["output"] == "Two"
-    assert (await house.rested(first["id"]))["status"] == "cancelled"
+    assert (await api.rested(first["id"]))["status"] == "cancelled"
 
 
-async def test_an_unknown_agent_is_404(house: House) -> None:
-    response = await house.execute({"input": "Hi"}, agent="nobody")
+async def test_an_unknown_agent_is_404(api: Api) -> None:
+    response = await api.execute({"input": "Hi"}, agent="nobody")
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "agent_not_found"
 
 
-async def test_an_unknown_conversation_is_404_in_whatever_spelling(house: House) -> None:
+async def test_an_unknown_conversation_is_404_in_whatever_spelling(api: Api) -> None:
     for unknown in ("conv_abc123", "conv_01k6zj3t7hf2a9q1x5m8r4c0vb"):
-        response = await house.execute({"input": "Hi", "conversationId": unknown})
+        response = await api.execute({"input": "Hi", "conversationId": unknown})
         assert response.status_code == 404
         error = response.json()["error"]
         assert (error["code"], error["param"]) == ("conversation_not_found", "conversationId")

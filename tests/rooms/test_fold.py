@@ -29,11 +29,15 @@ from outlast.model.event import (
     ToolStarted,
 )
 from outlast.rooms.executions.stream import FRAME_TYPES, Fold
-from outlast.testing import FakeClock, NamedModels, owner
-from tests.database import Database
-from tests.engine.world import Actor, Bench, Crash, Reply, by_turn, call, spec, start_request, tool
-from tests.rooms.conftest import Build
-from tests.rooms.house import BOUND, House, frames, kinds
+from outlast.testing import NamedModels, owner
+from tests.support.api import Api, MakeApi, frames, kinds
+from tests.support.clocks import TickingClock
+from tests.support.crashes import Crash
+from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, Reply, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 ID = "exec_01k6zj3t7hf2a9q1x5m8r4c0vb"
 steps = st.integers(1, 4)
@@ -101,14 +105,6 @@ def test_every_frame_is_one_line_of_json_under_a_growing_id(
     assert all(cursor > START for cursor in cursors)
 
 
-class TickingClock(FakeClock):
-    """Moves by a few milliseconds whenever it is asked, so that no two moments are the same."""
-
-    def now(self) -> int:
-        self._now += 3
-        return self._now
-
-
 REPLIES = by_turn(
     ["Let ", "me ", "look. ", call(1, "look"), call(2, "look")],
     ["Again. ", call(3, "look")],
@@ -116,9 +112,9 @@ REPLIES = by_turn(
 )
 
 
-async def same_as_get(house: House, execution_id: str) -> dict[str, Any]:
-    execution = await house.rested(execution_id)
-    stream = await house.get(f"/v1/executions/{execution_id}/stream")
+async def same_as_get(api: Api, execution_id: str) -> dict[str, Any]:
+    execution = await api.rested(execution_id)
+    stream = await api.get(f"/v1/executions/{execution_id}/stream")
     assert frames(stream.content)[-1][1]["execution"] == execution
     return execution
 
@@ -129,31 +125,34 @@ async def same_as_get(house: House, execution_id: str) -> dict[str, Any]:
     [(["All ", "well."], "completed"), ([], "completed"), ([ModelRejected("No.")], "failed")],
 )
 async def test_the_last_frame_is_what_get_answers(
-    build: Build, last: list[Any], status: str
+    make_api: MakeApi, last: list[Any], status: str
 ) -> None:
     replies = by_turn(["Let ", "me.", call(1, "look"), call(2, "look")], last)
-    house = await build(
-        Actor(replies), spec(tool("look")), Bench(look=lambda _: {"a": 1}), clock=TickingClock()
+    api = await make_api(
+        FakeModel(replies),
+        spec(tool("look")),
+        FakeTools(look=lambda _: {"a": 1}),
+        clock=TickingClock(),
     )
-    execution_id = await house.started(metadata={"a": [1]})
-    execution = await same_as_get(house, execution_id)
+    execution_id = await api.started(metadata={"a": [1]})
+    execution = await same_as_get(api, execution_id)
     assert execution["status"] == status
     assert len(execution["toolCalls"]) == 2
     assert execution["timing"]["firstTokenMs"] > 0
 
 
 @pytest.mark.anyio
-async def test_text_of_a_request_that_was_made_again_is_void(build: Build) -> None:
+async def test_text_of_a_request_that_was_made_again_is_void(make_api: MakeApi) -> None:
     def play(_: ModelRequest) -> Reply:
-        return ["right"] if len(actor.asked) > 1 else ["wrong ", ModelUnavailable("Gone.")]
+        return ["right"] if len(model.asked) > 1 else ["wrong ", ModelUnavailable("Gone.")]
 
-    actor = Actor(play)
-    house = await build(actor)
-    stream = await house.execute({"input": "Hi", "stream": True})
+    model = FakeModel(play)
+    api = await make_api(model)
+    stream = await api.execute({"input": "Hi", "stream": True})
     found = frames(stream.content)
     assert kinds(found) == ["start", "text_delta", "retry", "text_delta", "done"]
     assert found[2][1] == {"type": "retry", "step": 1}
-    execution = await same_as_get(house, found[0][1]["executionId"])
+    execution = await same_as_get(api, found[0][1]["executionId"])
     assert execution["output"] == "right"
 
 
@@ -161,13 +160,13 @@ async def test_text_of_a_request_that_was_made_again_is_void(build: Build) -> No
 @pytest.mark.parametrize("commits_last", [False, True])
 @pytest.mark.parametrize("writes", range(1, 12))
 async def test_the_last_frame_is_what_get_answers_after_a_crash_at_any_commit(
-    build: Build, database: Database, writes: int, *, commits_last: bool
+    make_api: MakeApi, database: Database, writes: int, *, commits_last: bool
 ) -> None:
     crash = Crash(writes, commits_last=commits_last)
-    agent, bench = spec(tool("look", Effect.IDEMPOTENT)), Bench(look=lambda _: 1)
-    models = NamedModels({"actor": Actor(REPLIES)})
+    agent, tools = spec(tool("look", Effect.IDEMPOTENT)), FakeTools(look=lambda _: 1)
+    models = NamedModels({"actor": FakeModel(REPLIES)})
     clock = TickingClock()
-    async with database.core(models=models, tools=bench, clock=clock, store=crash.store) as core:
+    async with database.core(models=models, tools=tools, clock=clock, store=crash.store) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
@@ -178,7 +177,7 @@ async def test_the_last_frame_is_what_get_answers_after_a_crash_at_any_commit(
             task.cancel()
         await asyncio.wait({ended, died})
     later = TickingClock(clock.now() + 1_000)
-    house = await build(Actor(REPLIES), agent, bench, clock=later)
-    execution = await same_as_get(house, started.execution.id)
+    api = await make_api(FakeModel(REPLIES), agent, tools, clock=later)
+    execution = await same_as_get(api, started.execution.id)
     assert execution["output"] == "All well."
     assert len(execution["toolCalls"]) == 3

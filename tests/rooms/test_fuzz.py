@@ -25,9 +25,10 @@ from outlast.app import build
 from outlast.settings import Settings
 from outlast.testing import NamedModels, owner
 from outlast.web import create_app
-from tests.database import POSTGRESQL, SQLITE, Database
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
-from tests.rooms.house import House
+from tests.support.api import Api
+from tests.support.databases import POSTGRESQL, SQLITE, Database
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
 
 EXAMPLES = {SQLITE: 30, POSTGRESQL: 6}
 """How often each operation is asked; what is asked does not depend on the database."""
@@ -54,7 +55,7 @@ class Served:
 
 def document() -> dict[str, Any]:
     settings = Settings(data_dir=Path("unused"))
-    core = build(settings, models=NamedModels({}), tools=lambda _: Bench())
+    core = build(settings, models=NamedModels({}), tools=lambda _: FakeTools())
     app: FastAPI = create_app(core)
     return app.openapi()
 
@@ -76,24 +77,24 @@ def served(module_database: Database) -> Iterator[Served]:
     async def serve() -> None:
         replies = by_turn(["Let me see. ", call(1, "lookup")], ["Hello"])
         async with module_database.core(
-            models=NamedModels({"actor": Actor(replies)}),
-            tools=Bench(lookup=lambda _: {"status": "shipped"}),
+            models=NamedModels({"actor": FakeModel(replies)}),
+            tools=FakeTools(lookup=lambda _: {"status": "shipped"}),
         ) as core:
             caller = await owner(core)
             key = await core.services.keys.create(caller.workspace_id, "fuzz")
             agent = spec(tool("lookup"))
             await core.services.agents.put(caller.workspace_id, [(agent, "1")])
-            house = House(core, caller, key.secret)
-            async with house.listening() as client:
-                execution = (await house.execute({"input": "Hi"})).json()
+            api = Api(core, caller, key.secret)
+            async with api.listening() as client:
+                execution = (await api.execute({"input": "Hi"})).json()
                 leave = asyncio.Event()
                 down.extend([asyncio.get_running_loop(), leave])
                 url = str(client.base_url).rstrip("/")
                 ready.append(
                     Served(
                         url,
-                        house.headers,
-                        schemathesis.openapi.from_dict(house.app.openapi()),
+                        api.headers,
+                        schemathesis.openapi.from_dict(api.app.openapi()),
                         {
                             "agentId": "agent",
                             "executionId": execution["id"],
@@ -104,7 +105,7 @@ def served(module_database: Database) -> Iterator[Served]:
                 )
                 up.set()
                 await leave.wait()
-            await house.client.aclose()
+            await api.client.aclose()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()

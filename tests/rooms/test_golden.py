@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 import outlast.rooms
-from tests.database import Database
-from tests.rooms.stage import Stage
+from tests.support.databases import Database
+from tests.support.transcripts import Transcript
 
 pytestmark = pytest.mark.anyio
 ROOMS = Path(outlast.rooms.__file__).parent
@@ -29,7 +29,7 @@ def test_every_room_has_transcripts() -> None:
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: f"{path.parts[-3]}/{path.stem}")
 async def test_a_transcript_is_the_same_byte_for_byte(path: Path, database: Database) -> None:
-    told = await Stage(_read(path), database).told()
+    told = await Transcript(_read(path), database).told()
     assert told == _golden(path.with_suffix(".txt"), told)
 
 

@@ -14,9 +14,10 @@ from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import Effect, HttpCall
 from outlast.model.clock import SystemClock
 from outlast.model.error import ModelRateLimited, ModelRejected, ModelUnavailable, ToolFailed
-from tests.engine.world import Actor, Bench, by_turn, call, spec, tool
-from tests.rooms.conftest import Build
-from tests.rooms.house import House, until
+from tests.support.api import Api, MakeApi
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -51,16 +52,16 @@ def lines(stream: io.StringIO) -> Read:
 
 
 async def test_each_request_is_one_line_with_route_status_time_key_and_id(
-    house: House, lines: Read
+    api: Api, lines: Read
 ) -> None:
-    done = await house.execute({"input": "Hi"}, headers={"X-Request-Id": "req_mine"})
-    await house.get(f"/v1/executions/{done.json()['id']}")
+    done = await api.execute({"input": "Hi"}, headers={"X-Request-Id": "req_mine"})
+    await api.get(f"/v1/executions/{done.json()['id']}")
 
     ran, got = lines("request.answered")
     assert (ran["method"], ran["route"]) == ("POST", "/v1/agents/{agentId}/execute")
     assert (ran["status"], ran["level"], ran["request"]) == (200, "info", "req_mine")
     assert ran["ms"] >= 0
-    assert ran["key_id"] == got["key_id"] == house.caller.key_id
+    assert ran["key_id"] == got["key_id"] == api.caller.key_id
     assert ran["execution"] == got["execution"] == done.json()["id"]
     assert got["route"] == "/v1/executions/{executionId}"
 
@@ -78,32 +79,30 @@ async def test_each_request_is_one_line_with_route_status_time_key_and_id(
     ],
 )
 async def test_a_refused_request_says_why_and_no_secret_of_its_address(
-    house: House, lines: Read, method: str, path: str, status: int, told: Line
+    api: Api, lines: Read, method: str, path: str, status: int, told: Line
 ) -> None:
-    await house.client.request(method, path)
+    await api.client.request(method, path)
     (line,) = lines("request.answered")
     assert line["status"] == status
     assert line | told == line
     assert "opensesame" not in str(lines())
 
 
-async def test_a_request_without_a_good_key_has_a_line_without_a_key(
-    house: House, lines: Read
-) -> None:
-    await house.client.get("/v1/agents", headers={"Authorization": "Bearer opensesame99"})
+async def test_a_request_without_a_good_key_has_a_line_without_a_key(api: Api, lines: Read) -> None:
+    await api.client.get("/v1/agents", headers={"Authorization": "Bearer opensesame99"})
     (line,) = lines("request.answered")
     assert (line["status"], line["code"], "key_id" in line) == (401, "invalid_api_key", False)
     assert "opensesame" not in str(lines())
 
 
 async def test_a_mistake_of_the_server_has_a_warning_and_its_traceback_under_the_same_id(
-    house: House, lines: Read, monkeypatch: pytest.MonkeyPatch
+    api: Api, lines: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(type(house.core.services.lists), "views", broken)
-    answer = await house.get("/v1/executions")
+    monkeypatch.setattr(type(api.core.services.lists), "views", broken)
+    answer = await api.get("/v1/executions")
     (failed,) = lines("request.failed")
     (line,) = lines("request.answered")
     assert (answer.status_code, line["status"], line["level"]) == (500, 500, "warning")
@@ -111,22 +110,22 @@ async def test_a_mistake_of_the_server_has_a_warning_and_its_traceback_under_the
     assert "ZeroDivisionError" in failed["exception"]
 
 
-async def test_probes_have_lines_at_debug_only(house: House, lines: Read) -> None:
+async def test_probes_have_lines_at_debug_only(api: Api, lines: Read) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
-        await house.get(path)
+        await api.get(path)
     assert [line["level"] for line in lines("request.answered")] == ["debug"] * 3
 
 
 async def test_an_execution_has_a_line_for_its_start_and_one_for_its_end(
-    house: House, lines: Read
+    api: Api, lines: Read
 ) -> None:
-    done = (await house.execute({"input": "Hi"})).json()
+    done = (await api.execute({"input": "Hi"})).json()
 
     (started,) = lines("execution.started")
     (ended,) = lines("execution.ended")
     assert started["execution"] == ended["execution"] == done["id"]
     assert started["agent"] == ended["agent"] == "agent"
-    assert (started["key_id"], started["waited_ms"] >= 0) == (house.caller.key_id, True)
+    assert (started["key_id"], started["waited_ms"] >= 0) == (api.caller.key_id, True)
     assert (ended["status"], ended["level"]) == ("completed", "info")
     assert ended["tokens"] == done["usage"]["totalTokens"]
     assert (ended["steps"], ended["ms"]) == (1, done["timing"]["totalMs"])
@@ -135,12 +134,12 @@ async def test_an_execution_has_a_line_for_its_start_and_one_for_its_end(
 
 
 async def test_requests_to_a_model_that_fail_and_the_failure_they_lead_to_have_lines(
-    build: Build, lines: Read
+    make_api: MakeApi, lines: Read
 ) -> None:
-    fails = Actor(lambda _: [ModelUnavailable("The provider answered 503.")])
-    house = await build(fails, model_retries=2)
-    execution = await house.started()
-    await house.rested(execution)
+    fails = FakeModel(lambda _: [ModelUnavailable("The provider answered 503.")])
+    api = await make_api(fails, model_retries=2)
+    execution = await api.started()
+    await api.rested(execution)
 
     failed = lines("model.failed")
     assert [(line["attempt"], line["again"]) for line in failed] == [
@@ -159,20 +158,22 @@ async def test_requests_to_a_model_that_fail_and_the_failure_they_lead_to_have_l
 
 
 async def test_what_a_provider_repeats_of_the_request_is_not_logged(
-    build: Build, lines: Read
+    make_api: MakeApi, lines: Read
 ) -> None:
     words = f"The provider answered 400: messages[1] is '{SAID}', and that is not allowed."
-    house = await build(Actor(lambda _: [ModelRejected(words)]))
-    await house.execute({"input": f"I like\n{SAID}"})
+    api = await make_api(FakeModel(lambda _: [ModelRejected(words)]))
+    await api.execute({"input": f"I like\n{SAID}"})
     (line,) = lines("model.failed")
     assert line["cause"].startswith("The provider answered 400: messages[1] is '[…]")
     assert line["cause"].endswith("and that is not allowed.")
     assert SAID not in str(lines())
 
 
-async def test_a_limit_that_ends_an_execution_says_which(build: Build, lines: Read) -> None:
-    house = await build(Actor(by_turn([call(1, "look")])), spec(tool("look")), Bench(look=id))
-    await house.execute({"input": "Hi", "budget": {"maxSteps": 1}})
+async def test_a_limit_that_ends_an_execution_says_which(make_api: MakeApi, lines: Read) -> None:
+    api = await make_api(
+        FakeModel(by_turn([call(1, "look")])), spec(tool("look")), FakeTools(look=id)
+    )
+    await api.execute({"input": "Hi", "budget": {"maxSteps": 1}})
     (ended,) = lines("execution.ended")
     assert (ended["code"], ended["status"]) == ("budget_exceeded", "failed")
     assert "steps" in ended["cause"]
@@ -183,33 +184,35 @@ async def test_a_limit_that_ends_an_execution_says_which(build: Build, lines: Re
     [ModelRejected("Incorrect API key provided: sk-opensesame99"), ModelRateLimited("Slow down.")],
 )
 async def test_a_request_that_is_not_made_again_has_its_line_too(
-    build: Build, lines: Read, error: Exception
+    make_api: MakeApi, lines: Read, error: Exception
 ) -> None:
-    house = await build(Actor(lambda _: [error]), model_retries=0)  # type: ignore[list-item]
-    await house.execute({"input": "Hi"})
+    api = await make_api(FakeModel(lambda _: [error]), model_retries=0)  # type: ignore[list-item]
+    await api.execute({"input": "Hi"})
     (line,) = lines("model.failed")
     assert (line["attempt"], line["again"]) == (1, False)
     assert "opensesame" not in str(lines())
 
 
-async def test_a_model_that_is_not_there_is_told(build: Build, lines: Read) -> None:
-    house = await build(agent=spec(), bench=Bench())
-    house.core.models._models.clear()  # type: ignore[attr-defined]
-    await house.execute({"input": "Hi"})
+async def test_a_model_that_is_not_there_is_told(make_api: MakeApi, lines: Read) -> None:
+    api = await make_api(agent=spec(), tools=FakeTools())
+    api.core.models._models.clear()  # type: ignore[attr-defined]
+    await api.execute({"input": "Hi"})
     (line,) = lines("model.failed")
     assert (line["code"], line["again"]) == ("misconfigured", False)
     assert "There is no model 'actor'" in line["cause"]
 
 
-async def test_a_python_tool_that_raises_leaves_its_traceback(build: Build, lines: Read) -> None:
+async def test_a_python_tool_that_raises_leaves_its_traceback(
+    make_api: MakeApi, lines: Read
+) -> None:
     def refund(order: str) -> str:
         """Refund an order."""
         raise LookupError("no such table: refunds")
 
     box = ToolBox(SystemClock(), {"shop:refund": read_function(refund, "shop:refund")})
     agent = spec(tool("refund", python="shop:refund"))
-    house = await build(Actor(by_turn([call(1, "refund", order=SAID)], ["Done"])), agent, box)
-    execution = (await house.execute({"input": SAID})).json()["id"]
+    api = await make_api(FakeModel(by_turn([call(1, "refund", order=SAID)], ["Done"])), agent, box)
+    execution = (await api.execute({"input": SAID})).json()["id"]
 
     (line,) = lines("tool.failed")
     assert (line["execution"], line["agent"], line["level"]) == (execution, "agent", "warning")
@@ -220,7 +223,9 @@ async def test_a_python_tool_that_raises_leaves_its_traceback(build: Build, line
 
 
 @pytest.mark.parametrize("size", [20_000, 5_000_000])
-async def test_a_huge_cause_of_a_failed_call_is_cut(build: Build, lines: Read, size: int) -> None:
+async def test_a_huge_cause_of_a_failed_call_is_cut(
+    make_api: MakeApi, lines: Read, size: int
+) -> None:
     def refund() -> str:
         """Refund an order."""
         raise LookupError("x" * size)
@@ -237,9 +242,9 @@ async def test_a_huge_cause_of_a_failed_call_is_cut(build: Build, lines: Read, s
         },
     )
     tools = tool("refund", python="shop:refund"), tool("refused", python="shop:refused")
-    actor = Actor(by_turn([call(1, "refund"), call(2, "refused")], ["Done"]))
-    house = await build(actor, spec(*tools), box)
-    await house.execute({"input": "Hi"})
+    model = FakeModel(by_turn([call(1, "refund"), call(2, "refused")], ["Done"]))
+    api = await make_api(model, spec(*tools), box)
+    await api.execute({"input": "Hi"})
     found = {line["tool"]: line for line in lines("tool.failed")}
     assert "in refund" in found["refund"]["exception"]
     assert "xxx… (cut: " in found["refund"]["exception"]
@@ -257,14 +262,14 @@ async def test_a_huge_cause_of_a_failed_call_is_cut(build: Build, lines: Read, s
     ],
 )
 async def test_a_call_that_fails_says_why_and_nothing_that_the_model_said(
-    build: Build, lines: Read, name: str, arguments: dict[str, Any], shown: str, cause: str
+    make_api: MakeApi, lines: Read, name: str, arguments: dict[str, Any], shown: str, cause: str
 ) -> None:
     look = tool("look", http=HttpCall("http://127.0.0.1:1/", retries=0))
     schema = {"type": "object", "properties": {"count": {"type": "integer"}}}
     agent = spec(type(look)("look", "Looks.", schema, Effect.READ_ONLY, http=look.http))
     said = [call(1, name, **arguments)]
-    house = await build(Actor(by_turn(said, ["Done"])), agent, ToolBox(SystemClock()))
-    await house.execute({"input": SAID})
+    api = await make_api(FakeModel(by_turn(said, ["Done"])), agent, ToolBox(SystemClock()))
+    await api.execute({"input": SAID})
 
     (line,) = lines("tool.failed")
     assert line["tool"] == shown
@@ -272,44 +277,44 @@ async def test_a_call_that_fails_says_why_and_nothing_that_the_model_said(
     assert SAID not in str(lines())
 
 
-async def test_a_rest_an_approval_and_the_way_on_have_lines(build: Build, lines: Read) -> None:
+async def test_a_rest_an_approval_and_the_way_on_have_lines(make_api: MakeApi, lines: Read) -> None:
     pay = tool("pay", Effect.DESTRUCTIVE, approval=True)
-    actor = Actor(by_turn([call(1, "pay", to=SAID)], [SAID]))
-    house = await build(actor, spec(pay), Bench(pay=lambda _: SAID))
-    execution = (await house.execute({"input": SAID})).json()["id"]
+    model = FakeModel(by_turn([call(1, "pay", to=SAID)], [SAID]))
+    api = await make_api(model, spec(pay), FakeTools(pay=lambda _: SAID))
+    execution = (await api.execute({"input": SAID})).json()["id"]
     (asked,) = lines("approval.requested")
     (suspended,) = lines("execution.suspended")
     assert (asked["tool"], asked["kind"]) == ("pay", "approval")
     assert (suspended["execution"], suspended["steps"]) == (execution, 1)
 
     path = f"/v1/executions/{execution}/approvals/{call(1, 'pay').id}"
-    await house.client.post(path, json={"approved": True, "reason": SAID})
-    await house.rested(execution)
+    await api.client.post(path, json={"approved": True, "reason": SAID})
+    await api.rested(execution)
     await until(lambda: bool(lines("execution.ended")))
 
     (decided,) = lines("approval.decided")
-    assert (decided["approved"], decided["key_id"]) == (True, house.caller.key_id)
+    assert (decided["approved"], decided["key_id"]) == (True, api.caller.key_id)
     (on,) = lines("execution.continued")
     assert (on["execution"], on["segment"]) == (execution, 2)
     assert [line["tool"] for line in lines("tool.answered")] == ["pay"]
     assert SAID not in str(lines())
 
 
-async def test_a_pause_a_resume_and_a_cancel_have_lines(build: Build, lines: Read) -> None:
+async def test_a_pause_a_resume_and_a_cancel_have_lines(make_api: MakeApi, lines: Read) -> None:
     import asyncio
 
-    house = await build(Actor(lambda _: ["Hm", asyncio.Event()]))
-    execution = await house.started(input=SAID, metadata={"a": SAID})
+    api = await make_api(FakeModel(lambda _: ["Hm", asyncio.Event()]))
+    execution = await api.started(input=SAID, metadata={"a": SAID})
     await until(lambda: bool(lines("execution.started")))
     path = f"/v1/executions/{execution}"
-    await house.client.post(f"{path}/pause", json={"now": True, "reason": SAID})
-    await house.client.post(f"{path}/resume", json={})
+    await api.client.post(f"{path}/pause", json={"now": True, "reason": SAID})
+    await api.client.post(f"{path}/resume", json={})
     await until(lambda: bool(lines("execution.continued")))
-    await house.client.post(f"{path}/cancel")
+    await api.client.post(f"{path}/cancel")
 
     (paused,), (resumed,) = lines("execution.paused"), lines("execution.resumed")
     assert paused["execution"] == resumed["execution"] == execution
-    assert resumed["key_id"] == house.caller.key_id
+    assert resumed["key_id"] == api.caller.key_id
     (ended,) = lines("execution.ended")
     assert (ended["status"], ended["level"]) == ("cancelled", "info")
     assert SAID not in str(lines())

@@ -11,18 +11,17 @@ from fastapi import FastAPI
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings
 from outlast.web import refusing
-from tests.rooms.conftest import Build
-from tests.rooms.house import House
+from tests.support.api import Api, MakeApi
 
 pytestmark = pytest.mark.anyio
 BODY = {"input": "Hi", "background": True}
 
 
 @asynccontextmanager
-async def client_of(app: Any, house: House, address: str = "127.0.0.1") -> AsyncIterator[Any]:
+async def client_of(app: Any, api: Api, address: str = "127.0.0.1") -> AsyncIterator[Any]:
     transport = httpx2.ASGITransport(app, client=(address, 4711))
     async with httpx2.AsyncClient(
-        transport=transport, base_url="http://proxy", headers=house.headers
+        transport=transport, base_url="http://proxy", headers=api.headers
     ) as client:
         yield client
 
@@ -47,10 +46,10 @@ async def followed(client: Any, path: str, outside: str, **headers: str) -> None
 
 
 async def test_links_have_the_root_path_of_the_setting_whether_the_proxy_strips_it_or_not(
-    build: Build,
+    make_api: MakeApi,
 ) -> None:
-    house = await build(root_path="/tools/ai")
-    async with client_of(house.app, house) as client:
+    api = await make_api(root_path="/tools/ai")
+    async with client_of(api.app, api) as client:
         await followed(client, "", "/tools/ai")
         await followed(client, "/tools/ai", "/tools/ai")
         answer = await client.get("/tools/ai")
@@ -59,11 +58,11 @@ async def test_links_have_the_root_path_of_the_setting_whether_the_proxy_strips_
 
 @pytest.mark.parametrize("sent", ["/ai", "/ai/", "/a.b/c_d"])
 async def test_the_prefix_of_a_trusted_proxy_takes_the_place_of_the_setting(
-    build: Build, sent: str
+    make_api: MakeApi, sent: str
 ) -> None:
-    house = await build(root_path="/other")
+    api = await make_api(root_path="/other")
     header = {"X-Forwarded-Prefix": sent}
-    async with client_of(house.app, house) as client:
+    async with client_of(api.app, api) as client:
         await followed(client, "", sent.rstrip("/"), **header)
         await followed(client, sent.rstrip("/"), sent.rstrip("/"), **header)
 
@@ -81,17 +80,17 @@ async def test_the_prefix_of_a_trusted_proxy_takes_the_place_of_the_setting(
     ],
 )
 async def test_the_prefix_of_a_stranger_counts_for_nothing(
-    build: Build, trusted: str, address: str, outside: str
+    make_api: MakeApi, trusted: str, address: str, outside: str
 ) -> None:
-    house = await build(trusted_proxies=trusted)
-    async with client_of(house.app, house, address) as client:
+    api = await make_api(trusted_proxies=trusted)
+    async with client_of(api.app, api, address) as client:
         await followed(client, "", outside, **{"X-Forwarded-Prefix": "/ai"})
 
 
 @pytest.mark.parametrize("sent", ["//evil.example", "ai", "/a b", "/a?b", "/a,/b", "/é"])
-async def test_a_prefix_that_is_no_path_is_not_taken(build: Build, sent: str) -> None:
-    house = await build()
-    async with client_of(house.app, house) as client:
+async def test_a_prefix_that_is_no_path_is_not_taken(make_api: MakeApi, sent: str) -> None:
+    api = await make_api()
+    async with client_of(api.app, api) as client:
         headers = [(b"x-forwarded-prefix", sent.encode("latin-1"))]
         ran = await client.post("/v1/agents/agent/execute", json=BODY, headers=headers)
         assert ran.headers["location"].startswith("/v1/executions/")
@@ -99,18 +98,18 @@ async def test_a_prefix_that_is_no_path_is_not_taken(build: Build, sent: str) ->
 
 @pytest.mark.parametrize("prefix", ["/v1", "/api"])
 async def test_a_prefix_that_our_own_paths_begin_with_is_taken_to_be_stripped(
-    build: Build, prefix: str
+    make_api: MakeApi, prefix: str
 ) -> None:
-    house = await build(root_path=prefix)
-    async with client_of(house.app, house) as client:
+    api = await make_api(root_path=prefix)
+    async with client_of(api.app, api) as client:
         await followed(client, "", prefix)
         assert (await client.get("/api/v1/executions")).status_code == 200
 
 
-async def test_inside_another_app_links_have_the_path_of_the_mount(house: House) -> None:
+async def test_inside_another_app_links_have_the_path_of_the_mount(api: Api) -> None:
     outer = FastAPI()
-    outer.mount("/ai", house.app)
-    async with client_of(outer, house) as client:
+    outer.mount("/ai", api.app)
+    async with client_of(outer, api) as client:
         await followed(client, "/ai", "/ai")
         await followed(client, "/ai", "/shop/ai", **{"X-Forwarded-Prefix": "/shop"})
         missing = await client.get("/ai/api/v1/nothing")
@@ -127,10 +126,10 @@ async def test_inside_another_app_links_have_the_path_of_the_mount(house: House)
     ],
 )
 async def test_an_error_of_records_links_to_the_documentation_outside(
-    build: Build, root_path: str, path: str, sent: dict[str, str], outside: str
+    make_api: MakeApi, root_path: str, path: str, sent: dict[str, str], outside: str
 ) -> None:
-    house = await build(root_path=root_path)
-    async with client_of(house.app, house) as client:
+    api = await make_api(root_path=root_path)
+    async with client_of(api.app, api) as client:
         for place in ("/api/v1/executions?pageSize=0", "/api/v1/executions?pageNumber=x"):
             answer = await client.get(path + place, headers=sent)
             assert answer.json()["cta"] == {"type": "documentation", "url": f"{outside}/docs"}
@@ -146,11 +145,11 @@ async def test_an_error_of_records_links_to_the_documentation_outside(
     ],
 )
 async def test_a_full_server_tells_of_its_health_behind_its_prefix_and_refuses_the_rest(
-    build: Build, root_path: str, path: str, sent: dict[str, str]
+    make_api: MakeApi, root_path: str, path: str, sent: dict[str, str]
 ) -> None:
-    house = await build(root_path=root_path)
-    full = refusing(house.app, house.core.clock)
-    async with client_of(full, house) as client:
+    api = await make_api(root_path=root_path)
+    full = refusing(api.app, api.core.clock)
+    async with client_of(full, api) as client:
         assert (await client.get(path, headers=sent)).status_code == 200
         place = f"{path.rpartition('/')[0]}/api/v1/executions"
         refused = await client.get(place, headers=sent)
@@ -158,9 +157,9 @@ async def test_a_full_server_tells_of_its_health_behind_its_prefix_and_refuses_t
         assert "feedback" in refused.json(), "the shape of the room"
 
 
-async def test_an_idempotency_key_holds_whichever_way_the_request_came(build: Build) -> None:
-    house = await build(root_path="/ai")
-    async with client_of(house.app, house) as client:
+async def test_an_idempotency_key_holds_whichever_way_the_request_came(make_api: MakeApi) -> None:
+    api = await make_api(root_path="/ai")
+    async with client_of(api.app, api) as client:
         key = {"Idempotency-Key": "once"}
         first, again = [
             await client.post(f"{path}/v1/agents/agent/execute", json=BODY, headers=key)

@@ -12,11 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from outlast.http.spool import LargeResponse, Spool, Spools, whole_response
-from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
-from tests.rooms.conftest import Build
-from tests.rooms.house import BOUND, House, until
-from tests.rooms.wire import Server, Wire, served
-from tests.whole import first_of
+from tests.support.api import Api, MakeApi
+from tests.support.connections import BoundedServer, Connection, bounded_server
+from tests.support.long_cases import first_of
+from tests.support.models import FakeModel, Reply, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND, until
 
 pytestmark = [pytest.mark.anyio]
 READERS = 4
@@ -44,18 +45,20 @@ MANY_ANSWERS = (
 
 
 @pytest.fixture(params=list(REPLIES))
-async def told(request: pytest.FixtureRequest, build: Build) -> tuple[House, str]:
-    """A house with an execution of some megabytes, which has ended."""
+async def told(request: pytest.FixtureRequest, make_api: MakeApi) -> tuple[Api, str]:
+    """A server with an execution of some megabytes, which has ended."""
     first, *rest = REPLIES[request.param]
-    actor = Actor(by_turn([*first, *([] if "tool" in request.param else [call(1, "look")])], *rest))
+    model = FakeModel(
+        by_turn([*first, *([] if "tool" in request.param else [call(1, "look")])], *rest)
+    )
     result = "y" * (10_000_000 if "tool" in request.param else 10)
-    house = await build(actor, spec(tool("look")), Bench(look=lambda _: result))
-    run = await house.started()
-    await house.rested(run)
-    return house, run
+    api = await make_api(model, spec(tool("look")), FakeTools(look=lambda _: result))
+    run = await api.started()
+    await api.rested(run)
+    return api, run
 
 
-async def stalled(server: Server, path: str) -> Wire:
+async def stalled(server: BoundedServer, path: str) -> Connection:
     """A stream of which nothing but the head is read."""
     wire = await server.connect(received=RECEIVED)
     await wire.send(server.request(path))
@@ -66,27 +69,27 @@ async def stalled(server: Server, path: str) -> Wire:
 
 @pytest.mark.only("sqlite")
 @pytest.mark.parametrize("path", ["/v1/executions", "/run/api/executions"])
-async def test_a_stream_that_nobody_reads_holds_little(told: tuple[House, str], path: str) -> None:
-    house, run = told
+async def test_a_stream_that_nobody_reads_holds_little(told: tuple[Api, str], path: str) -> None:
+    api, run = told
     url = f"{path}/{run}/stream"
-    async with served(house) as server, AsyncExitStack() as stack:
+    async with bounded_server(api) as server, AsyncExitStack() as stack:
         for wire in [await stalled(server, url) for _ in range(2)]:  # what is made once
             wire.writer.transport.abort()
-        await until(lambda: len(house.app.state.streams) == 0)
+        await until(lambda: len(api.app.state.streams) == 0)
         gc.collect()
         tracemalloc.start()
         stack.callback(tracemalloc.stop)
         wires = [await stalled(server, url) for _ in range(READERS)]
         for wire in wires:
             stack.callback(wire.writer.transport.abort)
-        await parked(house, READERS)
+        await parked(api, READERS)
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
         assert held / READERS < SMALL
 
 
 @asynccontextmanager
-async def sipping(wires: Sequence[Wire]) -> AsyncIterator[list[int]]:
+async def sipping(wires: Sequence[Connection]) -> AsyncIterator[list[int]]:
     """Clients that read a little all the time; what each of them has read."""
     read = [0] * len(wires)
 
@@ -107,27 +110,27 @@ async def sipping(wires: Sequence[Wire]) -> AsyncIterator[list[int]]:
 @pytest.mark.only("sqlite")
 @pytest.mark.parametrize("path", first_of(["/v1/executions", "/run/api/executions"]))
 async def test_streams_that_are_read_slowly_all_the_time_hold_little(
-    told: tuple[House, str], path: str
+    told: tuple[Api, str], path: str
 ) -> None:
-    house, run = told
-    await hold_little(house, f"{path}/{run}/stream")
+    api, run = told
+    await hold_little(api, f"{path}/{run}/stream")
 
 
 @pytest.mark.only("sqlite")
 @pytest.mark.parametrize("path", first_of(ANSWERS))
-async def test_large_answers_that_are_read_slowly_hold_little(build: Build, path: str) -> None:
-    house = await build(Actor(by_turn(["x" * 10_000_000])))
-    found = await house.rested(await house.started())
+async def test_large_answers_that_are_read_slowly_hold_little(make_api: MakeApi, path: str) -> None:
+    api = await make_api(FakeModel(by_turn(["x" * 10_000_000])))
+    found = await api.rested(await api.started())
     url = path.format(run=found["id"], conversation=found["conversationId"])
-    await hold_little(house, url)
+    await hold_little(api, url)
 
 
-async def hold_little(house: House, url: str) -> None:
+async def hold_little(api: Api, url: str) -> None:
     """Once the readers are known to be slow, little is held for each of them."""
-    async with served(house) as server, AsyncExitStack() as stack:
+    async with bounded_server(api) as server, AsyncExitStack() as stack:
         async with await stalled(server, url):  # what is made once
             pass
-        await until(lambda: len(house.app.state.streams) == 0)
+        await until(lambda: len(api.app.state.streams) == 0)
         gc.collect()
         tracemalloc.start()
         stack.callback(tracemalloc.stop)
@@ -183,11 +186,11 @@ async def test_small_answers_do_not_wait_for_large_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MANY_ANSWERS)
-async def test_large_answers_are_whole(build: Build, path: str) -> None:
-    house = await build(Actor(by_turn([("é" * 99 + "\n") * 10_000])))
-    found = await house.rested(await house.started())
+async def test_large_answers_are_whole(make_api: MakeApi, path: str) -> None:
+    api = await make_api(FakeModel(by_turn([("é" * 99 + "\n") * 10_000])))
+    found = await api.rested(await api.started())
     url = path.format(run=found["id"], conversation=found["conversationId"])
-    answer = await house.client.get(url)
+    answer = await api.client.get(url)
     assert answer.status_code == 200, answer.text
     assert int(answer.headers["content-length"]) == len(answer.content) > 1_000_000
     assert ("é" * 99 + "\\n") * 10_000 in answer.text
@@ -195,27 +198,27 @@ async def test_large_answers_are_whole(build: Build, path: str) -> None:
 
 @pytest.mark.only("sqlite")
 async def test_where_no_file_can_be_written_large_answers_and_streams_are_whole_all_the_same(
-    build: Build, monkeypatch: pytest.MonkeyPatch
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await build(Actor(by_turn(["x" * 10_000_000])))
-    run = await house.started()
-    await house.rested(run)
+    api = await make_api(FakeModel(by_turn(["x" * 10_000_000])))
+    run = await api.started()
+    await api.rested(run)
     answers = [f"/v1/executions/{run}", "/v1/executions?full=true"]
-    wholes = [(await house.client.get(url)).content for url in answers]
-    stream = (await house.get(f"/v1/executions/{run}/stream")).content
+    wholes = [(await api.client.get(url)).content for url in answers]
+    stream = (await api.get(f"/v1/executions/{run}/stream")).content
 
     def full(self: Spool, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Spool, "_append", full)
     with capture_logs() as logged:
-        assert [(await house.client.get(url)).content for url in answers] == wholes
+        assert [(await api.client.get(url)).content for url in answers] == wholes
     reasons = [line["reason"] for line in logged if line["event"] == "answer.in_memory"]
     assert reasons == ["[Errno 28] No space left on device"] * 2
     url = f"/v1/executions/{run}/stream"
     with capture_logs() as logged:
-        async with served(house) as server, await stalled(server, url) as wire:
-            await parked(house, 1)
+        async with bounded_server(api) as server, await stalled(server, url) as wire:
+            await parked(api, 1)
             found = bytearray()
             async with asyncio.timeout(6 * BOUND):
                 while not found.endswith(b"0\r\n\r\n"):
@@ -224,21 +227,21 @@ async def test_where_no_file_can_be_written_large_answers_and_streams_are_whole_
     assert "answer.in_memory" in [line["event"] for line in logged]
 
 
-async def parked(house: House, count: int) -> None:
+async def parked(api: Api, count: int) -> None:
     async with asyncio.timeout(6 * BOUND):
-        while house.app.state.streams.parked < count:  # noqa: ASYNC110 - told by nobody
+        while api.app.state.streams.parked < count:  # noqa: ASYNC110 - told by nobody
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("path", ["/v1/executions", "/run/api/executions"])
 async def test_a_client_that_stops_to_read_and_goes_on_gets_the_same_bytes(
-    told: tuple[House, str], path: str
+    told: tuple[Api, str], path: str
 ) -> None:
-    house, run = told
+    api, run = told
     url = f"{path}/{run}/stream"
-    whole = (await house.get(url)).content
-    async with served(house) as server, await stalled(server, url) as wire:
-        await parked(house, 1)
+    whole = (await api.get(url)).content
+    async with bounded_server(api) as server, await stalled(server, url) as wire:
+        await parked(api, 1)
         found = bytearray()
         async with asyncio.timeout(6 * BOUND):
             while not found.endswith(b"0\r\n\r\n"):

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from outlast.store.schema import metadata
-from tests.database import POSTGRESQL, SQLITE, Another, Database
-from tests.states.acts import Acts
-from tests.states.town import Town
-from tests.states.world import NAMES, Called, Reply
+from tests.support.databases import POSTGRESQL, SQLITE, Another, Database
+from tests.support.state_machine.moves import Moves
+from tests.support.state_machine.plots import NAMES, Called, Reply
+from tests.support.state_machine.server import MortalServer
 
 T = TypeVar("T")
 SECONDS = float(os.environ.get("OUTLAST_STATES_SECONDS", "0"))
@@ -44,16 +44,16 @@ replies = st.lists(
 
 
 class Machine(RuleBasedStateMachine):
-    """One town, and one loop that it lives on."""
+    """One server, and the event loop that it runs on."""
 
     fresh: Callable[[], Database]
 
     def __init__(self) -> None:
         super().__init__()
         self._loop = uvloop.new_event_loop()
-        self.town = Town(type(self).fresh())
-        self.acts = Acts(self.town)
-        self._run(self.town.open())
+        self.server = MortalServer(type(self).fresh())
+        self.moves = Moves(self.server)
+        self._run(self.server.open())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)
@@ -61,87 +61,87 @@ class Machine(RuleBasedStateMachine):
     def _move(self, work: Coroutine[Any, Any, Any]) -> None:
         async def moved() -> None:
             await work
-            await self.town.check()
+            await self.server.check()
 
         self._run(moved())
 
     @initialize(plot=replies, coded=flag)
     def begin(self, plot: list[Reply], *, coded: bool) -> None:
-        self._move(self.acts.start(plot, coded=coded))
+        self._move(self.moves.start(plot, coded=coded))
 
     @rule(plot=replies, coded=flag)
     def start(self, plot: list[Reply], *, coded: bool) -> None:
-        self._move(self.acts.start(plot, coded=coded))
+        self._move(self.moves.start(plot, coded=coded))
 
     @rule(plot=replies, which=index, interrupts=flag)
     def go_on(self, plot: list[Reply], which: int, *, interrupts: bool) -> None:
-        self._move(self.acts.go_on(plot, which, interrupts=interrupts))
+        self._move(self.moves.go_on(plot, which, interrupts=interrupts))
 
     @rule(plot=replies, pauses=flag)
     def employ(self, plot: list[Reply], *, pauses: bool) -> None:
-        self._move(self.acts.employ(plot, pauses=pauses))
+        self._move(self.moves.employ(plot, pauses=pauses))
 
     @rule(which=index)
     def let_go(self, which: int) -> None:
-        self._move(self.acts.let_go(which))
+        self._move(self.moves.let_go(which))
 
     @rule(which=index, now=flag)
     def pause(self, which: int, *, now: bool) -> None:
-        self._move(self.acts.pause(which, now=now))
+        self._move(self.moves.pause(which, now=now))
 
     @rule(which=index)
     def resume(self, which: int) -> None:
-        self._move(self.acts.resume(which))
+        self._move(self.moves.resume(which))
 
     @rule(which=index, place=index)
     def roll_back(self, which: int, place: int) -> None:
-        self._move(self.acts.roll_back(which, place))
+        self._move(self.moves.roll_back(which, place))
 
     @rule(which=index, how=st.sampled_from(["approve", "deny", "edit", "tell"]))
     def decide(self, which: int, how: str) -> None:
-        self._move(self.acts.decide(which, how))
+        self._move(self.moves.decide(which, how))
 
     @rule(which=index)
     def decide_twice(self, which: int) -> None:
-        self._move(self.acts.decide_twice(which))
+        self._move(self.moves.decide_twice(which))
 
     @rule(which=index)
     def cancel(self, which: int) -> None:
-        self._move(self.acts.cancel(which))
+        self._move(self.moves.cancel(which))
 
     @rule(which=index)
     def delete(self, which: int) -> None:
-        self._move(self.acts.delete(which))
+        self._move(self.moves.delete(which))
 
     @rule(which=index, moves=st.lists(st.integers(0, 6), min_size=2, max_size=3), place=index)
     def race(self, which: int, moves: list[int], place: int) -> None:
-        self._move(self.acts.race(which, moves, place))
+        self._move(self.moves.race(which, moves, place))
 
     @rule(seconds=st.sampled_from([1, 30, 61]))
     def wait(self, seconds: int) -> None:
-        self._move(self.acts.wait(seconds))
+        self._move(self.moves.wait(seconds))
 
     @rule(writes=st.integers(0, 12), commits_last=flag)
     def crash(self, writes: int, *, commits_last: bool) -> None:
-        self.town.death.strike(writes, commits_last=commits_last)
+        self.server.death.strike(writes, commits_last=commits_last)
 
     @rule(writes=st.integers(0, 6))
     def ail(self, writes: int) -> None:
-        self.town.death.ail(writes)
+        self.server.death.ail(writes)
 
     @rule(open_gates=flag)
     def restart(self, *, open_gates: bool) -> None:
-        self._move(self.acts.restart(open_gates=open_gates))
+        self._move(self.moves.restart(open_gates=open_gates))
 
     @rule(move=st.integers(0, 3), which=index)
     def drive(self, move: int, which: int) -> None:
-        self._move(self.acts.drive(move, which))
+        self._move(self.moves.drive(move, which))
 
     def teardown(self) -> None:
         try:
-            self._run(self.acts.end())
+            self._run(self.moves.end())
         finally:
-            self._run(self.town.close())
+            self._run(self.server.close())
             self._run(self._loop.shutdown_default_executor())
             self._loop.close()
 

@@ -1,7 +1,5 @@
 """The store under test: every implementation of the port, by the `store` fixture."""
 
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,19 +11,20 @@ from outlast.model.execution import (
 )
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.database import Database
-from tests.store.moves import Heard, new
+from tests.support.databases import Database
+from tests.support.disks import small_disk
+from tests.support.store import CommitLog, new
 
 
 @pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def commit_log() -> CommitLog:
+    return CommitLog()
 
 
 @pytest.fixture
-async def store(database: Database, heard: Heard) -> AsyncIterator[Store]:
+async def store(database: Database, commit_log: CommitLog) -> AsyncIterator[Store]:
     made = Store.over(database.driver())
-    made.listen(heard.listeners())
+    made.listen(commit_log.listeners())
     await made.open()
     try:
         yield made
@@ -46,15 +45,7 @@ def create(store: Store, clock: FakeClock) -> Callable[..., Awaitable[Execution]
     return made
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(command, check=False).returncode != 0:
-        pytest.skip("mounting a small disk takes root")
-    try:
+@pytest.fixture(name="small_disk")
+def _small_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path, 8) as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -14,10 +14,7 @@ from outlast.model.workspace import ApiKey, Plan, Scope, Workspace
 from outlast.store.page import Page
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.store.moves import (
-    OTHER,
-    WORKSPACE,
-)
+from tests.support.store import OTHER, WORKSPACE
 
 pytestmark = pytest.mark.anyio
 

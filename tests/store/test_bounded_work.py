@@ -18,8 +18,8 @@ from outlast.store.idempotency import IDEMPOTENCY_MILLIS, Idempotency
 from outlast.store.store import Store
 from outlast.store.waits.store import DecideWait
 from outlast.testing import FakeClock
-from tests.database import Database
-from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run
+from tests.support.databases import Database
+from tests.support.store import OTHER, WORKSPACE, CommitLog, Create, completed, new, run
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
@@ -110,17 +110,17 @@ async def test_a_turn_too_many_is_refused_and_the_next_is_taken_once_one_has_end
 
 
 async def test_queued_turns_are_cancelled_many_at_a_time_and_what_runs_is_left(
-    store: Store, clock: FakeClock, heard: Heard
+    store: Store, clock: FakeClock, commit_log: CommitLog
 ) -> None:
     first = (await store.executions.create(new(clock))).execution
     running = await run(store, first)
     of = {"conversation_id": first.conversation_id, "new_conversation": False}
     queued = [(await store.executions.create(new(clock, **of))).execution for _ in range(5)]
-    heard.committed.clear()
+    commit_log.committed.clear()
     at = clock.now() + 77
     cancelled = await store.executions.cancel_waiting(WORKSPACE, first.conversation_id, at, 3)
     assert [one.id for one in cancelled] == [one.id for one in reversed(queued[2:])]
-    assert {commit.execution_id for commit in heard.committed} == {one.id for one in cancelled}
+    assert {commit.execution_id for commit in commit_log.committed} == {one.id for one in cancelled}
     assert len(await store.executions.cancel_waiting(WORKSPACE, first.conversation_id, at, 3)) == 2
     assert await store.executions.cancel_waiting(WORKSPACE, first.conversation_id, at, 3) == ()
     assert await store.executions.cancel_waiting(OTHER, first.conversation_id, at, 3) == ()

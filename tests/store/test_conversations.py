@@ -28,8 +28,8 @@ from outlast.store.executions.values import Advance
 from outlast.store.idempotency import Idempotency
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.database import Database
-from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run
+from tests.support.databases import Database
+from tests.support.store import OTHER, WORKSPACE, CommitLog, Create, completed, new, run
 
 pytestmark = pytest.mark.anyio
 
@@ -85,33 +85,33 @@ async def test_conversations_of_the_same_moment_are_each_on_one_page(
 
 
 async def test_the_second_of_a_conversation_waits_until_the_first_has_ended(
-    store: Store, create: Create, heard: Heard
+    store: Store, create: Create, commit_log: CommitLog
 ) -> None:
     first = await create(session={"a": 1, "b": 1})
     conversation = {"conversation_id": first.conversation_id, "new_conversation": False}
     second = await create(**conversation, session={"b": 2})
     third = await create(**conversation)
     assert (second.waiting, second.turn, second.session) == (True, 2, {"a": 1, "b": 2})
-    assert heard.runnable == [first]
+    assert commit_log.runnable == [first]
     running = await run(store, first)
     await store.executions.advance(completed(running))
-    assert [e.id for e in heard.runnable] == [first.id, second.id]
+    assert [e.id for e in commit_log.runnable] == [first.id, second.id]
     released = await store.executions.get(WORKSPACE, second.id)
     assert not released.waiting
     assert (await store.executions.get(WORKSPACE, third.id)).waiting
 
 
 async def test_a_waiting_execution_that_is_cancelled_lets_the_others_keep_their_place(
-    store: Store, create: Create, heard: Heard
+    store: Store, create: Create, commit_log: CommitLog
 ) -> None:
     first = await create()
     conversation = {"conversation_id": first.conversation_id, "new_conversation": False}
     second, third = await create(**conversation), await create(**conversation)
     gone = replace(second, status=Status.CANCELLED, waiting=False, completed_at=3)
     await store.executions.advance(Advance(second, gone))
-    assert heard.runnable == [first]
+    assert commit_log.runnable == [first]
     await store.executions.advance(completed(await run(store, first)))
-    assert [e.id for e in heard.runnable] == [first.id, third.id]
+    assert [e.id for e in commit_log.runnable] == [first.id, third.id]
 
 
 async def test_a_busy_conversation_can_reject_or_interrupt(
@@ -130,17 +130,17 @@ async def test_a_busy_conversation_can_reject_or_interrupt(
 
 
 async def test_an_interrupt_ends_what_waits_in_the_commit_that_makes_its_turn(
-    store: Store, create: Create, clock: FakeClock, heard: Heard
+    store: Store, create: Create, clock: FakeClock, commit_log: CommitLog
 ) -> None:
     running = await run(store, await create())
     conversation = {"conversation_id": running.conversation_id, "new_conversation": False}
     waiting = await create(**conversation)
     await store.executions.advance(Advance(running, replace(running, status=Status.SUSPENDED)))
-    told = len(heard.runnable)
+    told = len(commit_log.runnable)
     created = await store.executions.create(new(clock, **conversation, on_busy=OnBusy.INTERRUPT))
     assert created.interrupted == ()
     assert not created.execution.waiting
-    assert heard.runnable[told:] == [created.execution]
+    assert commit_log.runnable[told:] == [created.execution]
     for gone in (running, waiting):
         found = await store.executions.get(WORKSPACE, gone.id)
         assert found.status is Status.CANCELLED
@@ -210,7 +210,7 @@ async def test_what_an_error_said_is_gone_with_its_conversation(
 
 
 async def test_an_idempotency_key_finds_the_first_request_for_a_day(
-    store: Store, clock: FakeClock, heard: Heard
+    store: Store, clock: FakeClock, commit_log: CommitLog
 ) -> None:
     promise = Idempotency("key_1", "abc", "digest")
     first = (await store.executions.create(new(clock, idempotency=promise))).execution
@@ -225,11 +225,11 @@ async def test_an_idempotency_key_finds_the_first_request_for_a_day(
     clock.advance(24 * 60 * 60)
     late = await store.executions.create(new(clock, idempotency=promise))
     assert not late.replayed
-    assert len(heard.runnable) == 3
+    assert len(commit_log.runnable) == 3
 
 
 async def test_turns_follow_each_other_in_the_order_they_were_taken_whatever_their_ids(
-    store: Store, create: Create, clock: FakeClock, heard: Heard
+    store: Store, create: Create, clock: FakeClock, commit_log: CommitLog
 ) -> None:
     """Ids come from the clocks of many hosts, and one of them may be behind."""
     first = await create()
@@ -248,4 +248,4 @@ async def test_turns_follow_each_other_in_the_order_they_were_taken_whatever_the
     live = await store.executions.live(WORKSPACE, first.conversation_id)
     assert [(e.id, e.waiting) for e in live] == [(running.id, False), (waiting.id, True)]
     await store.executions.advance(completed(running))
-    assert [e.id for e in heard.runnable] == [first.id, running.id, waiting.id]
+    assert [e.id for e in commit_log.runnable] == [first.id, running.id, waiting.id]

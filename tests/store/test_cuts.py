@@ -10,7 +10,7 @@ from outlast.model.execution import Execution, Failure, OnBusy, RequestContext, 
 from outlast.store.executions.values import Advance, Created, Cut, Resume
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.store.moves import WORKSPACE, Create, completed, new, run
+from tests.support.store import WORKSPACE, Create, completed, new, run
 
 pytestmark = pytest.mark.anyio
 SAYS_SO = Cut(explicit=True)

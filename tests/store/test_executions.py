@@ -35,8 +35,8 @@ from outlast.model.wait import Wait, WaitKind
 from outlast.store.executions.values import Advance, TextAppend
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.database import Database
-from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run, started
+from tests.support.databases import Database
+from tests.support.store import OTHER, WORKSPACE, CommitLog, Create, completed, new, run, started
 
 pytestmark = pytest.mark.anyio
 
@@ -167,7 +167,7 @@ async def test_a_step_whose_last_text_a_power_cut_took_from_the_log_is_refused(
 
 
 async def test_text_of_many_steps_is_appended_at_once_each_behind_its_own_log(
-    store: Store, create: Create, heard: Heard
+    store: Store, create: Create, commit_log: CommitLog
 ) -> None:
     running = [await run(store, await create()) for _ in range(5)]
     passed = replace(running[0], segment=0)
@@ -176,7 +176,7 @@ async def test_text_of_many_steps_is_appended_at_once_each_behind_its_own_log(
         TextAppend(one, tuple((6 + n, _text(n)) for n in range(number + 1)))
         for number, one in enumerate([*running, passed, queued])
     ]
-    told = len(heard.committed)
+    told = len(commit_log.committed)
     kept = await store.executions.append_text(list(reversed(given)))
     assert kept == [False, False, True, True, True, True, True]
     for one in given[:5]:
@@ -186,7 +186,9 @@ async def test_text_of_many_steps_is_appended_at_once_each_behind_its_own_log(
         ends = [entry.seq for entry in entries]
         assert ends == [2 + sum(range(1, n + 2)) for n in range(len(ends))]
         [said] = [
-            c for c in heard.committed[told:] if c.execution_id == one.execution.id and c.entries
+            c
+            for c in commit_log.committed[told:]
+            if c.execution_id == one.execution.id and c.entries
         ]
         assert said.entries == entries
     assert await store.executions.append_text([]) == []
@@ -198,7 +200,9 @@ def _text(number: int) -> TextAdded | ThinkingAdded:
     return kind(1, number, tuple(f"{n}\"\\',{{}}NULL é\n" for n in range(number + 1)))
 
 
-async def test_a_stale_write_changes_nothing(store: Store, create: Create, heard: Heard) -> None:
+async def test_a_stale_write_changes_nothing(
+    store: Store, create: Create, commit_log: CommitLog
+) -> None:
     execution = await create()
     running = await run(store, execution)
     stale = [
@@ -206,7 +210,7 @@ async def test_a_stale_write_changes_nothing(store: Store, create: Create, heard
         completed(replace(running, segment=0)),
         completed(replace(running, workspace_id=OTHER)),
     ]
-    told = len(heard.committed)
+    told = len(commit_log.committed)
     for move in stale:
         with pytest.raises((StaleWrite, Conflict)):
             await store.executions.advance(move)
@@ -214,7 +218,7 @@ async def test_a_stale_write_changes_nothing(store: Store, create: Create, heard
     assert await store.executions.append_text([append]) == [False]
     assert await store.executions.get(WORKSPACE, execution.id) == running
     assert len(await store.executions.log(WORKSPACE, execution.id, START, 100)) == 2
-    assert all(not c.entries for c in heard.committed[told:])
+    assert all(not c.entries for c in commit_log.committed[told:])
 
 
 async def test_a_move_that_is_not_in_the_table_is_refused(store: Store, create: Create) -> None:
@@ -243,13 +247,15 @@ async def test_one_failing_write_does_not_take_its_neighbours_along(
         assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.RUNNING
 
 
-async def test_listeners_hear_commits_in_order(store: Store, create: Create, heard: Heard) -> None:
+async def test_listeners_hear_commits_in_order(
+    store: Store, create: Create, commit_log: CommitLog
+) -> None:
     execution = await create()
     running = await run(store, execution)
     await store.executions.advance(completed(running))
-    assert [e.seq for c in heard.committed for e in c.entries] == [1, 2, 3]
-    assert heard.runnable == [execution]
-    assert heard.committed[-1].execution == await store.executions.get(WORKSPACE, execution.id)
+    assert [e.seq for c in commit_log.committed for e in c.entries] == [1, 2, 3]
+    assert commit_log.runnable == [execution]
+    assert commit_log.committed[-1].execution == await store.executions.get(WORKSPACE, execution.id)
 
 
 async def test_an_impossible_row_is_refused_by_the_database(store: Store, create: Create) -> None:
@@ -278,7 +284,7 @@ async def test_a_closed_store_says_so(database: Database, clock: FakeClock) -> N
 
 @pytest.mark.parametrize("status", [Status.SUSPENDED, Status.PAUSED])
 async def test_a_cancel_that_was_asked_for_while_a_segment_came_to_rest_ends_the_execution(
-    store: Store, create: Create, clock: FakeClock, heard: Heard, status: Status
+    store: Store, create: Create, clock: FakeClock, commit_log: CommitLog, status: Status
 ) -> None:
     running = await run(store, await create())
     turn = {"conversation_id": running.conversation_id, "new_conversation": False}
@@ -292,7 +298,7 @@ async def test_a_cancel_that_was_asked_for_while_a_segment_came_to_rest_ends_the
     found = await store.executions.get(WORKSPACE, running.id)
     assert found.status is Status.CANCELLED
     assert found.completed_at is not None
-    assert heard.runnable[-1].id == following.id
+    assert commit_log.runnable[-1].id == following.id
     assert await store.executions.log(WORKSPACE, running.id, START, 99) == (
         *await store.executions.log(WORKSPACE, running.id, START, 2),
         *entries,

@@ -1,7 +1,7 @@
 """The lease of maintenance on a real Postgres: one process leads, and another one soon after it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +14,10 @@ from outlast.model.error import Overloaded
 from outlast.store.driver import Driver
 from outlast.store.leases import Candidate, Lease, Leases
 from outlast.store.listeners import Listeners
-from tests.database import Database
+from tests.support.databases import Database
+from tests.support.waiting import BOUND, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only("postgresql")]
-BOUND = 20.0
 ONE, TWO = Candidate("one", works=True), Candidate("two", works=True)
 IDLE = Candidate("idle", works=False)
 
@@ -124,12 +124,6 @@ async def process(
         await driver.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(BOUND):
-        while not condition():
-            await asyncio.to_thread(int)
-
-
 @pytest.mark.parametrize("works", [True, False])
 async def test_the_only_process_leads_from_its_start_on(database: Database, works: bool) -> None:
     async with process(database, works=works) as one:
@@ -151,7 +145,7 @@ async def test_who_leaves_is_followed_at_once_by_notification(database: Database
         await one.leader.start()
         await two.leader.start()
         assert (one.leads, two.leads) == (True, False)
-        await until(lambda: bool(getattr(two.driver, "hears", False)))
+        await until(lambda: bool(getattr(two.driver, "listens", False)))
         await one.leader.stop()  # its lease would have lasted for most of a minute
         async with asyncio.timeout(BOUND):
             await two.leader.elected()

@@ -7,10 +7,10 @@ import pytest
 
 from outlast.store.driver import Transaction, TransactionResult, ping
 from outlast.store.store import Store
-from tests.database import Database
+from tests.support.databases import Database
+from tests.support.waiting import BOUND
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only("sqlite")]
-BOUND = 10.0
 
 
 async def test_authentication_does_not_wait_behind_heavy_reads(database: Database) -> None:

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from outlast.store.listeners import Listeners
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.database import Database
-from tests.store.moves import WORKSPACE, new
+from tests.support.databases import Database
+from tests.support.store import WORKSPACE, new
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ async def test_a_listener_that_raises_takes_the_answer_from_no_write_of_the_batc
 
 
 async def test_a_listener_that_raises_keeps_nothing_from_the_others(database: Database) -> None:
-    heard: list[Any] = []
+    commit_log: list[Any] = []
     seen: list[str] = []
 
     def committed(commit: Any) -> None:
@@ -65,8 +65,8 @@ async def test_a_listener_that_raises_keeps_nothing_from_the_others(database: Da
             raise ValueError("the second alone")
 
     clock = FakeClock()
-    async with listened(database, Listeners(committed, heard.append)) as store:
+    async with listened(database, Listeners(committed, commit_log.append)) as store:
         created = await asyncio.gather(*(store.executions.create(new(clock)) for _ in range(5)))
     ids = [one.execution.id for one in created]
     assert sorted(seen) == ids
-    assert sorted(execution.id for execution in heard) == ids
+    assert sorted(execution.id for execution in commit_log) == ids

@@ -17,7 +17,7 @@ from outlast.model.execution import (
 from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.page import Page
 from outlast.store.store import Store
-from tests.store.moves import OTHER, WORKSPACE, Create, completed, run
+from tests.support.store import OTHER, WORKSPACE, Create, completed, run
 
 pytestmark = pytest.mark.anyio
 

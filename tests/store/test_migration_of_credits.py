@@ -12,8 +12,8 @@ from sqlalchemy import create_engine, text
 
 from outlast.store import migrations
 from outlast.store.postgres.migrate import sqlalchemy_url
-from tests.database import KINDS, SQLITE
-from tests.postgres import Databases
+from tests.support.databases import KINDS, SQLITE
+from tests.support.postgres import Databases
 
 EXECUTION = {
     "workspace_id": "ws_1",

@@ -15,7 +15,7 @@ from outlast.model.error import Misconfigured
 from outlast.store import migrations
 from outlast.store.schema import HEAD, metadata
 from outlast.store.sqlite import SqliteDriver
-from tests.database import Database
+from tests.support.databases import Database
 
 pytestmark = pytest.mark.anyio
 

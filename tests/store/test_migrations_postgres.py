@@ -12,8 +12,8 @@ from sqlalchemy import MetaData, create_engine
 
 from outlast.store.postgres.migrate import migrate, sqlalchemy_url, version
 from outlast.store.schema import HEAD, metadata
-from tests.database import migrate_postgres
-from tests.postgres import BOUND, Databases
+from tests.support.databases import migrate_postgres
+from tests.support.postgres import BOUND, Databases
 
 PROCESSES = 3
 CATALOG = {

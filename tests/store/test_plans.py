@@ -14,7 +14,7 @@ from outlast.store.driver import Statement
 from outlast.store.executions.lists import list_executions
 from outlast.store.records import executions_of_page, sums_of_page
 from outlast.store.waits.rows import pending_approvals
-from tests.store.plans import CONVERSATION, CONVERSATIONS, LISTS, MORE, STATEMENTS
+from tests.support.query_plans import CONVERSATION, CONVERSATIONS, LISTS, MORE, STATEMENTS
 
 MAY_SCAN = {
     "UNFINISHED": "recovery, once at start",

@@ -19,10 +19,10 @@ from outlast.store.executions import joined
 from outlast.store.executions.lists import list_executions
 from outlast.store.records import executions_of_page, sums_of_page
 from outlast.store.waits.rows import pending_approvals
-from tests.database import migrate_postgres
-from tests.postgres import Databases
-from tests.store.plans import CONVERSATIONS, LISTS, MORE, STATEMENTS, statements_of
-from tests.store.plenty import fill
+from tests.support.databases import migrate_postgres
+from tests.support.large_database import fill
+from tests.support.postgres import Databases
+from tests.support.query_plans import CONVERSATIONS, LISTS, MORE, STATEMENTS, statements_of
 
 DIALECT = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
 RUNS = 7

@@ -20,11 +20,11 @@ from outlast.store.postgres.driver import PostgresDriver
 from outlast.store.postgres.order import Order
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.database import POSTGRESQL, Database
-from tests.store.moves import WORKSPACE, new
+from tests.support.databases import POSTGRESQL, Database
+from tests.support.store import WORKSPACE, new
+from tests.support.waiting import BOUND
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
-BOUND = 30.0
 PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
 
 
@@ -204,10 +204,10 @@ async def test_a_hint_that_cannot_be_sent_is_counted_and_the_next_one_is_sent(
     database: Database,
 ) -> None:
     failures, clock = Failures(), FakeClock()
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    commit_log: asyncio.Queue[str] = asyncio.Queue()
     async with (
         opened(database, failures=failures) as driver,
-        listening(database, lambda commit: heard.put_nowait(commit.execution_id)),
+        listening(database, lambda commit: commit_log.put_nowait(commit.execution_id)),
     ):
         store, send = Store.over(driver), driver._announcer._send
 
@@ -221,7 +221,7 @@ async def test_a_hint_that_cannot_be_sent_is_counted_and_the_next_one_is_sent(
         driver._announcer._send = send
         made = await store.executions.create(new(clock))
         async with asyncio.timeout(BOUND):
-            assert await heard.get() == made.execution.id
+            assert await commit_log.get() == made.execution.id
 
 
 @asynccontextmanager
@@ -245,10 +245,12 @@ async def test_the_listener_goes_on_whatever_its_loop_raises(
     database: Database, error: type[BaseException]
 ) -> None:
     failures, clock = Failures(), FakeClock()
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    commit_log: asyncio.Queue[str] = asyncio.Queue()
     async with (
         opened(database) as speaking,
-        listening(database, lambda commit: heard.put_nowait(commit.execution_id), failures) as it,
+        listening(
+            database, lambda commit: commit_log.put_nowait(commit.execution_id), failures
+        ) as it,
     ):
         hear, raised = it._listener._receive, asyncio.Event()
 
@@ -266,7 +268,7 @@ async def test_the_listener_goes_on_whatever_its_loop_raises(
                 made = await store.executions.create(new(clock))
                 try:
                     async with asyncio.timeout(0.2):
-                        assert await heard.get()
+                        assert await commit_log.get()
                         break
                 except TimeoutError:
                     continue

@@ -13,8 +13,8 @@ from outlast.store.postgres.driver import PostgresDriver
 from outlast.store.postgres.peers import GONE, HELLO, HERE, Peers
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.database import POSTGRESQL, Database
-from tests.store.moves import new
+from tests.support.databases import POSTGRESQL, Database
+from tests.support.store import new
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
 BOUND = 30.0
@@ -98,7 +98,7 @@ async def listening(
 async def test_a_process_that_is_alone_tells_none_and_one_that_comes_is_told(
     database: Database,
 ) -> None:
-    clock, heard = FakeClock(), asyncio.Queue[str]()
+    clock, commit_log = FakeClock(), asyncio.Queue[str]()
     async with asyncio.timeout(BOUND), listening(database) as first:
         store, peers = Store.over(first), first._announcer._peers
         while peers.some():
@@ -115,11 +115,11 @@ async def test_a_process_that_is_alone_tells_none_and_one_that_comes_is_told(
             await store.executions.create(new(clock))
         await first._announcer.stop()
         assert sent == []
-        async with listening(database, lambda one: heard.put_nowait(one.execution_id)):
+        async with listening(database, lambda one: commit_log.put_nowait(one.execution_id)):
             while not peers.some():
                 await asyncio.to_thread(int)
             made = await store.executions.create(new(clock))
-            while await heard.get() != made.execution.id:
+            while await commit_log.get() != made.execution.id:
                 pass
         while peers.some():  # it has said that it is gone
             await asyncio.to_thread(int)
@@ -136,11 +136,11 @@ async def test_two_that_come_at_once_hear_of_each_other(database: Database) -> N
 @pytest.mark.parametrize("cut", ["one", "all"])
 async def test_a_listener_that_was_cut_off_is_told_again(database: Database, cut: str) -> None:
     """Between the cut and its hello, commits are told as to one of many; then as before."""
-    clock, heard = FakeClock(), set[str]()
+    clock, commit_log = FakeClock(), set[str]()
     async with (
         asyncio.timeout(BOUND),
         listening(database) as speaking,
-        listening(database, lambda commit: heard.add(commit.execution_id)),
+        listening(database, lambda commit: commit_log.add(commit.execution_id)),
     ):
         store = Store.over(speaking)
         with psycopg.connect(database.url, autocommit=True) as connection:
@@ -151,7 +151,7 @@ async def test_a_listener_that_was_cut_off_is_told_again(database: Database, cut
             for (pid,) in listeners[: None if cut == "all" else 1]:
                 connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
         ids: list[str] = []
-        while not heard & set(ids[-2:]):
+        while not commit_log & set(ids[-2:]):
             ids.append((await store.executions.create(new(clock))).execution.id)
             await asyncio.to_thread(int)
 

@@ -25,15 +25,15 @@ from outlast.store.listeners import Listeners
 from outlast.store.page import Page
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.database import POSTGRESQL, SQLITE, Database
-from tests.store.moves import WORKSPACE, completed, new, started
+from tests.support.databases import POSTGRESQL, SQLITE, Database
+from tests.support.store import WORKSPACE, completed, new, started
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
 Stores = tuple[Store, Store]
 ENQUEUE = Statement(insert(table("enqueued", column("id"))))
 ENQUEUED = "CREATE TABLE enqueued (id text, at serial)"
-BOUND = 30.0
 
 
 class Enqueued:

@@ -17,8 +17,8 @@ from outlast.store.executions.values import Advance
 from outlast.store.records import RecordPage
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.database import Database
-from tests.store.moves import OTHER, WORKSPACE, Create, completed, run
+from tests.support.databases import Database
+from tests.support.store import OTHER, WORKSPACE, Create, completed, run
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")

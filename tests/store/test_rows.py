@@ -21,7 +21,7 @@ from outlast.store.executions.locks import compare_and_set
 from outlast.store.executions.rows import execution_from, new_columns, resume_columns
 from outlast.store.executions.statements import EXECUTION, INSERT_EXECUTION, RESUME_EXECUTION
 from outlast.store.executions.tables import executions
-from tests.database import Database
+from tests.support.databases import Database
 
 pytestmark = pytest.mark.anyio
 

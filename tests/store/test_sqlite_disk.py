@@ -16,8 +16,9 @@ from outlast.store.executions.values import Advance
 from outlast.store.sqlite import SqliteDriver
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.store.moves import new
-from tests.store.sqlite_world import BOUND, driver_on, fill, missing, named, names
+from tests.support.sqlite import driver_on, fill, missing, named, names
+from tests.support.store import new
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 

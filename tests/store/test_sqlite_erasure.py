@@ -16,8 +16,9 @@ from outlast.store.executions.values import Advance
 from outlast.store.sqlite import SqliteDriver
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.store.moves import new
-from tests.store.sqlite_world import BOUND, Trace, driver_on, named
+from tests.support.sqlite import StatementTrace, driver_on, named
+from tests.support.store import new
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +83,7 @@ async def test_what_was_deleted_is_in_none_of_the_databases_files(tmp_path: Path
 async def test_a_reader_delays_an_erasure_and_no_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, trace = tmp_path / "outlast.db", Trace(monkeypatch)
+    path, trace = tmp_path / "outlast.db", StatementTrace(monkeypatch)
     async with driver_on(path) as driver:
         execution = await ended(driver)
         with reader(path) as other:

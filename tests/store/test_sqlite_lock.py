@@ -12,7 +12,7 @@ import pytest
 
 from outlast.model.error import Misconfigured, StoreLocked
 from outlast.store.sqlite import SqliteDriver
-from tests.store.sqlite_world import driver_on, named, names
+from tests.support.sqlite import driver_on, named, names
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,11 @@ import pytest
 
 from outlast.model.workspace import Principal, Scope
 from outlast.testing import FakeClock, NamedModels, core_on
-from tests.engine.world import Actor, Bench, by_turn, spec
-from tests.rooms.house import House
-from tests.store.sqlite_world import BOUND, Trace, fill
+from tests.support.api import Api
+from tests.support.models import FakeModel, by_turn
+from tests.support.sqlite import StatementTrace, fill
+from tests.support.tools import FakeTools, spec
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -21,26 +23,30 @@ LIVE = ("queued", "running")
 
 
 @asynccontextmanager
-async def house_in(folder: Path, actor: Actor, clock: FakeClock) -> AsyncIterator[House]:
+async def house_in(folder: Path, actor: FakeModel, clock: FakeClock) -> AsyncIterator[Api]:
     async with core_on(
-        folder, models=NamedModels({"actor": actor}), tools=Bench(), clock=clock, drain_seconds=1
+        folder,
+        models=NamedModels({"actor": actor}),
+        tools=FakeTools(),
+        clock=clock,
+        drain_seconds=1,
     ) as core:
         workspace = await core.services.keys.workspace("default")
         key = await core.services.keys.create(workspace.id, "owner", frozenset(Scope))
         await core.services.agents.put(workspace.id, [(spec(), "1")])
         caller = Principal(key.key.id, workspace.id, frozenset(Scope))
-        house = House(core, caller, key.secret)
+        house = Api(core, caller, key.secret)
         yield house
         await house.client.aclose()
 
 
-async def ready(house: House) -> bool:
+async def ready(house: Api) -> bool:
     response = await house.client.get("/readyz")
     assert response.status_code == 200 or response.json()["status"] == "unavailable"
     return response.status_code == 200
 
 
-async def at_last(house: House, clock: FakeClock, execution: str) -> dict[str, Any]:
+async def at_last(house: Api, clock: FakeClock, execution: str) -> dict[str, Any]:
     """An execution at its end, though it may be run again."""
     while (found := (await house.get(f"/v1/executions/{execution}")).json())["status"] in LIVE:
         clock.advance(0.5)
@@ -52,7 +58,7 @@ async def test_a_full_disk_is_503_and_what_ran_goes_on_by_itself_once_there_is_r
     small_disk: Path,
 ) -> None:
     go, clock = asyncio.Event(), FakeClock()
-    actor = Actor(lambda request: ["begun ", go, "and ended"])
+    actor = FakeModel(lambda request: ["begun ", go, "and ended"])
     async with asyncio.timeout(60), house_in(small_disk, actor, clock) as house:
         running = await house.started()
         await actor.spoke.wait()
@@ -76,7 +82,7 @@ async def test_a_full_disk_is_503_and_what_ran_goes_on_by_itself_once_there_is_r
 
 
 async def test_a_damaged_database_is_503_everywhere(tmp_path: Path) -> None:
-    actor, clock = Actor(by_turn(["Hello"], ["again"])), FakeClock()
+    actor, clock = FakeModel(by_turn(["Hello"], ["again"])), FakeClock()
     async with asyncio.timeout(BOUND), house_in(tmp_path, actor, clock) as house:
         done = (await house.execute({"input": "Hi"})).json()["id"]
         path = house.core.settings.database_path
@@ -88,7 +94,7 @@ async def test_a_damaged_database_is_503_everywhere(tmp_path: Path) -> None:
 
 
 async def test_a_deleted_database_is_not_ready_and_takes_nothing(tmp_path: Path) -> None:
-    actor, clock = Actor(by_turn(["Hello"], ["again"])), FakeClock()
+    actor, clock = FakeModel(by_turn(["Hello"], ["again"])), FakeClock()
     async with asyncio.timeout(BOUND), house_in(tmp_path, actor, clock) as house:
         house.core.settings.database_path.unlink()
         assert (await house.execute({"input": "Hi"})).status_code == 503
@@ -100,9 +106,12 @@ async def test_a_deleted_database_is_not_ready_and_takes_nothing(tmp_path: Path)
 async def test_an_answer_that_the_database_cannot_take_fails_its_execution_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pieces: int
 ) -> None:
-    Trace(monkeypatch, length=400_000)
+    StatementTrace(monkeypatch, length=400_000)
     long = ["x" * (440_000 // pieces)] * pieces
-    actor, clock = Actor(lambda r: long if "long" in str(r.messages) else ["short"]), FakeClock()
+    actor, clock = (
+        FakeModel(lambda r: long if "long" in str(r.messages) else ["short"]),
+        FakeClock(),
+    )
     async with asyncio.timeout(BOUND), house_in(tmp_path, actor, clock) as house:
         inputs = ["long", *["no"] * 5]
         begun = [await house.started(input=text) for text in inputs]

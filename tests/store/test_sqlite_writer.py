@@ -13,10 +13,9 @@ from structlog.testing import capture_logs
 from outlast.model.error import Conflict, NotFound, Overloaded, Refused
 from outlast.store.driver import Transaction
 from outlast.store.sqlite import SqliteDriver, connection
-from tests.store.sqlite_world import (
-    BOUND,
-    Held,
-    Trace,
+from tests.support.sqlite import (
+    HeldWriter,
+    StatementTrace,
     bound,
     driver_on,
     missing,
@@ -25,6 +24,7 @@ from tests.store.sqlite_world import (
     too_late,
     zeros,
 )
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 async def in_one_batch(driver: SqliteDriver, *scripts: Any) -> list[Any]:
     """What becomes of scripts that are committed together."""
-    held = Held()
+    held = HeldWriter()
     holding = asyncio.create_task(driver.write(held.script))
     await asyncio.to_thread(held.reached.wait, BOUND)
     writes = [asyncio.create_task(driver.write(script)) for script in scripts]
@@ -53,7 +53,7 @@ async def in_one_batch(driver: SqliteDriver, *scripts: Any) -> list[Any]:
 async def test_what_fails_in_a_group_commit_leaves_it_one_commit(
     path: Path, monkeypatch: pytest.MonkeyPatch, failing: Any, error: type[Exception], tries: int
 ) -> None:
-    trace = Trace(monkeypatch)
+    trace = StatementTrace(monkeypatch)
     async with driver_on(path) as driver:
         scripts = [s for n in range(128) for s in (named(f"w{n}"), failing)]
         trace.statements.clear()
@@ -102,7 +102,7 @@ async def test_what_the_database_cannot_take_is_refused_and_hurts_no_other(
 async def test_a_value_beyond_a_lower_limit_is_refused_too(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Trace(monkeypatch, length=100_000)
+    StatementTrace(monkeypatch, length=100_000)
     async with driver_on(path) as driver:
         assert await driver.write(bound("x" * 99_000)) == 99_000
         with pytest.raises(Refused, match="too big"):
@@ -113,7 +113,7 @@ async def test_where_another_process_has_the_file_locked_a_batch_waits_once(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
-    trace = Trace(monkeypatch)
+    trace = StatementTrace(monkeypatch)
     async with driver_on(path) as driver:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             trace.statements.clear()
@@ -167,7 +167,7 @@ async def test_close_commits_what_waits_refuses_what_comes_and_leaves_the_loop_f
 ) -> None:
     driver = SqliteDriver(path)
     await driver.open()
-    held = Held()
+    held = HeldWriter()
     holding = asyncio.create_task(driver.write(held.script))
     await asyncio.to_thread(held.reached.wait, BOUND)
     writes = [asyncio.create_task(driver.write(named(f"w{n}"))) for n in range(600)]
@@ -190,7 +190,7 @@ async def test_close_does_not_wait_for_ever_for_a_writer_that_is_stuck(
     monkeypatch.setattr("outlast.store.sqlite.driver._CLOSE_SECONDS", 0.05)
     driver = SqliteDriver(path)
     await driver.open()
-    held = Held()
+    held = HeldWriter()
     writes: list[asyncio.Task[Any]] = [asyncio.create_task(driver.write(held.script))]
     await asyncio.to_thread(held.reached.wait, BOUND)
     writes.append(asyncio.create_task(driver.write(named("behind"))))

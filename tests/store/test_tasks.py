@@ -16,7 +16,7 @@ from outlast.store.executions.values import ActiveTime, Advance, Resume
 from outlast.store.store import Store
 from outlast.store.tasks.store import ProcessDueTask, SaveState
 from outlast.testing import FakeClock
-from tests.store.moves import OTHER, WORKSPACE, Create, Heard, new, run, started
+from tests.support.store import OTHER, WORKSPACE, CommitLog, Create, new, run, started
 
 pytestmark = pytest.mark.anyio
 FAILURE = Failure("execution_error", "task_failed", "lost")
@@ -67,14 +67,14 @@ async def test_a_task_is_kept_as_it_was_made_for_its_workspace_alone(
 
 
 async def test_what_its_client_drives_runs_at_once_and_is_no_workers(
-    store: Store, driven: Create, heard: Heard
+    store: Store, driven: Create, commit_log: CommitLog
 ) -> None:
     execution = await driven()
     found = await store.executions.get(WORKSPACE, execution.id)
     assert found == execution
     assert (found.status, found.segment, found.state) == (Status.RUNNING, 1, {"page": 0})
     assert found.active_since == found.started_at == found.created_at
-    assert not heard.runnable
+    assert not commit_log.runnable
     assert await store.executions.unfinished("", 10) == []
 
 
@@ -138,7 +138,7 @@ async def test_a_pause_keeps_the_state_as_it_is_in_the_row(
 
 
 async def test_a_resume_begins_a_segment_that_earlier_calls_cannot_end(
-    store: Store, driven: Create, clock: FakeClock, heard: Heard
+    store: Store, driven: Create, clock: FakeClock, commit_log: CommitLog
 ) -> None:
     execution = await driven()
     for page in (1, 2):
@@ -157,7 +157,7 @@ async def test_a_resume_begins_a_segment_that_earlier_calls_cannot_end(
     assert resumed.active_by(clock.now() + 500) == execution.active_ms + 500 + 2
     points = await store.checkpoints.of(WORKSPACE, execution.id)
     assert [(c.id, c.superseded) for c in points] == [(first.id, False), (second.id, True)]
-    assert not heard.runnable
+    assert not commit_log.runnable
     with pytest.raises(StaleWrite):
         await store.executions.advance(failed(execution, clock.now()))
 
@@ -183,7 +183,7 @@ async def test_a_failure_with_attempts_left_is_due_behind_the_backoff_once(
 
 
 async def test_a_failed_run_of_an_agent_is_queued_again(
-    store: Store, clock: FakeClock, heard: Heard
+    store: Store, clock: FakeClock, commit_log: CommitLog
 ) -> None:
     request = new(clock)
     config = {"retry": {"max_attempts": 2}}
@@ -191,11 +191,11 @@ async def test_a_failed_run_of_an_agent_is_queued_again(
     running = await run(
         store, (await store.executions.create(replace(request, task=task))).execution
     )
-    heard.runnable.clear()
+    commit_log.runnable.clear()
     await store.executions.advance(failed(running, clock.now()))
     await store.tasks.process_due(attend(running, clock))
-    assert [found.id for found in heard.runnable] == [running.id]
-    assert heard.runnable[0].status is Status.QUEUED
+    assert [found.id for found in commit_log.runnable] == [running.id]
+    assert commit_log.runnable[0].status is Status.QUEUED
 
 
 async def test_what_runs_is_counted_forwards_and_only_for_its_segment(

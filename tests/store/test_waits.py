@@ -25,7 +25,7 @@ from outlast.store.executions.values import Advance, Resume
 from outlast.store.store import Store
 from outlast.store.waits.store import DecideWait, PendingPage
 from outlast.testing import FakeClock
-from tests.store.moves import OTHER, WORKSPACE, Create, Heard, completed, new, run, started
+from tests.support.store import OTHER, WORKSPACE, CommitLog, Create, completed, new, run, started
 
 pytestmark = pytest.mark.anyio
 CALLS = (ToolCall("tc_1", "pay", {"a": 1}), ToolCall("tc_2", "pay", {"a": 2}))
@@ -79,26 +79,26 @@ def said(on: Execution, call: str, approved: bool, key: str | None = "key_1") ->
 
 
 async def test_the_last_decision_makes_a_suspended_execution_runnable(
-    store: Store, create: Create, heard: Heard
+    store: Store, create: Create, commit_log: CommitLog
 ) -> None:
     execution = await waiting(store, await create(), *CALLS)
-    told = len(heard.runnable)
+    told = len(commit_log.runnable)
     first = await store.waits.decide(said(execution, "tc_1", approved=True))
     assert (first.approved, first.decided_at, first.decided_by) == (True, 9, "key_1")
     assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.SUSPENDED
-    assert len(heard.runnable) == told
+    assert len(commit_log.runnable) == told
     await store.waits.decide(said(execution, "tc_2", approved=False))
     assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.QUEUED
-    assert [e.id for e in heard.runnable[told:]] == [execution.id]
+    assert [e.id for e in commit_log.runnable[told:]] == [execution.id]
     kinds = [e.event.kind for e in await store.executions.log(WORKSPACE, execution.id, START, 99)]
     assert kinds[-2:] == ["approval.resolved", "approval.resolved"]
 
 
 async def test_of_decisions_at_once_the_first_stands(
-    store: Store, create: Create, heard: Heard
+    store: Store, create: Create, commit_log: CommitLog
 ) -> None:
     execution = await waiting(store, await create(), CALLS[0])
-    told, refused, decided = len(heard.runnable), [], []
+    told, refused, decided = len(commit_log.runnable), [], []
 
     async def decide(approved: bool) -> None:
         try:
@@ -111,13 +111,13 @@ async def test_of_decisions_at_once_the_first_stands(
             group.start_soon(decide, number % 2 == 0)
     assert (len(decided), len(refused)) == (5, 5)
     assert len(set(map(repr, decided))) == 1
-    assert len(heard.runnable) == told + 1
+    assert len(commit_log.runnable) == told + 1
     kinds = [e.event.kind for e in await store.executions.log(WORKSPACE, execution.id, START, 99)]
     assert kinds.count("approval.resolved") == 1
 
 
 async def test_a_decision_that_came_before_the_suspension_lets_it_go_on(
-    store: Store, create: Create, heard: Heard
+    store: Store, create: Create, commit_log: CommitLog
 ) -> None:
     """The segment does not know yet; the store does."""
     running = await run(store, await create())
@@ -127,7 +127,7 @@ async def test_a_decision_that_came_before_the_suspension_lets_it_go_on(
     suspended = replace(running, status=Status.SUSPENDED)
     await store.executions.advance(Advance(running, suspended, ((8, ExecutionSuspended()),)))
     assert (await store.executions.get(WORKSPACE, running.id)).status is Status.QUEUED
-    assert heard.runnable[-1].id == running.id
+    assert commit_log.runnable[-1].id == running.id
 
 
 async def test_what_is_not_asked_or_not_ours_is_not_decided(store: Store, create: Create) -> None:
@@ -202,7 +202,7 @@ async def test_a_pause_stays_while_its_segment_writes(store: Store, create: Crea
 
 
 async def test_a_roll_back_supersedes_what_came_behind_and_charges_it(
-    store: Store, create: Create, heard: Heard
+    store: Store, create: Create, commit_log: CommitLog
 ) -> None:
     steps = (answer(1, CALLS[0]), result(2, CALLS[0]), answer(3, CALLS[1]), result(4, CALLS[1]))
     running = await recorded(store, await run(store, await create()), (*steps, answer(5)))
@@ -223,7 +223,7 @@ async def test_a_roll_back_supersedes_what_came_behind_and_charges_it(
         (4, True),
         (5, True),
     ]
-    assert heard.runnable[-1] == resumed
+    assert commit_log.runnable[-1] == resumed
     with pytest.raises(StaleWrite):
         await store.executions.advance(completed(running))
     with pytest.raises(Conflict):
@@ -248,12 +248,12 @@ async def test_what_cannot_be_resumed_is_refused(
 
 
 async def test_of_resumes_at_once_one_starts_a_segment(
-    store: Store, create: Create, heard: Heard
+    store: Store, create: Create, commit_log: CommitLog
 ) -> None:
     running = await recorded(store, await run(store, await create()), (answer(1, CALLS[0]),))
     paused = replace(running, status=Status.PAUSED)
     await store.executions.advance(Advance(running, paused))
-    told, refused = len(heard.runnable), []
+    told, refused = len(commit_log.runnable), []
 
     async def resume() -> None:
         try:
@@ -265,7 +265,7 @@ async def test_of_resumes_at_once_one_starts_a_segment(
         for _ in range(8):
             group.start_soon(resume)
     assert len(refused) == 7
-    assert len(heard.runnable) == told + 1
+    assert len(commit_log.runnable) == told + 1
 
 
 async def test_the_state_is_that_of_the_newest_checkpoint_that_has_one(
@@ -303,7 +303,7 @@ async def test_a_checkpoint_remembers_which_steps_were_still_to_come(
 
 
 async def test_an_execution_is_deleted_with_all_of_it_and_the_next_turn_begins(
-    store: Store, create: Create, clock: FakeClock, heard: Heard
+    store: Store, create: Create, clock: FakeClock, commit_log: CommitLog
 ) -> None:
     execution = await waiting(store, await create(), CALLS[0])
     conversation = {"conversation_id": execution.conversation_id, "new_conversation": False}
@@ -312,7 +312,7 @@ async def test_an_execution_is_deleted_with_all_of_it_and_the_next_turn_begins(
     with pytest.raises(ExecutionNotFound):
         await store.executions.delete(OTHER, execution.id)
     await store.executions.delete(WORKSPACE, execution.id)
-    assert heard.runnable[-1].id == following.id
+    assert commit_log.runnable[-1].id == following.id
     for read in (store.executions.steps, store.waits.of, store.checkpoints.of):
         assert await read(WORKSPACE, execution.id) == ()
     assert await store.executions.log(WORKSPACE, execution.id, START, 9) == ()

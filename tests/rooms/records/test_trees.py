@@ -12,22 +12,12 @@ from outlast.model.error import ToolFailed
 from outlast.model.event import START
 from outlast.model.ids import CONVERSATION, EXECUTION
 from outlast.store.executions.values import NewExecution
-from tests.engine.world import Actor, Bench, Reply, by_turn, call, spec, tool
-from tests.rooms.conftest import Build
-from tests.rooms.house import BOUND, House
-from tests.rooms.records.reader import (
-    MODEL,
-    PATH,
-    PRICES,
-    Node,
-    one,
-    page,
-    sound,
-    tree,
-    uuid,
-    walk,
-)
 from tests.rooms.test_fold import same_as_get
+from tests.support.api import Api, MakeApi
+from tests.support.models import FakeModel, Reply, by_turn
+from tests.support.records_room import MODEL, PATH, PRICES, Node, one, page, sound, tree, uuid, walk
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 LOOKS: list[Reply] = [["Look. ", call(n, "look", secret=f"asked {n}")] for n in range(1, 4)]
@@ -35,31 +25,31 @@ SAID = ("Where?", "Look. ", "asked", "seen", "All well.")
 """What was said in a run, in pieces that occur nowhere else."""
 
 
-async def looking(build: Build, **more: Any) -> House:
-    actor = more.pop("actor", None) or Actor(by_turn(*LOOKS, ["All well."]))
-    bench = more.pop("bench", None) or Bench(look=lambda _: "seen")
-    return await build(actor, spec(tool("look")), bench, prices=PRICES, **more)
+async def looking(make_api: MakeApi, **more: Any) -> Api:
+    model = more.pop("model", None) or FakeModel(by_turn(*LOOKS, ["All well."]))
+    tools = more.pop("tools", None) or FakeTools(look=lambda _: "seen")
+    return await make_api(model, spec(tool("look")), tools, prices=PRICES, **more)
 
 
-async def ran(house: House) -> dict[str, Any]:
-    execution: dict[str, Any] = (await house.execute({"input": "Where?"})).json()
+async def ran(api: Api) -> dict[str, Any]:
+    execution: dict[str, Any] = (await api.execute({"input": "Where?"})).json()
     return execution
 
 
-async def rolled_back(house: House, execution_id: str, step: int) -> None:
+async def rolled_back(api: Api, execution_id: str, step: int) -> None:
     path = f"/v1/executions/{execution_id}"
-    checkpoints = (await house.get(f"{path}/checkpoints")).json()["data"]
+    checkpoints = (await api.get(f"{path}/checkpoints")).json()["data"]
     stand = [c["id"] for c in checkpoints if not c["superseded"]]
     body = {"checkpointId": stand[step % len(stand)]}
-    answer = await house.client.post(f"{path}/resume", json=body)
+    answer = await api.client.post(f"{path}/resume", json=body)
     assert answer.status_code == 200, answer.text
-    await house.rested(execution_id)
+    await api.rested(execution_id)
 
 
-async def child_of(house: House, execution_id: str) -> str:
+async def child_of(api: Api, execution_id: str) -> str:
     """An execution that another one made; the services cannot make one yet."""
-    core = house.core
-    parent = await core.store.executions.get(house.caller.workspace_id, execution_id)
+    core = api.core
+    parent = await core.store.executions.get(api.caller.workspace_id, execution_id)
     new = NewExecution(
         id=core.clock.new_id(EXECUTION),
         workspace_id=parent.workspace_id,
@@ -72,7 +62,7 @@ async def child_of(house: House, execution_id: str) -> str:
         parent_id=parent.id,
     )
     child = (await core.store.executions.create(new)).execution.id
-    await house.rested(child)
+    await api.rested(child)
     return child
 
 
@@ -80,13 +70,13 @@ def kinds(node: Node) -> list[str]:
     return [child["detail"]["type"] for child in node["children"]]
 
 
-async def test_a_run_is_its_steps_in_their_order(build: Build) -> None:
+async def test_a_run_is_its_steps_in_their_order(make_api: MakeApi) -> None:
     def look(arguments: dict[str, Any]) -> Any:
         return ToolFailed("blind") if arguments["secret"] == "asked 2" else {"a": 1}
 
-    house = await looking(build, bench=Bench(look=look))
-    root = await tree(house, (await ran(house))["id"])
-    await sound(house, root)
+    api = await looking(make_api, tools=FakeTools(look=look))
+    root = await tree(api, (await ran(api))["id"])
+    await sound(api, root)
     assert kinds(root) == ["model", "tool"] * 3 + ["model"]
     answer, seen, _, blind, *_, last = root["children"]
     assert answer["detail"] == {
@@ -122,36 +112,36 @@ async def test_a_run_is_its_steps_in_their_order(build: Build) -> None:
     assert root["creditsUsed"] * 10**9 == 4 * MODEL + 3 * 5
 
 
-async def test_what_a_roll_back_takes_back_stays_and_counts(build: Build) -> None:
-    house = await looking(build)
-    execution_id = (await ran(house))["id"]
-    before = [node["id"] for node in await sound(house, await tree(house, execution_id))]
-    await rolled_back(house, execution_id, 1)
-    root = await tree(house, execution_id)
-    await sound(house, root)
+async def test_what_a_roll_back_takes_back_stays_and_counts(make_api: MakeApi) -> None:
+    api = await looking(make_api)
+    execution_id = (await ran(api))["id"]
+    before = [node["id"] for node in await sound(api, await tree(api, execution_id))]
+    await rolled_back(api, execution_id, 1)
+    root = await tree(api, execution_id)
+    await sound(api, root)
     superseded = [n["detail"]["superseded"] for n in root["children"]]
     assert superseded == [False] * 2 + [True] * 5 + [False] * 5
     assert [node["id"] for node in walk(root)][: len(before)] == before
     assert root["creditsUsed"] * 10**9 == 7 * MODEL + 5 * 5
-    shown = (await house.get(f"/v1/executions/{execution_id}")).json()
+    shown = (await api.get(f"/v1/executions/{execution_id}")).json()
     assert Decimal(str(shown["creditsUsed"])) == root["creditsUsed"]
 
 
-async def test_a_request_that_a_pause_has_closed_is_a_node_of_its_own(build: Build) -> None:
+async def test_a_request_that_a_pause_has_closed_is_a_node_of_its_own(make_api: MakeApi) -> None:
     gate = asyncio.Event()
     replies: list[Reply] = [["half ", gate], ["Whole."]]
-    actor = Actor(lambda _: replies[len(actor.asked) - 1])
-    house = await looking(build, actor=actor)
-    execution_id = await house.started(input="Where?")
-    workspace = house.caller.workspace_id
+    model = FakeModel(lambda _: replies[len(model.asked) - 1])
+    api = await looking(make_api, model=model)
+    execution_id = await api.started(input="Where?")
+    workspace = api.caller.workspace_id
     async with asyncio.timeout(BOUND):
         while "half" not in str(
-            await house.core.store.executions.log(workspace, execution_id, START, 99)
+            await api.core.store.executions.log(workspace, execution_id, START, 99)
         ):
             await asyncio.to_thread(int)
-    await house.client.post(f"/v1/executions/{execution_id}/pause", json={"now": True})
-    root = await tree(house, execution_id)
-    await sound(house, root)
+    await api.client.post(f"/v1/executions/{execution_id}/pause", json={"now": True})
+    root = await tree(api, execution_id)
+    await sound(api, root)
     (closed,) = root["children"]
     assert (root["status"], closed["status"], closed["isAgentic"]) == ("paused", "cancelled", False)
     assert closed["detail"]["type"] == "model"
@@ -161,30 +151,30 @@ async def test_a_request_that_a_pause_has_closed_is_a_node_of_its_own(build: Bui
     usage = closed["detail"]["usage"]
     cost = usage["inputTokens"] * 7 + usage["outputTokens"] * 11
     assert closed["creditsUsed"] * 10**9 == cost > 0
-    await house.client.post(f"/v1/executions/{execution_id}/resume")
-    await house.rested(execution_id)
-    root = await tree(house, execution_id)
-    await sound(house, root)
+    await api.client.post(f"/v1/executions/{execution_id}/resume")
+    await api.rested(execution_id)
+    root = await tree(api, execution_id)
+    await sound(api, root)
     assert root["children"][0] == closed
     assert root["creditsUsed"] * 10**9 == cost + MODEL
-    shown = await same_as_get(house, execution_id)
+    shown = await same_as_get(api, execution_id)
     assert Decimal(str(shown["creditsUsed"])) == root["creditsUsed"]
 
 
-async def test_executions_below_one_are_its_children_and_count(build: Build) -> None:
-    house = await looking(build)
-    root_id = (await ran(house))["id"]
-    child = await child_of(house, root_id)
-    grandchild = await child_of(house, child)
-    other = (await ran(house))["id"]
-    root = await tree(house, root_id)
-    await sound(house, root)
+async def test_executions_below_one_are_its_children_and_count(make_api: MakeApi) -> None:
+    api = await looking(make_api)
+    root_id = (await ran(api))["id"]
+    child = await child_of(api, root_id)
+    grandchild = await child_of(api, child)
+    other = (await ran(api))["id"]
+    root = await tree(api, root_id)
+    await sound(api, root)
     (below,) = [node for node in root["children"] if node["isAgentic"]]
     assert (below["id"], below["parentId"]) == (uuid(child), uuid(root_id))
     own = 4 * MODEL + 3 * 5
     assert root["creditsUsed"] * 10**9 == 3 * own
     assert below["creditsUsed"] * 10**9 == 2 * own
-    listed = {record["id"]: record["creditsUsed"] * 10**9 for record in await page(house)}
+    listed = {record["id"]: record["creditsUsed"] * 10**9 for record in await page(api)}
     assert listed == {
         uuid(other): own,
         uuid(grandchild): own,
@@ -192,23 +182,23 @@ async def test_executions_below_one_are_its_children_and_count(build: Build) -> 
         uuid(root_id): 3 * own,
     }
     responder = root["responderId"]
-    assert await page(house, responderIds=responder) == await page(house)
-    assert await tree(house, child) == below
+    assert await page(api, responderIds=responder) == await page(api)
+    assert await tree(api, child) == below
 
 
 async def test_a_purge_leaves_every_node_with_its_credits_and_nothing_of_what_was_said(
-    build: Build,
+    make_api: MakeApi,
 ) -> None:
-    house = await looking(build)
-    execution = await ran(house)
-    await rolled_back(house, execution["id"], 1)
-    before = await tree(house, execution["id"])
+    api = await looking(make_api)
+    execution = await ran(api)
+    await rolled_back(api, execution["id"], 1)
+    before = await tree(api, execution["id"])
     assert all(word in str(before) for word in SAID[:1] + SAID[2:])
     conversation = f"/v1/conversations/{execution['conversationId']}"
-    message = (await house.get(conversation)).json()["turns"][-1]["id"]
-    await house.client.delete(conversation)
-    after = await tree(house, execution["id"])
-    nodes = await sound(house, after)
+    message = (await api.get(conversation)).json()["turns"][-1]["id"]
+    await api.client.delete(conversation)
+    after = await tree(api, execution["id"])
+    nodes = await sound(api, after)
     assert not [word for word in SAID if word in str(after)]
     assert all(node["isPurged"] for node in nodes)
     for left, node in zip(walk(before), nodes, strict=True):
@@ -220,13 +210,13 @@ async def test_a_purge_leaves_every_node_with_its_credits_and_nothing_of_what_wa
     assert model == before["children"][0]["detail"]
     assert (called["toolName"], called["input"], called["output"]) == ("look", {}, None)
     assert agent["usage"] == before["detail"]["usage"]
-    found = await house.get(f"{PATH}/nestings", chatMessageId=message)
+    found = await api.get(f"{PATH}/nestings", chatMessageId=message)
     assert found.json()["id"] == after["id"]
-    shown = (await house.get(f"/v1/executions/{execution['id']}")).json()
+    shown = (await api.get(f"/v1/executions/{execution['id']}")).json()
     assert (shown["toolCalls"], shown["output"], shown["isPurged"]) == ([], None, True)
 
 
-async def test_a_purge_forgets_what_errors_said(build: Build) -> None:
+async def test_a_purge_forgets_what_errors_said(make_api: MakeApi) -> None:
     def look(_: Any) -> Any:
         return ToolFailed("secret of the tool")
 
@@ -238,41 +228,41 @@ async def test_a_purge_forgets_what_errors_said(build: Build) -> None:
             raise ToolFailed("secret of the model")
         return reply
 
-    house = await looking(build, actor=Actor(play), bench=Bench(look=look))
-    execution = await ran(house)
-    before = await tree(house, execution["id"])
+    api = await looking(make_api, model=FakeModel(play), tools=FakeTools(look=look))
+    execution = await ran(api)
+    before = await tree(api, execution["id"])
     assert str(before).count("secret of the") == 2
-    await house.client.delete(f"/v1/conversations/{execution['conversationId']}")
-    after = await tree(house, execution["id"])
-    await sound(house, after)
+    await api.client.delete(f"/v1/conversations/{execution['conversationId']}")
+    after = await tree(api, execution["id"])
+    await sound(api, after)
     assert "secret" not in str(after)
     assert (after["status"], after["children"][1]["status"]) == ("failed", "failed")
     error = before["detail"]["error"] | {"message": ""}
     assert after["detail"]["error"] == error
     assert after["children"][1]["detail"]["error"] is None
     for path in (f"/v1/executions/{execution['id']}", "/v1/events"):
-        assert "secret" not in (await house.get(path)).text
+        assert "secret" not in (await api.get(path)).text
 
 
 async def test_a_deleted_execution_is_gone_with_its_steps_and_its_closed_requests(
-    build: Build,
+    make_api: MakeApi,
 ) -> None:
-    house = await looking(build)
-    execution_id = (await ran(house))["id"]
-    nodes = list(walk(await tree(house, execution_id)))
-    await house.client.delete(f"/v1/executions/{execution_id}")
+    api = await looking(make_api)
+    execution_id = (await ran(api))["id"]
+    nodes = list(walk(await tree(api, execution_id)))
+    await api.client.delete(f"/v1/executions/{execution_id}")
     for node in nodes:
-        assert (await house.get(f"{PATH}/{node['id']}")).status_code == 404
-        found = await house.get(f"{PATH}/nestings", executionId=node["id"])
+        assert (await api.get(f"{PATH}/{node['id']}")).status_code == 404
+        found = await api.get(f"{PATH}/nestings", executionId=node["id"])
         assert found.status_code == 404
-    assert await page(house) == []
+    assert await page(api) == []
 
 
-async def test_a_step_alone_is_a_tree_without_children(house: House) -> None:
-    root = await tree(house, (await ran(house))["id"])
+async def test_a_step_alone_is_a_tree_without_children(api: Api) -> None:
+    root = await tree(api, (await ran(api))["id"])
     (step,) = root["children"]
-    assert await tree(house, step["id"]) == step
-    assert await one(house, step["id"]) == {k: v for k, v in step.items() if k != "children"}
+    assert await tree(api, step["id"]) == step
+    assert await one(api, step["id"]) == {k: v for k, v in step.items() if k != "children"}
 
 
 moves = st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 6, "child", "child of the child"]), max_size=6)
@@ -287,21 +277,21 @@ moves = st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 6, "child", "child of the ch
 )
 @given(moves)
 async def test_whatever_happens_to_an_execution_its_tree_adds_up(
-    property_house: House, moves: list[Any]
+    property_api: Api, moves: list[Any]
 ) -> None:
-    house = property_house
-    execution_id = (await ran(house))["id"]
+    api = property_api
+    execution_id = (await ran(api))["id"]
     below = execution_id
     for move in moves:
         if isinstance(move, int):
-            await rolled_back(house, execution_id, move)
+            await rolled_back(api, execution_id, move)
         elif move == "child":
-            below = await child_of(house, execution_id)
+            below = await child_of(api, execution_id)
         else:
-            below = await child_of(house, below)
-    root = await tree(house, execution_id)
-    nodes = await sound(house, root)
-    row = (await house.get(f"/v1/executions/{execution_id}")).json()
+            below = await child_of(api, below)
+    root = await tree(api, execution_id)
+    nodes = await sound(api, root)
+    row = (await api.get(f"/v1/executions/{execution_id}")).json()
     children = [node for node in root["children"] if node["isAgentic"]]
     own = root["creditsUsed"] - sum(child["creditsUsed"] for child in children)
     assert own == Decimal(str(row["creditsUsed"]))
@@ -310,6 +300,6 @@ async def test_whatever_happens_to_an_execution_its_tree_adds_up(
 
 
 @pytest.fixture
-async def property_house(build: Build) -> House:
-    """One house for all examples: each begins a run of its own."""
-    return await looking(build)
+async def property_api(make_api: MakeApi) -> Api:
+    """One server for all examples: each begins a run of its own."""
+    return await looking(make_api)

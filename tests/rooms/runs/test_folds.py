@@ -29,17 +29,17 @@ from outlast.rooms.runs.stream.formats import Format, fold
 from outlast.rooms.runs.stream.frames import NumberedFrames
 from outlast.rooms.runs.stream.openai import CONTENT_TYPES
 from outlast.rooms.runs.stream.ui import CHUNK_TYPES
-from tests.rooms.runs import logs
+from tests.support import event_logs
 
 EVERY = [
     pytest.param(each, log, id=f"{each.value}-{name}")
     for each in Format
-    for name, log in logs.ALL.items()
+    for name, log in event_logs.ALL.items()
 ]
 
 
 def numbered(format: Format) -> NumberedFrames:
-    return NumberedFrames(fold(format, logs.ID, Fold))
+    return NumberedFrames(fold(format, event_logs.ID, Fold))
 
 
 def data(frame: bytes) -> Any:
@@ -91,7 +91,7 @@ def test_a_frame_s_index_never_moves_however_the_log_came(
 
 
 @pytest.mark.parametrize("format", [Format.OPENAI, Format.UI])
-@pytest.mark.parametrize("log", logs.ALL.values(), ids=logs.ALL)
+@pytest.mark.parametrize("log", event_logs.ALL.values(), ids=event_logs.ALL)
 def test_a_frame_s_id_is_its_index(format: Format, log: Sequence[Entry]) -> None:
     for index, frame in enumerate(numbered(format).add(log)):
         assert frame.startswith(b"id: %d\ndata: " % index)
@@ -100,19 +100,23 @@ def test_a_frame_s_id_is_its_index(format: Format, log: Sequence[Entry]) -> None
 
 
 def test_the_native_frames_are_those_of_the_main_room() -> None:
-    for log in logs.ALL.values():
-        assert b"".join(numbered(Format.NATIVE).add(log)) == Fold(logs.ID).frames(log)
+    for log in event_logs.ALL.values():
+        assert b"".join(numbered(Format.NATIVE).add(log)) == Fold(event_logs.ID).frames(log)
 
 
 def test_text_that_is_kept_in_one_row_makes_the_frames_of_its_pieces() -> None:
     said = TextAdded(1, 0, ("Hel", "lo"))
-    one_row = [*logs.SIMPLE[:2], Entry(1, 4, logs.SIMPLE[2].at, said), *logs.SIMPLE[4:]]
+    one_row = [
+        *event_logs.SIMPLE[:2],
+        Entry(1, 4, event_logs.SIMPLE[2].at, said),
+        *event_logs.SIMPLE[4:],
+    ]
     for each in Format:
-        assert numbered(each).add(expand(one_row)) == numbered(each).add(logs.SIMPLE)
+        assert numbered(each).add(expand(one_row)) == numbered(each).add(event_logs.SIMPLE)
 
 
 MIDDLES = st.sampled_from(
-    [entry.event for log in logs.ALL.values() for entry in log[1:-1]]
+    [entry.event for log in event_logs.ALL.values() for entry in log[1:-1]]
     + [ExecutionPaused(), ExecutionReleased(), ExecutionResumed("cp_9", 2)]
 )
 ENDS = st.sampled_from(
@@ -122,7 +126,7 @@ ENDS = st.sampled_from(
 
 @given(st.lists(MIDDLES, max_size=20), ENDS)
 def test_any_log_keeps_the_grammar_of_the_formats(body: list[Event], end: Event) -> None:
-    log = logs.log(logs.created(), *body, end)
+    log = event_logs.log(event_logs.created(), *body, end)
     spoken = chunks(log)
     open_parts: set[str] = set()
     in_step = False
@@ -154,9 +158,9 @@ def test_any_log_keeps_the_grammar_of_the_formats(body: list[Event], end: Event)
 
 
 def test_ui_a_run_in_chunks() -> None:
-    known = {"executionId": logs.ID, "conversationId": "conv_1"}
-    assert chunks(logs.SIMPLE) == [
-        {"type": "start", "messageId": logs.ID, "messageMetadata": known},
+    known = {"executionId": event_logs.ID, "conversationId": "conv_1"}
+    assert chunks(event_logs.SIMPLE) == [
+        {"type": "start", "messageId": event_logs.ID, "messageMetadata": known},
         {"type": "start-step"},
         {"type": "text-start", "id": "1"},
         {"type": "text-delta", "id": "1", "delta": "Hel"},
@@ -168,14 +172,14 @@ def test_ui_a_run_in_chunks() -> None:
 
 
 def test_ui_reasoning_and_text_are_parts_of_their_own() -> None:
-    spoken = chunks(logs.THINKING)
+    spoken = chunks(event_logs.THINKING)
     starts = [c["type"] + c["id"] for c in spoken if c["type"].endswith("-start")]
     assert starts == ["reasoning-start1", "text-start2", "reasoning-start3", "text-start4"]
     assert spoken[-1] == {"type": "finish", "finishReason": "length"}
 
 
 def test_ui_an_approved_call_is_asked_for_then_shown_as_edited_then_answered() -> None:
-    spoken = [c for c in chunks(logs.APPROVAL) if c.get("toolCallId") == "tc_2"]
+    spoken = [c for c in chunks(event_logs.APPROVAL) if c.get("toolCallId") == "tc_2"]
     shown = {"type": "tool-input-available", "toolCallId": "tc_2", "toolName": "refund"}
     assert spoken == [
         shown | {"input": {"amount": 5}},
@@ -186,7 +190,7 @@ def test_ui_an_approved_call_is_asked_for_then_shown_as_edited_then_answered() -
 
 
 def test_ui_a_denied_call_has_no_other_output_and_an_error_is_text() -> None:
-    spoken = chunks(logs.DENIAL)
+    spoken = chunks(event_logs.DENIAL)
     assert [c["type"] for c in spoken if c.get("toolCallId") == "tc_1"] == [
         "tool-input-available",
         "tool-approval-request",
@@ -197,25 +201,25 @@ def test_ui_a_denied_call_has_no_other_output_and_an_error_is_text() -> None:
 
 
 def test_ui_a_step_that_runs_again_says_so_and_begins_a_new_text_part() -> None:
-    spoken = chunks(logs.CRASH)
+    spoken = chunks(event_logs.CRASH)
     place = spoken.index({"type": "data-retry", "data": {"step": 1, "steps": [1]}})
     assert spoken[place - 1] == {"type": "text-end", "id": "1"}
     assert spoken[place + 1] == {"type": "text-start", "id": "2"}
-    assert kinds(logs.CRASH).count("start-step") == 2
+    assert kinds(event_logs.CRASH).count("start-step") == 2
     asked = [c["type"] for c in spoken if c.get("toolCallId") == "tc_1"]
     assert asked == ["tool-input-available", "tool-approval-request", "tool-output-available"]
 
 
 def test_ui_an_approval_of_another_kind_says_which() -> None:
-    spoken = chunks(logs.CRASH)
+    spoken = chunks(event_logs.CRASH)
     place = [c["type"] for c in spoken].index("tool-approval-request")
     kind = {"toolCallId": "tc_1", "kind": "unknown_outcome"}
     assert spoken[place - 1] == {"type": "data-approval", "data": kind}
-    assert "data-approval" not in kinds(logs.APPROVAL)
+    assert "data-approval" not in kinds(event_logs.APPROVAL)
 
 
 def test_ui_a_roll_back_names_what_is_void_once_and_shows_its_calls_again() -> None:
-    spoken = chunks(logs.ROLL_BACK)
+    spoken = chunks(event_logs.ROLL_BACK)
     void = [c["data"]["steps"] for c in spoken if c["type"] == "data-retry"]
     assert void == [[3, 4], [2, 3, 5]]
     behind = spoken[spoken.index({"type": "data-retry", "data": {"step": 2, "steps": void[1]}}) :]
@@ -224,15 +228,15 @@ def test_ui_a_roll_back_names_what_is_void_once_and_shows_its_calls_again() -> N
         "tool-input-available",
         "tool-output-available",
     ]
-    assert kinds(logs.ROLL_BACK).count("finish") == 3
+    assert kinds(event_logs.ROLL_BACK).count("finish") == 3
 
 
 @pytest.mark.parametrize(
     ("log", "end"),
     [
-        (logs.FAILURE, [{"type": "error", "errorText": "The provider is down."}, "error"]),
-        (logs.REFUSAL, [{"type": "error", "errorText": "No model."}, "error"]),
-        (logs.CANCEL, [{"type": "abort"}, "other"]),
+        (event_logs.FAILURE, [{"type": "error", "errorText": "The provider is down."}, "error"]),
+        (event_logs.REFUSAL, [{"type": "error", "errorText": "No model."}, "error"]),
+        (event_logs.CANCEL, [{"type": "abort"}, "other"]),
     ],
     ids=["failure", "refusal", "cancel"],
 )
@@ -246,7 +250,7 @@ def test_ui_the_end_is_always_finish(log: Sequence[Entry], end: list[Any]) -> No
 def test_openai_a_run_in_chunks() -> None:
     def chunk(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
         return {
-            "id": logs.ID,
+            "id": event_logs.ID,
             "object": "chat.completion.chunk",
             "created": 1772000000,
             "model": "agt_1",
@@ -254,7 +258,7 @@ def test_openai_a_run_in_chunks() -> None:
         }
 
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    assert chunks(logs.SIMPLE, Format.OPENAI) == [
+    assert chunks(event_logs.SIMPLE, Format.OPENAI) == [
         chunk({"role": "assistant", "content": ""}),
         chunk({"content": "Hel"}),
         chunk({"content": "lo"}),
@@ -263,15 +267,15 @@ def test_openai_a_run_in_chunks() -> None:
     ]
 
 
-@pytest.mark.parametrize("log", logs.ALL.values(), ids=logs.ALL)
+@pytest.mark.parametrize("log", event_logs.ALL.values(), ids=event_logs.ALL)
 def test_openai_s_own_type_takes_every_chunk(log: Sequence[Entry]) -> None:
     for chunk in chunks(log, Format.OPENAI)[:-1]:
         if chunk != "[DONE]" and "error" not in chunk:
-            assert ChatCompletionChunk.model_validate(chunk, strict=True).id == logs.ID
+            assert ChatCompletionChunk.model_validate(chunk, strict=True).id == event_logs.ID
 
 
 def test_openai_a_call_is_its_name_and_then_its_arguments() -> None:
-    assert called(logs.APPROVAL) == [
+    assert called(event_logs.APPROVAL) == [
         {
             "index": 0,
             "id": "tc_1",
@@ -290,17 +294,17 @@ def test_openai_a_call_is_its_name_and_then_its_arguments() -> None:
 
 
 def test_openai_an_approval_of_a_call_that_was_shown_shows_it_no_more() -> None:
-    assert [c["index"] for c in called(logs.CRASH)] == [0, 0]
-    (request,) = (c for c in told(logs.CRASH) if c["type"] == "tool-approval-request")
+    assert [c["index"] for c in called(event_logs.CRASH)] == [0, 0]
+    (request,) = (c for c in told(event_logs.CRASH) if c["type"] == "tool-approval-request")
     assert (request["toolCallId"], request["kind"]) == ("tc_1", "unknown_outcome")
 
 
 def test_openai_a_call_that_was_rolled_back_comes_again_under_a_new_index() -> None:
-    firsts = [(c["index"], c["id"]) for c in called(logs.ROLL_BACK) if "id" in c]
+    firsts = [(c["index"], c["id"]) for c in called(event_logs.ROLL_BACK) if "id" in c]
     assert firsts == [(0, "tc_1"), (1, "tc_2"), (2, "tc_2"), (3, "tc_1")]
 
 
-@pytest.mark.parametrize("log", logs.ALL.values(), ids=logs.ALL)
+@pytest.mark.parametrize("log", event_logs.ALL.values(), ids=event_logs.ALL)
 def test_openai_s_own_accumulator_reads_every_call_whole(log: Sequence[Entry]) -> None:
     state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
     for chunk in chunks(log, Format.OPENAI)[:-1]:
@@ -321,14 +325,14 @@ def test_openai_s_own_accumulator_reads_every_call_whole(log: Sequence[Entry]) -
 
 
 def test_openai_results_and_decisions_are_json_in_the_content() -> None:
-    assert [c["type"] for c in told(logs.APPROVAL)] == [
+    assert [c["type"] for c in told(event_logs.APPROVAL)] == [
         "tool-approval-request",
         "tool-output-available",
         "tool-approval-response",
         "tool-input-available",
         "tool-output-available",
     ]
-    (denial, *_) = (c for c in told(logs.DENIAL) if c["type"] == "tool-approval-response")
+    (denial, *_) = (c for c in told(event_logs.DENIAL) if c["type"] == "tool-approval-response")
     assert denial == {
         "type": "tool-approval-response",
         "approvalId": "tc_1",
@@ -336,25 +340,25 @@ def test_openai_results_and_decisions_are_json_in_the_content() -> None:
         "approved": False,
         "reason": "Too much.",
     }
-    assert "".join(contents(logs.APPROVAL)[:2]) == "Let me see."
+    assert "".join(contents(event_logs.APPROVAL)[:2]) == "Let me see."
 
 
 def test_openai_what_is_void_is_told() -> None:
-    assert {"type": "step-retried", "step": 1, "steps": [1]} in told(logs.CRASH)
-    void = [c["steps"] for c in told(logs.ROLL_BACK) if c["type"] == "step-retried"]
+    assert {"type": "step-retried", "step": 1, "steps": [1]} in told(event_logs.CRASH)
+    void = [c["steps"] for c in told(event_logs.ROLL_BACK) if c["type"] == "step-retried"]
     assert void == [[3, 4], [2, 3, 5]]
 
 
 def test_openai_the_usage_is_that_of_the_steps_that_stand() -> None:
-    spoken = [c for c in chunks(logs.ROLL_BACK, Format.OPENAI) if c != "[DONE]"]
-    native = [c for c in chunks(logs.ROLL_BACK, Format.NATIVE) if c["type"] == "done"]
+    spoken = [c for c in chunks(event_logs.ROLL_BACK, Format.OPENAI) if c != "[DONE]"]
+    native = [c for c in chunks(event_logs.ROLL_BACK, Format.NATIVE) if c["type"] == "done"]
     assert [c["usage"]["total_tokens"] for c in spoken if "usage" in c] == [
         done["usage"]["totalTokens"] for done in native
     ]
 
 
 def test_openai_a_failure_is_an_error_that_clients_raise_and_a_cancel_says_abort() -> None:
-    failed, done = chunks(logs.FAILURE, Format.OPENAI)[-2:]
+    failed, done = chunks(event_logs.FAILURE, Format.OPENAI)[-2:]
     assert done == "[DONE]"
     assert failed["choices"][0]["finish_reason"] == "error"
     assert failed["error"] == {
@@ -363,7 +367,7 @@ def test_openai_a_failure_is_an_error_that_clients_raise_and_a_cancel_says_abort
         "param": None,
         "code": "model_unavailable",
     }
-    assert told(logs.CANCEL) == [{"type": "abort"}]
+    assert told(event_logs.CANCEL) == [{"type": "abort"}]
 
 
 def test_starts_and_waits_are_no_frames() -> None:
@@ -374,4 +378,4 @@ def test_starts_and_waits_are_no_frames() -> None:
         ExecutionReleased(),
     ]
     for each in (Format.OPENAI, Format.UI):
-        assert len(numbered(each).add(logs.log(logs.created(), *silent))) == 1
+        assert len(numbered(each).add(event_logs.log(event_logs.created(), *silent))) == 1

@@ -8,35 +8,38 @@ import pytest
 from outlast.model.agent import Effect
 from outlast.rooms.runs.stream.formats import Format
 from outlast.testing import NamedModels, owner
-from tests.database import Database
-from tests.engine.world import Actor, Bench, Crash, by_turn, call, spec, start_request, tool
-from tests.rooms.conftest import Build
-from tests.rooms.house import BOUND, House, until
-from tests.rooms.runs.desk import PATH, decide, desk, split, suspended
+from tests.support.api import Api, MakeApi
+from tests.support.crashes import Crash
+from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.runs_room import PATH, decide, make_refund_api, split, suspended
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND, until
 
 pytestmark = pytest.mark.anyio
 FORMATS = list(Format)
 
 
-async def whole_of(house: House, run: str, format: Format) -> list[bytes]:
+async def whole_of(api: Api, run: str, format: Format) -> list[bytes]:
     """The stream of a run that has ended, and at every index what is left of it."""
     path = f"{PATH}/{run}/stream"
     named: dict[str, Any] = {"format": format.value}
-    uncut = await house.get(path, **named)
+    uncut = await api.get(path, **named)
     assert uncut.status_code == 200
     frames = split(uncut.content)
     for index in range(len(frames)):
         rest = b"".join(frames[index:])
-        by_query = await house.get(path, startIndex=index, **named)
+        by_query = await api.get(path, startIndex=index, **named)
         headers = {"x-stream-start-index": str(index)}
-        by_header = await house.client.get(path, params=named, headers=headers)
-        from_end = await house.get(path, startIndex=index - len(frames), **named)
+        by_header = await api.client.get(path, params=named, headers=headers)
+        from_end = await api.get(path, startIndex=index - len(frames), **named)
         assert by_query.content == by_header.content == from_end.content == rest
         assert from_end.headers["x-workflow-stream-tail-index"] == str(len(frames) - 1)
         seen = frames[index].split(b"\n", 1)[0].removeprefix(b"id: ").decode()
-        behind = await house.client.get(path, params=named, headers={"Last-Event-ID": seen})
+        behind = await api.client.get(path, params=named, headers={"Last-Event-ID": seen})
         assert behind.content == b"".join(frames[index + 1 :])
-    assert (await house.get(path, startIndex=len(frames), **named)).content == b""
+    assert (await api.get(path, startIndex=len(frames), **named)).content == b""
     return frames
 
 
@@ -56,11 +59,11 @@ async def so_far(client: Any, run: str, format: Format, frames: int) -> list[byt
 
 
 @pytest.mark.parametrize("format", FORMATS)
-async def test_before_during_and_after_an_approval(build: Build, format: Format) -> None:
-    house = await desk(build)
-    run = await suspended(house)
-    waiting = int(await _tail(house, run, format)) + 1
-    async with house.listening() as client:
+async def test_before_during_and_after_an_approval(make_api: MakeApi, format: Format) -> None:
+    api = await make_refund_api(make_api)
+    run = await suspended(api)
+    waiting = int(await _tail(api, run, format)) + 1
+    async with api.listening() as client:
         before = await so_far(client, run, format, waiting)
         held = [
             asyncio.create_task(
@@ -68,63 +71,67 @@ async def test_before_during_and_after_an_approval(build: Build, format: Format)
             )
             for index in range(waiting + 1)
         ]
-        await until(lambda: len(house.app.state.streams) == len(held))
-        assert (await decide(house, run, approved=True)).status_code == 200
+        await until(lambda: len(api.app.state.streams) == len(held))
+        assert (await decide(api, run, approved=True)).status_code == 200
         during = [(await task).content for task in held]
-    frames = await whole_of(house, run, format)
+    frames = await whole_of(api, run, format)
     assert before == frames[:waiting]
     assert during == [b"".join(frames[index:]) for index in range(waiting + 1)]
     assert len(frames) > waiting
 
 
-async def _tail(house: House, run: str, format: Format) -> str:
+async def _tail(api: Api, run: str, format: Format) -> str:
     async with (
-        house.listening() as client,
+        api.listening() as client,
         client.stream("GET", f"{PATH}/{run}/stream", params={"format": format.value}) as response,
     ):
         return str(response.headers["x-workflow-stream-tail-index"])
 
 
 @pytest.mark.parametrize("format", FORMATS)
-async def test_after_a_denial(build: Build, format: Format) -> None:
-    house = await desk(build)
-    run = await suspended(house)
-    await decide(house, run, approved=False, reason="Too much.")
-    assert (await house.rested(run))["status"] == "completed"
-    await whole_of(house, run, format)
+async def test_after_a_denial(make_api: MakeApi, format: Format) -> None:
+    api = await make_refund_api(make_api)
+    run = await suspended(api)
+    await decide(api, run, approved=False, reason="Too much.")
+    assert (await api.rested(run))["status"] == "completed"
+    await whole_of(api, run, format)
 
 
 @pytest.mark.parametrize("writes", [2, 3])
 @pytest.mark.parametrize("format", FORMATS)
-async def test_after_a_crash(build: Build, database: Database, format: Format, writes: int) -> None:
+async def test_after_a_crash(
+    make_api: MakeApi, database: Database, format: Format, writes: int
+) -> None:
     replies = by_turn(["One ", "two ", call(1, "look")], ["three ", "four"])
-    agent, bench = spec(tool("look", Effect.IDEMPOTENT)), Bench(look=lambda _: 1)
+    agent, tools = spec(tool("look", Effect.IDEMPOTENT)), FakeTools(look=lambda _: 1)
     crash = Crash(writes, commits_last=False)
-    models = NamedModels({"actor": Actor(replies)})
-    async with database.core(models=models, tools=bench, store=crash.store) as core:
+    models = NamedModels({"actor": FakeModel(replies)})
+    async with database.core(models=models, tools=tools, store=crash.store) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         async with asyncio.timeout(BOUND):
             await crash.dead.wait()
-    house = await build(Actor(replies), agent, bench)
+    api = await make_api(FakeModel(replies), agent, tools)
     run = started.execution.id
-    assert (await house.rested(run))["output"] == "three four"
-    frames = await whole_of(house, run, format)
+    assert (await api.rested(run))["output"] == "three four"
+    frames = await whole_of(api, run, format)
     word = {"native": b'"retry"', "ui": b"data-retry", "openai": b"step-retried"}[format.value]
     assert sum(word in frame for frame in frames) >= 1
 
 
 @pytest.mark.parametrize("format", FORMATS)
-async def test_after_a_roll_back(build: Build, format: Format) -> None:
-    house = await desk(build, ["Look. ", call(1, "look")], ["Well, ", call(2, "look")], ["done."])
-    run = await suspended(house)
-    await house.rested(run)
-    executions = house.core.services.executions
-    before = await whole_of(house, run, format)
-    first, *_ = await executions.checkpoints(house.caller, run)
-    await executions.resume(house.caller, run, first.id)
-    assert (await house.rested(run))["status"] == "completed"
-    frames = await whole_of(house, run, format)
+async def test_after_a_roll_back(make_api: MakeApi, format: Format) -> None:
+    api = await make_refund_api(
+        make_api, ["Look. ", call(1, "look")], ["Well, ", call(2, "look")], ["done."]
+    )
+    run = await suspended(api)
+    await api.rested(run)
+    executions = api.core.services.executions
+    before = await whole_of(api, run, format)
+    first, *_ = await executions.checkpoints(api.caller, run)
+    await executions.resume(api.caller, run, first.id)
+    assert (await api.rested(run))["status"] == "completed"
+    frames = await whole_of(api, run, format)
     assert frames[: len(before)] == before
     assert len(frames) > len(before)

@@ -11,10 +11,9 @@ from outlast.model.execution import Status
 from outlast.model.workspace import Scope
 from outlast.rooms.runs.render import STATUS_WORDS
 from outlast.rooms.runs.stream import responses
-from tests.engine.world import Actor, Bench, by_turn, spec
-from tests.rooms.conftest import Build
-from tests.rooms.house import BOUND, House
-from tests.rooms.runs.desk import (
+from tests.support.api import Api, MakeApi
+from tests.support.models import FakeModel, by_turn
+from tests.support.runs_room import (
     ASKING,
     PATH,
     REFUND,
@@ -22,11 +21,13 @@ from tests.rooms.runs.desk import (
     chat,
     data,
     decide,
-    desk,
+    make_refund_api,
     post,
     suspended,
     user,
 )
+from tests.support.tools import FakeTools, spec
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 SIX = {"id", "agentId", "conversationId", "status", "createdAt", "updatedAt"}
@@ -34,15 +35,15 @@ SIX = {"id", "agentId", "conversationId", "status", "createdAt", "updatedAt"}
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody decides while an answer to a chat is still open."""
+    """No decision comes while an answer to a chat is still open."""
     monkeypatch.setattr(responses, "PATIENCE_SECONDS", 0.01)
 
 
 # --- start
 
 
-async def test_a_run_streams_in_openai_s_format_and_has_six_fields(house: House) -> None:
-    response = await post(house, user("Hi"))
+async def test_a_run_streams_in_openai_s_format_and_has_six_fields(api: Api) -> None:
+    response = await post(api, user("Hi"))
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/event-stream")
     run = response.headers["x-workflow-run-id"]
@@ -50,98 +51,98 @@ async def test_a_run_streams_in_openai_s_format_and_has_six_fields(house: House)
     said = data(response.content)
     assert said[-1] == "[DONE]"
     assert "".join(c["choices"][0]["delta"].get("content", "") for c in said[:-1]) == "Hello"
-    found = (await house.get(f"{PATH}/{run}")).json()
+    found = (await api.get(f"{PATH}/{run}")).json()
     assert set(found) == SIX
     assert (found["id"], found["status"]) == (run, "completed")
 
 
-async def test_parts_are_answered_in_the_ai_sdk_s_format(house: House) -> None:
-    response = await post(house, chat("c1", text="Hi"))
+async def test_parts_are_answered_in_the_ai_sdk_s_format(api: Api) -> None:
+    response = await post(api, chat("c1", text="Hi"))
     assert response.headers["x-vercel-ai-ui-message-stream"] == "v1"
     assert data(response.content)[-1] == {"type": "finish", "finishReason": "stop"}
 
 
 @pytest.mark.parametrize("asked", ["openai", "ui", "native"])
-async def test_a_run_keeps_the_format_that_it_was_started_with(house: House, asked: str) -> None:
-    started = await post(house, user("Hi"), params={"format": asked})
+async def test_a_run_keeps_the_format_that_it_was_started_with(api: Api, asked: str) -> None:
+    started = await post(api, user("Hi"), params={"format": asked})
     run = started.headers["x-execution-id"]
-    assert (await house.get(f"{PATH}/{run}/stream")).content == started.content
+    assert (await api.get(f"{PATH}/{run}/stream")).content == started.content
     other = "native" if asked == "ui" else "ui"
-    shown = await house.get(f"{PATH}/{run}/stream", format=other)
+    shown = await api.get(f"{PATH}/{run}/stream", format=other)
     assert shown.content != started.content
 
 
-async def test_another_room_s_run_streams_here_and_this_one_s_there(house: House) -> None:
-    run = (await house.execute({"input": "Hi"})).json()["id"]
-    assert data((await house.get(f"{PATH}/{run}/stream")).content)[-1] == "[DONE]"
-    native = await house.get(f"{PATH}/{run}/stream", format="native")
-    assert native.content == (await house.get(f"/v1/executions/{run}/stream")).content
+async def test_another_room_s_run_streams_here_and_this_one_s_there(api: Api) -> None:
+    run = (await api.execute({"input": "Hi"})).json()["id"]
+    assert data((await api.get(f"{PATH}/{run}/stream")).content)[-1] == "[DONE]"
+    native = await api.get(f"{PATH}/{run}/stream", format="native")
+    assert native.content == (await api.get(f"/v1/executions/{run}/stream")).content
 
 
 async def test_the_run_exists_before_its_headers_and_goes_on_without_its_client(
-    build: Build,
+    make_api: MakeApi,
 ) -> None:
     held = asyncio.Event()
-    house = await build(Actor(by_turn(["Hel", held, "lo"])))
+    api = await make_api(FakeModel(by_turn(["Hel", held, "lo"])))
     async with (
-        house.listening() as client,
+        api.listening() as client,
         client.stream("POST", PATH, json=user("Hi")) as response,
     ):
         run = response.headers["x-execution-id"]
         assert (await client.get(f"{PATH}/{run}")).json()["status"] == "running"
     held.set()
-    assert (await house.rested(run))["output"] == "Hello"
+    assert (await api.rested(run))["output"] == "Hello"
 
 
-async def test_an_idempotency_key_gives_the_first_run_again(house: House) -> None:
+async def test_an_idempotency_key_gives_the_first_run_again(api: Api) -> None:
     once = {"Idempotency-Key": "once"}
-    first = await post(house, user("Hi"), headers=once)
-    again = await post(house, user("Hi"), headers=once)
+    first = await post(api, user("Hi"), headers=once)
+    again = await post(api, user("Hi"), headers=once)
     assert again.headers["idempotency-replayed"] == "true"
     assert (again.content, again.headers["x-execution-id"]) == (
         first.content,
         first.headers["x-execution-id"],
     )
-    assert (await post(house, user("Ho"), headers=once)).status_code == 422
+    assert (await post(api, user("Ho"), headers=once)).status_code == 422
 
 
-async def test_instructions_and_headers_reach_the_agent_and_its_tools(build: Build) -> None:
-    bench = Bench(refund=lambda _: "paid", look=lambda _: [1])
-    actor = Actor(by_turn(*ASKING))
-    house = await desk(build, actor=actor, bench=bench)
+async def test_instructions_and_headers_reach_the_agent_and_its_tools(make_api: MakeApi) -> None:
+    tools = FakeTools(refund=lambda _: "paid", look=lambda _: [1])
+    model = FakeModel(by_turn(*ASKING))
+    api = await make_refund_api(make_api, model=model, tools=tools)
     body = chat("c1", text="Refund me") | {"forwardedHeaders": {"X-Tenant": "s3cret-tenant"}}
     body["messages"].insert(0, {"role": "system", "parts": [{"type": "text", "text": "Be quick."}]})
-    run = (await post(house, body)).headers["x-execution-id"]
-    assert actor.asked[0].instructions == "Be kind.\n\nBe quick."
-    kept = await _row(house, run)
+    run = (await post(api, body)).headers["x-execution-id"]
+    assert model.asked[0].instructions == "Be kind.\n\nBe quick."
+    kept = await _row(api, run)
     assert kept.origin.headers
     assert "s3cret" not in repr(kept) + kept.origin.headers
-    await decide(house, run, approved=True)
-    await house.rested(run)
-    assert bench.context is not None
-    assert bench.context.headers == {"X-Tenant": "s3cret-tenant"}
-    assert (await _row(house, run)).origin.headers is None
-    log = await house.core.services.executions.log(house.caller, run)
+    await decide(api, run, approved=True)
+    await api.rested(run)
+    assert tools.context is not None
+    assert tools.context.headers == {"X-Tenant": "s3cret-tenant"}
+    assert (await _row(api, run)).origin.headers is None
+    log = await api.core.services.executions.log(api.caller, run)
     assert "s3cret" not in repr(log)
 
 
-async def _row(house: House, run: str) -> Any:
-    return (await house.core.services.executions.get(house.caller, run)).execution
+async def _row(api: Api, run: str) -> Any:
+    return (await api.core.services.executions.get(api.caller, run)).execution
 
 
 async def test_without_a_default_the_workspace_s_only_agent_runs_and_several_are_400(
-    house: House,
+    api: Api,
 ) -> None:
     other = replace(spec(), name="other")
-    await house.core.services.agents.put(house.caller.workspace_id, [(other, "1")])
-    response = await post(house, user("Hi"))
+    await api.core.services.agents.put(api.caller.workspace_id, [(other, "1")])
+    response = await post(api, user("Hi"))
     assert (response.status_code, set(response.json())) == (400, {"error"})
-    agent = await house.core.services.agents.get(house.caller, "other")
-    keys = house.core.services.keys
-    key = await keys.create(house.caller.workspace_id, "k", agent_id=agent.id)
-    response = await post(house, user("Hi"), headers={"Authorization": f"Bearer {key.secret}"})
+    agent = await api.core.services.agents.get(api.caller, "other")
+    keys = api.core.services.keys
+    key = await keys.create(api.caller.workspace_id, "k", agent_id=agent.id)
+    response = await post(api, user("Hi"), headers={"Authorization": f"Bearer {key.secret}"})
     run = response.headers["x-execution-id"]
-    assert (await house.get(f"{PATH}/{run}")).json()["agentId"] == agent.id
+    assert (await api.get(f"{PATH}/{run}")).json()["agentId"] == agent.id
 
 
 @pytest.mark.parametrize(
@@ -163,13 +164,13 @@ async def test_without_a_default_the_workspace_s_only_agent_runs_and_several_are
     ],
 )
 async def test_what_cannot_be_is_refused_with_a_sentence(
-    house: House, body: bytes, params: dict[str, str], status: int
+    api: Api, body: bytes, params: dict[str, str], status: int
 ) -> None:
-    response = await house.client.post(PATH, content=body, params=params)
+    response = await api.client.post(PATH, content=body, params=params)
     assert response.status_code == status, response.text
     assert set(response.json()) == {"error"}
     assert isinstance(response.json()["error"], str)
-    assert (await house.get("/v1/executions")).json()["data"] == []
+    assert (await api.get("/v1/executions")).json()["data"] == []
 
 
 def test_every_status_has_its_word() -> None:
@@ -179,120 +180,122 @@ def test_every_status_has_its_word() -> None:
 # --- decide
 
 
-async def test_approved_the_tool_runs_once_however_often_it_is_said(build: Build) -> None:
-    bench = Bench(refund=lambda _: "paid", look=lambda _: [1])
-    house = await desk(build, bench=bench)
-    run = await suspended(house)
-    assert (await house.get(f"{PATH}/{run}")).json()["status"] == "suspended"
-    said = await asyncio.gather(*(decide(house, run, approved=True) for _ in range(10)))
+async def test_approved_the_tool_runs_once_however_often_it_is_said(make_api: MakeApi) -> None:
+    tools = FakeTools(refund=lambda _: "paid", look=lambda _: [1])
+    api = await make_refund_api(make_api, tools=tools)
+    run = await suspended(api)
+    assert (await api.get(f"{PATH}/{run}")).json()["status"] == "suspended"
+    said = await asyncio.gather(*(decide(api, run, approved=True) for _ in range(10)))
     assert {(r.status_code, r.text) for r in said} == {(200, '{"success":true}')}
-    assert (await house.rested(run))["output"] == "It is done."
-    assert bench.calls[REFUND.id] == 1
-    contradiction = await decide(house, run, approved=False)
+    assert (await api.rested(run))["output"] == "It is done."
+    assert tools.calls[REFUND.id] == 1
+    contradiction = await decide(api, run, approved=False)
     assert contradiction.status_code == 409
-    assert (await decide(house, run, approved=True)).status_code == 200
+    assert (await decide(api, run, approved=True)).status_code == 200
 
 
-async def test_denied_the_tool_does_not_run_and_the_model_hears_why(build: Build) -> None:
-    bench = Bench(refund=lambda _: "paid", look=lambda _: [1])
-    actor = Actor(by_turn(*ASKING))
-    house = await desk(build, actor=actor, bench=bench)
-    run = await suspended(house)
-    await decide(house, run, approved=False, reason="Too much.")
-    assert (await house.rested(run))["status"] == "completed"
-    assert bench.calls.total() == 0
-    assert "Too much." in repr(actor.asked[-1].messages)
+async def test_denied_the_tool_does_not_run_and_the_model_hears_why(make_api: MakeApi) -> None:
+    tools = FakeTools(refund=lambda _: "paid", look=lambda _: [1])
+    model = FakeModel(by_turn(*ASKING))
+    api = await make_refund_api(make_api, model=model, tools=tools)
+    run = await suspended(api)
+    await decide(api, run, approved=False, reason="Too much.")
+    assert (await api.rested(run))["status"] == "completed"
+    assert tools.calls.total() == 0
+    assert "Too much." in repr(model.asked[-1].messages)
 
 
-async def test_an_approval_that_nobody_asked_for_is_not_found(build: Build) -> None:
-    house = await desk(build)
-    run = await suspended(house)
+async def test_an_approval_that_nobody_asked_for_is_not_found(make_api: MakeApi) -> None:
+    api = await make_refund_api(make_api)
+    run = await suspended(api)
     for path in (
         f"{PATH}/{run}/approvals/tc_00000000000000000000000009",
         f"{PATH}/{run}/approvals/x",
         f"{PATH}/exec_01k6zj3t7hf2a9q1x5m8r4c0vb/approvals/{REFUND.id}",
     ):
-        response = await house.client.post(path, content=b'{"approved":true}')
+        response = await api.client.post(path, content=b'{"approved":true}')
         assert (response.status_code, set(response.json())) == (404, {"error"})
     path = f"{PATH}/{run}/approvals/{REFUND.id}"
     for body in (b"{}", b'{"approved":"yes"}', b'{"approved":true,"reason":5}'):
-        assert (await house.client.post(path, content=body)).status_code in (400, 422)
-    assert (await _row(house, run)).status is Status.SUSPENDED
+        assert (await api.client.post(path, content=body)).status_code in (400, 422)
+    assert (await _row(api, run)).status is Status.SUSPENDED
 
 
-async def test_deciding_asks_for_its_scope(build: Build) -> None:
-    house = await desk(build, scopes=frozenset(Scope) - {Scope.APPROVALS_WRITE})
-    run = await suspended(house)
-    assert (await decide(house, run, approved=True)).status_code == 403
+async def test_deciding_asks_for_its_scope(make_api: MakeApi) -> None:
+    api = await make_refund_api(make_api, scopes=frozenset(Scope) - {Scope.APPROVALS_WRITE})
+    run = await suspended(api)
+    assert (await decide(api, run, approved=True)).status_code == 403
 
 
 # --- chats
 
 
-async def test_a_chat_s_answer_ends_at_the_question_and_its_decision_goes_on(build: Build) -> None:
-    house = await desk(build)
-    first = await post(house, chat("c1"))
+async def test_a_chat_s_answer_ends_at_the_question_and_its_decision_goes_on(
+    make_api: MakeApi,
+) -> None:
+    api = await make_refund_api(make_api)
+    first = await post(api, chat("c1"))
     run = first.headers["x-execution-id"]
     assert data(first.content)[-1]["type"] == "tool-approval-request"
-    second = await post(house, chat("c1", answer()))
+    second = await post(api, chat("c1", answer()))
     assert second.headers["x-execution-id"] == run
-    whole = await house.get(f"{PATH}/{run}/stream")
+    whole = await api.get(f"{PATH}/{run}/stream")
     assert first.content + second.content == whole.content
-    again = await post(house, chat("c1", answer()))
+    again = await post(api, chat("c1", answer()))
     assert again.content == second.content
 
 
-async def test_a_decision_finds_its_run_by_the_message_s_id_alone(build: Build) -> None:
-    house = await desk(build)
-    run = (await post(house, chat("c1"))).headers["x-execution-id"]
+async def test_a_decision_finds_its_run_by_the_message_s_id_alone(make_api: MakeApi) -> None:
+    api = await make_refund_api(make_api)
+    run = (await post(api, chat("c1"))).headers["x-execution-id"]
     body = chat("c1", answer(approved=False, reason="No.", id=run))
     del body["id"]
-    response = await post(house, body)
+    response = await post(api, body)
     assert data(response.content)[0] == {"type": "tool-output-denied", "toolCallId": REFUND.id}
     body["messages"][-1]["id"] = "unknown"
-    assert (await post(house, body)).status_code == 400
-    assert (await post(house, body | {"id": "nobody"})).status_code == 404
+    assert (await post(api, body)).status_code == 400
+    assert (await post(api, body | {"id": "nobody"})).status_code == 404
 
 
 async def test_who_decides_at_once_hears_the_rest_in_the_same_answer(
-    build: Build, monkeypatch: pytest.MonkeyPatch
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(responses, "PATIENCE_SECONDS", BOUND)
-    house = await desk(build)
-    asking = asyncio.create_task(post(house, chat("c1")))
+    api = await make_refund_api(make_api)
+    asking = asyncio.create_task(post(api, chat("c1")))
     newest = None
     async with asyncio.timeout(BOUND):
         while newest is None or newest.status is not Status.SUSPENDED:
             await asyncio.sleep(0)
-            newest = await house.core.services.executions.newest_of_chat(house.caller, "c1")
-    await decide(house, newest.id, approved=True)
+            newest = await api.core.services.executions.newest_of_chat(api.caller, "c1")
+    await decide(api, newest.id, approved=True)
     assert data((await asking).content)[-1]["type"] == "finish"
 
 
-async def test_a_chat_goes_on_in_its_conversation(house: House) -> None:
-    first = (await post(house, chat("c1", text="Hi"))).headers["x-execution-id"]
-    second = (await post(house, chat("c1", text="Ho"))).headers["x-execution-id"]
-    other = (await post(house, chat("c2", text="Hi"))).headers["x-execution-id"]
-    runs = [(await house.get(f"{PATH}/{run}")).json() for run in (first, second, other)]
+async def test_a_chat_goes_on_in_its_conversation(api: Api) -> None:
+    first = (await post(api, chat("c1", text="Hi"))).headers["x-execution-id"]
+    second = (await post(api, chat("c1", text="Ho"))).headers["x-execution-id"]
+    other = (await post(api, chat("c2", text="Hi"))).headers["x-execution-id"]
+    runs = [(await api.get(f"{PATH}/{run}")).json() for run in (first, second, other)]
     conversations = [run["conversationId"] for run in runs]
     assert conversations[0] == conversations[1] != conversations[2]
-    await house.client.delete(f"/v1/conversations/{conversations[0]}")
-    fresh = await post(house, chat("c1", text="Again"))
+    await api.client.delete(f"/v1/conversations/{conversations[0]}")
+    fresh = await post(api, chat("c1", text="Again"))
     assert fresh.status_code == 200
 
 
-async def test_a_chat_s_stream_is_that_of_its_live_newest_run(build: Build) -> None:
-    house = await desk(build)
-    assert (await house.get(f"{PATH}/c1/stream")).status_code == 204
-    run = (await post(house, chat("c1"))).headers["x-execution-id"]
+async def test_a_chat_s_stream_is_that_of_its_live_newest_run(make_api: MakeApi) -> None:
+    api = await make_refund_api(make_api)
+    assert (await api.get(f"{PATH}/c1/stream")).status_code == 204
+    run = (await post(api, chat("c1"))).headers["x-execution-id"]
     async with (
-        house.listening() as client,
+        api.listening() as client,
         client.stream("GET", f"{PATH}/c1/stream") as response,
     ):
         assert response.headers["x-execution-id"] == run
-        await decide(house, run, approved=True)
+        await decide(api, run, approved=True)
         assert data(await response.aread())[-1]["type"] == "finish"
-    ended = await house.get(f"{PATH}/c1/stream")
+    ended = await api.get(f"{PATH}/c1/stream")
     assert (ended.status_code, ended.content) == (204, b"")
 
 
@@ -306,22 +309,22 @@ async def test_a_chat_s_stream_is_that_of_its_live_newest_run(build: Build) -> N
     ],
 )
 async def test_an_unknown_run_is_404_and_an_unknown_chat_204(
-    house: House, name: str, status: int
+    api: Api, name: str, status: int
 ) -> None:
-    assert (await house.get(f"{PATH}/{name}/stream")).status_code == status
+    assert (await api.get(f"{PATH}/{name}/stream")).status_code == status
 
 
-async def test_another_workspace_s_runs_and_chats_are_not_there(build: Build) -> None:
-    house = await desk(build)
-    run = (await post(house, chat("c1"))).headers["x-execution-id"]
-    keys = house.core.services.keys
+async def test_another_workspace_s_runs_and_chats_are_not_there(make_api: MakeApi) -> None:
+    api = await make_refund_api(make_api)
+    run = (await post(api, chat("c1"))).headers["x-execution-id"]
+    keys = api.core.services.keys
     elsewhere = await keys.create((await keys.workspace("other")).id, "k")
     theirs = {"Authorization": f"Bearer {elsewhere.secret}"}
     for path in (f"{PATH}/{run}", f"{PATH}/{run}/stream"):
-        assert (await house.client.get(path, headers=theirs)).status_code == 404
-    assert (await house.client.get(f"{PATH}/c1/stream", headers=theirs)).status_code == 204
+        assert (await api.client.get(path, headers=theirs)).status_code == 404
+    assert (await api.client.get(f"{PATH}/c1/stream", headers=theirs)).status_code == 204
     path = f"{PATH}/{run}/approvals/{REFUND.id}"
-    said = await house.client.post(path, content=b'{"approved":true}', headers=theirs)
+    said = await api.client.post(path, content=b'{"approved":true}', headers=theirs)
     assert said.status_code == 404
 
 
@@ -344,45 +347,45 @@ async def test_another_workspace_s_runs_and_chats_are_not_there(build: Build) ->
     ],
 )
 async def test_a_place_that_the_stream_does_not_have_is_400(
-    house: House, headers: dict[str, str], params: dict[str, str]
+    api: Api, headers: dict[str, str], params: dict[str, str]
 ) -> None:
-    run = (await post(house, user("Hi"))).headers["x-execution-id"]
-    response = await house.client.get(f"{PATH}/{run}/stream", headers=headers, params=params)
+    run = (await post(api, user("Hi"))).headers["x-execution-id"]
+    response = await api.client.get(f"{PATH}/{run}/stream", headers=headers, params=params)
     assert (response.status_code, set(response.json())) == (400, {"error"})
 
 
-async def test_more_than_all_from_the_end_is_all(house: House) -> None:
-    started = await post(house, user("Hi"))
+async def test_more_than_all_from_the_end_is_all(api: Api) -> None:
+    started = await post(api, user("Hi"))
     path = f"{PATH}/{started.headers['x-execution-id']}/stream"
-    assert (await house.get(path, startIndex=-999)).content == started.content
-    assert (await house.get(path, startIndex="")).content == started.content
+    assert (await api.get(path, startIndex=-999)).content == started.content
+    assert (await api.get(path, startIndex="")).content == started.content
 
 
-async def test_last_event_id_wins_over_the_index_that_a_url_keeps(house: House) -> None:
-    run = (await post(house, user("Hi"))).headers["x-execution-id"]
+async def test_last_event_id_wins_over_the_index_that_a_url_keeps(api: Api) -> None:
+    run = (await post(api, user("Hi"))).headers["x-execution-id"]
     path = f"{PATH}/{run}/stream"
-    response = await house.client.get(
-        path, headers={"Last-Event-ID": "2"}, params={"startIndex": 0}
-    )
+    response = await api.client.get(path, headers={"Last-Event-ID": "2"}, params={"startIndex": 0})
     assert orjson.loads(response.content.split(b"\ndata: ")[1].split(b"\n")[0])
     assert response.content.startswith(b"id: 3\n")
 
 
 async def test_an_event_source_that_has_all_of_an_ended_run_is_told_to_stay_away(
-    house: House,
+    api: Api,
 ) -> None:
-    started = await post(house, user("Hi"))
+    started = await post(api, user("Hi"))
     last = str(started.content.count(b"id: ") - 1)
     path = f"{PATH}/{started.headers['x-execution-id']}/stream"
-    assert (await house.client.get(path, headers={"Last-Event-ID": last})).status_code == 204
+    assert (await api.client.get(path, headers={"Last-Event-ID": last})).status_code == 204
 
 
-async def test_a_stream_is_held_open_with_signs_of_life_while_a_run_waits(build: Build) -> None:
-    house = await desk(build)
-    house.app.state.streams.keep_alive = 0.02
-    run = await suspended(house)
+async def test_a_stream_is_held_open_with_signs_of_life_while_a_run_waits(
+    make_api: MakeApi,
+) -> None:
+    api = await make_refund_api(make_api)
+    api.app.state.streams.keep_alive = 0.02
+    run = await suspended(api)
     async with (
-        house.listening() as client,
+        api.listening() as client,
         asyncio.timeout(BOUND),
         client.stream("GET", f"{PATH}/{run}/stream") as response,
     ):
@@ -392,5 +395,5 @@ async def test_a_stream_is_held_open_with_signs_of_life_while_a_run_waits(build:
             found += piece
             if found.count(b": keep-alive") >= 2 and not decided:
                 decided = True
-                await decide(house, run, approved=True)
+                await decide(api, run, approved=True)
     assert found.rstrip().endswith(b"[DONE]")

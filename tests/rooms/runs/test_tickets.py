@@ -14,39 +14,39 @@ from outlast.model.workspace import Principal
 from outlast.seal import DecryptionFailed, Seal
 from outlast.services.tickets import LIFE_SECONDS
 from outlast.testing import FakeClock
-from tests.engine.world import Actor, by_turn
-from tests.rooms.conftest import Build
-from tests.rooms.house import BOUND, read_until
-from tests.rooms.runs.desk import PATH, post, user
+from tests.support.api import MakeApi, read_until
+from tests.support.models import FakeModel, by_turn
+from tests.support.runs_room import PATH, post, user
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_ticket_opens_one_stream_in_any_room_while_it_lives(build: Build) -> None:
+async def test_a_ticket_opens_one_stream_in_any_room_while_it_lives(make_api: MakeApi) -> None:
     clock = FakeClock()
-    house = await build(clock=clock)
-    run, other = [(await post(house, user("Hi"))).headers["x-execution-id"] for _ in "ab"]
-    issued = (await house.client.post(f"/v1/executions/{run}/stream-ticket")).json()
+    api = await make_api(clock=clock)
+    run, other = [(await post(api, user("Hi"))).headers["x-execution-id"] for _ in "ab"]
+    issued = (await api.client.post(f"/v1/executions/{run}/stream-ticket")).json()
     assert set(issued) == {"ticket", "expiresAt"}
     assert moment(issued["expiresAt"]) == clock.now() + LIFE_SECONDS * 1000
     ticket = issued["ticket"]
-    del house.client.headers["authorization"]
+    del api.client.headers["authorization"]
     for path in (PATH, "/v1/executions"):
-        opened = await house.get(f"{path}/{run}/stream", ticket=ticket)
+        opened = await api.get(f"{path}/{run}/stream", ticket=ticket)
         assert (opened.status_code, opened.headers["x-execution-id"]) == (200, run)
         for closed in (f"{path}/{other}/stream", f"{path}/{run}"):
-            assert (await house.get(closed, ticket=ticket)).status_code == 401
-        assert (await house.get(f"{path}/{run}/stream", ticket="x")).status_code == 401
-        assert (await house.get(f"{path}/{run}/stream", ticket="")).status_code == 401
+            assert (await api.get(closed, ticket=ticket)).status_code == 401
+        assert (await api.get(f"{path}/{run}/stream", ticket="x")).status_code == 401
+        assert (await api.get(f"{path}/{run}/stream", ticket="")).status_code == 401
     clock.advance(LIFE_SECONDS + 1)
-    late = await house.get(f"{PATH}/{run}/stream", ticket=ticket)
+    late = await api.get(f"{PATH}/{run}/stream", ticket=ticket)
     assert late.status_code == 401
 
 
-async def test_a_ticket_is_given_for_what_the_key_may_read(build: Build) -> None:
-    house = await build()
-    run = (await post(house, user("Hi"))).headers["x-execution-id"]
-    tickets, caller = house.core.services.tickets, house.caller
+async def test_a_ticket_is_given_for_what_the_key_may_read(make_api: MakeApi) -> None:
+    api = await make_api()
+    run = (await post(api, user("Hi"))).headers["x-execution-id"]
+    tickets, caller = api.core.services.tickets, api.caller
     with pytest.raises(MissingScope):
         await tickets.issue(Principal(caller.key_id, caller.workspace_id, frozenset()), run)
     with pytest.raises(ExecutionNotFound):
@@ -87,10 +87,12 @@ def test_the_operator_s_secret_needs_no_file(tmp_path: Path) -> None:
 # --- who may open what
 
 
-async def test_a_ticket_is_taken_by_streams_that_say_so_and_by_no_other_route(build: Build) -> None:
-    house = await build()
-    run = (await post(house, user("Hi"))).headers["x-execution-id"]
-    document = (await house.get("/openapi.json")).json()
+async def test_a_ticket_is_taken_by_streams_that_say_so_and_by_no_other_route(
+    make_api: MakeApi,
+) -> None:
+    api = await make_api()
+    run = (await post(api, user("Hi"))).headers["x-execution-id"]
+    document = (await api.get("/openapi.json")).json()
     told = {
         path
         for path, methods in document["paths"].items()
@@ -101,58 +103,58 @@ async def test_a_ticket_is_taken_by_streams_that_say_so_and_by_no_other_route(bu
         "/v1/executions/{executionId}/stream",
         "/run/api/executions/{executionId}/stream",
     }
-    ticket = (await house.client.post(f"/v1/executions/{run}/stream-ticket")).json()["ticket"]
-    del house.client.headers["authorization"]
+    ticket = (await api.client.post(f"/v1/executions/{run}/stream-ticket")).json()["ticket"]
+    del api.client.headers["authorization"]
     for path, methods in document["paths"].items():
         if path in told or not path.startswith(("/v1", "/run", "/api")):
             continue
         for method in methods:
             url = re.sub(r"\{\w+\}", run, path)
-            answer = await house.client.request(method, url, params={"ticket": ticket})
+            answer = await api.client.request(method, url, params={"ticket": ticket})
             assert answer.status_code == 401, (method, path)
 
 
 @pytest.mark.parametrize("path", [PATH, "/v1/executions"])
 @pytest.mark.parametrize("how", ["revoked here", "revoked elsewhere", "expired"])
 async def test_a_ticket_opens_nothing_once_its_key_does_not(
-    build: Build, path: str, how: str
+    make_api: MakeApi, path: str, how: str
 ) -> None:
     clock = FakeClock()
-    house = await build(clock=clock)
-    keys, caller = house.core.services.keys, house.caller
+    api = await make_api(clock=clock)
+    keys, caller = api.core.services.keys, api.caller
     soon = clock.now() + 60_000
     key = await keys.create(caller.workspace_id, "short", expires_at=soon)
-    run = (await post(house, user("Hi"))).headers["x-execution-id"]
+    run = (await post(api, user("Hi"))).headers["x-execution-id"]
     of_key = {"Authorization": key.secret}
-    answer = await house.client.post(f"/v1/executions/{run}/stream-ticket", headers=of_key)
+    answer = await api.client.post(f"/v1/executions/{run}/stream-ticket", headers=of_key)
     ticket = answer.json()["ticket"]
-    del house.client.headers["authorization"]
-    assert (await house.get(f"{path}/{run}/stream", ticket=ticket)).status_code == 200
+    del api.client.headers["authorization"]
+    assert (await api.get(f"{path}/{run}/stream", ticket=ticket)).status_code == 200
     if how == "revoked here":
         await keys.revoke(caller.workspace_id, key.key.id)
     elif how == "revoked elsewhere":
-        await house.core.store.keys.revoke(caller.workspace_id, key.key.id, clock.now())
+        await api.core.store.keys.revoke(caller.workspace_id, key.key.id, clock.now())
         clock.advance(1)
     else:
         clock.advance(60)
-    answer = await house.get(f"{path}/{run}/stream", ticket=ticket)
+    answer = await api.get(f"{path}/{run}/stream", ticket=ticket)
     assert answer.status_code == 401
 
 
 async def test_a_clock_that_steps_back_makes_tickets_live_neither_longer_nor_shorter(
-    build: Build,
+    make_api: MakeApi,
 ) -> None:
     clock = SteppedClock()
-    house = await build(clock=clock)
-    run = (await post(house, user("Hi"))).headers["x-execution-id"]
+    api = await make_api(clock=clock)
+    run = (await post(api, user("Hi"))).headers["x-execution-id"]
 
     async def issued() -> str:
-        answer = await house.client.post(f"/v1/executions/{run}/stream-ticket")
+        answer = await api.client.post(f"/v1/executions/{run}/stream-ticket")
         return str(answer.json()["ticket"])
 
     async def opens(ticket: str) -> bool:
         path = f"{PATH}/{run}/stream"
-        answer = await house.client.get(path, params={"ticket": ticket}, headers=nobody)
+        answer = await api.client.get(path, params={"ticket": ticket}, headers=nobody)
         return answer.status_code == 200
 
     nobody = {"Authorization": ""}
@@ -186,17 +188,17 @@ class SteppedClock(FakeClock):
 @pytest.mark.parametrize("path", [PATH, "/v1/executions"])
 @pytest.mark.parametrize("how", ["revoked here", "revoked elsewhere", "expired"])
 async def test_an_open_stream_ends_with_its_key_and_the_execution_goes_on(
-    build: Build, path: str, how: str
+    make_api: MakeApi, path: str, how: str
 ) -> None:
     held = asyncio.Event()
     clock = SteppedClock()
-    house = await build(Actor(by_turn(["one ", held, "two"])), clock=clock)
-    streams = house.app.state.streams
+    api = await make_api(FakeModel(by_turn(["one ", held, "two"])), clock=clock)
+    streams = api.app.state.streams
     streams.look_seconds = streams.keys_seconds = 0.01
-    keys, caller = house.core.services.keys, house.caller
+    keys, caller = api.core.services.keys, api.caller
     key = await keys.create(caller.workspace_id, "k", expires_at=clock.now() + 60_000)
-    run = await house.started()
-    async with house.listening() as client, asyncio.timeout(BOUND):
+    run = await api.started()
+    async with api.listening() as client, asyncio.timeout(BOUND):
         of_key = {"Authorization": key.secret}
         url = f"{path}/{run}/stream"
         answer = await client.post(f"/v1/executions/{run}/stream-ticket", headers=of_key)
@@ -213,7 +215,7 @@ async def test_an_open_stream_ends_with_its_key_and_the_execution_goes_on(
             if how == "revoked here":
                 await keys.revoke(caller.workspace_id, key.key.id)
             elif how == "revoked elsewhere":
-                await house.core.store.keys.revoke(caller.workspace_id, key.key.id, clock.now())
+                await api.core.store.keys.revoke(caller.workspace_id, key.key.id, clock.now())
             else:
                 clock.step(60)
             for lines in ending:

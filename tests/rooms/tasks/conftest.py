@@ -1,14 +1,14 @@
-"""The desk of a tasks test."""
+"""A client of the tasks room."""
 
 import pytest
 
 from outlast.testing import FakeClock
-from tests.rooms.conftest import Build
-from tests.rooms.tasks.desk import Desk
+from tests.support.api import MakeApi
+from tests.support.tasks_room import TasksClient
 
 
 @pytest.fixture
-async def desk(build: Build) -> Desk:
-    """At a house whose agent says Hello, where time moves by hand."""
+async def tasks_client(make_api: MakeApi) -> TasksClient:
+    """Of a server whose agent says Hello, where time moves by hand."""
     clock = FakeClock()
-    return Desk(await build(clock=clock), clock)
+    return TasksClient(await make_api(clock=clock), clock)

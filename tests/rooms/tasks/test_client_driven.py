@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from outlast.model.event import Event
-from tests.database import Database
-from tests.rooms.house import House
-from tests.rooms.tasks.desk import Desk
 from tests.rooms.test_fold import same_as_get
+from tests.support.api import Api
+from tests.support.databases import Database
+from tests.support.tasks_room import TasksClient
 
 pytestmark = pytest.mark.anyio
 FIELDS = [
@@ -32,14 +32,16 @@ def states(task: dict[str, Any]) -> list[tuple[Any, bool]]:
     return [(point["state"], point["superseded"]) for point in task["checkpoints"]]
 
 
-async def events(house: House, task_id: str) -> list[Event]:
-    log = await house.core.services.executions.log(house.caller, task_id)
+async def events(api: Api, task_id: str) -> list[Event]:
+    log = await api.core.services.executions.log(api.caller, task_id)
     return [entry.event for entry in log]
 
 
-async def test_a_task_has_exactly_the_fields_of_the_contract_and_runs_at_once(desk: Desk) -> None:
+async def test_a_task_has_exactly_the_fields_of_the_contract_and_runs_at_once(
+    tasks_client: TasksClient,
+) -> None:
     config = {"max_duration_seconds": 60, "theirs": [1]}
-    response = await desk.ask(
+    response = await tasks_client.ask(
         "POST",
         "",
         {
@@ -60,69 +62,76 @@ async def test_a_task_has_exactly_the_fields_of_the_contract_and_runs_at_once(de
     assert task["agent_id"].startswith("agt_")
     assert (task["status"], task["state"], task["config"]) == ("running", {"page": 0}, config)
     assert (task["checkpoints"], task["completed_at"], task["elapsed_seconds"]) == ([], None, 0)
-    assert await desk.task(task["id"]) == task
+    assert await tasks_client.task(task["id"]) == task
 
 
-async def test_no_worker_takes_a_task_and_every_room_shows_it(desk: Desk) -> None:
-    task_id = await desk.create(description="All pages")
-    house = desk.house
-    assert await house.core.store.executions.unfinished("", 10) == []
-    shown = (await house.get(f"/v1/executions/{task_id}")).json()
+async def test_no_worker_takes_a_task_and_every_room_shows_it(tasks_client: TasksClient) -> None:
+    task_id = await tasks_client.create(description="All pages")
+    api = tasks_client.api
+    assert await api.core.store.executions.unfinished("", 10) == []
+    shown = (await api.get(f"/v1/executions/{task_id}")).json()
     assert shown["status"] == "running"
-    agent = (await house.get(f"/v1/agents/{shown['agentId']}")).json()
+    agent = (await api.get(f"/v1/agents/{shown['agentId']}")).json()
     assert agent["name"] == "client"
-    listed = (await house.get("/v1/executions", agentId=shown["agentId"])).json()["data"]
+    listed = (await api.get("/v1/executions", agentId=shown["agentId"])).json()["data"]
     assert [one["id"] for one in listed] == [task_id]
-    (event,) = (await house.get("/v1/events")).json()["data"]
+    (event,) = (await api.get("/v1/events")).json()["data"]
     assert (event["id"], event["status"]) == (task_id, "RUNNING")
-    run = (await house.get(f"/run/api/executions/{task_id}")).json()
+    run = (await api.get(f"/run/api/executions/{task_id}")).json()
     assert run["status"] == "running"
-    assert len((await house.get("/v1/agents")).json()["data"]) == 1
-    assert (await house.execute({"input": "Hi"}, shown["agentId"])).status_code == 404
-    conversation = (await house.get(f"/v1/conversations/{shown['conversationId']}")).json()
+    assert len((await api.get("/v1/agents")).json()["data"]) == 1
+    assert (await api.execute({"input": "Hi"}, shown["agentId"])).status_code == 404
+    conversation = (await api.get(f"/v1/conversations/{shown['conversationId']}")).json()
     assert conversation["turns"][0]["content"] == "All pages"
 
 
-async def test_checkpoints_are_appended_and_the_same_again_is_no_other(desk: Desk) -> None:
-    task_id = await desk.create(state={"page": 0})
-    first = await desk.save(task_id, label="one", state={"page": 1})
+async def test_checkpoints_are_appended_and_the_same_again_is_no_other(
+    tasks_client: TasksClient,
+) -> None:
+    task_id = await tasks_client.create(state={"page": 0})
+    first = await tasks_client.save(task_id, label="one", state={"page": 1})
     assert first["state"] == {"page": 1}
     (point,) = first["checkpoints"]
     assert set(point) == {"id", "label", "state", "timestamp", "superseded"}
-    again = await desk.save(task_id, label="one", state={"page": 1})
+    again = await tasks_client.save(task_id, label="one", state={"page": 1})
     assert [p["id"] for p in again["checkpoints"]] == [point["id"]]
-    assert len((await desk.save(task_id, label="two"))["checkpoints"]) == 2
-    assert len((await desk.save(task_id, label="one", state={"page": 1}))["checkpoints"]) == 2
-    assert len((await desk.save(task_id, label="one", state={"page": True}))["checkpoints"]) == 3
-    last = await desk.save(task_id, label="one", state={"page": 1})
+    assert len((await tasks_client.save(task_id, label="two"))["checkpoints"]) == 2
+    assert (
+        len((await tasks_client.save(task_id, label="one", state={"page": 1}))["checkpoints"]) == 2
+    )
+    assert (
+        len((await tasks_client.save(task_id, label="one", state={"page": True}))["checkpoints"])
+        == 3
+    )
+    last = await tasks_client.save(task_id, label="one", state={"page": 1})
     assert len(last["checkpoints"]) == 4
     assert last["state"] == {"page": 1}
 
 
-async def test_a_pause_saves_a_checkpoint_and_stops_the_time(desk: Desk) -> None:
-    task_id = await desk.create(state={"page": 0})
-    await desk.change(task_id, {"page": 5})
-    await desk.later(10.6)
-    paused = await desk.post(task_id, "pause", reason="lunch")
+async def test_a_pause_saves_a_checkpoint_and_stops_the_time(tasks_client: TasksClient) -> None:
+    task_id = await tasks_client.create(state={"page": 0})
+    await tasks_client.change(task_id, {"page": 5})
+    await tasks_client.later(10.6)
+    paused = await tasks_client.post(task_id, "pause", reason="lunch")
     assert (paused["status"], paused["elapsed_seconds"]) == ("paused", 10)
     assert states(paused) == [({"page": 5}, False)]
-    await desk.later(3600)
-    assert (await desk.post(task_id, "pause")) == paused
-    resumed = await desk.post(task_id, "resume")
+    await tasks_client.later(3600)
+    assert (await tasks_client.post(task_id, "pause")) == paused
+    resumed = await tasks_client.post(task_id, "resume")
     assert (resumed["status"], resumed["elapsed_seconds"]) == ("running", 10)
     assert resumed["state"] == {"page": 5}
-    await desk.later(4.5)
-    assert (await desk.task(task_id))["elapsed_seconds"] == 15
-    done = await desk.post(task_id, "complete", state={"page": 9}, result={"rows": 3})
+    await tasks_client.later(4.5)
+    assert (await tasks_client.task(task_id))["elapsed_seconds"] == 15
+    done = await tasks_client.post(task_id, "complete", state={"page": 9}, result={"rows": 3})
     assert (done["status"], done["state"], done["elapsed_seconds"]) == (
         "completed",
         {"page": 9},
         15,
     )
     assert done["completed_at"] == done["updated_at"]
-    shown = (await desk.house.get(f"/v1/executions/{task_id}")).json()
+    shown = (await tasks_client.api.get(f"/v1/executions/{task_id}")).json()
     assert shown["output"] == '{"rows":3}'
-    assert [event.kind for event in await events(desk.house, task_id)] == [
+    assert [event.kind for event in await events(tasks_client.api, task_id)] == [
         "execution.created",
         "execution.started",
         "execution.paused",
@@ -133,88 +142,97 @@ async def test_a_pause_saves_a_checkpoint_and_stops_the_time(desk: Desk) -> None
 
 
 async def test_a_resume_from_a_named_checkpoint_goes_back_and_later_ones_stay_listed(
-    desk: Desk,
+    tasks_client: TasksClient,
 ) -> None:
-    task_id = await desk.create(state={"page": 0})
-    empty = await desk.save(task_id, label="none", state={})
+    task_id = await tasks_client.create(state={"page": 0})
+    empty = await tasks_client.save(task_id, label="none", state={})
     saved = empty
     for page in (1, 2, 3):
-        saved = await desk.save(task_id, label="page", state={"page": page})
-    await desk.post(task_id, "pause")
+        saved = await tasks_client.save(task_id, label="page", state={"page": page})
+    await tasks_client.post(task_id, "pause")
     back = saved["checkpoints"][1]["id"]
-    resumed = await desk.post(task_id, "resume", checkpoint_id=back)
+    resumed = await tasks_client.post(task_id, "resume", checkpoint_id=back)
     assert resumed["state"] == {"page": 1}
     assert [gone for _, gone in states(resumed)] == [False, False, True, True, True]
-    saved = await desk.save(task_id, label="page", state={"page": 2})
+    saved = await tasks_client.save(task_id, label="page", state={"page": 2})
     assert states(saved)[-1] == ({"page": 2}, False)
-    await desk.post(task_id, "pause")
+    await tasks_client.post(task_id, "pause")
     gone = resumed["checkpoints"][2]["id"]
     path = f"/{task_id}/resume"
-    assert await desk.refused("POST", path, {"checkpoint_id": gone}) == (409, "conflict")
+    assert await tasks_client.refused("POST", path, {"checkpoint_id": gone}) == (409, "conflict")
     first = empty["checkpoints"][0]["id"]
-    assert (await desk.post(task_id, "resume", checkpoint_id=first))["state"] == {}
+    assert (await tasks_client.post(task_id, "resume", checkpoint_id=first))["state"] == {}
 
 
-async def test_only_what_is_paused_or_failed_is_resumed(desk: Desk) -> None:
-    task_id = await desk.create()
+async def test_only_what_is_paused_or_failed_is_resumed(tasks_client: TasksClient) -> None:
+    task_id = await tasks_client.create()
     path = f"/{task_id}/resume"
-    assert await desk.refused("POST", path) == (409, "conflict")
-    assert await desk.refused("POST", path, {"checkpoint_id": "cp_x"}) == (
+    assert await tasks_client.refused("POST", path) == (409, "conflict")
+    assert await tasks_client.refused("POST", path, {"checkpoint_id": "cp_x"}) == (
         404,
         "checkpoint_not_found",
     )
-    await desk.post(task_id, "pause")
+    await tasks_client.post(task_id, "pause")
     for unknown in ("cp_01k6zj3t7hf2a9q1x5m8r4c0vb", "nonsense", task_id):
-        assert await desk.refused("POST", path, {"checkpoint_id": unknown}) == (
+        assert await tasks_client.refused("POST", path, {"checkpoint_id": unknown}) == (
             404,
             "checkpoint_not_found",
         )
-        told = (await desk.ask("POST", path, {"checkpoint_id": unknown})).json()["error"]
+        told = (await tasks_client.ask("POST", path, {"checkpoint_id": unknown})).json()["error"]
         assert told["details"] == {"param": "checkpoint_id"}
-    await desk.post(task_id, "resume")
-    await desk.post(task_id, "complete")
-    assert await desk.refused("POST", path) == (409, "conflict")
+    await tasks_client.post(task_id, "resume")
+    await tasks_client.post(task_id, "complete")
+    assert await tasks_client.refused("POST", path) == (409, "conflict")
     for verb, body in (("pause", {}), ("complete", {}), ("fail", {"error": "x"})):
-        assert await desk.refused("POST", f"/{task_id}/{verb}", body) == (409, "conflict")
-    assert await desk.refused("PUT", f"/{task_id}/checkpoint", {}) == (409, "conflict")
-    assert await desk.refused("PATCH", f"/{task_id}", {"state": {}}) == (409, "conflict")
+        assert await tasks_client.refused("POST", f"/{task_id}/{verb}", body) == (409, "conflict")
+    assert await tasks_client.refused("PUT", f"/{task_id}/checkpoint", {}) == (409, "conflict")
+    assert await tasks_client.refused("PATCH", f"/{task_id}", {"state": {}}) == (409, "conflict")
 
 
-async def test_what_is_cancelled_elsewhere_is_terminated_and_not_resumed(desk: Desk) -> None:
-    task_id = await desk.create()
-    cancelled = await desk.house.client.post(f"/v1/executions/{task_id}/cancel")
+async def test_what_is_cancelled_elsewhere_is_terminated_and_not_resumed(
+    tasks_client: TasksClient,
+) -> None:
+    task_id = await tasks_client.create()
+    cancelled = await tasks_client.api.client.post(f"/v1/executions/{task_id}/cancel")
     assert cancelled.json()["status"] == "cancelled"
-    task = await desk.task(task_id)
+    task = await tasks_client.task(task_id)
     assert task["status"] == "terminated"
     assert task["completed_at"]
-    assert await desk.refused("POST", f"/{task_id}/resume") == (409, "conflict")
+    assert await tasks_client.refused("POST", f"/{task_id}/resume") == (409, "conflict")
 
 
-async def test_other_rooms_pause_resume_and_delete_a_task(desk: Desk) -> None:
-    task_id = await desk.create(state={"page": 1})
+async def test_other_rooms_pause_resume_and_delete_a_task(tasks_client: TasksClient) -> None:
+    task_id = await tasks_client.create(state={"page": 1})
     base = f"/v1/executions/{task_id}"
-    client = desk.house.client
+    client = tasks_client.api.client
     paused = await client.post(f"{base}/pause")
     assert (paused.status_code, paused.json()["status"]) == (200, "paused")
-    assert states(await desk.task(task_id)) == [({"page": 1}, False)]
+    assert states(await tasks_client.task(task_id)) == [({"page": 1}, False)]
     assert (await client.post(f"{base}/resume")).json()["status"] == "running"
-    assert (await desk.task(task_id))["status"] == "running"
+    assert (await tasks_client.task(task_id))["status"] == "running"
     assert (await client.delete(base)).status_code == 204
-    assert await desk.refused("GET", f"/{task_id}") == (404, "execution_not_found")
+    assert await tasks_client.refused("GET", f"/{task_id}") == (404, "execution_not_found")
 
 
-async def test_a_paused_task_takes_a_checkpoint_and_no_other_change(desk: Desk) -> None:
-    task_id = await desk.create()
-    await desk.post(task_id, "pause")
-    assert await desk.refused("PATCH", f"/{task_id}", {"state": {"a": 1}}) == (409, "conflict")
-    await desk.save(task_id, label="fixed", state={"a": 2})
-    assert (await desk.post(task_id, "resume"))["state"] == {"a": 2}
+async def test_a_paused_task_takes_a_checkpoint_and_no_other_change(
+    tasks_client: TasksClient,
+) -> None:
+    task_id = await tasks_client.create()
+    await tasks_client.post(task_id, "pause")
+    assert await tasks_client.refused("PATCH", f"/{task_id}", {"state": {"a": 1}}) == (
+        409,
+        "conflict",
+    )
+    await tasks_client.save(task_id, label="fixed", state={"a": 2})
+    assert (await tasks_client.post(task_id, "resume"))["state"] == {"a": 2}
 
 
-async def test_a_deleted_task_is_gone_with_all_of_it(desk: Desk, database: Database) -> None:
-    task_id = await desk.create(state={"secret": "s3cret"})
-    await desk.save(task_id, label="one")
-    response = await desk.ask("DELETE", f"/{task_id}")
+async def test_a_deleted_task_is_gone_with_all_of_it(
+    tasks_client: TasksClient, database: Database
+) -> None:
+    task_id = await tasks_client.create(state={"secret": "s3cret"})
+    await tasks_client.save(task_id, label="one")
+    response = await tasks_client.ask("DELETE", f"/{task_id}")
     assert (response.status_code, response.content) == (204, b"")
     for method, path in (
         ("GET", ""),
@@ -224,16 +242,19 @@ async def test_a_deleted_task_is_gone_with_all_of_it(desk: Desk, database: Datab
         ("POST", "/resume"),
         ("POST", "/complete"),
     ):
-        assert await desk.refused(method, f"/{task_id}{path}", {}) == (404, "execution_not_found")
+        assert await tasks_client.refused(method, f"/{task_id}{path}", {}) == (
+            404,
+            "execution_not_found",
+        )
     for table in ("tasks", "checkpoints", "events", "executions", "conversations"):
         assert database.rows(f"SELECT * FROM {table}") == [], table
-    assert (await desk.house.get(f"/v1/executions/{task_id}")).status_code == 404
+    assert (await tasks_client.api.get(f"/v1/executions/{task_id}")).status_code == 404
 
 
 @pytest.mark.parametrize("body", [{"result": {"rows": 3}}, {}])
 async def test_the_last_frame_of_a_completed_task_is_what_get_answers(
-    desk: Desk, body: dict[str, Any]
+    tasks_client: TasksClient, body: dict[str, Any]
 ) -> None:
-    task_id = await desk.create()
-    await desk.post(task_id, "complete", **body)
-    await same_as_get(desk.house, task_id)
+    task_id = await tasks_client.create()
+    await tasks_client.post(task_id, "complete", **body)
+    await same_as_get(tasks_client.api, task_id)

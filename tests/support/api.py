@@ -1,0 +1,107 @@
+"""The HTTP API in this process: a core with one agent behind its app, and a client."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import orjson
+import uvicorn
+from fastapi import FastAPI
+
+from outlast.app import Core
+from outlast.model.workspace import Principal
+from outlast.web import create_app
+from tests.support.waiting import BOUND
+
+MakeApi = Callable[..., Awaitable["Api"]]
+"""make_api(model, agent=…, tools=…, clock=…, settings…)"""
+Frame = tuple[str, dict[str, Any]]
+"""(id, data)"""
+
+
+class Api:
+    """A running core behind an app, and the key that opens it."""
+
+    def __init__(self, core: Core, caller: Principal, key: str) -> None:
+        self.core, self.caller, self.key = core, caller, key
+        self.app: FastAPI = create_app(core)
+        self.headers = {"Authorization": f"Bearer {key}"}
+        self.client = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self.app),
+            base_url="http://house",
+            headers=self.headers,
+            timeout=BOUND,
+        )
+
+    async def execute(self, body: Any = None, agent: str = "agent", **more: Any) -> httpx2.Response:
+        """POST execute; a dict goes as JSON, nothing goes without a body."""
+        content = None if body is None else orjson.dumps(body)
+        return await self.client.post(f"/v1/agents/{agent}/execute", content=content, **more)
+
+    async def get(self, path: str, **params: Any) -> httpx2.Response:
+        return await self.client.get(path, params=params)
+
+    async def started(self, **body: Any) -> str:
+        """The id of a new background execution."""
+        response = await self.execute({"input": "Hello", "background": True, **body})
+        assert response.status_code == 202, response.text
+        return str(response.json()["id"])
+
+    async def rested(self, execution_id: str) -> dict[str, Any]:
+        async with asyncio.timeout(BOUND):
+            await self.core.services.executions.rest(self.caller, execution_id)
+        found: dict[str, Any] = (await self.get(f"/v1/executions/{execution_id}")).json()
+        return found
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[httpx2.AsyncClient]:
+        """The same app on a real socket, with a client for it."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            config = uvicorn.Config(
+                self.app, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=2
+            )
+            server = uvicorn.Server(config)
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            try:
+                async with httpx2.AsyncClient(
+                    base_url=url, headers=self.headers, timeout=BOUND
+                ) as client:
+                    yield client
+            finally:
+                server.should_exit = True
+                await serving
+
+
+def frames(content: bytes) -> list[Frame]:
+    """Read a whole stream."""
+    found: list[Frame] = []
+    for block in content.decode().split("\n\n"):
+        fields = dict(
+            line.split(": ", 1) for line in block.splitlines() if line[:1] not in ("", ":")
+        )
+        if "data" in fields:
+            found.append((fields["id"], orjson.loads(fields["data"])))
+    return found
+
+
+def texts(found: list[Frame]) -> str:
+    return "".join(data["text"] for _, data in found if data["type"] == "text_delta")
+
+
+def kinds(found: list[Frame]) -> list[str]:
+    return [data["type"] for _, data in found]
+
+
+async def read_until(lines: AsyncIterator[str], word: str) -> list[str]:
+    """Read lines up to one that contains the word."""
+    found: list[str] = []
+    async with asyncio.timeout(BOUND):
+        async for line in lines:
+            found.append(line)
+            if word in line:
+                break
+    return found

@@ -1,0 +1,358 @@
+"""The model, the tools and the crashes of a state machine of moves, all directed by plots.
+
+A plot is an execution's input: what each model request of the turn says and calls. Nothing that was
+said or called is ever the same twice: every piece of text and every call's id is new, so that
+superseded work cannot pass for work that stands.
+"""
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from typing import Any, TypeVar
+
+import orjson
+
+from outlast import Context, ToolFailed, ToolMessage, UserMessage
+from outlast.agents.define import agent
+from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece, ToolContext
+from outlast.agents.tools.arguments import Arguments
+from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ToolSpec
+from outlast.model.clock import Clock
+from outlast.model.error import ModelRejected, Overloaded
+from outlast.model.ids import TOOL_CALL
+from outlast.model.message import AssistantMessage, Message, Text, ToolCall
+from outlast.store.driver import Driver
+from outlast.store.listeners import Committed, Listeners
+from outlast.store.store import Store
+from tests.support.models import USAGE
+from tests.support.tools import spec, tool
+
+T = TypeVar("T")
+EXPIRES = 60
+TOOLS = (
+    tool("look"),
+    tool("put", Effect.IDEMPOTENT),
+    tool("wipe", Effect.DESTRUCTIVE),
+    tool("pay", Effect.DESTRUCTIVE, approval=True),
+    tool("tip", Effect.DESTRUCTIVE, approval=True, expiry=Expiry(EXPIRES)),
+    tool("break"),
+)
+NAMES = tuple(one.name for one in TOOLS)
+ASKING = frozenset(one.name for one in TOOLS if one.approval)
+DESTRUCTIVE = frozenset(one.name for one in TOOLS if one.effect is Effect.DESTRUCTIVE)
+_PIECE = re.compile(r"<\d+>")
+_LIMITS = Limits(max_steps=10_000, max_seconds=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call of a reply; `gated` ones have their effect and then wait to be let go."""
+
+    name: str
+    gated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one model request says and calls; without calls it is the last."""
+
+    pieces: int = 1
+    gated: bool = False
+    """Waits behind its first piece to be let go."""
+    fails: bool = False
+    calls: tuple[Called, ...] = ()
+
+
+def written(plot: str, replies: Sequence[Reply]) -> str:
+    """The input of an execution that takes this course."""
+    return orjson.dumps({"plot": plot, "replies": replies}).decode()
+
+
+def _read(text: str) -> tuple[str, list[Reply]]:
+    data = orjson.loads(text)
+    replies = [
+        Reply(**{**one, "calls": tuple(Called(**each) for each in one["calls"])})
+        for one in data["replies"]
+    ]
+    return data["plot"], replies
+
+
+def plot_of(text: str) -> str:
+    """The plot that an execution takes."""
+    return _read(text)[0]
+
+
+class Gates:
+    """Who waits to be let go, by plot."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[asyncio.Event]] = defaultdict(list)
+        self.asking: set[str] = set()
+        """Plots whose model waits, which a pause may close at once."""
+        self.open = False
+        """Nothing waits any more."""
+
+    def __contains__(self, plot: str) -> bool:
+        return bool(self._waiting.get(plot))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    async def wait(self, plot: str) -> None:
+        if self.open:
+            return
+        gate = asyncio.Event()
+        self._waiting[plot].append(gate)
+        try:
+            await gate.wait()
+        finally:
+            self._waiting[plot].remove(gate)
+
+    def release(self, plot: str) -> None:
+        for gate in self._waiting.get(plot, ())[:1]:
+            gate.set()
+
+    def release_all(self) -> None:
+        for gates in self._waiting.values():
+            for gate in gates:
+                gate.set()
+
+
+class PlotModel:
+    """A model that plays plots; remembers what it has said, and what it has read since."""
+
+    def __init__(self, gates: Gates, clock: Clock) -> None:
+        self._gates = gates
+        self._clock = clock
+        self._numbers = count(1)
+        self.said: dict[str, set[str]] = defaultdict(set)
+        """Every piece of text, by plot."""
+        self.read: list[tuple[str, set[str]]] = []
+        """Every request: its plot, and the pieces of text in its messages."""
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        plot, reply = _place(request)
+        self.read.append((plot, pieces_of(request.messages)))
+        pieces = [f"<{next(self._numbers)}>" for _ in range(reply.pieces)]
+        for index, piece in enumerate(pieces):
+            self.said[plot].add(piece)
+            yield TextPiece(piece)
+            if index == 0 and reply.gated:
+                await self._wait(plot)
+        if reply.gated and not pieces:
+            await self._wait(plot)
+        if reply.fails and not self._gates.open:
+            raise ModelRejected("No.")
+        calls = tuple(self._call(plot, called) for called in reply.calls)
+        said = (Text("".join(pieces)),) if pieces else ()
+        reason = "tool_calls" if calls else "stop"
+        yield Answer(AssistantMessage((*said, *calls)), USAGE, "player-1", reason)
+
+    async def _wait(self, plot: str) -> None:
+        self._gates.asking.add(plot)
+        try:
+            await self._gates.wait(plot)
+        finally:
+            self._gates.asking.discard(plot)
+
+    def _call(self, plot: str, called: Called) -> ToolCall:
+        number = next(self._numbers)
+        parameters = {"plot": plot, "gated": called.gated, "number": number}
+        return ToolCall(self._clock.new_id(TOOL_CALL), called.name, parameters)
+
+    async def close(self) -> None:
+        pass
+
+
+def pieces_of(messages: Iterable[Message]) -> set[str]:
+    """The pieces of text that assistants have said in these messages."""
+    texts = (message.text for message in messages if isinstance(message, AssistantMessage))
+    return {piece for text in texts for piece in _PIECE.findall(text)}
+
+
+def _place(request: ModelRequest) -> tuple[str, Reply]:
+    """The plot of the newest turn, and which of its replies comes next."""
+    said = 0
+    for message in reversed(request.messages):
+        if isinstance(message, UserMessage):
+            plot, replies = _read(message.text)
+            return plot, replies[said] if said < len(replies) else Reply()
+        said += isinstance(message, AssistantMessage)
+    raise AssertionError("nobody has said anything")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A tool's effect."""
+
+    call_id: str
+    name: str
+    arguments: dict[str, Any]
+    said: int
+    """How much people had said by then."""
+
+
+class PlotTools:
+    """The tools; remembers every effect, and what people have said, in their order."""
+
+    def __init__(self, gates: Gates) -> None:
+        self._gates = gates
+        self.runs: list[Run] = []
+        self.said: list[tuple[str, str]] = []
+        """(execution or call, what), written before it takes effect."""
+
+    async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
+        self.runs.append(Run(context.tool_call_id, spec.name, arguments, len(self.said)))
+        if arguments["gated"]:
+            await self._gates.wait(arguments["plot"])
+        if spec.name == "break":
+            raise ToolFailed("It is broken.")
+        return {"did": arguments["number"]}
+
+    async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
+        raise AssertionError("no tool of these has a predicate")
+
+    def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
+        Arguments().check_edited(spec.parameters, arguments)
+
+    async def warm_up(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+async def loop(ctx: Context, given: str) -> str:
+    """The loop that everybody writes; every second plot keeps its rounds in checkpoints."""
+    rounds: list[dict[str, Any]] = list(ctx.state.get("rounds", ()))
+    saves = int(plot_of(given)) % 2 == 0
+    while True:
+        said = (*ctx.history, UserMessage(given), *_messages(rounds))
+        answer = await ctx.model(said, tools=ctx.tools)
+        if not answer.tool_calls:
+            return answer.text
+        made = [await _made(ctx, wanted) for wanted in answer.tool_calls]
+        rounds.append({"text": answer.text, "made": made})
+        if saves:
+            await ctx.checkpoint({"rounds": rounds}, f"round {len(rounds)}")
+        await ctx.emit("round", len(rounds))
+
+
+async def _made(ctx: Context, wanted: ToolCall) -> dict[str, Any]:
+    try:
+        result, is_error = await ctx.tool(wanted.name, **wanted.parameters), False
+    except ToolFailed as error:
+        result, is_error = error.message, True
+    return {"call": asdict(wanted), "result": result, "is_error": is_error}
+
+
+def _messages(rounds: Sequence[dict[str, Any]]) -> Iterator[Message]:
+    for one in rounds:
+        calls = [ToolCall(**made["call"]) for made in one["made"]]
+        texts = [Text(one["text"])] if one["text"] else []
+        yield AssistantMessage((*texts, *calls))
+        for call, made in zip(calls, one["made"], strict=True):
+            yield ToolMessage(call.id, call.name, made["result"], made["is_error"])
+
+
+CODE = agent(model="player", name="coder", limits=_LIMITS)(loop)
+
+
+def agents() -> list[AgentSpec]:
+    """The server's own loop, and the same loop as a code agent."""
+    own = replace(spec(*TOOLS, limits=_LIMITS), model="player")
+    return [own, replace(CODE.spec, tools=TOOLS)]
+
+
+# --- death
+
+
+class Death:
+    """A process that dies with a write: before it is committed, or after and before it is heard."""
+
+    def __init__(self) -> None:
+        self.dead = asyncio.Event()
+        self.ails = False
+        """A write has failed, or will, without the process's death."""
+        self._left: int | None = None
+        self._commits_last = False
+        self._fails_in: int | None = None
+
+    def strike(self, writes: int, *, commits_last: bool) -> None:
+        """Come with the write behind so many from now on."""
+        self._left, self._commits_last = writes, commits_last
+
+    def ail(self, writes: int) -> None:
+        """Let the write behind so many from now on fail, and all further ones pass."""
+        self._fails_in, self.ails = writes, True
+
+    def fails(self) -> bool:
+        """Whether this write is the one that fails."""
+        if self._fails_in is None:
+            return False
+        self._fails_in -= 1
+        if self._fails_in >= 0:
+            return False
+        self._fails_in = None
+        return True
+
+    def store(self, driver: Driver) -> Store:
+        """A store that dies this death."""
+        return Store.over(MortalDriver(driver, self))
+
+    def lets_pass(self) -> bool:
+        """Whether a write is committed and heard of."""
+        if self.dead.is_set():
+            return False
+        if self._left is not None:
+            self._left -= 1
+        return self._left is None or self._left >= 0
+
+    def commits(self) -> bool:
+        """Whether a write that is not heard of is committed all the same."""
+        first = not self.dead.is_set()
+        self.dead.set()
+        return first and self._commits_last
+
+
+class MortalDriver:
+    """A driver that neither reads nor writes nor tells anything once its process is dead."""
+
+    def __init__(self, driver: Driver, death: Death) -> None:
+        self._driver = driver
+        self._death = death
+
+    def listen(self, listeners: Listeners) -> None:
+        dead = self._death.dead
+
+        def committed(heard: Committed) -> None:
+            if not dead.is_set():
+                listeners.committed(heard)
+
+        self._driver.listen(replace(listeners, committed=committed))
+
+    async def open(self) -> None:
+        await self._driver.open()
+
+    async def close(self) -> None:
+        await self._driver.close()
+
+    async def write(self, script: Any, *, durable: bool = True, of: Sequence[str] = ()) -> Any:
+        if self._death.fails():
+            raise Overloaded("The database is away.")
+        if self._death.lets_pass():
+            return await self._driver.write(script, durable=durable, of=of)
+        if self._death.commits():
+            await self._driver.write(script, durable=durable, of=of)
+        raise Overloaded("The process died.")
+
+    async def read(self, script: Any, *, snapshot: bool = False, light: bool = False) -> Any:
+        if self._death.dead.is_set():
+            raise Overloaded("The process died.")
+        return await self._driver.read(script, snapshot=snapshot)
+
+    async def ping(self) -> None:
+        await self._driver.ping()

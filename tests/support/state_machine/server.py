@@ -1,0 +1,334 @@
+"""A server that dies and comes back on one database, and all that is known of its executions.
+
+Every act is a call of the services that may be refused, or be cut off by a death. After each the
+server settles: whatever can go on has gone on, and the dead are raised.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, TypeVar
+
+from outlast.agents.code import CodeFunctions
+from outlast.engine.maintenance.due_tasks import DUE_TASKS
+from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
+from outlast.model.error import Conflict, InvalidField, NotFound, OutlastError, Overloaded
+from outlast.model.event import START, Entry
+from outlast.model.execution import RESTING, Execution, ModelStep, Status
+from outlast.model.wait import Wait
+from outlast.model.workspace import Principal, Scope
+from outlast.services.approvals import PendingPage
+from outlast.services.executions import ExecutionFilter, Page
+from outlast.testing import NamedModels
+from tests.support.api import Api
+from tests.support.clocks import TickingClock
+from tests.support.databases import Database
+from tests.support.state_machine.agreement import Memory, agree
+from tests.support.state_machine.plots import (
+    ASKING,
+    CODE,
+    DESTRUCTIVE,
+    Death,
+    Gates,
+    PlotModel,
+    PlotTools,
+    agents,
+    loop,
+    pieces_of,
+    plot_of,
+)
+from tests.support.waiting import BOUND
+
+T = TypeVar("T")
+APPROVED, ROLLED_BACK = "approved", "rolled back"
+"""What people say that lets a tool have its effect again."""
+_REFUSALS = (Conflict, NotFound, InvalidField)
+
+
+@dataclass(slots=True)
+class Known:
+    """An execution as whoever asked for it knows it."""
+
+    id: str
+    plot: str
+    """Empty for what its client drives."""
+    conversation: str
+    memory: Memory = field(default_factory=Memory)
+    heard: list[Entry] = field(default_factory=list)
+    """By a follower who comes back whenever its stream ends or breaks."""
+    follower: "asyncio.Task[None] | None" = None
+    seen: tuple[Any, ...] = ()
+    """What it looked like when all rooms were last compared."""
+
+
+class MortalServer:
+    """One life after the other of a server."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.clock = TickingClock()
+        self.gates = Gates()
+        self.model = PlotModel(self.gates, self.clock)
+        self.tools = PlotTools(self.gates)
+        self.known: list[Known] = []
+        self.plots = count(1)
+        self.death = Death()
+        self.lives = 0
+        self.api: Api
+        self._key = ""
+        self._caller: Principal
+        self._life = AsyncExitStack()
+        self._pending: dict[asyncio.Task[Any], str] = {}
+        """Calls that wait for an execution's step to end, and its id."""
+        self._gone: set[str] = set()
+        """Pieces of text that are superseded."""
+
+    # --- lives
+
+    async def open(self) -> None:
+        """Begin a life."""
+        self.death = Death()
+        self.lives += 1
+        core = await self._life.enter_async_context(
+            self._database.core(
+                models=NamedModels({"player": self.model}),
+                tools=self.tools,
+                code=CodeFunctions({str(CODE.spec.code): loop}),
+                clock=self.clock,
+                store=self.death.store,
+                drain_seconds=0,
+            )
+        )
+        # what is due is done by the move that waits, and never meanwhile
+        await core.maintenance.hold(EXPIRE_APPROVALS, DUE_TASKS)
+        if not self._key:
+            made = await core.services.keys.workspace("default")
+            key = await core.services.keys.create(made.id, "owner")
+            self._key = key.secret
+            self._caller = Principal(key.key.id, made.id, frozenset(Scope))
+            specs = [(spec, "1") for spec in agents()]
+            await core.services.agents.put(made.id, specs)
+        self.api = Api(core, self._caller, self._key)
+        self._life.push_async_callback(self.api.client.aclose)
+        self.services = core.services
+
+    async def close(self) -> None:
+        """End this life; whoever waits for it is let go."""
+        waiting = [*self._pending, *(k.follower for k in self.known if k.follower)]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        self._pending.clear()
+        for known in self.known:
+            known.follower = None
+        await self._life.aclose()
+
+    async def reopen(self) -> None:
+        await self.close()
+        await self.open()
+
+    # --- acts
+
+    async def act(self, work: Coroutine[Any, Any, T], *, of: str = "") -> T | OutlastError:
+        """Do it; a refusal is an answer too. What waits for a step `of` an execution goes on."""
+        task = asyncio.ensure_future(work)
+        died = asyncio.ensure_future(self.death.dead.wait())
+        try:
+            async with asyncio.timeout(BOUND):
+                while not (task.done() or died.done() or (of and await self._is_held(of))):
+                    await asyncio.wait({task, died}, timeout=0.002, return_when="FIRST_COMPLETED")
+                    self._pass()
+        finally:
+            died.cancel()
+        if task.done():
+            return _answer(task, ill=self._is_ill)
+        self._pending[task] = of
+        return Overloaded("It is not done yet.")
+
+    def _pass(self) -> None:
+        """Let time pass where something failed: it is tried again behind a while."""
+        if self.death.ails:
+            self.clock.advance(0.1)
+
+    @property
+    def _is_ill(self) -> bool:
+        return self.death.ails or self.death.dead.is_set()
+
+    async def _is_held(self, execution_id: str) -> bool:
+        """Whether an execution is asked to pause while its step waits to be let go."""
+        try:
+            row = await self.row(execution_id)
+        except OutlastError:
+            return False
+        return row.pause_requested is not None and self._blocked(row)
+
+    async def row(self, execution_id: str) -> Execution:
+        return await self.api.core.store.executions.get(self._caller.workspace_id, execution_id)
+
+    async def rows(self) -> list[Execution]:
+        """All executions, oldest first; new ones are known from now on."""
+        found, _ = await self.services.executions.page(self._caller, ExecutionFilter(), Page(100))
+        ids = {row.id for row in found}
+        for gone in [known for known in self.known if known.id not in ids]:
+            self.known.remove(gone)
+        for row in reversed(found):
+            if not any(known.id == row.id for known in self.known):
+                plot = "" if row.is_client_driven else plot_of(row.input)
+                self.known.append(Known(row.id, plot, row.conversation_id))
+        return found[::-1]
+
+    @property
+    def caller(self) -> Principal:
+        return self._caller
+
+    def of(self, execution_id: str) -> Known:
+        return next(known for known in self.known if known.id == execution_id)
+
+    async def questions(self) -> list[Wait]:
+        found, _ = await self.services.approvals.pending(self._caller, PendingPage(100))
+        return sorted(found, key=lambda one: (one.execution_id, one.tool_call_id))
+
+    # --- rest
+
+    def _blocked(self, row: Execution) -> bool:
+        """Whether its step waits to be let go, and nothing is about to close it."""
+        known = next((k for k in self.known if k.id == row.id), None)
+        if known is None or row.status is not Status.RUNNING or row.cancel_requested:
+            return False
+        asked = row.pause_requested
+        closing = asked is not None and asked.now and known.plot in self.gates.asking
+        return known.plot in self.gates and not closing
+
+    async def _is_quiet(self) -> bool:
+        """Whether nothing goes on by itself: all rest, wait to be let go, or for their turn."""
+        rows = await self.rows()
+        for row in rows:
+            if row.status in RESTING or row.waiting or row.is_client_driven:
+                continue
+            if not self._blocked(row):
+                return False
+        held = {row.id for row in rows if self._blocked(row)}
+        return all(of in held for task, of in self._pending.items() if not task.done())
+
+    async def settle(self) -> None:
+        """Wait until nothing goes on by itself, in another life where this one ends meanwhile."""
+        quiet = 0
+        try:
+            async with asyncio.timeout(BOUND):
+                while quiet < 2:
+                    if self.death.dead.is_set():
+                        await self.reopen()
+                    try:
+                        quiet = quiet + 1 if await self._is_quiet() else 0
+                    except Overloaded:
+                        if not self.death.dead.is_set():
+                            raise
+                    if not quiet:
+                        self._pass()
+                    await asyncio.sleep(0.001)
+        except TimeoutError:
+            raise AssertionError(f"stuck: {await self._stuck()}") from None
+        for task in [task for task in self._pending if task.done()]:
+            del self._pending[task]
+            _answer(task, ill=self._is_ill)
+
+    async def _stuck(self) -> list[Any]:
+        rows = await self.rows()
+        return [(r.id, r.status.value, r.waiting, r.segment, self._blocked(r)) for r in rows]
+
+    # --- what must hold
+
+    async def check(self) -> None:
+        """Settle and compare, in another life where this one ends meanwhile."""
+        while True:
+            await self.settle()
+            rows = await self._rows_or_none()
+            try:
+                await self._compare()
+            except (Overloaded, AssertionError):
+                if rows is not None and rows == await self._rows_or_none():
+                    raise
+            else:
+                return
+
+    async def _rows_or_none(self) -> list[Execution] | None:
+        """All executions; nothing where this life has ended."""
+        try:
+            return await self.rows()
+        except Overloaded:
+            return None
+
+    async def _compare(self) -> None:
+        """Compare what the rooms say of every execution that has changed and does not move."""
+        rows = {row.id: row for row in await self.rows()}
+        for known in self.known:
+            row = rows[known.id]
+            await self._compare_follower(known, row)
+            looks = (row.updated_at, row.status, row.waiting, row.segment, row.pause_requested)
+            if looks != known.seen and not self._blocked(row):
+                await agree(self.api, known.id, known.memory)
+                known.seen = looks
+        self._compare_runs(rows)
+        await self._compare_texts(rows)
+
+    async def _compare_follower(self, known: Known, row: Execution) -> None:
+        """A follower hears the log and nothing else, once each, over all lives."""
+        if known.follower is None or known.follower.done():
+            known.follower = asyncio.ensure_future(self._follow(known))
+        if row.status not in RESTING:
+            return
+        log = await self.services.executions.log(self._caller, known.id)
+        async with asyncio.timeout(BOUND):
+            while len(known.heard) < len(log):  # noqa: ASYNC110 - a list, without an event
+                await asyncio.sleep(0.001)
+        assert known.heard == log
+
+    async def _follow(self, known: Known) -> None:
+        after = known.heard[-1].cursor if known.heard else START
+        async for entries in self.services.executions.follow(self._caller, known.id, after):
+            known.heard.extend(entries)
+
+    def _compare_runs(self, rows: dict[str, Execution]) -> None:
+        """A destructive tool's second effect, and an asking tool's first, was decided."""
+        runs: dict[str, int] = {}
+        for run in self.tools.runs:
+            words = self.tools.said[runs.get(run.call_id, 0) : run.said]
+            spoken = {what for of, what in words if of == run.call_id}
+            if run.name in ASKING:
+                assert APPROVED in spoken, run
+            elif run.name in DESTRUCTIVE and run.call_id in runs:
+                assert spoken, run
+            runs[run.call_id] = run.said
+        for known in self.known:
+            started = known.memory.started
+            for run in self.tools.runs if rows[known.id].status in RESTING else ():
+                assert run.arguments in started.get(run.call_id, [run.arguments])
+
+    async def _compare_texts(self, rows: dict[str, Execution]) -> None:
+        """Superseded text stays away: from the conversation, and from what a model reads."""
+        for plot, pieces in self.model.read:
+            assert not pieces & self._gone, plot
+        self.model.read.clear()
+        for known in self.known:
+            row = rows[known.id]
+            if row.status not in RESTING or not known.plot:
+                continue
+            steps = await self.api.core.store.executions.steps(self._caller.workspace_id, known.id)
+            stand = pieces_of(step.message for step in steps if isinstance(step, ModelStep))
+            assert not stand & self._gone
+            assert stand <= self.model.said[known.plot]
+            self._gone |= self.model.said[known.plot] - stand
+
+
+def _answer(task: "asyncio.Task[T]", *, ill: bool) -> T | OutlastError:
+    """What it gave, or why it was refused."""
+    try:
+        return task.result()
+    except _REFUSALS as refusal:
+        return refusal
+    except Overloaded as error:
+        if not ill:
+            raise
+        return error
