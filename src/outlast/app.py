@@ -1,4 +1,4 @@
-"""The composition root: every part is made and joined here, and nowhere else."""
+"""The composition root: all parts are created and connected here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from outlast.engine.dispatch.procrastinate.queue import Queue
 
 _POLL_POSTGRES: Final = 5.0
-"""Hints of other processes may be lost with the process that was to send them."""
+"""Notifications may be lost with the process that was to send them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +85,22 @@ class Core:
         await self.engine.open()
 
     async def start(self, *, recover: bool = True) -> None:
-        """Begin to run executions, with `recover` first those that an earlier process left."""
+        """Begin to run executions; with `recover`, first those that an earlier process left."""
         await self.engine.start(recover=recover)
         await self.maintenance.start()
 
     async def warm_up(self) -> None:
-        """Load what the first execution needs, so that it does not wait for it."""
+        """Load what the first execution needs, so that it does not have to wait."""
         await self.models.warm_up()
         await self.tools.warm_up()
 
     async def drain(self) -> None:
-        """Begin no work; let running steps end, and another process lead maintenance."""
+        """Begin no new work; let running steps end, and another process lead maintenance."""
         await self.maintenance.stop()
         await self.engine.stop(self.settings.drain_seconds)
 
     async def close(self) -> None:
-        """Let running steps end, then give everything back."""
+        """Let running steps end, then release everything."""
         await self.drain()
         await self.tools.close()
         await self.store.close()
@@ -117,7 +117,7 @@ def build(
     store: Callable[[Driver], Store] = Store.over,
     worker: bool = True,
 ) -> Core:
-    """Join the parts; nothing is opened yet.
+    """Build a core; nothing is opened yet.
 
     `tools` makes the tools, which may reach the store. Without `worker`, executions run in other
     processes only. Raises Misconfigured.
@@ -168,7 +168,7 @@ def build(
 def _leadership(
     settings: Settings, driver: Driver, failures: Failures, *, worker: bool
 ) -> Leadership:
-    """Who leads maintenance: on SQLite this process, on Postgres one of all."""
+    """Return who leads maintenance: on SQLite this process, on Postgres one of all."""
     if not settings.on_postgres:
         return SoleProcess()
     seconds = lease_seconds(settings.takeover_seconds)
@@ -183,7 +183,7 @@ def _maintenance(
     clock: Clock,
     metrics: Metrics,
 ) -> MaintenanceRunner:
-    """Every duty of the fleet."""
+    """Return all maintenance duties."""
     failures = metrics.failures
     duties = (
         ExpiredApprovals(store.waits, last_resort, clock, failures).duty,
@@ -205,7 +205,7 @@ def _services(
     seal: Seal,
     tools: Tools,
 ) -> Services:
-    """What a caller may ask."""
+    """Return the services."""
     keys, most = Keys(store.keys, clock), settings.max_queued_turns
     executions = Executions(
         store, engine, streams, agents, clock, seal, settings.metadata_keys, most
@@ -227,7 +227,7 @@ def _services(
 def _committed(
     streams: Streams, metrics: Metrics, known: KnownAgents
 ) -> Callable[[Committed], None]:
-    """Callback for each commit; those of other processes come without the row, and count there."""
+    """Return the callback for commits; other processes count theirs themselves."""
     activity = Activity(known)
 
     def committed(commit: Committed) -> None:
@@ -247,9 +247,10 @@ def driver_of(
     failures: Failures | None = None,
     jobs: "Jobs | None" = None,
 ) -> Driver:
-    """The database that the settings name; nothing is opened yet.
+    """Return the driver of the database in the settings; nothing is opened yet.
 
-    `exclusive` is SQLite's: the one process that runs executions on the file. Raises Misconfigured.
+    `exclusive`, for SQLite: this is the single process that runs executions on the file. Raises
+    Misconfigured.
     """
     if not settings.on_postgres:
         return SqliteDriver(settings.database_path, exclusive=exclusive, measured=measured)
@@ -268,7 +269,7 @@ def driver_of(
 
 
 def _jobs(settings: Settings) -> "Jobs | None":
-    """What commits write into the queue, on Postgres. Raises Misconfigured."""
+    """Return the changes of the queue in commits, on Postgres. Raises Misconfigured."""
     if not settings.on_postgres:
         return None
     try:
@@ -279,7 +280,7 @@ def _jobs(settings: Settings) -> "Jobs | None":
 
 
 def queue_of(settings: Settings) -> "Queue":
-    """The queue in the Postgres database that the settings name. Raises Misconfigured."""
+    """Return the queue in the Postgres database of the settings. Raises Misconfigured."""
     try:
         from outlast.engine.dispatch.procrastinate.queue import Queue
     except ImportError as error:

@@ -29,7 +29,7 @@ class Moment:
 
 def alone(moment: Moment) -> Peers:
     peers = Peers("a", moment)
-    peers.hear("a", HELLO)
+    peers.receive("a", HELLO)
     moment.now += 1.0
     return peers
 
@@ -38,7 +38,7 @@ def test_a_process_is_alone_a_while_after_its_hello_has_come_back_and_nobody_has
     moment = Moment()
     peers = Peers("a", moment)
     assert peers.some(), "it has not begun to listen"
-    assert peers.hear("a", HELLO) == (False, False)
+    assert peers.receive("a", HELLO) == (False, False)
     moment.now += 0.9
     assert peers.some()
     moment.now += 0.1
@@ -50,31 +50,31 @@ def test_whoever_is_heard_first_is_answered_and_what_was_not_told_is_looked_for(
     said: str | None,
 ) -> None:
     peers = alone(Moment())
-    assert peers.hear("b", said) == (True, True)
+    assert peers.receive("b", said) == (True, True)
     assert peers.some()
-    assert peers.hear("b", HERE) == (False, False)
-    assert peers.hear("b", None) == (False, False)
-    assert peers.hear("b", HELLO) == (True, False), "it has connected anew, and knows of nobody"
+    assert peers.receive("b", HERE) == (False, False)
+    assert peers.receive("b", None) == (False, False)
+    assert peers.receive("b", HELLO) == (True, False), "it has connected anew, and knows of nobody"
 
 
 def test_a_process_that_leaves_or_is_silent_for_long_counts_no_more() -> None:
     moment = Moment()
     peers = alone(moment)
-    peers.hear("b", HELLO)
-    peers.hear("c", HELLO)
-    assert peers.hear("b", GONE) == (False, False)
+    peers.receive("b", HELLO)
+    peers.receive("c", HELLO)
+    assert peers.receive("b", GONE) == (False, False)
     assert peers.some()
     moment.now += 64
     assert peers.some()
     moment.now += 2
     assert not peers.some()
-    assert peers.hear("c", HERE) == (True, True), "it was frozen, and has missed something"
+    assert peers.receive("c", HERE) == (True, True), "it was frozen, and has missed something"
 
 
 def test_a_process_that_hears_nothing_counts_as_one_of_many() -> None:
     moment = Moment()
     peers = alone(moment)
-    peers.deaf()
+    peers.disconnected()
     moment.now += 1000
     assert peers.some()
 
@@ -129,7 +129,7 @@ async def test_two_that_come_at_once_hear_of_each_other(database: Database) -> N
     async with asyncio.timeout(BOUND):
         async with listening(database) as one, listening(database) as two, listening(database) as x:
             for driver in (one, two, x):
-                while len(driver._announcer._peers._heard) < 2:
+                while len(driver._announcer._peers._last_seen) < 2:
                     await asyncio.to_thread(int)
 
 
@@ -166,7 +166,7 @@ def test_pairs_of_messages_end() -> None:
         sender, message = waiting.pop(0)
         said += 1
         for name, one in peers.items():
-            if one.hear(sender, message)[0]:
+            if one.receive(sender, message)[0]:
                 waiting.append((name, HERE))
     assert said <= 3 + 9
-    assert all(len(one._heard) == 2 for one in peers.values())
+    assert all(len(one._last_seen) == 2 for one in peers.values())

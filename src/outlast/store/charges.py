@@ -1,4 +1,4 @@
-"""Charges, the ledger: rows are added and never changed."""
+"""The ledger of charges: rows are added and never changed."""
 
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ INSERT_CHARGE: Final = Statement(insert(charges))
 
 
 def charge_columns(execution: Execution, charge: Charge) -> dict[str, Any]:
-    """A charge's row."""
+    """Return a charge's row."""
     return {
         "execution_id": execution.id,
         "id": charge.id,
@@ -49,6 +49,6 @@ def charge_columns(execution: Execution, charge: Charge) -> dict[str, Any]:
 
 
 def charge_from(row: Row) -> Charge:
-    """Read id, step, kind, name, input_tokens, output_tokens, credits, at of a charge."""
+    """Return the charge of id, step, kind, name, input_tokens, output_tokens, credits, at."""
     charge_id, step, kind, name, input_tokens, output_tokens, credits_, at = row
     return Charge(charge_id, step, kind, name, credits_, at, Usage(input_tokens, output_tokens))

@@ -40,7 +40,7 @@ SUPERSEDE_CHECKPOINT: Final = Statement(
 
 
 def checkpoint_columns(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A checkpoint's row."""
+    """Return a checkpoint's row."""
     return {
         "execution_id": checkpoint.execution_id,
         "id": checkpoint.id,
@@ -54,7 +54,7 @@ def checkpoint_columns(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def checkpoint_from(row: Row) -> Checkpoint:
-    """Read all columns of `checkpoints`."""
+    """Return the checkpoint of all columns of `checkpoints`."""
     execution_id, checkpoint_id, step, at, label, state, superseded, missing = row
     return Checkpoint(
         checkpoint_id,
@@ -69,26 +69,26 @@ def checkpoint_from(row: Row) -> Checkpoint:
 
 
 def known_checkpoints(workspace_id: str, execution_id: str) -> Part[tuple[Checkpoint, ...]]:
-    """The checkpoints, oldest first, superseded ones too."""
+    """Return the checkpoints, oldest first, superseded ones too."""
     rows = yield Query(CHECKPOINTS, {"id": execution_id, "workspace": workspace_id})
     return tuple(sorted(map(checkpoint_from, rows), key=lambda found: found.place))
 
 
 def save(checkpoint: Checkpoint) -> Part[None]:
-    """A checkpoint's state is the execution's from then on."""
+    """Insert a checkpoint; its state becomes the execution's."""
     yield Query(INSERT_CHECKPOINT, checkpoint_columns(checkpoint))
     if checkpoint.state is not None:
         yield from set_state(checkpoint.execution_id, checkpoint.state)
 
 
 def with_state(checkpoint: Checkpoint) -> Part[Checkpoint]:
-    """What its client drives has no steps to tell its state by: a checkpoint holds it."""
+    """Return the checkpoint with the state, which a client-driven execution's steps do not give."""
     ((state,),) = yield Query(STATE, {"id": checkpoint.execution_id})
     return replace(checkpoint, state={} if state is None else orjson.loads(state))
 
 
 def _of(workspace_id: str, execution_id: str) -> Transaction[tuple[Checkpoint, ...]]:
-    """The checkpoints, oldest first."""
+    """Read the checkpoints, oldest first."""
     return TransactionResult((yield from known_checkpoints(workspace_id, execution_id)))
 
 

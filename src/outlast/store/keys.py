@@ -72,7 +72,7 @@ KEY: Final = Statement(
 )
 
 REVOKED_KEYS: Final = Statement(select(keys.c.id).where(keys.c.revoked_at >= bindparam("since")))
-"""All workspaces: a server ends the streams of all of them."""
+"""Of all workspaces: a server ends the streams of revoked keys."""
 
 KEYS: Final = Statement(
     select(*keys.c).where(keys.c.workspace_id == bindparam("workspace")).order_by(keys.c.id)
@@ -96,7 +96,7 @@ _SCOPES: Final = frozenset(scope.value for scope in Scope)
 
 
 def _key_from(row: Row) -> ApiKey:
-    """Read all columns of `keys`, without the hash; a scope of another version gives nothing."""
+    """Return the key of all columns of `keys` but the hash; unknown scopes are ignored."""
     key_id, workspace_id, name, _, scopes, agent_id, created_at, expires_at, revoked_at = row
     return ApiKey(
         key_id,
@@ -162,7 +162,7 @@ def _put(key: ApiKey, secret_hash: str) -> Transaction[None]:
 
 
 def _by_hash(secret_hash: str) -> Transaction[ApiKey | None]:
-    """The only read that knows no workspace: it finds out which."""
+    """Read a key by its hash; the only read without a workspace, which it determines."""
     rows = yield Query(KEY_BY_HASH, {"hash": secret_hash})
     return TransactionResult(_key_from(rows[0]) if rows else None)
 
@@ -174,7 +174,7 @@ def _get(workspace_id: str, key_id: str) -> Transaction[ApiKey | None]:
 
 
 def _revoked(since: int) -> Transaction[set[str]]:
-    """Read the ids of those revoked lately."""
+    """Read the ids of recently revoked keys."""
     rows = yield Query(REVOKED_KEYS, {"since": since})
     return TransactionResult({row[0] for row in rows})
 

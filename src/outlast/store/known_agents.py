@@ -1,4 +1,4 @@
-"""Versions and names of agents, each read once: they never change."""
+"""Cache of agents' versions and names, which never change."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _MOST: Final = 1000
 
 
 class KnownAgents:
-    """The agents of executions, as those executions keep them."""
+    """The agents of executions, in the versions that those use."""
 
     def __init__(self, store: AgentStore) -> None:
         self._store = store
@@ -19,7 +19,7 @@ class KnownAgents:
         self._names: dict[str, str] = {}
 
     async def of(self, execution: Execution) -> Agent:
-        """The agent of an execution, in its version. Raises AgentNotFound."""
+        """Return the agent of an execution, in its version. Raises AgentNotFound."""
         key = (execution.agent_id, execution.agent_version)
         agent = self._found.get(key)
         if agent is None:
@@ -30,15 +30,15 @@ class KnownAgents:
         return agent
 
     def seen(self, execution: Execution) -> Agent | None:
-        """The same from memory; None where `of` has not read it."""
+        """Return the same from memory; None if `of` has not read it."""
         return self._found.get((execution.agent_id, execution.agent_version))
 
     async def name_of(self, execution: Execution) -> str:
-        """The name of an execution's agent, which no version changes. Raises AgentNotFound."""
+        """Return the name of an execution's agent, equal in all versions. Raises AgentNotFound."""
         return await self.name(execution.workspace_id, execution.agent_id)
 
     async def name(self, workspace_id: str, agent_id: str) -> str:
-        """The name of an agent. Raises AgentNotFound."""
+        """Return the name of an agent. Raises AgentNotFound."""
         name = self._names.get(agent_id)
         if name is None:
             if agent_id == client_agent_id(workspace_id):

@@ -1,7 +1,7 @@
-"""Who leads maintenance: one row, taken by compare-and-set with the database's own clock.
+"""The lease of maintenance: one row, taken by compare-and-set with the database's clock.
 
-Only Postgres has it: a SQLite file has one process. A lease saves work and nothing rests on it; a
-power cut may forget one, so no commit waits for the disk.
+Only on Postgres: a SQLite file has one process. A lease only saves work, correctness does not
+depend on it; a power cut may lose it, so no commit waits for the disk.
 """
 
 from dataclasses import dataclass
@@ -35,11 +35,11 @@ maintenance_leases: Final = Table(
     time("expires_at"),
 )
 """One row, on Postgres: which process leads, whether it runs executions, and until when by the
-database's clock. It saves work and decides nothing."""
+database's clock. Correctness does not depend on it."""
 
 
 LONGEST_MILLIS: Final = 60_000
-"""No lease lasts longer: one that seems to is of a clock that has been set back since."""
+"""Maximum duration of a lease: a longer one means that the clock was set back since."""
 _NAME: Final = "maintenance"
 _NOW: Final[ColumnElement[int]] = cast(extract("epoch", func.now()) * 1000, BigInteger)
 """Milliseconds of the database's clock."""
@@ -70,8 +70,8 @@ _TAKE: Final = Statement(
     )
     .returning(maintenance_leases.c.holder)
 )
-"""Renew one's own, take one that has expired or cannot be, or take it from a process that runs no
-executions: no row means that another has it."""
+"""Renew one's own lease, take one that has expired or is too long, or take it from a process that
+runs no executions; no row means that another process has it."""
 
 _FIRST: Final = Statement(
     insert(maintenance_leases).values(
@@ -81,7 +81,7 @@ _FIRST: Final = Statement(
         expires_at=_NOW + bindparam("millis", type_=BigInteger),
     )
 )
-"""Where no process has ever led; of two at once, one is run again and finds the other's."""
+"""Insert the first lease; of two concurrent inserts, one is retried and finds the other's."""
 
 _RELEASE: Final = Statement(
     update(maintenance_leases)
@@ -100,12 +100,12 @@ class Candidate:
 
     id: str
     works: bool
-    """It runs executions; such a process goes first."""
+    """Whether it runs executions; such a process has priority."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who leads, and for how many milliseconds more; 0 or less: it has expired."""
+    """Who leads, and the milliseconds left; 0 or less: expired."""
 
     holder: str
     works: bool
@@ -123,14 +123,14 @@ class Leases:
         return await self._driver.read(_held)
 
     async def take(self, candidate: Candidate, millis: int, patience: int) -> bool:
-        """Take or renew the lease for so many milliseconds; False if another process has it.
+        """Take or renew the lease for `millis`; False if another process has it.
 
-        `patience`: how long it must have been expired. Raises Overloaded.
+        `patience`: milliseconds since its expiry that are required. Raises Overloaded.
         """
         return await self._driver.write(lambda: _take(candidate, millis, patience), durable=False)
 
     async def release(self, candidate: Candidate) -> None:
-        """End the lease, if it is this candidate's, and notify the others. Raises Overloaded."""
+        """Release the candidate's lease, and notify the others. Raises Overloaded."""
         await self._driver.write(lambda: _release(candidate), durable=False)
 
 

@@ -1,4 +1,4 @@
-"""Who hears what happens in the store."""
+"""Callbacks that run after each commit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,34 +16,36 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Heard by those who follow an execution, after its commit."""
+    """What the followers of an execution get after its commit."""
 
     execution_id: str
     entries: tuple[Entry, ...]
     execution: Execution | None = None
-    """The row as this commit left it; None where only text was added."""
+    """The row after this commit; None if only text was added."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who hears of commits, on the event loop, in commit order."""
+    """Callbacks for commits, on the event loop, in commit order."""
 
     committed: Callable[[Committed], None]
-    """Commits of other processes come without the row, and sometimes without their entries."""
+    """Called for each commit; those of other processes come without the row, some without
+    entries."""
     runnable: Callable[[Execution], None]
-    """A segment of this execution may start (SQLite; on Postgres the queue's own table says so)."""
+    """A segment of this execution may start (on SQLite; on Postgres the queue's table has a
+    job)."""
     requested: Callable[[str], None] = lambda _: None
-    """Another process left word for whoever runs this execution."""
+    """Another process has left a request for the process that runs this execution."""
     missed: Callable[[], None] = lambda: None
-    """Commits of other processes may have gone unheard."""
+    """Notifications of commits of other processes may have been lost."""
     lease_released: Callable[[], None] = lambda: None
-    """The process that led maintenance has left: another may lead."""
+    """The leader of maintenance has left: another process may lead."""
 
 
 def guarded(listeners: Listeners) -> Listeners:
-    """Return the same listeners with their errors logged instead of raised.
+    """Return the same listeners, with errors logged instead of raised.
 
-    What a listener raises is its own mistake: the commit stands, and its writers wait for it.
+    A listener's error must not affect the commit, which stands, or its waiting writers.
     """
     return Listeners(
         guard("committed", listeners.committed),
@@ -55,12 +57,12 @@ def guarded(listeners: Listeners) -> Listeners:
 
 
 def guard(name: str, listener: Callable[P, None]) -> Callable[P, None]:
-    """Return a listener that logs what this one raises."""
+    """Return a listener that logs errors of this one."""
 
     def call(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             listener(*args, **kwargs)
-        except Exception:  # whatever it is, it is not the commit's
+        except Exception:  # whatever it raises, the commit stands
             logger.exception("listener.failed", listener=name)
 
     return call

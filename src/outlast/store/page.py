@@ -1,4 +1,4 @@
-"""Which stretch of a list is read."""
+"""Pages of lists."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which stretch of a list: at most `limit` things older than `after` or newer than `before`."""
+    """A page of a list: at most `limit` items older than `after` or newer than `before`."""
 
     limit: int
     after: str | None = None
@@ -16,10 +16,10 @@ class Page:
 
     @property
     def backwards(self) -> bool:
-        """Whether the walk goes from older to newer; lists are newest first all the same."""
+        """Whether paging goes from older to newer; pages are newest first in either case."""
         return self.before is not None and self.after is None
 
     def cut(self, found: list[T]) -> tuple[list[T], bool]:
-        """The page out of what the store found, and whether there is more behind it."""
+        """Return the page from the store's rows, and whether there are more."""
         kept = found[-self.limit :] if self.backwards else found[: self.limit]
         return kept, len(found) > self.limit

@@ -1,4 +1,4 @@
-"""Records: executions, steps and charges, read as nodes of a tree."""
+"""Reads executions, steps and charges as nodes of a tree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ from outlast.store.executions.tables import executions, steps
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """A stretch of the executions, newest first: those of some agents, or of all."""
+    """A page of executions, newest first: those of some agents, or of all."""
 
     limit: int
     offset: int
     agent_ids: Sequence[str] = ()
-    """Each once."""
+    """Without duplicates."""
 
 
 _WORKSPACE: Final = executions.c.workspace_id == bindparam("workspace")
@@ -63,7 +63,7 @@ _steps_charged: Final = steps.outerjoin(
 
 
 def _page(agents: int) -> Select[tuple[str]]:
-    """The ids of a page; of several agents the newest of each are merged."""
+    """Select the ids of a page; for several agents the newest of each are merged."""
     newest = executions.c.id.desc()
     ids = select(executions.c.id).where(_WORKSPACE)
     if agents > 1:
@@ -82,7 +82,7 @@ def _page(agents: int) -> Select[tuple[str]]:
 
 
 def _tree(roots: FromClause) -> CTE:
-    """(root, id, credits) of these executions and of all below them."""
+    """Select (root, id, credits) of these executions and all their descendants."""
     tree = (
         select(roots.c.id.label("root"), roots.c.id, executions.c.credits)
         .join(executions, executions.c.id == roots.c.id)
@@ -102,7 +102,7 @@ def _sums(tree: CTE) -> Statement:
 
 @cache
 def executions_of_page(agents: int) -> Statement:
-    """Executions newest first, of all agents or of so many: their ids by an index, then rows."""
+    """Select executions, newest first, of all agents or of `agents`: ids by an index, then rows."""
     return Statement(
         LISTED.where(executions.c.id.in_(_page(agents))).order_by(executions.c.id.desc())
     )
@@ -110,7 +110,7 @@ def executions_of_page(agents: int) -> Statement:
 
 @cache
 def sums_of_page(agents: int) -> Statement:
-    """(id, credits with all below) of the same executions."""
+    """Select (id, credits of the subtree) of the same executions."""
     return _sums(_tree(_page(agents).subquery("page")))
 
 
@@ -121,26 +121,26 @@ _root: Final = (
 _below: Final = _tree(_root)
 
 SUM: Final = _sums(_below)
-"""(id, credits with all below) of one execution."""
+"""Selects (id, credits of the subtree) of one execution."""
 
 TREE: Final = Statement(select(*executions.c).join(_below, _below.c.id == executions.c.id))
-"""An execution and all below it; reached through its workspace."""
+"""Selects an execution and all its descendants; reached through its workspace."""
 
 TREE_STEPS: Final = Statement(
     select(*_step).select_from(_below.join(_steps_charged, steps.c.execution_id == _below.c.id))
 )
-"""Their steps with what each cost, superseded ones too; in no order, which would cost a scan."""
+"""Selects their steps with costs, superseded ones too; unordered, as sorting would cost a scan."""
 
 TREE_CLOSED: Final = Statement(
     select(charges.c.execution_id, *_charge)
     .join(_below, _below.c.id == charges.c.execution_id)
     .where(charges.c.step.is_(None))
 )
-"""Their model requests that a pause has closed; in no order."""
+"""Selects their model requests aborted by a pause; unordered."""
 
 
 def _owned(execution_id: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Asked last: the workspace is to find nothing by itself."""
+    """Applied last so the planner does not start from the workspace index."""
     return select(executions.c.id).where(executions.c.id == execution_id, _WORKSPACE).exists()
 
 
@@ -149,7 +149,7 @@ STEP: Final = Statement(
     .select_from(_steps_charged)
     .where(steps.c.id == bindparam("step_id"), _owned(steps.c.execution_id))
 )
-"""A step with what it cost."""
+"""Selects a step with its cost."""
 
 CLOSED: Final = Statement(
     select(charges.c.execution_id, *_charge).where(
@@ -158,11 +158,11 @@ CLOSED: Final = Statement(
         _owned(charges.c.execution_id),
     )
 )
-"""A model request that a pause has closed, as long as its execution is there."""
+"""Selects a model request aborted by a pause, if its execution exists."""
 
 
 def _read_page(workspace_id: str, page: RecordPage) -> Transaction[list[ExecutionRecord]]:
-    """A page, and what each has cost with all below it."""
+    """Read a page, and the cost of each subtree."""
     agents = len(page.agent_ids)
     given: dict[str, Any] = {
         "workspace": workspace_id,
@@ -184,7 +184,7 @@ def _read_page(workspace_id: str, page: RecordPage) -> Transaction[list[Executio
 
 
 def _get(workspace_id: str, wanted: RecordId) -> Transaction[Record]:
-    """The one thing that has the id."""
+    """Read the record with this id."""
     if wanted.execution_id is not None:
         found = yield from _execution(workspace_id, wanted.execution_id)
         if found is not None:
@@ -209,7 +209,7 @@ def _execution(workspace_id: str, execution_id: str) -> Part[Execution | None]:
 
 
 def _read_tree(workspace_id: str, execution_id: str) -> Transaction[Tree]:
-    """An execution with all that is under it: three reads, whatever there is."""
+    """Read an execution with everything under it: three reads, whatever the size."""
     of_id = {"workspace": workspace_id, "id": execution_id}
     rows = yield Query(TREE, of_id)
     if not rows:
@@ -236,7 +236,7 @@ def _closed_from(execution: Execution, row: Row) -> RecordPart:
 
 
 class RecordStore:
-    """What was done and what it cost. Each read sees one moment, in a few statements."""
+    """Records of what was done and its cost. Each read is a snapshot, in a few statements."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -250,7 +250,7 @@ class RecordStore:
         return await self._driver.read(lambda: _get(workspace_id, wanted), snapshot=True)
 
     async def tree(self, workspace_id: str, execution_id: str) -> Tree:
-        """Return an execution with all that is under it. Raises ExecutionNotFound."""
+        """Return an execution with everything under it. Raises ExecutionNotFound."""
         return await self._driver.read(
             lambda: _read_tree(workspace_id, execution_id), snapshot=True
         )

@@ -1,4 +1,4 @@
-"""What the tables of all subjects share: metadata, column helpers, JSON as text."""
+"""Shared by the tables of all subjects: metadata, column helpers, JSON as text."""
 
 from typing import Any, Final
 
@@ -18,13 +18,13 @@ metadata: Final = MetaData(
 
 
 class Json(TypeDecorator[Any]):
-    """JSON that travels as text; Postgres keeps it as JSONB."""
+    """JSON sent as text; Postgres stores it as JSONB."""
 
     impl = Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The type in this database; the other database's types are not loaded."""
+        """Return the type in this database; the other database's types are not loaded."""
         if dialect.name != "postgresql":
             return dialect.type_descriptor(Text())
         from sqlalchemy.dialects.postgresql import JSONB
@@ -57,20 +57,20 @@ def flag(name: str) -> Column[bool]:
 
 
 def added_count(name: str) -> Column[int]:
-    """A count that rows from before it was added have as 0."""
+    """Return a column for a count that older rows have as 0."""
     return Column(name, BigInteger, nullable=False, server_default="0")
 
 
 def added_flag(name: str) -> Column[bool]:
-    """A flag that rows from before it was added do not have."""
+    """Return a column for a flag that older rows have as false."""
     return Column(name, Boolean(create_constraint=False), nullable=False, server_default=false())
 
 
 def index_of_some(table: str, name: str, *columns: str) -> Index:
-    """An index of the rows that have the column of this name."""
+    """Return an index of the rows in which this column is not null."""
     return Index(f"ix_{table}_{name}", *columns, sqlite_where=text(f"{name} IS NOT NULL"))
 
 
 def to_json(value: Any) -> str:
-    """JSON as text; dataclasses become objects."""
+    """Return JSON as text; dataclasses become objects."""
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,4 +1,4 @@
-"""What stands in a list in the place of a row that cannot be read."""
+"""Placeholder in lists for a row that cannot be read."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A row that is broken, or that a newer version has written."""
+    """A row that is damaged, or was written by a newer version."""
 
     workspace_id: str
     execution_id: str
@@ -20,9 +20,9 @@ class Unreadable:
 def readable(
     rows: Iterable[Row], read: Callable[[Row], T], owner: Callable[[Row], tuple[str, str]]
 ) -> list[T | Unreadable]:
-    """Read each row; one that cannot be read keeps no other from being read.
+    """Read each row; one that cannot be read does not affect the others.
 
-    `owner` gives the row's workspace and execution.
+    `owner` returns the row's workspace and execution.
     """
     found: list[T | Unreadable] = []
     for row in rows:

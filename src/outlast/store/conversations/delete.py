@@ -1,4 +1,4 @@
-"""Transactions that delete a conversation, and purge what its turns said."""
+"""Transactions that delete a conversation, and purge the content of its turns."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ PURGE_CONTENT: Final = tuple(
     Statement(delete(table).where(table.c.execution_id == bindparam("id")))
     for table in (events, checkpoints, waits, idempotency, tasks, execution_metadata)
 )
-"""Everything that was said, gone from every table that is made for it; steps stay, stripped."""
+"""Delete content from all tables that hold only content; steps stay, without content."""
 
 ERRORS_TO_STRIP: Final = Statement(
     select(executions.c.id, executions.c.error).where(
@@ -37,9 +37,9 @@ PURGING: Final = Statement(
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-"""All workspaces: deleted conversations of whose turns something is left in other tables.
+"""Of all workspaces: deleted conversations whose turns have content left in other tables.
 
-Two processes that purge at once take different ones.
+Two concurrent processes take different ones.
 """
 
 PURGED: Final = Statement(
@@ -51,7 +51,7 @@ STEPS_TO_STRIP: Final = Statement(
         steps.c.execution_id == bindparam("id")
     )
 )
-"""Superseded ones too; the execution was reached through its workspace."""
+"""Steps to strip, superseded ones too; the execution was reached through its workspace."""
 
 STRIP_STEP: Final = Statement(
     update(steps)
@@ -88,13 +88,13 @@ PURGE_EXECUTIONS: Final = Statement(
         updated_at=bindparam("at"),
     )
 )
-"""The records stay, without what was said."""
+"""The records stay, without content."""
 
 
 def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Transaction[None]:
-    """Delete the conversation's row and mark its executions: nothing of them is shown from here on.
+    """Delete the conversation's row and mark its executions, which are hidden from then on.
 
-    What they said in other tables is deleted by `purge`, in pieces.
+    Their content in other tables is deleted by `purge`, in batches.
     """
     parameters = {"workspace": workspace_id, "conversation": conversation_id}
     rows = yield Query(LOCK_CONVERSATION, parameters)
@@ -111,7 +111,7 @@ def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Tra
 
 
 def purge(limit: int) -> Transaction[int]:
-    """Delete what some executions of deleted conversations said; return how many there were."""
+    """Delete the content of some executions of deleted conversations; return how many."""
     found = yield Query(PURGING, {"limit": limit})
     for (execution_id,) in found:
         for statement in PURGE_CONTENT:
@@ -122,7 +122,7 @@ def purge(limit: int) -> Transaction[int]:
 
 
 def _strip_steps(execution_id: str) -> Part[None]:
-    """Leave what a step was and what it used, and nothing of what was said."""
+    """Remove the content of steps; their kind and usage stay."""
     for number, kind, data in (yield Query(STEPS_TO_STRIP, {"id": execution_id})):
         yield Query(
             STRIP_STEP,

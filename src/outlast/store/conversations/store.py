@@ -13,21 +13,21 @@ from outlast.store.driver import Driver, Query, Transaction, TransactionResult
 
 @dataclass(frozen=True, slots=True)
 class ConversationFilter:
-    """Which conversations a list shows; None means any."""
+    """Filter of a list of conversations; None means any."""
 
     agent_id: str | None = None
     user: str | None = None
     """The caller's end user."""
     after: tuple[int, str] | None = None
-    """(last activity, id) of the conversation that the list goes on behind."""
+    """(last activity, id) of the conversation after which the page begins."""
 
 
 _PURGED_AT_ONCE: Final = 50
-"""Executions whose content one transaction deletes."""
+"""Executions whose content one transaction deletes, at most."""
 
 
 def _get(workspace_id: str, conversation_id: str) -> Transaction[Conversation]:
-    """One row of the workspace."""
+    """Read one row of the workspace."""
     rows = yield Query(CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id})
     if not rows:
         raise ConversationNotFound
@@ -37,7 +37,7 @@ def _get(workspace_id: str, conversation_id: str) -> Transaction[Conversation]:
 def _page(
     workspace_id: str, wanted: ConversationFilter, limit: int
 ) -> Transaction[list[Conversation]]:
-    """A page by keyset, and one row more to tell whether there are more."""
+    """Read a page by keyset, and one more row to tell whether there are more."""
     given: dict[str, Any] = {}
     if wanted.agent_id is not None:
         given["agent_id"] = wanted.agent_id
@@ -54,7 +54,7 @@ def _page(
 
 
 class ConversationStore:
-    """Conversations and what was said in them."""
+    """Conversations and their content."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -76,7 +76,7 @@ class ConversationStore:
         before: int | None = None,
         since: int = 1,
     ) -> tuple[History, ...]:
-        """Return the conversation's executions by turn, from `since`, without the turn `before`."""
+        """Return the conversation's executions by turn, from `since`, earlier than `before`."""
         return await self._driver.read(
             lambda: read_turns(workspace_id, conversation_id, before, since), snapshot=True
         )
@@ -90,19 +90,18 @@ class ConversationStore:
         )
 
     async def purge(self, limit: int) -> int:
-        """Delete what is left of turns of deleted conversations, of all workspaces.
+        """Delete remaining content of deleted conversations, of all workspaces.
 
-        Return how many executions there were, at most `limit`: 0 once nothing is left.
+        Return the number of executions, at most `limit`; 0 once nothing is left.
         """
         return await self._driver.write(lambda: purge(limit))
 
     async def delete(self, workspace_id: str, conversation_id: str, at: int) -> None:
         """Delete all turns for good; executions stay as purged records.
 
-        Nothing is shown of them once the first commit is done; what a crash leaves behind it is
-        deleted by `purge`.
+        They are hidden once the first commit is done; what a crash leaves is deleted by `purge`.
 
-        Raises ConversationNotFound, and Conflict where one is live.
+        Raises ConversationNotFound, and Conflict if one is live.
         """
         await self._driver.write(lambda: delete_conversation(workspace_id, conversation_id, at))
         while await self.purge(_PURGED_AT_ONCE):

@@ -1,4 +1,4 @@
-"""The turns of a conversation, read for its history."""
+"""Reads the turns of a conversation for its history."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from outlast.store.executions.tables import executions, steps
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One earlier turn of a conversation: the execution and what it recorded."""
+    """One earlier turn of a conversation: the execution and its steps."""
 
     execution: Execution
     steps: tuple[Step, ...]
@@ -23,7 +23,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class TurnStamp:
-    """What tells that an earlier turn has changed: equal stamps, equal content."""
+    """Version of an earlier turn: equal stamps mean equal content."""
 
     execution_id: str
     turn: int
@@ -64,7 +64,7 @@ TURN_STAMPS: Final = Statement(
     )
     .order_by(executions.c.turn)
 )
-"""Which turns there are, and what tells that one has changed; nothing of what was said."""
+"""Selects the turns and columns that tell of changes; no content."""
 
 TURNS_STEPS: Final = Statement(
     select(*STEP_COLUMNS)
@@ -86,7 +86,7 @@ _AFTER_ALL: Final = 2**63 - 1
 def read_turn_stamps(
     workspace_id: str, conversation_id: str, before: int
 ) -> Transaction[tuple[TurnStamp, ...]]:
-    """One read of the columns that tell of changes."""
+    """Read the columns that tell of changes, in one statement."""
     rows = yield Query(
         TURN_STAMPS,
         {"workspace": workspace_id, "conversation": conversation_id, "before": before},
@@ -97,7 +97,7 @@ def read_turn_stamps(
 def read_turns(
     workspace_id: str, conversation_id: str, before: int | None, since: int
 ) -> Transaction[tuple[History, ...]]:
-    """Two reads, whatever the number of turns."""
+    """Read turns in two statements, whatever their number."""
     parameters = {
         "workspace": workspace_id,
         "conversation": conversation_id,

@@ -1,7 +1,7 @@
 """Migrations: they only go up, and a fresh schema equals a migrated one.
 
-A new file is given the newest schema at once. Alembic is loaded only where an older schema is to be
-brought up: it costs a third of a server's start.
+A new file gets the newest schema at once. Alembic is loaded only to migrate an older schema: it
+takes a third of a server's start.
 """
 
 import sqlite3
@@ -18,11 +18,11 @@ from outlast.store.schema import HEAD, OLDEST, metadata
 _PASSING: Final = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 )
-"""The disk or another process is in the way; the file may be sound."""
+"""Errors of the disk or by another process; the file itself may be intact."""
 
 
 def sqlite_version(path: Path) -> str | None:
-    """The newest migration that this file has; None for a new file."""
+    """Return the newest migration of this file; None for a new file."""
     with closing(sqlite3.connect(path)) as connection:
         try:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -34,9 +34,9 @@ def sqlite_version(path: Path) -> str | None:
 
 
 def refuse_newer(where: str, version: str, oldest: str) -> None:
-    """Raises Misconfigured unless code of this version may work on a newer database.
+    """Raise Misconfigured unless code of this version may work on the newer database.
 
-    A newer Outlast that has only added to the schema lets this one work beside it.
+    It may if the newer version has only added to the schema.
     """
     if oldest > HEAD:
         raise Misconfigured(
@@ -46,10 +46,10 @@ def refuse_newer(where: str, version: str, oldest: str) -> None:
 
 
 def migrate_sqlite(path: Path) -> None:
-    """Bring the file to the newest schema.
+    """Migrate the file to the newest schema.
 
-    Raises Misconfigured for a file from a later version, for one that is no database, and for one
-    that cannot be written now.
+    Raises Misconfigured for a file of a later version, one that is not a database, and one that
+    cannot be written.
     """
     try:
         _migrate_sqlite(path)
@@ -81,7 +81,7 @@ def _sqlite_oldest(path: Path) -> str | None:
 
 
 def create_schema(path: Path) -> bool:
-    """Write the newest schema to an empty file, in one transaction; False where it is not empty."""
+    """Write the newest schema to an empty file in one transaction; return False if not empty."""
     dialect = sqlite.dialect()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -103,11 +103,11 @@ _VERSIONS = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
     "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
 )
-"""As Alembic makes it."""
+"""The table as Alembic creates it."""
 
 
 def upgrade(url: str) -> None:
-    """Run every migration that the database of this SQLAlchemy URL lacks."""
+    """Run all missing migrations on the database of this SQLAlchemy URL."""
     from alembic import command
     from alembic.config import Config
 

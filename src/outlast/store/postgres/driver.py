@@ -3,9 +3,9 @@
 transaction ──► BEGIN, statements, the queue's jobs, COMMIT ──► listeners here, and notifications
 to other processes
 
-Statements whose rows are not read are sent without waiting for their answer. What belongs to one
-execution is written in the order of the calls. A transaction that lost a race (a deadlock, a row
-that another made first) or its connection before the commit is run again from its beginning.
+Statements whose rows are not read are sent without waiting for their results. Writes of one
+execution take effect in the order of the calls. A transaction that lost a race (a deadlock, a row
+that another inserted first) or its connection before the commit is run again from its beginning.
 """
 
 import asyncio
@@ -42,13 +42,13 @@ CommitListener: TypeAlias = Callable[[float, int], None]
 
 _ATTEMPTS: Final = 5
 _POOL_SECONDS: Final = 3.0
-"""How long a caller waits for a connection before the database counts as away."""
+"""How long a caller waits for a connection before the database counts as unavailable."""
 _BUSY_SECONDS: Final = 15.0
-"""How long it waits where the database answers others meanwhile."""
+"""How long it waits if the database answers others meanwhile."""
 _RUNNING_SECONDS: Final = 60.0
-"""What an execution that runs waits there: to refuse it would be to do its step again."""
+"""The same for a running execution: refusing it would mean repeating its step."""
 _PREPARED: Final = 500
-"""Prepared statements of one connection: more than there are texts."""
+"""Prepared statements per connection: more than there are texts."""
 _UNSENT: Final = (OverflowError, UnicodeError)
 """Python's own errors for a value that cannot be sent."""
 _NETWORK: Final = {
@@ -59,21 +59,22 @@ _NETWORK: Final = {
     "tcp_user_timeout": "6000",
     "application_name": "outlast",
 }
-"""A connection whose other end has vanished is given up within seconds; the URL may say more."""
+"""A connection whose peer has vanished is given up within seconds; the URL may override this."""
 _SERVER: Final = """
 SET tcp_keepalives_idle TO 5; SET tcp_keepalives_interval TO 2; SET tcp_keepalives_count TO 3;
 SET tcp_user_timeout TO 6000
 """
-"""The server gives up a process that has vanished as soon: it may hold locks that others need."""
+"""The server gives up a vanished client as soon: it may hold locks that others need."""
 _LONGEST_MILLIS: Final = int(ANSWER_SECONDS * 900)
-"""What the server gives a statement: it answers with an error before we hang up."""
+"""The server's limit for a statement: its error comes before we hang up."""
 _LONGEST_STATEMENT: Final = f"""
 SELECT set_config('statement_timeout', '{_LONGEST_MILLIS}', false) FROM pg_settings
 WHERE name = 'statement_timeout' AND NOT setting::bigint BETWEEN 1 AND {_LONGEST_MILLIS}
 """  # noqa: S608 - a number of our own
 _LONGEST_TRANSACTION: Final = f"SET transaction_timeout TO '{ANSWER_SECONDS:g}s'"
 _FROM_17: Final = 170_000
-"""The server's version number that knows of it: one whose client is frozen is ended too."""
+"""First server version with `transaction_timeout`, which also ends transactions of frozen
+clients."""
 
 
 class PostgresDriver:
@@ -89,11 +90,11 @@ class PostgresDriver:
         measured: CommitListener | None = None,
         failures: Failures | None = None,
     ) -> None:
-        """`enqueue` returns what a transaction writes into the queue: jobs that it adds or ends.
+        """`enqueue` returns a transaction's changes of the queue: jobs to add or end.
 
-        `listen_url` is a way to the same database that keeps its session, where `url` does not
-        (pgbouncer in transaction mode); migrations go there too, for their lock. `measured` gets
-        of every commit: its seconds and 1.
+        `listen_url`: another URL of the database that keeps sessions, if `url` does not (pgbouncer
+        in transaction mode); migrations use it too, for their lock. `measured` gets the seconds of
+        each commit, and 1.
         """
         self._url = conninfo(url)
         self._pool_size = pool_size
@@ -131,7 +132,7 @@ class PostgresDriver:
 
     @property
     def listens(self) -> bool:
-        """Whether notifications of other processes come in now."""
+        """Whether notifications of other processes are being received."""
         return self._listener.listens
 
     async def write(
@@ -163,7 +164,7 @@ class PostgresDriver:
         return (await self._again(transaction, begin)).value
 
     async def ping(self) -> None:
-        """Raises Overloaded where the database does not answer, and where it takes no writes."""
+        """Raise Overloaded if the database does not answer or does not accept writes."""
         await self.read(writable)
 
     def _tell(self, outcome: TransactionResult[Any]) -> None:
@@ -187,9 +188,10 @@ class PostgresDriver:
         begin: Begin,
         busy: float = _BUSY_SECONDS,
     ) -> TransactionResult[T]:
-        """Run a transaction, anew where that is safe. Raises Overloaded, and what it raises.
+        """Run a transaction, and retry it if that is safe. Raises Overloaded, and its errors.
 
-        Safe is what surely was not committed: the server said so, or no commit was sent yet.
+        A retry is safe if it was surely not committed: by the server's error, or no commit was
+        sent.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             enqueue = partial(self._enqueue, first=attempt == 1)
@@ -213,7 +215,7 @@ class PostgresDriver:
         raise AssertionError
 
     async def _renew(self) -> None:
-        """Replace every connection: one has died, and the others may have."""
+        """Replace every connection: if one has died, the others may have."""
         self._answered = -_POOL_SECONDS
         if self._pool is not None:
             await self._pool.drain()
@@ -230,7 +232,7 @@ class PostgresDriver:
             await pool.putconn(connection)
 
     async def _given(self, pool: AsyncConnectionPool, busy: float) -> AsyncConnection[Any]:
-        """A connection of the pool, waited for as long as the database answers others."""
+        """Return a connection of the pool, waiting as long as the database answers others."""
         loop = asyncio.get_running_loop()
         until = loop.time() + busy
         while True:
@@ -241,12 +243,12 @@ class PostgresDriver:
                     raise
 
     def _answers(self) -> bool:
-        """Whether the database has answered lately: who waits for a connection waits in a queue."""
+        """Whether the database has answered lately: then waiting callers are only queued."""
         return asyncio.get_running_loop().time() - self._answered < _POOL_SECONDS
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
-    """JSON travels as text here as everywhere."""
+    """Send and receive JSON as text, as everywhere."""
     await connection.set_autocommit(True)
     newer = connection.info.server_version >= _FROM_17
     await connection.execute(f"{_SERVER}; {_LONGEST_TRANSACTION}" if newer else _SERVER)
@@ -258,7 +260,7 @@ async def _configure(connection: AsyncConnection[Any]) -> None:
 def make_pool(
     url: str, size: int, configure: Callable[[AsyncConnection[Any]], Awaitable[None]]
 ) -> AsyncConnectionPool:
-    """At most so many connections, each made when it is first wanted; nothing is opened yet."""
+    """Return a pool of at most `size` connections, each opened when first needed."""
     return AsyncConnectionPool(
         conninfo(url),
         connection_class=PatientConnection,
@@ -272,9 +274,9 @@ def make_pool(
 
 
 def conninfo(url: str) -> str:
-    """The URL with our patience on the network where it does not say its own.
+    """Return the URL with our network timeouts, unless it has its own.
 
-    Raises Misconfigured for one that cannot be read.
+    Raises Misconfigured for an invalid URL.
     """
     with connecting():
         given = conninfo_to_dict(url)

@@ -1,6 +1,6 @@
-"""What a Postgres database, its server and the way to it are like: questions of `outlast doctor`.
+"""Examines a Postgres database, its server and the connection to it, for `outlast doctor`.
 
-Each makes connections of its own. Nothing is changed.
+Each function makes its own connections and changes nothing.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from outlast.store.postgres.driver import conninfo
 from outlast.store.postgres.migrate import compatibility, version
 from outlast.store.postgres.refusal import Reason, Refusal, line_of, refusal_of
 
-_HEAR_SECONDS: Final = 2.0
+_LISTEN_SECONDS: Final = 2.0
 _POOLER_SECONDS: Final = 3.0
-"""How long a pooler may take to find another connection."""
+"""How long a pooler may take to provide another connection."""
 _SECONDS: Final = 15.0
-"""How long a question may take."""
+"""How long a query may take."""
 
 _SERVER: Final = """
 SELECT current_setting('server_version'),
@@ -47,7 +47,7 @@ _CLOCK: Final = "SELECT extract(epoch FROM clock_timestamp()) * 1000"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a database says of itself and of its server."""
+    """Properties of a database and its server."""
 
     version: str
     encoding: str
@@ -56,16 +56,16 @@ class Server:
     """Whether a commit is on disk when it is confirmed."""
     user: str
     schema: str | None
-    """Where tables are made; None where the search path leads nowhere."""
+    """Schema in which tables are created; None if the search path has none."""
     may_create: bool
-    """Tables, in that schema."""
+    """Whether tables may be created in that schema."""
     may_write: bool
-    """Whatever tables of ours there are."""
+    """Whether all existing tables of Outlast may be written."""
     connections: int
     places: int
-    """Connections that ordinary users may have."""
+    """Maximum connections of ordinary users."""
     identity: str
-    """The same for two ways to one database."""
+    """Identifies the database: equal through two URLs of one database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +73,26 @@ class Schema:
     """The migrations that a database has."""
 
     version: str | None
-    """The newest one; None for an empty database."""
+    """The newest migration; None for an empty database."""
     oldest: str | None
-    """The oldest version of the schema whose code still works on it."""
+    """Oldest schema version whose code still works on it."""
 
 
 class Pooling(Enum):
-    """What is between us and the server."""
+    """Kind of pooler between us and the server."""
 
     NONE = auto()
-    """Each connection keeps its session."""
+    """None: each connection keeps its session."""
     GOOD = auto()
     """A pooler in transaction mode that keeps prepared statements."""
     FORGETFUL = auto()
     """A pooler in transaction mode that loses them."""
     FULL = auto()
-    """A pooler that has no second connection to the server."""
+    """A pooler without a second connection to the server."""
 
 
 async def look(url: str) -> Server | Refusal:
-    """Go there and ask who it is."""
+    """Connect and return the server's properties."""
     try:
         async with (
             asyncio.timeout(_SECONDS),
@@ -111,7 +111,7 @@ async def look(url: str) -> Server | Refusal:
 
 
 async def schema_of(url: str) -> Schema:
-    """The schema that is there. Raises Overloaded."""
+    """Return the schema of the database. Raises Overloaded."""
     return await asyncio.to_thread(_schema_of, url)
 
 
@@ -124,7 +124,7 @@ def _schema_of(url: str) -> Schema:
 
 
 async def skew(url: str, now: Callable[[], int]) -> int:
-    """Milliseconds that the database's clock is ahead of ours; half a round trip is allowed for.
+    """Return how far the database's clock is ahead of ours, in ms, less half a round trip.
 
     Raises Overloaded.
     """
@@ -137,20 +137,20 @@ async def skew(url: str, now: Callable[[], int]) -> int:
 async def listens(url: str, through: str) -> bool:
     """Whether a notification sent through one URL reaches a connection through the other.
 
-    One connection that notifies itself gets it through a pooler too. Raises Overloaded.
+    One connection that notifies itself would succeed through a pooler too. Raises Overloaded.
     """
     channel = f"outlast_doctor_{secrets.token_hex(6)}"
     async with _connections(url, through) as (listening, speaking):
         await listening.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         await speaking.execute("SELECT pg_notify(%s, '')", (channel,))
-        async for _ in listening.notifies(timeout=_HEAR_SECONDS, stop_after=1):
+        async for _ in listening.notifies(timeout=_LISTEN_SECONDS, stop_after=1):
             return True
         await listening.execute(sql.SQL("UNLISTEN {}").format(sql.Identifier(channel)))
         return False
 
 
 async def pooling(url: str) -> Pooling:
-    """What becomes of a session while another has a transaction open. Raises Overloaded."""
+    """Return the kind of pooler, by two concurrent sessions. Raises Overloaded."""
     mark = secrets.token_hex(6)  # a statement of another time may have the same name
     query = sql.SQL("SELECT pg_backend_pid(), {}").format(mark)
     async with _connections(url, url) as (ours, other):

@@ -1,4 +1,4 @@
-"""What an error of Postgres means for the transaction that met it.
+"""Classifies errors of Postgres by what they mean for the transaction.
 
 https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
@@ -32,29 +32,29 @@ _PERMANENT: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.Programm
 _TOO_LONG: Final = frozenset({"57014", "55P03", "25P03", "25P04"})
 """Query canceled, lock not available, and a transaction that was idle or open for too long."""
 _ENDED: Final = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05"})
-"""The server ends the connection, or takes none."""
+"""The server ends the connection, or accepts none."""
 _READ_ONLY: Final = "25006"
 _INTERNAL: Final = "XX000"
-"""Such as a value that is larger than the server can hold."""
+"""Internal errors, such as a value that is larger than the server supports."""
 _CONNECTION, _LIMIT = "08", "54"
-"""Classes: the connection is lost; a limit of the program is exceeded."""
+"""Classes of SQLSTATE: connection exception; program limit exceeded."""
 
 logger = structlog.get_logger(__name__)
 
 
 class Meaning(Enum):
-    """What is to be done about an error."""
+    """What to do about an error."""
 
     AGAIN = auto()
-    """The transaction lost a race and was undone: it may pass now."""
+    """The transaction lost a race and was rolled back: a retry may succeed."""
     LOST = auto()
-    """The connection is gone, and others may be."""
+    """The connection is lost, and others may be."""
     TOO_LONG = auto()
-    """The database works, and did not end this in time."""
+    """The database works, but did not finish in time."""
     PASSING = auto()
-    """The database could not do it now: no space, no memory, no writes."""
+    """The database cannot do it now: no space, no memory, no writes."""
     REFUSED = auto()
-    """The database will never take it: integrity, data, limits, a wrong statement."""
+    """The database will never accept it: integrity, data, limits, a wrong statement."""
 
 
 def meaning_of(error: Exception) -> Meaning:
@@ -83,9 +83,9 @@ def _is_permanent(error: Exception, state: str) -> bool:
 
 
 def error_of(error: Exception, meaning: Meaning) -> OutlastError:
-    """Return the error as the store's port tells it.
+    """Return the error of the store's port.
 
-    Overloaded where trying again may help, Refused where it cannot.
+    Overloaded if a retry may help, Refused if not.
     """
     match meaning:
         case Meaning.LOST:

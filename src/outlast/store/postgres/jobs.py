@@ -1,4 +1,4 @@
-"""What a commit of executions writes into the queue's own table: procrastinate's, as it makes it.
+"""Statements by which a commit of executions changes the queue's table, procrastinate's.
 
 https://procrastinate.readthedocs.io/en/stable/howto/production/migrations.html
 """
@@ -14,13 +14,13 @@ from outlast.store.tables import to_json
 QUEUE: Final = "outlast"
 TASK: Final = "segment"
 BEGUN: Final = 1
-"""The priority of executions that have begun: they go on before others begin."""
+"""Priority of executions that have begun: they run before others begin."""
 
 _COLUMNS: Final = ("queue_name", "task_name", "priority", "lock", "args", "status", "worker_id")
 _jobs: Final = table("procrastinate_jobs", *(column(name) for name in _COLUMNS))
 
 INSERT_JOB: Final = Statement(insert(_jobs).values({name: bindparam(name) for name in _COLUMNS}))
-"""One that is to do, of which the library's trigger notifies workers; or one that a worker has."""
+"""Adds a waiting job, of which the library's trigger notifies workers, or one that a worker has."""
 
 END_JOB: Final = Statement(
     delete(_jobs).where(
@@ -30,16 +30,16 @@ END_JOB: Final = Statement(
     ),
     independent=True,
 )
-"""The job that a worker has of an execution; one that is to do stays."""
+"""Ends the job that a worker has of an execution; a waiting one stays."""
 
 
 def arguments_of(workspace_id: str, execution_id: str) -> dict[str, str]:
-    """Return what a job says."""
+    """Return a job's arguments."""
     return {"workspace": workspace_id, "execution": execution_id}
 
 
 def job_added(execution: Execution, worker: int | None) -> Query:
-    """Return what adds a job: this worker's, or one that is to do."""
+    """Return the query that adds a job, this worker's or a waiting one."""
     return Query(
         INSERT_JOB,
         {
@@ -55,5 +55,5 @@ def job_added(execution: Execution, worker: int | None) -> Query:
 
 
 def job_ended(execution_id: str, worker: int) -> Query:
-    """Return what ends the job that the worker has of an execution."""
+    """Return the query that ends the job that the worker has of an execution."""
     return Query(END_JOB, {"execution": execution_id, "worker": worker})

@@ -1,7 +1,7 @@
-"""Bring a Postgres database to this version's schema, one process at a time.
+"""Migrates a Postgres database to this version's schema, one process at a time.
 
 Many processes may start at once: an advisory lock lets one of them migrate while the others wait. A
-database that a newer version has only added to is worked on as it is.
+database to which a newer version has only added is used as it is.
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ _LOCK: Final = 0x6F75746C617374
 
 
 def migrate(url: str) -> None:
-    """Bring the database to the newest schema.
+    """Migrate the database to the newest schema.
 
-    Raises Misconfigured for a database that needs a newer version or does not let us in, Overloaded
-    where it is away.
+    Raises Misconfigured for a database that needs a newer version or refuses access, Overloaded if
+    it is unavailable.
     """
     with connecting():
         connection = psycopg.connect(url, autocommit=True)
@@ -50,12 +50,12 @@ def _migrating() -> Iterator[None]:
 
 
 def version(connection: psycopg.Connection[tuple[str]]) -> str | None:
-    """The newest migration that the database has; None for an empty one."""
+    """Return the newest migration of the database; None for an empty one."""
     return _one(connection, "alembic_version", "version_num")
 
 
 def compatibility(connection: psycopg.Connection[tuple[str]]) -> str | None:
-    """The oldest version of the schema whose code works on the database, as the newest says."""
+    """Return the oldest schema version whose code works on the database."""
     return _one(connection, "compatibility", "oldest")
 
 
@@ -67,7 +67,7 @@ def _is_new_enough(connection: psycopg.Connection[tuple[str]]) -> bool:
 
 
 def _one(connection: psycopg.Connection[tuple[str]], table: str, column: str) -> str | None:
-    """A column of a table's only row; None where there is no such table."""
+    """Return a column of a table's only row; None if there is no such table."""
     there = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchone()
     if there is None or not there[0]:
         return None
@@ -76,7 +76,7 @@ def _one(connection: psycopg.Connection[tuple[str]], table: str, column: str) ->
 
 
 def sqlalchemy_url(url: str) -> str:
-    """The same database for SQLAlchemy, whatever form the URL has."""
+    """Return the URL in SQLAlchemy's form."""
     given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     made = URL.create(
         "postgresql+psycopg", given.pop("user", None), given.pop("password", None), query=given

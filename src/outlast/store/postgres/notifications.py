@@ -1,10 +1,10 @@
 """Notify other processes of commits, over NOTIFY: a notification says that a log grew.
 
 A notification is sent after its commit, many in one round trip, so that no transaction waits for
-Postgres's one lock on its notification queue. It carries the entries where they fit; a
-follower takes them where they continue what it has, and reads the log where they do not. Nothing
-is lost with a lost notification: followers look at the log now and then. Where no other process
-listens (see `peers`), none is sent.
+Postgres's single lock on its notification queue. It holds the entries if they fit; a follower uses
+them if they continue what it has, and reads the log if not. Nothing is lost with a lost
+notification: followers read the log at intervals. If no other process listens (see `peers`), none
+is sent.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ NOTIFY: Final = """
 SELECT pg_notify('outlast', payload) FROM json_array_elements_text(%s::json) AS payload
 """
 _PAYLOAD_BYTES: Final = 7900
-"""Postgres takes payloads below 8,000 bytes."""
+"""Postgres accepts payloads below 8,000 bytes."""
 _PROBE_SECONDS: Final = 5.0
 """Interval between probes of a silent connection."""
 _PROBES: Final = int(SAY_SECONDS / _PROBE_SECONDS)
@@ -41,7 +41,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Announcer:
-    """Sends notifications in the order of the commits, those that wait together."""
+    """Sends notifications in the order of the commits, waiting ones together."""
 
     def __init__(
         self, send: Callable[[list[str]], Awaitable[None]], peers: Peers, failures: Failures
@@ -53,7 +53,7 @@ class Announcer:
         self._sending: asyncio.Task[None] | None = None
 
     def announce(self, outcome: TransactionResult[Any]) -> None:
-        """Tell the other processes what was committed."""
+        """Notify the other processes of a commit."""
         own = self._peers.own
         if outcome.committed and self._peers.some():
             for committed in outcome.committed:
@@ -79,7 +79,7 @@ class Announcer:
             )
 
     async def stop(self) -> None:
-        """Send what waits."""
+        """Send waiting notifications."""
         if self._sending is not None:
             await self._sending
 
@@ -97,7 +97,7 @@ class Announcer:
 
 
 class Listener:
-    """Receives the notifications of other processes, over a connection that is made anew."""
+    """Receives notifications of other processes, over a connection that is reopened if lost."""
 
     def __init__(
         self, url: str, peers: Peers, say: Callable[[str], None], failures: Failures
@@ -107,7 +107,7 @@ class Listener:
         self._peers = peers
         self._say = say
         self._own = _payload({"from": peers.own})[:-1]
-        """How this process's own notifications begin."""
+        """Prefix of this process's own notifications."""
         self.listeners: Listeners | None = None
         self.listens = False
         self._duty = Duty(
@@ -121,11 +121,11 @@ class Listener:
         )
 
     def start(self) -> None:
-        """Begin to listen; returns before the connection is there."""
+        """Begin to listen; returns before the connection is open."""
         self._duty.start()
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self.listens:
             self._say(GONE)
         await self._duty.stop()
@@ -138,7 +138,7 @@ class Listener:
             logger.warning("notifications.unavailable", reason=str(error))
         finally:
             self.listens = False
-            self._peers.deaf()
+            self._peers.disconnected()
 
     async def _listen(self) -> None:
         async with await PatientConnection.connect(self._url, autocommit=True) as connection:
@@ -156,7 +156,7 @@ class Listener:
                 said = HERE
 
     def _receive(self, notify: Notify) -> None:
-        """What cannot be read, from a newer version or a stranger, sends followers to the log."""
+        """Pass on a notification; one that cannot be read makes followers read the log."""
         assert self.listeners is not None
         payload = notify.payload
         if payload.startswith(self._own) and _PRESENCE not in payload:
@@ -170,7 +170,7 @@ class Listener:
     def _read(self, payload: str, listeners: Listeners) -> None:
         notification = orjson.loads(payload)
         said = notification.get("peer")
-        answer, missed = self._peers.hear(notification["from"], said)
+        answer, missed = self._peers.receive(notification["from"], said)
         if answer:
             self._say(HERE)
         if missed:

@@ -1,4 +1,4 @@
-"""Writes of one execution take effect in the order of the calls, whatever their connection."""
+"""Orders writes of one execution by the calls, across connections."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,16 +6,16 @@ from contextlib import asynccontextmanager
 
 
 class Order:
-    """Gives each write its turn."""
+    """Queues writes per execution."""
 
     def __init__(self) -> None:
         self._last: dict[str, asyncio.Future[None]] = {}
 
     @asynccontextmanager
     async def turn(self, keys: Sequence[str]) -> AsyncIterator[None]:
-        """Wait until every earlier write of one of these is done; later ones wait for this one.
+        """Wait for all earlier writes of these executions; later ones wait for this one.
 
-        A write that is cancelled while it waits lets later ones go on behind the earlier ones only.
+        If a waiting write is cancelled, later ones still wait for the earlier ones.
         """
         earlier = [self._last[key] for key in keys if key in self._last]
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -30,7 +30,7 @@ class Order:
     def _end(
         self, done: asyncio.Future[None], keys: Sequence[str], open_: list[asyncio.Future[None]]
     ) -> None:
-        """Let later writes go on as soon as none of `open_` is left."""
+        """Let later writes continue once none of `open_` is left."""
         if open_:
             open_[0].add_done_callback(
                 lambda _: self._end(done, keys, [write for write in open_ if not write.done()])

@@ -1,9 +1,9 @@
-"""Connections that do not wait for ever for a Postgres that takes what it is sent and says nothing.
+"""Connections with a bounded wait for a Postgres that accepts data and does not answer.
 
-The network's own patience (keepalives, see `driver`) ends a wait for a machine that has vanished,
-not for one that is frozen or stands behind a proxy that is. Where an answer is due and does not
-come, the connection hangs up: what waits for it raises OperationalError at once, and no time goes
-into asking the same silent server to cancel.
+The network's timeouts (keepalives, see `driver`) end a wait for a machine that has vanished, not
+for one that is frozen or behind a frozen proxy. If an answer is due and does not come, the
+connection is closed: its callers get OperationalError at once, and no time is spent on a cancel
+request to the same silent server.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from typing import Any, Final
 from psycopg import AsyncConnection, Notify
 
 ANSWER_SECONDS: Final = 10.0
-"""How long one answer of the database may take."""
+"""How long an answer of the database may take."""
 
 
 class PatientConnection(AsyncConnection[Any]):
-    """Waits so long for an answer, and as long as requested for notifications."""
+    """Waits this long for an answer, and as long as requested for notifications."""
 
     _listening = False
     hung_up = False
-    """No answer came in time."""
+    """Whether an answer did not come in time."""
 
     async def wait(self, *args: Any, **kwargs: Any) -> Any:
         if self._listening:
@@ -49,7 +49,7 @@ class PatientConnection(AsyncConnection[Any]):
             self._listening = False
 
     def _hang_up(self) -> None:
-        """End the connection under whoever waits on it."""
+        """Close the connection; its waiting callers get an error."""
         self.hung_up = True
         with suppress(OSError), socket.socket(fileno=os.dup(self.fileno())) as end:
             end.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Whether the database takes writes: part of a server's readiness."""
+"""Whether the database accepts writes: part of a server's readiness."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _READ_ONLY: Final = Statement(select(func.current_setting("transaction_read_only
 
 
 def writable() -> Transaction[None]:
-    """Raise Overloaded for a replica, and for a database that is set to be read only."""
+    """Raise Overloaded for a replica, and for a database that is set to read-only."""
     rows = yield Query(_READ_ONLY, {})
     if rows[0][0] == "on":
         raise Overloaded("The database takes no writes: it is a replica or set to read-only.")

@@ -1,7 +1,7 @@
-"""Why Postgres would not let us in, in one line and without the password.
+"""Explains refused connections to Postgres, in one line and without the password.
 
-A connection that fails has no SQLSTATE: libpq gives its message alone, in the server's language.
-What a message does not tell is taken for a network that is away.
+A failed connection has no SQLSTATE: libpq gives only a message, in the server's language. An
+unknown message counts as an unavailable network.
 """
 
 import re
@@ -17,24 +17,24 @@ from outlast.model.error import Misconfigured, OutlastError, Overloaded
 
 _LONGEST: Final = 300
 _NOISE: Final = re.compile(r"connection failed: |FATAL:\s+|^\t.*$", re.MULTILINE)
-"""What says nothing, and libpq's advice, which comes on lines of its own."""
+"""Uninformative parts, and libpq's hints on separate lines."""
 
 
 class Reason(StrEnum):
-    """What keeps us out."""
+    """Reason of a refused connection."""
 
     URL = "url"
     """The URL cannot be read."""
     LOGIN = "login"
-    """The user or the password is not right."""
+    """The user or the password is wrong."""
     DATABASE = "database"
     """There is no such database."""
     RULES = "rules"
-    """`pg_hba.conf` does not let us in from here."""
+    """`pg_hba.conf` does not allow this client."""
     TLS = "tls"
-    """One side wants TLS and the other has none, or a certificate is not trusted."""
+    """One side requires TLS and the other has none, or a certificate is not trusted."""
     FULL = "full"
-    """Every connection is taken."""
+    """All connections are in use."""
     AWAY = "away"
     """No server answers there, or not yet."""
 
@@ -47,21 +47,21 @@ _SIGNS: Final = (
     (r"too many (clients|connections)|connection slots|no more connections", "FULL"),
     (r"SSL|TLS|certificate", "TLS"),
 )
-"""From the messages of Postgres, libpq and pgbouncer; the first that fits is taken."""
+"""Patterns of messages of Postgres, libpq and pgbouncer; the first match is used."""
 _PASSING: Final = frozenset({Reason.FULL, Reason.AWAY})
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """We were not let in."""
+    """A refused connection."""
 
     reason: Reason
     text: str
-    """The server's or the network's own words, in one line."""
+    """The server's or the network's message, in one line."""
 
 
 def refusal_of(error: psycopg.Error) -> Refusal:
-    """What a connection that failed means."""
+    """Return the reason of a failed connection."""
     if isinstance(error, psycopg.ProgrammingError):
         return Refusal(Reason.URL, "the URL cannot be read")  # its message tells of the password
     text = line_of(error)
@@ -70,7 +70,7 @@ def refusal_of(error: psycopg.Error) -> Refusal:
 
 
 def line_of(error: BaseException) -> str:
-    """An error of the database in one line; of a statement no more than what went wrong."""
+    """Return a database error in one line, without the statement."""
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     line = " ".join(_NOISE.sub("", primary or str(error)).split())
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
@@ -78,7 +78,7 @@ def line_of(error: BaseException) -> str:
 
 @contextmanager
 def connecting() -> Iterator[None]:
-    """Raise Misconfigured or Overloaded for a connection that failed."""
+    """Raise Misconfigured or Overloaded for a failed connection."""
     try:
         yield
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:

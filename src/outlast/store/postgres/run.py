@@ -1,7 +1,7 @@
-"""One run of a transaction on a connection, in as few statements as it can be.
+"""One run of a transaction on a connection, in as few statements as possible.
 
-Statements that need not wait for each other become one. A transaction that is one statement goes
-without BEGIN and COMMIT; any other goes in a pipeline, which waits only for rows that are read.
+Independent statements are joined into one. A transaction of one statement needs no BEGIN and
+COMMIT; any other runs in a pipeline, which waits only for rows that are read.
 """
 
 from collections.abc import Callable
@@ -29,22 +29,22 @@ from outlast.store.postgres.texts import Texts
 T = TypeVar("T")
 
 _READ_COMMITTED: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-"""Whatever the server's default is: locks and retries here are made for this level."""
+"""Set regardless of the server's default: locks and retries are designed for this level."""
 
 
 class Begin(Enum):
-    """What stands around the statements of a transaction."""
+    """How a transaction begins."""
 
     NOTHING = ()
     """One statement that reads needs no transaction around it."""
     SNAPSHOT = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
     DURABLE = (_READ_COMMITTED,)
     VOLATILE = (_READ_COMMITTED, "SET LOCAL synchronous_commit TO OFF")
-    """A power cut may forget it."""
+    """A power cut may lose it."""
 
 
 class Fate(Enum):
-    """What became of a transaction."""
+    """Outcome of a transaction."""
 
     COMMITTED = auto()
     UNDONE = auto()
@@ -58,24 +58,24 @@ def _ignore(_: Fate) -> None:
 
 @dataclass(frozen=True, slots=True)
 class JobChanges:
-    """What a transaction writes into the queue."""
+    """A transaction's changes of the queue."""
 
     queries: tuple[Query, ...] = ()
-    """None returns rows."""
+    """None of them returns rows."""
     settle: Callable[[Fate], None] = _ignore
-    """Called once, with what became of the transaction, before its listeners are."""
+    """Called once with the transaction's outcome, before its listeners."""
 
 
 class Enqueue(Protocol):
-    """The queue, as far as transactions write it."""
+    """The queue as transactions change it."""
 
     def __call__(self, result: TransactionResult[Any], *, first: bool) -> JobChanges:
-        """Return what belongs into the transaction of this result; is it its first try."""
+        """Return the changes for a transaction with this result; `first`: it is the first try."""
         ...
 
 
 def no_jobs(result: TransactionResult[Any], *, first: bool) -> JobChanges:
-    """Write nothing."""
+    """Return no changes."""
     del result, first
     return JobChanges()
 
@@ -95,15 +95,15 @@ class Run(Generic[T]):
         self._texts = texts
         self._enqueue = enqueue
         self._waiting: list[Query] = []
-        """What is sent as one statement, once something else is to be sent."""
+        """Queries to be sent as one statement, before anything else is sent."""
         self._result: TransactionResult[T] | None = None
         self._changes: JobChanges | None = None
         self.committing = False
         self.hung_up = False
-        """No answer came in time."""
+        """Whether an answer did not come in time."""
 
     async def run(self, connection: AsyncConnection[Any]) -> TransactionResult[T]:
-        """Run it. Raises psycopg.Error, and what the transaction raises."""
+        """Run the transaction. Raises psycopg.Error, and its own errors."""
         try:
             await self._run(connection)
         except BaseException:
@@ -153,7 +153,7 @@ class Run(Generic[T]):
             await connection.execute("COMMIT")
 
     def _next(self, rows: list[Row] | None) -> Request | None:
-        """Give the rows to the transaction; what is to be sent by itself, or None at its end."""
+        """Pass rows to the transaction; return what must be sent by itself, None at its end."""
         try:
             request = next(self._statements) if rows is None else self._statements.send(rows)
             while isinstance(request, Query) and request.statement.joins:
@@ -168,7 +168,7 @@ class Run(Generic[T]):
         return request
 
     async def _send(self, connection: AsyncConnection[Any]) -> None:
-        """Send what waits; none of it reads what another has written."""
+        """Send waiting queries; none of them reads what another writes."""
         if self._waiting:
             text, parameters = self._texts.of(self._waiting)
             self._waiting.clear()

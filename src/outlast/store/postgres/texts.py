@@ -1,4 +1,4 @@
-"""Statements as Postgres reads them: compiled once, with parameters by place."""
+"""Statements in Postgres's dialect: compiled once, with positional parameters."""
 
 import re
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ _VOLATILE: Final = (
     "WITH batch AS ({text}) "
     "SELECT batch.*, set_config('synchronous_commit', 'off', true) FROM batch"
 )
-"""One statement that is its own transaction, and does not wait for the disk; a column more."""
+"""A statement that is its own transaction and does not wait for the disk; it adds a column."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text, and what its parameters are by place, for each of its statements."""
+    """A text, and the parameters by position for each of its statements."""
 
     text: str
     names: tuple[tuple[str, ...], ...]
@@ -34,7 +34,7 @@ class _Text:
 
 
 class Texts:
-    """Statements as Postgres reads them; several that join are one text."""
+    """Statements in Postgres's dialect; several that can be joined become one text."""
 
     def __init__(self) -> None:
         self._dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
@@ -42,7 +42,7 @@ class Texts:
         self._batches: dict[tuple[BatchStatement, bool], _Text] = {}
 
     def of(self, queries: Sequence[Query]) -> tuple[str, list[Any]]:
-        """One text for all of these queries, and its parameters."""
+        """Return one text for all of these queries, and its parameters."""
         statements = tuple([query.statement for query in queries])
         found = self._texts.get(statements)
         if found is None:
@@ -50,7 +50,7 @@ class Texts:
         return found.text, found.parameters([query.parameters for query in queries])
 
     def of_batch(self, batch: Batch, *, durable: bool) -> tuple[str, list[Any]]:
-        """One text for all sets of parameters; without `durable` it does not wait for the disk."""
+        """Return one text for all sets of parameters; not `durable`: does not wait for the disk."""
         key = (batch.statement, durable)
         found = self._batches.get(key)
         if found is None:
@@ -62,7 +62,7 @@ class Texts:
         return found.text, found.parameters([arrays])
 
     def _joined(self, statements: tuple[Statement, ...]) -> _Text:
-        """`WITH i0 AS (INSERT …), i1 AS (INSERT …) INSERT …`.
+        """Return `WITH i0 AS (INSERT …), i1 AS (INSERT …) INSERT …`.
 
         https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING
         """

@@ -1,9 +1,9 @@
-"""SQLite: one writer thread that commits for all waiting executions at once, readers beside it.
+"""SQLite: one writer thread that commits for all waiting executions together, and readers.
 
 event loop ── transactions ──► queue ──► writer thread: BEGIN, all that wait, COMMIT ──► event loop
 
-A commit with any durable transaction waits for the disk (synchronous=FULL); one of text alone does
-not (synchronous=NORMAL): it survives the process. One process per file: a lock says so.
+A commit with any durable transaction waits for the disk (synchronous=FULL); one with only text does
+not (synchronous=NORMAL): it survives the process. One process per file: a lock ensures that.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ CommitListener: TypeAlias = Callable[[float, int], None]
 _ANSWER_SECONDS: Final = 5.0
 """How long `ping` waits for the writer."""
 _CLOSE_SECONDS: Final = BUSY_SECONDS + 5.0
-"""How long `close` waits for the last commit: a file that is locked is waited for."""
+"""How long `close` waits for the last commit, also if the file is locked."""
 _CLOSED: Final = "The database is closed."
 
 logger = structlog.get_logger(__name__)
@@ -44,7 +44,7 @@ class SqliteDriver:
     def __init__(
         self, path: Path, *, exclusive: bool = True, measured: CommitListener | None = None
     ) -> None:
-        """`exclusive` takes the lock of the one process that runs executions on this file.
+        """`exclusive`: take the lock of the single process that runs executions on this file.
 
         `measured` is called for every commit, in the writer's thread, with its seconds and the
         number of its transactions.
@@ -132,7 +132,7 @@ class SqliteDriver:
         return await self._readers.read(transaction(), light=light)
 
     async def ping(self) -> None:
-        """Ask the writer, which looks at the files."""
+        """Let the writer check the files."""
         if self._writer is None:
             raise Overloaded(_CLOSED)
         try:

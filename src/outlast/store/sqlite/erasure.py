@@ -1,7 +1,7 @@
-"""What was deleted leaves the disk too: the WAL is copied into the database and emptied.
+"""Removes deleted content from the disk too: the WAL is copied into the database and emptied.
 
 It cannot be emptied while a reader, such as a backup, still reads from it. The writer does not wait
-for that, it tries again later; and it tries once at the start, for what an earlier process left.
+but retries later; it also tries once at the start, for content left by an earlier process.
 """
 
 import sqlite3
@@ -22,15 +22,15 @@ class Erasure:
 
     def __init__(self) -> None:
         self._due: float | None = 0.0
-        """The time of the next attempt; None where nothing is left to erase."""
+        """Time of the next attempt; None if nothing is left to erase."""
         self._delay = _FIRST_DELAY
 
     def request(self, now: float) -> None:
-        """Content was deleted: try at once."""
+        """Schedule an attempt at once: content was deleted."""
         self._due, self._delay = now, _FIRST_DELAY
 
     def seconds_left(self, now: float) -> float | None:
-        """Seconds until the next attempt; None where nothing is left to erase."""
+        """Return seconds until the next attempt; None if nothing is left to erase."""
         return None if self._due is None else max(0.0, self._due - now)
 
     def attempt(self, connection: sqlite3.Connection, now: float, patience: float) -> None:
@@ -44,7 +44,7 @@ class Erasure:
             self._delay = min(2 * self._delay, _LONGEST_DELAY)
 
     def _empty(self, connection: sqlite3.Connection, patience: float) -> bool:
-        """Return False where a reader or the disk is in the way."""
+        """Empty the WAL; return False if a reader or the disk prevents it."""
         try:
             wait_at_most(connection, 0)
             try:

@@ -1,4 +1,4 @@
-"""Whether a database file is whole."""
+"""Integrity check of a database file."""
 
 import sqlite3
 from contextlib import closing
@@ -9,7 +9,7 @@ _LONGEST: Final = 300
 
 
 def damage(path: Path) -> str | None:
-    """Return what is broken in the file, in one line; None where nothing is. Reads all of it.
+    """Return what is damaged in the file, in one line; None if intact. Reads the whole file.
 
     It may be the file of a running server. https://sqlite.org/pragma.html#pragma_quick_check
     """

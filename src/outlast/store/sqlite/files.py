@@ -1,6 +1,6 @@
-"""The database's files on the disk: made for their owner alone, and watched while they are open.
+"""The database's files: created for their owner only, and watched while they are open.
 
-SQLite goes on writing into a file that was deleted or replaced: what it confirms then is lost.
+SQLite keeps writing into a file that was deleted or replaced: commits confirmed then are lost.
 """
 
 import os
@@ -17,14 +17,14 @@ Identity: TypeAlias = tuple[int, int]
 """Device and inode."""
 _MAGIC: Final = b"SQLite format 3\0"
 _SMALLEST: Final = 512
-"""Bytes of the smallest page: no database that has been opened is shorter."""
+"""Bytes of the smallest page: a database that has been opened is not shorter."""
 _REPLACED: Final = "The database file was deleted or replaced under the server: restart it."
 
 logger = structlog.get_logger(__name__)
 
 
 def identity(status: os.stat_result) -> Identity:
-    """Return what tells a file from every other, whatever its name."""
+    """Return what identifies a file, independent of its name."""
     return status.st_dev, status.st_ino
 
 
@@ -33,19 +33,19 @@ class Files:
 
     def __init__(self, named: Path) -> None:
         self._named = named
-        """As the settings say it: a symbolic link may be turned to another file."""
+        """The path in the settings: a symbolic link may be changed to another file."""
         self.path = named
-        """The file itself; SQLite names its WAL by it."""
+        """The resolved path; SQLite derives the WAL's name from it."""
         self._watched: tuple[tuple[str, Identity], ...] = ()
         self._folder = ""
         self._stamp: tuple[int, int, int] | None = None
-        """The folder as it was before the last check that passed."""
+        """The folder's status before the last check that passed."""
         self._handle: int | None = None
         self.damage: str | None = None
-        """What is broken in the content; nothing is written any more."""
+        """What is damaged in the content; if set, nothing is written any more."""
 
     def make(self) -> None:
-        """Make the folder and an empty database where there are none. Raises Misconfigured.
+        """Create the folder and an empty database if missing. Raises Misconfigured.
 
         SQLite gives its WAL the same mode as the database.
         """
@@ -59,7 +59,7 @@ class Files:
             raise Misconfigured(f"The database {self._named} cannot be opened: {why}.") from error
 
     def watch(self, handle: int | None) -> None:
-        """Remember which files they are, once SQLite has them open; `handle` is the database."""
+        """Remember the files' identities, once SQLite has them open; `handle`: the database's."""
         self._handle = handle
         self._folder = str(self.path.parent)
         names = dict.fromkeys(
@@ -72,13 +72,13 @@ class Files:
         self._watched = tuple(watched)
 
     def damaged(self, why: Exception) -> None:
-        """Take note that the content is broken: from now on nothing is written."""
+        """Note that the content is damaged: from now on nothing is written."""
         if self.damage is None:
             logger.error("database.damaged", error=str(why))
             self.damage = str(why)
 
     def explained(self, error: Exception) -> Exception:
-        """Return what an error comes from: tables are missing where the file was overwritten."""
+        """Return the cause of an error: tables are missing if the file was overwritten."""
         if is_damage(error):
             self.damaged(error)
         elif is_unknown(error):
@@ -89,7 +89,7 @@ class Files:
         return error
 
     def check(self) -> None:
-        """Raises Overloaded where the files are not those that were opened, or are damaged."""
+        """Raise Overloaded if the files are not those that were opened, or are damaged."""
         if self.damage is not None:
             raise Overloaded(f"The database is damaged: {self.damage}. See outlast doctor.")
         for name, known in self._watched:
@@ -103,9 +103,9 @@ class Files:
                 raise Overloaded(_REPLACED)
 
     def check_folder(self) -> None:
-        """Check what can only have happened with a change of the folder; cheap where it has none.
+        """Check the files only if the folder has changed; cheap otherwise.
 
-        Whoever deletes, renames or replaces a file changes the time of its folder.
+        Deleting, renaming or replacing a file changes the time of its folder.
         """
         try:
             status = os.stat(self._folder)  # noqa: PTH116 - as above
@@ -117,7 +117,7 @@ class Files:
             self._stamp = stamp
 
     def check_content(self) -> None:
-        """Raises Overloaded too where the database does not begin as one."""
+        """Raise Overloaded also if the file does not begin like a database."""
         if self._handle is not None:
             begins = os.pread(self._handle, len(_MAGIC), 0)
             if os.fstat(self._handle).st_size < _SMALLEST or begins != _MAGIC:

@@ -1,10 +1,10 @@
-"""The lock of the one process that runs executions on a file, whatever name it has for the file.
+"""The lock of the single process that runs executions on a file, whatever path it uses.
 
 Two locks are held. The one on the lock file beside the database (`flock`) is what earlier versions
 take. The other is on the database itself, so that neither a symbolic link, nor a hard link, nor a
-lock file that was removed lets a second process in: a lock of the open file description (`fcntl`,
-F_OFD_SETLK), which SQLite's own locks of the process neither meet nor drop. It covers as many bytes
-as the holder's process id, so that who is refused can name the holder. Only Linux has it.
+removed lock file lets a second process in: a lock of the open file description (`fcntl`,
+F_OFD_SETLK), which SQLite's own locks neither conflict with nor release. It covers as many bytes as
+the holder's process id, so that a refused process can name the holder. Only Linux has it.
 """
 
 import errno
@@ -21,25 +21,25 @@ from outlast.store.sqlite.files import Identity, identity
 _OFD_SETLK: Final[int | None] = getattr(fcntl, "F_OFD_SETLK", None)
 _OFD_GETLK: Final[int | None] = getattr(fcntl, "F_OFD_GETLK", None)
 _FIRST: Final = 0x4000_0400
-"""Behind the bytes that SQLite locks: 0x40000000 to 0x400001FF (sqlite3's os.h)."""
+"""First byte after those that SQLite locks: 0x40000000 to 0x400001FF (sqlite3's os.h)."""
 _FLOCK: Final = struct.Struct("hhqqi0q")
 """`struct flock` on Linux: type, whence, start, length, pid; pid is 0 for this kind of lock."""
 _TRIES: Final = 5
 
 _held: dict[Identity, int] = {}
-"""What this process holds: opening such a file only to find it locked would, when it is closed,
-drop the locks that SQLite has on it (`man 2 fcntl`)."""
+"""Files locked by this process: opening one only to find it locked would, when it is closed,
+release SQLite's locks on it (`man 2 fcntl`)."""
 
 
 class FileLock:
     """Both locks, held until `release`."""
 
     def __init__(self, path: Path) -> None:
-        """Take them. Raises StoreLocked, Misconfigured."""
+        """Take both locks. Raises StoreLocked, Misconfigured."""
         self._path = path
         self._beside: int | None = None
         self.database: int | None = None
-        """The open database."""
+        """File descriptor of the database."""
         self._identity: Identity | None = None
         try:
             self._beside = self._lock_beside()
@@ -54,7 +54,7 @@ class FileLock:
             raise
 
     def release(self) -> None:
-        """Give the locks back; SQLite's connections must be closed before."""
+        """Release the locks; SQLite's connections must be closed before."""
         if self._identity is not None:
             _held.pop(self._identity, None)
         for handle in (self.database, self._beside):
@@ -90,7 +90,7 @@ class FileLock:
                 self._identity = found
                 _held[found] = os.getpid()
                 return handle
-            os.close(handle)  # replaced in this moment
+            os.close(handle)  # replaced meanwhile
         raise self._locked("")
 
     def _locked(self, holder: str) -> StoreLocked:
@@ -114,7 +114,7 @@ def _take(handle: int) -> bool:
 
 
 def _holder(handle: int) -> str:
-    """The process id of the holder; empty where it has just left."""
+    """Return the process id of the holder; empty if it has just released the lock."""
     assert _OFD_GETLK is not None
     wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _FIRST, 1, 0)
     kind, _, _, length, _ = _FLOCK.unpack(fcntl.fcntl(handle, _OFD_GETLK, wanted))

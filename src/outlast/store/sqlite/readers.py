@@ -1,6 +1,6 @@
-"""Threads that read, each with a connection that is opened at the start.
+"""Reader threads, each with a connection that is opened at the start.
 
-At the process's limit of open files, or on a broken disk, reading fails with an error that says so.
+At the limit of open files, or on a broken disk, reads fail with an error that says so.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ _CLOSED: Final = "The database is closed."
 
 
 class Readers:
-    """Reads beside the writer, each in a snapshot of its own."""
+    """Reads concurrently with the writer, each in a snapshot of its own."""
 
     def __init__(self, files: Files, texts: Texts) -> None:
         self._files = files
         self._texts = texts
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="sqlite-reader")
         self._light = ThreadPoolExecutor(1, thread_name_prefix="sqlite-light")
-        """For what must not wait behind heavy reads."""
+        """Threads for reads that must not wait behind heavy ones."""
         self._idle: deque[sqlite3.Connection | None] = deque()
-        """As many as threads; the one used last is taken first. None: to be opened again."""
+        """Idle connections, one per thread; the last used is taken first. None: to be reopened."""
         self._busy: set[sqlite3.Connection] = set()
         self._closing = False
 
@@ -52,7 +52,7 @@ class Readers:
         return await loop.run_in_executor(threads, self._read, transaction)
 
     def close(self) -> None:
-        """Let running reads end, or interrupt them after a while, and close; blocks."""
+        """Wait for running reads, interrupt them after a while, and close; blocks."""
         self._closing = True
         timer = Timer(_CLOSE_SECONDS, self._interrupt)
         timer.start()

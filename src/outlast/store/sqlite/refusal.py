@@ -1,4 +1,4 @@
-"""What an error of SQLite means: the file or the disk is away for now, or the statement is wrong.
+"""Classifies errors of SQLite: the file or disk is unavailable for now, or the statement is wrong.
 
 https://sqlite.org/rescode.html
 """
@@ -24,7 +24,7 @@ logger = structlog.get_logger(__name__)
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the file, the disk or the memory failed: the same statement may pass later."""
+    """Whether the file, the disk or memory failed: the same statement may succeed later."""
     return _code(error) in _AWAY or isinstance(error, MemoryError)
 
 
@@ -34,7 +34,7 @@ def is_busy(error: BaseException) -> bool:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether the file's content is broken."""
+    """Whether the file's content is damaged."""
     return _code(error) in _DAMAGED
 
 
@@ -44,15 +44,15 @@ def is_unknown(error: BaseException) -> bool:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether a new connection may fare better than the one that met this error."""
+    """Whether a new connection may work after this error."""
     return _code(error) in _LOST
 
 
 def translated(error: Exception, verb: str = "written") -> Exception:
-    """Return the error as the store's port tells it; what is not of the database stays as it is.
+    """Return the error of the store's port; errors not of the database are returned unchanged.
 
-    Overloaded where trying again may help, Refused where it cannot: a constraint, a limit, a value
-    that SQLite cannot hold.
+    Overloaded if a retry may help, Refused if not: a constraint, a limit, a value that SQLite
+    cannot hold.
     """
     shown: OutlastError
     if is_away(error):
@@ -67,7 +67,7 @@ def translated(error: Exception, verb: str = "written") -> Exception:
 
 
 def _text(error: Exception) -> str:
-    """The error's message; without it where Python quotes content of the row."""
+    """Return the error's message; a general one if Python's quotes content of the row."""
     if isinstance(error, MemoryError):
         return "out of memory"
     if isinstance(error, sqlite3.OperationalError) and _code(error) is None:
@@ -76,6 +76,6 @@ def _text(error: Exception) -> str:
 
 
 def _code(error: BaseException) -> int | None:
-    """The primary result code; None for what Python's module raises by itself."""
+    """Return the primary result code; None for errors of Python's module."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF

@@ -1,10 +1,10 @@
-"""The thread that writes: it commits for all who wait at once.
+"""The writer thread: it commits all waiting transactions together.
 
     queue ──► BEGIN, every transaction that waits, COMMIT ──► deliver
 
-A transaction that fails takes nothing with it. Where the file or the disk fails, all of the batch
-fail after one wait, and the next batch tries again. The thread outlives every error of SQLite;
-should it end all the same, whoever waits is answered and whoever comes is refused.
+A failed transaction does not affect the others. If the file or the disk fails, the whole batch
+fails after one wait, and the next batch tries again. The thread survives every error of SQLite;
+should it end all the same, waiting and later writes get an error.
 """
 
 import sqlite3
@@ -28,9 +28,9 @@ from outlast.store.sqlite.refusal import is_away, is_busy, is_lost, translated
 from outlast.store.sqlite.texts import Texts
 
 _BATCH: Final = 512
-"""Transactions per transaction at most, so that the first of them does not wait for ever."""
+"""Maximum transactions per commit, which bounds the wait of the first."""
 _BUSY_AGAIN_SECONDS: Final = 1
-"""How long a batch waits for a file that the batch before it has found locked."""
+"""How long a batch waits for a file that the previous batch found locked."""
 _ENDED: Final = "The database's writer has stopped; the server must be started again."
 
 logger = structlog.get_logger(__name__)
@@ -38,7 +38,7 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Write:
-    """A transaction and what became of it; `future` is what its caller waits for."""
+    """A transaction and its result; `future` is what its caller awaits."""
 
     transaction: Callable[[], Transaction[Any]]
     durable: bool
@@ -59,7 +59,7 @@ class Writer:
         deliver: Callable[[list[Write]], None],
         measured: Callable[[float, int], None] | None,
     ) -> None:
-        """`deliver` takes finished writes, from any thread; `measured` takes a commit's figures."""
+        """`deliver` gets finished writes, in any thread; `measured` gets a commit's figures."""
         self._files = files
         self._texts = texts
         self._now = now
@@ -72,7 +72,7 @@ class Writer:
         self._synchronous = ""
         self._patience: float = BUSY_SECONDS
         self._failing = False
-        """The last commit that was to change something failed, as on a full disk."""
+        """Whether the last commit with changes failed, as on a full disk."""
         self._stopping = False
         self._ended = False
         self._thread = threading.Thread(target=self._main, name="sqlite-writer", daemon=True)
@@ -83,24 +83,24 @@ class Writer:
         self._thread.start()
 
     def put(self, write: Write) -> None:
-        """Let a transaction be run and committed. Raises Overloaded where the thread has ended."""
+        """Enqueue a transaction. Raises Overloaded if the thread has ended."""
         if self._ended:
             raise Overloaded(_ENDED)
         self._queue.put(write)
-        if self._ended:  # in this moment: it may have missed this one
+        if self._ended:  # meanwhile: it may have missed this one
             self.abandon(_ENDED)
 
     def stop(self) -> None:
-        """Commit what waits, then end."""
+        """Commit waiting transactions, then end the thread."""
         self._queue.put(None)
 
     def join(self, seconds: float) -> bool:
-        """Wait for the end; False where the thread has not ended by then."""
+        """Wait for the thread's end; return False if it has not ended by then."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def abandon(self, why: str) -> None:
-        """Answer all who still wait."""
+        """Fail all waiting writes."""
         waiting, self._batch = self._batch, []
         while True:
             try:
@@ -114,7 +114,7 @@ class Writer:
         self._deliver(waiting)
 
     def examine(self) -> Transaction[None]:
-        """See whether the files are in order and the disk takes writes. Raises Overloaded."""
+        """Check the files and that the disk accepts writes. Raises Overloaded."""
         self._files.check_content()
         return (yield from try_write() if self._failing else ping())
 
@@ -135,7 +135,7 @@ class Writer:
             self._disconnect()
 
     def _next(self) -> list[Write]:
-        """Wait for a write and take what waits behind it; empty at the end, or to erase."""
+        """Wait for a write and return it with all waiting ones; empty at the end, or to erase."""
         batch: list[Write] = []
         try:
             first = self._queue.get(timeout=self._erasure.seconds_left(self._now()))
@@ -166,7 +166,7 @@ class Writer:
             self._erasure.attempt(self._connection, self._now(), self._patience)
 
     def _commit(self, batch: list[Write]) -> None:
-        """All in one transaction, in which a transaction that fails has done nothing."""
+        """Commit a batch in one database transaction, in which a failed write has no effect."""
         error = self._transact(batch, self._run)
         if isinstance(error, _HalfDone) and len(batch) > 1:
             error = self._transact(batch, self._run_apart)
@@ -184,7 +184,7 @@ class Writer:
     def _transact(
         self, batch: list[Write], run_one: Callable[[sqlite3.Connection, Write], None]
     ) -> Exception | None:
-        """Return what undid the whole transaction; None where it was committed."""
+        """Return the error that undid the whole batch; None if it was committed."""
         try:
             durable = any(write.durable for write in batch)
             connection = self._ready(durable=durable)
@@ -205,7 +205,7 @@ class Writer:
         return None
 
     def _run(self, connection: sqlite3.Connection, write: Write) -> None:
-        """Run one transaction; what fails before it has changed anything has nothing to undo."""
+        """Run one transaction; a failure before its first change needs no rollback."""
         changes = connection.total_changes
         try:
             write.outcome = run(connection, self._texts, write.transaction())
@@ -231,7 +231,7 @@ class Writer:
     # --- the connection
 
     def _ready(self, *, durable: bool) -> sqlite3.Connection:
-        """Return the connection, a new one where it was lost. Raises sqlite3.Error, Overloaded."""
+        """Return the connection, a new one if it was lost. Raises sqlite3.Error, Overloaded."""
         if self._failing or self._files.damage is not None:
             self._files.check()
         connection = self._connection
@@ -246,7 +246,7 @@ class Writer:
         return connection
 
     def _failed(self, error: Exception) -> None:
-        """Undo the transaction, and leave a connection that the next one can use, or none."""
+        """Roll back, and keep the connection only if the next transaction can use it."""
         away = is_away(error) or _is_refusal(error)
         if away and not self._failing:
             logger.error("database.not_written", error=str(error))
@@ -283,7 +283,7 @@ class Writer:
 
 
 class _HalfDone(Exception):
-    """A transaction failed behind its first change."""
+    """A transaction failed after its first change."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -291,5 +291,5 @@ class _HalfDone(Exception):
 
 
 def _is_refusal(error: Exception) -> TypeGuard[Overloaded]:
-    """Whether it is about the files already, as the store's port tells it."""
+    """Whether it is already an error of the store's port."""
     return isinstance(error, Overloaded)

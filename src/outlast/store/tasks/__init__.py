@@ -1,1 +1,1 @@
-"""Tasks: their rows, and what is done when one is due."""
+"""Tasks: their rows, and the processing of due ones."""

@@ -40,7 +40,7 @@ tasks: Final = Table(
     time("due_at", nullable=True),
     Index("ix_tasks_due_at", "due_at", sqlite_where=text("due_at IS NOT NULL")),
 )
-"""What a task says beside its execution, whose row is locked whenever this one is written."""
+"""A task's data besides its execution's, whose row is locked whenever this one is written."""
 
 INSERT_TASK: Final = Statement(insert(tasks))
 
@@ -63,7 +63,7 @@ KEEP_TASK: Final = Statement(
         due_at=bindparam("new_due_at"),
     )
 )
-"""What changes in the life of a task."""
+"""Updates the columns that change during a task."""
 
 DUE_TASKS: Final = Statement(
     select(tasks.c.workspace_id, tasks.c.execution_id)
@@ -71,25 +71,25 @@ DUE_TASKS: Final = Statement(
     .order_by(tasks.c.due_at)
     .limit(bindparam("limit"))
 )
-"""All workspaces: whoever sees it attends to it, once."""
+"""Of all workspaces: each is processed once."""
 
 FORGET_TASK: Final = Statement(
     delete(tasks).where(
         tasks.c.execution_id == bindparam("id"), tasks.c.workspace_id == bindparam("workspace")
     )
 )
-"""Its execution was deleted by code that knows no tasks."""
+"""Deletes a task whose execution was deleted by a version without tasks."""
 
 END_TASK: Final = Statement(
     update(tasks)
     .where(tasks.c.execution_id == bindparam("id"), tasks.c.workspace_id == bindparam("workspace"))
     .values(due_at=null())
 )
-"""Its execution has failed in a way that leaves nothing to be done."""
+"""Ends a task whose execution has failed for good."""
 
 
 def task_columns(task: Task) -> dict[str, Any]:
-    """A task's row."""
+    """Return a task's row."""
     return {
         "execution_id": task.execution_id,
         "workspace_id": task.workspace_id,
@@ -106,7 +106,7 @@ def task_columns(task: Task) -> dict[str, Any]:
 
 
 def task_from(row: Row) -> Task:
-    """Read all columns of `tasks` in the order of the schema."""
+    """Return the task of all columns of `tasks`, in the order of the schema."""
     return Task(
         execution_id=row[0],
         workspace_id=row[1],
@@ -123,13 +123,13 @@ def task_from(row: Row) -> Task:
 
 
 def task_of(workspace_id: str, execution_id: str) -> Part[Task | None]:
-    """What is kept beside an execution; nothing where no task was asked for."""
+    """Insert the task of a new execution, if one was requested."""
     rows = yield Query(TASK, {"id": execution_id, "workspace": workspace_id})
     return task_from(rows[0]) if rows else None
 
 
 def keep(task: Task) -> Part[None]:
-    """Write what has changed of a task."""
+    """Update the changed columns of a task."""
     yield Query(
         KEEP_TASK,
         {
@@ -144,9 +144,9 @@ def keep(task: Task) -> Part[None]:
 
 
 def moved(after: Execution, saved: Checkpoint | None) -> Part[None]:
-    """Keep the task of an execution that was just moved, where it has one.
+    """Update the task of an execution that was just moved, if it has one.
 
-    A failure that leaves an attempt is due behind the backoff.
+    After a failure that leaves an attempt it is due after the backoff.
     """
     task = yield from task_of(after.workspace_id, after.id)
     if task is None:
@@ -160,7 +160,7 @@ def moved(after: Execution, saved: Checkpoint | None) -> Part[None]:
 
 
 def resumed(task: Task | None, after: Execution, *, again: bool) -> Part[None]:
-    """Keep the task of an execution that goes on; `again`: by itself, as its next attempt."""
+    """Update the task of a resumed execution; `again`: as its next automatic attempt."""
     if task is None:
         return
     attempts = task.attempts + 1 if again else 1

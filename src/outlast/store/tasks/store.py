@@ -1,4 +1,4 @@
-"""Transactions on tasks: keep a state, and do by itself what is due."""
+"""Transactions on tasks: save a state, and process due tasks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -24,20 +24,20 @@ from outlast.store.tasks.rows import DUE_TASKS, FORGET_TASK, keep, task_of
 
 @dataclass(frozen=True, slots=True)
 class SaveState:
-    """A request to keep a state, and with a checkpoint's id as a checkpoint."""
+    """A request to save a state; with a checkpoint's id, as a checkpoint."""
 
     workspace_id: str
     execution_id: str
     at: int
     state: dict[str, Any] | None = None
-    """None: as it is."""
+    """None: unchanged."""
     checkpoint_id: str | None = None
     label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessDueTask:
-    """What a task that is due may need: a moment, and an id for a checkpoint."""
+    """Arguments for processing one due task."""
 
     workspace_id: str
     execution_id: str
@@ -46,22 +46,22 @@ class ProcessDueTask:
 
 
 _BUSY_MILLIS = 1000
-"""When an attempt that another turn of its conversation keeps out is made again."""
+"""Delay before an attempt is retried that another turn of its conversation blocks."""
 
 
 def _get(workspace_id: str, execution_id: str) -> Transaction[Task | None]:
-    """The row beside an execution's."""
+    """Read a task's row."""
     return TransactionResult((yield from task_of(workspace_id, execution_id)))
 
 
 def _due(now: int, limit: int) -> Transaction[list[tuple[str, str]]]:
-    """Which tasks are due, those that wait longest first."""
+    """Read which tasks are due, the longest due first."""
     rows = yield Query(DUE_TASKS, {"now": now, "limit": limit})
     return TransactionResult([(row[0], row[1]) for row in rows])
 
 
 def save_state(request: SaveState) -> Transaction[None]:
-    """Lock the execution; change its state, or add a checkpoint behind its newest."""
+    """Lock the execution; change its state, or add a checkpoint after its newest."""
     execution = yield from locked(request.workspace_id, request.execution_id)
     _require_open(execution, request)
     found = yield from task_of(request.workspace_id, execution.id)
@@ -93,7 +93,7 @@ def _require_open(execution: Execution, request: SaveState) -> None:
 def _added(
     execution: Execution, request: SaveState, checkpoint_id: str, state: dict[str, Any]
 ) -> Part[int | None]:
-    """Add a checkpoint and tell when; nothing where the newest ones say the same already."""
+    """Add a checkpoint and return when; None if the newest ones have the same state already."""
     known = yield from known_checkpoints(request.workspace_id, execution.id)
     stand = [checkpoint for checkpoint in known if not checkpoint.superseded]
     if any(c.label == request.label for c in _alike(reversed(stand), state)):
@@ -103,10 +103,10 @@ def _added(
 
 
 def _alike(newest_first: Iterable[Checkpoint], state: dict[str, Any]) -> Iterable[Checkpoint]:
-    """The newest checkpoints as far as they have this state."""
-    told = _canonical(state)
+    """Return the newest checkpoints, as long as they have this state."""
+    canonical = _canonical(state)
     for checkpoint in newest_first:
-        if checkpoint.state is None or _canonical(checkpoint.state) != told:
+        if checkpoint.state is None or _canonical(checkpoint.state) != canonical:
             return
         yield checkpoint
 
@@ -123,7 +123,7 @@ def _behind(
     label: str | None,
     state: dict[str, Any],
 ) -> Checkpoint:
-    """A checkpoint at the step of the newest one that stands."""
+    """Return a checkpoint at the step of the newest one not superseded."""
     newest = stand[-1] if stand else None
     return Checkpoint(
         checkpoint_id,
@@ -137,7 +137,7 @@ def _behind(
 
 
 def _process_due(request: ProcessDueTask) -> Transaction[None]:
-    """Lock the task and do what is due, if it still is."""
+    """Lock the task and process it, if it is still due."""
     try:
         execution = yield from locked_turn(request.workspace_id, request.execution_id)
     except ExecutionNotFound:
@@ -177,7 +177,7 @@ def _tried_again(execution: Execution, found: Task, request: ProcessDueTask) -> 
 
 
 def _out_of_time(execution: Execution, found: Task, request: ProcessDueTask) -> Transaction[None]:
-    """End or pause what its client drives; a pause keeps the state as a checkpoint."""
+    """End or pause a client-driven task; a pause saves the state as a checkpoint."""
     message = f"The task's max_duration_seconds of {found.max_seconds:g} are over."
     failure = Failure("execution_error", OUT_OF_TIME, message)
     event: Event = ExecutionFailed(failure.type, failure.code, message)
@@ -195,7 +195,7 @@ def _out_of_time(execution: Execution, found: Task, request: ProcessDueTask) -> 
 
 
 class TaskStore:
-    """What is kept beside the executions that are tasks."""
+    """Tasks, stored beside their executions."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -205,16 +205,16 @@ class TaskStore:
         return await self._driver.read(lambda: _get(workspace_id, execution_id))
 
     async def save_state(self, request: SaveState) -> None:
-        """Keep a state; with a checkpoint, unless the newest ones say the same under that label.
+        """Save a state, with a checkpoint unless the newest ones have it under that label.
 
         Raises ExecutionNotFound, Conflict (it has ended; it is paused and no checkpoint is made).
         """
         await self._driver.write(lambda: save_state(request))
 
     async def due(self, now: int, limit: int) -> list[tuple[str, str]]:
-        """Return (workspace id, execution id) of due tasks, longest first, of all workspaces."""
+        """Return (workspace id, execution id) of due tasks of all workspaces, longest due first."""
         return await self._driver.read(lambda: _due(now, limit))
 
     async def process_due(self, request: ProcessDueTask) -> None:
-        """Do what is due for a task, if it still is: save, end its time, or try again."""
+        """Process a task, if it is still due: save, end its time, or begin the next attempt."""
         await self._driver.write(lambda: _process_due(request))

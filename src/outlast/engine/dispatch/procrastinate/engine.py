@@ -1,10 +1,10 @@
-"""Who runs a segment, where many processes could: the worker that fetched its job.
+"""The engine of many processes: a segment is run by the worker that has its job.
 
 advance ──► job, in the same transaction ──► a worker fetches it ──► one segment ──► job deleted
 
-A worker that stops to say that it lives loses its jobs to the others. It knows it too, and stops
-its segments before its time is over; what it still writes after that is refused by the segment's
-number. Time here is the database's and the event loop's, never the Clock's: processes must agree.
+A worker whose heartbeats stop loses its jobs to the others. It stops its segments itself before
+that; later writes are refused by the segment's number. Time here is the database's and the event
+loop's, never the Clock's: processes must agree on it.
 """
 
 import asyncio
@@ -35,18 +35,19 @@ from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
 
 _POLL_SECONDS: Final = 5.0
-"""How often a worker looks for jobs without a notification; the leader repeats lost ones."""
+"""Interval at which a worker looks for jobs without a notification; the leader repeats lost
+ones."""
 _LISTEN_SECONDS: Final = 1.0
 _DUE_SECONDS: Final = 0.05
-"""How long after its time a job that was given back is looked for: two clocks differ a little."""
+"""How long after its due time a returned job is looked for: clocks differ a little."""
 _AWAY_SECONDS: Final = 0.5
-"""How long to wait before the database is asked again."""
+"""Delay before the unavailable database is tried again."""
 _REQUEST_SECONDS: Final = 1.0
-"""How often rows are looked at for word that no notification told of."""
+"""Interval at which rows are checked for requests whose notification was lost."""
 _LONGEST_WAIT: Final = 30
 _LEAVE_SECONDS: Final = LEAVING_SECONDS + 1.0
 _BEATS: Final = 3
-"""Heartbeats in the time after which a silent worker loses its jobs."""
+"""Heartbeats within the time after which a silent worker loses its jobs."""
 
 _Task: TypeAlias = asyncio.Task[None]
 T = TypeVar("T")
@@ -55,7 +56,7 @@ logger = structlog.get_logger(__name__)
 
 
 class ProcrastinateEngine:
-    """Runs at most `concurrency` segments in this process; with 0 it only hands them to others."""
+    """Runs at most `concurrency` segments in this process; with 0 it only enqueues them."""
 
     def __init__(
         self,
@@ -84,13 +85,13 @@ class ProcrastinateEngine:
         self._held: dict[_Task, Job] = {}
         """The jobs that this worker has."""
         self._unavailable = False
-        """A job may have been fetched without an answer."""
+        """Whether a job may have been fetched without an answer."""
         self._unanswered = False
-        """A commit may have given this worker a job."""
+        """Whether an unanswered commit may have given this worker a job."""
         self._emptied = False
-        """The queue had no job when it was last looked at."""
+        """Whether the queue had no job at the last look."""
         self._wake = asyncio.Event()
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
         self._accepting = False
         self._staying: list[Duty] = []
         self._working: list[Duty] = []
@@ -101,7 +102,7 @@ class ProcrastinateEngine:
 
     @property
     def duties(self) -> tuple[MaintenanceDuty, ...]:
-        """Those of the queue, where this process has connections to it."""
+        """The queue's duties, if this process has connections to it."""
         if self._concurrency == 0:
             return ()
         found = (self._silent.duty, self._counts.duty, self._orphans.duty)
@@ -139,7 +140,7 @@ class ProcrastinateEngine:
             return await self._queue.workers(self._takeover)
 
     async def start(self, *, recover: bool = True) -> None:
-        """Begin to take jobs; what an earlier process left has its jobs already."""
+        """Begin to take jobs; executions of an earlier process have theirs already."""
         del recover
         self._accepting = True
         if self._concurrency == 0:
@@ -156,7 +157,7 @@ class ProcrastinateEngine:
         self._segments.start()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Take no more jobs; running segments end at their next commit or after the grace."""
+        """Take no more jobs; running segments end at their next commit or when the grace ends."""
         self._accepting = False
         self._segments.stop(Stop.RELEASE)  # at once: what follows may wait for the database
         await stop_all(self._working)
@@ -179,13 +180,13 @@ class ProcrastinateEngine:
         await self._connections.aclose()
 
     def runnable(self, execution: Execution) -> None:
-        """Begin it, if the commit that made it runnable has given it to this worker."""
+        """Begin the execution, if the commit that made it runnable gave it to this worker."""
         worker = self._jobs.taken.pop(execution.id, None)
         if worker is not None and worker == self._worker:
             self._take(Job(execution.workspace_id, execution.id), worker, execution)
 
     def _place(self, execution: Execution) -> int | None:
-        """Whether this worker takes it at once: it has a place, and nothing waits before it."""
+        """Return this worker if it takes an execution at once: a free slot, and an empty queue."""
         nothing_waits = self._emptied and not self._wake.is_set()
         if self._free and nothing_waits and self._accepting and self._lease.holds:
             return None if execution.id in self._segments else self._worker
@@ -197,7 +198,7 @@ class ProcrastinateEngine:
 
     def requested(self, execution_id: str) -> None:
         if execution_id in self._segments:
-            self._asked.set()
+            self._requested.set()
 
     def cancel(self, execution_id: str) -> bool:
         return self._segments.cancel(execution_id)
@@ -206,9 +207,9 @@ class ProcrastinateEngine:
         return self._segments.pause(execution_id, request)
 
     def _on_duty(self, *duties: tuple[Callable[[], Awaitable[None]], float]) -> list[Duty]:
-        """Do each again and again, with its pause between.
+        """Run each repeatedly, with its pause in between.
 
-        After a first failure it is done again at once: a heartbeat has no time to lose.
+        After a first failure it is repeated at once: a heartbeat has no time to lose.
         """
         found = [
             Duty(
@@ -230,7 +231,7 @@ class ProcrastinateEngine:
         return await self._mending(partial(run, limit))
 
     async def _mending(self, duty: Callable[[], Awaitable[T]]) -> T:
-        """Replace the connections where a duty found the database away."""
+        """Replace the connections if a duty found the database unavailable."""
         try:
             return await duty()
         except OutlastError:
@@ -240,7 +241,7 @@ class ProcrastinateEngine:
     # --- the lease
 
     async def _beat(self) -> None:
-        """Say that this worker lives; become a new one where the old one's time is over."""
+        """Send a heartbeat; register as a new worker if the old one has expired."""
         await self._watch()
         began = asyncio.get_running_loop().time()
         if self._worker is not None and not await self._queue.beat(self._worker):
@@ -251,12 +252,12 @@ class ProcrastinateEngine:
         self._lease.extend(began)
 
     async def _watch(self) -> None:
-        """Stop all work once the others may have taken it."""
+        """Stop all work once other workers may have taken it."""
         if self._worker is not None and not self._lease.holds:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Be nobody until the next heartbeat: the others have what this worker had."""
+        """Drop the worker identity until the next heartbeat: others have its jobs."""
         logger.warning("lease.lost", worker=self._worker, running=self.running)
         self._worker = None
         self._segments.stop(Stop.ABANDON)
@@ -264,7 +265,7 @@ class ProcrastinateEngine:
     # --- jobs
 
     async def _take_jobs(self) -> None:
-        """Fetch until there are no more jobs or places; then wait to be woken."""
+        """Fetch until there are no more jobs or free slots; then wait for a wake-up."""
         self._wake.clear()
         if self._unavailable or self._unanswered:
             await self._reclaim()
@@ -285,7 +286,7 @@ class ProcrastinateEngine:
         return len(self._held) + len(self._jobs.claimed) < self._concurrency
 
     def _take(self, job: Job, worker: int, execution: Execution | None = None) -> None:
-        """Run a job that is this worker's."""
+        """Begin a job of this worker."""
         held = self._jobs.held[job.execution_id] = Held(worker)
         work = self._hold(job, held, execution)
         task = asyncio.get_running_loop().create_task(work, name=job.execution_id)
@@ -293,7 +294,7 @@ class ProcrastinateEngine:
         task.add_done_callback(self._let_go)
 
     async def _reclaim(self) -> None:
-        """Give out anew what became this worker's by a request that was not answered."""
+        """Return jobs that became this worker's by an unanswered request."""
         self._unavailable, self._unanswered = True, False
         found = [] if self._worker is None else await self._queue.held(self._worker)
         known = {job.execution_id for job in self._held.values()}
@@ -314,7 +315,7 @@ class ProcrastinateEngine:
         self._failures.ended(task, "run_segments")
 
     async def _hold(self, job: Job, held: Held, execution: Execution | None) -> None:
-        """Run the job's segment, then end the job, as long as it is this worker's."""
+        """Run the job's segment, then end the job, if it is still this worker's."""
         try:
             done = await self._run(job, execution)
             if held.ended:
@@ -327,7 +328,7 @@ class ProcrastinateEngine:
             self._jobs.release(job.execution_id, held)
 
     async def _put_back(self, job: Job, worker: int, seconds: float | None) -> bool:
-        """End a job, or give it back for so many seconds; False where that is to be tried again."""
+        """End a job, or give it back for `seconds`; return False if that must be retried."""
         try:
             if seconds is None:
                 await self._queue.finish(job, worker)
@@ -344,7 +345,7 @@ class ProcrastinateEngine:
         return True
 
     async def _run(self, job: Job, execution: Execution | None) -> bool:
-        """Run a segment; False where another try is due."""
+        """Run a segment; return False if another try is due."""
         if execution is None:
             await self._ending(job)
             try:
@@ -358,7 +359,7 @@ class ProcrastinateEngine:
         return await self._segments.run(self._segments.begin(execution))
 
     async def _ending(self, job: Job) -> None:
-        """Wait for a segment of the execution whose end is committed, and which is about to go."""
+        """Wait for a segment of the execution whose end is committed to finish."""
         if job.execution_id in self._segments:
             this = asyncio.current_task()
             others = [t for t, j in self._held.items() if j.execution_id == job.execution_id]
@@ -366,8 +367,8 @@ class ProcrastinateEngine:
                 await asyncio.wait(others, timeout=CANCEL_AGAIN_SECONDS)
 
     async def _read_requests(self) -> None:
-        """Cancel and pause as the rows say, at once where a notification came."""
-        self._asked.clear()
+        """Cancel and pause executions by their rows, at once after a notification."""
+        self._requested.clear()
         if self.running:
             requested = await self._store.executions.requested()
             for execution_id in requested.cancel:
@@ -379,7 +380,7 @@ class ProcrastinateEngine:
                     self._segments.pause(*found)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_REQUEST_SECONDS):
-                await self._asked.wait()
+                await self._requested.wait()
 
 
 async def _pause(seconds: float) -> None:

@@ -1,8 +1,8 @@
-"""What commits write into the queue.
+"""Changes of the queue in commits of executions.
 
-An execution that may run gets a job in the commit that lets it. Where this process has a free place
-the job is its own from then on, and the segment begins without a look at the queue. The commit that
-ends a segment ends its job.
+An execution gets a job in the commit that makes it runnable. If this process has a free slot the
+job is its own from then on, and the segment begins without reading the queue. The commit that ends
+a segment ends its job.
 """
 
 from collections.abc import Callable
@@ -17,33 +17,33 @@ from outlast.store.postgres.run import Fate, JobChanges
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """A job that a worker of this process has, until it is ended."""
+    """A job of this process's worker, until it is ended."""
 
     worker: int
     ended: bool = False
-    """By the commit that ended the segment."""
+    """Whether the commit that ended the segment has ended it."""
 
 
 class Jobs:
-    """Says what a commit writes into the queue; one for a database driver and its engine.
+    """Determines a commit's changes of the queue; shared by a database driver and its engine.
 
     Until an engine sets `place`, every job is for any worker.
     """
 
     def __init__(self) -> None:
         self.place: Callable[[Execution], int | None] = lambda _: None
-        """The worker of this process that takes the execution at once; None for any worker."""
+        """Returns this process's worker if it takes an execution at once; None: any worker."""
         self.unknown: Callable[[], None] = lambda: None
-        """Called where a commit that claimed an execution may have happened or not."""
+        """Called if it is unknown whether a commit that claimed an execution has happened."""
         self.held: dict[str, Held] = {}
-        """By their executions."""
+        """Jobs by execution."""
         self.claimed: set[str] = set()
-        """Executions that are claimed by commits under way."""
+        """Executions claimed by commits under way."""
         self.taken: dict[str, int] = {}
-        """Executions that a commit gave to a worker of this process, which is to begin them."""
+        """Executions that a commit gave to this process's worker, to be begun."""
 
     def enqueue(self, result: TransactionResult[Any], *, first: bool) -> JobChanges:
-        """Return what belongs into the transaction; on a further try nothing is claimed."""
+        """Return the changes for a transaction; on a retry nothing is claimed."""
         claimed = self._claim(result) if first else {}
         ended = self._ended(result)
         if not (result.runnable or ended):
@@ -58,7 +58,7 @@ class Jobs:
         )
 
     def _claim(self, result: TransactionResult[Any]) -> dict[str, int]:
-        """Claim one of what may run now, if there is a place for it."""
+        """Claim one runnable execution, if there is a free slot."""
         for execution in result.runnable[:1]:
             worker = self.place(execution)
             if worker is not None:
@@ -67,7 +67,7 @@ class Jobs:
         return {}
 
     def _ended(self, result: TransactionResult[Any]) -> dict[str, Held]:
-        """Return the jobs held here whose segments end with this commit."""
+        """Return the held jobs whose segments end with this commit."""
         ended: dict[str, Held] = {}
         for one in result.committed:
             if one.execution is not None and one.execution.status is not Status.RUNNING:
@@ -87,6 +87,6 @@ class Jobs:
             self.unknown()
 
     def release(self, execution_id: str, held: Held) -> None:
-        """Hold the job no longer."""
+        """Stop holding the job."""
         if self.held.get(execution_id) is held:
             del self.held[execution_id]

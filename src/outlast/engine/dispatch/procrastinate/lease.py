@@ -1,7 +1,7 @@
-"""How long this worker may go on: until a bound after the last heartbeat that the database took.
+"""How long this worker may go on: a bound after the last heartbeat accepted by the database.
 
-The bound ends before the others take the worker's jobs, so that work stops here before it begins
-there. Seconds are the event loop's, which go on while a process is frozen.
+It ends before the others take the worker's jobs, so that work stops here before it begins there.
+Seconds are the event loop's, which advance while a process is frozen.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ class Lease:
         self._until = 0.0
 
     def extend(self, began: float) -> None:
-        """A heartbeat that was sent at this time of the loop has been taken."""
+        """Extend the lease: a heartbeat sent at this time of the loop was accepted."""
         self._until = began + self._seconds
 
     @property
     def holds(self) -> bool:
-        """Whether the jobs that this worker has are still its own."""
+        """Whether this worker's jobs are still its own."""
         return asyncio.get_running_loop().time() < self._until

@@ -1,10 +1,10 @@
-"""The queue in Postgres, in our words: the only importer of procrastinate.
+"""The queue in Postgres: the only importer of procrastinate.
 
-What the commits of executions write into it is in `jobs`.
+The changes made by commits of executions are in `jobs`.
 
-A job is an execution that may run; its lock is the execution's id, so that one worker at a time has
-it. Jobs that a silent worker held are given out anew, as new jobs: a worker that wakes up again
-then ends nobody's job but its own.
+A job is a runnable execution; its lock is the execution's id, so that one worker at a time has it.
+Jobs of a silent worker are replaced by new jobs: if that worker wakes up, it can end only its own
+old ones.
 """
 
 import re
@@ -77,7 +77,7 @@ WHERE to_regclass(name) IS NULL AND to_regtype(name) IS NULL
     AND NOT EXISTS (SELECT FROM pg_proc WHERE proname = name)
 """
 _NAMES: Final = sorted(set(re.findall(r"\bprocrastinate_\w+", " ".join(queries.values()))))
-"""Whatever the library's statements name in the database."""
+"""Names in the database that the library's statements use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,13 @@ class Job:
     workspace_id: str
     execution_id: str
     attempts: int = 0
-    """How often it was given back before."""
+    """How often it was given back."""
     of: QueueJob | None = None
-    """As the library knows it; None where a commit made it this worker's."""
+    """The library's job; None if a commit gave it to this worker."""
 
 
 class Queue:
-    """Jobs in the database of the executions."""
+    """The queue of jobs, in the database of the executions."""
 
     def __init__(self, url: str) -> None:
         """`url` must keep its session: workers listen on it."""
@@ -103,7 +103,7 @@ class Queue:
         self._jobs = self._app.job_manager
 
     async def prepare(self) -> None:
-        """Make the queue's tables where there are none. Raises Overloaded."""
+        """Create the queue's tables if missing. Raises Overloaded."""
         async with self.connected():
             with _translated():
                 if await self._jobs.check_connection_async():
@@ -116,7 +116,7 @@ class Queue:
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
-        """Connections for all of this. Raises Overloaded."""
+        """Open the connections. Raises Overloaded."""
         self._pool = make_pool(self._url, _CONNECTIONS, _configure)
         self._app = App(connector=PsycopgConnector())
         self._jobs = self._app.job_manager
@@ -125,33 +125,33 @@ class Queue:
             yield
 
     async def mend(self) -> None:
-        """Replace every connection: one has died, and the others may have."""
+        """Replace every connection: if one has died, the others may have."""
         await self._pool.drain()
 
     # --- what a worker does
 
     async def enter(self) -> int:
-        """Become a worker; its number."""
+        """Register as a worker; return its number."""
         with _translated():
             return await self._jobs.register_worker()
 
     async def leave(self, worker: int) -> None:
-        """Be a worker no more; what it still holds is given out anew."""
+        """Unregister the worker; its jobs are replaced by new ones."""
         with _translated():
             await self._jobs.unregister_worker(worker)
 
     async def beat(self, worker: int) -> bool:
-        """Say that the worker lives; False where the database knows no such worker any more."""
+        """Send a heartbeat; return False if the database no longer knows the worker."""
         return bool(await self._rows(_BEAT, worker=worker))
 
     async def fetch(self, worker: int) -> Job | None:
-        """Take the oldest job whose execution nobody has; None where there is none."""
+        """Take the oldest job whose execution no worker has; None if there is none."""
         with _translated():
             found = await self._jobs.fetch_job(queues=[QUEUE], worker_id=worker)
         return None if found is None else _job(found)
 
     async def held(self, worker: int) -> list[Job]:
-        """What the worker has taken, as the database knows it."""
+        """Return the worker's jobs according to the database."""
         with _translated():
             return [_job(job) for job in await self._held(worker)]
 
@@ -163,7 +163,7 @@ class Queue:
         )
 
     async def finish(self, job: Job, worker: int) -> None:
-        """Delete a job that is done; one that another has given out anew is gone already."""
+        """Delete a finished job; one that was replaced is gone already."""
         if job.of is None:
             await self._rows(_END, execution=job.execution_id, worker=worker)
         else:
@@ -175,7 +175,7 @@ class Queue:
             await self._jobs.finish_job_by_id_async(job.id, JobStatus.SUCCEEDED, delete_job=True)
 
     async def give_back(self, job: Job, worker: int, seconds: float) -> None:
-        """Let any worker have the job after so many seconds of the database's clock."""
+        """Return the job to the queue, due after `seconds` of the database's clock."""
         at: datetime = (await self._rows(_IN_SECONDS, seconds=seconds))[0]["at"]
         with _translated(), _gone_is_fine():
             for known in [job.of] if job.of else await self._held(worker, job.execution_id):
@@ -184,27 +184,27 @@ class Queue:
     async def listen(self, woken: Callable[[], None]) -> None:
         """Call `woken` for every job that is added, until cancelled. Raises Overloaded."""
 
-        async def heard(**_: Any) -> None:
+        async def woke(**_: Any) -> None:
             woken()
 
         with _translated():
-            await self._jobs.listen_for_jobs(on_notification=heard, queues=[QUEUE])
+            await self._jobs.listen_for_jobs(on_notification=woke, queues=[QUEUE])
 
     async def nudge(self) -> None:
-        """Let workers look again: a job that was locked when they heard of it is free now."""
+        """Notify workers again: a job that was locked at its notification is free now."""
         for channel in get_channel_for_queues([QUEUE]):
             await self._rows(_NUDGE, channel=channel)
 
     # --- what workers do for each other
 
     async def stalled(self, seconds: float) -> list[Job]:
-        """Jobs of workers that have been silent for so long, or have left."""
+        """Return jobs of workers that have been silent for `seconds`, or have left."""
         with _translated():
             found = await self._jobs.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=seconds)
         return [_job(job) for job in found]
 
     async def give_out_anew(self, job: Job) -> None:
-        """Put a new job in the place of a stalled one, which the queue has found."""
+        """Replace a stalled job, found by `stalled`, by a new one."""
         assert job.of is not None
         with _translated():
             await self._jobs.defer_job_async(job.of.evolve(scheduled_at=None, priority=BEGUN))
@@ -217,12 +217,12 @@ class Queue:
             await deferrer.defer_async(**arguments_of(workspace_id, execution_id))
 
     async def without_job(self, ids: Sequence[str]) -> set[str]:
-        """Those of the executions that have no job."""
+        """Return those of the executions that have no job."""
         rows = await self._rows(_HAVE_JOBS, ids=list(ids))
         return set(ids) - {row["lock"] for row in rows}
 
     async def waiting(self) -> int:
-        """How many jobs wait for a worker."""
+        """Return how many jobs wait for a worker."""
         return int((await self._rows(_WAITING))[0]["waiting"])
 
     async def counts(self) -> tuple[int, bool]:
@@ -231,20 +231,20 @@ class Queue:
         return int(row["waiting"]), bool(row["overlooked"])
 
     async def oldest(self) -> float | None:
-        """Seconds that the job which is next has waited; None where no job is due."""
+        """Return the seconds that the next job has waited; None if no job is due."""
         rows = await self._rows(_OLDEST)
         return float(rows[0]["seconds"]) if rows else None
 
     async def missing(self) -> list[str]:
-        """Tables, types and functions that the queue needs and the database lacks."""
+        """Return tables, types and functions that the queue needs and the database lacks."""
         return [str(row["name"]) for row in await self._rows(_MISSING, names=_NAMES)]
 
     async def workers(self, seconds: float) -> int:
-        """How many workers said within so many seconds that they live."""
+        """Return how many workers sent a heartbeat within `seconds`."""
         return int((await self._rows(_WORKERS, seconds=seconds))[0]["alive"])
 
     async def clean_up(self, seconds: float) -> None:
-        """Forget jobs that ended without being deleted and workers that are long gone."""
+        """Delete jobs that ended without being deleted and workers that are long gone."""
         with _translated():
             await self._jobs.delete_old_jobs(
                 _OLD_HOURS, include_failed=True, include_cancelled=True, include_aborted=True
@@ -252,7 +252,7 @@ class Queue:
             await self._jobs.prune_stalled_workers(seconds)
 
     async def analyze(self) -> None:
-        """Tell the planner how long the queue is; it would else read all of it for every job."""
+        """Update the planner's statistics; else it would read the whole queue for every job."""
         with _translated():
             await self._app.connector.execute_query_async("ANALYZE procrastinate_jobs")
 
@@ -267,9 +267,9 @@ def _job(found: QueueJob) -> Job:
 
 
 async def _configure(connection: Any) -> None:
-    """A fetched or finished job that a power cut forgets is fetched once more; nothing runs twice.
+    """Do not wait for the disk: a fetch lost in a power cut is repeated; nothing runs twice.
 
-    Only jobs are written here: those that are added with an execution's commit are on disk.
+    Only jobs are written here: those added with an execution's commit are on disk.
     """
     await connection.set_autocommit(True)
     await connection.execute("SET synchronous_commit TO OFF")
@@ -278,7 +278,7 @@ async def _configure(connection: Any) -> None:
 
 @contextmanager
 def _gone_is_fine() -> Iterator[None]:
-    """Somebody else has ended the job: the database's functions raise an exception of their own."""
+    """Ignore that another worker has ended the job: the database's functions raise for that."""
     try:
         yield
     except ConnectorException as error:

@@ -1,4 +1,4 @@
-"""The end of what a worker has going."""
+"""Ends tasks and duties of a worker."""
 
 import asyncio
 from collections.abc import Iterable
