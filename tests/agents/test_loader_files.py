@@ -137,6 +137,54 @@ def test_every_mistake_of_one_tool_is_found_at_once(
     assert found == mistakes
 
 
+BESIDES = {
+    "an unknown key and a bad URL": (
+        "{name: f, http: {url: 'ftp://x', retry: 3}}",
+        ["http.retry: unknown key; did you mean retries?", "http.url: a tool's URL begins with"],
+    ),
+    "a wrong type and a bad header": (
+        "{name: f, http: {url: 'http://x', timeout: -1, headers: {host name: x}}}",
+        [
+            "http.timeout: must be greater than 0.0, not -1",
+            "http.headers.host name: this is not a header's name",
+        ],
+    ),
+    "an unknown effect and a function that is not there": (
+        "{effect: safe, python: shop}",
+        ["effect: must be read_only, idempotent or", "python: 'shop' is not of the form"],
+    ),
+    "a name that is no text, and a bad URL": (
+        "{name: [1], http: {url: 'ftp://x'}}",
+        ["name: must be text, not a list", "http.url: a tool's URL begins with"],
+    ),
+    "a misspelt query, whose parameters go nowhere": (
+        "{name: f, parameters: {type: object, properties: {a: {}}}, http: {url: 'http://x', qurey: {a: '{a}'}, body: {b: 1}}}",
+        ["http.qurey: unknown key; did you mean query?"],
+    ),
+    "misspelt parameters, of which the URL names one": (
+        "{name: f, paramters: {type: object}, http: {url: 'http://x/{a}'}}",
+        ["paramters: unknown key; did you mean parameters?"],
+    ),
+    "a misspelt kind": (
+        "{name: f, htpt: {url: 'http://x/{a}'}}",
+        ["htpt: unknown key; did you mean http?"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("tool", "mistakes"), BESIDES.values(), ids=BESIDES.keys())
+def test_a_wrong_key_hides_no_mistake_of_the_same_tool_and_makes_none_up(
+    folder: Path, tool: str, mistakes: list[str]
+) -> None:
+    (folder / "x.yaml").write_text(f"agents:\n- name: a\n  model: m\n  tools:\n  - {tool}\n")
+    with pytest.raises(Misconfigured) as raised:
+        load("x.yaml")
+    lines = raised.value.message.splitlines()
+    assert len(lines) == len(mistakes)
+    for line, mistake in zip(lines, mistakes, strict=True):
+        assert mistake in line
+
+
 def test_what_is_wrong_with_an_agent_is_found_beside_what_is_wrong_with_its_tools(
     folder: Path,
 ) -> None:

@@ -41,6 +41,8 @@ from outlast.model.explain import Explained, explain, given_kind
 
 _LATER: Final = frozenset({("tools", "agent"), ("tools", "mcp"), ("agents", "schedule")})
 _LATER_BUILTINS: Final = frozenset({"browser", "memory"})
+_APART: Final = frozenset({"name", "description", "effect", "approval", "timeout"})
+"""Keys of a tool on which no check of another key depends."""
 _NOT_YET: Final = "this version of Outlast does not support it yet; remove it"
 
 
@@ -113,7 +115,7 @@ def _load_document(document: Document, file: str) -> LoadedAgents:
         found = explain(error.errors(include_url=False), document.value)
         problems += [_problem(one) for one in found]
         entries = _valid_entries(document.value)
-        problems += _tools_of_others(document.value, entries)
+        problems += _tools_of_others(document.value, entries, found)
     functions: dict[str, PythonFunction] = {}
     specs = []
     for index, entry in entries.items():
@@ -136,15 +138,40 @@ def _valid_entries(value: Any) -> dict[int, AgentEntry]:
     return valid
 
 
-def _tools_of_others(value: Any, entries: dict[int, AgentEntry]) -> Iterator[Problem]:
-    """What is wrong with the tools whose keys and types are right, of agents whose are not."""
+def _tools_of_others(
+    value: Any, entries: dict[int, AgentEntry], found: list[Explained]
+) -> Iterator[Problem]:
+    """What is wrong with the tools of agents whose keys or types are wrong, besides these."""
+    wrong = [one.path for one in found]
     listed = value.get("agents") if isinstance(value, dict) else None
     for index, entry in enumerate(listed if isinstance(listed, list) else []):
         tools = entry.get("tools") if isinstance(entry, dict) and index not in entries else None
         for number, tool in enumerate(tools if isinstance(tools, list) else []):
-            with suppress(ValidationError):
-                for problem in tool_mistakes(tool_entry().model_validate(tool)):
-                    yield _in_file(problem, "agents", index, "tools", number)
+            place = ("agents", index, "tools", number)
+            there = [path[len(place) :] for path in wrong if path[: len(place)] == place]
+            for problem in _besides(tool, there):
+                yield _in_file(problem, *place)
+
+
+def _besides(tool: Any, wrong: list[Path]) -> Iterator[Problem]:
+    """What is wrong with a tool besides the keys at these paths.
+
+    It is read without them, so nothing is said of the tool as a whole, nor of a mapping of it that
+    is not whole.
+    """
+    rest, unread = tool, {path[:size] for path in wrong for size in range(len(path))}
+    for path in wrong if isinstance(tool, dict) else ():
+        match path:
+            case (str(key),) if key in _APART:
+                rest = {name: one for name, one in rest.items() if name != key}
+            case (str(key), str(inner), *_) if isinstance(rest.get(key), dict):
+                rest = rest | {key: {n: one for n, one in rest[key].items() if n != inner}}
+            case _:
+                return
+    with suppress(ValidationError):
+        for problem in tool_mistakes(tool_entry().model_validate(rest)):
+            if problem.path not in unread:
+                yield problem
 
 
 def _in_file(problem: Problem, *path: str | int) -> Problem:
