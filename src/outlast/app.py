@@ -13,7 +13,7 @@ from outlast.engine.dispatch.inline import InlineEngine
 from outlast.engine.dispatch.port import Engine
 from outlast.engine.maintenance.deleted_content import DeletedContent
 from outlast.engine.maintenance.due_tasks import DueTasks
-from outlast.engine.maintenance.expired_approvals import ExpiredApprovals
+from outlast.engine.maintenance.due_waits import DueWaits
 from outlast.engine.maintenance.idempotency_keys import IdempotencyKeys
 from outlast.engine.maintenance.leader import (
     Leadership,
@@ -22,6 +22,7 @@ from outlast.engine.maintenance.leader import (
     lease_seconds,
 )
 from outlast.engine.maintenance.runner import MaintenanceRunner
+from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.history import Histories
 from outlast.engine.segment.last_resort import LastResort
 from outlast.engine.segment.model_steps import ModelSteps
@@ -131,10 +132,11 @@ def build(
     box = tools(state)
     texts = TextLog(state.executions, failures)
     writer = SegmentWriter(state.executions, texts, clock, settings.prices)
-    model_steps = ModelSteps(models, writer, box, settings.model_retries, metrics.model_requested)
+    waits, retries = CallWaits(box), settings.model_retries
+    model_steps = ModelSteps(models, writer, waits, retries, metrics.model_requested)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
     tool_calls = ToolCalls(box, writer, seal, settings.parallel_calls)
-    pending_calls = PendingCalls(state, writer)
+    pending_calls = PendingCalls(state, writer, waits)
     code_agents = CodeAgentRunner(state, model_steps, tool_calls, writer, code or CodeFunctions())
     agents = Agents(state.agents, clock)
     most = settings.max_tries
@@ -186,7 +188,7 @@ def _maintenance(
     """Return all maintenance duties."""
     failures = metrics.failures
     duties = (
-        ExpiredApprovals(store.waits, last_resort, clock, failures).duty,
+        DueWaits(store.waits, last_resort, clock, failures).duty,
         DueTasks(store.tasks, clock, failures).duty,
         IdempotencyKeys(store.idempotency, clock).duty,
         DeletedContent(store.conversations).duty,

@@ -208,14 +208,16 @@ class Streams:
         with self._subscribed(execution_id, _RestSubscription()) as subscription:
             yield RestWaiter(self, self._store, subscription, workspace_id, execution_id)
 
-    async def rest(self, workspace_id: str, execution_id: str, seconds: float) -> Execution:
-        """Wait at most so many seconds until the execution rests; answer it as it is then.
+    async def rest(
+        self, workspace_id: str, execution_id: str, seconds: float, *, idle: bool = False
+    ) -> Execution:
+        """Wait at most so many seconds until the execution rests; return it as it is then.
 
-        Raises ExecutionNotFound.
+        `idle`: until no worker has it, though it may be shown as running. Raises ExecutionNotFound.
         """
         with self.watch(workspace_id, execution_id) as watch:
             execution = await self._store.get(workspace_id, execution_id)
-            return await watch.rest(execution, seconds)
+            return await watch.rest(execution, seconds, idle=idle)
 
     @contextmanager
     def _subscribed(
@@ -321,14 +323,15 @@ class RestWaiter:
         self._workspace_id = workspace_id
         self._execution_id = execution_id
 
-    async def rest(self, execution: Execution, seconds: float) -> Execution:
-        """Wait at most so many seconds until it ends, is suspended or paused; answer it.
+    async def rest(self, execution: Execution, seconds: float, *, idle: bool = False) -> Execution:
+        """Wait at most so many seconds until it is shown as ended, suspended or paused; return it.
 
-        `execution` is the row as the caller knows it, read or written after the watch began.
+        `idle`: until no worker has it, though it may be shown as running. `execution` is the row as
+        the caller knows it, read or written after the watch began.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while execution.status not in RESTING and not self._streams.leaving:
+        while not (self._streams.leaving or _rests(execution, idle=idle)):
             if (left := deadline - loop.time()) <= 0:
                 break
             await self._subscription.wait_for(min(left, self._streams.poll_seconds))
@@ -347,6 +350,10 @@ class RestWaiter:
         except Overloaded:
             self._subscription.look_again(_AWAY_SECONDS)
             return execution
+
+
+def _rests(execution: Execution, *, idle: bool) -> bool:
+    return (execution.status if idle else execution.shown_status) in RESTING
 
 
 def _unread(committed: Committed) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
+from outlast.engine.maintenance.due_waits import DUE_WAITS
 from outlast.model.agent import Effect, Expiry
 from outlast.model.error import (
     ApprovalNotFound,
@@ -24,7 +24,8 @@ from outlast.model.workspace import Principal, Scope
 from outlast.services.approvals import Decision, PendingPage
 from outlast.store.driver import Driver
 from outlast.store.store import Store
-from outlast.store.waits.store import DecideWait, WaitStore
+from outlast.store.waits.decide import DecideWait
+from outlast.store.waits.store import WaitStore
 from outlast.testing import NamedModels, owner
 from tests.support.databases import Database
 from tests.support.engine import EngineHarness, MakeEngine, start_request
@@ -242,10 +243,10 @@ async def test_an_approval_that_expires_is_decided_by_default(
 ) -> None:
     server, execution_id = await suspended(make_engine, expiry=Expiry(60, approve))
     server.clock.advance(59)
-    assert await server.core.maintenance.run(EXPIRE_APPROVALS) == 0
+    assert await server.core.maintenance.run(DUE_WAITS) == 0
     server.clock.advance(1)
-    assert await server.core.maintenance.run(EXPIRE_APPROVALS) == 1
-    assert await server.core.maintenance.run(EXPIRE_APPROVALS) == 0
+    assert await server.core.maintenance.run(DUE_WAITS) == 1
+    assert await server.core.maintenance.run(DUE_WAITS) == 0
     view = await server.rest(execution_id)
     assert view.execution.status is Status.COMPLETED
     assert bool(tools_of(server).calls) is approve

@@ -18,7 +18,8 @@ from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import TextAppend
 from outlast.store.store import Store
 from outlast.store.unreadable import Unreadable
-from outlast.store.waits.store import DecideWait, WaitStore
+from outlast.store.waits.decide import DecideWait
+from outlast.store.waits.store import WaitStore
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.databases import Database
 from tests.support.engine import over_in_time, start_request

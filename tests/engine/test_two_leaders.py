@@ -9,7 +9,7 @@ import pytest
 
 from outlast.app import Core
 from outlast.engine.maintenance.due_tasks import DUE_TASKS
-from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
+from outlast.engine.maintenance.due_waits import DUE_WAITS
 from outlast.engine.maintenance.leader import SoleProcess
 from outlast.engine.maintenance.orphans import RECONCILE
 from outlast.engine.maintenance.queue_counts import QUEUE_COUNTS
@@ -98,7 +98,7 @@ async def test_an_approval_expires_once_and_its_tool_runs_once(pair: Pair) -> No
     ids = await pair.suspended(COUNT)
     assert all(core.maintenance.leads for core in pair.cores)
     pair.clock.advance(6)
-    await pair.both(EXPIRE_APPROVALS, DUE_TASKS)
+    await pair.both(DUE_WAITS, DUE_TASKS)
     await pair.ended_once(ids)
     for core in pair.cores:
         assert not core.metrics.failures.counts
@@ -117,7 +117,7 @@ async def test_an_orphan_that_two_find_runs_once(pair: Pair, database: Database)
     pair.clock.advance(6)
     pair.claim_nothing()
     database.rows(LATE)
-    await pair.both(EXPIRE_APPROVALS)
+    await pair.both(DUE_WAITS)
     database.rows("DROP TRIGGER late ON procrastinate_jobs")
     database.rows("DELETE FROM procrastinate_jobs")
     pair.clock.advance(11)
@@ -141,7 +141,7 @@ async def test_what_a_silent_worker_held_runs_once_whoever_takes_it_over(
     pair.clock.advance(6)
     pair.claim_nothing()
     database.rows(LATE)
-    await pair.both(EXPIRE_APPROVALS)
+    await pair.both(DUE_WAITS)
     database.rows("DROP TRIGGER late ON procrastinate_jobs")
     database.rows(SILENT)
     await pair.both(TAKE_OVER, QUEUE_COUNTS)

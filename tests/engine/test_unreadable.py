@@ -115,9 +115,9 @@ async def test_an_agent_that_cannot_be_read_fails_its_execution(
         assert failed.error.code in ("misconfigured", "internal_error")
 
 
-NEWER_KIND = "UPDATE approvals SET kind = 'moon' WHERE execution_id = '{id}'"
-NO_ARGUMENTS = "UPDATE approvals SET parameters = '[' WHERE execution_id = '{id}'"
-NO_CONSTRAINT = "ALTER TABLE approvals DROP CONSTRAINT IF EXISTS {name}"
+NEWER_KIND = "UPDATE waits SET kind = 'moon' WHERE execution_id = '{id}'"
+NO_ARGUMENTS = "UPDATE waits SET parameters = '[' WHERE execution_id = '{id}'"
+NO_CONSTRAINT = "ALTER TABLE waits DROP CONSTRAINT IF EXISTS {name}"
 
 
 def break_approval(database: Database, execution_id: str) -> None:
@@ -126,7 +126,7 @@ def break_approval(database: Database, execution_id: str) -> None:
         database.rows(NO_ARGUMENTS.format(id=execution_id))
         return
     found = database.rows(
-        "SELECT conname FROM pg_constraint WHERE conrelid = 'approvals'::regclass "
+        "SELECT conname FROM pg_constraint WHERE conrelid = 'waits'::regclass "
         "AND pg_get_constraintdef(oid) LIKE '%unknown_outcome%'"
     )
     for (name,) in found:

@@ -26,7 +26,7 @@ async def test_an_approval_expires_within_a_second_of_its_time(fleet: Fleet) -> 
     ids = await fleet.many("expiring", COUNT)
     for log in (await fleet.logs("b", ids)).values():
         assert log.of("done")
-    late = "SELECT max(decided_at - expires_at) FROM approvals WHERE execution_id = ANY(%s)"
+    late = "SELECT max(decided_at - due_at) FROM waits WHERE execution_id = ANY(%s)"
     [(millis,)] = await fleet.rows(late, ids)
     assert 0 <= millis <= 1000 + BUSY_MILLIS
 
@@ -64,7 +64,7 @@ async def test_a_killed_leader_is_followed_within_its_lease_and_nothing_is_done_
 
 async def _suspended(fleet: Fleet, ids: list[str]) -> bool:
     """Whether each has come as far as its question, answered or not."""
-    rows = await fleet.rows("SELECT count(*) FROM approvals WHERE execution_id = ANY(%s)", ids)
+    rows = await fleet.rows("SELECT count(*) FROM waits WHERE execution_id = ANY(%s)", ids)
     return bool(rows[0][0] == len(ids))
 
 

@@ -16,7 +16,7 @@ from outlast.store.conversations.delete import delete_conversation
 from outlast.store.driver import Driver, Transaction
 from outlast.store.idempotency import IDEMPOTENCY_MILLIS, Idempotency
 from outlast.store.store import Store
-from outlast.store.waits.store import DecideWait
+from outlast.store.waits.decide import DecideWait
 from outlast.testing import FakeClock
 from tests.support.databases import Database
 from tests.support.store import OTHER, WORKSPACE, CommitLog, Create, completed, new, run
@@ -193,7 +193,7 @@ async def test_what_a_deletion_has_left_is_hidden_at_once_and_purged_later(
         await store.conversations.purge(1),
         await store.conversations.purge(1),
     ] == [1, 1, 0]
-    tables = ("executions", "steps", "events", "checkpoints", "approvals", "charges")
+    tables = ("executions", "steps", "events", "checkpoints", "waits", "charges")
     assert "secret" not in str([database.rows(f"SELECT * FROM {table}") for table in tables])
     assert await store.executions.log(WORKSPACE, first.id, START, 100) == ()
 

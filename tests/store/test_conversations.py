@@ -185,7 +185,7 @@ async def test_a_deleted_conversation_leaves_purged_records_only(
     assert (record.input, record.output, record.metadata) == ("", None, {})
     assert await store.executions.steps(WORKSPACE, execution.id) == ()
     assert await store.executions.log(WORKSPACE, execution.id, START, 100) == ()
-    tables = ("executions", "steps", "events", "checkpoints", "approvals", "charges")
+    tables = ("executions", "steps", "events", "checkpoints", "waits", "charges")
     assert "secret" not in str([database.rows(f"SELECT * FROM {table}") for table in tables])
     called, answered = sorted(
         (node.record for node in (await store.records.tree(WORKSPACE, execution.id)).children),

@@ -1,112 +1,26 @@
 """What was used before there was a ledger is charged by the migration that makes it."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine, text
 
 from outlast.store import migrations
-from outlast.store.postgres.migrate import sqlalchemy_url
-from tests.support.databases import KINDS, SQLITE
-from tests.support.postgres import Databases
+from tests.support.databases import KINDS
+from tests.support.old_databases import Writer, database_of
 
-EXECUTION = {
-    "workspace_id": "ws_1",
-    "agent_id": "agt_1",
-    "agent_version": 1,
-    "conversation_id": "conv_1",
-    "turn": 1,
-    "input": "",
-    "metadata": "{}",
-    "session": "{}",
-    "budget": "{}",
-    "created_at": 1,
-    "updated_at": 9,
-    "started_at": 1,
-    "completed_at": 9,
-    "segment": 1,
-    "waiting": False,
-    "cache_read_tokens": 0,
-    "cache_write_tokens": 0,
-    "usage_estimated": False,
-    "steps": 1,
-    "tool_ms": 0,
-    "active_ms": 0,
-    "cancel_requested": False,
-}
 ERROR = orjson.dumps({"type": "t", "code": "c", "message": "what was said"}).decode()
 
 
 @pytest.fixture(params=KINDS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database as the version before has left it, as SQLAlchemy names it."""
-    if request.param == SQLITE:
-        url = f"sqlite:///{tmp_path / 'outlast.db'}"
-        to_0005(url)
+    postgres = partial(request.getfixturevalue, "postgres")
+    with database_of("0005", request.param, tmp_path, postgres) as url:
         yield url
-        return
-    postgres: Databases = request.getfixturevalue("postgres")
-    empty = postgres.empty()
-    to_0005(sqlalchemy_url(empty))
-    yield sqlalchemy_url(empty)
-    postgres.drop(empty)
-
-
-def to_0005(url: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    config.set_main_option("sqlalchemy.url", url)
-    command.upgrade(config, "0005")
-
-
-class Writer:
-    """Writes rows, and reads what has become of them."""
-
-    def __init__(self, url: str) -> None:
-        self._engine = create_engine(url)
-
-    def add(self, table: str, **row: Any) -> None:
-        names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
-        with self._engine.begin() as connection:
-            connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
-
-    def execution(self, name: str, tokens: tuple[int, int, int], **more: Any) -> None:
-        used, answered, superseded = tokens
-        row: dict[str, Any] = {
-            "id": name,
-            "status": "completed",
-            "is_purged": False,
-            "final_model": "m",
-            "input_tokens": used,
-            "output_tokens": answered,
-            "superseded_tokens": superseded,
-        }
-        self.add("executions", **(EXECUTION | row | more))
-
-    def step(self, execution: str, number: int, kind: str, **data: Any) -> None:
-        self.add(
-            "steps",
-            execution_id=execution,
-            number=number,
-            id=f"step_{execution}_{number}",
-            kind=kind,
-            data=orjson.dumps(data).decode(),
-            started_at=number,
-            ended_at=number + 1,
-            superseded=number == 1,
-        )
-
-    def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        with self._engine.begin() as connection:
-            return [tuple(row) for row in connection.execute(text(statement)).fetchall()]
-
-    def close(self) -> None:
-        self._engine.dispose()
 
 
 @pytest.fixture

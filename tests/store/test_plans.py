@@ -52,7 +52,8 @@ INDICES = {
     "LOG": "PRIMARY KEY",
     "REQUESTED": "ix_executions_pause_requested",
     "REVOKED_KEYS": "ix_keys_revoked_at",
-    "DUE_WAITS": "ix_approvals_expires_at",
+    "DUE_WAITS": "ix_waits_due_at",
+    "WHO_IS_AWAITED": "ix_waits_open",
     "DUE_TASKS": "ix_tasks_due_at",
     "APPEND_EVENT": "PRIMARY KEY",
 }
@@ -144,7 +145,7 @@ def test_the_approvals_that_wait_are_found_by_their_index(
     connection: sqlite3.Connection, after: bool
 ) -> None:
     told = " ".join(plan_of(connection, pending_approvals(after=after)))
-    assert "ix_approvals_open" in told
+    assert "ix_waits_approvals" in told
     assert "TEMP B-TREE" not in told
 
 

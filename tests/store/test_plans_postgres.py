@@ -31,7 +31,8 @@ BIG, SMALL = "ws_big", "ws_7"
 """In the big one a walk over all workspaces' rows, in their order, is as good as its own index."""
 MAY_SCAN = {"WORKSPACES": "all of them are wanted"}
 INDICES = {
-    "DUE_WAITS": "ix_approvals_expires_at",
+    "DUE_WAITS": "ix_waits_due_at",
+    "WHO_IS_AWAITED": "ix_waits_open",
     "APPEND_EVENT": "pk_events",
     "LOG": "pk_events",
     "REQUESTED": "ix_executions_pause_requested",
@@ -188,7 +189,7 @@ def test_the_approvals_that_wait_are_found_by_their_index(
     connection: psycopg.Connection[tuple[Any, ...]], after: bool
 ) -> None:
     for plan in plans_of(connection, pending_approvals(after=after)):
-        assert "ix_approvals_open" in plan, plan
+        assert "ix_waits_approvals" in plan, plan
 
 
 @pytest.mark.parametrize("filters", [(), ("after",), ("before",)])

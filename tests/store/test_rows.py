@@ -15,6 +15,7 @@ from outlast.model.execution import (
     Status,
 )
 from outlast.model.usage import Usage
+from outlast.model.wait import Awaiting
 from outlast.store.driver import Driver, Part, Query, Statement, Transaction, TransactionResult
 from outlast.store.executions.columns import COLUMNS, PLACES
 from outlast.store.executions.locks import compare_and_set
@@ -63,6 +64,7 @@ FAILED: Final = replace(
     origin=replace(FULL.origin, headers=None),
 )
 QUEUED: Final = replace(FULL, status=Status.QUEUED, started_at=None, waiting=True, usage=Usage())
+SUSPENDED: Final = replace(FULL, status=Status.SUSPENDED, awaiting=Awaiting.CHILD)
 EMPTY: Final = Execution("exec_1", "ws_1", "agt_1", 1, "conv_1", 1, Status.QUEUED, 0, "", 1, 1)
 """Nothing but what it must have."""
 
@@ -93,7 +95,9 @@ async def driver(database: Database) -> AsyncIterator[Driver]:
     await driver.close()
 
 
-@pytest.mark.parametrize("execution", [FULL, FAILED, QUEUED, EMPTY], ids=lambda e: e.status)
+@pytest.mark.parametrize(
+    "execution", [FULL, FAILED, QUEUED, SUSPENDED, EMPTY], ids=lambda e: e.status
+)
 async def test_every_field_of_an_execution_is_read_as_it_was_written(
     driver: Driver, execution: Execution
 ) -> None:
@@ -134,7 +138,8 @@ def test_a_row_has_the_columns_of_the_table_in_its_order() -> None:
 
 def test_the_full_execution_has_no_field_at_its_default() -> None:
     left = {field.name for field in fields(Execution) if getattr(FULL, field.name) == field.default}
-    assert left <= {"completed_at", "error", "waiting"}
+    assert left <= {"awaiting", "completed_at", "error", "waiting"}
     assert FAILED.completed_at
     assert FAILED.error
     assert QUEUED.waiting
+    assert SUSPENDED.awaiting

@@ -23,7 +23,8 @@ from outlast.model.usage import Usage
 from outlast.model.wait import Decision, Wait, WaitKind
 from outlast.store.executions.values import Advance, Resume
 from outlast.store.store import Store
-from outlast.store.waits.store import DecideWait, PendingPage
+from outlast.store.waits.decide import DecideWait
+from outlast.store.waits.store import PendingPage
 from outlast.testing import FakeClock
 from tests.support.store import OTHER, WORKSPACE, CommitLog, Create, completed, new, run, started
 
@@ -75,7 +76,9 @@ async def waiting(store: Store, execution: Execution, *calls: ToolCall) -> Execu
 
 
 def said(on: Execution, call: str, approved: bool, key: str | None = "key_1") -> DecideWait:
-    return DecideWait(WORKSPACE, on.id, call, 9, Decision(approved), key)
+    """Without a key: its time is over."""
+    decision = None if key is None else Decision(approved)
+    return DecideWait(WORKSPACE, on.id, call, 9, decision, key)
 
 
 async def test_the_last_decision_makes_a_suspended_execution_runnable(
@@ -174,8 +177,8 @@ async def test_what_has_expired_is_found_and_decided_once(store: Store, create: 
         "pay",
         {},
         7,
-        expires_at=50,
-        expires_approved=True,
+        due_at=50,
+        due_approved=True,
     )
     suspended = replace(running, status=Status.SUSPENDED)
     await store.executions.advance(Advance(running, suspended, waits=(asked,)))
@@ -350,12 +353,10 @@ async def rolled_back(store: Store, running: Execution, approval: Wait, *, answe
 
 async def test_what_is_asked_again_has_all_its_time_again(store: Store, create: Create) -> None:
     running = await run(store, await create())
-    decided = Wait(
-        running.id, "tc_1", WaitKind.APPROVAL, "pay", {"a": 1}, 7, 9, True, expires_at=67
-    )
+    decided = Wait(running.id, "tc_1", WaitKind.APPROVAL, "pay", {"a": 1}, 7, 9, True, due_at=67)
     again = await rolled_back(store, running, decided, answered=True)
     assert again.is_open
-    assert (again.requested_at, again.expires_at) == (1000, 1060)
+    assert (again.requested_at, again.due_at) == (1000, 1060)
     assert await store.waits.due(1059, 9) == []
 
 

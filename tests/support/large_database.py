@@ -7,8 +7,8 @@ import psycopg
 EXECUTIONS: Final = 100_000
 _ENDED: Final = EXECUTIONS - 3_000
 """The later ones are queued, running and suspended, a third each."""
-_APPROVALS: Final = 10_000
-"""Of the last executions; those of suspended ones are open."""
+_WAITS: Final = 10_000
+"""Of the last executions; those of suspended ones are open. Half are approvals."""
 
 _EXECUTION = "'exec_' || lpad(n::text, 26, '0')"
 _CONVERSATION = "'conv_' || lpad((n / 4)::text, 26, '0')"
@@ -20,7 +20,8 @@ _STATUS = f"""
 CASE WHEN n > {_ENDED} THEN (ARRAY['queued', 'running', 'suspended'])[1 + n % 3]
     WHEN n % 50 = 0 THEN 'failed' WHEN n % 70 = 0 THEN 'cancelled' ELSE 'completed' END
 """
-_OPEN = f"n > {_ENDED - EXECUTIONS + _APPROVALS} AND (n + {EXECUTIONS - _APPROVALS}) % 3 = 2"
+_OPEN = f"n > {_ENDED - EXECUTIONS + _WAITS} AND (n + {EXECUTIONS - _WAITS}) % 3 = 2"
+_KIND = "(ARRAY['approval', 'client', 'approval', 'child', 'approval', 'timer'])[1 + n / 3 % 6]"
 _TABLES: Final = {
     "workspaces": (
         1_000,
@@ -98,6 +99,8 @@ _TABLES: Final = {
             "budget": "'{}'",
             "created_at": "n * 1000",
             "status": _STATUS,
+            "awaiting": f"CASE WHEN ({_STATUS}) = 'suspended' THEN "
+            "(ARRAY['person', 'client', 'child', 'time'])[1 + n / 3 % 4] END",
             "segment": "1",
             "waiting": "false",
             "updated_at": "n * 1000",
@@ -193,19 +196,24 @@ _TABLES: Final = {
             "superseded": "false",
         },
     ),
-    "approvals": (
-        _APPROVALS,
+    "waits": (
+        _WAITS,
         {
-            "execution_id": _EXECUTION.replace("n:", f"(n + {EXECUTIONS - _APPROVALS}):"),
+            "execution_id": _EXECUTION.replace("n:", f"(n + {EXECUTIONS - _WAITS}):"),
             "tool_call_id": _TOOL_CALL,
             "workspace_id": _WORKSPACE,
-            "kind": "'approval'",
+            "kind": _KIND,
+            "awaiting": f"CASE ({_KIND}) WHEN 'approval' THEN 'person' WHEN 'timer' THEN 'time' "
+            f"ELSE ({_KIND}) END",
             "name": "'pay'",
             "parameters": "'{}'",
+            "step": "1",
             "requested_at": "n",
+            "due_at": f"CASE WHEN n % 2 = 0 OR ({_KIND}) = 'timer' THEN n * 1000 END",
+            "due_approved": "false",
             "decided_at": f"CASE WHEN NOT ({_OPEN}) THEN n END",
             "approved": f"CASE WHEN NOT ({_OPEN}) THEN true END",
-            "expires_at": "CASE WHEN n % 2 = 0 THEN n * 1000 END",
+            "superseded": "false",
         },
     ),
     "idempotency": (

@@ -34,7 +34,7 @@ MODULES = (
 CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
 LISTS = {
     (): "ix_executions_workspace_id_id",
-    ("status",): "ix_executions_workspace_id_status_id",
+    ("status",): "ix_executions_shown_status",
     ("agent_id",): "ix_executions_workspace_id_agent_id_id",
     ("conversation_id",): CONVERSATION,
     ("chat_id",): "ix_executions_chat_id",

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from outlast.agents.port import ToolContext
+from outlast.agents.port import ToolContext, WaitFor
 from outlast.agents.tools.arguments import Arguments
 from outlast.model.agent import AgentSpec, Effect, ToolSpec
 from outlast.model.error import OutlastError
@@ -13,9 +13,12 @@ from outlast.model.message import ToolCall
 
 
 class FakeTools:
-    """Tools as plain functions of their arguments; counts calls by their idempotency key."""
+    """Tools as plain functions of their arguments; counts calls by their idempotency key.
 
-    def __init__(self, **functions: Callable[[dict[str, Any]], Any]) -> None:
+    One that is a WaitFor runs elsewhere.
+    """
+
+    def __init__(self, **functions: Callable[[dict[str, Any]], Any] | WaitFor) -> None:
         self._functions = functions
         self.calls: Counter[str] = Counter()
         self.order: list[str] = []
@@ -25,16 +28,25 @@ class FakeTools:
         self.calls[context.tool_call_id] += 1
         self.order.append(spec.name)
         self.context = context
-        result = self._functions[spec.name](arguments)
+        result = self._function(spec.name)(arguments)
         if isinstance(result, OutlastError):
             raise result
         return await result if asyncio.iscoroutine(result) else result
 
     async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
-        return bool(self._functions[str(spec.approval)](arguments))
+        return bool(self._function(str(spec.approval))(arguments))
+
+    def waits_for(self, spec: ToolSpec, _arguments: dict[str, Any]) -> WaitFor | None:
+        found = self._functions.get(spec.name)
+        return found if isinstance(found, WaitFor) else None
 
     def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
         Arguments().check_edited(spec.parameters, arguments)
+
+    def _function(self, name: str) -> Callable[[dict[str, Any]], Any]:
+        found = self._functions[name]
+        assert not isinstance(found, WaitFor)
+        return found
 
     async def warm_up(self) -> None:
         pass

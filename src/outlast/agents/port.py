@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from outlast.model.agent import ToolSpec
 from outlast.model.message import AssistantMessage, Message
 from outlast.model.usage import Usage
+from outlast.model.wait import WaitKind
 
 MAX_CALLS: Final = 1000
 """Tool calls that one answer may hold. One with more is refused by the engine, so a model may leave
@@ -113,6 +114,15 @@ class ToolContext:
     """The caller's end user, as given when the execution was started."""
 
 
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """What a call waits for in the place of a run in the server."""
+
+    kind: WaitKind
+    seconds: float | None = None
+    """How long at most, and of a timer how long; None: without end."""
+
+
 class Tools(Protocol):
     """Runs an agent's tools."""
 
@@ -129,6 +139,10 @@ class Tools(Protocol):
 
         If the function fails, a person decides.
         """
+        ...
+
+    def waits_for(self, spec: ToolSpec, arguments: dict[str, Any]) -> WaitFor | None:
+        """Return what a call with these arguments waits for rather than run; None if it runs."""
         ...
 
     def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:

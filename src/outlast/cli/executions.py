@@ -239,9 +239,9 @@ async def _view(store: "Store", execution: "Execution") -> "ExecutionView":
     from outlast.store.known_agents import KnownAgents
 
     steps = await store.executions.steps(execution.workspace_id, execution.id)
-    approvals = await store.waits.of(execution.workspace_id, execution.id)
+    waits = await store.waits.of(execution.workspace_id, execution.id)
     agent = await KnownAgents(store.agents).name_of(execution)
-    return ExecutionView(execution, steps, approvals, agent)
+    return ExecutionView(execution, steps, waits, agent)
 
 
 def _result(row: dict[str, Any]) -> str:

@@ -24,7 +24,6 @@ from outlast.cli.state import first_key, make_folder, stored_key
 from outlast.client import Client, Unreachable
 from outlast.model.error import Conflict, Misconfigured, StoreLocked
 from outlast.model.event import (
-    RESTING_EVENTS,
     ApprovalRequested,
     Event,
     StepRetried,
@@ -32,6 +31,7 @@ from outlast.model.event import (
     ThinkingAdded,
     ToolFinished,
     ToolStarted,
+    is_resting,
 )
 from outlast.model.text import storable
 from outlast.model.workspace import Principal
@@ -117,7 +117,7 @@ async def _run_here(core: Core, principal: Principal, request: RunRequest) -> in
             async for entries in log:
                 for entry in entries:
                     show(screen, entry.event)
-                if entries and isinstance(entries[-1].event, RESTING_EVENTS):
+                if entries and is_resting(entries[-1].event):
                     break
         view = await executions.get(principal, execution_id)
     if request.json:
@@ -126,7 +126,7 @@ async def _run_here(core: Core, principal: Principal, request: RunRequest) -> in
         write_json(render.execution(view))
     error = view.execution.error
     message = None if error is None else error.message
-    return screen.end(execution_id, view.execution.status.value, message)
+    return screen.end(execution_id, view.execution.shown_status.value, message)
 
 
 async def _run_there(settings: Settings, request: RunRequest) -> int:

@@ -16,6 +16,7 @@ import orjson
 from outlast.model.error import InvalidCursor
 from outlast.model.price import UNPRICED
 from outlast.model.usage import Usage
+from outlast.model.wait import Awaiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +175,11 @@ class ApprovalResolved:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionSuspended:
-    """The segment ended; a decision starts the next."""
+    """The segment ended; the last decision on what its calls wait for starts the next."""
 
     kind: ClassVar = "execution.suspended"
+    awaiting: str = Awaiting.PERSON
+    """Who or what was to act first then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +278,13 @@ KINDS: Final[dict[str, type[Event]]] = {event.kind: event for event in Event.__a
 _KEPT_OF_CREATED: Final = tuple(known.name for known in fields(ExecutionCreated) if known.compare)
 TEXT_KINDS: Final = (TextAdded.kind, ThinkingAdded.kind)
 TERMINAL_EVENTS: Final = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
-RESTING_EVENTS: Final = (*TERMINAL_EVENTS, ExecutionSuspended, ExecutionPaused)
+
+
+def is_resting(event: Event) -> bool:
+    """Whether a caller that waits gets its answer there: not while a child or a time is awaited."""
+    if isinstance(event, ExecutionSuspended):
+        return event.awaiting in (Awaiting.PERSON, Awaiting.CLIENT)
+    return isinstance(event, (*TERMINAL_EVENTS, ExecutionPaused))
 
 
 class Cursor(NamedTuple):
@@ -358,6 +367,8 @@ def encode(event: Event) -> bytes:
         return b"{}"  # as the first code reads it, which takes no output
     if isinstance(event, ExecutionCreated):
         return orjson.dumps({name: getattr(event, name) for name in _KEPT_OF_CREATED})
+    if isinstance(event, ExecutionSuspended) and event.awaiting == Awaiting.PERSON:
+        return b"{}"  # as every log has it since before there was anything else to wait for
     return orjson.dumps(event)
 
 

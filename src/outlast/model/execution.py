@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from outlast.model.message import AssistantMessage, ToolCall
 from outlast.model.usage import NO_USAGE, Usage
+from outlast.model.wait import Awaiting
 
 
 class Status(StrEnum):
@@ -16,7 +17,7 @@ class Status(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     SUSPENDED = "suspended"
-    """A tool call waits for a person's decision."""
+    """Its tool calls wait for a person, a client, a child execution or a time."""
     PAUSED = "paused"
     """Paused on request."""
     COMPLETED = "completed"
@@ -52,7 +53,8 @@ CLIENT_DRIVEN: Final = 0
 SEEN_MILLIS: Final = 3000
 """Maximum interval between active-time updates, in milliseconds."""
 RESTING: Final = TERMINAL | {Status.SUSPENDED, Status.PAUSED}
-"""Statuses in which a waiting caller gets its answer."""
+"""No worker has it; where it is shown so, a caller that waits gets its answer."""
+_BY_THEMSELVES: Final = (Awaiting.CHILD, Awaiting.TIME)
 
 
 class OnBusy(StrEnum):
@@ -180,11 +182,18 @@ class Execution:
     superseded: bool = False
     """The client has cut this turn from its conversation: kept in records, hidden from the
     model."""
+    awaiting: Awaiting | None = None
+    """Who or what is to act first, while it is suspended."""
 
     @property
     def is_client_driven(self) -> bool:
         """Whether only its client's calls move it."""
         return self.agent_version == CLIENT_DRIVEN
+
+    @property
+    def shown_status(self) -> Status:
+        """Its status for callers: what waits for a child or a time alone is running."""
+        return Status.RUNNING if self.awaiting in _BY_THEMSELVES else self.status
 
     def active_by(self, now: int) -> int:
         """Return its active time in milliseconds; a worker's counts up to its last heartbeat."""
@@ -229,6 +238,7 @@ def at_rest(execution: Execution, status: Status, at: int) -> Execution:
         tries=0,
         active_ms=execution.active_by(at) if execution.is_client_driven else execution.active_ms,
         active_since=None,
+        awaiting=None,
     )
 
 

@@ -5,10 +5,11 @@ from outlast.model.clock import Clock
 from outlast.model.error import ApprovalNotFound, InvalidArguments, InvalidField
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.json_depth import DEEPEST, is_too_deep
-from outlast.model.wait import NOT_GIVEN, Decision, Wait, WaitKind
+from outlast.model.wait import NOT_GIVEN, Decision, Wait, WaitKind, approvals
 from outlast.model.workspace import Principal, Scope
 from outlast.store.store import Store
-from outlast.store.waits.store import DecideWait, PendingPage
+from outlast.store.waits.decide import DecideWait
+from outlast.store.waits.store import PendingPage
 
 __all__ = ["NOT_GIVEN", "Approvals", "Decision", "PendingPage", "Wait"]
 
@@ -54,7 +55,7 @@ class Approvals:
     ) -> None:
         """Whether what is said fits what was asked, by the version that the execution keeps."""
         execution = await self._store.executions.get(workspace_id, execution_id)
-        asked = await self._store.waits.of(workspace_id, execution_id)
+        asked = approvals(await self._store.waits.of(workspace_id, execution_id))
         approval = next((a for a in asked if a.tool_call_id == tool_call_id), None)
         if approval is None or approval.superseded:
             raise ApprovalNotFound

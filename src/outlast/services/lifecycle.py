@@ -101,7 +101,7 @@ class Lifecycle:
         return execution
 
     async def _rest(self, execution: Execution) -> Execution:
-        return await self.streams.rest(execution.workspace_id, execution.id, _SECONDS)
+        return await self.streams.rest(execution.workspace_id, execution.id, _SECONDS, idle=True)
 
     async def _move(self, execution: Execution, status: Status, event: Event) -> Execution:
         """Move an execution that no worker has; if it has moved meanwhile, return it as it is.

@@ -45,10 +45,10 @@ class Lists:
         asking = [one.execution.id for one in found if _may_ask(one.execution)]
         workspace_id = principal.workspace_id
         steps = await self._store.executions.short_steps(workspace_id, calling) if calling else {}
-        approvals = await self._store.waits.of_each(workspace_id, asking) if asking else {}
+        waits = await self._store.waits.of_each(workspace_id, asking) if asking else {}
         return [
             await self._view(
-                one, steps.get(one.execution.id, _NO_STEPS), approvals.get(one.execution.id, ())
+                one, steps.get(one.execution.id, _NO_STEPS), waits.get(one.execution.id, ())
             )
             for one in found
         ], more
@@ -72,16 +72,16 @@ class Lists:
         return views[::-1] if page.backwards else views, more
 
     async def _view(
-        self, listed: Listed, steps: ShortSteps, approvals: tuple[Wait, ...]
+        self, listed: Listed, steps: ShortSteps, waits: tuple[Wait, ...]
     ) -> ExecutionView:
         execution = listed.execution
         cut = (*listed.cut, "toolCalls") if steps.cut else listed.cut
         name = await self._known.name_of(execution)
-        return ExecutionView(execution, steps.steps, approvals, name, cut)
+        return ExecutionView(execution, steps.steps, waits, name, cut)
 
 
 def _may_ask(execution: Execution) -> bool:
-    """Whether it may have approvals that wait."""
+    """Whether it may have calls that wait."""
     return execution.status not in TERMINAL and execution.segment > 0
 
 

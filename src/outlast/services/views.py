@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import TERMINAL, Execution, Step
-from outlast.model.wait import Wait
+from outlast.model.wait import Wait, approvals
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Details
 from outlast.store.known_agents import KnownAgents
@@ -17,11 +17,16 @@ class ExecutionView:
     execution: Execution
     steps: tuple[Step, ...]
     """Empty where the execution made one step only, which then is its answer."""
-    approvals: tuple[Wait, ...]
+    waits: tuple[Wait, ...]
     agent: str
     """The agent's name."""
     cut: tuple[str, ...] = ()
     """Fields that are not whole, as in a list."""
+
+    @property
+    def approvals(self) -> tuple[Wait, ...]:
+        """The waits for a person."""
+        return approvals(self.waits)
 
 
 class Views:

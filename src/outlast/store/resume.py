@@ -28,7 +28,7 @@ from outlast.model.message import ToolCall
 from outlast.model.steps import Calls, next_number, unanswered
 from outlast.model.task import Task
 from outlast.model.usage import NO_USAGE
-from outlast.model.wait import Wait, WaitKind
+from outlast.model.wait import Wait, WaitKind, awaited
 from outlast.store.checkpoints import SUPERSEDE_CHECKPOINT, known_checkpoints
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.locks import locked_turn
@@ -40,13 +40,14 @@ from outlast.store.executions.steps import STEPS, SUPERSEDE_STEP, step_from
 from outlast.store.executions.values import Details, Resume
 from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import resumed, task_of
+from outlast.store.waits.decide import resolved
 from outlast.store.waits.rows import (
     FORGET_WAIT,
     INSERT_WAIT,
     SUPERSEDE_WAIT,
     wait_columns,
 )
-from outlast.store.waits.store import resolved, waits_of
+from outlast.store.waits.store import waits_of
 
 PAUSED = "The execution was paused while this step ran."
 
@@ -89,6 +90,7 @@ def resume(request: Resume) -> Transaction[Details]:
     after = replace(
         reset,
         status=Status.SUSPENDED if rests else Status.QUEUED,
+        awaiting=awaited(asked.values()) if rests else None,
         waiting=waiting and not rests,
     )
     if execution.is_client_driven:
@@ -286,7 +288,7 @@ def _ask_again(execution: Execution, past: _Past, calls: Calls, at: int) -> Part
 def _reopened(found: Wait, at: int) -> Wait:
     """Asked anew, with all its time; a call that may have run is asked about as it ran."""
     ran = found.kind is WaitKind.UNKNOWN_OUTCOME
-    time = None if found.expires_at is None else found.expires_at - found.requested_at
+    time = None if found.due_at is None else found.due_at - found.requested_at
     return replace(
         found,
         requested_at=at,
@@ -297,7 +299,7 @@ def _reopened(found: Wait, at: int) -> Wait:
         result=None,
         has_result=False,
         decided_by=None,
-        expires_at=None if time is None else at + time,
+        due_at=None if time is None else at + time,
     )
 
 

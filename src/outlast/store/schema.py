@@ -19,9 +19,9 @@ from outlast.store.waits import rows as waits
 
 __all__ = ["HEAD", "OLDEST", "SUBJECTS", "metadata"]
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest migration; compared at start before Alembic is loaded."""
-OLDEST: Final = "0007"
+OLDEST: Final = "0008"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
 only a later release contracts. It is kept in `compatibility`, where older code reads it."""
 SUBJECTS: Final = (

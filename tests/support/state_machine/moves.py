@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from outlast.engine.maintenance.due_tasks import DUE_TASKS
-from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
+from outlast.engine.maintenance.due_waits import DUE_WAITS
 from outlast.model.error import Conflict, ConversationBusy, OutlastError
 from outlast.model.execution import TERMINAL, Execution, OnBusy, Status, ToolStep
 from outlast.model.wait import Decision, Wait, WaitKind
@@ -216,7 +216,7 @@ class Moves:
     async def wait(self, seconds: int) -> None:
         server = self._server
         server.clock.advance(seconds)
-        await server.act(server.api.core.maintenance.run(EXPIRE_APPROVALS))
+        await server.act(server.api.core.maintenance.run(DUE_WAITS))
         await server.act(server.api.core.maintenance.run(DUE_TASKS))
 
     async def restart(self, *, open_gates: bool) -> None:

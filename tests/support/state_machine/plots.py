@@ -212,6 +212,9 @@ class PlotTools:
             raise ToolFailed("It is broken.")
         return {"did": arguments["number"]}
 
+    def waits_for(self, _spec: ToolSpec, _arguments: dict[str, Any]) -> None:
+        return None
+
     async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
         raise AssertionError("no tool of these has a predicate")
 

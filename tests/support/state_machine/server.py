@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from outlast.agents.code import CodeFunctions
 from outlast.engine.maintenance.due_tasks import DUE_TASKS
-from outlast.engine.maintenance.expired_approvals import EXPIRE_APPROVALS
+from outlast.engine.maintenance.due_waits import DUE_WAITS
 from outlast.model.error import Conflict, InvalidField, NotFound, OutlastError, Overloaded
 from outlast.model.event import START, Entry
 from outlast.model.execution import RESTING, Execution, ModelStep, Status
@@ -102,7 +102,7 @@ class MortalServer:
             )
         )
         # what is due is done by the move that waits, and never meanwhile
-        await core.maintenance.hold(EXPIRE_APPROVALS, DUE_TASKS)
+        await core.maintenance.hold(DUE_WAITS, DUE_TASKS)
         if not self._key:
             made = await core.services.keys.workspace("default")
             key = await core.services.keys.create(made.id, "owner")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from outlast.agents.port import ToolContext
+from outlast.agents.port import ToolContext, WaitFor
 from outlast.agents.tools import kinds
 from outlast.agents.tools.arguments import Arguments
 from outlast.agents.tools.kind import Resources, ToolKind, ToolRunner
@@ -63,6 +63,11 @@ class ToolBox:
         If the function fails, a person decides.
         """
         return not isinstance(spec.approval, str) or self._functions.asks(spec.approval, arguments)
+
+    def waits_for(self, spec: ToolSpec, arguments: dict[str, Any]) -> WaitFor | None:
+        """Return what a call with these arguments waits for rather than run: nothing today."""
+        del spec, arguments
+        return None
 
     def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
         """Raise InvalidArguments where arguments do not fit the tool's schema, naming the first."""

@@ -8,21 +8,20 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece, Tools
+from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece
+from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.echo import without_echo
 from outlast.engine.segment.limits import Meter, overspent, settings_of, too_many_steps
 from outlast.engine.segment.messages import messages_of
 from outlast.engine.segment.segment import Segment, TextKind
-from outlast.engine.segment.writer import SegmentWriter, model_finished
+from outlast.engine.segment.writer import SegmentWriter, model_finished, requested, suspended
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.clock import whole_millis
-from outlast.model.error import InvalidArguments, ModelUnavailable, OutlastError, Upstream
+from outlast.model.error import ModelUnavailable, OutlastError, Upstream
 from outlast.model.event import (
-    ApprovalRequested,
     Event,
     ExecutionCompleted,
     ExecutionFailed,
-    ExecutionSuspended,
     StepRetried,
     TextAdded,
     ThinkingAdded,
@@ -38,7 +37,7 @@ from outlast.model.message import (
     repair,
 )
 from outlast.model.text import WholePieces, storable, storable_message
-from outlast.model.wait import Wait, WaitKind
+from outlast.model.wait import Wait
 
 logger = structlog.get_logger(__name__)
 
@@ -52,7 +51,7 @@ class ModelSteps:
 
     models: Models
     writer: SegmentWriter
-    tools: Tools
+    call_waits: CallWaits
     retries: int
     """How often a request that failed for a passing reason is made again."""
     measure: Callable[[str, str, float], None]
@@ -203,60 +202,29 @@ class ModelSteps:
     ) -> None:
         """The step's tool calls are logged as started in the commit that records it.
 
-        `told` comes before them. Where each waits for a person, the segment ends suspended.
+        `told` comes before them. Where each waits, the segment ends suspended.
         """
         calls = step.message.tool_calls
         now = self.writer.clock.now()
-        questions = {
-            call.id: _question(segment, spec, number, call, now)
+        made = [
+            await self.call_waits.first(segment.execution.id, spec, number, call, now)
             for number, call in enumerate(calls, step.number + 1)
-            if await self._needs_approval(spec, call)
-        }
-        only_waits = len(questions) == len(calls) and not segment.pausing
+        ]
+        waits = {wait.tool_call_id: wait for wait in made if wait is not None}
+        only_waits = len(waits) == len(calls) and not segment.pausing
         events = (
             *told,
-            *_call_events(calls, step.number, questions),
-            *((ExecutionSuspended(),) if only_waits else ()),
+            *_call_events(calls, step.number, waits),
+            *((suspended(waits.values()),) if only_waits else ()),
         )
         await self.writer.record(
             segment,
             events,
             step,
             Status.SUSPENDED if only_waits else Status.RUNNING,
-            tuple(questions.values()),
+            tuple(waits.values()),
         )
-        segment.waits = questions
-
-    async def _needs_approval(self, spec: AgentSpec, call: ToolCall) -> bool:
-        """Whether a person decides before this call runs.
-
-        Arguments that do not fit the tool's schema are told to the model, not shown to a person.
-        """
-        tool = spec.tool(call.name)
-        if tool is None or call.invalid is not None or tool.approval is False:
-            return False
-        try:
-            self.tools.check(tool, call.parameters)
-        except InvalidArguments:
-            return False
-        return tool.approval is True or await self.tools.asks(tool, call.parameters)
-
-
-def _question(segment: Segment, spec: AgentSpec, number: int, call: ToolCall, at: int) -> Wait:
-    """The record of a call that waits for a person."""
-    tool = spec.tool(call.name)
-    expiry = None if tool is None else tool.expiry
-    return Wait(
-        segment.execution.id,
-        call.id,
-        WaitKind.APPROVAL,
-        call.name,
-        call.parameters,
-        at,
-        step=number,
-        expires_at=None if expiry is None else at + round(expiry.seconds * 1000),
-        expires_approved=expiry is not None and expiry.approve,
-    )
+        segment.waits = waits
 
 
 def _without_calls(step: ModelStep) -> ModelStep:
@@ -266,12 +234,13 @@ def _without_calls(step: ModelStep) -> ModelStep:
 
 
 def _call_events(
-    calls: Iterable[ToolCall], before: int, questions: Mapping[str, Wait]
+    calls: Iterable[ToolCall], before: int, waits: Mapping[str, Wait]
 ) -> Iterable[Event]:
+    """What the log shows of new calls: what no person decides is begun, wherever it runs."""
     for number, call in enumerate(calls, before + 1):
-        if call.id in questions:
-            kind = WaitKind.APPROVAL.value
-            yield ApprovalRequested(number, call.id, call.name, call.parameters, kind)
+        wait = waits.get(call.id)
+        if wait is not None and wait.is_approval:
+            yield requested(wait)
         else:
             yield ToolStarted(number, call.id, call.name, call.parameters)
 

@@ -5,8 +5,8 @@ committed before it does, so that a crash behind that commit asks again rather t
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
+from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.segment import Segment
 from outlast.engine.segment.tool_calls import tool_finished
 from outlast.engine.segment.writer import SegmentWriter, requested
@@ -27,6 +27,7 @@ class PendingCalls:
 
     store: Store
     writer: SegmentWriter
+    call_waits: CallWaits
 
     async def read(self, segment: Segment) -> None:
         """Learn what was asked and decided."""
@@ -34,46 +35,59 @@ class PendingCalls:
         asked = await self.store.waits.of(execution.workspace_id, execution.id)
         segment.waits = {a.tool_call_id: a for a in asked if not a.superseded}
 
-    async def settle(self, segment: Segment) -> bool:
-        """Do as was decided about every call; False, and nothing is done, while one waits.
+    async def settle(self, segment: Segment, agent: Agent) -> bool:
+        """Apply what was decided of every call; return False and do nothing while one waits.
 
-        What was denied or told is recorded; what was approved is then `callable`.
+        Results and denials are recorded; what was approved is then `callable`, or waits on for
+        whoever runs it.
         """
         await self.read(segment)
         waiting = [(n, call, segment.waits[call.id]) for n, call in segment.unanswered()]
-        if any(approval.is_open for _, _, approval in waiting):
+        if any(wait.is_open for _, _, wait in waiting):
             return False
-        for number, call, approval in waiting:
-            if approval.has_result or not approval.approved:
-                step = self._told(number, call, approval)
-                ran = approval.has_result
-                await self.writer.record(segment, (tool_finished(step),), step, ran=ran)
-        approved = [item for item in waiting if item[2].approved and not item[2].has_result]
+        for number, call, wait in waiting:
+            if not wait.runs:
+                step = self._told(number, call, wait)
+                await self.writer.record(segment, (tool_finished(step),), step, ran=wait.has_result)
+        approved = [item for item in waiting if item[2].runs]
         if approved:
-            await self._begin(segment, approved)
+            await self._begin(segment, agent, approved)
         return True
 
-    async def _begin(self, segment: Segment, approved: list[tuple[int, ToolCall, Wait]]) -> None:
-        events = tuple(
-            ToolStarted(number, call.id, call.name, approval.arguments)
-            for number, call, approval in approved
-        )
-        await self.writer.record(segment, events, begun=tuple(call.id for _, call, _ in approved))
-        segment.approved.update({call.id: found.arguments for _, call, found in approved})
-
-    def _told(self, number: int, call: ToolCall, approval: Wait) -> ToolStep:
-        """The result of a call that does not run: what somebody says."""
+    async def _begin(
+        self, segment: Segment, agent: Agent, approved: list[tuple[int, ToolCall, Wait]]
+    ) -> None:
+        """Commit that approved calls are about to run, or wait for whoever runs them."""
         now = self.writer.clock.now()
-        result: Any = approval.result if approval.has_result else _denied(approval)
+        events = tuple(
+            ToolStarted(number, call.id, call.name, wait.arguments)
+            for number, call, wait in approved
+        )
+        made = [
+            self.call_waits.behind_approval(agent.spec, number, call, wait, now)
+            for number, call, wait in approved
+        ]
+        waits = {wait.tool_call_id: wait for wait in made if wait is not None}
+        run = {call.id: found.arguments for _, call, found in approved if call.id not in waits}
+        await self.writer.record(segment, events, waits=tuple(waits.values()), begun=tuple(run))
+        segment.waits.update(waits)
+        segment.approved.update(run)
+
+    def _told(self, number: int, call: ToolCall, wait: Wait) -> ToolStep:
+        """The result of a call that does not run here: what was decided."""
+        now = self.writer.clock.now()
+        began, ended = now, now
+        if not wait.is_approval and wait.decided_at is not None:
+            began, ended = wait.requested_at, max(wait.requested_at, wait.decided_at)
         return ToolStep(
             self.writer.clock.new_id(STEP),
             number,
-            replace(call, parameters=approval.arguments),
-            result,
-            is_error=not approval.has_result,
-            started_at=now,
-            ended_at=now,
-            note=approval.note if approval.has_result else "",
+            replace(call, parameters=wait.arguments),
+            wait.result if wait.has_result else _denied(wait),
+            is_error=wait.is_error,
+            started_at=began,
+            ended_at=ended,
+            note=wait.note if wait.has_result else "",
         )
 
     async def take_over(self, segment: Segment, agent: Agent) -> None:

@@ -124,7 +124,7 @@ class Runner:
                 raise error
             await self.tool_calls.call(segment, agent.spec, calls)
         elif segment.unanswered():
-            if not await self.pending_calls.settle(segment):
+            if not await self.pending_calls.settle(segment, agent):
                 await self.writer.suspend(segment)
         elif agent.spec.code is not None:
             await self.code_agents.run(segment, agent)

@@ -1,5 +1,6 @@
 """What a segment commits: every move of a running execution goes through here."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.message import AssistantMessage
 from outlast.model.price import ModelPrice, Prices
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens
-from outlast.model.wait import Wait
+from outlast.model.wait import Awaiting, Wait, awaited
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Advance
 
@@ -150,7 +151,8 @@ class SegmentWriter:
 
     async def suspend(self, segment: Segment) -> None:
         """End the segment; a decision starts the next."""
-        await self._advance(segment, Status.SUSPENDED, (ExecutionSuspended(),))
+        event = suspended(segment.waits.values())
+        await self._advance(segment, Status.SUSPENDED, (event,))
 
     async def release(self, segment: Segment) -> None:
         """End the segment between two steps; any worker may go on."""
@@ -270,6 +272,8 @@ class SegmentWriter:
         changes["active_since"] = now if status is Status.RUNNING else None
         if status in TERMINAL:
             changes["completed_at"] = now
+        elif status is Status.SUSPENDED:
+            changes["awaiting"] = awaited((*segment.waits.values(), *more.get("waits", ())))
         if status in TERMINAL or status is Status.PAUSED:
             changes["pause_requested"] = None
         if status is not Status.RUNNING or more.get("steps") or more.get("checkpoint"):
@@ -319,6 +323,11 @@ def _charged(event: Event, cost: int) -> Event:
 
 def _finished(step: ModelStep | None) -> tuple[Event, ...]:
     return () if step is None else (model_finished(step),)
+
+
+def suspended(waits: Iterable[Wait]) -> ExecutionSuspended:
+    """Return the event of a suspension over these waits."""
+    return ExecutionSuspended(awaited(waits) or Awaiting.PERSON)
 
 
 def requested(question: Wait) -> ApprovalRequested:

@@ -1,11 +1,13 @@
 """The wire's words of the executions room: what it answers."""
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from outlast.rooms.executions.schemas import StatusWord
+
+ApprovalKind: TypeAlias = Literal["approval", "unknown_outcome"]
 
 
 class ToolCall(TypedDict):
@@ -56,7 +58,7 @@ class PendingApproval(TypedDict):
     toolCallId: str
     name: str
     parameters: dict[str, Any]
-    kind: Literal["approval", "unknown_outcome"]
+    kind: ApprovalKind
 
 
 class Truncated(TypedDict):
@@ -137,7 +139,7 @@ class Approval(TypedDict):
     executionId: str
     toolCallId: str
     name: Annotated[str, Field(description="The tool's.")]
-    kind: Literal["approval", "unknown_outcome"]
+    kind: ApprovalKind
     parameters: Annotated[dict[str, Any], Field(description="As the model proposed them.")]
     effectiveParameters: Annotated[
         dict[str, Any], Field(description="As the tool runs with them: edited, or as proposed.")

@@ -1,6 +1,7 @@
 """The core's values in the wire's words. Pure functions."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from outlast.model import agent as core_agent
 from outlast.model import checkpoint as core_checkpoint
@@ -10,7 +11,7 @@ from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import TERMINAL, ModelStep, Step, ToolStep
 from outlast.model.ids import MESSAGE
 from outlast.model.price import credits_of
-from outlast.model.wait import Wait
+from outlast.model.wait import Wait, WaitKind
 from outlast.rooms.executions import answers
 from outlast.rooms.executions.answers import (
     Agent,
@@ -27,6 +28,12 @@ from outlast.rooms.executions.answers import (
 )
 from outlast.services.conversations import ConversationSummary, ConversationView
 from outlast.services.executions import ExecutionView
+
+_KINDS: Final[dict[WaitKind, answers.ApprovalKind]] = {
+    WaitKind.APPROVAL: "approval",
+    WaitKind.UNKNOWN_OUTCOME: "unknown_outcome",
+}
+"""The waits that are approvals."""
 
 
 def execution(view: ExecutionView) -> Execution:
@@ -54,7 +61,7 @@ def execution_of(
         "agentName": agent,
         "conversationId": row.conversation_id,
         "parentId": row.parent_id,
-        "status": row.status.value,
+        "status": row.shown_status.value,
         "input": row.input,
         "output": row.output,
         "error": _failure(row.error),
@@ -93,7 +100,7 @@ def _pending(row: core.Execution, approvals: Iterable[Wait]) -> list[PendingAppr
             "toolCallId": approval.tool_call_id,
             "name": approval.name,
             "parameters": approval.arguments,
-            "kind": approval.kind.value,
+            "kind": _KINDS[approval.kind],
         }
         for approval in approvals
         if approval.is_open
@@ -154,7 +161,7 @@ def cancelled(view: ExecutionView) -> Cancelled:
     row = view.execution
     return {
         "id": row.id,
-        "status": row.status.value,
+        "status": row.shown_status.value,
         "output": row.output,
         "usage": usage(row.usage),
     }
@@ -182,7 +189,7 @@ def approval(found: Wait) -> answers.Approval:
         "executionId": found.execution_id,
         "toolCallId": found.tool_call_id,
         "name": found.name,
-        "kind": found.kind.value,
+        "kind": _KINDS[found.kind],
         "parameters": found.parameters,
         "effectiveParameters": found.arguments,
         "approved": found.approved,
@@ -191,7 +198,7 @@ def approval(found: Wait) -> answers.Approval:
         "decidedBy": found.decided_by,
         "requestedAt": iso(found.requested_at),
         "decidedAt": iso_or_none(found.decided_at),
-        "expiresAt": iso_or_none(found.expires_at),
+        "expiresAt": iso_or_none(found.due_at),
     }
 
 

@@ -24,7 +24,7 @@ def run(execution: Execution) -> Run:
         "id": execution.id,
         "agentId": execution.agent_id,
         "conversationId": execution.conversation_id,
-        "status": STATUS_WORDS[execution.status],
+        "status": STATUS_WORDS[execution.shown_status],
         "createdAt": iso(execution.created_at),
         "updatedAt": iso(execution.updated_at),
     }

@@ -60,7 +60,7 @@ def task(view: TaskView) -> TaskAnswer:
             "description": kept.description,
             "agent_id": execution.agent_id,
             "task_type": kept.task_type,
-            "status": STATUS_WORDS[execution.status],
+            "status": STATUS_WORDS[execution.shown_status],
             "state": execution.state,
             "checkpoints": list(_checkpoints(view.checkpoints, kept.first_state)),
             "config": kept.config,

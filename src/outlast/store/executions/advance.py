@@ -42,7 +42,7 @@ from outlast.store.executions.turns import ends, failed_unread, next_turn, rests
 from outlast.store.executions.values import ActiveTime, Advance, ForcedFailure, TextAppend
 from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import moved as task_moved
-from outlast.store.waits.store import asked, unless_decided
+from outlast.store.waits.decide import asked, unless_decided
 
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
 
@@ -170,8 +170,8 @@ def _entries_of(move: Advance) -> Iterator[tuple[int, Event]]:
 def append_text(appends: Sequence[TextAppend]) -> Transaction[list[bool]]:
     """Insert pieces behind the log's end, each execution's only while its segment runs.
 
-    Rows are locked in the order of their ids, as by `record_active_time`: neither waits for the
-    other in turn.
+    Rows are locked in one order, the newest id first, as by `record_active_time`: neither waits
+    for the other in turn, nor for the end of a child that wakes its parent.
     """
     rows = yield Batch(
         APPEND_TEXT,
@@ -185,7 +185,7 @@ def append_text(appends: Sequence[TextAppend]) -> Transaction[list[bool]]:
                 "data": encode(text).decode(),
                 "at": at,
             }
-            for wanted in sorted(appends, key=lambda wanted: wanted.execution.id)
+            for wanted in sorted(appends, key=lambda one: one.execution.id, reverse=True)
             for at, text in wanted.texts
         ),
     )
@@ -209,8 +209,8 @@ def _appended(wanted: TextAppend, ends: list[int]) -> tuple[Entry, ...]:
 
 
 def record_active_time(active_times: Sequence[ActiveTime]) -> Transaction[None]:
-    """Count the time of segments that run, in the order of their ids."""
-    for active_time in sorted(active_times, key=lambda active_time: active_time.execution.id):
+    """Count the time of segments that run; rows are locked the newest id first, as everywhere."""
+    for active_time in sorted(active_times, key=lambda one: one.execution.id, reverse=True):
         execution = active_time.execution
         yield Query(
             RECORD_ACTIVE_TIME,

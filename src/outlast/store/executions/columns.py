@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any, Final
 
-from sqlalchemy import Column, Integer, Text
+from sqlalchemy import CheckConstraint, Column, Integer, Text
 
 from outlast.store.tables import JSON, added_count, added_flag, count, flag, identifier, json, time
+
+SHOWN_STATUS: Final = "CASE WHEN awaiting IN ('child', 'time') THEN 'running' ELSE status END"
+"""`Execution.shown_status` as the database knows it; indexed, so that lists filter by what they
+show."""
+_AWAITING: Final = (
+    "awaiting IS NULL OR (status = 'suspended' AND awaiting IN ('person', 'client', 'child', "
+    "'time'))"
+)
 
 
 class Writer(Flag):
@@ -140,6 +148,15 @@ COLUMNS: Final = (
     ExecutionColumn(added_flag("superseded"), FLAG),
     ExecutionColumn(Column("message_id", Text), PLAIN, _NO_ONE, "origin.message_id"),
     ExecutionColumn(added_flag("purging"), Form(write="False"), field=None),
+    # Since 0008:
+    ExecutionColumn(
+        Column("awaiting", Text, CheckConstraint(_AWAITING, name="awaiting")),
+        Form(
+            "None if {0} is None else Awaiting({0})",
+            "{0}.value if {0} and execution.status is Status.SUSPENDED else None",
+        ),
+        _RESUME,
+    ),
 )
 """In the order of the schema, which is that of a row."""
 

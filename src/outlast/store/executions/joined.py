@@ -24,7 +24,7 @@ APPEND_TEXTS: Final = text(
         SELECT executions.id, executions.workspace_id, executions.segment
         FROM executions
         WHERE executions.id = ANY (CAST(:id AS text[])) AND executions.status = 'running'
-        ORDER BY executions.id FOR SHARE
+        ORDER BY executions.id DESC FOR SHARE
     )
     INSERT INTO events (execution_id, seq, segment, kind, data, at)
     SELECT

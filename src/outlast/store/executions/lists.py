@@ -10,6 +10,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.execution import Execution, Status, ToolStep
 from outlast.store.driver import Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.executions.columns import SHOWN_STATUS
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import SELECT_EXECUTION
 from outlast.store.executions.steps import SHORT_STEPS, step_from
@@ -45,6 +46,7 @@ class ExecutionFilter:
 
     agent_id: str | None = None
     status: tuple[Status, ...] = ()
+    """As it is shown."""
     conversation_id: str | None = None
     parent_id: str | None = None
     chat_id: str | None = None
@@ -57,6 +59,7 @@ class ExecutionFilter:
     started_before: int | None = None
 
 
+_SHOWN: Final = literal_column(SHOWN_STATUS, Text())
 _FEW: Final = frozenset({"conversation_id", "parent_id", "chat_id", "user"})
 """Filters that leave few executions."""
 
@@ -96,9 +99,9 @@ def list_executions(
     id_ = found[0].c.execution_id if by_metadata else executions.c.id
     conditions: dict[str, ColumnElement[bool]] = {
         "agent_id": executions.c.agent_id == bindparam("agent_id"),
-        "status": executions.c.status == bindparam("status"),
-        "status_other": executions.c.status.in_([bindparam("status"), bindparam("status_other")]),
-        "status_three": executions.c.status.in_(
+        "status": bindparam("status") == _SHOWN,
+        "status_other": _SHOWN.in_([bindparam("status"), bindparam("status_other")]),
+        "status_three": _SHOWN.in_(
             [bindparam("status"), bindparam("status_other"), bindparam("status_three")]
         ),
         "conversation_id": executions.c.conversation_id == bindparam("conversation_id"),

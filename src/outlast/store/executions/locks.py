@@ -3,11 +3,12 @@
 from typing import Any
 
 from outlast.model.error import ExecutionNotFound
-from outlast.model.execution import Execution
+from outlast.model.execution import Execution, Status
 from outlast.store.conversations.rows import LOCK_TURNS
 from outlast.store.driver import Part, Query
 from outlast.store.executions.rows import advance_columns, execution_from
 from outlast.store.executions.statements import (
+    ADVANCE_AWAITING,
     ADVANCE_EXECUTION,
     EXECUTION,
     LOCK_EXECUTION,
@@ -18,7 +19,12 @@ from outlast.store.tables import to_json
 
 def compare_and_set(before: Execution, after: Execution, *, keep_pause: bool) -> Query:
     """Compare and set one row; answers whether a cancel was requested, or nothing."""
-    return Query(ADVANCE_EXECUTION, compared(before, after, keep_pause=keep_pause))
+    parameters = compared(before, after, keep_pause=keep_pause)
+    if Status.SUSPENDED not in (before.status, after.status):
+        return Query(ADVANCE_EXECUTION, parameters)
+    awaiting = after.awaiting if after.status is Status.SUSPENDED else None
+    new = None if awaiting is None else awaiting.value
+    return Query(ADVANCE_AWAITING, parameters | {"new_awaiting": new})
 
 
 def compared(before: Execution, after: Execution, *, keep_pause: bool) -> dict[str, Any]:

@@ -93,8 +93,8 @@ _append_text: Final = (
 APPEND_TEXT: Final = BatchStatement(_append_text, arrays=APPEND_TEXTS)
 """Append to the segments that run; no row means that one has passed. Writes no other row.
 
-On Postgres the executions' rows are locked against `advance`, in the order of their ids, so that no
-text lands behind the next segment's begin.
+On Postgres the executions' rows are locked against `advance`, the newest id first, so that no text
+lands behind the next segment's begin.
 """
 
 _TEXTS: Final[list[ColumnElement[str]]] = [literal_column(f"'{kind}'") for kind in TEXT_KINDS]

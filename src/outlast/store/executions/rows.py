@@ -21,6 +21,7 @@ from outlast.model.execution import (
     Status,
 )
 from outlast.model.usage import Usage
+from outlast.model.wait import Awaiting
 from outlast.store.driver import Row
 from outlast.store.executions.columns import COLUMNS, PLACES, ExecutionColumn, Writer
 from outlast.store.tables import to_json
@@ -28,6 +29,7 @@ from outlast.store.tables import to_json
 _PARTS: Final[dict[str, type[Any]]] = {"usage": Usage, "origin": RequestContext}
 """Fields of an Execution that have several columns."""
 _NAMES: Final = {
+    "Awaiting": Awaiting,
     "Budget": Budget,
     "Execution": Execution,
     "Failure": Failure,

@@ -76,6 +76,23 @@ another process that has appended meanwhile makes the next event's insert fail, 
 A request to pause that came meanwhile stays, unless the execution is paused or has ended.
 """
 
+ADVANCE_AWAITING: Final = Statement(
+    ADVANCED.values(awaiting=bindparam("new_awaiting")).returning(
+        executions.c.cancel_requested, LAST_SEQ
+    )
+)
+"""The same from or to a suspension, which alone says who or what is awaited."""
+
+SET_AWAITING: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.id == bindparam("given_id"),
+        executions.c.status == literal_column("'suspended'"),
+    )
+    .values(awaiting=bindparam("new_awaiting"), updated_at=bindparam("at"))
+)
+"""The row is locked."""
+
 REQUEST_CANCEL: Final = Statement(
     update(executions)
     .where(
@@ -195,6 +212,7 @@ FORCE_FAILURE: Final = Statement(
         pause_requested=null(),
         active_since=null(),
         forwarded_headers=null(),
+        awaiting=null(),
     )
 )
 """The row is locked and live. Touches nothing that may be unreadable."""

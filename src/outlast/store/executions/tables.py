@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Table, Text, text
 
-from outlast.store.executions.columns import COLUMNS
+from outlast.store.executions.columns import COLUMNS, SHOWN_STATUS
 from outlast.store.tables import count, flag, identifier, index_of_some, json, metadata, time
 
 executions: Final = Table(
@@ -26,7 +26,7 @@ executions: Final = Table(
     CheckConstraint("status = 'queued' OR NOT waiting", name="waiting_only_when_queued"),
     Index(None, "workspace_id", "id"),
     Index(None, "workspace_id", "agent_id", "id"),
-    Index(None, "workspace_id", "status", "id"),
+    Index("ix_executions_shown_status", "workspace_id", text(f"({SHOWN_STATUS})"), "id"),
     Index(None, "workspace_id", "conversation_id", "id"),
     Index(
         "ix_executions_live",

@@ -11,7 +11,9 @@ from sqlalchemy import (
     Index,
     Table,
     Text,
+    TextClause,
     bindparam,
+    case,
     delete,
     insert,
     literal_column,
@@ -22,14 +24,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ColumnElement
 
-from outlast.model.wait import Wait, WaitKind
+from outlast.model.wait import AWAITED, Awaiting, Wait, WaitKind
 from outlast.store.driver import Row, Statement
 from outlast.store.executions.statements import OWNED
 from outlast.store.executions.tables import executions
 from outlast.store.tables import (
     JSON,
-    added_count,
-    added_flag,
+    count,
+    flag,
     identifier,
     json,
     metadata,
@@ -37,47 +39,71 @@ from outlast.store.tables import (
     to_json,
 )
 
+OPEN: Final = "decided_at IS NULL AND superseded IS false"
+PERSON: Final = "kind IN ('approval', 'unknown_outcome')"
+
 waits: Final = Table(
-    "approvals",
+    "waits",
     metadata,
     identifier("execution_id", primary_key=True),
     identifier("tool_call_id", primary_key=True),
+    identifier("workspace_id"),
     Column("kind", Text, nullable=False),
+    Column("awaiting", Text, nullable=False),
     Column("name", Text, nullable=False),
     json("parameters"),
+    count("step"),
     time("requested_at"),
+    time("due_at", nullable=True),
+    flag("due_approved"),
     time("decided_at", nullable=True),
     Column("approved", Boolean(create_constraint=False)),
     Column("reason", Text),
     Column("effective_parameters", JSON),
     Column("result", JSON),
     identifier("decided_by", nullable=True),
-    # Since 0003:
-    added_count("step"),
     time("begun_at", nullable=True),
-    time("expires_at", nullable=True),
-    added_flag("expires_approved"),
-    added_flag("superseded"),
-    identifier("workspace_id", nullable=True),
-    CheckConstraint("kind IN ('approval', 'unknown_outcome')", name="kind"),
+    flag("superseded"),
+    CheckConstraint(
+        f"(awaiting = 'person' AND {PERSON}) OR (awaiting = 'client' AND kind IN "
+        "('client', 'input')) OR (awaiting = 'time' AND kind = 'timer') OR (kind = 'child' AND "
+        "awaiting IN ('child', 'person', 'client'))",
+        name="kind",
+    ),
     CheckConstraint("(decided_at IS NULL) = (approved IS NULL)", name="decided"),
+    CheckConstraint("kind <> 'timer' OR due_at IS NOT NULL", name="due"),
     Index(
-        "ix_approvals_open",
+        "ix_waits_open",
+        "execution_id",
+        "awaiting",
+        "workspace_id",
+        "decided_at",  # these two are always the same here; SQLite's planner wants all it reads
+        "superseded",
+        sqlite_where=text(OPEN),
+    ),
+    Index(
+        "ix_waits_approvals",
         "workspace_id",
         "execution_id",
         "tool_call_id",
-        sqlite_where=text("decided_at IS NULL"),
+        sqlite_where=text(f"{OPEN} AND {PERSON}"),
     ),
     Index(
-        "ix_approvals_expires_at",
-        "expires_at",
-        sqlite_where=text("decided_at IS NULL AND expires_at IS NOT NULL"),
+        "ix_waits_due_at",
+        "due_at",
+        sqlite_where=text("decided_at IS NULL AND due_at IS NOT NULL"),
     ),
     sqlite_with_rowid=False,
 )
+"""`awaiting` is who or what is to act: as the kind says, or whom a child waits for itself."""
 
 _FALSE: Final[ColumnElement[bool]] = literal_column("false")
 
+_open: Final = (
+    waits.c.workspace_id == bindparam("workspace"),
+    waits.c.decided_at.is_(None),
+    waits.c.superseded.is_(_FALSE),
+)
 _wait: Final = select(*(column for column in waits.c if column.name != "workspace_id"))
 
 WAITS: Final = Statement(
@@ -132,17 +158,26 @@ WAIT: Final = Statement(
 )
 """One by its key: a decision costs the same however many were requested."""
 
-SOME_OPEN: Final = Statement(
-    select(waits.c.tool_call_id)
-    .where(
-        waits.c.workspace_id == bindparam("workspace"),
-        waits.c.execution_id == bindparam("id"),
-        waits.c.decided_at.is_(None),
-        waits.c.superseded.is_(_FALSE),
+
+def _awaited(awaiting: Awaiting) -> ColumnElement[bool]:
+    return (
+        select(literal_column("1"))
+        .where(
+            waits.c.execution_id == bindparam("id"),
+            waits.c.awaiting == literal_column(f"'{awaiting}'"),
+            *_open,
+        )
+        .exists()
     )
-    .limit(literal_column("1"))
+
+
+WHO_IS_AWAITED: Final = Statement(
+    select(case(*((_awaited(one), literal_column(f"'{one}'")) for one in Awaiting)))
 )
-"""Whether one is open, by the index of the open ones. The execution's row is locked."""
+"""Who or what is to act first, by the index of the open ones; null if none is open.
+
+It costs the same however many are open. The execution's row is locked.
+"""
 
 SOME_DECIDED: Final = Statement(
     select(waits.c.tool_call_id)
@@ -153,7 +188,7 @@ SOME_DECIDED: Final = Statement(
     )
     .limit(literal_column("1"))
 )
-"""Whether one is decided; looked for only where none is open."""
+"""Whether one is decided; looked for only if none is open."""
 
 SUPERSEDE_WAIT: Final = Statement(
     update(waits)
@@ -165,28 +200,27 @@ SUPERSEDE_WAIT: Final = Statement(
 )
 
 DUE_WAITS: Final = Statement(
-    select(executions.c.workspace_id, *_wait.selected_columns)
+    select(waits.c.workspace_id, *_wait.selected_columns)
     .join(executions, executions.c.id == waits.c.execution_id)
     .where(
         waits.c.decided_at.is_(None),
-        waits.c.expires_at.is_not(None),
-        waits.c.expires_at <= bindparam("now"),
+        waits.c.due_at.is_not(None),
+        waits.c.due_at <= bindparam("now"),
         waits.c.superseded.is_(_FALSE),
         executions.c.completed_at.is_(None),
     )
-    .order_by(waits.c.expires_at)
+    .order_by(waits.c.due_at)
     .limit(bindparam("limit"))
 )
-"""All workspaces: whoever looks after expiry decides them."""
+"""All workspaces: maintenance decides them."""
 
 
 @cache
 def pending_approvals(*, after: bool) -> Statement:
-    """One page of what waits in a workspace, newest first, by keyset."""
-    where: list[ColumnElement[bool]] = [
-        waits.c.workspace_id == bindparam("workspace"),
-        waits.c.decided_at.is_(None),
-        waits.c.superseded.is_(_FALSE),
+    """One page of the approvals that wait in a workspace, newest first, by keyset."""
+    where: list[ColumnElement[bool] | TextClause] = [
+        *_open,
+        text(f"waits.{PERSON}"),
         executions.c.completed_at.is_(None),
     ]
     if after:
@@ -202,51 +236,53 @@ def pending_approvals(*, after: bool) -> Statement:
     )
 
 
-def wait_columns(workspace_id: str, approval: Wait) -> dict[str, Any]:
-    """An approval's row."""
+def wait_columns(workspace_id: str, wait: Wait) -> dict[str, Any]:
+    """Return a wait's row."""
+    parameters = wait.effective_parameters
     return {
+        "execution_id": wait.execution_id,
+        "tool_call_id": wait.tool_call_id,
         "workspace_id": workspace_id,
-        "execution_id": approval.execution_id,
-        "tool_call_id": approval.tool_call_id,
-        "kind": approval.kind.value,
-        "name": approval.name,
-        "parameters": to_json(approval.parameters),
-        "requested_at": approval.requested_at,
-        "decided_at": approval.decided_at,
-        "approved": approval.approved,
-        "reason": approval.reason,
-        "effective_parameters": None
-        if approval.effective_parameters is None
-        else to_json(approval.effective_parameters),
-        "result": to_json(approval.result) if approval.has_result else None,
-        "decided_by": approval.decided_by,
-        "step": approval.step,
-        "begun_at": approval.begun_at,
-        "expires_at": approval.expires_at,
-        "expires_approved": approval.expires_approved,
-        "superseded": approval.superseded,
+        "kind": wait.kind.value,
+        "awaiting": wait.awaiting.value,
+        "name": wait.name,
+        "parameters": to_json(wait.parameters),
+        "step": wait.step,
+        "requested_at": wait.requested_at,
+        "due_at": wait.due_at,
+        "due_approved": wait.due_approved,
+        "decided_at": wait.decided_at,
+        "approved": wait.approved,
+        "reason": wait.reason,
+        "effective_parameters": None if parameters is None else to_json(parameters),
+        "result": to_json(wait.result) if wait.has_result else None,
+        "decided_by": wait.decided_by,
+        "begun_at": wait.begun_at,
+        "superseded": wait.superseded,
     }
 
 
 def wait_from(row: Row) -> Wait:
-    """Read all columns of `waits`."""
+    """Read all columns of `waits` but the workspace."""
+    kind, awaiting = WaitKind(row[2]), Awaiting(row[3])
     return Wait(
         execution_id=row[0],
         tool_call_id=row[1],
-        kind=WaitKind(row[2]),
-        name=row[3],
-        parameters=orjson.loads(row[4]),
-        requested_at=row[5],
-        decided_at=row[6],
-        approved=None if row[7] is None else bool(row[7]),
-        reason=row[8],
-        effective_parameters=None if row[9] is None else orjson.loads(row[9]),
-        result=None if row[10] is None else orjson.loads(row[10]),
-        has_result=row[10] is not None,
-        decided_by=row[11],
-        step=row[12],
-        begun_at=row[13],
-        expires_at=row[14],
-        expires_approved=bool(row[15]),
-        superseded=bool(row[16]),
+        kind=kind,
+        name=row[4],
+        parameters=orjson.loads(row[5]),
+        step=row[6],
+        requested_at=row[7],
+        due_at=row[8],
+        due_approved=bool(row[9]),
+        decided_at=row[10],
+        approved=None if row[11] is None else bool(row[11]),
+        reason=row[12],
+        effective_parameters=None if row[13] is None else orjson.loads(row[13]),
+        result=None if row[14] is None else orjson.loads(row[14]),
+        has_result=row[14] is not None,
+        decided_by=row[15],
+        begun_at=row[16],
+        superseded=bool(row[17]),
+        child_awaits=None if awaiting is AWAITED[kind] else awaiting,
     )

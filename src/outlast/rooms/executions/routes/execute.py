@@ -131,7 +131,7 @@ def _answer(call: Call, mode: Mode, view: ExecutionView) -> Response:
     headers = {"X-Execution-Id": execution.id}
     if mode.applied:
         headers["Preference-Applied"] = mode.applied
-    if mode.seconds and execution.status in RESTING:
+    if mode.seconds and execution.shown_status in RESTING:
         return json_response(render.execution(view), 200, headers)
     headers["Location"] = call.link(f"/v1/executions/{execution.id}")
     return json_response(render.execution(view), 202, headers)
@@ -141,6 +141,6 @@ def _again(call: Call, mode: Mode, started: Started, view: ExecutionView) -> Res
     """Return the first request's response. Raises RequestInProgress while that one waits."""
     if started.answer is not None:
         return replayed(started.answer)
-    if mode.seconds and view.execution.status not in RESTING:
+    if mode.seconds and view.execution.shown_status not in RESTING:
         raise RequestInProgress
     return mark_replayed(_answer(call, mode, view))

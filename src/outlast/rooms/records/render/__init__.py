@@ -73,7 +73,7 @@ def _execution(found: ExecutionRecord) -> Record:
         "parentId": None if row.parent_id is None else uuid(row.parent_id),
         "responderId": uuid(row.agent_id),
         "startedAt": iso(row.created_at if row.started_at is None else row.started_at),
-        "status": STATUS_WORDS[row.status],
+        "status": STATUS_WORDS[row.shown_status],
         "workspaceId": uuid(row.workspace_id),
     }
 

@@ -18,6 +18,7 @@ from outlast.model.event import (
     Cursor,
     Entry,
     ExecutionSuspended,
+    is_resting,
 )
 from outlast.rooms.runs.stream.formats import EXTRA_HEADERS, Format, fold
 from outlast.rooms.runs.stream.frames import NumberedFrames
@@ -154,7 +155,8 @@ async def _until_approval(log: Log, patience: float, *, waiting: bool = False) -
 
 
 def _is_suspended(entries: Sequence[Entry]) -> bool:
-    return bool(entries) and isinstance(entries[-1].event, ExecutionSuspended)
+    last = entries[-1].event if entries else None
+    return isinstance(last, ExecutionSuspended) and is_resting(last)
 
 
 # --- a client's position

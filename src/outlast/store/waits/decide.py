@@ -1,0 +1,213 @@
+"""Parts of transactions on waits: record them, decide one, let the execution go on."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from outlast.model.error import ApprovalNotFound, Conflict, InvalidField, NotFound
+from outlast.model.event import ApprovalResolved, Entry
+from outlast.model.execution import TERMINAL, Execution, Status
+from outlast.model.wait import Awaiting, CallResult, Decision, Wait, WaitKind, overdue
+from outlast.store.driver import Part, Query
+from outlast.store.executions.locks import compare_and_set, locked
+from outlast.store.executions.log import append
+from outlast.store.executions.statements import SET_AWAITING
+from outlast.store.executions.values import Advance
+from outlast.store.listeners import Committed
+from outlast.store.tables import to_json
+from outlast.store.waits.rows import (
+    BEGIN_APPROVED,
+    DECIDE_WAIT,
+    FORGET_WAIT,
+    INSERT_WAIT,
+    SOME_DECIDED,
+    WAIT,
+    WHO_IS_AWAITED,
+    wait_columns,
+    wait_from,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DecideWait:
+    """A decision on one wait."""
+
+    workspace_id: str
+    execution_id: str
+    tool_call_id: str
+    at: int
+    decision: Decision | CallResult | None
+    """Of an approval a Decision, of another wait a CallResult; None: its time is over, and what the
+    wait itself says is decided."""
+    key_id: str | None = None
+    """The key of the person or the client; None if neither decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a decision changed, for the transaction that it is part of."""
+
+    wait: Wait
+    committed: tuple[Committed, ...] = ()
+    runnable: tuple[Execution, ...] = ()
+
+
+def asked(move: Advance) -> Part[None]:
+    """Record the waits of a move, each in the place of the call's earlier one, and begun calls."""
+    execution = move.after
+    for wait in move.waits:
+        yield Query(FORGET_WAIT, {"id": execution.id, "tool_call": wait.tool_call_id})
+        yield Query(INSERT_WAIT, wait_columns(execution.workspace_id, wait))
+    for call in move.begun:
+        yield Query(
+            BEGIN_APPROVED, {"id": execution.id, "tool_call": call, "at": execution.updated_at}
+        )
+
+
+def unless_decided(execution: Execution) -> Part[Execution]:
+    """Return a suspended execution as its open waits have it; it goes on if all are decided.
+
+    The execution's row is locked, and says what the caller knew: a wait may be decided since.
+    """
+    if execution.status is not Status.SUSPENDED:
+        return execution
+    of = {"id": execution.id}
+    ((found,),) = yield Query(WHO_IS_AWAITED, of | {"workspace": execution.workspace_id})
+    if found is None:
+        if not (yield Query(SOME_DECIDED, of)):
+            return execution
+        return (yield from _released(execution))
+    awaiting = Awaiting(found)
+    if awaiting is execution.awaiting:
+        return execution
+    yield Query(
+        SET_AWAITING,
+        {"given_id": execution.id, "new_awaiting": found, "at": execution.updated_at},
+    )
+    return replace(execution, awaiting=awaiting)
+
+
+def _released(execution: Execution) -> Part[Execution]:
+    after = replace(execution, status=Status.QUEUED, awaiting=None)
+    yield compare_and_set(execution, after, keep_pause=True)
+    return after
+
+
+def decide(request: DecideWait) -> Part[Decided]:
+    """Lock the execution and decide the wait once; the last open one lets the execution go on.
+
+    Raises ExecutionNotFound, NotFound, Conflict.
+    """
+    execution = yield from locked(request.workspace_id, request.execution_id)
+    wait = yield from _wait(request)
+    decision = request.decision
+    if wait.decided_at is not None:
+        if decision is not None:
+            _require_same(wait, decision)
+        return Decided(wait)
+    if decision is None:
+        if wait.due_at is None or wait.due_at > request.at:
+            return Decided(wait)  # it waits anew since it was due
+        decision = overdue(wait)
+    if execution.status in TERMINAL:
+        raise Conflict(f"The execution is {execution.status.value}; nothing is to be decided.")
+    decided = _decided(wait, decision, request)
+    rows = yield Query(DECIDE_WAIT, _decision_columns(decided, request))
+    assert rows
+    entries: tuple[Entry, ...] = ()
+    if decided.is_approval:
+        entries = yield from append(execution, request.at, (resolved(decided),))
+    after = replace(execution, updated_at=max(request.at, execution.updated_at))
+    runnable: tuple[Execution, ...] = ()
+    if execution.status is Status.SUSPENDED:
+        after = yield from unless_decided(after)
+        runnable = (after,) if after.status is Status.QUEUED else ()
+    return Decided(decided, (Committed(after.id, entries, after),), runnable)
+
+
+def _wait(request: DecideWait) -> Part[Wait]:
+    """The wait that this kind of decision is for."""
+    of = {"workspace": request.workspace_id, "id": request.execution_id}
+    rows = yield Query(WAIT, of | {"tool_call": request.tool_call_id})
+    for wait in map(wait_from, rows):
+        match request.decision:
+            case None:
+                return wait
+            case Decision() if wait.is_approval:
+                return wait
+            case CallResult() if not wait.is_approval:
+                return wait
+            case Decision() | CallResult():
+                pass
+    if isinstance(request.decision, Decision):
+        raise ApprovalNotFound
+    raise NotFound("The execution has no such call that waits.")
+
+
+def _require_same(wait: Wait, decision: Decision | CallResult) -> None:
+    if isinstance(decision, CallResult):
+        same = (wait.is_error, wait.result) == (decision.is_error, decision.result)
+    else:
+        same = (
+            wait.approved == decision.approved
+            and wait.has_result == decision.has_result
+            and (not decision.has_result or wait.result == decision.result)
+            and _decided_parameters(wait, decision) == wait.effective_parameters
+        )
+    if not same:
+        kind = "approval" if wait.is_approval else "call"
+        raise Conflict(f"This {kind} was decided otherwise; the first decision stands.")
+
+
+def _decided_parameters(wait: Wait, decision: Decision) -> dict[str, Any] | None:
+    """The edited arguments, where they differ from what was proposed.
+
+    A call that is run again runs as it was edited when it was first approved.
+    """
+    if decision.parameters is None and wait.kind is WaitKind.UNKNOWN_OUTCOME:
+        return wait.effective_parameters
+    return None if decision.parameters == wait.parameters else decision.parameters
+
+
+def _decided(wait: Wait, decision: Decision | CallResult, request: DecideWait) -> Wait:
+    decided = replace(wait, decided_at=request.at, decided_by=request.key_id)
+    match decision:
+        case CallResult(result, is_error):
+            return replace(decided, approved=not is_error, result=result, has_result=True)
+        case Decision():
+            if decision.has_result and wait.kind is not WaitKind.UNKNOWN_OUTCOME:
+                raise InvalidField("Only an unknown outcome is told by a result.", param="result")
+            return replace(
+                decided,
+                approved=decision.approved,
+                reason=decision.reason,
+                effective_parameters=_decided_parameters(wait, decision),
+                result=decision.result if decision.has_result else None,
+                has_result=decision.has_result,
+            )
+
+
+def _decision_columns(decided: Wait, request: DecideWait) -> dict[str, Any]:
+    parameters = decided.effective_parameters
+    return {
+        "id": request.execution_id,
+        "tool_call": request.tool_call_id,
+        "at": request.at,
+        "new_approved": decided.approved,
+        "new_reason": decided.reason,
+        "new_parameters": None if parameters is None else to_json(parameters),
+        "new_result": to_json(decided.result) if decided.has_result else None,
+        "new_decided_by": decided.decided_by,
+    }
+
+
+def resolved(decided: Wait) -> ApprovalResolved:
+    """The event of a decision on an approval."""
+    return ApprovalResolved(
+        decided.step,
+        decided.tool_call_id,
+        approved=bool(decided.approved),
+        reason=decided.reason,
+        parameters=decided.effective_parameters,
+        approval_kind=decided.kind.value,
+        decided_by=decided.decided_by,
+    )
