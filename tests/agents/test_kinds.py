@@ -1,7 +1,9 @@
 """A kind of tool is one line in the table: from the agents file to a run over HTTP."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ import pytest
 import outlast
 from outlast import Agent, ToolContext, ToolFailed
 from outlast.agents.loader import load
+from outlast.agents.port import WaitFor
 from outlast.agents.problem import Problem
 from outlast.agents.tools import kinds
 from outlast.agents.tools.kind import Count, Draft, Entry, Resources, ToolEntry, ToolKind
@@ -21,10 +24,13 @@ from outlast.model.agent import AgentSpec, Effect, HttpCall, ToolSpec
 from outlast.model.clock import SystemClock
 from outlast.model.error import Misconfigured
 from outlast.model.spec_json import spec_digest, spec_from_dict, spec_to_dict
+from outlast.model.wait import CallResult, WaitKind
+from outlast.store.waits.decide import DecideWait
 from tests.support.databases import Database
 
 pytestmark = pytest.mark.anyio
 
+BOUND: Final = 20.0
 SCRIPT: Final = """
 turns:
   - steps:
@@ -95,6 +101,10 @@ ECHO: Final = ToolKind(
 )
 
 
+def _waits_for(_spec: ToolSpec, arguments: dict[str, Any]) -> WaitFor | None:
+    return WaitFor(WaitKind.CLIENT, 60) if arguments["text"] == "Polly" else None
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -112,25 +122,52 @@ def server_on(database: Database) -> Embedded:
     return outlast.asgi("agents.yaml", **settings)
 
 
-async def output_of(server: Embedded, key: str) -> Any:
+@asynccontextmanager
+async def client_of(server: Embedded) -> AsyncIterator[httpx2.AsyncClient]:
+    key = server.core.settings.key_file.read_text().strip()
     transport, headers = httpx2.ASGITransport(server), {"Authorization": f"Bearer {key}"}
-    async with httpx2.AsyncClient(
-        transport=transport, base_url="http://server", headers=headers
-    ) as client:
-        run = await client.post("/v1/agents/ship/execute", json={"input": "Speak"})
-    return run.json()["output"]
+    async with (
+        asyncio.timeout(BOUND),
+        httpx2.AsyncClient(
+            transport=transport, base_url="http://server", headers=headers
+        ) as client,
+    ):
+        yield client
 
 
 async def test_one_line_in_the_table_takes_a_tool_from_the_agents_file_to_a_run_over_http(
     folder: Path, database: Database
 ) -> None:
     for server in (server_on(database), server_on(database)):  # the second reads what is stored
-        async with server.lifespan():
-            key = server.core.settings.key_file.read_text().strip()
-            assert await output_of(server, key) == "Ahoy PollyAhoy Polly, says ship"
+        async with server.lifespan(), client_of(server) as client:
+            run = await client.post("/v1/agents/ship/execute", json={"input": "Speak"})
+            assert run.json()["output"] == "Ahoy PollyAhoy Polly, says ship"
     ((stored,),) = database.rows("SELECT spec FROM agent_versions")
     written = stored if isinstance(stored, dict) else orjson.loads(stored)
     assert written["tools"][0]["other"] == {"echo": {"prefix": "Ahoy ", "times": 2}}
+
+
+async def test_a_call_of_a_kind_that_waits_suspends_until_its_result_comes(
+    folder: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = replace(ECHO, waits_for=_waits_for)
+    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS[:-1], waiting))
+    server = server_on(database)
+    async with server.lifespan(), client_of(server) as client:
+        run = (await client.post("/v1/agents/ship/execute", json={"input": "Speak"})).json()
+        assert run["status"] == "suspended"
+        assert run["pendingApprovals"] == []
+        store = server.core.store
+        (agent,) = (await client.get("/v1/agents")).json()["data"]
+        ((workspace,),) = database.rows("SELECT workspace_id FROM executions")
+        (wait,) = await store.waits.of(workspace, run["id"])
+        assert (wait.kind, wait.parameters) == (WaitKind.CLIENT, {"text": "Polly"})
+        result = CallResult({"said": "Arr", "agent": agent["name"]})
+        decision = DecideWait(workspace, run["id"], wait.tool_call_id, wait.requested_at, result)
+        await store.waits.decide(decision)
+        await client.get(f"/v1/executions/{run['id']}/stream")  # to its end
+        ended = (await client.get(f"/v1/executions/{run['id']}")).json()
+    assert (ended["status"], ended["output"]) == ("completed", "Arr, says ship")
 
 
 BAD: Final = {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from outlast.agents.port import ToolContext
+from outlast.agents.port import ToolContext, WaitFor
 from outlast.agents.problem import Path, Problem
 from outlast.agents.tools.python import ToolFunctions
 from outlast.agents.tools.signature import PythonFunction
@@ -115,6 +115,11 @@ def no_problems(_spec: ToolSpec) -> Iterable[Problem]:
     return ()
 
 
+def runs_at_once(_spec: ToolSpec, _arguments: dict[str, Any]) -> WaitFor | None:
+    """Wait for nothing."""
+    return None
+
+
 def always_ready(_spec: ToolSpec, _environ: Mapping[str, str]) -> str | None:
     """Need nothing of the environment."""
     return None
@@ -144,6 +149,6 @@ class ToolKind:
     """Keys of an entry that the kind gives by itself, refused in the file."""
     max_result_bytes: int | None = MAX_RESULT_BYTES
     """None: the runner has a bound of its own."""
-    waits: str | None = None
-    """The kind of wait that a call is (client, child, timer), where its result comes from outside
-    and the execution is suspended until then. None, as of every kind so far: the runner answers."""
+    waits_for: Callable[[ToolSpec, dict[str, Any]], WaitFor | None] = runs_at_once
+    """What a call with these arguments waits for in the place of a run: a client, a child, a time.
+    The execution is suspended until then, and the runner is not called. None if it runs."""

@@ -24,6 +24,6 @@ def exactly_one(found: str) -> str:
     return f"a tool has exactly one of {', '.join(others)} and {last}; found {found}"
 
 
-def runners(resources: Resources) -> dict[str, tuple[ToolKind, ToolRunner]]:
+def runners(resources: Resources) -> dict[str | None, tuple[ToolKind, ToolRunner]]:
     """Return each kind with a runner of its own, by key."""
     return {kind.key: (kind, kind.runner(resources)) for kind in KINDS}

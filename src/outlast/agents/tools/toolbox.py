@@ -65,9 +65,9 @@ class ToolBox:
         return not isinstance(spec.approval, str) or self._functions.asks(spec.approval, arguments)
 
     def waits_for(self, spec: ToolSpec, arguments: dict[str, Any]) -> WaitFor | None:
-        """Return what a call with these arguments waits for rather than run: nothing today."""
-        del spec, arguments
-        return None
+        """Return what a call with these arguments waits for rather than run; None if it runs."""
+        known = self._runners.get(spec.kind)
+        return None if known is None else known[0].waits_for(spec, arguments)
 
     def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
         """Raise InvalidArguments where arguments do not fit the tool's schema, naming the first."""
