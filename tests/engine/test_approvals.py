@@ -254,7 +254,7 @@ async def test_an_approval_that_expires_is_decided_by_default(
         e.event for e in await server.log(execution_id) if isinstance(e.event, ApprovalResolved)
     ]
     assert [(e.approved, e.reason, e.decided_by) for e in resolved] == [
-        (approve, "Nobody decided in time.", None)
+        (approve, "No decision was made in time.", None)
     ]
 
 

@@ -7,17 +7,17 @@ from pathlib import PurePath
 from typing import Any, Final, Literal
 
 MADE_OVER_HTTP: Final = "api:"
-"""The source of an agent that a caller of the API made; no file and no module is called so."""
+"""Source of an agent created over the API; no file or module can have this name."""
 
 
 class Effect(StrEnum):
-    """What running a tool a second time would do, in MCP's words."""
+    """What running a tool a second time would do, in MCP's terms."""
 
     READ_ONLY = "read_only"
     IDEMPOTENT = "idempotent"
-    """A second call with the same key changes nothing more."""
+    """A second call with the same key has no further effect."""
     DESTRUCTIVE = "destructive"
-    """Never run again unasked."""
+    """Never run again without a person's decision."""
 
     @property
     def repeatable(self) -> bool:
@@ -37,7 +37,7 @@ class HttpCall:
     headers: dict[str, str] = field(default_factory=dict)
     timeout: float = 30.0
     retries: int = 0
-    """Only for effects that may run again."""
+    """Applied only to effects that may run again."""
     max_result_bytes: int = 262_144
     method: str = "POST"
     """GET, POST, PUT, PATCH or DELETE; GET and DELETE have no body."""
@@ -48,12 +48,12 @@ class HttpCall:
     """Names of arguments, or an object with values; False: no body. None: the arguments that
     neither the URL nor the query takes."""
     send: tuple[str, ...] = ("user",)
-    """What else the tool learns, in headers of its own: user, metadata, session."""
+    """Context sent to the tool in headers: user, metadata, session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """How long an approval waits for a person, and what is decided then."""
+    """How long an approval waits for a person, and the decision after that."""
 
     seconds: float
     approve: bool = False
@@ -61,7 +61,7 @@ class Expiry:
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """One tool of an agent: exactly one of http, python, builtin and `other` says how it runs."""
+    """One tool of an agent; exactly one of http, python, builtin and `other` is set."""
 
     name: str
     description: str
@@ -69,8 +69,8 @@ class ToolSpec:
     """JSON Schema of the arguments, an object."""
     effect: Effect = Effect.DESTRUCTIVE
     approval: bool | str = False
-    """A person decides before it runs: always, never, or where the function that is named by this
-    `module:function` says so of the arguments."""
+    """Whether a person decides before it runs: always, never, or a `module:function` that is called
+    with the arguments."""
     timeout: float = 60.0
     http: HttpCall | None = None
     python: str | None = None
@@ -78,13 +78,13 @@ class ToolSpec:
     builtin: str | None = None
     """calculator or datetime."""
     expiry: Expiry | None = None
-    """None: an approval waits for ever."""
+    """None: an approval never expires."""
     other: dict[str, Any] = field(default_factory=dict)
-    """How tools of the other kinds run: JSON by the key of the kind (see `agents.tools.kinds`)."""
+    """Specs of other kinds of tools: JSON by the kind's key (see `agents.tools.kinds`)."""
 
     @property
     def kind(self) -> str | None:
-        """The key of the kind; None if there is none. Of several, any."""
+        """Key of the kind; None if there is none, any if there are several."""
         if self.python is not None:
             return "python"
         if self.http is not None:
@@ -95,7 +95,7 @@ class ToolSpec:
 
     @property
     def kinds(self) -> list[str]:
-        """The keys of all kinds that are given; a tool that can run has one."""
+        """Keys of all kinds given; a valid tool has exactly one."""
         own = [key for key in ("http", "python", "builtin") if getattr(self, key) is not None]
         return [*own, *self.other]
 
@@ -111,7 +111,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """What an agents file says of one agent."""
+    """Definition of one agent in an agents file."""
 
     name: str
     model: str
@@ -128,12 +128,12 @@ class AgentSpec:
     """`module:function` of the function that is the agent's loop; None: the server's own loop."""
 
     def tool(self, name: str) -> ToolSpec | None:
-        """The tool of that name."""
+        """Return the tool of that name; None if there is none."""
         return next((tool for tool in self.tools if tool.name == name), None)
 
 
 def shown_model(name: str) -> str:
-    """A model's name for those who use an agent: of a file on the server its last part alone."""
+    """Return a model's name for an agent's users; of a file's path only the last part."""
     prefix, _, place = name.partition(":")
     return f"{prefix}:{PurePath(place).name}" if PurePath(place).is_absolute() else name
 
@@ -150,21 +150,21 @@ class Agent:
     updated_at: int
     paused: bool = False
     retired_at: int | None = None
-    """When the operator's files stopped to name it; it runs nothing new. None: in use."""
+    """When the operator's files no longer named it; it runs nothing new. None: in use."""
     source: str = "file"
-    """The agents file that named it last, as the operator gave it; or MADE_OVER_HTTP."""
+    """The last agents file that named it, as given by the operator; or MADE_OVER_HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentsFile:
-    """An agents file as a starting server has read it."""
+    """An agents file as read by a starting server."""
 
     workspace_id: str
     source: str
-    """Its path or module, as the operator gave it."""
+    """Its path or module, as given by the operator."""
     digest: str
-    """Of its agents' names and specs."""
+    """Digest of its agents' names and specs."""
     names: frozenset[str]
     at: int
     alone: bool = False
-    """Whether no other server uses the database: the file decides about every agent."""
+    """Whether no other server uses the database: then the file decides about every agent."""

@@ -1,4 +1,4 @@
-"""An agent's spec as JSON, for storing versions, and its digest, for telling whether it changed."""
+"""An agent's spec as JSON, for storing versions, and its digest, for detecting changes."""
 
 import hashlib
 from dataclasses import asdict, replace
@@ -10,25 +10,25 @@ from outlast.model.agent import AgentSpec, Effect, Expiry, HttpCall, Limits, Too
 
 
 def spec_to_dict(spec: AgentSpec) -> dict[str, Any]:
-    """The spec as JSON, every field written: a later default changes no stored version."""
+    """Return the spec as JSON with every field: a later default changes no stored version."""
     written = asdict(spec)
     written["tools"] = [_tool_to_dict(tool) for tool in spec.tools]
     return written
 
 
 def spec_from_dict(written: dict[str, Any]) -> AgentSpec:
-    """The spec that spec_to_dict wrote.
+    """Return the spec that spec_to_dict wrote.
 
-    Raises TypeError, KeyError or ValueError for what this version does not know.
+    Raises TypeError, KeyError or ValueError for data of another version.
     """
     tools = tuple(_tool_from_dict(tool) for tool in written["tools"])
     return AgentSpec(**{**written, "tools": tools, "limits": Limits(**written["limits"])})
 
 
 def spec_digest(spec: AgentSpec) -> str:
-    """SHA-256 of the spec in hexadecimal: equal specs have equal digests, in every process.
+    """Return the spec's SHA-256 in hexadecimal: equal for equal specs, in every process.
 
-    A field that is empty counts as absent, so a field that a later version adds changes no digest.
+    Empty fields are left out, so a field added by a later version changes no digest.
     """
     written = spec_to_dict(spec)
     tools = [_without_empty(tool) for tool in written["tools"]]
@@ -41,7 +41,7 @@ def spec_digest(spec: AgentSpec) -> str:
 
 
 _ADDED: Final[dict[str, Any]] = {"method": "POST", "send": ("user",)}
-"""Fields of an HTTP tool that later versions added, with the value that the first version had."""
+"""Fields of an HTTP tool added by later versions, with the value that reproduces the first."""
 
 
 def _without_defaults(http: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A wait: a tool call whose result comes from outside the segment, or what came of it.
+"""A wait: a tool call that waits for something outside the segment, and the outcome.
 
 It waits for a person, a client, a child execution or a time. A person's decision lets it run or
-not; what any other party gives is its result. An approval is a wait for a person.
+not; any other party provides its result. An approval is a wait for a person.
 """
 
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ NOT_GIVEN: Final = NotGiven()
 
 
 class Awaiting(StrEnum):
-    """Who or what is to act, in the order in which it is shown where several are.
+    """Who or what must act, in the order of precedence if there are several.
 
     A person and a client act only once they know of it, so they come first, and a person before a
-    client that may ask it. A child and a time come by themselves.
+    client, which may consult the person. A child and a time need no action.
     """
 
     PERSON = "person"
@@ -36,15 +36,16 @@ class WaitKind(StrEnum):
     APPROVAL = "approval"
     """A person's approval, which the tool needs before every run."""
     UNKNOWN_OUTCOME = "unknown_outcome"
-    """A person's word on a call that ran when the server died and may have had its effect."""
+    """A person's decision on a call that was running when the server died and may have taken
+    effect."""
     CLIENT = "client"
     """The result of a tool that the client runs."""
     INPUT = "input"
-    """Input that the client collects."""
+    """Input collected by the client."""
     CHILD = "child"
     """The end of a child execution."""
     TIMER = "timer"
-    """A time."""
+    """A point in time."""
 
 
 AWAITED: Final[dict[WaitKind, Awaiting]] = {
@@ -55,16 +56,16 @@ AWAITED: Final[dict[WaitKind, Awaiting]] = {
     WaitKind.CHILD: Awaiting.CHILD,
     WaitKind.TIMER: Awaiting.TIME,
 }
-"""Whom each kind waits for."""
+"""Who or what each kind waits for."""
 APPROVALS: Final = (WaitKind.APPROVAL, WaitKind.UNKNOWN_OUTCOME)
 """The kinds that the API shows as approvals."""
-NOT_IN_TIME: Final = "Nobody decided in time."
+NOT_IN_TIME: Final = "No decision was made in time."
 """The reason of an approval that has expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """One tool call's need of something from outside; decided_at is None while it waits."""
+    """What one tool call waits for; decided_at is None while it waits."""
 
     execution_id: str
     tool_call_id: str
@@ -75,32 +76,33 @@ class Wait:
     requested_at: int
     decided_at: int | None = None
     approved: bool | None = None
-    """Of an approval, what was decided; of another wait, whether its result is no error."""
+    """For an approval, the decision; for another wait, whether its result is no error."""
     reason: str | None = None
-    """Of the person who decided it, or who approved the call before it waited for another."""
+    """Reason of the person who decided it, or who approved the call before another wait."""
     effective_parameters: dict[str, Any] | None = None
-    """As the person edited them; None if they stand as proposed."""
+    """As edited by the person; None if unchanged."""
     result: Any = None
-    """What the call gave. Of an unknown outcome: it ran, and this is what the person knows."""
+    """The call's result. For an unknown outcome: it ran, with this result according to the
+    person."""
     has_result: bool = False
     decided_by: str | None = None
-    """The key of the person or client; None if a child or a time decided."""
+    """Id of the key of the person or client; None if a child or a time decided."""
     step: int = 0
     """The number of the call's step; 0 in requests of early versions."""
     begun_at: int | None = None
-    """When the approved call was started; a crash behind that makes its outcome unknown."""
+    """When the approved call was started; a crash after that makes its outcome unknown."""
     due_at: int | None = None
-    """When it is decided by itself."""
+    """When it is decided automatically."""
     due_approved: bool = False
-    """Of an approval: what is decided then."""
+    """For an approval: the automatic decision."""
     superseded: bool = False
-    """A roll-back has taken back the work that this belongs to."""
+    """A roll-back has superseded the work that this belongs to."""
     child_awaits: Awaiting | None = None
-    """The person or client that the child itself waits for; None if it needs neither."""
+    """The person or client that the child waits for; None if neither."""
 
     @property
     def awaiting(self) -> Awaiting:
-        """Who or what is to act."""
+        """Who or what must act."""
         return self.child_awaits or AWAITED[self.kind]
 
     @property
@@ -115,17 +117,17 @@ class Wait:
 
     @property
     def runs(self) -> bool:
-        """Whether the call is to run, as a person decided."""
+        """Whether the call is to run, by a person's decision."""
         return self.is_approval and bool(self.approved) and not self.has_result
 
     @property
     def is_error(self) -> bool:
-        """Whether what was decided is an error that the model reads in the place of a result."""
+        """Whether the outcome is an error that the model reads instead of a result."""
         return not (self.has_result and self.approved)
 
     @property
     def note(self) -> str:
-        """The reason of the person who approved it; none if it was denied or ran out of time."""
+        """Reason of the person who approved it; empty if it was denied or expired."""
         if not self.is_approval:
             return self.reason or ""
         person = self.approved and self.decided_by is not None
@@ -133,7 +135,7 @@ class Wait:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the tool runs with."""
+        """Arguments that the tool runs with."""
         return self.parameters if self.effective_parameters is None else self.effective_parameters
 
 
@@ -141,25 +143,25 @@ class Wait:
 class Decision:
     """A person's decision on an approval.
 
-    For unknown_outcome: with `result` it ran, and gave this; approved without one runs it again;
+    For unknown_outcome: with `result` it ran, with this result; approved without one runs it again;
     not approved gives it up.
     """
 
     approved: bool
     reason: str | None = None
     parameters: dict[str, Any] | None = None
-    """The arguments as edited; None leaves them as proposed."""
+    """Edited arguments; None leaves them as proposed."""
     result: Any = NOT_GIVEN
 
     @property
     def has_result(self) -> bool:
-        """Whether a result is given; it may be null."""
+        """Whether there is a result; it may be null."""
         return self.result is not NOT_GIVEN
 
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """What a client, a child or a time gives to the call that waits for it."""
+    """Result that a client, a child or a time provides for a waiting call."""
 
     result: Any
     """JSON; the error's text if is_error."""
@@ -167,18 +169,18 @@ class CallResult:
 
 
 def approvals(waits: Iterable[Wait]) -> tuple[Wait, ...]:
-    """Return those that wait, or waited, for a person."""
+    """Return the waits for a person, decided ones too."""
     return tuple(wait for wait in waits if wait.is_approval)
 
 
 def awaited(waits: Iterable[Wait]) -> Awaiting | None:
-    """Return who or what is to act first; None if none of these is open."""
+    """Return who or what must act first; None if none of these is open."""
     parties = {wait.awaiting for wait in waits if wait.is_open}
     return next((party for party in Awaiting if party in parties), None)
 
 
 def overdue(wait: Wait) -> Decision | CallResult:
-    """Return what is decided of a wait whose time is over."""
+    """Return the automatic decision of a wait that is due."""
     match wait.kind:
         case WaitKind.APPROVAL | WaitKind.UNKNOWN_OUTCOME:
             return Decision(wait.due_approved, NOT_IN_TIME)

@@ -1,4 +1,4 @@
-"""Decide approvals, and list those that wait."""
+"""Decides approvals, and lists open ones."""
 
 from outlast.agents.port import Tools
 from outlast.model.clock import Clock
@@ -25,7 +25,7 @@ class Approvals:
     async def decide(
         self, principal: Principal, execution_id: str, tool_call_id: str, decision: Decision
     ) -> Wait:
-        """Decide one approval; the first decision wins, and the same one again is no other.
+        """Decide one approval; the first decision wins, and repeating it is accepted.
 
         Raises ExecutionNotFound, ApprovalNotFound, Conflict (another decision stands, the execution
         has ended), InvalidArguments, InvalidField, InvalidId, MissingScope.
@@ -45,7 +45,7 @@ class Approvals:
         )
 
     async def pending(self, principal: Principal, page: PendingPage) -> tuple[list[Wait], bool]:
-        """Open approvals of live executions, newest first, and whether there are more."""
+        """Return open approvals of live executions, newest first, and whether there are more."""
         principal.require(Scope.EXECUTIONS_READ)
         found = await self._store.waits.pending(principal.workspace_id, page)
         return found[: page.limit], len(found) > page.limit
@@ -53,10 +53,10 @@ class Approvals:
     async def _check(
         self, workspace_id: str, execution_id: str, tool_call_id: str, decision: Decision
     ) -> None:
-        """Whether what is said fits what was asked, by the version that the execution keeps."""
+        """Check a decision against the approval, by the agent's version of the execution."""
         execution = await self._store.executions.get(workspace_id, execution_id)
-        asked = approvals(await self._store.waits.of(workspace_id, execution_id))
-        approval = next((a for a in asked if a.tool_call_id == tool_call_id), None)
+        requested = approvals(await self._store.waits.of(workspace_id, execution_id))
+        approval = next((a for a in requested if a.tool_call_id == tool_call_id), None)
         if approval is None or approval.superseded:
             raise ApprovalNotFound
         if decision.has_result:
@@ -76,7 +76,7 @@ class Approvals:
 
 def _check_result(approval: Wait, decision: Decision) -> None:
     if approval.kind is not WaitKind.UNKNOWN_OUTCOME:
-        raise InvalidField("Only an unknown outcome is told by a result.", param="result")
+        raise InvalidField("Only an unknown outcome takes a result.", param="result")
     if not decision.approved:
         raise InvalidField("A call that has a result has run: approved is true.", param="approved")
     if is_too_deep(decision.result):

@@ -17,7 +17,7 @@ from outlast.store.store import Store
 __all__ = ["Listed", "Lists"]
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
-"""What a page of whole executions holds; one that is larger is a page of its own."""
+"""Size of a page of whole executions; a larger execution is a page of its own."""
 _NO_STEPS: Final = ShortSteps()
 
 
@@ -32,14 +32,14 @@ class Lists:
     async def page(
         self, principal: Principal, wanted: ExecutionFilter, page: Page
     ) -> tuple[list[Listed], bool]:
-        """A page, newest first, and whether there are more in the direction of the walk."""
+        """Return a page, newest first, and whether there are more in the direction of the walk."""
         self._executions.may_list(principal, wanted)
         return page.cut(await self._store.executions.listed(principal.workspace_id, wanted, page))
 
     async def views(
         self, principal: Principal, wanted: ExecutionFilter, page: Page
     ) -> tuple[list[ExecutionView], bool]:
-        """The same with what they recorded; long texts and long tool calls are cut."""
+        """Return the same with steps and approvals; long texts and long tool calls are cut."""
         found, more = await self.page(principal, wanted, page)
         calling = [one.execution.id for one in found if one.execution.steps > 1]
         asking = [one.execution.id for one in found if _may_ask(one.execution)]
@@ -56,7 +56,7 @@ class Lists:
     async def whole(
         self, principal: Principal, wanted: ExecutionFilter, page: Page
     ) -> tuple[list[ExecutionView], bool]:
-        """The same, nothing cut; a page ends where it has become large."""
+        """Return the same, nothing cut; a page ends early if it is large."""
         found, more = await self.page(principal, wanted, page)
         if page.backwards:
             found.reverse()
@@ -81,12 +81,12 @@ class Lists:
 
 
 def _may_ask(execution: Execution) -> bool:
-    """Whether it may have calls that wait."""
+    """Whether it may have waiting calls."""
     return execution.status not in TERMINAL and execution.segment > 0
 
 
 def _size(view: ExecutionView) -> int:
-    """About how many bytes it is as JSON."""
+    """Return its approximate size as JSON, in bytes."""
     calls: Sequence[ToolStep] = [step for step in view.steps if isinstance(step, ToolStep)]
     texts = (view.execution.input, view.execution.output or "")
     shown = [(step.call.parameters, step.result) for step in calls]

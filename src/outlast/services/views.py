@@ -1,4 +1,4 @@
-"""Executions as a caller sees them: the row with what it recorded, read in one moment."""
+"""Executions as a caller sees them: the row with its steps, read in one snapshot."""
 
 from dataclasses import dataclass, replace
 
@@ -12,43 +12,43 @@ from outlast.store.known_agents import KnownAgents
 
 @dataclass(frozen=True, slots=True)
 class ExecutionView:
-    """An execution with what it recorded."""
+    """An execution with its steps."""
 
     execution: Execution
     steps: tuple[Step, ...]
-    """Empty where the execution made one step only, which then is its answer."""
+    """Empty if the execution made only one step, which then is its answer."""
     waits: tuple[Wait, ...]
     agent: str
     """The agent's name."""
     cut: tuple[str, ...] = ()
-    """Fields that are not whole, as in a list."""
+    """Fields that are shortened, as in a list."""
 
     @property
     def approvals(self) -> tuple[Wait, ...]:
-        """The waits for a person."""
+        """Its waits for a person."""
         return approvals(self.waits)
 
 
 class Views:
-    """Reads what rows do not hold."""
+    """Reads what is stored beside the rows of executions."""
 
     def __init__(self, store: ExecutionStore, known: KnownAgents) -> None:
         self._store = store
         self._known = known
 
     async def one(self, execution: Execution) -> ExecutionView:
-        """The execution with what it recorded, read in one moment where it recorded anything."""
+        """Return the execution with its steps, read in one snapshot if there are any."""
         if not _has_details(execution):
             return await self.shown(Details(execution))
         workspace_id, execution_id = execution.workspace_id, execution.id
-        del execution  # which may be large, and is read again
+        del execution  # it may be large, and is read again
         found = await self._store.details(workspace_id, [execution_id])
         if execution_id not in found:
             raise ExecutionNotFound
         return await self.shown(found[execution_id])
 
     async def shown(self, details: Details) -> ExecutionView:
-        """As a caller sees it: the open step's text in the place of the step before's."""
+        """Return it as a caller sees it: the open step's text replaces the previous step's."""
         execution, text = details.execution, details.open_text
         shown = replace(execution, output=text) if text else execution
         name = await self._known.name_of(shown)
@@ -56,5 +56,5 @@ class Views:
 
 
 def _has_details(execution: Execution) -> bool:
-    """Whether it may have more than its row: one that has not begun has not."""
+    """Whether it may have more than its row: not if it has not begun."""
     return execution.steps > 1 or (execution.status not in TERMINAL and execution.segment > 0)

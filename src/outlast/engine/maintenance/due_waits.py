@@ -1,6 +1,6 @@
-"""Waits whose time is over are decided as they say themselves, once.
+"""Decides due waits automatically, once.
 
-An approval expires, a timer is over, a client or a child is late. They are found by an index; the
+An approval expires, a timer ends, a client or a child is late. They are found by an index; the
 decision is the same compare-and-set as any other.
 """
 
@@ -19,7 +19,7 @@ from outlast.store.waits.decide import DecideWait
 from outlast.store.waits.store import WaitStore
 
 DUE_WAITS: Final = "expire_approvals"
-"""The name that dashboards know."""
+"""Name of the duty, used in dashboards."""
 _EVERY_SECONDS: Final = 1.0
 _LIMIT: Final = 100
 
@@ -27,7 +27,7 @@ logger = structlog.get_logger(__name__)
 
 
 class DueWaits:
-    """Decides waits whose time is over."""
+    """Decides due waits."""
 
     def __init__(
         self, store: WaitStore, last_resort: LastResort, clock: Clock, failures: Failures
@@ -39,23 +39,23 @@ class DueWaits:
 
     @property
     def duty(self) -> MaintenanceDuty:
-        """Every second: a call waits at most so long beyond its time."""
+        """Every second, the longest delay of a due wait."""
         return MaintenanceDuty(DUE_WAITS, _EVERY_SECONDS, _LIMIT, self.run)
 
     async def run(self, limit: int) -> int:
-        """Decide what is due; return how many were decided. One that fails stays due."""
+        """Decide due waits; return how many. One that fails stays due."""
         now = self._clock.now()
         due = await self._store.due(now, limit)
         return sum([await self._settle(one, now) for one in due])
 
     async def _settle(self, found: tuple[str, Wait] | Unreadable, now: int) -> bool:
-        """Decide one; fail its execution if it cannot be read. False if that failed."""
+        """Decide one; fail its execution if it cannot be read. Return False if that failed."""
         if isinstance(found, Unreadable):
             return await self._last_resort.end_unreadable(found)
         return await self._decide(*found, now)
 
     async def _decide(self, workspace_id: str, wait: Wait, now: int) -> bool:
-        """Decide one; False if that failed."""
+        """Decide one; return False if that failed."""
         request = DecideWait(workspace_id, wait.execution_id, wait.tool_call_id, now, None)
         try:
             await self._store.decide(request)

@@ -1,4 +1,4 @@
-"""Which calls of an answer wait rather than run, and for what."""
+"""Determines which calls of an answer wait instead of running, and for what."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from outlast.model.wait import Wait, WaitKind
 
 @dataclass(frozen=True, slots=True)
 class CallWaits:
-    """Makes the waits of tool calls."""
+    """Creates the waits of tool calls."""
 
     tools: Tools
 

@@ -1,4 +1,4 @@
-"""One model step: ask, stream, try again where the provider may recover, record the answer."""
+"""One model step: send the request, stream, retry if useful, record the answer."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
@@ -53,9 +53,9 @@ class ModelSteps:
     writer: SegmentWriter
     call_waits: CallWaits
     retries: int
-    """How often a request that failed for a passing reason is made again."""
+    """How often a request is retried after a transient failure."""
     measure: Callable[[str, str, float], None]
-    """Hears of every request: the model's name, `ok` or why not, its seconds."""
+    """Called for every request: the model's name, `ok` or the error's code, seconds."""
 
     async def ask(self, segment: Segment, agent: Agent) -> None:
         """Make one model step and record it, with the tool calls that it starts.
@@ -87,9 +87,9 @@ class ModelSteps:
         )
 
     async def answer(
-        self, segment: Segment, agent: Agent, request: ModelRequest, asked: str = ""
+        self, segment: Segment, agent: Agent, request: ModelRequest, digest: str = ""
     ) -> ModelStep:
-        """Ask, and answer the step that is to be recorded. Raises as `ask` does."""
+        """Send the request, and return the step to be recorded. Raises like `ask`."""
         clock = self.writer.clock
         started_at, began = clock.now(), clock.monotonic()
         segment.request, segment.model = request, agent.spec.model
@@ -103,7 +103,7 @@ class ModelSteps:
             answer.finish_reason,
             started_at,
             started_at + whole_millis(clock.monotonic() - began),
-            asked,
+            digest,
         )
 
     async def _answer(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
@@ -133,7 +133,7 @@ class ModelSteps:
         return answer
 
     async def _pieces(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
-        """Log the answer piece by piece as it comes, as long as there is something to spend."""
+        """Log the answer piece by piece as it comes, within what may be spent."""
         texts, clock = self.writer.texts, self.writer.clock
         model = self.models.find(agent.spec.model)
         whole: WholePieces[TextKind] = WholePieces()
@@ -161,7 +161,7 @@ class ModelSteps:
         raise ModelUnavailable("The model's answer ended before it was complete.")
 
     async def _before_next(self, segment: Segment, error: OutlastError, attempt: int) -> None:
-        """Void the text that was shown, and wait as long as the provider asks or backoff says."""
+        """Void the text shown, and wait as long as the provider or the backoff requires."""
         if segment.text.pieces:
             retried = StepRetried(segment.open_step, storable(error.message))
             await self.writer.record(segment, (retried,))
@@ -171,7 +171,7 @@ class ModelSteps:
         await segment.run(self.writer.clock.sleep(min(seconds, _LONGEST_WAIT)))
 
     async def _record_end(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
-        """The last answer ends the execution: completed, or failed if it cost too much."""
+        """Record the last answer; complete the execution, or fail it if it cost too much."""
         finished, output = model_finished(step), step.message.text
         error = overspent(segment, spec, step, self.writer.price(segment, step.model))
         if error is None:
@@ -181,14 +181,14 @@ class ModelSteps:
         await self._record_failure(segment, step, error)
 
     async def _record_failure(self, segment: Segment, step: ModelStep, error: OutlastError) -> None:
-        """The answer is recorded and charged, and ends the execution."""
+        """Record and charge the answer, and fail the execution."""
         failure = failure_of(error)
         failed = ExecutionFailed(failure.type, failure.code, failure.message)
         events = (model_finished(step), failed)
         await self.writer.record(segment, events, step, Status.FAILED, error=failure)
 
     async def end(self, segment: Segment, agent: Agent) -> None:
-        """End an execution that has its last answer already: it was rolled back to it."""
+        """Complete an execution that was rolled back to its last answer."""
         if (error := overspent(segment, agent.spec)) is not None:
             raise error
         last = segment.steps[-1]
@@ -198,11 +198,11 @@ class ModelSteps:
         )
 
     async def record_calls(
-        self, segment: Segment, spec: AgentSpec, step: ModelStep, told: tuple[Event, ...] = ()
+        self, segment: Segment, spec: AgentSpec, step: ModelStep, before: tuple[Event, ...] = ()
     ) -> None:
-        """The step's tool calls are logged as started in the commit that records it.
+        """Record the step, and log its tool calls as started in the same commit.
 
-        `told` comes before them. Where each waits, the segment ends suspended.
+        `before`: events that precede them. If all wait, the segment ends suspended.
         """
         calls = step.message.tool_calls
         now = self.writer.clock.now()
@@ -213,7 +213,7 @@ class ModelSteps:
         waits = {wait.tool_call_id: wait for wait in made if wait is not None}
         only_waits = len(waits) == len(calls) and not segment.pausing
         events = (
-            *told,
+            *before,
             *_call_events(calls, step.number, waits),
             *((suspended(waits.values()),) if only_waits else ()),
         )
@@ -228,7 +228,7 @@ class ModelSteps:
 
 
 def _without_calls(step: ModelStep) -> ModelStep:
-    """The same answer where none of its calls is taken; nothing goes on from it."""
+    """Return the same answer without its calls; nothing continues from it."""
     parts = tuple(part for part in step.message.parts if not isinstance(part, ToolCall))
     return replace(step, message=AssistantMessage(parts), finish_reason="error")
 
@@ -236,7 +236,7 @@ def _without_calls(step: ModelStep) -> ModelStep:
 def _call_events(
     calls: Iterable[ToolCall], before: int, waits: Mapping[str, Wait]
 ) -> Iterable[Event]:
-    """What the log shows of new calls: what no person decides is begun, wherever it runs."""
+    """Return the events of new calls: without approval they have started, wherever they run."""
     for number, call in enumerate(calls, before + 1):
         wait = waits.get(call.id)
         if wait is not None and wait.is_approval:
@@ -246,7 +246,7 @@ def _call_events(
 
 
 def _storable(answer: Answer) -> Answer:
-    """The same, storable."""
+    """Return the same answer, storable."""
     message = storable_message(answer.message)
     model, reason = storable(answer.model), storable(answer.finish_reason)
     if (message, model, reason) == (answer.message, answer.model, answer.finish_reason):
@@ -255,7 +255,7 @@ def _storable(answer: Answer) -> Answer:
 
 
 def _passes(error: OutlastError) -> bool:
-    """Whether the request is worth making again, and within the time that we wait."""
+    """Whether a retry may succeed, and within the time that we wait."""
     return (
         isinstance(error, Upstream)
         and error.passing
@@ -277,29 +277,29 @@ def _log_failure(
 
 
 def is_answered(segment: Segment) -> bool:
-    """Whether the model has said its last word."""
+    """Whether the model has given its last answer."""
     last = segment.steps[-1] if segment.steps else None
     return isinstance(last, ModelStep) and not last.message.tool_calls
 
 
 def instructions_of(instructions: str, execution: Execution) -> str:
-    """The agent's, then the request's, then what is known."""
-    told = [instructions, execution.origin.instructions]
+    """Return the agent's instructions, then the request's, then known facts."""
+    texts = [instructions, execution.origin.instructions]
     if execution.session:
         known = [
             f"- {name}: {_one_line(value)}" for name, value in sorted(execution.session.items())
         ]
-        told.append("\n".join(("Known about this session:", *known)))
-    return "\n\n".join(text for text in told if text)
+        texts.append("\n".join(("Known about this session:", *known)))
+    return "\n\n".join(text for text in texts if text)
 
 
 def _one_line(value: Any) -> str:
-    """Text as it is, anything else as JSON; a line break cannot begin a line of its own."""
+    """Return text unchanged, anything else as JSON; always on one line."""
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     return " ".join(text.split())
 
 
 def failure_of(error: OutlastError) -> Failure:
-    """An error as the execution's record keeps it."""
+    """Return an error as stored with the execution."""
     kind = "upstream_error" if isinstance(error, Upstream) else "execution_error"
     return Failure(kind, error.code, storable(error.message))

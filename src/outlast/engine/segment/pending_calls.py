@@ -1,7 +1,7 @@
-"""Tool calls that have no result: which run, which run again, which wait for somebody.
+"""Tool calls without a result: which run, which run again, which wait.
 
-A call that a person approved runs with the arguments that the person left it with. That it runs is
-committed before it does, so that a crash behind that commit asks again rather than run it twice.
+An approved call runs with the arguments as the person left them. Its start is committed before it
+runs, so that after a crash behind that commit a person decides again, and it is not run twice.
 """
 
 from dataclasses import dataclass, replace
@@ -23,23 +23,23 @@ CRASHED = "The server stopped while this step ran."
 
 @dataclass(frozen=True, slots=True)
 class PendingCalls:
-    """Settles what the newest answer's calls are waiting for."""
+    """Settles the waits of the newest answer's calls."""
 
     store: Store
     writer: SegmentWriter
     call_waits: CallWaits
 
     async def read(self, segment: Segment) -> None:
-        """Learn what was asked and decided."""
+        """Read the waits of the execution."""
         execution = segment.execution
-        asked = await self.store.waits.of(execution.workspace_id, execution.id)
-        segment.waits = {a.tool_call_id: a for a in asked if not a.superseded}
+        found = await self.store.waits.of(execution.workspace_id, execution.id)
+        segment.waits = {a.tool_call_id: a for a in found if not a.superseded}
 
     async def settle(self, segment: Segment, agent: Agent) -> bool:
-        """Apply what was decided of every call; return False and do nothing while one waits.
+        """Apply all decisions; return False and do nothing while one is open.
 
-        Results and denials are recorded; what was approved is then `callable`, or waits on for
-        whoever runs it.
+        Results and denials are recorded; approved calls are then `callable`, or wait for the party
+        that runs them.
         """
         await self.read(segment)
         waiting = [(n, call, segment.waits[call.id]) for n, call in segment.unanswered()]
@@ -47,7 +47,7 @@ class PendingCalls:
             return False
         for number, call, wait in waiting:
             if not wait.runs:
-                step = self._told(number, call, wait)
+                step = self._decided_step(number, call, wait)
                 await self.writer.record(segment, (tool_finished(step),), step, ran=wait.has_result)
         approved = [item for item in waiting if item[2].runs]
         if approved:
@@ -57,7 +57,7 @@ class PendingCalls:
     async def _begin(
         self, segment: Segment, agent: Agent, approved: list[tuple[int, ToolCall, Wait]]
     ) -> None:
-        """Commit that approved calls are about to run, or wait for whoever runs them."""
+        """Commit that approved calls are about to run, or wait for the party that runs them."""
         now = self.writer.clock.now()
         events = tuple(
             ToolStarted(number, call.id, call.name, wait.arguments)
@@ -73,8 +73,8 @@ class PendingCalls:
         segment.waits.update(waits)
         segment.approved.update(run)
 
-    def _told(self, number: int, call: ToolCall, wait: Wait) -> ToolStep:
-        """The result of a call that does not run here: what was decided."""
+    def _decided_step(self, number: int, call: ToolCall, wait: Wait) -> ToolStep:
+        """Return the step of a call that does not run here, with what was decided."""
         now = self.writer.clock.now()
         began, ended = now, now
         if not wait.is_approval and wait.decided_at is not None:
@@ -91,30 +91,30 @@ class PendingCalls:
         )
 
     async def take_over(self, segment: Segment, agent: Agent) -> None:
-        """Go on after a crash: run again what may run again, ask a person about the rest."""
+        """Continue after a crash: run repeatable calls again, let a person decide the others."""
         now = self.writer.clock.now()
         events: list[Event] = []
-        asked: list[Wait] = []
+        questions: list[Wait] = []
         for number, call in segment.unanswered():
             known = segment.waits.get(call.id)
             if known is not None and known.begun_at is None:
-                continue  # it waits, or nothing has come of the decision yet
+                continue  # it waits, or the decision was not applied yet
             if repeatable(agent.spec, call):
                 events.append(StepRetried(number, CRASHED))
                 if known is not None:
                     segment.approved[call.id] = known.arguments
             else:
                 question = _unknown(segment, number, call, now)
-                asked.append(question)
+                questions.append(question)
                 events.append(requested(question))
         if not segment.unanswered():
             events.append(StepRetried(segment.open_step, CRASHED))
         if events:
-            await self.writer.record(segment, tuple(events), waits=tuple(asked))
-        segment.waits.update({question.tool_call_id: question for question in asked})
+            await self.writer.record(segment, tuple(events), waits=tuple(questions))
+        segment.waits.update({question.tool_call_id: question for question in questions})
 
     def cut_off(self, segment: Segment) -> tuple[Wait, ...]:
-        """Questions about the calls that an end cuts off, for whoever may resume the execution."""
+        """Return waits for calls that an end cuts off, decided if the execution is resumed."""
         if segment.agent is None:
             return ()
         spec, now = segment.agent.spec, self.writer.clock.now()
@@ -136,7 +136,7 @@ def _denied(approval: Wait) -> str:
 
 
 def _unknown(segment: Segment, number: int, call: ToolCall, at: int) -> Wait:
-    """Ask what became of a call, with the arguments that it ran with."""
+    """Return a wait for a person's decision on a call, with the arguments that it ran with."""
     known = segment.waits.get(call.id)
     return Wait(
         segment.execution.id,
@@ -151,6 +151,6 @@ def _unknown(segment: Segment, number: int, call: ToolCall, at: int) -> Wait:
 
 
 def repeatable(spec: AgentSpec, call: ToolCall) -> bool:
-    """Whether it may run again; a call that no tool could have served has had no effect either."""
+    """Whether the call may run again; a call without a matching tool has had no effect."""
     tool = spec.tool(call.name)
     return tool is None or call.invalid is not None or tool.effect.repeatable

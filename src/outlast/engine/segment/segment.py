@@ -1,6 +1,6 @@
-"""A segment while it runs: the execution's row as last written, and what the open step has shown.
+"""A running segment: the execution's row as last written, and the open step's text.
 
-Only the runner of the segment touches it; others may call `stop`.
+Only the segment's runner uses it; others may call `stop`.
 """
 
 import asyncio
@@ -24,29 +24,29 @@ T = TypeVar("T")
 
 
 class Stop(StrEnum):
-    """Why a segment is asked to end before its execution does."""
+    """Why a segment ends before its execution does."""
 
     CANCEL = "cancel"
     LIMIT = "limit"
     PAUSE = "pause"
-    """At the next boundary: somebody asked."""
+    """At the next boundary: a pause was requested."""
     PAUSE_NOW = "pause_now"
-    """At once where a model is asked, else at the next boundary: tools that run are not cut off."""
+    """At once during a model request, else at the next boundary: running tools are not cut off."""
     RELEASE = "release"
-    """At the next boundary: the server is leaving."""
+    """At the next boundary: the server is shutting down."""
     REFUSED = "refused"
-    """At once: the database does not take the text of the open step."""
+    """At once: the database refuses the text of the open step."""
     LEAVE = "leave"
     """At once: the server cannot wait for the next boundary; the try does not count."""
     ABANDON = "abandon"
-    """At once and without a word: the log has been lost, or another worker has the execution."""
+    """At once and without an event: the log was lost, or another worker has the execution."""
 
 
 LEFT: Final = frozenset({Stop.LEAVE, Stop.ABANDON})
-"""Another segment takes the execution up where this one was."""
+"""Reasons after which another segment continues the execution."""
 _INTERRUPTING: Final = LEFT | {Stop.CANCEL, Stop.LIMIT, Stop.REFUSED}
 _STRENGTH: Final = {Stop.RELEASE: 0, Stop.PAUSE: 1, Stop.PAUSE_NOW: 2}
-"""Of what does not interrupt, the stronger request stays."""
+"""Order of the reasons that do not interrupt; the stronger one wins."""
 
 
 class Interrupted(Exception):
@@ -55,24 +55,24 @@ class Interrupted(Exception):
 
 TextKind: TypeAlias = type[TextAdded] | type[ThinkingAdded]
 TextRun: TypeAlias = tuple[int, TextKind, list[str]]
-"""(at, kind, pieces): one part of a message."""
+"""(at, kind, pieces) of one part of a message."""
 
 
 class StepText:
-    """The pieces that the open step has streamed."""
+    """Pieces streamed by the open step."""
 
     __slots__ = ("_fresh", "appended", "pieces", "runs")
 
     def __init__(self) -> None:
         self.runs: list[TextRun] = []
         self._fresh: list[tuple[int, int, TextKind, list[str]]] = []
-        """(at, part, kind, pieces) that were not handed to the store yet."""
+        """(at, part, kind, pieces) not yet passed to the store."""
         self.pieces = 0
         self.appended = 0
-        """How many of the pieces were handed to the store."""
+        """Number of pieces passed to the store."""
 
     def add(self, at: int, kind: TextKind, piece: str) -> None:
-        """Add a piece; a part ends where the kind changes."""
+        """Add a piece; a part ends when the kind changes."""
         runs, fresh = self.runs, self._fresh
         if not runs or runs[-1][1] is not kind:
             runs.append((at, kind, []))
@@ -84,24 +84,24 @@ class StepText:
         self.pieces += 1
 
     def whole(self, step: int) -> tuple[tuple[int, TextAdded | ThinkingAdded], ...]:
-        """Every part as one event."""
+        """Return every part as one event."""
         return tuple(
             (at, kind(step, part, tuple(pieces)))
             for part, (at, kind, pieces) in enumerate(self.runs)
         )
 
     def take(self, step: int) -> tuple[tuple[int, TextAdded | ThinkingAdded], ...]:
-        """What was not handed to the store yet."""
+        """Return the pieces not yet passed to the store."""
         fresh, self._fresh = self._fresh, []
         self.appended = self.pieces
         return tuple((at, kind(step, part, tuple(pieces))) for at, part, kind, pieces in fresh)
 
     def not_taken(self, texts: Iterable[tuple[int, TextAdded | ThinkingAdded]]) -> None:
-        """The store has none of what was handed to it; the step's end brings it along."""
+        """Note that the store has none of these texts; the step's end writes them."""
         self.appended -= sum(len(text.pieces) for _, text in texts)
 
     def parts(self) -> tuple[Part, ...]:
-        """The text so far as parts of a message."""
+        """Return the text so far as parts of a message."""
         return tuple(
             Text("".join(pieces)) if kind is TextAdded else Thinking("".join(pieces))
             for _, kind, pieces in self.runs
@@ -109,60 +109,60 @@ class StepText:
 
 
 class Segment:
-    """One unbroken stretch of steps of one execution."""
+    """An unbroken sequence of steps of one execution."""
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
         self.agent: Agent | None = None
         self.history: tuple[Message, ...] = ()
-        """The messages of the conversation's earlier turns."""
+        """Messages of the conversation's earlier turns."""
         self.steps: list[Step] = []
         self.waits: dict[str, Wait] = {}
-        """What was asked of the newest answer's calls, by call; decided by whoever decides."""
+        """Waits of the newest answer's calls, by call."""
         self.approved: dict[str, dict[str, Any]] = {}
-        """Approved calls that may run, with the arguments that they run with."""
+        """Approved calls that may run, with their arguments."""
         self.in_flight: dict[str, tuple[int, ToolCall]] = {}
-        """Calls that were begun and have no result."""
+        """Started calls without a result."""
         self._open: dict[str, tuple[int, ToolCall]] = {}
-        """Calls of the newest model step that have no result, in their order."""
+        """Calls of the newest model step without a result, in order."""
         self.highest_step = 0
-        """The highest number among the recorded steps."""
+        """Highest number of the recorded steps."""
         self.text = StepText()
         self.request: ModelRequest | None = None
-        """The open model request, for estimating its tokens."""
+        """The open model request, to estimate its tokens."""
         self.model = ""
-        """The agent's name of the model that was asked last."""
+        """The agent's name of the model last used."""
         self.continues = execution.segment > 0
         """Whether an earlier segment may have recorded something."""
         self.takes_over = execution.status is Status.RUNNING
-        """Whether an earlier segment has ended by a crash."""
+        """Whether the previous segment ended by a crash."""
         self.counted = True
-        """Whether its begin is a try of the execution."""
+        """Whether this segment counts as a try of the execution."""
         self.suspects: Suspects | None = None
-        """The door at which it has a place, until it has proved harmless."""
+        """The suspects among which it has a slot, until it has proved harmless."""
         self.entered = 0.0
-        """Monotonic seconds when it got that place."""
+        """Monotonic time at which it got that slot."""
         self.begun = False
         self.stopped: Stop | None = None
         self.pause_reason: str | None = None
         self.began: float | None = None
-        """Monotonic seconds up to which the execution's row counts its time."""
+        """Monotonic time up to which the execution's row counts its time."""
         self.seen = 0.0
-        """Monotonic seconds when its time was last counted beside its steps."""
+        """Monotonic time at which its time was last written between steps."""
         self._work: set[asyncio.Task[Any]] = set()
         self._asking: asyncio.Task[Any] | None = None
 
     def unseen(self, monotonic: float) -> float:
-        """Seconds since its time was last counted."""
+        """Return the seconds since its time was last written."""
         return 0.0 if self.began is None else monotonic - max(self.began, self.seen)
 
     def active_time(self, monotonic: float, at: int) -> ActiveTime:
-        """Its time so far, as the row has it once a step ends."""
+        """Return its time so far, as written at the end of a step."""
         since = 0.0 if self.began is None else monotonic - self.began
         return ActiveTime(self.execution, self.execution.active_ms + round(since * 1000), at)
 
     def stop(self, reason: Stop) -> None:
-        """Ask the segment to end; the first interrupting reason stays."""
+        """Stop the segment; the first interrupting reason wins."""
         if self.stopped in _INTERRUPTING:
             return
         if self.stopped is not None and reason in _STRENGTH:
@@ -175,42 +175,42 @@ class Segment:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether its last segments ended without progress, as if it had killed their process."""
+        """Whether the last segments ended without progress, as if it had killed their process."""
         return self.takes_over and self.execution.tries >= SUSPECT_TRIES
 
     async def enter(self, suspects: Suspects) -> None:
-        """Wait for a place among the suspects. Raises Interrupted."""
+        """Wait for a slot among the suspects. Raises Interrupted."""
         await self.run(suspects.enter())
         self.suspects = suspects
 
     def progressed(self, *, harmless: bool = True) -> None:
-        """Give the place among the suspects back."""
+        """Return the slot among the suspects."""
         if self.suspects is not None:
             self.suspects.leave(harmless=harmless)
             self.suspects = None
 
     def pause(self, request: PauseRequest) -> None:
-        """Ask the segment to end paused."""
+        """Request that the segment end paused."""
         self.pause_reason = request.reason
         self.stop(Stop.PAUSE_NOW if request.now else Stop.PAUSE)
 
     @property
     def pausing(self) -> bool:
-        """Whether it was asked to end paused."""
+        """Whether it is to end paused."""
         return self.stopped in (Stop.PAUSE, Stop.PAUSE_NOW)
 
     def interrupt(self) -> None:
-        """Stop the model call or the tools that run now."""
+        """Cancel the running model call or tools."""
         for task in self._work:
             task.cancel()
 
     @property
     def interrupted(self) -> bool:
-        """Whether it was asked to end at once."""
+        """Whether it is to end at once."""
         return self.stopped in _INTERRUPTING
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Ask a model, or wait to: interruptible, also by a pause. Raises Interrupted."""
+        """Run a model request, or the wait before it, interruptibly. Raises Interrupted."""
         if self.interrupted or self.stopped is Stop.PAUSE_NOW:
             work.close()
             raise Interrupted
@@ -226,7 +226,7 @@ class Segment:
         return task.result()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start interruptible work."""
+        """Start an interruptible task."""
         task = asyncio.get_running_loop().create_task(work, name=self.execution.id)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
@@ -234,11 +234,11 @@ class Segment:
 
     @property
     def open_step(self) -> int:
-        """The number of the next model step, once every call is answered."""
+        """Number of the next model step, once every call is answered."""
         return max(self.highest_step, self.execution.superseded_to) + 1
 
     def add(self, *steps: Step) -> None:
-        """Take recorded steps into account."""
+        """Add recorded steps."""
         self.steps.extend(steps)
         self.highest_step = max([self.highest_step, *(step.number for step in steps)])
         if all(isinstance(step, ToolStep) for step in steps):
@@ -250,15 +250,15 @@ class Segment:
             self._open = {call.id: (number, call) for number, call in calls}
 
     def unanswered(self) -> Calls:
-        """Tool calls of the newest model step that have no result yet, with their step numbers."""
+        """Return tool calls of the newest model step without a result, with their step numbers."""
         return tuple(self._open.values())
 
     def unanswered_before(self, number: int) -> tuple[int, ...]:
-        """The numbers below this one of calls that have no result yet."""
+        """Return the numbers below this one of calls without a result."""
         return tuple(takewhile(lambda n: n < number, (n for n, _ in self._open.values())))
 
     def callable(self) -> Calls:
-        """The unanswered calls that wait for nobody, with what they run with."""
+        """Return the unanswered calls that do not wait, with their arguments."""
         return tuple(
             (number, replace(call, parameters=self.approved.get(call.id, call.parameters)))
             for number, call in self.unanswered()
@@ -266,7 +266,7 @@ class Segment:
         )
 
     def output(self) -> str | None:
-        """The text of the newest model step that has any, the open step first."""
+        """Return the text of the newest model step that has any, the open step first."""
         texts = [part.text for part in self.text.parts() if isinstance(part, Text)]
         if texts:
             return "".join(texts)
@@ -275,7 +275,7 @@ class Segment:
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel what still runs and wait for its end: nothing runs behind the end of its segment."""
+    """Cancel the tasks that still run and wait for them: none outlives its segment."""
     left = [task for task in tasks if not task.done()]
     for task in left:
         task.cancel()

@@ -1,4 +1,4 @@
-"""Tool steps: the calls of one answer run side by side, and each is recorded when it ends."""
+"""Tool steps: the calls of one answer run concurrently, and each is recorded when it ends."""
 
 import asyncio
 from collections import deque
@@ -22,7 +22,7 @@ from outlast.model.text import shortened, storable
 from outlast.seal import FORWARDED, DecryptionFailed, Seal
 
 _LOGGED_BYTES: Final = 2048
-"""What a log line shows of a cause, at most."""
+"""Maximum bytes of a cause in a log line."""
 
 logger = structlog.get_logger(__name__)
 
@@ -35,14 +35,14 @@ class ToolCalls:
     writer: SegmentWriter
     seal: Seal
     parallel: int
-    """Calls of one execution that run at the same time."""
+    """Maximum concurrent calls of one execution."""
 
     async def call(
         self, segment: Segment, spec: AgentSpec, calls: tuple[tuple[int, ToolCall], ...]
     ) -> None:
-        """Run these calls, so many at the same time; record each as it ends. Raises Interrupted.
+        """Run these calls, `parallel` at a time; record each as it ends. Raises Interrupted.
 
-        Once the segment is to end, no more are begun. None runs behind this call's own end.
+        Once the segment is to end, no more are begun. All have ended when this returns.
         """
         if segment.interrupted:
             raise Interrupted
@@ -67,7 +67,7 @@ class ToolCalls:
     async def _record(
         self, segment: Segment, spec: AgentSpec, done: set[asyncio.Task[ToolStep]]
     ) -> None:
-        """Record calls that have ended; then raise what one of them has raised."""
+        """Record calls that have ended; then raise the error of one of them."""
         ran = [task for task in done if not task.cancelled()]
         steps = [task.result() for task in ran if task.exception() is None]
         for step in sorted(steps, key=lambda step: step.number):
@@ -119,7 +119,7 @@ class ToolCalls:
             raise ToolFailed(f"The tool {call.name} crashed.") from error
 
     def _headers(self, execution: Execution) -> dict[str, str]:
-        """What whoever started the execution forwards. Raises ToolFailed: it cannot be read."""
+        """Return the forwarded headers. Raises ToolFailed if they cannot be decrypted."""
         sealed = execution.origin.headers
         if sealed is None:
             return {}
@@ -135,7 +135,7 @@ class ToolCalls:
 
 
 def _own_cancellation(segment: Segment) -> str:
-    """What a call says that has cancelled its own task. Raises CancelledError where we have."""
+    """Return the error of a call that cancelled its own task. Raises CancelledError if we did."""
     task = asyncio.current_task()
     if segment.interrupted or task is None:
         raise asyncio.CancelledError
@@ -145,12 +145,12 @@ def _own_cancellation(segment: Segment) -> str:
 
 
 def _runs(spec: AgentSpec, call: ToolCall) -> bool:
-    """Whether there is a tool that the call can reach."""
+    """Whether the call names a tool with a runner."""
     return spec.tool(call.name) is not None and call.invalid is None
 
 
 def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:
-    """The tool that the call names. Raises ToolFailed in words that the model can act on."""
+    """Return the tool that the call names. Raises ToolFailed with a message for the model."""
     tool = spec.tool(call.name)
     if tool is None:
         names = ", ".join(tool.name for tool in spec.tools) or "none"
@@ -164,13 +164,13 @@ def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:
 
 
 def _log_failure(spec: AgentSpec, call: ToolCall, error: ToolFailed, seconds: float) -> None:
-    """Log why a call failed; what the operator's own function raised, with its traceback."""
+    """Log why a call failed; errors of the operator's function with their traceback."""
     tool, cause = spec.tool(call.name), error.cause
     raised = error.__cause__ if tool is not None and tool.python is not None else None
     if raised is not None:
         cause = type(raised).__name__
     elif tool is not None and tool.builtin is not None:
-        cause = "The builtin tool refused the call."  # its own words quote the model's
+        cause = "The builtin tool refused the call."  # its message quotes the model's text
     logger.warning(
         "tool.failed",
         tool="unknown" if tool is None else tool.name,
@@ -183,7 +183,7 @@ def _log_failure(spec: AgentSpec, call: ToolCall, error: ToolFailed, seconds: fl
 
 
 def tool_finished(step: ToolStep) -> ToolFinished:
-    """The event of a recorded tool call."""
+    """Return the event of a recorded tool call."""
     return ToolFinished(
         step.number, step.call.id, step.call.name, step.result, step.is_error, step.duration_ms
     )

@@ -1,4 +1,4 @@
-"""What a segment commits: every move of a running execution goes through here."""
+"""Commits of a segment: every change of a running execution."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -32,12 +32,12 @@ from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Advance
 
 CUT_OFF: Final = frozenset({"cancelled", "error"})
-"""Finish reasons of answers that were not heard to their end; nothing goes on from them."""
+"""Finish reasons of incomplete answers; nothing continues from them."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentWriter:
-    """Writes a segment's moves."""
+    """Writes a segment's commits."""
 
     store: ExecutionStore
     texts: TextLog
@@ -45,7 +45,7 @@ class SegmentWriter:
     prices: Prices
 
     async def begin(self, segment: Segment) -> None:
-        """Take the execution for a new segment. Raises StaleWrite where another has it."""
+        """Take the execution for a new segment. Raises StaleWrite if another worker has it."""
         execution = segment.execution
         now = max(self.clock.now(), execution.updated_at)
         segment.begun = True
@@ -57,7 +57,9 @@ class SegmentWriter:
             changes={
                 "segment": execution.segment + 1,
                 "started_at": execution.started_at or now,
-                "active_ms": execution.active_by(now),  # a dead worker had it, as far as is known
+                "active_ms": execution.active_by(
+                    now
+                ),  # active until a dead worker's last heartbeat
                 "tries": execution.tries + segment.counted,
             },
             at=now,
@@ -74,9 +76,9 @@ class SegmentWriter:
         ran: bool = True,
         **changes: Any,
     ) -> None:
-        """Record what happened; with a step that has not been cut off, also a checkpoint behind.
+        """Record events, a step, and unless the step was cut off a checkpoint after it.
 
-        The step is charged, and its event among `events` tells it. `ran` is false of a tool that
+        The step is charged, and its event in `events` gets the cost. `ran`: False for a tool that
         did not run.
         """
         checkpoint: Checkpoint | None = None
@@ -102,7 +104,7 @@ class SegmentWriter:
             segment.add(step)
 
     def _checkpoint(self, segment: Segment, step: Step) -> Checkpoint:
-        """The place behind the step and those recorded before it."""
+        """Return the checkpoint after the step and those recorded before it."""
         highest, missing = step.number, tuple[int, ...]()
         if isinstance(step, ToolStep):
             highest = max(step.number, segment.highest_step)
@@ -116,9 +118,9 @@ class SegmentWriter:
         )
 
     async def pause(self, segment: Segment, waits: tuple[Wait, ...] = ()) -> None:
-        """End the segment paused; a model request that was closed is charged and run again.
+        """End the segment paused; an aborted model request is charged and run again.
 
-        `waits` ask, once it is resumed, what became of calls that were cut off.
+        `waits` are for calls that were cut off, to be decided once it is resumed.
         """
         step = self._cut_off(segment, "paused")
         usage = NO_USAGE if step is None else step.usage
@@ -127,20 +129,20 @@ class SegmentWriter:
         paused = ExecutionPaused(
             segment.pause_reason, usage.input_tokens, usage.output_tokens, _cost(charge)
         )
-        asked = tuple(requested(question) for question in waits)
+        questions = tuple(requested(question) for question in waits)
         spent = segment.execution.superseded_tokens + usage.total_tokens
         changes = {"superseded_tokens": spent}
         await self._advance(
             segment,
             Status.PAUSED,
-            (*asked, paused),
+            (*questions, paused),
             changes,
             waits=waits,
             charge=charge,
         )
 
     async def save(self, segment: Segment, state: dict[str, Any], label: str | None) -> None:
-        """Write a checkpoint with a state behind all that is recorded."""
+        """Write a checkpoint with a state after all recorded steps."""
         execution, now = segment.execution, self.clock.now()
         checkpoint = Checkpoint(
             self.clock.new_id(CHECKPOINT), execution.id, segment.highest_step, now, label, state
@@ -160,16 +162,16 @@ class SegmentWriter:
         await self._advance(segment, Status.QUEUED, (ExecutionReleased(),), tries)
 
     async def leave(self, segment: Segment) -> None:
-        """End the segment in the middle of a step, which was no try of it."""
+        """End the segment in the middle of a step; this does not count as a try."""
         if segment.execution.tries:
             kept = {"first_token_ms": segment.execution.first_token_ms}  # what was shown is void
             tries = {"tries": _without_this(segment)}
             await self._advance(segment, Status.RUNNING, (), kept | tries)
 
     async def cancel(self, segment: Segment, waits: tuple[Wait, ...] = ()) -> None:
-        """End the execution; what the open step has shown is kept and charged.
+        """Cancel the execution; the open step's text is kept and charged.
 
-        `waits` ask, should it ever be resumed, what became of calls that were cut off.
+        `waits` are for calls that were cut off, to be decided if it is ever resumed.
         """
         step = self._cut_off(segment, "cancelled")
         await self.record(
@@ -182,12 +184,12 @@ class SegmentWriter:
         )
 
     async def refuse(self, segment: Segment, failure: Failure) -> None:
-        """End an execution that no segment can be begun for."""
+        """Fail an execution for which no segment can begin."""
         segment.began = self.clock.monotonic()
         await self.fail(segment, failure)
 
     async def fail(self, segment: Segment, failure: Failure, waits: tuple[Wait, ...] = ()) -> None:
-        """End the execution; what the open step has shown is kept. `waits` as in cancel."""
+        """Fail the execution; the open step's text is kept. `waits` as in `cancel`."""
         step = self._cut_off(segment, "error")
         event = ExecutionFailed(failure.type, failure.code, failure.message)
         await self.record(
@@ -201,7 +203,7 @@ class SegmentWriter:
         )
 
     def _cut_off(self, segment: Segment, reason: str) -> ModelStep | None:
-        """The open model step as far as it came; its tokens are estimated."""
+        """Return the open model step so far; its tokens are estimated."""
         if not segment.text.pieces:
             return None
         parts = segment.text.parts()
@@ -235,11 +237,11 @@ class SegmentWriter:
         return changes
 
     def price(self, segment: Segment, answered: str = "") -> ModelPrice:
-        """Price of the model of the open request, or of the last one."""
+        """Return the price of the model of the open request, or of the last one."""
         return self.prices.of_model(segment.model, answered)
 
     def _charge(self, segment: Segment, step: Step) -> Charge | None:
-        """What a step costs; None where it is free."""
+        """Return the charge of a step; None if it is free."""
         if isinstance(step, ModelStep):
             kind, name, usage = "model", step.model, step.usage
             cost = self.price(segment, name).of(usage)
@@ -277,7 +279,7 @@ class SegmentWriter:
         if status in TERMINAL or status is Status.PAUSED:
             changes["pause_requested"] = None
         if status is not Status.RUNNING or more.get("steps") or more.get("checkpoint"):
-            changes.setdefault("tries", 0)  # that is progress
+            changes.setdefault("tries", 0)  # a recorded step is progress
         if charge is not None:
             changes["credits"] = before.credits + charge.credits
         if before.first_token_ms is None and segment.text.runs:
@@ -305,7 +307,7 @@ class SegmentWriter:
 
 
 def _without_this(segment: Segment) -> int:
-    """The execution's tries without the one that this segment was; none behind progress."""
+    """Return the execution's tries without this segment's; 0 after progress."""
     tries = segment.execution.tries
     return max(0, tries - 1) if segment.counted else tries
 
@@ -315,7 +317,7 @@ def _cost(charge: Charge | None) -> int:
 
 
 def _charged(event: Event, cost: int) -> Event:
-    """The event of the step that is recorded, with what the step costs."""
+    """Return the event of the recorded step, with its cost."""
     if isinstance(event, (ModelFinished, ToolFinished)):
         return replace(event, credits=cost)
     return event
@@ -331,7 +333,7 @@ def suspended(waits: Iterable[Wait]) -> ExecutionSuspended:
 
 
 def requested(question: Wait) -> ApprovalRequested:
-    """The event of a question; it shows what the tool would run with."""
+    """Return the event of a requested approval, with the arguments that the tool would run with."""
     return ApprovalRequested(
         question.step,
         question.tool_call_id,
@@ -342,7 +344,7 @@ def requested(question: Wait) -> ApprovalRequested:
 
 
 def model_finished(step: ModelStep) -> ModelFinished:
-    """The event of a recorded model request."""
+    """Return the event of a recorded model request."""
     usage = step.usage
     return ModelFinished(
         step.number,

@@ -1,4 +1,4 @@
-"""Transactions that move an execution: advance, append text, cancel, fail."""
+"""Transactions that change an execution: advance, append text, cancel, fail."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -42,13 +42,13 @@ from outlast.store.executions.turns import ends, failed_unread, next_turn, rests
 from outlast.store.executions.values import ActiveTime, Advance, ForcedFailure, TextAppend
 from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import moved as task_moved
-from outlast.store.waits.decide import asked, unless_decided
+from outlast.store.waits.decide import record_waits, unless_decided
 
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
 
 
 def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
-    """Compare and set, then everything that belongs to the move."""
+    """Compare and set the row, then write everything that belongs to the move."""
     before, after = move.before, move.after
     if after.status not in TRANSITIONS[before.status]:
         raise Conflict(f"An execution cannot go from {before.status} to {after.status}.")
@@ -69,7 +69,7 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
         yield from save(checkpoint)
     if after.is_client_driven or after.status is Status.FAILED:
         yield from task_moved(after, checkpoint)
-    yield from asked(move)
+    yield from record_waits(move)
     after = yield from unless_decided(after)
     ended = ends(before, after)
     if moved.cancel_requested and rests(before, move.after):
@@ -87,7 +87,7 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
 
 
 def _only_begins(move: Advance) -> bool:
-    """Whether it changes the row to running, with one event, and nothing else."""
+    """Whether the move only sets the row to running, with one event."""
     more = move.texts or move.steps or move.charges or move.waits or move.begun
     return not (
         more
@@ -103,11 +103,11 @@ def _only_begins(move: Advance) -> bool:
 def _begin(move: Advance) -> Transaction[tuple[Entry, ...]]:
     before, after, ((at, event),) = move.before, move.after, move.events
     parameters = compared(before, after, keep_pause=True)
-    told = {"segment": after.segment, "kind": event.kind, "data": encode(event).decode()}
+    ended = {"segment": after.segment, "kind": event.kind, "data": encode(event).decode()}
     rows = yield Guarded(
         Query(ADVANCE_EXECUTION, parameters),
         lambda row: insert_event(before.id, Entry(after.segment, row[1] + 1, at, event)),
-        Query(ADVANCE_AND_APPEND, parameters | told | {"at": at, "pieces": 1}),
+        Query(ADVANCE_AND_APPEND, parameters | ended | {"at": at, "pieces": 1}),
     )
     if not rows:
         raise StaleWrite
@@ -117,17 +117,17 @@ def _begin(move: Advance) -> Transaction[tuple[Entry, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class _Moved:
-    """What compare-and-set found."""
+    """Result of compare-and-set."""
 
     cancel_requested: bool
     end: int
-    """The number of the log's last event that stays."""
+    """Sequence number of the last event of the log to keep."""
     turns: int | None
-    """How many turns the conversation has, where the execution ends."""
+    """Number of turns of the conversation, if the execution ends."""
 
 
 def _moved(move: Advance) -> Part[_Moved]:
-    """Lock, compare and set, and take back what the step's end writes anew. Raises StaleWrite."""
+    """Lock, compare and set, and delete text that the step's end rewrites. Raises StaleWrite."""
     before, after, pieces = move.before, move.after, move.appended_pieces
     locking = turns_locked(before, after)
     keep_pause = after.status not in (*TERMINAL, Status.PAUSED)
@@ -153,13 +153,13 @@ def _moved(move: Advance) -> Part[_Moved]:
 def _cancelled(
     rested: Execution, entries: tuple[Entry, ...]
 ) -> Part[tuple[Execution, tuple[Entry, ...], bool]]:
-    """A cancel that was asked for while the segment ended; whether the execution ends by it."""
+    """Apply a cancel requested while the segment ended; return whether it ends the execution."""
     if rested.status is Status.QUEUED:
-        return rested, entries, False  # its next segment hears of it
+        return rested, entries, False  # its next segment reads it
     after = at_rest(rested, Status.CANCELLED, rested.updated_at)
     yield compare_and_set(rested, after, keep_pause=False)
-    told = yield from append(after, after.updated_at, (ExecutionCancelled(),))
-    return after, (*entries, *told), True
+    ended = yield from append(after, after.updated_at, (ExecutionCancelled(),))
+    return after, (*entries, *ended), True
 
 
 def _entries_of(move: Advance) -> Iterator[tuple[int, Event]]:
@@ -168,10 +168,10 @@ def _entries_of(move: Advance) -> Iterator[tuple[int, Event]]:
 
 
 def append_text(appends: Sequence[TextAppend]) -> Transaction[list[bool]]:
-    """Insert pieces behind the log's end, each execution's only while its segment runs.
+    """Append pieces to the logs, each execution's only while its segment runs.
 
-    Rows are locked in one order, the newest id first, as by `record_active_time`: neither waits
-    for the other in turn, nor for the end of a child that wakes its parent.
+    Rows are locked in one order, the newest id first, like in `record_active_time`: no deadlock,
+    neither with that nor with the end of a child that wakes its parent.
     """
     rows = yield Batch(
         APPEND_TEXT,
@@ -209,7 +209,7 @@ def _appended(wanted: TextAppend, ends: list[int]) -> tuple[Entry, ...]:
 
 
 def record_active_time(active_times: Sequence[ActiveTime]) -> Transaction[None]:
-    """Count the time of segments that run; rows are locked the newest id first, as everywhere."""
+    """Add the time of running segments; rows are locked the newest id first, as everywhere."""
     for active_time in sorted(active_times, key=lambda one: one.execution.id, reverse=True):
         execution = active_time.execution
         yield Query(
@@ -231,7 +231,7 @@ _LIVE: Final = (*_RUNNABLE, Status.SUSPENDED.value, Status.PAUSED.value)
 
 
 def force_failure(failure: ForcedFailure) -> Transaction[bool]:
-    """Lock the turns and the row; fail it if it still runs, or waits for what it may wait for."""
+    """Lock the turns and the row; fail it if it still runs, or waits and `resting` is set."""
     of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
     rows = yield Query(PLACE, of)
     if not rows:

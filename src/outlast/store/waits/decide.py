@@ -1,4 +1,4 @@
-"""Parts of transactions on waits: record them, decide one, let the execution go on."""
+"""Parts of transactions on waits: record them, decide one, resume the execution."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,23 +36,23 @@ class DecideWait:
     tool_call_id: str
     at: int
     decision: Decision | CallResult | None
-    """Of an approval a Decision, of another wait a CallResult; None: its time is over, and what the
-    wait itself says is decided."""
+    """For an approval a Decision, for another wait a CallResult; None: it is due, and its automatic
+    decision applies."""
     key_id: str | None = None
-    """The key of the person or the client; None if neither decides."""
+    """Id of the key of the person or the client; None if neither decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a decision changed, for the transaction that it is part of."""
+    """Effects of a decision, for the transaction that it is part of."""
 
     wait: Wait
     committed: tuple[Committed, ...] = ()
     runnable: tuple[Execution, ...] = ()
 
 
-def asked(move: Advance) -> Part[None]:
-    """Record the waits of a move, each in the place of the call's earlier one, and begun calls."""
+def record_waits(move: Advance) -> Part[None]:
+    """Record the waits of a move, each replacing the call's earlier one, and begun calls."""
     execution = move.after
     for wait in move.waits:
         yield Query(FORGET_WAIT, {"id": execution.id, "tool_call": wait.tool_call_id})
@@ -64,9 +64,9 @@ def asked(move: Advance) -> Part[None]:
 
 
 def unless_decided(execution: Execution) -> Part[Execution]:
-    """Return a suspended execution as its open waits have it; it goes on if all are decided.
+    """Return a suspended execution by its open waits; it is resumed if all are decided.
 
-    The execution's row is locked, and says what the caller knew: a wait may be decided since.
+    The execution's row is locked; a wait may have been decided since the caller read them.
     """
     if execution.status is not Status.SUSPENDED:
         return execution
@@ -93,7 +93,7 @@ def _released(execution: Execution) -> Part[Execution]:
 
 
 def decide(request: DecideWait) -> Part[Decided]:
-    """Lock the execution and decide the wait once; the last open one lets the execution go on.
+    """Lock the execution and decide the wait once; the last open one resumes the execution.
 
     Raises ExecutionNotFound, NotFound, Conflict.
     """
@@ -125,7 +125,7 @@ def decide(request: DecideWait) -> Part[Decided]:
 
 
 def _wait(request: DecideWait) -> Part[Wait]:
-    """The wait that this kind of decision is for."""
+    """Return the wait of this decision."""
     of = {"workspace": request.workspace_id, "id": request.execution_id}
     rows = yield Query(WAIT, of | {"tool_call": request.tool_call_id})
     for wait in map(wait_from, rows):
@@ -159,9 +159,9 @@ def _require_same(wait: Wait, decision: Decision | CallResult) -> None:
 
 
 def _decided_parameters(wait: Wait, decision: Decision) -> dict[str, Any] | None:
-    """The edited arguments, where they differ from what was proposed.
+    """Return the edited arguments, if they differ from the proposed ones.
 
-    A call that is run again runs as it was edited when it was first approved.
+    A call that is run again keeps the arguments edited at its first approval.
     """
     if decision.parameters is None and wait.kind is WaitKind.UNKNOWN_OUTCOME:
         return wait.effective_parameters
@@ -175,7 +175,7 @@ def _decided(wait: Wait, decision: Decision | CallResult, request: DecideWait) -
             return replace(decided, approved=not is_error, result=result, has_result=True)
         case Decision():
             if decision.has_result and wait.kind is not WaitKind.UNKNOWN_OUTCOME:
-                raise InvalidField("Only an unknown outcome is told by a result.", param="result")
+                raise InvalidField("Only an unknown outcome takes a result.", param="result")
             return replace(
                 decided,
                 approved=decision.approved,
@@ -201,7 +201,7 @@ def _decision_columns(decided: Wait, request: DecideWait) -> dict[str, Any]:
 
 
 def resolved(decided: Wait) -> ApprovalResolved:
-    """The event of a decision on an approval."""
+    """Return the event of a decision on an approval."""
     return ApprovalResolved(
         decided.step,
         decided.tool_call_id,

@@ -95,7 +95,7 @@ waits: Final = Table(
     ),
     sqlite_with_rowid=False,
 )
-"""`awaiting` is who or what is to act: as the kind says, or whom a child waits for itself."""
+"""`awaiting` is who or what must act: by the kind, or for a child what that waits for."""
 
 _FALSE: Final[ColumnElement[bool]] = literal_column("false")
 
@@ -116,7 +116,7 @@ FORGET_WAIT: Final = Statement(
         waits.c.tool_call_id == bindparam("tool_call"),
     )
 )
-"""Before the call is asked about again; the log keeps what was asked and decided."""
+"""Deletes a wait before the call waits again; the log keeps requests and decisions."""
 
 INSERT_WAIT: Final = Statement(insert(waits))
 
@@ -137,7 +137,8 @@ DECIDE_WAIT: Final = Statement(
     )
     .returning(waits.c.tool_call_id)
 )
-"""The first decision wins: no row means that there is one. The execution's row is locked."""
+"""Decides a wait; the first decision wins: no row means that there is one. The execution's row is
+locked."""
 
 BEGIN_APPROVED: Final = Statement(
     update(waits)
@@ -147,7 +148,7 @@ BEGIN_APPROVED: Final = Statement(
     )
     .values(begun_at=bindparam("at"))
 )
-"""Only inside `advance`."""
+"""Marks an approved call as begun; only inside `advance`."""
 
 WAIT: Final = Statement(
     _wait.where(
@@ -156,7 +157,7 @@ WAIT: Final = Statement(
         waits.c.superseded.is_(_FALSE),
     )
 )
-"""One by its key: a decision costs the same however many were requested."""
+"""Selects one by its key: a decision's cost is independent of the number of waits."""
 
 
 def _awaited(awaiting: Awaiting) -> ColumnElement[bool]:
@@ -174,9 +175,9 @@ def _awaited(awaiting: Awaiting) -> ColumnElement[bool]:
 WHO_IS_AWAITED: Final = Statement(
     select(case(*((_awaited(one), literal_column(f"'{one}'")) for one in Awaiting)))
 )
-"""Who or what is to act first, by the index of the open ones; null if none is open.
+"""Selects who or what must act first, by the index of open ones; null if none is open.
 
-It costs the same however many are open. The execution's row is locked.
+The cost is independent of their number. The execution's row is locked.
 """
 
 SOME_DECIDED: Final = Statement(
@@ -188,7 +189,7 @@ SOME_DECIDED: Final = Statement(
     )
     .limit(literal_column("1"))
 )
-"""Whether one is decided; looked for only if none is open."""
+"""Selects whether one is decided; used only if none is open."""
 
 SUPERSEDE_WAIT: Final = Statement(
     update(waits)
@@ -212,12 +213,12 @@ DUE_WAITS: Final = Statement(
     .order_by(waits.c.due_at)
     .limit(bindparam("limit"))
 )
-"""All workspaces: maintenance decides them."""
+"""Of all workspaces: maintenance decides them."""
 
 
 @cache
 def pending_approvals(*, after: bool) -> Statement:
-    """One page of the approvals that wait in a workspace, newest first, by keyset."""
+    """Select a page of open approvals of a workspace, newest first, by keyset."""
     where: list[ColumnElement[bool] | TextClause] = [
         *_open,
         text(f"waits.{PERSON}"),
@@ -263,7 +264,7 @@ def wait_columns(workspace_id: str, wait: Wait) -> dict[str, Any]:
 
 
 def wait_from(row: Row) -> Wait:
-    """Read all columns of `waits` but the workspace."""
+    """Return the wait of all columns of `waits` but the workspace."""
     kind, awaiting = WaitKind(row[2]), Awaiting(row[3])
     return Wait(
         execution_id=row[0],

@@ -1,4 +1,4 @@
-"""Waits: decide one, read those of an execution, list approvals and what is due."""
+"""Waits: decide one, read those of an execution, list open approvals and due waits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from outlast.store.waits.rows import DUE_WAITS, WAITS, pending_approvals, wait_f
 
 @dataclass(frozen=True, slots=True)
 class PendingPage:
-    """A page of the approvals that wait, newest first, older than `after`."""
+    """A page of open approvals, newest first, older than `after`."""
 
     limit: int
     after: tuple[str, str] | None = None
@@ -27,14 +27,14 @@ def _decide(request: DecideWait) -> Transaction[Wait]:
 
 
 def _of(workspace_id: str, execution_id: str) -> Transaction[tuple[Wait, ...]]:
-    """The newest wait per call, in the order of the requests."""
+    """Read the newest wait per call, in the order of the requests."""
     return TransactionResult((yield from waits_of(workspace_id, execution_id)))
 
 
 def _of_each(
     workspace_id: str, execution_ids: Sequence[str]
 ) -> Transaction[dict[str, tuple[Wait, ...]]]:
-    """The same of many executions."""
+    """Read the same for many executions."""
     found = {}
     for execution_id in execution_ids:
         found[execution_id] = yield from waits_of(workspace_id, execution_id)
@@ -42,13 +42,13 @@ def _of_each(
 
 
 def waits_of(workspace_id: str, execution_id: str) -> Part[tuple[Wait, ...]]:
-    """The same inside another transaction."""
+    """Read the same inside another transaction."""
     rows = yield Query(WAITS, {"id": execution_id, "workspace": workspace_id})
     return tuple(wait_from(row) for row in rows)
 
 
 def _pending(workspace_id: str, page: PendingPage) -> Transaction[list[Wait]]:
-    """A page by keyset, and one row more to tell whether there are more."""
+    """Read a page by keyset, and one more row to tell whether there are more."""
     parameters: dict[str, Any] = {"workspace": workspace_id, "limit": page.limit + 1}
     if page.after is not None:
         parameters["after_execution"], parameters["after_call"] = page.after
@@ -57,7 +57,7 @@ def _pending(workspace_id: str, page: PendingPage) -> Transaction[list[Wait]]:
 
 
 def _due(now: int, limit: int) -> Transaction[list[tuple[str, Wait] | Unreadable]]:
-    """What is due, of all workspaces."""
+    """Read due waits, of all workspaces."""
     rows = yield Query(DUE_WAITS, {"now": now, "limit": limit})
     return TransactionResult(
         readable(rows, lambda row: (row[0], wait_from(row[1:])), lambda row: row[:2])
@@ -71,7 +71,7 @@ class WaitStore:
         self._driver = driver
 
     async def decide(self, request: DecideWait) -> Wait:
-        """Decide a wait, first decision wins; the last open one lets the execution go on.
+        """Decide a wait, first decision wins; the last open one resumes the execution.
 
         The same decision again returns the same. Raises ExecutionNotFound, NotFound
         (ApprovalNotFound for a person's decision), Conflict (another decision stands, or the
@@ -80,13 +80,13 @@ class WaitStore:
         return await self._driver.write(lambda: _decide(request))
 
     async def of(self, workspace_id: str, execution_id: str) -> tuple[Wait, ...]:
-        """Return the newest per call, in the order of the requests, superseded ones too."""
+        """Return the newest wait per call, in the order of the requests, superseded ones too."""
         return await self._driver.read(lambda: _of(workspace_id, execution_id))
 
     async def of_each(
         self, workspace_id: str, execution_ids: Sequence[str]
     ) -> dict[str, tuple[Wait, ...]]:
-        """Return the waits of each, as `of` does, read in one moment."""
+        """Return the waits of each like `of`, read in one snapshot."""
         return await self._driver.read(lambda: _of_each(workspace_id, execution_ids), snapshot=True)
 
     async def pending(self, workspace_id: str, page: PendingPage) -> list[Wait]:
@@ -94,5 +94,5 @@ class WaitStore:
         return await self._driver.read(lambda: _pending(workspace_id, page))
 
     async def due(self, now: int, limit: int) -> list[tuple[str, Wait] | Unreadable]:
-        """Return (workspace id, wait) of all open ones whose time is over, of all workspaces."""
+        """Return (workspace id, wait) of all due open waits, of all workspaces."""
         return await self._driver.read(lambda: _due(now, limit))
