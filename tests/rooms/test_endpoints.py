@@ -124,7 +124,7 @@ async def _asked(
     api: Api, endpoint: Endpoint, scopes: frozenset[Scope], content: bytes | None = None
 ) -> httpx2.Response:
     made = await api.core.services.keys.create(api.caller.workspace_id, "some", scopes)
-    path = re.sub(r"{(\w+)}", lambda found: SAMPLES[found[1]], endpoint.path)
+    path = re.sub(r"{(\w+)}", lambda found: SAMPLES.get(found[1], "none"), endpoint.path)
     headers = {"Authorization": f"Bearer {made.secret}"}
     sent = content or orjson.dumps(BODIES[endpoint.name]) if endpoint.name in BODIES else content
     return await api.client.request(endpoint.method, path, content=sent, headers=headers)

@@ -17,8 +17,8 @@
         later: 60                        # then let so many seconds pass, and what is due be done
 
 `{execution}` is the id that an answer's header has told last; `{call[0]}`, `{checkpoint[0]}`,
-`{conversation[0]}` and `{ticket}` are what answers have told before. A tool's effect is read_only
-unless `more` says another.
+`{conversation[0]}`, `{key[0]}` and `{ticket}` are what answers have told before. A tool's effect is
+read_only unless `more` says another.
 """
 
 import asyncio
@@ -43,7 +43,10 @@ _IDS: Final = {
     "call": r"\btc_\w{26}",
     "checkpoint": r"\bcp_\w{26}",
     "conversation": r"\bconv_\w{26}",
+    "key": r"\bkey_\w{26}",
 }
+
+_SECRET: Final = re.compile(r"sk_outlast_[\w-]+")
 
 
 class Transcript:
@@ -163,13 +166,14 @@ class Transcript:
             return found[0].format(**self._known)
 
         return re.sub(
-            r"\{(?:execution|ticket|(?:call|checkpoint|conversation)\[\d+\])\}", known, text
+            r"\{(?:execution|ticket|(?:call|checkpoint|conversation|key)\[\d+\])\}", known, text
         )
 
     def _masked(self, text: str) -> str:
-        """A ticket is sealed, and so another in every run."""
+        """Tickets and the secrets of keys are others in every run."""
         ticket = self._known.get("ticket")
-        return text if ticket is None else text.replace(ticket, "TICKET")
+        text = text if ticket is None else text.replace(ticket, "TICKET")
+        return _SECRET.sub("SECRET", text)
 
     async def _entries(self) -> list[Entry]:
         """The log of the last execution as far as it goes; nothing where it has been deleted."""

@@ -272,7 +272,8 @@ def _plain(text: str) -> str:
     return text
 
 
-def _id(prefix: str, text: str) -> str:
+def read_id(prefix: str, text: str) -> str:
+    """Return an id of a parameter, in any spelling. Raises ValueError."""
     try:
         return ids.parse(prefix, text)
     except InvalidId as error:
@@ -310,9 +311,9 @@ User = Annotated[
 ]
 Plain = Annotated[str, AfterValidator(_plain)]
 """Text that a database can store."""
-ExecutionId = Annotated[str, AfterValidator(partial(_id, ids.EXECUTION))]
-ConversationId = Annotated[str, AfterValidator(partial(_id, ids.CONVERSATION))]
-AgentId = Annotated[str, AfterValidator(partial(_id, ids.AGENT))]
+ExecutionId = Annotated[str, AfterValidator(partial(read_id, ids.EXECUTION))]
+ConversationId = Annotated[str, AfterValidator(partial(read_id, ids.CONVERSATION))]
+AgentId = Annotated[str, AfterValidator(partial(read_id, ids.AGENT))]
 
 
 @contextmanager

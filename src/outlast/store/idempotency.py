@@ -5,7 +5,8 @@ from typing import Final
 
 from sqlalchemy import Column, Index, Table, Text, bindparam, delete, insert, select, tuple_, update
 
-from outlast.store.driver import Driver, Query, Statement, Transaction, TransactionResult
+from outlast.model.error import IdempotencyMismatch
+from outlast.store.driver import Driver, Part, Query, Statement, Transaction, TransactionResult
 from outlast.store.tables import identifier, metadata, time
 
 IDEMPOTENCY_MILLIS = 24 * 60 * 60 * 1000
@@ -28,7 +29,7 @@ idempotency: Final = Table(
     identifier("key_id", primary_key=True),
     Column("key", Text, primary_key=True),
     Column("digest", Text, nullable=False),
-    identifier("execution_id"),
+    identifier("execution_id"),  # or the id of what else the request made
     Column("answer", Text),
     time("created_at"),
     Index(None, "created_at"),
@@ -75,6 +76,45 @@ KEEP_ANSWER: Final = Statement(
     )
     .values(answer=bindparam("new_answer"))
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRequest:
+    """What the first request with an idempotency key made and was answered."""
+
+    made: str
+    """The id of what it made."""
+    answer: str | None
+
+
+def first_request(promise: Idempotency, at: int) -> Part[FirstRequest | None]:
+    """Read the first request with this key, unless it has expired. Raises IdempotencyMismatch."""
+    of_key = {"key_id": promise.key_id, "key": promise.key}
+    rows = yield Query(IDEMPOTENT, of_key)
+    if not rows:
+        return None
+    digest, made, answer, created_at = rows[0]
+    if created_at <= at - IDEMPOTENCY_MILLIS:
+        yield Query(FORGET_KEY, of_key)
+        return None
+    if digest != promise.digest:
+        raise IdempotencyMismatch
+    return FirstRequest(made, answer)
+
+
+def remember(promise: Idempotency, made: str, at: int, answer: str | None = None) -> Query:
+    """Return the write of a first request, in the transaction of what it makes."""
+    return Query(
+        INSERT_IDEMPOTENT,
+        {
+            "key_id": promise.key_id,
+            "key": promise.key,
+            "digest": promise.digest,
+            "execution_id": made,
+            "answer": answer,
+            "created_at": at,
+        },
+    )
 
 
 def _keep_answer(idempotency: Idempotency, answer: str) -> Transaction[None]:

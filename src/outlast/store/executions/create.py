@@ -8,7 +8,6 @@ from outlast.model.error import (
     ConversationBusy,
     ConversationNotFound,
     ExecutionNotFound,
-    IdempotencyMismatch,
     StaleWrite,
     TooManyTurns,
 )
@@ -37,13 +36,7 @@ from outlast.store.executions.statements import (
 )
 from outlast.store.executions.turns import live_count
 from outlast.store.executions.values import Advance, Created, Cut, NewExecution
-from outlast.store.idempotency import (
-    FORGET_KEY,
-    IDEMPOTENCY_MILLIS,
-    IDEMPOTENT,
-    INSERT_IDEMPOTENT,
-    Idempotency,
-)
+from outlast.store.idempotency import Idempotency, first_request, remember
 from outlast.store.listeners import Committed
 from outlast.store.tables import to_json
 from outlast.store.tasks.rows import INSERT_TASK, task_columns
@@ -81,7 +74,7 @@ def create(new: NewExecution) -> Transaction[Created]:
         task = replace(new.task, due_at=new.task.due(execution))
         yield Query(INSERT_TASK, task_columns(task))
     if new.idempotency is not None:
-        yield Query(INSERT_IDEMPOTENT, _idempotency_columns(new, new.idempotency))
+        yield remember(new.idempotency, new.id, new.at)
     return TransactionResult(
         Created(execution, interrupted=asked),
         committed=(*interrupted, Committed(execution.id, tuple(entries), execution)),
@@ -172,31 +165,13 @@ def _begun(execution: Execution) -> Execution:
 
 
 def _first_request(new: NewExecution, idempotency: Idempotency) -> Part[Created | None]:
-    of_key = {"key_id": idempotency.key_id, "key": idempotency.key}
-    rows = yield Query(IDEMPOTENT, of_key)
-    if not rows:
+    first = yield from first_request(idempotency, new.at)
+    if first is None:
         return None
-    digest, execution_id, answer, created_at = rows[0]
-    if created_at <= new.at - IDEMPOTENCY_MILLIS:
-        yield Query(FORGET_KEY, of_key)
-        return None
-    if digest != idempotency.digest:
-        raise IdempotencyMismatch
-    rows = yield Query(EXECUTION, {"id": execution_id, "workspace": new.workspace_id})
+    rows = yield Query(EXECUTION, {"id": first.made, "workspace": new.workspace_id})
     if not rows:
         raise ExecutionNotFound
-    return Created(execution_from(rows[0]), replayed=True, answer=answer)
-
-
-def _idempotency_columns(new: NewExecution, idempotency: Idempotency) -> dict[str, Any]:
-    return {
-        "key_id": idempotency.key_id,
-        "key": idempotency.key,
-        "digest": idempotency.digest,
-        "execution_id": new.id,
-        "answer": None,
-        "created_at": new.at,
-    }
+    return Created(execution_from(rows[0]), replayed=True, answer=first.answer)
 
 
 def _take_turn(new: NewExecution) -> Part[tuple[int, dict[str, Any], str | None]]:
