@@ -24,6 +24,7 @@ pytestmark = pytest.mark.anyio
 
 CALLED = "tc_01k6zj3t7hf2a9q1x5m8r4c0vb"
 TALK = "conv_01k6zj3t7hf2a9q1x5m8r4c0vb"
+KEY = "key_01k6zj3t7hf2a9q1x5m8r4c0vb"
 FILTERS = {"agentId": "agent", "limit": 3}
 
 
@@ -56,6 +57,12 @@ METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
     "deleteConversation": lambda client, _: client.delete_conversation(TALK),
     "listAgents": lambda client, _: client.agents(limit=3),
     "getAgent": lambda client, _: client.agent("agent"),
+    "createKey": lambda client, _: client.create_key(
+        "shop", ["agents:read"], agent_id="agent", expires_at="2099-12-31"
+    ),
+    "listKeys": lambda client, _: client.keys(limit=3),
+    "getKey": lambda client, _: client.key(KEY),
+    "revokeKey": lambda client, _: client.revoke_key(KEY),
 }
 
 

@@ -1,6 +1,6 @@
 """The methods of the client, one per operation of the API."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, Self
@@ -232,6 +232,36 @@ class Client:
     async def agent(self, id_or_name: str) -> dict[str, Any]:
         """Return one agent."""
         return await self._connection.ask("GET", f"/v1/agents/{segment(id_or_name)}")
+
+    # --- keys
+
+    async def create_key(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        agent_id: str | None = None,
+        expires_at: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Create an API key; its secret is `key` of the answer, this once."""
+        require_ascii(idempotency_key or "", "The Idempotency-Key", "idempotency_key")
+        body = {"name": name, "scopes": [*scopes], "agentId": agent_id, "expiresAt": expires_at}
+        headers = {"Idempotency-Key": idempotency_key or self._clock.new_id("req")}
+        return await self._connection.persist("POST", "/v1/keys", json=body, headers=headers)
+
+    async def keys(self, **page: Any) -> dict[str, Any]:
+        """A page of API keys, newest first: {data, hasMore, nextCursor}."""
+        params = {name: value for name, value in page.items() if value is not None}
+        return await self._connection.ask("GET", "/v1/keys", params=params)
+
+    async def key(self, key_id: str) -> dict[str, Any]:
+        """One API key without its secret."""
+        return await self._connection.ask("GET", f"/v1/keys/{segment(key_id)}")
+
+    async def revoke_key(self, key_id: str) -> None:
+        """Revoke an API key: it opens nothing any more."""
+        await self._connection.ask("DELETE", f"/v1/keys/{segment(key_id)}")
 
     async def ready(self) -> bool:
         """Return whether the server takes work."""

@@ -11,7 +11,7 @@ OutlastError
 ├── MissingScope             403
 ├── NotFound                 404  also what belongs to another workspace
 │   ├── AgentNotFound · ExecutionNotFound · ConversationNotFound
-│   ├── ApprovalNotFound · CheckpointNotFound
+│   ├── ApprovalNotFound · CheckpointNotFound · KeyNotFound
 ├── Conflict                 409
 │   ├── AgentPaused · ConversationBusy · StaleWrite · RequestInProgress
 ├── BodyTooLarge             413
@@ -144,6 +144,12 @@ class CheckpointNotFound(NotFound):
     """The execution has no such checkpoint."""
 
     code = "checkpoint_not_found"
+
+
+class KeyNotFound(NotFound):
+    """There is no such key."""
+
+    code = "key_not_found"
 
 
 class Conflict(OutlastError):

@@ -13,6 +13,7 @@ class Scope(StrEnum):
     AGENTS_EXECUTE = "agents:execute"
     EXECUTIONS_READ = "executions:read"
     APPROVALS_WRITE = "approvals:write"
+    KEYS_MANAGE = "keys:manage"
 
 
 class Plan(StrEnum):

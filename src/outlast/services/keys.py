@@ -5,18 +5,33 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from outlast.model.clock import Clock
-from outlast.model.error import ExpiredKey, Overloaded, Unauthenticated
+from outlast.model.error import (
+    ExpiredKey,
+    InvalidField,
+    KeyNotFound,
+    MissingScope,
+    Overloaded,
+    Unauthenticated,
+)
 from outlast.model.ids import KEY, WORKSPACE, parse
 from outlast.model.workspace import ApiKey, Plan, Principal, Scope, Workspace
-from outlast.store.keys import KeyStore
+from outlast.seal import Seal
+from outlast.store.idempotency import Idempotency
+from outlast.store.keys import IssuedKey, KeyStore
+from outlast.store.page import Page
 
 DEFAULT_WORKSPACE: Final = "default"
 _PREFIX: Final = "sk_outlast_"
 _FRESH_SECONDS: Final = 1.0
 """How long a revocation by another process may go unnoticed."""
+_NEW_KEY: Final = "new key"
+"""What a new key's secret is sealed for."""
+_NO_FILE: Final = Path()
+"""The seal has its secret."""
 _CACHED: Final = 10_000
 _REMEMBERED: Final = 24 * 60 * 60 * 1000
 """Maximum difference between the clocks of two processes, in milliseconds."""
@@ -28,6 +43,17 @@ class NewKey:
 
     key: ApiKey
     secret: str
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRequest:
+    """What a caller wants a key to be."""
+
+    name: str
+    scopes: frozenset[Scope]
+    agent_id: str | None = None
+    expires_at: int | None = None
 
 
 class Keys:
@@ -92,19 +118,85 @@ class Keys:
         secret: str | None = None,
     ) -> NewKey:
         """Create a key; `secret` is for a value chosen by the operator."""
-        secret = secret or _PREFIX + secrets.token_urlsafe(32)
-        key = ApiKey(
+        secret = secret or _new_secret()
+        key = self._new(workspace_id, KeyRequest(name, scopes, agent_id, expires_at))
+        await self._store.put(key, _hash(secret))
+        self._known = {}
+        return NewKey(key, secret)
+
+    async def issue(
+        self, principal: Principal, request: KeyRequest, promise: Idempotency | None, own: str
+    ) -> NewKey:
+        """Make a key of the caller's workspace, with no scope that the caller's own key lacks.
+
+        own: the secret of the caller's key. An answer that a repeated request is to get is sealed
+        with it, so nobody else can read the new secret. Raises MissingScope, InvalidField,
+        IdempotencyMismatch.
+        """
+        principal.require(Scope.KEYS_MANAGE)
+        if lacking := sorted(request.scopes - principal.scopes):
+            raise MissingScope(
+                f"A key gives no scope that it lacks itself: {', '.join(lacking)}.", param="scopes"
+            )
+        if request.expires_at is not None and request.expires_at <= self._clock.now():
+            raise InvalidField("expiresAt must be in the future.", param="expiresAt")
+        if promise is None:
+            return await self.create(
+                principal.workspace_id,
+                request.name,
+                request.scopes,
+                agent_id=request.agent_id,
+                expires_at=request.expires_at,
+            )
+        secret = _new_secret()
+        key = self._new(principal.workspace_id, request)
+        sealed = self._seal(own).seal(_NEW_KEY, secret)
+        return self._opened(await self._store.issue(key, _hash(secret), promise, sealed), own)
+
+    async def repeated(self, principal: Principal, promise: Idempotency, own: str) -> NewKey | None:
+        """Return what `issue` did for the first request with this promise.
+
+        Raises MissingScope, IdempotencyMismatch.
+        """
+        principal.require(Scope.KEYS_MANAGE)
+        found = await self._store.issued(principal.workspace_id, promise, self._clock.now())
+        return None if found is None else self._opened(found, own)
+
+    async def page(self, principal: Principal, page: Page) -> tuple[list[ApiKey], bool]:
+        """Return a page, newest first, and whether there are more in the direction of the walk."""
+        principal.require(Scope.KEYS_MANAGE)
+        return page.cut(await self._store.page(principal.workspace_id, page))
+
+    async def get(self, principal: Principal, key_id: str) -> ApiKey:
+        """Return one key of the workspace, revoked or not. Raises KeyNotFound, MissingScope."""
+        principal.require(Scope.KEYS_MANAGE)
+        found = await self._store.get(principal.workspace_id, key_id)
+        if found is None:
+            raise KeyNotFound
+        return found
+
+    async def withdraw(self, principal: Principal, key_id: str) -> None:
+        """Revoke a key of the workspace, also the caller's. Raises KeyNotFound, MissingScope."""
+        principal.require(Scope.KEYS_MANAGE)
+        await self.revoke(principal.workspace_id, key_id)
+
+    def _new(self, workspace_id: str, request: KeyRequest) -> ApiKey:
+        return ApiKey(
             self._clock.new_id(KEY),
             workspace_id,
-            name,
-            scopes,
+            request.name,
+            request.scopes,
             self._clock.now(),
-            agent_id,
-            expires_at,
+            request.agent_id,
+            request.expires_at,
         )
-        await self._store.put(key, _hash(secret))
-        self._known.clear()
-        return NewKey(key, secret)
+
+    def _seal(self, own: str) -> Seal:
+        return Seal(own, _NO_FILE, self._clock)
+
+    def _opened(self, issued: IssuedKey, own: str) -> NewKey:
+        secret = self._seal(own).open(_NEW_KEY, issued.sealed)
+        return NewKey(issued.key, secret, issued.replayed)
 
     async def ensure(self, workspace_id: str, name: str, secret: str) -> None:
         """Ensure that this value is a key of the workspace with all scopes."""
@@ -119,19 +211,23 @@ class Keys:
     async def revoke(self, workspace_id: str, key_id: str) -> None:
         """Revoke a key at once and for good. Raises NotFound, InvalidId."""
         await self._store.revoke(workspace_id, parse(KEY, key_id), self._clock.now())
-        self._known.clear()
+        self._known = {}
 
     async def _find(self, name: str, read: Callable[[], Awaitable[ApiKey | None]]) -> ApiKey | None:
         """Return a key by its hash or id, read at most once a second."""
-        now = self._clock.monotonic()
-        known = self._known.get(name)
+        now, cache = self._clock.monotonic(), self._known
+        known = cache.get(name)
         if known is not None and now - known[0] < _FRESH_SECONDS:
             return known[1]
         key = await read()
-        if len(self._known) >= _CACHED:
-            self._known.clear()
-        self._known[name] = (now, key)
+        if len(cache) >= _CACHED:
+            cache.clear()
+        cache[name] = (now, key)  # lost if a key was revoked meanwhile
         return key
+
+
+def _new_secret() -> str:
+    return _PREFIX + secrets.token_urlsafe(32)
 
 
 def _hash(secret: str) -> str:

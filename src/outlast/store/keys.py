@@ -1,5 +1,6 @@
 """Workspaces and their API keys."""
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -18,9 +19,19 @@ from sqlalchemy import (
     update,
 )
 
-from outlast.model.error import NotFound
+from outlast.model.error import KeyNotFound, NotFound
 from outlast.model.workspace import ApiKey, Plan, Scope, Workspace
-from outlast.store.driver import Driver, Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.driver import (
+    Driver,
+    Part,
+    Query,
+    Row,
+    Statement,
+    Transaction,
+    TransactionResult,
+)
+from outlast.store.idempotency import Idempotency, first_request, remember
+from outlast.store.page import Page
 from outlast.store.tables import identifier, json, metadata, time, to_json
 
 workspaces: Final = Table(
@@ -51,6 +62,16 @@ keys: Final = Table(
     Index(None, "revoked_at"),
 )
 
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A key as it was made, and its secret, sealed."""
+
+    key: ApiKey
+    sealed: str
+    replayed: bool
+
+
 INSERT_WORKSPACE: Final = Statement(insert(workspaces))
 
 WORKSPACES: Final = Statement(select(*workspaces.c).order_by(workspaces.c.id))
@@ -76,6 +97,19 @@ REVOKED_KEYS: Final = Statement(select(keys.c.id).where(keys.c.revoked_at >= bin
 
 KEYS: Final = Statement(
     select(*keys.c).where(keys.c.workspace_id == bindparam("workspace")).order_by(keys.c.id)
+)
+
+_page: Final = select(*keys.c).where(keys.c.workspace_id == bindparam("workspace"))
+_newest_first: Final = keys.c.id.desc()
+
+KEYS_PAGE: Final = Statement(_page.order_by(_newest_first).limit(bindparam("limit")))
+
+KEYS_AFTER: Final = Statement(
+    _page.where(keys.c.id < bindparam("after")).order_by(_newest_first).limit(bindparam("limit"))
+)
+
+KEYS_BEFORE: Final = Statement(
+    _page.where(keys.c.id > bindparam("before")).order_by(keys.c.id).limit(bindparam("limit"))
 )
 
 REVOKE_KEY: Final = Statement(
@@ -144,7 +178,12 @@ def workspace_named(name: str) -> Transaction[Workspace]:
 def _put(key: ApiKey, secret_hash: str) -> Transaction[None]:
     """Insert a key; one with the same secret is replaced."""
     yield Query(DELETE_KEY_BY_HASH, {"hash": secret_hash})
-    yield Query(
+    yield _insert(key, secret_hash)
+    return TransactionResult(None)
+
+
+def _insert(key: ApiKey, secret_hash: str) -> Query:
+    return Query(
         INSERT_KEY,
         {
             "id": key.id,
@@ -158,7 +197,45 @@ def _put(key: ApiKey, secret_hash: str) -> Transaction[None]:
             "revoked_at": key.revoked_at,
         },
     )
-    return TransactionResult(None)
+
+
+def _issue(
+    key: ApiKey, secret_hash: str, promise: Idempotency, sealed: str
+) -> Transaction[IssuedKey]:
+    """Insert a key with the first request's promise, or find the one that it has made."""
+    first = yield from _issued(key.workspace_id, promise, key.created_at)
+    if first is not None:
+        return TransactionResult(first)
+    yield _insert(key, secret_hash)
+    yield remember(promise, key.id, key.created_at, sealed)
+    return TransactionResult(IssuedKey(key, sealed, replayed=False))
+
+
+def _issued(workspace_id: str, promise: Idempotency, at: int) -> Part[IssuedKey | None]:
+    first = yield from first_request(promise, at)
+    if first is None:
+        return None
+    rows = yield Query(KEY, {"workspace": workspace_id, "id": first.made})
+    assert first.answer is not None
+    return IssuedKey(replace(_key_from(rows[0]), revoked_at=None), first.answer, replayed=True)
+
+
+def _find_issued(workspace_id: str, promise: Idempotency, at: int) -> Transaction[IssuedKey | None]:
+    """Find the key that a request with this promise has made."""
+    return TransactionResult((yield from _issued(workspace_id, promise, at)))
+
+
+def _read_page(workspace_id: str, page: Page) -> Transaction[list[ApiKey]]:
+    """Read a page by keyset, and one row more to tell whether there are more."""
+    given = {"workspace": workspace_id, "limit": page.limit + 1}
+    if page.after is not None:
+        rows = yield Query(KEYS_AFTER, given | {"after": page.after})
+    elif page.before is not None:
+        rows = yield Query(KEYS_BEFORE, given | {"before": page.before})
+    else:
+        rows = yield Query(KEYS_PAGE, given)
+    found = [_key_from(row) for row in rows]
+    return TransactionResult(found[::-1] if page.backwards else found)
 
 
 def _by_hash(secret_hash: str) -> Transaction[ApiKey | None]:
@@ -189,7 +266,7 @@ def _revoke(workspace_id: str, key_id: str, at: int) -> Transaction[None]:
     """Mark as revoked; a second time changes nothing."""
     rows = yield Query(REVOKE_KEY, {"workspace": workspace_id, "id": key_id, "at": at})
     if not rows:
-        raise NotFound(f"There is no key {key_id}.")
+        raise KeyNotFound(f"There is no key {key_id}.")
     return TransactionResult(None)
 
 
@@ -214,6 +291,23 @@ class KeyStore:
     async def put(self, key: ApiKey, secret_hash: str) -> None:
         """Create a key, or replace the one that has this hash."""
         await self._driver.write(lambda: _put(key, secret_hash))
+
+    async def issue(
+        self, key: ApiKey, secret_hash: str, promise: Idempotency, sealed: str
+    ) -> IssuedKey:
+        """Create a key, or return the one that a request with this promise has made.
+
+        Raises IdempotencyMismatch.
+        """
+        return await self._driver.write(lambda: _issue(key, secret_hash, promise, sealed))
+
+    async def issued(self, workspace_id: str, promise: Idempotency, at: int) -> IssuedKey | None:
+        """Return the key that a request with this promise has made. Raises IdempotencyMismatch."""
+        return await self._driver.write(lambda: _find_issued(workspace_id, promise, at))
+
+    async def page(self, workspace_id: str, page: Page) -> list[ApiKey]:
+        """Return a page, newest first, revoked keys too, and one more if there are more."""
+        return await self._driver.read(lambda: _read_page(workspace_id, page))
 
     async def by_hash(self, secret_hash: str) -> ApiKey | None:
         """Return the key of this secret, also if it is revoked or expired."""

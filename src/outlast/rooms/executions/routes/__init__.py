@@ -7,6 +7,7 @@ from outlast.rooms.executions.routes import (
     approvals,
     conversations,
     executions,
+    keys,
     lifecycle,
     tickets,
 )
@@ -18,4 +19,5 @@ ENDPOINTS: Final = (
     *conversations.ENDPOINTS,
     *lifecycle.ENDPOINTS,
     *tickets.ENDPOINTS,
+    *keys.ENDPOINTS,
 )
