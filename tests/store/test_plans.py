@@ -12,6 +12,11 @@ from outlast.store import migrations
 from outlast.store.conversations.rows import list_conversations
 from outlast.store.driver import Statement
 from outlast.store.executions.lists import list_executions
+from outlast.store.executions.statements import (
+    ADVANCE_EXECUTION,
+    ADVANCE_LIVE,
+    ADVANCE_RUNNING,
+)
 from outlast.store.records import executions_of_page, sums_of_page
 from outlast.store.waits.rows import pending_approvals
 from tests.support.query_plans import CONVERSATION, CONVERSATIONS, LISTS, MORE, STATEMENTS
@@ -90,6 +95,29 @@ def test_a_statement_takes_the_index_that_is_made_for_it(
     connection: sqlite3.Connection, name: str
 ) -> None:
     assert INDICES[name] in " ".join(plan_of(connection, STATEMENTS[name]))
+
+
+def written_by(connection: sqlite3.Connection, statement: Statement) -> set[str]:
+    """The indices that a statement writes, and the one by which it finds its row."""
+    text, _ = statement.compiled(sqlite.dialect(paramstyle="named"))
+    program = connection.execute(f"EXPLAIN {text}", dict.fromkeys(re.findall(r":(\w+)", text), 1))
+    roots = {row[3] for row in program if row[1] == "OpenWrite"}
+    known = connection.execute("SELECT rootpage, name FROM sqlite_master WHERE type = 'index'")
+    return {name for root, name in known.fetchall() if root in roots}
+
+
+def test_a_step_inside_a_segment_writes_no_index(connection: sqlite3.Connection) -> None:
+    assert written_by(connection, ADVANCE_RUNNING) == {"sqlite_autoindex_executions_1"}
+
+
+def test_the_begin_of_a_segment_writes_no_index_of_ends(connection: sqlite3.Connection) -> None:
+    written = written_by(connection, ADVANCE_LIVE)
+    assert not written & {
+        "ix_executions_live",
+        "ix_executions_cancel_requested",
+        "ix_executions_pause_requested",
+    }
+    assert written < written_by(connection, ADVANCE_EXECUTION)
 
 
 @pytest.mark.parametrize("filters", LISTS, ids=lambda filters: "+".join(filters) or "all")

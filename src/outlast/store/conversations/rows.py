@@ -37,7 +37,6 @@ conversations: Final = Table(
     time("last_active_at"),
     # Since 0007:
     Column("end_user", Text),
-    Index(None, "workspace_id", "id"),
     Index(None, "workspace_id", "last_active_at", "id"),
     Index("ix_conversations_agent_id", "workspace_id", "agent_id", "last_active_at", "id"),
     Index(

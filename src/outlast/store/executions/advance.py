@@ -22,7 +22,12 @@ from outlast.store.driver import (
     TransactionResult,
 )
 from outlast.store.executions.joined import ADVANCE_AND_APPEND
-from outlast.store.executions.locks import compare_and_set, compared, set_state
+from outlast.store.executions.locks import (
+    advance_statement,
+    compare_and_set,
+    compared,
+    set_state,
+)
 from outlast.store.executions.log import (
     APPEND_TEXT,
     DELETE_LAST_TEXT,
@@ -32,7 +37,6 @@ from outlast.store.executions.log import (
     parted,
 )
 from outlast.store.executions.statements import (
-    ADVANCE_EXECUTION,
     LOCK_PLACE,
     PLACE,
     RECORD_ACTIVE_TIME,
@@ -105,7 +109,7 @@ def _begin(move: Advance) -> Transaction[tuple[Entry, ...]]:
     parameters = compared(before, after, keep_pause=True)
     ended = {"segment": after.segment, "kind": event.kind, "data": encode(event).decode()}
     rows = yield Guarded(
-        Query(ADVANCE_EXECUTION, parameters),
+        Query(advance_statement(before, after, keep_pause=True), parameters),
         lambda row: insert_event(before.id, Entry(after.segment, row[1] + 1, at, event)),
         Query(ADVANCE_AND_APPEND, parameters | ended | {"at": at, "pieces": 1}),
     )

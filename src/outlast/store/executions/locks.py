@@ -5,11 +5,13 @@ from typing import Any
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import Execution, Status
 from outlast.store.conversations.rows import LOCK_TURNS
-from outlast.store.driver import Part, Query
+from outlast.store.driver import Part, Query, Statement
 from outlast.store.executions.rows import advance_columns, execution_from
 from outlast.store.executions.statements import (
     ADVANCE_AWAITING,
     ADVANCE_EXECUTION,
+    ADVANCE_LIVE,
+    ADVANCE_RUNNING,
     EXECUTION,
     LOCK_EXECUTION,
     SET_STATE,
@@ -21,10 +23,19 @@ def compare_and_set(before: Execution, after: Execution, *, keep_pause: bool) ->
     """Compare and set one row; answers whether a cancel was requested, or nothing."""
     parameters = compared(before, after, keep_pause=keep_pause)
     if Status.SUSPENDED not in (before.status, after.status):
-        return Query(ADVANCE_EXECUTION, parameters)
+        return Query(advance_statement(before, after, keep_pause=keep_pause), parameters)
     awaiting = after.awaiting if after.status is Status.SUSPENDED else None
     new = None if awaiting is None else awaiting.value
     return Query(ADVANCE_AWAITING, parameters | {"new_awaiting": new})
+
+
+def advance_statement(before: Execution, after: Execution, *, keep_pause: bool) -> Statement:
+    """Return the statement that sets what this move may change; none of them is of a suspension."""
+    if not keep_pause or before.completed_at is not None or after.completed_at is not None:
+        return ADVANCE_EXECUTION
+    if before.status is after.status is Status.RUNNING and before.segment == after.segment:
+        return ADVANCE_RUNNING
+    return ADVANCE_LIVE
 
 
 def compared(before: Execution, after: Execution, *, keep_pause: bool) -> dict[str, Any]:

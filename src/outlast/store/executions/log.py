@@ -215,6 +215,9 @@ _RUN_CHARACTERS: Final = 16 * 1024
 def parted(event: TextAdded | ThinkingAdded) -> Iterator[TextAdded | ThinkingAdded]:
     """The same pieces in runs that are small enough to be read one by one."""
     pieces, kind = event.pieces, type(event)
+    if len(pieces) <= _RUN_PIECES and sum(map(len, pieces)) <= _RUN_CHARACTERS:
+        yield event  # almost all
+        return
     start = size = 0
     for end, piece in enumerate(pieces):
         if end > start and (end - start >= _RUN_PIECES or size + len(piece) > _RUN_CHARACTERS):

@@ -16,6 +16,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.sql.expression import Update
 
 from outlast.model.execution import CLIENT_DRIVEN
 from outlast.store.driver import Statement
@@ -45,26 +46,28 @@ LAST_SEQ: Final = (
     .scalar_subquery()
 )
 
-ADVANCED: Final = (
-    update(executions)
-    .where(
-        executions.c.id == bindparam("id"),
-        executions.c.workspace_id == bindparam("workspace"),
-        executions.c.status == bindparam("from_status"),
-        executions.c.segment == bindparam("from_segment"),
-        executions.c.waiting == bindparam("from_waiting"),
-    )
-    .values(
-        {name: bindparam(f"new_{name}") for name in written_by(Writer.ADVANCE)}
-        | {
-            "pause_requested": case(
-                (
-                    bindparam("keep_pause", type_=Boolean()).is_(true()),
-                    executions.c.pause_requested,
-                ),
-                else_=null(),
-            )
-        }
+_compared: Final = update(executions).where(
+    executions.c.id == bindparam("id"),
+    executions.c.workspace_id == bindparam("workspace"),
+    executions.c.status == bindparam("from_status"),
+    executions.c.segment == bindparam("from_segment"),
+    executions.c.waiting == bindparam("from_waiting"),
+)
+_OF_A_MOVE: Final = frozenset({"status", "segment", "waiting", "started_at"})
+"""Columns that stay as they are inside a segment."""
+_OF_AN_END: Final = frozenset({"completed_at", "error", "forwarded_headers"})
+"""Columns that stay as they are while the execution lives."""
+
+
+def _set(without: frozenset[str] = frozenset()) -> Update:
+    names = (name for name in written_by(Writer.ADVANCE) if name not in without)
+    return _compared.values({name: bindparam(f"new_{name}") for name in names})
+
+
+ADVANCED: Final = _set().values(
+    pause_requested=case(
+        (bindparam("keep_pause", type_=Boolean()).is_(true()), executions.c.pause_requested),
+        else_=null(),
     )
 )
 
@@ -75,6 +78,18 @@ It returns the number of the log's last event too. On Postgres that is as of the
 another process that has appended meanwhile makes the next event's insert fail, and both run again.
 A request to pause that came meanwhile stays, unless the execution is paused or has ended.
 """
+
+ADVANCE_LIVE: Final = Statement(_set(_OF_AN_END).returning(executions.c.cancel_requested, LAST_SEQ))
+"""The same from one status to another in which the execution lives; a request to pause stays.
+
+SQLite writes an index again for each of its columns that is set, changed or not: so this and
+`ADVANCE_RUNNING` set no more than their moves may change.
+"""
+
+ADVANCE_RUNNING: Final = Statement(
+    _set(_OF_AN_END | _OF_A_MOVE).returning(executions.c.cancel_requested, LAST_SEQ)
+)
+"""The same inside a segment: no index has a column that this sets."""
 
 ADVANCE_AWAITING: Final = Statement(
     ADVANCED.values(awaiting=bindparam("new_awaiting")).returning(

@@ -35,6 +35,7 @@ def upgrade() -> None:
     _index("executions", "purging", ["id"], "purging")
     _index("executions", "end_user", ["workspace_id", "end_user", "id"], "end_user IS NOT NULL")
     op.add_column("conversations", sa.Column("end_user", sa.Text(), nullable=True))
+    op.drop_index("ix_conversations_workspace_id_id", "conversations")  # the primary key finds them
     op.create_index(
         "ix_conversations_workspace_id_last_active_at_id",
         "conversations",
