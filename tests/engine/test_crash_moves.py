@@ -15,10 +15,8 @@ from outlast.model.execution import TERMINAL, Status
 from outlast.model.wait import Decision, WaitKind
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
-from outlast.store.driver import Driver
-from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.support.crashes import Crash, CrashingDriver
+from tests.support.crashes import Death
 from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
@@ -32,24 +30,6 @@ Ran = list[dict[str, Any]]
 PER_TOKEN = 1_000_000
 """Billionths of a credit, where no price is set."""
 PAY, FEE, LOOK = call(1, "pay", amount=5), call(2, "fee", amount=1), call(3, "look")
-
-
-class Mortal(CrashingDriver):
-    """Dies in a decision or a resume too."""
-
-    mortal = CrashingDriver.mortal | {"_decide", "resume"}
-
-
-class Death(Crash):
-    """A crash that is also met in a decision or a resume."""
-
-    def store(self, driver: Driver) -> Store:
-        dying: Any = Mortal(driver, self)
-        return Store.over(dying)
-
-    def strike(self, writes: int) -> None:
-        """Come after so many writes from now on."""
-        self._left = writes
 
 
 def agent() -> Any:

@@ -9,11 +9,13 @@ import pytest
 from outlast.model.execution import (
     Execution,
 )
+from outlast.model.wait import Wait
 from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.support.databases import Database
 from tests.support.disks import small_disk
 from tests.support.store import CommitLog, new
+from tests.support.waits import Suspend, suspended_over
 
 
 @pytest.fixture
@@ -41,6 +43,14 @@ def clock() -> FakeClock:
 def create(store: Store, clock: FakeClock) -> Callable[..., Awaitable[Execution]]:
     async def made(**more: Any) -> Execution:
         return (await store.executions.create(new(clock, **more))).execution
+
+    return made
+
+
+@pytest.fixture
+def suspend(store: Store, create: Callable[..., Awaitable[Execution]]) -> Suspend:
+    async def made(*waits: Wait) -> Execution:
+        return await suspended_over(store, await create(), *waits)
 
     return made
 

@@ -65,3 +65,21 @@ class CrashingDriver:
         if self._crash.commits():
             await self._driver.write(transaction, **more)
         raise Overloaded("The process died.")
+
+
+class Mortal(CrashingDriver):
+    """Dies in a decision or a resume too."""
+
+    mortal = CrashingDriver.mortal | {"_decide", "resume"}
+
+
+class Death(Crash):
+    """A crash that is also met in a decision or a resume."""
+
+    def store(self, driver: Driver) -> Store:
+        dying: Any = Mortal(driver, self)
+        return Store.over(dying)
+
+    def strike(self, writes: int) -> None:
+        """Come after so many writes from now on."""
+        self._left = writes

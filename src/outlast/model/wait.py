@@ -90,7 +90,8 @@ class Wait:
     step: int = 0
     """The number of the call's step; 0 in requests of early versions."""
     begun_at: int | None = None
-    """When the approved call was started; a crash after that makes its outcome unknown."""
+    """When the approved call was started, here or by another party; a crash after a start here
+    makes its outcome unknown."""
     due_at: int | None = None
     """When it is decided automatically."""
     due_approved: bool = False

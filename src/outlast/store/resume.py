@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, Final
 
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import CheckpointNotFound, Conflict, ConversationBusy
@@ -28,7 +28,7 @@ from outlast.model.message import ToolCall
 from outlast.model.steps import Calls, next_number, unanswered
 from outlast.model.task import Task
 from outlast.model.usage import NO_USAGE
-from outlast.model.wait import Wait, WaitKind, awaited
+from outlast.model.wait import Awaiting, Wait, WaitKind, awaited
 from outlast.store.checkpoints import SUPERSEDE_CHECKPOINT, known_checkpoints
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.locks import locked_turn
@@ -85,7 +85,7 @@ def resume(request: Resume) -> Transaction[Details]:
     yield from _supersede(execution, known, past)
     reset = _more_time(_reset(execution, past, request.at), task)
     calls = unanswered(past.steps, reset.superseded_to)
-    asked = yield from _ask_again(execution, past, calls, request.at)
+    asked = yield from _wait_again(execution, past, calls, request.at)
     rests = bool(calls) and _only_waits(calls, asked)
     after = replace(
         reset,
@@ -122,8 +122,10 @@ def _require_resumable(execution: Execution, request: Resume) -> None:
             raise Conflict(
                 f"The execution is {execution.status.value}; there is nothing to resume."
             )
-        case Status.SUSPENDED:
+        case Status.SUSPENDED if execution.awaiting in (None, Awaiting.PERSON):
             raise Conflict("The execution waits for approvals; deciding them resumes it.")
+        case Status.SUSPENDED:
+            raise Conflict("The execution waits for results of its calls; the last resumes it.")
         case Status.COMPLETED if request.checkpoint_id is None:
             raise Conflict("The execution is completed; name a checkpoint to roll it back to.")
         case Status.PAUSED | Status.FAILED | Status.CANCELLED | Status.COMPLETED:
@@ -258,8 +260,8 @@ def _used_to(execution: Execution, past: _Past) -> int:
     return max(execution.superseded_to, *(step.number for step in steps), *begun)
 
 
-def _ask_again(execution: Execution, past: _Past, calls: Calls, at: int) -> Part[dict[str, Wait]]:
-    """The approvals of the calls that have no answer now, those that were decided asked again.
+def _wait_again(execution: Execution, past: _Past, calls: Calls, at: int) -> Part[dict[str, Wait]]:
+    """Return the waits of the calls that have no result now; what is to run again waits again.
 
     A decision that nothing has come of yet stands. Others belong to answered calls and stand, or to
     superseded ones.
@@ -275,8 +277,12 @@ def _ask_again(execution: Execution, past: _Past, calls: Calls, at: int) -> Part
         if found.tool_call_id not in numbers:
             yield Query(SUPERSEDE_WAIT, of_call)
             continue
-        again = replace(found, step=numbers[found.tool_call_id], begun_at=None)
-        if found.tool_call_id in void or (found.is_open and execution.status in TERMINAL):
+        again = replace(found, step=numbers[found.tool_call_id])
+        if found.is_approval:
+            again = replace(again, begun_at=None)
+        if found.tool_call_id in void and found.kind not in _LASTING:
+            again = _reopened(_before_its_run(again), at)
+        elif found.is_open and execution.status in TERMINAL:
             again = _reopened(again, at)
         asked[found.tool_call_id] = again
         if again != found:
@@ -285,16 +291,27 @@ def _ask_again(execution: Execution, past: _Past, calls: Calls, at: int) -> Part
     return asked
 
 
+_LASTING: Final = (WaitKind.CHILD, WaitKind.TIMER)
+"""A child that has ended and a time that has come are not waited for again."""
+
+
+def _before_its_run(found: Wait) -> Wait:
+    """Return the approval that an approved call waits for before it runs elsewhere again."""
+    if found.is_approval or found.begun_at is None:
+        return found
+    return replace(found, kind=WaitKind.APPROVAL, begun_at=None, due_at=None)
+
+
 def _reopened(found: Wait, at: int) -> Wait:
-    """Asked anew, with all its time; a call that may have run is asked about as it ran."""
-    ran = found.kind is WaitKind.UNKNOWN_OUTCOME
+    """Return it open, with all its time; a call that may have run is shown as it ran."""
+    ran = found.kind is not WaitKind.APPROVAL
     time = None if found.due_at is None else found.due_at - found.requested_at
     return replace(
         found,
         requested_at=at,
         decided_at=None,
         approved=None,
-        reason=None,
+        reason=None if found.is_approval else found.reason,
         effective_parameters=found.effective_parameters if ran else None,
         result=None,
         has_result=False,
@@ -304,7 +321,7 @@ def _reopened(found: Wait, at: int) -> Wait:
 
 
 def _only_waits(calls: Calls, asked: dict[str, Wait]) -> bool:
-    """Whether nothing can be done before somebody decides."""
+    """Whether nothing can be done before a wait is decided."""
     return all(call.id in asked for _, call in calls) and any(a.is_open for a in asked.values())
 
 
@@ -316,18 +333,20 @@ def _resumed(past: _Past, request: Resume) -> ExecutionResumed:
 def _open_calls(calls: Calls, asked: dict[str, Wait], *, suspended: bool) -> tuple[Event, ...]:
     """Where the calls without an answer stand now."""
     events = [event for number, call in calls for event in _call_events(number, call, asked)]
-    return (*events, *((ExecutionSuspended(),) if suspended else ()))
+    awaiting = awaited(asked.values()) or Awaiting.PERSON
+    return (*events, *((ExecutionSuspended(awaiting),) if suspended else ()))
 
 
 def _call_events(number: int, call: ToolCall, asked: dict[str, Wait]) -> Iterable[Event]:
-    approval = asked.get(call.id)
-    if approval is None:
-        yield ToolStarted(number, call.id, call.name, call.parameters)
+    wait = asked.get(call.id)
+    if wait is None or not wait.is_approval:
+        arguments = call.parameters if wait is None else wait.arguments
+        yield ToolStarted(number, call.id, call.name, arguments)
         return
-    shown = approval.parameters if approval.kind is WaitKind.APPROVAL else approval.arguments
-    yield ApprovalRequested(number, call.id, call.name, shown, approval.kind.value)
-    if not approval.is_open:
-        yield resolved(approval)
+    shown = wait.parameters if wait.kind is WaitKind.APPROVAL else wait.arguments
+    yield ApprovalRequested(number, call.id, call.name, shown, wait.kind.value)
+    if not wait.is_open:
+        yield resolved(wait)
 
 
 def _retried(execution: Execution, past: _Past, after: Execution) -> Part[tuple[Event, ...]]:

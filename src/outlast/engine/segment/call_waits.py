@@ -48,6 +48,7 @@ class CallWaits:
             parameters=approved.parameters,
             effective_parameters=approved.effective_parameters,
             reason=approved.note or None,
+            begun_at=at,
         )
 
     def _fits(self, tool: ToolSpec, call: ToolCall) -> bool:

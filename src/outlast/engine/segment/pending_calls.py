@@ -97,7 +97,7 @@ class PendingCalls:
         questions: list[Wait] = []
         for number, call in segment.unanswered():
             known = segment.waits.get(call.id)
-            if known is not None and known.begun_at is None:
+            if known is not None and (known.begun_at is None or not known.is_approval):
                 continue  # it waits, or the decision was not applied yet
             if repeatable(agent.spec, call):
                 events.append(StepRetried(number, CRASHED))

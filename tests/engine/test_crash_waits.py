@@ -1,0 +1,140 @@
+"""Crash at every commit of a life that waits for a person, a client and a time."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from outlast.agents.port import WaitFor
+from outlast.app import Core
+from outlast.engine.maintenance.due_waits import DUE_WAITS
+from outlast.model.agent import Effect
+from outlast.model.error import OutlastError
+from outlast.model.event import ToolFinished
+from outlast.model.execution import TERMINAL, Execution, Status, ToolStep
+from outlast.model.wait import CallResult, Decision, Wait, WaitKind
+from outlast.model.workspace import Principal
+from outlast.store.waits.decide import DecideWait
+from outlast.testing import FakeClock, NamedModels, owner
+from tests.support.crashes import Death
+from tests.support.databases import Another, Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
+
+pytestmark = pytest.mark.anyio
+ASK, PAY, SLEEP, LOOK = call(1, "ask"), call(2, "pay"), call(3, "sleep"), call(4, "look")
+
+
+def tools() -> FakeTools:
+    client = WaitFor(WaitKind.CLIENT)
+    return FakeTools(
+        ask=client, pay=client, sleep=WaitFor(WaitKind.TIMER, 60), look=lambda _: "seen"
+    )
+
+
+def agent() -> Any:
+    return spec(
+        tool("ask", Effect.DESTRUCTIVE),
+        tool("pay", Effect.DESTRUCTIVE, approval=True),
+        tool("sleep"),
+        tool("look", Effect.IDEMPOTENT),
+    )
+
+
+def models() -> NamedModels:
+    replies = by_turn(["Let me.", ASK, PAY, SLEEP, LOOK], ["And ", "again.", call(5, "ask")], ["."])
+    return NamedModels({"actor": FakeModel(replies)})
+
+
+async def lead_to_its_end(
+    core: Core, caller: Principal, execution_id: str, clock: FakeClock
+) -> Execution:
+    """Be the person and the client, and let time pass while nothing else is awaited."""
+    workspace_id = caller.workspace_id
+    while True:
+        row = await core.store.executions.get(workspace_id, execution_id)
+        if row.status in TERMINAL:
+            return row
+        if row.status is not Status.SUSPENDED:
+            await asyncio.to_thread(int)
+            continue
+        for wait in await core.store.waits.of(workspace_id, execution_id):
+            if wait.is_open:
+                await _decide(core, caller, wait, clock)
+
+
+async def _decide(core: Core, caller: Principal, wait: Wait, clock: FakeClock) -> None:
+    decision: Decision | CallResult
+    if wait.kind is WaitKind.TIMER:
+        clock.advance(60)
+        await core.maintenance.run(DUE_WAITS)
+        return
+    decision = Decision(approved=True) if wait.is_approval else CallResult(f"gave {wait.name}")
+    request = DecideWait(
+        caller.workspace_id, wait.execution_id, wait.tool_call_id, clock.now(), decision, "key_1"
+    )
+    await core.store.waits.decide(request)
+
+
+async def life(database: Database, death: Death) -> tuple[Principal, str, bool]:
+    """Live until the store dies with its nth write; whether it died before the end."""
+    clock = FakeClock()
+    async with database.core(
+        models=models(), tools=tools(), clock=clock, store=death.store
+    ) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
+        started = await core.services.executions.start(caller, "agent", start_request())
+        execution_id = started.execution.id
+        living = asyncio.ensure_future(lead_to_its_end(core, caller, execution_id, clock))
+        died = asyncio.ensure_future(death.dead.wait())
+        await asyncio.wait({living, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
+        crashed = death.dead.is_set()
+        for task in (living, died):
+            task.cancel()
+        await asyncio.wait({living, died})
+        if not living.cancelled() and (error := living.exception()):
+            assert isinstance(error, OutlastError)
+        return caller, execution_id, crashed
+
+
+@pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
+async def test_a_crash_at_any_commit_of_a_wait_reaches_the_same_end(
+    another_database: Another, commits_last: bool
+) -> None:
+    for writes in range(100):
+        database, death = another_database(), Death(writes, commits_last=commits_last)
+        caller, execution_id, crashed = await life(database, death)
+        clock = FakeClock()
+        async with (
+            asyncio.timeout(BOUND),
+            database.core(models=models(), tools=tools(), clock=clock) as core,
+        ):
+            row = await lead_to_its_end(core, caller, execution_id, clock)
+            steps = await core.store.executions.steps(caller.workspace_id, execution_id)
+            log = [
+                entry
+                async for entries in core.services.executions.follow(caller, execution_id)
+                for entry in entries
+            ]
+        assert (row.status, row.output, row.awaiting) == (Status.COMPLETED, ".", None), writes
+        gave = {step.call.id: step.result for step in steps if isinstance(step, ToolStep)}
+        assert gave == {
+            ASK.id: "gave ask",
+            PAY.id: "gave pay",
+            SLEEP.id: None,
+            LOOK.id: "seen",
+            call(5, "ask").id: "gave ask",
+        }
+        assert row.usage.total_tokens == 45
+        finished = [e.event.tool_call_id for e in log if isinstance(e.event, ToolFinished)]
+        assert len(finished) == len(set(finished)) == 5
+        assert [e.seq for e in log] == list(range(1, len(log) + 1))
+        asked = [e for e in log if e.event.kind == "approval.requested"]
+        assert len(asked) == 1, "no crash asks what became of a call that did not run here"
+        if not crashed:
+            assert writes > 15
+            return
+    pytest.fail("the run never outlived its store")
