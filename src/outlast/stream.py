@@ -1,9 +1,9 @@
-"""Follow an execution's log: replay, then live, by one algorithm.
+"""Follows an execution's log, replay and live, by one algorithm.
 
-A follower subscribes first and then reads the log, so nothing slips between. After that a commit
-wakes it: where the commit continues where it stands, it takes that; where not (it was slow, or
-the notification came without the entries) it reads the log again. The log is the truth, so there is
-no gap and no repeat.
+A follower subscribes first and then reads the log, so nothing is lost in between. After that a
+commit wakes it: if the commit continues at its position, it uses that; if not (it was slow, or the
+notification came without the entries) it reads the log again. The log is the truth, so there is no
+gap and no repetition.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ from outlast.store.executions.store import ExecutionStore
 from outlast.store.listeners import Committed
 
 _BATCH: Final = 256
-"""Entries that are given on at once while replaying."""
+"""Entries per batch of a replay."""
 _BUFFER: Final = 64
-"""Commits that wait for a slow follower before it is sent back to the log."""
+"""Commits buffered for a slow follower before it must read the log."""
 POLL_SECONDS: Final = 20.0
 """Interval at which a follower reads the log without a notification: one may be lost."""
 _AWAY_SECONDS: Final = 1.0
-"""How long a follower waits for a database that is away before it looks again."""
+"""How long a follower waits before it tries an unavailable database again."""
 
 
 class _Subscription:
@@ -77,13 +77,13 @@ class _Subscription:
             timer.cancel()
 
     def news(self, position: Cursor) -> list[Entry] | None:
-        """Return the entries that came behind the position; None if only the log has them."""
+        """Return the entries after the position; None if only the log has them."""
         overflowed = self.overflowed
         commits = self.take()
         return None if overflowed or not commits else _continue(position, commits)
 
     def look_again(self, seconds: float) -> None:
-        """Be woken after so many seconds, to read the log."""
+        """Wake up after `seconds`, to read the log."""
         self.overflowed = True
         self.commits.clear()
         asyncio.get_running_loop().call_later(seconds, self.wake)
@@ -96,7 +96,7 @@ class _Subscription:
 
 
 class _RestSubscription(_Subscription):
-    """Wakes only for what may have brought the execution to rest: each wake costs a plain run."""
+    """Wakes only for commits that may bring the execution to rest: a wake is costly."""
 
     __slots__ = ()
 
@@ -108,7 +108,7 @@ class _RestSubscription(_Subscription):
 
 
 class Streams:
-    """Everybody who follows an execution in this process."""
+    """All followers of executions in this process."""
 
     def __init__(self, store: ExecutionStore, poll_seconds: float = POLL_SECONDS) -> None:
         self._store = store
@@ -118,7 +118,7 @@ class Streams:
         self.leaving = False
 
     def leave(self) -> None:
-        """Let everybody who waits for an execution's rest go: the server is leaving."""
+        """Release everyone who waits for an execution to rest: the server is shutting down."""
         self.leaving = True
         self._wake_all()
 
@@ -128,18 +128,18 @@ class Streams:
             subscription.add(committed)
 
     def missed(self) -> None:
-        """Send every follower to the log: commits of other processes may have gone unheard."""
+        """Make every follower read the log: notifications of commits may have been lost."""
         self._wake_all()
 
     @property
     def followers(self) -> int:
-        """How many follow anything now."""
+        """Number of followers now."""
         return sum(len(group) for group in self._subscriptions.values())
 
     async def follow(
         self, workspace_id: str, execution_id: str, after: Cursor = START
     ) -> AsyncGenerator[list[Entry], None]:
-        """Yield the log's entries behind `after`, piece by piece, in batches as they come.
+        """Yield the log's entries after `after`, piece by piece, in batches as they come.
 
         Ends after the last entry of an execution that has ended; held open through suspension and
         pause. An empty batch means that nothing happened for a while. Raises ExecutionNotFound.
@@ -172,7 +172,7 @@ class Streams:
                     yield entries
 
     def expect(self, execution_id: str) -> "NewFollower":
-        """Follow an execution from before it is made; follow or forget what this returns."""
+        """Subscribe to an execution before it is created; `follow` or `forget` the result."""
         return NewFollower(self, execution_id)
 
     async def _live(
@@ -204,14 +204,14 @@ class Streams:
 
     @contextmanager
     def watch(self, workspace_id: str, execution_id: str) -> Iterator["RestWaiter"]:
-        """Watch an execution from now on, best from before it is made."""
+        """Watch an execution from now on, preferably before it is created."""
         with self._subscribed(execution_id, _RestSubscription()) as subscription:
             yield RestWaiter(self, self._store, subscription, workspace_id, execution_id)
 
     async def rest(
         self, workspace_id: str, execution_id: str, seconds: float, *, idle: bool = False
     ) -> Execution:
-        """Wait at most so many seconds until the execution rests; return it as it is then.
+        """Wait at most `seconds` until the execution rests; return it as it is then.
 
         `idle`: until no worker has it, though it may be shown as running. Raises ExecutionNotFound.
         """
@@ -243,7 +243,7 @@ class Streams:
                 del self._subscriptions[execution_id]
 
     def _sweep(self) -> None:
-        """Send every follower to the log now and then, as long as there is one."""
+        """Make every follower read the log at intervals, while there are any."""
         loop = asyncio.get_running_loop()
         self._wake_all()
         following = bool(self._subscriptions)
@@ -255,14 +255,14 @@ class Streams:
                 subscription.wake()
 
     async def so_far(self, workspace_id: str, execution_id: str) -> list[Entry]:
-        """The log as far as it goes, piece by piece."""
+        """Return the log so far, piece by piece."""
         pages = self._replay(workspace_id, execution_id, START)
         return [entry async for entries in pages for entry in entries]
 
     async def replay(
         self, workspace_id: str, execution_id: str
     ) -> AsyncGenerator[list[Entry], None]:
-        """The same in batches, of which only one at a time is held."""
+        """Yield the same in batches, one of which is in memory at a time."""
         async with aclosing(self._replay(workspace_id, execution_id, START)) as pages:
             async for entries in pages:
                 yield entries
@@ -324,7 +324,7 @@ class RestWaiter:
         self._execution_id = execution_id
 
     async def rest(self, execution: Execution, seconds: float, *, idle: bool = False) -> Execution:
-        """Wait at most so many seconds until it is shown as ended, suspended or paused; return it.
+        """Wait at most `seconds` until it is shown as ended, suspended or paused; return it.
 
         `idle`: until no worker has it, though it may be shown as running. `execution` is the row as
         the caller knows it, read or written after the watch began.
@@ -344,7 +344,7 @@ class RestWaiter:
         return execution
 
     async def _read(self, execution: Execution) -> Execution:
-        """The row as it is now; as it was where the database is away for a moment."""
+        """Return the row as it is now; the last known one if the database is unavailable."""
         try:
             return await self._store.get(self._workspace_id, self._execution_id)
         except Overloaded:
@@ -369,11 +369,11 @@ def _is_text(committed: Committed) -> bool:
 
 
 def _continue(position: Cursor, commits: list[Committed]) -> list[Entry] | None:
-    """The new entries of these commits, or None where they leave a gap behind the position."""
+    """Return the new entries of these commits; None if there is a gap after the position."""
     found: list[Entry] = []
     segment, seq = position
     for committed in commits:
-        if not committed.entries:  # a notification without what it tells of
+        if not committed.entries:  # a notification without entries
             return None
         for entry in committed.entries:
             if entry.cursor <= (segment, seq):

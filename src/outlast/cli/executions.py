@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 executions = Typer(help="Executions.", no_args_is_help=True)
 
 _PATIENCE = 2.0
-"""Seconds for which a command waits for a server that is away."""
+"""Seconds that a command waits for an unavailable server."""
 _REASON = 120
-"""Characters of a failure's reason in a list."""
-Url = Annotated[str | None, Option(help="The server, where it is not HOST:PORT of the settings.")]
+"""Maximum characters of a failure's reason in a list."""
+Url = Annotated[
+    str | None, Option(help="The server's URL, if it is not HOST:PORT of the settings.")
+]
 Id = Annotated[str, Argument(help="exec_…", metavar="ID")]
 
 
@@ -114,7 +116,7 @@ def watch_execution(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Show an execution from its beginning until it ends or waits for somebody."""
+    """Show an execution from its beginning until it ends or waits for a person."""
     chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
     code = asyncio.run(_watch(chosen, url, execution_id, json))
     raise Exit(code)
@@ -130,7 +132,7 @@ def cancel_execution(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Cancel a live execution; what it has written is kept."""
+    """Cancel a live execution; its output so far is kept."""
     chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
     cancelled = asyncio.run(_cancel(chosen, url, execution_id))
     if json:
@@ -245,7 +247,7 @@ async def _view(store: "Store", execution: "Execution") -> "ExecutionView":
 
 
 def _result(row: dict[str, Any]) -> str:
-    """The output; of what failed the reason."""
+    """Return the output, or the reason of a failure."""
     error = row["error"]
     return (
         shorten(f"{error['code']}: {error['message']}", _REASON)

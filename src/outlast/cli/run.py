@@ -1,7 +1,7 @@
 """`outlast run`: one execution from the terminal.
 
-It runs in this process or, where a server has the database, through that server. On Postgres it is
-the workers that run it.
+It runs in this process or, if a server has the database, through that server. On Postgres the
+workers run it.
 """
 
 from outlast import logs  # isort: skip - before whatever imports structlog, see there
@@ -41,7 +41,7 @@ from outlast.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What `run` was asked."""
+    """The arguments of `run`."""
 
     agent: str
     input: str
@@ -52,8 +52,8 @@ class RunRequest:
 
 
 def run(settings: Settings, request: RunRequest) -> int:
-    """Run to the end and answer the exit code. Raises OutlastError."""
-    # A person at the terminal wants the answer; logs are for those who asked for more.
+    """Run to the end and return the exit code. Raises OutlastError."""
+    # A person at the terminal wants the answer; logs are shown only if requested.
     logs.configure("error" if settings.log_level == "info" else settings.log_level, "auto")
     if isinstance(sys.stdout, TextIOWrapper):  # a terminal that has no such character shows a mark
         sys.stdout.reconfigure(errors="replace")
@@ -61,7 +61,7 @@ def run(settings: Settings, request: RunRequest) -> int:
 
 
 def _storable(request: RunRequest) -> RunRequest:
-    """The shell may pass on what is no text."""
+    """Make an argument storable: the shell may pass bytes that are not text."""
     return replace(
         request,
         input=storable(request.input),
@@ -162,7 +162,7 @@ async def _run_there(settings: Settings, request: RunRequest) -> int:
 
 
 async def _require_answer(client: Client) -> None:
-    """A server elsewhere than the settings say is told at once. Raises Misconfigured."""
+    """Check that the server answers. Raises Misconfigured."""
     try:
         await client.ready()
     except Unreachable as error:
@@ -174,25 +174,25 @@ async def _require_answer(client: Client) -> None:
 
 @asynccontextmanager
 async def _interruptible(cancel: Callable[[], Any]) -> AsyncIterator[None]:
-    """The first Ctrl-C cancels the execution, which then ends; the second leaves at once."""
-    loop, asked = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+    """Let the first Ctrl-C cancel the execution and wait for its end, the second exit at once."""
+    loop, cancels = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
     def interrupted() -> None:
-        if asked:
+        if cancels:
             os._exit(130)
         note("\ncancelling; once more leaves at once")
-        asked.add(loop.create_task(cancel(), name="cancel_execution"))
+        cancels.add(loop.create_task(cancel(), name="cancel_execution"))
 
     loop.add_signal_handler(signal.SIGINT, interrupted)
     try:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGINT)
-        await asyncio.gather(*asked)
+        await asyncio.gather(*cancels)
 
 
 def show(screen: Screen, event: Event) -> None:
-    """Show one event of the log; most say nothing to a person."""
+    """Show one event of the log, if it means something to a person."""
     match event:
         case TextAdded(pieces=pieces):
             screen.text("".join(pieces))

@@ -1,4 +1,4 @@
-"""`outlast serve` and `outlast worker`: open, listen, run, and leave in order.
+"""`outlast serve` and `outlast worker`: open, listen, run, and shut down in order.
 
 SIGTERM or SIGINT: `/readyz` turns 503 and no segment begins; running ones end at their next commit;
 open streams end, so that clients connect again; the process ends with 0. A second signal ends it at
@@ -37,11 +37,12 @@ from outlast.settings import Settings
 from outlast.web import ROOMS, create_app, refusing
 
 _GRACE_SECONDS: Final = 3
-"""How long answers that are being written may take once the segments have ended."""
+"""How long open responses may take once the segments have ended."""
 _FAREWELL_SECONDS: Final = 1.0
 _BACKLOG: Final = 2048
 _COLLECT_AFTER: Final = 10_000
-"""New objects between two collections of the youngest; Python's 700 suits smaller programs."""
+"""New objects between two collections of the youngest generation; Python's 700 suits smaller
+programs."""
 
 logger = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ def serve(
 ) -> None:
     """Serve until a signal; without `worker`, other processes run the executions.
 
-    With `strict`, agents that could not run and unknown settings end the start.
+    With `strict`, agents that could not run and unknown settings prevent the start.
     Raises Misconfigured, StoreLocked.
     """
     logs.configure(settings.log_level, settings.log_format)
@@ -63,7 +64,7 @@ def serve(
 
 
 def work(settings: Settings, announce: Announce, *, listen: bool) -> None:
-    """Run executions until a signal; with `listen`, answer health and metrics over HTTP.
+    """Run executions until a signal; with `listen`, serve health and metrics over HTTP.
 
     Raises Misconfigured.
     """
@@ -117,7 +118,7 @@ def _reloads(core: Core, hangups: Hangups, reload: Callable[[], Awaitable[None]]
 
 
 def _warn_of_secret(settings: Settings) -> None:
-    """Processes that share a database read what the others have sealed only with one secret."""
+    """Warn about a missing secret key: processes that share a database need the same one."""
     if settings.on_postgres and not settings.secret_key:
         logger.warning(
             "secret.of_this_machine",
@@ -185,7 +186,7 @@ async def _answer(
     started: Callable[[], None],
     loaded: LoadedAgents,
 ) -> None:
-    """Answer requests until a signal asks us to leave, then drain."""
+    """Serve requests until a signal, then drain."""
     app = create_app(core, rooms)
     connections = Connections(_bounds(core.settings), refusing(app, core.clock))
     server = _Server(app, connections, core.clock, started, core.settings.drain_seconds)
@@ -213,9 +214,9 @@ def _bounds(settings: Settings) -> Bounds:
 
 
 async def _warm_up(core: Core, loaded: LoadedAgents) -> None:
-    """Load what the first execution needs, and take what is loaded out of the collector's sight.
+    """Load what the first execution needs, and exclude it from garbage collection.
 
-    What a start loads stays; each full collection would walk through all of it again.
+    Loaded modules stay; each full collection would traverse them again.
     """
     await core.warm_up()
     await check_slow(core.models, loaded)
@@ -225,7 +226,7 @@ async def _warm_up(core: Core, loaded: LoadedAgents) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with our way to leave."""
+    """uvicorn, with our shutdown."""
 
     def __init__(
         self,
@@ -260,9 +261,9 @@ class _Server(uvicorn.Server):
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections; let those that idle be used once more before they are closed.
+        """Accept no more connections; let idle ones be used once more before they are closed.
 
-        A proxy that is about to send a request over one could not tell whether it was carried out.
+        A proxy about to send a request over one could not tell whether it was processed.
         """
         for server in self.servers:
             server.close()
@@ -277,7 +278,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains, the second ends the process: a crash loses nothing."""
+        """Drain at the first signal, exit at the second: a crash loses nothing."""
         del frame
         self._watchdog.signalled(sig)
         self._loop.call_soon_threadsafe(self.leave.set)

@@ -1,8 +1,8 @@
 """Ends a process that its own event loop cannot end, because something blocks it.
 
-A function of the operator's own that is not async, such as that of an approval, or `time.sleep` in
-one that is, holds up everything: the drain never begins. A thread of its own waits with the signal,
-and ends the process where it is still there long after the drain should be over.
+An operator's function that is not async, such as that of an approval, or `time.sleep` in an async
+one, blocks everything: the drain never begins. A thread waits from the signal on, and ends the
+process if it still runs long after the drain should be over.
 """
 
 import faulthandler
@@ -37,7 +37,7 @@ class Watchdog:
         threading.Thread(target=self._watch, name="outlast-watchdog", daemon=True).start()
 
     def signalled(self, number: int) -> None:
-        """Begin to count; the second signal ends the process at once. For a signal's handler."""
+        """Start the timer; the second signal ends the process at once. For a signal's handler."""
         if self.is_counting:
             os._exit(128 + number)
         self.is_counting = True
@@ -61,7 +61,7 @@ class Watchdog:
 
 
 def _place(frame: FrameType | None) -> str:
-    """The line that the frame is at."""
+    """Return the current line of the frame."""
     if frame is None:
         return ""
     code = frame.f_code

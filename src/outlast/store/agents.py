@@ -65,8 +65,8 @@ agents_files: Final = Table(
     Column("digest", Text, primary_key=True),
     time("created_at"),
 )
-"""The contents that agents files have had: a server that starts late with an old one is told from
-one that brings a new one."""
+"""Digests of contents that agents files have had, to tell a server that starts late with an old
+file from one with a new file."""
 
 _agent: Final = select(
     agents.c.id,
@@ -96,7 +96,7 @@ LOCK_AGENT: Final = Statement(
     .where(agents.c.workspace_id == bindparam("workspace"), agents.c.name == bindparam("name"))
     .with_for_update()
 )
-"""No other process makes a version of this agent until this transaction ends."""
+"""Locks an agent: no other process adds a version until this transaction ends."""
 
 AGENT_BY_ID: Final = Statement(
     _agent.join(agent_versions, _newest).where(
@@ -134,7 +134,7 @@ USE_AGENT: Final = Statement(
     .where(agents.c.id == bindparam("agent"), agents.c.workspace_id == bindparam("workspace"))
     .values(retired_at=null(), source=bindparam("new_source"))
 )
-"""A file names it: it is in use."""
+"""Marks an agent as in use: a file names it."""
 
 RETIRE_AGENT: Final = Statement(
     update(agents)
@@ -148,7 +148,8 @@ AGENTS_IN_USE: Final = Statement(
     .order_by(agents.c.id)
     .with_for_update()
 )
-"""Locked in the order of their ids, so that two servers that start at once wait for each other."""
+"""Selects agents in use, locked in the order of their ids, so that two servers that start at once
+cannot deadlock."""
 
 INSERT_AGENTS_FILE: Final = Statement(insert(agents_files))
 
@@ -163,12 +164,12 @@ AGENTS_FILE: Final = Statement(
 LOCK_WORKSPACE: Final = Statement(
     select(workspaces.c.id).where(workspaces.c.id == bindparam("workspace")).with_for_update()
 )
-"""Starts that settle the agents of a workspace wait for each other."""
+"""Locks a workspace: concurrent starts change its agents one after the other."""
 
 
 @cache
 def list_agents(filters: frozenset[str], *, backwards: bool) -> Statement:
-    """One page by keyset."""
+    """Select a page by keyset."""
     conditions: dict[str, ColumnElement[bool]] = {
         "after": agents.c.id < bindparam("after"),
         "before": agents.c.id > bindparam("before"),
@@ -188,7 +189,7 @@ def list_agents(filters: frozenset[str], *, backwards: bool) -> Statement:
 def _put(
     workspace_id: str, new_id: str, spec: AgentSpec, digest: str, at: int, source: str
 ) -> Transaction[Agent]:
-    """Insert version 1, or the next version where the digest differs from the newest.
+    """Insert version 1, or the next version if the digest differs from the newest.
 
     A retired agent is in use again.
     """
@@ -233,7 +234,7 @@ def _retire_unnamed(request: AgentsFile) -> Transaction[list[str]]:
 
 
 def _retire(workspace_id: str, agent_id: str, at: int | None) -> Transaction[None]:
-    """Retire an agent, or with None take it back into use."""
+    """Retire an agent, or with None put it back into use."""
     yield Query(RETIRE_AGENT, {"workspace": workspace_id, "agent": agent_id, "at": at})
     return TransactionResult(None)
 
@@ -267,7 +268,7 @@ def _version_columns(
 
 
 def _agent_from(row: Row) -> Agent:
-    """Read the columns of the agent statements."""
+    """Return the agent of the columns of the agent statements."""
     agent_id, workspace_id, version, spec, created_at, updated_at, paused, retired, source, _ = row
     return Agent(
         agent_id,
@@ -303,7 +304,7 @@ def _get(workspace_id: str, agent_id: str | None, name: str) -> Transaction[Agen
 
 
 def _name(workspace_id: str, agent_id: str) -> Transaction[str]:
-    """Read the name, which stays the same over all versions."""
+    """Read the name, which is the same in all versions."""
     rows = yield Query(AGENT_NAME, {"workspace": workspace_id, "id": agent_id})
     if not rows:
         raise AgentNotFound(f"There is no agent {agent_id}.")
@@ -321,7 +322,7 @@ def _version(workspace_id: str, agent_id: str, version: int) -> Transaction[Agen
 
 
 def _page(workspace_id: str, page: Page, *, retired: bool) -> Transaction[list[Agent]]:
-    """Read a page by keyset, and one row more to tell whether there are more."""
+    """Read a page by keyset, and one more row to tell whether there are more."""
     given = {
         name: value
         for name, value in (("after", page.after), ("before", page.before))
@@ -369,12 +370,12 @@ class AgentStore:
     async def retire_unnamed(self, request: AgentsFile) -> list[str]:
         """Retire the agents that a file has named before and no longer names; return their names.
 
-        A content that the file has had before retires none, unless the server is `alone`.
+        A content that the file has had before retires no agent, unless the server is `alone`.
         """
         return await self._driver.write(lambda: _retire_unnamed(request))
 
     async def retire(self, workspace_id: str, agent_id: str, at: int | None) -> None:
-        """Retire an agent at this time; None takes it back into use."""
+        """Retire an agent at this time; None puts it back into use."""
         await self._driver.write(lambda: _retire(workspace_id, agent_id, at))
 
     async def get(self, workspace_id: str, id_or_name: str) -> Agent:

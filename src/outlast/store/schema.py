@@ -2,8 +2,8 @@
 
 Times are milliseconds since the epoch. Ids are TypeID strings: they sort by creation, so a list
 "newest first" is a walk down an index. Partial indices are partial on Postgres too; there the
-migrations alone say so, because SQLAlchemy loads a database's whole dialect to read one option of
-it. What belongs to an execution (steps, events, checkpoints, waits) is owned through it.
+migrations alone define that, because SQLAlchemy loads a database's whole dialect to read one option
+of it. What belongs to an execution (steps, events, checkpoints, waits) is owned through it.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""The columns of `executions`, each named once: how it is kept, read and written.
+"""The columns of `executions`, each declared once: how it is stored, read and written.
 
 `COLUMNS` is the declaration. The table, the reader of rows, the values that statements write, and
 which columns they write are made of it (`tables`, `rows`, `statements`).
@@ -22,7 +22,7 @@ _AWAITING: Final = (
 
 
 class Writer(Flag):
-    """The statements that write a whole row; every column is written when a row is created."""
+    """Statements that update many columns; creation writes every column."""
 
     ADVANCE = auto()
     RESUME = auto()
@@ -36,7 +36,7 @@ _BOTH: Final = Writer.ADVANCE | Writer.RESUME
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a value stands in a row: expressions of Python, in which {0} is the other side's value.
+    """Stored form of a value: Python expressions, in which {0} is the value to convert.
 
     They are compiled in `rows` and may use the names that are imported there.
     """
@@ -47,7 +47,7 @@ class Form:
 
 PLAIN: Final = Form()
 FLAG: Final = Form("bool({0})")
-"""SQLite has numbers for booleans."""
+"""Form of a flag: SQLite has numbers for booleans."""
 OBJECT: Final = Form("loads({0})", "to_json({0})")
 OBJECT_OR_NULL: Final = Form("{{}} if {0} is None else loads({0})", "to_json({0}) if {0} else None")
 TEXT_OR_NULL: Final = Form("{0} or ''", "{0} or None")
@@ -71,9 +71,9 @@ class ExecutionColumn:
     column: Column[Any]
     form: Form = PLAIN
     by: Writer = _NO_ONE
-    """Who writes it again after the row is created, besides statements of its own."""
+    """Statements that update it, besides statements of its own."""
     field: str | None = ""
-    """Its path in an Execution; empty: the column's name. None: only statements know it."""
+    """Its path in an Execution; empty: the column's name. None: used by statements only."""
 
     @property
     def name(self) -> str:
@@ -161,7 +161,7 @@ COLUMNS: Final = (
 """In the order of the schema, which is that of a row."""
 
 PLACES: Final = {known.name: place for place, known in enumerate(COLUMNS)}
-"""Where a column stands in a row."""
+"""Index of each column in a row."""
 
 
 def written_by(writer: Writer) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Which turns of a conversation a new execution takes the place of; its row is locked."""
+"""Turns of a conversation that a new execution replaces; the conversation's row is locked."""
 
 from typing import Any, Final
 
@@ -23,10 +23,11 @@ TURN_OF_MESSAGE: Final = Statement(
     .order_by(executions.c.turn)
     .limit(1)
 )
-"""The turn that stands for the client's message of this id; it has a partial index."""
+"""Selects the turn of the client's message of this id; it has a partial index."""
 
 NEWEST_TURN: Final = Statement(_select_standing.order_by(executions.c.id.desc()).limit(1))
-"""By the clocks of many hosts: whoever asks compares its turn with the conversation's count."""
+"""Selects the newest by id, of many hosts' clocks: the caller checks its turn against the
+conversation's count."""
 
 SUPERSEDE_TURNS: Final = Statement(
     update(executions)
@@ -38,7 +39,7 @@ SUPERSEDE_TURNS: Final = Statement(
     )
     .values(superseded=True)
 )
-"""A turn and all behind it are shown to no model any more; their rows move in nothing else."""
+"""Hides a turn and all after it from models; nothing else changes in their rows."""
 
 _IN_VAIN = (Status.FAILED, Status.CANCELLED)
 
@@ -46,9 +47,9 @@ _IN_VAIN = (Status.FAILED, Status.CANCELLED)
 def find_cut(new: NewExecution, cut: Cut, turns: int) -> Part[int | Execution | None]:
     """Return the first turn to cut, or the execution that has answered the same message already.
 
-    turns: how many the conversation has had, which is the number of the newest.
+    turns: number of turns of the conversation, which is that of the newest.
 
-    None if nothing is cut. Raises ExecutionNotFound, Conflict where the cut is required.
+    None if nothing is cut. Raises ExecutionNotFound, Conflict if the cut is required.
     """
     sent = yield from _turn_of_message(new)
     if sent is not None:
@@ -70,7 +71,7 @@ def find_cut(new: NewExecution, cut: Cut, turns: int) -> Part[int | Execution | 
 
 
 def supersede(new: NewExecution, first: int) -> Query:
-    """Mark the conversation's turns from this one on."""
+    """Mark the conversation's turns from this one on as superseded."""
     return Query(SUPERSEDE_TURNS, _conversation(new) | {"given_turn": first})
 
 
@@ -89,7 +90,7 @@ def _newest(new: NewExecution, turns: int) -> Part[Execution | None]:
 
 
 def _standing(new: NewExecution, execution_id: str, *, required: bool) -> Part[Execution | None]:
-    """The turn of this execution; None, or an error where it is required, if it does not stand."""
+    """Return the execution's turn; if it is superseded None, or an error if it is required."""
     given = {"id": execution_id, "workspace": new.workspace_id}
     rows = yield Query(EXECUTION, given)
     found = execution_from(rows[0]) if rows else None

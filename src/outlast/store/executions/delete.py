@@ -42,11 +42,11 @@ DELETE_EMPTY_CONVERSATION: Final = Statement(
         .exists(),
     )
 )
-"""A conversation that has lost its last turn is gone too."""
+"""Deletes a conversation that has lost its last turn."""
 
 
 def delete_execution(workspace_id: str, execution_id: str) -> Transaction[None]:
-    """Delete the row, all that hangs on it, and the conversation where this was its only turn."""
+    """Delete the row with all its data, and the conversation if this was its only turn."""
     execution = yield from locked_turn(workspace_id, execution_id)
     conversation = {"workspace": workspace_id, "conversation": execution.conversation_id}
     for statement in DELETE_CONTENT:

@@ -1,7 +1,8 @@
-"""What Postgres runs as one statement where SQLite runs several; a statement costs it the most.
+"""Statements of Postgres that replace several of SQLite's: their number is its main cost.
 
-All parts of one see the database as of its begin. Where another process has appended to the log
-between that and the lock, the number of an event is taken: the insert fails and all runs again.
+All parts of one see the database as of its begin. If another process has appended to the log
+between that and the lock, the number of an event is taken: the insert fails and the transaction is
+retried.
 """
 
 from typing import Final
@@ -37,7 +38,7 @@ APPEND_TEXTS: Final = text(
     RETURNING events.execution_id, events.segment, events.seq
     """
 ).columns(events.c.execution_id, events.c.segment, events.c.seq)
-"""Text of many segments: each parameter is an array with one element for each piece of work."""
+"""Appends text of many segments: each parameter is an array with one element per append."""
 
 _moved: Final = ADVANCED.returning(
     executions.c.id, executions.c.cancel_requested, LAST_SEQ.label("seq")
@@ -63,4 +64,4 @@ _appended: Final = (
 ADVANCE_AND_APPEND: Final = Statement(
     select(_moved.c.cancel_requested, _moved.c.seq).add_cte(_appended)
 )
-"""`ADVANCE_EXECUTION`, and one event behind the log's end where it has changed the row."""
+"""`ADVANCE_EXECUTION`, and one event appended to the log if it has changed the row."""

@@ -1,4 +1,4 @@
-"""Lists of executions and of their tool calls: pages by keyset, without what is long."""
+"""Lists of executions and of their tool calls: pages by keyset, with long values cut."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from outlast.store.executions.tables import execution_metadata, executions
 from outlast.store.page import Page
 
 LONGEST: Final = 8 * 1024
-"""Characters of a text that a list shows."""
+"""Maximum characters of a text in a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +26,33 @@ class Listed:
     """An execution as a list shows it."""
 
     execution: Execution
-    """What is cut: `input` and `output` behind LONGEST characters, long `metadata` altogether."""
+    """`input` and `output` are cut after LONGEST characters, long `metadata` is left out."""
     cut: tuple[str, ...] = ()
-    """The names of the fields that were."""
+    """Names of the fields that were cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShortSteps:
-    """The tool calls of an execution that are short."""
+    """The short tool calls of an execution."""
 
     steps: tuple[ToolStep, ...] = ()
     cut: bool = False
-    """Some are left out."""
+    """Whether some are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionFilter:
-    """Which executions a list shows; None means any. Times are milliseconds since the epoch."""
+    """Filter of a list of executions; None means any. Times are milliseconds since the epoch."""
 
     agent_id: str | None = None
     status: tuple[Status, ...] = ()
-    """As it is shown."""
+    """The status as shown."""
     conversation_id: str | None = None
     parent_id: str | None = None
     chat_id: str | None = None
     user: str | None = None
     metadata: tuple[tuple[str, str], ...] = ()
-    """Names and values, all of which it has; only those that were indexed are found."""
+    """Names and values that it must have; only indexed ones are found."""
     created_from: int | None = None
     created_before: int | None = None
     started_after: int | None = None
@@ -65,7 +65,7 @@ _FEW: Final = frozenset({"conversation_id", "parent_id", "chat_id", "user"})
 
 
 def _cut(column: Column[Any]) -> ColumnElement[Any]:
-    """The column as a list shows it: the rest of a long value is not read."""
+    """Return the column for lists: the rest of a long value is not read."""
     match column.name:
         case "input" | "output":
             return func.substr(column, 1, bindparam("longest"))
@@ -82,17 +82,17 @@ def _cut(column: Column[Any]) -> ColumnElement[Any]:
 
 
 LISTED: Final = select(*(_cut(column).label(column.name) for column in executions.c))
-"""Rows as lists show them; `longest` is how many characters of a text are read."""
+"""Columns of lists; at most `longest` characters of a text are read."""
 
 
 @cache
 def list_executions(
     filters: frozenset[str], *, backwards: bool, values: int = 0, cut: bool = False
 ) -> Statement:
-    """One page by keyset, for the filters of these names; the index of the workspace orders it.
+    """Select a page by keyset, with filters of these names; the workspace's index orders it.
 
-    With `values` of metadata to filter by, the rows of the first of them are walked down, unless
-    another filter leaves few executions.
+    With `values` of metadata to filter by, the index of the first of them is used, unless another
+    filter leaves few executions.
     """
     found = [execution_metadata.alias(f"value{n}") for n in range(values)]
     by_metadata = bool(found) and not filters & _FEW
@@ -139,7 +139,7 @@ def list_executions(
 def page_of(
     workspace_id: str, wanted: ExecutionFilter, page: Page, *, longest: int | None = None
 ) -> Query:
-    """The query of a page; with `longest`, texts are read up to so many characters."""
+    """Return the query of a page; with `longest`, texts are read up to that many characters."""
     given: dict[str, Any] = {
         "agent_id": wanted.agent_id,
         "conversation_id": wanted.conversation_id,
@@ -180,7 +180,7 @@ def read_executions(
 
 
 _LONGEST_STEP: Final = 4 * 1024
-"""Characters of a tool call, with its result, that a list shows."""
+"""Maximum characters of a tool call with its result in a list."""
 
 _MOST_STEPS: Final = 50
 
@@ -195,7 +195,7 @@ def read_listed(
 
 
 def listed_from(row: Row) -> Listed:
-    """Read a row of LISTED, whose long texts have one character more than is shown."""
+    """Return the execution of a row of LISTED, whose long texts have one character too many."""
     found = execution_from(row)
     output = found.output or ""
     cut = []
@@ -219,7 +219,7 @@ def listed_from(row: Row) -> Listed:
 def read_short_steps(
     workspace_id: str, execution_ids: Sequence[str]
 ) -> Transaction[dict[str, ShortSteps]]:
-    """The first tool calls of each that are short."""
+    """Read the first short tool calls of each."""
     found = {}
     for execution_id in execution_ids:
         rows = yield Query(

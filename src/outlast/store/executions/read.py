@@ -25,12 +25,12 @@ def _execution(workspace_id: str, execution_id: str) -> Part[Execution]:
 
 
 def read_execution(workspace_id: str, execution_id: str) -> Transaction[Execution]:
-    """One row of the workspace."""
+    """Read one row of the workspace."""
     return TransactionResult((yield from _execution(workspace_id, execution_id)))
 
 
 def read_live(workspace_id: str, conversation_id: str) -> Transaction[list[Execution]]:
-    """What has not ended in a conversation, oldest first."""
+    """Read the live executions of a conversation, oldest first."""
     rows = yield Query(
         LIVE_IN_CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id}
     )
@@ -38,7 +38,7 @@ def read_live(workspace_id: str, conversation_id: str) -> Transaction[list[Execu
 
 
 def unfinished(after: str, limit: int) -> Transaction[list[Unfinished]]:
-    """What recovery takes up, by id."""
+    """Read the executions to recover, by id."""
     rows = yield Query(UNFINISHED, {"after": after, "limit": limit})
     return TransactionResult([Unfinished(*row) for row in rows])
 
@@ -46,7 +46,7 @@ def unfinished(after: str, limit: int) -> Transaction[list[Unfinished]]:
 def read_details(
     workspace_id: str, execution_ids: Sequence[str]
 ) -> Transaction[dict[str, Details]]:
-    """Read those that there are; what an execution cannot have is not looked for."""
+    """Read existing ones; what an execution cannot have is not queried."""
     found: dict[str, Details] = {}
     for execution_id in execution_ids:
         rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
@@ -56,7 +56,7 @@ def read_details(
 
 
 def details_of(execution: Execution) -> Part[Details]:
-    """Return what the execution recorded, as the open transaction sees it."""
+    """Return what the execution recorded, as seen by the open transaction."""
     workspace_id, execution_id = execution.workspace_id, execution.id
     steps: tuple[Step, ...] = ()
     if execution.steps > 1:

@@ -26,7 +26,7 @@ def request_cancel(workspace_id: str, execution_id: str) -> Transaction[None]:
 
 
 def request_pause(workspace_id: str, execution_id: str, request: PauseRequest) -> Transaction[None]:
-    """Keep the request with a live execution."""
+    """Store the request with a live execution."""
     yield Query(
         REQUEST_PAUSE, {"id": execution_id, "workspace": workspace_id, "request": to_json(request)}
     )
@@ -34,7 +34,7 @@ def request_pause(workspace_id: str, execution_id: str, request: PauseRequest) -
 
 
 def requested() -> Transaction[Requested]:
-    """Which live executions are to be cancelled, and which paused."""
+    """Read which live executions are to be cancelled, and which paused."""
     rows = yield Query(REQUESTED, {})
     pause = readable(
         [row for row in rows if row[2] is not None],

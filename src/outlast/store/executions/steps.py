@@ -24,7 +24,7 @@ STEP_COLUMNS: Final = (
     steps.c.started_at,
     steps.c.ended_at,
 )
-"""What `step_from` reads."""
+"""Columns that `step_from` reads."""
 
 INSERT_STEP: Final = Statement(insert(steps))
 
@@ -51,7 +51,7 @@ STEPS: Final = Statement(
     )
     .order_by(steps.c.number)
 )
-"""What stands and can still be read: of a purged execution nothing is."""
+"""Selects steps not superseded; none of a purged execution."""
 
 _data: Final = cast(steps.c.data, Text)
 
@@ -73,7 +73,7 @@ SHORT_STEPS: Final = Statement(
     .order_by(steps.c.number)
     .limit(bindparam("limit"))
 )
-"""Tool calls of what a list shows; of one that is long, no data."""
+"""Selects tool calls of listed executions; long ones without data."""
 
 SUPERSEDE_STEP: Final = Statement(
     update(steps)
@@ -83,7 +83,7 @@ SUPERSEDE_STEP: Final = Statement(
 
 
 def step_columns(execution_id: str, step: Step) -> dict[str, Any]:
-    """A step's row; what it says is JSON in `data`."""
+    """Return a step's row; its content is JSON in `data`."""
     kind, data = _step_data(step)
     return {
         "execution_id": execution_id,
@@ -117,7 +117,7 @@ def _step_data(step: Step) -> tuple[str, dict[str, Any]]:
 
 
 def step_from(row: Row) -> Step:
-    """Read execution_id, number, id, kind, data, started_at, ended_at of a step."""
+    """Return the step of execution_id, number, id, kind, data, started_at, ended_at."""
     _, number, step_id, kind, text, started_at, ended_at = row
     data = orjson.loads(text)
     if kind == "tool":
@@ -147,7 +147,7 @@ def step_from(row: Row) -> Step:
 
 
 def without_content(kind: str, text: str) -> str:
-    """A step's data without what was said, requested and answered."""
+    """Return a step's data without content."""
     data = orjson.loads(text)
     if kind == "model":
         kept = {name: data[name] for name in ("model", "usage", "finishReason")}
@@ -175,11 +175,11 @@ def _part_from_json(data: dict[str, Any]) -> MessagePart:
 
 
 def read_steps(workspace_id: str, execution_id: str) -> Transaction[tuple[Step, ...]]:
-    """The recorded steps in order."""
+    """Read the recorded steps in order."""
     return TransactionResult((yield from steps_of(workspace_id, execution_id)))
 
 
 def steps_of(workspace_id: str, execution_id: str) -> Part[tuple[Step, ...]]:
-    """The same inside another transaction."""
+    """Read the same inside another transaction."""
     rows = yield Query(STEPS, {"id": execution_id, "workspace": workspace_id})
     return tuple(step_from(row) for row in rows)

@@ -75,7 +75,7 @@ execution_metadata: Final = Table(
     Index(None, "execution_id"),
     sqlite_with_rowid=False,
 )
-"""The metadata values by which lists are filtered: the keys that the operator names."""
+"""Metadata values for filters of lists, of the keys that the operator configures."""
 
 steps: Final = Table(
     "steps",

@@ -1,4 +1,4 @@
-"""Turns of a conversation: which are live, and whose it is once an execution has ended."""
+"""Turns of a conversation: which are live, and which is next once an execution has ended."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +25,7 @@ from outlast.store.tasks.rows import END_TASK
 
 
 def live_count(workspace_id: str, conversation_id: str, most: int) -> Part[int]:
-    """How many executions of a conversation have not ended; counts no further than `most`."""
+    """Return how many executions of a conversation are live; counts up to `most`."""
     rows = yield Query(
         COUNT_LIVE,
         {"workspace": workspace_id, "conversation": conversation_id, "most": most},
@@ -34,7 +34,7 @@ def live_count(workspace_id: str, conversation_id: str, most: int) -> Part[int]:
 
 
 def turns_locked(before: Execution, after: Execution) -> Query | None:
-    """Return what locks the turns, where the execution ends or its segment comes to rest.
+    """Return the query that locks the turns, if the execution ends or its segment comes to rest.
 
     Locks are taken in one order: the conversation, then its executions.
     """
@@ -45,22 +45,22 @@ def turns_locked(before: Execution, after: Execution) -> Query | None:
 
 
 def ends(before: Execution, after: Execution) -> bool:
-    """Whether the execution ends: then the next turn may begin."""
+    """Whether the move ends the execution: then the next turn may begin."""
     return after.status in TERMINAL and before.status not in TERMINAL
 
 
 def rests(before: Execution, after: Execution) -> bool:
-    """Whether the segment comes to rest before the execution's end."""
+    """Whether the move brings the segment to rest before the execution's end."""
     return before.status is Status.RUNNING and after.status in (Status.SUSPENDED, Status.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
 class NextTurn:
-    """What follows an execution that has ended."""
+    """Effects of an execution's end on the next turn."""
 
     runnable: tuple[Execution, ...] = ()
     committed: tuple[Committed, ...] = ()
-    """Of turns that could not be read, and have failed therefore."""
+    """Commits of turns that could not be read and were failed."""
 
 
 def next_turn(workspace_id: str, conversation_id: str, at: int) -> Part[NextTurn]:
@@ -83,7 +83,7 @@ def next_turn(workspace_id: str, conversation_id: str, at: int) -> Part[NextTurn
 
 
 def failed_unread(failure: ForcedFailure) -> Part[Committed]:
-    """Fail an execution whose row is locked, whatever the row says."""
+    """Fail an execution whose row is locked and cannot be read."""
     of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
     error = failure.error
     ((_, segment, _, updated_at),) = yield Query(PLACE, of)

@@ -1,4 +1,4 @@
-"""What the transactions on executions take and return."""
+"""Arguments and results of transactions on executions."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,27 +14,27 @@ from outlast.store.idempotency import Idempotency
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Which turns of its conversation a new execution takes the place of: one and all behind it.
+    """Turns of its conversation that a new execution replaces: one and all after it.
 
     The first of them is the turn of the same `origin.message_id`, else that of `execution_id`, else
-    the one behind `behind`, else with `same_input` the newest where its input is the same. Only
-    turns that stand count; where none is found nothing is cut.
+    the one after `behind`, else with `same_input` the newest if its input is the same. Superseded
+    turns do not count; if none is found nothing is cut.
     """
 
     explicit: bool
-    """The client says that it cuts. Else only a turn of the same message id is cut; where that is
-    the newest, has the same input and neither failed nor was cancelled, this is a repeated request:
-    it starts nothing and is answered with that execution."""
+    """The client requested a cut. Else only a turn of the same message id is cut; if that is the
+    newest, has the same input and neither failed nor was cancelled, this is a repeated request: it
+    starts nothing and returns that execution."""
     execution_id: str | None = None
     behind: str | None = None
     same_input: bool = False
     required: bool = False
-    """Raise where `execution_id` is no turn that stands."""
+    """Raise if `execution_id` is not a turn, or a superseded one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveTime:
-    """A worker still has an execution: so long, as of a moment."""
+    """Active time of a running execution, as of a point in time."""
 
     execution: Execution
     active_ms: int
@@ -43,16 +43,16 @@ class ActiveTime:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """A stretch of an execution's log."""
+    """A page of an execution's log."""
 
     entries: tuple[Entry, ...]
     more: bool
-    """There may be more behind it."""
+    """Whether there may be more after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewExecution:
-    """What `create` writes. Every id is new but conversation_id, which may be one that exists."""
+    """Arguments of `create`. All ids are new, except that conversation_id may exist."""
 
     id: str
     workspace_id: str
@@ -72,31 +72,31 @@ class NewExecution:
     on_busy: OnBusy = OnBusy.ENQUEUE
     idempotency: Idempotency | None = None
     max_live: int = 1 << 31
-    """With so many live executions in the conversation, no more is made."""
+    """Maximum live executions in the conversation."""
     task: Task | None = None
-    """Kept beside the execution, whose state is the task's first."""
+    """Stored beside the execution, whose state is the task's first."""
     user: str | None = None
     """The caller's end user; None: the conversation's."""
     indexed: tuple[tuple[str, str], ...] = ()
-    """The metadata by which lists filter, as names and values."""
+    """Indexed metadata, as names and values."""
     agent_name: str = ""
-    """Said to those who follow the execution from its first event on."""
+    """For followers of the execution from its first event on."""
     cut: Cut | None = None
-    """What it takes the place of, in a conversation that exists."""
+    """Turns that it replaces, in an existing conversation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What `create` did."""
+    """Result of `create`."""
 
     execution: Execution
     replayed: bool = False
     """The idempotency key or the message was known; execution is that of the first request."""
     answer: str | None = None
-    """The first request's answer, where it has been kept."""
+    """The first request's response, if it was stored."""
     interrupted: tuple[Execution, ...] = ()
-    """Executions of the conversation that on_busy=interrupt, or a cut, has left word to cancel, the
-    youngest first; what ran in no process is cancelled already."""
+    """Executions of the conversation that on_busy=interrupt, or a cut, has requested to cancel, the
+    youngest first; those that ran in no process are cancelled already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +110,21 @@ class Advance:
     before: Execution
     after: Execution
     events: tuple[tuple[int, Event], ...] = ()
-    """(at, event), appended in this order."""
+    """(time, event), appended in this order."""
     texts: tuple[tuple[int, TextAdded | ThinkingAdded], ...] = ()
-    """All text of the step that ends here, one run of pieces per part; it comes before `events` and
-    takes the place of the pieces that were appended while the step ran."""
+    """All text of the step that ends here, one run of pieces per part; it precedes `events` and
+    replaces the pieces that were appended while the step ran."""
     appended_pieces: int = 0
-    """How many of the pieces in `texts` were appended already."""
+    """Number of the pieces in `texts` that were appended already."""
     steps: tuple[Step, ...] = ()
     charges: tuple[Charge, ...] = ()
     checkpoint: Checkpoint | None = None
     waits: tuple[Wait, ...] = ()
-    """Asked now; each takes the place of what was asked of the same call before."""
+    """New waits; each replaces the earlier one of the same call."""
     begun: tuple[str, ...] = ()
     """Ids of approved tool calls that are about to run."""
     state: dict[str, Any] | None = None
-    """The execution's state from then on; a checkpoint's own state comes behind it."""
+    """The execution's new state; a checkpoint's own state takes precedence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +135,16 @@ class ForcedFailure:
     execution_id: str
     at: int
     error: Failure
-    """Holds nothing that came from outside."""
+    """Contains no text from outside."""
     segment: int | None = None
-    """Only while the row has this segment; None: whichever it has."""
+    """Only if the row has this segment; None: any."""
     resting: bool = False
-    """Whether one that is suspended or paused is failed too."""
+    """Whether a suspended or paused one is failed too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An execution that runs or waits for a worker, as far as its row needs no understanding."""
+    """An execution that runs or waits for a worker, read without parsing its row."""
 
     workspace_id: str
     id: str
@@ -154,36 +154,36 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """A request to go on from a checkpoint, or where the execution stands."""
+    """A request to continue from a checkpoint, or from the current position."""
 
     workspace_id: str
     execution_id: str
     at: int
     checkpoint_id: str | None = None
-    """None: as it stands, behind its newest checkpoint."""
+    """None: the current position, after its newest checkpoint."""
     key_id: str | None = None
     only: frozenset[Status] = frozenset(Status)
-    """From another status it is refused."""
+    """Allowed statuses; from another one it is refused."""
     again: bool = False
-    """By itself, as the next attempt of a task."""
+    """Automatically, as the next attempt of a task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """An execution with what it recorded, as of one moment."""
+    """An execution with what it recorded, in one snapshot."""
 
     execution: Execution
     steps: tuple[Step, ...] = ()
-    """Empty where it made one step only, which then is its answer."""
+    """Empty if it made only one step, which then is its answer."""
     waits: tuple[Wait, ...] = ()
-    """Of a live execution: the newest question per call, superseded ones too."""
+    """Of a live execution: the newest wait per call, superseded ones too."""
     open_text: str = ""
-    """What the open step has shown so far."""
+    """The open step's text so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextAppend:
-    """Pieces of a running step's text. A power cut may take the last moments of them."""
+    """Pieces of a running step's text. A power cut may lose the last moments of them."""
 
     execution: Execution
     texts: tuple[tuple[int, TextAdded | ThinkingAdded], ...]
