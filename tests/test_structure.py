@@ -19,6 +19,8 @@ SOURCES = sorted(
 )
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
+MEDIAN_FUNCTION = 8
+NINE_OF_TEN_FUNCTIONS = 25
 
 
 def name(path: Path) -> str:
@@ -60,6 +62,19 @@ def test_processes_that_tests_start_keep_what_they_compile() -> None:
     code = "import sys; print(sys.dont_write_bytecode)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_most_functions_are_short() -> None:
+    lengths = sorted(
+        (node.end_lineno or 0) - node.lineno + 1
+        for path in SOURCES
+        if "src" in path.relative_to(ROOT).parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    assert len(lengths) > 1000
+    assert lengths[len(lengths) // 2] <= MEDIAN_FUNCTION
+    assert lengths[len(lengths) * 9 // 10] <= NINE_OF_TEN_FUNCTIONS
 
 
 def test_modules_of_one_layer_do_not_import_each_other_in_a_circle() -> None:
