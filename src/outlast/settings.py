@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 from outlast.model.error import Misconfigured
 from outlast.model.explain import given_kind
 from outlast.model.price import Prices, read_prices
+from outlast.model.provider import ProviderSpec, read_providers
 
 FILE: Final = "outlast.toml"
 _PREFIX: Final = "OUTLAST_"
@@ -106,6 +107,10 @@ class Settings:
     """json, text, or auto: text on a terminal."""
     prices: Prices = field(default_factory=Prices, metadata={"table": read_prices})
     """Prices of models and tools, in credits; a table of the file."""
+    providers: Mapping[str, ProviderSpec] = field(
+        default_factory=lambda: MappingProxyType({}), metadata={"table": read_providers}
+    )
+    """Providers of models by name; a table of the file."""
 
     def __post_init__(self) -> None:
         _check(self.concurrency >= 1, "concurrency", "must be at least 1")

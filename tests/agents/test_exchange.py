@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from outlast.agents.models.openai_chat import OpenAIEndpoint
+from outlast.agents.models.providers import of_environment
 from outlast.agents.port import Answer, ModelRequest, TextPiece
 from outlast.model.clock import SystemClock
 from outlast.model.error import Misconfigured, ModelUnavailable
@@ -57,7 +58,7 @@ async def serving(answering: Answering) -> AsyncIterator[tuple[str, list[bytes]]
 
 @asynccontextmanager
 async def opened(url: str, **timeouts: Any) -> AsyncIterator[OpenAIEndpoint]:
-    made = OpenAIEndpoint({"OPENAI_BASE_URL": url}, SystemClock(), **timeouts)
+    made = OpenAIEndpoint(of_environment({"OPENAI_BASE_URL": url}), SystemClock(), **timeouts)
     try:
         yield made
     finally:
@@ -253,7 +254,9 @@ async def test_a_proxy_that_is_away_or_of_another_kind_is_told(
     assert "secret" not in str(raised.value)
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
     with pytest.raises(Misconfigured, match="proxy"):
-        OpenAIEndpoint({"OPENAI_BASE_URL": "http://provider.invalid/v1"}, SystemClock())
+        OpenAIEndpoint(
+            of_environment({"OPENAI_BASE_URL": "http://provider.invalid/v1"}), SystemClock()
+        )
 
 
 async def test_warming_up_many_times_makes_one_session() -> None:
@@ -269,13 +272,14 @@ def test_an_endpoint_outlives_its_loop_and_leaves_nothing_open() -> None:
     script = """
 import asyncio
 from tests.support.provider import FakeProvider
-from tests.agents.test_exchange import OpenAIEndpoint, ModelRequest, SystemClock, UserMessage
+from tests.agents.test_exchange import OpenAIEndpoint, SystemClock, of_environment
 endpoint = None
 
 async def main(port):
     global endpoint
     async with FakeProvider() as provider:
-        endpoint = endpoint or OpenAIEndpoint({"OPENAI_BASE_URL": provider.url}, SystemClock())
+        spec = of_environment({"OPENAI_BASE_URL": provider.url})
+        endpoint = endpoint or OpenAIEndpoint(spec, SystemClock())
         await endpoint.warm_up()
 
 asyncio.run(main(0))

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from outlast.agents.models.openai_chat import OpenAIChat, OpenAIEndpoint
+from outlast.agents.models.providers import of_environment
 from outlast.agents.models.sse import EventData
 from outlast.agents.port import Answer, ModelRequest, TextPiece, ThinkingPiece
 from outlast.model.agent import ToolSpec
@@ -64,7 +65,7 @@ async def endpoint(provider: FakeProvider) -> AsyncIterator[OpenAIEndpoint]:
 @asynccontextmanager
 async def opened(url: str, **more: Any) -> AsyncIterator[OpenAIEndpoint]:
     environment = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": KEY}
-    made = OpenAIEndpoint(environment, SystemClock(), **more)
+    made = OpenAIEndpoint(of_environment(environment), SystemClock(), **more)
     yield made
     await made.close()
 
@@ -387,9 +388,9 @@ async def test_a_stream_that_goes_wrong_is_an_error(
 
 def test_the_official_endpoint_needs_a_key() -> None:
     with pytest.raises(Misconfigured, match="OPENAI_API_KEY"):
-        OpenAIEndpoint({}, SystemClock())
+        OpenAIEndpoint(of_environment({}), SystemClock())
 
 
 def test_a_base_url_that_is_none_is_refused() -> None:
     with pytest.raises(Misconfigured, match="OPENAI_BASE_URL"):
-        OpenAIEndpoint({"OPENAI_BASE_URL": "localhost:8000"}, SystemClock())
+        OpenAIEndpoint(of_environment({"OPENAI_BASE_URL": "localhost:8000"}), SystemClock())

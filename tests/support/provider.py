@@ -23,6 +23,7 @@ Run by itself: `python -m tests.support.provider --port 0`, which prints its por
 import argparse
 import asyncio
 import re
+import ssl
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -60,8 +61,14 @@ class FakeProvider:
     """The server and what it saw."""
 
     def __init__(
-        self, words: int = ANSWER_WORDS, delay_ms: float = 0, *, record: bool = True
+        self,
+        words: int = ANSWER_WORDS,
+        delay_ms: float = 0,
+        *,
+        record: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self.words = words
         self.delay_ms = delay_ms
         self.record = record
@@ -79,7 +86,7 @@ class FakeProvider:
     async def start(self, port: int = 0) -> "FakeProvider":
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self), "127.0.0.1", port, backlog=4096
+            lambda: _Connection(self), "127.0.0.1", port, backlog=4096, ssl=self._tls
         )
         return self
 

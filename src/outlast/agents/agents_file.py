@@ -54,6 +54,8 @@ class AgentEntry(Entry):
 
 class FileEntry(Entry):
     agents: Annotated[list[AgentEntry], Field(min_length=1)]
+    providers: Any = {}  # noqa: RUF012 - pydantic copies it
+    """Read by `model.provider`, as the same table of the settings is."""
 
 
 def tool_entry() -> type[ToolEntry]:

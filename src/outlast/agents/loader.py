@@ -38,6 +38,7 @@ from outlast.agents.yaml_text import Document, read_json, read_yaml
 from outlast.model.agent import AgentSpec
 from outlast.model.error import Misconfigured
 from outlast.model.explain import Explained, explain, given_kind
+from outlast.model.provider import ProviderSpec, checked_providers, read_providers
 
 _LATER: Final = frozenset({("tools", "agent"), ("tools", "mcp"), ("agents", "schedule")})
 _LATER_BUILTINS: Final = frozenset({"browser", "memory"})
@@ -54,6 +55,8 @@ class LoadedAgents:
     functions: dict[str, PythonFunction] = field(default_factory=dict)
     code: dict[str, CodeFunction] = field(default_factory=dict)
     """The functions that are agents' loops, by reference."""
+    providers: dict[str, ProviderSpec] = field(default_factory=dict)
+    """Providers of models that the file names."""
 
 
 def load(path: str) -> LoadedAgents:
@@ -89,7 +92,7 @@ def _text(file: FilePath) -> str:
 
 
 def _placed(loaded: LoadedAgents, folder: FilePath) -> LoadedAgents:
-    """Scripts are found beside the agents' file, wherever the server was started."""
+    """Scripts and certificates are found beside the file, wherever the server was started."""
 
     def placed(spec: AgentSpec) -> AgentSpec:
         kind, _, script = spec.model.partition(":")
@@ -97,7 +100,12 @@ def _placed(loaded: LoadedAgents, folder: FilePath) -> LoadedAgents:
             return spec
         return replace(spec, model=f"scripted:{folder.resolve() / script}")
 
-    return replace(loaded, specs=tuple(placed(spec) for spec in loaded.specs))
+    providers = {
+        name: spec if spec.ca_file is None else replace(spec, ca_file=str(folder / spec.ca_file))
+        for name, spec in loaded.providers.items()
+    }
+    specs = tuple(placed(spec) for spec in loaded.specs)
+    return replace(loaded, specs=specs, providers=providers)
 
 
 def _search_in(folder: FilePath) -> None:
@@ -123,9 +131,17 @@ def _load_document(document: Document, file: str) -> LoadedAgents:
         problems += [_in_file(problem, "agents", index) for problem in mistakes]
         specs.append(spec)
     problems += _duplicates({index: entry.name for index, entry in entries.items()})
+    providers, wrong = _providers(document.value)
+    problems += wrong
     if problems:
         raise _misconfigured(problems, document, file)
-    return LoadedAgents(tuple(specs), functions)
+    return LoadedAgents(tuple(specs), functions, providers=providers)
+
+
+def _providers(value: Any) -> tuple[dict[str, ProviderSpec], list[Problem]]:
+    given = value.get("providers", {}) if isinstance(value, dict) else {}
+    specs, found = checked_providers(given)
+    return specs, [Problem(("providers", *path), text) for path, text in found]
 
 
 def _valid_entries(value: Any) -> dict[int, AgentEntry]:
@@ -298,7 +314,15 @@ def _collect(module: ModuleType, shown: str) -> LoadedAgents:
         found = [value for value in vars(module).values() if isinstance(value, Agent)]
     if not found:
         raise Misconfigured(f'{shown}: there is no agent in it; write one: a = Agent("a", model=…)')
-    return load_listed(found, shown)
+    loaded = load_listed(found, shown)
+    named = vars(module).get("providers")
+    if not isinstance(named, dict):
+        return loaded
+    try:
+        return replace(loaded, providers=read_providers(named))
+    except Misconfigured as error:
+        lines = "\n".join(f"{shown}: {line}" for line in error.message.splitlines())
+        raise Misconfigured(lines) from error
 
 
 def load_listed(found: Iterable[Any], shown: str) -> LoadedAgents:

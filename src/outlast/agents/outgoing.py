@@ -7,12 +7,15 @@ Redirects are not followed and cookies not kept. The caller translates aiohttp's
 import asyncio
 import importlib
 import io
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+from outlast.model.error import Misconfigured
 
 if TYPE_CHECKING:
     import aiohttp
@@ -167,6 +170,36 @@ def _any_address() -> "aiohttp.BaseConnector":
     import aiohttp
 
     return aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
+
+
+def trusting(ca_file: str) -> "Callable[[], aiohttp.BaseConnector]":
+    """Return what makes a connector that trusts the authorities of a PEM file too.
+
+    Raises Misconfigured if the file cannot be read.
+    """
+    context = trust(ca_file)
+
+    def connector() -> "aiohttp.BaseConnector":
+        import aiohttp
+
+        return aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS, ssl=context)
+
+    return connector
+
+
+def trust(ca_file: str) -> ssl.SSLContext:
+    """Return a TLS context that trusts the machine's authorities and those of a PEM file.
+
+    Raises Misconfigured if the file cannot be read.
+    """
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca_file)
+    except ssl.SSLError as error:
+        raise Misconfigured(f"{ca_file} holds no certificates in PEM.") from error
+    except OSError as error:
+        raise Misconfigured(f"{ca_file} cannot be read: {error.strerror}.") from error
+    return context
 
 
 def _tell_of_kept() -> "aiohttp.TraceConfig":

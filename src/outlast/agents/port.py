@@ -85,6 +85,10 @@ class Model(Protocol):
 class Models(Protocol):
     """Finds the Model for a model string."""
 
+    def kind(self, name: str) -> str:
+        """Return the kind of a model string, which decides what makes its model."""
+        ...
+
     def find(self, name: str) -> Model:
         """The model of this name, made at first use. Raises Misconfigured, saying what mends it."""
         ...

@@ -28,9 +28,9 @@ class NotReady:
         return f'agent "{self.agent}": {self.problem}'
 
 
-def is_slow(spec: AgentSpec) -> bool:
+def is_slow(spec: AgentSpec, models: Models) -> bool:
     """Whether making the agent's model imports a provider's SDK."""
-    kind = spec.model.partition(":")[0].removeprefix("gateway/")
+    kind = models.kind(spec.model).removeprefix("gateway/")
     return kind in PROVIDERS and importlib.util.find_spec("pydantic_ai") is not None
 
 

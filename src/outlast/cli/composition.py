@@ -13,6 +13,7 @@ from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.clock import SystemClock
+from outlast.model.provider import ProviderSpec
 from outlast.model.spec_json import spec_digest
 from outlast.model.workspace import Workspace
 from outlast.settings import Settings
@@ -27,6 +28,11 @@ def read_agents(settings: Settings) -> LoadedAgents:
     return load_agents(settings.agents) if settings.agents else NO_AGENTS
 
 
+def providers_of(settings: Settings, loaded: LoadedAgents) -> dict[str, ProviderSpec]:
+    """Return the providers of both; of two with one name the agents file's."""
+    return {**settings.providers, **loaded.providers}
+
+
 @dataclass(frozen=True, slots=True)
 class Composed:
     """A core, and the parts of it that come from the agents file."""
@@ -37,10 +43,10 @@ class Composed:
     code: CodeFunctions
 
     def use(self, loaded: LoadedAgents) -> None:
-        """Use these functions, and scripts as they are now, for all further calls."""
+        """Use these functions and providers, and scripts as they are, from now on."""
         self.functions.use(loaded.functions)
         self.code.use(loaded.code)
-        self.models.forget_scripts()
+        self.models.use(providers_of(self.core.settings, loaded))
 
 
 def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) -> Composed:
@@ -49,7 +55,7 @@ def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) ->
     Without `worker` other processes run the executions. Raises Misconfigured.
     """
     clock = SystemClock()
-    models = ModelCatalogue(clock, settings.data_dir)
+    models = ModelCatalogue(clock, settings.data_dir, providers=providers_of(settings, loaded))
     functions, code = ToolFunctions(loaded.functions), CodeFunctions(loaded.code)
     core = build(
         settings,

@@ -11,7 +11,7 @@ from typing import Final
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.readiness import model_problem, tools_not_ready
-from outlast.cli.composition import read_agents
+from outlast.cli.composition import providers_of, read_agents
 from outlast.cli.doctor_sqlite import examine_sqlite
 from outlast.cli.findings import Finding, Level
 from outlast.cli.preflight import check_environment
@@ -123,7 +123,9 @@ def _tools(loaded: LoadedAgents) -> Iterator[Finding]:
 
 
 async def _models(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
-    catalogue = ModelCatalogue(SystemClock(), settings.data_dir)
+    catalogue = ModelCatalogue(
+        SystemClock(), settings.data_dir, providers=providers_of(settings, loaded)
+    )
     names = sorted({spec.model for spec in loaded.specs})
     findings = [_model(catalogue, name) for name in names]
     await catalogue.close()

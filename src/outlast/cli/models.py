@@ -1,13 +1,13 @@
-"""`outlast models`: the models on this machine."""
+"""`outlast models`: the models of the agents, and those on this machine."""
 
 from typing import Annotated
 
-from typer import Argument, Typer, echo
+from typer import Argument, Exit, Typer, echo
 
-from outlast.cli.options import AsJson, DataDir, settings
+from outlast.cli.options import AgentsFile, AsJson, DataDir, settings
 from outlast.cli.output import note, write_json, write_table
 
-models = Typer(help="Models that run on this machine.", no_args_is_help=True)
+models = Typer(help="The models of your agents, and those on this machine.", no_args_is_help=True)
 
 
 @models.command("list")
@@ -49,3 +49,33 @@ def pull_model(
     from outlast.agents.models.local_files import pull
 
     echo(str(pull(name, settings(data_dir=data_dir).data_dir, note)))
+
+
+@models.command("check")
+def check_models(
+    names: Annotated[
+        list[str] | None,
+        Argument(help="Model strings, as openrouter:NAME; default: those of the agents file."),
+    ] = None,
+    agents: AgentsFile = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Send one small request to each model and say what works.
+
+    Exits with 1 if a model does not answer.
+    """
+    import asyncio
+
+    from outlast.cli.model_check import check
+
+    found = asyncio.run(check(settings(agents=agents, data_dir=data_dir), names or []))
+    if json:
+        write_json([one.as_json() for one in found])
+    else:
+        write_table(
+            ["model", "result", "seconds", "answered by, or why not"],
+            [(one.model, one.result, f"{one.seconds:.2f}", one.text) for one in found],
+        )
+    if any(one.problem is not None for one in found):
+        raise Exit(1)

@@ -31,11 +31,11 @@ def check(core: Core, loaded: LoadedAgents, *, worker: bool, strict: bool) -> No
     Misconfigured with all problems found.
     """
     specs = loaded.specs if worker else ()
-    prompt = specs if strict else [spec for spec in specs if not is_slow(spec)]
+    prompt = specs if strict else [spec for spec in specs if not is_slow(spec, core.models)]
     found = list(not_ready(prompt, core.models, os.environ))
     if not strict:
         for spec in specs:
-            if is_slow(spec):
+            if is_slow(spec, core.models):
                 found += tools_not_ready(spec, os.environ)
     strange = check_environment()
     if strict and (found or strange):
@@ -48,7 +48,7 @@ def check(core: Core, loaded: LoadedAgents, *, worker: bool, strict: bool) -> No
 
 async def check_slow(models: Models, loaded: LoadedAgents) -> None:
     """Create models whose SDKs take seconds to import, in a thread, and warn about failures."""
-    slow = [spec for spec in loaded.specs if is_slow(spec)]
+    slow = [spec for spec in loaded.specs if is_slow(spec, models)]
     _warn(await asyncio.to_thread(lambda: list(not_ready(slow, models, os.environ))))
 
 

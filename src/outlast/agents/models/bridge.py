@@ -14,7 +14,9 @@ import orjson
 
 from outlast.agents.estimate import estimated_usage
 from outlast.agents.models.assemble import LONGEST_NAME, finish_reason, names_failure
+from outlast.agents.models.bridge_provider import provider_factory, request_settings
 from outlast.agents.models.openai_chat import MAX_ANSWER_BYTES
+from outlast.agents.models.providers import secrets_of
 from outlast.agents.models.refusal import cut_short, rate_limited, refusal, scrub
 from outlast.agents.models.schemas import inlined, read_by_schema
 from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece, ThinkingPiece
@@ -26,6 +28,7 @@ from outlast.model.error import (
     ModelUnavailable,
     OutlastError,
 )
+from outlast.model.provider import ProviderSpec
 from outlast.model.text import storable
 from outlast.model.usage import counted
 
@@ -58,8 +61,16 @@ class BridgedModel:
     """One model of pydantic-ai."""
 
     def __init__(
-        self, name: str, model: "Model[Any]", clock: Clock, *, read_timeout: float = 300.0
+        self,
+        name: str,
+        model: "Model[Any]",
+        clock: Clock,
+        *,
+        read_timeout: float = 300.0,
+        provider: ProviderSpec | None = None,
     ) -> None:
+        self._extra = request_settings(provider)
+        self._secrets = () if provider is None else secrets_of(provider)
         self._name = name
         self._model = model
         self._clock = clock
@@ -67,7 +78,13 @@ class BridgedModel:
 
     @classmethod
     def named(
-        cls, name: str, clock: Clock, *, read_timeout: float = 300.0, known: str = ""
+        cls,
+        name: str,
+        clock: Clock,
+        *,
+        read_timeout: float = 300.0,
+        known: str = "",
+        provider: ProviderSpec | None = None,
     ) -> "BridgedModel":
         """Return the model of that pydantic-ai string. Raises Misconfigured with a remedy."""
         kind = name.partition(":")[0]
@@ -80,7 +97,11 @@ class BridgedModel:
         from pydantic_ai.exceptions import UserError
 
         try:
-            model = infer_model(name)
+            model = (
+                infer_model(name)
+                if provider is None
+                else infer_model(name, provider_factory=provider_factory(provider))
+            )
         except ImportError as error:
             raise _not_installed(name, kind) from error
         except UserError as error:
@@ -89,7 +110,7 @@ class BridgedModel:
         if isinstance(getattr(client, "max_retries", None), int):
             client.max_retries = 0
         decode_plainly(client)
-        return cls(name, model, clock, read_timeout=read_timeout)
+        return cls(name, model, clock, read_timeout=read_timeout, provider=provider)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Send the request, yield pieces as they come, then one Answer; errors as in the port."""
@@ -115,11 +136,11 @@ class BridgedModel:
         except AgentRunError as error:
             raise self._translated(error) from error
         except UserError as error:
-            raise Misconfigured(f"{self._name}: {scrub(str(error))}") from error
+            raise Misconfigured(f"{self._name}: {scrub(str(error), self._secrets)}") from error
         except OutlastError:
             raise
         except Exception as error:  # pydantic-ai lets errors of the SDKs and their clients through
-            said = scrub(f"{type(error).__name__}: {error}")
+            said = scrub(f"{type(error).__name__}: {error}", self._secrets)
             raise ModelUnavailable(f"{self._name}: {said}") from error
         yield end
 
@@ -131,7 +152,7 @@ class BridgedModel:
             await closing
 
     def _settings(self, request: ModelRequest) -> Any:
-        settings = {"timeout": self._read_timeout, **request.settings}
+        settings = {"timeout": self._read_timeout, **self._extra, **request.settings}
         if (stop := settings.pop("stop", None)) is not None:
             settings["stop_sequences"] = [stop] if isinstance(stop, str) else stop
         if request.tools and request.tool_choice != "auto":
@@ -175,7 +196,7 @@ class BridgedModel:
     def _translated(self, error: Exception) -> OutlastError:
         from pydantic_ai import exceptions
 
-        text = f"{self._name}: {scrub(str(error))}"
+        text = f"{self._name}: {scrub(str(error), self._secrets)}"
         match error:
             case exceptions.ModelContextWindowExceededError():
                 return ContextTooLong(text)
@@ -194,7 +215,14 @@ class BridgedModel:
         except (TypeError, RecursionError):  # nested deeper than can be written
             written = b""
         headers = {} if wait is None else {"retry-after": f"{wait:f}"}
-        return refusal(self._name, status, written, headers=headers, now=self._clock.now())
+        return refusal(
+            self._name,
+            status,
+            written,
+            secrets=self._secrets,
+            headers=headers,
+            now=self._clock.now(),
+        )
 
 
 def decode_plainly(client: Any) -> None:

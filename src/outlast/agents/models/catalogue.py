@@ -1,6 +1,7 @@
 """Finds the model that a model string names.
 
-openai-chat:NAME   our own client, for any OpenAI-compatible endpoint
+PROVIDER:NAME      at a provider that the operator has named, see `model.provider`
+openai-chat:NAME   our own client, for the OpenAI-compatible endpoint that the environment names
 local:NAME         a GGUF in a child process
 scripted:FILE      answers from a file
 anthropic:NAME …   whatever pydantic-ai knows, through its Model layer
@@ -9,15 +10,17 @@ anthropic:NAME …   whatever pydantic-ai knows, through its Model layer
 import asyncio
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from outlast.agents.models.openai_chat import OpenAIEndpoint
+from outlast.agents.models.providers import filled, of_environment
 from outlast.agents.models.scripted import ScriptedModel
 from outlast.agents.port import Model
 from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured
+from outlast.model.provider import OPENAI_CHAT, ProviderSpec
 
 _KNOWN = (
     "openai-chat:, local:, scripted:, anthropic:, openai:, google:, groq:, mistral:, bedrock: "
@@ -38,6 +41,7 @@ class ModelCatalogue:
         data_dir: Path,
         *,
         environment: Mapping[str, str] | None = None,
+        providers: Mapping[str, ProviderSpec] | None = None,
         connect_timeout: float = 10.0,
         read_timeout: float = 300.0,
     ) -> None:
@@ -47,8 +51,11 @@ class ModelCatalogue:
         self._environment = os.environ if environment is None else environment
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
+        self._providers = dict(providers or {})
         self._models: dict[str, Model] = {}
-        self._endpoint: OpenAIEndpoint | None = None
+        self._endpoints: dict[str, OpenAIEndpoint] = {}
+        self._retired: list[OpenAIEndpoint] = []
+        """Endpoints that `use` has replaced; requests of theirs may still run."""
 
     def find(self, name: str) -> Model:
         """Return the model of this name, created at first use and cached. Raises Misconfigured."""
@@ -57,8 +64,27 @@ class ModelCatalogue:
             model = self._models[name] = self._make(name)
         return model
 
-    def forget_scripts(self) -> None:
-        """Read a script's file again when its model is next used."""
+    def kind(self, name: str) -> str:
+        """Return the kind of a model string: `openai-chat`, `local`, or one of pydantic-ai."""
+        prefix = name.partition(":")[0]
+        spec = self._providers.get(prefix)
+        return prefix if spec is None else spec.kind
+
+    def use(self, providers: Mapping[str, ProviderSpec]) -> None:
+        """Use these providers, and scripts as they are now, for what is requested from now on.
+
+        Requests that run end as they began.
+        """
+        changed = {
+            name
+            for name in {*self._providers, *providers}
+            if self._providers.get(name) != providers.get(name)
+        }
+        self._providers = dict(providers)
+        for name in [name for name in self._models if name.partition(":")[0] in changed]:
+            del self._models[name]
+        for name in changed & {*self._endpoints}:
+            self._retired.append(self._endpoints.pop(name))
         self._models = {name: model for name, model in self._models.items() if not _is_script(name)}
 
     async def warm_up(self) -> None:
@@ -67,42 +93,47 @@ class ModelCatalogue:
         Safe to call many times. If no endpoint is configured, the first call raises the error.
         """
         await asyncio.to_thread(importlib.import_module, "aiohttp")
-        with suppress(Misconfigured):
-            await self._openai().warm_up()
+        for name in (*self._providers, OPENAI_CHAT):
+            with suppress(Misconfigured):
+                if self.kind(f"{name}:") == OPENAI_CHAT:
+                    await self._endpoint(name).warm_up()
 
     async def close(self) -> None:
         """Close every model that was created."""
         for model in self._models.values():
             await model.close()
         self._models.clear()
-        if self._endpoint is not None:
-            await self._endpoint.close()
-            self._endpoint = None
+        for endpoint in (*self._endpoints.values(), *self._retired):
+            await endpoint.close()
+        self._endpoints.clear()
+        self._retired.clear()
 
     def _make(self, name: str) -> Model:
         kind, colon, rest = name.partition(":")
         if not (colon and kind and rest):
-            raise Misconfigured(f"The model {name!r} names no kind. Known: {_KNOWN}.")
-        makers: dict[str, Callable[[str], Model]] = {
-            "openai-chat": self._openai_chat,
-            "scripted": self._scripted,
-            "local": self._local,
-        }
-        maker = makers.get(kind)
-        return maker(rest) if maker is not None else self._bridged(name, kind)
+            known = ", ".join((*(f"{named}:" for named in self._providers), _KNOWN))
+            raise Misconfigured(f"The model {name!r} names no kind. Known: {known}.")
+        match self.kind(name):
+            case "openai-chat":
+                return self._endpoint(kind).model(rest)
+            case "scripted":
+                return self._scripted(rest)
+            case "local":
+                return self._local(rest)
+            case bridged:
+                return self._bridged(f"{bridged}:{rest}", self._providers.get(kind))
 
-    def _openai_chat(self, name: str) -> Model:
-        return self._openai().model(name)
-
-    def _openai(self) -> OpenAIEndpoint:
-        if self._endpoint is None:
-            self._endpoint = OpenAIEndpoint(
-                self._environment,
+    def _endpoint(self, name: str) -> OpenAIEndpoint:
+        if name not in self._endpoints:
+            given = self._providers.get(name)
+            spec = of_environment(self._environment)
+            self._endpoints[name] = OpenAIEndpoint(
+                spec if given is None else filled(given, self._environment),
                 self._clock,
                 connect_timeout=self._connect_timeout,
                 read_timeout=self._read_timeout,
             )
-        return self._endpoint
+        return self._endpoints[name]
 
     def _scripted(self, path: str) -> Model:
         return ScriptedModel.from_file(Path(path), self._clock)
@@ -112,9 +143,14 @@ class ModelCatalogue:
 
         return LocalModel(name, self._data_dir, self._clock)
 
-    def _bridged(self, name: str, kind: str) -> Model:
+    def _bridged(self, name: str, spec: ProviderSpec | None) -> Model:
         from outlast.agents.models.bridge import BridgedModel
 
-        if kind == "test":
-            raise Misconfigured(f"The model {name!r} is not known. Known: {_KNOWN}.")
-        return BridgedModel.named(name, self._clock, read_timeout=self._read_timeout, known=_KNOWN)
+        known = ", ".join((*(f"{named}:" for named in self._providers), _KNOWN))
+        if name.partition(":")[0] == "test":
+            raise Misconfigured(f"The model {name!r} is not known. Known: {known}.")
+        given = None if spec is None else filled(spec, self._environment)
+        seconds = (given and given.timeout) or self._read_timeout
+        return BridgedModel.named(
+            name, self._clock, read_timeout=seconds, known=known, provider=given
+        )

@@ -49,19 +49,19 @@ class ChatAnswer:
         "_clock",
         "_data",
         "_finish",
-        "_key",
         "_model",
         "_reasoning",
+        "_secrets",
         "_spoken",
         "_usage",
         "done",
         "name",
     )
 
-    def __init__(self, model: str, clock: Clock, key: str | None = None) -> None:
+    def __init__(self, model: str, clock: Clock, secrets: tuple[str, ...] = ()) -> None:
         self._model = model
         self._clock = clock
-        self._key = key
+        self._secrets = secrets
         self._spoken = Spoken()
         self._calls = CallDrafts()
         self._finish: str | None = None
@@ -86,7 +86,7 @@ class ChatAnswer:
             return ()
         self._data = data
         if isinstance(data, ErrorData):
-            raise broken_off(self._model, _value(data), key=self._key)
+            raise broken_off(self._model, _value(data), secrets=self._secrets)
         try:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError:
@@ -154,7 +154,7 @@ class ChatAnswer:
             if (not choices or "error" in choices[0] or "error" in chunk) and (
                 error := _error(chunk)
             ):
-                raise broken_off(self._model, error, key=self._key)
+                raise broken_off(self._model, error, secrets=self._secrets)
             return self._take(chunk, field)
         except _MISTAKES as error:
             raise self._garbage() from error

@@ -9,8 +9,10 @@ field              the name under which reasoning came beside tool calls
 next: true, extra  the `extra_content` of the call that follows (Gemini: `thought_signature`)
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import orjson
 
@@ -28,9 +30,19 @@ from outlast.model.message import (
     UserMessage,
 )
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-def encode(model: str, request: ModelRequest, limit_name: str = "max_tokens") -> bytes:
-    """Return the body; `limit_name`: this endpoint's parameter for the limit on output tokens."""
+
+def encode(
+    model: str,
+    request: ModelRequest,
+    limit_name: str = "max_tokens",
+    extra: Mapping[str, Any] = _NOTHING,
+) -> bytes:
+    """Return the body; `limit_name`: this endpoint's parameter for the limit on output tokens.
+
+    `extra` is what the operator adds to each body, or takes away by None.
+    """
     body: dict[str, Any] = {
         **request.settings,
         "model": model,
@@ -44,6 +56,8 @@ def encode(model: str, request: ModelRequest, limit_name: str = "max_tokens") ->
         body["tools"] = [_tool(spec) for spec in request.tools]
         if request.tool_choice != "auto":
             body["tool_choice"] = _choice(request.tool_choice)
+    if extra:
+        body = {key: value for key, value in {**body, **extra}.items() if value is not None}
     return orjson.dumps(body)
 
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from outlast.agents.outgoing import Outgoing, abort, environment_proxy
+from outlast.agents.outgoing import Outgoing, abort, environment_proxy, trusting
 from outlast.model.error import Misconfigured, ModelUnavailable
 
 if TYPE_CHECKING:
@@ -24,19 +24,30 @@ class Provider:
         *,
         connect_timeout: float = 10.0,
         read_timeout: float = 300.0,
+        proxy: str | None = None,
+        ca_file: str | None = None,
     ) -> None:
-        """Timeouts in seconds: to connect, and between reads. Raises Misconfigured."""
+        """Timeouts in seconds: to connect, and between reads.
+
+        A proxy of None is the environment's, an empty one is none. `ca_file` holds authorities that
+        are trusted besides the machine's. Raises Misconfigured.
+        """
         parts = urlsplit(url)
         place = parts.netloc.rpartition("@")[2]
         self._url = urlunsplit(parts._replace(netloc=place))
         self._place = place
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        proxy = environment_proxy(url)
-        if proxy is not None and urlsplit(proxy).scheme not in {"http", "https"}:
-            raise Misconfigured("The environment's proxy for the model is no http:// proxy.")
+        chosen = environment_proxy(url) if proxy is None else proxy or None
+        if chosen is not None and urlsplit(chosen).scheme not in {"http", "https"}:
+            whose = "The environment's proxy" if proxy is None else "The proxy"
+            raise Misconfigured(f"{whose} for the model is no http:// proxy.")
         self._outgoing = Outgoing(
-            headers, connect_timeout=connect_timeout, read_timeout=read_timeout, proxy=proxy
+            headers,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            proxy=chosen,
+            connector=None if ca_file is None else trusting(ca_file),
         )
 
     async def warm_up(self) -> None:

@@ -1,21 +1,23 @@
 """Any endpoint that speaks OpenAI's chat completions, streamed.
 
-`OPENAI_BASE_URL` names the endpoint and `OPENAI_API_KEY` the key. This is the path that most
-executions take: a chunk is one parse, and nothing heavier than orjson is imported before the first
-call.
+This is the path that most executions take: a chunk is one parse, and nothing heavier than orjson is
+imported before the first call.
 """
 
 from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from outlast.agents.models.chat_answer import ChatAnswer
 from outlast.agents.models.chat_request import encode
 from outlast.agents.models.exchange import Exchange, Provider
+from outlast.agents.models.providers import secrets_of
 from outlast.agents.models.refusal import refusal
 from outlast.agents.models.sse import EventData
 from outlast.agents.port import ModelEvent, ModelRequest
 from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured, ModelUnavailable
+from outlast.model.provider import OPENAI_CHAT, ProviderSpec
 
 OPENAI = "https://api.openai.com/v1"
 MAX_ERROR_BYTES = 65_536
@@ -33,22 +35,24 @@ class OpenAIChat:
         provider: Provider,
         clock: Clock,
         *,
-        key: str | None = None,
+        secrets: tuple[str, ...] = (),
         official: bool = False,
         most: int = MAX_ANSWER_BYTES,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
+        self._extra = extra or {}
         self._most = most
         self._name = name
         self._provider = provider
         self._clock = clock
-        self._key = key
+        self._secrets = secrets
         # OpenAI's reasoning models refuse the old name; most other endpoints know only that.
         self._limit_name = "max_completion_tokens" if official else "max_tokens"
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Send the request, yield pieces as they come, then one Answer; errors as in the port."""
-        body = encode(self._name, request, self._limit_name)
-        answer = ChatAnswer(self._name, self._clock, self._key)
+        body = encode(self._name, request, self._limit_name, self._extra)
+        answer = ChatAnswer(self._name, self._clock, self._secrets)
         satisfied = False
         exchange = await self._provider.ask(body)
         try:
@@ -86,7 +90,7 @@ class OpenAIChat:
             self._name,
             exchange.status,
             body,
-            key=self._key,
+            secrets=self._secrets,
             headers=exchange.headers,
             now=self._clock.now(),
         )
@@ -131,31 +135,36 @@ class _Reader:
 
 
 class OpenAIEndpoint:
-    """The endpoint that the environment names; its models share one pool of connections."""
+    """One endpoint; its models share one pool of connections."""
 
     def __init__(
         self,
-        environment: Mapping[str, str],
+        spec: ProviderSpec,
         clock: Clock,
         *,
         connect_timeout: float = 10.0,
         read_timeout: float = 300.0,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
+        """`spec` has its variables filled in; see `providers.filled`. Raises Misconfigured."""
         self._most = max_answer_bytes
-        base = (environment.get("OPENAI_BASE_URL") or OPENAI).rstrip("/")
-        self._key = environment.get("OPENAI_API_KEY", "").strip() or None
+        base = (spec.base_url or OPENAI).rstrip("/")
+        self._secrets = secrets_of(spec)
         self._clock = clock
-        self._official = _check(base).hostname == urlsplit(OPENAI).hostname
-        if self._official and self._key is None:
+        self._extra = spec.extra_body
+        whose = "OPENAI_BASE_URL" if spec.name == OPENAI_CHAT else f"The baseUrl of {spec.name}"
+        self._official = _check(base, whose).hostname == urlsplit(OPENAI).hostname
+        if self._official and spec.api_key is None:
             raise Misconfigured(
                 "The model needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL to another endpoint."
             )
         self._provider = Provider(
             f"{base}/chat/completions",
-            _headers(self._key),
+            _headers(spec),
             connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
+            read_timeout=spec.timeout or read_timeout,
+            proxy=spec.proxy,
+            ca_file=spec.ca_file,
         )
 
     def model(self, name: str) -> OpenAIChat:
@@ -164,9 +173,10 @@ class OpenAIEndpoint:
             name,
             self._provider,
             self._clock,
-            key=self._key,
+            secrets=self._secrets,
             official=self._official,
             most=self._most,
+            extra=self._extra,
         )
 
     async def warm_up(self) -> None:
@@ -178,22 +188,23 @@ class OpenAIEndpoint:
         await self._provider.close()
 
 
-def _check(base: str) -> SplitResult:
+def _check(base: str, whose: str) -> SplitResult:
     parts = urlsplit(base)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise Misconfigured("OPENAI_BASE_URL is not a URL like https://host/v1.")
+        raise Misconfigured(f"{whose} is not a URL like https://host/v1.")
     return parts
 
 
-def _headers(key: str | None) -> dict[str, str]:
+def _headers(spec: ProviderSpec) -> dict[str, str]:
     headers = {
         "content-type": "application/json",
         "accept": "text/event-stream, application/json",
         "accept-encoding": "identity",
         "user-agent": "outlast",
     }
-    if key is not None:
+    if (key := spec.api_key) is not None:
         if not key.isascii() or not key.isprintable():
-            raise Misconfigured("OPENAI_API_KEY holds characters that no key has.")
+            whose = "OPENAI_API_KEY" if spec.name == OPENAI_CHAT else f"The apiKey of {spec.name}"
+            raise Misconfigured(f"{whose} holds characters that no key has.")
         headers["authorization"] = f"Bearer {key}"
-    return headers
+    return headers | {name.lower(): value for name, value in spec.headers.items()}

@@ -8,7 +8,7 @@ everything else                      ModelRejected
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -47,11 +47,11 @@ _TOO_LONG = re.compile(
 )
 
 
-def scrub(text: str, key: str | None = None) -> str:
-    """Return the text on one line, storable, without keys, at most LONGEST characters."""
+def scrub(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return the text on one line, without keys and `secrets`, at most LONGEST characters."""
     text = storable(text[:_READ])
-    if key:
-        text = text.replace(key, _BLOT)
+    for secret in secrets:
+        text = text.replace(secret, _BLOT)
     text = " ".join(_SECRET.sub(_BLOT, text).split())
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
@@ -61,13 +61,13 @@ def refusal(
     status: int,
     body: bytes,
     *,
-    key: str | None = None,
+    secrets: Iterable[str] = (),
     headers: Mapping[str, str] | None = None,
     now: int = 0,
 ) -> Upstream:
     """Return the error for this status; headers in lower case, `now` in ms since the epoch."""
     code, text = said(body)
-    shown = scrub(text, key)
+    shown = scrub(text, secrets)
     message = f"{model}: the provider answered {status}" + (f": {shown}" if shown else ".")
     wait = retry_after(headers or {}, now)
     if status == 429:  # noqa: PLR2004  Too Many Requests
@@ -96,10 +96,10 @@ def when(wait: float | None, now: int) -> str:
     return f" It asks to come back in {wait:.0f} s, at {moment:%Y-%m-%dT%H:%M:%SZ}."
 
 
-def broken_off(model: str, error: Any, *, key: str | None = None) -> Upstream:
+def broken_off(model: str, error: Any, *, secrets: Iterable[str] = ()) -> Upstream:
     """Return the error for `{"error": …}` in the middle of a stream."""
     code, text = _words({"error": error}, str(error)[:_READ] if isinstance(error, str) else "")
-    message = f"{model}: the provider broke off: {scrub(text, key)}"
+    message = f"{model}: the provider broke off: {scrub(text, secrets)}"
     if _TOO_LONG.search(f"{code} {text[:_READ]}"):
         return ContextTooLong(message)
     if "rate_limit" in code or code == "429" or _SPENT.search(code):

@@ -1,0 +1,70 @@
+"""Providers by name: their variables filled in, their kinds told apart.
+
+What the operator names wins over what the environment says. `OPENAI_BASE_URL` and `OPENAI_API_KEY`
+are the provider `openai-chat` of those who name none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from outlast.agents.tools.placeholders import VARIABLE
+from outlast.model.error import Misconfigured
+from outlast.model.provider import OPENAI_CHAT, ProviderSpec
+
+_SHORTEST_SECRET: Final = 6
+"""A value of fewer characters is no secret: hiding it would only garble."""
+
+
+def of_environment(environment: Mapping[str, str]) -> ProviderSpec:
+    """Return the provider `openai-chat` as the environment names it."""
+    return ProviderSpec(
+        OPENAI_CHAT,
+        base_url=environment.get("OPENAI_BASE_URL") or None,
+        api_key=environment.get("OPENAI_API_KEY", "").strip() or None,
+    )
+
+
+def filled(spec: ProviderSpec, environment: Mapping[str, str]) -> ProviderSpec:
+    """Return the provider with its variables filled in. Raises Misconfigured naming unset ones."""
+    missing: list[str] = []
+
+    def fill(text: str | None) -> str | None:
+        if text is None:
+            return None
+        missing.extend(name for name in VARIABLE.findall(text) if not environment.get(name))
+        return VARIABLE.sub(lambda match: environment.get(match[1], "").strip(), text)
+
+    def fill_value(value: Any) -> Any:
+        match value:
+            case str():
+                return fill(value)
+            case Mapping():
+                return {key: fill_value(one) for key, one in value.items()}
+            case list():
+                return [fill_value(one) for one in value]
+            case _:
+                return value
+
+    made = replace(
+        spec,
+        base_url=fill(spec.base_url),
+        api_key=fill(spec.api_key),
+        headers={name: fill(value) or "" for name, value in spec.headers.items()},
+        extra_body=fill_value(spec.extra_body),
+        proxy=fill(spec.proxy),
+        ca_file=fill(spec.ca_file),
+    )
+    if missing:
+        names = ", ".join(dict.fromkeys(missing))
+        raise Misconfigured(
+            f"The provider {spec.name} needs {names} in the environment of the process that runs "
+            f"the agent: export {missing[0]}=…"
+        )
+    return made
+
+
+def secrets_of(spec: ProviderSpec) -> tuple[str, ...]:
+    """Return what no error may show, the longest first: the key and the values of headers."""
+    values = {spec.api_key or "", *spec.headers.values()}
+    return tuple(sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True))

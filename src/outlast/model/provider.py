@@ -1,0 +1,177 @@
+"""Providers of models that the operator names: where they are, and what each request carries.
+
+`[providers.NAME]` of `outlast.toml` and `providers: {NAME: …}` of an agents file have the same
+keys; `model: NAME:MODEL` uses one.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from outlast.model.error import Misconfigured
+from outlast.model.explain import given_kind
+
+OPENAI_CHAT: Final = "openai-chat"
+_RESERVED: Final = frozenset({"local", "scripted", "test"})
+"""Kinds that are no place on the network; no provider takes their names."""
+_OURS: Final = frozenset({"model", "messages", "stream"})
+"""Keys of a request that are not the operator's."""
+
+Problems = list[tuple[tuple[str | int, ...], str]]
+"""(path of keys, what is wrong there)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """One provider; texts may hold `${NAME}`, which the environment fills in when it is used."""
+
+    name: str
+    kind: str = OPENAI_CHAT
+    """openai-chat, or a provider of pydantic-ai."""
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    extra_body: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """What each request's body has besides; null takes a key of ours away."""
+    proxy: str | None = None
+    """`http://…`, or empty for none; None: the environment's."""
+    ca_file: str | None = None
+    """PEM certificates of authorities that are trusted besides the machine's."""
+    timeout: float | None = None
+    """Seconds of silence after which a request has failed; None: 300."""
+
+
+def read_providers(table: Any) -> dict[str, ProviderSpec]:
+    """Read `{NAME: {kind?, baseUrl?, apiKey?, headers?, …}}`. Raises Misconfigured, naming all."""
+    specs, problems = checked_providers(table)
+    if problems:
+        lines = (f"{'.'.join(map(str, ('providers', *path)))}: {text}" for path, text in problems)
+        raise Misconfigured("\n".join(lines))
+    return specs
+
+
+def checked_providers(table: Any) -> tuple[dict[str, ProviderSpec], Problems]:
+    """Return the providers that are right, and what is wrong with the others."""
+    if not isinstance(table, Mapping):
+        return {}, [((), f"must be a table of providers, not {given_kind(table)}")]
+    specs: dict[str, ProviderSpec] = {}
+    problems: Problems = []
+    for name, entry in table.items():
+        found = [((name, *path), text) for path, text in _problems(str(name), entry)]
+        problems += found
+        if not found:
+            specs[name] = _spec(name, entry)
+    return specs, problems
+
+
+def _spec(name: str, entry: Mapping[str, Any]) -> ProviderSpec:
+    proxy = entry.get("proxy")
+    return ProviderSpec(
+        name,
+        entry.get("kind", OPENAI_CHAT),
+        entry.get("baseUrl"),
+        entry.get("apiKey"),
+        dict(entry.get("headers", {})),
+        _plain(entry.get("extraBody", {})),
+        "" if proxy is False else proxy,
+        entry.get("caFile"),
+        None if entry.get("timeout") is None else float(entry["timeout"]),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """The value with the numbers that JSON writes; TOML's are read as decimals."""
+    match value:
+        case Mapping():
+            return {key: _plain(one) for key, one in value.items()}
+        case list():
+            return [_plain(one) for one in value]
+        case Decimal():
+            return float(value)
+        case _:
+            return value
+
+
+def _problems(name: str, entry: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if not name or ":" in name or "/" in name or name.strip() != name:
+        yield (), "a provider's name is text without colons, slashes and blanks at its ends"
+    if name in _RESERVED:
+        yield (), f"{name}: is a kind of model that runs here; give the provider another name"
+    if not isinstance(entry, Mapping):
+        yield (), f"must be a table of keys, not {given_kind(entry)}"
+        return
+    for key, value in entry.items():
+        if key not in _KEYS:
+            yield (key,), f"unknown key; known keys: {', '.join(_KEYS)}"
+        elif (problem := _KEYS[key](value)) is not None:
+            yield (key,), problem
+    kind = entry.get("kind", OPENAI_CHAT)
+    if kind == OPENAI_CHAT and "baseUrl" not in entry and name != OPENAI_CHAT:
+        yield (), "the key baseUrl is missing, as https://host/v1"
+
+
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str) or not value.strip():
+        return f"must be text that is not empty, not {given_kind(value)}"
+    return None
+
+
+def _url(value: Any) -> str | None:
+    if (problem := _text(value)) is not None:
+        return problem
+    if "${" in value:
+        return None
+    parts = urlsplit(value)
+    right = parts.scheme in {"http", "https"} and parts.hostname and not parts.query
+    return None if right else "must be a URL like https://host/v1"
+
+
+def _proxy(value: Any) -> str | None:
+    if value is False:
+        return None
+    if (problem := _text(value)) is not None:
+        return f"{problem}; false is for none"
+    right = "${" in value or urlsplit(value).scheme in {"http", "https"}
+    return None if right else "must be a URL like http://host:3128; false is for none"
+
+
+def _headers(value: Any) -> str | None:
+    if not isinstance(value, Mapping):
+        return f"must be a table of names and texts, not {given_kind(value)}"
+    for name, text in value.items():
+        if not str(name).isascii() or not str(name).isprintable() or {*" :"} & {*str(name)}:
+            return f"{name!r} is not the name of a header"
+        if not isinstance(text, str) or not text.isprintable():
+            return f"{name}: must be text on one line, not {given_kind(text)}"
+    return None
+
+
+def _extra(value: Any) -> str | None:
+    if not isinstance(value, Mapping):
+        return f"must be a table, not {given_kind(value)}"
+    if reserved := sorted(_OURS & set(value)):
+        return f"{reserved[0]}: is written by Outlast; remove it"
+    return None
+
+
+def _seconds(value: Any) -> str | None:
+    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    if not number or not 0 < value < 1e6:  # noqa: PLR2004 - no time limit is longer
+        return "must be a number of seconds above 0"
+    return None
+
+
+_KEYS: Final[dict[str, Any]] = {
+    "kind": _text,
+    "baseUrl": _url,
+    "apiKey": _text,
+    "headers": _headers,
+    "extraBody": _extra,
+    "proxy": _proxy,
+    "caFile": _text,
+    "timeout": _seconds,
+}
+"""What may be written of a provider, and what is wrong with a value: None if nothing."""

@@ -1,0 +1,267 @@
+"""Providers that the operator names: found by model strings, with all that is said of them."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from outlast import settings
+from outlast.agents.loader import LoadedAgents, load
+from outlast.agents.models.catalogue import ModelCatalogue
+from outlast.agents.port import Answer, ModelRequest
+from outlast.agents.readiness import not_ready
+from outlast.model.clock import SystemClock
+from outlast.model.error import Misconfigured, ModelRejected
+from outlast.model.message import UserMessage
+from outlast.model.provider import ProviderSpec, read_providers
+from tests.provider import FakeProvider, Reply
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = ModelRequest("", (UserMessage("Hello"),), settings={"temperature": 0.5})
+
+
+def catalogue(providers: dict[str, ProviderSpec], path: Path, **environment: str) -> ModelCatalogue:
+    return ModelCatalogue(SystemClock(), path, environment=environment, providers=providers)
+
+
+async def answered(models: ModelCatalogue, name: str) -> str:
+    return [event async for event in models.find(name).stream(REQUEST)][-1].model  # type: ignore[union-attr]
+
+
+def written(folder: Path, providers: str) -> LoadedAgents:
+    file = folder / "agents.yaml"
+    file.write_text(f"agents:\n  - {{name: one, model: 'left:words-3'}}\n{providers}")
+    return load(str(file))
+
+
+async def test_two_providers_behind_two_urls_get_each_what_is_said_of_it(tmp_path: Path) -> None:
+    async with FakeProvider() as left, FakeProvider() as right:
+        loaded = written(
+            tmp_path,
+            f"""providers:
+  left:
+    baseUrl: {left.url}/
+    apiKey: ${{LEFT_KEY}}
+    headers: {{X-Title: "shop ${{SHOP}}"}}
+    extraBody: {{reasoning_effort: low, temperature: null, provider: {{order: [a, b]}}}}
+  right: {{kind: openai-chat, baseUrl: {right.url}}}
+""",
+        )
+        models = catalogue(loaded.providers, tmp_path, LEFT_KEY=" sk-left ", SHOP="7")
+        assert await answered(models, "left:words-3") == "fake-1"
+        assert await answered(models, "right:org/words-2") == "fake-1"
+        await models.close()
+    (request,), (other,) = left.requests, right.requests
+    assert request["reasoning_effort"] == "low"
+    assert request["provider"] == {"order": ["a", "b"]}
+    assert "temperature" not in request
+    assert (other["temperature"], other["model"]) == (0.5, "org/words-2")
+    assert b"authorization: bearer sk-left\r\n" in left.headers[0].lower()
+    assert b"x-title: shop 7" in left.headers[0].lower()
+    assert b"authorization" not in right.headers[0].lower()
+
+
+async def test_a_provider_wins_over_the_environment_of_its_name(tmp_path: Path) -> None:
+    async with FakeProvider() as provider:
+        spec = ProviderSpec("openai-chat", base_url=provider.url)
+        nowhere = "http://127.0.0.1:9/v1"
+        models = catalogue({"openai-chat": spec}, tmp_path, OPENAI_BASE_URL=nowhere)
+        assert await answered(models, "openai-chat:words-1") == "fake-1"
+        await models.close()
+
+
+async def test_a_variable_that_is_not_set_is_named_before_the_first_run(tmp_path: Path) -> None:
+    loaded = written(
+        tmp_path, "providers: {left: {baseUrl: 'https://x.example/v1', apiKey: '${LEFT_KEY}'}}"
+    )
+    models = catalogue(loaded.providers, tmp_path)
+    (problem,) = not_ready(loaded.specs, models, {})
+    assert str(problem) == (
+        'agent "one": The provider left needs LEFT_KEY in the environment of the process that runs '
+        "the agent: export LEFT_KEY=…"
+    )
+
+
+async def test_no_error_shows_a_key_or_the_value_of_a_header(tmp_path: Path) -> None:
+    async with FakeProvider() as provider:
+        provider.replies["m"] = Reply(
+            (b'{"error": {"message": "no: hunter22 and opensesame"}}',),
+            content_type="application/json",
+            status="400 Bad Request",
+        )
+        spec = ProviderSpec(
+            "left", base_url=provider.url, api_key="hunter22", headers={"X-Pass": "opensesame"}
+        )
+        models = catalogue({"left": spec}, tmp_path)
+        with pytest.raises(ModelRejected) as raised:
+            await answered(models, "left:m")
+        await models.close()
+    assert raised.value.message.endswith("no: [hidden] and [hidden]")
+    assert "hunter22" not in repr(spec)
+
+
+@pytest.mark.parametrize("port", [9, None])
+async def test_a_proxy_is_used_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int | None
+) -> None:
+    async with FakeProvider() as provider:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        monkeypatch.setenv("no_proxy", "")
+        through = provider.url.removesuffix("/v1")
+        proxied = ProviderSpec("left", base_url="http://models.invalid/v1", proxy=through)
+        direct = ProviderSpec("left", base_url=provider.url, proxy="")
+        models = catalogue({"left": proxied if port else direct}, tmp_path)
+        assert await answered(models, "left:words-1") == "fake-1"
+        await models.close()
+
+
+async def test_a_provider_behind_an_authority_of_ones_own_is_trusted(tmp_path: Path) -> None:
+    context = _authority(tmp_path)
+    async with FakeProvider(tls=context) as provider:
+        base = provider.url.replace("http://", "https://")
+        loaded = written(tmp_path, f"providers: {{left: {{baseUrl: '{base}', caFile: ca.pem}}}}")
+        models = catalogue(loaded.providers, tmp_path)
+        assert await answered(models, "left:words-1") == "fake-1"
+        await models.close()
+        (tmp_path / "ca.pem").write_text("nothing of the kind")
+        with pytest.raises(Misconfigured, match=r"ca\.pem holds no certificates in PEM"):
+            catalogue(loaded.providers, tmp_path).find("left:words-1")
+
+
+async def test_a_provider_of_the_bridge_has_a_url_of_its_own(tmp_path: Path) -> None:
+    async with FakeProvider() as provider:
+        spec = ProviderSpec(
+            "left",
+            "ollama",
+            base_url=provider.url,
+            api_key="sk-left",
+            headers={"X-Title": "shop"},
+            extra_body={"keep_alive": -1},
+        )
+        models = catalogue({"left": spec}, tmp_path)
+        assert models.kind("left:words-2") == "ollama"
+        assert await answered(models, "left:words-2") == "fake-1"
+        await models.close()
+    assert provider.requests[0]["keep_alive"] == -1
+    assert b"authorization: bearer sk-left" in provider.headers[0].lower()
+    assert b"x-title: shop" in provider.headers[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        (ProviderSpec("left", "deepseek", "https://x.example"), "takes no baseUrl"),
+        (ProviderSpec("left", "groq", api_key="k", proxy="http://p:1"), "takes no proxy or caFile"),
+        (ProviderSpec("left", "nonsense"), "nonsense:m' is not known"),
+    ],
+)
+def test_what_a_kind_does_not_take_is_refused_by_name(
+    tmp_path: Path, spec: ProviderSpec, complaint: str
+) -> None:
+    with pytest.raises(Misconfigured, match=complaint):
+        catalogue({"left": spec}, tmp_path).find("left:m")
+
+
+async def test_providers_change_in_a_server_that_goes_on(tmp_path: Path) -> None:
+    async with FakeProvider() as left, FakeProvider() as right:
+        models = catalogue({"a": ProviderSpec("a", base_url=left.url)}, tmp_path)
+        running = models.find("a:words-3-5").stream(REQUEST)
+        await anext(running)
+        models.use({"a": ProviderSpec("a", base_url=right.url)})
+        assert await answered(models, "a:words-1") == "fake-1"
+        assert isinstance([event async for event in running][-1], Answer)
+        assert (len(left.requests), len(right.requests)) == (1, 1)
+        models.use({})
+        with pytest.raises(Misconfigured, match="'a:words-1' is not known"):
+            models.find("a:words-1")
+        await models.close()
+
+
+WRONG: list[tuple[Any, str]] = [
+    ([], "providers: must be a table of providers, not a list"),
+    ({"a": 5}, "providers.a: must be a table of keys, not a number"),
+    (
+        {"a": {"baseurl": "https://x"}},
+        "providers.a.baseurl: unknown key; known keys: kind, baseUrl",
+    ),
+    ({"a": {}}, "providers.a: the key baseUrl is missing, as https://host/v1"),
+    ({"a": {"baseUrl": "x.example"}}, "providers.a.baseUrl: must be a URL like https://host/v1"),
+    ({"a": {"baseUrl": ""}}, "providers.a.baseUrl: must be text that is not empty"),
+    ({"local": {"baseUrl": "https://x"}}, "providers.local: local: is a kind of model that runs"),
+    ({"a:b": {"baseUrl": "https://x"}}, "providers.a:b: a provider's name is text without colons"),
+    ({"a": {"kind": "groq", "headers": {"X Y": "z"}}}, "'X Y' is not the name of a header"),
+    ({"a": {"kind": "groq", "headers": {"X": 1}}}, "X: must be text on one line, not a number"),
+    ({"a": {"kind": "groq", "extraBody": {"model": "m"}}}, "model: is written by Outlast"),
+    ({"a": {"kind": "groq", "proxy": "socks5://x"}}, "must be a URL like http://host:3128"),
+    ({"a": {"kind": "groq", "timeout": 0}}, "must be a number of seconds above 0"),
+    ({"a": {"kind": "groq", "timeout": True}}, "must be a number of seconds above 0"),
+]
+
+
+@pytest.mark.parametrize(("table", "complaint"), WRONG)
+def test_a_mistake_names_its_place_and_what_mends_it(table: Any, complaint: str) -> None:
+    with pytest.raises(Misconfigured) as raised:
+        read_providers(table)
+    assert complaint in raised.value.message
+
+
+def test_all_mistakes_of_a_file_are_said_at_once_with_their_lines(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured) as raised:
+        written(tmp_path, "providers:\n  a: {baseUrl: 5}\n  b:\n    timeout: -1\n    x: 1\n")
+    lines = raised.value.message.splitlines()
+    assert [line.split(": ", 1)[0].rpartition(":")[2] for line in lines] == ["4", "6", "7", "5"]
+
+
+def test_the_settings_name_providers_too(tmp_path: Path) -> None:
+    (tmp_path / "outlast.toml").write_text(
+        '[providers.left]\nbaseUrl = "https://x.example/v1"\ntimeout = 2.5\n'
+        "extraBody = {top_k = 40, min_p = 0.1}\n"
+    )
+    spec = settings.load(environment={}, folder=tmp_path).providers["left"]
+    assert (spec.base_url, spec.timeout) == ("https://x.example/v1", 2.5)
+    assert spec.extra_body == {"top_k": 40, "min_p": 0.1}
+
+
+def test_a_module_of_agents_names_providers(tmp_path: Path) -> None:
+    file = tmp_path / "agents_with_providers.py"
+    file.write_text(
+        "from outlast import Agent\n"
+        "providers = {'left': {'baseUrl': 'https://x.example/v1'}}\n"
+        "one = Agent('one', model='left:m')\n"
+    )
+    assert load(str(file)).providers["left"].base_url == "https://x.example/v1"
+
+
+def _authority(folder: Path) -> ssl.SSLContext:
+    """Write `ca.pem` and return a server's context for 127.0.0.1 that it vouches for."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "outlast test")])
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    (folder / "ca.pem").write_bytes(pem)
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
+    return context
