@@ -21,7 +21,7 @@ from outlast.model.clock import SystemClock
 from outlast.model.error import Misconfigured, ModelRejected
 from outlast.model.message import UserMessage
 from outlast.model.provider import ProviderSpec, read_providers
-from tests.provider import FakeProvider, Reply
+from tests.support.provider import FakeProvider, Reply
 
 pytestmark = pytest.mark.anyio
 

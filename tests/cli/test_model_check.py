@@ -6,19 +6,19 @@ from collections.abc import Callable
 import orjson
 import pytest
 
-from tests.cli.world import Place
-from tests.database import SQLITE
-from tests.provider import FakeProvider
+from tests.support.command_line import CommandLine
+from tests.support.databases import SQLITE
+from tests.support.provider import FakeProvider
 
 Outlast = Callable[..., tuple[int, str, str]]
 pytestmark = [pytest.mark.only(SQLITE), pytest.mark.anyio]
 
 
 async def test_each_model_of_the_file_is_tried_and_the_reasons_are_shown(
-    outlast: Outlast, place: Place
+    outlast: Outlast, command_line: CommandLine
 ) -> None:
     async with FakeProvider() as provider:
-        (place.folder / "several.yaml").write_text(
+        (command_line.folder / "several.yaml").write_text(
             f"""
 providers:
   near: {{baseUrl: {provider.url}}}
@@ -50,10 +50,10 @@ agents:
 
 
 async def test_a_model_that_is_named_is_tried_without_an_agents_file(
-    outlast: Outlast, place: Place
+    outlast: Outlast, command_line: CommandLine
 ) -> None:
     async with FakeProvider() as provider:
-        (place.folder / "outlast.toml").write_text(
+        (command_line.folder / "outlast.toml").write_text(
             f'[providers.near]\nbaseUrl = "{provider.url}"\n'
         )
         code, out, _ = await asyncio.to_thread(outlast, "models", "check", "near:words-1")
@@ -64,10 +64,10 @@ async def test_a_model_that_is_named_is_tried_without_an_agents_file(
 
 
 def test_nothing_to_check_says_what_to_name(
-    outlast: Outlast, place: Place, monkeypatch: pytest.MonkeyPatch
+    outlast: Outlast, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OUTLAST_AGENTS", raising=False)
-    del place.environment["OUTLAST_AGENTS"]
+    del command_line.environment["OUTLAST_AGENTS"]
     code, _, err = outlast("models", "check")
     assert code == 2
     assert "name one, or an agents file with --agents FILE" in err
