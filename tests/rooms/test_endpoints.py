@@ -65,6 +65,20 @@ def test_an_endpoint_says_all_that_the_document_needs(endpoint: Endpoint) -> Non
     assert set(endpoint.scopes) <= set(Scope)
 
 
+@each
+def test_a_handler_reads_the_body_and_the_query_that_its_endpoint_names(
+    endpoint: Endpoint,
+) -> None:
+    source = inspect.getsource(endpoint.handler)
+    body, query = endpoint.body, endpoint.query
+    assert re.findall(r"\bbody_as\((?:\w+\.)?(\w+)", source) == ([body.__name__] if body else [])
+    read = re.findall(r"\bquery_as\((?:\w+\.)?(\w+)", source)
+    if not read and query and "call.cursor()" in source:  # Last-Event-ID, else `after`
+        read = [query.__name__]
+        assert set(query.model_fields) == {"after"}
+    assert read == ([query.__name__] if query else [])
+
+
 async def test_every_route_of_the_server_is_an_endpoint_or_known_to_be_public(api: Api) -> None:
     routes = api.app.router.routes
     told = {
