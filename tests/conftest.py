@@ -70,6 +70,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         durations.slowest_first(items)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where processes share the run, by `--dist loadscope`."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    from tests.support.scheduling import Scheduler
+
+    return Scheduler(config, log)
+
+
 def _database_of(item: pytest.Item) -> str | None:
     """The kind that a test runs on; None where it needs no database."""
     assert isinstance(item, pytest.Function)

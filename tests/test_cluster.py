@@ -12,7 +12,7 @@ from tests.support.postgres import BOUND, Cluster, Databases
 
 STARTER = """
 import sys
-from tests.postgres import Cluster
+from tests.support.postgres import Cluster
 
 cluster = Cluster().start()
 print(cluster.url(), flush=True)

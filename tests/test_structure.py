@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.databases import KINDS
 from tests.support.durations import SLOW
+from tests.support.scheduling import BY_DATABASE, ONE_BY_ONE, TOGETHER, group_of
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(
@@ -224,4 +226,15 @@ def test_what_the_architecture_page_names_in_brackets_stands_in_that_file() -> N
 
 
 def test_every_slow_module_exists() -> None:
-    assert not [place for place in SLOW if not (ROOT / place).exists()]
+    places = [*SLOW, TOGETHER, BY_DATABASE, *ONE_BY_ONE]
+    assert not [place for place in places if not (ROOT / place).exists()]
+
+
+def test_tests_that_share_a_process_of_their_own_stay_together() -> None:
+    assert group_of("tests/many/test_a.py::test[x]") == group_of("tests/many/test_b.py::test")
+    of_kills = [group_of(f"tests/kills/test_a.py::{t}[{k}-1]") for t in "ab" for k in KINDS]
+    assert of_kills[:2] == of_kills[2:]
+    assert len(set(of_kills)) == 2
+    assert group_of("tests/model/test_a.py::one") == group_of("tests/model/test_a.py::two")
+    one, two = (group_of(f"{ONE_BY_ONE[0]}::{test}") for test in ("one", "two"))
+    assert one != two

@@ -12,7 +12,7 @@ ALLOW = "access-control-allow-origin"
 
 async def preflight(api: Api, origin: str) -> tuple[int, str | None, str]:
     headers = {
-        "RequestContext": origin,
+        "Origin": origin,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization, idempotency-key",
     }
@@ -26,10 +26,10 @@ async def test_a_page_of_a_named_origin_may_call_and_reads_our_headers(make_api:
     status, origin, headers = await preflight(api, PAGE)
     assert (status, origin) == (200, PAGE)
     assert headers == "authorization, idempotency-key"
-    answer = await api.execute({"input": "Hello"}, headers={"RequestContext": PAGE})
+    answer = await api.execute({"input": "Hello"}, headers={"Origin": PAGE})
     assert answer.headers[ALLOW] == PAGE
     assert answer.headers["access-control-expose-headers"] == ", ".join(EXPOSED)
-    refused = await api.client.get("/v1/nothing", headers={"RequestContext": PAGE})
+    refused = await api.client.get("/v1/nothing", headers={"Origin": PAGE})
     assert (refused.status_code, refused.headers[ALLOW]) == (404, PAGE)
 
 
@@ -37,7 +37,7 @@ async def test_no_other_origin_is_told_anything(make_api: MakeApi) -> None:
     api = await make_api(cors_origins=PAGE)
     status, origin, _ = await preflight(api, OTHER)
     assert (status, origin) == (400, None)
-    answer = await api.execute({"input": "Hello"}, headers={"RequestContext": OTHER})
+    answer = await api.execute({"input": "Hello"}, headers={"Origin": OTHER})
     assert ALLOW not in answer.headers
 
 

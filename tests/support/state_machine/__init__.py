@@ -1,1 +1,7 @@
 """A server that dies and comes back, every move on it, and whether all rooms agree."""
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(f"tests.support.state_machine.{name}" for name in ("agreement", "moves", "server"))
+)

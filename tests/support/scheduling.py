@@ -1,0 +1,45 @@
+"""Which tests stay together where processes share a run.
+
+The tests of a module do, so that what they share is made once. The fleet of `tests/many/` is shared
+by all of that folder. A deployment of `tests/kills/` is on one database, so each database goes by
+itself. Tests that share nothing and wait for processes of their own go one by one: so no process
+is left at the end with a long module while the others have nothing to do.
+"""
+
+from typing import Final
+
+from xdist.scheduler import LoadScopeScheduling
+
+from tests.support.databases import KINDS
+
+TOGETHER: Final = "tests/many/"
+BY_DATABASE: Final = "tests/kills/"
+ONE_BY_ONE: Final = (
+    "tests/cli/test_agents.py",
+    "tests/cli/test_leaving.py",
+    "tests/cli/test_reload.py",
+    "tests/cli/test_run.py",
+    "tests/cli/test_serve.py",
+    "tests/engine/test_crash_code.py",
+    "tests/engine/test_crash_moves.py",
+    "tests/rooms/test_slow_readers.py",
+    "tests/states/test_states.py",
+    "tests/test_kill.py",
+)
+
+
+def group_of(nodeid: str) -> str:
+    """Return the name of the tests that a test stays with."""
+    module = nodeid.partition("::")[0]
+    if module.startswith(TOGETHER):
+        return TOGETHER
+    if module.startswith(BY_DATABASE):
+        return f"{module} {[kind for kind in KINDS if kind in nodeid.partition('[')[2]]}"
+    return nodeid if module in ONE_BY_ONE else module
+
+
+class Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives groups of tests to processes, in the order of the collection."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
