@@ -24,13 +24,13 @@ class Statement:
     clause: Executable
 
     independent: bool = field(default=False, kw_only=True)
-    """It changes what no other statement of its transaction reads or changes."""
+    """Whether it changes only rows that no other statement of its transaction reads or changes."""
 
     @property
     def joins(self) -> bool:
-        """Whether Postgres may run it as one statement with its neighbours.
+        """Whether Postgres may join it with adjacent statements.
 
-        It adds rows that are all in its parameters, or is independent; and it returns none.
+        True if it inserts rows given by parameters only, or is independent; and returns no rows.
         """
         inserts = isinstance(self.clause, Insert) and self.clause.select is None
         return (inserts or self.independent) and not self.answers
@@ -41,7 +41,7 @@ class Statement:
         return isinstance(self.clause, SelectBase) or bool(getattr(self.clause, "_returning", ()))
 
     def compiled(self, dialect: Dialect) -> tuple[str, dict[str, Any]]:
-        """Its text for a database, and the values that are part of it."""
+        """Return its text for a database, and its constant values."""
         assert isinstance(self.clause, ClauseElement)
         compiled = self.clause.compile(dialect=dialect)
         constants = {name: value for name, value in compiled.params.items() if value is not None}
@@ -53,7 +53,7 @@ class BatchStatement(Statement):
     """A statement that Postgres runs once for many sets of parameters."""
 
     arrays: Executable
-    """The same; each parameter is an array with one element for each set."""
+    """The same statement with arrays as parameters, one element per set."""
 
     @property
     def answers(self) -> bool:
@@ -75,16 +75,16 @@ class Query(NamedTuple):
 
 
 class Together(NamedTuple):
-    """Statements of which none needs what another returns.
+    """Statements that are independent of each other's results.
 
-    Answered by one row for each: the rows that it returned.
+    The result is one row per statement: its rows.
     """
 
     queries: tuple[Query, ...]
 
 
 class Batch(NamedTuple):
-    """One statement with many sets of parameters, answered by the rows of all.
+    """One statement with many sets of parameters; the result is the rows of all.
 
     It is the only one of its transaction.
     """
@@ -94,16 +94,16 @@ class Batch(NamedTuple):
 
 
 class Guarded(NamedTuple):
-    """A statement and, if it returned a row, a second one; answered by the rows of the first.
+    """A statement and, if it returned a row, a second one; the result is the rows of the first.
 
     It is the only one of its transaction.
     """
 
     first: Query
     second: "Callable[[Row], Query]"
-    """What follows, given the first's row; it returns none."""
+    """Makes the second query from the first's row; it returns no rows."""
     whole: Query
-    """Both as one statement, for Postgres."""
+    """Both as a single statement, for Postgres."""
 
 
 Request: TypeAlias = Query | Together | Batch | Guarded
@@ -119,11 +119,11 @@ class TransactionResult(Generic[T]):
     runnable: tuple[Execution, ...] = ()
     """Executions whose next segment is to be enqueued in this same transaction."""
     requested: tuple[str, ...] = ()
-    """Executions whose worker, in whichever process, is notified of a request."""
+    """Executions whose worker, in any process, is notified of a request."""
     erased: bool = False
-    """Content was deleted that must not linger in the database's files either."""
+    """Whether content was deleted that must be erased from the database's files too."""
     lease_released: bool = False
-    """The process that led maintenance leads no more; the others are notified."""
+    """Whether the leader of maintenance has left; the others are notified."""
 
 
 Part: TypeAlias = Generator[Request, list[Row], T]
@@ -146,7 +146,7 @@ class Driver(Protocol):
         ...
 
     async def close(self) -> None:
-        """Commit what waits and disconnect."""
+        """Commit waiting transactions and disconnect."""
         ...
 
     async def write(
@@ -156,10 +156,11 @@ class Driver(Protocol):
         durable: bool = True,
         of: Sequence[str] = (),
     ) -> T:
-        """Run a transaction that is on disk when this returns.
+        """Run a transaction; it is on disk when this returns.
 
-        Without `durable` it survives the death of the process, not of the machine. It is made anew
-        for each attempt. Writes `of` the same execution take effect in the order of the calls.
+        Without `durable` it survives a crash of the process, not of the machine. The generator is
+        created anew for each attempt. Writes `of` the same execution take effect in the order of
+        the calls.
         """
         ...
 
@@ -170,9 +171,9 @@ class Driver(Protocol):
         snapshot: bool = False,
         light: bool = False,
     ) -> T:
-        """Run a transaction that only reads; with `snapshot` all its statements see one moment.
+        """Run a transaction that only reads; with `snapshot` all its statements see the same state.
 
-        `light`: it reads little, as every request does, and does not wait behind heavy reads.
+        `light`: a small read, as in every request, which does not wait behind heavy reads.
         """
         ...
 
@@ -182,6 +183,6 @@ class Driver(Protocol):
 
 
 def ping() -> Transaction[None]:
-    """Read nothing."""
+    """A transaction that reads nothing."""
     yield Query(PING, {})
     return TransactionResult(None)

@@ -10,7 +10,7 @@ from outlast.store.driver import Driver, Part, Query, Statement, Transaction, Tr
 from outlast.store.tables import identifier, metadata, time
 
 IDEMPOTENCY_MILLIS = 24 * 60 * 60 * 1000
-"""How long an idempotency key is remembered."""
+"""How long an idempotency key is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Idempotency:
     key_id: str
     key: str
     digest: str
-    """Of the request's route and body."""
+    """Digest of the request's route and body."""
 
 
 idempotency: Final = Table(
@@ -50,7 +50,7 @@ FORGET_KEY: Final = Statement(
         idempotency.c.key_id == bindparam("key_id"), idempotency.c.key == bindparam("key")
     )
 )
-"""Before an expired key is used again."""
+"""Deletes an expired key before it is used again."""
 
 _expired: Final = (
     select(idempotency.c.key_id, idempotency.c.key)
@@ -64,7 +64,7 @@ FORGET_IDEMPOTENT: Final = Statement(
     .where(tuple_(idempotency.c.key_id, idempotency.c.key).in_(_expired))
     .returning(idempotency.c.key_id)
 )
-"""All keys, the oldest first and not more than the limit: a duty calls this again and again."""
+"""Deletes the oldest keys, at most `limit`: a duty runs this repeatedly."""
 
 INSERT_IDEMPOTENT: Final = Statement(insert(idempotency))
 
@@ -80,10 +80,10 @@ KEEP_ANSWER: Final = Statement(
 
 @dataclass(frozen=True, slots=True)
 class FirstRequest:
-    """What the first request with an idempotency key made and was answered."""
+    """The first request with an idempotency key: what it created, and its response."""
 
     made: str
-    """The id of what it made."""
+    """Id of what it created."""
     answer: str | None
 
 
@@ -103,7 +103,7 @@ def first_request(promise: Idempotency, at: int) -> Part[FirstRequest | None]:
 
 
 def remember(promise: Idempotency, made: str, at: int, answer: str | None = None) -> Query:
-    """Return the write of a first request, in the transaction of what it makes."""
+    """Return the query that stores a first request, in its resource's transaction."""
     return Query(
         INSERT_IDEMPOTENT,
         {
@@ -118,7 +118,7 @@ def remember(promise: Idempotency, made: str, at: int, answer: str | None = None
 
 
 def _keep_answer(idempotency: Idempotency, answer: str) -> Transaction[None]:
-    """Write the answer beside its key."""
+    """Store the response with its key."""
     yield Query(
         KEEP_ANSWER,
         {
@@ -137,7 +137,7 @@ def _forget(before: int, limit: int) -> Transaction[int]:
 
 
 def try_write() -> Transaction[None]:
-    """Write a row and delete it again, to see whether the disk takes it."""
+    """Write a row and delete it again, to check that the disk is writable."""
     row = {"key_id": "", "key": "", "digest": "", "execution_id": "", "answer": None}
     yield Query(INSERT_IDEMPOTENT, row | {"created_at": 0})
     yield Query(FORGET_IDEMPOTENT, {"since": 0, "limit": 1})
@@ -145,15 +145,15 @@ def try_write() -> Transaction[None]:
 
 
 class IdempotencyStore:
-    """Idempotency keys; `ExecutionStore.create` writes them with what they protect."""
+    """Idempotency keys; they are written in the transaction that they protect."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
-        """Keep the answer that a repeated request gets."""
+        """Store the response for repeated requests."""
         await self._driver.write(lambda: _keep_answer(idempotency, answer))
 
     async def forget(self, before: int, limit: int) -> int:
-        """Delete the keys made until then, of all workspaces; return how many."""
+        """Delete the keys created until then, of all workspaces; return how many."""
         return await self._driver.write(lambda: _forget(before, limit))

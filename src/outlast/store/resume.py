@@ -1,7 +1,7 @@
 """Resume an execution from a checkpoint.
 
-Resume, roll back, recover are one act: the row becomes what it was at the checkpoint, work behind
-it is superseded, and a next segment is requested. What was used stays charged.
+Resume, roll back and recover are one operation: the row becomes what it was at the checkpoint, work
+after it is superseded, and the next segment is requested. Usage stays charged.
 """
 
 from collections.abc import Iterable
@@ -54,14 +54,14 @@ PAUSED = "The execution was paused while this step ran."
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """What an execution was at a checkpoint."""
+    """An execution as of a checkpoint."""
 
     checkpoint: Checkpoint | None
-    """None: before its first step."""
+    """None: before the first step."""
     steps: tuple[Step, ...]
-    """What was recorded then."""
+    """Steps recorded by then."""
     void: tuple[Step, ...]
-    """What is superseded."""
+    """Steps to be superseded."""
     state: dict[str, Any]
 
     @property
@@ -85,12 +85,12 @@ def resume(request: Resume) -> Transaction[Details]:
     yield from _supersede(execution, known, past)
     reset = _more_time(_reset(execution, past, request.at), task)
     calls = unanswered(past.steps, reset.superseded_to)
-    asked = yield from _wait_again(execution, past, calls, request.at)
-    rests = bool(calls) and _only_waits(calls, asked)
+    waits = yield from _wait_again(execution, past, calls, request.at)
+    rests = bool(calls) and _only_waits(calls, waits)
     after = replace(
         reset,
         status=Status.SUSPENDED if rests else Status.QUEUED,
-        awaiting=awaited(asked.values()) if rests else None,
+        awaiting=awaited(waits.values()) if rests else None,
         waiting=waiting and not rests,
     )
     if execution.is_client_driven:
@@ -99,7 +99,7 @@ def resume(request: Resume) -> Transaction[Details]:
     retried = yield from _retried(execution, past, after)
     yield Query(RESUME_EXECUTION, resume_columns(after) | {"given_id": after.id})
     started = (ExecutionStarted(),) if execution.is_client_driven else ()
-    asking = _open_calls(calls, asked, suspended=rests)
+    asking = _open_calls(calls, waits, suspended=rests)
     events = (_resumed(past, request), *started, *retried, *asking)
     entries = yield from append(after, request.at, events)
     runnable = (after,) if after.status is Status.QUEUED and not after.waiting else ()
@@ -133,7 +133,7 @@ def _require_resumable(execution: Execution, request: Resume) -> None:
 
 
 def _must_wait(execution: Execution) -> Part[bool]:
-    """Whether an earlier turn is live. Raises ConversationBusy where an ended one would cut in."""
+    """Whether an earlier turn is live. Raises ConversationBusy if it would be overtaken."""
     rows = yield Query(
         LIVE_IN_CONVERSATION,
         {"workspace": execution.workspace_id, "conversation": execution.conversation_id},
@@ -147,7 +147,7 @@ def _must_wait(execution: Execution) -> Part[bool]:
 
 
 def _chosen(known: Iterable[Checkpoint], wanted: str | None) -> Checkpoint | None:
-    """The named checkpoint, superseded or not; else the newest that stands."""
+    """Return the named checkpoint, superseded or not; else the newest not superseded."""
     if wanted is None:
         return max((c for c in known if not c.superseded), key=lambda c: c.place, default=None)
     found = next((c for c in known if c.id == wanted), None)
@@ -161,7 +161,7 @@ def _chosen(known: Iterable[Checkpoint], wanted: str | None) -> Checkpoint | Non
 def _unsaved(
     execution: Execution, task: Task | None, request: Resume
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """What there is before the first checkpoint, and what a pause has left without one."""
+    """Return the state before the first checkpoint, or left by a pause without one."""
     if task is None:
         return {}, None
     left = request.checkpoint_id is None and execution.status is Status.PAUSED and task.changed
@@ -169,7 +169,7 @@ def _unsaved(
 
 
 def _more_time(execution: Execution, task: Task | None) -> Execution:
-    """Whoever resumes a task whose time is over gives it that time again."""
+    """Return the task with its time again, if that was over."""
     limit, given = execution.budget.max_seconds, None if task is None else task.max_seconds
     if limit is None or given is None or execution.active_ms < limit * 1000:
         return execution
@@ -178,7 +178,7 @@ def _more_time(execution: Execution, task: Task | None) -> Execution:
 
 
 def _running(execution: Execution, at: int) -> Execution:
-    """What its client drives has nobody to wait for; a new segment fences off earlier calls."""
+    """Return a client-driven execution as running; a new segment fences off earlier calls."""
     return replace(
         execution,
         status=Status.RUNNING,
@@ -209,14 +209,14 @@ def _past(
 
 
 def _before(known: tuple[Checkpoint, ...], chosen: Checkpoint | None) -> list[Checkpoint]:
-    """The checkpoints that stand, up to the chosen one."""
+    """Return the checkpoints not superseded, up to the chosen one."""
     if chosen is None:
         return []
     return [c for c in known if not c.superseded and c.place <= chosen.place]
 
 
 def _supersede(execution: Execution, known: tuple[Checkpoint, ...], past: _Past) -> Part[None]:
-    """Mark what comes behind the checkpoint; it stays to be seen."""
+    """Mark everything after the checkpoint as superseded; it stays visible."""
     stands = {c.id for c in _before(known, past.checkpoint)}
     for checkpoint in known:
         if checkpoint.id not in stands and not checkpoint.superseded:
@@ -226,7 +226,7 @@ def _supersede(execution: Execution, known: tuple[Checkpoint, ...], past: _Past)
 
 
 def _reset(execution: Execution, past: _Past, at: int) -> Execution:
-    """The row as it was at the checkpoint; what was used since is charged, not part of usage."""
+    """Return the row as of the checkpoint; later usage is charged, and not in `usage`."""
     models = [step for step in past.steps if isinstance(step, ModelStep)]
     tools = [step for step in past.steps if isinstance(step, ToolStep)]
     usage = reduce(add, (step.usage for step in models), NO_USAGE)
@@ -252,7 +252,7 @@ def _reset(execution: Execution, past: _Past, at: int) -> Execution:
 
 
 def _used_to(execution: Execution, past: _Past) -> int:
-    """The highest number that the log may know: of steps, of calls and of what was cut off."""
+    """Return the highest number used in the log, by steps, calls and cut-off work."""
     steps = sorted((*past.steps, *past.void), key=lambda step: step.number)
     begun = [number for number, _ in unanswered(steps, execution.superseded_to)]
     if execution.status is Status.PAUSED and not begun:
@@ -261,15 +261,15 @@ def _used_to(execution: Execution, past: _Past) -> int:
 
 
 def _wait_again(execution: Execution, past: _Past, calls: Calls, at: int) -> Part[dict[str, Wait]]:
-    """Return the waits of the calls that have no result now; what is to run again waits again.
+    """Return the waits of the calls without a result; calls to be repeated wait again.
 
-    A decision that nothing has come of yet stands. Others belong to answered calls and stand, or to
-    superseded ones.
+    A decision not yet applied stands. Others belong to answered calls and stand, or to superseded
+    ones.
     """
     numbers = {call.id: number for number, call in calls}
     answered = {step.call.id for step in past.steps if isinstance(step, ToolStep)}
     void = {step.call.id for step in past.void if isinstance(step, ToolStep)}
-    asked: dict[str, Wait] = {}
+    waits: dict[str, Wait] = {}
     for found in (yield from waits_of(execution.workspace_id, execution.id)):
         of_call = {"id": execution.id, "tool_call": found.tool_call_id}
         if found.superseded or found.tool_call_id in answered:
@@ -284,26 +284,26 @@ def _wait_again(execution: Execution, past: _Past, calls: Calls, at: int) -> Par
             again = _reopened(_before_its_run(again), at)
         elif found.is_open and execution.status in TERMINAL:
             again = _reopened(again, at)
-        asked[found.tool_call_id] = again
+        waits[found.tool_call_id] = again
         if again != found:
             yield Query(FORGET_WAIT, of_call)
             yield Query(INSERT_WAIT, wait_columns(execution.workspace_id, again))
-    return asked
+    return waits
 
 
 _LASTING: Final = (WaitKind.CHILD, WaitKind.TIMER)
-"""A child that has ended and a time that has come are not waited for again."""
+"""Kinds of waits that are not repeated: a child that has ended and a time that has come."""
 
 
 def _before_its_run(found: Wait) -> Wait:
-    """Return the approval that an approved call waits for before it runs elsewhere again."""
+    """Return the approval that a call needs before it runs elsewhere again."""
     if found.is_approval or found.begun_at is None:
         return found
     return replace(found, kind=WaitKind.APPROVAL, begun_at=None, due_at=None)
 
 
 def _reopened(found: Wait, at: int) -> Wait:
-    """Return it open, with all its time; a call that may have run is shown as it ran."""
+    """Return the wait open again, with its full time; edits stay if the call may have run."""
     ran = found.kind is not WaitKind.APPROVAL
     time = None if found.due_at is None else found.due_at - found.requested_at
     return replace(
@@ -320,9 +320,9 @@ def _reopened(found: Wait, at: int) -> Wait:
     )
 
 
-def _only_waits(calls: Calls, asked: dict[str, Wait]) -> bool:
+def _only_waits(calls: Calls, waits: dict[str, Wait]) -> bool:
     """Whether nothing can be done before a wait is decided."""
-    return all(call.id in asked for _, call in calls) and any(a.is_open for a in asked.values())
+    return all(call.id in waits for _, call in calls) and any(a.is_open for a in waits.values())
 
 
 def _resumed(past: _Past, request: Resume) -> ExecutionResumed:
@@ -330,15 +330,15 @@ def _resumed(past: _Past, request: Resume) -> ExecutionResumed:
     return ExecutionResumed(checkpoint_id, past.step, past.missing, request.key_id)
 
 
-def _open_calls(calls: Calls, asked: dict[str, Wait], *, suspended: bool) -> tuple[Event, ...]:
-    """Where the calls without an answer stand now."""
-    events = [event for number, call in calls for event in _call_events(number, call, asked)]
-    awaiting = awaited(asked.values()) or Awaiting.PERSON
+def _open_calls(calls: Calls, waits: dict[str, Wait], *, suspended: bool) -> tuple[Event, ...]:
+    """Return the events for the calls without a result."""
+    events = [event for number, call in calls for event in _call_events(number, call, waits)]
+    awaiting = awaited(waits.values()) or Awaiting.PERSON
     return (*events, *((ExecutionSuspended(awaiting),) if suspended else ()))
 
 
-def _call_events(number: int, call: ToolCall, asked: dict[str, Wait]) -> Iterable[Event]:
-    wait = asked.get(call.id)
+def _call_events(number: int, call: ToolCall, waits: dict[str, Wait]) -> Iterable[Event]:
+    wait = waits.get(call.id)
     if wait is None or not wait.is_approval:
         arguments = call.parameters if wait is None else wait.arguments
         yield ToolStarted(number, call.id, call.name, arguments)
@@ -350,7 +350,7 @@ def _call_events(number: int, call: ToolCall, asked: dict[str, Wait]) -> Iterabl
 
 
 def _retried(execution: Execution, past: _Past, after: Execution) -> Part[tuple[Event, ...]]:
-    """The model request that a pause has closed is run again: what it had shown is void."""
+    """Return the event that voids the text of a model request aborted by a pause."""
     if execution.status is not Status.PAUSED or past.void:
         return ()
     ((kind, data),) = yield Query(LAST_EVENT, {"id": execution.id})

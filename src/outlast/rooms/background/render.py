@@ -1,6 +1,6 @@
-"""The core's values in the background room's words. Pure functions.
+"""Renders the core's values for the background room. Pure functions.
 
-The room has no stream of its own: its clients poll.
+The room has no stream: its clients poll.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +23,12 @@ STATUS_WORDS: Final[dict[Status, StatusWord]] = {
 
 
 def statuses(word: StatusWord | None) -> tuple[Status, ...]:
-    """Our statuses that this word stands for; none given: none asked for."""
+    """Return the core's statuses for this room's; None if none is given."""
     return tuple(status for status, written in STATUS_WORDS.items() if written == word)
 
 
 def accepted(execution: Execution) -> Accepted:
-    """The answer to a run without a body."""
+    """Return the response to a run without a body."""
     return {
         "data": {
             "message": "Execution started. Poll events for status.",
@@ -39,7 +39,7 @@ def accepted(execution: Execution) -> Accepted:
 
 
 def event(execution: Execution) -> Event:
-    """One execution as an event."""
+    """Return one execution as an event."""
     return {
         "id": execution.id,
         "requestId": execution.id,
@@ -66,7 +66,7 @@ def _error(execution: Execution) -> str | None:
 
 
 def page(found: Sequence[Listed], link: Callable[[str], str], *, more: bool) -> EventPage:
-    """A page of events."""
+    """Return a page of events."""
     return {
         "data": [_listed(one, link) for one in found],
         "nextToken": to_token(found[-1].execution.id) if more and found else None,
@@ -74,9 +74,9 @@ def page(found: Sequence[Listed], link: Callable[[str], str], *, more: bool) -> 
 
 
 def _listed(one: Listed, link: Callable[[str], str]) -> Event:
-    """One event, with a mark where its output is cut."""
-    told = event(one.execution)
+    """Return one event, marked if its output is cut."""
+    shown = event(one.execution)
     if "output" in one.cut:
         url = link(f"/v1/executions/{one.execution.id}")
-        told["truncated"] = {"fields": ["output"], "url": url}
-    return told
+        shown["truncated"] = {"fields": ["output"], "url": url}
+    return shown

@@ -100,7 +100,7 @@ class Event(TypedDict):
 
 
 class EventPage(TypedDict):
-    """A stretch of the events, newest first."""
+    """A page of the events, newest first."""
 
     data: list[Event]
     nextToken: str | None

@@ -1,4 +1,4 @@
-"""The wire's words of the executions room: what it answers."""
+"""Response models of the executions room."""
 
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
@@ -101,7 +101,7 @@ class Execution(TypedDict):
 
 
 class ExecutionPage(TypedDict):
-    """A stretch of the executions, newest first."""
+    """A page of the executions, newest first."""
 
     data: list[Execution]
     hasMore: bool
@@ -109,7 +109,7 @@ class ExecutionPage(TypedDict):
 
 
 class Cancelled(TypedDict):
-    """What a cancelled execution leaves."""
+    """The output and usage of a cancelled execution."""
 
     id: str
     status: StatusWord
@@ -134,7 +134,7 @@ class Checkpoints(TypedDict):
 
 
 class Approval(TypedDict):
-    """A tool call that waits for a person, or what the person said."""
+    """A tool call that waits for a person, or the decision."""
 
     executionId: str
     toolCallId: str
@@ -146,7 +146,7 @@ class Approval(TypedDict):
     ]
     approved: Annotated[bool | None, Field(description="Null while it waits.")]
     reason: str | None
-    result: Annotated[Any, Field(description="What the call is told to have given.")]
+    result: Annotated[Any, Field(description="The call's result, as given by the person.")]
     decidedBy: Annotated[str | None, Field(description="The key's id; null where it expired.")]
     requestedAt: str
     decidedAt: str | None
@@ -154,7 +154,7 @@ class Approval(TypedDict):
 
 
 class ApprovalPage(TypedDict):
-    """A stretch of the approvals that wait."""
+    """A page of the open approvals."""
 
     data: list[Approval]
     hasMore: bool
@@ -162,7 +162,7 @@ class ApprovalPage(TypedDict):
 
 
 class RunAccepted(TypedDict):
-    """What a run without a body is called."""
+    """Ids of a run without a body."""
 
     message: Annotated[str, Field(examples=["Execution started. Poll events for status."])]
     requestId: Annotated[str, Field(description="The execution's id.")]
@@ -176,7 +176,7 @@ class Accepted(TypedDict):
 
 
 class Turn(TypedDict):
-    """What one side said."""
+    """A message of the user or the assistant."""
 
     id: Annotated[str, Field(examples=["msg_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
     executionId: str
@@ -211,7 +211,7 @@ class ConversationSummary(TypedDict):
 
 
 class ConversationPage(TypedDict):
-    """A stretch of the conversations, newest activity first."""
+    """A page of the conversations, newest activity first."""
 
     data: list[ConversationSummary]
     hasMore: bool
@@ -243,7 +243,7 @@ class Agent(TypedDict):
 
 
 class AgentPage(TypedDict):
-    """A stretch of the agents, newest first."""
+    """A page of the agents, newest first."""
 
     data: list[Agent]
     hasMore: bool

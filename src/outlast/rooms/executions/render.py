@@ -1,4 +1,4 @@
-"""The core's values in the wire's words. Pure functions."""
+"""Renders the core's values for the executions room. Pure functions."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -42,18 +42,18 @@ def execution(view: ExecutionView) -> Execution:
 
 
 def _listed(view: ExecutionView, link: Callable[[str], str]) -> Execution:
-    """The execution object, with a mark where it is cut."""
-    told = execution(view)
+    """Return the execution object, marked if it is cut."""
+    shown = execution(view)
     if view.cut:
         url = link(f"/v1/executions/{view.execution.id}")
-        told["truncated"] = {"fields": list(view.cut), "url": url}
-    return told
+        shown["truncated"] = {"fields": list(view.cut), "url": url}
+    return shown
 
 
 def execution_of(
     row: core.Execution, agent: str, calls: list[ToolCall], approvals: Iterable[Wait] = ()
 ) -> Execution:
-    """The execution object, from its row and the tool calls that finished."""
+    """Return the execution object, from its row and the finished tool calls."""
     ended = row.completed_at if row.completed_at is not None else row.updated_at
     found: Execution = {
         "id": row.id,
@@ -108,7 +108,7 @@ def _pending(row: core.Execution, approvals: Iterable[Wait]) -> list[PendingAppr
 
 
 def usage(found: core_usage.Usage) -> Usage:
-    """Tokens."""
+    """Return the tokens."""
     return {
         "inputTokens": found.input_tokens,
         "outputTokens": found.output_tokens,
@@ -120,7 +120,7 @@ def usage(found: core_usage.Usage) -> Usage:
 
 
 def tool_calls(steps: Iterable[Step]) -> list[ToolCall]:
-    """The finished tool calls, in the order in which the model named them."""
+    """Return the finished tool calls, in the order in which the model named them."""
     return [
         {
             "id": step.call.id,
@@ -142,7 +142,7 @@ def page(
     more: bool,
     backwards: bool,
 ) -> ExecutionPage:
-    """A list's page; its cursor goes on in the direction of the walk."""
+    """Return a list's page; its cursor continues in the direction of the walk."""
     return {
         "data": [_listed(view, link) for view in views],
         "hasMore": more,
@@ -157,7 +157,7 @@ def _next(ids: Sequence[str], *, more: bool, backwards: bool) -> str | None:
 
 
 def cancelled(view: ExecutionView) -> Cancelled:
-    """What a cancelled execution leaves."""
+    """Return the object of a cancelled execution."""
     row = view.execution
     return {
         "id": row.id,
@@ -168,7 +168,7 @@ def cancelled(view: ExecutionView) -> Cancelled:
 
 
 def checkpoints(found: Iterable[core_checkpoint.Checkpoint]) -> answers.Checkpoints:
-    """All checkpoints of an execution."""
+    """Return all checkpoints of an execution."""
     return {
         "data": [
             {
@@ -184,7 +184,7 @@ def checkpoints(found: Iterable[core_checkpoint.Checkpoint]) -> answers.Checkpoi
 
 
 def approval(found: Wait) -> answers.Approval:
-    """An approval, with what was proposed, decided and takes effect."""
+    """Return an approval with the proposed, decided and effective arguments."""
     return {
         "executionId": found.execution_id,
         "toolCallId": found.tool_call_id,
@@ -203,13 +203,13 @@ def approval(found: Wait) -> answers.Approval:
 
 
 def approvals(found: Sequence[Wait], *, more: bool) -> answers.ApprovalPage:
-    """A page of approvals."""
+    """Return a page of approvals."""
     last = f"{found[-1].execution_id}.{found[-1].tool_call_id}" if more else None
     return {"data": [approval(one) for one in found], "hasMore": more, "nextCursor": last}
 
 
 def conversations(found: Sequence[ConversationSummary], *, more: bool) -> answers.ConversationPage:
-    """A page of conversations."""
+    """Return a page of conversations."""
     last = found[-1].conversation if more else None
     return {
         "data": [_summary(one) for one in found],
@@ -232,7 +232,7 @@ def _summary(found: ConversationSummary) -> answers.ConversationSummary:
 
 
 def conversation(view: ConversationView) -> Conversation:
-    """A conversation with its turns."""
+    """Return a conversation with its turns."""
     found = view.conversation
     turns = [turn for past in view.turns for turn in _turns(past.execution, past.steps)]
     return {
@@ -247,7 +247,7 @@ def conversation(view: ConversationView) -> Conversation:
 
 
 def _turns(row: core.Execution, steps: Sequence[Step]) -> list[Turn]:
-    """What the user said, and what the assistant has answered so far.
+    """Return the user's message, and the assistant's answer so far.
 
     The user's message shares its UUID with the execution, the assistant's with its last model step.
     """
@@ -280,7 +280,7 @@ def _message_id(of: str) -> str:
 
 
 def agent(found: core_agent.Agent) -> Agent:
-    """An agent without what is the operator's own: where its tools are and how they are called."""
+    """Return an agent without the operator's data: where its tools are and how they are called."""
     spec = found.spec
     return {
         "id": found.id,
@@ -305,7 +305,7 @@ def agent(found: core_agent.Agent) -> Agent:
 
 
 def agents(found: Sequence[core_agent.Agent], *, more: bool, backwards: bool) -> AgentPage:
-    """A page of agents."""
+    """Return a page of agents."""
     cursor = _next([agent.id for agent in found], more=more, backwards=backwards)
     return {
         "data": [agent(one) for one in found],

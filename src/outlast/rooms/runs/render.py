@@ -1,4 +1,4 @@
-"""The core's values in this room's words. Pure functions."""
+"""Renders the core's values for the runs room. Pure functions."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ STATUS_WORDS: Final[dict[Status, StatusWord]] = {
 
 
 def run(execution: Execution) -> Run:
-    """The run, in the seed's six fields."""
+    """Return the run, in six fields."""
     return {
         "id": execution.id,
         "agentId": execution.agent_id,
@@ -31,6 +31,6 @@ def run(execution: Execution) -> Run:
 
 
 def error(problem: Problem, request_id: str) -> RunError:
-    """The shape `{"error": "…"}`; `X-Request-Id` is in the answer's headers."""
+    """Return `{"error": "…"}`; `X-Request-Id` is in the response's headers."""
     del request_id
     return {"error": problem.message}

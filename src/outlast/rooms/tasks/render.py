@@ -1,6 +1,6 @@
-"""The core's values in the tasks room's words. Pure functions.
+"""Renders the core's values for the tasks room. Pure functions.
 
-The room has no stream of its own: its clients poll.
+The room has no stream: its clients poll.
 """
 
 from collections.abc import Iterable
@@ -31,13 +31,13 @@ STATUS_WORDS: Final[dict[Status, StatusWord]] = {
 }
 
 _FIELDS: Final = {"checkpointId": "checkpoint_id"}
-"""This room's spelling of what the core names in an error."""
+"""This room's names of fields in the core's errors."""
 
 
 def create_request(
     body: CreateTaskBody, config: dict[str, Any] | None, idempotency: Idempotency | None
 ) -> NewTask:
-    """The body in the services' words; `config` as it was sent, with keys that mean nothing."""
+    """Return the body as a request; `config` as it was sent, unknown keys included."""
     return NewTask(
         body.name,
         body.description or "",
@@ -51,7 +51,7 @@ def create_request(
 
 
 def task(view: TaskView) -> TaskAnswer:
-    """A task, exactly the fields that the contract lists."""
+    """Return a task with exactly the fields of the contract."""
     execution, kept = view.execution, view.task
     return {
         "data": {
@@ -75,7 +75,7 @@ def task(view: TaskView) -> TaskAnswer:
 def _checkpoints(
     found: Iterable[Checkpoint], first_state: dict[str, Any]
 ) -> Iterable[CheckpointObject]:
-    """Oldest first; a step's checkpoint has the state of the one before it that stands with it."""
+    """Return the checkpoints, oldest first, each with its state or the previous one's."""
     standing = superseded = first_state
     for checkpoint in found:
         state = superseded if checkpoint.superseded else standing
@@ -93,7 +93,7 @@ def _checkpoints(
 
 
 def error(problem: Problem, request_id: str) -> TaskError:
-    """The shape of this room's errors."""
+    """Return an error in this room's shape."""
     param = problem.param
     return {
         "error": {

@@ -1,4 +1,4 @@
-"""Conversations: table, statements on its rows alone, and the rows."""
+"""Conversations: the table, statements on its rows alone, and row conversions."""
 
 from functools import cache
 from typing import Final
@@ -59,12 +59,13 @@ _conversation: Final = select(*conversations.c).where(
 CONVERSATION: Final = Statement(_conversation)
 
 LOCK_CONVERSATION: Final = Statement(_conversation.with_for_update())
-"""No turn is added, ended or deleted until this transaction ends; nothing is read before it."""
+"""Locks a conversation: no turn is added, ended or deleted until this transaction ends; the first
+statement."""
 
 
 @cache
 def list_conversations(filters: frozenset[str]) -> Statement:
-    """One page by keyset, for the filters of these names; an index of its own orders each."""
+    """Select a page by keyset, with filters of these names; each has an index of its own."""
     conditions: dict[str, ColumnElement[bool]] = {
         "agent_id": conversations.c.agent_id == bindparam("agent_id"),
         "user": conversations.c.end_user == bindparam("user"),
@@ -105,7 +106,7 @@ TOUCH_CONVERSATION: Final = Statement(
     .values(last_active_at=bindparam("at"))
     .returning(conversations.c.turns)
 )
-"""Locks the turns as `LOCK_TURNS` does; the number of the newest."""
+"""Locks the turns like `LOCK_TURNS`; returns the number of the newest."""
 
 DELETE_CONVERSATION: Final = Statement(
     delete(conversations).where(
@@ -122,11 +123,11 @@ LOCK_TURNS: Final = Statement(
     )
     .with_for_update()
 )
-"""No turn is added, ended or resumed until this transaction ends."""
+"""Locks the turns: none is added, ended or resumed until this transaction ends."""
 
 
 def conversation_from(row: Row) -> Conversation:
-    """Read all columns of `conversations`."""
+    """Return the conversation of all columns of `conversations`."""
     conversation_id, workspace_id, agent_id, turns, session, created_at, last_active_at, user = row
     return Conversation(
         conversation_id,
@@ -145,7 +146,7 @@ LOCK_CHATS: Final = Statement(
     .where(workspaces.c.id == bindparam("workspace"))
     .with_for_update(key_share=True)
 )
-"""Executions and agents of the workspace are made meanwhile; it is locked before them."""
+"""Locks a workspace's chats, before executions and agents, which can still be created."""
 
 CONVERSATION_OF_CHAT: Final = Statement(
     select(executions.c.conversation_id, executions.c.is_purged)
@@ -156,4 +157,4 @@ CONVERSATION_OF_CHAT: Final = Statement(
     .order_by(executions.c.id.desc())
     .limit(1)
 )
-"""Where the newest execution of a chat is, and whether its content is gone."""
+"""Selects the conversation of a chat's newest execution, and whether its content was deleted."""

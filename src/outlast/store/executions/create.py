@@ -1,4 +1,4 @@
-"""The transaction that creates an execution: its turn, its first events, and what it interrupts."""
+"""The transaction that creates an execution: its turn, first events, and interrupted turns."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -57,7 +57,7 @@ def create(new: NewExecution) -> Transaction[Created]:
             return TransactionResult(Created(found, replayed=True))
         cut = found
     turn, session, user = yield from _take_turn(new)
-    live, asked, interrupted = (yield from _make_way(new, cut)) if turn > 1 else (0, (), ())
+    live, requested, interrupted = (yield from _make_way(new, cut)) if turn > 1 else (0, (), ())
     execution = _new_execution(new, turn, session, user, waiting=bool(live))
     if execution.is_client_driven:
         execution = _begun(execution)
@@ -76,17 +76,17 @@ def create(new: NewExecution) -> Transaction[Created]:
     if new.idempotency is not None:
         yield remember(new.idempotency, new.id, new.at)
     return TransactionResult(
-        Created(execution, interrupted=asked),
+        Created(execution, interrupted=requested),
         committed=(*interrupted, Committed(execution.id, tuple(entries), execution)),
         runnable=() if live or execution.is_client_driven else (execution,),
-        requested=tuple(one.id for one in asked),
+        requested=tuple(one.id for one in requested),
     )
 
 
 def _in_its_chat(new: NewExecution) -> Part[NewExecution]:
-    """In the conversation of its chat's newest execution, which may have been made just now.
+    """Put it into the conversation of its chat's newest execution, which may be concurrent.
 
-    First requests of new chats wait for each other, within a workspace.
+    Within a workspace, first requests of new chats are serialized.
     """
     yield Query(LOCK_CHATS, {"workspace": new.workspace_id})
     of = {"workspace": new.workspace_id, "chat_id": new.origin.chat_id}
@@ -108,8 +108,8 @@ def _make_way(
 ) -> Part[tuple[int, tuple[Execution, ...], tuple[Committed, ...]]]:
     """Count the live executions before it, and end those that a cut or on_busy=interrupt ends.
 
-    Return how many are still live, those of them that are to be cancelled, and what was committed.
-    Raises ConversationBusy where one stays and on_busy=reject, TooManyTurns.
+    Return how many are still live, those of them to be cancelled, and the commits. Raises
+    ConversationBusy if one stays and on_busy=reject, TooManyTurns.
     """
     left: tuple[Execution, ...] = ()
     interrupted: tuple[Committed, ...] = ()
@@ -134,9 +134,9 @@ def _make_way(
 def _interrupt(
     live: Sequence[Execution], at: int
 ) -> Part[tuple[tuple[Execution, ...], tuple[Committed, ...]]]:
-    """Cancel what waits, the youngest first, and leave word with what runs; what is still live."""
+    """Cancel waiting executions, the youngest first; return running ones, to be cancelled."""
     left: list[Execution] = []
-    told: list[Committed] = []
+    committed: list[Committed] = []
     for execution in reversed(live):
         if execution.status is Status.RUNNING and not execution.is_client_driven:
             of = {"id": execution.id, "workspace": execution.workspace_id}
@@ -146,14 +146,14 @@ def _interrupt(
         cancelled = at_rest(execution, Status.CANCELLED, at)
         try:
             move = Advance(execution, cancelled, ((at, ExecutionCancelled()),))
-            told.extend((yield from advance(move)).committed)
-        except StaleWrite:  # it moves just now: whoever asks for the interrupt asks again
+            committed.extend((yield from advance(move)).committed)
+        except StaleWrite:  # it is moving just now: the request for the interrupt is repeated
             left.append(execution)
-    return tuple(left), tuple(told)
+    return tuple(left), tuple(committed)
 
 
 def _begun(execution: Execution) -> Execution:
-    """What its client drives runs from its first moment."""
+    """Return a client-driven execution as running from its creation on."""
     return replace(
         execution,
         status=Status.RUNNING,
@@ -175,7 +175,7 @@ def _first_request(new: NewExecution, idempotency: Idempotency) -> Part[Created 
 
 
 def _take_turn(new: NewExecution) -> Part[tuple[int, dict[str, Any], str | None]]:
-    """The turn's number, its session, and its user: the conversation's unless it names its own."""
+    """Return the turn's number, session and user: the conversation's unless it names its own."""
     if new.new_conversation:
         yield Query(
             INSERT_CONVERSATION,

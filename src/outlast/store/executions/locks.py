@@ -20,7 +20,7 @@ from outlast.store.tables import to_json
 
 
 def compare_and_set(before: Execution, after: Execution, *, keep_pause: bool) -> Query:
-    """Compare and set one row; answers whether a cancel was requested, or nothing."""
+    """Compare and set one row; return whether a cancel was requested, None if it has changed."""
     parameters = compared(before, after, keep_pause=keep_pause)
     if Status.SUSPENDED not in (before.status, after.status):
         return Query(advance_statement(before, after, keep_pause=keep_pause), parameters)
@@ -30,7 +30,7 @@ def compare_and_set(before: Execution, after: Execution, *, keep_pause: bool) ->
 
 
 def advance_statement(before: Execution, after: Execution, *, keep_pause: bool) -> Statement:
-    """Return the statement that sets what this move may change; none of them is of a suspension."""
+    """Return the statement that sets what this move may change; not for suspensions."""
     if not keep_pause or before.completed_at is not None or after.completed_at is not None:
         return ADVANCE_EXECUTION
     if before.status is after.status is Status.RUNNING and before.segment == after.segment:
@@ -39,7 +39,7 @@ def advance_statement(before: Execution, after: Execution, *, keep_pause: bool) 
 
 
 def compared(before: Execution, after: Execution, *, keep_pause: bool) -> dict[str, Any]:
-    """What is compared, and what is set."""
+    """Return the parameters: what is compared, and what is set."""
     return {
         "id": before.id,
         "workspace": before.workspace_id,
@@ -51,7 +51,7 @@ def compared(before: Execution, after: Execution, *, keep_pause: bool) -> dict[s
 
 
 def locked(workspace_id: str, execution_id: str) -> Part[Execution]:
-    """The execution's row, which does not move until the end of the transaction."""
+    """Return the execution's row, locked until the end of the transaction."""
     rows = yield Query(LOCK_EXECUTION, {"id": execution_id, "workspace": workspace_id})
     if not rows:
         raise ExecutionNotFound
@@ -59,7 +59,7 @@ def locked(workspace_id: str, execution_id: str) -> Part[Execution]:
 
 
 def locked_turn(workspace_id: str, execution_id: str) -> Part[Execution]:
-    """Like `locked`; its conversation's turns do not move either."""
+    """Like `locked`; its conversation's turns are locked too."""
     rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
     if not rows:
         raise ExecutionNotFound
@@ -69,5 +69,5 @@ def locked_turn(workspace_id: str, execution_id: str) -> Part[Execution]:
 
 
 def set_state(execution_id: str, state: dict[str, Any]) -> Part[None]:
-    """The execution's state, beside everything that a segment compares."""
+    """Set the execution's state, without changing what a segment compares."""
     yield Query(SET_STATE, {"given_id": execution_id, "new_state": to_json(state)})

@@ -1,7 +1,7 @@
-"""Rows of executions to values and back, compiled from the declaration of the columns.
+"""Converts rows of executions to values and back, compiled from the declared columns.
 
-Every step of every execution reads and writes rows, so what `columns` declares becomes functions
-without loops, as dataclasses do with their fields.
+Every step of every execution reads and writes rows, so the declarations in `columns` are compiled
+to functions without loops, as dataclasses do with their fields.
 """
 
 import linecache
@@ -27,7 +27,7 @@ from outlast.store.executions.columns import COLUMNS, PLACES, ExecutionColumn, W
 from outlast.store.tables import to_json
 
 _PARTS: Final[dict[str, type[Any]]] = {"usage": Usage, "origin": RequestContext}
-"""Fields of an Execution that have several columns."""
+"""Fields of an Execution that are stored in several columns."""
 _NAMES: Final = {
     "Awaiting": Awaiting,
     "Budget": Budget,
@@ -41,11 +41,11 @@ _NAMES: Final = {
     "loads": orjson.loads,
     "to_json": to_json,
 }
-"""What the expressions of the columns may use."""
+"""Names available to the columns' expressions."""
 
 
 def _reader() -> Callable[[Row], Execution]:
-    """The function that makes an Execution of all columns, in the order of the schema."""
+    """Return a function that makes an Execution of all columns, in the order of the schema."""
     read = {
         known.path: known.form.read.format(f"row[{PLACES[known.name]}]")
         for known in COLUMNS
@@ -67,7 +67,7 @@ def _reader() -> Callable[[Row], Execution]:
 def _writer(
     name: str, columns: Iterable[ExecutionColumn], prefix: str = ""
 ) -> Callable[[Execution], dict[str, Any]]:
-    """The function that gives these columns their values of an Execution."""
+    """Return a function that returns the values of these columns of an Execution."""
     pairs = ", ".join(
         f"{prefix + known.name!r}: {known.form.write.format(f'execution.{known.path}')}"
         for known in columns
@@ -92,7 +92,7 @@ def _by(writer: Writer) -> list[ExecutionColumn]:
 execution_from: Final = _reader()
 """Return the Execution of a row with all columns, in the order of the schema; more may follow."""
 new_columns: Final = _writer("new_columns", COLUMNS)
-"""Return all columns of a row that is created."""
+"""Return all columns of a new row."""
 advance_columns: Final = _writer("advance_columns", _by(Writer.ADVANCE), "new_")
 """Return the columns that `advance` writes, as `new_…`."""
 resume_columns: Final = _writer("resume_columns", _by(Writer.RESUME), "new_")
@@ -100,5 +100,5 @@ resume_columns: Final = _writer("resume_columns", _by(Writer.RESUME), "new_")
 
 
 def without_message(text: str) -> str:
-    """A failure without its words."""
+    """Return a failure without its message."""
     return to_json(orjson.loads(text) | {"message": ""})

@@ -1,4 +1,4 @@
-"""Statements on the rows of executions. What hangs on an execution is reached through `OWNED`."""
+"""Statements on the rows of executions. Data of an execution is reached through `OWNED`."""
 
 from typing import Final
 
@@ -38,7 +38,7 @@ SELECT_EXECUTION: Final = select(*executions.c)
 INSERT_EXECUTION: Final = Statement(insert(executions))
 
 INSERT_METADATA: Final = Statement(insert(execution_metadata))
-"""One value by which lists filter."""
+"""Inserts one indexed metadata value."""
 
 LAST_SEQ: Final = (
     select(func.coalesce(func.max(events.c.seq), 0))
@@ -54,9 +54,9 @@ _compared: Final = update(executions).where(
     executions.c.waiting == bindparam("from_waiting"),
 )
 _OF_A_MOVE: Final = frozenset({"status", "segment", "waiting", "started_at"})
-"""Columns that stay as they are inside a segment."""
+"""Columns that do not change inside a segment."""
 _OF_AN_END: Final = frozenset({"completed_at", "error", "forwarded_headers"})
-"""Columns that stay as they are while the execution lives."""
+"""Columns that do not change while the execution is live."""
 
 
 def _set(without: frozenset[str] = frozenset()) -> Update:
@@ -74,29 +74,29 @@ ADVANCED: Final = _set().values(
 ADVANCE_EXECUTION: Final = Statement(ADVANCED.returning(executions.c.cancel_requested, LAST_SEQ))
 """Compare-and-set on status, segment and waiting: no row means that the execution has moved on.
 
-It returns the number of the log's last event too. On Postgres that is as of the statement's begin:
-another process that has appended meanwhile makes the next event's insert fail, and both run again.
-A request to pause that came meanwhile stays, unless the execution is paused or has ended.
+It also returns the number of the log's last event. On Postgres that is as of the statement's begin:
+if another process has appended meanwhile the next event's insert fails, and both are retried. A
+request to pause that came meanwhile stays, unless the execution is paused or has ended.
 """
 
 ADVANCE_LIVE: Final = Statement(_set(_OF_AN_END).returning(executions.c.cancel_requested, LAST_SEQ))
-"""The same from one status to another in which the execution lives; a request to pause stays.
+"""The same between two live statuses; a request to pause stays.
 
-SQLite writes an index again for each of its columns that is set, changed or not: so this and
-`ADVANCE_RUNNING` set no more than their moves may change.
+SQLite rewrites an index for each of its columns that is set, changed or not: so this and
+`ADVANCE_RUNNING` set only what their moves may change.
 """
 
 ADVANCE_RUNNING: Final = Statement(
     _set(_OF_AN_END | _OF_A_MOVE).returning(executions.c.cancel_requested, LAST_SEQ)
 )
-"""The same inside a segment: no index has a column that this sets."""
+"""The same inside a segment: it sets no indexed column."""
 
 ADVANCE_AWAITING: Final = Statement(
     ADVANCED.values(awaiting=bindparam("new_awaiting")).returning(
         executions.c.cancel_requested, LAST_SEQ
     )
 )
-"""The same from or to a suspension, which alone says who or what is awaited."""
+"""The same from or to a suspension, which sets who or what is awaited."""
 
 SET_AWAITING: Final = Statement(
     update(executions)
@@ -132,9 +132,9 @@ LIVE_IN_CONVERSATION: Final = Statement(
         executions.c.completed_at.is_(None),
     ).order_by(executions.c.turn)
 )
-"""Everything of the conversation that has not ended, by turn; it has a partial index.
+"""Selects the live executions of a conversation, by turn; it has a partial index.
 
-Turns are given out under the conversation's lock; ids come from the clocks of many hosts.
+Turns are assigned under the conversation's lock; ids come from the clocks of many hosts.
 """
 
 _some_live: Final = (
@@ -149,7 +149,7 @@ _some_live: Final = (
 )
 
 COUNT_LIVE: Final = Statement(select(func.count()).select_from(_some_live))
-"""How many of the conversation have not ended, counted on the partial index and up to a bound."""
+"""Counts the live executions of the conversation, on the partial index and up to a bound."""
 
 WAITING_TURNS: Final = Statement(
     SELECT_EXECUTION.where(
@@ -161,7 +161,7 @@ WAITING_TURNS: Final = Statement(
     .order_by(executions.c.turn.desc())
     .limit(bindparam("limit"))
 )
-"""Queued turns, the youngest first; the conversation's row is locked."""
+"""Selects queued turns, the youngest first; the conversation's row is locked."""
 
 NEXT_IN_CONVERSATION: Final = Statement(
     SELECT_EXECUTION.where(
@@ -172,7 +172,7 @@ NEXT_IN_CONVERSATION: Final = Statement(
     .order_by(executions.c.turn)
     .limit(1)
 )
-"""Whose turn it is once an execution has ended."""
+"""Selects the next turn once an execution has ended."""
 
 RELEASE_WAITING: Final = Statement(
     update(executions)
@@ -196,7 +196,7 @@ UNFINISHED: Final = Statement(
     .order_by(executions.c.id)
     .limit(bindparam("limit"))
 )
-"""All workspaces: only recovery asks this. What is client-driven is no worker's."""
+"""Of all workspaces, for recovery only. Without client-driven executions, which no worker takes."""
 
 _place: Final = select(
     executions.c.status,
@@ -206,10 +206,10 @@ _place: Final = select(
 ).where(executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace"))
 
 PLACE: Final = Statement(_place)
-"""What is needed to end an execution whose row cannot be read."""
+"""Selects what is needed to end an execution whose row cannot be read."""
 
 LOCK_PLACE: Final = Statement(_place.with_for_update())
-"""The same; the row does not move until this transaction ends."""
+"""The same, locking the row until this transaction ends."""
 
 FORCE_FAILURE: Final = Statement(
     update(executions)
@@ -230,7 +230,7 @@ FORCE_FAILURE: Final = Statement(
         awaiting=null(),
     )
 )
-"""The row is locked and live. Touches nothing that may be unreadable."""
+"""The row is locked and live. Reads nothing that may be unreadable."""
 
 RECORD_ACTIVE_TIME: Final = Statement(
     update(executions)
@@ -243,14 +243,14 @@ RECORD_ACTIVE_TIME: Final = Statement(
     )
     .values(active_ms=bindparam("given_ms"), active_since=bindparam("at"))
 )
-"""Only while the segment runs, and never backwards: `advance` may have counted further."""
+"""Only while the segment runs, and never decreasing: `advance` may have counted further."""
 
 LOCK_EXECUTION: Final = Statement(
     select(*executions.c)
     .where(executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace"))
     .with_for_update()
 )
-"""It does not move until this transaction ends; LOCK_TURNS, where needed, comes first."""
+"""Locks a row until this transaction ends; LOCK_TURNS, if needed, comes first."""
 
 REQUEST_PAUSE: Final = Statement(
     update(executions)
@@ -273,7 +273,7 @@ REQUESTED: Final = Statement(
         ),
     )
 )
-"""What is to be cancelled, then what is to be paused. All workspaces: whoever runs it does so."""
+"""Selects executions to cancel, then those to pause, of all workspaces, for their processes."""
 
 RESUME_EXECUTION: Final = Statement(
     update(executions)
@@ -301,4 +301,4 @@ CHANGE_STATE: Final = Statement(
     .where(executions.c.id == bindparam("given_id"))
     .values(state=bindparam("new_state"), updated_at=bindparam("at"))
 )
-"""The row is locked. Touches nothing that a segment compares."""
+"""The row is locked. Changes nothing that a segment compares."""

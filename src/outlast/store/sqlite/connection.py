@@ -18,7 +18,7 @@ from outlast.store.sqlite.texts import Texts
 T = TypeVar("T")
 
 BUSY_SECONDS: Final = 10
-"""How long a statement waits where another process has the file locked."""
+"""How long a statement waits if another process has the file locked."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -43,14 +43,14 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def wait_at_most(connection: sqlite3.Connection, seconds: float) -> None:
-    """Set how long statements wait where another process has the file locked."""
+    """Set how long statements wait if another process has the file locked."""
     connection.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
 
 
 def run(
     connection: sqlite3.Connection, texts: Texts, transaction: Transaction[T]
 ) -> TransactionResult[T]:
-    """Run one in the database's transaction that is open."""
+    """Run a transaction inside the open one of the database."""
     cursor, of = connection.cursor(), texts.of
 
     def execute(statement: Statement, parameters: dict[str, Any]) -> list[Row]:
@@ -83,6 +83,6 @@ def run(
 
 
 def undo(connection: sqlite3.Connection) -> None:
-    """Roll back, where SQLite has not done so by itself."""
+    """Roll back, unless SQLite has done so itself."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")

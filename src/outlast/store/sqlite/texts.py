@@ -1,4 +1,4 @@
-"""Statements as SQLite reads them."""
+"""Statements in SQLite's dialect."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,19 +11,19 @@ from outlast.store.driver import Statement
 
 InOrder: TypeAlias = Callable[[dict[str, Any]], Sequence[Any]]
 Compiled: TypeAlias = tuple[str, dict[str, Any], InOrder, bool]
-"""The text, the values that are part of it, what puts parameters in order, whether it answers."""
+"""The text, its constant values, the order of its parameters, whether it returns rows."""
 _NAME: Final = re.compile(r":(\w+)")
 
 
 class Texts:
-    """Statements compiled once; binding by place is cheaper than by name."""
+    """Statements compiled once; positional binding is cheaper than named."""
 
     def __init__(self) -> None:
         self._dialect = sqlite.dialect(paramstyle="named")
         self._texts: dict[Statement, Compiled] = {}
 
     def of(self, statement: Statement) -> Compiled:
-        """Return the statement as SQLite reads it."""
+        """Return the statement in SQLite's dialect."""
         found = self._texts.get(statement)
         if found is None:
             text, constants = statement.compiled(self._dialect)

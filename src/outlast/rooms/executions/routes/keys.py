@@ -1,4 +1,4 @@
-"""API keys: create, list, read, revoke. Small enough to have their words here."""
+"""API keys: create, list, read, revoke; with their models."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -47,7 +47,7 @@ class KeyBody(BaseModel):
 
 
 class KeysQuery(BaseModel):
-    """Which stretch of the keys."""
+    """Page of the keys."""
 
     model_config = _CAMEL
 
@@ -75,7 +75,7 @@ class CreatedKey(Key):
 
 
 class KeyPage(TypedDict):
-    """A stretch of the keys, newest first."""
+    """A page of the keys, newest first."""
 
     data: list[Key]
     hasMore: bool
@@ -128,7 +128,7 @@ async def get_key(call: Call, services: Services) -> Response:
 
 
 async def revoke_key(call: Call, services: Services) -> Response:
-    """Revoke a key: it opens nothing any more and stays in the list; its open streams end.
+    """Revoke a key: it is no longer valid and stays in the list; its open streams end.
 
     Other processes of a fleet notice within a second. A second time changes nothing.
     """

@@ -1,6 +1,6 @@
-"""The core's values in the records room's words. Pure functions.
+"""Renders the core's values for the records room. Pure functions.
 
-The room has no stream of its own: its clients poll.
+The room has no stream: its clients poll.
 """
 
 from collections.abc import Sequence
@@ -38,13 +38,13 @@ STATUS_WORDS: Final[dict[Status, StatusWord]] = {
     Status.CANCELLED: "cancelled",
 }
 _CUT_OFF: Final[dict[str, StatusWord]] = {"cancelled": "cancelled", "error": "failed"}
-"""Finish reasons of answers that were not heard to their end."""
+"""Status by finish reason of incomplete answers."""
 CLOSED: Final = "paused"
-"""The finish reason of a request that a pause has closed."""
+"""Finish reason of a request aborted by a pause."""
 
 
 def record(found: CoreRecord) -> Record:
-    """A record, exactly the fields that the contract lists."""
+    """Return a record with exactly the fields of the contract."""
     match found:
         case ExecutionRecord():
             return _execution(found)
@@ -55,7 +55,7 @@ def record(found: CoreRecord) -> Record:
 
 
 def nested(tree: Tree) -> NestedRecord:
-    """A record with those under it."""
+    """Return a record with those under it."""
     return {**record(tree.record), "children": [nested(child) for child in tree.children]}
 
 
@@ -148,7 +148,7 @@ def _part(
     status: StatusWord,
     times: tuple[int, int],
 ) -> Record:
-    """A record below an execution, which began and ended at these times."""
+    """Return a record below an execution, which began and ended at these times."""
     row = found.execution
     began, ended = map(iso, times)
     return {
@@ -170,12 +170,12 @@ def _part(
 
 @lru_cache(maxsize=4096)
 def uuid(typeid: str) -> str:
-    """An id as this room writes it; most of a page's are of one workspace and few agents."""
+    """Return an id in this room's form. Cached: a page has few workspaces and agents."""
     return str(to_uuid4(typeid))
 
 
 def usage(found: Usage) -> RecordUsage:
-    """Tokens."""
+    """Return the tokens."""
     return {
         "inputTokens": found.input_tokens,
         "outputTokens": found.output_tokens,
@@ -187,7 +187,7 @@ def usage(found: Usage) -> RecordUsage:
 
 
 def error(problem: Problem, _request_id: str) -> RecordError:
-    """The shape of this room's errors; the request's id is in the answer's header."""
+    """Return an error in this room's shape; the request's id is in the response's header."""
     said, action = feedback(problem)
     return {
         "code": problem.code,
