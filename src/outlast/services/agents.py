@@ -13,6 +13,7 @@ from outlast.model.error import AgentNotFound, InvalidField, MissingField
 from outlast.model.ids import AGENT
 from outlast.model.task import client_agent, client_agent_id
 from outlast.model.workspace import Principal, Scope
+from outlast.services.fresh import Fresh
 from outlast.store.agents import AgentStore
 from outlast.store.known_agents import KnownAgents
 from outlast.store.page import Page
@@ -30,7 +31,7 @@ class Agents:
         self._store = store
         self._clock = clock
         self.known = KnownAgents(store)
-        self._found: dict[tuple[str, str], tuple[float, Agent]] = {}
+        self._found: Fresh[tuple[str, str], Agent] = Fresh(clock, _FRESH_SECONDS, _CACHED)
 
     async def put(
         self, workspace_id: str, specs: Iterable[tuple[AgentSpec, str]], source: str = "file"
@@ -44,7 +45,7 @@ class Agents:
         if source == MADE_OVER_HTTP:
             for spec, _ in specs:
                 _require_callers(spec)
-        self._found.clear()
+        self._found.forget()
         return [
             await self._store.put(
                 workspace_id, self._clock.new_id(AGENT), spec, digest, self._clock.now(), source
@@ -66,7 +67,7 @@ class Agents:
         Otherwise only a content that the file has not had before retires: a server of an older
         deployment that starts late retires nothing.
         """
-        self._found.clear()
+        self._found.forget()
         named = sorted((spec.name, digest) for spec, digest in specs)
         return await self._store.retire_unnamed(
             AgentsFile(
@@ -124,18 +125,13 @@ class Agents:
         return await self._store.version(workspace_id, agent_id, version)
 
     async def _newest(self, workspace_id: str, ref: str) -> Agent:
-        key, now = (workspace_id, ref), self._clock.monotonic()
-        known = self._found.get(key)
-        if known is not None and now - known[0] < _FRESH_SECONDS:
-            return known[1]
+        return await self._found.get((workspace_id, ref), lambda: self._read(workspace_id, ref))
+
+    async def _read(self, workspace_id: str, ref: str) -> Agent:
         try:
-            agent = await self._store.get(workspace_id, ref)
+            return await self._store.get(workspace_id, ref)
         except AgentNotFound as error:
             raise await self._with_near(workspace_id, ref, error) from error
-        if len(self._found) >= _CACHED:
-            self._found.clear()
-        self._found[key] = (now, agent)
-        return agent
 
     async def _with_near(self, workspace_id: str, ref: str, error: AgentNotFound) -> AgentNotFound:
         """Return the error, with a suggestion if a similar name exists."""

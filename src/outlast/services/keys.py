@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from outlast.model.error import (
 from outlast.model.ids import KEY, WORKSPACE, parse
 from outlast.model.workspace import ApiKey, Plan, Principal, Scope, Workspace
 from outlast.seal import Seal
+from outlast.services.fresh import Fresh
 from outlast.store.idempotency import Idempotency
 from outlast.store.keys import IssuedKey, KeyStore
 from outlast.store.page import Page
@@ -62,17 +63,17 @@ class Keys:
     def __init__(self, store: KeyStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._known: dict[str, tuple[float, ApiKey | None]] = {}
+        self._known: Fresh[str, ApiKey | None] = Fresh(clock, _FRESH_SECONDS, _CACHED)
 
     async def authenticate(self, secret: str) -> Principal:
         """Return the principal of this secret. Raises Unauthenticated, ExpiredKey."""
         wanted = _hash(secret)
-        return self._principal(await self._find(wanted, lambda: self._store.by_hash(wanted)))
+        return self._principal(await self._known.get(wanted, lambda: self._store.by_hash(wanted)))
 
     async def holder(self, workspace_id: str, key_id: str) -> Principal:
         """Return the principal of the key with this id. Raises Unauthenticated, ExpiredKey."""
         return self._principal(
-            await self._find(key_id, lambda: self._store.get(workspace_id, key_id))
+            await self._known.get(key_id, lambda: self._store.get(workspace_id, key_id))
         )
 
     async def spent(self, principals: Collection[Principal]) -> set[str]:
@@ -121,7 +122,7 @@ class Keys:
         secret = secret or _new_secret()
         key = self._new(workspace_id, KeyRequest(name, scopes, agent_id, expires_at))
         await self._store.put(key, _hash(secret))
-        self._known = {}
+        self._known.forget()
         return NewKey(key, secret)
 
     async def issue(
@@ -211,19 +212,7 @@ class Keys:
     async def revoke(self, workspace_id: str, key_id: str) -> None:
         """Revoke a key at once and for good. Raises NotFound, InvalidId."""
         await self._store.revoke(workspace_id, parse(KEY, key_id), self._clock.now())
-        self._known = {}
-
-    async def _find(self, name: str, read: Callable[[], Awaitable[ApiKey | None]]) -> ApiKey | None:
-        """Return a key by its hash or id, read at most once a second."""
-        now, cache = self._clock.monotonic(), self._known
-        known = cache.get(name)
-        if known is not None and now - known[0] < _FRESH_SECONDS:
-            return known[1]
-        key = await read()
-        if len(cache) >= _CACHED:
-            cache.clear()
-        cache[name] = (now, key)  # lost if a key was revoked meanwhile
-        return key
+        self._known.forget()
 
 
 def _new_secret() -> str:
