@@ -19,6 +19,7 @@ import structlog
 from outlast.duty import Duty, Failures
 from outlast.engine.dispatch.procrastinate.jobs import Held, Jobs
 from outlast.engine.dispatch.procrastinate.lease import Lease
+from outlast.engine.dispatch.procrastinate.news import News
 from outlast.engine.dispatch.procrastinate.queue import Job, Queue
 from outlast.engine.dispatch.procrastinate.task_end import CANCEL_AGAIN_SECONDS, end, stop_all
 from outlast.engine.maintenance.duty import MaintenanceDuty
@@ -88,9 +89,7 @@ class ProcrastinateEngine:
         """Whether a job may have been fetched without an answer."""
         self._unanswered = False
         """Whether an unanswered commit may have given this worker a job."""
-        self._emptied = False
-        """Whether the queue had no job at the last look."""
-        self._wake = asyncio.Event()
+        self._news = News()
         self._requested = asyncio.Event()
         self._accepting = False
         self._staying: list[Duty] = []
@@ -187,14 +186,14 @@ class ProcrastinateEngine:
 
     def _place(self, execution: Execution) -> int | None:
         """Return this worker if it takes an execution at once: a free slot, and an empty queue."""
-        nothing_waits = self._emptied and not self._wake.is_set()
+        nothing_waits = not (self._news.pending or self._unavailable)
         if self._free and nothing_waits and self._accepting and self._lease.holds:
             return None if execution.id in self._segments else self._worker
         return None
 
     def _uncertain(self) -> None:
         self._unanswered = True
-        self._wake.set()
+        self._news.look()
 
     def requested(self, execution_id: str) -> None:
         if execution_id in self._segments:
@@ -248,7 +247,7 @@ class ProcrastinateEngine:
             self._give_up()
         if self._worker is None:
             self._worker = await self._queue.enter()
-            self._wake.set()
+            self._news.look()
         self._lease.extend(began)
 
     async def _watch(self) -> None:
@@ -265,21 +264,19 @@ class ProcrastinateEngine:
     # --- jobs
 
     async def _take_jobs(self) -> None:
-        """Fetch until there are no more jobs or free slots; then wait for a wake-up."""
-        self._wake.clear()
+        """Fetch until there are no more jobs or free slots; then wait for news."""
+        self._news.begin()
         if self._unavailable or self._unanswered:
             await self._reclaim()
-        while (worker := self._worker) is not None and self._free:
+        while (worker := self._worker) is not None and self._free and self._news.pending:
             self._unavailable = True
+            self._news.fetch()
             job = await self._queue.fetch(worker)
             self._unavailable = False
-            self._emptied = job is None
-            if job is None:
-                break
-            self._take(job, worker)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_SECONDS):
-                await self._wake.wait()
+            self._news.fetched(found=job is not None)
+            if job is not None:
+                self._take(job, worker)
+        await self._news.wait(_POLL_SECONDS)
 
     @property
     def _free(self) -> bool:
@@ -296,6 +293,7 @@ class ProcrastinateEngine:
     async def _reclaim(self) -> None:
         """Return jobs that became this worker's by an unanswered request."""
         self._unavailable, self._unanswered = True, False
+        self._news.look()
         found = [] if self._worker is None else await self._queue.held(self._worker)
         known = {job.execution_id for job in self._held.values()}
         known |= self._jobs.claimed | self._jobs.taken.keys()
@@ -306,11 +304,11 @@ class ProcrastinateEngine:
         self._unavailable = False
 
     async def _listen(self) -> None:
-        await self._queue.listen(self._wake.set)
+        await self._queue.listen(self._news.job, self._news.look)
 
     def _let_go(self, task: _Task) -> None:
         if len(self._held) >= self._concurrency:
-            self._wake.set()
+            self._news.look()
         del self._held[task]
         self._failures.ended(task, "run_segments")
 
@@ -335,7 +333,7 @@ class ProcrastinateEngine:
             else:
                 await self._queue.give_back(job, worker, seconds)
                 loop = asyncio.get_running_loop()
-                loop.call_later(seconds + _DUE_SECONDS, self._wake.set)
+                loop.call_later(seconds + _DUE_SECONDS, self._news.look)
             if not self._accepting:
                 await self._queue.nudge()
         except Exception as error:  # noqa: BLE001 - a job that is not ended would never be

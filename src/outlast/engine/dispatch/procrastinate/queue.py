@@ -181,11 +181,14 @@ class Queue:
             for known in [job.of] if job.of else await self._held(worker, job.execution_id):
                 await self._jobs.retry_job(known, retry_at=at)
 
-    async def listen(self, woken: Callable[[], None]) -> None:
-        """Call `woken` for every job that is added, until cancelled. Raises Overloaded."""
+    async def listen(self, added: Callable[[], None], nudged: Callable[[], None]) -> None:
+        """Call `added` for every job that is added, until cancelled. Raises Overloaded.
 
-        async def woke(**_: Any) -> None:
-            woken()
+        Call `nudged` if any job may be free now.
+        """
+
+        async def woke(*, notification: Any, **_: Any) -> None:
+            (added if notification.get("job_id") else nudged)()
 
         with _translated():
             await self._jobs.listen_for_jobs(on_notification=woke, queues=[QUEUE])
