@@ -15,12 +15,11 @@ from typing import Final
 
 from outlast.model.error import Overloaded
 from outlast.model.event import (
+    RESTING_EVENTS,
     START,
     TERMINAL_EVENTS,
     Cursor,
     Entry,
-    TextAdded,
-    ThinkingAdded,
     expand,
 )
 from outlast.model.execution import RESTING, TERMINAL, Execution
@@ -102,8 +101,8 @@ class _RestSubscription(_Subscription):
 
     def add(self, committed: Committed) -> None:
         execution = committed.execution
-        moves_on = execution is not None and execution.status not in RESTING
-        if self.commits or not (moves_on or _is_text(committed)):
+        goes_on = _goes_on(committed) if execution is None else execution.status not in RESTING
+        if self.commits or not goes_on:
             super().add(committed)
 
 
@@ -358,13 +357,13 @@ def _rests(execution: Execution, *, idle: bool) -> bool:
 
 def _unread(committed: Committed) -> bool:
     """Whether a commit of another process may have changed the row."""
-    return committed.execution is None and not _is_text(committed)
+    return committed.execution is None and not _goes_on(committed)
 
 
-def _is_text(committed: Committed) -> bool:
-    """Whether the commit holds text and nothing else."""
-    return bool(committed.entries) and all(
-        isinstance(entry.event, TextAdded | ThinkingAdded) for entry in committed.entries
+def _goes_on(committed: Committed) -> bool:
+    """Whether a commit without its row logged events, and none that brings it to rest."""
+    return bool(committed.entries) and not any(
+        isinstance(entry.event, RESTING_EVENTS) for entry in committed.entries
     )
 
 
