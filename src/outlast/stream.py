@@ -15,11 +15,13 @@ from typing import Final
 
 from outlast.model.error import Overloaded
 from outlast.model.event import (
-    RESTING_EVENTS,
     START,
     TERMINAL_EVENTS,
     Cursor,
     Entry,
+    ExecutionStarted,
+    TextAdded,
+    ThinkingAdded,
     expand,
 )
 from outlast.model.execution import RESTING, TERMINAL, Execution
@@ -101,8 +103,8 @@ class _RestSubscription(_Subscription):
 
     def add(self, committed: Committed) -> None:
         execution = committed.execution
-        goes_on = _goes_on(committed) if execution is None else execution.status not in RESTING
-        if self.commits or not goes_on:
+        moves_on = execution is not None and execution.status not in RESTING
+        if self.commits or not (moves_on or _goes_on(committed)):
             super().add(committed)
 
 
@@ -361,9 +363,10 @@ def _unread(committed: Committed) -> bool:
 
 
 def _goes_on(committed: Committed) -> bool:
-    """Whether a commit without its row logged events, and none that brings it to rest."""
-    return bool(committed.entries) and not any(
-        isinstance(entry.event, RESTING_EVENTS) for entry in committed.entries
+    """Whether the commit holds text or a segment's begin, and nothing else: it rests nowhere."""
+    return bool(committed.entries) and all(
+        isinstance(entry.event, TextAdded | ThinkingAdded | ExecutionStarted)
+        for entry in committed.entries
     )
 
 
