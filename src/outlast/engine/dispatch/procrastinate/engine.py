@@ -307,7 +307,7 @@ class ProcrastinateEngine:
         await self._queue.listen(self._news.job, self._news.look)
 
     def _let_go(self, task: _Task) -> None:
-        if len(self._held) >= self._concurrency:
+        if not self._free:
             self._news.look()
         del self._held[task]
         self._failures.ended(task, "run_segments")
