@@ -22,12 +22,12 @@ CREATE SCHEMA lost;
 CREATE SEQUENCE lost.hints;
 CREATE FUNCTION lost.pg_notify(text, text) RETURNS void LANGUAGE sql
     AS $$ SELECT nextval('lost.hints') $$;
-ALTER DATABASE town SET search_path TO lost, pg_catalog, public
+ALTER DATABASE fleet SET search_path TO lost, pg_catalog, public
 """
-_HEAR_AGAIN = "ALTER DATABASE town RESET search_path; DROP SCHEMA lost CASCADE"
+_HEAR_AGAIN = "ALTER DATABASE fleet RESET search_path; DROP SCHEMA lost CASCADE"
 _BREAK_OFF = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = 'town' AND pid <> pg_backend_pid()
+WHERE datname = 'fleet' AND pid <> pg_backend_pid()
 """
 
 
