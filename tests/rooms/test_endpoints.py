@@ -12,9 +12,9 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.routing import Route as PlainRoute
 
+from outlast.http.call import Call
 from outlast.http.endpoint import PUBLIC, Answer, Endpoint
 from outlast.http.errors import error_object
-from outlast.http.request import Call
 from outlast.http.room import Room
 from outlast.http.route import Route
 from outlast.http.spool import json_response

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args, get_origin
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from outlast.http.request import Call
+from outlast.http.call import Call
 from outlast.model.workspace import Scope
 from outlast.services.all import Services
 

@@ -9,9 +9,9 @@ from starlette.routing import Route as BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from outlast.http.access_log import KEY
+from outlast.http.call import Call, secret_of
 from outlast.http.endpoint import Endpoint
 from outlast.http.errors import error_response, problem_of
-from outlast.http.request import Call, secret_of
 from outlast.http.room import Room
 from outlast.http.scope import note_principal
 from outlast.http.unknown import WARNING_HEADER, warning_of

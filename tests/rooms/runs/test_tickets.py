@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.http.request import moment
+from outlast.http.parameters import moment
 from outlast.model.clock import SystemClock
 from outlast.model.error import ExecutionNotFound, MissingScope
 from outlast.model.workspace import Principal

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
-from outlast.http.request import Moment, Plain
+from outlast.http.parameters import Moment, Plain
 from outlast.model.error import InvalidId
 from outlast.model.ids import EXECUTION, parse
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from outlast.http.request import (
+from outlast.http.parameters import (
     AgentId,
     ConversationId,
     EndMoment,

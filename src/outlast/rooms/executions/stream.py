@@ -13,7 +13,7 @@ import orjson
 from starlette.responses import Response
 
 from outlast.folding.snapshot import Snapshot
-from outlast.http.request import Call
+from outlast.http.call import Call
 from outlast.http.sse import EventStream, frame
 from outlast.model.event import (
     START,

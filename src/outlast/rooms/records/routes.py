@@ -4,8 +4,8 @@ from typing import Final
 
 from starlette.responses import Response
 
+from outlast.http.call import Call
 from outlast.http.endpoint import Answer, Endpoint
-from outlast.http.request import Call
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import InvalidFilter, InvalidId, MissingField
 from outlast.model.record import RecordId

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
-from outlast.http.request import AgentId
+from outlast.http.parameters import AgentId
 from outlast.model.error import InvalidId
 from outlast.model.record import RecordId
 

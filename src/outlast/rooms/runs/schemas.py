@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
-from outlast.http.request import Headers, Plain, User
+from outlast.http.parameters import Headers, Plain, User
 from outlast.rooms.runs.stream.formats import Format
 
 StatusWord = Literal["running", "suspended", "completed", "failed"]

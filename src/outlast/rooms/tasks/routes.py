@@ -6,8 +6,9 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from outlast.http.body import json_object
+from outlast.http.call import Call
 from outlast.http.endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Handler, Method
-from outlast.http.request import Call, kept, mark_replayed, replayed
+from outlast.http.replays import kept, mark_replayed, replayed
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import ExecutionNotFound
 from outlast.model.ids import EXECUTION

@@ -4,8 +4,9 @@ from typing import Final
 
 from starlette.responses import Response
 
+from outlast.http.call import Call
 from outlast.http.endpoint import Answer, Endpoint
-from outlast.http.request import Call, filter_value
+from outlast.http.parameters import filter_value
 from outlast.http.spool import json_response
 from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidCursor
 from outlast.model.ids import EXECUTION, TOOL_CALL, parse

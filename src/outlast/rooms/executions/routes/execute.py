@@ -7,7 +7,8 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from outlast.http.request import Call, kept, mark_replayed, replayed
+from outlast.http.call import Call
+from outlast.http.replays import kept, mark_replayed, replayed
 from outlast.http.spool import json_response
 from outlast.model.error import AgentNotFound, ExecutionNotFound, RequestInProgress
 from outlast.model.execution import RESTING, Budget, OnBusy

@@ -4,6 +4,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from outlast.http.call import Call
 from outlast.http.endpoint import (
     IDEMPOTENCY_KEY,
     LAST_EVENT_ID,
@@ -13,7 +14,7 @@ from outlast.http.endpoint import (
     Endpoint,
     event_stream,
 )
-from outlast.http.request import Call, filter_value
+from outlast.http.parameters import filter_value
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import (
     ExecutionNotFound,

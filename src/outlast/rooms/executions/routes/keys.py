@@ -9,8 +9,10 @@ from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from outlast.http.call import Call, secret_of
 from outlast.http.endpoint import IDEMPOTENCY_KEY, Answer, Endpoint
-from outlast.http.request import Call, Moment, mark_replayed, read_id, secret_of
+from outlast.http.parameters import Moment, read_id
+from outlast.http.replays import mark_replayed
 from outlast.http.spool import json_response
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.error import AgentNotFound, KeyNotFound

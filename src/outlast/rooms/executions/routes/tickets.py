@@ -6,8 +6,8 @@ from pydantic import Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from outlast.http.call import Call
 from outlast.http.endpoint import Answer, Endpoint
-from outlast.http.request import Call
 from outlast.http.spool import json_response
 from outlast.model.clock import iso
 from outlast.model.error import ExecutionNotFound

@@ -2,7 +2,8 @@
 
 from starlette.responses import Response
 
-from outlast.http.request import Call, mark_replayed
+from outlast.http.call import Call
+from outlast.http.replays import mark_replayed
 from outlast.model.error import (
     ConversationNotFound,
     ExecutionNotFound,

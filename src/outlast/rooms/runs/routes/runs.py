@@ -4,8 +4,8 @@ from typing import Final
 
 from starlette.responses import Response
 
+from outlast.http.call import Call
 from outlast.http.endpoint import IDEMPOTENCY_KEY, LAST_EVENT_ID, TICKET, Answer, Endpoint
-from outlast.http.request import Call
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidId
 from outlast.model.execution import LIVE, Execution

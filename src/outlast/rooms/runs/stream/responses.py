@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from outlast.http.request import Call
+from outlast.http.call import Call
 from outlast.http.sse import EventStream
 from outlast.model.error import InvalidCursor
 from outlast.model.event import (

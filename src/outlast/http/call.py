@@ -1,17 +1,11 @@
-"""A request as handlers see it: its principal and content, and parsing shared by all rooms."""
+"""A request as the handlers see it: who makes it, its body, query, path and headers."""
 
 import hashlib
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
-from functools import partial
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
-import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import Response
 
 from outlast.http import body
 from outlast.http.fold import NewFold
@@ -42,7 +36,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Call(Request):
-    """An authenticated request."""
+    """A request; it has a principal unless its endpoint is public."""
 
     principal: Principal
     unknown: Sequence[str] = ()
@@ -192,134 +186,3 @@ def secret_of(request: Request) -> str:
     if not secret:
         raise Unauthenticated
     return secret
-
-
-# --- kept answers
-
-
-def kept(response: Response) -> str:
-    """Return a response as stored for requests that repeat its idempotency key."""
-    headers = {
-        name: value
-        for name, value in response.headers.items()
-        if name not in ("content-length", "content-type")
-    }
-    answer = {
-        "status": response.status_code,
-        "headers": headers,
-        "body": bytes(response.body).decode(),
-    }
-    return orjson.dumps(answer).decode()
-
-
-def replayed(answer: str) -> Response:
-    """Return a stored response, marked as replayed."""
-    known = orjson.loads(answer)
-    response = Response(known["body"], known["status"], known["headers"], "application/json")
-    return mark_replayed(response)
-
-
-def mark_replayed(response: Response) -> Response:
-    """Mark the response as a replay of the first request's."""
-    response.headers["Idempotency-Replayed"] = "true"
-    return response
-
-
-# --- query parameters
-
-_SPACE_FOR_PLUS: Final = re.compile(r"(T.*) (\d\d:?\d\d)$")
-"""Matches an offset whose plus sign was not percent-encoded."""
-_DAY: Final = timedelta(days=1)
-
-
-def moment(text: Any) -> int:
-    """Read ISO 8601 as milliseconds since the epoch; a date is its start. Raises ValueError."""
-    return _read_moment(text)[0]
-
-
-def end_of(text: Any) -> int:
-    """Return the first millisecond after a moment, or after a date's day. Raises ValueError."""
-    millis, is_day = _read_moment(text)
-    return millis + (_DAY // timedelta(milliseconds=1) if is_day else 1)
-
-
-def _read_moment(text: Any) -> tuple[int, bool]:
-    if not isinstance(text, str):
-        raise ValueError("must be an ISO 8601 date or time")  # noqa: TRY004 - pydantic reads ValueError
-    text = _SPACE_FOR_PLUS.sub(r"\1+\2", text.strip())
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        return _millis(_read_time(text)), False
-    return _millis(datetime(day.year, day.month, day.day, tzinfo=UTC)), True
-
-
-def _read_time(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text.upper())
-    except ValueError as error:
-        raise ValueError("must be an ISO 8601 date or time, as 2026-03-15T10:30:00Z") from error
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-def _millis(time: datetime) -> int:
-    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-
-
-def _plain(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain a NUL character")
-    return text
-
-
-def read_id(prefix: str, text: str) -> str:
-    """Return an id of a parameter, in any spelling. Raises ValueError."""
-    try:
-        return ids.parse(prefix, text)
-    except InvalidId as error:
-        raise ValueError(f"must be an id of the form {prefix}_…") from error
-
-
-_TIME_SCHEMA: Final = {
-    "type": "string",
-    "description": "ISO 8601, or a bare date.",
-    "examples": ["2026-03-15T10:30:00Z", "2026-03-15"],
-}
-
-Moment = Annotated[int, BeforeValidator(moment), WithJsonSchema(_TIME_SCHEMA)]
-"""A query parameter: ISO 8601, converted to milliseconds."""
-EndMoment = Annotated[int, BeforeValidator(end_of), WithJsonSchema(_TIME_SCHEMA)]
-"""A query parameter that includes the moment or day that it names."""
-Headers = Annotated[
-    dict[str, str],
-    Field(
-        max_length=64,
-        description="Sent with every call of an HTTP tool, unless the tool sets the same header. "
-        "Kept encrypted, gone when the execution ends.",
-    ),
-]
-"""Headers to forward."""
-User = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=256,
-        description="The end user: kept, filtered by and passed to tools. Default: the "
-        "conversation's.",
-        examples=["user_4711"],
-    ),
-]
-Plain = Annotated[str, AfterValidator(_plain)]
-"""Text that a database can store."""
-ExecutionId = Annotated[str, AfterValidator(partial(read_id, ids.EXECUTION))]
-ConversationId = Annotated[str, AfterValidator(partial(read_id, ids.CONVERSATION))]
-AgentId = Annotated[str, AfterValidator(partial(read_id, ids.AGENT))]
-
-
-@contextmanager
-def filter_value(param: str) -> Iterator[None]:
-    """Raise InvalidFilter in place of NotFound: the object that a filter names must exist."""
-    try:
-        yield
-    except NotFound as error:
-        raise InvalidFilter(error.message, param=param) from error
