@@ -1,6 +1,6 @@
-"""What every agent must keep, wherever it was written: names, tools, schemas, tool choice, limits.
+"""Checks of every agent, from any source: names, tools, schemas, tool choice, limits.
 
-A problem has the path of its key in the spec's own words.
+A problem has the path of its key in the spec.
 """
 
 import re
@@ -21,7 +21,7 @@ _OPERATORS_CODE: Final = "a function of the server is for the operator's own age
 
 
 def agent_problems(spec: AgentSpec) -> Iterator[Problem]:
-    """Everything that is wrong with an agent; nothing when it can run."""
+    """Yield everything that is wrong with an agent; nothing if it can run."""
     yield from _name(spec.name, "an agent's name")
     if not spec.model.strip():
         yield Problem(("model",), "this is empty; name a model such as openai-chat:gpt-5-mini")
@@ -41,7 +41,7 @@ def agent_problems(spec: AgentSpec) -> Iterator[Problem]:
 
 
 def tool_problems(tool: ToolSpec) -> Iterator[Problem]:
-    """Everything that is wrong with one tool."""
+    """Yield everything that is wrong with one tool."""
     yield from _name(tool.name, "a tool's name")
     if tool.name in CHOICES:
         yield Problem(("name",), f"{tool.name!r} has a meaning in a tool choice; take another name")
@@ -68,9 +68,9 @@ def _kind(tool: ToolSpec, key: str) -> Iterator[Problem]:
 
 
 def operators_only(spec: AgentSpec) -> Iterator[Problem]:
-    """Yield what only the operator's own files may say, and an agent made over HTTP may not.
+    """Yield settings allowed only in the operator's files, not in agents created over HTTP.
 
-    It would reach the server's environment, its code or its files.
+    They would give access to the server's environment, code or files.
     """
     if spec.code is not None:
         yield Problem(("code",), _OPERATORS_CODE)

@@ -1,4 +1,4 @@
-"""Agents written in Python: `Agent` and `tool`, what `from outlast import …` gives."""
+"""Agents written in Python: `Agent` and `tool`, importable from `outlast`."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -40,14 +40,14 @@ def tool(
     timeout: float = 60.0,
     expiry: Expiry | None = None,
 ) -> _Function | Callable[[_Function], _Function]:
-    """Say how agents may call this function, which stays as it is and can be called as before.
+    """Mark a function as a tool; it stays unchanged and can be called as before.
 
     Its type hints give the JSON Schema of the arguments, its docstring the descriptions, and a
-    parameter annotated with ToolContext is given the call's context. `effect` says what a second
-    run would do; `approval` has a person decide before each run (True or "always"), or before those
-    whose arguments the given function answers True to; `expiry` says how long that waits, and what
-    is decided then; `timeout` is in seconds.
-    Raises Misconfigured where the effect is none of the three, or the approval is none of these.
+    parameter annotated with ToolContext gets the call's context. `effect` is what a second run
+    would do; `approval` requires a person's decision before each run (True or "always"), or before
+    those for whose arguments the given function returns True; `expiry` is how long that waits, and
+    the decision after that; `timeout` is in seconds. Raises Misconfigured for any other effect or
+    approval.
     """
     options = ToolOptions(name, _effect(effect), _approval(approval), float(timeout), expiry)
 
@@ -80,7 +80,7 @@ class Agent:
 
         `settings` go to the model: temperature, max_tokens, top_p, stop, seed. `code` is the
         function that is the agent's loop (see `agent`).
-        Raises Misconfigured, naming each key that is wrong.
+        Raises Misconfigured, naming each wrong key.
         """
         _require_texts(name=name, model=model, instructions=instructions, description=description)
         self.functions: dict[str, PythonFunction] = {}
@@ -143,11 +143,11 @@ def agent(
     limits: Limits | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Callable[[CodeFunction], Agent]:
-    """Make an agent of an async function `(ctx, input)`, which takes the place of the loop.
+    """Make an agent of an async function `(ctx, input)`, which replaces the loop.
 
-    The agent's name is the function's, and its description the docstring, where none are given.
-    What the function returns is the output: text as it is, anything else as JSON. `model` is what
-    `ctx.model` asks, `tools` are what `ctx.tool` calls. Raises Misconfigured.
+    The agent's name defaults to the function's, its description to the docstring. What the function
+    returns is the output: text unchanged, anything else as JSON. `model` is used by `ctx.model`,
+    `tools` by `ctx.tool`. Raises Misconfigured.
     """
 
     def made(function: CodeFunction) -> Agent:
@@ -168,7 +168,7 @@ def agent(
 
 
 def _require_texts(**given: object) -> None:
-    """Raise Misconfigured for what is no text, such as a model that is an object."""
+    """Raise Misconfigured for values that are not text, such as a model that is an object."""
     for key, value in given.items():
         if not isinstance(value, str):
             which = f'agent "{given["name"]}", ' if isinstance(given["name"], str) else ""
@@ -177,7 +177,7 @@ def _require_texts(**given: object) -> None:
 
 
 def _model_string(model: object) -> str:
-    """What to write in the place of a model that is an object."""
+    """Return what to write instead of a model that is an object."""
     from outlast.agents.models.bridge import PROVIDERS
 
     provider, name = getattr(model, "system", None), getattr(model, "model_name", None)

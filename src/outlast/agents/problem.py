@@ -1,6 +1,6 @@
-"""A problem of an agent at the path of its key, and how such a path is written.
+"""A problem of an agent at the path of its key, and the notation of such paths.
 
-Whoever reads a file adds file, line and the file's spelling of the keys.
+The reader of a file adds file, line and the file's spelling of the keys.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ HALF_A_PAIR: Final = "half of a surrogate pair is no character; write the charac
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, at the path of its key."""
+    """A problem, at the path of its key."""
 
     path: Path
     text: str
 
     def below(self, *path: str | int) -> "Problem":
-        """Return the same problem of a part that is at this path of a whole."""
+        """Return the problem of a part at this path of the whole."""
         return Problem((*path, *self.path), self.text)
 
 
@@ -41,12 +41,12 @@ def place(names: list[str], path: Path) -> str:
 
 
 def keys(path: Path) -> str:
-    """Return `http.headers.X-Shop` for a path; places in a list in brackets."""
+    """Return `http.headers.X-Shop` for a path; indexes of lists in brackets."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".")
 
 
 def text_problems(path: Path, text: str) -> Iterator[Problem]:
-    """Yield what keeps a text from being stored."""
+    """Yield why a text cannot be stored."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -54,9 +54,9 @@ def text_problems(path: Path, text: str) -> Iterator[Problem]:
 
 
 def json_problems(path: Path, value: Any) -> Iterator[Problem]:
-    """Yield what keeps a value from being JSON.
+    """Yield why a value is not JSON.
 
-    Also what orjson writes by itself and JSON gives back as something else.
+    Also values that orjson writes but that are read back as others.
     """
     try:
         orjson.dumps(
@@ -70,7 +70,7 @@ def json_problems(path: Path, value: Any) -> Iterator[Problem]:
 
 
 def _infinite(value: Any, path: Path) -> Iterator[tuple[Path, float]]:
-    """NaN and infinite numbers, which would be written as null."""
+    """Yield NaN and infinite numbers, which would be written as null."""
     match value:
         case float() if not isfinite(value):
             yield path, value

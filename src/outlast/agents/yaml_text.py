@@ -1,7 +1,7 @@
-"""YAML with the line of every key, and without its surprises.
+"""YAML with the line of every key, and without implicit types.
 
-Of YAML 1.1's guesses only those of JSON stay: `no` and `2026-03-15` are strings, a key is a string,
-and a key that is written twice is an error.
+Of YAML 1.1's implicit types only JSON's stay: `no` and `2026-03-15` are strings, a key is a string,
+and a duplicate key is an error.
 """
 
 import json
@@ -23,14 +23,14 @@ class Document:
     lines: dict[Path, int]
 
     def line(self, path: Path) -> int | None:
-        """The line of a path, or of the nearest thing around it."""
+        """Return the line of a path, or of the nearest enclosing value."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path)
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads JSON's types and nothing else."""
+    """Reads only JSON's types."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -70,7 +70,7 @@ def read_yaml(text: str, file: str) -> Document:
 def read_json(text: str, file: str) -> Document:
     """Read one JSON document. Raises Misconfigured with file and line.
 
-    JSON is YAML once no tab stands between its values; the lines come from there.
+    JSON without tabs between its values is YAML, which gives the lines.
     """
     try:
         value = json.loads(text.removeprefix("\ufeff"), parse_constant=_no_constant)
@@ -90,7 +90,7 @@ def _no_constant(name: str) -> Any:
 def _walk(
     node: yaml.Node, path: Path, lines: dict[Path, int], above: list[yaml.Node], file: str
 ) -> None:
-    """Note every line, and refuse what JSON does not have."""
+    """Note every line, and refuse what JSON cannot express."""
     lines.setdefault(path, node.start_mark.line + 1)
     if any(node is outer for outer in above):
         raise Misconfigured(f"{file}:{node.start_mark.line + 1}: a value contains itself")
@@ -109,9 +109,9 @@ def _walk(
 
 
 def _paired(node: yaml.ScalarNode, file: str) -> str:
-    """The text, in which two halves of a surrogate pair are their character.
+    """Return the text with surrogate pairs as their characters.
 
-    Raises Misconfigured where one stands alone.
+    Raises Misconfigured for a lone surrogate.
     """
     text: str = node.value
     if text.isascii():

@@ -36,7 +36,7 @@ class Expression:
             raise ValueError(f"not a regular expression: {error}") from error
         repeats = _repeats(parser.parse(text, re.IGNORECASE), within=False)
         if repeats >= len(SEEN):
-            raise ValueError(f"more than {len(SEEN) - 1} repeats may take for ever")
+            raise ValueError(f"more than {len(SEEN) - 1} repeats may take unbounded time")
         return cls(compiled, SEEN[repeats])
 
     def search(self, text: str) -> re.Match[str] | None:
@@ -55,11 +55,13 @@ def _repeats(pattern: Any, *, within: bool) -> int:
             least, most, inner = given
             varies = most > _FEW or (within and least != most)
             if varies and within:
-                raise ValueError("a repeat within a repeat may take for ever: write it without")
+                raise ValueError(
+                    "a repeat within a repeat may take unbounded time: write it without"
+                )
             count += varies + _repeats(inner, within=within or most > _FEW)
             continue
         if kind is op.BRANCH and within and not _differ(given[1]):
-            raise ValueError("repeated alternatives that begin alike may take for ever")
+            raise ValueError("repeated alternatives that begin alike may take unbounded time")
         count += sum(_repeats(inner, within=within) for inner in _inside(kind, given))
     return count
 

@@ -1,4 +1,4 @@
-"""The kind `builtin`: the tools that come with Outlast."""
+"""The kind `builtin`: the tools included in Outlast."""
 
 from collections.abc import Iterator
 from typing import Any, Final, Literal

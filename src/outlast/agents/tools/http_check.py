@@ -1,4 +1,4 @@
-"""What is wrong with an HTTP tool's request before it is ever sent, at the path of each key."""
+"""Checks of an HTTP tool's request, at the path of each key."""
 
 from collections.abc import Iterator, Mapping
 from math import inf
@@ -17,7 +17,7 @@ _Problem: TypeAlias = tuple[tuple[str | int, ...], str]
 
 
 def http_problems(http: HttpCall, parameters: dict[str, Any]) -> Iterator[_Problem]:
-    """Everything that is wrong with the request of a tool whose arguments have this schema."""
+    """Yield everything that is wrong with the request of a tool with this schema of arguments."""
     if problem := url_problem(http.url) or _brace_problem(http.url):
         yield ("url",), problem
     for name, value in http.headers.items():
@@ -41,7 +41,7 @@ def http_problems(http: HttpCall, parameters: dict[str, Any]) -> Iterator[_Probl
 
 
 def variable_problems(http: HttpCall) -> Iterator[_Problem]:
-    """Every `${NAME}` of a request, at the path of its key."""
+    """Yield every `${NAME}` of a request, at the path of its key."""
     places = {"url": http.url, "query": http.query, "body": http.body}
     for key, value in places.items():
         if VARIABLE.search(repr(value)):
@@ -79,7 +79,7 @@ def _shape(key: str, value: Any) -> Iterator[_Problem]:
 
 
 def _texts(path: tuple[str | int, ...], value: Any) -> Iterator[_Problem]:
-    """A variable that is misspelt would go out as it is written."""
+    """Yield misspelt variables, which would be sent literally."""
     if isinstance(value, str):
         if "${" in VARIABLE.sub("", value):
             yield path, "a variable is written ${NAME}, of letters, digits and _"
@@ -92,7 +92,7 @@ def _texts(path: tuple[str | int, ...], value: Any) -> Iterator[_Problem]:
 
 
 def _names(http: HttpCall, parameters: dict[str, Any]) -> Iterator[_Problem]:
-    """Each name is a parameter, and each parameter goes somewhere."""
+    """Yield names that are no parameters, and parameters that are not used."""
     known = parameters.get("properties")
     known = known if isinstance(known, dict) else {}
     places = {"url": http.url, "query": http.query, "body": http.body}

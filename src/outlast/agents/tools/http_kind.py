@@ -1,4 +1,4 @@
-"""The kind `http`: its keys in the file, its checks, and the runner that loads the rest when used.
+"""The kind `http`: its keys in the file, its checks, and the runner, which imports the rest lazily.
 
 `tools.http` imports aiohttp, which takes 0.4 s: it is imported in a thread, before the first call.
 """

@@ -1,4 +1,4 @@
-"""What makes a kind of tool: its key in the agents file, its spec, its checks, and its runner.
+"""A kind of tool: its key in the agents file, its spec, its checks, and its runner.
 
 agents file ──► entry (pydantic) ──► `make` ──► ToolSpec ──► stored as JSON with the agent's version
                                         │
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from outlast.store.store import Store
 
 MAX_RESULT_BYTES: Final = 262_144
-"""For a tool's result as JSON, where its kind has no bound of its own."""
+"""Limit of a tool's result as JSON, if its kind has none of its own."""
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 
 
 class Entry(BaseModel):
-    """A mapping of the file, keys in camelCase, nothing unknown, no type guessed."""
+    """A mapping of the file: keys in camelCase, no unknown keys, strict types."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -55,7 +55,7 @@ class ApprovalEntry(Entry):
 
 
 class ToolEntry(Entry):
-    """The keys of every tool; those of the kinds are beside them (see `agents_file`)."""
+    """The keys common to all tools; those of the kinds are added to them (see `agents_file`)."""
 
     name: str | None = None
     description: str | None = None
@@ -67,20 +67,20 @@ class ToolEntry(Entry):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is found while the spec of one entry is made."""
+    """Results collected while the spec of an entry is made."""
 
     functions: dict[str, PythonFunction]
-    """Of the whole file, by reference: a kind adds those that its tools call."""
+    """Functions of the whole file, by reference: a kind adds those that its tools call."""
     problems: list[Problem] = field(default_factory=list)
 
     def wrong(self, path: Path, text: str) -> None:
-        """Note a problem at this path below the tool."""
+        """Add a problem at this path below the tool."""
         self.problems.append(Problem(path, text))
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the runner of a kind may need of the server."""
+    """What the runner of a kind may use of the server."""
 
     clock: Clock
     environ: Mapping[str, str]
@@ -88,14 +88,14 @@ class Resources:
     connector: "Callable[[], aiohttp.BaseConnector] | None" = None
     """Decides which addresses may be dialled (see `tools.http`); None: any."""
     store: "Store | None" = None
-    """Open while calls run; None where tools run without a server, as in a test of one tool."""
+    """Open while calls run; None without a server, as in a test of one tool."""
 
 
 class ToolRunner(Protocol):
     """Runs the tools of one kind. Its constructor opens nothing."""
 
     async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
-        """Run a call whose arguments fit the schema, within the tool's timeout; return JSON.
+        """Run a call with valid arguments, within the tool's timeout; return JSON.
 
         Raises ToolFailed and ToolTimeout; their texts are for the model and hold no secret.
         """
@@ -106,12 +106,12 @@ class ToolRunner(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""
         ...
 
 
 def no_problems(_spec: ToolSpec) -> Iterable[Problem]:
-    """Find nothing wrong."""
+    """Yield no problems."""
     return ()
 
 
@@ -121,7 +121,7 @@ def runs_at_once(_spec: ToolSpec, _arguments: dict[str, Any]) -> WaitFor | None:
 
 
 def always_ready(_spec: ToolSpec, _environ: Mapping[str, str]) -> str | None:
-    """Need nothing of the environment."""
+    """Yield nothing: no requirements on the environment."""
     return None
 
 
@@ -130,25 +130,25 @@ class ToolKind:
     """One kind of tool."""
 
     key: str
-    """In the agents file, and in the stored spec."""
+    """Key in the agents file and in the stored spec."""
     entry: Any
-    """The type of the key's value in the file: an `Entry`, or any that pydantic reads."""
+    """Type of the key's value in the file: an `Entry`, or any type for pydantic."""
     make: Callable[[ToolEntry, Any, Draft], ToolSpec | None]
-    """The spec of an entry whose key has this value; what is wrong goes into the draft. None if
-    there is no spec. The entry's own name, description, effect, approval and timeout are applied
-    to it afterwards."""
+    """Returns the spec of an entry whose key has this value; problems go into the draft. None if
+    there is no spec. The entry's own name, description, effect, approval and timeout are applied to
+    it afterwards."""
     runner: Callable[[Resources], ToolRunner]
     problems: Callable[[ToolSpec], Iterable[Problem]] = no_problems
-    """What is wrong with a spec wherever it was made, at paths below the key."""
+    """Yields problems of a spec from any source, at paths below the key."""
     operators_only: Callable[[ToolSpec], Iterable[Problem]] = no_problems
-    """What only the operator's own files may say, at paths below the key: whatever reaches the
-    server's environment, its code or its files."""
+    """Yields settings allowed only in the operator's files, at paths below the key: access to the
+    server's environment, code or files."""
     not_ready: Callable[[ToolSpec, Mapping[str, str]], str | None] = always_ready
     """What the environment lacks for a call, as the rest of a sentence; None if nothing."""
     own_keys: tuple[str, ...] = ()
-    """Keys of an entry that the kind gives by itself, refused in the file."""
+    """Keys of an entry that the kind sets itself; refused in the file."""
     max_result_bytes: int | None = MAX_RESULT_BYTES
-    """None: the runner has a bound of its own."""
+    """None: the runner has a limit of its own."""
     waits_for: Callable[[ToolSpec, dict[str, Any]], WaitFor | None] = runs_at_once
     """What a call with these arguments waits for in the place of a run: a client, a child, a time.
     The execution is suspended until then, and the runner is not called. None if it runs."""

@@ -1,4 +1,4 @@
-"""The table of the kinds of tools. One line adds a kind (see `tools.kind`)."""
+"""The table of kinds of tools; one line adds a kind (see `tools.kind`)."""
 
 from outlast.agents.tools.builtin_kind import BUILTIN
 from outlast.agents.tools.http_kind import HTTP
@@ -10,7 +10,7 @@ KINDS: tuple[ToolKind, ...] = (
     PYTHON,
     BUILTIN,
 )
-"""In the order in which errors name them."""
+"""Kinds in the order in which errors name them."""
 
 
 def find(key: str | None) -> ToolKind | None:
@@ -19,7 +19,7 @@ def find(key: str | None) -> ToolKind | None:
 
 
 def exactly_one(found: str) -> str:
-    """Return the sentence for a tool with none or several kinds, of which `found` tells."""
+    """Return the message for a tool with none or several kinds; `found` lists them."""
     *others, last = (kind.key for kind in KINDS)
     return f"a tool has exactly one of {', '.join(others)} and {last}; found {found}"
 

@@ -1,8 +1,8 @@
-"""Python tools: a function of the operator's own, found by `module:function`, run in this process.
+"""Python tools: an operator's function, found by `module:function`, run in this process.
 
-An async function is awaited. A sync one runs in a thread, so that it never holds up the server;
-past its timeout its result is dropped, though its thread runs on to its end. So does an
-async function that does not end when it is cancelled.
+An async function is awaited. A sync one runs in a thread, so that it never blocks the server; after
+its timeout its result is dropped, but its thread runs to its end. So does an async function that
+does not end when it is cancelled.
 """
 
 import asyncio
@@ -24,23 +24,23 @@ from outlast.model.text import storable
 from outlast.operator_code import bounded
 
 _THREADS: Final = 64
-"""Sync tools that run at once; one more waits for a thread."""
+"""Concurrent sync tools; one more waits for a thread."""
 
 logger = structlog.get_logger(__name__)
 
 
 class ToolFunctions:
-    """Finds the functions of tools; those given at the start before anything is imported."""
+    """Finds the functions of tools: the registered ones first, others by import."""
 
     def __init__(self, functions: Mapping[str, PythonFunction] | None = None) -> None:
         self._functions = dict(functions or {})
 
     def use(self, functions: Mapping[str, PythonFunction]) -> None:
-        """Find these from now on, and import anew what is not among them."""
+        """Register these instead, and import others anew."""
         self._functions = dict(functions)
 
     def find(self, reference: str) -> PythonFunction:
-        """Return the function of that reference. Raises ToolFailed where this process has none."""
+        """Return the function of that reference. Raises ToolFailed if this process has none."""
         function = self._functions.get(reference)
         if function is None:
             try:
@@ -51,10 +51,10 @@ class ToolFunctions:
         return function
 
     def asks(self, reference: str, arguments: dict[str, Any]) -> bool:
-        """What the function of that reference says: whether a person decides about a call.
+        """Return whether a person decides on a call, by the function of that reference.
 
-        The reference of a tool stands for the function that its `@tool(approval=…)` was given. A
-        function that fails, or is not there, has a person asked.
+        A tool's own reference means the function in its `@tool(approval=…)`. If the function fails
+        or is missing, a person decides.
         """
         try:
             known = self._functions.get(reference)
@@ -76,9 +76,9 @@ class PythonTools:
     async def call(
         self, reference: str, arguments: dict[str, Any], context: ToolContext, seconds: float
     ) -> Any:
-        """Run the function of that reference within so many seconds and return its result as JSON.
+        """Run the function of that reference within `timeout` and return its result as JSON.
 
-        Raises ToolFailed with `TypeName: message` of what the function raised, and ToolTimeout.
+        Raises ToolFailed with `TypeName: message` of the function's error, and ToolTimeout.
         """
         function = self._functions.find(reference)
         call = partial(function.function, **function.bind(arguments, context))
@@ -91,11 +91,11 @@ class PythonTools:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # No cancellation of ours: the function let an inner cancellation escape.
+            # Not our cancellation: the function let an inner cancellation escape.
             raise ToolFailed("CancelledError: the tool's own work was cancelled") from None
 
     async def _run(self, call: Callable[[], Any], *, is_async: bool) -> Any:
-        """What a function of the operator's raises, as an error of ours."""
+        """Run the operator's function and translate its errors."""
         try:
             if is_async:
                 return _as_json(await call())
@@ -118,7 +118,7 @@ def _left(reference: str, context: ToolContext) -> None:
 
 
 def import_function(reference: str) -> Callable[..., Any]:
-    """Import `module:function`. Raises Misconfigured, saying which half is wrong."""
+    """Import `module:function`. Raises Misconfigured, naming the wrong part."""
     found = import_name(reference)
     if not callable(found):
         raise Misconfigured(f"{reference} is not a function")
@@ -126,7 +126,7 @@ def import_function(reference: str) -> Callable[..., Any]:
 
 
 def import_name(reference: str) -> Any:
-    """Import what `module:name` names. Raises as import_function does."""
+    """Import the object of `module:name`. Raises like `import_function`."""
     module_name, colon, path = reference.partition(":")
     if not (colon and module_name and path):
         raise Misconfigured(f"{reference!r} is not of the form module:function")
@@ -145,7 +145,7 @@ def import_name(reference: str) -> Any:
 
 
 def _call_sync(call: Callable[[], Any]) -> Any:
-    """Run in the thread: the call, and writing its result as JSON, which may be long too."""
+    """Run in the thread: the call, and the encoding of its result, which may take long too."""
     try:
         result = call()
         return result if inspect.isawaitable(result) else _as_json(result)

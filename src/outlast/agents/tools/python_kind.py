@@ -1,4 +1,4 @@
-"""The kind `python`: functions of the operator's own, and what `@tool(…)` says of them."""
+"""The kind `python`: the operator's functions, and their options in `@tool(…)`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from outlast.model.agent import Effect, Expiry, ToolSpec
 from outlast.model.error import Misconfigured, ToolFailed
 
 Asks: TypeAlias = Callable[[dict[str, Any]], bool]
-"""Says of a call's arguments whether a person decides; not async."""
+"""Returns whether a person decides, by a call's arguments; not async."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolOptions:
-    """What `@tool(…)` says of a function."""
+    """Options of `@tool(…)`."""
 
     name: str | None = None
     effect: Effect = Effect.DESTRUCTIVE
@@ -29,7 +29,7 @@ class ToolOptions:
 
 
 def function_spec(function: PythonFunction) -> ToolSpec:
-    """The tool that a function is, with what `@tool` said of it."""
+    """Return a function's tool, with the options of `@tool`."""
     options = getattr(function.function, MARK, ToolOptions())
     spec = ToolSpec(
         options.name or function.function.__name__,
@@ -47,7 +47,7 @@ def function_spec(function: PythonFunction) -> ToolSpec:
 
 
 def add_function(functions: dict[str, PythonFunction], function: PythonFunction) -> None:
-    """Register a function under its reference. Raises Misconfigured where another has the same."""
+    """Register a function by its reference. Raises Misconfigured if another has the same."""
     known = functions.setdefault(function.reference, function)
     if known.function != function.function:
         problem = f"two functions are called {function.reference}; define them under two names"
@@ -61,7 +61,7 @@ class PythonRunner:
         self._tools = PythonTools(resources.functions)
 
     async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
-        """Run the function; one may repeat the credentials that were forwarded to it."""
+        """Run the function and hide forwarded credentials, which it may repeat."""
         assert spec.python is not None
         if not context.headers:
             return await self._tools.call(spec.python, arguments, context, spec.timeout)

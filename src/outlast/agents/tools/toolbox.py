@@ -1,4 +1,4 @@
-"""The Tools of a server: arguments checked, the call sent to whoever runs it, result checked."""
+"""The Tools of a server: checks arguments, calls the kind's runner, checks the result."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ToolBox:
-    """Runs the tools of every kind behind one verb."""
+    """Runs tools of all kinds."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class ToolBox:
         connector: "Callable[[], aiohttp.BaseConnector] | None" = None,
         store: "Store | None" = None,
     ) -> None:
-        """Functions are those given in Python, by reference; others are imported when called.
+        """`functions`: those given in Python, by reference; others are imported when called.
 
         A connector decides which addresses HTTP tools may dial (see `tools.http`); the default
         dials any. `environ` is this process's environment by default.
@@ -50,7 +50,7 @@ class ToolBox:
         """Check the arguments against the tool's schema, run it within its timeout, return JSON.
 
         Raises ToolFailed (bad arguments, the tool's own error, a result too large) and ToolTimeout;
-        any error text is fit for the model to read and holds no secret.
+        error texts are for the model and hold no secret.
         """
         self._arguments.check(spec.parameters, arguments)
         kind, runner = self._runner(spec)
@@ -58,7 +58,7 @@ class ToolBox:
         return _checked(result, kind.max_result_bytes)
 
     async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
-        """Whether a person decides before a call with these arguments, as the tool's function says.
+        """Return whether a person decides before this call, by the tool's function.
 
         If the function fails, a person decides.
         """
@@ -70,7 +70,7 @@ class ToolBox:
         return None if known is None else known[0].waits_for(spec, arguments)
 
     def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
-        """Raise InvalidArguments where arguments do not fit the tool's schema, naming the first."""
+        """Raise InvalidArguments if arguments do not fit the tool's schema, naming the first."""
         self._arguments.check_edited(spec.parameters, arguments)
 
     async def warm_up(self) -> None:
@@ -79,12 +79,12 @@ class ToolBox:
             await runner.warm_up()
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""
         for _, runner in self._runners.values():
             await runner.close()
 
     def _runner(self, spec: ToolSpec) -> tuple[ToolKind, ToolRunner]:
-        """Return what runs a tool. Raises ToolFailed where this version has nothing that does."""
+        """Return a tool's runner. Raises ToolFailed if this version has none."""
         key = spec.kind
         if key is None:
             raise ToolFailed(f"The tool {spec.name} says nothing of how it runs.")
@@ -94,9 +94,9 @@ class ToolBox:
 
 
 def _checked(result: Any, most: int | None) -> Any:
-    """The result, with half a surrogate pair in it replaced, which JSON cannot have.
+    """Return the result with lone surrogates replaced, which JSON cannot hold.
 
-    One that cannot be stored, or is too large, is the tool's error and not the store's.
+    A result that cannot be stored, or is too large, is the tool's error.
     """
     try:
         result, size = _measured(result)
