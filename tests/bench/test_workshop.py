@@ -76,7 +76,8 @@ async def test_a_clock_says_when_it_says_each_word(workshop: Child) -> None:
     connection.close()
     words = [(at, float(said)) for at, chunk in heard for said in SAID.findall(chunk)]
     assert len(words) == 4
-    times = [before, *(moment for at, said in words for moment in (said, at))]
+    assert all(said <= at for at, said in words)
+    times = [before, *(said for _, said in words)]  # two words may come at once, and late
     assert times == sorted(times)
     assert [said for _, said in words][-1] - words[0][1] > 0.05
     at_once = await ask_once(workshop.port, _ask("clock-3"))
