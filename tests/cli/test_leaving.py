@@ -145,9 +145,9 @@ SHAPES: Final = {
     "a thread of a tool": ("main", "threads"),
 }
 DRAIN: Final = 1
-MOST: Final = DRAIN + 12
-"""Seconds until the process has left, on a busy machine."""
-MOST_BLOCKED: Final = DRAIN + 15 + 12
+MOST: Final = DRAIN + 45
+"""Seconds until the process has left, on a busy machine; its code says how it did."""
+MOST_BLOCKED: Final = MOST + 15
 """The same where it cannot leave by itself."""
 
 
@@ -227,7 +227,7 @@ def test_a_second_signal_ends_a_process_whose_event_loop_is_blocked(
     code, _, _ = server.stop(signal.SIGINT)
 
     assert code in (128 + signal.SIGTERM, 128 + signal.SIGINT)
-    assert time.monotonic() - began < DRAIN + 8
+    assert time.monotonic() - began < MOST
     assert _ends(command_line.serve(), command_line.key, execution) == "at last"
 
 
