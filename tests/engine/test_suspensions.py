@@ -1,0 +1,159 @@
+"""A suspension says whom it awaits in the statement that makes it, and a pause meets it."""
+
+import asyncio
+from typing import Any, TypeVar
+
+import pytest
+
+from outlast.agents.port import WaitFor
+from outlast.model.agent import Effect
+from outlast.model.execution import Status
+from outlast.model.wait import CallResult, WaitKind
+from outlast.store.driver import Driver, Query, Request, Row, Statement, Transaction
+from outlast.store.executions.statements import ADVANCE_AWAITING, SET_AWAITING
+from outlast.store.executions.store import ExecutionStore
+from outlast.store.executions.values import Advance
+from outlast.store.store import Store
+from outlast.store.waits.decide import DecideWait
+from outlast.store.waits.rows import WHO_IS_AWAITED
+from outlast.testing import FakeClock, NamedModels, owner
+from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import BOUND
+
+pytestmark = pytest.mark.anyio
+T = TypeVar("T")
+
+
+class RecordingDriver:
+    """Remembers the statements of transactions that write."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.statements: list[Statement] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    async def write(self, transaction: Any, **more: Any) -> Any:
+        return await self._driver.write(lambda: self._recorded(transaction()), **more)
+
+    def _recorded(self, made: Transaction[T]) -> Transaction[T]:
+        rows: Any = None
+        while True:
+            try:
+                request = made.send(rows)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            self.statements.extend(_statements_of(request))
+            rows: list[Row] = yield request  # type: ignore[no-redef]
+
+
+def _statements_of(request: Request) -> list[Statement]:
+    if isinstance(request, Query):
+        return [request.statement]
+    return [one.statement for one in getattr(request, "queries", ())]
+
+
+@pytest.mark.parametrize("kind", [WaitKind.APPROVAL, WaitKind.CLIENT, WaitKind.CHILD])
+@pytest.mark.parametrize("beside", [(), (call(2, "look"),)], ids=["alone", "beside a tool"])
+async def test_a_suspension_writes_whom_it_awaits_once(
+    database: Database, kind: WaitKind, beside: tuple[Any, ...]
+) -> None:
+    drivers: list[RecordingDriver] = []
+
+    def store(driver: Driver) -> Store:
+        made: Any = RecordingDriver(driver)
+        drivers.append(made)
+        return Store.over(made)
+
+    approval = kind is WaitKind.APPROVAL
+    tools = FakeTools(ask=str if approval else WaitFor(kind), look=lambda _: "seen")
+    ask = tool("ask", Effect.DESTRUCTIVE, approval=approval)
+    model = FakeModel(by_turn([call(1, "ask"), *beside], ["Done."]))
+    models = NamedModels({"actor": model})
+    async with database.core(models=models, tools=tools, store=store) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(ask, tool("look")), "1")])
+        started = await core.services.executions.start(caller, "agent", start_request())
+        async with asyncio.timeout(BOUND):
+            while True:
+                row = await core.store.executions.get(caller.workspace_id, started.execution.id)
+                if row.status is Status.SUSPENDED:
+                    break
+                await asyncio.to_thread(int)
+    statements = drivers[0].statements
+    assert statements.count(ADVANCE_AWAITING) == 1
+    assert statements.count(WHO_IS_AWAITED) == 1
+    assert SET_AWAITING not in statements
+
+
+async def test_a_run_that_waits_for_nothing_pays_for_no_wait(database: Database) -> None:
+    drivers: list[RecordingDriver] = []
+
+    def store(driver: Driver) -> Store:
+        made: Any = RecordingDriver(driver)
+        drivers.append(made)
+        return Store.over(made)
+
+    models = NamedModels({"actor": FakeModel(by_turn([call(1, "look")], ["Done."]))})
+    tools = FakeTools(look=lambda _: "seen")
+    async with database.core(models=models, tools=tools, store=store) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
+        _, view = await core.services.executions.run(caller, "agent", start_request())
+        assert view.execution.status is Status.COMPLETED
+    paid = {ADVANCE_AWAITING, SET_AWAITING, WHO_IS_AWAITED} & set(drivers[0].statements)
+    assert not paid
+
+
+class PausingExecutions(ExecutionStore):
+    """Lets a request to pause in right before the suspension."""
+
+    pause: Any = None
+
+    async def advance(self, move: Advance) -> Any:
+        if self.pause is not None and move.after.status is Status.SUSPENDED:
+            pause, self.pause = self.pause, None
+            await pause(move.after)
+        return await super().advance(move)
+
+
+async def test_a_pause_that_meets_the_suspension_for_a_time_is_not_kept_waiting(
+    database: Database,
+) -> None:
+    def store(driver: Driver) -> Store:
+        made = Store.over(driver)
+        object.__setattr__(made, "executions", PausingExecutions(driver))
+        return made
+
+    tools = FakeTools(sleep=WaitFor(WaitKind.TIMER, 60))
+    models = NamedModels({"actor": FakeModel(by_turn([call(1, "sleep")], ["Done."]))})
+    clock = FakeClock()
+    async with database.core(models=models, tools=tools, clock=clock, store=store) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(tool("sleep")), "1")])
+        pausing: list[asyncio.Task[Any]] = []
+
+        async def pause(row: Any) -> None:
+            paused = core.services.executions.pause(caller, row.id)
+            pausing.append(asyncio.create_task(paused, name="pause"))
+            while not (await core.store.executions.get(row.workspace_id, row.id)).pause_requested:
+                await asyncio.to_thread(int)
+
+        executions: Any = core.store.executions
+        executions.pause = pause
+        started = await core.services.executions.start(caller, "agent", start_request())
+        async with asyncio.timeout(BOUND / 2):
+            while not pausing:
+                await asyncio.to_thread(int)
+            view = await pausing[0]
+        assert view.execution.status is Status.PAUSED
+        request = DecideWait(
+            caller.workspace_id, started.execution.id, call(1, "sleep").id, 9, CallResult(None)
+        )
+        assert not (await core.store.waits.decide(request)).is_open
+        row = await core.store.executions.get(caller.workspace_id, started.execution.id)
+        assert (row.status, row.awaiting) == (Status.PAUSED, None)
