@@ -24,6 +24,7 @@ SLOW: Final[dict[str, int]] = {
     "tests/cli/test_agents.py": 40,
     "tests/cli/test_worker.py": 40,
     "tests/cli/test_preflight.py": 35,
+    "tests/cli/test_deadline.py": 35,
     "tests/cli/test_commands.py": 35,
     "tests/cli/test_reload.py": 30,
     "tests/clients/": 30,

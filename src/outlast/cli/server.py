@@ -39,6 +39,7 @@ from outlast.web import ROOMS, create_app, refusing
 _GRACE_SECONDS: Final = 3
 """How long open responses may take once the segments have ended."""
 _FAREWELL_SECONDS: Final = 1.0
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _BACKLOG: Final = 2048
 _COLLECT_AFTER: Final = 10_000
 """New objects between two collections of the youngest generation; Python's 700 suits smaller
@@ -136,8 +137,9 @@ async def _work_until_signal(core: Core, started: Callable[[], None], loaded: Lo
         watchdog.signalled(number)
         loop.call_soon_threadsafe(leave.set)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         signal.signal(number, signalled)
+    watchdog.watch(_SIGNALS)
     await core.start()
     started()
     warming = core.metrics.failures.spawn(_warm_up(core, loaded), "warm_up")
@@ -258,6 +260,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._watchdog.watch(_SIGNALS)
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -2,13 +2,15 @@
 
 An operator's function that is not async, such as that of an approval, or `time.sleep` in an async
 one, blocks everything: the drain never begins. A thread waits from the signal on, and ends the
-process if it still runs long after the drain should be over.
+process if it still runs long after the drain should be over. Where no
+thread can run either, a child process does: see `deadline`.
 """
 
 import faulthandler
 import os
 import sys
 import threading
+from collections.abc import Iterable
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Final
@@ -16,6 +18,7 @@ from typing import Final
 import structlog
 
 from outlast import logs
+from outlast.cli.deadline import Deadline
 
 _BEYOND_DRAIN: Final = 15.0
 """Seconds that leaving may take behind the drain: connections, tasks, threads, the store."""
@@ -33,8 +36,13 @@ class Watchdog:
         self._seconds = drain_seconds + _BEYOND_DRAIN
         self._signals: SimpleQueue[int] = SimpleQueue()
         self._main = threading.main_thread().ident
+        self._deadline = Deadline(self._seconds + _LOG_SECONDS)
         self.is_counting = False
         threading.Thread(target=self._watch, name="outlast-watchdog", daemon=True).start()
+
+    def watch(self, signals: Iterable[int]) -> None:
+        """See what comes even where no Python can run; call it once the handlers are in place."""
+        self._deadline.watch(signals)
 
     def signalled(self, number: int) -> None:
         """Start the timer; the second signal ends the process at once. For a signal's handler."""

@@ -1,0 +1,68 @@
+"""Ends this process behind a signal even where no Python can run in it.
+
+C code that keeps the interpreter's lock, such as a pattern of `re` that backtracks for ever, holds
+up signal handlers and the watchdog's thread too. So a child process keeps the deadline. At the
+signal, C code of faulthandler writes a few lines into the pipe to it, which needs no lock; if this
+process is still there at the deadline, the child ends it with SIGABRT, whose handler writes where
+every thread is to standard error, and then with SIGKILL.
+
+Process 1 of a container cannot be ended from inside: the container's runtime does it.
+"""
+
+import faulthandler
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, TextIO
+
+import structlog
+
+_CHILD: Final = Path(__file__).with_name("deadline_child.py")
+
+logger = structlog.get_logger(__name__)
+
+
+class Deadline:
+    """The child that ends this process so many seconds after the first signal, if need be."""
+
+    def __init__(self, seconds: float) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pipe = -1
+        if not faulthandler.is_enabled() and _has_file(sys.stderr):
+            faulthandler.enable()
+        try:
+            self._start(seconds)
+        except OSError as error:
+            logger.warning("deadline.without_child", reason=str(error))
+
+    def _start(self, seconds: float) -> None:
+        end, self._pipe = os.pipe()
+        os.set_blocking(self._pipe, False)  # a signal's handler writes to it
+        try:
+            self._child = subprocess.Popen(  # noqa: S603 - our own words, no shell
+                [sys.executable, "-I", "-S", str(_CHILD), str(os.getpid()), str(seconds)],
+                stdin=end,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        finally:
+            os.close(end)
+
+    def watch(self, signals: Iterable[int]) -> None:
+        """Count from the first of these signals on; call it once their handlers are in place."""
+        if self._child is not None:
+            for number in signals:
+                faulthandler.register(number, file=self._pipe, all_threads=False, chain=True)
+
+
+def _has_file(stream: TextIO | None) -> bool:
+    """Whether it is one that C code can write to."""
+    if stream is None:
+        return False
+    try:
+        return stream.fileno() >= 0
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,189 @@
+"""SIGTERM ends a process in bounded time even where C code keeps the interpreter's lock."""
+
+import signal
+import subprocess
+import sys
+import time
+from typing import Final
+
+import pytest
+
+from tests.support.command_line import CommandLine
+from tests.support.databases import POSTGRESQL, SQLITE
+from tests.support.long_cases import WHOLE, first_of
+from tests.support.waiting import BOUND
+
+DRAIN: Final = 1
+MOST: Final = DRAIN + 20 + 12
+"""Seconds until the process has gone, on a busy machine."""
+PATTERN: Final = 're.match("(a+)+$", "a" * 64 + "b")'
+AGENTS: Final = f"""
+import re
+import sys
+from pathlib import Path
+
+from outlast import Agent, tool
+
+SEEN = Path(__file__).with_name("seen")
+
+
+def match() -> str:
+    if not SEEN.exists():
+        SEEN.touch()
+        print("BEGUN", file=sys.stderr, flush=True)
+        {PATTERN}
+    return "at last"
+
+
+@tool(effect="read_only")
+def in_a_thread() -> str:
+    "A pattern that backtracks for ever, the first time"
+    return match()
+
+
+@tool(effect="read_only")
+async def in_the_loop() -> str:
+    "The same where the event loop runs"
+    return match()
+
+
+agents = [Agent("main", model="scripted:calls.yaml", tools=[in_a_thread, in_the_loop])]
+"""
+CALLS: Final = "turns:\n" + "".join(
+    f"  - when: {name}\n    steps:\n"
+    f"      - tool_calls: [{{name: {name}, parameters: {{}}}}]\n"
+    "        delay_ms: 500\n"
+    "      - text: '{result}'\n"
+    for name in ("in_a_thread", "in_the_loop")
+)
+PROCESS: Final = """
+import ctypes, re, signal, sys, threading, time
+from outlast.cli.deadline import Deadline
+
+def keep():
+    print("BEGUN", flush=True)
+    {keep}
+
+def leave(number, frame):
+    print("handled", flush=True)
+    {leave}
+
+signal.signal(signal.SIGTERM, leave)
+Deadline({seconds}).watch([signal.SIGTERM])
+{begin}
+time.sleep(1000)
+"""
+SLEEP: Final = "ctypes.PyDLL(None).sleep(1000)"
+"""PyDLL keeps the lock while it calls."""
+IN_A_THREAD: Final = "threading.Thread(target=keep, daemon=True).start()"
+
+
+def begun(**parts: str) -> "subprocess.Popen[str]":
+    parts = {"leave": "pass", "seconds": "0.5", "begin": IN_A_THREAD, "keep": "pass"} | parts
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROCESS.format(**parts)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "BEGUN\n"
+    return process
+
+
+@pytest.mark.parametrize(
+    ("keep", "begin"),
+    [
+        (PATTERN, IN_A_THREAD),
+        (PATTERN, "keep()"),
+        (SLEEP, IN_A_THREAD),
+        (SLEEP, "keep()"),
+        ("sum(iter(int, 1))", "keep()"),
+    ],
+)
+def test_what_keeps_the_lock_ends_at_the_deadline_and_says_where_it_hung(
+    keep: str, begin: str
+) -> None:
+    process = begun(keep=keep, begin=begin)
+    process.terminate()
+    _, err = process.communicate(timeout=BOUND)
+
+    assert process.returncode == -signal.SIGABRT
+    assert "in keep" in err
+
+
+def test_a_second_signal_ends_it_before_the_deadline() -> None:
+    process = begun(keep=PATTERN, seconds="1000")
+    process.terminate()
+    for _ in range(100):
+        process.terminate()
+        try:
+            process.communicate(timeout=0.1)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+
+    assert process.returncode == -signal.SIGABRT
+
+
+def test_a_process_that_leaves_by_itself_is_left_alone() -> None:
+    process = begun(leave="sys.exit(0)", seconds="1000")
+    process.terminate()
+    out, err = process.communicate(timeout=BOUND)  # the child lets go of nothing of ours
+
+    assert (process.returncode, out, err) == (0, "handled\n", "")
+
+
+@pytest.fixture
+def command_line(command_line: CommandLine) -> CommandLine:
+    (command_line.folder / "agents.py").write_text(AGENTS)
+    (command_line.folder / "calls.yaml").write_text(CALLS)
+    command_line.environment |= {"OUTLAST_AGENTS": "agents.py", "OUTLAST_DRAIN_SECONDS": str(DRAIN)}
+    return command_line
+
+
+@pytest.mark.only(SQLITE)
+@pytest.mark.parametrize("said", first_of(["in_a_thread", "in_the_loop"]))
+def test_sigterm_ends_a_server_whose_tool_keeps_the_lock(
+    command_line: CommandLine, said: str
+) -> None:
+    server = command_line.serve()
+    client = server.client(command_line.key)
+    body = {"input": said, "background": True}
+    execution = client.post("/v1/agents/main/execute", json=body).json()["id"]
+    server.process.err.until("BEGUN")
+
+    began = time.monotonic()
+    code, _, err = server.stop(signal.SIGTERM)
+
+    assert code == -signal.SIGABRT
+    assert time.monotonic() - began < MOST
+    assert "agents.py" in err
+    assert "in match" in err
+    client = command_line.serve().client(command_line.key)
+    client.get(f"/v1/executions/{execution}/stream")
+    assert client.get(f"/v1/executions/{execution}").json()["output"] == "at last"
+
+
+@pytest.mark.skipif(not WHOLE, reason="takes half a minute: make hostile")
+@pytest.mark.only(POSTGRESQL)
+@pytest.mark.parametrize("said", ["in_the_loop", "in_a_thread"])
+def test_sigterm_ends_a_worker_whose_tool_keeps_the_lock(
+    command_line: CommandLine, said: str
+) -> None:
+    server = command_line.serve("--no-worker")
+    worker = command_line.work()
+    client = server.client(command_line.key)
+    body = {"input": said, "background": True}
+    execution = client.post("/v1/agents/main/execute", json=body).json()["id"]
+    worker.err.until("BEGUN")
+
+    began = time.monotonic()
+    worker.signal(signal.SIGTERM)
+    code, _, _ = worker.wait()
+
+    assert code == -signal.SIGABRT
+    assert time.monotonic() - began < MOST
+    command_line.work()
+    client.get(f"/v1/executions/{execution}/stream")
+    assert client.get(f"/v1/executions/{execution}").json()["output"] == "at last"
