@@ -10,7 +10,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from itertools import islice
 from typing import Final
 
 from outlast.model.error import Overloaded
@@ -25,11 +24,10 @@ from outlast.model.event import (
     expand,
 )
 from outlast.model.execution import RESTING, TERMINAL, Execution
+from outlast.replay import Replays
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.listeners import Committed
 
-_BATCH: Final = 256
-"""Entries per batch of a replay."""
 _BUFFER: Final = 64
 """Commits buffered for a slow follower before it must read the log."""
 POLL_SECONDS: Final = 20.0
@@ -113,6 +111,7 @@ class Streams:
 
     def __init__(self, store: ExecutionStore, poll_seconds: float = POLL_SECONDS) -> None:
         self._store = store
+        self._replays = Replays(store)
         self.poll_seconds = poll_seconds
         self._subscriptions: dict[str, set[_Subscription]] = defaultdict(set)
         self._sweeper: asyncio.TimerHandle | None = None
@@ -151,7 +150,7 @@ class Streams:
                 try:
                     execution = await self._store.get(workspace_id, execution_id)
                     ended = False
-                    pages = self._replay(workspace_id, execution_id, position)
+                    pages = self._replays.entries(workspace_id, execution_id, position)
                     async with aclosing(pages):
                         async for entries in pages:
                             position = entries[-1].cursor
@@ -190,7 +189,9 @@ class Streams:
                 continue
             ended = read = False
             try:
-                async with aclosing(self._replay(workspace_id, execution_id, position)) as pages:
+                async with aclosing(
+                    self._replays.entries(workspace_id, execution_id, position)
+                ) as pages:
                     async for entries in pages:
                         position, read = entries[-1].cursor, True
                         ended = isinstance(entries[-1].event, TERMINAL_EVENTS)
@@ -257,28 +258,15 @@ class Streams:
 
     async def so_far(self, workspace_id: str, execution_id: str) -> list[Entry]:
         """Return the log so far, piece by piece."""
-        pages = self._replay(workspace_id, execution_id, START)
+        pages = self._replays.entries(workspace_id, execution_id, START)
         return [entry async for entries in pages for entry in entries]
 
     async def replay(
         self, workspace_id: str, execution_id: str
     ) -> AsyncGenerator[list[Entry], None]:
         """Yield the same in batches, one of which is in memory at a time."""
-        async with aclosing(self._replay(workspace_id, execution_id, START)) as pages:
+        async with aclosing(self._replays.entries(workspace_id, execution_id, START)) as pages:
             async for entries in pages:
-                yield entries
-
-    async def _replay(
-        self, workspace_id: str, execution_id: str, after: Cursor
-    ) -> AsyncGenerator[list[Entry], None]:
-        position, more = after, True
-        while more:
-            page = await self._store.log_page(workspace_id, execution_id, position)
-            more = page.more
-            pieces = expand(page.entries, position)
-            del page
-            while entries := list(islice(pieces, _BATCH)):
-                position = entries[-1].cursor
                 yield entries
 
 

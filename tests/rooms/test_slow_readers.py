@@ -39,6 +39,8 @@ SIPS = 8
 """Rounds over which little must be held."""
 LOOK = 0.1
 """Seconds between two looks of the server at who is behind."""
+TOGETHER = 250_000_000
+"""Bytes that all streams hold together, whatever they are about to send."""
 ANSWERS = ("/v1/executions/{run}", "/v1/conversations/{conversation}", "/api/v1/executions/{run}")
 MANY_ANSWERS = (
     *ANSWERS,

@@ -2,8 +2,8 @@
 
 An operator's function that is not async, such as that of an approval, or `time.sleep` in an async
 one, blocks everything: the drain never begins. A thread waits from the signal on, and ends the
-process if it still runs long after the drain should be over. Where no
-thread can run either, a child process does: see `deadline`.
+process if it still runs long after the drain should be over. Where no thread can run either, a
+child process does: see `deadline`.
 """
 
 import faulthandler

@@ -36,8 +36,8 @@ RECONNECT: Final = b"retry: 1000\n"
 """Sent before the server stops: reconnect in a second."""
 _BEHIND: Final = 3
 """Consecutive checks, one every half second, after which a client that is behind counts as slow."""
-_BEHIND_IF_LARGE: Final = 2
-"""The same if the data held for it is large."""
+_BEHIND_IF_LARGE: Final = 1
+"""The same if the data held for it is large: others wait for their turn to hold as much."""
 _CATCHING_UP_SECONDS: Final = 10.0
 """How long a large stream may take to reach the point up to which it was sent."""
 _QUIET_SECONDS: Final = 0.1

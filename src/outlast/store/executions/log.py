@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import (
     and_,
     bindparam,
+    case,
     delete,
     exists,
     func,
@@ -181,16 +182,21 @@ _sums: Final = select(
 
 _last: Final = select(func.max(_sums.c.seq)).where(_sums.c.before < bindparam("size"))
 
-_select_entries: Final = select(
-    events.c.segment, events.c.seq, events.c.at, events.c.kind, events.c.data
-).where(_behind)
+_place: Final = (events.c.segment, events.c.seq, events.c.at, events.c.kind)
+
+_select_entries: Final = select(*_place, events.c.data).where(_behind)
 
 LOG: Final = Statement(_select_entries.order_by(events.c.seq).limit(bindparam("limit")))
 
 LOG_PAGE: Final = Statement(
-    _select_entries.where(events.c.seq <= _last.scalar_subquery()).order_by(events.c.seq)
+    select(*_place, case((func.length(events.c.data) <= bindparam("most"), events.c.data)))
+    .where(_behind, events.c.seq <= _last.scalar_subquery())
+    .order_by(events.c.seq)
 )
-"""A page bounded in rows and in characters: of what does not fit only the lengths are read."""
+"""A page bounded in rows and in characters: of what does not fit only the lengths are read.
+
+A single row that is larger than the page may be is the last, with NULL in place of its data.
+"""
 
 REACHES: Final = Statement(select(literal_column("1")).where(_behind).limit(1))
 
@@ -298,7 +304,10 @@ def _append_event(execution_id: str, segment: int, at: int, event: Event, pieces
 _PAGE_ROWS: Final = 64
 
 _PAGE_CHARACTERS: Final = 32 * 1024
-"""Of what the rows of a page hold; a row that holds more is a page of its own."""
+"""Of what the rows of a page hold, but for its last."""
+
+_ROW_CHARACTERS: Final = 64 * 1024
+"""Of one row of a page; one that holds more is not read with others."""
 
 
 def read_log(
@@ -319,7 +328,10 @@ def read_log(
 
 
 def read_page(workspace_id: str, execution_id: str, after: Cursor) -> Transaction[LogPage]:
-    """Entries that end behind the cursor, in order: as many as fit a page, and at least one."""
+    """Entries that end behind the cursor, in order: as many as fit a page.
+
+    None of them where the first is large.
+    """
     rows = yield Query(
         LOG_PAGE,
         {
@@ -329,13 +341,14 @@ def read_page(workspace_id: str, execution_id: str, after: Cursor) -> Transactio
             "seq": after.seq,
             "limit": _PAGE_ROWS,
             "size": _PAGE_CHARACTERS,
+            "most": _ROW_CHARACTERS,
         },
     )
-    size = sum(len(row[4]) for row in rows)
-    more = len(rows) == _PAGE_ROWS or size >= _PAGE_CHARACTERS
-    return TransactionResult(
-        LogPage((yield from _entries_from(workspace_id, execution_id, rows)), more)
-    )
+    read = [row for row in rows if row[4] is not None]
+    size, is_cut = sum(len(row[4]) for row in read), len(read) < len(rows)
+    more = is_cut or len(rows) == _PAGE_ROWS or size >= _PAGE_CHARACTERS
+    entries = yield from _entries_from(workspace_id, execution_id, read)
+    return TransactionResult(LogPage(entries, more, size, is_cut))
 
 
 def _entries_from(

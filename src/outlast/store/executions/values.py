@@ -48,6 +48,10 @@ class LogPage:
     entries: tuple[Entry, ...]
     more: bool
     """Whether there may be more after it."""
+    size: int
+    """Characters of what its rows hold."""
+    is_cut: bool
+    """The entry after it is large: read it alone, by `log`."""
 
 
 @dataclass(frozen=True, slots=True)
