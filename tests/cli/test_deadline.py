@@ -97,7 +97,6 @@ def begun(**parts: str) -> "subprocess.Popen[str]":
         (PATTERN, IN_A_THREAD),
         (PATTERN, "keep()"),
         (SLEEP, IN_A_THREAD),
-        (SLEEP, "keep()"),
         ("sum(iter(int, 1))", "keep()"),
     ],
 )
