@@ -1,6 +1,7 @@
 """Few replays of large executions hold what they have read at the same time."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, aclosing
 
 import pytest
@@ -10,12 +11,12 @@ from outlast.replay import Replays
 from outlast.testing import NamedModels, owner
 from tests.support.databases import Database
 from tests.support.engine import start_request
-from tests.support.models import FakeModel
+from tests.support.models import FakeModel, Reply
 from tests.support.tools import FakeTools, call, spec, tool
 
 pytestmark = pytest.mark.anyio
 BOUND = 20.0
-SHAPES = {
+SHAPES: dict[str, tuple[Reply, int]] = {
     "one piece": (["x" * 3_000_000], 1),
     "some large pieces": (["x" * 200_000] * 10, 1),
     "many pieces": (["word " * 800] * 500, 8),
@@ -28,7 +29,7 @@ async def test_few_large_replays_hold_their_entries_at_once_and_all_get_their_tu
     database: Database, shape: str
 ) -> None:
     said, most = SHAPES[shape]
-    replies = iter((said, *(["end"] for _ in range(3))))
+    replies: Iterator[Reply] = iter((said, *(["end"] for _ in range(3))))
     actor = FakeModel(lambda _: next(replies))
     tools = FakeTools(look=lambda _: "y" * 3_000_000)
     async with database.core(models=NamedModels({"actor": actor}), tools=tools) as core:

@@ -88,7 +88,7 @@ def test_workspaces_and_keys_are_made_listed_and_revoked(outlast: Outlast) -> No
         (("serve", "--cors-origins", "https://a.example, b.example"), "not 'b.example'"),
         (("serve", "--cors-origins", "https://a.example/app"), "OUTLAST_CORS_ORIGINS wants"),
         (("serve", "--agents", "missing.yaml"), "there is no such file"),
-        (("serve", "--no-such-flag"), "No such option"),
+        (("serve", "--no-such-flag"), "--no-such-flag is not known here"),
         (("models", "pull", "gpt"), "no model named 'gpt'"),
     ],
 )

@@ -18,7 +18,7 @@ def main() -> None:
     if sys.argv[1:2] != ["run"] and (culprit := _no_utf_8(sys.argv[1:])):  # which replaces it
         _leave(culprit, 2)
     try:
-        app()
+        sys.exit(int(app(prog_name="outlast", standalone_mode=False) or 0))
     except (Misconfigured, InvalidRequest) as error:
         _leave(str(error), 2)
     except OutlastError as error:
@@ -30,13 +30,26 @@ def main() -> None:
         # The reader has closed the pipe; nothing may be flushed into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:  # the top of the process: one line, no traceback
+    except Exception as error:  # the parser's, or the top of the process: one line, no traceback
+        _leave_for_usage(error)
         if isinstance(error, UnicodeEncodeError) and (culprit := _no_utf_8(sys.argv[1:])):
             _leave(culprit, 2)
         if os.environ.get("OUTLAST_LOG_LEVEL") == "debug":
             raise
         kind = type(error).__name__
         _leave(f"a mistake in Outlast: {kind}: {error} (OUTLAST_LOG_LEVEL=debug shows where)", 1)
+
+
+def _leave_for_usage(error: Exception) -> None:
+    """Leave where the parser refuses the command line; a group without a command shows its help."""
+    from outlast.cli.usage import complaint, is_usage_error
+
+    if not is_usage_error(error):
+        return
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    _leave(complaint(error), 2)
 
 
 def _no_utf_8(arguments: list[str]) -> str | None:

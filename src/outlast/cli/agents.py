@@ -11,7 +11,7 @@ from outlast.model.agent import Agent
 from outlast.model.clock import iso
 from outlast.settings import Settings
 
-agents = Typer(help="Agents.", no_args_is_help=True)
+agents = Typer(help="List agents, retire them, take them back into use.", no_args_is_help=True)
 
 _PAGE = 100
 Named = Annotated[str, Argument(help="Its name or id.")]
@@ -19,7 +19,7 @@ Named = Annotated[str, Argument(help="Its name or id.")]
 
 @agents.callback()
 def about() -> None:
-    """Agents."""
+    """List agents, retire them, take them back into use."""
 
 
 @agents.command("list")
@@ -70,9 +70,10 @@ def remove(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Retire an agent: it starts no new executions, and running ones go on.
+    """Retire an agent.
 
-    A server whose agents file names it puts it back into use at its next start.
+    It starts no new executions, and running ones go on. A server whose agents file
+    names it puts it back into use at its next start.
     """
     chosen = settings(data_dir=data_dir, database_url=database_url)
     name = asyncio.run(_retire(chosen, workspace, agent, retired=True))

@@ -69,7 +69,7 @@ def approve(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Let a tool call run; for an unknown outcome, run it again or give its result."""
+    """Let a tool call run. For an unknown outcome, run it again or give its result."""
     said: dict[str, Any] = {} if reason is None else {"reason": reason}
     if parameters is not None:
         said["parameters"] = _json("--parameters", parameters)

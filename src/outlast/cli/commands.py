@@ -104,9 +104,9 @@ def worker(
         int | None, Option(help="Serve /healthz, /readyz and /metrics on this port; 0: a free one.")
     ] = None,
 ) -> None:
-    """Run executions of a Postgres database until SIGTERM or Ctrl-C; start as many as needed.
+    """Run executions of a Postgres database until SIGTERM or Ctrl-C.
 
-    It needs the servers' agents file: Python tools run here.
+    Start as many as needed. It needs the servers' agents file: Python tools run here.
     """
     with quick_imports():
         from outlast.cli.server import work
@@ -142,7 +142,7 @@ def run(
 def init(
     folder: Annotated[Path, Argument(help="Where to write; created if missing.")] = Path(),
 ) -> None:
-    """Write an initial agents.yaml and outlast.toml; overwrites nothing."""
+    """Write an initial agents.yaml and outlast.toml. Overwrites nothing."""
     from outlast.cli.starter import write_project
 
     for file in write_project(folder):
@@ -156,9 +156,10 @@ def init(
 @app.command()
 @with_settings("data_dir", "database_url", "database_direct_url")
 def migrate(chosen: Settings) -> None:
-    """Migrate the database to this version's schema; a server's start does the same.
+    """Migrate the database to this version's schema.
 
-    On SQLite no server may be running; on Postgres those of the previous version may.
+    A server's start does the same. On SQLite no server may be running; on Postgres
+    those of the previous version may.
     """
     from outlast.cli.state import migrate
 
@@ -169,9 +170,10 @@ def migrate(chosen: Settings) -> None:
 @app.command()
 @with_settings("agents", "data_dir", "database_url", "database_direct_url", "host", "port")
 def doctor(chosen: Settings, *, json: AsJson = False) -> None:
-    """Check what a server needs, and how to fix problems; exit code 1 if a check fails.
+    """Check what a server needs, and say how to fix problems.
 
-    Run it with the environment of the servers. On Postgres it checks the workers too.
+    Exit code 1 if a check fails. Run it with the environment of the servers. On Postgres it checks
+    the workers too.
     """
     from dataclasses import asdict
 

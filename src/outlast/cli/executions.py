@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option, Typer, echo
 
+from outlast.cli.described import described
 from outlast.cli.options import (
     ApiKey,
     AsJson,
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from outlast.services.executions import ExecutionView
     from outlast.store.store import Store
 
-executions = Typer(help="Executions.", no_args_is_help=True)
+executions = Typer(
+    help="List, show, watch, pause, resume, cancel executions.", no_args_is_help=True
+)
 
 _PATIENCE = 2.0
 """Seconds that a command waits for an unavailable server."""
@@ -101,9 +104,8 @@ def show_execution(
     if json:
         write_json(execution)
         return
-    for name, value in execution.items():
-        if value not in (None, "", [], {}):
-            echo(f"{name:16} {_plain(value)}")
+    for line in described(execution):
+        echo(line)
 
 
 @executions.command("watch")
@@ -116,7 +118,7 @@ def watch_execution(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Show an execution from its beginning until it ends or waits for a person."""
+    """Show an execution as it runs, until it ends or waits."""
     chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
     code = asyncio.run(_watch(chosen, url, execution_id, json))
     raise Exit(code)
@@ -254,9 +256,3 @@ def _result(row: dict[str, Any]) -> str:
         if error
         else shorten(row["output"])
     )
-
-
-def _plain(value: Any) -> str:
-    import orjson
-
-    return value if isinstance(value, str) else orjson.dumps(value).decode()

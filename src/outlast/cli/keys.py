@@ -27,7 +27,7 @@ def create_workspace(
     database_url: DatabaseUrl = None,
     json: AsJson = False,
 ) -> None:
-    """Create a workspace; an existing one of that name is left unchanged."""
+    """Create a workspace. An existing one of that name is left unchanged."""
     chosen = settings(data_dir=data_dir, database_url=database_url)
     if not name.strip():
         raise InvalidRequest("A workspace needs a name.")

@@ -59,7 +59,7 @@ def resume(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Continue from the newest checkpoint, or roll back to the named one."""
+    """Continue from the newest checkpoint. With --checkpoint, roll back to that one."""
     chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
     _tell(through(chosen, url, lambda c: c.resume(execution_id, checkpoint)), json=json)
 
@@ -98,7 +98,7 @@ def delete(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Delete an execution for good; one that runs is terminated first."""
+    """Delete an execution for good. One that runs is terminated first."""
     chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
     through(chosen, url, lambda c: c.delete(execution_id))
     echo(f"{execution_id} is deleted.")

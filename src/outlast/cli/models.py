@@ -12,7 +12,7 @@ models = Typer(help="The models of your agents, and those on this machine.", no_
 
 @models.command("list")
 def list_models(data_dir: DataDir = None, json: AsJson = False) -> None:
-    """List the models in the data folder and those that can be downloaded."""
+    """List the models in the data folder and those to download."""
     from outlast.agents.models.local_files import SOURCES, installed
 
     found = {model.name: model for model in installed(settings(data_dir=data_dir).data_dir)}

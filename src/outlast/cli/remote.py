@@ -8,10 +8,12 @@ from typing import Any, Final
 from outlast.cli.screen import Screen
 from outlast.cli.state import stored_key
 from outlast.client import Client, Frame, Unreachable
-from outlast.model.error import Misconfigured
+from outlast.model.error import InvalidCursor, Misconfigured
+from outlast.model.event import START, Cursor
 from outlast.settings import Settings
 
 _RESTING: Final = frozenset({"completed", "failed", "cancelled", "suspended", "paused"})
+_SHOWN: Final = frozenset({"text_delta", "thinking", "tool_call_start", "tool_call_end"})
 _LOOK_SECONDS: Final = 1.0
 """A stream stays open while the execution waits for a person; after this silence it is checked."""
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not to listen on
@@ -37,6 +39,7 @@ def url_of(settings: Settings) -> str:
 async def show_stream(client: Client, execution_id: str, screen: Screen) -> dict[str, Any]:
     """Show an execution until it ends or waits for a person, and return it."""
     await client.get(execution_id)  # fails at once if there is no such execution or server
+    shown = START
     async with aclosing(client.follow(execution_id)) as frames:
         while True:
             upcoming = asyncio.create_task(_next(frames), name="next_frame")
@@ -50,7 +53,24 @@ async def show_stream(client: Client, execution_id: str, screen: Screen) -> dict
             frame = upcoming.result()
             if frame is None:
                 return await client.get(execution_id)
+            if _voids(frame, shown):
+                screen.taken_back(int(frame.data.get("step", 0)))
+            elif frame.type in _SHOWN and (cursor := _cursor(frame.id)):
+                shown = cursor
             show_frame(screen, frame)
+
+
+def _voids(frame: Frame, shown: Cursor) -> bool:
+    """Whether the execution goes on from before what was shown last: it was rolled back."""
+    stands = _cursor(frame.data.get("behind")) if frame.type == "resumed" else None
+    return stands is not None and shown > stands
+
+
+def _cursor(text: str | None) -> Cursor | None:
+    try:
+        return Cursor.parse(text or "")
+    except InvalidCursor:
+        return None
 
 
 async def _next(frames: AsyncIterator[Frame]) -> Frame | None:

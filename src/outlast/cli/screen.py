@@ -51,6 +51,10 @@ class Screen:
         """Show that the text of this step is void."""
         self.say(f"↻ this step runs again: {reason}" if reason else "↻ this step runs again")
 
+    def taken_back(self, step: int) -> None:
+        """Show that the execution was rolled back: what was shown after this step is void."""
+        self.say(f"↶ rolled back to step {step}: what was shown after it no longer counts")
+
     def say(self, line: str) -> None:
         """Write a line to standard error."""
         if self._quiet:

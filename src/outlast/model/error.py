@@ -34,6 +34,8 @@ OutlastError
 from collections.abc import Callable
 from typing import ClassVar
 
+from outlast.model.amount import amount
+
 
 class OutlastError(Exception):
     """Something went wrong."""
@@ -239,8 +241,9 @@ class TooManyTurns(RateLimited):
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"The conversation has {most} turns that wait already. Send the next one when one has "
-            "ended, or interrupt them with onBusy. The server's setting is max_queued_turns.",
+            f"The conversation already has {amount(most, 'turn')} waiting, which is the most. Send "
+            "the next one when one has ended, or interrupt them with onBusy. The server's setting "
+            "is max_queued_turns.",
             param="conversationId",
         )
 

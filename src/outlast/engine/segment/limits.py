@@ -7,6 +7,7 @@ from typing import Any
 from outlast.agents.port import MAX_CALLS
 from outlast.engine.segment.segment import Segment
 from outlast.model.agent import AgentSpec
+from outlast.model.amount import amount
 from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
 from outlast.model.execution import ModelStep
 from outlast.model.price import NANO, UNPRICED, ModelPrice, credits_of
@@ -91,9 +92,9 @@ def too_many_steps(
     passed = f" The answer's {calls} tool calls would pass it; none was begun." if calls else ""
     if steps > spec.limits.max_steps:
         limit = spec.limits.max_steps
-        return LimitExceeded(f"The agent's limit of {limit} steps is reached.{passed}")
+        return LimitExceeded(f"The agent's limit of {amount(limit, 'step')} is reached.{passed}")
     if budget.max_steps is not None and steps > budget.max_steps:
-        return BudgetExceeded(f"The budget of {budget.max_steps} steps is spent.{passed}")
+        return BudgetExceeded(f"The budget of {amount(budget.max_steps, 'step')} is spent.{passed}")
     return None
 
 

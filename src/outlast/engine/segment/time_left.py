@@ -1,6 +1,7 @@
 """The active time that an execution has left."""
 
 from outlast.engine.segment.segment import Segment
+from outlast.model.amount import amount
 from outlast.model.error import BudgetExceeded, LimitExceeded, OutlastError
 
 
@@ -23,5 +24,6 @@ def out_of_time(segment: Segment) -> OutlastError:
     assert segment.agent is not None
     limit, budget = segment.agent.spec.limits.max_seconds, segment.execution.budget.max_seconds
     if budget is not None and (limit is None or budget < limit):
-        return BudgetExceeded(f"The budget of {budget:g} seconds is spent.")
-    return LimitExceeded(f"The agent's limit of {limit:g} seconds is reached.")
+        return BudgetExceeded(f"The budget of {amount(budget, 'second')} is spent.")
+    assert limit is not None, "one of the two was reached"
+    return LimitExceeded(f"The agent's limit of {amount(limit, 'second')} is reached.")
