@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option, Typer, echo
 
-from outlast.cli.described import described
 from outlast.cli.options import (
     ApiKey,
     AsJson,
@@ -104,6 +103,8 @@ def show_execution(
     if json:
         write_json(execution)
         return
+    from outlast.cli.described import described
+
     for line in described(execution):
         echo(line)
 
