@@ -27,6 +27,16 @@ async def test_the_document_is_openapi_3_1_and_says_how_to_get_in(document: dict
     assert document["security"] == [{"bearer": []}, {"apiKey": []}]
 
 
+async def test_the_list_of_executions_names_its_filter_by_metadata(
+    document: dict[str, Any],
+) -> None:
+    parameters = document["paths"]["/v1/executions"]["get"]["parameters"]
+    found = next(one for one in parameters if one["name"] == "metadata.KEY")
+    assert found["in"] == "query"
+    assert not found.get("required", False)
+    assert "indexed_metadata" in found["description"]
+
+
 async def test_every_operation_has_a_name_of_its_own_and_tells_its_errors(
     document: dict[str, Any],
 ) -> None:

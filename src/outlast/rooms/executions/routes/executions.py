@@ -33,6 +33,13 @@ from outlast.services.executions import ExecutionFilter, Page
 
 _METADATA: Final = "metadata."
 """Prefix of filters by a key of the metadata."""
+METADATA_FILTER: Final = {
+    "name": f"{_METADATA}KEY",
+    "in": "query",
+    "description": "Executions with this value in their metadata; KEY is one of the keys that the "
+    "server's setting `indexed_metadata` names.",
+    "schema": {"type": "string"},
+}
 EXECUTION_PATH = {"executionId": "The execution's id."}
 
 
@@ -162,6 +169,7 @@ ENDPOINTS: Final = (
         summary="List executions",
         tag="executions",
         query=schemas.ListQuery,
+        headers=(METADATA_FILTER,),
         answers={200: Answer("Newest first.", answers.ExecutionPage)},
         errors=(400,),
     ),
