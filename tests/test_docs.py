@@ -280,10 +280,12 @@ def test_what_is_refused_for_now_is_refused_in_these_words(tool: str, tmp_path: 
 # --- command lines and settings of every document
 
 
-def test_the_prices_that_are_printed_are_read(tmp_path: Path) -> None:
-    (example,) = blocks(ROOT / "docs" / "operations.md", "toml")
-    (tmp_path / FILE).write_text(example)
-    prices = settings.load({}, {}, tmp_path).prices
+def test_the_tables_that_are_printed_are_read(tmp_path: Path) -> None:
+    examples = blocks(ROOT / "docs" / "operations.md", "toml")
+    (tmp_path / FILE).write_text("\n".join(examples))
+    read = settings.load({}, {}, tmp_path)
+    prices = read.prices
+    assert read.providers["openrouter"].api_key == "${OPENROUTER_KEY}"
     assert prices.of_model("openai-chat:gpt-5-mini") == ModelPrice(250, 2000, 25, 250)
     assert prices.of_tool("lookup_order") == NANO // 100
 
