@@ -18,12 +18,12 @@ SELECT at FROM events WHERE kind = 'step.retried' AND execution_id = ANY(%s) ORD
 
 
 @pytest.fixture(scope="module")
-async def network(running_fleet: Fleet) -> AsyncIterator[Network]:
+async def network(fleet_of_all: Fleet) -> AsyncIterator[Network]:
     """Between Postgres and the worker `w4`, which is started here."""
-    async with Network(running_fleet.url) as network:
-        await running_fleet.start("w4", OUTLAST_DATABASE_URL=network.url)
+    async with Network(fleet_of_all.url) as network:
+        await fleet_of_all.start("w4", OUTLAST_DATABASE_URL=network.url)
         yield network
-        await running_fleet.kill("w4")
+        await fleet_of_all.kill("w4")
 
 
 @pytest.mark.parametrize("cut", Cut)
