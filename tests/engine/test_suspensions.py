@@ -25,6 +25,8 @@ from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
+IMPATIENT = 5.0
+"""Seconds; less than a pause waits for a worker that has the execution."""
 
 
 class RecordingDriver:
@@ -146,7 +148,7 @@ async def test_a_pause_that_meets_the_suspension_for_a_time_is_not_kept_waiting(
         executions: Any = core.store.executions
         executions.pause = pause
         started = await core.services.executions.start(caller, "agent", start_request())
-        async with asyncio.timeout(BOUND / 2):
+        async with asyncio.timeout(IMPATIENT):
             while not pausing:
                 await asyncio.to_thread(int)
             view = await pausing[0]
