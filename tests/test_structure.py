@@ -157,6 +157,54 @@ def test_there_is_one_idiom_for_a_bound(path: Path) -> None:
     assert not others & found
 
 
+BANNED = {"wish", "told", "asked", "somebody", "nobody", "hears"}
+"""Words of a dialect that this code once had; the field has plain ones for each."""
+WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(PACKAGE.rglob("*.py")) if path in SOURCES], ids=name
+)
+def test_names_docstrings_and_messages_have_no_banned_word(path: Path) -> None:
+    """A literal of one word, such as a key of stored JSON, is data."""
+    found = [
+        f"line {line}: {word} in {text[:80]!r}"
+        for line, text in _texts(ast.parse(path.read_text()))
+        for word in {part.lower() for part in WORD.findall(text)} & BANNED
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "text", ["was_told", "_asked", "WishList", "ASKED", "It hears nobody.", "for somebody"]
+)
+def test_a_banned_word_is_found_in_any_spelling(text: str) -> None:
+    assert {part.lower() for part in WORD.findall(text)} & BANNED
+
+
+def test_a_banned_word_is_found_wherever_it_stands() -> None:
+    code = (
+        "import a as b\nclass C:\n  def d(self, e, *, f=1):\n    '''g.'''\n    h(i.j, k=f'l m {n}')"
+    )
+    texts = {text for _, text in _texts(ast.parse(code))}
+    assert texts >= {*"abCdefhijkn", "l m "}
+    assert "g." in texts
+
+
+def _texts(tree: ast.AST) -> list[tuple[int, str]]:
+    """Names, docstrings, and literals of several words, each with its line."""
+    found = []
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        names = (getattr(node, field, None) for field in ("id", "arg", "attr", "name", "asname"))
+        found += [(line, text) for text in names if isinstance(text, str)]
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            found.append((line, str(node.value.value)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            found.append((line, node.value))
+    return found
+
+
 def _called(call: ast.Call) -> str:
     match call.func:
         case ast.Attribute(attr=attribute):

@@ -1,4 +1,4 @@
-"""The agents file's own shape: its keys and their types, and what a spec makes of them."""
+"""The shape of the agents file: its keys and their types, and the conversion to specs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -55,7 +55,7 @@ class AgentEntry(Entry):
 class FileEntry(Entry):
     agents: Annotated[list[AgentEntry], Field(min_length=1)]
     providers: Any = {}  # noqa: RUF012 - pydantic copies it
-    """Read by `model.provider`, as the same table of the settings is."""
+    """Read by `model.provider`, like the same table of the settings."""
 
 
 def tool_entry() -> type[ToolEntry]:
@@ -95,9 +95,9 @@ def known_keys(path: Path) -> list[str]:
 
 
 def spelled(path: Path) -> Path:
-    """Return a path from the whole file down, in a spec's keys, as the file writes it.
+    """Return a path from the file's root, in a spec's keys, in the file's spelling.
 
-    Names that are not ours, as those of headers and arguments, stay.
+    Names of headers, arguments and the like stay unchanged.
     """
     entry: type[Entry] | None = file_entry()
     written: list[str | int] = []
@@ -112,7 +112,7 @@ def spelled(path: Path) -> Path:
 
 
 def _entries(annotation: Any) -> Iterator[type[Entry]]:
-    """The mappings that a key takes, by itself, in a list or as one of several."""
+    """Return the entries that a key accepts, directly, in a list or as alternatives."""
     if isinstance(annotation, type) and issubclass(annotation, Entry):
         yield annotation
     for part in get_args(annotation):
@@ -122,9 +122,9 @@ def _entries(annotation: Any) -> Iterator[type[Entry]]:
 def agent_spec(
     entry: AgentEntry, functions: dict[str, PythonFunction]
 ) -> tuple[AgentSpec, list[Problem]]:
-    """The spec of an entry, and everything that is wrong with it.
+    """Return the spec of an entry, and everything that is wrong with it.
 
-    A tool that cannot be made is another in the spec. The Python functions of its tools are added
+    A placeholder replaces a tool that cannot be made. The Python functions of its tools are added
     to `functions`.
     """
     made = [_made(tool, index, functions) for index, tool in enumerate(entry.tools)]
@@ -155,10 +155,10 @@ def tool_mistakes(entry: ToolEntry) -> list[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A tool of the file."""
+    """A tool of the file, as far as it could be made."""
 
     spec: ToolSpec
-    """Where there is none, a tool that works and has what the entry says of every kind."""
+    """If the tool cannot be made, a valid placeholder with the entry's common keys."""
     problems: list[Problem]
     named: bool
     """Whether the spec has the tool's name."""
@@ -210,7 +210,7 @@ def _expiry(approval: bool | str | ApprovalEntry | None) -> Expiry | None:
 
 
 def _check_approval(entry: ToolEntry, draft: Draft) -> None:
-    """A function that is named must be there when the file is read."""
+    """Check that a named function exists when the file is read."""
     if entry.approval is None or not isinstance(asks := _asks(entry.approval), str):
         return
     try:

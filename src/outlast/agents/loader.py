@@ -1,7 +1,7 @@
-"""Loads agents from a YAML, JSON or Python file or a Python module: what `--agents` names.
+"""Loads agents from a YAML, JSON or Python file or a Python module, named by `--agents`.
 
-Every error is Misconfigured: file, line where it is known, agent, tool, key, and what mends it. All
-all problems of a YAML or JSON file are reported together, one a line.
+Every error is Misconfigured, with file, line if known, agent, tool, key, and the remedy. All
+problems of a YAML or JSON file are reported together, one per line.
 """
 
 import difflib
@@ -56,15 +56,15 @@ class LoadedAgents:
     code: dict[str, CodeFunction] = field(default_factory=dict)
     """The functions that are agents' loops, by reference."""
     providers: dict[str, ProviderSpec] = field(default_factory=dict)
-    """Providers of models that the file names."""
+    """The file's providers of models."""
 
 
 def load(path: str) -> LoadedAgents:
     """Load `agents.yaml`, `agents.py` or `package.module`. Raises Misconfigured.
 
     The file's folder (for a module: the working folder) joins the end of Python's search path, so
-    that tools and sibling modules are found. A relative `scripted:FILE` stands in the folder of the
-    file that names it, and is made absolute.
+    that tools and sibling modules are found. A relative `scripted:FILE` is resolved against the
+    folder of the file that names it.
     """
     file = FilePath(path)
     if file.suffix in {".yaml", ".yml", ".json"}:
@@ -92,7 +92,7 @@ def _text(file: FilePath) -> str:
 
 
 def _placed(loaded: LoadedAgents, folder: FilePath) -> LoadedAgents:
-    """Scripts and certificates are found beside the file, wherever the server was started."""
+    """Resolve scripts and certificates against the file's folder."""
 
     def placed(spec: AgentSpec) -> AgentSpec:
         kind, _, script = spec.model.partition(":")
@@ -115,7 +115,7 @@ def _search_in(folder: FilePath) -> None:
 
 
 def _load_document(document: Document, file: str) -> LoadedAgents:
-    """Read every agent of the file. Raises Misconfigured with all that is wrong with any."""
+    """Read every agent of the file. Raises Misconfigured with all problems."""
     problems: list[Problem] = []
     try:
         entries = dict(enumerate(file_entry().model_validate(document.value).agents))
@@ -145,7 +145,7 @@ def _providers(value: Any) -> tuple[dict[str, ProviderSpec], list[Problem]]:
 
 
 def _valid_entries(value: Any) -> dict[int, AgentEntry]:
-    """The agents whose own keys and types are right, in a file where others' are not."""
+    """Return the agents with valid keys and types, in a file with others."""
     listed = value.get("agents") if isinstance(value, dict) else None
     valid: dict[int, AgentEntry] = {}
     for index, entry in enumerate(listed if isinstance(listed, list) else []):
@@ -157,7 +157,7 @@ def _valid_entries(value: Any) -> dict[int, AgentEntry]:
 def _tools_of_others(
     value: Any, entries: dict[int, AgentEntry], found: list[Explained]
 ) -> Iterator[Problem]:
-    """What is wrong with the tools of agents whose keys or types are wrong, besides these."""
+    """Return further problems of the tools of agents with wrong keys or types."""
     wrong = [one.path for one in found]
     listed = value.get("agents") if isinstance(value, dict) else None
     for index, entry in enumerate(listed if isinstance(listed, list) else []):
@@ -170,10 +170,10 @@ def _tools_of_others(
 
 
 def _besides(tool: Any, wrong: list[Path]) -> Iterator[Problem]:
-    """What is wrong with a tool besides the keys at these paths.
+    """Return what is wrong with a tool besides the keys at these paths.
 
-    It is read without them, so nothing is said of the tool as a whole, nor of a mapping of it that
-    is not whole.
+    It is read without them, so nothing is reported on the tool as a whole, nor on a mapping that is
+    incomplete.
     """
     rest, unread = tool, {path[:size] for path in wrong for size in range(len(path))}
     for path in wrong if isinstance(tool, dict) else ():
@@ -191,7 +191,7 @@ def _besides(tool: Any, wrong: list[Path]) -> Iterator[Problem]:
 
 
 def _in_file(problem: Problem, *path: str | int) -> Problem:
-    """A problem of a part of the file, in the file's spelling and at its place there."""
+    """Return a problem of a part of the file, in the file's spelling and at its path there."""
     return Problem(spelled((*path, *problem.path)), problem.text)
 
 
@@ -204,7 +204,7 @@ def _duplicates(names: dict[int, str]) -> list[Problem]:
 
 
 def _problem(found: Explained) -> Problem:
-    """A mistake in the file's words."""
+    """Return a mistake in the file's spelling."""
     path = found.path
     match found.type:
         case "extra_forbidden":
@@ -276,7 +276,7 @@ def _run_file(file: FilePath) -> ModuleType:
 
 
 def _leave_if_interrupted(error: BaseException) -> None:
-    """Ctrl-C at the start is the person's; elsewhere the file itself has raised it."""
+    """Exit on Ctrl-C at the start; at other times the file itself has raised it."""
     main = threading.current_thread() is threading.main_thread()
     if isinstance(error, KeyboardInterrupt) and main:
         raise error
@@ -306,7 +306,7 @@ def _failed_import(error: BaseException, shown: str, origin: str) -> Misconfigur
 
 
 def _collect(module: ModuleType, shown: str) -> LoadedAgents:
-    """The module's list `agents` where it has one, otherwise every Agent among its names."""
+    """Return the module's list `agents` if it has one, otherwise all its Agents."""
     listed = vars(module).get("agents")
     if isinstance(listed, (list, tuple)):
         found = list(listed)
@@ -326,7 +326,7 @@ def _collect(module: ModuleType, shown: str) -> LoadedAgents:
 
 
 def load_listed(found: Iterable[Any], shown: str) -> LoadedAgents:
-    """Take agents that are made already; `shown` is their place. Raises Misconfigured."""
+    """Return given Agent objects as loaded; `shown` names their source. Raises Misconfigured."""
     found = list(found)
     functions: dict[str, PythonFunction] = {}
     specs: dict[str, AgentSpec] = {}

@@ -173,7 +173,7 @@ def _any_address() -> "aiohttp.BaseConnector":
 
 
 def trusting(ca_file: str) -> "Callable[[], aiohttp.BaseConnector]":
-    """Return what makes a connector that trusts the authorities of a PEM file too.
+    """Return a factory of connectors that also trust the authorities of a PEM file.
 
     Raises Misconfigured if the file cannot be read.
     """

@@ -1,6 +1,6 @@
-"""The two doors to the outside: models and tools.
+"""The ports of models and tools.
 
-The runner knows nothing of providers. It requests one answer of a Model, reads it piece by piece,
+The runner is independent of providers. It requests one answer of a Model, reads it piece by piece,
 and calls the tools that the answer names.
 """
 
@@ -14,15 +14,15 @@ from outlast.model.usage import Usage
 from outlast.model.wait import WaitKind
 
 MAX_CALLS: Final = 1000
-"""Tool calls that one answer may hold. One with more is refused by the engine, so a model may leave
-out what comes behind the first that is too many."""
+"""Maximum tool calls of one answer. The engine refuses one with more, so a model may omit calls
+after the first excess one."""
 MAX_ERROR_BYTES: Final = 65_536
-"""Bytes of a tool's error that are kept and that the model reads; a longer one is cut."""
+"""Maximum bytes of a tool's error, stored and shown to the model; a longer one is cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """One question to a model."""
+    """One request to a model."""
 
     instructions: str
     messages: tuple[Message, ...]
@@ -36,7 +36,7 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """A piece of text, as the provider sent it; never empty."""
+    """A piece of text as sent by the provider; never empty."""
 
     text: str
 
@@ -50,11 +50,11 @@ class ThinkingPiece:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of the stream: the whole message and what it cost."""
+    """The end of the stream: the whole message and its usage."""
 
     message: AssistantMessage
-    """Its text and thinking parts are exactly the pieces that were streamed, a part ends where the
-    kind changes; its tool calls carry ids of ours (tc_…)."""
+    """Its text and thinking parts are exactly the streamed pieces, a part ends when the kind
+    changes; its tool calls have Outlast's ids (tc_…)."""
     usage: Usage
     model: str
     """The name of the model that answered, as the provider writes it."""
@@ -69,7 +69,7 @@ class Model(Protocol):
     """A language model that streams."""
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Ask, and yield pieces as they come, then one Answer.
+        """Send the request, yield pieces as they come, then one Answer.
 
         Closing the generator, or cancelling the task that reads it, closes the provider's socket.
         Raises ModelUnavailable (unreachable, 5xx, died in mid-stream, garbage), ModelRateLimited
@@ -78,7 +78,7 @@ class Model(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give back connections and child processes."""
+        """Close connections and child processes."""
         ...
 
 
@@ -86,11 +86,11 @@ class Models(Protocol):
     """Finds the Model for a model string."""
 
     def kind(self, name: str) -> str:
-        """Return the kind of a model string, which decides what makes its model."""
+        """Return the kind of a model string, which determines its implementation."""
         ...
 
     def find(self, name: str) -> Model:
-        """The model of this name, made at first use. Raises Misconfigured, saying what mends it."""
+        """Return the model of this name, created at first use. Raises Misconfigured."""
         ...
 
     async def warm_up(self) -> None:
@@ -98,33 +98,33 @@ class Models(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close every model that was made."""
+        """Close every model that was created."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a tool may know about the call it serves."""
+    """The context of a tool call."""
 
     workspace_id: str
     execution_id: str
     tool_call_id: str
-    """Also the idempotency key: the same whenever this call is run again."""
+    """Also the idempotency key: the same whenever this call is repeated."""
     session: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
-    """Forwarded by whoever started the execution; a tool's own win over them."""
+    """Headers forwarded from the request that started the execution; a tool's own win over them."""
     user: str | None = None
     """The caller's end user, as given when the execution was started."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitFor:
-    """What a call waits for in the place of a run in the server."""
+    """What a call waits for instead of running in the server."""
 
     kind: WaitKind
     seconds: float | None = None
-    """How long at most, and of a timer how long; None: without end."""
+    """Maximum wait, for a timer its duration, in seconds; None: unlimited."""
 
 
 class Tools(Protocol):
@@ -134,23 +134,23 @@ class Tools(Protocol):
         """Check the arguments against the tool's schema, run it within its timeout, return JSON.
 
         Raises ToolFailed (bad arguments, the tool's own error, a result too large) and ToolTimeout;
-        any error text is fit for the model to read and holds no secret.
+        error texts are for the model and hold no secret.
         """
         ...
 
     async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
-        """Whether a person decides before a call with these arguments, as the tool's function says.
+        """Return whether a person decides before this call, by the tool's function.
 
         If the function fails, a person decides.
         """
         ...
 
     def waits_for(self, spec: ToolSpec, arguments: dict[str, Any]) -> WaitFor | None:
-        """Return what a call with these arguments waits for rather than run; None if it runs."""
+        """Return what a call with these arguments waits for; None if it runs."""
         ...
 
     def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
-        """Raise InvalidArguments where arguments do not fit the tool's schema, naming the first."""
+        """Raise InvalidArguments if arguments do not fit the tool's schema, naming the first."""
         ...
 
     async def warm_up(self) -> None:
@@ -158,5 +158,5 @@ class Tools(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Close connections."""
         ...

@@ -1,7 +1,7 @@
-"""What would keep an agent from running, found before its first execution meets it.
+"""Finds what would keep an agent from running, before its first execution.
 
-A model that cannot be made (a misspelt provider, a missing key or extra) and variables of the
-environment that tools name and that are not set. The models of pydantic-ai are apart: making one
+That is a model that cannot be created (a misspelt provider, a missing key or extra), or unset
+environment variables that tools name. Models of pydantic-ai are checked separately: creating one
 imports its provider's SDK, which takes seconds.
 """
 
@@ -18,18 +18,18 @@ from outlast.model.error import Misconfigured
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """One thing that keeps an agent from running."""
+    """A reason that keeps an agent from running."""
 
     agent: str
     problem: str
-    """One sentence, with what mends it."""
+    """One sentence, with the remedy."""
 
     def __str__(self) -> str:
         return f'agent "{self.agent}": {self.problem}'
 
 
 def is_slow(spec: AgentSpec, models: Models) -> bool:
-    """Whether making the agent's model imports a provider's SDK."""
+    """Whether creating the agent's model imports a provider's SDK."""
     kind = models.kind(spec.model).removeprefix("gateway/")
     return kind in PROVIDERS and importlib.util.find_spec("pydantic_ai") is not None
 
@@ -37,7 +37,7 @@ def is_slow(spec: AgentSpec, models: Models) -> bool:
 def not_ready(
     specs: Iterable[AgentSpec], models: Models, environment: Mapping[str, str]
 ) -> Iterator[NotReady]:
-    """Make each agent's model, and look for the variables that its tools name."""
+    """Create each agent's model, and check the variables that its tools name."""
     for spec in specs:
         if (problem := model_problem(spec.model, models)) is not None:
             yield NotReady(spec.name, problem)
@@ -45,7 +45,7 @@ def not_ready(
 
 
 def model_problem(model: str, models: Models) -> str | None:
-    """Why a model cannot be made, with what mends it; None if it can."""
+    """Return why a model cannot be created, with the remedy; None if it can."""
     try:
         models.find(model)
     except Misconfigured as error:
@@ -54,7 +54,7 @@ def model_problem(model: str, models: Models) -> str | None:
 
 
 def tools_not_ready(spec: AgentSpec, environment: Mapping[str, str]) -> Iterator[NotReady]:
-    """What the environment lacks for the agent's tools, such as variables that they name."""
+    """Yield what the environment lacks for the agent's tools, such as variables."""
     for tool in spec.tools:
         kind = kinds.find(tool.kind)
         lacks = None if kind is None else kind.not_ready(tool, environment)

@@ -14,20 +14,20 @@ from outlast.model.message import UserMessage
 from outlast.settings import Settings
 
 _SECONDS: Final = 60.0
-"""How long a model may take to answer."""
+"""Timeout of the request to a model, in seconds."""
 _AT_ONCE: Final = 8
 _REQUEST: Final = ModelRequest("", (UserMessage("Reply with the word OK."),))
-"""Without a bound on tokens: a reasoning model may need some before its first word."""
+"""Without a token limit: a reasoning model may need some before its first word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of the request to one model."""
+    """Result of the request to one model."""
 
     model: str
     seconds: float
     answered_by: str = ""
-    """The model's name as the provider answers with it."""
+    """The model's name in the provider's answer."""
     problem: str | None = None
     """Why there is no answer; None if there is one."""
 
@@ -38,7 +38,7 @@ class Checked:
 
     @property
     def text(self) -> str:
-        """Who answered, or why there is no answer."""
+        """The model that answered, or why there is no answer."""
         return self.answered_by if self.problem is None else self.problem
 
     def as_json(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Checked:
 
 
 async def check(settings: Settings, names: list[str]) -> list[Checked]:
-    """Request an answer of each model; without names, of those of the agents file.
+    """Send a request to each model; without names, to those of the agents file.
 
     Raises Misconfigured if there is none.
     """

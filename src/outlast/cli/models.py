@@ -61,7 +61,7 @@ def check_models(
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
-    """Send one small request to each model and say what works.
+    """Send one small request to each model and show which ones work.
 
     Exits with 1 if a model does not answer.
     """

@@ -1,4 +1,4 @@
-"""Providers of models that the operator names: where they are, and what each request carries.
+"""Providers of models configured by the operator: their URLs and the data of each request.
 
 `[providers.NAME]` of `outlast.toml` and `providers: {NAME: …}` of an agents file have the same
 keys; `model: NAME:MODEL` uses one.
@@ -16,17 +16,17 @@ from outlast.model.explain import given_kind
 
 OPENAI_CHAT: Final = "openai-chat"
 _RESERVED: Final = frozenset({"local", "scripted", "test"})
-"""Kinds that are no place on the network; no provider takes their names."""
+"""Kinds without a network address; no provider may have their names."""
 _OURS: Final = frozenset({"model", "messages", "stream"})
-"""Keys of a request that are not the operator's."""
+"""Keys of a request that the operator cannot set."""
 
 Problems = list[tuple[tuple[str | int, ...], str]]
-"""(path of keys, what is wrong there)."""
+"""(path of keys, what is wrong)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderSpec:
-    """One provider; texts may hold `${NAME}`, which the environment fills in when it is used."""
+    """One provider; texts may hold `${NAME}`, filled in from the environment when it is used."""
 
     name: str
     kind: str = OPENAI_CHAT
@@ -35,11 +35,11 @@ class ProviderSpec:
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     extra_body: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    """What each request's body has besides; null takes a key of ours away."""
+    """Extra fields of each request's body; null removes a key of ours."""
     proxy: str | None = None
     """`http://…`, or empty for none; None: the environment's."""
     ca_file: str | None = None
-    """PEM certificates of authorities that are trusted besides the machine's."""
+    """PEM file of certificate authorities trusted besides the machine's."""
     timeout: float | None = None
     """Seconds of silence after which a request has failed; None: 300."""
 
@@ -54,7 +54,7 @@ def read_providers(table: Any) -> dict[str, ProviderSpec]:
 
 
 def checked_providers(table: Any) -> tuple[dict[str, ProviderSpec], Problems]:
-    """Return the providers that are right, and what is wrong with the others."""
+    """Return the valid providers, and what is wrong with the others."""
     if not isinstance(table, Mapping):
         return {}, [((), f"must be a table of providers, not {given_kind(table)}")]
     specs: dict[str, ProviderSpec] = {}
@@ -83,7 +83,7 @@ def _spec(name: str, entry: Mapping[str, Any]) -> ProviderSpec:
 
 
 def _plain(value: Any) -> Any:
-    """The value with the numbers that JSON writes; TOML's are read as decimals."""
+    """Return the value with JSON's numbers; TOML's are read as decimals."""
     match value:
         case Mapping():
             return {key: _plain(one) for key, one in value.items()}
@@ -174,4 +174,4 @@ _KEYS: Final[dict[str, Any]] = {
     "caFile": _text,
     "timeout": _seconds,
 }
-"""What may be written of a provider, and what is wrong with a value: None if nothing."""
+"""Keys of a provider, with checks of their values: None if valid."""

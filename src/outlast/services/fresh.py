@@ -1,4 +1,4 @@
-"""Values that are read again once they are a while old, whoever wants them then by one read."""
+"""Cached values with an expiry; concurrent callers share one read."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -11,10 +11,10 @@ V = TypeVar("V")
 
 
 class Fresh(Generic[K, V]):
-    """Remembers what was read for so many seconds from when its read began."""
+    """Caches values for `seconds` from the begin of their read."""
 
     def __init__(self, clock: Clock, seconds: float, most: int) -> None:
-        """`most` bounds how many are remembered."""
+        """`most`: maximum number of cached values."""
         self._clock = clock
         self._seconds = seconds
         self._most = most
@@ -22,12 +22,12 @@ class Fresh(Generic[K, V]):
         self._reading: dict[K, tuple[float, asyncio.Future[V]]] = {}
 
     def forget(self) -> None:
-        """Read anew from now on; a read under way is not remembered."""
+        """Drop all values; a read under way is not cached."""
         self._known.clear()
         self._reading.clear()
 
     async def get(self, name: K, read: Callable[[], Awaitable[V]]) -> V:
-        """Return the value of this name, by `read` where it is not fresh. Raises what that does."""
+        """Return the value of this name, by `read` if it has expired. Raises its errors."""
         while True:
             now = self._clock.monotonic()
             known = self._known.get(name)
@@ -41,7 +41,7 @@ class Fresh(Generic[K, V]):
                 return reading[1].result()
 
     async def _read(self, name: K, now: float, read: Callable[[], Awaitable[V]]) -> V:
-        """Read for all who wait; where this one is cancelled, another of them reads."""
+        """Read for all waiting callers; if this one is cancelled, another one reads."""
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._reading[name] = reading = now, future
         try:

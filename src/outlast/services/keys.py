@@ -30,9 +30,9 @@ _PREFIX: Final = "sk_outlast_"
 _FRESH_SECONDS: Final = 1.0
 """How long a revocation by another process may go unnoticed."""
 _NEW_KEY: Final = "new key"
-"""What a new key's secret is sealed for."""
+"""Purpose of sealing a new key's secret."""
 _NO_FILE: Final = Path()
-"""The seal has its secret."""
+"""The seal's secret is given, so no file is needed."""
 _CACHED: Final = 10_000
 _REMEMBERED: Final = 24 * 60 * 60 * 1000
 """Maximum difference between the clocks of two processes, in milliseconds."""
@@ -49,7 +49,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRequest:
-    """What a caller wants a key to be."""
+    """A request to create a key."""
 
     name: str
     scopes: frozenset[Scope]
@@ -128,10 +128,10 @@ class Keys:
     async def issue(
         self, principal: Principal, request: KeyRequest, promise: Idempotency | None, own: str
     ) -> NewKey:
-        """Make a key of the caller's workspace, with no scope that the caller's own key lacks.
+        """Create a key of the caller's workspace, with no scope that the caller's key lacks.
 
-        own: the secret of the caller's key. An answer that a repeated request is to get is sealed
-        with it, so nobody else can read the new secret. Raises MissingScope, InvalidField,
+        own: the secret of the caller's key. The response stored for repeated requests is sealed
+        with it, so only the caller can read the new secret. Raises MissingScope, InvalidField,
         IdempotencyMismatch.
         """
         principal.require(Scope.KEYS_MANAGE)
@@ -155,7 +155,7 @@ class Keys:
         return self._opened(await self._store.issue(key, _hash(secret), promise, sealed), own)
 
     async def repeated(self, principal: Principal, promise: Idempotency, own: str) -> NewKey | None:
-        """Return what `issue` did for the first request with this promise.
+        """Return the result of `issue` for the first request with this idempotency key.
 
         Raises MissingScope, IdempotencyMismatch.
         """

@@ -65,7 +65,7 @@ keys: Final = Table(
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key as it was made, and its secret, sealed."""
+    """A key as it was created, and its sealed secret."""
 
     key: ApiKey
     sealed: str
@@ -202,7 +202,7 @@ def _insert(key: ApiKey, secret_hash: str) -> Query:
 def _issue(
     key: ApiKey, secret_hash: str, promise: Idempotency, sealed: str
 ) -> Transaction[IssuedKey]:
-    """Insert a key with the first request's promise, or find the one that it has made."""
+    """Insert a key with the request's idempotency key, or find the one of the first request."""
     first = yield from _issued(key.workspace_id, promise, key.created_at)
     if first is not None:
         return TransactionResult(first)
@@ -221,12 +221,12 @@ def _issued(workspace_id: str, promise: Idempotency, at: int) -> Part[IssuedKey 
 
 
 def _find_issued(workspace_id: str, promise: Idempotency, at: int) -> Transaction[IssuedKey | None]:
-    """Find the key that a request with this promise has made."""
+    """Find the key created by a request with this idempotency key."""
     return TransactionResult((yield from _issued(workspace_id, promise, at)))
 
 
 def _read_page(workspace_id: str, page: Page) -> Transaction[list[ApiKey]]:
-    """Read a page by keyset, and one row more to tell whether there are more."""
+    """Read a page by keyset, and one more row to tell whether there are more."""
     given = {"workspace": workspace_id, "limit": page.limit + 1}
     if page.after is not None:
         rows = yield Query(KEYS_AFTER, given | {"after": page.after})
@@ -295,14 +295,14 @@ class KeyStore:
     async def issue(
         self, key: ApiKey, secret_hash: str, promise: Idempotency, sealed: str
     ) -> IssuedKey:
-        """Create a key, or return the one that a request with this promise has made.
+        """Create a key, or return the one of the first request with this idempotency key.
 
         Raises IdempotencyMismatch.
         """
         return await self._driver.write(lambda: _issue(key, secret_hash, promise, sealed))
 
     async def issued(self, workspace_id: str, promise: Idempotency, at: int) -> IssuedKey | None:
-        """Return the key that a request with this promise has made. Raises IdempotencyMismatch."""
+        """Return the key of a request with this idempotency key. Raises IdempotencyMismatch."""
         return await self._driver.write(lambda: _find_issued(workspace_id, promise, at))
 
     async def page(self, workspace_id: str, page: Page) -> list[ApiKey]:

@@ -1,4 +1,4 @@
-"""A provider of pydantic-ai as the operator names it: another URL, a key, a proxy, authorities."""
+"""A provider of pydantic-ai with the operator's URL, key, proxy and certificate authorities."""
 
 import inspect
 from collections.abc import Callable
@@ -16,13 +16,13 @@ _SPELLED: Final = {
     "http_client": "proxy or caFile",
 }
 _EXTRAS: Final = frozenset({"anthropic", "google", "google-cloud", "groq", "mistral"})
-"""Kinds that send a request's own headers and body; those with an OpenAI client do too."""
+"""Kinds that accept extra headers and body fields; those with an OpenAI client do too."""
 
 
 def provider_factory(spec: ProviderSpec) -> Callable[[str], Any]:
-    """Return what makes pydantic-ai's provider of a kind with what the operator says of it.
+    """Return a factory of pydantic-ai's provider of a kind, with the operator's settings.
 
-    It raises Misconfigured if the kind does not take a key that is given.
+    The factory raises Misconfigured if the kind does not support a given setting.
     """
 
     def made(kind: str) -> Any:
@@ -49,7 +49,7 @@ def provider_factory(spec: ProviderSpec) -> Callable[[str], Any]:
 
 
 def request_settings(spec: ProviderSpec | None) -> dict[str, Any]:
-    """Return the settings that each request of the provider has."""
+    """Return the settings of each request of the provider."""
     if spec is None:
         return {}
     found = {"extra_headers": dict(spec.headers), "extra_body": dict(spec.extra_body)}

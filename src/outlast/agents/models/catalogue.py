@@ -55,7 +55,7 @@ class ModelCatalogue:
         self._models: dict[str, Model] = {}
         self._endpoints: dict[str, OpenAIEndpoint] = {}
         self._retired: list[OpenAIEndpoint] = []
-        """Endpoints that `use` has replaced; requests of theirs may still run."""
+        """Endpoints replaced by `use`; their requests may still run."""
 
     def find(self, name: str) -> Model:
         """Return the model of this name, created at first use and cached. Raises Misconfigured."""
@@ -71,9 +71,9 @@ class ModelCatalogue:
         return prefix if spec is None else spec.kind
 
     def use(self, providers: Mapping[str, ProviderSpec]) -> None:
-        """Use these providers, and scripts as they are now, for what is requested from now on.
+        """Use these providers, and scripts as they are now, for later requests.
 
-        Requests that run end as they began.
+        Running requests are not affected.
         """
         changed = {
             name

@@ -1,7 +1,7 @@
-"""Providers by name: their variables filled in, their kinds told apart.
+"""Providers by name, with variables filled in.
 
-What the operator names wins over what the environment says. `OPENAI_BASE_URL` and `OPENAI_API_KEY`
-are the provider `openai-chat` of those who name none.
+The operator's providers win over the environment's. `OPENAI_BASE_URL` and `OPENAI_API_KEY` define
+the provider `openai-chat` if there is no other.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from outlast.model.error import Misconfigured
 from outlast.model.provider import OPENAI_CHAT, ProviderSpec
 
 _SHORTEST_SECRET: Final = 6
-"""A value of fewer characters is no secret: hiding it would only garble."""
+"""A shorter value is not hidden: that would only garble the text."""
 
 
 def of_environment(environment: Mapping[str, str]) -> ProviderSpec:
-    """Return the provider `openai-chat` as the environment names it."""
+    """Return the provider `openai-chat` of the environment."""
     return ProviderSpec(
         OPENAI_CHAT,
         base_url=environment.get("OPENAI_BASE_URL") or None,
@@ -65,6 +65,6 @@ def filled(spec: ProviderSpec, environment: Mapping[str, str]) -> ProviderSpec:
 
 
 def secrets_of(spec: ProviderSpec) -> tuple[str, ...]:
-    """Return what no error may show, the longest first: the key and the values of headers."""
+    """Return the secrets of a provider, the longest first: the key and the values of headers."""
     values = {spec.api_key or "", *spec.headers.values()}
     return tuple(sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True))

@@ -1,11 +1,11 @@
-"""Whether the queue may have a job: none is fetched that nothing speaks of."""
+"""Whether the queue may have a job; without an announcement none is fetched."""
 
 import asyncio
 from math import inf
 
 
 class News:
-    """Jobs that were announced one by one, or any number that may be there."""
+    """Counts announced jobs, or an unknown number."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
@@ -23,25 +23,25 @@ class News:
         self._changed.set()
 
     def look(self) -> None:
-        """Let the queue be looked at until it is empty."""
+        """Make workers fetch until the queue is empty."""
         self._announced = inf
         self._changed.set()
 
     def fetch(self) -> None:
-        """Begin a fetch; it may not see what is announced from now on."""
+        """Begin a fetch, which may miss later announcements."""
         self._announced, self._fetching = 0, self._announced
 
     def fetched(self, *, found: bool) -> None:
-        """End it: one of those is taken, or there is none."""
+        """End a fetch: a job was taken, or there is none."""
         if found:
             self._announced += self._fetching - 1
 
     def begin(self) -> None:
-        """Let `wait` return for what comes from now on."""
+        """Let `wait` return only for later announcements."""
         self._changed.clear()
 
     async def wait(self, seconds: float) -> None:
-        """Wait for news; after so many seconds, look without."""
+        """Wait for an announcement, at most `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
