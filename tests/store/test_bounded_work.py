@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -92,7 +93,7 @@ async def test_a_turn_too_many_is_refused_and_the_next_is_taken_once_one_has_end
     more["conversation_id"] = first.conversation_id
     second = (await store.executions.create(new(clock, **more))).execution
     await store.executions.create(new(clock, **more))
-    with pytest.raises(TooManyTurns, match="2 turns that wait"):
+    with pytest.raises(TooManyTurns, match="2 turns waiting"):
         await store.executions.create(new(clock, **more))
     with pytest.raises(ConversationBusy):
         await store.executions.create(new(clock, **more, on_busy=OnBusy.REJECT))
@@ -141,8 +142,6 @@ async def test_a_decision_costs_the_same_however_many_are_open(
             Wait(running.id, f"tc_{n:03}", WaitKind.APPROVAL, "pay", {}, 5) for n in range(count)
         )
         move = completed(running)
-        from dataclasses import replace
-
         suspended = replace(running, status=Status.SUSPENDED)
         await store.executions.advance(replace(move, after=suspended, events=(), waits=asked))
         driver.taken()
@@ -157,6 +156,28 @@ async def test_a_decision_costs_the_same_however_many_are_open(
             await store.waits.decide(of_call)
         assert (await store.executions.get(WORKSPACE, running.id)).status is Status.QUEUED
     assert costs[0] == costs[1]
+
+
+async def test_the_waits_and_steps_of_a_page_are_read_at_once(
+    counting: tuple[Store, Counting], clock: FakeClock
+) -> None:
+    store, driver = counting
+    made = []
+    for count in (1, 2, 3):
+        running = await run(store, (await store.executions.create(new(clock))).execution)
+        waits = tuple(
+            Wait(running.id, f"tc_{n}", WaitKind.APPROVAL, "pay", {}, n) for n in range(count)
+        )
+        suspended = replace(running, status=Status.SUSPENDED)
+        move = completed(running)
+        await store.executions.advance(replace(move, after=suspended, events=(), waits=waits))
+        made.append(running.id)
+    driver.taken()
+    found = await store.waits.of_each(WORKSPACE, made)
+    assert [len(found[one]) for one in made] == [1, 2, 3]
+    assert await store.waits.of_each(OTHER, made) == dict.fromkeys(made, ())
+    assert {*await store.executions.short_steps(WORKSPACE, made)} == {*made}
+    assert driver.taken()["statements"] == 3
 
 
 async def test_what_a_deletion_has_left_is_hidden_at_once_and_purged_later(

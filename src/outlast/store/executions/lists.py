@@ -9,7 +9,7 @@ from sqlalchemy import Column, Text, bindparam, case, cast, func, literal_column
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.execution import Execution, Status, ToolStep
-from outlast.store.driver import Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.driver import Query, Row, Statement, Together, Transaction, TransactionResult
 from outlast.store.executions.columns import SHOWN_STATUS
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import SELECT_EXECUTION
@@ -220,17 +220,11 @@ def read_short_steps(
     workspace_id: str, execution_ids: Sequence[str]
 ) -> Transaction[dict[str, ShortSteps]]:
     """Read the first short tool calls of each."""
+    shape = {"workspace": workspace_id, "longest": _LONGEST_STEP, "limit": _MOST_STEPS + 1}
+    of_each = (Query(SHORT_STEPS, {"id": one, **shape}) for one in execution_ids)
+    answers = yield Together(tuple(of_each))
     found = {}
-    for execution_id in execution_ids:
-        rows = yield Query(
-            SHORT_STEPS,
-            {
-                "id": execution_id,
-                "workspace": workspace_id,
-                "longest": _LONGEST_STEP,
-                "limit": _MOST_STEPS + 1,
-            },
-        )
+    for execution_id, rows in zip(execution_ids, answers, strict=True):
         steps = tuple(_short(rows[:_MOST_STEPS]))
         found[execution_id] = ShortSteps(steps, cut=len(steps) < len(rows))
     return TransactionResult(found)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.model.wait import Wait
-from outlast.store.driver import Driver, Part, Query, Transaction, TransactionResult
+from outlast.store.driver import Driver, Part, Query, Together, Transaction, TransactionResult
 from outlast.store.unreadable import Unreadable, readable
 from outlast.store.waits.decide import DecideWait, decide
 from outlast.store.waits.rows import DUE_WAITS, WAITS, pending_approvals, wait_from
@@ -35,10 +35,10 @@ def _of_each(
     workspace_id: str, execution_ids: Sequence[str]
 ) -> Transaction[dict[str, tuple[Wait, ...]]]:
     """Read the same for many executions."""
-    found = {}
-    for execution_id in execution_ids:
-        found[execution_id] = yield from waits_of(workspace_id, execution_id)
-    return TransactionResult(found)
+    of_one = ({"id": execution_id, "workspace": workspace_id} for execution_id in execution_ids)
+    answers = yield Together(tuple(Query(WAITS, parameters) for parameters in of_one))
+    found = (tuple(map(wait_from, rows)) for rows in answers)
+    return TransactionResult(dict(zip(execution_ids, found, strict=True)))
 
 
 def waits_of(workspace_id: str, execution_id: str) -> Part[tuple[Wait, ...]]:
