@@ -1,4 +1,4 @@
-"""The Python client against a server on loopback that breaks off wherever it is told to."""
+"""The Python client against a server on loopback that breaks off wherever a test says."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -231,7 +231,7 @@ async def test_half_a_surrogate_pair_is_sent_as_the_server_would_read_it(
 
 
 @pytest.mark.parametrize("odd", ["schlüssel", "k\udce9", "a\r\nb"])
-async def test_a_header_that_is_no_ascii_is_told_by_its_name(odd: str) -> None:
+async def test_a_header_that_is_no_ascii_is_reported_by_its_name(odd: str) -> None:
     server = Server(answers=[(200, {"id": "exec_1", "status": "completed"})])
     with pytest.raises(InvalidField, match="The API key holds a character that is not ASCII"):
         Client("http://127.0.0.1:1", odd)

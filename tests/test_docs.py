@@ -165,7 +165,7 @@ def test_every_error_code_is_documented_with_its_status_and_type_and_no_other_is
 
 
 def ends_an_execution(kind: type[OutlastError]) -> bool:
-    """Whether an execution can fail with it; the model alone hears of a tool's."""
+    """Whether an execution can fail with it; only the model sees a tool's."""
     return kind.__base__ is error.Upstream or (
         branch_of(kind) == () and not issubclass(kind, (ToolFailed, StoreLocked))
     )

@@ -123,7 +123,7 @@ async def test_sigterm_lets_nothing_be_lost_and_ends_with_zero(town: Town) -> No
     assert set(town.tools.calls.values()) == {1}
 
 
-async def test_a_caller_who_waits_while_the_server_leaves_is_told_where_to_look(
+async def test_a_caller_who_waits_while_the_server_leaves_learns_where_to_look(
     tmp_path: Path,
     database: Database,
 ) -> None:

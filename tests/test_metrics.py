@@ -43,7 +43,7 @@ async def test_ends_and_tool_calls_are_heard_from_commits() -> None:
     assert 'outlast_tool_call_seconds_sum{outcome="ok",tool="lookup"} 1.5' in lines
 
 
-async def test_the_state_of_now_is_read_when_somebody_looks() -> None:
+async def test_the_state_of_now_is_read_when_metrics_are_read() -> None:
     metrics, running = Metrics(), [3.0]
     metrics.watch(
         running=lambda: running[0],

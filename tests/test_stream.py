@@ -1,4 +1,4 @@
-"""Everybody who follows hears the whole log once, in order, however late or slow."""
+"""Every follower gets the whole log once, in order, however late or slow."""
 
 import asyncio
 

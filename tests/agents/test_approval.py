@@ -24,7 +24,7 @@ def pay(amount: int) -> int:
     return amount
 
 
-async def test_a_functions_predicate_says_who_is_asked() -> None:
+async def test_a_functions_predicate_says_whether_a_person_decides() -> None:
     agent = Agent("a", model="m", tools=[pay])
     (spec,) = agent.spec.tools
     box = ToolBox(SystemClock(), agent.functions)

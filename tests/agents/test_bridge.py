@@ -271,7 +271,7 @@ async def test_errors_that_pydantic_ai_lets_through_are_unavailable(
         await heard(openai_chat("odd"), ask())
 
 
-async def test_nobody_at_the_address_is_unavailable(
+async def test_an_address_without_a_server_is_unavailable(
     provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with FakeProvider() as gone:

@@ -86,7 +86,7 @@ async def test_bad_arguments_are_refused_before_the_tool_runs() -> None:
         await call("calculator", term="1")
 
 
-async def test_now_is_told_in_a_time_zone() -> None:
+async def test_now_is_given_in_a_time_zone() -> None:
     assert await call("datetime", timezone="Europe/Berlin") == {
         "datetime": "2026-03-29T12:30:00+02:00",
         "weekday": "Sunday",

@@ -90,7 +90,7 @@ def d(index: Any, call_id: Any, name: Any, arguments: Any) -> dict[str, Any]:
         ([d(0, "a", "f", '{"city": "\\ud83d'), d(0, "a", None, '\\ude00"}')], [("f", "😀")]),
     ],
 )
-async def test_the_calls_of_an_answer_are_told_apart(
+async def test_the_calls_of_an_answer_are_distinguished(
     endpoint: OpenAIEndpoint,
     provider: FakeProvider,
     deltas: list[dict[str, Any]],

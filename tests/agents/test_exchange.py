@@ -30,7 +30,7 @@ Answering = Callable[[int, int, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def serving(answering: Answering) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server by hand: it is told which request of which connection to answer."""
+    """A server by hand: a test says which request of which connection it answers."""
     bodies: list[bytes] = []
     connections = 0
 
@@ -195,7 +195,7 @@ async def test_a_connection_that_the_provider_closed_while_idle_is_replaced() ->
         assert provider.connection_count == 2
 
 
-async def test_nobody_at_the_address_is_unavailable() -> None:
+async def test_an_address_without_a_server_is_unavailable() -> None:
     async with FakeProvider() as gone:
         url = gone.url
     async with opened(url) as endpoint:
@@ -242,7 +242,7 @@ async def test_a_proxy_s_login_is_sent_to_it(monkeypatch: pytest.MonkeyPatch) ->
         assert provider.request_count == 1
 
 
-async def test_a_proxy_that_is_away_or_of_another_kind_is_told(
+async def test_a_proxy_that_is_away_or_of_another_kind_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("no_proxy", raising=False)

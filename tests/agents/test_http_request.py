@@ -104,7 +104,7 @@ async def test_arguments_go_where_the_tool_says(
         ({"id": "a\\..\\b"}, "id"),
     ],
 )
-async def test_an_argument_that_makes_no_path_is_told_to_the_model_by_its_name(
+async def test_an_argument_that_makes_no_path_is_shown_to_the_model_by_its_name(
     tool_server: HttpToolServer, box: ToolBox, arguments: dict[str, Any], name: str
 ) -> None:
     with pytest.raises(ToolFailed) as failed:

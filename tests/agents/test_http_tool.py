@@ -72,7 +72,7 @@ async def test_a_json_answer_is_its_value_and_other_text_a_string(
         (b"nonsense\r\n\r\n", "was lost."),
     ],
 )
-async def test_what_is_no_result_is_told_to_the_model(
+async def test_what_is_no_result_is_shown_to_the_model(
     tool_server: HttpToolServer, box: ToolBox, wire: bytes, message: str
 ) -> None:
     tool_server.answers = [wire]
@@ -199,7 +199,7 @@ async def test_an_answer_that_unpacks_to_too_much_is_not_unpacked_to_its_end(
     assert await box.call(look(tool_server.url), {}, CONTEXT) == [1]
 
 
-async def test_the_last_failure_is_told_when_all_attempts_are_spent(
+async def test_the_last_failure_is_reported_when_all_attempts_are_spent(
     tool_server: HttpToolServer, box: ToolBox
 ) -> None:
     tool_server.answers = [answer(b"a", "500 Oh"), answer(b"b", "500 Oh")]

@@ -63,7 +63,7 @@ def test_json_text_is_read_as_json_and_its_mistakes_have_their_lines(folder: Pat
             load("x.json")
 
 
-def test_every_mistake_of_a_file_is_told_at_once(folder: Path) -> None:
+def test_every_mistake_of_a_file_is_reported_at_once(folder: Path) -> None:
     (folder / "x.yaml").write_text(
         """agents:
   - {name: a, modle: m, model: m}

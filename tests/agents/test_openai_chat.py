@@ -94,7 +94,7 @@ async def test_each_word_is_a_piece_and_usage_is_the_provider_s(endpoint: OpenAI
     assert answer == Answer(AssistantMessage((Text(words(12)),)), Usage(10, 12), "fake-1", "stop")
 
 
-async def test_cached_tokens_are_told(endpoint: OpenAIEndpoint) -> None:
+async def test_cached_tokens_are_counted(endpoint: OpenAIEndpoint) -> None:
     history = (UserMessage("a"), AssistantMessage((Text("b"),)), UserMessage("c"))
     _, answer = await heard(endpoint.model("words-2"), ask(*history))
     assert answer.usage == Usage(30, 2, cache_read_tokens=10)
@@ -325,7 +325,7 @@ def test_a_line_end_may_be_cut_in_two() -> None:
         ),
     ],
 )
-async def test_tool_calls_of_careless_endpoints_are_told_apart(
+async def test_tool_calls_of_careless_endpoints_are_distinguished(
     endpoint: OpenAIEndpoint, provider: FakeProvider, deltas: list[Any], expected: list[Any]
 ) -> None:
     parts = [chunk({"tool_calls": [delta]}) for delta in deltas]

@@ -125,7 +125,7 @@ def _raise(error: BaseException) -> NoReturn:
     ],
 )
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_what_a_function_raises_is_told_without_its_traceback(
+async def test_what_a_function_raises_is_reported_without_its_traceback(
     error: BaseException, message: str, is_async: bool
 ) -> None:
     async def async_fail() -> None:

@@ -73,7 +73,7 @@ def test_a_wait_that_is_none_is_not_waited_for(wait: str) -> None:
         b'{"error": {"message": "' + b"x" * 60_000 + b'"}}',
     ],
 )
-def test_an_odd_body_is_told_in_short(body: bytes) -> None:
+def test_an_odd_body_is_reported_in_short(body: bytes) -> None:
     for status, kind in ((400, ModelRejected), (500, ModelUnavailable), (429, ModelRateLimited)):
         error = refused(status, body)
         assert type(error) is kind

@@ -44,7 +44,7 @@ def test_a_stream_cut_anywhere_gives_the_same_events(stream: bytes, expected: li
         assert read(stream[:at], b"", stream[at:]) == expected
 
 
-def test_an_event_is_told_as_soon_as_its_empty_line_has_come() -> None:
+def test_an_event_is_passed_on_as_soon_as_its_empty_line_has_come() -> None:
     for end in (b"\n\n", b"\r\r"):
         events = EventData()
         assert events.feed(b"data: a" + end) == [b"a"]

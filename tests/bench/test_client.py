@@ -23,7 +23,7 @@ async def test_a_connection_serves_one_answer_after_another() -> None:
         assert provider.connection_count == 1
 
 
-async def test_a_watcher_hears_every_chunk_once() -> None:
+async def test_a_watcher_gets_every_chunk_once() -> None:
     chunks: list[bytes] = []
     async with FakeProvider() as provider:
         connection = await Connection.open(provider.port)

@@ -90,7 +90,7 @@ def test_a_run_in_the_terminal_retires_nothing(
     assert "careful" in listed
 
 
-def test_a_misspelt_agent_is_told_the_name_that_was_meant(
+def test_a_misspelt_agent_is_answered_with_the_name_that_was_meant(
     command_line: CommandLine, outlast: Outlast
 ) -> None:
     client = command_line.serve().client(command_line.key)

@@ -50,7 +50,7 @@ def test_a_server_starts_without_what_it_does_not_need() -> None:
 
 
 @pytest.mark.only(SQLITE)
-def test_the_version_is_told(outlast: Outlast) -> None:
+def test_the_version_is_written(outlast: Outlast) -> None:
     assert outlast("--version") == (0, "outlast 0.1.0\n", "")
 
 

@@ -40,7 +40,7 @@ def database(postgres: Databases, tmp_path: Path) -> Database:
 
 @pytest.fixture(scope="module")
 def cluster(postgres: Databases) -> Iterator[Cluster]:
-    """A server that asks the user `locked` for a password and lets nobody in who is `banned`."""
+    """A server that requires a password of the user `locked` and refuses the user `banned`."""
     rules = ("all locked all scram-sha-256", "all banned all reject", "all all all trust")
     with Cluster(
         fsync="on", max_connections=str(PLACES), superuser_reserved_connections="2"
@@ -86,7 +86,7 @@ async def test_it_says_who_keeps_us_out_and_what_mends_it(cluster: Cluster, way:
     assert not any(secret in str(finding) for secret in (PASSWORD, ENCODED))
 
 
-async def test_a_database_that_is_away_is_told_without_the_password(cluster: Cluster) -> None:
+async def test_a_database_that_is_away_is_reported_without_the_password(cluster: Cluster) -> None:
     finding = (await findings(f"postgresql://u:{ENCODED}@127.0.0.1:1/town"))["database"]
 
     assert finding.level is Level.FAIL
@@ -118,7 +118,7 @@ def test_the_database_is_named_without_user_password_and_port(url: str, told: st
     assert Settings(database_url=url).database == f"the Postgres database {told}"
 
 
-async def test_a_full_server_is_told(cluster: Cluster) -> None:
+async def test_a_full_server_is_reported(cluster: Cluster) -> None:
     with ExitStack() as stack:
         while (finding := (await findings(of(cluster, "plain")))["database"]).level is Level.OK:
             stack.enter_context(psycopg.connect(of(cluster, "plain")))
@@ -127,7 +127,7 @@ async def test_a_full_server_is_told(cluster: Cluster) -> None:
     assert "max_connections" in str(finding.mend)
 
 
-async def test_too_few_connections_for_another_worker_are_told(cluster: Cluster) -> None:
+async def test_too_few_connections_for_another_worker_are_reported(cluster: Cluster) -> None:
     few = (await findings(of(cluster), database_connections=4))["connections"]
     many = (await findings(of(cluster), database_connections=PLACES))["connections"]
 
@@ -138,7 +138,7 @@ async def test_too_few_connections_for_another_worker_are_told(cluster: Cluster)
     assert "OUTLAST_DATABASE_CONNECTIONS" in str(many.mend)
 
 
-async def test_a_server_that_forgets_what_it_confirmed_is_told(cluster: Cluster) -> None:
+async def test_a_server_that_forgets_what_it_confirmed_is_reported(cluster: Cluster) -> None:
     assert "durability" not in await findings(of(cluster))
 
     url = of(cluster, database="postgres?options=-csynchronous_commit%3Doff")
@@ -148,7 +148,7 @@ async def test_a_server_that_forgets_what_it_confirmed_is_told(cluster: Cluster)
     assert "a power cut loses" in finding.text
 
 
-async def test_a_database_that_takes_no_writes_is_told(postgres: Databases) -> None:
+async def test_a_database_that_takes_no_writes_is_reported(postgres: Databases) -> None:
     url = postgres.empty()
     with psycopg.connect(url, autocommit=True) as admin:
         name = urlsplit(url).path.removeprefix("/")
@@ -160,7 +160,7 @@ async def test_a_database_that_takes_no_writes_is_told(postgres: Databases) -> N
     assert "target_session_attrs=read-write" in str(finding.mend)
 
 
-async def test_a_database_that_lacks_characters_is_told(cluster: Cluster) -> None:
+async def test_a_database_that_lacks_characters_is_reported(cluster: Cluster) -> None:
     with psycopg.connect(of(cluster), autocommit=True) as admin:
         admin.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
 
@@ -170,7 +170,7 @@ async def test_a_database_that_lacks_characters_is_told(cluster: Cluster) -> Non
     assert "LATIN1" in finding.text
 
 
-async def test_a_user_who_may_not_make_or_write_tables_is_told(cluster: Cluster) -> None:
+async def test_a_user_who_may_not_make_or_write_tables_is_reported(cluster: Cluster) -> None:
     with psycopg.connect(of(cluster), autocommit=True) as admin:
         admin.execute("CREATE DATABASE owned")
     url = of(cluster, "plain", "owned")
@@ -225,7 +225,7 @@ def test_findings_are_written_as_lines_or_json_and_decide_the_exit_code(
 # --- the way to it
 
 
-async def test_a_direct_url_to_another_database_is_told(postgres: Databases) -> None:
+async def test_a_direct_url_to_another_database_is_reported(postgres: Databases) -> None:
     url, other = postgres.empty(), postgres.empty()
 
     assert "direct" not in await findings(url, database_direct_url=url)
@@ -235,7 +235,7 @@ async def test_a_direct_url_to_another_database_is_told(postgres: Databases) -> 
     assert "leads to another database" in finding.text
 
 
-async def test_a_pooler_in_transaction_mode_hears_nothing_and_forgets(postgres: Databases) -> None:
+async def test_a_pooler_in_transaction_mode_gets_nothing_and_forgets(postgres: Databases) -> None:
     url = postgres.empty()
     async with Pooler(url) as pooler:
         through = await findings(pooler.url)
@@ -250,7 +250,7 @@ async def test_a_pooler_in_transaction_mode_hears_nothing_and_forgets(postgres: 
     assert "max_prepared_statements" in str(through["pooler"].mend)
 
 
-async def test_a_pooler_with_one_connection_is_told(postgres: Databases) -> None:
+async def test_a_pooler_with_one_connection_is_reported(postgres: Databases) -> None:
     async with Pooler(postgres.empty(), size=1) as pooler:
         finding = (await findings(pooler.url))["pooler"]
 
@@ -261,7 +261,7 @@ async def test_a_pooler_with_one_connection_is_told(postgres: Databases) -> None
 @pytest.mark.parametrize(
     ("seconds", "level"), [(0, Level.OK), (-5, Level.WARN), (5, Level.WARN), (-60, Level.FAIL)]
 )
-async def test_clocks_that_disagree_are_told_with_both_times(
+async def test_clocks_that_disagree_are_reported_with_both_times(
     postgres: Databases, seconds: int, level: Level
 ) -> None:
     ours = SystemClock().now() + seconds * 1000

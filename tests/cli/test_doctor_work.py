@@ -109,7 +109,7 @@ def test_migrate_says_that_it_is_done_and_may_be_said_twice(
     assert "queue" not in found
 
 
-async def test_an_older_schema_is_told_and_migrated(database: Database) -> None:
+async def test_an_older_schema_is_reported_and_migrated(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.set_main_option("sqlalchemy.url", sqlalchemy_url(database.url))
@@ -127,7 +127,7 @@ async def test_an_older_schema_is_told_and_migrated(database: Database) -> None:
     ("oldest", "level", "text"),
     [("0001", Level.OK, "work beside it"), ("9000", Level.FAIL, "needs code for 9000")],
 )
-async def test_a_newer_schema_is_told_and_whether_this_version_may_work_on_it(
+async def test_a_newer_schema_is_reported_and_whether_this_version_may_work_on_it(
     ready: Database, oldest: str, level: Level, text: str
 ) -> None:
     ready.rows("UPDATE alembic_version SET version_num = '9001'")
@@ -140,7 +140,7 @@ async def test_a_newer_schema_is_told_and_whether_this_version_may_work_on_it(
     assert ("workers" in found) == (level is Level.OK)
 
 
-async def test_a_queue_without_tables_is_told_and_made(database: Database) -> None:
+async def test_a_queue_without_tables_is_reported_and_made(database: Database) -> None:
     migrate_schema(database.url)
     queue = (await findings(database.url))["queue"]
     assert (queue.level, queue.mend) == (Level.FAIL, "outlast migrate")
@@ -149,7 +149,7 @@ async def test_a_queue_without_tables_is_told_and_made(database: Database) -> No
     assert "queue" not in await findings(database.url)
 
 
-async def test_a_queue_of_another_version_is_told(ready: Database) -> None:
+async def test_a_queue_of_another_version_is_reported(ready: Database) -> None:
     ready.rows("DROP FUNCTION procrastinate_fetch_job_v2")
 
     queue = (await findings(ready.url))["queue"]
@@ -199,7 +199,7 @@ async def test_the_process_that_leads_maintenance_is_named_and_none_is_a_warning
     assert (await findings(ready.url))["maintenance"].level is Level.WARN
 
 
-async def test_an_execution_that_waits_long_is_told_with_its_age(ready: Database) -> None:
+async def test_an_execution_that_waits_long_is_reported_with_its_age(ready: Database) -> None:
     await accepted(ready)
     ready.rows("UPDATE procrastinate_events SET at = at - interval '90 seconds'")
 
@@ -212,7 +212,7 @@ async def test_an_execution_that_waits_long_is_told_with_its_age(ready: Database
     assert (await findings(ready.url))["waiting"].level is Level.OK, "it is not due yet"
 
 
-async def test_an_execution_held_by_a_silent_worker_is_told(ready: Database) -> None:
+async def test_an_execution_held_by_a_silent_worker_is_reported(ready: Database) -> None:
     execution = await accepted(ready)
     queue = Queue(ready.url)
     async with queue.connected():
@@ -229,7 +229,7 @@ async def test_an_execution_held_by_a_silent_worker_is_told(ready: Database) -> 
     )
 
 
-async def test_an_execution_without_a_job_is_told_once_a_worker_should_have_seen_it(
+async def test_an_execution_without_a_job_is_reported_once_a_worker_should_have_seen_it(
     ready: Database,
 ) -> None:
     execution = await accepted(ready)
@@ -245,7 +245,7 @@ async def test_an_execution_without_a_job_is_told_once_a_worker_should_have_seen
 # --- what every process must have alike
 
 
-async def test_an_agents_file_that_differs_from_the_servers_is_told(
+async def test_an_agents_file_that_differs_from_the_servers_is_reported(
     command_line: CommandLine, ready: Database
 ) -> None:
     async def versions() -> tuple[Level, str]:
@@ -264,7 +264,7 @@ async def test_an_agents_file_that_differs_from_the_servers_is_told(
     assert (await versions())[1] == "the agents file differs from the database in careful"
 
 
-async def test_a_secret_of_this_machine_alone_is_told(ready: Database) -> None:
+async def test_a_secret_of_this_machine_alone_is_reported(ready: Database) -> None:
     alone = (await findings(ready.url))["secret"]
     assert alone.level is Level.WARN
     assert "OUTLAST_SECRET_KEY" in str(alone.mend)

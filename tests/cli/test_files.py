@@ -1,4 +1,4 @@
-"""The limit of open files: raised at the start, told where it is low, shared with clients."""
+"""The limit of open files: raised at the start, reported if low, shared with clients."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
 
 
 @pytest.mark.parametrize(("soft", "hard"), [(256, 1024), (1024, 1024), (64, 4095)])
-def test_a_low_limit_is_told_with_what_mends_it(soft: int, hard: int) -> None:
+def test_a_low_limit_is_reported_with_what_mends_it(soft: int, hard: int) -> None:
     limit, said = raised(soft, hard)
     assert limit == hard
     assert "files.limit_is_low" in said

@@ -1,4 +1,4 @@
-"""What cannot work is told at the start, with what mends it, and `--strict` refuses it."""
+"""What cannot work is reported at the start, with the remedy, and `--strict` refuses it."""
 
 from collections.abc import Callable
 

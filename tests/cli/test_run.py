@@ -114,7 +114,7 @@ def test_with_a_server_on_the_data_it_runs_there(command_line: CommandLine) -> N
 
 
 @pytest.mark.only(SQLITE)
-def test_a_server_that_listens_elsewhere_is_told_at_once(command_line: CommandLine) -> None:
+def test_a_server_that_listens_elsewhere_is_reported_at_once(command_line: CommandLine) -> None:
     command_line.serve()
     code, out, err = command_line.run("run", "demo", "the sum", "--port", "1")
     assert (code, out) == (2, "")

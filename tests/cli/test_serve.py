@@ -89,7 +89,7 @@ def test_a_second_signal_ends_at_once(command_line: CommandLine) -> None:
 
 
 @pytest.mark.only(SQLITE)
-def test_a_port_in_use_is_told_in_one_line(command_line: CommandLine) -> None:
+def test_a_port_in_use_is_reported_in_one_line(command_line: CommandLine) -> None:
     command_line.serve()
     code, _, err = command_line.run("serve", OUTLAST_DATA_DIR=str(command_line.folder / "other"))
     assert code == 2
@@ -98,7 +98,9 @@ def test_a_port_in_use_is_told_in_one_line(command_line: CommandLine) -> None:
 
 
 @pytest.mark.only(SQLITE)
-def test_a_data_folder_that_takes_no_files_is_told_in_one_line(command_line: CommandLine) -> None:
+def test_a_data_folder_that_takes_no_files_is_reported_in_one_line(
+    command_line: CommandLine,
+) -> None:
     code, _, err = command_line.run("serve", "--data-dir", "/proc/self")
     assert code == 2
     assert err.startswith("outlast: The data folder /proc/self cannot be ")
@@ -115,7 +117,7 @@ def test_a_second_server_on_the_same_data_says_who_has_it(command_line: CommandL
 
 
 @pytest.mark.only(SQLITE)
-def test_an_agents_file_that_is_wrong_is_told_without_a_traceback(
+def test_an_agents_file_that_is_wrong_is_reported_without_a_traceback(
     command_line: CommandLine,
 ) -> None:
     (command_line.folder / "agents.yaml").write_text("agents: [{name: x, modle: y}]")

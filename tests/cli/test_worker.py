@@ -50,7 +50,7 @@ def test_on_sqlite_it_says_what_many_processes_need(
 
 @pytest.mark.parametrize("url", REFUSED)
 @pytest.mark.parametrize("line", ["migrate", "keys list", "agents list", "workspaces create acme"])
-def test_a_database_that_cannot_be_used_is_told_in_one_line_without_its_password(
+def test_a_database_that_cannot_be_used_is_reported_in_one_line_without_its_password(
     command_line: CommandLine, outlast: Outlast, line: str, url: str
 ) -> None:
     command_line.environment["OUTLAST_DATABASE_URL"] = url
@@ -78,7 +78,7 @@ def test_a_process_that_cannot_open_its_database_ends_with_one_clear_line(
     assert "Traceback" not in err
 
 
-def test_a_worker_that_cannot_start_as_told_says_why(command_line: CommandLine) -> None:
+def test_a_worker_that_cannot_start_as_configured_says_why(command_line: CommandLine) -> None:
     code, _, err = command_line.run("worker", "--agents", "missing.yaml")
     assert code == 2
     assert "there is no such file" in err

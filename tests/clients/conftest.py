@@ -49,7 +49,7 @@ def packages() -> Path:
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    """An agent that needs an approval to calculate; asked for `long` it says 600 words."""
+    """An agent that needs an approval to calculate; for the input `long` it says 600 words."""
     script = tmp_path / "script.yaml"
     script.write_text(SCRIPT.format(before=words("b", 300), after=words("a", 300)))
     async with ServerProcess(tmp_path, AGENTS.format(script=script)) as serving:

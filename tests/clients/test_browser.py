@@ -37,7 +37,7 @@ async def server(tmp_path: Path, site: PageServer) -> AsyncIterator[ServerProces
         yield serving
 
 
-async def test_a_page_s_event_source_hears_every_frame_once(
+async def test_a_page_s_event_source_gets_every_frame_once(
     tmp_path: Path, site: PageServer, server: ServerProcess
 ) -> None:
     async with CuttingProxy(server.port, cuts=CUTS, most=4000) as proxy:
@@ -53,7 +53,7 @@ async def test_a_page_s_event_source_hears_every_frame_once(
     assert len(frames) > 200
 
 
-async def test_a_page_of_an_origin_that_is_not_named_hears_nothing(
+async def test_a_page_of_an_origin_that_is_not_named_gets_nothing(
     tmp_path: Path, server: ServerProcess
 ) -> None:
     async with PageServer() as stranger:

@@ -62,7 +62,7 @@ async def test_the_ai_sdk_s_chat_sends_resumes_approves_and_ends(
     assert texts(uncut["messages"][1])[-1] == "As you know, it is 42, and that is that."
 
 
-async def test_an_event_source_comes_back_by_itself_and_hears_every_frame_once(
+async def test_an_event_source_comes_back_by_itself_and_gets_every_frame_once(
     packages: Path, server: ServerProcess
 ) -> None:
     async with server.http.stream(

@@ -72,7 +72,7 @@ async def test_the_openai_package_waits_past_signs_of_life(server: ServerProcess
     assert "".join(said) == "one two three four"
 
 
-async def test_the_openai_package_hears_the_end_of_a_stream_whose_server_leaves(
+async def test_the_openai_package_gets_the_end_of_a_stream_whose_server_leaves(
     server: ServerProcess,
 ) -> None:
     url = f"http://127.0.0.1:{server.port}/run/api"
@@ -89,7 +89,7 @@ async def test_the_openai_package_hears_the_end_of_a_stream_whose_server_leaves(
     assert "".join(rest) in ("", "one ")
 
 
-async def test_an_event_source_hears_every_frame_once_past_signs_of_life(
+async def test_an_event_source_gets_every_frame_once_past_signs_of_life(
     packages: Path, server: ServerProcess
 ) -> None:
     run = await server.background("desk", "Hi")

@@ -88,7 +88,7 @@ async def test_an_approved_call_runs_once_and_the_execution_goes_on(
     ]
 
 
-async def test_a_denied_call_does_not_run_and_the_model_hears_why(make_engine: MakeEngine) -> None:
+async def test_a_denied_call_does_not_run_and_the_model_reads_why(make_engine: MakeEngine) -> None:
     server, execution_id = await suspended(make_engine)
     await decide(server, execution_id, False, "too much")
     view = await server.rest(execution_id)
@@ -197,7 +197,7 @@ async def test_a_decision_while_other_tools_run_is_heard(make_engine: MakeEngine
     assert tools.calls[PAY.id] == 1
 
 
-async def test_a_predicate_decides_per_call_whether_a_person_is_asked(
+async def test_a_predicate_decides_per_call_whether_a_person_decides(
     make_engine: MakeEngine,
 ) -> None:
     cheap, dear = call(1, "pay", amount=1), call(2, "pay", amount=90)
@@ -211,7 +211,7 @@ async def test_a_predicate_decides_per_call_whether_a_person_is_asked(
     assert tools.calls == {cheap.id: 1}
 
 
-async def test_nobody_elses_approval_and_no_decision_without_the_scope(
+async def test_no_approval_of_others_and_no_decision_without_the_scope(
     make_engine: MakeEngine,
 ) -> None:
     server, execution_id = await suspended(make_engine)
@@ -276,7 +276,7 @@ SAID = [
 
 
 @pytest.mark.parametrize(("said", "more", "runs", "result"), SAID)
-async def test_an_unknown_outcome_is_told_run_again_or_given_up(
+async def test_an_unknown_outcome_gets_a_result_runs_again_or_is_given_up(
     database: Database, said: Any, more: dict[str, Any], runs: int, result: Any
 ) -> None:
     reached = asyncio.Event()

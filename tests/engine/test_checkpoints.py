@@ -109,7 +109,7 @@ async def test_a_ten_step_run_is_rolled_back_to_step_4_five_times(make_engine: M
     assert len(numbers) == len(set(numbers)) == 6 + 5 * 4
 
 
-async def test_a_later_turn_hears_nothing_of_superseded_work(make_engine: MakeEngine) -> None:
+async def test_a_later_turn_sees_nothing_of_superseded_work(make_engine: MakeEngine) -> None:
     finals = iter(["first end", "second end", "next"])
 
     def play(request: Any) -> Any:
@@ -128,7 +128,7 @@ async def test_a_later_turn_hears_nothing_of_superseded_work(make_engine: MakeEn
 
 
 def waiting(gate: asyncio.Event, at: int = 2) -> FakeModel:
-    """Waits in its answer number `at`, the first time that it is asked for it."""
+    """Waits in its answer number `at`, the first time that it is requested."""
 
     def play(request: Any) -> Any:
         said = sum(hasattr(m, "parts") for m in request.messages) + 1
@@ -279,7 +279,7 @@ async def test_a_roll_back_behind_a_decision_asks_again(make_engine: MakeEngine)
     assert tools.calls == {call(1, "pay").id: 1}
 
 
-async def test_a_call_that_a_cancel_cut_off_is_asked_about_before_it_runs_again(
+async def test_a_call_that_a_cancel_cut_off_needs_a_decision_before_it_runs_again(
     make_engine: MakeEngine,
 ) -> None:
     reached = asyncio.Event()

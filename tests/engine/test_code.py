@@ -296,7 +296,7 @@ async def test_roll_back_gives_the_function_the_state_of_that_moment(make_engine
     assert len([e for e in finished if isinstance(e, ModelFinished) and e.model]) == 5
 
 
-async def test_cancel_closes_the_model_and_the_function_hears_of_it(make_engine: Any) -> None:
+async def test_cancel_closes_the_model_and_the_function_learns_of_it(make_engine: Any) -> None:
     heard: list[str] = []
 
     async def waiting(ctx: Context, _: str) -> str:
@@ -317,7 +317,7 @@ async def test_cancel_closes_the_model_and_the_function_hears_of_it(make_engine:
     assert (heard, model.open) == (["cancelled"], 0)
 
 
-async def test_a_payment_that_is_not_asked_for_again_is_not_made_anew(make_engine: Any) -> None:
+async def test_a_payment_that_is_not_requested_again_is_not_made_anew(make_engine: Any) -> None:
     amounts = iter((5, 6))
 
     async def fickle(ctx: Context, _: str) -> str:

@@ -200,7 +200,7 @@ async def test_a_store_that_recovers_lets_the_same_process_finish(database: Data
         assert view.execution.output == "All is well."
 
 
-async def test_a_cursor_of_text_that_a_power_cut_took_is_told_from_the_retry_on(
+async def test_a_cursor_of_text_that_a_power_cut_took_resumes_at_the_retry(
     database: Database,
 ) -> None:
     """The client had seen more of segment 1 than the log has kept."""

@@ -51,7 +51,7 @@ async def made(make_engine: MakeEngine) -> EngineHarness:
 
 
 def heard(server: EngineHarness) -> list[str]:
-    """What the model was told last of the turns before."""
+    """What the model last read of the earlier turns."""
     messages = server.model.asked[-1].messages
     said = [m.text for m in messages if hasattr(m, "text")]
     return said[: len(said) - 1] if isinstance(messages[-1], UserMessage) else said

@@ -134,7 +134,7 @@ async def test_a_graph_that_is_rolled_back_is_entered_at_the_node_that_is_due(
 
 
 @pytest.mark.parametrize("approved", [True, False])
-async def test_a_node_waits_for_a_person_over_a_restart_and_the_model_hears_what_was_said(
+async def test_a_node_waits_for_a_person_over_a_restart_and_the_model_reads_what_was_said(
     database: Database, shop: LoadedAgents, approved: bool
 ) -> None:
     def play(request: Any) -> Any:
@@ -180,7 +180,7 @@ async def test_a_graph_is_paused_and_cancelled_within_a_model_request_and_leaves
     assert asyncio.all_tasks() == others
 
 
-async def test_an_error_of_a_tool_is_told_to_the_model_by_the_graph(
+async def test_an_error_of_a_tool_is_shown_to_the_model_by_the_graph(
     database: Database, shop: LoadedAgents
 ) -> None:
     def play(request: Any) -> Any:

@@ -64,7 +64,7 @@ async def test_calls_that_just_fit_a_limit_of_steps_run(make_engine: MakeEngine)
     assert sum(tools.calls.values()) == 4
 
 
-async def test_an_answer_that_passed_a_limit_is_asked_for_anew_after_a_resume(
+async def test_an_answer_that_passed_a_limit_is_requested_anew_after_a_resume(
     make_engine: MakeEngine,
 ) -> None:
     tools = FakeTools(pay=lambda _: "paid")

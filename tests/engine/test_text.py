@@ -116,7 +116,7 @@ async def test_half_a_character_in_a_call_and_its_result_is_replaced(
 
 
 @pytest.mark.parametrize("said", ["caf\udce9.txt", "\ud83d", "no\0"])
-async def test_a_tools_error_that_cannot_be_stored_is_told_to_the_model(
+async def test_a_tools_error_that_cannot_be_stored_is_shown_to_the_model(
     make_engine: MakeEngine, said: str
 ) -> None:
     model = FakeModel(by_turn([call(1, "look")], ["Done"]))
@@ -163,7 +163,7 @@ async def test_an_error_of_a_tool_that_fits_is_kept_whole(make_engine: MakeEngin
         ('{"a":"12345678901234567890123"', "were not a JSON object"),
     ],
 )
-async def test_arguments_that_would_be_rounded_are_told_to_the_model(
+async def test_arguments_that_would_be_rounded_are_shown_to_the_model(
     make_engine: MakeEngine, written: str, said: str
 ) -> None:
     parameters, invalid = read_arguments(written)
@@ -178,7 +178,7 @@ async def test_arguments_that_would_be_rounded_are_told_to_the_model(
     assert said in step.result
 
 
-async def test_a_failure_that_cannot_be_stored_is_tried_again_and_told(
+async def test_a_failure_that_cannot_be_stored_is_tried_again_and_reported(
     make_engine: MakeEngine,
 ) -> None:
     server = await make_engine(

@@ -223,7 +223,7 @@ async def test_a_client_s_call_is_no_approval(make_engine: MakeEngine) -> None:
     assert view.execution.status is Status.SUSPENDED
 
 
-async def test_arguments_that_do_not_fit_are_told_to_the_model_and_to_no_client(
+async def test_arguments_that_do_not_fit_are_shown_to_the_model_and_to_no_client(
     make_engine: MakeEngine,
 ) -> None:
     wrong = call(1, "ask", amount=1000)

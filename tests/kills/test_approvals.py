@@ -155,7 +155,7 @@ def _told(deployment: Deployment, text: str) -> list[tuple[str, list[str]]]:
     ]
 
 
-async def test_an_approved_call_that_died_is_asked_about_and_every_answer_ends_it(
+async def test_an_approved_call_that_died_needs_a_decision_and_every_answer_ends_it(
     running: Deployment,
 ) -> None:
     deployment, edited = running, {"amount": 5}

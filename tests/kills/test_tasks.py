@@ -150,7 +150,7 @@ async def test_what_was_due_while_everything_was_down_is_done_by_the_next_start(
     assert (await deployment.execution(late.id))["error"]["code"] == "budget_exceeded"
 
 
-async def test_what_the_server_moves_repeats_no_step_and_counts_no_time_that_nobody_had_it(
+async def test_what_the_server_moves_repeats_no_step_and_counts_no_time_that_no_worker_had_it(
     running: Deployment,
 ) -> None:
     deployment = running

@@ -1,4 +1,4 @@
-"""Across processes: asked here, run there."""
+"""Across processes: requested here, run there."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ WHERE datname = 'fleet' AND pid <> pg_backend_pid()
 """
 
 
-async def test_a_client_hears_live_what_a_worker_elsewhere_says_without_a_gap(fleet: Fleet) -> None:
+async def test_a_client_gets_live_what_a_worker_elsewhere_says_without_a_gap(fleet: Fleet) -> None:
     client, seen = fleet.clients["a"], list[Frame]()
     joined: asyncio.Task[Log] | None = None
     path, request = "/v1/agents/speaker/execute", {"input": "Speak", "stream": True}

@@ -60,7 +60,7 @@ async def test_three_hundred_in_flight_outlast_three_deaths_and_a_freeze_and_non
 
 
 async def _check_counter(fleet: Fleet, name: str, log: Log) -> None:
-    """Every call of its tool is told in the log, and none came after its result was recorded."""
+    """Every call of its tool is in the log, and none came after its result was recorded."""
     [started], [ended], [_] = log.of("tool_call_start"), log.of("tool_call_end"), log.of("done")
     calls = fleet.tools.calls[started["id"]]
     assert fleet.tools.executions[started["id"]] == {name}

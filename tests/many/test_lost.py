@@ -164,7 +164,7 @@ async def test_a_leader_that_is_cut_off_is_followed_and_leads_again_once_it_is_b
         assert (lost.maintenance.leads, other.maintenance.leads) == (True, False)
 
 
-async def test_a_worker_that_nobody_knows_any_more_becomes_a_new_one(
+async def test_a_worker_that_is_no_longer_known_becomes_a_new_one(
     database: str, worker: Worker
 ) -> None:
     async with worker(database, FakeModel(by_turn(["Hi"])), takeover_seconds=1) as (core, caller):
@@ -186,7 +186,7 @@ async def test_a_step_whose_text_the_log_has_lost_is_run_again(
         assert len(actor.asked) == 2
 
 
-async def test_a_worker_that_vanishes_within_a_transaction_holds_nobody_up(
+async def test_a_worker_that_vanishes_within_a_transaction_holds_no_other_up(
     database: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "ANSWER_SECONDS", 2.0)
@@ -210,7 +210,7 @@ async def test_a_worker_that_vanishes_within_a_transaction_holds_nobody_up(
         network.break_off()
 
 
-async def test_a_database_that_says_nothing_is_away_and_nobody_waits_for_it_for_long(
+async def test_a_database_that_says_nothing_is_away_and_is_waited_for_only_briefly(
     database: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "ANSWER_SECONDS", 1.0)
@@ -245,7 +245,7 @@ async def test_a_stream_that_is_opened_while_the_database_is_away_begins_when_it
         assert isinstance(entries[-1].event, ExecutionCompleted)
 
 
-async def test_a_hint_that_nobody_can_read_does_not_make_a_process_deaf(
+async def test_a_hint_that_cannot_be_read_does_not_make_a_process_deaf(
     database: str, worker: Worker
 ) -> None:
     actor = FakeModel(by_turn(["Hi"]))

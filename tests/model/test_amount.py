@@ -14,6 +14,6 @@ def test_one_is_singular(number: float, said: str) -> None:
     assert amount(number, "step") == said
 
 
-def test_a_full_conversation_of_one_turn_is_told_in_the_singular() -> None:
+def test_a_full_conversation_of_one_turn_is_reported_in_the_singular() -> None:
     assert "has 1 turn waiting" in str(TooManyTurns(1))
     assert "has 1000 turns waiting" in str(TooManyTurns(1000))

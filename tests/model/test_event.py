@@ -114,12 +114,12 @@ def test_a_cursor_is_read_as_it_was_written(segment: int, seq: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-", "1", "1-", "-1", "a-b", "1-2-3", "١-٢", "1-" + "9" * 16])
-def test_a_cursor_that_nobody_gave_out_is_refused(text: str) -> None:
+def test_a_cursor_that_was_never_given_out_is_refused(text: str) -> None:
     with pytest.raises(InvalidCursor):
         Cursor.parse(text)
 
 
-def test_a_completion_without_a_told_output_is_written_as_code_reads_it_that_knows_none() -> None:
+def test_a_completion_without_an_output_is_written_as_code_reads_it_that_knows_none() -> None:
     assert encode(ExecutionCompleted()) == b"{}"
     told = ExecutionCompleted("done")
     assert decode(told.kind, encode(told)) == told

@@ -117,5 +117,5 @@ def test_a_request_costs_what_its_tokens_cost_each_of_one_kind(
 
 
 @given(st.integers(0, 1_000_000 * NANO))
-def test_credits_are_told_to_the_last_digit(nano: int) -> None:
+def test_credits_are_written_to_the_last_digit(nano: int) -> None:
     assert Decimal(repr(credits_of(nano))) == Decimal(nano) / NANO

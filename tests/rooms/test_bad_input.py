@@ -67,7 +67,7 @@ def deep(levels: int) -> bytes:
     ],
     ids=lambda value: value[:40].decode("latin-1") if isinstance(value, bytes) else None,
 )
-async def test_a_bad_body_is_told_by_field(
+async def test_a_bad_body_is_reported_by_field(
     api: Api, content: bytes, status: int, code: str, param: str
 ) -> None:
     response = await api.client.post(PATH, content=content)

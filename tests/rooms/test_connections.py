@@ -174,7 +174,7 @@ async def test_an_idle_connection_is_closed_and_a_waiting_request_is_not(make_ap
             assert (await wire.answer())[0] == 200
 
 
-async def test_a_body_that_nobody_wants_ends_its_connection(api: Api) -> None:
+async def test_a_body_that_is_not_wanted_ends_its_connection(api: Api) -> None:
     async with bounded_server(api, body=SHORT) as server, await server.connect() as wire:
         await wire.send(server.request("/v1/agents/agent/execute", "POST", content_length="9" * 12))
         assert (await wire.answer())[0] == 413

@@ -33,7 +33,7 @@ async def test_a_page_of_a_named_origin_may_call_and_reads_our_headers(make_api:
     assert (refused.status_code, refused.headers[ALLOW]) == (404, PAGE)
 
 
-async def test_no_other_origin_is_told_anything(make_api: MakeApi) -> None:
+async def test_no_other_origin_learns_anything(make_api: MakeApi) -> None:
     api = await make_api(cors_origins=PAGE)
     status, origin, _ = await preflight(api, OTHER)
     assert (status, origin) == (400, None)

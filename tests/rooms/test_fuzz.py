@@ -31,7 +31,7 @@ from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
 
 EXAMPLES = {SQLITE: 30, POSTGRESQL: 6}
-"""How often each operation is asked; what is asked does not depend on the database."""
+"""How often each operation is requested; the requests do not depend on the database."""
 NO_HTTP = b"Invalid HTTP request received."
 """What uvicorn says to a header that breaks the protocol, before there is a request."""
 CHECKS: list[Any] = [

@@ -1,4 +1,4 @@
-"""Golden transcripts: what is asked, the log that was written, every byte that was answered.
+"""Golden transcripts: what is requested, the log that was written, every byte that was answered.
 
 Each room's folder `golden/` holds pairs: NAME.yaml says the agent, its script and the requests,
 NAME.txt is the transcript. Time stands still and ids are counted, so the bytes are the same in

@@ -228,7 +228,7 @@ async def test_the_stream_of_a_purged_execution_is_404_and_does_not_invite_to_co
 
 
 @pytest.mark.parametrize("param", ["after", "before"])
-async def test_a_cursor_of_an_execution_that_nobody_has_is_400_and_named(
+async def test_a_cursor_of_an_execution_that_does_not_exist_is_400_and_named(
     api: Api, param: str
 ) -> None:
     response = await api.get("/v1/executions", **{param: "exec_01m82vyvypefp9z2mxzn0a6as6"})

@@ -193,7 +193,7 @@ async def test_a_request_that_is_not_made_again_has_its_line_too(
     assert "opensesame" not in str(lines())
 
 
-async def test_a_model_that_is_not_there_is_told(make_api: MakeApi, lines: Read) -> None:
+async def test_a_model_that_is_not_there_is_reported(make_api: MakeApi, lines: Read) -> None:
     api = await make_api(agent=spec(), tools=FakeTools())
     api.core.models._models.clear()  # type: ignore[attr-defined]
     await api.execute({"input": "Hi"})

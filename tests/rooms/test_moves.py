@@ -102,7 +102,7 @@ async def test_deciding_needs_its_scope(make_api: MakeApi) -> None:
     assert (await decide(api, execution_id, approved=True))[0] == 403
 
 
-async def test_a_roll_back_is_told_and_its_last_frame_is_what_get_answers(
+async def test_a_roll_back_is_shown_and_its_last_frame_is_what_get_answers(
     make_api: MakeApi,
 ) -> None:
     replies = by_turn(["One. ", call(1, "look")], ["Two. ", call(2, "look")], ["End."])

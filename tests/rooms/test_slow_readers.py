@@ -75,7 +75,7 @@ async def stalled(server: BoundedServer, path: str) -> Connection:
 
 @pytest.mark.only("sqlite")
 @pytest.mark.parametrize("path", ["/v1/executions", "/run/api/executions"])
-async def test_a_stream_that_nobody_reads_holds_little(told: tuple[Api, str], path: str) -> None:
+async def test_a_stream_that_is_not_read_holds_little(told: tuple[Api, str], path: str) -> None:
     api, run = told
     url = f"{path}/{run}/stream"
     async with bounded_server(api) as server, AsyncExitStack() as stack:

@@ -283,7 +283,7 @@ async def test_a_closed_store_says_so(database: Database, clock: FakeClock) -> N
 
 
 @pytest.mark.parametrize("status", [Status.SUSPENDED, Status.PAUSED])
-async def test_a_cancel_that_was_asked_for_while_a_segment_came_to_rest_ends_the_execution(
+async def test_a_cancel_that_was_requested_while_a_segment_came_to_rest_ends_the_execution(
     store: Store, create: Create, clock: FakeClock, commit_log: CommitLog, status: Status
 ) -> None:
     running = await run(store, await create())

@@ -1,4 +1,4 @@
-"""Postgres: refusals, timeouts and disconnects, each told as what it is; loops that go on."""
+"""Postgres: refusals, timeouts and disconnects, each reported as what it is; loops that go on."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -95,7 +95,7 @@ async def test_a_row_that_is_there_already_is_refused_after_some_tries(database:
 
 
 @pytest.mark.parametrize("setting", ["statement_timeout", "lock_timeout"])
-async def test_a_timeout_is_told_as_one_and_others_keep_their_connections(
+async def test_a_timeout_is_reported_as_one_and_others_keep_their_connections(
     database: Database, setting: str
 ) -> None:
     slow = "SELECT pg_sleep(20)"
@@ -299,7 +299,7 @@ async def test_a_hint_that_says_nothing_sends_followers_to_the_log(
 # --- the order of writes
 
 
-async def test_a_write_that_is_cancelled_while_it_waits_frees_nobody_before_the_first_is_done() -> (
+async def test_a_write_that_is_cancelled_while_it_waits_frees_none_before_the_first_is_done() -> (
     None
 ):
     order, done = Order(), asyncio.Event()

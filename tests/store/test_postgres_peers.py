@@ -1,4 +1,4 @@
-"""Commits are told to other processes where there are any, and to none where there is none."""
+"""Other processes are notified of commits if there are any; without any, nothing is sent."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -34,7 +34,7 @@ def alone(moment: Moment) -> Peers:
     return peers
 
 
-def test_a_process_is_alone_a_while_after_its_hello_has_come_back_and_nobody_has_answered() -> None:
+def test_a_process_is_alone_a_while_after_its_hello_has_come_back_and_none_has_answered() -> None:
     moment = Moment()
     peers = Peers("a", moment)
     assert peers.some(), "it has not begun to listen"
@@ -46,7 +46,7 @@ def test_a_process_is_alone_a_while_after_its_hello_has_come_back_and_nobody_has
 
 
 @pytest.mark.parametrize("said", [HELLO, HERE, None])
-def test_whoever_is_heard_first_is_answered_and_what_was_not_told_is_looked_for(
+def test_an_unknown_process_is_answered_and_what_was_missed_is_read(
     said: str | None,
 ) -> None:
     peers = alone(Moment())
@@ -71,7 +71,7 @@ def test_a_process_that_leaves_or_is_silent_for_long_counts_no_more() -> None:
     assert peers.receive("c", HERE) == (True, True), "it was frozen, and has missed something"
 
 
-def test_a_process_that_hears_nothing_counts_as_one_of_many() -> None:
+def test_a_process_that_gets_nothing_counts_as_one_of_many() -> None:
     moment = Moment()
     peers = alone(moment)
     peers.disconnected()
@@ -95,7 +95,7 @@ async def listening(
         await driver.close()
 
 
-async def test_a_process_that_is_alone_tells_none_and_one_that_comes_is_told(
+async def test_a_process_that_is_alone_tells_none_and_one_that_comes_is_notified(
     database: Database,
 ) -> None:
     clock, commit_log = FakeClock(), asyncio.Queue[str]()
@@ -134,8 +134,8 @@ async def test_two_that_come_at_once_hear_of_each_other(database: Database) -> N
 
 
 @pytest.mark.parametrize("cut", ["one", "all"])
-async def test_a_listener_that_was_cut_off_is_told_again(database: Database, cut: str) -> None:
-    """Between the cut and its hello, commits are told as to one of many; then as before."""
+async def test_a_listener_that_was_cut_off_is_notified_again(database: Database, cut: str) -> None:
+    """Between the cut and its hello, commits are notified as to one of many; then as before."""
     clock, commit_log = FakeClock(), set[str]()
     async with (
         asyncio.timeout(BOUND),

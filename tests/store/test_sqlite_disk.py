@@ -70,7 +70,9 @@ async def test_a_full_disk_refuses_writes_and_they_go_on_by_themselves_once_ther
             assert b"y" * 5000 not in file.read_bytes()
 
 
-async def test_a_disk_that_is_full_at_the_start_is_told_in_one_sentence(small_disk: Path) -> None:
+async def test_a_disk_that_is_full_at_the_start_is_reported_in_one_sentence(
+    small_disk: Path,
+) -> None:
     ballast = fill(small_disk)
     with pytest.raises(Misconfigured, match=r"full|No space"):
         await SqliteDriver(small_disk / "outlast.db").open()

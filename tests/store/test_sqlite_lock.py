@@ -1,4 +1,4 @@
-"""One server per SQLite file, under whatever name; and nobody else's eyes on it."""
+"""One server per SQLite file, under whatever name; and no other user can read it."""
 
 import os
 import subprocess
@@ -95,7 +95,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_second_server_is_refused_and_told_who_holds_the_file(
+async def test_a_second_server_is_refused_and_learns_who_holds_the_file(
     path: Path, way: Callable[[Path], Path]
 ) -> None:
     with held(path) as holder:

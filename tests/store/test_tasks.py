@@ -102,7 +102,7 @@ async def test_a_state_is_saved_on_what_is_open_only(
     assert await store.checkpoints.of(WORKSPACE, execution.id) == ()
 
 
-async def test_a_checkpoint_of_somebody_else_disturbs_no_segment(
+async def test_a_checkpoint_of_another_task_disturbs_no_segment(
     store: Store, create: Create, clock: FakeClock
 ) -> None:
     running = await run(store, await create())

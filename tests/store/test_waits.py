@@ -133,7 +133,9 @@ async def test_a_decision_that_came_before_the_suspension_lets_it_go_on(
     assert commit_log.runnable[-1].id == running.id
 
 
-async def test_what_is_not_asked_or_not_ours_is_not_decided(store: Store, create: Create) -> None:
+async def test_what_is_not_requested_or_not_ours_is_not_decided(
+    store: Store, create: Create
+) -> None:
     execution = await waiting(store, await create(), CALLS[0])
     with pytest.raises(ApprovalNotFound):
         await store.waits.decide(said(execution, "tc_9", approved=True))
@@ -351,7 +353,7 @@ async def rolled_back(store: Store, running: Execution, approval: Wait, *, answe
     return found
 
 
-async def test_what_is_asked_again_has_all_its_time_again(store: Store, create: Create) -> None:
+async def test_what_is_requested_again_has_all_its_time_again(store: Store, create: Create) -> None:
     running = await run(store, await create())
     decided = Wait(running.id, "tc_1", WaitKind.APPROVAL, "pay", {"a": 1}, 7, 9, True, due_at=67)
     again = await rolled_back(store, running, decided, answered=True)
@@ -360,7 +362,7 @@ async def test_what_is_asked_again_has_all_its_time_again(store: Store, create: 
     assert await store.waits.due(1059, 9) == []
 
 
-async def test_a_call_that_may_have_run_is_asked_about_again_as_it_ran(
+async def test_a_call_that_may_have_run_needs_a_decision_again_as_it_ran(
     store: Store, create: Create
 ) -> None:
     running = await run(store, await create())

@@ -31,7 +31,7 @@ _FLAGS: Final = (
 
 
 class PageServer:
-    """Serves `page.html`, and hears what the page posts to `/heard`."""
+    """Serves `page.html`, and gets what the page posts to `/heard`."""
 
     def __init__(self) -> None:
         self._server: asyncio.Server | None = None

@@ -11,7 +11,8 @@ from outlast.store.store import Store
 
 
 class Crash:
-    """A death with the nth write: before it is committed, or after and before anybody hears."""
+    """A death with the nth write: before it is committed, or after that and before any listener is
+    called."""
 
     def __init__(self, writes: int, *, commits_last: bool) -> None:
         self.dead = asyncio.Event()

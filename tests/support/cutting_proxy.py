@@ -10,7 +10,7 @@ _STREAM = b"text/event-stream"
 
 
 class CuttingProxy:
-    """Stands before a server; cuts as many streams as it is told, each `most` bytes in at most."""
+    """Stands before a server; cuts as many streams as requested, each `most` bytes in at most."""
 
     def __init__(self, port: int, *, cuts: int, most: int, seed: int = 0) -> None:
         self.cuts = cuts

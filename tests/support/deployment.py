@@ -215,7 +215,7 @@ class Deployment:
 
 
 class Listener:
-    """A client that hears an execution's stream until the server dies, and then comes back."""
+    """A client that reads an execution's stream until the server dies, and then comes back."""
 
     def __init__(self, deployment: Deployment, name: str, client: int, format: str | None) -> None:
         self._deployment, self._name, self._format = deployment, name, format
@@ -232,12 +232,12 @@ class Listener:
                     self._asked.set()
 
     async def until_asked(self) -> None:
-        """Return once it has heard that a person is asked."""
+        """Return once it has read that a person's decision is needed."""
         async with asyncio.timeout(BOUND):
             await self._asked.wait()
 
     async def whole(self) -> list[Frame]:
-        """What was heard before the death, and what is told behind its last id to the end."""
+        """What was read before the death, and what follows its last id to the end."""
         async with asyncio.timeout(BOUND):
             await self._listening
         behind = await self._deployment.frames(self._name, self._heard[-1][0], self._format)

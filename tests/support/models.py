@@ -20,7 +20,7 @@ Reply = Sequence[str | ToolCall | OutlastError | asyncio.Event]
 
 
 class FakeModel:
-    """Answers by a function of the request; remembers what it was asked."""
+    """Answers by a function of the request; remembers its requests."""
 
     def __init__(self, play: Callable[[ModelRequest], Reply]) -> None:
         self._play = play
@@ -69,7 +69,7 @@ class ThinkingModel:
 
 
 def by_turn(*replies: Reply) -> Callable[[ModelRequest], Reply]:
-    """The nth reply for the nth model request of a turn, told from the history alone."""
+    """The nth reply for the nth model request of a turn, known from the history alone."""
 
     def play(request: ModelRequest) -> Reply:
         said = 0

@@ -141,7 +141,7 @@ class _Link:
         self.gone.set()
 
     async def carry(self, near: asyncio.StreamReader, host: str, port: int) -> None:
-        """Carry bytes until one end closes; a swallowed connection's other end hears nothing."""
+        """Carry bytes until one end closes; a swallowed connection's other end gets nothing."""
         with suppress(OSError):
             far, writer = await asyncio.open_connection(host, port)
             self._ends.append(writer)

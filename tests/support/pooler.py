@@ -97,7 +97,7 @@ async def _transaction(message: bytes, client: Stream, server: Stream) -> bytes:
 
 
 async def _greeted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """Whether a client wants a session, after it was told that there is no encryption."""
+    """Whether a client wants a session, after the answer that there is no encryption."""
     while True:
         length = int.from_bytes(await reader.readexactly(4))
         code = int.from_bytes((await reader.readexactly(length - 4))[:4])

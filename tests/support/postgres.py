@@ -39,7 +39,7 @@ kill -"$signal" $! 2>/dev/null
 wait
 test -z "$gone" || rm -rf "$FOLDER"
 """
-"""Runs Postgres until it is told a signal, or until whoever started it is gone.
+"""Runs Postgres until it gets a signal, or until whoever started it is gone.
 
 What is left then is removed, also where a second word says so.
 """
@@ -218,7 +218,7 @@ def _answers(url: str) -> bool:
 
 
 def _owner() -> dict[str, Any]:
-    """Postgres refuses to run as root: then it runs as nobody."""
+    """Postgres refuses to run as root: then it runs as an unprivileged user."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")

@@ -52,7 +52,7 @@ MORE: tuple[tuple[str, ...], ...] = (
     ("before",),
     ("created_from", "created_before"),
 )
-"""What a list may be asked for beside its filters."""
+"""What a list may be requested with besides its filters."""
 
 
 def statements_of(module: ModuleType) -> Iterator[tuple[str, Statement]]:

@@ -16,8 +16,8 @@
         rest: true                       # go on once the execution rests
         later: 60                        # then let so many seconds pass, and what is due be done
 
-`{execution}` is the id that an answer's header has told last; `{call[0]}`, `{checkpoint[0]}`,
-`{conversation[0]}`, `{key[0]}` and `{ticket}` are what answers have told before. A tool's effect is
+`{execution}` is the id in the last answer's header; `{call[0]}`, `{checkpoint[0]}`,
+`{conversation[0]}`, `{key[0]}` and `{ticket}` are taken from earlier answers. A tool's effect is
 read_only unless `more` says another.
 """
 

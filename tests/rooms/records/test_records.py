@@ -189,7 +189,7 @@ async def test_what_is_no_id_is_400(api: Api, wrong: str) -> None:
         assert told(response)[1].startswith(f"{param}: ")
 
 
-async def test_what_nobody_has_is_404(api: Api) -> None:
+async def test_what_does_not_exist_is_404(api: Api) -> None:
     for path in (
         f"{PATH}/{UNKNOWN}",
         f"{PATH}/step_01k6zj3t7hf2a9q1x5m8r4c0vb",
@@ -340,7 +340,7 @@ async def test_a_task_that_its_client_drives_is_a_record_without_a_model(api: Ap
     assert await tree(api, task_id) == found | {"children": []}
 
 
-async def test_a_mistake_and_a_wrong_way_are_told_in_the_rooms_shape(
+async def test_a_mistake_and_a_wrong_way_are_reported_in_the_rooms_shape(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in ("/api/v1/executions/a/b", "/api/v1/nothing", "/api/v1"):

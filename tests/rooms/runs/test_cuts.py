@@ -133,7 +133,7 @@ async def test_a_client_that_sends_only_its_newest_message_can_have_it_answered_
     assert await standing(api, again) == ["one", "to one", "two", "to two"]
 
 
-async def test_an_answer_is_asked_for_again_and_again(api: Api, model: FakeModel) -> None:
+async def test_an_answer_is_regenerated_again_and_again(api: Api, model: FakeModel) -> None:
     shown, _ = await talk(api, "one", "two")
     runs = [await send(api, *shown[:3], trigger="regenerate-message") for _ in range(3)]
     assert texts(model.asked[-1]) == ["one", "to one", "two"]

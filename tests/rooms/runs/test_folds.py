@@ -178,7 +178,7 @@ def test_ui_reasoning_and_text_are_parts_of_their_own() -> None:
     assert spoken[-1] == {"type": "finish", "finishReason": "length"}
 
 
-def test_ui_an_approved_call_is_asked_for_then_shown_as_edited_then_answered() -> None:
+def test_ui_an_approved_call_is_requested_then_shown_as_edited_then_answered() -> None:
     spoken = [c for c in chunks(event_logs.APPROVAL) if c.get("toolCallId") == "tc_2"]
     shown = {"type": "tool-input-available", "toolCallId": "tc_2", "toolName": "refund"}
     assert spoken == [
@@ -343,7 +343,7 @@ def test_openai_results_and_decisions_are_json_in_the_content() -> None:
     assert "".join(contents(event_logs.APPROVAL)[:2]) == "Let me see."
 
 
-def test_openai_what_is_void_is_told() -> None:
+def test_openai_what_is_void_is_shown() -> None:
     assert {"type": "step-retried", "step": 1, "steps": [1]} in told(event_logs.CRASH)
     void = [c["steps"] for c in told(event_logs.ROLL_BACK) if c["type"] == "step-retried"]
     assert void == [[3, 4], [2, 3, 5]]

@@ -59,7 +59,7 @@ def test_instructions_alone_are_carried_out() -> None:
         [parts("user", {"type": "text"})],
     ],
 )
-def test_where_nobody_says_anything_a_message_is_missing(messages: list[dict[str, Any]]) -> None:
+def test_without_any_text_a_message_is_missing(messages: list[dict[str, Any]]) -> None:
     with pytest.raises(MissingField):
         asked(*messages)
 

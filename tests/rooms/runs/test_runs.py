@@ -194,7 +194,7 @@ async def test_approved_the_tool_runs_once_however_often_it_is_said(make_api: Ma
     assert (await decide(api, run, approved=True)).status_code == 200
 
 
-async def test_denied_the_tool_does_not_run_and_the_model_hears_why(make_api: MakeApi) -> None:
+async def test_denied_the_tool_does_not_run_and_the_model_reads_why(make_api: MakeApi) -> None:
     tools = FakeTools(refund=lambda _: "paid", look=lambda _: [1])
     model = FakeModel(by_turn(*ASKING))
     api = await make_refund_api(make_api, model=model, tools=tools)
@@ -205,7 +205,7 @@ async def test_denied_the_tool_does_not_run_and_the_model_hears_why(make_api: Ma
     assert "Too much." in repr(model.asked[-1].messages)
 
 
-async def test_an_approval_that_nobody_asked_for_is_not_found(make_api: MakeApi) -> None:
+async def test_an_approval_that_no_one_requested_is_not_found(make_api: MakeApi) -> None:
     api = await make_refund_api(make_api)
     run = await suspended(api)
     for path in (
@@ -257,7 +257,7 @@ async def test_a_decision_finds_its_run_by_the_message_s_id_alone(make_api: Make
     assert (await post(api, body | {"id": "nobody"})).status_code == 404
 
 
-async def test_who_decides_at_once_hears_the_rest_in_the_same_answer(
+async def test_who_decides_at_once_gets_the_rest_in_the_same_answer(
     make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(responses, "PATIENCE_SECONDS", BOUND)
@@ -369,7 +369,7 @@ async def test_last_event_id_wins_over_the_index_that_a_url_keeps(api: Api) -> N
     assert response.content.startswith(b"id: 3\n")
 
 
-async def test_an_event_source_that_has_all_of_an_ended_run_is_told_to_stay_away(
+async def test_an_event_source_that_has_all_of_an_ended_run_stops_reconnecting(
     api: Api,
 ) -> None:
     started = await post(api, user("Hi"))

@@ -1,4 +1,4 @@
-"""What happens to a task though nobody calls: checkpoints, the end of its time, next attempts."""
+"""What happens to a task without a request: checkpoints, the end of its time, next attempts."""
 
 import asyncio
 from typing import Any

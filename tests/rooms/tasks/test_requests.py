@@ -63,7 +63,7 @@ def deep(levels: int) -> bytes:
     ],
     ids=lambda value: value[:50].decode() if isinstance(value, bytes) else None,
 )
-async def test_a_bad_body_is_told_by_field_and_makes_nothing(
+async def test_a_bad_body_is_reported_by_field_and_makes_nothing(
     tasks_client: TasksClient, content: bytes, status: int, code: str, param: str | None
 ) -> None:
     response = await tasks_client.api.client.post(PATH, content=content)

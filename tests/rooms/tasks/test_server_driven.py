@@ -172,7 +172,7 @@ def _counted(database: Database) -> int:
     return int(database.rows("SELECT active_ms FROM executions")[0][0])
 
 
-async def test_a_call_that_the_end_of_its_time_cut_off_is_asked_about_where_it_is_paused(
+async def test_a_call_that_the_end_of_its_time_cut_off_needs_a_decision_where_it_is_paused(
     make_api: MakeApi,
 ) -> None:
     reached = asyncio.Event()

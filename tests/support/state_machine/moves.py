@@ -139,7 +139,7 @@ class Moves:
         return decided
 
     async def decide_twice(self, which: int) -> None:
-        """The same again is the same answer; another is refused, unless it is asked again."""
+        """The same again is the same answer; another is refused, unless it is requested again."""
         server, questions = self._server, await self._server.questions()
         if not questions:
             return

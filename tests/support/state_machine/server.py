@@ -49,7 +49,7 @@ _REFUSALS = (Conflict, NotFound, InvalidField)
 
 @dataclass(slots=True)
 class Known:
-    """An execution as whoever asked for it knows it."""
+    """An execution as its client knows it."""
 
     id: str
     plot: str
@@ -157,7 +157,7 @@ class MortalServer:
         return self.death.ails or self.death.dead.is_set()
 
     async def _is_held(self, execution_id: str) -> bool:
-        """Whether an execution is asked to pause while its step waits to be let go."""
+        """Whether an execution is to pause while its step waits to be let go."""
         try:
             row = await self.row(execution_id)
         except OutlastError:
@@ -274,7 +274,7 @@ class MortalServer:
         await self._compare_texts(rows)
 
     async def _compare_follower(self, known: Known, row: Execution) -> None:
-        """A follower hears the log and nothing else, once each, over all lives."""
+        """A follower gets the log and nothing else, once each, over all lives."""
         if known.follower is None or known.follower.done():
             known.follower = asyncio.ensure_future(self._follow(known))
         if row.status not in RESTING:
