@@ -1,8 +1,8 @@
-"""Reads an execution's log from a place on, few large ones at a time.
+"""Reads an execution's log from a cursor on, a bounded number of large ones at a time.
 
-Each stream that begins reads the log by itself. Those of large executions hold megabytes until
-their clients have taken them, so they go on in turns: what all streams of a process have read and
-not given on is bounded, however many begin together. Small ones never wait.
+Each new stream reads the log by itself. Those of large executions hold megabytes until their
+clients have read them, so they take turns: the data that all streams of a process have read and not
+passed on is bounded, however many begin together. Small ones never wait.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from outlast.model.event import Cursor, Entry, expand
 from outlast.store.executions.store import ExecutionStore
 
 _BATCH: Final = 256
-"""Entries that are given on at once."""
+"""Entries per batch."""
 _LONG: Final = 1024 * 1024
-"""Characters behind which a replay is long."""
+"""Characters after which a replay counts as long."""
 _LONG_AT_ONCE: Final = 8
 _LARGE_AT_ONCE: Final = 1
-"""Replays that hold an entry too large for a page, or what was made of one."""
+"""Maximum replays that hold an entry too large for a page, or frames made of one."""
 
 
 class Replays:
@@ -34,9 +34,9 @@ class Replays:
     async def entries(
         self, workspace_id: str, execution_id: str, after: Cursor
     ) -> AsyncGenerator[list[Entry], None]:
-        """Yield the entries behind the cursor, piece by piece, in batches of which one is held.
+        """Yield the entries after the cursor, piece by piece, in batches, one of which is held.
 
-        Close it: a long replay keeps others waiting.
+        Close the generator: a long replay keeps others waiting.
         """
         position, more, size = after, True, 0
         is_long = is_large = False

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _leave_for_usage(error: Exception) -> None:
-    """Leave where the parser refuses the command line; a group without a command shows its help."""
+    """Exit if the parser refuses the command line; a group without a command shows its help."""
     from outlast.cli.usage import complaint, is_usage_error
 
     if not is_usage_error(error):

@@ -1,7 +1,7 @@
-"""Ends this process behind a signal even where no Python can run in it.
+"""Ends this process after a signal even if no Python code can run in it.
 
-C code that keeps the interpreter's lock, such as a pattern of `re` that backtracks for ever, holds
-up signal handlers and the watchdog's thread too. So a child process keeps the deadline. At the
+C code that keeps the interpreter's lock, such as a pattern of `re` that backtracks without end,
+blocks signal handlers and the watchdog's thread too. So a child process keeps the deadline. At the
 signal, C code of faulthandler writes a few lines into the pipe to it, which needs no lock; if this
 process is still there at the deadline, the child ends it with SIGABRT, whose handler writes where
 every thread is to standard error, and then with SIGKILL.
@@ -25,7 +25,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Deadline:
-    """The child that ends this process so many seconds after the first signal, if need be."""
+    """The child that ends this process `seconds` after the first signal, if necessary."""
 
     def __init__(self, seconds: float) -> None:
         self._child: subprocess.Popen[bytes] | None = None
@@ -52,14 +52,14 @@ class Deadline:
             os.close(end)
 
     def watch(self, signals: Iterable[int]) -> None:
-        """Count from the first of these signals on; call it once their handlers are in place."""
+        """Start the deadline at the first of these signals; call it once their handlers are set."""
         if self._child is not None:
             for number in signals:
                 faulthandler.register(number, file=self._pipe, all_threads=False, chain=True)
 
 
 def _has_file(stream: TextIO | None) -> bool:
-    """Whether it is one that C code can write to."""
+    """Whether C code can write to it."""
     if stream is None:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The child of `deadline`: it waits for the server's signal, and ends the server that stays.
+"""The child of `deadline`: it waits for the server's signal, and ends a server that does not exit.
 
 Run by path with nothing but the standard library. Standard input is a pipe that the server writes
 to at each signal, and that ends with the server. Arguments: the server's process id, and the
@@ -13,13 +13,13 @@ from time import monotonic  # noqa: TID251 - this runs beside the server, withou
 from typing import Final
 
 _SECOND_SIGNAL: Final = 1.0
-"""Seconds that the server may take behind its second signal, which ends it at once."""
+"""Seconds that the server may take after its second signal, which ends it at once."""
 _TRACEBACK: Final = 5.0
 """Seconds that SIGABRT may take: its handler writes where every thread is."""
 
 
 def main(server: int, seconds: float) -> None:
-    """Return once the server has ended, by itself or by this."""
+    """Return once the server has ended, by itself or by this process."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if not _signalled(None):
@@ -39,7 +39,7 @@ def main(server: int, seconds: float) -> None:
 
 
 def _signalled(seconds: float | None) -> bool | None:
-    """Wait for the server's next signal; False where it has ended, None after so many seconds."""
+    """Wait for the server's next signal; return False if it has ended, None after `seconds`."""
     ready, _, _ = select.select([0], [], [], seconds)
     return bool(os.read(0, 65536)) if ready else None
 

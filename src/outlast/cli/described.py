@@ -10,19 +10,19 @@ from outlast.cli.output import shorten
 from outlast.model.amount import amount
 
 _LINE: Final = 200
-"""Characters of an argument or a result."""
+"""Maximum characters of an argument or a result."""
 _OUTPUT: Final = 4000
-"""Characters of the input and of the output, each; the rest by --json."""
+"""Maximum characters of the input and of the output; the rest with --json."""
 _WIDTH: Final = 14
 _MENDS: Final = {
     "internal_error": "outlast doctor",
     "model_unavailable": "outlast doctor",
 }
-"""The command that finds out more, by an error's code; `resume` tries any failed one again."""
+"""The command that tells more, by an error's code; `resume` retries any failed one."""
 
 
 def described(execution: dict[str, Any]) -> Iterator[str]:
-    """Yield what a person wants to know: state, times, words, calls, and the commands that go on.
+    """Yield a summary for a person: status, times, texts, calls, and commands to continue.
 
     execution: the object of the API.
     """

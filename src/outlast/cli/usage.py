@@ -1,7 +1,7 @@
-"""What is wrong with a command line: one sentence, and the command that helps.
+"""Errors of a command line: one sentence, and the command that helps.
 
-The errors are those of the parser beneath typer, which are no part of its interface: they are known
-by what they have.
+The errors are those of typer's parser, which are not part of its interface: they are recognized by
+their attributes.
 """
 
 import re
@@ -19,7 +19,7 @@ def is_usage_error(error: Exception) -> bool:
 
 
 def complaint(error: Any) -> str:
-    """Return what is wrong, what was expected and what was given, and where more is said."""
+    """Return what is wrong, what was expected and given, and where to read more."""
     context = getattr(error, "ctx", None)
     command = _given_command() if context is None else context.command_path
     said = _sentence(error).rstrip(".")
@@ -27,7 +27,7 @@ def complaint(error: Any) -> str:
 
 
 def _given_command() -> str:
-    """Return the words in front of the first option."""
+    """Return the words before the first option."""
     words = takewhile(lambda word: not word.startswith("-"), sys.argv[1:])
     return " ".join(["outlast", *words])
 
@@ -50,14 +50,14 @@ def _sentence(error: Any) -> str:
 
 
 def _value(error: Any) -> str:
-    """The words that settings and requests have for the same mistake."""
+    """Return the message that settings and requests have for the same mistake."""
     from outlast.model.explain import sentence
 
     return sentence((error.param.name,), list(error.__cause__.errors()))
 
 
 def _name(parameter: Any) -> str:
-    """An option's longest spelling; an argument's name in capitals."""
+    """Return an option's longest spelling; an argument's name in capitals."""
     if parameter.param_type_name == "option":
         return str(max(parameter.opts, key=len))
     return str(parameter.metavar or parameter.name.upper()).strip("[]")
