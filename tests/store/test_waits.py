@@ -133,9 +133,7 @@ async def test_a_decision_that_came_before_the_suspension_lets_it_go_on(
     assert commit_log.runnable[-1].id == running.id
 
 
-async def test_what_is_not_requested_or_not_ours_is_not_decided(
-    store: Store, create: Create
-) -> None:
+async def test_only_requests_of_ours_are_decided(store: Store, create: Create) -> None:
     execution = await waiting(store, await create(), CALLS[0])
     with pytest.raises(ApprovalNotFound):
         await store.waits.decide(said(execution, "tc_9", approved=True))
