@@ -61,7 +61,7 @@ async def show_stream(client: Client, execution_id: str, screen: Screen) -> dict
 
 
 def _voids(frame: Frame, shown: Cursor) -> bool:
-    """Whether the execution goes on from before what was shown last: it was rolled back."""
+    """Whether a roll-back has voided what was shown last."""
     stands = _cursor(frame.data.get("behind")) if frame.type == "resumed" else None
     return stands is not None and shown > stands
 

@@ -2,8 +2,8 @@
 
 An operator's function that is not async, such as that of an approval, or `time.sleep` in an async
 one, blocks everything: the drain never begins. A thread waits from the signal on, and ends the
-process if it still runs long after the drain should be over. Where no thread can run either, a
-child process does: see `deadline`.
+process if it still runs long after the drain should be over. If no thread can run either, a child
+process does this: see `deadline`.
 """
 
 import faulthandler
@@ -21,7 +21,7 @@ from outlast import logs
 from outlast.cli.deadline import Deadline
 
 _BEYOND_DRAIN: Final = 15.0
-"""Seconds that leaving may take behind the drain: connections, tasks, threads, the store."""
+"""Seconds that a shutdown may take after the drain: connections, tasks, threads, the store."""
 _LOG_SECONDS: Final = 5
 """How long the log may take to be written."""
 EXIT_CODE: Final = 1
@@ -30,7 +30,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Watchdog:
-    """Ends this process so many seconds after the first signal, if it has not ended by itself."""
+    """Ends this process `seconds` after the first signal, if it has not ended by itself."""
 
     def __init__(self, drain_seconds: float) -> None:
         self._seconds = drain_seconds + _BEYOND_DRAIN
@@ -41,7 +41,7 @@ class Watchdog:
         threading.Thread(target=self._watch, name="outlast-watchdog", daemon=True).start()
 
     def watch(self, signals: Iterable[int]) -> None:
-        """See what comes even where no Python can run; call it once the handlers are in place."""
+        """Catch signals even if no Python can run; call it once the handlers are set."""
         self._deadline.watch(signals)
 
     def signalled(self, number: int) -> None:

@@ -281,7 +281,7 @@ TERMINAL_EVENTS: Final = (ExecutionCompleted, ExecutionFailed, ExecutionCancelle
 
 
 def is_resting(event: Event) -> bool:
-    """Whether a caller that waits gets its answer there: not while a child or a time is awaited."""
+    """Whether a waiting caller gets its response: not while a child or a time is awaited."""
     if isinstance(event, ExecutionSuspended):
         return event.awaiting in (Awaiting.PERSON, Awaiting.CLIENT)
     return isinstance(event, (*TERMINAL_EVENTS, ExecutionPaused))

@@ -53,7 +53,7 @@ CLIENT_DRIVEN: Final = 0
 SEEN_MILLIS: Final = 3000
 """Maximum interval between active-time updates, in milliseconds."""
 RESTING: Final = TERMINAL | {Status.SUSPENDED, Status.PAUSED}
-"""No worker has it; where it is shown so, a caller that waits gets its answer."""
+"""Statuses without a worker; if one is shown, a waiting caller gets its response."""
 _BY_THEMSELVES: Final = (Awaiting.CHILD, Awaiting.TIME)
 
 
@@ -149,7 +149,7 @@ class Execution:
     budget: Budget = field(default_factory=Budget)
     origin: RequestContext = field(default_factory=RequestContext)
     waiting: bool = False
-    """Queued behind another execution of its conversation."""
+    """Queued after another execution of its conversation."""
     cancel_requested: bool = False
     output: str | None = None
     error: Failure | None = None

@@ -38,8 +38,9 @@ class Agents:
     ) -> list[Agent]:
         """Create agents from (spec, digest), or their next versions if a digest is new.
 
-        `source` is the agents file, as the operator gave it, or MADE_OVER_HTTP. Raises InvalidField
-        if a spec that was made over HTTP is wrong, or says what only an operator's file may say.
+        `source` is the agents file, as given by the operator, or MADE_OVER_HTTP. Raises
+        InvalidField if a spec created over HTTP is wrong, or has settings allowed only in an
+        operator's file.
         """
         specs = list(specs)
         if source == MADE_OVER_HTTP:
@@ -143,10 +144,10 @@ class Agents:
 
 
 def _require_callers(spec: AgentSpec) -> None:
-    """Raise InvalidField where a caller of the API may not make this agent.
+    """Raise InvalidField if a caller of the API may not create this agent.
 
-    Tools run with the server's environment, so what a caller could read of it is refused here,
-    before it is stored: no version of an agent that a caller made names a variable.
+    Tools run with the server's environment, so references to it are refused here, before they are
+    stored: no version of an agent created by a caller names a variable.
     """
     problems = [*agent_problems(spec), *operators_only(spec)]
     if problems:

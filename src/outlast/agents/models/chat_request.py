@@ -1,7 +1,7 @@
 """Encodes a ModelRequest as the body of an OpenAI chat completion.
 
 Source of the format: OpenAI API reference, "Create chat completion". A tool call goes back under
-the provider's id where it gave a unique one. Thinking is not sent, but for what its model wants
+the provider's id if it gave a unique one. Thinking is not sent, except for what its model wants
 back. Marks in `Thinking.signature` say so, JSON of {provider: "openai-chat", model} and either
 
 field              the name under which reasoning came beside tool calls

@@ -144,11 +144,11 @@ class ToolKind:
     """Yields settings allowed only in the operator's files, at paths below the key: access to the
     server's environment, code or files."""
     not_ready: Callable[[ToolSpec, Mapping[str, str]], str | None] = always_ready
-    """What the environment lacks for a call, as the rest of a sentence; None if nothing."""
+    """Returns what the environment lacks for a call, as the rest of a sentence; None if nothing."""
     own_keys: tuple[str, ...] = ()
     """Keys of an entry that the kind sets itself; refused in the file."""
     max_result_bytes: int | None = MAX_RESULT_BYTES
     """None: the runner has a limit of its own."""
     waits_for: Callable[[ToolSpec, dict[str, Any]], WaitFor | None] = runs_at_once
-    """What a call with these arguments waits for in the place of a run: a client, a child, a time.
-    The execution is suspended until then, and the runner is not called. None if it runs."""
+    """Returns what a call with these arguments waits for instead of running: a client, a child, a
+    time. The execution is suspended until then, and the runner is not called. None if it runs."""

@@ -181,7 +181,7 @@ class CodeAgentRunner:
         return True
 
     def _call_step(self, segment: Segment, operation: CallTool) -> ModelStep:
-        """Return a step with the function's tool call, in the place of a model's."""
+        """Return a step with the function's tool call, instead of a model's."""
         clock = self.writer.clock
         call = ToolCall(clock.new_id(TOOL_CALL), operation.name, operation.arguments)
         return self._own_step(segment, AssistantMessage((call,)), "tool_calls")

@@ -82,7 +82,7 @@ async def save_checkpoint(call: Call, services: Services) -> Response:
 
 
 async def pause_task(call: Call, services: Services) -> Response:
-    """Pauses and saves a checkpoint. Server-driven: behind the open step, or `now`.
+    """Pauses and saves a checkpoint. Server-driven: after the open step, or `now`.
 
     Paused already: the same answer.
     """
@@ -113,8 +113,8 @@ async def complete_task(call: Call, services: Services) -> Response:
 async def fail_task(call: Call, services: Services) -> Response:
     """Reports that an attempt of a client-driven task failed.
 
-    With attempts left it runs again from its newest checkpoint behind the backoff; until then, and
-    without one, it is failed; or paused, where `retry.on_failure` says so.
+    With attempts left it runs again from its newest checkpoint after the backoff; until then, and
+    without one, it is failed; or paused, if `retry.on_failure` says so.
     """
     task_id = _id(call)
     body = await call.body_as(schemas.FailBody)
@@ -122,7 +122,7 @@ async def fail_task(call: Call, services: Services) -> Response:
 
 
 async def delete_task(call: Call, services: Services) -> Response:
-    """Terminates it where it runs, then deletes all of it."""
+    """Terminates it if it runs, then deletes all of it."""
     await services.tasks.delete(call.principal, _id(call))
     return Response(status_code=204)
 

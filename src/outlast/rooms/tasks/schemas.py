@@ -27,7 +27,7 @@ Seconds = Annotated[float, Field(gt=0, le=_LONGEST)]
 
 
 class RetryBody(BaseModel):
-    """What happens where an attempt fails."""
+    """What happens if an attempt fails."""
 
     model_config = _BODY
 

@@ -66,7 +66,7 @@ APPEND_EVENT: Final = Statement(
     )
     .returning(events.c.seq)
 )
-"""One event at the log's end; only where the execution's row is locked."""
+"""Appends one event; the execution's row is locked."""
 
 _append_text: Final = (
     insert(events)
@@ -92,10 +92,10 @@ _append_text: Final = (
 )
 
 APPEND_TEXT: Final = BatchStatement(_append_text, arrays=APPEND_TEXTS)
-"""Append to the segments that run; no row means that one has passed. Writes no other row.
+"""Appends text to running segments; no row means that a segment is over. Writes no other row.
 
 On Postgres the executions' rows are locked against `advance`, the newest id first, so that no text
-lands behind the next segment's begin.
+is appended after the next segment's begin.
 """
 
 _TEXTS: Final[list[ColumnElement[str]]] = [literal_column(f"'{kind}'") for kind in TEXT_KINDS]
@@ -120,7 +120,7 @@ _kept: Final = (
     )
     .scalar_subquery()
 )
-"""The event before the last pieces; there is none where the log does not end with all of them."""
+"""Selects the event before the last pieces; no row if the log does not end with all of them."""
 
 DELETE_LAST_TEXT: Final = Statement(
     delete(events)
@@ -131,14 +131,15 @@ DELETE_LAST_TEXT: Final = Statement(
     )
     .returning(events.c.seq)
 )
-"""The last pieces of the log; only inside `advance`, which writes them again as one row."""
+"""Deletes the last pieces of the log; only inside `advance`, which rewrites them as one row."""
 
 ABOUT: Final = Statement(
     select(executions.c.input, executions.c.end_user, agents.c.name)
     .join(agents, agents.c.id == executions.c.agent_id, isouter=True)
     .where(executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace"))
 )
-"""What an execution's first event says beside what the log keeps; the client has no agent's row."""
+"""Selects fields of the first event that the log does not store; client-driven ones have no
+agent."""
 
 _ended_text: Final = (
     select(func.coalesce(func.max(events.c.seq), 0))
@@ -160,7 +161,7 @@ OPEN_TEXT: Final = Statement(
     )
     .order_by(events.c.seq)
 )
-"""What the open step has shown: the text behind the last event that ends or voids a step's."""
+"""Selects the open step's text: after the last event that ends or voids a step."""
 
 _behind: Final = and_(
     events.c.execution_id == OWNED,
@@ -193,9 +194,9 @@ LOG_PAGE: Final = Statement(
     .where(_behind, events.c.seq <= _last.scalar_subquery())
     .order_by(events.c.seq)
 )
-"""A page bounded in rows and in characters: of what does not fit only the lengths are read.
+"""Selects a page bounded in rows and characters: of excess rows only the lengths are read.
 
-A single row that is larger than the page may be is the last, with NULL in place of its data.
+A single row that exceeds the page is the last one, with NULL in place of its data.
 """
 
 REACHES: Final = Statement(select(literal_column("1")).where(_behind).limit(1))
@@ -209,7 +210,7 @@ LAST_EVENT: Final = Statement(
 
 
 def entry_from(row: Row) -> Entry:
-    """Read segment, seq, at, kind, data of an event."""
+    """Return the entry of segment, seq, at, kind, data of an event."""
     return Entry(row[0], row[1], row[2], decode(row[3], row[4]))
 
 
@@ -219,7 +220,7 @@ _RUN_CHARACTERS: Final = 16 * 1024
 
 
 def parted(event: TextAdded | ThinkingAdded) -> Iterator[TextAdded | ThinkingAdded]:
-    """The same pieces in runs that are small enough to be read one by one."""
+    """Return the same pieces in runs that are small enough to be read one by one."""
     pieces, kind = event.pieces, type(event)
     if len(pieces) <= _RUN_PIECES and sum(map(len, pieces)) <= _RUN_CHARACTERS:
         yield event  # almost all
@@ -234,7 +235,7 @@ def parted(event: TextAdded | ThinkingAdded) -> Iterator[TextAdded | ThinkingAdd
 
 
 def insert_event(execution_id: str, entry: Entry) -> Query:
-    """One row of the log."""
+    """Return the query that inserts one row of the log."""
     return Query(
         INSERT_EVENT,
         {
@@ -249,7 +250,7 @@ def insert_event(execution_id: str, entry: Entry) -> Query:
 
 
 def append(execution: Execution, at: int, events: Iterable[Event]) -> Part[tuple[Entry, ...]]:
-    """Log what happened to an execution whose row this transaction has locked."""
+    """Append events of an execution whose row this transaction has locked."""
     timed = ((at, event) for event in events)
     return (yield from append_entries(execution.id, execution.segment, timed))
 
@@ -273,7 +274,7 @@ def append_entries(
 def append_behind(
     end: int, execution_id: str, segment: int, events: Iterable[tuple[int, Event]]
 ) -> Part[tuple[Entry, ...]]:
-    """Like `append_entries`, where the number of the log's last event is known."""
+    """Like `append_entries`, if the number of the log's last event is known."""
     entries: list[Entry] = []
     for at, event in events:
         end += _size(event)
@@ -283,7 +284,7 @@ def append_behind(
 
 
 def _size(event: Event) -> int:
-    """How many numbers an event takes: one for each piece of text."""
+    """Return how many sequence numbers an event takes: one for each piece of text."""
     return len(event.pieces) if isinstance(event, TextAdded | ThinkingAdded) else 1
 
 
@@ -304,16 +305,16 @@ def _append_event(execution_id: str, segment: int, at: int, event: Event, pieces
 _PAGE_ROWS: Final = 64
 
 _PAGE_CHARACTERS: Final = 32 * 1024
-"""Of what the rows of a page hold, but for its last."""
+"""Maximum characters of a page's rows, the last one excluded."""
 
 _ROW_CHARACTERS: Final = 64 * 1024
-"""Of one row of a page; one that holds more is not read with others."""
+"""Maximum characters of one row of a page; a larger one is read alone."""
 
 
 def read_log(
     workspace_id: str, execution_id: str, after: Cursor, limit: int
 ) -> Transaction[tuple[Entry, ...]]:
-    """Entries that end behind the cursor, in order."""
+    """Read entries that end after the cursor, in order."""
     rows = yield Query(
         LOG,
         {
@@ -328,9 +329,9 @@ def read_log(
 
 
 def read_page(workspace_id: str, execution_id: str, after: Cursor) -> Transaction[LogPage]:
-    """Entries that end behind the cursor, in order: as many as fit a page.
+    """Read entries that end after the cursor, in order, as many as fit a page.
 
-    None of them where the first is large.
+    None if the first is large.
     """
     rows = yield Query(
         LOG_PAGE,
@@ -354,7 +355,7 @@ def read_page(workspace_id: str, execution_id: str, after: Cursor) -> Transactio
 def _entries_from(
     workspace_id: str, execution_id: str, rows: Sequence[Row]
 ) -> Part[tuple[Entry, ...]]:
-    """The rows read, the log's first with what the execution's own row says of it."""
+    """Return the entries of these rows, the first with the fields from the execution's row."""
     entries = tuple(entry_from(row) for row in rows)
     if entries and isinstance(entries[0].event, ExecutionCreated):
         about = yield Query(ABOUT, {"id": execution_id, "workspace": workspace_id})
@@ -363,7 +364,7 @@ def _entries_from(
 
 
 def reaches(workspace_id: str, execution_id: str, cursor: Cursor) -> Transaction[bool]:
-    """Whether the log goes on behind the cursor."""
+    """Read whether the log continues after the cursor."""
     rows = yield Query(
         REACHES,
         {
@@ -383,7 +384,7 @@ def _with_row(entry: Entry, created: ExecutionCreated, row: Row) -> Entry:
 
 
 def open_text_of(workspace_id: str, execution_id: str) -> Part[str]:
-    """What the step that runs has shown so far, as far as it is written."""
+    """Return the open step's text, as far as it is written."""
     rows = yield Query(OPEN_TEXT, {"id": execution_id, "workspace": workspace_id})
     events = (entry_from(row).event for row in rows)
     return "".join("".join(e.pieces) for e in events if isinstance(e, TextAdded))

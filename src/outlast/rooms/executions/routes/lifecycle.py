@@ -47,7 +47,7 @@ async def resume_execution(call: Call, services: Services) -> Response:
 
 
 async def list_checkpoints(call: Call, services: Services) -> Response:
-    """The places that the execution can go back to, one behind every step, and superseded ones."""
+    """The execution's checkpoints, one after every step, superseded ones included."""
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     return json_response(
         render.checkpoints(await services.executions.checkpoints(call.principal, execution_id))
@@ -55,7 +55,7 @@ async def list_checkpoints(call: Call, services: Services) -> Response:
 
 
 async def delete_execution(call: Call, services: Services) -> Response:
-    """Terminates it where it runs, then deletes all of it, its turn of the conversation too."""
+    """Terminates it if it runs, then deletes all of it, its turn of the conversation too."""
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     await services.executions.delete(call.principal, execution_id)
     return Response(status_code=204)
