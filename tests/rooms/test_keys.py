@@ -98,6 +98,14 @@ async def test_a_key_gives_no_scope_that_it_lacks(api: Api, own: tuple[Scope, ..
         (READER | {"agentId": "nobody"}, (404, "agent_not_found", "agentId")),
         (READER | {"agentId": 7}, (422, "invalid_field_value", "agentId")),
         (READER | {"expiresAt": "2020-01-01"}, (422, "invalid_field_value", "expiresAt")),
+        *(
+            (READER | {"expiresAt": text}, (422, "invalid_field_value", "expiresAt"))
+            for text in (
+                "9999-12-31T23:59:59-14:00",
+                "9999-12-31T23:59:00-00:01",
+                "0001-01-01T00+14",
+            )
+        ),
         (READER | {"expiresAt": "soon"}, (422, "invalid_field_value", "expiresAt")),
         (READER | {"expiresAt": 7}, (422, "invalid_field_value", "expiresAt")),
     ],
@@ -107,6 +115,12 @@ async def test_a_key_that_cannot_be_is_refused_by_its_field(
 ) -> None:
     assert refusal(await api.client.post(PATH, json=body)) == told
     assert len((await api.get(PATH)).json()["data"]) == 1
+
+
+async def test_a_key_may_expire_in_the_last_moment_that_can_be_written(api: Api) -> None:
+    last = "9999-12-31T23:59:59.999Z"
+    assert (await made(api, expiresAt=last))["expiresAt"] == last
+    assert (await api.get(PATH)).json()["data"][0]["expiresAt"] == last
 
 
 async def test_an_unknown_field_of_a_new_key_is_named_in_a_warning(api: Api) -> None:

@@ -192,11 +192,11 @@ def _moment(text: str | None) -> int | None:
             moment = datetime.combine(date.fromisoformat(text), time.max, UTC)
         else:
             moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return int(moment.astimezone(UTC).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"--expires: {text!r} is not a date or an ISO 8601 moment.") from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
 
 
 def _workspace(row: WorkspaceRow) -> dict[str, str]:

@@ -23,7 +23,10 @@ _DAY: Final = timedelta(days=1)
 
 def moment(text: Any) -> int:
     """Read ISO 8601 as milliseconds since the epoch; a date is its start. Raises ValueError."""
-    return _read_moment(text)[0]
+    millis = _read_moment(text)[0]
+    if not _FIRST <= millis <= _LAST:
+        raise ValueError("must be in the years 1 to 9999, in UTC")
+    return millis
 
 
 def end_of(text: Any) -> int:
@@ -53,6 +56,11 @@ def _read_time(text: str) -> datetime:
 
 def _millis(time: datetime) -> int:
     return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+_FIRST: Final = _millis(datetime.min.replace(tzinfo=UTC))
+_LAST: Final = _millis(datetime.max.replace(tzinfo=UTC))
+"""The moments that an answer can show."""
 
 
 def _plain(text: str) -> str:
