@@ -81,6 +81,7 @@ def test_workspaces_and_keys_are_made_listed_and_revoked(outlast: Outlast) -> No
     [
         (("keys", "create", "--scope", "everything"), "agents:execute"),
         (("keys", "create", "--expires", "soon"), "'soon' is not a date"),
+        (("keys", "create", "--expires", "9999-12-31T23:59:59-14:00"), "is not a date"),
         (("keys", "create", "--expires", "2001-01-01"), "in the past"),
         (("keys", "list", "--data-dir", "nowhere"), "There is no database at nowhere"),
         (("executions", "list", "--data-dir", "nowhere"), "There is no API key"),
@@ -307,3 +308,13 @@ def test_every_metric_is_documented_and_no_other_is() -> None:
     assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == {
         name for name in found if not name.endswith("_created")
     }
+
+
+@pytest.mark.only(SQLITE)
+@pytest.mark.parametrize("name", ["a\x1b[2J", "a\nkey_1\tb", "a\u009b1m", "a\u202eb", "a\tb"])
+def test_a_name_neither_steers_the_terminal_nor_forges_a_row(outlast: Outlast, name: str) -> None:
+    assert outlast("keys", "create", "--name", name)[0] == 0
+    lines = outlast("keys", "list")[1].splitlines()
+    (line,) = [line for line in lines if "\ta" in line]
+    assert line.count("\t") == 4
+    assert line.replace("\t", "").isprintable()

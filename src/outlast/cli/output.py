@@ -46,4 +46,8 @@ def shorten(value: object, length: int = 60) -> str:
 
 
 def _cell(cell: object) -> str:
-    return "" if cell is None else str(cell)
+    """Return the text on one line; what would steer a terminal, or forge a row, is escaped."""
+    text = "" if cell is None else str(cell)
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
