@@ -1,7 +1,8 @@
 """Providers that the operator names: found by model strings, with all that is said of them."""
 
 import ssl
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,70 @@ async def test_no_error_shows_a_key_or_the_value_of_a_header(tmp_path: Path) -> 
     assert "hunter22" not in repr(spec)
 
 
+async def test_no_error_shows_a_credential_without_the_scheme_before_it(tmp_path: Path) -> None:
+    async with FakeProvider() as provider:
+        provider.replies["m"] = Reply(
+            (b'{"error": {"message": "no: opensesame, c2VjcmV0OnM= and hunter%22"}}',),
+            content_type="application/json",
+            status="401 Unauthorized",
+        )
+        headers = {"Authorization": "Token opensesame", "X-Pass": "Basic  c2VjcmV0OnM="}
+        url = provider.url.replace("http://", "http://me:hunter%22@")
+        spec = ProviderSpec("left", base_url=url, headers=headers)
+        models = catalogue({"left": spec}, tmp_path)
+        with pytest.raises(ModelRejected) as raised:
+            await answered(models, "left:m")
+        await models.close()
+    assert raised.value.message.endswith("no: [hidden], [hidden] and [hidden]")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("baseUrl", "http://["),
+        ("baseUrl", "ftp://hunter22.example/v1"),
+        ("apiKey", "hunter22\nX-Other: a"),
+        ("proxy", "hunter22"),
+        ("caFile", "hunter22\ta"),
+        ("headers", "hunter22\r\nX-Other: a"),
+    ],
+)
+def test_a_variable_that_holds_what_cannot_be_is_named_without_its_value(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    filled_in = {"X-Pass": "${VALUE}"} if key == "headers" else "${VALUE}"
+    table = {"left": {"baseUrl": "https://x.example/v1"} | {key: filled_in}}
+    models = catalogue(read_providers(table), tmp_path, VALUE=f"{value}\u2603")
+    with pytest.raises(Misconfigured) as raised:
+        models.find("left:m")
+    assert raised.value.message.startswith(f"The provider left, its variables filled in: {key}: ")
+    assert "hunter22" not in raised.value.message
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://h:x/v1", "http://h:0/v1"])
+def test_a_url_of_the_environment_that_cannot_be_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Misconfigured, match="OPENAI_BASE_URL is not a URL"):
+        catalogue({}, tmp_path, OPENAI_BASE_URL=url).find("openai-chat:m")
+
+
+@pytest.mark.parametrize("proxy", ["http://[", "http://h:x"])
+def test_a_proxy_of_the_environment_that_cannot_be_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(Misconfigured, match="proxy"):
+        catalogue({}, tmp_path, OPENAI_BASE_URL="http://x.example/v1").find("openai-chat:m")
+
+
+def test_a_value_that_an_sdk_refuses_is_a_mistake_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://h:x/v1")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-a")
+    with pytest.raises(Misconfigured, match="cannot be made"):
+        catalogue({}, tmp_path).find("anthropic:m")
+
+
 @pytest.mark.parametrize("port", [9, None])
 async def test_a_proxy_is_used_where_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int | None
@@ -203,6 +268,24 @@ WRONG: list[tuple[Any, str]] = [
     ({"a": {"kind": "groq", "proxy": "socks5://x"}}, "must be a URL like http://host:3128"),
     ({"a": {"kind": "groq", "timeout": 0}}, "must be a number of seconds above 0"),
     ({"a": {"kind": "groq", "timeout": True}}, "must be a number of seconds above 0"),
+    ({"a": {"kind": "groq", "timeout": Decimal("NaN")}}, "must be a number of seconds above 0"),
+    ({"a": {"kind": "groq", "timeout": 10**400}}, "must be a number of seconds above 0"),
+    ({"a": {"baseUrl": "http://["}}, "providers.a.baseUrl: must be a URL like https://host/v1"),
+    ({"a": {"baseUrl": "http://h:99999/v1"}}, "must be a URL like https://host/v1"),
+    ({"a": {"baseUrl": "https://h/\nv1"}}, "must be a URL like https://host/v1"),
+    ({"a": {"kind": "groq", "proxy": "http://["}}, "must be a URL like http://host:3128"),
+    ({"a": {"kind": "groq", "proxy": "http://"}}, "must be a URL like http://host:3128"),
+    ({"a": {"kind": "local"}}, "providers.a.kind: local runs here, at no provider"),
+    ({"a": {"kind": "scripted"}}, "write the model as scripted:NAME"),
+    ({"a": {"kind": "groq:x"}}, "a kind has no colon"),
+    ({1: {"baseUrl": "https://x"}}, "providers.1: a provider's name is text"),
+    ({"a": {"kind": "groq", "headers": {"": "z"}}}, "'' is not the name of a header"),
+    ({"a": {"kind": "groq", "headers": {"a(b": "z"}}}, "'a(b' is not the name of a header"),
+    ({"a": {"kind": "groq", "headers": {"X": "\u2603"}}}, "X: must be printable ASCII"),
+    ({"a": {"kind": "groq", "apiKey": "a\nb"}}, "providers.a.apiKey: must be printable ASCII"),
+    ({"a": {"kind": "groq", "extraBody": {"x": date(2026, 1, 1)}}}, "extraBody: must be JSON"),
+    ({"a": {"kind": "groq", "extraBody": {"x": 1 << 70}}}, "extraBody: must be JSON"),
+    ({"a": {"kind": "groq", "caFile": "a\0b"}}, "caFile: must be the path of a file"),
 ]
 
 

@@ -4,12 +4,13 @@
 keys; `model: NAME:MODEL` uses one.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from outlast.model.error import Misconfigured
 from outlast.model.explain import given_kind
@@ -19,6 +20,8 @@ _RESERVED: Final = frozenset({"local", "scripted", "test"})
 """Kinds without a network address; no provider may have their names."""
 _OURS: Final = frozenset({"model", "messages", "stream"})
 """Keys of a request that the operator cannot set."""
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A field's name, RFC 9110, 5.6.2."""
 
 Problems = list[tuple[tuple[str | int, ...], str]]
 """(path of keys, what is wrong)."""
@@ -60,7 +63,7 @@ def checked_providers(table: Any) -> tuple[dict[str, ProviderSpec], Problems]:
     specs: dict[str, ProviderSpec] = {}
     problems: Problems = []
     for name, entry in table.items():
-        found = [((name, *path), text) for path, text in _problems(str(name), entry)]
+        found = [((name, *path), text) for path, text in _problems(name, entry)]
         problems += found
         if not found:
             specs[name] = _spec(name, entry)
@@ -95,8 +98,31 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def _problems(name: str, entry: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if not name or ":" in name or "/" in name or name.strip() != name:
+def filled_problems(spec: ProviderSpec) -> Problems:
+    """Return what is wrong with a provider whose variables are filled in; it shows no value."""
+    values = {
+        "baseUrl": spec.base_url,
+        "apiKey": spec.api_key,
+        "headers": spec.headers,
+        "proxy": spec.proxy or None,
+        "caFile": spec.ca_file,
+    }
+    found = ((key, _KEYS[key](value)) for key, value in values.items() if value is not None)
+    return [((key,), problem) for key, problem in found if problem is not None]
+
+
+def http_url(url: str) -> SplitResult | None:
+    """Return the parts of an http:// or https:// URL; None if it is none."""
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # an IPv6 address or a port that cannot be
+        return None
+    return parts if right and url.isprintable() and " " not in url else None
+
+
+def _problems(name: Any, entry: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if not isinstance(name, str) or not name or {*":/"} & {*name} or name.strip() != name:
         yield (), "a provider's name is text without colons, slashes and blanks at its ends"
     if name in _RESERVED:
         yield (), f"{name}: is a kind of model that runs here; give the provider another name"
@@ -119,13 +145,33 @@ def _text(value: Any) -> str | None:
     return None
 
 
+def _line(value: Any) -> str | None:
+    if (problem := _text(value)) is not None:
+        return problem
+    return None if value.isascii() and value.isprintable() else "must be printable ASCII"
+
+
+def _kind(value: Any) -> str | None:
+    if (problem := _text(value)) is not None:
+        return problem
+    if value in _RESERVED:
+        return f"{value} runs here, at no provider; write the model as {value}:NAME"
+    return None if ":" not in value else "a kind has no colon; the model's name follows in `model`"
+
+
+def _file(value: Any) -> str | None:
+    if (problem := _text(value)) is not None:
+        return problem
+    return None if value.isprintable() else "must be the path of a file, on one line"
+
+
 def _url(value: Any) -> str | None:
     if (problem := _text(value)) is not None:
         return problem
     if "${" in value:
         return None
-    parts = urlsplit(value)
-    right = parts.scheme in {"http", "https"} and parts.hostname and not parts.query
+    parts = http_url(value)
+    right = parts is not None and not parts.query and not parts.fragment
     return None if right else "must be a URL like https://host/v1"
 
 
@@ -134,7 +180,7 @@ def _proxy(value: Any) -> str | None:
         return None
     if (problem := _text(value)) is not None:
         return f"{problem}; false is for none"
-    right = "${" in value or urlsplit(value).scheme in {"http", "https"}
+    right = "${" in value or http_url(value) is not None
     return None if right else "must be a URL like http://host:3128; false is for none"
 
 
@@ -142,10 +188,12 @@ def _headers(value: Any) -> str | None:
     if not isinstance(value, Mapping):
         return f"must be a table of names and texts, not {given_kind(value)}"
     for name, text in value.items():
-        if not str(name).isascii() or not str(name).isprintable() or {*" :"} & {*str(name)}:
+        if not isinstance(name, str) or not _HEADER.fullmatch(name):
             return f"{name!r} is not the name of a header"
-        if not isinstance(text, str) or not text.isprintable():
+        if not isinstance(text, str):
             return f"{name}: must be text on one line, not {given_kind(text)}"
+        if not text.isascii() or not text.isprintable():
+            return f"{name}: must be printable ASCII on one line"
     return None
 
 
@@ -154,24 +202,32 @@ def _extra(value: Any) -> str | None:
         return f"must be a table, not {given_kind(value)}"
     if reserved := sorted(_OURS & set(value)):
         return f"{reserved[0]}: is written by Outlast; remove it"
+    import orjson
+
+    try:
+        orjson.dumps(_plain(value), option=orjson.OPT_PASSTHROUGH_DATETIME)
+    except TypeError as error:
+        return f"must be JSON: {error}"
     return None
 
 
 def _seconds(value: Any) -> str | None:
     number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    if isinstance(value, Decimal) and value.is_nan():
+        number = False  # it compares with nothing
     if not number or not 0 < value < 1e6:  # noqa: PLR2004 - no time limit is longer
         return "must be a number of seconds above 0"
     return None
 
 
 _KEYS: Final[dict[str, Any]] = {
-    "kind": _text,
+    "kind": _kind,
     "baseUrl": _url,
-    "apiKey": _text,
+    "apiKey": _line,
     "headers": _headers,
     "extraBody": _extra,
     "proxy": _proxy,
-    "caFile": _text,
+    "caFile": _file,
     "timeout": _seconds,
 }
 """Keys of a provider, with checks of their values: None if valid."""

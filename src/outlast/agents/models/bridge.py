@@ -94,8 +94,6 @@ class BridgedModel:
             if kind.removeprefix("gateway/") not in PROVIDERS:
                 raise _unknown(name, known) from error
             raise _not_installed(name, kind) from error
-        from pydantic_ai.exceptions import UserError
-
         try:
             model = (
                 infer_model(name)
@@ -104,8 +102,11 @@ class BridgedModel:
             )
         except ImportError as error:
             raise _not_installed(name, kind) from error
-        except UserError as error:
-            raise _misconfigured(name, str(error), known) from error
+        except OutlastError:
+            raise
+        except Exception as error:  # each SDK refuses an odd value in its own way
+            hidden = () if provider is None else secrets_of(provider)
+            raise _misconfigured(name, scrub(str(error), hidden), known) from error
         client: Any = getattr(model, "client", None)
         if isinstance(getattr(client, "max_retries", None), int):
             client.max_retries = 0

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from outlast.agents.outgoing import Outgoing, abort, environment_proxy, trusting
 from outlast.model.error import Misconfigured, ModelUnavailable
+from outlast.model.provider import http_url
 
 if TYPE_CHECKING:
     import aiohttp
@@ -39,7 +40,7 @@ class Provider:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         chosen = environment_proxy(url) if proxy is None else proxy or None
-        if chosen is not None and urlsplit(chosen).scheme not in {"http", "https"}:
+        if chosen is not None and http_url(chosen) is None:
             whose = "The environment's proxy" if proxy is None else "The proxy"
             raise Misconfigured(f"{whose} for the model is no http:// proxy.")
         self._outgoing = Outgoing(

@@ -17,7 +17,7 @@ from outlast.agents.models.sse import EventData
 from outlast.agents.port import ModelEvent, ModelRequest
 from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured, ModelUnavailable
-from outlast.model.provider import OPENAI_CHAT, ProviderSpec
+from outlast.model.provider import OPENAI_CHAT, ProviderSpec, http_url
 
 OPENAI = "https://api.openai.com/v1"
 MAX_ERROR_BYTES = 65_536
@@ -149,11 +149,11 @@ class OpenAIEndpoint:
         """`spec` has its variables filled in; see `providers.filled`. Raises Misconfigured."""
         self._most = max_answer_bytes
         base = (spec.base_url or OPENAI).rstrip("/")
-        self._secrets = secrets_of(spec)
         self._clock = clock
         self._extra = spec.extra_body
         whose = "OPENAI_BASE_URL" if spec.name == OPENAI_CHAT else f"The baseUrl of {spec.name}"
         self._official = _check(base, whose).hostname == urlsplit(OPENAI).hostname
+        self._secrets = secrets_of(spec)
         if self._official and spec.api_key is None:
             raise Misconfigured(
                 "The model needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL to another endpoint."
@@ -189,8 +189,8 @@ class OpenAIEndpoint:
 
 
 def _check(base: str, whose: str) -> SplitResult:
-    parts = urlsplit(base)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = http_url(base)
+    if parts is None:
         raise Misconfigured(f"{whose} is not a URL like https://host/v1.")
     return parts
 

@@ -7,10 +7,11 @@ the provider `openai-chat` if there is no other.
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from outlast.agents.tools.placeholders import VARIABLE
 from outlast.model.error import Misconfigured
-from outlast.model.provider import OPENAI_CHAT, ProviderSpec
+from outlast.model.provider import OPENAI_CHAT, ProviderSpec, filled_problems
 
 _SHORTEST_SECRET: Final = 6
 """A shorter value is not hidden: that would only garble the text."""
@@ -61,10 +62,26 @@ def filled(spec: ProviderSpec, environment: Mapping[str, str]) -> ProviderSpec:
             f"The provider {spec.name} needs {names} in the environment of the process that runs "
             f"the agent: export {missing[0]}=…"
         )
+    if problems := filled_problems(made):
+        (key,), text = problems[0]
+        raise Misconfigured(f"The provider {spec.name}, its variables filled in: {key}: {text}.")
     return made
 
 
 def secrets_of(spec: ProviderSpec) -> tuple[str, ...]:
-    """Return the secrets of a provider, the longest first: the key and the values of headers."""
+    """Return what no error may show, the longest first.
+
+    These are the key, the values of headers, and each without the scheme before it: a provider that
+    refuses `Token abc…` may show `abc…` alone; and the logins of the URLs.
+    """
     values = {spec.api_key or "", *spec.headers.values()}
+    values |= {value.partition(" ")[2].strip() for value in values}
+    values |= {text for url in (spec.base_url, spec.proxy) if url for text in _login(url)}
     return tuple(sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True))
+
+
+def _login(url: str) -> tuple[str, ...]:
+    """Return user and password of a URL, also as one text; password as written and decoded."""
+    login, at, _ = urlsplit(url).netloc.rpartition("@")
+    password = login.partition(":")[2]
+    return (login, password, unquote(password)) if at else ()
