@@ -46,13 +46,15 @@ class Agents:
         if source == MADE_OVER_HTTP:
             for spec, _ in specs:
                 _require_callers(spec)
-        self._found.forget()
-        return [
-            await self._store.put(
-                workspace_id, self._clock.new_id(AGENT), spec, digest, self._clock.now(), source
-            )
-            for spec, digest in specs
-        ]
+        try:
+            return [
+                await self._store.put(
+                    workspace_id, self._clock.new_id(AGENT), spec, digest, self._clock.now(), source
+                )
+                for spec, digest in specs
+            ]
+        finally:
+            self._found.forget()
 
     async def retire_unnamed(
         self,
@@ -68,18 +70,19 @@ class Agents:
         Otherwise only a content that the file has not had before retires: a server of an older
         deployment that starts late retires nothing.
         """
-        self._found.forget()
         named = sorted((spec.name, digest) for spec, digest in specs)
-        return await self._store.retire_unnamed(
-            AgentsFile(
-                workspace_id,
-                source,
-                sha256(repr(named).encode()).hexdigest(),
-                frozenset(name for name, _ in named),
-                self._clock.now(),
-                alone=alone,
-            )
+        file = AgentsFile(
+            workspace_id,
+            source,
+            sha256(repr(named).encode()).hexdigest(),
+            frozenset(name for name, _ in named),
+            self._clock.now(),
+            alone=alone,
         )
+        try:
+            return await self._store.retire_unnamed(file)
+        finally:
+            self._found.forget()
 
     async def get(self, principal: Principal, ref: str) -> Agent:
         """Return the newest version, by id or by name. Raises AgentNotFound, MissingScope."""

@@ -211,8 +211,10 @@ class Keys:
 
     async def revoke(self, workspace_id: str, key_id: str) -> None:
         """Revoke a key at once and for good. Raises NotFound, InvalidId."""
-        await self._store.revoke(workspace_id, parse(KEY, key_id), self._clock.now())
-        self._known.forget()
+        try:
+            await self._store.revoke(workspace_id, parse(KEY, key_id), self._clock.now())
+        finally:  # a request that is cut off may have revoked it
+            self._known.forget()
 
 
 def _new_secret() -> str:
