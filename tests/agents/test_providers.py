@@ -126,6 +126,21 @@ async def test_no_error_shows_a_credential_without_the_scheme_before_it(tmp_path
     assert raised.value.message.endswith("no: [hidden], [hidden] and [hidden]")
 
 
+async def test_no_error_shows_a_key_as_json_and_urls_spell_it(tmp_path: Path) -> None:
+    async with FakeProvider() as provider:
+        provider.replies["m"] = Reply(
+            (b'{"error": {"sent": "k\\"quo/te99", "url": "?key=k%22quo%2Fte99"}}',),
+            content_type="application/json",
+            status="400 Bad Request",
+        )
+        spec = ProviderSpec("left", base_url=provider.url, api_key='k"quo/te99')
+        models = catalogue({"left": spec}, tmp_path)
+        with pytest.raises(ModelRejected) as raised:
+            await answered(models, "left:m")
+        await models.close()
+    assert raised.value.message.endswith('{"sent":"[hidden]","url":"?key=[hidden]"}')
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -6,8 +6,9 @@ the provider `openai-chat` if there is no other.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from json import dumps
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from outlast.agents.tools.placeholders import VARIABLE
 from outlast.model.error import Misconfigured
@@ -72,11 +73,13 @@ def secrets_of(spec: ProviderSpec) -> tuple[str, ...]:
     """Return what no error may show, the longest first.
 
     These are the key, the values of headers, and each without the scheme before it: a provider that
-    refuses `Token abc…` may show `abc…` alone; and the logins of the URLs.
+    refuses `Token abc…` may show `abc…` alone; and the logins of the URLs. Each also as JSON and
+    URLs spell it.
     """
     values = {spec.api_key or "", *spec.headers.values()}
     values |= {value.partition(" ")[2].strip() for value in values}
     values |= {text for url in (spec.base_url, spec.proxy) if url for text in _login(url)}
+    values |= {dumps(value)[1:-1] for value in values} | {quote(value, "") for value in values}
     return tuple(sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len, reverse=True))
 
 
