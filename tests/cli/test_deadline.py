@@ -186,3 +186,46 @@ def test_sigterm_ends_a_worker_whose_tool_keeps_the_lock(
     command_line.work()
     client.get(f"/v1/executions/{execution}/stream")
     assert client.get(f"/v1/executions/{execution}").json()["output"] == "at last"
+
+
+IN_PIECES: Final = """
+import array, fcntl, os, select, subprocess, sys, termios
+from outlast.cli.deadline import _CHILD
+
+end, pipe = os.pipe()
+child = subprocess.Popen([sys.executable, "-I", "-S", _CHILD, str(os.getpid()), "60"], stdin=end)
+
+def write(piece):
+    os.write(pipe, piece)
+    left = array.array("i", [1])
+    while left[0]:
+        os.sched_yield()
+        fcntl.ioctl(pipe, termios.FIONREAD, left)
+
+for piece in {pieces}:
+    write(piece)
+select.select([], [], [], 3)
+print("left by itself", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("pieces", "code"),
+    [
+        ([b"Stack (most recent", b" call first):\n", b'  File "a.py"', b", line 1", b" in f\n"], 0),
+        (
+            [b"Stack (most recent call first):\n  File", b"Stack (most recent call", b" first):\n"],
+            -6,
+        ),
+    ],
+    ids=["one signal", "two signals"],
+)
+def test_what_one_signal_writes_in_pieces_is_no_second_signal(
+    pieces: list[bytes], code: int
+) -> None:
+    script = IN_PIECES.format(pieces=pieces)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=BOUND
+    )
+    assert done.returncode == code, done.stderr
+    assert (done.stdout == "left by itself\n") is (code == 0)

@@ -18,30 +18,51 @@ _TRACEBACK: Final = 5.0
 """Seconds that SIGABRT may take: its handler writes where every thread is."""
 
 
+_BEGIN: Final = b"(most recent call first)"
+"""In the first line of what faulthandler writes at a signal, in several pieces."""
+
+
+class Pipe:
+    """The signals that the server writes of."""
+
+    def __init__(self) -> None:
+        self.signals = 0
+        self._tail = b""
+
+    def wait(self, seconds: float | None) -> bool:
+        """Return whether the server is still there, once it wrote or after `seconds`."""
+        ready, _, _ = select.select([0], [], [], seconds)
+        if not ready:
+            return True
+        data = os.read(0, 65536)
+        self._tail += data
+        self.signals += self._tail.count(_BEGIN)
+        rest = self._tail.rpartition(_BEGIN)[2]
+        self._tail = rest[-len(_BEGIN) + 1 :]  # the text may come in two pieces
+        return bool(data)
+
+
 def main(server: int, seconds: float) -> None:
     """Return once the server has ended, by itself or by this process."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if not _signalled(None):
+    pipe = Pipe()
+    if not pipe.wait(None):
         return
-    deadline = monotonic() + seconds
+    deadline, second = monotonic() + seconds, False
     while (left := deadline - monotonic()) > 0:
-        if (signalled := _signalled(left)) is False:
+        if not pipe.wait(left):
             return
-        if signalled:
-            deadline = min(deadline, monotonic() + _SECOND_SIGNAL)
+        if pipe.signals > 1 and not second:
+            deadline, second = min(deadline, monotonic() + _SECOND_SIGNAL), True
     for number in (signal.SIGABRT, signal.SIGKILL):
         if os.getppid() != server:
             return
         os.kill(server, number)
-        if _signalled(_TRACEBACK) is False:
-            return
-
-
-def _signalled(seconds: float | None) -> bool | None:
-    """Wait for the server's next signal; return False if it has ended, None after `seconds`."""
-    ready, _, _ = select.select([0], [], [], seconds)
-    return bool(os.read(0, 65536)) if ready else None
+        end = monotonic() + _TRACEBACK
+        while (left := end - monotonic()) > 0:
+            if not pipe.wait(left):
+                return
 
 
 if __name__ == "__main__":
