@@ -148,10 +148,10 @@ def test_help_says_what_the_commands_are_for(outlast: Outlast) -> None:
     def told(*arguments: str) -> str:
         return " ".join(outlast(*arguments, "--help")[1].split())
 
-    assert "any number may do so" in told("worker")
+    assert "Start as many as needed" in told("worker")
     assert "--no-worker" in told("serve")
-    assert "those of the version before may" in told("migrate")
-    assert "On Postgres it looks at the workers too" in told("doctor")
+    assert "unless the changelog says to stop them" in told("migrate")
+    assert "On Postgres it checks the workers too" in told("doctor")
     assert "worker Run executions of a Postgres database" in told()
 
 

@@ -159,7 +159,7 @@ def migrate(chosen: Settings) -> None:
     """Migrate the database to this version's schema.
 
     A server's start does the same. On SQLite no server may be running; on Postgres
-    those of the previous version may.
+    those of the previous version may, unless the changelog says to stop them.
     """
     from outlast.cli.state import migrate
 
