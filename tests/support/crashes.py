@@ -48,7 +48,7 @@ T = TypeVar("T")
 class CrashingDriver:
     """Dies by a crash, in the transactions of these names."""
 
-    mortal = frozenset({"advance", "append_text"})
+    mortal = frozenset({"advance", "append_text", "force_failure"})
 
     def __init__(self, driver: Driver, crash: Crash) -> None:
         self._driver = driver

@@ -89,7 +89,11 @@ def too_many_steps(
             f"The answer holds {calls} tool calls or more; one answer may hold {MAX_CALLS}. None "
             "was begun."
         )
-    passed = f" The answer's {calls} tool calls would pass it; none was begun." if calls else ""
+    passed = (
+        f" The answer's {amount(calls, 'tool call')} would pass it; none was begun."
+        if calls
+        else ""
+    )
     if steps > spec.limits.max_steps:
         limit = spec.limits.max_steps
         return LimitExceeded(f"The agent's limit of {amount(limit, 'step')} is reached.{passed}")
