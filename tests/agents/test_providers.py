@@ -265,6 +265,16 @@ async def test_providers_change_in_a_server_that_goes_on(tmp_path: Path) -> None
         await models.close()
 
 
+async def test_a_model_that_was_replaced_is_closed_with_the_others(tmp_path: Path) -> None:
+    spec = ProviderSpec("left", "ollama", "http://127.0.0.1:9/v1", api_key="sk-left")
+    models = catalogue({"left": spec}, tmp_path)
+    replaced: Any = models.find("left:words-2")
+    models.use({})
+    assert not replaced._model.client.is_closed()
+    await models.close()
+    assert replaced._model.client.is_closed()
+
+
 WRONG: list[tuple[Any, str]] = [
     ([], "providers: must be a table of providers, not a list"),
     ({"a": 5}, "providers.a: must be a table of keys, not a number"),

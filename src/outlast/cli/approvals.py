@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, echo
 
-from outlast.cli.lifecycle import Url, through
-from outlast.cli.options import ApiKey, AsJson, DataDir, Host, Port, settings
+from outlast.cli.lifecycle import through
+from outlast.cli.options import ApiKey, AsJson, DataDir, Host, Port, Url, settings
 from outlast.cli.output import note, shorten, write_json, write_table
 from outlast.model.error import InvalidRequest
 from outlast.settings import Settings

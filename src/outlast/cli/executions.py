@@ -1,18 +1,21 @@
 """`outlast executions`: through the server; `list` and `show` read the database if none answers."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Exit, Option, Typer, echo
+from typer import Exit, Option, Typer, echo
 
 from outlast.cli.options import (
     ApiKey,
     AsJson,
     DatabaseUrl,
     DataDir,
+    ExecutionId,
     Host,
     Metadata,
     Port,
+    Url,
     User,
     pairs,
     settings,
@@ -22,6 +25,7 @@ from outlast.model.error import InvalidRequest
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
+    from outlast.client import Client
     from outlast.model.execution import Execution
     from outlast.services.executions import ExecutionView
     from outlast.store.store import Store
@@ -34,10 +38,6 @@ _PATIENCE = 2.0
 """Seconds that a command waits for an unavailable server."""
 _REASON = 120
 """Maximum characters of a failure's reason in a list."""
-Url = Annotated[
-    str | None, Option(help="The server's URL, if it is not HOST:PORT of the settings.")
-]
-Id = Annotated[str, Argument(help="exec_…", metavar="ID")]
 
 
 @executions.command("list")
@@ -63,7 +63,9 @@ def list_executions(
     )
     filters = {"agentId": agent, "status": status, "user": user, "limit": limit, "after": after}
     filters |= {f"metadata.{key}": value for key, value in pairs(metadata).items()}
-    page = asyncio.run(_list(chosen, url, filters))
+    page = asyncio.run(
+        _read(chosen, url, lambda c: c.list(**filters), lambda: _list_database(chosen, filters))
+    )
     if json:
         write_json(page)
         return
@@ -86,7 +88,7 @@ def list_executions(
 
 @executions.command("show")
 def show_execution(
-    execution_id: Id,
+    execution_id: ExecutionId,
     url: Url = None,
     host: Host = None,
     port: Port = None,
@@ -99,7 +101,11 @@ def show_execution(
     chosen = settings(
         host=host, port=port, api_key=api_key, data_dir=data_dir, database_url=database_url
     )
-    execution = asyncio.run(_show(chosen, url, execution_id))
+    execution = asyncio.run(
+        _read(
+            chosen, url, lambda c: c.get(execution_id), lambda: _show_database(chosen, execution_id)
+        )
+    )
     if json:
         write_json(execution)
         return
@@ -111,7 +117,7 @@ def show_execution(
 
 @executions.command("watch")
 def watch_execution(
-    execution_id: Id,
+    execution_id: ExecutionId,
     url: Url = None,
     host: Host = None,
     port: Port = None,
@@ -127,7 +133,7 @@ def watch_execution(
 
 @executions.command("cancel")
 def cancel_execution(
-    execution_id: Id,
+    execution_id: ExecutionId,
     url: Url = None,
     host: Host = None,
     port: Port = None,
@@ -144,32 +150,24 @@ def cancel_execution(
         echo(f"{cancelled['id']} is {cancelled['status']}.")
 
 
-async def _list(chosen: Settings, url: str | None, filters: dict[str, Any]) -> dict[str, Any]:
+async def _read(
+    chosen: Settings,
+    url: str | None,
+    ask: "Callable[[Client], Awaitable[dict[str, Any]]]",
+    in_database: Callable[[], Awaitable[dict[str, Any]]],
+) -> dict[str, Any]:
+    """Ask the server; read the database if no server answers and none was named."""
     from outlast.cli.remote import client_of
     from outlast.client import Unreachable
 
     try:
         async with client_of(chosen, url) as client:
-            return await client.list(**filters)
+            return await ask(client)
     except Unreachable as error:
         if url is not None:
             raise
         note(f"{error} Reading the database instead.")
-        return await _list_database(chosen, filters)
-
-
-async def _show(chosen: Settings, url: str | None, execution_id: str) -> dict[str, Any]:
-    from outlast.cli.remote import client_of
-    from outlast.client import Unreachable
-
-    try:
-        async with client_of(chosen, url) as client:
-            return await client.get(execution_id)
-    except Unreachable as error:
-        if url is not None:
-            raise
-        note(f"{error} Reading the database instead.")
-        return await _show_database(chosen, execution_id)
+        return await in_database()
 
 
 async def _watch(chosen: Settings, url: str | None, execution_id: str, json: bool) -> int:

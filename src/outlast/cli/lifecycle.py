@@ -4,19 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option, Typer, echo
+from typer import Option, Typer, echo
 
-from outlast.cli.options import ApiKey, AsJson, DataDir, Host, Port, settings
+from outlast.cli.options import ApiKey, AsJson, DataDir, ExecutionId, Host, Port, Url, settings
 from outlast.cli.output import write_json, write_table
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
     from outlast.client import Client
-
-Url = Annotated[
-    str | None, Option(help="The server's URL, if it is not HOST:PORT of the settings.")
-]
-Id = Annotated[str, Argument(help="exec_…", metavar="ID")]
 
 
 def add_moves(executions: Typer) -> None:
@@ -31,7 +26,7 @@ def add_moves(executions: Typer) -> None:
 
 
 def pause(
-    execution_id: Id,
+    execution_id: ExecutionId,
     *,
     now: Annotated[bool, Option("--now", help="Abort the running model request.")] = False,
     reason: Annotated[str | None, Option(help="Kept in the log.")] = None,
@@ -49,7 +44,7 @@ def pause(
 
 
 def resume(
-    execution_id: Id,
+    execution_id: ExecutionId,
     *,
     checkpoint: Annotated[str | None, Option(help="Roll back to this one: cp_…")] = None,
     url: Url = None,
@@ -65,7 +60,7 @@ def resume(
 
 
 def checkpoints(
-    execution_id: Id,
+    execution_id: ExecutionId,
     *,
     url: Url = None,
     host: Host = None,
@@ -90,7 +85,7 @@ def checkpoints(
 
 
 def delete(
-    execution_id: Id,
+    execution_id: ExecutionId,
     *,
     url: Url = None,
     host: Host = None,

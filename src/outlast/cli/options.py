@@ -6,7 +6,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
-from typer import Option
+from typer import Argument, Option
 
 from outlast.model.error import InvalidRequest
 from outlast.settings import Settings, load
@@ -61,6 +61,10 @@ Takeover = Annotated[
     Option(help="Postgres: seconds of silence after which a worker's work is others'."),
 ]
 Host = Annotated[str | None, Option(help="The server's address.")]
+Url = Annotated[
+    str | None, Option(help="The server's URL, if it is not HOST:PORT of the settings.")
+]
+ExecutionId = Annotated[str, Argument(help="exec_…", metavar="ID")]
 Port = Annotated[int | None, Option(help="The server's port; serve: 0 takes a free one.")]
 AgentsFile = Annotated[
     str | None, Option("--agents", help="The agents file: YAML, JSON, a Python file or a module.")

@@ -54,8 +54,8 @@ class ModelCatalogue:
         self._providers = dict(providers or {})
         self._models: dict[str, Model] = {}
         self._endpoints: dict[str, OpenAIEndpoint] = {}
-        self._retired: list[OpenAIEndpoint] = []
-        """Endpoints replaced by `use`; their requests may still run."""
+        self._retired: list[Model | OpenAIEndpoint] = []
+        """Models and endpoints replaced by `use`; their requests may still run."""
 
     def find(self, name: str) -> Model:
         """Return the model of this name, created at first use and cached. Raises Misconfigured."""
@@ -82,7 +82,7 @@ class ModelCatalogue:
         }
         self._providers = dict(providers)
         for name in [name for name in self._models if name.partition(":")[0] in changed]:
-            del self._models[name]
+            self._retired.append(self._models.pop(name))
         for name in changed & {*self._endpoints}:
             self._retired.append(self._endpoints.pop(name))
         self._models = {name: model for name, model in self._models.items() if not _is_script(name)}
@@ -100,19 +100,16 @@ class ModelCatalogue:
 
     async def close(self) -> None:
         """Close every model that was created."""
-        for model in self._models.values():
-            await model.close()
+        for made in (*self._models.values(), *self._endpoints.values(), *self._retired):
+            await made.close()
         self._models.clear()
-        for endpoint in (*self._endpoints.values(), *self._retired):
-            await endpoint.close()
         self._endpoints.clear()
         self._retired.clear()
 
     def _make(self, name: str) -> Model:
         kind, colon, rest = name.partition(":")
         if not (colon and kind and rest):
-            known = ", ".join((*(f"{named}:" for named in self._providers), _KNOWN))
-            raise Misconfigured(f"The model {name!r} names no kind. Known: {known}.")
+            raise Misconfigured(f"The model {name!r} names no kind. Known: {self._known()}.")
         match self.kind(name):
             case "openai-chat":
                 return self._endpoint(kind).model(rest)
@@ -122,6 +119,10 @@ class ModelCatalogue:
                 return self._local(rest)
             case bridged:
                 return self._bridged(f"{bridged}:{rest}", self._providers.get(kind))
+
+    def _known(self) -> str:
+        """Return the kinds and providers that a model string may begin with, for an error."""
+        return ", ".join((*(f"{named}:" for named in self._providers), _KNOWN))
 
     def _endpoint(self, name: str) -> OpenAIEndpoint:
         if name not in self._endpoints:
@@ -146,7 +147,7 @@ class ModelCatalogue:
     def _bridged(self, name: str, spec: ProviderSpec | None) -> Model:
         from outlast.agents.models.bridge import BridgedModel
 
-        known = ", ".join((*(f"{named}:" for named in self._providers), _KNOWN))
+        known = self._known()
         if name.partition(":")[0] == "test":
             raise Misconfigured(f"The model {name!r} is not known. Known: {known}.")
         given = None if spec is None else filled(spec, self._environment)
