@@ -38,10 +38,10 @@ demo: .demo/.installed ## the main job end to end: local model, server, example 
 
 # Three processes on two cores: what waits for servers, drains and take-overs leaves them to the others.
 test: $(STAMP) ## all tests
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --max-worker-restart 0 --dist loadscope --no-loadscope-reorder
 
 test-fast: $(STAMP) ## a subset that covers each part, without Postgres and slow modules: at most 90 seconds on two cores
-	@$(BIN)/python -m pytest --fast --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest --fast --numprocesses 2 --max-worker-restart 0 --dist loadscope --no-loadscope-reorder
 
 hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about ten minutes
 	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile tests/rooms/test_connections.py \

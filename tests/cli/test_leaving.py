@@ -226,7 +226,8 @@ def test_a_second_signal_ends_a_process_whose_event_loop_is_blocked(
     began = time.monotonic()
     code, _, _ = server.stop(signal.SIGINT)
 
-    assert code in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    # SIGABRT, by the child, if the second signal came in the moment before the process slept again.
+    assert code in (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGABRT)
     assert time.monotonic() - began < MOST
     assert _ends(command_line.serve(), command_line.key, execution) == "at last"
 

@@ -18,7 +18,7 @@ from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, lives_until
 
 pytestmark = pytest.mark.anyio
 
@@ -67,13 +67,8 @@ async def first_life(
         agent = spec(tool("look", Effect.IDEMPOTENT))
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
-        following = asyncio.ensure_future(client.follow(core, caller, started.execution.id))
-        died = asyncio.ensure_future(crash.dead.wait())
-        await asyncio.wait({following, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
-        crashed = died.done()
-        for task in (following, died):
-            task.cancel()
-        await asyncio.wait({following, died})
+        following = client.follow(core, caller, started.execution.id)
+        crashed = await lives_until(crash.dead, following)
         return caller, started.execution.id, crashed
 
 

@@ -1,7 +1,6 @@
 """Crash at every commit of a code agent's life: the same end, charged once, paid once."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,6 @@ from outlast.agents.code import CodeFunctions
 from outlast.agents.define import agent
 from outlast.app import Core
 from outlast.model.agent import AgentSpec, Effect
-from outlast.model.error import OutlastError
 from outlast.model.event import DataEmitted, TextAdded, ToolFinished
 from outlast.model.execution import TERMINAL, Status
 from outlast.model.wait import Decision, WaitKind
@@ -25,7 +23,7 @@ from tests.support.databases import Another, Database
 from tests.support.engine import EngineHarness, start_request
 from tests.support.models import FakeModel
 from tests.support.tools import FakeTools, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, lives_until
 
 pytestmark = pytest.mark.anyio
 AMOUNTS = {"fee": 1, "pay": 3}
@@ -108,13 +106,7 @@ async def live_until(
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request("x"))
         execution_id = started.execution.id
-        living = asyncio.ensure_future(decide_all(core, caller, execution_id, till))
-        died = asyncio.ensure_future(crash.dead.wait())
-        await asyncio.wait({living, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
-        for task in (living, died):
-            task.cancel()
-        with suppress(OutlastError, asyncio.CancelledError):
-            await living
+        await lives_until(crash.dead, decide_all(core, caller, execution_id, till))
         return caller, execution_id
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from outlast.app import Core
 from outlast.model.agent import Effect
-from outlast.model.error import Conflict, OutlastError
+from outlast.model.error import Conflict
 from outlast.model.event import Entry, ToolFinished
 from outlast.model.execution import TERMINAL, Status
 from outlast.model.wait import Decision, WaitKind
@@ -21,7 +21,7 @@ from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, lives_until
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
@@ -75,15 +75,8 @@ async def life(
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
-        living = asyncio.ensure_future(decide_all(core, caller, started.execution.id, ran))
-        died = asyncio.ensure_future(death.dead.wait())
-        await asyncio.wait({living, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
-        crashed = death.dead.is_set()
-        for task in (living, died):
-            task.cancel()
-        await asyncio.wait({living, died})
-        if living.done() and not living.cancelled() and (error := living.exception()):
-            assert isinstance(error, OutlastError)
+        living = decide_all(core, caller, started.execution.id, ran)
+        crashed = await lives_until(death.dead, living)
         return caller, started.execution.id, crashed
 
 
@@ -163,13 +156,7 @@ async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
             async with asyncio.timeout(BOUND):
                 await core.services.executions.rest(caller, execution_id)
             death.strike(writes)
-            living = asyncio.ensure_future(roll_back(core, caller, execution_id))
-            died = asyncio.ensure_future(death.dead.wait())
-            await asyncio.wait({living, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
-            crashed = death.dead.is_set()
-            for task in (living, died):
-                task.cancel()
-            await asyncio.wait({living, died})
+            crashed = await lives_until(death.dead, roll_back(core, caller, execution_id))
         async with (
             asyncio.timeout(BOUND),
             database.core(models=looks(), tools=tools, clock=FakeClock()) as core,

@@ -9,7 +9,6 @@ from outlast.agents.port import WaitFor
 from outlast.app import Core
 from outlast.engine.maintenance.due_waits import DUE_WAITS
 from outlast.model.agent import Effect
-from outlast.model.error import OutlastError
 from outlast.model.event import ToolFinished
 from outlast.model.execution import TERMINAL, Execution, Status, ToolStep
 from outlast.model.wait import CallResult, Decision, Wait, WaitKind
@@ -21,7 +20,7 @@ from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, lives_until
 
 pytestmark = pytest.mark.anyio
 ASK, PAY, SLEEP, LOOK = call(1, "ask"), call(2, "pay"), call(3, "sleep"), call(4, "look")
@@ -88,16 +87,8 @@ async def life(database: Database, death: Death) -> tuple[Principal, str, bool]:
         await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         execution_id = started.execution.id
-        living = asyncio.ensure_future(lead_to_its_end(core, caller, execution_id, clock))
-        died = asyncio.ensure_future(death.dead.wait())
-        await asyncio.wait({living, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
-        crashed = death.dead.is_set()
-        for task in (living, died):
-            task.cancel()
-        await asyncio.wait({living, died})
-        if not living.cancelled() and (error := living.exception()):
-            assert isinstance(error, OutlastError)
-        return caller, execution_id, crashed
+        living = lead_to_its_end(core, caller, execution_id, clock)
+        return caller, execution_id, await lives_until(death.dead, living)
 
 
 @pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,6 @@ from outlast.agents.code import CodeFunctions
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core
-from outlast.model.error import OutlastError
 from outlast.model.event import TextAdded, ToolFinished
 from outlast.model.execution import Status
 from outlast.model.wait import Decision
@@ -26,7 +24,7 @@ from tests.support.databases import Another, Database
 from tests.support.engine import EngineHarness, start_request
 from tests.support.models import FakeModel
 from tests.support.tools import call
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, lives_until
 
 pytestmark = pytest.mark.anyio
 
@@ -91,13 +89,7 @@ async def test_a_graph_that_dies_at_any_commit_reaches_the_same_end(
         database, crash = another_database(), Crash(writes, commits_last=commits_last)
         async with on(database, shop, FakeModel(sell), store=crash.store) as core:
             caller, execution_id = await started(core, shop)
-            living = asyncio.ensure_future(rested(core, caller, execution_id))
-            died = asyncio.ensure_future(crash.dead.wait())
-            await asyncio.wait({living, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
-            for task in (living, died):
-                task.cancel()
-            with suppress(OutlastError, asyncio.CancelledError):
-                await living
+            await lives_until(crash.dead, rested(core, caller, execution_id))
         async with on(database, shop, FakeModel(sell), 1000) as core:
             view = await rested(core, caller, execution_id)
             log = await EngineHarness(core, caller, None, FakeClock()).log(execution_id)

@@ -1,7 +1,6 @@
 """Every accepted execution ends: tries without progress are bounded, what cannot be read fails."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +26,7 @@ from tests.support.databases import Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, lives_until
 
 pytestmark = pytest.mark.anyio
 _START = 1_772_000_000_000
@@ -96,13 +95,7 @@ async def one_life(database: Database, pill: Pill, life: int, **settings: Any) -
         if not life:
             await core.services.executions.start(caller, "agent", start_request())
         [one] = await core.store.executions.page(caller.workspace_id, ExecutionFilter(), Page(1))
-        ended = asyncio.ensure_future(settled(core, caller, one.id))
-        reached = asyncio.ensure_future(pill.reached.wait())
-        await asyncio.wait({ended, reached}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (ended, reached):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await lives_until(pill.reached, settled(core, caller, one.id))
         return await core.store.executions.get(caller.workspace_id, one.id)
 
 

@@ -1,6 +1,5 @@
 """The fold: frames are a function of the log alone, and its last frame is what GET answers."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -37,7 +36,7 @@ from tests.support.databases import Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import lives_until
 
 ID = "exec_01k6zj3t7hf2a9q1x5m8r4c0vb"
 steps = st.integers(1, 4)
@@ -170,12 +169,8 @@ async def test_the_last_frame_is_what_get_answers_after_a_crash_at_any_commit(
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
-        ended = asyncio.ensure_future(core.services.executions.rest(caller, started.execution.id))
-        died = asyncio.ensure_future(crash.dead.wait())
-        await asyncio.wait({ended, died}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
-        for task in (ended, died):
-            task.cancel()
-        await asyncio.wait({ended, died})
+        resting = core.services.executions.rest(caller, started.execution.id)
+        await lives_until(crash.dead, resting)
     later = TickingClock(clock.now() + 1_000)
     api = await make_api(FakeModel(REPLIES), agent, tools, clock=later)
     execution = await same_as_get(api, started.execution.id)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+
+from outlast.model.error import OutlastError
 
 T = TypeVar("T")
 
@@ -10,6 +12,7 @@ BOUND: Final = 120.0
 """Seconds that a test waits at most for something that takes a fraction of a second."""
 LOOK_SECONDS: Final = 0.02
 """Between two looks at another process or its tables."""
+_CANCEL_AGAIN_SECONDS: Final = 0.1
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -27,3 +30,30 @@ async def until_found(
         while not (found := await look()):  # noqa: ASYNC110 - another process sets no event here
             await asyncio.sleep(pause)
     return found
+
+
+async def lives_until(event: asyncio.Event, work: Awaitable[Any]) -> bool:
+    """Run the work until it ends or the event is set; return whether it is set.
+
+    The work may fail as Outlast fails, and has ended in either case.
+    """
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    done, _ = await asyncio.wait(
+        {working, waiting}, timeout=BOUND, return_when=asyncio.FIRST_COMPLETED
+    )
+    happened = event.is_set()
+    await end_tasks(working, waiting)
+    assert done, "neither the work nor the event came to an end"
+    if not working.cancelled() and (error := working.exception()) is not None:
+        assert isinstance(error, OutlastError), error
+    return happened
+
+
+async def end_tasks(*tasks: "asyncio.Future[Any]") -> None:
+    """Cancel until all have ended: Python 3.11's `wait_for`, by which psycopg waits, swallows a
+    cancellation that comes with its result (https://github.com/python/cpython/issues/86296)."""
+    async with asyncio.timeout(BOUND):
+        while pending := [task for task in tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)

@@ -39,7 +39,7 @@ from tests.support.state_machine.plots import (
     pieces_of,
     plot_of,
 )
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, end_tasks
 
 T = TypeVar("T")
 APPROVED, ROLLED_BACK = "approved", "rolled back"
@@ -117,8 +117,7 @@ class MortalServer:
     async def close(self) -> None:
         """End this life; whoever waits for it is let go."""
         waiting = [*self._pending, *(k.follower for k in self.known if k.follower)]
-        for task in waiting:
-            task.cancel()
+        await end_tasks(*waiting)
         await asyncio.gather(*waiting, return_exceptions=True)
         self._pending.clear()
         for known in self.known:
