@@ -174,8 +174,7 @@ async def test_a_database_that_takes_no_writes_is_not_ready(database: Database) 
             await driver._pool.drain()
             try:
                 await driver.ping()
-            except Overloaded as error:
-                assert "takes no writes" in error.message
+            except Overloaded:
                 return False
             return True
 
