@@ -1,7 +1,7 @@
 """`python -m bench.against FOLDER [--rounds N] [--database KIND]`: this checkout beside another.
 
 FOLDER is a checkout of another revision with its own `.venv` (`git worktree add FOLDER REVISION`,
-`make -C FOLDER install`). Both servers run at the same time and are asked in turns, so that a
+`make -C FOLDER install`). Both servers run at the same time and get requests in turns, so that a
 machine that slows down slows both. A row shows the medians, and the median of the ratios of each
 pair of rounds with its range: above 1× this checkout costs more than the other one. On Postgres
 they have a database each on one server, whose processor time and statements are figures too.

@@ -24,7 +24,7 @@ from bench.client import HOST
 
 
 class Body(BaseModel):
-    """What is asked."""
+    """Body of a request."""
 
     input: str
 

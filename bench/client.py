@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         return connection
 
     async def ask(self, request: bytes, watch: Watch | None = None) -> Answer:
-        """Send a request and wait for the answer's end; `watch` hears each chunk as it comes.
+        """Send a request and wait for the answer's end; `watch` gets each chunk as it comes.
 
         Raises ConnectionCut.
         """
@@ -146,7 +146,7 @@ def _bearer(key: str) -> str:
 
 
 async def ask_once(port: int, request: bytes) -> Answer:
-    """One request on a connection of its own. Raises OSError when nobody listens."""
+    """One request on a connection of its own. Raises OSError when nothing listens."""
     connection = await Connection.open(port)
     try:
         return await connection.ask(request)

@@ -1,6 +1,6 @@
 """Baseline (d): what Postgres itself takes to hand a row over from one connection to another.
 
-One connection commits a row with a NOTIFY; another hears it and commits a row of its own. Postgres
+One connection commits a row with a NOTIFY; another gets it and commits a row of its own. Postgres
 notes a commit's time before it waits for the disk, so that wait is within both figures.
 """
 

@@ -1,4 +1,4 @@
-"""Child processes: started, asked for their port, measured from /proc, ended by their id."""
+"""Child processes: started, queried for their port, measured from /proc, ended by their id."""
 
 import asyncio
 import contextlib

@@ -90,7 +90,7 @@ class State:
         return int((pages - free) * size)
 
     def cleaned(self) -> int:
-        """Bytes without what nobody can read any more."""
+        """Bytes without what cannot be read any more."""
         if self.kind != SQLITE:
             self.rows("VACUUM FULL")
         return self.used()
@@ -162,7 +162,7 @@ class States:
         return State(kind, folder, self._databases.empty())
 
     def copy(self, state: State, name: str) -> State:
-        """A copy of a state that nobody uses."""
+        """A copy of a state that is not in use."""
         folder = self.folder(f"{name}-{state.kind}")
         shutil.copytree(state.folder, folder, dirs_exist_ok=True)
         url = self._databases.copy(state.url) if state.url else ""

@@ -52,7 +52,7 @@ class SqliteTables:
 
 
 class PostgresTables:
-    """A database in which nobody else writes now."""
+    """A database without other writers."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection

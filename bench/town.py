@@ -18,7 +18,7 @@ GROUP BY application_name
 
 @dataclass(frozen=True, slots=True)
 class Town:
-    """API processes that run nothing themselves, and workers. The first API process is asked."""
+    """API processes that run nothing themselves, and workers; the first gets the requests."""
 
     lab: Lab
     state: State

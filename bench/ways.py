@@ -15,9 +15,9 @@ class Way:
 
     state: State
     here: int
-    """The port that is asked to start and to cancel."""
+    """The port for starting and cancelling."""
     there: int
-    """The port that is asked for events."""
+    """The port for reading streams."""
     untimed: str = ""
     """Why there is no record of when commits were made."""
 

@@ -81,7 +81,7 @@ class Workshop:
         self.calls[found[1].decode() if found else ""] += 1
 
     def set_gate(self, *, open: bool) -> None:
-        """Let everybody through, now and later, or nobody from now on."""
+        """Let every request through, now and later, or none from now on."""
         self.open = open
         if open:
             for connection in list(self.held):

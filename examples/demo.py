@@ -1,6 +1,6 @@
-"""What `make demo` runs: a real agent on a local model, asked over HTTP, then killed in the middle.
+"""What `make demo` runs: a real agent on a local model, called over HTTP, killed in the middle.
 
-Nothing leaves this machine but the fetch of the model. Exit code 0 only if both answers told the
+Nothing leaves this machine but the fetch of the model. Exit code 0 only if both answers had the
 true status of their order. All that it makes is under `.demo/`: the model, the database, the logs.
 """
 
@@ -221,7 +221,7 @@ def ask_and_kill(server: Server, question: str, order: str) -> bool:
     replay = "gives the same" if same else "gives OTHERS"
     tell(f"{len(seen)} frames were seen before and after; a replay from the start {replay}")
     lookups = (PLACE / "shop.log").read_text().count(f"looked up {order}")
-    tell(f"the shop was asked {lookups} time{'s' * (lookups != 1)} about {order}")
+    tell(f"the shop was called {lookups} time{'s' * (lookups != 1)} about {order}")
     return is_true(execution, text, order) and same
 
 
@@ -251,11 +251,11 @@ def describe(execution: dict[str, Any]) -> None:
 
 
 def is_true(execution: dict[str, Any], text: str, order: str) -> bool:
-    """Whether the order's status was told, and no other."""
-    told = text.lower()
+    """Whether the text names the order's status, and no other."""
+    answer = text.lower()
     wrong = [status for status in shop.ORDERS.values() if status != shop.ORDERS[order]]
-    is_told = shop.ORDERS[order] in told and not any(status in told for status in wrong)
-    return execution["status"] == "completed" and execution["output"] == text and is_told
+    is_named = shop.ORDERS[order] in answer and not any(status in answer for status in wrong)
+    return execution["status"] == "completed" and execution["output"] == text and is_named
 
 
 def await_url(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -277,12 +277,12 @@ def checked(response: httpx2.Response) -> Any:
     return response.json()
 
 
-def free_port(wish: int) -> int:
-    """The wished port where it is free, else any that is."""
+def free_port(wanted: int) -> int:
+    """The wanted port where it is free, else any that is."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", wish))
+            probe.bind(("127.0.0.1", wanted))
         except OSError:
             probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

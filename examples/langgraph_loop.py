@@ -20,7 +20,7 @@ PRICES = {"tea": 3, "bread": 4}
 class State(TypedDict):
     """What the nodes share; a checkpoint, so it is JSON."""
 
-    asked: str
+    question: str
     notes: Annotated[list[str], add]
     calls: list[dict[str, Any]]
     answer: str | None
@@ -29,7 +29,7 @@ class State(TypedDict):
 async def think(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Ask the model what is next."""
     known = "\n".join(("Known:", *state["notes"])) if state["notes"] else "Nothing is known yet."
-    said = [*runtime.context.history, UserMessage(f"{state['asked']}\n\n{known}")]
+    said = [*runtime.context.history, UserMessage(f"{state['question']}\n\n{known}")]
     answer = await runtime.context.model(said, tools=runtime.context.tools)
     calls = [{"name": call.name, "arguments": call.parameters} for call in answer.tool_calls]
     return {"calls": calls, "answer": None if calls else answer.text}
@@ -42,7 +42,7 @@ async def act(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
 
 async def noted(ctx: Context, name: str, arguments: dict[str, Any]) -> str:
-    """What came of a call; an error is told to the model."""
+    """Result of a call; the model gets the text of an error."""
     try:
         return f"{name}: {await ctx.tool(name, **arguments)}"
     except ToolFailed as error:
@@ -82,7 +82,7 @@ async def price(article: str) -> int:
 @agent(model="openai-chat:gpt-5-mini", instructions="You sell tea and bread.", tools=[price])
 async def seller(ctx: Context, given: str) -> str | None:
     """Sells, and looks prices up."""
-    new = State(asked=given, notes=[], calls=[], answer=None)
+    new = State(question=given, notes=[], calls=[], answer=None)
     state: dict[str, Any] = ctx.state or dict(new)
     async for reached in SHOP.astream(state, context=ctx, stream_mode="values"):
         if reached != state:  # the first is the state that it was entered with

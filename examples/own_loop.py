@@ -40,7 +40,7 @@ async def seller(ctx: Context, given: str) -> str:
 
 
 async def called(ctx: Context, answer: AssistantMessage, index: int) -> ToolMessage:
-    """Make one of the answer's calls; an error is told to the model."""
+    """Make one of the answer's calls; the model gets the text of an error."""
     wanted = answer.tool_calls[index]
     try:
         result: Any = await ctx.tool(wanted.name, **wanted.parameters)

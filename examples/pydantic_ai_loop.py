@@ -25,7 +25,7 @@ shop = Agent(deps_type=Context, instructions="You sell tea and bread.")
 
 
 @shop.tool(name="price")
-async def asked(run: RunContext[Context], article: str) -> int:
+async def looked_up(run: RunContext[Context], article: str) -> int:
     """What an article costs."""
     try:
         cost: int = await run.deps.tool("price", article=article)
@@ -55,7 +55,7 @@ async def seller(ctx: Context, given: str) -> str:
 def ours(
     messages: Sequence[theirs.ModelMessage],
 ) -> list[UserMessage | AssistantMessage | ToolMessage]:
-    """The run's messages; an answer that named tools is told as what came of it."""
+    """The run's messages; an answer with tool calls is given as their results."""
     said: list[UserMessage | AssistantMessage | ToolMessage] = []
     for message in messages:
         for part in message.parts:

@@ -96,9 +96,9 @@ async def test_every_route_is_documented_and_every_documented_route_exists(house
     real = {
         f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item
     }
-    told = set(ROUTE.findall(" ".join(HTTP.read_text().split())))
+    named = set(ROUTE.findall(" ".join(HTTP.read_text().split())))
 
-    assert told == real | UNLISTED
+    assert named == real | UNLISTED
     for route in UNLISTED:
         assert (await house.get(route.removeprefix("GET "))).status_code == 200
 
@@ -114,8 +114,8 @@ async def test_a_run_without_a_body_answers_as_documented(house: Api) -> None:
     assert set(re.findall(r'"(\w+)":', answer.text)) == {"data", *answer.json()["data"]}
     for name in answer.json()["data"]:
         assert f'"{name}":' in text
-    asked = await house.get(f"/v1/executions/{answer.json()['data']['requestId']}/stream")
-    assert asked.status_code == 200
+    followed = await house.get(f"/v1/executions/{answer.json()['data']['requestId']}/stream")
+    assert followed.status_code == 200
 
 
 def test_every_frame_is_documented_in_order_and_no_other_is() -> None:
@@ -149,16 +149,16 @@ def test_every_status_of_an_execution_is_documented_and_no_other_is() -> None:
 def test_every_error_code_is_documented_with_its_status_and_type_and_no_other_is() -> None:
     text, _, failures = section(HTTP, "Errors").partition("**A run that fails is no HTTP error.**")
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \| ([^|]+) \|", text, re.MULTILINE)
-    told = {(int(s), t, code) for s, t, codes in rows for code in re.findall(r"`(\w+)`", codes)}
-    told_elsewhere = set(re.findall(r"`(\w+)`", text.partition("Known but not answered")[2]))
+    named = {(int(s), t, code) for s, t, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+    documented_elsewhere = set(re.findall(r"`(\w+)`", text.partition("Known but not answered")[2]))
     real = {(*branch_of(kind), kind.code) for kind in every_error() if branch_of(kind)}
     own = {
         (404, "not_found_error", "not_found"),
         (405, "invalid_request_error", "method_not_allowed"),
     }
 
-    assert told <= real | own | {(500, "internal_error", "internal_error")}
-    silent = {code for _, _, code in real} - {code for _, _, code in told} - told_elsewhere
+    assert named <= real | own | {(500, "internal_error", "internal_error")}
+    silent = {code for _, _, code in real} - {code for _, _, code in named} - documented_elsewhere
     assert silent <= set(table(failures, 1)), "a code that no table names"
     ends = {kind.code for kind in every_error() if ends_an_execution(kind)}
     assert ends <= set(table(failures, 1)) <= {kind.code for kind in every_error()}
@@ -349,11 +349,11 @@ def test_the_page_of_commands_is_what_the_command_line_says() -> None:
 
 def test_every_setting_that_a_document_names_is_one() -> None:
     settings = {f"OUTLAST_{field.name.upper()}" for field in fields(Settings)}
-    told = {
+    named = {
         name for document in DOCUMENTS for name in re.findall(r"OUTLAST_\w+", document.read_text())
     }
-    assert told <= settings
-    assert {"OUTLAST_DRAIN_SECONDS"} <= told
+    assert named <= settings
+    assert {"OUTLAST_DRAIN_SECONDS"} <= named
 
 
 def test_every_link_between_documents_leads_somewhere() -> None:

@@ -87,8 +87,8 @@ async def test_the_example_of_the_client_shows_an_answer_once_or_says_that_it_be
     replies: Any,
     printed: str,
 ) -> None:
-    asked: list[Any] = [replies, ["On its ", "way."]]
-    house = await serve(FakeModel(lambda _: asked.pop(0)))
+    answers: list[Any] = [replies, ["On its ", "way."]]
+    house = await serve(FakeModel(lambda _: answers.pop(0)))
     transport = httpx2.ASGITransport(house.app)
     capsys.readouterr()
     await run(example(client), Client=partial(client.Client, transport=transport), key=house.key)

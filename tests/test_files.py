@@ -33,13 +33,13 @@ async def test_at_the_limit_of_open_files_reads_are_answered_and_nothing_is_500(
             for _ in range(AT_ONCE)
         ]
         for wire in wires:
-            assert await asked(wire, "/healthz") == 200
+            assert await status_of(wire, "/healthz") == 200
         _, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (most_open(server.pid) + 1, hard))
         paths = ["/readyz", "/v1/agents", f"/v1/executions/{run}", "/v1/executions"]
         found: set[int] = set()
         for path in paths * 4:
-            found |= set(await asyncio.gather(*(asked(wire, path) for wire in wires)))
+            found |= set(await asyncio.gather(*(status_of(wire, path) for wire in wires)))
         assert found <= {200, 503}
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (hard, hard))
         for path in paths:
@@ -48,7 +48,7 @@ async def test_at_the_limit_of_open_files_reads_are_answered_and_nothing_is_500(
             wire.writer.transport.abort()
 
 
-async def asked(wire: Connection, path: str) -> int:
+async def status_of(wire: Connection, path: str) -> int:
     await wire.send(f"GET {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {API_KEY}\r\n\r\n".encode())
     return (await wire.answer())[0]
 

@@ -202,7 +202,7 @@ async def _two_lines(stream: io.StringIO) -> None:
         for _ in range(2):
             before = stream.tell()
             logs.line("info", "line", dict)
-            while stream.tell() == before:  # noqa: ASYNC110 - a stream tells nobody
+            while stream.tell() == before:  # noqa: ASYNC110 - a stream has no event
                 await asyncio.sleep(0)
 
 

@@ -58,7 +58,7 @@ async def test_few_large_replays_hold_their_entries_at_once_and_all_get_their_tu
         async with asyncio.timeout(BOUND), AsyncExitStack() as stack:
             group = await stack.enter_async_context(asyncio.TaskGroup())
             tasks = [group.create_task(read(large)) for _ in range(20)]
-            while held < most:  # noqa: ASYNC110 - told by nothing
+            while held < most:  # noqa: ASYNC110 - no event says it
                 await asyncio.sleep(0)
             assert await read(small, wait=False) > 0
             assert (held, ended) == (most, 1)

@@ -76,7 +76,7 @@ async def test_a_slow_follower_costs_no_memory_and_misses_nothing(
 ) -> None:
     monkeypatch.setattr(stream, "_BUFFER", 2)
     actor = FakeModel(
-        lambda _: ["x", call(len(actor.asked), "look")] if len(actor.asked) < 9 else ["y"]
+        lambda _: ["x", call(len(actor.requests), "look")] if len(actor.requests) < 9 else ["y"]
     )
     async with database.core(
         models=NamedModels({"actor": actor}), tools=FakeTools(look=lambda _: 1)

@@ -21,15 +21,15 @@ _END = b'"type":"done"'
 
 
 class _Client:
-    """Notes when it first heard the model's word, and when the end."""
+    """Notes when it first got text of the model, and when the end."""
 
     def __init__(self) -> None:
-        self.told = 0.0
+        self.noticed_at = 0.0
         self.speaking = asyncio.Event()
 
     def hear(self, chunk: bytes) -> None:
         if _END in chunk:
-            self.told = time.monotonic()
+            self.noticed_at = time.monotonic()
         elif SAID.search(chunk):
             self.speaking.set()
 
@@ -37,36 +37,36 @@ class _Client:
 async def cancels(lab: Lab, way: Way) -> list[Row]:
     """Median and slowest."""
     closed: list[float] = []
-    told: list[float] = []
+    noticed: list[float] = []
     async with asyncio.timeout(BOUND + lab.scale.cancels):
         for number in range(lab.scale.cancels):
             text = f"Silence {way.state.kind} {number}"
-            wished, heard = await _cancel(way, text)
-            closed.append(await _cut(lab, text) - wished)
-            told.append(heard - wished)
+            requested, heard = await _cancel(way, text)
+            closed.append(await _cut(lab, text) - requested)
+            noticed.append(heard - requested)
     return [
         _row("cancel to the model's socket closed", way, closed),
-        _row("cancel to the other client told", way, told),
+        _row("cancel to the other client's last frame", way, noticed),
     ]
 
 
 async def _cancel(way: Way, text: str) -> tuple[float, float]:
-    """When it was wished, and when the client there was told."""
+    """Times of the request to cancel and of the last frame at the other client."""
     client = _Client()
     here, there = await Connection.open(way.here), await Connection.open(way.there)
     made = (await here.ask(execute("silent", text, background=True))).json()["id"]
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(there.ask(follow(made), client.hear))
         await client.speaking.wait()
-        wished = time.monotonic()
+        requested = time.monotonic()
         (await here.ask(cancel(made))).json()
     here.close()
     there.close()
-    return wished, client.told
+    return requested, client.noticed_at
 
 
 async def _cut(lab: Lab, text: str) -> float:
-    """When the provider lost the connection on which this was asked."""
+    """When the provider lost the connection of this request."""
     while True:
         cuts = (await ask_once(lab.workshop.port, get("/counts"))).json()["cuts"]
         if text in cuts:

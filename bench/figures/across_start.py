@@ -33,16 +33,16 @@ WHERE created.kind = 'execution.created' AND started.kind = 'execution.started'
 
 async def starts(lab: Lab, way: Way, bare: HandOver | None) -> list[Row]:
     """Median and 99th percentile of both."""
-    ids, asked = await _samples(way, lab.scale.hand_overs)
+    ids, reached = await _samples(way, lab.scale.hand_overs)
     direct = await _direct(lab, lab.scale.hand_overs)
     return [
         *_committed(way, ids, bare),
-        *latencies("request to provider", way.state.label, asked, (DIRECT, direct)),
+        *latencies("request to provider", way.state.label, reached, (DIRECT, direct)),
     ]
 
 
 async def _samples(way: Way, count: int) -> tuple[list[str], list[float]]:
-    """The executions, and seconds from their requests to the provider's having been asked."""
+    """The executions, and seconds from their requests to the provider's request."""
     ids: list[str] = []
     seconds: list[float] = []
     here, there = await Connection.open(way.here), await Connection.open(way.there)

@@ -37,11 +37,11 @@ Commits = dict[tuple[str, int], float]
 
 @dataclass(slots=True)
 class Listener:
-    """One client, who notes what it hears."""
+    """One client, which notes the frames that it gets."""
 
     execution_id: str
     sent: float = 0.0
-    """When it asked for the stream."""
+    """When it requested the stream."""
     heard: list[tuple[int, float, float]] = field(default_factory=list)
     """(number in the log, seconds since it was said, time since the epoch)"""
 
@@ -53,7 +53,7 @@ class Listener:
         connection.close()
 
     def hear(self, chunk: bytes) -> None:
-        """Note the words that were said since it asked: what came before is replayed."""
+        """Note the words of frames since its request: what came before is replayed."""
         now, at = time.monotonic(), time.time()
         for number, said in _FRAME.findall(chunk):
             if float(said) > self.sent:

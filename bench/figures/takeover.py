@@ -1,7 +1,7 @@
 """How long an execution stands still when its worker is killed.
 
-From `kill -9` of a worker to the moment at which a client who follows the execution is told that
-its step is run again (`retry`), by another worker that was there already; the settings are the
+From `kill -9` of a worker to the moment at which a client that follows the execution gets the frame
+`retry` of a step that is run again, by another worker that was there already; the settings are the
 defaults. Workers are killed one after the other, each with executions of its own: what was running
 in two crashes in a row is taken up one at a time.
 """

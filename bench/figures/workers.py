@@ -1,7 +1,7 @@
 """Runs per second with workers in processes of their own, and the connections of each process.
 
-One API process is asked, by so many callers that wait; all share the machine's processors with the
-database, the provider and the load. The baseline is one process that answers and works.
+One API process gets the requests of so many callers that wait; all share the machine's processors
+with the database, the provider and the load. The baseline is one process that answers and works.
 """
 
 import asyncio

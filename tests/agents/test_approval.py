@@ -31,7 +31,7 @@ async def test_a_functions_predicate_says_whether_a_person_decides() -> None:
     assert spec.expiry == Expiry(60, approve=True)
     assert await box.asks(spec, {"amount": 11})
     assert not await box.asks(spec, {"amount": 10})
-    assert await box.asks(spec, {}), "a predicate that fails has a person asked"
+    assert await box.asks(spec, {}), "a call whose predicate fails needs an approval"
 
 
 async def test_a_stored_version_keeps_its_predicate_and_expiry() -> None:

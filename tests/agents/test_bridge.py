@@ -220,7 +220,7 @@ async def test_each_failure_of_openai_s_sdk_has_its_error(
     assert "sk-" not in str(raised.value)
     assert provider.request_count == 1
     if name.startswith("status"):
-        assert f"answered {name[-3:]}: The fake provider was asked" in str(raised.value)
+        assert f"answered {name[-3:]}: The fake provider is set" in str(raised.value)
     if isinstance(raised.value, ModelRateLimited):
         assert raised.value.retry_after == 7.0
 

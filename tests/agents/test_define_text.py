@@ -37,13 +37,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "told"), WRONG)
+@pytest.mark.parametrize(("given", "expected"), WRONG)
 def test_what_is_no_text_is_refused_where_the_agent_is_defined(
-    given: dict[str, Any], told: str
+    given: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(Misconfigured) as raised:
         Agent(**({"name": "a", "model": "m:x"} | given))
-    assert raised.value.message == told
+    assert raised.value.message == expected
 
 
 def test_a_model_of_pydantic_ai_is_refused_for_code_agents_too() -> None:

@@ -144,11 +144,11 @@ async def test_what_is_not_http_is_unavailable() -> None:
 
 
 async def test_cancelling_before_the_answer_closes_the_socket() -> None:
-    asked, gone = asyncio.Event(), asyncio.Event()
+    requested, gone = asyncio.Event(), asyncio.Event()
 
     async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        asked.set()
+        requested.set()
         await reader.read()
         gone.set()
         writer.close()
@@ -157,7 +157,7 @@ async def test_cancelling_before_the_answer_closes_the_socket() -> None:
     async with opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as endpoint:
         asking = asyncio.create_task(heard(endpoint))
         async with asyncio.timeout(BOUND):
-            await asked.wait()
+            await requested.wait()
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking

@@ -25,8 +25,8 @@ async def test_a_kept_connection_that_died_is_replaced_at_once_where_the_effect_
     tool_server.answers = [answer(b"1"), hang_up, answer(b"2"), hang_up, answer(b"3")]
     assert await box.call(look(tool_server.url), {}, CONTEXT) == 1
     assert await box.call(look(tool_server.url), {}, CONTEXT) == 2
-    told = await failure(box, look(tool_server.url, Effect.DESTRUCTIVE))
-    assert told.endswith("was lost. It is not known whether the call had its effect.")
+    message = await failure(box, look(tool_server.url, Effect.DESTRUCTIVE))
+    assert message.endswith("was lost. It is not known whether the call had its effect.")
     assert len(tool_server.seen) == 4
     assert clock.slept == []
 
@@ -101,8 +101,8 @@ async def test_a_connection_that_was_never_made_is_tried_again_for_every_effect(
     assert opening.slept == [0.2, 0.4]
     opened[0].close()
     await box.close()
-    told = await failure(ToolBox(clock), replace(spec, http=HttpCall("http://127.0.0.1:1/x")))
-    assert told == "Could not connect to http://127.0.0.1:1/x."
+    message = await failure(ToolBox(clock), replace(spec, http=HttpCall("http://127.0.0.1:1/x")))
+    assert message == "Could not connect to http://127.0.0.1:1/x."
 
 
 async def test_proxies_of_the_environment_are_not_used(
@@ -115,11 +115,11 @@ async def test_proxies_of_the_environment_are_not_used(
 
 
 async def test_a_cancel_closes_the_connection(box: ToolBox) -> None:
-    asked, gone = asyncio.Event(), asyncio.Event()
+    requested, gone = asyncio.Event(), asyncio.Event()
 
     async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        asked.set()
+        requested.set()
         await reader.read()
         gone.set()
         writer.close()
@@ -128,7 +128,7 @@ async def test_a_cancel_closes_the_connection(box: ToolBox) -> None:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
     task = asyncio.create_task(box.call(look(url), {}, CONTEXT))
     with anyio.fail_after(5):
-        await asked.wait()
+        await requested.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

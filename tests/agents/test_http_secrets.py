@@ -52,8 +52,8 @@ async def test_a_login_of_the_url_is_in_no_answer_and_no_error(
     url = tool_server.url.replace("http://", "http://me:p4ssw0rd@")
     said = f'"p4ssw0rd {BASIC}"'.encode()
     tool_server.answers = [answer(said, content_type=content_type)]
-    told = await box.call(look(url), {}, CONTEXT)
-    assert told.strip('"') == "*** ***"
+    shown = await box.call(look(url), {}, CONTEXT)
+    assert shown.strip('"') == "*** ***"
     tool_server.answers = [answer(said, "403 Forbidden", content_type=content_type)]
     with pytest.raises(ToolFailed) as failed:
         await box.call(look(url), {}, CONTEXT)

@@ -76,9 +76,9 @@ async def test_what_is_no_result_is_shown_to_the_model(
     tool_server: HttpToolServer, box: ToolBox, wire: bytes, message: str
 ) -> None:
     tool_server.answers = [wire]
-    told = await failure(box, look(tool_server.url))
-    assert tool_server.url in told
-    assert told.endswith(message)
+    shown = await failure(box, look(tool_server.url))
+    assert tool_server.url in shown
+    assert shown.endswith(message)
 
 
 async def test_what_a_server_said_is_for_the_model_and_not_for_the_log(
@@ -94,16 +94,16 @@ async def test_what_a_server_said_is_for_the_model_and_not_for_the_log(
 async def test_no_error_shows_a_secret(tool_server: HttpToolServer, box: ToolBox) -> None:
     tool_server.answers = [answer(b"bad token: s3cret-token", "401 Unauthorized")]
     url = tool_server.url.replace("http://", "http://me:s3cret@") + "?key=s3cret"
-    told = await failure(box, look(url, headers={"X-Key": "${SHOP_TOKEN}"}))
-    assert told == f"{tool_server.url} answered 401: bad token: ***"
-    told = await failure(box, look(tool_server.url, headers={"X-Key": "${BAD}"}))
-    assert told == "The value of the header x-key cannot be sent: not printable ASCII."
+    shown = await failure(box, look(url, headers={"X-Key": "${SHOP_TOKEN}"}))
+    assert shown == f"{tool_server.url} answered 401: bad token: ***"
+    shown = await failure(box, look(tool_server.url, headers={"X-Key": "${BAD}"}))
+    assert shown == "The value of the header x-key cannot be sent: not printable ASCII."
     assert len(tool_server.seen) == 1
 
 
 async def test_a_missing_variable_is_named(tool_server: HttpToolServer, box: ToolBox) -> None:
-    told = await failure(box, look(tool_server.url, headers={"X-Key": "${SHOP_TOKEN} ${NONE}"}))
-    assert told == "The environment variable NONE, which this tool needs, is not set."
+    shown = await failure(box, look(tool_server.url, headers={"X-Key": "${SHOP_TOKEN} ${NONE}"}))
+    assert shown == "The environment variable NONE, which this tool needs, is not set."
     assert tool_server.seen == []
 
 
@@ -122,8 +122,8 @@ async def test_an_answer_that_is_too_large_is_not_read_to_its_end(
             await writer.drain()
 
     tool_server.answers = [endless]
-    told = await failure(box, look(tool_server.url, max_result_bytes=5000))
-    assert told == f"The answer of {tool_server.url} is larger than 5000 bytes."
+    shown = await failure(box, look(tool_server.url, max_result_bytes=5000))
+    assert shown == f"The answer of {tool_server.url} is larger than 5000 bytes."
     with anyio.fail_after(5):
         await tool_server.gone.wait()
 
@@ -190,10 +190,10 @@ async def test_an_answer_that_unpacks_to_too_much_is_not_unpacked_to_its_end(
     packed = gzip.compress(b" " * 200_000_000, 1)
     tool_server.answers = [answer(packed, content_encoding="gzip")]
     tracemalloc.start()
-    told = await failure(box, look(tool_server.url, max_result_bytes=1_000_000))
+    shown = await failure(box, look(tool_server.url, max_result_bytes=1_000_000))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert told == f"The answer of {tool_server.url} is larger than 1000000 bytes."
+    assert shown == f"The answer of {tool_server.url} is larger than 1000000 bytes."
     assert peak < 10_000_000
     tool_server.answers = [answer(gzip.compress(b"[1]"), content_encoding="gzip")]
     assert await box.call(look(tool_server.url), {}, CONTEXT) == [1]
@@ -223,6 +223,6 @@ async def test_a_destructive_call_that_was_sent_is_never_sent_again(
     tool_server.answers = [answer(b"", "503 Busy")]
     await failure(box, spec)
     tool_server.answers = [hang_up]
-    told = await failure(box, spec)
-    assert told.endswith("was lost. It is not known whether the call had its effect.")
+    shown = await failure(box, spec)
+    assert shown.endswith("was lost. It is not known whether the call had its effect.")
     assert len(tool_server.seen) == 2

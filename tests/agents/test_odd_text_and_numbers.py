@@ -63,12 +63,12 @@ def test_half_a_surrogate_pair_in_python_names_the_key(key: str, text: str) -> N
 def test_a_json_file_holds_no_numbers_that_json_does_not_have(
     tmp_path: Path, number: str, more: str
 ) -> None:
-    told = loaded(tmp_path, "a.json", AGENT % (more % number))
-    assert told == f": not JSON: {number} is no number of JSON"
+    expected = loaded(tmp_path, "a.json", AGENT % (more % number))
+    assert expected == f": not JSON: {number} is no number of JSON"
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "expected"),
     [
         ("settings: {temperature: 1e999}", "settings.temperature: "),
         ("limits: {maxSeconds: 1e999}", "limits.maxSeconds: "),
@@ -77,9 +77,9 @@ def test_a_json_file_holds_no_numbers_that_json_does_not_have(
         ("tools: [{name: t, http: {url: http://x.example, body: {a: [1e999]}}}]", "http.body.a[0]"),
     ],
 )
-def test_numbers_of_a_file_are_finite(tmp_path: Path, more: str, told: str) -> None:
+def test_numbers_of_a_file_are_finite(tmp_path: Path, more: str, expected: str) -> None:
     text = f"agents:\n  - name: a\n    model: m:x\n    {more}\n"
-    assert told in loaded(tmp_path, "a.yaml", text)
+    assert expected in loaded(tmp_path, "a.yaml", text)
 
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
@@ -134,7 +134,7 @@ def test_settings_are_finite_numbers(tmp_path: Path, name: str, number: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected"),
     [
         ("OUTLAST_API_KEY", "k\udce9", "is not UTF-8"),
         ("OUTLAST_API_KEY", "schlüssel", "holds a character that is not ASCII"),
@@ -143,8 +143,8 @@ def test_settings_are_finite_numbers(tmp_path: Path, name: str, number: str) -> 
     ],
 )
 def test_a_variable_that_is_no_text_is_named(
-    tmp_path: Path, name: str, value: str, told: str
+    tmp_path: Path, name: str, value: str, expected: str
 ) -> None:
     with pytest.raises(Misconfigured) as raised:
         settings.load({}, {name: value}, tmp_path)
-    assert raised.value.message == f"{name} {told}."
+    assert raised.value.message == f"{name} {expected}."

@@ -202,7 +202,7 @@ async def test_each_failure_has_its_error_and_shows_no_key(
     assert "sk-" not in str(raised.value)
     if model.startswith("status"):
         assert model.removeprefix("status-") in str(raised.value)
-        assert "The fake provider was asked" in str(raised.value)
+        assert "The fake provider is set" in str(raised.value)
 
 
 async def test_a_rate_limit_says_how_long_to_wait(endpoint: OpenAIEndpoint) -> None:

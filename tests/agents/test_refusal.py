@@ -33,7 +33,7 @@ def test_a_quota_that_is_spent_is_not_tried_again(body: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wait", "told"),
+    ("wait", "expected"),
     [
         ("3600", "in 3600 s, at 2026-02-25T07:13:20Z."),
         ("Wed, 25 Feb 2026 07:13:20 GMT", "in 3600 s, at 2026-02-25T07:13:20Z."),
@@ -41,10 +41,10 @@ def test_a_quota_that_is_spent_is_not_tried_again(body: Any) -> None:
         ("Fri, 01 Jan 9999 00:00:00 GMT", "not to come back within a year."),
     ],
 )
-def test_a_long_wait_says_when(wait: str, told: str) -> None:
+def test_a_long_wait_says_when(wait: str, expected: str) -> None:
     for status in (429, 503):
         error = refused(status, retry_after=wait)
-        assert error.message.endswith(told)
+        assert error.message.endswith(expected)
         assert error.retry_after > 30
 
 

@@ -66,11 +66,11 @@ async def test_a_step_calls_tools_with_what_the_pattern_found() -> None:
 
 
 async def test_the_next_step_follows_from_the_history_alone() -> None:
-    asked = UserMessage("order 7")
-    _, first = await heard(asked)
+    question = UserMessage("order 7")
+    _, first = await heard(question)
     result = ToolMessage(first.message.tool_calls[0].id, "lookup", {"status": "sent"})
     for _ in range(2):
-        _, second = await heard(asked, first.message, result)
+        _, second = await heard(question, first.message, result)
         assert second.message.text == "It is sent. {unknown} "
         assert not second.usage.estimated
 

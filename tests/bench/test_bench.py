@@ -43,7 +43,7 @@ BOTH = (
     r"request to provider, median",
     r"text, provider to client, median",
     r"cancel to the model's socket closed",
-    r"cancel to the other client told",
+    r"cancel to the other client's last frame",
 )
 MANY_PROCESSES = (
     r"runs/s, one model call, concurrency 64, 1 worker",

@@ -23,18 +23,18 @@ class Picky:
 
     takes: int
     port: int = 0
-    asked: int = field(default=0, init=False)
+    requests: int = field(default=0, init=False)
 
     def cpu_seconds(self) -> float:
-        return float(self.asked)
+        return float(self.requests)
 
     def memory(self) -> int:
         return 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        self.asked += 1
-        writer.write(_STREAM if self.asked <= self.takes else _REFUSED)
+        self.requests += 1
+        writer.write(_STREAM if self.requests <= self.takes else _REFUSED)
         await writer.drain()
         await reader.read()
         writer.close()

@@ -50,7 +50,7 @@ def test_a_renamed_agent_replaces_the_old_one_which_keeps_what_it_has_begun(
     code, out, _ = outlast("agents", "remove", "demo")
     assert (code, "outlast agents restore demo" in out) == (0, True)
     assert "demo" not in outlast("agents", "list")[1]
-    code, _, err = outlast("agents", "remove", "nobody")
+    code, _, err = outlast("agents", "remove", "unknown")
     assert (code, "There is no agent" in err) == (1, True)
 
 

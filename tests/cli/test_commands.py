@@ -31,11 +31,13 @@ def test_help_imports_nothing_heavy() -> None:
         "httpx2",
         "orjson",
     ]
-    asked = f"import sys; sys.argv = ['outlast', '--help']\n{COMMAND[-1].replace('main()', '')}\n"
-    asked += (
+    script = f"import sys; sys.argv = ['outlast', '--help']\n{COMMAND[-1].replace('main()', '')}\n"
+    script += (
         f"try: main()\nfinally: print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
 
     assert "serve" in done.stdout
     assert done.stderr == "[]\n"
@@ -43,8 +45,10 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_a_server_starts_without_what_it_does_not_need() -> None:
     spared = ["rich", "alembic", "pydantic_ai", "xllamacpp", "httpx2", "aiohttp"]
-    asked = f"import sys, outlast.cli.server; print([m for m in {spared} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    script = f"import sys, outlast.cli.server; print([m for m in {spared} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
 
     assert done.stdout == "[]\n"
 

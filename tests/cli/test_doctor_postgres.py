@@ -63,7 +63,7 @@ def of(cluster: Cluster, login: str = "postgres", database: str = "postgres") ->
 REFUSED: Final = {
     f"locked:{ENCODED}@/postgres": ("password authentication failed", "ALTER ROLE"),
     "locked@/postgres": ("no password supplied", "mend the user and the password"),
-    "nobody@/postgres": ('role "nobody" does not exist', "mend the user and the password"),
+    "unknown@/postgres": ('role "unknown" does not exist', "mend the user and the password"),
     "postgres@/lost": ('database "lost" does not exist', "CREATE DATABASE"),
     "banned@/postgres": ("pg_hba.conf rejects connection", "pg_reload_conf"),
     "postgres@/postgres?sslmode=require": ("does not support SSL", "mend sslmode"),
@@ -106,7 +106,7 @@ def test_a_password_that_would_be_taken_for_a_host_is_refused_unseen(login: str)
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("postgresql://u:p%40s@db.example:5432/town", "town on db.example"),
         ("postgresql://u:p@one:1,two:2/town?sslmode=require", "town on one,two"),
@@ -114,8 +114,8 @@ def test_a_password_that_would_be_taken_for_a_host_is_refused_unseen(login: str)
         ("postgresql:///town?host=/run/postgresql", "town on /run/postgresql"),
     ],
 )
-def test_the_database_is_named_without_user_password_and_port(url: str, told: str) -> None:
-    assert Settings(database_url=url).database == f"the Postgres database {told}"
+def test_the_database_is_named_without_user_password_and_port(url: str, expected: str) -> None:
+    assert Settings(database_url=url).database == f"the Postgres database {expected}"
 
 
 async def test_a_full_server_is_reported(cluster: Cluster) -> None:
@@ -212,7 +212,7 @@ def test_findings_are_written_as_lines_or_json_and_decide_the_exit_code(
     assert "      → outlast migrate\n" in out
 
     command_line.environment["OUTLAST_DATABASE_DIRECT_URL"] = (
-        "postgresql://nobody:hush@127.0.0.1:1/x"
+        "postgresql://unknown:hush@127.0.0.1:1/x"
     )
     code, out, _ = outlast("doctor", "--json")
     found = {row["check"]: row for row in orjson.loads(out)}

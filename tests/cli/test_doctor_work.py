@@ -185,9 +185,9 @@ async def test_a_worker_that_lives_is_counted(ready: Database) -> None:
 async def test_the_process_that_leads_maintenance_is_named_and_none_is_a_warning(
     ready: Database,
 ) -> None:
-    nobody = (await findings(ready.url))["maintenance"]
-    assert nobody.level is Level.WARN
-    assert "no process leads" in nobody.text
+    without_leader = (await findings(ready.url))["maintenance"]
+    assert without_leader.level is Level.WARN
+    assert "no process leads" in without_leader.text
     for worker, kind in ((True, "which runs executions"), (False, "which runs no executions")):
         async with core_on(ready, worker=worker) as core:
             async with asyncio.timeout(10):

@@ -101,7 +101,7 @@ def asks(_arguments: dict[str, object]) -> bool:
 
 
 @tool(effect="read_only", approval=asks)
-def asked() -> str:
+def needs_approval() -> str:
     "The function of its approval blocks, the first time"
     return "at last"
 
@@ -126,10 +126,10 @@ async def spinning(ctx: Context, given: str) -> str:
             pass
 
 
-tools = [swallows, late, sleeps, threads, blocks, spins, asked]
+tools = [swallows, late, sleeps, threads, blocks, spins, needs_approval]
 agents = [Agent("main", model="scripted:calls.yaml", tools=tools), code, spinning]
 """
-BLOCKING: Final = ("blocks", "spins", "asked")
+BLOCKING: Final = ("blocks", "spins", "needs_approval")
 CALLS: Final = "turns:\n" + "".join(
     f"  - when: {name}\n    steps:\n"
     f"      - tool_calls: [{{name: {name}, parameters: {{}}}}]\n"

@@ -11,7 +11,7 @@ ODD = "caf\udce9"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (("serve", "--agents", f"{ODD}.yaml"), r"argument 3, 'caf\udce9.yaml', is not UTF-8"),
         (("executions", "get", ODD), r"argument 3, 'caf\udce9', is not UTF-8"),
@@ -21,11 +21,11 @@ ODD = "caf\udce9"
     ],
 )
 def test_an_argument_that_is_not_utf_8_is_named(
-    command_line: CommandLine, arguments: tuple[str, ...], told: str
+    command_line: CommandLine, arguments: tuple[str, ...], expected: str
 ) -> None:
     code, _, err = command_line.run(*arguments)
     assert "mistake in Outlast" not in err
-    assert told in err
+    assert expected in err
     assert code == 2
 
 

@@ -58,8 +58,8 @@ def test_sighup_puts_a_changed_agents_file_into_use(command_line: CommandLine) -
 
     file = command_line.folder / "agents.yaml"
     file.write_text(AGENTS.replace("name: careful", "name: thorough"))
-    told = reloaded(server)
-    assert (told["agents"], told["level"]) == (["demo", "thorough"], "info")
+    shown = reloaded(server)
+    assert (shown["agents"], shown["level"]) == (["demo", "thorough"], "info")
     assert names(client) == {"demo", "thorough"}
     assert run(client, "thorough")["output"] == "You said: hi"
     assert run(client, "careful")["error"]["code"] == "agent_not_found"
@@ -85,9 +85,9 @@ def test_a_file_that_cannot_be_read_changes_nothing(
         file.unlink()
     else:
         file.write_text(content)
-    told = reloaded(server, "agents.not_reloaded")
-    assert told["level"] == "error"
-    assert reason in told["reason"]
+    shown = reloaded(server, "agents.not_reloaded")
+    assert shown["level"] == "error"
+    assert reason in shown["reason"]
     assert names(client) == {"demo", "careful"}
     assert run(client, "demo", "the sum")["output"] == "It is 4."
 
@@ -112,8 +112,8 @@ def test_functions_their_modules_and_scripts_are_read_again(command_line: Comman
 
     (command_line.folder / "sibling.py").write_text("ANSWER = 'a third'")
     (command_line.folder / "shop.py").write_text(PYTHON + "\nraise LookupError('half written')\n")
-    told = reloaded(server, "agents.not_reloaded")
-    assert "LookupError: half written" in told["reason"]
+    shown = reloaded(server, "agents.not_reloaded")
+    assert "LookupError: half written" in shown["reason"]
     assert run(client, "looker")["output"] == "Now: brand new"
 
 
@@ -121,8 +121,8 @@ def test_functions_their_modules_and_scripts_are_read_again(command_line: Comman
 def test_without_an_agents_file_sighup_says_so_and_ends_nothing(command_line: CommandLine) -> None:
     command_line.environment["OUTLAST_AGENTS"] = ""
     server = command_line.serve()
-    told = reloaded(server, "agents.not_reloaded")
-    assert told["level"] == "warning"
+    shown = reloaded(server, "agents.not_reloaded")
+    assert shown["level"] == "warning"
     assert httpx2.get(f"{server.url}/readyz").status_code == 200
 
 

@@ -91,8 +91,8 @@ def test_ctrl_c_cancels_and_keeps_what_was_written(with_worker: CommandLine) -> 
 
 
 def test_unknown_agents_and_bad_usage_are_one_line(with_worker: CommandLine) -> None:
-    code, _, err = with_worker.run("run", "nobody", "hello")
-    assert (code, err) == (1, "outlast: There is no agent 'nobody'.\n")
+    code, _, err = with_worker.run("run", "unknown", "hello")
+    assert (code, err) == (1, "outlast: There is no agent 'unknown'.\n")
 
     code, _, err = with_worker.run("run", "demo", "hello", "--conversation", "nonsense")
     assert code == 2

@@ -145,14 +145,14 @@ def test_a_second_signal_ends_a_worker_at_once(command_line: CommandLine) -> Non
 
 
 def test_help_says_what_the_commands_are_for(outlast: Outlast) -> None:
-    def told(*arguments: str) -> str:
+    def shown(*arguments: str) -> str:
         return " ".join(outlast(*arguments, "--help")[1].split())
 
-    assert "Start as many as needed" in told("worker")
-    assert "--no-worker" in told("serve")
-    assert "unless the changelog says to stop them" in told("migrate")
-    assert "On Postgres it checks the workers too" in told("doctor")
-    assert "worker Run executions of a Postgres database" in told()
+    assert "Start as many as needed" in shown("worker")
+    assert "--no-worker" in shown("serve")
+    assert "unless the changelog says to stop them" in shown("migrate")
+    assert "On Postgres it checks the workers too" in shown("doctor")
+    assert "worker Run executions of a Postgres database" in shown()
 
 
 def test_a_first_start_on_postgres_makes_schema_queue_workspace_and_key(

@@ -41,8 +41,8 @@ async def test_a_page_s_event_source_gets_every_frame_once(
     tmp_path: Path, site: PageServer, server: ServerProcess
 ) -> None:
     async with CuttingProxy(server.port, cuts=CUTS, most=4000) as proxy:
-        asked = {"api": proxy.url, "key": API_KEY, "text": "speech"}
-        async with opened(tmp_path, site.origin, **asked):
+        query = {"api": proxy.url, "key": API_KEY, "text": "speech"}
+        async with opened(tmp_path, site.origin, **query):
             heard = await site.heard()
         assert proxy.cuts == 0
     assert "error" not in heard
@@ -57,6 +57,6 @@ async def test_a_page_of_an_origin_that_is_not_named_gets_nothing(
     tmp_path: Path, server: ServerProcess
 ) -> None:
     async with PageServer() as stranger:
-        asked = {"api": f"http://127.0.0.1:{server.port}", "key": API_KEY, "text": "speech"}
-        async with opened(tmp_path, stranger.origin, **asked):
+        query = {"api": f"http://127.0.0.1:{server.port}", "key": API_KEY, "text": "speech"}
+        async with opened(tmp_path, stranger.origin, **query):
             assert (await stranger.heard()) == {"error": "TypeError: Failed to fetch"}

@@ -33,8 +33,8 @@ async def test_npm_s_chat_and_the_conversation_show_the_same_whatever_is_cut(
     url = f"http://127.0.0.1:{server.port}"
     found = await npm.run(packages, "edits.mjs", {"url": url, "key": API_KEY})
     assert set(found) == {"first", "six", "next"}
-    for told in found.values():
-        said = [[text for role, text in one["messages"] if role == "user"] for one in told]
+    for answers in found.values():
+        said = [[text for role, text in one["messages"] if role == "user"] for one in answers]
         assert said == [
             ["one", "two", "three"],
             ["one", "two", "three"],
@@ -44,8 +44,8 @@ async def test_npm_s_chat_and_the_conversation_show_the_same_whatever_is_cut(
             ["un"],
             ["un", "fast"],
         ]
-        assert len({one["run"] for one in told}) == len(told)
-        last = told[-1]
+        assert len({one["run"] for one in answers}) == len(answers)
+        last = answers[-1]
         conversation = await _conversation(server, last["run"])
         turns = [[turn["role"], turn["content"]] for turn in conversation["turns"]]
         assert turns == last["messages"]

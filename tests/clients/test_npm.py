@@ -26,11 +26,11 @@ def call_of(message: dict[str, Any]) -> dict[str, Any]:
 async def test_workflow_ai_resumes_by_index_and_loses_nothing(
     packages: Path, server: ServerProcess
 ) -> None:
-    told = {"direct": f"http://127.0.0.1:{server.port}", "key": API_KEY, "text": "long"}
-    uncut = await npm.run(packages, "workflow.mjs", told | {"url": told["direct"]})
+    options = {"direct": f"http://127.0.0.1:{server.port}", "key": API_KEY, "text": "long"}
+    uncut = await npm.run(packages, "workflow.mjs", options | {"url": options["direct"]})
     assert uncut["requests"] == 1
     async with CuttingProxy(server.port, cuts=CUTS, most=300) as proxy:
-        cut = await npm.run(packages, "workflow.mjs", told | {"url": proxy.url})
+        cut = await npm.run(packages, "workflow.mjs", options | {"url": proxy.url})
         assert proxy.cuts == 0
     assert cut["requests"] == CUTS + 1
     assert cut["chunks"] == uncut["chunks"]
@@ -43,20 +43,20 @@ async def test_workflow_ai_resumes_by_index_and_loses_nothing(
 async def test_the_ai_sdk_s_chat_sends_resumes_approves_and_ends(
     packages: Path, server: ServerProcess
 ) -> None:
-    told = {"key": API_KEY, "text": "short"}
+    options = {"key": API_KEY, "text": "short"}
     direct = f"http://127.0.0.1:{server.port}"
-    (uncut,) = await npm.run(packages, "chat.mjs", told | {"url": direct, "chats": 1})
+    (uncut,) = await npm.run(packages, "chat.mjs", options | {"url": direct, "chats": 1})
     assert uncut["seen"]["resumed"] == 0
     assert uncut["seen"]["statuses"] == [200, 200, 204]
     async with CuttingProxy(server.port, cuts=CUTS, most=1200) as proxy:
         cut = []
         while proxy.cuts:
-            cut += await npm.run(packages, "chat.mjs", told | {"url": proxy.url, "chats": 20})
+            cut += await npm.run(packages, "chat.mjs", options | {"url": proxy.url, "chats": 20})
     assert sum(chat["seen"]["resumed"] for chat in cut) >= CUTS
     for chat in (uncut, *cut):
         assert chat["seen"]["statuses"][-1] == 204
-        (asked, answered) = chat["messages"]
-        assert (asked["role"], answered["id"]) == ("user", chat["seen"]["run"])
+        (question, answered) = chat["messages"]
+        assert (question["role"], answered["id"]) == ("user", chat["seen"]["run"])
         assert texts(answered) == texts(uncut["messages"][1])
         assert call_of(answered)["output"] == 42
     assert texts(uncut["messages"][1])[-1] == "As you know, it is 42, and that is that."

@@ -48,9 +48,9 @@ async def approve(server: ServerProcess, chunk: ChatCompletionChunk) -> bool:
     content = chunk.choices[0].delta.content or ""
     if not content.startswith('{"type"'):
         return False
-    told = orjson.loads(content)
-    if told["type"] == "tool-approval-request":
-        path = f"/run/api/executions/{chunk.id}/approvals/{told['toolCallId']}"
+    shown = orjson.loads(content)
+    if shown["type"] == "tool-approval-request":
+        path = f"/run/api/executions/{chunk.id}/approvals/{shown['toolCallId']}"
         assert (await server.http.post(path, json={"approved": True})).status_code == 200
     return True
 

@@ -57,9 +57,9 @@ async def test_a_blank_line_ends_an_event_and_stands_nowhere_else(
     server: ServerProcess, format: str
 ) -> None:
     path = f"/run/api/executions?format={format}"
-    told = (await server.http.post(path, json=body("Hi"))).text
-    assert told.count(": keep-alive\n") > 3
-    blocks = told.removesuffix("\n\n").split("\n\n")
+    answer = (await server.http.post(path, json=body("Hi"))).text
+    assert answer.count(": keep-alive\n") > 3
+    blocks = answer.removesuffix("\n\n").split("\n\n")
     assert all("\ndata: " in block for block in blocks)
 
 

@@ -22,10 +22,10 @@ async def test_every_chunk_is_one_that_ai_knows_and_makes_the_message(packages: 
     found = await npm.run(packages, "chunks.mjs", streams)
     assert set(found) == {"first", "six", "next"}
     for read in found.values():
-        for name, told in read.items():
-            assert told["problems"] == []
-            assert told["chunks"] == streams[name].count("\ndata: ")
-            assert _texts(told["message"]) == _texts(found["six"][name]["message"])
+        for name, shown in read.items():
+            assert shown["problems"] == []
+            assert shown["chunks"] == streams[name].count("\ndata: ")
+            assert _texts(shown["message"]) == _texts(found["six"][name]["message"])
     assert _texts(found["six"]["approval"]["message"]) == ["Let me see.", "Refunded."]
     refund = _calls(found["six"]["approval"]["message"])["tc_2"]
     assert (refund["state"], refund["input"], refund["output"]) == (

@@ -126,4 +126,4 @@ async def test_the_operators_own_agents_read_the_environment_as_ever(database: D
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec, "1")], "agents.yaml")
         await core.services.executions.run(caller, "mine", StartExecution("go"))
-    assert "SHOP_TOKEN, which this tool needs, is not set" in str(model.asked[-1].messages)
+    assert "SHOP_TOKEN, which this tool needs, is not set" in str(model.requests[-1].messages)

@@ -76,7 +76,7 @@ def doubtful(_: dict[str, Any]) -> bool:
 
 
 @tool(effect="destructive", approval=doubtful)
-def asked_about(kind: str) -> str:
+def doubtful_call(kind: str) -> str:
     """Say what it was given."""
     return kind
 
@@ -133,7 +133,7 @@ async def test_a_tool_that_cancels_its_own_task_is_a_tool_error_and_runs_once(
 async def test_an_approval_function_that_raises_anything_has_a_person_decide(
     database: Database,
 ) -> None:
-    agent = Agent("agent", model="actor", tools=[asked_about])
+    agent = Agent("agent", model="actor", tools=[doubtful_call])
     model = FakeModel(by_turn([call(1, "asked_about", kind="x")], ["done"]))
     tools = ToolBox(SystemClock(), agent.functions)
     async with database.core(models=NamedModels({"actor": model}), tools=tools) as core:

@@ -29,7 +29,7 @@ async def decided(server: EngineHarness, decision: Decision, **more: Any) -> str
 
 def read(server: EngineHarness) -> Any:
     """What the model read last of the call."""
-    messages = [m for m in server.model.asked[-1].messages if isinstance(m, ToolMessage)]
+    messages = [m for m in server.model.requests[-1].messages if isinstance(m, ToolMessage)]
     return messages[0].content
 
 

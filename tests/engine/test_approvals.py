@@ -97,7 +97,7 @@ async def test_a_denied_call_does_not_run_and_the_model_reads_why(make_engine: M
     (step,) = [s for s in view.steps if isinstance(s, ToolStep)]
     assert step.is_error
     assert step.result.endswith("the tool did not run. Reason: too much")
-    heard = server.model.asked[-1].messages[-1]
+    heard = server.model.requests[-1].messages[-1]
     assert isinstance(heard, ToolMessage)
     assert (heard.content, heard.is_error) == (step.result, True)
 

@@ -113,16 +113,16 @@ async def test_a_later_turn_sees_nothing_of_superseded_work(make_engine: MakeEng
     finals = iter(["first end", "second end", "next"])
 
     def play(request: Any) -> Any:
-        asked = [m for m in request.messages if hasattr(m, "parts")]
+        count = [m for m in request.messages if hasattr(m, "parts")]
         if request.messages[-1] == request.messages[0]:
             return [call(1, "look")]
-        return [next(finals)] if asked else ["?"]
+        return [next(finals)] if count else ["?"]
 
     server, execution_id = await ended(make_engine, FakeModel(play))
     await resume(server, execution_id, await at_step(server, execution_id, 2))
     conversation = (await get(server, execution_id)).execution.conversation_id
     await server.run("and now?", conversation_id=conversation)
-    heard = str(server.model.asked[-1].messages)
+    heard = str(server.model.requests[-1].messages)
     assert "second end" in heard
     assert "first end" not in heard
 
@@ -132,7 +132,7 @@ def waiting(gate: asyncio.Event, at: int = 2) -> FakeModel:
 
     def play(request: Any) -> Any:
         said = sum(hasattr(m, "parts") for m in request.messages) + 1
-        if said == at and sum(r is not request for r in model.asked) < at:
+        if said == at and sum(r is not request for r in model.requests) < at:
             return ["half ", gate]
         return TEN[said - 1] if said < at else ["Whole."]
 
@@ -154,7 +154,7 @@ async def paused_now(make_engine: MakeEngine, **settings: Any) -> tuple[EngineHa
     return server, execution_id
 
 
-async def asked_to_pause(server: EngineHarness, execution_id: str) -> None:
+async def until_pause_is_requested(server: EngineHarness, execution_id: str) -> None:
     async with asyncio.timeout(BOUND):
         while (await get(server, execution_id)).execution.pause_requested is None:
             await asyncio.to_thread(int)
@@ -195,7 +195,7 @@ async def test_a_pause_that_meets_the_last_step_is_refused_once_it_has_ended(
     execution_id = await server.start()
     await asyncio.wait_for(model.spoke.wait(), BOUND)
     pausing = asyncio.ensure_future(server.executions.pause(server.caller, execution_id))
-    await asked_to_pause(server, execution_id)
+    await until_pause_is_requested(server, execution_id)
     gate.set()
     with pytest.raises(Conflict, match="completed"):  # that was its last step
         await pausing
@@ -211,13 +211,13 @@ async def test_a_pause_between_an_answer_and_its_calls_goes_on_with_the_calls(
     execution_id = await server.start()
     await asyncio.wait_for(model.spoke.wait(), BOUND)
     pausing = asyncio.ensure_future(server.executions.pause(server.caller, execution_id))
-    await asked_to_pause(server, execution_id)
+    await until_pause_is_requested(server, execution_id)
     gate.set()
     assert (await pausing).execution.status is Status.PAUSED
     assert not tools.calls
     assert (await resume(server, execution_id)).execution.output == "Done."
     assert tools.calls == {call(1, "look").id: 1}
-    assert len(model.asked) == 2
+    assert len(model.requests) == 2
 
 
 async def test_what_is_queued_is_paused_at_once_and_keeps_its_turn(make_engine: MakeEngine) -> None:
@@ -368,7 +368,7 @@ async def test_a_roll_back_does_not_cut_into_a_live_turn(make_engine: MakeEngine
 
 async def test_a_roll_back_to_the_last_answer_ends_with_it(make_engine: MakeEngine) -> None:
     server, execution_id = await ended(make_engine)
-    asked = len(server.model.asked)
+    count = len(server.model.requests)
     view = await resume(server, execution_id, await at_step(server, execution_id, 11))
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "All well.")
-    assert len(server.model.asked) == asked
+    assert len(server.model.requests) == count

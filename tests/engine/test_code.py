@@ -105,13 +105,13 @@ async def test_a_hand_written_loop_does_what_the_servers_own_does(make_engine: A
         ToolStarted,
         ToolFinished,
     ]
-    result = model.asked[1].messages[-1]
+    result = model.requests[1].messages[-1]
     assert isinstance(result, ToolMessage)
     assert result.content == {"sky": 2}
-    assert model.asked[0].instructions == "Be kind."
+    assert model.requests[0].instructions == "Be kind."
     again = await server.run("And now?", conversation_id=view.execution.conversation_id)
     assert again.execution.output == "Seen: blue."
-    history = [type(m).__name__ for m in model.asked[2].messages]
+    history = [type(m).__name__ for m in model.requests[2].messages]
     assert history == [
         "UserMessage",
         "AssistantMessage",
@@ -216,7 +216,7 @@ async def test_an_approval_starts_the_function_again_where_it_was(make_engine: A
     )
     view = await server.rest(execution_id)
     assert view.execution.output == "<2 <1> x> paid 3"
-    assert len(model.asked) == 2
+    assert len(model.requests) == 2
     assert view.execution.usage.total_tokens == 30
     assert sum(fake_tools.calls.values()) == 1
     emitted = [e.event for e in await server.log(execution_id) if isinstance(e.event, DataEmitted)]
@@ -267,7 +267,7 @@ async def test_pause_takes_effect_at_the_next_call_and_resume_asks_nothing_twice
     assert ended.is_set()
     await server.executions.resume(server.caller, execution_id)
     view = await server.rest(execution_id)
-    assert (view.execution.output, len(model.asked)) == ("<1><2>", 2)
+    assert (view.execution.output, len(model.requests)) == ("<1><2>", 2)
 
 
 async def test_roll_back_gives_the_function_the_state_of_that_moment(make_engine: Any) -> None:
@@ -288,7 +288,7 @@ async def test_roll_back_gives_the_function_the_state_of_that_moment(make_engine
     await server.executions.resume(server.caller, view.execution.id, chosen.id)
     view = await server.rest(view.execution.id)
     assert states == [{}, {"done": 1}]
-    assert [prompt(r) for r in model.asked] == ["1", "2", "3", "2", "3"]
+    assert [prompt(r) for r in model.requests] == ["1", "2", "3", "2", "3"]
     assert (view.execution.output, view.execution.state) == ("end", {"done": 3})
     assert view.execution.usage.total_tokens == 45
     assert view.execution.charged_tokens == 75

@@ -41,8 +41,10 @@ def example(
 
 
 def sell(request: ModelRequest) -> Reply:
-    told = prompt(request)
-    return ["Tea is 3."] if "price: 3" in told else ["Let me see.", call(1, "price", article="tea")]
+    shown = prompt(request)
+    return (
+        ["Tea is 3."] if "price: 3" in shown else ["Let me see.", call(1, "price", article="tea")]
+    )
 
 
 async def test_the_example_sells_tea(example: LoadedAgents, tmp_path: Path) -> None:
@@ -62,5 +64,5 @@ async def test_the_example_sells_tea(example: LoadedAgents, tmp_path: Path) -> N
         view = await EngineHarness(core, caller, model, clock).rest(started.execution.id)
     assert (view.execution.status, view.execution.output) == (Status.COMPLETED, "Tea is 3.")
     assert [step.result for step in view.steps if isinstance(step, ToolStep)] == [3]
-    assert "You sell tea and bread." in model.asked[0].instructions
-    assert [tool.name for tool in model.asked[0].tools] == ["price"]
+    assert "You sell tea and bread." in model.requests[0].instructions
+    assert [tool.name for tool in model.requests[0].tools] == ["price"]

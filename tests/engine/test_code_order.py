@@ -52,10 +52,10 @@ async def by_words(ctx: Context, given: str) -> str:
 
 def by_turn_of_words(request: ModelRequest) -> Reply:
     """Look, pay, speak, whichever way the function asks for it."""
-    told = str(request.messages)
-    if "'paid'" in told or "end " in told:
+    shown = str(request.messages)
+    if "'paid'" in shown or "end " in shown:
         return ["Done."]
-    if "'zebra'" in told:
+    if "'zebra'" in shown:
         return [call(2, "pay", order="tea", by="me")]
     return [call(1, "look", where="here", at="noon")]
 
@@ -92,7 +92,7 @@ async def test_a_function_that_starts_again_asks_the_same_and_pays_once(
             view = await _approved(server, waiting.execution_id, waiting.tool_call_id)
     row = view.execution
     assert (row.status, row.error, row.output) == (Status.COMPLETED, None, "Done.")
-    assert len(model.asked) == 3
+    assert len(model.requests) == 3
     assert sorted(tools.order) == ["look", "pay"]
 
 

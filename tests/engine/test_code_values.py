@@ -68,14 +68,14 @@ DOORS: dict[str, Callable[[Context, Any], Any]] = {
 async def test_a_result_that_is_no_json_fails_the_function_and_says_why(
     make_engine: Any, name: str
 ) -> None:
-    make, told = WRONG[name]
+    make, expected = WRONG[name]
 
     async def wrong(ctx: Context, given: str) -> Any:
         return make()
 
     error = error_of(await (await make_engine(wrong)).run())
     assert error.code == "code_failed"
-    assert error.message == f"The function's result cannot be written as JSON: {told}"
+    assert error.message == f"The function's result cannot be written as JSON: {expected}"
 
 
 @pytest.mark.parametrize("door", list(DOORS))
@@ -83,7 +83,7 @@ async def test_a_result_that_is_no_json_fails_the_function_and_says_why(
 async def test_a_value_that_is_no_json_fails_the_function_and_says_why(
     make_engine: Any, name: str, door: str
 ) -> None:
-    make, told = WRONG[name]
+    make, expected = WRONG[name]
 
     async def wrong(ctx: Context, given: str) -> Any:
         await DOORS[door](ctx, make())
@@ -91,7 +91,7 @@ async def test_a_value_that_is_no_json_fails_the_function_and_says_why(
     server = await make_engine(wrong, None, FakeTools(look=lambda _: 1), tool("look"))
     error = error_of(await server.run())
     assert error.code == "code_failed"
-    assert error.message == f"TypeError: A value cannot be written as JSON: {told}"
+    assert error.message == f"TypeError: A value cannot be written as JSON: {expected}"
 
 
 @pytest.mark.parametrize("door", list(DOORS))

@@ -87,7 +87,7 @@ async def second_life(
         return view, whole.seen
 
 
-def told(entries: list[Entry]) -> str:
+def shown_text(entries: list[Entry]) -> str:
     """The text that a client shows in the end: a retried step's text is void."""
     shown: dict[int, str] = {}
     for entry in entries:
@@ -120,7 +120,7 @@ async def test_a_crash_at_any_commit_reaches_the_same_end(
         assert view.execution.credits == 45_000_000
         assert client.seen == whole, writes
         assert [e.seq for e in whole] == list(range(1, len(whole) + 1))
-        assert told(whole) == "Let me look. And again. All is well."
+        assert shown_text(whole) == "Let me look. And again. All is well."
         finished = [e.event.tool_call_id for e in whole if isinstance(e.event, ToolFinished)]
         assert len(finished) == len(set(finished)) == 2
         assert set(tools.calls) == {call(1, "look").id, call(2, "look").id}
@@ -170,7 +170,7 @@ async def test_a_cancel_that_met_a_crash_is_kept(database: Database) -> None:
     async with database.core(models=models, tools=FakeTools()) as core:
         view = await core.services.executions.rest(caller, started.execution.id)
         assert view.execution.status is Status.CANCELLED
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
 async def test_a_store_that_recovers_lets_the_same_process_finish(database: Database) -> None:
@@ -199,7 +199,9 @@ async def test_a_cursor_of_text_that_a_power_cut_took_resumes_at_the_retry(
     database: Database,
 ) -> None:
     """The client had seen more of segment 1 than the log has kept."""
-    model = FakeModel(lambda _: ["half", asyncio.Event()] if len(model.asked) == 1 else ["whole"])
+    model = FakeModel(
+        lambda _: ["half", asyncio.Event()] if len(model.requests) == 1 else ["whole"]
+    )
     models = NamedModels({"actor": model})
     async with database.core(models=models, tools=FakeTools(), drain_seconds=0) as core:
         caller = await owner(core)

@@ -91,17 +91,17 @@ async def decide_all(core: Core, caller: Principal, execution_id: str, till: Til
             return view
         for approval in waiting:
             ran = approval.kind is WaitKind.UNKNOWN_OUTCOME and approval.name in till.paid
-            told: dict[str, Any] = {"result": approval.name} if ran else {}
+            reported: dict[str, Any] = {"result": approval.name} if ran else {}
             await core.services.approvals.decide(
-                caller, execution_id, approval.tool_call_id, Decision(approved=True, **told)
+                caller, execution_id, approval.tool_call_id, Decision(approved=True, **reported)
             )
 
 
 async def live_until(
-    database: Database, till: Till, crash: Crash, asked: FakeModel
+    database: Database, till: Till, crash: Crash, actor: FakeModel
 ) -> tuple[Principal, str]:
     """Live until the store dies, or to the end."""
-    async with server_on(database, till, asked, store=crash.store) as core:
+    async with server_on(database, till, actor, store=crash.store) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request("x"))

@@ -54,8 +54,8 @@ async def decide_all(core: Core, caller: Principal, execution_id: str, ran: Ran)
             return view
         for approval in waiting:
             if approval.kind is WaitKind.UNKNOWN_OUTCOME:
-                told: dict[str, Any] = {"result": "paid"} if ran else {}
-                decision = Decision(approved=True, **told)
+                given: dict[str, Any] = {"result": "paid"} if ran else {}
+                decision = Decision(approved=True, **given)
             elif approval.name == "pay":
                 decision = Decision(approved=True, parameters={"amount": 3})
             else:

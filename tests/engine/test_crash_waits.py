@@ -123,8 +123,8 @@ async def test_a_crash_at_any_commit_of_a_wait_reaches_the_same_end(
         finished = [e.event.tool_call_id for e in log if isinstance(e.event, ToolFinished)]
         assert len(finished) == len(set(finished)) == 5
         assert [e.seq for e in log] == list(range(1, len(log) + 1))
-        asked = [e for e in log if e.event.kind == "approval.requested"]
-        assert len(asked) == 1, "no crash asks what became of a call that did not run here"
+        requested = [e for e in log if e.event.kind == "approval.requested"]
+        assert len(requested) == 1, "no crash asks what became of a call that did not run here"
         if not crashed:
             assert writes > 15
             return

@@ -43,16 +43,16 @@ def charges(database: Database) -> list[tuple[Any, ...]]:
 async def row_of(server: EngineHarness, execution_id: str) -> Execution:
     """The row, whose sum is that of the ledger and of the log."""
     row = (await get(server, execution_id)).execution
-    told = 0
+    total = 0
     for entry in await server.executions.log(server.caller, execution_id):
         match entry.event:
             case ModelFinished() | ExecutionPaused():
-                told += entry.event.charged
+                total += entry.event.charged
             case ToolFinished():
-                told += entry.event.credits
+                total += entry.event.credits
             case _:
                 pass
-    assert row.credits == told
+    assert row.credits == total
     return row
 
 
@@ -195,7 +195,7 @@ async def test_a_budget_of_credits_goes_by_prices_and_says_so(make_engine: MakeE
     prices = Prices({"actor": ModelPrice(0, NANO // 10, 0, 0)})
     server = await make_engine(FakeModel(by_turn(["Hello"])), prices=prices)
     poor = (await server.run(budget=Budget(max_credits=0.4))).execution
-    assert server.model.asked[0].settings["max_tokens"] == 4
+    assert server.model.requests[0].settings["max_tokens"] == 4
     assert poor.error is not None
     assert poor.error.code == "budget_exceeded"
     assert poor.error.message == "The budget of 0.4 credits is spent (0.5 used)."
@@ -211,7 +211,7 @@ async def test_a_tool_spends_a_budget_of_credits_too(make_engine: MakeEngine) ->
     execution = (await server.run(budget=Budget(max_credits=5))).execution
     assert execution.error is not None
     assert execution.error.code == "budget_exceeded"
-    assert len(server.model.asked) == 1
+    assert len(server.model.requests) == 1
 
 
 async def test_a_model_whose_answers_are_free_is_bounded_by_no_budget_of_credits(
@@ -221,7 +221,7 @@ async def test_a_model_whose_answers_are_free_is_bounded_by_no_budget_of_credits
     server = await make_engine(FakeModel(by_turn(["Hello"])), prices=prices)
     execution = (await server.run(budget=Budget(max_credits=1))).execution
     assert execution.status is Status.COMPLETED
-    assert "max_tokens" not in server.model.asked[0].settings
+    assert "max_tokens" not in server.model.requests[0].settings
 
 
 async def test_charges_outlast_their_execution(make_engine: MakeEngine, database: Database) -> None:

@@ -52,7 +52,7 @@ async def made(make_engine: MakeEngine) -> EngineHarness:
 
 def heard(server: EngineHarness) -> list[str]:
     """What the model last read of the earlier turns."""
-    messages = server.model.asked[-1].messages
+    messages = server.model.requests[-1].messages
     said = [m.text for m in messages if hasattr(m, "text")]
     return said[: len(said) - 1] if isinstance(messages[-1], UserMessage) else said
 

@@ -36,7 +36,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadedAgents]:
 
 
 @pytest.fixture(autouse=True)
-def _nobody_calls_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_calls_to_the_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """LangGraph's own tracing dials by Python's sockets, which nothing else here does."""
     dialled: list[Any] = []
 
@@ -121,8 +121,8 @@ async def test_a_graph_that_is_rolled_back_is_entered_at_the_node_that_is_due(
         await core.services.executions.resume(caller, execution_id, states[1].id)
         view = await rested(core, caller, execution_id)
         assert view.execution.output == "Tea is 3."
-        assert len(model.asked) == 3
-        assert prompt(model.asked[2]) == prompt(model.asked[1]) == "Tea?\n\nKnown:\nprice: 3"
+        assert len(model.requests) == 3
+        assert prompt(model.requests[2]) == prompt(model.requests[1]) == "Tea?\n\nKnown:\nprice: 3"
 
 
 @pytest.mark.parametrize("approved", [True, False])
@@ -144,15 +144,15 @@ async def test_a_node_waits_for_a_person_over_a_restart_and_the_model_reads_what
         )
         view = await rested(core, caller, execution_id)
     assert view.execution.output == ("Tea is 3." if approved else "As you like.")
-    assert len(model.asked) == 1
-    assert ("So be it." in prompt(model.asked[0])) is not approved
+    assert len(model.requests) == 1
+    assert ("So be it." in prompt(model.requests[0])) is not approved
 
 
 async def test_a_graph_is_paused_and_cancelled_within_a_model_request_and_leaves_nothing(
     database: Database, shop: LoadedAgents
 ) -> None:
     gates = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
-    model = FakeModel(lambda request: ["Let me", gates[len(model.asked) - 1], " see."])
+    model = FakeModel(lambda request: ["Let me", gates[len(model.requests) - 1], " see."])
     others = asyncio.all_tasks()
     async with on(database, shop, model) as core:
         caller, execution_id = await started(core, shop)
@@ -166,7 +166,7 @@ async def test_a_graph_is_paused_and_cancelled_within_a_model_request_and_leaves
             await model.spoke.wait()
             view = await executions.cancel(caller, execution_id)
         assert (view.execution.status, model.open) == (Status.CANCELLED, 0)
-        assert (view.execution.output, len(model.asked)) == ("Let me", 2)
+        assert (view.execution.output, len(model.requests)) == ("Let me", 2)
         log = await EngineHarness(core, caller, model, FakeClock()).log(execution_id)
         assert sum(isinstance(entry.event, TextAdded) for entry in log) == 2
     assert asyncio.all_tasks() == others

@@ -66,7 +66,7 @@ async def test_tool_results_go_to_the_model_and_parallel_calls_run_in_parallel(
     assert view.execution.usage.total_tokens == 30
     results = [s.result for s in view.steps if isinstance(s, ToolStep)]
     assert results == [{"got": 1}, {"got": 2}]
-    heard = [m for m in model.asked[1].messages if isinstance(m, ToolMessage)]
+    heard = [m for m in model.requests[1].messages if isinstance(m, ToolMessage)]
     assert [m.content for m in heard] == [{"got": 1}, {"got": 2}]
 
 
@@ -78,7 +78,7 @@ async def test_the_tool_choice_holds_for_the_first_step_of_a_turn_only(
         model, spec(tool("look"), tool_choice="look"), FakeTools(look=lambda _: 1)
     )
     await server.run()
-    assert [request.tool_choice for request in model.asked] == ["look", "auto"]
+    assert [request.tool_choice for request in model.requests] == ["look", "auto"]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ async def test_a_tools_error_goes_back_to_the_model(
     model = FakeModel(by_turn([wanted], ["Sorry"]))
     server = await make_engine(model, spec(tool("fails"), tool("crashes")), tools)
     assert (await server.run()).execution.status is Status.COMPLETED
-    answer = model.asked[1].messages[-1]
+    answer = model.requests[1].messages[-1]
     assert isinstance(answer, ToolMessage)
     assert (answer.content, answer.is_error) == (complaint, True)
 
@@ -169,5 +169,5 @@ async def test_a_cancelled_turn_leaves_a_history_that_models_accept(
     await asyncio.wait_for(started.wait(), BOUND)
     view = await server.executions.cancel(server.caller, execution_id)
     await server.run("second", conversation_id=view.execution.conversation_id)
-    kinds = [type(m) for m in model.asked[-1].messages]
+    kinds = [type(m) for m in model.requests[-1].messages]
     assert kinds == [UserMessage, AssistantMessage, ToolMessage, UserMessage]

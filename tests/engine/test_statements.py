@@ -67,11 +67,11 @@ async def test_a_run_of_one_model_call_is_seven_statements_in_four_transactions(
     tmp_path: Path, cluster: Cluster, url: str
 ) -> None:
     ran = await _cheapest(tmp_path, cluster, url, FakeModel(by_turn(["Good ", "day."])))
-    told = "\n".join(f"{one.process} {one.text[:200]}" for one in ran)
+    shown = "\n".join(f"{one.process} {one.text[:200]}" for one in ran)
     control = Counter(one.control for one in ran if one.control)
-    assert len(ran) - control.total() <= PLAIN, told
-    assert control.total() <= sum(CONTROL.values()), told
-    assert transactions(ran) <= 4, told
+    assert len(ran) - control.total() <= PLAIN, shown
+    assert control.total() <= sum(CONTROL.values()), shown
+    assert transactions(ran) <= 4, shown
     assert not [one for one in ran if "pg_notify" in one.text], "no other process listens"
 
 
@@ -80,5 +80,5 @@ async def test_a_run_with_a_tool_call_costs_a_few_more(
 ) -> None:
     model = FakeModel(by_turn([call(1, "look")], ["Done."]))
     ran = await _cheapest(tmp_path, cluster, url, model)
-    told = "\n".join(f"{one.process} {one.text[:200]}" for one in ran)
-    assert len([one for one in ran if not one.control]) <= WITH_A_TOOL, told
+    shown = "\n".join(f"{one.process} {one.text[:200]}" for one in ran)
+    assert len([one for one in ran if not one.control]) <= WITH_A_TOOL, shown

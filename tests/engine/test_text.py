@@ -32,8 +32,8 @@ async def test_what_a_model_and_a_tool_say_is_kept_with_a_mark_in_its_place(
     (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
     assert step.call.parameters == {"k\ufffd": ["v\ufffd"]}
     assert step.result == {"r\ufffd": ["\ufffd"]}
-    (told,) = [m for m in model.asked[1].messages if isinstance(m, ToolMessage)]
-    assert "\0" not in repr(told)
+    (shown,) = [m for m in model.requests[1].messages if isinstance(m, ToolMessage)]
+    assert "\0" not in repr(shown)
     assert all("\\x00" not in repr(entry) for entry in await server.log(view.execution.id))
 
 

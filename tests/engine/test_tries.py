@@ -260,7 +260,7 @@ async def test_what_the_database_refuses_for_good_is_tried_once_and_named_nowher
         async with asyncio.timeout(BOUND):
             while core.engine.running:
                 await asyncio.to_thread(int)
-        assert len(model.asked) == 1
+        assert len(model.requests) == 1
 
 
 async def test_text_that_the_log_refuses_fails_its_execution_at_once(database: Database) -> None:
@@ -278,7 +278,7 @@ async def test_text_that_the_log_refuses_fails_its_execution_at_once(database: D
         started = await core.services.executions.start(caller, "agent", start_request())
         failed = await settled(core, caller, started.execution.id)
         assert (failed.status, failed.output) == (Status.FAILED, "half")
-        assert len(model.asked) == 1
+        assert len(model.requests) == 1
         assert not model.open
 
 
@@ -322,7 +322,7 @@ async def test_usage_that_no_column_holds_ends_the_execution_after_one_request(
         caller = await ready(core)
         started = await core.services.executions.start(caller, "agent", start_request())
         ended = await settled(core, caller, started.execution.id)
-        assert len(model.asked) == 1
+        assert len(model.requests) == 1
         assert ended.output == "a b" or ended.status is Status.FAILED
         if ended.status is Status.FAILED:
             assert ended.error is not None

@@ -42,7 +42,7 @@ async def test_a_conversation_runs_one_turn_at_a_time_and_remembers(
     gate.set()
     views = [await server.rest(execution_id) for execution_id in (first, *others)]
     assert [view.execution.output for view in views] == ["1", "3", "5", "7"]
-    assert all("userName: Sarah" in request.instructions for request in model.asked)
+    assert all("userName: Sarah" in request.instructions for request in model.requests)
 
 
 async def test_interrupt_cancels_what_is_live_and_runs_next(make_engine: MakeEngine) -> None:
@@ -186,7 +186,9 @@ async def test_draining_ends_a_segment_at_its_next_commit_and_the_next_process_g
 async def test_what_cannot_finish_in_the_grace_is_taken_up_as_after_a_crash(
     database: Database,
 ) -> None:
-    model = FakeModel(lambda _: ["half", asyncio.Event()] if len(model.asked) == 1 else ["whole"])
+    model = FakeModel(
+        lambda _: ["half", asyncio.Event()] if len(model.requests) == 1 else ["whole"]
+    )
     async with database.core(
         models=NamedModels({"actor": model}), tools=FakeTools(), drain_seconds=0
     ) as core:

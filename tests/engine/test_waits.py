@@ -85,7 +85,7 @@ def results(view: ExecutionView) -> list[Any]:
 
 def read_by(server: EngineHarness) -> list[str]:
     """What the model read of its calls."""
-    last = server.model.asked[-1].messages
+    last = server.model.requests[-1].messages
     return [str(message.content) for message in last if isinstance(message, ToolMessage)]
 
 
@@ -111,16 +111,16 @@ async def test_what_the_client_gives_is_the_result_of_the_call(make_engine: Make
     assert not server.core.tools.calls
 
 
-@pytest.mark.parametrize("told", ["It broke.", {"code": 7}])
+@pytest.mark.parametrize("given", ["It broke.", {"code": 7}])
 async def test_an_error_of_the_client_is_the_tool_s_error(
-    make_engine: MakeEngine, told: object
+    make_engine: MakeEngine, given: object
 ) -> None:
     server, execution_id = await engine_of(make_engine, ASK)
     await rest(server, execution_id)
-    await give(server, execution_id, told, is_error=True)
+    await give(server, execution_id, given, is_error=True)
     view = await rest(server, execution_id)
     assert view.execution.status is Status.COMPLETED
-    assert results(view) == [("ask", told, True)]
+    assert results(view) == [("ask", given, True)]
 
 
 async def test_a_timer_is_over_at_its_time_and_its_execution_is_shown_as_running(
@@ -162,9 +162,9 @@ async def test_a_client_that_is_late_is_an_error_for_the_model(make_engine: Make
     await server.core.maintenance.run(DUE_WAITS)
     view = await rest(server, execution_id)
     assert view.execution.status is Status.COMPLETED
-    [(name, told, is_error)] = results(view)
+    [(name, given, is_error)] = results(view)
     assert (name, is_error) == ("ask", True)
-    assert "in time" in told
+    assert "in time" in given
     with pytest.raises(Conflict):
         await give(server, execution_id, "too late")
 

@@ -122,7 +122,9 @@ async def test_a_fleet_in_chaos_loses_nothing_and_does_nothing_twice(fleet: Flee
         found = await until_found(lambda one=one: settled_status(fleet, one))  # type: ignore[misc]
         if found["status"] == "suspended":
             assert agent == "destructive", found
-            assert [asked["kind"] for asked in found["pendingApprovals"]] == ["unknown_outcome"]
+            assert [approval["kind"] for approval in found["pendingApprovals"]] == [
+                "unknown_outcome"
+            ]
         else:
             assert found["status"] == "completed", (chaos.done, found)
         log = await fleet.log("a", one) if found["status"] == "completed" else None
@@ -131,6 +133,8 @@ async def test_a_fleet_in_chaos_loses_nothing_and_does_nothing_twice(fleet: Flee
             assert len(log.of("done")) == 1
         if agent == "destructive":
             calls = [fleet.tools.calls[call["id"]] for call in found["toolCalls"]]
-            calls += [fleet.tools.calls[asked["toolCallId"]] for asked in found["pendingApprovals"]]
+            calls += [
+                fleet.tools.calls[approval["toolCallId"]] for approval in found["pendingApprovals"]
+            ]
             assert all(count <= 1 for count in calls), found
     assert not await fleet.orphans()

@@ -68,13 +68,13 @@ async def test_what_waits_is_listed_after_every_process_died_and_runs_once_as_de
     running: Deployment,
 ) -> None:
     deployment, amounts, formats = running, (3, 7, 3), ("openai", None, "ui")
-    names = [(await deployment.asked("payer"))["id"] for _ in amounts]
+    names = [(await deployment.suspended("payer"))["id"] for _ in amounts]
     listeners = [
         Listener(deployment, name, number % 2, spoken)
         for number, (name, spoken) in enumerate(zip(names, formats, strict=True))
     ]
     for listener in listeners:
-        await listener.until_asked()
+        await listener.until_suspended()
 
     await deployment.again()
 
@@ -105,13 +105,13 @@ async def _are_listed(deployment: Deployment, names: list[str]) -> None:
     for client in range(2):
         page = await deployment.get("/v1/approvals", client, limit=100)
         assert {row["executionId"] for row in page["data"]} >= set(names)
-    told = loads(await deployment.command("approvals", "--limit", "100", "--json"))
-    assert {row["executionId"] for row in told["data"]} >= set(names)
+    shown = loads(await deployment.command("approvals", "--limit", "100", "--json"))
+    assert {row["executionId"] for row in shown["data"]} >= set(names)
     events = await deployment.get("/v1/events", limit=200)
     details = {event["requestId"]: event["detail"] for event in events["data"]}
     for name in names:
-        [asked] = (await deployment.execution(name))["pendingApprovals"]
-        assert (asked["name"], asked["kind"]) == ("pay", "approval")
+        [approval] = (await deployment.execution(name))["pendingApprovals"]
+        assert (approval["name"], approval["kind"]) == ("pay", "approval")
         assert (await deployment.get(f"/run/api/executions/{name}", 1))["status"] == "suspended"
         assert (await deployment.get(f"/v1/execution/{name}"))["data"]["status"] == "paused"
         assert details[name] == "suspended"
@@ -121,8 +121,8 @@ async def test_what_waits_keeps_its_version_over_a_deploy_and_what_comes_has_the
     running: Deployment,
 ) -> None:
     deployment = running
-    waiting = await deployment.asked("payer", "the old one")
-    till = await deployment.asked("cashier")
+    waiting = await deployment.suspended("payer", "the old one")
+    till = await deployment.suspended("cashier")
     receipts = deployment.folder / "receipts"
     _till(deployment, "one who came after")
 
@@ -138,20 +138,26 @@ async def test_what_waits_keeps_its_version_over_a_deploy_and_what_comes_has_the
         assert made["result"] == by
     assert len(deployment.tools.arguments[waiting["pendingApprovals"][0]["toolCallId"]]) == 1
     assert receipts.read_text() == "one who came after 3\n"
-    assert _told(deployment, "the old one") == [("You are the first.", ["pay"])] * 2
+    assert _requests_about(deployment, "the old one") == [("You are the first.", ["pay"])] * 2
 
     answer = await deployment.post("/v1/agents/payer/execute", input="the new one")
     assert answer.json()["status"] == "completed", answer.text
-    assert _told(deployment, "the new one") == [("You are the second.", ["pay", "datetime"])] * 2
+    assert (
+        _requests_about(deployment, "the new one")
+        == [("You are the second.", ["pay", "datetime"])] * 2
+    )
     assert len(deployment.tools.arguments[answer.json()["toolCalls"][0]["id"]]) == 1
 
 
-def _told(deployment: Deployment, text: str) -> list[tuple[str, list[str]]]:
+def _requests_about(deployment: Deployment, text: str) -> list[tuple[str, list[str]]]:
     """(instructions, names of the tools) of every model request about this."""
     return [
-        (asked["messages"][0]["content"], [tool["function"]["name"] for tool in asked["tools"]])
-        for asked in deployment.provider.requests
-        if any(message.get("content") == text for message in asked["messages"])
+        (
+            approval["messages"][0]["content"],
+            [tool["function"]["name"] for tool in approval["tools"]],
+        )
+        for approval in deployment.provider.requests
+        if any(message.get("content") == text for message in approval["messages"])
     ]
 
 
@@ -162,7 +168,8 @@ async def test_an_approved_call_that_died_needs_a_decision_and_every_answer_ends
     deployment.deploy(FIRST)
     await deployment.again()
     names = [
-        (await deployment.asked(agent))["id"] for agent in ("payer", "payer", "payer", "repeater")
+        (await deployment.suspended(agent))["id"]
+        for agent in ("payer", "payer", "payer", "repeater")
     ]
     calls = [(await deployment.pending(name))["toolCallId"] for name in names]
     deployment.tools.answering.clear()
@@ -174,9 +181,9 @@ async def test_an_approved_call_that_died_needs_a_decision_and_every_answer_ends
 
     await deployment.tools.until(lambda: deployment.tools.calls[calls[3]] == 2)
     for name, call in zip(names[:3], calls, strict=False):
-        asked = await deployment.pending(name)
-        assert (asked["kind"], asked["toolCallId"]) == ("unknown_outcome", call)
-        assert asked["parameters"] == edited
+        approval = await deployment.pending(name)
+        assert (approval["kind"], approval["toolCallId"]) == ("unknown_outcome", call)
+        assert approval["parameters"] == edited
     assert [deployment.tools.calls[call] for call in calls] == [1, 1, 1, 2]
     deployment.tools.answering.set()
     said: list[dict[str, Any]] = [

@@ -76,7 +76,7 @@ def _calls(deployment: Deployment, order: str) -> list[str]:
     ]
 
 
-def _asked(deployment: Deployment, order: str) -> list[str]:
+def _requests_about(deployment: Deployment, order: str) -> list[str]:
     """The model requests about an order."""
     said = [request["messages"][-1]["content"] for request in deployment.provider.requests]
     return [text.removesuffix(f" {order}") for text in said if text.endswith(f" {order}")]
@@ -103,24 +103,24 @@ async def test_a_function_that_died_goes_on_from_its_checkpoint_and_repeats_no_r
     await deployment.tools.until(lambda: len(_calls(deployment, "tea")) == 3)
     assert sorted(_calls(deployment, "tea")) == sorted([fee, look, look])
     deployment.tools.answering.set()
-    asked = await deployment.pending(name)
-    assert asked["kind"] == "approval"
+    approval = await deployment.pending(name)
+    assert approval["kind"] == "approval"
     assert len(_starts(deployment, "tea")) == 2
 
     await deployment.again(AGENTS.replace("VERSION", "changed"))
 
-    assert (await deployment.pending(name))["toolCallId"] == asked["toolCallId"]
-    assert (await deployment.decide(name, asked["toolCallId"], True)).status_code == 200
+    assert (await deployment.pending(name))["toolCallId"] == approval["toolCallId"]
+    assert (await deployment.decide(name, approval["toolCallId"], True)).status_code == 200
     execution = await deployment.ended(name)
     assert execution["output"] == "1 2 1"
-    assert _asked(deployment, "tea") == ["first", "second"]
-    assert sorted(_calls(deployment, "tea")) == sorted([fee, look, look, asked["toolCallId"]])
+    assert _requests_about(deployment, "tea") == ["first", "second"]
+    assert sorted(_calls(deployment, "tea")) == sorted([fee, look, look, approval["toolCallId"]])
     assert _starts(deployment, "tea")[0] == "VERSION []"
     assert set(_starts(deployment, "tea")[1:-1]) == {"VERSION ['fee']"}
     assert _starts(deployment, "tea")[-1] == "changed ['fee']"
     log = await deployment.log(name)
-    [told, *again] = log.of("custom")
-    assert (told["data"], again) == ({"fee": {"count": 1}}, [])
+    [shown, *again] = log.of("custom")
+    assert (shown["data"], again) == ({"fee": {"count": 1}}, [])
     assert [call["name"] for call in execution["toolCalls"]] == ["fee", "look", "pay"]
     assert len(log.of("tool_call_end")) == 3
 
@@ -144,7 +144,7 @@ async def test_a_deletion_that_dies_while_a_function_does_not_leave_is_done_by_t
     await deployment.log(task)
     found = await deployment.get(f"/v1/execution/{task}")
     assert found["data"]["status"] == "terminated"
-    assert _asked(deployment, "wood") == ["stubborn"]
+    assert _requests_about(deployment, "wood") == ["stubborn"]
     assert _calls(deployment, "wood") == []
     assert (await deployment.clients[0].delete(f"/v1/execution/{task}")).status_code == 204
     assert (await deployment.clients[1].get(f"/v1/execution/{task}")).status_code == 404

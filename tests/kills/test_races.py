@@ -45,8 +45,10 @@ async def second(running: Deployment) -> tuple[str, httpx2.AsyncClient]:
 
 async def _waiting(deployment: Deployment, count: int = PAIRS) -> dict[str, str]:
     """So many executions that wait, and their calls."""
-    asked = await asyncio.gather(*(deployment.asked("payer", f"run {n}") for n in range(count)))
-    return {one["id"]: one["pendingApprovals"][0]["toolCallId"] for one in asked}
+    suspended = await asyncio.gather(
+        *(deployment.suspended("payer", f"run {n}") for n in range(count))
+    )
+    return {one["id"]: one["pendingApprovals"][0]["toolCallId"] for one in suspended}
 
 
 @pytest.mark.parametrize("pair", [(FIVE, DENY), (FIVE, SIX)], ids=["deny", "edit"])
@@ -62,8 +64,8 @@ async def test_of_two_contradicting_decisions_at_once_one_stands_and_the_call_ru
         asking = [deployment.clients[0].post(path, json=pair[0]), other.post(path, json=pair[1])]
         order = (0, 1) if number % 2 else (1, 0)
         answers = await asyncio.gather(*(asking[n] for n in order))
-        told = dict(zip(order, answers, strict=True))
-        return told[0].status_code, told[1].status_code
+        answer_of = dict(zip(order, answers, strict=True))
+        return answer_of[0].status_code, answer_of[1].status_code
 
     found = await asyncio.gather(
         *(decided(number, *item) for number, item in enumerate(waiting.items()))
@@ -127,9 +129,9 @@ async def test_decisions_that_the_death_of_every_process_cuts_short_stand_or_are
     await asyncio.gather(*(_settled(deployment, *item) for item in waiting.items()))
     for name, call in waiting.items():
         assert deployment.tools.arguments[call] == [{"amount": 5}]
-        first, *asked_again = (await deployment.log(name)).of("approval_resolved")
+        first, *resolved_again = (await deployment.log(name)).of("approval_resolved")
         assert first["parameters"] == {"amount": 5}
-        assert len(asked_again) <= 1
+        assert len(resolved_again) <= 1
 
 
 async def _decided(deployment: Deployment, client: int, name: str, call: str) -> int | None:

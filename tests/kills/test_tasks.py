@@ -155,7 +155,7 @@ async def test_what_the_server_moves_repeats_no_step_and_counts_no_time_that_no_
 ) -> None:
     deployment = running
     deployment.tools.answering.clear()
-    known, asked = set(deployment.tools.calls), deployment.provider.request_count
+    known, requests = set(deployment.tools.calls), deployment.provider.request_count
     counter = await _made(
         deployment,
         agent_id="counter",
@@ -182,7 +182,7 @@ async def test_what_the_server_moves_repeats_no_step_and_counts_no_time_that_no_
         assert done["elapsed_seconds"] < BOUND
         assert sum(point["label"] is None for point in done["checkpoints"]) == steps
         assert not any(point["superseded"] for point in done["checkpoints"])
-    assert deployment.provider.request_count - asked == 2 + 2
+    assert deployment.provider.request_count - requests == 2 + 2
     assert len((await deployment.log(speaker.id)).of("retry")) == 1
     assert len((await deployment.execution(counter.id))["toolCalls"]) == 1
 
@@ -195,7 +195,7 @@ async def test_its_time_ends_and_its_next_attempt_begins_over_a_death(running: D
     failed = await _made(deployment, agent_id="refused", input="Speak", config={"retry": retry})
     await limited.shown()
     await failed.until("failed")
-    asked = deployment.provider.request_count
+    requests = deployment.provider.request_count
 
     await _an_hour_later(deployment, limited, failed)
 
@@ -206,7 +206,7 @@ async def test_its_time_ends_and_its_next_attempt_begins_over_a_death(running: D
         "budget_exceeded",
         "limit_exceeded",
     )
-    assert deployment.provider.request_count - asked == 2
+    assert deployment.provider.request_count - requests == 2
 
 
 async def test_a_deletion_closes_the_model_call_and_nothing_comes_after_it(
@@ -243,12 +243,12 @@ async def test_deletions_that_the_death_of_every_process_cuts_short_are_done_by_
         if answer is None:
             assert await task.ask("DELETE") in (204, 404)
         assert await task.ask("GET") == 404
-    asked = deployment.provider.request_count
+    requests = deployment.provider.request_count
     await deployment.again()
     deployment.tools.answering.set()
     page = await deployment.get("/v1/executions", limit=100)
     assert not {execution["id"] for execution in page["data"]} & {task.id for task in tasks}
-    assert deployment.provider.request_count == asked
+    assert deployment.provider.request_count == requests
 
 
 async def _deleted(task: Task) -> int | None:

@@ -81,12 +81,12 @@ async def test_a_client_that_hangs_up_changes_nothing(fleet: Fleet) -> None:
         async for line in answer.aiter_lines():
             if "text_delta" in line:
                 break
-    asked = fleet.provider.request_count
+    requests = fleet.provider.request_count
     with pytest.raises(httpx2.ReadTimeout):
         await fleet.clients["b"].post(
             "/v1/agents/speaker/execute", json={"input": "Wait"}, timeout=httpx2.Timeout(60, read=1)
         )
-    await fleet.provider.wait_requests(asked + 1)
+    await fleet.provider.wait_requests(requests + 1)
     await fleet.log("b", name)
     assert len((await fleet.execution("b", name))["output"].split()) == SPOKEN
     newest = (await fleet.clients["a"].get("/v1/executions?limit=1")).json()["data"][0]

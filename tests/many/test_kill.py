@@ -97,7 +97,7 @@ async def test_a_destructive_call_whose_worker_died_is_left_to_a_person(fleet: F
 
     await until_found(suspended)
     for name in ids:
-        [asked] = (await fleet.execution("a", name))["pendingApprovals"]
-        assert asked["kind"] == "unknown_outcome"
-        assert tools.calls[asked["toolCallId"]] == 1
+        [approval] = (await fleet.execution("a", name))["pendingApprovals"]
+        assert approval["kind"] == "unknown_outcome"
+        assert tools.calls[approval["toolCallId"]] == 1
     assert not await fleet.orphans()

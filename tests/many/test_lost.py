@@ -183,7 +183,7 @@ async def test_a_step_whose_text_the_log_has_lost_is_run_again(
         _rows(database, "DELETE FROM events WHERE kind LIKE 'text%'")
         go_on.set()
         await _completes(core, caller, name)
-        assert len(actor.asked) == 2
+        assert len(actor.requests) == 2
 
 
 async def test_a_worker_that_vanishes_within_a_transaction_holds_no_other_up(
@@ -291,5 +291,7 @@ async def test_what_has_begun_goes_on_before_anything_else_begins(
         there.set()
         for name in names:
             await _completes(other, caller, name)
-        asked = [request.messages[0] for request in second.asked]
-        assert asked == [UserMessage(text) for text in ("new 0", "begun", "new 1", "new 2")]
+        first_messages = [request.messages[0] for request in second.requests]
+        assert first_messages == [
+            UserMessage(text) for text in ("new 0", "begun", "new 1", "new 2")
+        ]

@@ -38,9 +38,9 @@ async def test_a_worker_cut_off_stops_before_others_take_over_and_works_again_af
         await tools.until(lambda: len(set(tools.calls) - known) == HELD)
         talkers = await fleet.many("talker", TALKERS)
         provider.delay_ms = 1000.0  # an answer that requests a call then takes two seconds
-        asked = provider.request_count
+        requests = provider.request_count
         late = await fleet.many("idempotent", LATE)
-        await provider.wait_requests(asked + LATE)
+        await provider.wait_requests(requests + LATE)
         provider.delay_ms = WORD_MILLIS
     before = set(tools.calls)
     closed = provider.cut_by_client

@@ -121,8 +121,8 @@ def test_a_cursor_that_was_never_given_out_is_refused(text: str) -> None:
 
 def test_a_completion_without_an_output_is_written_as_code_reads_it_that_knows_none() -> None:
     assert encode(ExecutionCompleted()) == b"{}"
-    told = ExecutionCompleted("done")
-    assert decode(told.kind, encode(told)) == told
+    completed = ExecutionCompleted("done")
+    assert decode(completed.kind, encode(completed)) == completed
 
 
 def test_events_from_before_there_were_prices_cost_a_credit_for_a_thousand_tokens() -> None:

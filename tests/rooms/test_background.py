@@ -56,7 +56,7 @@ async def test_a_run_without_a_body_is_accepted_and_already_listed(make_api: Mak
     assert (event["output"], event["error"], event["finalModel"]) == ("Done.", None, "actor-1")
     assert (event["browserStepCount"], event["browserSessionSeconds"]) == (0, 0)
     assert event["completedAt"] >= event["startedAt"] >= event["createdAt"]
-    assert model.asked[0].messages[0].text == "Carry out your instructions."  # type: ignore[union-attr]
+    assert model.requests[0].messages[0].text == "Carry out your instructions."  # type: ignore[union-attr]
 
 
 async def test_an_empty_object_is_a_body_and_lacks_its_input(api: Api) -> None:
@@ -147,7 +147,7 @@ async def test_started_after_and_before_are_exclusive(make_api: MakeApi) -> None
         ("nextToken", "x"),
         ("startedAfter", "soon"),
         ("startedBefore", ""),
-        ("agentId", "nobody"),
+        ("agentId", "unknown"),
     ],
 )
 async def test_a_bad_parameter_is_400_and_named(api: Api, param: str, value: str) -> None:
@@ -157,7 +157,7 @@ async def test_a_bad_parameter_is_400_and_named(api: Api, param: str, value: str
 
 
 async def test_events_of_an_unknown_agent_are_404(api: Api) -> None:
-    response = await api.get("/v1/agents/nobody/events")
+    response = await api.get("/v1/agents/unknown/events")
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "agent_not_found"
 

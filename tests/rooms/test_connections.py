@@ -223,20 +223,20 @@ async def test_where_all_are_answered_the_reserve_tells_of_health_and_the_rest_i
     async with bounded_server(api, connections=3) as server:
         streams = [await streaming(server) for _ in range(3)]
         for path, code in (("/v1/agents", "overloaded"), ("/nowhere", "overloaded")):
-            status, headers, content = await server.asked(path)
+            status, headers, content = await server.fetch(path)
             assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
             assert headers["x-request-id"]
             assert orjson.loads(content)["error"]["code"] == code
-        assert b'{"error":"' in (await server.asked("/run/api/executions/x"))[2]
+        assert b'{"error":"' in (await server.fetch("/run/api/executions/x"))[2]
         for path in ("/healthz", "/readyz", "/metrics"):
-            assert (await server.asked(path))[0] == 200
+            assert (await server.fetch(path))[0] == 200
         silent = [await server.connect() for _ in range(20)]
-        assert (await server.asked("/readyz"))[0] == 200
+        assert (await server.fetch("/readyz"))[0] == 200
         assert len(server.connections) <= 3 + 2 + 1
         for wire in (*silent, streams.pop()):
             wire.writer.transport.abort()
         await until(lambda: len(server.connections) == 2)
-        assert (await server.asked())[0] == 200
+        assert (await server.fetch())[0] == 200
         for wire in streams:
             wire.writer.transport.abort()
 
@@ -246,7 +246,7 @@ async def test_silent_connections_make_room_the_longest_first(api: Api) -> None:
         silent = [await server.connect() for _ in range(50)]
         for wire in silent:
             stack.callback(wire.writer.transport.abort)
-        assert (await server.asked())[0] == 200
+        assert (await server.fetch())[0] == 200
         await until(lambda: len(server.connections) <= 3)
         for wire in silent[:-3]:
             assert await wire.rest() == b""

@@ -54,7 +54,7 @@ async def test_conversations_are_listed_by_agent_and_deleted_ones_not_at_all(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("agentId", "nobody"),
+        ("agentId", "unknown"),
         ("after", "conv_01k6zj3t7hf2a9q1x5m8r4c0vc"),
         ("after", "1.conv_no"),
         ("after", "-1.conv_01k6zj3t7hf2a9q1x5m8r4c0vc"),

@@ -86,10 +86,10 @@ async def test_health_needs_no_key(api: Api) -> None:
 
 async def test_the_servers_address_points_on(api: Api) -> None:
     del api.client.headers["authorization"]
-    told = (await api.client.get("/")).json()
-    assert (told["name"], bool(told["version"])) == ("Outlast", True)
+    answer = (await api.client.get("/")).json()
+    assert (answer["name"], bool(answer["version"])) == ("Outlast", True)
     for name in ("docs", "openapi", "health", "ready"):
-        assert (await api.client.get(told[name])).status_code == 200
+        assert (await api.client.get(answer[name])).status_code == 200
     assert (await api.client.post("/")).status_code == 405
 
 

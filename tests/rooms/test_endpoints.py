@@ -81,13 +81,13 @@ def test_a_handler_reads_the_body_and_the_query_that_its_endpoint_names(
 
 async def test_every_route_of_the_server_is_an_endpoint_or_known_to_be_public(api: Api) -> None:
     routes = api.app.router.routes
-    told = {
+    served = {
         (route.path, method)
         for route in routes
         if isinstance(route, Route)
         for method in route.methods or ()
     }
-    assert told == {(endpoint.path, endpoint.method) for endpoint in ENDPOINTS}
+    assert served == {(endpoint.path, endpoint.method) for endpoint in ENDPOINTS}
     assert not [route for route in routes if isinstance(route, APIRoute)]
     others = {route.path for route in routes if isinstance(route, PlainRoute)}
     others -= {endpoint.path for endpoint in ENDPOINTS}
@@ -103,9 +103,9 @@ async def test_an_endpoint_refuses_a_key_without_its_scope_and_opens_to_one_with
 ) -> None:
     for endpoint in ENDPOINTS:
         needed = endpoint.scopes[0]
-        opened = await _asked(api, endpoint, frozenset({needed}))
+        opened = await _answer(api, endpoint, frozenset({needed}))
         assert opened.status_code != 403, endpoint.name
-        refused = await _asked(api, endpoint, frozenset(Scope) - set(endpoint.scopes))
+        refused = await _answer(api, endpoint, frozenset(Scope) - set(endpoint.scopes))
         assert (refused.status_code, needed in refused.text) == (403, True), endpoint.name
 
 
@@ -114,7 +114,7 @@ async def test_a_key_without_the_scope_is_refused_before_its_request_is_read(
 ) -> None:
     for endpoint in ENDPOINTS:
         rest = frozenset(Scope) - set(endpoint.scopes)
-        refused = await _asked(api, endpoint, rest, b"{")
+        refused = await _answer(api, endpoint, rest, b"{")
         assert refused.status_code == 403, endpoint.name
 
 
@@ -130,11 +130,11 @@ async def test_a_key_that_decides_may_send_a_decision_where_others_start_a_run(
     }
     body = {"messages": [{"role": "assistant", "id": SAMPLES["executionId"], "parts": [part]}]}
     scopes = frozenset({Scope.APPROVALS_WRITE, Scope.EXECUTIONS_READ})
-    answer = await _asked(api, endpoint, scopes, orjson.dumps(body))
+    answer = await _answer(api, endpoint, scopes, orjson.dumps(body))
     assert answer.json() == {"error": "Name the chat whose run waits for this decision."}
 
 
-async def _asked(
+async def _answer(
     api: Api, endpoint: Endpoint, scopes: frozenset[Scope], content: bytes | None = None
 ) -> httpx2.Response:
     made = await api.core.services.keys.create(api.caller.workspace_id, "some", scopes)

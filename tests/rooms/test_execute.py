@@ -220,8 +220,8 @@ async def test_session_values_stick_to_the_conversation(make_api: MakeApi) -> No
         await api.execute({"input": "Hi", "memory": {"session": {"userName": "Sarah"}}})
     ).json()
     await api.execute({"input": "Again", "conversationId": first["conversationId"]})
-    assert "userName: Sarah" in model.asked[-1].instructions
-    assert len(model.asked[-1].messages) == 3
+    assert "userName: Sarah" in model.requests[-1].instructions
+    assert len(model.requests[-1].messages) == 3
 
 
 async def test_a_spent_budget_fails_the_execution_and_keeps_its_output(make_api: MakeApi) -> None:
@@ -263,7 +263,7 @@ async def test_on_busy_interrupt_cancels_the_one_before(make_api: MakeApi) -> No
 
 
 async def test_an_unknown_agent_is_404(api: Api) -> None:
-    response = await api.execute({"input": "Hi"}, agent="nobody")
+    response = await api.execute({"input": "Hi"}, agent="unknown")
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "agent_not_found"
 

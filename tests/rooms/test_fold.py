@@ -143,7 +143,7 @@ async def test_the_last_frame_is_what_get_answers(
 @pytest.mark.anyio
 async def test_text_of_a_request_that_was_made_again_is_void(make_api: MakeApi) -> None:
     def play(_: ModelRequest) -> Reply:
-        return ["right"] if len(model.asked) > 1 else ["wrong ", ModelUnavailable("Gone.")]
+        return ["right"] if len(model.requests) > 1 else ["wrong ", ModelUnavailable("Gone.")]
 
     model = FakeModel(play)
     api = await make_api(model)

@@ -29,8 +29,8 @@ def test_every_room_has_transcripts() -> None:
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: f"{path.parts[-3]}/{path.stem}")
 async def test_a_transcript_is_the_same_byte_for_byte(path: Path, database: Database) -> None:
-    told = await Transcript(_read(path), database).told()
-    assert told == _golden(path.with_suffix(".txt"), told)
+    transcript = await Transcript(_read(path), database).text()
+    assert transcript == _golden(path.with_suffix(".txt"), transcript)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _read(path: Path) -> dict[str, Any]:
     return play
 
 
-def _golden(path: Path, told: str) -> str:
+def _golden(path: Path, transcript: str) -> str:
     if os.environ.get("OUTLAST_GOLDEN") == "write":
-        path.write_text(told)
+        path.write_text(transcript)
     return path.read_text()

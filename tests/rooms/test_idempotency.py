@@ -22,7 +22,7 @@ async def test_a_repeated_request_gets_the_first_answer_and_runs_nothing(make_ap
     assert again.headers["x-execution-id"] == first.headers["x-execution-id"]
     assert again.headers["idempotency-replayed"] == "true"
     assert "idempotency-replayed" not in first.headers
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
 @pytest.mark.parametrize("body", [{"input": "Hi", "background": True}, None])

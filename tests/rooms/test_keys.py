@@ -85,7 +85,7 @@ async def test_a_key_gives_no_scope_that_it_lacks(api: Api, own: tuple[Scope, ..
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         ({}, (400, "missing_required_field", "name")),
         ({"name": "a"}, (400, "missing_required_field", "scopes")),
@@ -95,7 +95,7 @@ async def test_a_key_gives_no_scope_that_it_lacks(api: Api, own: tuple[Scope, ..
         ({"name": "a", "scopes": "agents:read"}, (422, "invalid_field_value", "scopes")),
         ({"name": "a", "scopes": ["agents:own"]}, (422, "invalid_field_value", "scopes.0")),
         ({"name": "a", "scopes": ["agents:read", 7]}, (422, "invalid_field_value", "scopes.1")),
-        (READER | {"agentId": "nobody"}, (404, "agent_not_found", "agentId")),
+        (READER | {"agentId": "unknown"}, (404, "agent_not_found", "agentId")),
         (READER | {"agentId": 7}, (422, "invalid_field_value", "agentId")),
         (READER | {"expiresAt": "2020-01-01"}, (422, "invalid_field_value", "expiresAt")),
         *(
@@ -111,9 +111,9 @@ async def test_a_key_gives_no_scope_that_it_lacks(api: Api, own: tuple[Scope, ..
     ],
 )
 async def test_a_key_that_cannot_be_is_refused_by_its_field(
-    api: Api, body: dict[str, Any], told: tuple[int, str, str]
+    api: Api, body: dict[str, Any], expected: tuple[int, str, str]
 ) -> None:
-    assert refusal(await api.client.post(PATH, json=body)) == told
+    assert refusal(await api.client.post(PATH, json=body)) == expected
     assert len((await api.get(PATH)).json()["data"]) == 1
 
 

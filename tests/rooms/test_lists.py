@@ -75,7 +75,7 @@ async def test_every_filter_chooses(make_api: MakeApi) -> None:
         ("limit", "9" * 50),
         ("limit", ""),
         ("status", "done"),
-        ("agentId", "nobody"),
+        ("agentId", "unknown"),
         ("agentId", "a\0b"),
         ("conversationId", "conv_x"),
         ("parentId", "nothing"),
@@ -185,7 +185,7 @@ async def test_agents_are_listed_and_found_by_id_and_name(make_api: MakeApi) -> 
     ]
     assert (await api.get("/v1/agents/agent")).json() == agent
     assert (await api.get(f"/v1/agents/{agent['id']}")).json() == agent
-    assert (await api.get("/v1/agents/nobody")).json()["error"]["code"] == "agent_not_found"
+    assert (await api.get("/v1/agents/unknown")).json()["error"]["code"] == "agent_not_found"
     assert (await api.get("/v1/executions")).json()["data"] == []
 
 

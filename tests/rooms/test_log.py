@@ -67,7 +67,7 @@ async def test_each_request_is_one_line_with_route_status_time_key_and_id(
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "told"),
+    ("method", "path", "status", "expected"),
     [
         ("GET", "/v1/executions/exec_0", 404, {"code": "execution_not_found"}),
         ("GET", "/nowhere?ticket=opensesame", 404, {"path": "/nowhere", "code": "not_found"}),
@@ -79,12 +79,12 @@ async def test_each_request_is_one_line_with_route_status_time_key_and_id(
     ],
 )
 async def test_a_refused_request_says_why_and_no_secret_of_its_address(
-    api: Api, lines: Read, method: str, path: str, status: int, told: Line
+    api: Api, lines: Read, method: str, path: str, status: int, expected: Line
 ) -> None:
     await api.client.request(method, path)
     (line,) = lines("request.answered")
     assert line["status"] == status
-    assert line | told == line
+    assert line | expected == line
     assert "opensesame" not in str(lines())
 
 
@@ -284,9 +284,9 @@ async def test_a_rest_an_approval_and_the_way_on_have_lines(make_api: MakeApi, l
     model = FakeModel(by_turn([call(1, "pay", to=SAID)], [SAID]))
     api = await make_api(model, spec(pay), FakeTools(pay=lambda _: SAID))
     execution = (await api.execute({"input": SAID})).json()["id"]
-    (asked,) = lines("approval.requested")
+    (requested,) = lines("approval.requested")
     (suspended,) = lines("execution.suspended")
-    assert (asked["tool"], asked["kind"]) == ("pay", "approval")
+    assert (requested["tool"], requested["kind"]) == ("pay", "approval")
     assert (suspended["execution"], suspended["steps"]) == (execution, 1)
 
     path = f"/v1/executions/{execution}/approvals/{call(1, 'pay').id}"

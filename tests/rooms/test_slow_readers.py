@@ -51,7 +51,7 @@ MANY_ANSWERS = (
 
 
 @pytest.fixture(params=list(REPLIES))
-async def told(request: pytest.FixtureRequest, make_api: MakeApi) -> tuple[Api, str]:
+async def large_run(request: pytest.FixtureRequest, make_api: MakeApi) -> tuple[Api, str]:
     """A server with an execution of some megabytes, which has ended."""
     first, *rest = REPLIES[request.param]
     model = FakeModel(
@@ -75,8 +75,10 @@ async def stalled(server: BoundedServer, path: str) -> Connection:
 
 @pytest.mark.only("sqlite")
 @pytest.mark.parametrize("path", ["/v1/executions", "/run/api/executions"])
-async def test_a_stream_that_is_not_read_holds_little(told: tuple[Api, str], path: str) -> None:
-    api, run = told
+async def test_a_stream_that_is_not_read_holds_little(
+    large_run: tuple[Api, str], path: str
+) -> None:
+    api, run = large_run
     url = f"{path}/{run}/stream"
     async with bounded_server(api) as server, AsyncExitStack() as stack:
         for wire in [await stalled(server, url) for _ in range(2)]:  # what is made once
@@ -104,9 +106,9 @@ async def sip(connections: Sequence[Connection]) -> None:
 @pytest.mark.only("sqlite")
 @pytest.mark.parametrize("path", first_of(["/v1/executions", "/run/api/executions"]))
 async def test_streams_that_are_read_slowly_all_the_time_hold_little(
-    told: tuple[Api, str], path: str
+    large_run: tuple[Api, str], path: str
 ) -> None:
-    api, run = told
+    api, run = large_run
     await hold_little(api, f"{path}/{run}/stream")
 
 
@@ -222,15 +224,15 @@ async def test_where_no_file_can_be_written_large_answers_and_streams_are_whole_
 
 async def parked(api: Api, count: int) -> None:
     async with asyncio.timeout(BOUND):
-        while api.app.state.streams.parked < count:  # noqa: ASYNC110 - told by nobody
+        while api.app.state.streams.parked < count:  # noqa: ASYNC110 - no event says it
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("path", ["/v1/executions", "/run/api/executions"])
 async def test_a_client_that_stops_to_read_and_goes_on_gets_the_same_bytes(
-    told: tuple[Api, str], path: str
+    large_run: tuple[Api, str], path: str
 ) -> None:
-    api, run = told
+    api, run = large_run
     url = f"{path}/{run}/stream"
     whole = (await api.get(url)).content
     async with bounded_server(api) as server, await stalled(server, url) as wire:

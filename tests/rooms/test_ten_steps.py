@@ -38,11 +38,11 @@ async def test_a_ten_step_run_rolled_back_to_step_4_five_times_agrees_in_every_r
         assert rolled.status_code == 200
         assert rolled.json()["usage"]["totalTokens"] == 30
         await api.rested(execution_id)
-        told = await agree(api, execution_id, memory)
-        assert told.execution["usage"] == first.execution["usage"]
-        assert round(told.execution["creditsUsed"] * 1000) == 90 + 60 * time
-        assert len(told.execution["toolCalls"]) == 5
-        assert told.execution["output"] not in (None, first.execution["output"])
-        stand = [point["superseded"] for point in told.checkpoints].count(False)
-        assert (stand, len(told.checkpoints)) == (11, 11 + 7 * time)
+        answers = await agree(api, execution_id, memory)
+        assert answers.execution["usage"] == first.execution["usage"]
+        assert round(answers.execution["creditsUsed"] * 1000) == 90 + 60 * time
+        assert len(answers.execution["toolCalls"]) == 5
+        assert answers.execution["output"] not in (None, first.execution["output"])
+        stand = [point["superseded"] for point in answers.checkpoints].count(False)
+        assert (stand, len(answers.checkpoints)) == (11, 11 + 7 * time)
     assert len(memory.superseded) == 5 * 7

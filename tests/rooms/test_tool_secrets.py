@@ -57,7 +57,7 @@ async def test_secrets_that_a_tool_s_server_echoes_are_in_no_room_and_no_log(
     record = f"/api/v1/executions/nestings?executionId={execution['id']}"
     for where in (path, f"{path}/stream", f"/run/api/executions/{execution['id']}/stream", record):
         found = await api.client.get(where)
-        told = found.text + capsys.readouterr().out
-        assert not [secret for secret in SECRETS if secret in told], where
-    for request in model.asked:
+        shown = found.text + capsys.readouterr().out
+        assert not [secret for secret in SECRETS if secret in shown], where
+    for request in model.requests:
         assert not [secret for secret in SECRETS if secret in repr(request)]

@@ -138,12 +138,12 @@ async def test_a_decision_costs_the_same_however_many_are_open(
     costs = []
     for count in (3, 60):
         running = await run(store, (await store.executions.create(new(clock))).execution)
-        asked = tuple(
+        opened = tuple(
             Wait(running.id, f"tc_{n:03}", WaitKind.APPROVAL, "pay", {}, 5) for n in range(count)
         )
         move = completed(running)
         suspended = replace(running, status=Status.SUSPENDED)
-        await store.executions.advance(replace(move, after=suspended, events=(), waits=asked))
+        await store.executions.advance(replace(move, after=suspended, events=(), waits=opened))
         driver.taken()
         request = DecideWait(WORKSPACE, running.id, "tc_001", 9, Decision(approved=True), "key_1")
         await store.waits.decide(request)

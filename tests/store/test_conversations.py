@@ -61,14 +61,14 @@ async def test_conversations_are_listed_by_their_last_activity_page_by_page(
 async def test_conversations_are_listed_by_agent_and_by_user(store: Store, create: Create) -> None:
     mine = await create(user="ann", agent_id="agt_2")
     other = await create(user="ann")
-    nobodys = await create(agent_id="agt_2")
+    unowned = await create(agent_id="agt_2")
 
     async def listed(**wanted: str) -> list[str]:
         found = await store.conversations.page(WORKSPACE, ConversationFilter(**wanted), 9)  # type: ignore[arg-type]
         return [one.id for one in found]
 
     assert await listed(user="ann") == [other.conversation_id, mine.conversation_id]
-    assert await listed(agent_id="agt_2") == [nobodys.conversation_id, mine.conversation_id]
+    assert await listed(agent_id="agt_2") == [unowned.conversation_id, mine.conversation_id]
     assert await listed(user="ann", agent_id="agt_2") == [mine.conversation_id]
     assert await listed(user="an") == []
 
@@ -136,11 +136,11 @@ async def test_an_interrupt_ends_what_waits_in_the_commit_that_makes_its_turn(
     conversation = {"conversation_id": running.conversation_id, "new_conversation": False}
     waiting = await create(**conversation)
     await store.executions.advance(Advance(running, replace(running, status=Status.SUSPENDED)))
-    told = len(commit_log.runnable)
+    earlier = len(commit_log.runnable)
     created = await store.executions.create(new(clock, **conversation, on_busy=OnBusy.INTERRUPT))
     assert created.interrupted == ()
     assert not created.execution.waiting
-    assert commit_log.runnable[told:] == [created.execution]
+    assert commit_log.runnable[earlier:] == [created.execution]
     for gone in (running, waiting):
         found = await store.executions.get(WORKSPACE, gone.id)
         assert found.status is Status.CANCELLED

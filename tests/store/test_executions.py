@@ -176,7 +176,7 @@ async def test_text_of_many_steps_is_appended_at_once_each_behind_its_own_log(
         TextAppend(one, tuple((6 + n, _text(n)) for n in range(number + 1)))
         for number, one in enumerate([*running, passed, queued])
     ]
-    told = len(commit_log.committed)
+    earlier = len(commit_log.committed)
     kept = await store.executions.append_text(list(reversed(given)))
     assert kept == [False, False, True, True, True, True, True]
     for one in given[:5]:
@@ -187,7 +187,7 @@ async def test_text_of_many_steps_is_appended_at_once_each_behind_its_own_log(
         assert ends == [2 + sum(range(1, n + 2)) for n in range(len(ends))]
         [said] = [
             c
-            for c in commit_log.committed[told:]
+            for c in commit_log.committed[earlier:]
             if c.execution_id == one.execution.id and c.entries
         ]
         assert said.entries == entries
@@ -210,7 +210,7 @@ async def test_a_stale_write_changes_nothing(
         completed(replace(running, segment=0)),
         completed(replace(running, workspace_id=OTHER)),
     ]
-    told = len(commit_log.committed)
+    earlier = len(commit_log.committed)
     for move in stale:
         with pytest.raises((StaleWrite, Conflict)):
             await store.executions.advance(move)
@@ -218,7 +218,7 @@ async def test_a_stale_write_changes_nothing(
     assert await store.executions.append_text([append]) == [False]
     assert await store.executions.get(WORKSPACE, execution.id) == running
     assert len(await store.executions.log(WORKSPACE, execution.id, START, 100)) == 2
-    assert all(not c.entries for c in commit_log.committed[told:])
+    assert all(not c.entries for c in commit_log.committed[earlier:])
 
 
 async def test_a_move_that_is_not_in_the_table_is_refused(store: Store, create: Create) -> None:

@@ -130,9 +130,9 @@ def test_a_list_walks_down_its_index(
     backwards: bool,
 ) -> None:
     statement = list_executions(frozenset(filters + more), backwards=backwards)
-    told = " ".join(plan_of(connection, statement))
-    assert LISTS[filters] in told
-    assert "TEMP B-TREE" not in told
+    shown_plan = " ".join(plan_of(connection, statement))
+    assert LISTS[filters] in shown_plan
+    assert "TEMP B-TREE" not in shown_plan
 
 
 @pytest.mark.parametrize("more", [*MORE, ("status",), ("agent_id", "after")])
@@ -163,18 +163,18 @@ def test_a_list_by_metadata_of_few_executions_walks_down_those(
 def test_the_list_of_conversations_walks_down_its_index(
     connection: sqlite3.Connection, filters: tuple[str, ...], after: tuple[str, ...]
 ) -> None:
-    told = " ".join(plan_of(connection, list_conversations(frozenset(filters + after))))
-    assert CONVERSATIONS[filters] in told
-    assert "TEMP B-TREE" not in told
+    shown_plan = " ".join(plan_of(connection, list_conversations(frozenset(filters + after))))
+    assert CONVERSATIONS[filters] in shown_plan
+    assert "TEMP B-TREE" not in shown_plan
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_the_approvals_that_wait_are_found_by_their_index(
     connection: sqlite3.Connection, after: bool
 ) -> None:
-    told = " ".join(plan_of(connection, pending_approvals(after=after)))
-    assert "ix_waits_approvals" in told
-    assert "TEMP B-TREE" not in told
+    shown_plan = " ".join(plan_of(connection, pending_approvals(after=after)))
+    assert "ix_waits_approvals" in shown_plan
+    assert "TEMP B-TREE" not in shown_plan
 
 
 @pytest.mark.parametrize("agents", [0, 1, 3])

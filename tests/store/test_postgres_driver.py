@@ -117,7 +117,7 @@ async def test_a_timeout_is_reported_as_one_and_others_keep_their_connections(
             assert driver._pool is not None
             await sleeping
             assert driver._pool.get_stats()["pool_size"] >= 1
-            assert driver._answers(), "others are not told that the database is away"
+            assert driver._answers(), "others do not fail with a database that is away"
 
 
 async def test_the_server_ends_a_statement_before_we_hang_up(database: Database) -> None:

@@ -54,7 +54,7 @@ def test_an_unknown_process_is_answered_and_what_was_missed_is_read(
     assert peers.some()
     assert peers.receive("b", HERE) == (False, False)
     assert peers.receive("b", None) == (False, False)
-    assert peers.receive("b", HELLO) == (True, False), "it has connected anew, and knows of nobody"
+    assert peers.receive("b", HELLO) == (True, False), "it has connected anew, and knows no peer"
 
 
 def test_a_process_that_leaves_or_is_silent_for_long_counts_no_more() -> None:

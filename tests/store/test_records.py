@@ -88,8 +88,8 @@ async def test_a_tree_holds_what_is_under_an_execution_and_no_more(
     )
     kinds = [type(node.record) for node in found.children]
     assert sorted(kinds, key=str) == [ClosedRecord, ExecutionRecord, StepRecord, StepRecord]
-    told = {node.record.step.id: node.record for node in found.children if _is_step(node)}  # type: ignore[union-attr]
-    assert [told[one.id].credits for one in steps[:2]] == [3, 0]
+    by_step = {node.record.step.id: node.record for node in found.children if _is_step(node)}  # type: ignore[union-attr]
+    assert [by_step[one.id].credits for one in steps[:2]] == [3, 0]
     assert all(_adds_up(node) for node in _walk(found))
     one = await store.records.get(WORKSPACE, RecordId(root.id, None))
     assert one == found.record

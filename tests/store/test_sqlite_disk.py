@@ -228,5 +228,5 @@ async def test_trouble_with_the_disk_is_logged_once_and_its_end_too(tmp_path: Pa
             (tmp_path / "away.db").rename(path)
             for _ in range(3):
                 await driver.write(named("after"))
-    told = [line["event"] for line in logs if line["event"].startswith("database.")]
-    assert told == ["database.not_written", "database.written_again"]
+    events = [line["event"] for line in logs if line["event"].startswith("database.")]
+    assert events == ["database.not_written", "database.written_again"]

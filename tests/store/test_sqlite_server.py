@@ -99,7 +99,7 @@ async def test_a_deleted_database_is_not_ready_and_takes_nothing(tmp_path: Path)
         house.core.settings.database_path.unlink()
         assert (await house.execute({"input": "Hi"})).status_code == 503
         assert not await ready(house)
-        assert actor.asked == []
+        assert actor.requests == []
 
 
 @pytest.mark.parametrize("pieces", [1, 40])
@@ -118,5 +118,5 @@ async def test_an_answer_that_the_database_cannot_take_fails_its_execution_and_n
         refused, *others = [await at_last(house, clock, execution) for execution in begun]
         assert (refused["status"], refused["error"]["code"]) == ("failed", "internal_error")
         assert [(other["output"], other["error"]) for other in others] == [("short", None)] * 5
-        assert sum("long" in str(request.messages) for request in actor.asked) <= 5
+        assert sum("long" in str(request.messages) for request in actor.requests) <= 5
         assert await ready(house)

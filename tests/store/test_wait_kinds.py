@@ -81,8 +81,8 @@ async def test_a_result_that_came_before_the_suspension_lets_it_go_on(
     store: Store, create: Create, commit_log: CommitLog, kind: WaitKind
 ) -> None:
     running = await run(store, await create())
-    asked = wait(kind, of=running.id)
-    await store.executions.advance(Advance(running, running, waits=(asked,)))
+    opened = wait(kind, of=running.id)
+    await store.executions.advance(Advance(running, running, waits=(opened,)))
     await store.waits.decide(decide(running, CallResult("early")))
     suspended = replace(running, status=Status.SUSPENDED, awaiting=AWAITED[kind])
     await store.executions.advance(Advance(running, suspended, ((8, ExecutionSuspended()),)))
@@ -166,9 +166,9 @@ async def test_whoever_is_left_is_awaited_and_the_last_lets_it_go_on(
             first = next((p for p in Awaiting if p in {AWAITED[one] for one in left}), None)
             assert row.awaiting == first, order
             assert row.status is (Status.SUSPENDED if left else Status.QUEUED)
-            told = commit_log.committed[-1].execution
-            assert told is not None
-            assert (told.status, told.awaiting) == (row.status, row.awaiting)
+            last_commit = commit_log.committed[-1].execution
+            assert last_commit is not None
+            assert (last_commit.status, last_commit.awaiting) == (row.status, row.awaiting)
             assert len(commit_log.runnable) == before + (not left)
 
 
@@ -189,11 +189,11 @@ async def test_a_suspension_that_knows_less_than_the_store_is_put_right_in_its_c
     store: Store, create: Create
 ) -> None:
     running = await run(store, await create())
-    asked = (
+    opened = (
         wait(WaitKind.APPROVAL, "tc_1", running.id),
         wait(WaitKind.CHILD, "tc_2", running.id, step=3),
     )
-    await store.executions.advance(Advance(running, running, waits=asked))
+    await store.executions.advance(Advance(running, running, waits=opened))
     await store.waits.decide(decide(running, Decision(approved=True)))
     stale = replace(running, status=Status.SUSPENDED, awaiting=Awaiting.PERSON)
     await store.executions.advance(Advance(running, stale, ((8, ExecutionSuspended()),)))
@@ -263,9 +263,9 @@ async def test_a_forced_failure_awaits_nothing(store: Store, suspend: Suspend) -
 async def test_a_cancel_that_met_the_suspension_ends_it(store: Store, create: Create) -> None:
     running = await run(store, await create())
     await store.executions.request_cancel(WORKSPACE, running.id)
-    asked = wait(WaitKind.CHILD, of=running.id)
+    opened = wait(WaitKind.CHILD, of=running.id)
     suspended = replace(running, status=Status.SUSPENDED, awaiting=Awaiting.CHILD)
-    await store.executions.advance(Advance(running, suspended, waits=(asked,)))
+    await store.executions.advance(Advance(running, suspended, waits=(opened,)))
     ended = await store.executions.get(WORKSPACE, running.id)
     assert (ended.status, ended.awaiting) == (Status.CANCELLED, None)
 

@@ -57,7 +57,7 @@ async def recorded(
 async def waiting(store: Store, execution: Execution, *calls: ToolCall) -> Execution:
     """Suspended over these calls."""
     running = await run(store, execution)
-    asked = tuple(
+    opened = tuple(
         Wait(running.id, c.id, WaitKind.APPROVAL, c.name, c.parameters, 7, step=n)
         for n, c in enumerate(calls, 2)
     )
@@ -69,7 +69,7 @@ async def waiting(store: Store, execution: Execution, *calls: ToolCall) -> Execu
             ((7, ExecutionSuspended()),),
             steps=(answer(1, *calls),),
             checkpoint=Checkpoint("cp_001", running.id, 1, 7),
-            waits=asked,
+            waits=opened,
         )
     )
     return after
@@ -85,14 +85,14 @@ async def test_the_last_decision_makes_a_suspended_execution_runnable(
     store: Store, create: Create, commit_log: CommitLog
 ) -> None:
     execution = await waiting(store, await create(), *CALLS)
-    told = len(commit_log.runnable)
+    earlier = len(commit_log.runnable)
     first = await store.waits.decide(said(execution, "tc_1", approved=True))
     assert (first.approved, first.decided_at, first.decided_by) == (True, 9, "key_1")
     assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.SUSPENDED
-    assert len(commit_log.runnable) == told
+    assert len(commit_log.runnable) == earlier
     await store.waits.decide(said(execution, "tc_2", approved=False))
     assert (await store.executions.get(WORKSPACE, execution.id)).status is Status.QUEUED
-    assert [e.id for e in commit_log.runnable[told:]] == [execution.id]
+    assert [e.id for e in commit_log.runnable[earlier:]] == [execution.id]
     kinds = [e.event.kind for e in await store.executions.log(WORKSPACE, execution.id, START, 99)]
     assert kinds[-2:] == ["approval.resolved", "approval.resolved"]
 
@@ -101,7 +101,7 @@ async def test_of_decisions_at_once_the_first_stands(
     store: Store, create: Create, commit_log: CommitLog
 ) -> None:
     execution = await waiting(store, await create(), CALLS[0])
-    told, refused, decided = len(commit_log.runnable), [], []
+    earlier, refused, decided = len(commit_log.runnable), [], []
 
     async def decide(approved: bool) -> None:
         try:
@@ -114,7 +114,7 @@ async def test_of_decisions_at_once_the_first_stands(
             group.start_soon(decide, number % 2 == 0)
     assert (len(decided), len(refused)) == (5, 5)
     assert len(set(map(repr, decided))) == 1
-    assert len(commit_log.runnable) == told + 1
+    assert len(commit_log.runnable) == earlier + 1
     kinds = [e.event.kind for e in await store.executions.log(WORKSPACE, execution.id, START, 99)]
     assert kinds.count("approval.resolved") == 1
 
@@ -124,8 +124,8 @@ async def test_a_decision_that_came_before_the_suspension_lets_it_go_on(
 ) -> None:
     """The segment does not know yet; the store does."""
     running = await run(store, await create())
-    asked = Wait(running.id, "tc_1", WaitKind.APPROVAL, "pay", {}, 7)
-    await store.executions.advance(Advance(running, running, waits=(asked,)))
+    opened = Wait(running.id, "tc_1", WaitKind.APPROVAL, "pay", {}, 7)
+    await store.executions.advance(Advance(running, running, waits=(opened,)))
     await store.waits.decide(said(running, "tc_1", approved=True))
     suspended = replace(running, status=Status.SUSPENDED)
     await store.executions.advance(Advance(running, suspended, ((8, ExecutionSuspended()),)))
@@ -143,7 +143,7 @@ async def test_only_requests_of_ours_are_decided(store: Store, create: Create) -
         )
     assert await store.waits.pending(OTHER, PendingPage(9)) == []
     expiring = await store.waits.decide(said(execution, "tc_1", approved=True, key=None))
-    assert expiring.is_open, "nobody decides what does not expire"
+    assert expiring.is_open, "what does not expire stays open"
 
 
 async def test_open_approvals_of_live_executions_are_listed_newest_first(
@@ -170,7 +170,7 @@ def completed_from(execution: Execution) -> Advance:
 
 async def test_what_has_expired_is_found_and_decided_once(store: Store, create: Create) -> None:
     running = await run(store, await create())
-    asked = Wait(
+    opened = Wait(
         running.id,
         "tc_1",
         WaitKind.APPROVAL,
@@ -181,9 +181,9 @@ async def test_what_has_expired_is_found_and_decided_once(store: Store, create: 
         due_approved=True,
     )
     suspended = replace(running, status=Status.SUSPENDED)
-    await store.executions.advance(Advance(running, suspended, waits=(asked,)))
+    await store.executions.advance(Advance(running, suspended, waits=(opened,)))
     assert await store.waits.due(49, 9) == []
-    assert await store.waits.due(50, 9) == [(WORKSPACE, asked)]
+    assert await store.waits.due(50, 9) == [(WORKSPACE, opened)]
     request = replace(said(suspended, "tc_1", approved=True, key=None), at=50)
     assert (decided := await store.waits.decide(request)).decided_by is None
     assert decided == await store.waits.decide(replace(request, at=60))
@@ -256,7 +256,7 @@ async def test_of_resumes_at_once_one_starts_a_segment(
     running = await recorded(store, await run(store, await create()), (answer(1, CALLS[0]),))
     paused = replace(running, status=Status.PAUSED)
     await store.executions.advance(Advance(running, paused))
-    told, refused = len(commit_log.runnable), []
+    earlier, refused = len(commit_log.runnable), []
 
     async def resume() -> None:
         try:
@@ -268,7 +268,7 @@ async def test_of_resumes_at_once_one_starts_a_segment(
         for _ in range(8):
             group.start_soon(resume)
     assert len(refused) == 7
-    assert len(commit_log.runnable) == told + 1
+    assert len(commit_log.runnable) == earlier + 1
 
 
 async def test_the_state_is_that_of_the_newest_checkpoint_that_has_one(
@@ -365,8 +365,8 @@ async def test_a_call_that_may_have_run_needs_a_decision_again_as_it_ran(
 ) -> None:
     running = await run(store, await create())
     kind, edited = WaitKind.UNKNOWN_OUTCOME, {"a": 3}
-    told = Wait(running.id, "tc_1", kind, "pay", {"a": 1}, 7, 9, True, None, edited)
-    again = await rolled_back(store, running, told, answered=True)
+    earlier = Wait(running.id, "tc_1", kind, "pay", {"a": 1}, 7, 9, True, None, edited)
+    again = await rolled_back(store, running, earlier, answered=True)
     assert (again.is_open, again.arguments) == (True, edited)
 
 

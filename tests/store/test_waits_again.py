@@ -132,11 +132,11 @@ async def test_a_wait_whose_call_is_rolled_back_is_void(store: Store, suspend: S
     )
     more = ToolCall("tc_2", "ask", {})
     last = ModelStep("step_4", 4, AssistantMessage((more,)), "m", Usage(1, 1), "stop", 9, 9)
-    asked = wait(WaitKind.CLIENT, "tc_2", running.id, step=5)
+    opened = wait(WaitKind.CLIENT, "tc_2", running.id, step=5)
     suspended = replace(
         after, status=Status.SUSPENDED, awaiting=Awaiting.CLIENT, steps=3, usage=Usage(12, 7)
     )
-    await store.executions.advance(Advance(after, suspended, steps=(last,), waits=(asked,)))
+    await store.executions.advance(Advance(after, suspended, steps=(last,), waits=(opened,)))
     row = await paused(store, await store.executions.get(WORKSPACE, execution.id))
     await store.executions.resume(Resume(WORKSPACE, row.id, 1000, "cp_003"))
     found = {one.tool_call_id: one for one in await store.waits.of(WORKSPACE, row.id)}

@@ -72,8 +72,8 @@ class PageServer:
         elif head.startswith("post /heard "):
             length = int(head.split("content-length: ")[1].split("\r\n", maxsplit=1)[0])
             self._heard.set_result(orjson.loads(await reader.readexactly(length)))
-        told = f"content-type: text/html\r\ncontent-length: {len(body)}\r\nconnection: close"
-        writer.write(f"HTTP/1.1 200 OK\r\n{told}\r\n\r\n".encode() + body)
+        answer = f"content-type: text/html\r\ncontent-length: {len(body)}\r\nconnection: close"
+        writer.write(f"HTTP/1.1 200 OK\r\n{answer}\r\n\r\n".encode() + body)
         await writer.drain()
 
 

@@ -62,7 +62,7 @@ class BoundedServer:
         await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", self.port))
         return Connection(*await asyncio.open_connection(sock=client, limit=received))
 
-    async def asked(self, path: str = "/v1/agents") -> tuple[int, dict[str, str], bytes]:
+    async def fetch(self, path: str = "/v1/agents") -> tuple[int, dict[str, str], bytes]:
         """The answer to a whole request on a connection of its own."""
         async with await self.connect() as wire:
             await wire.send(self.request(path))

@@ -46,7 +46,7 @@ class CuttingProxy:
         try:
             await self._downwards(up_reader, writer)
         except asyncio.CancelledError:
-            pass  # the proxy closes; nobody else cancels this task
+            pass  # the proxy closes; nothing else cancels this task
         finally:
             upwards.cancel()
             writer.close()

@@ -150,7 +150,7 @@ class Deployment:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
-    async def asked(self, agent: str, text: str = "Go") -> dict[str, Any]:
+    async def suspended(self, agent: str, text: str = "Go") -> dict[str, Any]:
         """An execution that has come to wait for a person."""
         answer = await self.post(f"/v1/agents/{agent}/execute", input=text)
         assert answer.status_code == 200, answer.text
@@ -220,7 +220,7 @@ class Listener:
     def __init__(self, deployment: Deployment, name: str, client: int, format: str | None) -> None:
         self._deployment, self._name, self._format = deployment, name, format
         self._heard: list[Frame] = []
-        self._asked = asyncio.Event()
+        self._suspended = asyncio.Event()
         self._listening = asyncio.create_task(self._listen(client))
 
     async def _listen(self, client: int) -> None:
@@ -229,12 +229,12 @@ class Listener:
             async for frame in frames:
                 self._heard.append(frame)
                 if b"approval" in frame[1]:
-                    self._asked.set()
+                    self._suspended.set()
 
-    async def until_asked(self) -> None:
+    async def until_suspended(self) -> None:
         """Return once it has read that a person's decision is needed."""
         async with asyncio.timeout(BOUND):
-            await self._asked.wait()
+            await self._suspended.wait()
 
     async def whole(self) -> list[Frame]:
         """What was read before the death, and what follows its last id to the end."""

@@ -60,7 +60,9 @@ def finished(step: int, call: str, result: object, *, is_error: bool = False) ->
     return ToolFinished(step, call, "refund", result, is_error, 3)
 
 
-def asked(step: int, call: str, kind: str = "approval", **parameters: object) -> ApprovalRequested:
+def requested(
+    step: int, call: str, kind: str = "approval", **parameters: object
+) -> ApprovalRequested:
     return ApprovalRequested(step, call, "refund", parameters, kind)
 
 
@@ -91,7 +93,7 @@ APPROVAL = log(
     *said(1, "Let me ", "see."),
     answered(1, "tool_calls"),
     started(2, "tc_1", order=1),
-    asked(3, "tc_2", amount=5),
+    requested(3, "tc_2", amount=5),
     finished(2, "tc_1", {"paid": 5}),
     ExecutionSuspended(),
     approved(3, "tc_2", {"amount": 4}),
@@ -106,8 +108,8 @@ DENIAL = log(
     created(),
     ExecutionStarted(),
     answered(1, "tool_calls"),
-    asked(2, "tc_1", amount=5),
-    asked(3, "tc_2", amount=6),
+    requested(2, "tc_1", amount=5),
+    requested(3, "tc_2", amount=6),
     ExecutionSuspended(),
     denied(2, "tc_1", "Too much."),
     approved(3, "tc_2"),
@@ -128,7 +130,7 @@ CRASH = log(
     answered(1, "tool_calls"),
     started(2, "tc_1"),
     ExecutionStarted(),
-    asked(2, "tc_1", "unknown_outcome"),
+    requested(2, "tc_1", "unknown_outcome"),
     ExecutionSuspended(),
     approved(2, "tc_1"),
     ExecutionStarted(),
@@ -140,7 +142,7 @@ CRASH = log(
 ROLL_BACK = log(
     *(entry.event for entry in APPROVAL),
     ExecutionResumed("cp_1", 2, [], "key_1"),
-    asked(3, "tc_2", amount=5),
+    requested(3, "tc_2", amount=5),
     ExecutionSuspended(),
     denied(3, "tc_2", "Not now."),
     ExecutionStarted(),

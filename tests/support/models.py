@@ -24,12 +24,12 @@ class FakeModel:
 
     def __init__(self, play: Callable[[ModelRequest], Reply]) -> None:
         self._play = play
-        self.asked: list[ModelRequest] = []
+        self.requests: list[ModelRequest] = []
         self.open = 0
         self.spoke = asyncio.Event()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        self.asked.append(request)
+        self.requests.append(request)
         self.open += 1
         try:
             texts: list[str] = []

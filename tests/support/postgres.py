@@ -221,8 +221,8 @@ def _owner() -> dict[str, Any]:
     """Postgres refuses to run as root: then it runs as an unprivileged user."""
     if os.geteuid() != 0:
         return {}
-    nobody = pwd.getpwnam("nobody")
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    unprivileged = pwd.getpwnam("nobody")
+    return {"user": unprivileged.pw_uid, "group": unprivileged.pw_gid, "extra_groups": []}
 
 
 def _programs(folder: Path, *, as_root: bool) -> Path:

@@ -274,9 +274,7 @@ class _Connection(asyncio.Protocol):
             self.end()
 
     def send_error(self, status: int, code: str = "fake_error") -> None:
-        message = (
-            f"The fake provider was asked to answer {status}; your key was sk-secret123456789."
-        )
+        message = f"The fake provider is set to answer {status}; your key was sk-secret123456789."
         error = {"message": message, "type": "fake", "param": None, "code": code}
         self.send_json(status, {"error": error})
 

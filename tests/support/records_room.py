@@ -60,18 +60,18 @@ async def sound(api: Api, root: Node) -> list[Node]:
         assert all(child["parentId"] == node["id"] for child in children)
         if children:
             assert sum(child["creditsUsed"] for child in children) == node["creditsUsed"]
-        told = {name: value for name, value in node.items() if name != "children"}
-        assert await one(api, node["id"]) == told
+        alone = {name: value for name, value in node.items() if name != "children"}
+        assert await one(api, node["id"]) == alone
     return nodes
 
 
 async def refused(api: Api, path: str, **query: Any) -> tuple[int, str, str]:
     """(status, code, message) of an error in the room's shape."""
     response = await api.client.get(path, params=query)
-    return response.status_code, *told(response)
+    return response.status_code, *error_of(response)
 
 
-def told(response: httpx2.Response) -> tuple[str, str]:
+def error_of(response: httpx2.Response) -> tuple[str, str]:
     error = response.json()
     assert set(error) == {"code", "name", "message", "feedback", "cta"}
     assert set(error["feedback"]) == {"enUs", "esEs", "ptBr"}

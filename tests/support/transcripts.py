@@ -64,16 +64,16 @@ class Transcript:
         assert self._house is not None
         return self._house
 
-    async def told(self) -> str:
+    async def text(self) -> str:
         """The transcript."""
         try:
             await self._open()
-            told = [await self._asked(request) for request in self._play["requests"]]
+            shown = [await self._exchange(request) for request in self._play["requests"]]
             if log := await self._log():
-                told.append(log)
+                shown.append(log)
         finally:
             await self._stack.aclose()
-        return "\n".join(told)
+        return "\n".join(shown)
 
     # --- the server
 
@@ -111,7 +111,7 @@ class Transcript:
 
     # --- requests
 
-    async def _asked(self, request: dict[str, Any]) -> str:
+    async def _exchange(self, request: dict[str, Any]) -> str:
         """Make one request and tell it."""
         path = self._filled(request["path"])
         headers = {"X-Request-Id": "golden"} | request.get("headers", {})
@@ -122,11 +122,15 @@ class Transcript:
         )
         self._learn(response.headers.get("x-execution-id"), response.text)
         await self._go_on(request, known[-1].cursor if known else START)
-        asked = [f">>> {request['method']} {path}", *(f"{k}: {v}" for k, v in headers.items()), ""]
-        asked += [body, ""] if body else []
+        request_lines = [
+            f">>> {request['method']} {path}",
+            *(f"{k}: {v}" for k, v in headers.items()),
+            "",
+        ]
+        request_lines += [body, ""] if body else []
         answered = [f"<<< {response.status_code}"]
         answered += [f"{k}: {v}" for k, v in sorted(response.headers.items()) if k not in _HIDDEN]
-        return self._masked("\n".join([*asked, *answered, "", response.text]))
+        return self._masked("\n".join([*request_lines, *answered, "", response.text]))
 
     async def _go_on(self, request: dict[str, Any], heard: Cursor) -> None:
         """What is to happen before the next request."""
@@ -154,8 +158,8 @@ class Transcript:
         if execution is not None:
             self._known["execution"] = execution
         for name, pattern in _IDS.items():
-            told = re.findall(pattern, text)
-            self._known[name] = list(dict.fromkeys([*self._known[name], *told]))
+            shown = re.findall(pattern, text)
+            self._known[name] = list(dict.fromkeys([*self._known[name], *shown]))
         if ticket := re.search(r'"ticket":"([^"]+)"', text):
             self._known["ticket"] = ticket[1]
 

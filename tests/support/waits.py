@@ -40,19 +40,19 @@ async def suspended_over(store: Store, execution: Execution, *waits: Wait) -> Ex
     running = await run(store, execution)
     calls = tuple(ToolCall(one.tool_call_id, "ask", {"a": 1}) for one in waits)
     step = ModelStep("step_1", 1, AssistantMessage(calls), "m", Usage(10, 5), "stop", 5, 6)
-    asked = tuple(replace(one, execution_id=running.id) for one in waits)
+    opened = tuple(replace(one, execution_id=running.id) for one in waits)
     after = replace(
         running,
         status=Status.SUSPENDED,
         steps=1,
         usage=Usage(10, 5),
-        awaiting=awaited(asked),
+        awaiting=awaited(opened),
     )
-    suspended = ExecutionSuspended(awaited(asked) or Awaiting.PERSON)
+    suspended = ExecutionSuspended(awaited(opened) or Awaiting.PERSON)
     checkpoint = Checkpoint("cp_001", running.id, 1, 7)
     await store.executions.advance(
         Advance(
-            running, after, ((7, suspended),), steps=(step,), checkpoint=checkpoint, waits=asked
+            running, after, ((7, suspended),), steps=(step,), checkpoint=checkpoint, waits=opened
         )
     )
     return await store.executions.get(WORKSPACE, running.id)

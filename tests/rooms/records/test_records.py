@@ -13,7 +13,7 @@ from outlast.model.workspace import Scope
 from outlast.testing import FakeClock
 from tests.support.api import Api, MakeApi
 from tests.support.models import FakeModel, Reply, by_turn
-from tests.support.records_room import MODEL, PATH, PRICES, one, page, refused, told, tree, uuid
+from tests.support.records_room import MODEL, PATH, PRICES, error_of, one, page, refused, tree, uuid
 from tests.support.tools import FakeTools, call, spec, tool
 from tests.support.waiting import BOUND
 
@@ -156,7 +156,7 @@ async def test_more_than_a_hundred_responders_are_400(api: Api) -> None:
     many = "&".join(f"responderIds={UNKNOWN}" for _ in range(101))
     response = await api.client.get(f"{PATH}?{many}")
     assert response.status_code == 400
-    assert "responderIds" in told(response)[1]
+    assert "responderIds" in error_of(response)[1]
 
 
 async def test_an_execution_and_a_step_are_found_by_every_spelling(make_api: MakeApi) -> None:
@@ -186,7 +186,7 @@ async def test_what_is_no_id_is_400(api: Api, wrong: str) -> None:
     for param in ("executionId", "chatMessageId"):
         response = await api.client.get(f"{PATH}/nestings?{param}={wrong}")
         assert response.status_code == 400
-        assert told(response)[1].startswith(f"{param}: ")
+        assert error_of(response)[1].startswith(f"{param}: ")
 
 
 async def test_what_does_not_exist_is_404(api: Api) -> None:
@@ -198,7 +198,7 @@ async def test_what_does_not_exist_is_404(api: Api) -> None:
     ):
         response = await api.client.get(path)
         assert response.status_code == 404
-        assert told(response)[0] == "execution_not_found"
+        assert error_of(response)[0] == "execution_not_found"
 
 
 async def test_nestings_take_exactly_one_of_two_ids(api: Api) -> None:
@@ -253,7 +253,7 @@ async def test_reading_needs_its_scope_and_a_key(make_api: MakeApi) -> None:
         assert (status, code) == (403, "insufficient_scope")
     del api.client.headers["authorization"]
     response = await api.client.get(PATH)
-    assert (response.status_code, told(response)[0]) == (401, "invalid_api_key")
+    assert (response.status_code, error_of(response)[0]) == (401, "invalid_api_key")
     assert response.headers["www-authenticate"] == "Bearer"
     api.client.headers["x-api-key"] = api.key
     assert (await api.client.get(PATH)).status_code == 403
@@ -347,7 +347,7 @@ async def test_a_mistake_and_a_wrong_way_are_reported_in_the_rooms_shape(
         assert (await refused(api, path))[:2] == (404, "not_found")
     response = await api.client.put(PATH)
     assert (response.status_code, response.headers["allow"]) == (405, "GET")
-    assert told(response)[0] == "method_not_allowed"
+    assert error_of(response)[0] == "method_not_allowed"
 
     async def broken(*_: object) -> None:
         raise RuntimeError("secret detail")
@@ -356,4 +356,4 @@ async def test_a_mistake_and_a_wrong_way_are_reported_in_the_rooms_shape(
     response = await api.get(PATH)
     assert response.status_code == 500
     assert "secret" not in response.text
-    assert told(response)[0] == "internal_error"
+    assert error_of(response)[0] == "internal_error"

@@ -20,8 +20,8 @@ from tests.support.tools import FakeTools, call, spec, tool
 from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
-LOOKS: list[Reply] = [["Look. ", call(n, "look", secret=f"asked {n}")] for n in range(1, 4)]
-SAID = ("Where?", "Look. ", "asked", "seen", "All well.")
+LOOKS: list[Reply] = [["Look. ", call(n, "look", secret=f"hidden {n}")] for n in range(1, 4)]
+SAID = ("Where?", "Look. ", "hidden", "seen", "All well.")
 """What was said in a run, in pieces that occur nowhere else."""
 
 
@@ -72,7 +72,7 @@ def kinds(node: Node) -> list[str]:
 
 async def test_a_run_is_its_steps_in_their_order(make_api: MakeApi) -> None:
     def look(arguments: dict[str, Any]) -> Any:
-        return ToolFailed("blind") if arguments["secret"] == "asked 2" else {"a": 1}
+        return ToolFailed("blind") if arguments["secret"] == "hidden 2" else {"a": 1}
 
     api = await looking(make_api, tools=FakeTools(look=look))
     root = await tree(api, (await ran(api))["id"])
@@ -97,7 +97,7 @@ async def test_a_run_is_its_steps_in_their_order(make_api: MakeApi) -> None:
         "type": "tool",
         "toolName": "look",
         "toolCallId": uuid(call(1, "look").id),
-        "input": {"secret": "asked 1"},
+        "input": {"secret": "hidden 1"},
         "output": {"a": 1},
         "error": None,
         "superseded": False,
@@ -130,7 +130,7 @@ async def test_what_a_roll_back_takes_back_stays_and_counts(make_api: MakeApi) -
 async def test_a_request_that_a_pause_has_closed_is_a_node_of_its_own(make_api: MakeApi) -> None:
     gate = asyncio.Event()
     replies: list[Reply] = [["half ", gate], ["Whole."]]
-    model = FakeModel(lambda _: replies[len(model.asked) - 1])
+    model = FakeModel(lambda _: replies[len(model.requests) - 1])
     api = await looking(make_api, model=model)
     execution_id = await api.started(input="Where?")
     workspace = api.caller.workspace_id

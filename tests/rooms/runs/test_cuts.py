@@ -102,7 +102,7 @@ async def test_the_last_answer_again_reads_its_message_once(
     shown, runs = await talk(api, "one", "two")
     message_id = runs[1] if names_it else None
     again = await send(api, *shown[:3], trigger="regenerate-message", message_id=message_id)
-    assert texts(model.asked[-1]) == ["one", "to one", "two"]
+    assert texts(model.requests[-1]) == ["one", "to one", "two"]
     assert again not in runs
     assert await standing(api, again) == ["one", "to one", "two", "to two"]
     assert await superseded(api, [*runs, again]) == [False, True, False]
@@ -113,14 +113,14 @@ async def test_an_earlier_answer_again_drops_what_came_behind_it(
 ) -> None:
     shown, runs = await talk(api, "one", "two", "three")
     again = await send(api, *shown[:1], trigger="regenerate-message", message_id=runs[0])
-    assert texts(model.asked[-1]) == ["one"]
+    assert texts(model.requests[-1]) == ["one"]
     assert await standing(api, again) == ["one", "to one"]
     assert await superseded(api, runs) == [True, True, True]
     found = await conversation(api, again)
     usage = (await api.get(f"/v1/executions/{again}")).json()["usage"]
     assert (found["turnCount"], found["tokenCount"]) == (2, usage["totalTokens"])
     last = await send(api, user("u1", "one"), answer(again), user("u9", "more"))
-    assert texts(model.asked[-1]) == ["one", "to one", "more"]
+    assert texts(model.requests[-1]) == ["one", "to one", "more"]
     assert await standing(api, last) == ["one", "to one", "more", "to more"]
 
 
@@ -129,14 +129,14 @@ async def test_a_client_that_sends_only_its_newest_message_can_have_it_answered_
 ) -> None:
     _, runs = await talk(api, "one", "two", "three")
     again = await send(api, user("u2", "two"), trigger="regenerate-message", message_id=runs[1])
-    assert texts(model.asked[-1]) == ["one", "to one", "two"]
+    assert texts(model.requests[-1]) == ["one", "to one", "two"]
     assert await standing(api, again) == ["one", "to one", "two", "to two"]
 
 
 async def test_an_answer_is_regenerated_again_and_again(api: Api, model: FakeModel) -> None:
     shown, _ = await talk(api, "one", "two")
     runs = [await send(api, *shown[:3], trigger="regenerate-message") for _ in range(3)]
-    assert texts(model.asked[-1]) == ["one", "to one", "two"]
+    assert texts(model.requests[-1]) == ["one", "to one", "two"]
     assert await standing(api, runs[-1]) == ["one", "to one", "two", "to two"]
 
 
@@ -166,7 +166,7 @@ async def test_a_run_that_speaks_is_cancelled_by_the_answer_that_takes_its_place
     again = await post(api, chat("c1", text="Hi") | {"trigger": "regenerate-message"})
     assert data((await first).content)[-2]["type"] == "abort"
     run = again.headers["x-execution-id"]
-    assert texts(model.asked[-1]) == ["Hi"]
+    assert texts(model.requests[-1]) == ["Hi"]
     assert await standing(api, run) == ["Hi", "Again"]
 
 
@@ -176,7 +176,7 @@ async def test_a_run_that_speaks_is_cancelled_by_the_answer_that_takes_its_place
 async def test_the_last_message_edited_is_read_in_its_place(api: Api, model: FakeModel) -> None:
     shown, runs = await talk(api, "one", "two")
     edited = await send(api, *shown[:2], user("u2", "deux"), message_id="u2")
-    assert texts(model.asked[-1]) == ["one", "to one", "deux"]
+    assert texts(model.requests[-1]) == ["one", "to one", "deux"]
     assert await standing(api, edited) == ["one", "to one", "deux", "to deux"]
     assert await superseded(api, runs) == [False, True]
 
@@ -186,7 +186,7 @@ async def test_an_earlier_message_edited_drops_what_came_behind_it(
 ) -> None:
     _, runs = await talk(api, "one", "two", "three")
     edited = await send(api, user("u1", "un"), message_id="u1")
-    assert texts(model.asked[-1]) == ["un"]
+    assert texts(model.requests[-1]) == ["un"]
     assert await standing(api, edited) == ["un", "to un"]
     assert await superseded(api, runs) == [True, True, True]
 
@@ -195,7 +195,7 @@ async def test_an_edit_that_says_the_same_is_answered_again(api: Api, model: Fak
     shown, runs = await talk(api, "one", "two")
     edited = await send(api, *shown[:3], message_id="u2")
     assert edited not in runs
-    assert texts(model.asked[-1]) == ["one", "to one", "two"]
+    assert texts(model.requests[-1]) == ["one", "to one", "two"]
 
 
 async def test_an_edit_is_known_by_its_message_without_more_words(
@@ -203,7 +203,7 @@ async def test_an_edit_is_known_by_its_message_without_more_words(
 ) -> None:
     shown, _ = await talk(api, "one", "two", "three")
     edited = await send(api, *shown[:2], user("u2", "deux"))
-    assert texts(model.asked[-1]) == ["one", "to one", "deux"]
+    assert texts(model.requests[-1]) == ["one", "to one", "deux"]
     assert await standing(api, edited) == ["one", "to one", "deux", "to deux"]
 
 
@@ -213,7 +213,7 @@ async def test_a_message_from_before_ids_were_kept_is_found_behind_the_last_answ
     shown, runs = await talk(api, "one", "two", "three")
     unknown = user("renamed", "deux")
     edited = await send(api, *shown[:2], unknown, message_id="renamed")
-    assert texts(model.asked[-1]) == ["one", "to one", "deux"]
+    assert texts(model.requests[-1]) == ["one", "to one", "deux"]
     assert await superseded(api, [*runs, edited]) == [False, True, True, False]
 
 
@@ -222,7 +222,7 @@ async def test_a_message_from_before_ids_were_kept_is_found_behind_the_last_answ
 
 async def test_a_chat_that_goes_on_cuts_nothing(api: Api, model: FakeModel) -> None:
     _, runs = await talk(api, "one", "two", "three")
-    assert texts(model.asked[-1]) == ["one", "to one", "two", "to two", "three"]
+    assert texts(model.requests[-1]) == ["one", "to one", "two", "to two", "three"]
     assert await superseded(api, runs) == [False, False, False]
 
 
@@ -231,9 +231,9 @@ async def test_only_the_newest_message_or_a_list_that_lacks_turns_cuts_nothing(
 ) -> None:
     shown, runs = await talk(api, "one", "two")
     await send(api, user("u7", "only me"))
-    assert texts(model.asked[-1]) == ["one", "to one", "two", "to two", "only me"]
+    assert texts(model.requests[-1]) == ["one", "to one", "two", "to two", "only me"]
     await send(api, *shown[:2], user("u8", "from another page"))
-    assert texts(model.asked[-1])[-3:] == ["only me", "to only me", "from another page"]
+    assert texts(model.requests[-1])[-3:] == ["only me", "to only me", "from another page"]
     assert await superseded(api, runs) == [False, False]
 
 
@@ -244,7 +244,7 @@ async def test_the_same_request_again_is_answered_with_the_same_run(
     first, again = await post(api, body), await post(api, body)
     assert again.headers["x-execution-id"] == first.headers["x-execution-id"]
     assert again.headers["idempotency-replayed"] == "true"
-    assert (again.content, len(model.asked)) == (first.content, 1)
+    assert (again.content, len(model.requests)) == (first.content, 1)
 
 
 async def test_an_edit_sent_again_under_its_idempotency_key_cuts_once(
@@ -255,7 +255,7 @@ async def test_an_edit_sent_again_under_its_idempotency_key_cuts_once(
     once = {"Idempotency-Key": "once"}
     runs = [(await post(api, body, headers=once)).headers["x-execution-id"] for _ in range(3)]
     assert len(set(runs)) == 1
-    assert len(model.asked) == 3
+    assert len(model.requests) == 3
     assert await superseded(api, runs[:1]) == [False]
 
 
@@ -265,7 +265,7 @@ async def test_clients_without_a_trigger_cut_nothing(api: Api, model: FakeModel)
     for _ in range(2):
         said = {"id": "u1", "role": "user", "content": "one"}
         await post(api, {"messages": [said], "conversationId": of})
-    assert texts(model.asked[-1]) == ["one", "to one"] * 2 + ["one"]
+    assert texts(model.requests[-1]) == ["one", "to one"] * 2 + ["one"]
 
 
 async def test_a_message_id_that_is_too_long_to_be_kept_is_no_id(
@@ -274,7 +274,7 @@ async def test_a_message_id_that_is_too_long_to_be_kept_is_no_id(
     long = "u" * 257
     await send(api, user(long, "one"))
     await send(api, user(long, "two"))
-    assert texts(model.asked[-1]) == ["one", "to one", "two"]
+    assert texts(model.requests[-1]) == ["one", "to one", "two"]
 
 
 async def test_another_conversation_s_messages_have_ids_of_their_own(
@@ -282,7 +282,7 @@ async def test_another_conversation_s_messages_have_ids_of_their_own(
 ) -> None:
     _, runs = await talk(api, "one")
     await send(api, user("u1", "other"), message_id="u1", id="c2")
-    assert texts(model.asked[-1]) == ["other"]
+    assert texts(model.requests[-1]) == ["other"]
     assert await superseded(api, runs) == [False]
 
 
@@ -311,7 +311,7 @@ async def test_an_execution_replaces_another_s_turn_in_the_main_room(
     second = (await api.execute({"input": "two", "conversationId": first["conversationId"]})).json()
     better = (await api.execute({"input": "deux", "replaces": second["id"]})).json()
     assert better["conversationId"] == first["conversationId"]
-    assert texts(model.asked[-1]) == ["one", "to one", "deux"]
+    assert texts(model.requests[-1]) == ["one", "to one", "deux"]
     assert await standing(api, better["id"]) == ["one", "to one", "deux", "to deux"]
     assert await superseded(api, [first["id"], second["id"]]) == [False, True]
     again = await _refused(api, second["id"])

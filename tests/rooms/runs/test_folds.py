@@ -63,7 +63,7 @@ def contents(log: Iterable[Entry]) -> list[str]:
     return [delta["content"] for delta in deltas if delta.get("content")]
 
 
-def told(log: Iterable[Entry]) -> list[Any]:
+def json_contents(log: Iterable[Entry]) -> list[Any]:
     """The JSON strings among the contents."""
     return [orjson.loads(text) for text in contents(log) if text.startswith('{"type"')]
 
@@ -150,7 +150,7 @@ def test_any_log_keeps_the_grammar_of_the_formats(body: list[Event], end: Event)
                 assert not open_parts
     assert {chunk["type"] for chunk in spoken} <= set(CHUNK_TYPES)
     assert (spoken[0]["type"], spoken[-1]["type"]) == ("start", "finish")
-    assert {chunk["type"] for chunk in told(log)} <= set(CONTENT_TYPES)
+    assert {chunk["type"] for chunk in json_contents(log)} <= set(CONTENT_TYPES)
     assert chunks(log, Format.OPENAI)[-1] == "[DONE]"
 
 
@@ -206,8 +206,8 @@ def test_ui_a_step_that_runs_again_says_so_and_begins_a_new_text_part() -> None:
     assert spoken[place - 1] == {"type": "text-end", "id": "1"}
     assert spoken[place + 1] == {"type": "text-start", "id": "2"}
     assert kinds(event_logs.CRASH).count("start-step") == 2
-    asked = [c["type"] for c in spoken if c.get("toolCallId") == "tc_1"]
-    assert asked == ["tool-input-available", "tool-approval-request", "tool-output-available"]
+    found = [c["type"] for c in spoken if c.get("toolCallId") == "tc_1"]
+    assert found == ["tool-input-available", "tool-approval-request", "tool-output-available"]
 
 
 def test_ui_an_approval_of_another_kind_says_which() -> None:
@@ -295,7 +295,9 @@ def test_openai_a_call_is_its_name_and_then_its_arguments() -> None:
 
 def test_openai_an_approval_of_a_call_that_was_shown_shows_it_no_more() -> None:
     assert [c["index"] for c in called(event_logs.CRASH)] == [0, 0]
-    (request,) = (c for c in told(event_logs.CRASH) if c["type"] == "tool-approval-request")
+    (request,) = (
+        c for c in json_contents(event_logs.CRASH) if c["type"] == "tool-approval-request"
+    )
     assert (request["toolCallId"], request["kind"]) == ("tc_1", "unknown_outcome")
 
 
@@ -316,7 +318,7 @@ def test_openai_s_own_accumulator_reads_every_call_whole(log: Sequence[Entry]) -
         for call in message.tool_calls or ()
     ]
     shown = [c for c in chunks(log) if c["type"] == "tool-input-available"]
-    edited = [c for c in told(log) if c["type"] == "tool-input-available"]
+    edited = [c for c in json_contents(log) if c["type"] == "tool-input-available"]
     assert found == [
         (c["toolCallId"], c["toolName"], c["input"])
         for c in shown
@@ -325,14 +327,16 @@ def test_openai_s_own_accumulator_reads_every_call_whole(log: Sequence[Entry]) -
 
 
 def test_openai_results_and_decisions_are_json_in_the_content() -> None:
-    assert [c["type"] for c in told(event_logs.APPROVAL)] == [
+    assert [c["type"] for c in json_contents(event_logs.APPROVAL)] == [
         "tool-approval-request",
         "tool-output-available",
         "tool-approval-response",
         "tool-input-available",
         "tool-output-available",
     ]
-    (denial, *_) = (c for c in told(event_logs.DENIAL) if c["type"] == "tool-approval-response")
+    (denial, *_) = (
+        c for c in json_contents(event_logs.DENIAL) if c["type"] == "tool-approval-response"
+    )
     assert denial == {
         "type": "tool-approval-response",
         "approvalId": "tc_1",
@@ -344,8 +348,8 @@ def test_openai_results_and_decisions_are_json_in_the_content() -> None:
 
 
 def test_openai_what_is_void_is_shown() -> None:
-    assert {"type": "step-retried", "step": 1, "steps": [1]} in told(event_logs.CRASH)
-    void = [c["steps"] for c in told(event_logs.ROLL_BACK) if c["type"] == "step-retried"]
+    assert {"type": "step-retried", "step": 1, "steps": [1]} in json_contents(event_logs.CRASH)
+    void = [c["steps"] for c in json_contents(event_logs.ROLL_BACK) if c["type"] == "step-retried"]
     assert void == [[3, 4], [2, 3, 5]]
 
 
@@ -367,7 +371,7 @@ def test_openai_a_failure_is_an_error_that_clients_raise_and_a_cancel_says_abort
         "param": None,
         "code": "model_unavailable",
     }
-    assert told(event_logs.CANCEL) == [{"type": "abort"}]
+    assert json_contents(event_logs.CANCEL) == [{"type": "abort"}]
 
 
 def test_starts_and_waits_are_no_frames() -> None:

@@ -10,7 +10,7 @@ from outlast.rooms.runs.routes.messages import INSTRUCTION, Answered, RunInput, 
 from outlast.rooms.runs.schemas import RunBody
 
 
-def asked(*messages: dict[str, Any], message_id: str | None = None) -> RunInput:
+def read_from(*messages: dict[str, Any], message_id: str | None = None) -> RunInput:
     return read(body_as(RunBody, {"messages": list(messages)}).messages, message_id)
 
 
@@ -27,7 +27,7 @@ def answer(call: str, state: str = "approval-responded", **approval: Any) -> dic
 
 
 def test_the_last_user_message_is_the_input_and_a_first_system_message_adds_instructions() -> None:
-    found = asked(
+    found = read_from(
         text("system", "Be brief."),
         text("user", "Hi"),
         text("assistant", "Hello"),
@@ -35,18 +35,20 @@ def test_the_last_user_message_is_the_input_and_a_first_system_message_adds_inst
         text("assistant", None),
     )
     assert found == RunInput("How are you?", "Be brief.", (), None, in_parts=False)
-    assert asked(text("user", "Hi"), text("system", "Late.")).instructions == ""
+    assert read_from(text("user", "Hi"), text("system", "Late.")).instructions == ""
 
 
 def test_content_may_be_parts_and_so_may_the_ai_sdk_s_messages() -> None:
     said = [{"type": "text", "text": "How "}, {"type": "text", "text": "are you?"}]
-    assert asked(text("user", said)) == RunInput("How are you?", "", (), None, in_parts=False)
-    assert asked(parts("user", *said, {"type": "data-x", "data": 1})).in_parts
-    assert asked(parts("user", *said)).input == "How are you?"
+    assert read_from(text("user", said)) == RunInput("How are you?", "", (), None, in_parts=False)
+    assert read_from(parts("user", *said, {"type": "data-x", "data": 1})).in_parts
+    assert read_from(parts("user", *said)).input == "How are you?"
 
 
 def test_instructions_alone_are_carried_out() -> None:
-    assert asked(text("system", "Tidy up.")) == RunInput(INSTRUCTION, "Tidy up.", (), None, False)
+    assert read_from(text("system", "Tidy up.")) == RunInput(
+        INSTRUCTION, "Tidy up.", (), None, False
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,13 +63,13 @@ def test_instructions_alone_are_carried_out() -> None:
 )
 def test_without_any_text_a_message_is_missing(messages: list[dict[str, Any]]) -> None:
     with pytest.raises(MissingField):
-        asked(*messages)
+        read_from(*messages)
 
 
 @pytest.mark.parametrize("kind", ["file", "image_url", "input_audio"])
 def test_what_would_be_lost_is_refused(kind: str) -> None:
     with pytest.raises(InvalidField, match=kind):
-        asked(text("user", [{"type": "text", "text": "See:"}, {"type": kind, "url": "x"}]))
+        read_from(text("user", [{"type": "text", "text": "See:"}, {"type": kind, "url": "x"}]))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_a_body_of_the_wrong_shape_is_refused(body: dict[str, Any]) -> None:
 
 
 def test_answers_in_the_last_assistant_message_are_decisions() -> None:
-    found = asked(
+    found = read_from(
         parts("user", {"type": "text", "text": "Refund me"}),
         parts(
             "assistant",
@@ -109,12 +111,12 @@ def test_answers_before_a_new_user_message_are_history_unless_the_client_names_t
         parts("assistant", answer("tc_1", id="tc_1", approved=True), id="a"),
         parts("user", {"type": "text", "text": "Well?"}, id="u"),
     )
-    assert asked(*messages).input == "Well?"
-    assert asked(*messages, message_id="u").input == "Well?"
-    assert asked(*messages, message_id="a").answered == (Answered("tc_1", True, None),)
+    assert read_from(*messages).input == "Well?"
+    assert read_from(*messages, message_id="u").input == "Well?"
+    assert read_from(*messages, message_id="a").answered == (Answered("tc_1", True, None),)
 
 
 @pytest.mark.parametrize("approval", [{"id": "tc_1"}, {"id": "tc_1", "approved": "yes"}])
 def test_a_decision_that_decides_nothing_is_refused(approval: dict[str, Any]) -> None:
     with pytest.raises(InvalidField):
-        asked(parts("assistant", answer("tc_1", **approval)))
+        read_from(parts("assistant", answer("tc_1", **approval)))

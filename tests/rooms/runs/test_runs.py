@@ -62,12 +62,12 @@ async def test_parts_are_answered_in_the_ai_sdk_s_format(api: Api) -> None:
     assert data(response.content)[-1] == {"type": "finish", "finishReason": "stop"}
 
 
-@pytest.mark.parametrize("asked", ["openai", "ui", "native"])
-async def test_a_run_keeps_the_format_that_it_was_started_with(api: Api, asked: str) -> None:
-    started = await post(api, user("Hi"), params={"format": asked})
+@pytest.mark.parametrize("chosen", ["openai", "ui", "native"])
+async def test_a_run_keeps_the_format_that_it_was_started_with(api: Api, chosen: str) -> None:
+    started = await post(api, user("Hi"), params={"format": chosen})
     run = started.headers["x-execution-id"]
     assert (await api.get(f"{PATH}/{run}/stream")).content == started.content
-    other = "native" if asked == "ui" else "ui"
+    other = "native" if chosen == "ui" else "ui"
     shown = await api.get(f"{PATH}/{run}/stream", format=other)
     assert shown.content != started.content
 
@@ -113,7 +113,7 @@ async def test_instructions_and_headers_reach_the_agent_and_its_tools(make_api: 
     body = chat("c1", text="Refund me") | {"forwardedHeaders": {"X-Tenant": "s3cret-tenant"}}
     body["messages"].insert(0, {"role": "system", "parts": [{"type": "text", "text": "Be quick."}]})
     run = (await post(api, body)).headers["x-execution-id"]
-    assert model.asked[0].instructions == "Be kind.\n\nBe quick."
+    assert model.requests[0].instructions == "Be kind.\n\nBe quick."
     kept = await _row(api, run)
     assert kept.origin.headers
     assert "s3cret" not in repr(kept) + kept.origin.headers
@@ -202,7 +202,7 @@ async def test_denied_the_tool_does_not_run_and_the_model_reads_why(make_api: Ma
     await decide(api, run, approved=False, reason="Too much.")
     assert (await api.rested(run))["status"] == "completed"
     assert tools.calls.total() == 0
-    assert "Too much." in repr(model.asked[-1].messages)
+    assert "Too much." in repr(model.requests[-1].messages)
 
 
 async def test_an_approval_that_no_one_requested_is_not_found(make_api: MakeApi) -> None:
@@ -254,7 +254,7 @@ async def test_a_decision_finds_its_run_by_the_message_s_id_alone(make_api: Make
     assert data(response.content)[0] == {"type": "tool-output-denied", "toolCallId": REFUND.id}
     body["messages"][-1]["id"] = "unknown"
     assert (await post(api, body)).status_code == 400
-    assert (await post(api, body | {"id": "nobody"})).status_code == 404
+    assert (await post(api, body | {"id": "unknown"})).status_code == 404
 
 
 async def test_who_decides_at_once_gets_the_rest_in_the_same_answer(

@@ -93,20 +93,20 @@ async def test_a_ticket_is_taken_by_streams_that_say_so_and_by_no_other_route(
     api = await make_api()
     run = (await post(api, user("Hi"))).headers["x-execution-id"]
     document = (await api.get("/openapi.json")).json()
-    told = {
+    with_ticket = {
         path
         for path, methods in document["paths"].items()
         for method in methods.values()
         if any(parameter["name"] == "ticket" for parameter in method.get("parameters", ()))
     }
-    assert told == {
+    assert with_ticket == {
         "/v1/executions/{executionId}/stream",
         "/run/api/executions/{executionId}/stream",
     }
     ticket = (await api.client.post(f"/v1/executions/{run}/stream-ticket")).json()["ticket"]
     del api.client.headers["authorization"]
     for path, methods in document["paths"].items():
-        if path in told or not path.startswith(("/v1", "/run", "/api")):
+        if path in with_ticket or not path.startswith(("/v1", "/run", "/api")):
             continue
         for method in methods:
             url = re.sub(r"\{\w+\}", run, path)
@@ -154,10 +154,10 @@ async def test_a_clock_that_steps_back_makes_tickets_live_neither_longer_nor_sho
 
     async def opens(ticket: str) -> bool:
         path = f"{PATH}/{run}/stream"
-        answer = await api.client.get(path, params={"ticket": ticket}, headers=nobody)
+        answer = await api.client.get(path, params={"ticket": ticket}, headers=no_key)
         return answer.status_code == 200
 
-    nobody = {"Authorization": ""}
+    no_key = {"Authorization": ""}
     before = await issued()
     clock.step(-2 * LIFE_SECONDS)
     after = await issued()

@@ -178,8 +178,8 @@ async def test_only_what_is_paused_or_failed_is_resumed(tasks_client: TasksClien
             404,
             "checkpoint_not_found",
         )
-        told = (await tasks_client.ask("POST", path, {"checkpoint_id": unknown})).json()["error"]
-        assert told["details"] == {"param": "checkpoint_id"}
+        error = (await tasks_client.ask("POST", path, {"checkpoint_id": unknown})).json()["error"]
+        assert error["details"] == {"param": "checkpoint_id"}
     await tasks_client.post(task_id, "resume")
     await tasks_client.post(task_id, "complete")
     assert await tasks_client.refused("POST", path) == (409, "conflict")

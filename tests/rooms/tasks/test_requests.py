@@ -58,8 +58,8 @@ def deep(levels: int) -> bytes:
             "invalid_field_value",
             "config.retry.on_failure",
         ),
-        (b'{"name":"x","agent_id":"nobody"}', 404, "agent_not_found", None),
-        (b'{"name":"x","agent_id":"nobody","input":"Hi"}', 404, "agent_not_found", None),
+        (b'{"name":"x","agent_id":"unknown"}', 404, "agent_not_found", None),
+        (b'{"name":"x","agent_id":"unknown","input":"Hi"}', 404, "agent_not_found", None),
     ],
     ids=lambda value: value[:50].decode() if isinstance(value, bytes) else None,
 )

@@ -97,12 +97,12 @@ async def test_a_failed_run_is_tried_again_and_then_paused(make_api: MakeApi) ->
     retry = {"max_attempts": 2, "backoff_seconds": 20, "on_failure": "pause"}
     task_id = await tasks_client.create(config={"retry": retry}, **RUN)
     assert (await rested(tasks_client, task_id))["status"] == "failed"
-    asked = len(model.asked)
+    requests = len(model.requests)
     await tasks_client.later(19)
     assert (await tasks_client.task(task_id))["status"] == "failed"
     await tasks_client.later(1)
     assert (await rested(tasks_client, task_id))["status"] == "paused"
-    assert len(model.asked) == 2 * asked
+    assert len(model.requests) == 2 * requests
 
 
 @pytest.mark.parametrize(("on_failure", "status"), [("fail", "failed"), ("pause", "paused")])
@@ -164,7 +164,7 @@ async def test_elapsed_time_outlasts_a_crash_and_leaves_the_downtime_out(
 
 async def until_counted(database: Database, millis: int) -> None:
     async with asyncio.timeout(10):
-        while _counted(database) < millis:  # noqa: ASYNC110 - a row, told by nobody
+        while _counted(database) < millis:  # noqa: ASYNC110 - a row has no event
             await asyncio.sleep(0)
 
 

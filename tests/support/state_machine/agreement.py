@@ -77,7 +77,7 @@ class Reading:
     """Tokens of every finished model step and of every request that a pause has closed."""
     open: dict[str, ApprovalRequested] = field(default_factory=dict)
     """Questions without an answer."""
-    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
+    requested: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What each call that needed a decision runs with."""
     approved: set[str] = field(default_factory=set)
     calls: dict[int, str] = field(default_factory=dict)
@@ -93,9 +93,9 @@ class Reading:
                 self.charged += event.usage.total_tokens
             case ToolStarted():
                 self._mean(event.step, event.tool_call_id)
-                if event.tool_call_id in self.asked:
+                if event.tool_call_id in self.requested:
                     assert event.tool_call_id in self.approved
-                    assert event.parameters == self.asked[event.tool_call_id]
+                    assert event.parameters == self.requested[event.tool_call_id]
                 self.started.setdefault(event.tool_call_id, []).append(event.parameters)
             case ToolFinished():
                 self.tools[event.step] = event
@@ -103,7 +103,7 @@ class Reading:
             case ApprovalRequested():
                 self._mean(event.step, event.tool_call_id)
                 self.open[event.tool_call_id] = event
-                self.asked[event.tool_call_id] = event.parameters
+                self.requested[event.tool_call_id] = event.parameters
                 self.approved.discard(event.tool_call_id)
             case ApprovalResolved():
                 self._resolve(event)
@@ -115,7 +115,7 @@ class Reading:
         if event.approved:
             self.approved.add(event.tool_call_id)
         if event.parameters is not None:
-            self.asked[event.tool_call_id] = event.parameters
+            self.requested[event.tool_call_id] = event.parameters
 
     def _mean(self, step: int, call_id: str) -> None:
         assert self.calls.setdefault(step, call_id) == call_id, "one number, two calls"
@@ -147,7 +147,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Answers:
     """What every room answers."""
 
     id: str
@@ -162,22 +162,22 @@ class Told:
     """With its children."""
 
 
-async def agree(api: Api, execution_id: str, memory: Memory) -> Told:
+async def agree(api: Api, execution_id: str, memory: Memory) -> Answers:
     """Compare everything that is said of an execution that does not move while this runs."""
     log = await api.core.services.executions.log(api.caller, execution_id)
-    told = await _hear(api, execution_id)
+    answers = await _hear(api, execution_id)
     reading = _read(log, memory)
-    _agree_on_work(told, reading)
-    _agree_on_status(told, reading)
-    _agree_on_questions(told, reading)
-    _agree_on_what_was_kept(told, memory)
-    await _agree_on_steps(api, told, reading)
-    await _agree_on_streams(api, told, log, memory)
-    _agree_on_records(told, log, reading)
-    return told
+    _agree_on_work(answers, reading)
+    _agree_on_status(answers, reading)
+    _agree_on_questions(answers, reading)
+    _agree_on_what_was_kept(answers, memory)
+    await _agree_on_steps(api, answers, reading)
+    await _agree_on_streams(api, answers, log, memory)
+    _agree_on_records(answers, log, reading)
+    return answers
 
 
-async def _hear(api: Api, execution_id: str) -> Told:
+async def _hear(api: Api, execution_id: str) -> Answers:
     async def said(path: str, **params: Any) -> Any:
         answer = await api.get(path, **params)
         assert answer.status_code == 200, (path, answer.text)
@@ -186,7 +186,7 @@ async def _hear(api: Api, execution_id: str) -> Told:
     execution = await said(f"/v1/executions/{execution_id}")
     events = (await said("/v1/events", limit=200))["data"]
     pending = (await said("/v1/approvals", limit=100))["data"]
-    return Told(
+    return Answers(
         execution_id,
         execution,
         await said(f"/run/api/executions/{execution_id}"),
@@ -213,9 +213,9 @@ def _read(log: list[Entry], memory: Memory) -> Reading:
     return reading
 
 
-def _agree_on_work(told: Told, reading: Reading) -> None:
+def _agree_on_work(answers: Answers, reading: Reading) -> None:
     """Usage is that of the steps that stand; credits are those of everything that ever ran."""
-    usage = told.execution["usage"]
+    usage = answers.execution["usage"]
     used = [event.usage for event in reading.models.values()]
     assert usage == {
         "inputTokens": sum(one.input_tokens for one in used),
@@ -225,10 +225,10 @@ def _agree_on_work(told: Told, reading: Reading) -> None:
         "cacheWriteTokens": sum(one.cache_write_tokens for one in used),
         "estimated": any(one.estimated for one in used),
     }
-    assert round(told.execution["creditsUsed"] * 1000) == reading.charged
+    assert round(answers.execution["creditsUsed"] * 1000) == reading.charged
     calls = [
         (call["id"], call["name"], call["result"], call["isError"])
-        for call in told.execution["toolCalls"]
+        for call in answers.execution["toolCalls"]
     ]
     assert calls == [
         (event.tool_call_id, event.name, event.result, event.is_error)
@@ -236,59 +236,59 @@ def _agree_on_work(told: Told, reading: Reading) -> None:
     ]
 
 
-def _agree_on_status(told: Told, reading: Reading) -> None:
-    status = told.execution["status"]
-    assert (told.event["status"], told.task["status"], told.run["status"]) == WORDS[status]
-    assert told.event["detail"] == status
+def _agree_on_status(answers: Answers, reading: Reading) -> None:
+    status = answers.execution["status"]
+    assert (answers.event["status"], answers.task["status"], answers.run["status"]) == WORDS[status]
+    assert answers.event["detail"] == status
     if status in RESTS:
         assert reading.status == status
     ends = {
-        told.execution["completedAt"],
-        told.event["completedAt"],
-        told.task["completed_at"],
+        answers.execution["completedAt"],
+        answers.event["completedAt"],
+        answers.task["completed_at"],
     }
     assert len(ends) == 1
-    assert (told.event["completedAt"] is not None) is (status in ENDED)
-    assert told.run["updatedAt"] == told.event["updatedAt"] == told.task["updated_at"]
-    assert told.event["output"] == told.execution["output"]
-    assert (told.execution["error"] is not None) is (status == "failed")
+    assert (answers.event["completedAt"] is not None) is (status in ENDED)
+    assert answers.run["updatedAt"] == answers.event["updatedAt"] == answers.task["updated_at"]
+    assert answers.event["output"] == answers.execution["output"]
+    assert (answers.execution["error"] is not None) is (status == "failed")
 
 
-def _agree_on_questions(told: Told, reading: Reading) -> None:
+def _agree_on_questions(answers: Answers, reading: Reading) -> None:
     """What waits for a person in one room waits in all, and nothing waits where all has ended."""
-    asked = sorted(
+    requested = sorted(
         (one["toolCallId"], one["name"], one["kind"], _plain(one["effectiveParameters"]))
-        for one in told.pending
+        for one in answers.pending
     )
     shown = sorted(
         (one["toolCallId"], one["name"], one["kind"], _plain(one["parameters"]))
-        for one in told.execution["pendingApprovals"]
+        for one in answers.execution["pendingApprovals"]
     )
     logged = sorted(
         (call, one.name, one.approval_kind, _plain(one.parameters))
         for call, one in reading.open.items()
     )
-    assert asked == shown
-    assert asked == ([] if told.execution["status"] in ENDED else logged)
-    assert bool(asked) or told.execution["status"] != "suspended"
+    assert requested == shown
+    assert requested == ([] if answers.execution["status"] in ENDED else logged)
+    assert bool(requested) or answers.execution["status"] != "suspended"
 
 
-def _agree_on_what_was_kept(told: Told, memory: Memory) -> None:
+def _agree_on_what_was_kept(answers: Answers, memory: Memory) -> None:
     """Checkpoints stay, superseded ones superseded; credits and active time never fall."""
-    kept = [(one["id"], one["superseded"]) for one in told.checkpoints]
-    assert kept == [(one["id"], one["superseded"]) for one in told.task["checkpoints"]]
+    kept = [(one["id"], one["superseded"]) for one in answers.checkpoints]
+    assert kept == [(one["id"], one["superseded"]) for one in answers.task["checkpoints"]]
     superseded = {point for point, gone in kept if gone}
     assert memory.superseded <= superseded
     memory.superseded = superseded
-    assert told.execution["creditsUsed"] >= memory.credits
-    memory.credits = told.execution["creditsUsed"]
-    assert told.task["elapsed_seconds"] >= memory.elapsed
-    memory.elapsed = told.task["elapsed_seconds"]
+    assert answers.execution["creditsUsed"] >= memory.credits
+    memory.credits = answers.execution["creditsUsed"]
+    assert answers.task["elapsed_seconds"] >= memory.elapsed
+    memory.elapsed = answers.task["elapsed_seconds"]
 
 
-def _agree_on_records(told: Told, log: list[Entry], reading: Reading) -> None:
+def _agree_on_records(answers: Answers, log: list[Entry], reading: Reading) -> None:
     """The tree holds what stands, what is superseded and what was closed, and adds up exactly."""
-    record, execution = told.record, told.execution
+    record, execution = answers.record, answers.execution
     assert record["status"] == {"suspended": "waiting"}.get(
         execution["status"], execution["status"]
     )
@@ -335,10 +335,12 @@ def _model_in(detail: dict[str, Any]) -> tuple[str, int, int]:
     return detail["finishReason"], usage["inputTokens"], usage["outputTokens"]
 
 
-async def _agree_on_steps(api: Api, told: Told, reading: Reading) -> None:
+async def _agree_on_steps(api: Api, answers: Answers, reading: Reading) -> None:
     """The store's steps, the conversation's turn and the checkpoints are those of the log."""
-    found = await api.core.services.conversations.get(api.caller, told.execution["conversationId"])
-    (steps,) = (turn.steps for turn in found.turns if turn.execution.id == told.id)
+    found = await api.core.services.conversations.get(
+        api.caller, answers.execution["conversationId"]
+    )
+    (steps,) = (turn.steps for turn in found.turns if turn.execution.id == answers.id)
     tools = {step.number: step.call.id for step in steps if isinstance(step, ToolStep)}
     assert tools == {n: event.tool_call_id for n, event in reading.tools.items()}
     models = {
@@ -347,7 +349,7 @@ async def _agree_on_steps(api: Api, told: Told, reading: Reading) -> None:
         if isinstance(step, ModelStep) and (step.model or step.number in reading.models)
     }
     assert models == {n: event.usage for n, event in reading.models.items()}
-    stand = await api.core.services.executions.checkpoints(api.caller, told.id)
+    stand = await api.core.services.executions.checkpoints(api.caller, answers.id)
     covered = [
         {step.number for step in steps if point.covers(step.number)}
         for point in stand
@@ -362,35 +364,35 @@ async def _agree_on_steps(api: Api, told: Told, reading: Reading) -> None:
     plain = [point for point in stand if not point.superseded and point.label is None]
     assert len(plain) == len(whole)
     assert all(less <= more for less, more in pairwise(covered))
-    mine = [turn for turn in told.conversation["turns"] if turn["executionId"] == told.id]
+    mine = [turn for turn in answers.conversation["turns"] if turn["executionId"] == answers.id]
     assert [turn["role"] for turn in mine] == ["user", "assistant"][: len(mine)]
     answered = any(isinstance(step, ModelStep) for step in steps)
     assert len(mine) == 1 + answered
     if answered:
-        assert mine[1]["content"] == (told.execution["output"] or "")
-        assert mine[1]["toolCalls"] == told.execution["toolCalls"]
+        assert mine[1]["content"] == (answers.execution["output"] or "")
+        assert mine[1]["toolCalls"] == answers.execution["toolCalls"]
 
 
-async def _agree_on_streams(api: Api, told: Told, log: list[Entry], memory: Memory) -> None:
+async def _agree_on_streams(api: Api, answers: Answers, log: list[Entry], memory: Memory) -> None:
     """Every format is what it was and more; where all has ended, so is every open stream."""
-    ended = told.execution["status"] in ENDED
+    ended = answers.execution["status"] in ENDED
     for format in Format:  # noqa: A001 - our word
-        whole = b"".join(NumberedFrames(fold(format, told.id, api.app.state.native)).add(log))
+        whole = b"".join(NumberedFrames(fold(format, answers.id, api.app.state.native)).add(log))
         before = memory.frames.get(format, b"")
         assert whole.startswith(before), format
         if ended and whole != before:
-            path = f"/run/api/executions/{told.id}/stream"
+            path = f"/run/api/executions/{answers.id}/stream"
             assert (await api.get(path, format=format.value)).content == whole, format
         memory.frames[format] = whole
     if ended:
         native = memory.frames[Format.NATIVE]
-        assert (await api.get(f"/v1/executions/{told.id}/stream")).content == native
+        assert (await api.get(f"/v1/executions/{answers.id}/stream")).content == native
         spent = orjson.loads(memory.frames[Format.OPENAI].split(b"data: ")[-2].split(b"\n")[0])[
             "usage"
         ]
-        usage = told.execution["usage"]
+        usage = answers.execution["usage"]
         assert spent["prompt_tokens"] == usage["inputTokens"]
         assert spent["completion_tokens"] == usage["outputTokens"]
         _, last = frames(native)[-1]
-        assert last["type"] == ("error" if told.execution["status"] == "failed" else "done")
-        assert last["execution"] == told.execution
+        assert last["type"] == ("error" if answers.execution["status"] == "failed" else "done")
+        assert last["execution"] == answers.execution

@@ -64,8 +64,8 @@ class Moves:
                 await server.act(tasks.change(server.caller, row.id, state))
             case _:
                 done = tasks.complete if which % 2 else tasks.fail
-                told: Any = which if which % 2 else f"no {which}"
-                args = (state, told) if which % 2 else (told, state)
+                outcome: Any = which if which % 2 else f"no {which}"
+                args = (state, outcome) if which % 2 else (outcome, state)
                 await server.act(done(server.caller, row.id, *args))
 
     # --- go on

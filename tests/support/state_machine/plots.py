@@ -181,7 +181,7 @@ def _place(request: ModelRequest) -> tuple[str, Reply]:
             plot, replies = _read(message.text)
             return plot, replies[said] if said < len(replies) else Reply()
         said += isinstance(message, AssistantMessage)
-    raise AssertionError("nobody has said anything")
+    raise AssertionError("there is no user message")
 
 
 @dataclass(frozen=True, slots=True)

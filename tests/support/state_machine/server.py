@@ -196,8 +196,8 @@ class MortalServer:
         known = next((k for k in self.known if k.id == row.id), None)
         if known is None or row.status is not Status.RUNNING or row.cancel_requested:
             return False
-        asked = row.pause_requested
-        closing = asked is not None and asked.now and known.plot in self.gates.asking
+        requested = row.pause_requested
+        closing = requested is not None and requested.now and known.plot in self.gates.asking
         return known.plot in self.gates and not closing
 
     async def _is_quiet(self) -> bool:
