@@ -1,6 +1,9 @@
-"""Arguments of tool calls that no database keeps, or that would be rounded."""
+"""Arguments of tool calls that no database keeps, or that would be rounded; their length."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
 
 import orjson
 import pytest
@@ -8,11 +11,13 @@ import pytest
 from outlast.agents.estimate import answer_tokens
 from outlast.agents.models.assemble import read_arguments
 from outlast.agents.models.openai_chat import OpenAIEndpoint
+from outlast.agents.port import CallPiece
 from outlast.agents.unreadable import unreadable_arguments
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.text import storable_message
 from tests.agents.test_openai_chat import ask, chunk, heard, opened
 from tests.support.provider import FakeProvider, Reply
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 BIG = "12345678901234567890123"
@@ -126,3 +131,19 @@ async def test_arguments_that_are_no_text_keep_their_numbers_as_they_were_sent(
     first, second = answer.message.tool_calls
     assert (first.parameters, first.invalid) == ({"n": 1}, None)
     assert (second.parameters, second.invalid) == (parameters, invalid)
+
+
+@pytest.mark.parametrize(
+    ("function", "characters"),
+    [
+        ({"name": "look", "arguments": '{"a": "' + "b" * 90}, 101),
+        ({"name": "look", "arguments": {"a": 1}}, 4 + len('{"a":1}')),
+        ({"arguments": "x" * 7}, 7),
+    ],
+)
+async def test_a_call_counts_while_it_is_written(
+    endpoint: OpenAIEndpoint, provider: FakeProvider, function: dict[str, Any], characters: int
+) -> None:
+    provider.replies["m"] = Reply((chunk({"tool_calls": [{"function": function}]}),), hang=True)
+    async with asyncio.timeout(BOUND), aclosing(endpoint.model("m").stream(ask())) as events:
+        assert await anext(events) == CallPiece(characters)

@@ -11,7 +11,7 @@ import pytest
 from outlast.agents.models.openai_chat import OpenAIChat, OpenAIEndpoint
 from outlast.agents.models.providers import of_environment
 from outlast.agents.models.sse import EventData
-from outlast.agents.port import Answer, ModelRequest, TextPiece, ThinkingPiece
+from outlast.agents.port import Answer, CallPiece, ModelRequest, TextPiece, ThinkingPiece
 from outlast.model.agent import ToolSpec
 from outlast.model.clock import SystemClock
 from outlast.model.error import (
@@ -78,7 +78,8 @@ async def heard(
         async for event in events:
             if isinstance(event, Answer):
                 return pieces, event
-            pieces.append(event)
+            if not isinstance(event, CallPiece):  # shown to no client
+                pieces.append(event)
     raise AssertionError("no answer")
 
 

@@ -1,12 +1,21 @@
 """An answer is held against every bound while it streams, by estimated tokens."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
 
-from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece, ThinkingPiece
+from outlast.agents.port import (
+    Answer,
+    CallPiece,
+    ModelEvent,
+    ModelRequest,
+    TextPiece,
+    ThinkingPiece,
+)
 from outlast.model.agent import Limits
+from outlast.model.error import ModelUnavailable
 from outlast.model.execution import Budget, ModelStep, Status
 from outlast.model.message import AssistantMessage, Text
 from outlast.model.price import UNPRICED, ModelPrice, Prices
@@ -14,15 +23,21 @@ from outlast.model.usage import Usage
 from tests.support.engine import MakeEngine
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import spec
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 PIECE = "x" * 40
 
 
+def call_piece(text: str) -> CallPiece:
+    """The piece of a tool call of that length."""
+    return CallPiece(len(text))
+
+
 class Chatter:
     """Says the same piece again and again, until it is closed or has said it so often."""
 
-    def __init__(self, kind: type[TextPiece] | type[ThinkingPiece], pieces: int) -> None:
+    def __init__(self, kind: Callable[[str], ModelEvent], pieces: int) -> None:
         self._kind, self._pieces = kind, pieces
         self.said = 0
         self.closed = False
@@ -51,7 +66,7 @@ class Chatter:
         (Limits(max_tokens=1), {}, "limit_exceeded", 1),
     ],
 )
-@pytest.mark.parametrize("kind", [TextPiece, ThinkingPiece])
+@pytest.mark.parametrize("kind", [TextPiece, ThinkingPiece, call_piece])
 async def test_an_answer_that_passes_a_bound_is_closed_kept_and_charged(
     make_engine: MakeEngine, kind: Any, limits: Limits, budget: dict[str, Any], code: str, most: int
 ) -> None:
@@ -92,3 +107,79 @@ async def test_output_that_costs_nothing_is_bound_by_no_credits(make_engine: Mak
 async def test_an_answer_without_bounds_is_not_measured(make_engine: MakeEngine) -> None:
     server = await make_engine(FakeModel(by_turn([PIECE] * 1000)))
     assert (await server.run()).execution.status is Status.COMPLETED
+
+
+async def test_the_calls_of_an_answer_count_with_its_text(make_engine: MakeEngine) -> None:
+    class Both(Chatter):
+        async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+            yield TextPiece("a" * 400)
+            async for event in super().stream(request):
+                yield event
+
+    model = Both(call_piece, 100_000)
+    server = await make_engine(model, spec(limits=Limits(max_tokens=1000)))
+    execution = (await server.run()).execution
+    assert execution.error is not None
+    assert execution.error.code == "limit_exceeded"
+    assert execution.output == "a" * 400
+    assert model.said == 91
+    assert execution.usage.output_tokens == 100 + 910
+
+
+async def test_a_request_that_is_tried_again_begins_to_count_anew(make_engine: MakeEngine) -> None:
+    class Breaks(Chatter):
+        async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+            breaks, self.said = not self.said, 0
+            async for event in super().stream(request):
+                yield event
+                if breaks and self.said == 80:
+                    raise ModelUnavailable("broken off")
+
+    server = await make_engine(Breaks(call_piece, 90), spec(limits=Limits(max_tokens=1000)))
+    slept = asyncio.ensure_future(server.clock.sleeper())
+    execution_id = await server.start()
+    await asyncio.wait_for(slept, BOUND)
+    server.clock.advance(0.5)
+    execution = (await server.rest(execution_id)).execution
+    assert execution.status is Status.COMPLETED
+    assert execution.usage == Usage(1, 1)
+
+
+async def test_a_cancel_between_two_requests_charges_nothing_for_the_failed_one(
+    make_engine: MakeEngine,
+) -> None:
+    class Breaks(Chatter):
+        async def stream(self, _: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+            yield CallPiece(4000)
+            raise ModelUnavailable("broken off")
+
+    server = await make_engine(Breaks(call_piece, 1))
+    slept = asyncio.ensure_future(server.clock.sleeper())
+    execution_id = await server.start()
+    await asyncio.wait_for(slept, BOUND)
+    await server.executions.cancel(server.caller, execution_id)
+    execution = (await server.rest(execution_id)).execution
+    assert (execution.status, execution.usage.total_tokens) == (Status.CANCELLED, 0)
+
+
+async def test_a_cancelled_request_is_charged_for_the_calls_that_it_got(
+    make_engine: MakeEngine,
+) -> None:
+    begun = asyncio.Event()
+
+    class Hangs(Chatter):
+        async def stream(self, _: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+            yield CallPiece(41)
+            begun.set()
+            await asyncio.Event().wait()
+
+    server = await make_engine(Hangs(call_piece, 1))
+    started = await server.start()
+    async with asyncio.timeout(BOUND):
+        await begun.wait()
+    await server.executions.cancel(server.caller, started)
+    execution = (await server.rest(started)).execution
+    assert execution.status is Status.CANCELLED
+    assert execution.usage.output_tokens == 11
+    assert execution.usage.estimated
+    assert execution.credits == UNPRICED.of(execution.usage)

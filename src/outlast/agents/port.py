@@ -49,6 +49,13 @@ class ThinkingPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class CallPiece:
+    """A piece of a tool call, which is not shown: only its length counts."""
+
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The end of the stream: the whole message and its usage."""
 
@@ -62,7 +69,7 @@ class Answer:
     """stop, length, tool_calls, content_filter."""
 
 
-ModelEvent: TypeAlias = TextPiece | ThinkingPiece | Answer
+ModelEvent: TypeAlias = TextPiece | ThinkingPiece | CallPiece | Answer
 
 
 class Model(Protocol):

@@ -71,7 +71,12 @@ def _figure(value: Any) -> int | None:
 
 def estimate_tokens(text: str) -> int:
     """Estimate the tokens of a text that the provider did not count; rounded up."""
-    return -(-len(text) // _CHARACTERS_PER_TOKEN)
+    return estimate_tokens_of(len(text))
+
+
+def estimate_tokens_of(length: int) -> int:
+    """Estimate the tokens of a text of this many characters."""
+    return -(-length // _CHARACTERS_PER_TOKEN)
 
 
 def characters(tokens: int) -> int:

@@ -19,7 +19,14 @@ from outlast.agents.models.openai_chat import MAX_ANSWER_BYTES
 from outlast.agents.models.providers import secrets_of
 from outlast.agents.models.refusal import cut_short, rate_limited, refusal, scrub
 from outlast.agents.models.schemas import inlined, read_by_schema
-from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece, ThinkingPiece
+from outlast.agents.port import (
+    Answer,
+    CallPiece,
+    ModelEvent,
+    ModelRequest,
+    TextPiece,
+    ThinkingPiece,
+)
 from outlast.model.clock import Clock
 from outlast.model.error import (
     ContextTooLong,
@@ -256,7 +263,7 @@ def _parameters(request: ModelRequest) -> Any:
     return ModelRequestParameters(function_tools=tools, allow_text_output=True)
 
 
-def _piece(event: Any) -> TextPiece | ThinkingPiece | None:
+def _piece(event: Any) -> TextPiece | ThinkingPiece | CallPiece | None:
     from pydantic_ai import messages as theirs
 
     match event:
@@ -268,6 +275,12 @@ def _piece(event: Any) -> TextPiece | ThinkingPiece | None:
             return ThinkingPiece(text)
         case theirs.PartDeltaEvent(delta=theirs.ThinkingPartDelta(content_delta=text)) if text:
             return ThinkingPiece(text)
+        case (
+            theirs.PartStartEvent(part=theirs.ToolCallPart())
+            | theirs.PartDeltaEvent(delta=theirs.ToolCallPartDelta())
+        ):
+            size = _size(event)
+            return CallPiece(size) if size else None
         case _:
             return None
 

@@ -24,7 +24,7 @@ from outlast.agents.models.chat_calls import CallDrafts
 from outlast.agents.models.refusal import broken_off, cut_short
 from outlast.agents.models.schemas import read_by_schema
 from outlast.agents.models.sse import ErrorData
-from outlast.agents.port import Answer, ModelRequest, TextPiece, ThinkingPiece
+from outlast.agents.port import Answer, CallPiece, ModelRequest, TextPiece, ThinkingPiece
 from outlast.model.clock import Clock
 from outlast.model.error import ModelUnavailable
 from outlast.model.message import AssistantMessage, Part, Text, Thinking
@@ -32,7 +32,8 @@ from outlast.model.text import read_json, storable
 from outlast.model.usage import Usage, counted
 from outlast.model.whole_number import beyond_64_bits
 
-Pieces: TypeAlias = tuple[TextPiece | ThinkingPiece, ...]
+Piece: TypeAlias = TextPiece | ThinkingPiece | CallPiece
+Pieces: TypeAlias = tuple[Piece, ...]
 
 _DONE: Final = b"[DONE]"
 _PLAIN: Final = frozenset({"content", "role"})
@@ -183,12 +184,16 @@ class ChatAnswer:
             self.name = _bounded(name)
 
     def _take_delta(self, delta: dict[str, Any]) -> Pieces:
+        pieces: list[Piece] = []
         if calls := delta.get("tool_calls"):
-            for place, call in enumerate(calls):
+            added = sum(
                 self._calls.take(call if _has_text(call) else self._exact(call, place))
+                for place, call in enumerate(calls)
+            )
+            if added:
+                pieces.append(CallPiece(added))
         content = delta.get("content")
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        pieces: list[TextPiece | ThinkingPiece] = []
         if reasoning:
             self._reasoning = "reasoning_content" if "reasoning_content" in delta else "reasoning"
             pieces.append(self._think(_string(reasoning)))
@@ -214,7 +219,7 @@ class ChatAnswer:
         """Yield the pieces of text, or of a list of parts with text and thinking."""
         if not isinstance(content, list):
             return (self._say(_string(content)),)
-        pieces: list[TextPiece | ThinkingPiece] = []
+        pieces: list[Piece] = []
         for part in content:
             thought = part.get("thinking") if isinstance(part, dict) else None
             if thought and (text := _text(thought)):

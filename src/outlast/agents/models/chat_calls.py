@@ -103,17 +103,17 @@ class CallDrafts:
         """The last call of each index."""
         self._by_id: dict[str, CallDraft] = {}
 
-    def take(self, call: dict[str, Any]) -> None:
-        """Add a delta. Raises TypeError for a field of the wrong type."""
+    def take(self, call: dict[str, Any]) -> int:
+        """Add a delta; return its characters. Raises TypeError for a field of the wrong type."""
         if len(self._all) > MAX_CALLS:
-            return
+            return 0
         function = call.get("function") or {}
         call_id, name = _id(call.get("id")), _name(function.get("name"))
         arguments = _arguments(function.get("arguments"))
         index, extra = _index(call.get("index")), call.get("extra_content")
         said = call_id or name or arguments.strip() or extra
         if not said and index not in self._by_index:
-            return
+            return 0
         draft = self._draft(index, call_id, name)
         if not draft.id and call_id:
             draft.id = call_id
@@ -124,6 +124,7 @@ class CallDrafts:
             draft.add(arguments)
         if isinstance(extra, dict) and not is_too_deep(extra):
             draft.extra.update(storable(extra))
+        return len(name) + len(arguments)
 
     def finish(self, clock: Clock, model: str) -> list[Part]:
         """Return the calls in order, each preceded by its mark if it has one."""

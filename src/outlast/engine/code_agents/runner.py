@@ -150,10 +150,11 @@ class CodeAgentRunner:
         pending.give(step.message)
 
     async def _void(self, segment: Segment, error: OutlastError) -> None:
-        """Void the text that a failed request had shown."""
+        """Void the text that a failed request had shown, and the calls that it had begun."""
         if segment.text.pieces:
             event = StepRetried(segment.open_step, storable(error.message))
             await self.writer.record(segment, (event,))
+        segment.text.calls = 0
 
     async def _call(
         self,

@@ -125,9 +125,9 @@ class Meter:
         of_one = bound.token(self._price)
         return characters(max(0, bound.most - bound.spent) // of_one) if of_one else inf
 
-    def add(self, piece: str) -> None:
-        """Count a piece of text. Raises LimitExceeded, BudgetExceeded."""
-        self._characters += len(piece)
+    def add(self, length: int) -> None:
+        """Count characters of text or of a tool call. Raises LimitExceeded, BudgetExceeded."""
+        self._characters += length
         if self._characters > self._most:
             tokens = -(-self._characters // characters(1))
             for bound in self._bounds:

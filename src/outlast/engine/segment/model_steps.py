@@ -8,7 +8,14 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from outlast.agents.port import Answer, ModelRequest, Models, TextPiece, ThinkingPiece
+from outlast.agents.port import (
+    Answer,
+    CallPiece,
+    ModelRequest,
+    Models,
+    TextPiece,
+    ThinkingPiece,
+)
 from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.echo import without_echo
 from outlast.engine.segment.limits import Meter, overspent, settings_of, too_many_steps
@@ -149,11 +156,14 @@ class ModelSteps:
                             for kind, piece in whole.add(TextAdded, text):
                                 texts.add(segment, clock.now(), kind, piece)
                         if metered:
-                            meter.add(text)
+                            meter.add(len(text))
                     case ThinkingPiece(text):
                         for kind, piece in whole.add(ThinkingAdded, text):
                             texts.add(segment, clock.now(), kind, piece)
-                        meter.add(text)
+                        meter.add(len(text))
+                    case CallPiece(length):
+                        segment.text.add_call(clock.now(), length)
+                        meter.add(length)
                     case Answer():
                         for kind, piece in whole.end():
                             texts.add(segment, clock.now(), kind, piece)
@@ -165,6 +175,7 @@ class ModelSteps:
         if segment.text.pieces:
             retried = StepRetried(segment.open_step, storable(error.message))
             await self.writer.record(segment, (retried,))
+        segment.text.calls = 0
         seconds = _FIRST_WAIT * 2**attempt
         if isinstance(error, Upstream) and error.retry_after is not None:
             seconds = max(seconds, error.retry_after)

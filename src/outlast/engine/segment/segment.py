@@ -61,7 +61,7 @@ TextRun: TypeAlias = tuple[int, TextKind, list[str]]
 class StepText:
     """Pieces streamed by the open step."""
 
-    __slots__ = ("_fresh", "appended", "pieces", "runs")
+    __slots__ = ("_fresh", "appended", "calls", "calls_at", "pieces", "runs")
 
     def __init__(self) -> None:
         self.runs: list[TextRun] = []
@@ -70,6 +70,22 @@ class StepText:
         self.pieces = 0
         self.appended = 0
         """Number of pieces passed to the store."""
+        self.calls = 0
+        """Characters of the tool calls so far, which are not shown before the answer is whole."""
+        self.calls_at = 0
+        """Time of their first piece."""
+
+    @property
+    def began_at(self) -> int | None:
+        """Time of the first piece of text or of a tool call; None if there is none."""
+        times = [at for at, _, _ in self.runs[:1]]
+        return min([*times, *([self.calls_at] if self.calls else [])], default=None)
+
+    def add_call(self, at: int, characters: int) -> None:
+        """Count a piece of a tool call."""
+        if not self.calls:
+            self.calls_at = at
+        self.calls += characters
 
     def add(self, at: int, kind: TextKind, piece: str) -> None:
         """Add a piece; a part ends when the kind changes."""

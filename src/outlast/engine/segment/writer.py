@@ -26,7 +26,7 @@ from outlast.model.execution import TERMINAL, Failure, ModelStep, Status, Step, 
 from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.message import AssistantMessage
 from outlast.model.price import ModelPrice, Prices
-from outlast.model.usage import NO_USAGE, Usage, estimate_tokens
+from outlast.model.usage import NO_USAGE, Usage, estimate_tokens, estimate_tokens_of
 from outlast.model.wait import Awaiting, Wait, awaited
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Advance
@@ -204,13 +204,14 @@ class SegmentWriter:
 
     def _cut_off(self, segment: Segment, reason: str) -> ModelStep | None:
         """Return the open model step so far; its tokens are estimated."""
-        if not segment.text.pieces:
+        began = segment.text.began_at
+        if began is None:
             return None
         parts = segment.text.parts()
         shown = "".join(piece for _, _, pieces in segment.text.runs for piece in pieces)
         before = 0 if segment.request is None else request_tokens(segment.request)
-        usage = Usage(before, estimate_tokens(shown), estimated=True)
-        began = segment.text.runs[0][0]
+        received = estimate_tokens(shown) + estimate_tokens_of(segment.text.calls)
+        usage = Usage(before, received, estimated=True)
         return ModelStep(
             self.clock.new_id(STEP),
             segment.open_step,
