@@ -35,6 +35,7 @@ from outlast.engine.segment.writer import SegmentWriter
 from outlast.metrics import Metrics
 from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured
+from outlast.model.extra import install
 from outlast.seal import Seal
 from outlast.services.agents import Agents
 from outlast.services.all import Services
@@ -322,4 +323,4 @@ def _engine(
 
 
 def _no_postgres() -> Misconfigured:
-    return Misconfigured("Postgres needs an extra: pip install 'outlast[postgres]'")
+    return Misconfigured(f"Postgres needs an extra: {install('postgres')}")

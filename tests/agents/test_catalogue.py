@@ -95,11 +95,11 @@ def test_what_cannot_be_found_says_what_mends_it(
 @pytest.mark.parametrize(
     ("name", "missing", "said"),
     [
-        ("anthropic:claude-fake-1", "pydantic_ai", "pip install 'outlast[anthropic]'"),
-        ("anthropic:claude-fake-1", "anthropic", "pip install 'outlast[anthropic]'"),
-        ("google:gemini-fake", "google.genai", "pip install 'outlast[google]'"),
-        ("openrouter:x/y", "openai", "pip install 'outlast[openai]'"),
-        ("gateway/groq:x", "pydantic_ai", "pip install 'outlast["),
+        ("anthropic:claude-fake-1", "pydantic_ai", "pip install '.[anthropic]'"),
+        ("anthropic:claude-fake-1", "anthropic", "pip install '.[anthropic]'"),
+        ("google:gemini-fake", "google.genai", "pip install '.[google]'"),
+        ("openrouter:x/y", "openai", "pip install '.[openai]'"),
+        ("gateway/groq:x", "pydantic_ai", "pip install '.["),
         ("nonsense:x", "pydantic_ai", "The model 'nonsense:x' is not known. Known: openai-chat:"),
     ],
 )

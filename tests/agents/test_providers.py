@@ -141,6 +141,35 @@ async def test_no_error_shows_a_key_as_json_and_urls_spell_it(tmp_path: Path) ->
     assert raised.value.message.endswith('{"sent":"[hidden]","url":"?key=[hidden]"}')
 
 
+async def test_no_error_shows_a_secret_of_the_extra_body(tmp_path: Path) -> None:
+    extra = {
+        "reasoning": "medium-effort",
+        "account": "${ACCOUNT}",
+        "routes": [{"to": "eu/${ROUTE_KEY}"}],
+        "search": {"api_key": "opensesame", "engines": ["exa-search"]},
+        "token": ["hunter2222"],
+    }
+    said = "medium-effort exa-search acct-4711 route-99 eu/route-99 opensesame hunter2222"
+    async with FakeProvider() as provider:
+        provider.replies["m"] = Reply(
+            (b'{"error": {"message": "no: %s"}}' % said.encode(),),
+            content_type="application/json",
+            status="400 Bad Request",
+        )
+        spec = ProviderSpec("left", base_url=provider.url, extra_body=extra)
+        variables = {"ACCOUNT": "acct-4711", "ROUTE_KEY": "route-99"}
+        models = catalogue({"left": spec}, tmp_path, **variables)
+        with pytest.raises(ModelRejected) as raised:
+            await answered(models, "left:m")
+        await models.close()
+    (request,) = provider.requests
+    assert request["routes"] == [{"to": "eu/route-99"}]
+    assert raised.value.message.endswith(
+        "no: medium-effort exa-search [hidden] [hidden] [hidden] [hidden] [hidden]"
+    )
+    assert "opensesame" not in repr(spec)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -199,7 +199,7 @@ def test_without_the_extra_it_says_how_to_install_it(command_line: CommandLine) 
             check=False,
         )
         assert done.returncode == exits
-        assert "pip install 'outlast[postgres]'" in done.stdout + done.stderr
+        assert "pip install '.[postgres]' in a checkout of Outlast" in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -170,7 +170,7 @@ async def test_no_worker_is_a_warning_until_an_execution_waits_for_one(ready: Da
     after = await findings(ready.url)
 
     assert after["workers"].level is Level.FAIL
-    assert after["workers"].text == "none is alive, and 1 executions wait"
+    assert after["workers"].text == "none is alive, and 1 execution waits"
     assert "outlast worker" in str(after["workers"].mend)
     assert after["waiting"].level is Level.OK, "it has not waited long"
 
@@ -206,7 +206,7 @@ async def test_an_execution_that_waits_long_is_reported_with_its_age(ready: Data
     waiting = (await findings(ready.url))["waiting"]
 
     assert waiting.level is Level.WARN
-    assert "1 executions wait for a worker, the next of them for 9" in waiting.text
+    assert "1 execution waits for a worker, the next for 9" in waiting.text
 
     ready.rows("UPDATE procrastinate_jobs SET scheduled_at = now() + interval '1 hour'")
     assert (await findings(ready.url))["waiting"].level is Level.OK, "it is not due yet"
@@ -225,7 +225,7 @@ async def test_an_execution_held_by_a_silent_worker_is_reported(ready: Database)
 
     assert stuck.level is Level.FAIL
     assert stuck.text == (
-        "1 executions are held by workers that have been silent for 4 s, such as " + execution
+        "1 execution is held by a worker that has been silent for 4 s, such as " + execution
     )
 
 
@@ -239,7 +239,7 @@ async def test_an_execution_without_a_job_is_reported_once_a_worker_should_have_
     jobs = (await findings(ready.url, FakeClock(SystemClock().now() + 61_000)))["jobs"]
 
     assert jobs.level is Level.FAIL
-    assert jobs.text == f"1 executions are to run and have no job, such as {execution}"
+    assert jobs.text == f"1 execution waits to run without a job, such as {execution}"
 
 
 # --- what every process must have alike

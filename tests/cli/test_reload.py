@@ -95,6 +95,60 @@ def test_a_file_that_cannot_be_read_changes_nothing(
     assert reloaded(server)["agents"] == ["demo", "careful"]
 
 
+PROVIDERS = """
+providers: {{house: {{baseUrl: "http://127.0.0.1:9/v1", apiKey: "{key}"}}}}
+agents:
+  - {{name: demo, model: "{demo}"}}
+  - {{name: fresh, model: "{fresh}"}}
+"""
+
+
+@pytest.mark.only(SQLITE)
+@pytest.mark.parametrize(
+    ("demo", "reason"),
+    [
+        ("house:m", 'agent "demo": The provider house needs HOUSE_KEY in the environment'),
+        ("scripted:gone.yaml", "gone.yaml cannot be read: No such file"),
+        ("antropic:claude", "Did you mean anthropic:claude?"),
+    ],
+)
+def test_a_file_with_which_a_working_agent_could_not_run_changes_nothing(
+    command_line: CommandLine, demo: str, reason: str
+) -> None:
+    server = command_line.serve()
+    client = server.client(command_line.key)
+    file = command_line.folder / "agents.yaml"
+    file.write_text(PROVIDERS.format(key="${HOUSE_KEY}", demo=demo, fresh="scripted:script.yaml"))
+    told = reloaded(server, "agents.not_reloaded")
+    assert reason in told["reason"]
+    assert "The agents in use stay" in told["reason"]
+    assert names(client) == {"demo", "careful"}
+    assert run(client, "demo", "the sum")["output"] == "It is 4."
+
+
+@pytest.mark.only(SQLITE)
+def test_a_new_agent_that_could_not_run_is_warned_of_and_with_strict_changes_nothing(
+    command_line: CommandLine,
+) -> None:
+    script = "scripted:script.yaml"
+    file = command_line.folder / "agents.yaml"
+    before = file.read_text()
+    for arguments, event, expected in (
+        ((), "agents.reloaded", {"demo", "fresh"}),
+        (("--strict",), "agents.not_reloaded", {"demo", "careful"}),
+    ):
+        file.write_text(before)
+        server = command_line.serve(*arguments)
+        client = server.client(command_line.key)
+        file.write_text(PROVIDERS.format(key="${HOUSE_KEY}", demo=script, fresh="house:m"))
+        reloaded(server, event)
+        assert names(client) == expected
+        assert run(client, "demo")["output"] == "You said: hi"
+        _, _, err = server.stop(signal.SIGTERM)
+        assert "The provider house needs HOUSE_KEY" in err
+        assert ("agent.not_ready" in err) == (not arguments)
+
+
 @pytest.mark.only(SQLITE)
 def test_functions_their_modules_and_scripts_are_read_again(command_line: CommandLine) -> None:
     (command_line.folder / "shop.py").write_text(PYTHON)

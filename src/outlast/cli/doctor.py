@@ -19,6 +19,7 @@ from outlast.cli.remote import url_of
 from outlast.client import Client, Unreachable
 from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured
+from outlast.model.extra import install
 from outlast.settings import Settings
 
 _MEGABYTE: Final = 1_000_000
@@ -89,7 +90,7 @@ async def _database(
         from outlast.cli.doctor_postgres import examine_postgres
     except ImportError as error:
         text = f"Postgres needs an extra that is not installed: {error}"
-        yield Finding("database", Level.FAIL, text, "pip install 'outlast[postgres]'")
+        yield Finding("database", Level.FAIL, text, install("postgres"))
         return
     async for finding in examine_postgres(settings, clock, loaded):
         yield finding

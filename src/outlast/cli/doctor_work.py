@@ -6,7 +6,7 @@ from typing import Final
 
 from outlast.agents.loader import LoadedAgents
 from outlast.app import driver_of, queue_of
-from outlast.cli.findings import FAIL, OK, WARN, Finding
+from outlast.cli.findings import FAIL, OK, WARN, Finding, executions
 from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.model.clock import Clock
 from outlast.model.error import NotFound, OutlastError
@@ -72,7 +72,9 @@ def _workers(workers: int, waiting: int) -> Finding:
     if workers:
         return Finding("workers", OK, f"{workers} alive")
     if waiting:
-        return Finding("workers", FAIL, f"none is alive, and {waiting} executions wait", _WORK)
+        return Finding(
+            "workers", FAIL, f"none is alive, and {executions(waiting, 'waits', 'wait')}", _WORK
+        )
     return Finding("workers", WARN, "none is alive", _WORK)
 
 
@@ -89,7 +91,7 @@ async def _waiting(queue: Queue, workers: int, waiting: int) -> Finding:
     oldest = await queue.oldest()
     if oldest is None:
         return Finding("waiting", OK, "no execution waits for a worker")
-    text = f"{waiting} executions wait for a worker, the next of them for {oldest:.0f} s"
+    text = f"{executions(waiting, 'waits', 'wait')} for a worker, the next for {oldest:.0f} s"
     if oldest < _LONG_WAIT_SECONDS:
         return Finding("waiting", OK, text)
     mend = "start more workers, or raise their --concurrency" if workers else _WORK
@@ -101,8 +103,8 @@ async def _stalled(queue: Queue, takeover_seconds: float, workers: int) -> Findi
     stalled = await queue.stalled(seconds)
     if not stalled:
         return Finding("stuck", OK, "no execution is held by a silent worker")
-    text = f"{len(stalled)} executions are held by workers that have been silent for {seconds:g} s"
-    text += f", such as {stalled[0].execution_id}"
+    text = f"{executions(len(stalled), 'is', 'are')} held by a worker that has been silent for "
+    text += f"{seconds:g} s, such as {stalled[0].execution_id}"
     mend = "look for duty.failed in the workers' logs" if workers else _WORK
     return Finding("stuck", FAIL, text, mend)
 
@@ -116,7 +118,7 @@ async def _forgotten(queue: Queue, store: Store, now: Callable[[], int]) -> Find
         found |= await queue.without_job(settled)
     if not found:
         return Finding("jobs", OK, "every execution that is to run has its job")
-    text = f"{len(found)} executions are to run and have no job, such as {min(found)}"
+    text = f"{executions(len(found), 'waits', 'wait')} to run without a job, such as {min(found)}"
     mend = "any worker gives them one within a minute; it is a mistake in Outlast: report it"
     return Finding("jobs", FAIL, text, mend)
 

@@ -18,6 +18,11 @@ WARN: Final = Level.WARN
 FAIL: Final = Level.FAIL
 
 
+def executions(count: int, one: str, several: str) -> str:
+    """Return `1 execution` or `N executions` with the verb that fits."""
+    return f"1 execution {one}" if count == 1 else f"{count:,} executions {several}"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The finding of one check."""

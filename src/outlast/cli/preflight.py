@@ -43,15 +43,16 @@ def check(core: Core, loaded: LoadedAgents, *, worker: bool, strict: bool) -> No
         raise Misconfigured("\n".join(["The start is refused (--strict):", *lines]))
     for text in strange:
         logger.warning("setting.unknown", problem=text)
-    _warn(found)
+    warn(found)
 
 
 async def check_slow(models: Models, loaded: LoadedAgents) -> None:
     """Create models whose SDKs take seconds to import, in a thread, and warn about failures."""
     slow = [spec for spec in loaded.specs if is_slow(spec, models)]
-    _warn(await asyncio.to_thread(lambda: list(not_ready(slow, models, os.environ))))
+    warn(await asyncio.to_thread(lambda: list(not_ready(slow, models, os.environ))))
 
 
-def _warn(found: Sequence[NotReady]) -> None:
+def warn(found: Sequence[NotReady]) -> None:
+    """Warn about each agent that could not run."""
     for one in found:
         logger.warning("agent.not_ready", agent=one.agent, problem=one.problem)

@@ -1,12 +1,16 @@
 """Reloads the agents file on SIGHUP, without a restart.
 
 The effect is that of a restart: agents, the functions of their tools and loops, scripts. Modules in
-the file's folder are imported anew. A file that cannot be read changes nothing. Running executions
-keep the version of their agent.
+the file's folder are imported anew. Running executions keep the version of their agent.
+
+A file changes nothing if it cannot be read, if an agent that can run could no longer run with it
+(as when a provider's variable is not set), or, in a server started with `--strict`, if any agent of
+it could not run. New agents that could not run cause warnings, as at a start.
 """
 
 import asyncio
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -18,9 +22,18 @@ from typing import Final
 import structlog
 
 from outlast.agents.loader import LoadedAgents
-from outlast.cli.composition import Composed, put_agents, read_agents, retire_agents
-from outlast.cli.preflight import check
-from outlast.model.error import OutlastError
+from outlast.agents.models.catalogue import ModelCatalogue
+from outlast.agents.readiness import NotReady, not_ready
+from outlast.cli.composition import (
+    Composed,
+    providers_of,
+    put_agents,
+    read_agents,
+    retire_agents,
+)
+from outlast.cli.preflight import warn
+from outlast.model.clock import SystemClock
+from outlast.model.error import Misconfigured, OutlastError
 from outlast.model.workspace import Workspace
 from outlast.settings import Settings
 
@@ -56,23 +69,25 @@ class AgentsFile:
         self._own = self._modules()
 
     async def reload(
-        self, composed: Composed, workspace: Workspace | None, *, worker: bool
+        self,
+        composed: Composed,
+        workspace: Workspace | None,
+        *,
+        worker: bool,
+        strict: bool = False,
     ) -> None:
         """Read the file again, put it into use, and store its agents in a workspace.
 
-        Logs the result; if the file cannot be read, nothing changes.
+        Logs the result; if the file cannot be read or used, nothing changes.
         """
         file = self._settings.agents
         if not file:
             logger.warning("agents.not_reloaded", reason="There is no agents file.")
             return
         try:
-            loaded = await asyncio.to_thread(self._read_anew)
-            composed.use(loaded)
-            check(composed.core, loaded, worker=worker, strict=False)
-            if workspace is not None:
-                await put_agents(composed.core, workspace, loaded)
-                await retire_agents(composed.core, workspace, loaded)
+            loaded, problems = await self._read(composed, worker=worker, strict=strict)
+            await self._use(loaded, composed, workspace)
+            warn(problems)
         except OutlastError as error:
             logger.error("agents.not_reloaded", file=file, reason=error.message)  # noqa: TRY400 - the reason says all
         except asyncio.CancelledError:
@@ -84,19 +99,62 @@ class AgentsFile:
             names = [spec.name for spec in loaded.specs]
             logger.info("agents.reloaded", file=file, agents=names)
 
-    def _read_anew(self) -> LoadedAgents:
-        """Read the file with its modules; if that raises, the previous modules stay."""
+    async def _use(
+        self, loaded: LoadedAgents, composed: Composed, workspace: Workspace | None
+    ) -> None:
+        """Put the file's agents into use; if that raises, the previous ones stay in use."""
+        composed.use(loaded)
+        try:
+            if workspace is not None:
+                await put_agents(composed.core, workspace, loaded)
+                await retire_agents(composed.core, workspace, loaded)
+        except BaseException:
+            composed.use(self.loaded)
+            raise
+
+    async def _read(
+        self, composed: Composed, *, worker: bool, strict: bool
+    ) -> tuple[LoadedAgents, list[NotReady]]:
+        """Return the file and which of its agents could not run. Raises Misconfigured."""
+        models = ModelCatalogue(SystemClock(), self._settings.data_dir)
+
+        def check(loaded: LoadedAgents) -> list[NotReady]:
+            models.use(providers_of(self._settings, loaded))
+            found = list(not_ready(loaded.specs, models, os.environ)) if worker else []
+            refused = found if strict else self._broken(found, composed.models)
+            if refused:
+                raise Misconfigured("\n".join(["The agents in use stay:", *map(str, refused)]))
+            return found
+
+        try:
+            return await asyncio.to_thread(self._read_anew, check)
+        finally:
+            await models.close()
+
+    def _broken(self, found: list[NotReady], models: ModelCatalogue) -> list[NotReady]:
+        """Return problems of agents that can run now."""
+        affected = {one.agent for one in found}
+        specs = [spec for spec in self.loaded.specs if spec.name in affected]
+        before = {one.agent for one in not_ready(specs, models, os.environ)}
+        running = {spec.name for spec in specs} - before
+        return [one for one in found if one.agent in running]
+
+    def _read_anew(
+        self, check: Callable[[LoadedAgents], list[NotReady]]
+    ) -> tuple[LoadedAgents, list[NotReady]]:
+        """Read the file with its modules and check it; if that raises, the old modules stay."""
         importlib.invalidate_caches()
         kept = {name: sys.modules.pop(name) for name in self._own if name in sys.modules}
         try:
             loaded = read_agents(self._settings)
+            found = check(loaded)
         except BaseException:
             for name in self._modules():
                 del sys.modules[name]
             sys.modules.update(kept)
             raise
         self._own = self._modules()
-        return loaded
+        return loaded, found
 
     def _modules(self) -> frozenset[str]:
         """Return the modules that the file imported from its folder and below."""

@@ -165,7 +165,9 @@ async def _serve(settings: Settings, announce: Announce, *, worker: bool, strict
             await core.start()
             names = [agent.spec.name for agent in agents]
             reloading = _reloads(
-                core, hangups, lambda: file.reload(composed, key.workspace, worker=worker)
+                core,
+                hangups,
+                lambda: file.reload(composed, key.workspace, worker=worker, strict=strict),
             )
             try:
                 await _answer(

@@ -37,7 +37,7 @@ class ProviderSpec:
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    extra_body: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    extra_body: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """Extra fields of each request's body; null removes a key of ours."""
     proxy: str | None = None
     """`http://…`, or empty for none; None: the environment's."""
@@ -45,6 +45,8 @@ class ProviderSpec:
     """PEM file of certificate authorities trusted besides the machine's."""
     timeout: float | None = None
     """Seconds of silence after which a request has failed; None: 300."""
+    hidden: tuple[str, ...] = field(default=(), repr=False)
+    """Values of `extra_body` that no error may show, once its variables are filled in."""
 
 
 def read_providers(table: Any) -> dict[str, ProviderSpec]:

@@ -35,6 +35,7 @@ from outlast.model.error import (
     ModelUnavailable,
     OutlastError,
 )
+from outlast.model.extra import install
 from outlast.model.provider import ProviderSpec
 from outlast.model.text import storable
 from outlast.model.usage import counted
@@ -297,9 +298,7 @@ def _size(event: Any) -> int:
 
 def _not_installed(name: str, kind: str) -> Misconfigured:
     extra = next((extra for extra in _EXTRAS if kind.startswith(extra)), "openai")
-    return Misconfigured(
-        f"The model {name!r} needs its provider's SDK: pip install 'outlast[{extra}]'"
-    )
+    return Misconfigured(f"The model {name!r} needs its provider's SDK: {install(extra)}")
 
 
 def _unknown(name: str, known: str) -> Misconfigured:

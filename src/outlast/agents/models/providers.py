@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from outlast.agents.tools.placeholders import VARIABLE
+from outlast.agents.tools.secrets import is_credential
 from outlast.model.error import Misconfigured
 from outlast.model.provider import OPENAI_CHAT, ProviderSpec, filled_problems
 
@@ -30,6 +31,7 @@ def of_environment(environment: Mapping[str, str]) -> ProviderSpec:
 def filled(spec: ProviderSpec, environment: Mapping[str, str]) -> ProviderSpec:
     """Return the provider with its variables filled in. Raises Misconfigured naming unset ones."""
     missing: list[str] = []
+    hidden: list[str] = []
 
     def fill(text: str | None) -> str | None:
         if text is None:
@@ -37,14 +39,21 @@ def filled(spec: ProviderSpec, environment: Mapping[str, str]) -> ProviderSpec:
         missing.extend(name for name in VARIABLE.findall(text) if not environment.get(name))
         return VARIABLE.sub(lambda match: environment.get(match[1], "").strip(), text)
 
-    def fill_value(value: Any) -> Any:
+    def fill_value(value: Any, *, secret: bool = False) -> Any:
         match value:
             case str():
-                return fill(value)
+                text = fill(value) or ""
+                names = VARIABLE.findall(value)
+                hidden.extend(environment.get(name, "").strip() for name in names)
+                hidden.extend([text] if secret or names else [])
+                return text
             case Mapping():
-                return {key: fill_value(one) for key, one in value.items()}
+                return {
+                    key: fill_value(one, secret=secret or is_credential(str(key)))
+                    for key, one in value.items()
+                }
             case list():
-                return [fill_value(one) for one in value]
+                return [fill_value(one, secret=secret) for one in value]
             case _:
                 return value
 
@@ -57,6 +66,7 @@ def filled(spec: ProviderSpec, environment: Mapping[str, str]) -> ProviderSpec:
         proxy=fill(spec.proxy),
         ca_file=fill(spec.ca_file),
     )
+    made = replace(made, hidden=tuple(hidden))
     if missing:
         names = ", ".join(dict.fromkeys(missing))
         raise Misconfigured(
@@ -73,10 +83,10 @@ def secrets_of(spec: ProviderSpec) -> tuple[str, ...]:
     """Return what no error may show, the longest first.
 
     These are the key, the values of headers, and each without the scheme before it: a provider that
-    refuses `Token abc…` may show `abc…` alone; and the logins of the URLs. Each also as JSON and
-    URLs spell it.
+    refuses `Token abc…` may show `abc…` alone; the logins of the URLs; and of the extra body what
+    variables filled in or what has the name of a credential. Each also as JSON and URLs spell it.
     """
-    values = {spec.api_key or "", *spec.headers.values()}
+    values = {spec.api_key or "", *spec.headers.values(), *spec.hidden}
     values |= {value.partition(" ")[2].strip() for value in values}
     values |= {text for url in (spec.base_url, spec.proxy) if url for text in _login(url)}
     values |= {dumps(value)[1:-1] for value in values} | {quote(value, "") for value in values}

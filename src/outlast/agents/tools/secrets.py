@@ -86,8 +86,13 @@ def parameter_secrets(parameters: Iterable[tuple[str, str]]) -> set[str]:
     return {
         value
         for name, value in parameters
-        if _PARAMETER.fullmatch(name) or (name.lower() == "key" and len(value) >= _LONG_KEY)
+        if is_credential(name) or (name.lower() == "key" and len(value) >= _LONG_KEY)
     }
+
+
+def is_credential(name: str) -> bool:
+    """Whether a parameter or field of this name holds a credential."""
+    return _PARAMETER.fullmatch(name) is not None
 
 
 def _credentials(name: str, value: str) -> set[str]:
