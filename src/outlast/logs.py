@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, TextIO, TypeAlias, cast
 import orjson
 
 from outlast.model.clock import iso_second
+from outlast.model.text import storable
 
 _MISSING: Final = object()
 
@@ -292,5 +293,5 @@ def _text_renderer(*, colors: bool) -> Processor:
 def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     try:
         return orjson.dumps(event, default=str).decode()
-    except TypeError:  # half a surrogate pair, a number beyond 64 bits: written as ASCII
-        return json.dumps(event, default=str)
+    except TypeError:  # half a surrogate pair, a number beyond 64 bits
+        return json.dumps(storable(event), default=str)

@@ -137,6 +137,9 @@ TEXT = chunk({"content": "Some"})
         ((TEXT, b'event: error\ndata: {"message": "no"}\n\n', DONE), ModelUnavailable),
         ((TEXT, b'event: error\ndata: {"error": {"message": "no"}}\n\n'), ModelUnavailable),
         ((TEXT, b"event: error\ndata: no\n\n"), ModelUnavailable),
+        ((TEXT, b'event: error\ndata: {"error": {"code": 429}}\n\n'), ModelRateLimited),
+        ((TEXT, b'event: error\ndata: {"code": "insufficient_quota"}\n\n'), ModelRateLimited),
+        ((TEXT, b'event: error\ndata: {"message": "prompt is too long"}\n\n'), ContextTooLong),
         ((TEXT, b'data: {"object": "error", "message": "no"}\n\n', DONE), ModelUnavailable),
         ((TEXT, b'data: {"type": "error", "error": {"type": "x"}}\n\n'), ModelUnavailable),
         (

@@ -87,7 +87,8 @@ class ChatAnswer:
             return ()
         self._data = data
         if isinstance(data, ErrorData):
-            raise broken_off(self._model, _value(data), secrets=self._secrets)
+            # bytes(): orjson reads no subclass of it.
+            raise broken_off(self._model, _value(bytes(data)), secrets=self._secrets)
         try:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError:

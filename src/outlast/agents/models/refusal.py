@@ -75,7 +75,7 @@ def refusal(
     if status in {400, 413, 422} and _TOO_LONG.search(f"{code} {text[:_READ]}"):
         return ContextTooLong(message)
     if status >= 500 or status in _PASSING:  # noqa: PLR2004  the server's own errors
-        return ModelUnavailable(message + when(wait, now), retry_after=wait)
+        return ModelUnavailable(_sentences(message, when(wait, now)), retry_after=wait)
     return ModelRejected(message)
 
 
@@ -83,7 +83,7 @@ def rate_limited(message: str, code: str, wait: float | None, now: int) -> Model
     """Return the error for too many requests; a spent quota is not retried."""
     if _SPENT.search(code):
         return ModelRateLimited(message, passing=False)
-    return ModelRateLimited(message + when(wait, now), retry_after=wait)
+    return ModelRateLimited(_sentences(message, when(wait, now)), retry_after=wait)
 
 
 def when(wait: float | None, now: int) -> str:
@@ -91,9 +91,15 @@ def when(wait: float | None, now: int) -> str:
     if wait is None or not wait > _PATIENCE:  # also where it is no number
         return ""
     if wait > _FAR:
-        return " It asks not to come back within a year."
+        return "It asks not to come back within a year."
     moment = datetime.fromtimestamp(now / 1000 + wait, UTC)
-    return f" It asks to come back in {wait:.0f} s, at {moment:%Y-%m-%dT%H:%M:%SZ}."
+    return f"It asks to come back in {wait:.0f} s, at {moment:%Y-%m-%dT%H:%M:%SZ}."
+
+
+def _sentences(message: str, more: str) -> str:
+    if not more:
+        return message
+    return f"{message} {more}" if message[-1:] in ".!?…" else f"{message}. {more}"
 
 
 def broken_off(model: str, error: Any, *, secrets: Iterable[str] = ()) -> Upstream:
