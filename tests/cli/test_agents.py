@@ -100,3 +100,24 @@ def test_a_misspelt_agent_is_answered_with_the_name_that_was_meant(
     command_line.environment["OUTLAST_PORT"] = "1"
     code, _, err = outlast("approvals")
     assert (code, "outlast serve" in err) == (1, True)
+
+
+def test_no_answer_shows_the_operators_folders(command_line: CommandLine) -> None:
+    file = command_line.folder / "agents.yaml"
+    file.write_text(f"{file.read_text()}  - {{name: gone, model: scripted:gone.yaml}}\n")
+    server = command_line.serve()
+    client = server.client(command_line.key)
+    failed = client.post("/v1/agents/demo/execute", json={"input": "fail"}).json()
+    assert failed["error"]["code"] == "model_rejected"
+    gone = client.post("/v1/agents/gone/execute", json={"input": "x"}).json()
+    assert gone["error"]["message"].startswith("The script gone.yaml cannot be read")
+
+    paths = ["/v1/agents", "/v1/agents/demo", "/v1/events", "/v1/executions", "/api/v1/executions"]
+    for run in (failed["id"], gone["id"]):
+        runs = f"/run/api/executions/{run}"
+        paths += [f"/v1/executions/{run}", f"/v1/executions/{run}/stream", runs, f"{runs}/stream"]
+        paths.append(f"/api/v1/executions/nestings?executionId={run}")
+    answers = {path: client.get(path).text for path in paths}
+    assert [path for path, text in answers.items() if str(command_line.folder) in text] == []
+    (event,) = [one for one in client.get("/v1/events").json()["data"] if one["id"] == failed["id"]]
+    assert event["finalModel"] == "scripted:script.yaml"

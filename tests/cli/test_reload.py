@@ -119,9 +119,9 @@ def test_a_file_with_which_a_working_agent_could_not_run_changes_nothing(
     client = server.client(command_line.key)
     file = command_line.folder / "agents.yaml"
     file.write_text(PROVIDERS.format(key="${HOUSE_KEY}", demo=demo, fresh="scripted:script.yaml"))
-    told = reloaded(server, "agents.not_reloaded")
-    assert reason in told["reason"]
-    assert "The agents in use stay" in told["reason"]
+    logged = reloaded(server, "agents.not_reloaded")
+    assert reason in logged["reason"]
+    assert "The agents in use stay" in logged["reason"]
     assert names(client) == {"demo", "careful"}
     assert run(client, "demo", "the sum")["output"] == "It is 4."
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from outlast.model.agent import AgentSpec, shown_model
+from outlast.model.agent import AgentSpec, shown_message, shown_model
 from tests.support.api import Api
 from tests.support.databases import Database
 
@@ -18,6 +18,14 @@ async def test_a_key_with_scopes_that_are_gone_opens_what_it_did(
     api.core.services.keys._known.forget()
     assert (await api.get("/v1/executions")).status_code == 200
     assert (await api.get("/v1/agents")).status_code == 403
+
+
+async def test_a_message_shows_files_without_their_folders_and_urls_whole() -> None:
+    given = "Script /srv/my.d/a b.yaml, ~/x.gguf (/etc/ca.pem): 'local:/m/x.gguf' not 3/4, a / b"
+    shown = "Script a b.yaml, x.gguf (ca.pem): 'local:x.gguf' not 3/4, a / b"
+    assert shown_message(given) == shown
+    url = "baseUrl is not a URL like https://host/v1; see http://h:80/a/b.c, ./c/d, ../e and x/y."
+    assert shown_message(url) == url
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """An agent: its instructions, its model, its tools. A version never changes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -57,6 +58,10 @@ class Expiry:
 
     seconds: float
     approve: bool = False
+
+
+_FOLDERS: Final = re.compile(r"(?<![\w./~-])~?/(?:[^\s/:'\",;()]+/)*(?=[^\s/])")
+"""Folders of a file's absolute path; not the path of a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,11 @@ def shown_model(name: str) -> str:
     """Return a model's name for an agent's users; of a file's path only the last part."""
     prefix, _, place = name.partition(":")
     return f"{prefix}:{PurePath(place).name}" if PurePath(place).is_absolute() else name
+
+
+def shown_message(text: str) -> str:
+    """Return an operator's message for an agent's users: of a file's path only the last part."""
+    return _FOLDERS.sub("", text)
 
 
 @dataclass(frozen=True, slots=True)

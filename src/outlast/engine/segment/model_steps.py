@@ -22,9 +22,9 @@ from outlast.engine.segment.limits import Meter, overspent, settings_of, too_man
 from outlast.engine.segment.messages import messages_of
 from outlast.engine.segment.segment import Segment, TextKind
 from outlast.engine.segment.writer import SegmentWriter, model_finished, requested, suspended
-from outlast.model.agent import Agent, AgentSpec
+from outlast.model.agent import Agent, AgentSpec, shown_message
 from outlast.model.clock import whole_millis
-from outlast.model.error import ModelUnavailable, OutlastError, Upstream
+from outlast.model.error import Misconfigured, ModelUnavailable, OutlastError, Upstream
 from outlast.model.event import (
     Event,
     ExecutionCompleted,
@@ -313,4 +313,5 @@ def _one_line(value: Any) -> str:
 def failure_of(error: OutlastError) -> Failure:
     """Return an error as stored with the execution."""
     kind = "upstream_error" if isinstance(error, Upstream) else "execution_error"
-    return Failure(kind, error.code, storable(error.message))
+    message = shown_message(error.message) if isinstance(error, Misconfigured) else error.message
+    return Failure(kind, error.code, storable(message))

@@ -6,6 +6,7 @@ The room has no stream: its clients poll.
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from outlast.model.agent import shown_model
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import Execution, Status
 from outlast.rooms.background.schemas import Accepted, Event, EventPage, StatusWord, to_token
@@ -49,7 +50,7 @@ def event(execution: Execution) -> Event:
         "detail": execution.shown_status.value,
         "output": execution.output,
         "error": _error(execution),
-        "finalModel": execution.final_model,
+        "finalModel": execution.final_model and shown_model(execution.final_model),
         "browserStepCount": 0,
         "browserSessionSeconds": 0,
         "startedAt": iso_or_none(execution.started_at),

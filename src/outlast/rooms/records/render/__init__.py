@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from outlast.http.errors import Problem
+from outlast.model.agent import shown_model
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import Execution, Failure, ModelStep, Status, ToolStep
 from outlast.model.ids import to_uuid4
@@ -83,7 +84,7 @@ def _agent(row: Execution, truncated: Sequence[str]) -> AgentDetail:
         "type": "agent",
         "input": row.input,
         "output": row.output,
-        "model": row.final_model,
+        "model": row.final_model and shown_model(row.final_model),
         "usage": usage(row.usage),
         "error": _failure(row.error),
     }
@@ -116,7 +117,7 @@ def _step(found: StepRecord) -> Record:
 def _model(name: str, used: Usage, reason: str, *, superseded: bool) -> ModelDetail:
     return {
         "type": "model",
-        "model": name,
+        "model": shown_model(name),
         "usage": usage(used),
         "finishReason": reason,
         "superseded": superseded,
