@@ -22,6 +22,7 @@ from outlast.engine.maintenance.leader import (
     lease_seconds,
 )
 from outlast.engine.maintenance.runner import MaintenanceRunner
+from outlast.engine.maintenance.usage_hours import UsageHours
 from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.history import Histories
 from outlast.engine.segment.last_resort import LastResort
@@ -47,6 +48,7 @@ from outlast.services.lists import Lists
 from outlast.services.records import Records
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
+from outlast.services.usage import Usage
 from outlast.settings import Settings
 from outlast.store.driver import Driver
 from outlast.store.known_agents import KnownAgents
@@ -193,6 +195,7 @@ def _maintenance(
         DueTasks(store.tasks, clock, failures).duty,
         IdempotencyKeys(store.idempotency, clock).duty,
         DeletedContent(store.conversations).duty,
+        UsageHours(store.usage, clock).duty,
         *engine.duties,
     )
     return MaintenanceRunner(duties, leadership, clock, failures, metrics.maintained)
@@ -224,6 +227,7 @@ def _services(
         Tickets(store.executions, seal, clock, keys),
         Tasks(store, executions, agents, clock),
         Records(store.records),
+        Usage(store.usage, clock),
     )
 
 

@@ -82,15 +82,21 @@ async def test_a_model_may_be_priced_by_the_name_that_it_answers_with(
     assert (await server.run()).execution.credits == 15
 
 
-async def test_nothing_is_written_for_what_is_free(
+async def test_a_free_model_is_charged_nothing_for_its_tokens_and_a_free_tool_has_no_charge(
     make_engine: MakeEngine, database: Database
 ) -> None:
     server = await make_engine(
-        FakeModel(by_turn(["Hello"])), prices=Prices({"actor": ModelPrice(0, 0, 0, 0)})
+        FakeModel(by_turn([call(1, "look")], ["Hello"])),
+        spec(tool("look")),
+        FakeTools(look=lambda _: 1),
+        prices=Prices({"actor": ModelPrice(0, 0, 0, 0)}),
     )
     execution_id = (await server.run()).execution.id
     assert (await row_of(server, execution_id)).credits == 0
-    assert charges(database) == []
+    assert charges(database) == [
+        (1, "model", "actor-1", 10, 5, 0),
+        (3, "model", "actor-1", 10, 5, 0),
+    ]
 
 
 async def test_a_roll_back_keeps_every_charge_and_charges_the_work_again(

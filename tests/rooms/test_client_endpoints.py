@@ -63,6 +63,9 @@ METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
     "listKeys": lambda client, _: client.keys(limit=3),
     "getKey": lambda client, _: client.key(KEY),
     "revokeKey": lambda client, _: client.revoke_key(KEY),
+    "getUsage": lambda client, _: client.usage(
+        **{"from": "2026-01-01", "to": "2026-12-31"}, bucket="month", groupBy="agent", limit=3
+    ),
 }
 
 

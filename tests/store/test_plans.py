@@ -37,8 +37,10 @@ MAY_SORT = {
     "TURNS": "all of them are read",
     "TURN_STAMPS": "all of them are read",
     "TURNS_STEPS": "all of them are read",
+    "USAGE_OF_ALL": "what it has added up itself",
+    **{f"USAGE[{number}]": "what it has added up itself" for number in range(4)},
 }
-MADE = re.compile(r"SCAN (tree|page|of[0-9]+|sizes|sums|\(subquery-[0-9]+\))")
+MADE = re.compile(r"SCAN (tree|page|of[0-9]+|sizes|sums|used|totals|\(subquery-[0-9]+\))")
 """What a statement has found itself, all of which it reads."""
 INDICES = {
     "STEP": "ix_steps_id",
@@ -61,6 +63,9 @@ INDICES = {
     "WHO_IS_AWAITED": "ix_waits_open",
     "DUE_TASKS": "ix_tasks_due_at",
     "APPEND_EVENT": "PRIMARY KEY",
+    "WORKSPACES_TO_SUM": "ix_charges_workspace_id_at",
+    "SUM_HOUR": "ix_charges_workspace_id_at",
+    "USAGE_OF_ALL": "ix_charges_workspace_id_at",
 }
 
 

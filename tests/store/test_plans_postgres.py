@@ -29,7 +29,10 @@ RUNS = 7
 """Postgres looks for one plan for all values with the sixth."""
 BIG, SMALL = "ws_big", "ws_7"
 """In the big one a walk over all workspaces' rows, in their order, is as good as its own index."""
-MAY_SCAN = {"WORKSPACES": "all of them are wanted"}
+MAY_SCAN = {
+    "WORKSPACES": "all of them are wanted",
+    "WORKSPACES_TO_SUM": "all of them are looked at",
+}
 INDICES = {
     "DUE_WAITS": "ix_waits_due_at",
     "WHO_IS_AWAITED": "ix_waits_open",
@@ -38,6 +41,9 @@ INDICES = {
     "REQUESTED": "ix_executions_pause_requested",
     "STEP": "ix_steps_id",
     "UNFINISHED": "ix_executions_unfinished",
+    "WORKSPACES_TO_SUM": "ix_charges_workspace_id_at",
+    "USAGE_OF_ALL": "pk_usage_hours",
+    "SUM_HOUR": "ix_charges_workspace_id_at",
 }
 VALUES = {
     "workspace": SMALL,

@@ -175,6 +175,21 @@ _TABLES: Final = {
             "at": "n",
         },
     ),
+    "usage_hours": (
+        20_000,
+        {
+            "workspace_id": "CASE WHEN n % 2 = 0 THEN 'ws_big' ELSE 'ws_' || n / 2 % 1000 END",
+            "hour": "n * 3600000::bigint",
+            "agent_id": _OF_MANY.format("agt", 9),
+            "key_id": "''",
+            "kind": "'model'",
+            "name": "'m'",
+            "input_tokens": "1",
+            "output_tokens": "1",
+            "credits": "1",
+            "charges": "1",
+        },
+    ),
     "events": (
         EXECUTIONS,
         {

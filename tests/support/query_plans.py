@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from types import ModuleType
 
-from outlast.store import agents, charges, checkpoints, idempotency, keys, records
+from outlast.store import agents, charges, checkpoints, idempotency, keys, records, usage
 from outlast.store.conversations import delete as conversation_delete
 from outlast.store.conversations import rows as conversation_rows
 from outlast.store.conversations import turns as conversation_turns
@@ -30,6 +30,7 @@ MODULES = (
     statements,
     steps,
     tasks,
+    usage,
 )
 CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
 LISTS = {

@@ -263,6 +263,16 @@ class Client:
         """Revoke an API key: it opens nothing any more."""
         await self._connection.ask("DELETE", f"/v1/keys/{segment(key_id)}")
 
+    # --- usage
+
+    async def usage(self, **query: Any) -> dict[str, Any]:
+        """Return a page of what the workspace has used: {from, to, data, hasMore, nextCursor}.
+
+        `query`: `from`, `to`, `bucket`, `groupBy`, `after`, `limit` as in the API.
+        """
+        params = {name: value for name, value in query.items() if value is not None}
+        return await self._connection.ask("GET", "/v1/usage", params=params)
+
     async def ready(self) -> bool:
         """Return whether the server takes work."""
         return await self._connection.ready()

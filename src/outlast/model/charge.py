@@ -1,7 +1,8 @@
 """A charge: the cost of one piece of work, written once and never changed.
 
-Every recorded step that costs anything has one, also if the step is superseded later, and so has a
-model request aborted by a pause. Charges hold no content and outlast the work that they are for.
+Every recorded step that costs anything or has used tokens has one, also if the step is superseded
+later, and so has a model request aborted by a pause. Charges hold no content and outlast the work
+that they are for.
 """
 
 from dataclasses import dataclass

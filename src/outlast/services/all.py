@@ -12,6 +12,7 @@ from outlast.services.lists import Lists
 from outlast.services.records import Records
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
+from outlast.services.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,4 @@ class Services:
     tickets: Tickets
     tasks: Tasks
     records: Records
+    usage: Usage

@@ -23,8 +23,12 @@ charges: Final = Table(
     count("output_tokens"),
     count("credits"),
     time("at"),
+    identifier("agent_id", nullable=True),  # None: written before there was this column
+    identifier("key_id", nullable=True),
+    identifier("conversation_id", nullable=True),
     CheckConstraint("kind IN ('model', 'tool')", name="kind"),
     Index("ix_charges_closed", "id", sqlite_where=text("step IS NULL")),
+    Index(None, "workspace_id", "at"),
     sqlite_with_rowid=False,
 )
 """The ledger: rows are added and never changed; they stay when their execution is deleted."""
@@ -45,6 +49,9 @@ def charge_columns(execution: Execution, charge: Charge) -> dict[str, Any]:
         "output_tokens": charge.usage.output_tokens,
         "credits": charge.credits,
         "at": charge.at,
+        "agent_id": execution.agent_id,
+        "key_id": execution.key_id,
+        "conversation_id": execution.conversation_id,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Column, Table, Text
 
-from outlast.store import agents, charges, checkpoints, idempotency, keys, leases
+from outlast.store import agents, charges, checkpoints, idempotency, keys, leases, usage
 from outlast.store.conversations import rows as conversations
 from outlast.store.executions import tables as executions
 from outlast.store.tables import metadata
@@ -19,7 +19,7 @@ from outlast.store.waits import rows as waits
 
 __all__ = ["HEAD", "OLDEST", "SUBJECTS", "metadata"]
 
-HEAD: Final = "0008"
+HEAD: Final = "0009"
 """The newest migration; compared at start before Alembic is loaded."""
 OLDEST: Final = "0008"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
@@ -35,6 +35,7 @@ SUBJECTS: Final = (
     keys,
     leases,
     tasks,
+    usage,
 )
 """The modules that declare tables; each adds its own to `metadata`."""
 

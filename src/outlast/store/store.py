@@ -12,6 +12,7 @@ from outlast.store.keys import KeyStore
 from outlast.store.listeners import Listeners
 from outlast.store.records import RecordStore
 from outlast.store.tasks.store import TaskStore
+from outlast.store.usage import UsageStore
 from outlast.store.waits.store import WaitStore
 
 
@@ -28,6 +29,7 @@ class Store:
     keys: KeyStore
     records: RecordStore
     tasks: TaskStore
+    usage: UsageStore
     waits: WaitStore
 
     @classmethod
@@ -43,6 +45,7 @@ class Store:
             KeyStore(driver),
             RecordStore(driver),
             TaskStore(driver),
+            UsageStore(driver),
             WaitStore(driver),
         )
 

@@ -242,14 +242,14 @@ class SegmentWriter:
         return self.prices.of_model(segment.model, answered)
 
     def _charge(self, segment: Segment, step: Step) -> Charge | None:
-        """Return the charge of a step; None if it is free."""
+        """Return the charge of a step; None if it is free and has used no tokens."""
         if isinstance(step, ModelStep):
             kind, name, usage = "model", step.model, step.usage
             cost = self.price(segment, name).of(usage)
         else:
             kind, name, usage = "tool", step.call.name, NO_USAGE
             cost = self.prices.of_tool(name)
-        if not cost:
+        if not (cost or usage.total_tokens):
             return None
         return Charge(step.id, step.number, kind, name, cost, step.ended_at, usage)
 

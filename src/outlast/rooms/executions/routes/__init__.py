@@ -10,6 +10,7 @@ from outlast.rooms.executions.routes import (
     keys,
     lifecycle,
     tickets,
+    usage,
 )
 
 ENDPOINTS: Final = (
@@ -20,4 +21,5 @@ ENDPOINTS: Final = (
     *lifecycle.ENDPOINTS,
     *tickets.ENDPOINTS,
     *keys.ENDPOINTS,
+    *usage.ENDPOINTS,
 )
