@@ -59,8 +59,8 @@ async def shop(make_api: MakeApi, clock: FakeClock) -> Api:
 
 
 async def used(api: Api, **query: str | None) -> dict[str, Any]:
-    asked = {name: value for name, value in (ALL | query).items() if value is not None}
-    answer = await api.client.get("/v1/usage", params=asked)
+    given = {name: value for name, value in (ALL | query).items() if value is not None}
+    answer = await api.client.get("/v1/usage", params=given)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
