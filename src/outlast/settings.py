@@ -247,8 +247,10 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str,
         for name in environment
         if name.startswith(_PREFIX) and name not in known and name not in _OTHERS
     )
-    near = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.75) for name in strange}
-    return {name: found[0] if found else None for name, found in near.items()}
+    size = len(_PREFIX)  # which every name has, so that it tells nothing
+    names = [name[size:] for name in known]
+    near = {name: difflib.get_close_matches(name[size:], names, n=1) for name in strange}
+    return {name: _PREFIX + found[0] if found else None for name, found in near.items()}
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -84,6 +84,30 @@ def test_every_mistake_of_a_file_is_reported_at_once(folder: Path) -> None:
         assert part in raised.value.message
 
 
+def test_an_agent_with_a_wrong_key_has_its_other_mistakes_reported_too(folder: Path) -> None:
+    (folder / "x.yaml").write_text(
+        """agents:
+  - {name: a b, modle: x}
+  - {name: b, model: 5, toolChoice: nah, tools: [{name: t, builtin: datetime}]}
+  - {name: b, model: m, limits: {maxSteps: -1}, toolChoice: t, tools: [{name: t, builtin: clock}]}
+  - {name: c, model: " ", tools: [{builtin: clock}], toolChoice: clock}
+  - {modle: m, toolChoice: required}
+"""
+    )
+    with pytest.raises(Misconfigured) as raised:
+        load("x.yaml")
+    found = sorted(line.removeprefix("x.yaml:") for line in raised.value.message.splitlines())
+    assert [line.split(",")[0].split(":")[0] for line in found] == list("22233444556666")
+    for part in (
+        "'a b' is not an agent's name",
+        "there is no tool 'nah'; the agent's tools: t",
+        "two agents are called 'b'",
+        "model: this is empty",
+        "a tool is required, but the agent has none",
+    ):
+        assert raised.value.message.count(part) == 1
+
+
 SEVERAL = {
     "a builtin with its own keys, an unknown function and a bad name": (
         "{name: a b, builtin: datetime, effect: read_only, timeout: 3, approval: shop}",

@@ -123,14 +123,16 @@ def _load_document(document: Document, file: str) -> LoadedAgents:
         found = explain(error.errors(include_url=False), document.value)
         problems += [_problem(one) for one in found]
         entries = _valid_entries(document.value)
-        problems += _tools_of_others(document.value, entries, found)
+        problems += _problems_of_others(document.value, entries, found)
     functions: dict[str, PythonFunction] = {}
     specs = []
     for index, entry in entries.items():
         spec, mistakes = agent_spec(entry, functions)
         problems += [_in_file(problem, "agents", index) for problem in mistakes]
         specs.append(spec)
-    problems += _duplicates({index: entry.name for index, entry in entries.items()})
+    problems += _duplicates(
+        {index: entry["name"] for index, entry in _mappings(document.value) if _is_named(entry)}
+    )
     providers, wrong = _providers(document.value)
     problems += wrong
     if problems:
@@ -146,27 +148,60 @@ def _providers(value: Any) -> tuple[dict[str, ProviderSpec], list[Problem]]:
 
 def _valid_entries(value: Any) -> dict[int, AgentEntry]:
     """Return the agents with valid keys and types, in a file with others."""
-    listed = value.get("agents") if isinstance(value, dict) else None
     valid: dict[int, AgentEntry] = {}
-    for index, entry in enumerate(listed if isinstance(listed, list) else []):
+    for index, entry in _mappings(value):
         with suppress(ValidationError):
             valid[index] = agent_entry().model_validate(entry)
     return valid
 
 
-def _tools_of_others(
-    value: Any, entries: dict[int, AgentEntry], found: list[Explained]
-) -> Iterator[Problem]:
-    """Return further problems of the tools of agents with wrong keys or types."""
-    wrong = [one.path for one in found]
+def _mappings(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Return the agents that are mappings, with their places in the list."""
     listed = value.get("agents") if isinstance(value, dict) else None
     for index, entry in enumerate(listed if isinstance(listed, list) else []):
-        tools = entry.get("tools") if isinstance(entry, dict) and index not in entries else None
+        if isinstance(entry, dict):
+            yield index, entry
+
+
+def _is_named(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("name"), str)
+
+
+def _problems_of_others(
+    value: Any, entries: dict[int, AgentEntry], found: list[Explained]
+) -> Iterator[Problem]:
+    """Return further problems of agents with wrong keys or types, and of their tools."""
+
+    def below(*place: str | int) -> list[Path]:
+        return [one.path[len(place) :] for one in found if one.path[: len(place)] == place]
+
+    for index, entry in _mappings(value):
+        if index in entries:
+            continue
+        for problem in _of_agent(entry, below("agents", index)):
+            yield _in_file(problem, "agents", index)
+        tools = entry.get("tools")
         for number, tool in enumerate(tools if isinstance(tools, list) else []):
-            place = ("agents", index, "tools", number)
-            there = [path[len(place) :] for path in wrong if path[: len(place)] == place]
-            for problem in _besides(tool, there):
-                yield _in_file(problem, *place)
+            for problem in _besides(tool, below("agents", index, "tools", number)):
+                yield _in_file(problem, "agents", index, "tools", number)
+
+
+def _of_agent(entry: dict[str, Any], wrong: list[Path]) -> Iterator[Problem]:
+    """Return what is wrong with an agent besides these keys and its tools.
+
+    It is read without them, with tools of its tools' names.
+    """
+    given = entry.get("tools")
+    tools = given if isinstance(given, list) else []
+    rest = {key: one for key, one in entry.items() if (key,) not in {path[:1] for path in wrong}}
+    named = [tool["name"] for tool in tools if _is_named(tool)]
+    rest["tools"] = [{"builtin": "datetime", "name": name} for name in named]
+    rest = {"name": "unnamed", "model": "scripted:unnamed"} | rest
+    with suppress(ValidationError):
+        for problem in agent_spec(agent_entry().model_validate(rest), {})[1]:
+            is_choice = problem.path == ("tool_choice",)
+            if problem.path[:1] != ("tools",) and not (is_choice and len(named) < len(tools)):
+                yield problem
 
 
 def _besides(tool: Any, wrong: list[Path]) -> Iterator[Problem]:

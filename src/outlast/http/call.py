@@ -112,7 +112,10 @@ class Call(Request):
             return
         if self._is_strict():
             shown = unknown[0][:_LONGEST_NAME]
-            raise refusal(f"{shown} is not known here; strict requests are refused.", param=shown)
+            raise refusal(
+                f"{shown} is unknown; a strict request has no unknown fields or filters.",
+                param=shown,
+            )
         self.unknown = [*self.unknown, *unknown]
 
     def _is_strict(self) -> bool:
