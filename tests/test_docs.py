@@ -347,6 +347,11 @@ def test_the_page_of_commands_is_what_the_command_line_says() -> None:
     assert written == command_table.page(), "write it anew: python -m tests.support.command_table"
 
 
+def test_every_argument_and_option_has_a_help_text() -> None:
+    assert "| `--limit` | Maximum number of rows. |" in command_table.page()
+    assert not [line for line in command_table.page().splitlines() if line.endswith("|  |")]
+
+
 def test_every_setting_that_a_document_names_is_one() -> None:
     settings = {f"OUTLAST_{field.name.upper()}" for field in fields(Settings)}
     named = {

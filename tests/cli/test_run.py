@@ -92,7 +92,7 @@ def test_ctrl_c_cancels_and_keeps_what_was_written(with_worker: CommandLine) -> 
 
 def test_unknown_agents_and_bad_usage_are_one_line(with_worker: CommandLine) -> None:
     code, _, err = with_worker.run("run", "unknown", "hello")
-    assert (code, err) == (1, "outlast: There is no agent 'unknown'.\n")
+    assert (code, err) == (1, "outlast: There is no agent 'unknown'. See: outlast agents list\n")
 
     code, _, err = with_worker.run("run", "demo", "hello", "--conversation", "nonsense")
     assert code == 2
@@ -106,7 +106,7 @@ def test_with_a_server_on_the_data_it_runs_there(command_line: CommandLine) -> N
     code, out, err = command_line.run("run", "demo", "the sum")
     assert code == 0
     assert out == "It is 4.\n"
-    assert "running there, through http://127.0.0.1:" in err
+    assert "the run goes through it, at http://127.0.0.1:" in err
     assert "← calculator 4" in err
 
     assert command_line.run("run", "demo", "fail")[0] == 1

@@ -180,3 +180,36 @@ def test_a_watch_over_a_mere_resume_voids_nothing(
 
     assert (code, out) == (0, "Paid.\n")
     assert "rolled back" not in err
+
+
+@pytest.mark.only(SQLITE)
+def test_an_error_names_the_command_that_helps(command_line: CommandLine, outlast: Outlast) -> None:
+    client = command_line.serve().client(command_line.key)
+    ended = client.post("/v1/agents/demo/execute", json={"input": "the sum"}).json()["id"]
+    checkpoint = f"cp_{ended.removeprefix('exec_')}"
+    for arguments, code, said in (
+        (("run", "nix", "hello"), 1, "There is no agent 'nix'. See: outlast agents list"),
+        (("agents", "remove", "nix"), 1, "There is no agent 'nix'. See: outlast agents list"),
+        (("executions", "show", "exec_1"), 1, "no such execution. See: outlast executions list"),
+        (("approve", ended), 1, f"{ended} waits for no approval. See: outlast approvals"),
+        (
+            ("executions", "resume", ended, "--checkpoint", checkpoint),
+            1,
+            "no such checkpoint. See: outlast executions checkpoints ID",
+        ),
+    ):
+        found, _, err = outlast(*arguments)
+        assert (found, said in err) == (code, True), err
+
+
+@pytest.mark.only(SQLITE)
+def test_an_unknown_status_is_wrong_usage_with_and_without_a_server(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
+    message = (
+        "outlast: --status must be queued, running, suspended, paused, completed, failed, "
+        'cancelled, not "odd".\n'
+    )
+    assert outlast("executions", "list", "--status", "odd") == (2, "", message)
+    command_line.serve()
+    assert outlast("executions", "list", "--status", "odd") == (2, "", message)

@@ -7,7 +7,15 @@ interrupted.
 
 import os
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
+
+_REMEDIES: Final = {
+    "agent_not_found": "See: outlast agents list",
+    "checkpoint_not_found": "See: outlast executions checkpoints ID",
+    "execution_not_found": "See: outlast executions list",
+    "unreachable": "Start a server: outlast serve",
+}
+"""The command that helps with an error, by the error's code."""
 
 
 def main() -> None:
@@ -22,8 +30,8 @@ def main() -> None:
     except (Misconfigured, InvalidRequest) as error:
         _leave(str(error), 2)
     except OutlastError as error:
-        mend = " Start a server: outlast serve" if error.code == "unreachable" else ""
-        _leave(f"{error}{mend}", 1)
+        remedy = _REMEDIES.get(getattr(error, "reason", error.code))  # a server's code, or our own
+        _leave(f"{error} {remedy}" if remedy else str(error), 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -37,7 +45,7 @@ def main() -> None:
         if os.environ.get("OUTLAST_LOG_LEVEL") == "debug":
             raise
         kind = type(error).__name__
-        _leave(f"a mistake in Outlast: {kind}: {error} (OUTLAST_LOG_LEVEL=debug shows where)", 1)
+        _leave(f"internal error: {kind}: {error} (OUTLAST_LOG_LEVEL=debug shows where)", 1)
 
 
 def _leave_for_usage(error: Exception) -> None:

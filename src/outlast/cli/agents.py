@@ -11,10 +11,10 @@ from outlast.model.agent import Agent
 from outlast.model.clock import iso
 from outlast.settings import Settings
 
-agents = Typer(help="List agents, retire them, take them back into use.", no_args_is_help=True)
+agents = Typer(help="List, retire and restore agents.", no_args_is_help=True)
 
 _PAGE = 100
-Named = Annotated[str, Argument(help="Its name or id.")]
+Named = Annotated[str, Argument(help="The agent's name or id.")]
 
 
 @agents.callback()
@@ -77,7 +77,7 @@ def remove(
     """
     chosen = settings(data_dir=data_dir, database_url=database_url)
     name = asyncio.run(_retire(chosen, workspace, agent, retired=True))
-    echo(f"Retired {name}. Take it back into use: outlast agents restore {name}")
+    echo(f"Retired {name}. To put it back into use: outlast agents restore {name}")
 
 
 @agents.command()

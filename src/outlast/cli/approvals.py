@@ -7,21 +7,24 @@ from typer import Argument, Option, echo
 from outlast.cli.lifecycle import through
 from outlast.cli.options import ApiKey, AsJson, DataDir, Host, Port, Url, settings
 from outlast.cli.output import note, shorten, write_json, write_table
-from outlast.model.error import InvalidRequest
+from outlast.model.error import ApprovalNotFound, InvalidRequest
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
     from outlast.client import Client
 
-Execution = Annotated[str, Argument(help="exec_…", metavar="EXECUTION")]
+Execution = Annotated[str, Argument(help="The execution's id: exec_…", metavar="EXECUTION")]
 ToolCall = Annotated[
-    str | None, Argument(help="tc_…; needed if more than one waits.", metavar="[TOOL_CALL]")
+    str | None,
+    Argument(
+        help="The tool call's id: tc_…; needed if more than one waits.", metavar="[TOOL_CALL]"
+    ),
 ]
 
 
 def approvals(
     *,
-    limit: Annotated[int, Option(min=1, max=100)] = 20,
+    limit: Annotated[int, Option(min=1, max=100, help="Maximum number of rows.")] = 20,
     after: Annotated[str | None, Option(help="Cursor of the previous page's end.")] = None,
     url: Url = None,
     host: Host = None,
@@ -120,12 +123,12 @@ def _decide(
 
 
 async def _only(client: "Client", execution_id: str) -> str:
-    """Return the only call that waits. Raises InvalidRequest if there are none or several."""
+    """Return the only call that waits. Raises ApprovalNotFound, InvalidRequest if several wait."""
     waiting = (await client.get(execution_id))["pendingApprovals"]
     if len(waiting) == 1:
         return str(waiting[0]["toolCallId"])
     if not waiting:
-        raise InvalidRequest(f"{execution_id} waits for no approval.")
+        raise ApprovalNotFound(f"{execution_id} waits for no approval. See: outlast approvals")
     calls = ", ".join(f"{found['toolCallId']} ({found['name']})" for found in waiting)
     raise InvalidRequest(f"{execution_id} waits for several approvals; name one: {calls}.")
 

@@ -119,7 +119,7 @@ def worker(
 @with_settings("agents", "data_dir", "database_url", "host", "port", "api_key", "log_level")
 def run(
     chosen: Settings,
-    agent: Annotated[str, Argument(help="Its name or id.")],
+    agent: Annotated[str, Argument(help="The agent's name or id.")],
     input: Annotated[str, Argument(help="The message to the agent.")],
     *,
     conversation: Annotated[str | None, Option(help="Continue this conversation: conv_…")] = None,

@@ -119,7 +119,7 @@ async def _forgotten(queue: Queue, store: Store, now: Callable[[], int]) -> Find
     if not found:
         return Finding("jobs", OK, "every execution that is to run has its job")
     text = f"{executions(len(found), 'waits', 'wait')} to run without a job, such as {min(found)}"
-    mend = "any worker gives them one within a minute; it is a mistake in Outlast: report it"
+    mend = "any worker gives them one within a minute; this is a bug in Outlast: report it"
     return Finding("jobs", FAIL, text, mend)
 
 

@@ -22,6 +22,7 @@ from outlast.cli.options import (
 )
 from outlast.cli.output import note, shorten, write_json, write_table
 from outlast.model.error import InvalidRequest
+from outlast.model.execution import Status
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,12 +44,14 @@ _REASON = 120
 @executions.command("list")
 def list_executions(
     *,
-    agent: Annotated[str | None, Option(help="Of this agent, by name or id.")] = None,
-    status: Annotated[str | None, Option(help="In this status.")] = None,
-    limit: Annotated[int, Option(min=1, max=100)] = 20,
+    agent: Annotated[str | None, Option(help="Only of this agent, by name or id.")] = None,
+    status: Annotated[str | None, Option(help=f"{', '.join(Status)}.")] = None,
+    limit: Annotated[int, Option(min=1, max=100, help="Maximum number of rows.")] = 20,
     user: User = None,
     metadata: Metadata = None,
-    after: Annotated[str | None, Option(help="Older than this execution.")] = None,
+    after: Annotated[
+        str | None, Option(help="Only what is older than this execution: exec_…")
+    ] = None,
     url: Url = None,
     host: Host = None,
     port: Port = None,
@@ -61,6 +64,8 @@ def list_executions(
     chosen = settings(
         host=host, port=port, api_key=api_key, data_dir=data_dir, database_url=database_url
     )
+    if status is not None and status not in set(Status):
+        raise InvalidRequest(f'--status must be {", ".join(Status)}, not "{status}".')
     filters = {"agentId": agent, "status": status, "user": user, "limit": limit, "after": after}
     filters |= {f"metadata.{key}": value for key, value in pairs(metadata).items()}
     page = asyncio.run(
@@ -192,7 +197,6 @@ async def _cancel(chosen: Settings, url: str | None, execution_id: str) -> dict[
 
 async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str, Any]:
     from outlast.cli.state import opened, workspace_of
-    from outlast.model.execution import Status
     from outlast.model.ids import EXECUTION, parse
     from outlast.rooms.executions import render
     from outlast.services.metadata import require_indexed
@@ -200,8 +204,6 @@ async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str,
     from outlast.store.page import Page
 
     status, after, limit = filters["status"], filters["after"], filters["limit"]
-    if status is not None and status not in set(Status):
-        raise InvalidRequest(f"--status: there are {', '.join(Status)}.")
     async with opened(chosen, make=False) as state:
         workspace_id = await workspace_of(chosen, state.keys)
         agent_id = None

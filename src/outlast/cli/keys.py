@@ -16,13 +16,13 @@ from outlast.settings import Settings
 
 DEFAULT: Final = "default"
 
-workspaces = Typer(help="Workspaces: one for each tenant.", no_args_is_help=True)
-keys = Typer(help="API keys; each belongs to one workspace.", no_args_is_help=True)
+workspaces = Typer(help="List and create workspaces, one for each tenant.", no_args_is_help=True)
+keys = Typer(help="List, create and revoke the API keys of a workspace.", no_args_is_help=True)
 
 
 @workspaces.command("create")
 def create_workspace(
-    name: Annotated[str, Argument(help="Its name.")],
+    name: Annotated[str, Argument(help="The workspace's name.")],
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     json: AsJson = False,
@@ -60,7 +60,7 @@ def create_key(
         str | None, Option(help="The agent of requests that name none, by name or id.")
     ] = None,
     expires: Annotated[
-        str | None, Option(help="The last day it is valid (a date, UTC), or an ISO 8601 time.")
+        str | None, Option(help="Last valid day (a date, UTC), or an ISO 8601 time.")
     ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,

@@ -7,7 +7,7 @@ from typer import Argument, Exit, Typer, echo
 from outlast.cli.options import AgentsFile, AsJson, DataDir, settings
 from outlast.cli.output import note, write_json, write_table
 
-models = Typer(help="The models of your agents, and those on this machine.", no_args_is_help=True)
+models = Typer(help="Check models; list and download local ones.", no_args_is_help=True)
 
 
 @models.command("list")

@@ -42,30 +42,30 @@ ParallelCalls = Annotated[
 DrainSeconds = Annotated[float | None, Option(help="How long SIGTERM waits for running steps.")]
 MaxBody = Annotated[int | None, Option(help="The largest request body.")]
 MaxConnections = Annotated[
-    int | None, Option(help="Connections of clients; default: by the limit of open files.")
+    int | None, Option(help="Maximum client connections; default: by the limit of open files.")
 ]
 HeadSeconds = Annotated[
     float | None, Option(help="How long a client may take to send a request's line and headers.")
 ]
 BodySeconds = Annotated[
-    float | None, Option(help="How long it may send no body, or take nothing of an answer.")
+    float | None, Option(help="How long a client may send no body, or read nothing of an answer.")
 ]
 IdleSeconds = Annotated[
     float | None, Option(help="How long a connection without a request is kept.")
 ]
 KeepAliveSeconds = Annotated[
-    float | None, Option(help="How often a silent stream says that it lives.")
+    float | None, Option(help="Seconds between the comments of a silent stream.")
 ]
 Takeover = Annotated[
     float | None,
-    Option(help="Postgres: seconds of silence after which a worker's work is others'."),
+    Option(help="Postgres: seconds of silence after which others take over a worker's work."),
 ]
 Host = Annotated[str | None, Option(help="The server's address.")]
 Url = Annotated[
-    str | None, Option(help="The server's URL, if it is not HOST:PORT of the settings.")
+    str | None, Option(help="The server's URL; default: http://HOST:PORT of the settings.")
 ]
-ExecutionId = Annotated[str, Argument(help="exec_…", metavar="ID")]
-Port = Annotated[int | None, Option(help="The server's port; serve: 0 takes a free one.")]
+ExecutionId = Annotated[str, Argument(help="The execution's id: exec_…", metavar="ID")]
+Port = Annotated[int | None, Option(help="The server's port; with serve, 0 is any free one.")]
 AgentsFile = Annotated[
     str | None, Option("--agents", help="The agents file: YAML, JSON, a Python file or a module.")
 ]
@@ -75,7 +75,7 @@ ApiKey = Annotated[
 ]
 SecretKey = Annotated[
     str | None,
-    Option(help="What seals kept headers and tickets; better given as OUTLAST_SECRET_KEY."),
+    Option(help="Encrypts forwarded headers and tickets; better given as OUTLAST_SECRET_KEY."),
 ]
 LogLevel = Annotated[str | None, Option(help="debug, info, warning or error.")]
 LogFormat = Annotated[str | None, Option(help="json, text or auto.")]
@@ -91,7 +91,7 @@ CorsOrigins = Annotated[
     str | None, Option(help="Origins of pages that may call from a browser, with commas; * is any.")
 ]
 RootPath = Annotated[
-    str | None, Option(help="What stands before every path outside, as /ai behind a proxy.")
+    str | None, Option(help="Path prefix that clients see, such as /ai behind a proxy.")
 ]
 TrustedProxies = Annotated[
     str | None,
@@ -101,9 +101,9 @@ IndexedMetadata = Annotated[
     str | None, Option(help="Keys of metadata by which lists filter, with commas between.")
 ]
 AsJson = Annotated[bool, Option("--json", help="Write JSON, for scripts.")]
-User = Annotated[str | None, Option(help="Your end user.")]
+User = Annotated[str | None, Option(help="The end user, by your own name or id.")]
 Metadata = Annotated[
-    list[str] | None, Option("--metadata", metavar="KEY=VALUE", help="May come several times.")
+    list[str] | None, Option("--metadata", metavar="KEY=VALUE", help="Repeatable.")
 ]
 Workspace = Annotated[str, Option(help="The workspace's name.")]
 

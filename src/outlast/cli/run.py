@@ -134,14 +134,14 @@ async def _run_there(settings: Settings, request: RunRequest) -> int:
 
     if not (settings.api_key or stored_key(settings)):
         raise Misconfigured(
-            "A server has this database, and there is no key for it here. Set OUTLAST_API_KEY."
+            "A server uses this database, and there is no API key for it here: set OUTLAST_API_KEY."
         )
     screen = Screen(quiet=request.json)
     async with client_of(settings) as client:
         if not request.json:
-            note(f"A server has this database: running there, through {client.url}.")
+            note(f"A server uses this database: the run goes through it, at {client.url}.")
             if settings.agents:
-                note(f"Its agents are used, as it has read them, not those of {settings.agents}.")
+                note(f"The server's own agents are used, not those of {settings.agents}.")
         await _require_answer(client)
         more: dict[str, Any] = {"conversationId": request.conversation_id, "user": request.user}
         more = {name: value for name, value in more.items() if value is not None}
