@@ -347,6 +347,16 @@ def test_the_page_of_commands_is_what_the_command_line_says() -> None:
     assert written == command_table.page(), "write it anew: python -m tests.support.command_table"
 
 
+def test_every_maintenance_duty_is_documented_and_no_other_is() -> None:
+    folder = ROOT / "src" / "outlast" / "engine" / "maintenance"
+    sources = "".join(path.read_text() for path in folder.glob("*.py"))
+    real = set(re.findall(r'^[A-Z_]+: Final = "(\w+)"', sources, re.MULTILINE))
+    text = section(ROOT / "docs" / "operations.md", "Maintenance").partition("\n### ")[0]
+    named = set(table(text))
+    assert len(real) > 5
+    assert named == real
+
+
 def test_every_argument_and_option_has_a_help_text() -> None:
     assert "| `--limit` | Maximum number of rows. |" in command_table.page()
     assert not [line for line in command_table.page().splitlines() if line.endswith("|  |")]
