@@ -4,6 +4,7 @@ A test that takes `database`, itself or by a fixture, runs once on each kind of 
 `--database` asks for, or on those that its marker `only` names. `postgres` is the server itself.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -18,6 +19,8 @@ from tests.support import durations
 from tests.support.databases import KINDS, POSTGRESQL, SQLITE, Another, Database, databases_of
 from tests.support.postgres import Cluster, Databases
 
+_COLLECT_AFTER: Final = 10_000
+"""New objects between two collections of the youngest generation, as in a server."""
 _LOGS: Final[list[Any]] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
@@ -68,6 +71,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in gone]
     if hasattr(config, "workerinput"):
         durations.slowest_first(items)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded out of garbage collections, which would traverse it for each test."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 @pytest.hookimpl(optionalhook=True)

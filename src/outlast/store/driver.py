@@ -7,6 +7,7 @@ writer's thread and on Postgres over an async connection, so what it does is wri
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import literal_column, select
@@ -41,11 +42,8 @@ class Statement:
         return isinstance(self.clause, SelectBase) or bool(getattr(self.clause, "_returning", ()))
 
     def compiled(self, dialect: Dialect) -> tuple[str, dict[str, Any]]:
-        """Return its text for a database, and its constant values."""
-        assert isinstance(self.clause, ClauseElement)
-        compiled = self.clause.compile(dialect=dialect)
-        constants = {name: value for name, value in compiled.params.items() if value is not None}
-        return str(compiled), constants
+        """Return its text for a database, and its constant values; compiled once in a process."""
+        return _compiled(self, _Dialect(dialect.name, dialect.paramstyle, dialect))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +57,23 @@ class BatchStatement(Statement):
     def answers(self) -> bool:
         """Both return the same rows."""
         return Statement(self.clause).answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """A database's dialect; two of one name and style compile alike."""
+
+    name: str
+    paramstyle: str
+    dialect: Dialect = field(compare=False)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(statement: Statement, of: _Dialect) -> tuple[str, dict[str, Any]]:
+    assert isinstance(statement.clause, ClauseElement)
+    compiled = statement.clause.compile(dialect=of.dialect)
+    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    return str(compiled), constants
 
 
 PING: Final = Statement(select(literal_column("1")))
