@@ -134,14 +134,14 @@ async def test_an_approval_function_that_raises_anything_has_a_person_decide(
     database: Database,
 ) -> None:
     agent = Agent("agent", model="actor", tools=[doubtful_call])
-    model = FakeModel(by_turn([call(1, "asked_about", kind="x")], ["done"]))
+    model = FakeModel(by_turn([call(1, "doubtful_call", kind="x")], ["done"]))
     tools = ToolBox(SystemClock(), agent.functions)
     async with database.core(models=NamedModels({"actor": model}), tools=tools) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent.spec, "1")])
         started, view = await core.services.executions.run(caller, "agent", start_request())
         assert view.execution.status is Status.SUSPENDED
-        assert [one.name for one in view.approvals] == ["asked_about"]
+        assert [one.name for one in view.approvals] == ["doubtful_call"]
         del started
 
 
