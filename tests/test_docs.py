@@ -147,7 +147,9 @@ def test_every_status_of_an_execution_is_documented_and_no_other_is() -> None:
 
 
 def test_every_error_code_is_documented_with_its_status_and_type_and_no_other_is() -> None:
-    text, _, failures = section(HTTP, "Errors").partition("**A run that fails is not an HTTP error.**")
+    text, _, failures = section(HTTP, "Errors").partition(
+        "**A run that fails is not an HTTP error.**"
+    )
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \| ([^|]+) \|", text, re.MULTILINE)
     named = {(int(s), t, code) for s, t, codes in rows for code in re.findall(r"`(\w+)`", codes)}
     documented_elsewhere = set(re.findall(r"`(\w+)`", text.partition("Known but not answered")[2]))
