@@ -107,6 +107,7 @@ class Embedded:
                 await asyncio.wait({warming})
                 core.streams.leave()
                 self.app.state.streams.end()
+                self.app.state.streams.spools.close()
         finally:
             await core.close()
 

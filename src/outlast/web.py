@@ -78,6 +78,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
         finally:
             core.streams.leave()
             app.state.streams.end()
+            app.state.streams.spools.close()
             await core.close()
 
     app = _App(

@@ -312,3 +312,22 @@ def test_a_clean_drain_leaves_nothing_behind(command_line: CommandLine) -> None:
 
     assert code == 0
     assert "left_behind" not in err
+
+
+@pytest.mark.parametrize("path", ["/v1/executions/{id}", "/v1/executions?full=true"])
+def test_a_server_that_has_sent_large_answers_ends_at_once(
+    command_line: CommandLine, path: str
+) -> None:
+    server = command_line.serve()
+    (command_line.folder / "seen").touch()
+    client = server.client(command_line.key)
+    execution = _begin(client, "main", "sleeps")
+    assert _ends(server, command_line.key, execution) == "at last"
+    large = {"text": "x" * 300_000}
+    begun = client.post("/v1/agents/main/execute", json={"input": "sleeps", "metadata": large})
+    assert len(client.get(path.format(id=begun.json()["id"])).content) > 300_000
+
+    code, _, err = server.stop(signal.SIGTERM)
+
+    assert code == 0
+    assert "left_behind" not in err

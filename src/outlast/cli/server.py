@@ -281,6 +281,7 @@ class _Server(uvicorn.Server):
             await self._clock.sleep(_FAREWELL_SECONDS)
             self._streams.end()  # those that have come since
         await super().shutdown(sockets)
+        self._streams.spools.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, exit at the second: a crash loses nothing."""

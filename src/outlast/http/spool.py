@@ -43,12 +43,17 @@ class Spools:
         self.rendering = asyncio.Semaphore(_RENDERED_AT_ONCE)
         """Held while a large response is in memory."""
         self._directory = directory
-        self._threads = ThreadPoolExecutor(_RENDERED_AT_ONCE, "outlast-spool")
+        self._threads = _threads()
 
     def open(self) -> "Spool":
         """Return an empty spool. Raises OSError if no file can be made."""
         directory = self._directory if self._directory and self._directory.is_dir() else None
         return Spool(tempfile.TemporaryFile(dir=directory), self._threads)
+
+    def close(self) -> None:
+        """End the threads, which would keep the process; a later spool gets new ones."""
+        threads, self._threads = self._threads, _threads()
+        threads.shutdown(wait=False)
 
     async def keep(self, data: bytes) -> "Spool":
         """Return a spool with the data. Raises OSError."""
@@ -59,6 +64,10 @@ class Spools:
             spool.close()
             raise
         return spool
+
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_RENDERED_AT_ONCE, "outlast-spool")  # started at the first use
 
 
 class Spool:
