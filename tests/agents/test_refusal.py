@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from outlast.agents.models.refusal import refusal, retry_after
+from outlast.agents.models.refusal import broken_off, refusal, retry_after
 from outlast.model.error import ModelRateLimited, ModelRejected, ModelUnavailable
 
 NOW = 1_772_000_000_000
@@ -46,6 +46,19 @@ def test_a_long_wait_says_when(wait: str, expected: str) -> None:
         error = refused(status, retry_after=wait)
         assert error.message.endswith(expected)
         assert error.retry_after > 30
+
+
+@pytest.mark.parametrize("wait", ["9" * 20, "9" * 400, "99999999999.5"])
+def test_a_long_wait_in_milliseconds_says_when_too(wait: str) -> None:
+    error = refused(429, retry_after_ms=wait)
+    assert error.message.endswith("not to come back within a year.")
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"), [(5, "5"), ([1, {"a": [2]}], '[1,{"a":[2]}]'), (True, "true"), ("no", "no")]
+)
+def test_an_error_in_mid_stream_that_is_no_object_is_shown(error: Any, shown: str) -> None:
+    assert broken_off("m", error).message == f"m: the provider broke off: {shown}"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ _PATIENCE: Final = 30.0
 """Maximum seconds that the engine waits before a retry."""
 _FAR: Final = 366 * 86_400.0
 """Seconds beyond which an error does not name the end of a wait."""
+_LONGEST_WAIT: Final = 2 * _FAR
+"""Seconds of a wait that are counted."""
 _READ: Final = 16_384
 """Characters of a provider's message that are read."""
 _DIGITS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
@@ -104,7 +106,7 @@ def _sentences(message: str, more: str) -> str:
 
 def broken_off(model: str, error: Any, *, secrets: Iterable[str] = ()) -> Upstream:
     """Return the error for `{"error": …}` in the middle of a stream."""
-    code, text = _words({"error": error}, str(error)[:_READ] if isinstance(error, str) else "")
+    code, text = _words({"error": error}, error[:_READ] if isinstance(error, str) else _json(error))
     message = f"{model}: the provider broke off: {scrub(text, secrets)}"
     if _TOO_LONG.search(f"{code} {text[:_READ]}"):
         return ContextTooLong(message)
@@ -155,10 +157,12 @@ def retry_after(headers: Mapping[str, str], now: int) -> float | None:
     `Retry-After` holds seconds or a date. None if there is neither header.
     """
     if (millis := _number(headers.get("retry-after-ms"))) is not None:
-        return millis / 1000
+        return min(millis / 1000, _LONGEST_WAIT)
     text = headers.get("retry-after")
-    if text is None or (seconds := _number(text)) is not None:
-        return None if text is None else seconds
+    if text is None:
+        return None
+    if (seconds := _number(text)) is not None:
+        return min(seconds, _LONGEST_WAIT)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now / 1000)
     except (ValueError, TypeError, LookupError, OverflowError, OSError):
@@ -168,4 +172,4 @@ def retry_after(headers: Mapping[str, str], now: int) -> float | None:
 def _number(text: str | None) -> float | None:
     if text is None or not _DIGITS.fullmatch(text.strip()):
         return None
-    return min(float(text), 2 * _FAR)
+    return float(text)
