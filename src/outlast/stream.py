@@ -148,7 +148,7 @@ class Streams:
         with self._subscribed(execution_id, _Subscription()) as subscription:
             while True:
                 try:
-                    execution = await self._store.get(workspace_id, execution_id)
+                    over = (await self._store.get(workspace_id, execution_id)).status in TERMINAL
                     ended = False
                     pages = self._replays.entries(workspace_id, execution_id, position)
                     async with aclosing(pages):
@@ -157,7 +157,7 @@ class Streams:
                             ended = isinstance(entries[-1].event, TERMINAL_EVENTS)
                             yield entries
                     # An end may be followed by a resume; the log's last entry is the end.
-                    if ended or (execution.status in TERMINAL and position == after):
+                    if ended or (over and position == after):
                         return
                 except Overloaded:  # the stream outlasts a database that is away for a while
                     yield []

@@ -7,11 +7,13 @@ import tracemalloc
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from structlog.testing import capture_logs
 
 from outlast.http.spool import LargeResponse, Spool, Spools, whole_response
+from outlast.model.execution import Execution
 from tests.support.api import Api, MakeApi
 from tests.support.connections import BoundedServer, Connection, bounded_server
 from tests.support.long_cases import first_of
@@ -29,6 +31,7 @@ REPLIES: dict[str, tuple[Reply, ...]] = {
     "many pieces": ([f"word {n:04} " * 40 for n in range(10_000)], ["end"]),
     "large pieces": (["x" * 1_000_000] * 10, ["end"]),
     "one piece": (["x" * 10_000_000], ["end"]),
+    "an output": ([], ["x" * 10_000_000]),
     "a tool's result": ([call(1, "look")], ["end"]),
 }
 SLOW = 12
@@ -94,6 +97,50 @@ async def test_a_stream_that_is_not_read_holds_little(
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
         assert held / READERS < SMALL
+
+
+class Turns(asyncio.Semaphore):
+    """No turn is free; it counts who waits for one."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.waiting = 0
+
+    async def acquire(self) -> Literal[True]:
+        self.waiting += 1
+        return await super().acquire()
+
+
+def large_rows() -> int:
+    """How many rows of executions with a large output are in memory."""
+    gc.collect()
+    rows = [found for found in gc.get_objects() if isinstance(found, Execution)]
+    return sum(len(row.output or "") > SMALL for row in rows)
+
+
+@pytest.mark.only("sqlite")
+@pytest.mark.parametrize("path", ["/v1/executions", "/run/api/executions"])
+@pytest.mark.parametrize("case", ["an output", "two outputs"])
+async def test_streams_that_wait_for_their_turn_do_not_hold_the_execution(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch, path: str, case: str
+) -> None:
+    large = ["x" * 3_000_000]
+    replies: list[Reply] = [large] if case == "an output" else [[*large, call(1, "look")], large]
+    model = FakeModel(by_turn(*replies))
+    api = await make_api(model, spec(tool("look")), FakeTools(look=lambda _: 1))
+    run = await api.started()
+    await api.rested(run)
+    before = large_rows()
+    turns, replays = Turns(), api.core.streams._replays
+    for name in ("_long", "_large"):
+        monkeypatch.setattr(replays, name, turns)
+    streams = [asyncio.ensure_future(api.get(f"{path}/{run}/stream")) for _ in range(READERS)]
+    await until(lambda: turns.waiting == READERS)
+    assert large_rows() <= before
+    for _ in range(3 * READERS):
+        turns.release()
+    for answer in await asyncio.wait_for(asyncio.gather(*streams), BOUND):
+        assert len(answer.content) > 3_000_000
 
 
 async def sip(connections: Sequence[Connection]) -> None:

@@ -111,24 +111,27 @@ async def _conversation_of(call: Call, services: Services, chat_id: str) -> str 
 async def _decide(
     call: Call, services: Services, body: RunBody, run_input: RunInput, format: Format | None
 ) -> Response:
-    execution = await _run_to_decide(call, services, body, run_input)
+    execution_id, kept = await _run_to_decide(call, services, body, run_input)
     for answer in run_input.answered:
         decision = Decision(answer.approved, answer.reason)
-        await services.approvals.decide(call.principal, execution.id, answer.tool_call_id, decision)
+        await services.approvals.decide(call.principal, execution_id, answer.tool_call_id, decision)
     decided = [answer.tool_call_id for answer in run_input.answered]
-    return await responses.behind_decision(
-        call, services, execution.id, format or kept_format(execution), decided
-    )
+    chosen = format or kept
+    return await responses.behind_decision(call, services, execution_id, chosen, decided)
 
 
 async def _run_to_decide(
     call: Call, services: Services, body: RunBody, run_input: RunInput
-) -> Execution:
-    """Return the run of the decisions: a message has its run's id, and a chat its newest run."""
+) -> tuple[str, Format]:
+    """Return id and format of the run of the decisions, and not its row, which may be large.
+
+    A message has its run's id, and a chat its newest run.
+    """
     if run_input.message_id is not None:
         try:
             named = parse(EXECUTION, run_input.message_id)
-            return (await services.executions.get(call.principal, named)).execution
+            found = (await services.executions.get(call.principal, named)).execution
+            return found.id, kept_format(found)
         except (InvalidId, ExecutionNotFound):
             pass
     if body.id is None:
@@ -136,7 +139,7 @@ async def _run_to_decide(
     newest = await services.executions.newest_of_chat(call.principal, body.id)
     if newest is None:
         raise ExecutionNotFound("This chat has no run.")
-    return newest
+    return newest.id, kept_format(newest)
 
 
 def kept_format(execution: Execution) -> Format:

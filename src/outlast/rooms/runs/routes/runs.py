@@ -14,6 +14,7 @@ from outlast.model.workspace import Scope
 from outlast.rooms.runs import render, schemas
 from outlast.rooms.runs.routes.execute import execute, kept_format
 from outlast.rooms.runs.stream import responses
+from outlast.rooms.runs.stream.formats import Format
 from outlast.services.all import Services
 from outlast.services.approvals import Decision
 
@@ -78,13 +79,25 @@ async def decide(call: Call, services: Services) -> Response:
 async def stream_run(call: Call, services: Services) -> Response:
     """Replays the run's frames, then follows it to its end; held open while it waits."""
     query = call.query_as(schemas.StreamQuery)
+    followed = await _followed(call, services)
+    if followed is None:
+        return Response(status_code=204)
+    execution_id, kept = followed
+    chosen = query.format or kept
+    return await responses.replay(call, services, execution_id, chosen, query.start_index)
+
+
+async def _followed(call: Call, services: Services) -> tuple[str, Format] | None:
+    """Return id and format of a run to stream, and not its row, which may be large.
+
+    None if there is none. Raises ExecutionNotFound.
+    """
     execution = await _named(call, services)
     if execution is None:
-        return Response(status_code=204)
+        return None
     if execution.is_purged:
         raise ExecutionNotFound("Its conversation was deleted; there is nothing left to stream.")
-    chosen = query.format or kept_format(execution)
-    return await responses.replay(call, services, execution.id, chosen, query.start_index)
+    return execution.id, kept_format(execution)
 
 
 async def _named(call: Call, services: Services) -> Execution | None:
