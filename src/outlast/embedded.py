@@ -12,7 +12,6 @@ from os import PathLike, fspath
 from typing import Any
 
 import structlog
-from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from outlast import logs
@@ -25,7 +24,7 @@ from outlast.cli.state import first_key, make_folder
 from outlast.http.errors import error_object, error_response, problem_of
 from outlast.model.error import Overloaded
 from outlast.settings import Settings, load
-from outlast.web import create_app
+from outlast.web import App, create_app
 
 logger = structlog.get_logger(__name__)
 
@@ -64,7 +63,7 @@ class Embedded:
         """Compose the server; see `asgi`."""
         self.core: Core = compose(settings, loaded).core
         """Everything below HTTP, open while the lifespan runs."""
-        self.app: FastAPI = create_app(self.core)
+        self.app: App = create_app(self.core)
         self._loaded = loaded
         self._started = False
         self.app.router.lifespan_context = self.lifespan

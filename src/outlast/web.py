@@ -4,11 +4,11 @@ Rooms render their own errors. The error for a path without a route has the shap
 the longest matching prefix.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from outlast import __version__
 from outlast.app import Core
 from outlast.http.dispatch import Dispatch
-from outlast.http.document import document
 from outlast.http.errors import NO_ROUTE, error_response, method_problem, problem_of
 from outlast.http.open_streams import OpenStreams
 from outlast.http.prefix import Prefixes, route_path
@@ -31,6 +30,7 @@ from outlast.http.unknown import WARNING_HEADER
 from outlast.metrics import CONTENT_TYPE
 from outlast.model.clock import Clock
 from outlast.model.error import Overloaded
+from outlast.reference import Reference
 from outlast.rooms.background import room as background
 from outlast.rooms.executions import room as executions
 from outlast.rooms.records import room as records
@@ -56,12 +56,8 @@ EXPOSED: Final = (
 )
 """Response headers that a page of another origin may read."""
 
-_DESCRIPTION: Final = """Run AI agents durably: an execution outlasts a client that hangs up, a
-deploy, a crash. Send `Authorization: Bearer <key>`, `Authorization: <key>` or
-`X-Api-Key: <key>`."""
 
-
-def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
+def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> "App":
     """Return the application over a core; without rooms it serves health checks only.
 
     A server that runs ASGI's lifespan opens, starts and closes the core with it; others do so
@@ -70,7 +66,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
     """
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(app: Starlette) -> AsyncIterator[None]:
         await core.open()
         try:
             await core.start()
@@ -81,14 +77,21 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
             app.state.streams.spools.close()
             await core.close()
 
-    app = _App(
-        title="Outlast",
-        version=__version__,
-        description=_DESCRIPTION,
+    routes = [
+        EndpointRoute(endpoint, room, core.services, core.metrics)
+        for room in rooms
+        for endpoint in room.endpoints
+    ]
+    reference = Reference(ROOMS)
+    others = [*reference.routes, *_Health(core).routes]
+    if rooms:
+        others.append(Route("/", _point_on))
+    app = App(
+        routes=[*routes, *others],
+        exception_handlers={HTTPException: _answer_unrouted, Exception: _answer_mistake},
         lifespan=life,
-        redirect_slashes=False,
-        redoc_url=None,
     )
+    app.router.redirect_slashes = False
     app.state.settings = core.settings
     app.state.streams = OpenStreams(
         core.settings.stream_keep_alive_seconds,
@@ -97,27 +100,17 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> FastAPI:
         Spools(core.settings.data_dir),
     )
     app.state.native = _MAIN.fold
-    routes = [
-        EndpointRoute(endpoint, room, core.services, core.metrics)
-        for room in rooms
-        for endpoint in room.endpoints
-    ]
+    app.openapi = reference.document
     app.entrance = _entrance(core, Dispatch(routes, app.framework))
-    app.add_exception_handler(HTTPException, _answer_unrouted)
-    app.add_exception_handler(Exception, _answer_mistake)
-    # Before FastAPI's own: routes are tried in their order.
-    app.router.routes[:0] = routes
-    app.router.routes.extend(_Health(core).routes)
-    if rooms:
-        app.router.routes.append(Route("/", _point_on))
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
 
-class _App(FastAPI):
+class App(Starlette):
     """The framework's application behind Outlast's middleware."""
 
     entrance: ASGIApp
+    openapi: Callable[[], dict[str, Any]]
+    """Returns the OpenAPI document."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -145,7 +138,7 @@ def _entrance(core: Core, rooms: ASGIApp) -> ASGIApp:
     return entrance
 
 
-def refusing(app: FastAPI, clock: Clock) -> ASGIApp:
+def refusing(app: App, clock: Clock) -> ASGIApp:
     """Return the application of a full server: it serves health checks, the rest is 503."""
     prefixes = _prefixes(app.state.settings)
 
@@ -246,43 +239,3 @@ def _allowed(request: Request) -> list[str]:
 async def _answer_mistake(request: Request, error: Exception) -> Response:
     render = _room_for(route_path(request.scope)).render_error
     return error_response(problem_of(error), request.scope, render)
-
-
-# --- the document
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        info = {"title": app.title, "description": app.description, "version": app.version}
-        app.openapi_schema = document(info, ROOMS)
-        app.openapi_schema["paths"] |= _health_paths()
-    return app.openapi_schema
-
-
-def _health_paths() -> dict[str, Any]:
-    def operation(name: str, summary: str, statuses: dict[str, str], media: str) -> dict[str, Any]:
-        answers = {
-            status: {"description": description, "content": {media: {}}}
-            for status, description in statuses.items()
-        }
-        return {
-            "get": {
-                "operationId": name,
-                "summary": summary,
-                "tags": ["health"],
-                "security": [],
-                "responses": answers,
-            }
-        }
-
-    json = "application/json"
-    return {
-        "/healthz": operation("getHealth", "Whether the process lives", {"200": "It does."}, json),
-        "/readyz": operation(
-            "getReadiness",
-            "Whether it takes work",
-            {"200": "It does.", "503": "It does not; `reason` says why."},
-            json,
-        ),
-        "/metrics": operation("getMetrics", "Prometheus metrics", {"200": "Text."}, "text/plain"),
-    }

@@ -11,7 +11,6 @@ import hypothesis
 import pytest
 import requests
 import schemathesis
-from fastapi import FastAPI
 from hypothesis import HealthCheck
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -24,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 from outlast.app import build
 from outlast.settings import Settings
 from outlast.testing import NamedModels, owner
-from outlast.web import create_app
+from outlast.web import App, create_app
 from tests.support.api import Api
 from tests.support.databases import POSTGRESQL, SQLITE, Database
 from tests.support.models import FakeModel, by_turn
@@ -56,7 +55,7 @@ class Served:
 def document() -> dict[str, Any]:
     settings = Settings(data_dir=Path("unused"))
     core = build(settings, models=NamedModels({}), tools=lambda _: FakeTools())
-    app: FastAPI = create_app(core)
+    app: App = create_app(core)
     return app.openapi()
 
 

@@ -9,11 +9,10 @@ from typing import Any
 import httpx2
 import orjson
 import uvicorn
-from fastapi import FastAPI
 
 from outlast.app import Core
 from outlast.model.workspace import Principal
-from outlast.web import create_app
+from outlast.web import App, create_app
 from tests.support.waiting import BOUND
 
 MakeApi = Callable[..., Awaitable["Api"]]
@@ -27,7 +26,7 @@ class Api:
 
     def __init__(self, core: Core, caller: Principal, key: str) -> None:
         self.core, self.caller, self.key = core, caller, key
-        self.app: FastAPI = create_app(core)
+        self.app: App = create_app(core)
         self.headers = {"Authorization": f"Bearer {key}"}
         self.client = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(self.app),

@@ -17,7 +17,6 @@ from typing import Final, TypeAlias, cast
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
 
 from outlast.agents.loader import LoadedAgents
 from outlast.app import Core
@@ -34,7 +33,7 @@ from outlast.http.room import Room
 from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured
 from outlast.settings import Settings
-from outlast.web import ROOMS, create_app, refusing
+from outlast.web import ROOMS, App, create_app, refusing
 
 _GRACE_SECONDS: Final = 3
 """How long open responses may take once the segments have ended."""
@@ -234,7 +233,7 @@ class _Server(uvicorn.Server):
 
     def __init__(
         self,
-        app: FastAPI,
+        app: App,
         connections: Connections,
         clock: Clock,
         started: Callable[[], None],

@@ -1,0 +1,99 @@
+"""The OpenAPI document of the rooms, at `/openapi.json`, and the page that shows it, at `/docs`."""
+
+from collections.abc import Iterable
+from functools import cache
+from html import escape
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from outlast import __version__
+from outlast.http.document import document
+from outlast.http.room import Room
+from outlast.http.spool import json_response
+
+_DESCRIPTION: Final = """Run AI agents durably: an execution outlasts a client that hangs up, a
+deploy, a crash. Send `Authorization: Bearer <key>`, `Authorization: <key>` or
+`X-Api-Key: <key>`."""
+_SCRIPTS: Final = "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5"
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Outlast: the HTTP API</title>
+<link rel="stylesheet" href="{scripts}/swagger-ui.css">
+</head>
+<body>
+<div id="reference" data-document="{document}"></div>
+<noscript>Without JavaScript: <a href="{document}">the OpenAPI document</a>.</noscript>
+<script src="{scripts}/swagger-ui-bundle.js"></script>
+<script>
+const reference = document.getElementById("reference");
+SwaggerUIBundle({{url: reference.dataset.document, domNode: reference, deepLinking: true}});
+</script>
+</body>
+</html>
+"""
+
+
+class Reference:
+    """What the server says of its own API."""
+
+    def __init__(self, rooms: Iterable[Room]) -> None:
+        self._rooms = tuple(rooms)
+        self.document = cache(self._document)
+        """Returns the OpenAPI 3.1 document."""
+        self.routes = [Route("/openapi.json", self._answer), Route("/docs", self._page)]
+
+    def _document(self) -> dict[str, Any]:
+        info = {"title": "Outlast", "description": _DESCRIPTION, "version": __version__}
+        made = document(info, self._rooms)
+        made["paths"] |= _health_paths()
+        return made
+
+    async def _answer(self, request: Request) -> Response:
+        root = _root(request)
+        servers = {"servers": [{"url": root}]} if root else {}
+        return json_response({**self.document(), **servers})
+
+    async def _page(self, request: Request) -> Response:
+        where = escape(_root(request) + "/openapi.json")
+        return HTMLResponse(_PAGE.format(scripts=_SCRIPTS, document=where))
+
+
+def _root(request: Request) -> str:
+    """Return the prefix of the server's paths as seen from outside."""
+    root: str = request.scope.get("root_path", "")
+    return root.rstrip("/")
+
+
+def _health_paths() -> dict[str, Any]:
+    def operation(name: str, summary: str, statuses: dict[str, str], media: str) -> dict[str, Any]:
+        answers = {
+            status: {"description": description, "content": {media: {}}}
+            for status, description in statuses.items()
+        }
+        return {
+            "get": {
+                "operationId": name,
+                "summary": summary,
+                "tags": ["health"],
+                "security": [],
+                "responses": answers,
+            }
+        }
+
+    json = "application/json"
+    return {
+        "/healthz": operation("getHealth", "Whether the process lives", {"200": "It does."}, json),
+        "/readyz": operation(
+            "getReadiness",
+            "Whether it takes work",
+            {"200": "It does.", "503": "It does not; `reason` says why."},
+            json,
+        ),
+        "/metrics": operation("getMetrics", "Prometheus metrics", {"200": "Text."}, "text/plain"),
+    }
