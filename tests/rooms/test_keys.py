@@ -84,6 +84,19 @@ async def test_a_key_gives_no_scope_that_it_lacks(api: Api, own: tuple[Scope, ..
     assert answer.status_code == 201
 
 
+@pytest.mark.parametrize("agent", ["agent", "unknown", "agt_01kj9pwe00e008000000000003", "{id}"])
+async def test_a_key_learns_of_no_agent_by_naming_it_in_a_new_key(api: Api, agent: str) -> None:
+    ref = agent.format(id=(await api.get("/v1/agents")).json()["data"][0]["id"])
+    body = {"name": "more", "scopes": ["keys:manage"], "agentId": ref}
+    blind = await key_of(api, Scope.KEYS_MANAGE, Scope.EXECUTIONS_READ)
+    answer = await api.client.post(PATH, json=body, headers=blind)
+    assert refusal(answer) == (403, "insufficient_scope", "agentId")
+    for scope in (Scope.AGENTS_READ, Scope.AGENTS_EXECUTE):
+        seeing = await key_of(api, Scope.KEYS_MANAGE, scope)
+        known = await api.client.post(PATH, json=body, headers=seeing)
+        assert known.status_code == (201 if agent in ("agent", "{id}") else 404)
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

@@ -9,7 +9,7 @@ from outlast.agents.check import agent_problems, operators_only
 from outlast.agents.problem import keys, place
 from outlast.model.agent import MADE_OVER_HTTP, Agent, AgentsFile, AgentSpec
 from outlast.model.clock import Clock
-from outlast.model.error import AgentNotFound, InvalidField, MissingField
+from outlast.model.error import AgentNotFound, InvalidField, MissingField, MissingScope
 from outlast.model.ids import AGENT
 from outlast.model.task import client_agent, client_agent_id
 from outlast.model.workspace import Principal, Scope
@@ -22,6 +22,8 @@ _FRESH_SECONDS: Final = 1.0
 """How long a change made by another process may go unnoticed."""
 _CACHED: Final = 1000
 _LONGEST_NAME: Final = 64
+_KNOWS_AGENTS: Final = frozenset({Scope.AGENTS_READ, Scope.AGENTS_EXECUTE})
+"""Scopes whose holder learns of agents anyway."""
 
 
 class Agents:
@@ -98,6 +100,19 @@ class Agents:
     async def resolve(self, principal: Principal, ref: str) -> str:
         """Return the id of an agent that a filter names. Raises AgentNotFound."""
         return (await self._known(principal.workspace_id, ref)).id
+
+    async def of_new_key(self, principal: Principal, ref: str) -> str:
+        """Return the id of the agent that a new key names, by a key that may know of agents.
+
+        Raises AgentNotFound, also for a retired agent, and MissingScope.
+        """
+        if principal.scopes.isdisjoint(_KNOWS_AGENTS):
+            raise MissingScope(
+                f"This API key lacks the scope {Scope.AGENTS_READ.value} or "
+                f"{Scope.AGENTS_EXECUTE.value}, one of which naming an agent needs.",
+                param="agentId",
+            )
+        return (await self.chosen(principal, ref)).id
 
     async def chosen(self, principal: Principal, ref: str | None) -> Agent:
         """Return the agent that a request names, else the key's, else the only one in use.

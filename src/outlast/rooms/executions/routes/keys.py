@@ -106,11 +106,11 @@ async def create_key(call: Call, services: Services) -> Response:
 
 
 async def _agent(call: Call, services: Services, ref: str | None) -> str | None:
-    """Return the id of an agent in use. Raises AgentNotFound."""
+    """Return the id of an agent in use. Raises AgentNotFound, MissingScope."""
     if ref is None:
         return None
     try:
-        return (await services.agents.chosen(call.principal, ref)).id
+        return await services.agents.of_new_key(call.principal, ref)
     except AgentNotFound as error:
         raise AgentNotFound(error.message, param="agentId") from error
 
