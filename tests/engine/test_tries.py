@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from outlast.agents.port import Answer
 from outlast.app import Core
@@ -22,14 +23,15 @@ from outlast.store.page import Page
 from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.crashes import Crash
-from tests.support.databases import Database
+from tests.support.databases import POSTGRESQL, SQLITE, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND, lives_until
+from tests.support.waiting import BOUND, lives_until, until_found
 
 pytestmark = pytest.mark.anyio
 _START = 1_772_000_000_000
+GIVEN_UP = "execution.given_up"
 
 
 async def ready(core: Core, agent: Any = None) -> Principal:
@@ -282,7 +284,10 @@ async def test_text_that_the_log_refuses_fails_its_execution_at_once(database: D
         assert not model.open
 
 
-async def test_an_execution_that_cannot_even_be_failed_is_given_up(database: Database) -> None:
+@pytest.mark.parametrize("ends", [RuntimeError("odder"), Refused("no"), Overloaded("so it says")])
+async def test_an_execution_that_cannot_even_be_failed_is_given_up_for_an_hour(
+    database: Database, ends: Exception
+) -> None:
     clock = FakeClock()
     models = NamedModels({"actor": FakeModel(by_turn(["Hello"]))})
     async with database.core(
@@ -290,21 +295,61 @@ async def test_an_execution_that_cannot_even_be_failed_is_given_up(database: Dat
     ) as core:
         caller = await ready(core)
         store = ill(core)
-        store.advances, store.ends = RuntimeError("odd"), RuntimeError("odder")
-        started = await core.services.executions.start(caller, "agent", start_request())
-        async with asyncio.timeout(BOUND):
-            while store.tried < 2:
+        store.advances, store.ends = RuntimeError("odd"), ends
+        with capture_logs() as logs:
+            started = await core.services.executions.start(caller, "agent", start_request())
+            async with asyncio.timeout(BOUND):
+                while not [log for log in logs if log["event"] == GIVEN_UP]:
+                    clock.advance(31)
+                    await asyncio.to_thread(int)
+            for _ in range(20):
                 clock.advance(31)
                 await asyncio.to_thread(int)
-        for _ in range(20):
-            clock.advance(31)
-            await asyncio.to_thread(int)
-        assert store.tried == 2
-        store.advances = store.ends = None
+            assert store.tried == 2
+            given_up = [log["execution"] for log in logs if log["event"] == GIVEN_UP]
+            assert given_up == [started.execution.id]
         left = await core.store.executions.get(caller.workspace_id, started.execution.id)
-        assert left.status is Status.QUEUED  # the next start tries it again
+        assert left.status is Status.QUEUED
+        if database.kind == POSTGRESQL:  # no job that is missing, and none that is due
+            await until_found(lambda: given_back(database, started.execution.id))
+        store.advances = store.ends = None
         again = await core.services.executions.start(caller, "agent", start_request())
         assert (await settled(core, caller, again.execution.id, clock)).output == "Hello"
+
+
+async def given_back(database: Database, execution_id: str) -> bool:
+    """Whether the execution's job waits for about an hour."""
+    found = database.rows(
+        "SELECT status::text, scheduled_at - now() > interval '50 minutes' "
+        f"FROM procrastinate_jobs WHERE lock = '{execution_id}'"
+    )
+    return found == [("todo", True)]
+
+
+@pytest.mark.only(SQLITE)
+async def test_what_was_given_up_is_tried_once_an_hour_and_ends_once_that_works(
+    database: Database,
+) -> None:
+    clock = FakeClock()
+    models = NamedModels({"actor": FakeModel(by_turn(["Hello"]))})
+    async with database.core(
+        models=models, tools=FakeTools(), clock=clock, store=ill_store, max_tries=3
+    ) as core:
+        caller = await ready(core)
+        store = ill(core)
+        store.advances, store.ends = RuntimeError("odd"), RuntimeError("odder")
+        started = await core.services.executions.start(caller, "agent", start_request())
+        for tried in (3, 4, 5):
+            async with asyncio.timeout(BOUND):
+                while store.tried < tried:
+                    clock.advance(31 if tried == 3 else 3600)
+                    await asyncio.to_thread(int)
+            for _ in range(20):
+                clock.advance(31)
+                await asyncio.to_thread(int)
+            assert store.tried == tried
+        store.advances = store.ends = None
+        assert (await settled(core, caller, started.execution.id, clock)).output == "Hello"
 
 
 @pytest.mark.parametrize("tokens", [10**18, 10**19, 2**63])

@@ -148,8 +148,7 @@ class InlineEngine:
         if failed and self._accepting:
             failures = self._failures[execution.id] = self._failures.get(execution.id, 0) + 1
             seconds = min(_FIRST_WAIT * 2 ** min(failures - 1, 10), _LONGEST_WAIT)
-            again = self._again(execution.workspace_id, execution.id, seconds)
-            self._spawn(again, execution.id, self._waits)
+            self._try_in(execution.workspace_id, execution.id, seconds)
         elif self._failures:
             self._failures.pop(execution.id, None)
         self._fill()
@@ -165,12 +164,21 @@ class InlineEngine:
         try:
             execution = await self._segments.read(workspace_id, execution_id)
         except OutlastError:
-            self._backlog.append((workspace_id, execution_id))
-            await self._clock.sleep(_FIRST_WAIT)
+            if self._segments.retry_seconds(execution_id, _FIRST_WAIT) > _FIRST_WAIT:
+                self._try_in(workspace_id, execution_id, _FIRST_WAIT)
+            else:
+                self._backlog.append((workspace_id, execution_id))
+                await self._clock.sleep(_FIRST_WAIT)
         else:
             if self._accepting and execution is not None:
                 self._begin(execution)
         self._fill()
+
+    def _try_in(self, workspace_id: str, execution_id: str, seconds: float) -> None:
+        """Run an execution again after this delay, or a longer one if it was given up."""
+        seconds = self._segments.retry_seconds(execution_id, seconds)
+        again = self._again(workspace_id, execution_id, seconds)
+        self._spawn(again, execution_id, self._waits)
 
     async def _again(self, workspace_id: str, execution_id: str, seconds: float) -> None:
         """Run an execution again after a failure of the store or this process."""
@@ -178,9 +186,7 @@ class InlineEngine:
         try:
             execution = await self._segments.read(workspace_id, execution_id)
         except OutlastError:
-            seconds = min(2 * seconds, _LONGEST_WAIT)
-            again = self._again(workspace_id, execution_id, seconds)
-            self._spawn(again, execution_id, self._waits)
+            self._try_in(workspace_id, execution_id, min(2 * seconds, _LONGEST_WAIT))
             return
         if execution is not None:
             self.runnable(execution)

@@ -58,6 +58,10 @@ class Segments:
         """Fail an execution for which a list has found a row that cannot be read."""
         await self._last_resort.end_unreadable(row)
 
+    def retry_seconds(self, execution_id: str, usual: float) -> float:
+        """Return the delay before the next try of an execution whose last one failed."""
+        return self._last_resort.retry_seconds(execution_id, usual)
+
     async def read(self, workspace_id: str, execution_id: str) -> Execution | None:
         """Return the execution if a segment of it may run now. Raises Overloaded: try again.
 

@@ -318,7 +318,10 @@ class ProcrastinateEngine:
             done = await self._run(job, execution)
             if held.ended:
                 return
-            seconds = min(2**job.attempts, _LONGEST_WAIT) if self._accepting else 0
+            seconds = self._segments.retry_seconds(
+                job.execution_id, min(2**job.attempts, _LONGEST_WAIT)
+            )
+            seconds = seconds if self._accepting else 0
             while self._worker == held.worker:
                 if await self._put_back(job, held.worker, None if done else seconds):
                     return
