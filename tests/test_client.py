@@ -233,11 +233,11 @@ async def test_half_a_surrogate_pair_is_sent_as_the_server_would_read_it(
 @pytest.mark.parametrize("odd", ["schlüssel", "k\udce9", "a\r\nb"])
 async def test_a_header_that_is_no_ascii_is_reported_by_its_name(odd: str) -> None:
     server = Server(answers=[(200, {"id": "exec_1", "status": "completed"})])
-    with pytest.raises(InvalidField, match="The API key holds a character that is not ASCII"):
+    with pytest.raises(InvalidField, match="The API key contains a character that is not ASCII"):
         Client("http://127.0.0.1:1", odd)
     async with client_of(server) as client:
-        with pytest.raises(InvalidField, match="The Idempotency-Key holds"):
+        with pytest.raises(InvalidField, match="The Idempotency-Key contains"):
             await client.execute("a", "b", idempotency_key=odd)
-        with pytest.raises(InvalidField, match="The cursor holds"):
+        with pytest.raises(InvalidField, match="The cursor contains"):
             await anext(client.follow("exec_1", odd))
     assert server.requests == []

@@ -1,6 +1,6 @@
 """Repeated background work of a process, and its failures.
 
-Nothing fails silently: any error of a duty is logged and counted, and the duty goes on.
+Nothing fails silently: any error of a duty is logged and counted, and the duty continues.
 """
 
 import asyncio

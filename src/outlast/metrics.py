@@ -221,7 +221,7 @@ class _Failures(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         failed = CounterMetricFamily(
             "outlast_duty_failures",
-            "Failures of background work in this process; it goes on after them.",
+            "Failures of background work in this process; it is tried again after them.",
             labels=["duty"],
         )
         for duty, count in sorted(self._failures.counts.items()):

@@ -115,7 +115,7 @@ class Settings:
     def __post_init__(self) -> None:
         _check(self.concurrency >= 1, "concurrency", "must be at least 1")
         printable = self.api_key.isascii() and self.api_key.isprintable()
-        _check(printable, "api_key", "holds a character that is not ASCII")
+        _check(printable, "api_key", "contains a character that is not ASCII")
         _check(self.database_connections >= 1, "database_connections", "must be at least 1")
         _check(self.takeover_seconds >= 1, "takeover_seconds", "must be at least 1")
         _check(0 <= self.port <= 65535, "port", "must be between 0 and 65535")  # noqa: PLR2004 - TCP
@@ -141,26 +141,26 @@ class Settings:
         _check(
             not self.root_path or _ROOT_PATH.fullmatch(self.root_path) is not None,
             "root_path",
-            "wants a path like /ai, without a slash at its end",
+            "must be a path like /ai, without a slash at its end",
         )
         for proxy in self.proxies:
             _check(
                 _is_network(proxy),
                 "trusted_proxies",
-                f"wants addresses, networks or *, not {proxy!r}",
+                f"must be addresses, networks or *, not {proxy!r}",
             )
         for origin in self.cors:
             _check(
                 _ORIGIN.fullmatch(origin) is not None,
                 "cors_origins",
-                f"wants origins like https://app.example, not {origin!r}",
+                f"must be origins like https://app.example, not {origin!r}",
             )
         if not self.database_url.startswith(("sqlite:///", *_POSTGRES)) and self.database_url:
             raise Misconfigured(
-                "OUTLAST_DATABASE_URL: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
+                "OUTLAST_DATABASE_URL must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
             )
         if self.database_direct_url and not self.on_postgres:
-            raise Misconfigured("OUTLAST_DATABASE_DIRECT_URL goes with a Postgres database only.")
+            raise Misconfigured("OUTLAST_DATABASE_DIRECT_URL needs a Postgres database.")
         if self.on_postgres:
             _check_password("database_url", self.database_url)
             _check_password("database_direct_url", self.database_direct_url)
@@ -231,7 +231,7 @@ def load(
         if name not in _FIELDS and name not in _TABLES:
             near = difflib.get_close_matches(name, _FIELDS, n=1)
             mend = f"; did you mean {near[0]}?" if near else ""
-            raise Misconfigured(f"There is no setting {name!r}{mend}")
+            raise Misconfigured(f"There is not a setting {name!r}{mend}")
     return Settings(**{name: _convert(name, value) for name, value in given.items()})
 
 

@@ -129,7 +129,7 @@ async def test_a_connection_that_is_never_ready_is_unavailable() -> None:
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with opened(url, connect_timeout=0.05) as endpoint:
-        with pytest.raises(ModelUnavailable, match=r"took no connection in 0\.05 s"):
+        with pytest.raises(ModelUnavailable, match=r"accepted no connection in 0\.05 s"):
             await heard(endpoint)
     server.close()
 

@@ -227,7 +227,7 @@ async def test_a_missing_extra_or_file_names_the_command_that_mends_it(
     with pytest.raises(Misconfigured, match="not a GGUF file"):
         LocalModel(str(text), tmp_path, SystemClock())
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    with pytest.raises(Misconfigured, match=r"pip install 'outlast\[local\]'"):
+    with pytest.raises(Misconfigured, match=r"pip install '\.\[local\]'"):
         LocalModel("smollm2", tmp_path, SystemClock())
 
 

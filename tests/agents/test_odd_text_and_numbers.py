@@ -137,7 +137,7 @@ def test_settings_are_finite_numbers(tmp_path: Path, name: str, number: str) -> 
     ("name", "value", "expected"),
     [
         ("OUTLAST_API_KEY", "k\udce9", "is not UTF-8"),
-        ("OUTLAST_API_KEY", "schlüssel", "holds a character that is not ASCII"),
+        ("OUTLAST_API_KEY", "schlüssel", "contains a character that is not ASCII"),
         ("OUTLAST_HOST", "h\udcff", "is not UTF-8"),
         ("OUTLAST_SECRET_KEY", "\udc80", "is not UTF-8"),
     ],

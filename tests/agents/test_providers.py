@@ -122,7 +122,7 @@ def test_a_value_that_an_sdk_refuses_is_a_mistake_of_the_configuration(
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://h:x/v1")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-a")
-    with pytest.raises(Misconfigured, match="cannot be made"):
+    with pytest.raises(Misconfigured, match="cannot be created"):
         catalogue({}, tmp_path).find("anthropic:m")
 
 

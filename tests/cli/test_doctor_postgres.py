@@ -62,11 +62,11 @@ def of(cluster: Cluster, login: str = "postgres", database: str = "postgres") ->
 
 REFUSED: Final = {
     f"locked:{ENCODED}@/postgres": ("password authentication failed", "ALTER ROLE"),
-    "locked@/postgres": ("no password supplied", "mend the user and the password"),
-    "unknown@/postgres": ('role "unknown" does not exist', "mend the user and the password"),
+    "locked@/postgres": ("no password supplied", "correct the user and the password"),
+    "unknown@/postgres": ('role "unknown" does not exist', "correct the user and the password"),
     "postgres@/lost": ('database "lost" does not exist', "CREATE DATABASE"),
     "banned@/postgres": ("pg_hba.conf rejects connection", "pg_reload_conf"),
-    "postgres@/postgres?sslmode=require": ("does not support SSL", "mend sslmode"),
+    "postgres@/postgres?sslmode=require": ("does not support SSL", "correct sslmode"),
     "postgres@/postgres?colour=blue": ("the URL cannot be read", "write OUTLAST_DATABASE_URL as"),
 }
 """By the login and the database of a URL."""
@@ -145,7 +145,7 @@ async def test_a_server_that_forgets_what_it_confirmed_is_reported(cluster: Clus
     finding = (await findings(url))["durability"]
 
     assert finding.level is Level.WARN
-    assert "a power cut loses" in finding.text
+    assert "a power failure loses" in finding.text
 
 
 async def test_a_database_that_takes_no_writes_is_reported(postgres: Databases) -> None:

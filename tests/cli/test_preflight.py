@@ -56,7 +56,7 @@ def test_a_start_warns_of_every_agent_that_cannot_run_and_names_the_mend(
         assert mend in warning["problem"], agent
     err = server.process.err
     assert "did you mean OUTLAST_DATABASE_URL?" in err.until(r".*OUTLAST_DATABSE_URL.*\n")[0]
-    assert 'OUTLAST_WHATEVER is no setting"' in err.until(r".*OUTLAST_WHATEVER.*\n")[0]
+    assert 'OUTLAST_WHATEVER is not a setting"' in err.until(r".*OUTLAST_WHATEVER.*\n")[0]
 
 
 @pytest.mark.only(SQLITE)

@@ -160,7 +160,7 @@ async def test_a_database_that_takes_no_writes_is_not_ready(database: Database) 
     name = database.url.rpartition("/")[2]
     database.rows(f"ALTER DATABASE {name} SET default_transaction_read_only TO on")
     async with opened(database) as driver:
-        with pytest.raises(Overloaded, match="takes no writes"):
+        with pytest.raises(Overloaded, match="accepts no writes"):
             await driver.ping()
         with pytest.raises(Overloaded, match="read-only"):
             await driver.write(running("DELETE FROM workspaces RETURNING 1"))

@@ -19,7 +19,7 @@ Named = Annotated[str, Argument(help="The agent's name or id.")]
 
 @agents.callback()
 def about() -> None:
-    """List agents, retire them, take them back into use."""
+    """List, retire and restore agents."""
 
 
 @agents.command("list")

@@ -62,7 +62,7 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
         yield Finding("disk", Level.OK, text)
     else:
         level = Level.WARN if free >= _TOO_LITTLE else Level.FAIL
-        yield Finding("disk", level, text, f"make room on the disk of {folder}")
+        yield Finding("disk", level, text, f"free space on the disk of {folder}")
 
 
 def _key_file(settings: Settings) -> Finding:
@@ -72,9 +72,9 @@ def _key_file(settings: Settings) -> Finding:
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
     except OSError:
-        return Finding("key", Level.OK, "none yet; the first start makes one")
+        return Finding("key", Level.OK, "none yet; the first start creates one")
     if mode & 0o077:
-        text = f"others may read {file} (mode {mode:04o})"
+        text = f"other users can read {file} (mode {mode:04o})"
         return Finding("key", Level.WARN, text, f"chmod 600 {file}")
     return Finding("key", Level.OK, f"kept in {file}")
 
@@ -100,7 +100,7 @@ def _agents(settings: Settings) -> tuple[LoadedAgents, Finding]:
     try:
         loaded = read_agents(settings)
     except Misconfigured as error:
-        mend = "mend the agents file, or write one to begin with: outlast init"
+        mend = "correct the agents file, or write a first one: outlast init"
         finding = Finding("agents", Level.FAIL, error.message, mend)
         return LoadedAgents(()), finding
     if not settings.agents:

@@ -65,12 +65,12 @@ async def _finding_of(check: str, finding: Awaitable[Finding]) -> Finding:
 _MENDS: Final = {
     Reason.URL: "write {name} as postgresql://USER:PASSWORD@HOST/DATABASE; in the user's name and "
     "the password, characters such as @ : / % are percent-encoded (@ is %40)",
-    Reason.LOGIN: "mend the user and the password in {name}, or: ALTER ROLE … PASSWORD '…'",
+    Reason.LOGIN: "correct the user and the password in {name}, or: ALTER ROLE … PASSWORD '…'",
     Reason.DATABASE: "make the database (CREATE DATABASE …), or mend its name in {name}",
     Reason.RULES: "let this machine in: a line in pg_hba.conf, then SELECT pg_reload_conf()",
-    Reason.TLS: "mend sslmode and sslrootcert in {name}, or the server's certificate",
+    Reason.TLS: "correct sslmode and sslrootcert in {name}, or the server's certificate",
     Reason.FULL: "raise max_connections, or lower OUTLAST_DATABASE_CONNECTIONS of every process",
-    Reason.AWAY: "start Postgres, or mend host and port in {name}; see that no firewall is between",
+    Reason.AWAY: "start Postgres, or correct host and port in {name}; a firewall may be in between",
 }
 
 
@@ -84,14 +84,16 @@ def _character(settings: Settings, server: Server) -> list[Finding]:
     found = []
     if server.read_only:
         mend = "name the primary in OUTLAST_DATABASE_URL; target_session_attrs=read-write finds it"
-        text = f"{settings.database} takes no writes: it is a replica or set to read-only"
+        text = f"{settings.database} accepts no writes: it is a replica or set to read-only"
         found.append(Finding("writes", FAIL, text, mend))
     if server.encoding != "UTF8":
         mend = "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         text = f"{settings.database} has the encoding {server.encoding}, which lacks characters"
         found.append(Finding("encoding", FAIL, text, mend))
     if not server.durable:
-        text = "fsync or synchronous_commit is off: a power cut loses what was answered with 2xx"
+        text = (
+            "fsync or synchronous_commit is off: a power failure loses what was answered with 2xx"
+        )
         mend = "set fsync = on and synchronous_commit = on in postgresql.conf"
         found.append(Finding("durability", WARN, text, mend))
     return found
@@ -123,7 +125,7 @@ async def _listening(settings: Settings, direct: str) -> Finding:
         return Finding("listening", OK, "one connection gets notifications of another")
     text = "LISTEN gets nothing: there is a pooler in transaction mode between; text from other "
     text += "processes would come seconds late"
-    mend = "OUTLAST_DATABASE_DIRECT_URL=postgresql://…, a way to Postgres around the pooler"
+    mend = "OUTLAST_DATABASE_DIRECT_URL=postgresql://…, a URL of Postgres that bypasses the pooler"
     return Finding("listening", FAIL, text, mend)
 
 
@@ -169,10 +171,8 @@ def _connections(settings: Settings, server: Server) -> Finding:
 def _secret(settings: Settings) -> Finding:
     if settings.secret_key:
         return Finding("secret", OK, "OUTLAST_SECRET_KEY is set")
-    text = (
-        f"OUTLAST_SECRET_KEY is not set: what {settings.secret_file} seals, no other machine opens"
-    )
-    mend = "set the same OUTLAST_SECRET_KEY everywhere; openssl rand -hex 32 makes one"
+    text = f"OUTLAST_SECRET_KEY is not set: other machines cannot use {settings.secret_file}"
+    mend = "set the same OUTLAST_SECRET_KEY everywhere; openssl rand -hex 32 prints one"
     return Finding("secret", WARN, text, mend)
 
 

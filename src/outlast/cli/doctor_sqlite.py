@@ -21,7 +21,7 @@ async def examine_sqlite(settings: Settings) -> AsyncIterator[Finding]:
     """Yield the findings, one check after the other; a broken file ends it."""
     path = settings.database_path
     if not path.exists():
-        yield Finding("database", Level.OK, f"{path} is not there yet; the first start makes it")
+        yield Finding("database", Level.OK, f"{path} is not there yet; the first start creates it")
         return
     for finding in _modes(path):
         yield finding
@@ -44,7 +44,7 @@ def _modes(path: Path) -> Iterator[Finding]:
     """Check the modes: a file of an earlier version, or a copy, may be readable by everyone."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o007:
-        text = f"everybody on this machine may read {path} (mode {mode:04o})"
+        text = f"every user of this machine can read {path} (mode {mode:04o})"
         yield Finding("database file", Level.WARN, text, f"chmod 600 {path}*")
 
 

@@ -83,7 +83,7 @@ async def _check(
         except OutlastError as error:
             return Checked(name, clock.monotonic() - began, problem=error.message)
         except TimeoutError:
-            problem = f"It gave no whole answer in {_SECONDS:g} s."
+            problem = f"It gave no complete answer in {_SECONDS:g} s."
             return Checked(name, clock.monotonic() - began, problem=problem)
         return Checked(name, clock.monotonic() - began, answered)
 

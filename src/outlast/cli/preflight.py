@@ -19,7 +19,7 @@ logger = structlog.get_logger(__name__)
 def check_environment() -> list[str]:
     """Return what is wrong with the environment, a sentence each."""
     return [
-        f"{name} is no setting" + (f"; did you mean {near}?" if near else "")
+        f"{name} is not a setting" + (f"; did you mean {near}?" if near else "")
         for name, near in unknown_variables().items()
     ]
 

@@ -180,7 +180,7 @@ async def _interruptible(cancel: Callable[[], Any]) -> AsyncIterator[None]:
     def interrupted() -> None:
         if cancels:
             os._exit(130)
-        note("\ncancelling; once more leaves at once")
+        note("\ncancelling; press Ctrl-C again to exit at once")
         cancels.add(loop.create_task(cancel(), name="cancel_execution"))
 
     loop.add_signal_handler(signal.SIGINT, interrupted)

@@ -188,4 +188,4 @@ def segment(text: str) -> str:
 def require_ascii(text: str, what: str, param: str) -> None:
     """Raise InvalidField for a header that is not printable ASCII."""
     if not text.isascii() or not text.isprintable():
-        raise InvalidField(f"{what} holds a character that is not ASCII.", param=param)
+        raise InvalidField(f"{what} contains a character that is not ASCII.", param=param)

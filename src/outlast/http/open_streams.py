@@ -82,7 +82,7 @@ class OpenStreams:
             self._timer = None
 
     def end(self) -> None:
-        """Tell every client to reconnect, and end its stream; executions go on."""
+        """Tell every client to reconnect, and end its stream; executions continue."""
         self.leaving = True
         for stream in tuple(self._streams):
             stream.end()

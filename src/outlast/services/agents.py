@@ -180,5 +180,5 @@ def _in_use(agent: Agent) -> Agent:
     name = agent.spec.name
     raise AgentNotFound(
         f"The agent {name!r} is retired: no agents file names it any more. Name it in the agents "
-        f"file again, or take it back into use: outlast agents restore {name}"
+        f"file again, or put it back into use: outlast agents restore {name}"
     )

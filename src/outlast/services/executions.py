@@ -287,8 +287,8 @@ class Executions:
     ) -> ExecutionView:
         """Pause in any live state: at the next step boundary, or `now`, aborting the model request.
 
-        Waits a while for it; an execution whose step goes on is returned as running, and pauses
-        after that step. Paused already: returned as it is. Raises Conflict if it has ended,
+        Waits a while for it; an execution whose step takes longer is returned as running, and
+        pauses after that step. Paused already: returned as it is. Raises Conflict if it has ended,
         ExecutionNotFound, InvalidId, MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)

@@ -111,7 +111,7 @@ def _require_resumable(execution: Execution, request: Resume) -> None:
     if execution.status not in request.only:
         raise Conflict(f"It is {execution.status.value}; that cannot be resumed here.")
     if execution.is_purged:
-        raise Conflict("The conversation was deleted; there is nothing to go on from.")
+        raise Conflict("The conversation was deleted; there is nothing to resume from.")
     if execution.superseded:
         raise Conflict(
             "Another turn has taken this execution's place in its conversation; start a new one, "

@@ -314,4 +314,4 @@ def _misconfigured(name: str, said: str, known: str) -> Misconfigured:
         return _unknown(name, known)
     if variable := _VARIABLE.search(said):
         return Misconfigured(f"The model {name!r} needs a key: set {variable[0]}.")
-    return Misconfigured(f"The model {name!r} cannot be made: {scrub(said)}")
+    return Misconfigured(f"The model {name!r} cannot be created: {scrub(said)}")

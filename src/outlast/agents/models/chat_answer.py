@@ -162,9 +162,7 @@ class ChatAnswer:
             raise self._garbage() from error
 
     def _garbage(self) -> ModelUnavailable:
-        return ModelUnavailable(
-            f"{self._model}: the provider sent something that is no completion."
-        )
+        return ModelUnavailable(f"{self._model}: the provider's answer is not a completion.")
 
     def _take(self, chunk: dict[str, Any], field: str) -> Pieces:
         if usage := chunk.get("usage"):

@@ -72,9 +72,9 @@ class Provider:
 
         match error:
             case aiohttp.ConnectionTimeoutError():
-                said = f"{self._place} took no connection in {self._connect_timeout:g} s."
+                said = f"{self._place} accepted no connection in {self._connect_timeout:g} s."
             case aiohttp.ClientHttpProxyError():
-                said = f"The proxy does not lead to {self._place}: it answered {error.status}."
+                said = f"The proxy does not connect to {self._place}: it answered {error.status}."
             case aiohttp.ClientConnectorError():
                 reason = error.os_error.strerror or type(error.os_error).__name__
                 through = " through the proxy" if _of_proxy(error) else ""

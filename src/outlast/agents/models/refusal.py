@@ -93,9 +93,9 @@ def when(wait: float | None, now: int) -> str:
     if wait is None or not wait > _PATIENCE:  # also where it is no number
         return ""
     if wait > _FAR:
-        return "It asks not to come back within a year."
+        return "It requests no retry within a year."
     moment = datetime.fromtimestamp(now / 1000 + wait, UTC)
-    return f"It asks to come back in {wait:.0f} s, at {moment:%Y-%m-%dT%H:%M:%SZ}."
+    return f"It requests a retry in {wait:.0f} s, at {moment:%Y-%m-%dT%H:%M:%SZ}."
 
 
 def _sentences(message: str, more: str) -> str:

@@ -87,7 +87,7 @@ class ToolBox:
         """Return a tool's runner. Raises ToolFailed if this version has none."""
         key = spec.kind
         if key is None:
-            raise ToolFailed(f"The tool {spec.name} says nothing of how it runs.")
+            raise ToolFailed(f"The tool {spec.name} does not say how it runs.")
         if key not in self._runners:
             raise ToolFailed(f"This version of Outlast has no tools of the kind {key!r}.")
         return self._runners[key]

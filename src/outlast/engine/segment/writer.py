@@ -157,7 +157,7 @@ class SegmentWriter:
         await self._advance(segment, Status.SUSPENDED, (event,))
 
     async def release(self, segment: Segment) -> None:
-        """End the segment between two steps; any worker may go on."""
+        """End the segment between two steps; any worker may continue."""
         tries = {"tries": _without_this(segment)}
         await self._advance(segment, Status.QUEUED, (ExecutionReleased(),), tries)
 

@@ -153,7 +153,7 @@ def _checkpoint_id(text: str | None) -> str | None:
 
 
 class ResumeBody(BaseModel):
-    """Where an execution is to go on."""
+    """The checkpoint from which an execution continues."""
 
     model_config = _BODY
 

@@ -69,7 +69,7 @@ class RunBody(_Wire):
     message_id: Annotated[
         str | None,
         Field(
-            description="The message that the AI SDK's client goes on with, has edited, or wants "
+            description="The message that the AI SDK's client continues, has edited, or wants "
             "answered again."
         ),
     ] = None

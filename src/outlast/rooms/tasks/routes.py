@@ -67,7 +67,7 @@ async def get_task(call: Call, services: Services) -> Response:
 async def update_task(call: Call, services: Services) -> Response:
     """Changes the state without a checkpoint; `checkpoint_interval_seconds` saves it by itself.
 
-    A paused task goes on from a checkpoint, so its state is not changed: 409.
+    A paused task continues from a checkpoint, so its state is not changed: 409.
     """
     task_id = _id(call)
     body = await call.body_as(schemas.StateBody)
@@ -94,7 +94,7 @@ async def pause_task(call: Call, services: Services) -> Response:
 
 
 async def resume_task(call: Call, services: Services) -> Response:
-    """Goes on from the newest or the named checkpoint, whose state becomes the state.
+    """Continues from the newest or the given checkpoint, whose state becomes the state.
 
     Later checkpoints stay listed as superseded. Only what is paused or failed is resumed.
     """
@@ -146,7 +146,7 @@ def _endpoint(
         tag="tasks",
         parameters=_TASK,
         body=body,
-        answers={204: Answer("It is gone for good.")} if method == "DELETE" else _ANSWER,
+        answers={204: Answer("It is deleted for good.")} if method == "DELETE" else _ANSWER,
         errors=(404,) if body is None else _ERRORS,
     )
 

@@ -126,7 +126,7 @@ def _checkpoint_id(text: str | None) -> str | None:
 
 
 class ResumeTaskBody(BaseModel):
-    """Where a task is to go on."""
+    """The checkpoint from which a task continues."""
 
     model_config = _BODY
 

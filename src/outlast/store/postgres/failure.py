@@ -94,7 +94,7 @@ def error_of(error: Exception, meaning: Meaning) -> OutlastError:
             return Overloaded(f"The database took too long: {line_of(error)}.")
         case Meaning.PASSING:
             if getattr(error, "sqlstate", None) == _READ_ONLY:
-                return Overloaded("The database takes no writes: it is read-only.")
+                return Overloaded("The database accepts no writes: it is read-only.")
             return Overloaded(f"The database could not do this now: {line_of(error)}.")
         case Meaning.AGAIN if not isinstance(error, psycopg.IntegrityError):
             return Overloaded("The database could not be written.")

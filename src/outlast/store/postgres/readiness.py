@@ -14,5 +14,5 @@ def writable() -> Transaction[None]:
     """Raise Overloaded for a replica, and for a database that is set to read-only."""
     rows = yield Query(_READ_ONLY, {})
     if rows[0][0] == "on":
-        raise Overloaded("The database takes no writes: it is a replica or set to read-only.")
+        raise Overloaded("The database accepts no writes: it is a replica or set to read-only.")
     return TransactionResult(None)

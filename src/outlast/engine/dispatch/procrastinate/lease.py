@@ -1,4 +1,4 @@
-"""How long this worker may go on: a bound after the last heartbeat accepted by the database.
+"""How long this worker may continue: a bound after the last heartbeat accepted by the database.
 
 It ends before the others take the worker's jobs, so that work stops here before it begins there.
 Seconds are the event loop's, which advance while a process is frozen.

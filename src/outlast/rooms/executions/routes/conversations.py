@@ -97,7 +97,7 @@ ENDPOINTS: Final = (
         summary="Delete a conversation",
         tag="conversations",
         parameters=_CONVERSATION,
-        answers={204: Answer("It is gone for good.")},
+        answers={204: Answer("It is deleted for good.")},
         errors=(404, 409),
     ),
 )

@@ -105,9 +105,9 @@ async def execute(call: Call, services: Services) -> Response:
     """Run an agent on an input.
 
     Waits for the end and answers with the execution; `stream` answers with server-sent events;
-    `background` or `Prefer: respond-async` answer 202 at once. A client that goes away stops
-    nothing. A run that failed answers 200 with `status: "failed"`: the request succeeded, the
-    execution did not.
+    `background` or `Prefer: respond-async` answer 202 at once. The execution continues when the
+    client disconnects. A run that failed answers 200 with `status: "failed"`: the request
+    succeeded, the execution did not.
     Without a body at all: a background run of the agent on its own instructions.
     """
     body = await call.body_as(ExecuteBody)

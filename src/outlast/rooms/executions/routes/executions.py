@@ -96,7 +96,7 @@ async def _wanted(
 async def stream_execution(call: Call, services: Services) -> Response:
     """Replays the execution's events, then follows it to its end; held open while it waits.
 
-    Behind the last event of an ended execution: 204, so that an `EventSource` stops coming back.
+    After the last event of an ended execution: 204, so that an `EventSource` stops reconnecting.
 
     Frames by `type`: start, text_delta, thinking, tool_call_start, tool_call_end,
     approval_requested, approval_resolved, retry (discard the open step's text), paused, resumed

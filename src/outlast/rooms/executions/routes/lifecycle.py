@@ -32,9 +32,9 @@ async def pause_execution(call: Call, services: Services) -> Response:
 
 
 async def resume_execution(call: Call, services: Services) -> Response:
-    """Goes on from the newest checkpoint, or rolls back to the named one.
+    """Continues from the newest checkpoint, or rolls back to the given one.
 
-    What was paused, failed or cancelled goes on; what is completed is rolled back to a checkpoint.
+    A paused, failed or cancelled one continues; a completed one is rolled back to a checkpoint.
     Later steps, checkpoints and approvals are superseded: they stay to be seen and stay charged.
     """
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
@@ -88,7 +88,7 @@ ENDPOINTS: Final = (
         tag="executions",
         parameters=EXECUTION_PATH,
         body=schemas.ResumeBody,
-        answers={200: Answer("It goes on.", answers.Execution)},
+        answers={200: Answer("It continues.", answers.Execution)},
         errors=(400, 404, 409, 413, 422),
     ),
     Endpoint(
@@ -112,7 +112,7 @@ ENDPOINTS: Final = (
         summary="Delete an execution",
         tag="executions",
         parameters=EXECUTION_PATH,
-        answers={204: Answer("It is gone for good.")},
+        answers={204: Answer("It is deleted for good.")},
         errors=(404,),
     ),
 )

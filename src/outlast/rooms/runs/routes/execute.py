@@ -26,10 +26,10 @@ _REGENERATE = "regenerate-message"
 async def execute(call: Call, services: Services) -> Response:
     """Run the key's agent on the last user message, and stream what happens.
 
-    The run exists before the headers leave; a client that goes away stops nothing. The agent is the
-    key's default, else the workspace's only one.
+    The run is stored before the headers are sent, and continues when the client disconnects. The
+    agent is the key's default, else the workspace's only one.
     Messages of the AI SDK that hold answers to approvals (`approval-responded`) start nothing: they
-    decide, and the answer streams how that run goes on.
+    decide, and the answer streams the rest of that run.
     """
     body = await call.body_as(RunBody)
     query = call.query_as(RunQuery)

@@ -66,7 +66,7 @@ async def get_run(call: Call, services: Services) -> Response:
 async def decide(call: Call, services: Services) -> Response:
     """Decide about a tool call, first decision wins; the same again gets the same answer.
 
-    Denied: the tool does not run, the model reads the reason and goes on.
+    Denied: the tool does not run, the model reads the reason and continues.
     """
     body = await call.body_as(schemas.ApprovalBody)
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
