@@ -271,6 +271,13 @@ def test_what_the_architecture_page_names_in_brackets_stands_in_that_file() -> N
             assert re.search(rf"\b{word}\b", (ROOT / path).read_text()), f"{page.name}: {word}"
 
 
+def test_every_decision_record_is_listed() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    records = [path.name for path in (ROOT / "docs" / "decisions").glob("*.md")]
+    assert len(records) > 10
+    assert not [record for record in records if f"(decisions/{record})" not in page]
+
+
 def test_every_slow_module_exists() -> None:
     places = [*SLOW, TOGETHER, BY_DATABASE, *ONE_BY_ONE]
     assert not [place for place in places if not (ROOT / place).exists()]

@@ -51,7 +51,7 @@ def test_a_long_wait_says_when(wait: str, expected: str) -> None:
 @pytest.mark.parametrize("wait", ["9" * 20, "9" * 400, "99999999999.5"])
 def test_a_long_wait_in_milliseconds_says_when_too(wait: str) -> None:
     error = refused(429, retry_after_ms=wait)
-    assert error.message.endswith("not to come back within a year.")
+    assert error.message.endswith("no retry within a year.")
 
 
 @pytest.mark.parametrize(
