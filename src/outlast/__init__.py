@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from outlast.agents.code import Context
     from outlast.agents.define import Agent, agent, tool
     from outlast.agents.port import ToolContext
+    from outlast.agents.tools.agent_kind import agent_tool
     from outlast.embedded import asgi
     from outlast.model.agent import Limits
     from outlast.model.error import ToolFailed
@@ -28,6 +29,7 @@ __all__ = [
     "UserMessage",
     "__version__",
     "agent",
+    "agent_tool",
     "asgi",
     "tool",
 ]
@@ -35,6 +37,7 @@ __all__ = [
 _HOMES = {
     "Agent": "outlast.agents.define",
     "agent": "outlast.agents.define",
+    "agent_tool": "outlast.agents.tools.agent_kind",
     "asgi": "outlast.embedded",
     "AssistantMessage": "outlast.model.message",
     "Context": "outlast.agents.code",

@@ -184,9 +184,9 @@ BAD = {
         agent('schedule: {cron: "0 9 * * *"}'),
         'x.yaml:4: agent "a", schedule: this version of Outlast does not support it yet; remove it',
     ),
-    "a sub-agent": (
+    "an unknown sub-agent": (
         tool("agent: b"),
-        'x.yaml:5: agent "a", tools[0], agent: this version of Outlast does not support it yet; remove it',
+        "x.yaml:5: agent \"a\", tools[0], agent: there is no agent 'b'; the agents: a",
     ),
     "MCP": (
         tool("mcp: {url: x}"),
@@ -202,11 +202,11 @@ BAD = {
     ),
     "no kind": (
         tool("name: t"),
-        'x.yaml:5: agent "a", tool "t": a tool has exactly one of http, python and builtin; found none of them',
+        'x.yaml:5: agent "a", tool "t": a tool has exactly one of http, python, builtin and agent; found none of them',
     ),
     "two kinds": (
         tool("builtin: datetime\npython: x:y"),
-        'x.yaml:5: agent "a", tools[0]: a tool has exactly one of http, python and builtin; found python and builtin',
+        'x.yaml:5: agent "a", tools[0]: a tool has exactly one of http, python, builtin and agent; found python and builtin',
     ),
     "an effect": (
         tool("name: t\neffect: safe\nhttp: {url: http://x}"),

@@ -76,7 +76,7 @@ class Agent:
         settings: dict[str, Any] | None = None,
         code: CodeFunction | None = None,
     ) -> None:
-        """Tools are typed functions, names of builtin tools, or ToolSpecs for HTTP tools.
+        """Tools are typed functions, names of builtin tools, or ToolSpecs (HTTP, `agent_tool`).
 
         `settings` go to the model: temperature, max_tokens, top_p, stop, seed. `code` is the
         function that is the agent's loop (see `agent`).

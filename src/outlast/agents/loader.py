@@ -32,6 +32,7 @@ from outlast.agents.agents_file import (
 from outlast.agents.code import CodeFunction
 from outlast.agents.define import Agent
 from outlast.agents.problem import Path, Problem, keys, place
+from outlast.agents.tools.agent_kind import described, unknown_callees
 from outlast.agents.tools.python_kind import add_function
 from outlast.agents.tools.signature import PythonFunction
 from outlast.agents.yaml_text import Document, read_json, read_yaml
@@ -40,7 +41,7 @@ from outlast.model.error import Misconfigured
 from outlast.model.explain import Explained, explain, given_kind
 from outlast.model.provider import ProviderSpec, checked_providers, read_providers
 
-_LATER: Final = frozenset({("tools", "agent"), ("tools", "mcp"), ("agents", "schedule")})
+_LATER: Final = frozenset({("tools", "mcp"), ("agents", "schedule")})
 _LATER_BUILTINS: Final = frozenset({"browser", "memory"})
 _APART: Final = frozenset({"name", "description", "effect", "approval", "timeout"})
 """Keys of a tool on which no check of another key depends."""
@@ -126,8 +127,10 @@ def _load_document(document: Document, file: str) -> LoadedAgents:
         problems += _problems_of_others(document.value, entries, found)
     functions: dict[str, PythonFunction] = {}
     specs = []
+    names = _names(document.value)
     for index, entry in entries.items():
         spec, mistakes = agent_spec(entry, functions)
+        mistakes += unknown_callees(spec, names)
         problems += [_in_file(problem, "agents", index) for problem in mistakes]
         specs.append(spec)
     problems += _duplicates(
@@ -137,7 +140,13 @@ def _load_document(document: Document, file: str) -> LoadedAgents:
     problems += wrong
     if problems:
         raise _misconfigured(problems, document, file)
-    return LoadedAgents(tuple(specs), functions, providers=providers)
+    return LoadedAgents(described(specs), functions, providers=providers)
+
+
+def _names(value: Any) -> list[str]:
+    """Return the names of all agents of the file, also of those with other mistakes."""
+    listed = value.get("agents") if isinstance(value, dict) else None
+    return [_name(entry) for entry in listed] if isinstance(listed, list) else []
 
 
 def _providers(value: Any) -> tuple[dict[str, ProviderSpec], list[Problem]]:
@@ -372,5 +381,12 @@ def load_listed(found: Iterable[Any], shown: str) -> LoadedAgents:
             raise Misconfigured(f"{shown}: two agents are called {agent.spec.name!r}; rename one")
         for function in agent.functions.values():
             add_function(functions, function)
+    lines = [
+        f'{shown}: agent "{spec.name}", {place([t.name for t in spec.tools], one.path)}: {one.text}'
+        for spec in specs.values()
+        for one in unknown_callees(spec, specs)
+    ]
+    if lines:
+        raise Misconfigured("\n".join(lines))
     code = {a.spec.code: a.function for a in found if a.spec.code and a.function}
-    return LoadedAgents(tuple(specs.values()), functions, code)
+    return LoadedAgents(described(specs.values()), functions, code)

@@ -2,11 +2,13 @@
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import sha256
 from typing import Final
 
 from outlast.agents.check import agent_problems, operators_only
 from outlast.agents.problem import keys, place
+from outlast.agents.tools.agent_kind import callee_of, unknown_callees
 from outlast.model.agent import MADE_OVER_HTTP, Agent, AgentsFile, AgentSpec
 from outlast.model.clock import Clock
 from outlast.model.error import AgentNotFound, InvalidField, MissingField, MissingScope
@@ -48,6 +50,7 @@ class Agents:
         if source == MADE_OVER_HTTP:
             for spec, _ in specs:
                 _require_callers(spec)
+                await self._require_callees(workspace_id, spec, [one.name for one, _ in specs])
         try:
             return [
                 await self._store.put(
@@ -85,6 +88,16 @@ class Agents:
             return await self._store.retire_unnamed(file)
         finally:
             self._found.forget()
+
+    async def _require_callees(self, workspace_id: str, spec: AgentSpec, new: list[str]) -> None:
+        """Raise InvalidField if a tool calls an agent that neither exists nor is new."""
+        callees = [callee.name for tool in spec.tools if (callee := callee_of(tool)) is not None]
+        known = list(new)
+        for name in callees:
+            with suppress(AgentNotFound):
+                known.append((await self._store.get(workspace_id, name)).spec.name)
+        for problem in unknown_callees(spec, known):
+            raise InvalidField(problem.text, param=keys(problem.path))
 
     async def get(self, principal: Principal, ref: str) -> Agent:
         """Return the newest version, by id or by name. Raises AgentNotFound, MissingScope."""

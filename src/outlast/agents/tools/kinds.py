@@ -1,5 +1,6 @@
 """The table of kinds of tools; one line adds a kind (see `tools.kind`)."""
 
+from outlast.agents.tools.agent_kind import AGENT
 from outlast.agents.tools.builtin_kind import BUILTIN
 from outlast.agents.tools.http_kind import HTTP
 from outlast.agents.tools.kind import Resources, ToolKind, ToolRunner
@@ -9,6 +10,7 @@ KINDS: tuple[ToolKind, ...] = (
     HTTP,
     PYTHON,
     BUILTIN,
+    AGENT,
 )
 """Kinds in the order in which errors name them."""
 
