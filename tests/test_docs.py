@@ -257,7 +257,7 @@ def test_the_example_of_every_key_has_every_key(written: Path) -> None:
 
 def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     (full,) = example(written, "agents.yaml").specs
-    looked_up, noted, refund, calculator = full.tools
+    looked_up, noted, refund, calculator, opinion = full.tools
     assert (full.limits.max_steps, full.limits.max_seconds) == (20, 600)
     assert looked_up.http
     assert (looked_up.http.timeout, looked_up.http.max_result_bytes) == (30, 262_144)
@@ -265,11 +265,10 @@ def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     assert (noted.http.method, noted.http.send) == ("POST", looked_up.http.send)
     assert (refund.timeout, refund.approval, refund.effect.value) == (60, True, "idempotent")
     assert (calculator.builtin, calculator.effect.value) == ("calculator", "read_only")
+    assert opinion.other["agent"]["name"] == full.name
 
 
-@pytest.mark.parametrize(
-    "tool", ["{agent: other}", "{mcp: other}", "{builtin: browser}", "{builtin: memory}"]
-)
+@pytest.mark.parametrize("tool", ["{mcp: other}", "{builtin: browser}", "{builtin: memory}"])
 def test_what_is_refused_for_now_is_refused_in_these_words(tool: str, tmp_path: Path) -> None:
     file = tmp_path / "refused.yaml"
     file.write_text(f"agents: [{{name: a, model: 'local:x', tools: [{tool}]}}]")

@@ -24,6 +24,7 @@ from outlast.engine.maintenance.leader import (
 from outlast.engine.maintenance.runner import MaintenanceRunner
 from outlast.engine.maintenance.usage_hours import UsageHours
 from outlast.engine.segment.call_waits import CallWaits
+from outlast.engine.segment.children import Children
 from outlast.engine.segment.history import Histories
 from outlast.engine.segment.last_resort import LastResort
 from outlast.engine.segment.model_steps import ModelSteps
@@ -135,11 +136,12 @@ def build(
     box = tools(state)
     texts = TextLog(state.executions, failures)
     writer = SegmentWriter(state.executions, texts, clock, settings.prices)
-    waits, retries = CallWaits(box), settings.model_retries
-    model_steps = ModelSteps(models, writer, waits, retries, metrics.model_requested)
+    waits, children = CallWaits(box), Children(state.agents, clock)
+    retries = settings.model_retries
+    model_steps = ModelSteps(models, writer, waits, children, retries, metrics.model_requested)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
     tool_calls = ToolCalls(box, writer, seal, settings.parallel_calls)
-    pending_calls = PendingCalls(state, writer, waits)
+    pending_calls = PendingCalls(state, writer, waits, children)
     code_agents = CodeAgentRunner(state, model_steps, tool_calls, writer, code or CodeFunctions())
     agents = Agents(state.agents, clock)
     most = settings.max_tries
@@ -154,8 +156,9 @@ def build(
     committed = _committed(streams, metrics, agents.known)
     leadership = _leadership(settings, driver, failures, worker=worker)
     maintenance = _maintenance(state, engine, leadership, last_resort, clock, metrics)
-    callbacks = (engine.runnable, engine.requested, streams.missed, leadership.released)
-    state.listen(Listeners(committed, *callbacks))
+    callbacks = (engine.runnable, engine.requested, engine.cancel)
+    others = (streams.missed, leadership.released)
+    state.listen(Listeners(committed, *callbacks, *others))
     metrics.watch(
         running=lambda: engine.running,
         backlog=lambda: engine.backlog if leadership.leads else 0,

@@ -29,6 +29,8 @@ MAY_SCAN = {
     "PURGING": "all that its partial index holds",
 }
 MAY_SORT = {
+    "LIVE_BELOW": "the live ones of one tree",
+    "LOCK_LIVE_BELOW": "the live ones of one tree",
     "WAITS": "those of one execution",
     "NEXT_IN_CONVERSATION": "the live ones of one conversation",
     "LIVE_IN_CONVERSATION": "the live ones of one conversation",
@@ -40,7 +42,7 @@ MAY_SORT = {
     "USAGE_OF_ALL": "what it has added up itself",
     **{f"USAGE[{number}]": "what it has added up itself" for number in range(4)},
 }
-MADE = re.compile(r"SCAN (tree|page|of[0-9]+|sizes|sums|used|totals|\(subquery-[0-9]+\))")
+MADE = re.compile(r"SCAN (tree|below|page|of[0-9]+|sizes|sums|used|totals|\(subquery-[0-9]+\))")
 """What a statement has found itself, all of which it reads."""
 INDICES = {
     "STEP": "ix_steps_id",
@@ -52,7 +54,10 @@ INDICES = {
     "TURNS": CONVERSATION,
     "TURN_STAMPS": CONVERSATION,
     "TURNS_STEPS": CONVERSATION,
-    "PURGE_EXECUTIONS": CONVERSATION,
+    "PURGE_EXECUTIONS[0]": CONVERSATION,
+    "PURGE_EXECUTIONS[1]": "ix_executions_root_id",
+    "LOCK_LIVE_BELOW": "ix_executions_parent_id",
+    "NEXT_CHILD": "ix_executions_parent_id",
     "TURN_OF_MESSAGE": "ix_executions_message_id",
     "NEWEST_TURN": CONVERSATION,
     "SUPERSEDE_TURNS": CONVERSATION,

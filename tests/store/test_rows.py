@@ -55,6 +55,10 @@ FULL: Final = Execution(
     tries=23,
     user="u",
     superseded=True,
+    root_id="exec_root",
+    depth=1,
+    tool_call_id="tc_1",
+    children=2,
 )
 FAILED: Final = replace(
     FULL,

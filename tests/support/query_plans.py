@@ -8,12 +8,14 @@ from outlast.store.conversations import delete as conversation_delete
 from outlast.store.conversations import rows as conversation_rows
 from outlast.store.conversations import turns as conversation_turns
 from outlast.store.driver import Statement
-from outlast.store.executions import cuts, delete, lists, log, statements, steps
+from outlast.store.executions import below, children, cuts, delete, lists, log, statements, steps
 from outlast.store.tasks import rows as tasks
 from outlast.store.waits import rows as waits
 
 MODULES = (
     agents,
+    below,
+    children,
     waits,
     charges,
     checkpoints,

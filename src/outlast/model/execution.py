@@ -184,6 +184,19 @@ class Execution:
     model."""
     awaiting: Awaiting | None = None
     """Who or what is to act first, while it is suspended."""
+    root_id: str | None = None
+    """The execution at the root of its tree; None if it is one itself."""
+    depth: int = 0
+    """Number of executions above it."""
+    tool_call_id: str | None = None
+    """The call of its parent that it carries out; None for a root."""
+    children: int = 0
+    """Number of children ever created, superseded ones included."""
+
+    @property
+    def tree(self) -> str:
+        """Id of the root of its tree."""
+        return self.root_id or self.id
 
     @property
     def is_client_driven(self) -> bool:

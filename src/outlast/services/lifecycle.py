@@ -46,12 +46,16 @@ class Lifecycle:
         return rested
 
     async def terminate(self, execution: Execution) -> Execution:
-        """Cancel the execution if it is live, and wait for it."""
+        """Cancel the execution if it is live, and wait for it and for all that it has called."""
         for _ in range(_ATTEMPTS):
             await self.ask_to_cancel(execution)
             execution = await self._rest(execution)
             if execution.status not in (Status.SUSPENDED, Status.PAUSED):
                 break  # else its segment ended just before the request reached it
+        if execution.children:
+            below = await self.store.executions.live_below(execution.workspace_id, execution.id)
+            for one in below:  # its end has requested theirs
+                await self._rest(one)
         return execution
 
     async def ask_to_cancel(self, execution: Execution) -> None:

@@ -135,6 +135,8 @@ class TransactionResult(Generic[T]):
     """Executions whose next segment is to be enqueued in this same transaction."""
     requested: tuple[str, ...] = ()
     """Executions whose worker, in any process, is notified of a request."""
+    cancelled: tuple[str, ...] = ()
+    """Running executions requested to cancel: their segments stop, in this process or another."""
     erased: bool = False
     """Whether content was deleted that must be erased from the database's files too."""
     lease_released: bool = False

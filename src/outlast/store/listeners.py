@@ -36,6 +36,8 @@ class Listeners:
     job)."""
     requested: Callable[[str], None] = lambda _: None
     """Another process has left a request for the process that runs this execution."""
+    cancelled: Callable[[str], object] = lambda _: None
+    """This process has requested to cancel a running execution."""
     missed: Callable[[], None] = lambda: None
     """Notifications of commits of other processes may have been lost."""
     lease_released: Callable[[], None] = lambda: None
@@ -51,12 +53,13 @@ def guarded(listeners: Listeners) -> Listeners:
         guard("committed", listeners.committed),
         guard("runnable", listeners.runnable),
         guard("requested", listeners.requested),
+        guard("cancelled", listeners.cancelled),
         guard("missed", listeners.missed),
         guard("lease_released", listeners.lease_released),
     )
 
 
-def guard(name: str, listener: Callable[P, None]) -> Callable[P, None]:
+def guard(name: str, listener: Callable[P, object]) -> Callable[P, None]:
     """Return a listener that logs errors of this one."""
 
     def call(*args: P.args, **kwargs: P.kwargs) -> None:

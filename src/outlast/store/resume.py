@@ -31,7 +31,8 @@ from outlast.model.usage import NO_USAGE
 from outlast.model.wait import Awaiting, Wait, WaitKind, awaited
 from outlast.store.checkpoints import SUPERSEDE_CHECKPOINT, known_checkpoints
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
-from outlast.store.executions.locks import locked_turn
+from outlast.store.executions.children import Effects, supersede_children
+from outlast.store.executions.locks import locked_tree
 from outlast.store.executions.log import LAST_EVENT, append
 from outlast.store.executions.read import details_of
 from outlast.store.executions.rows import execution_from, resume_columns
@@ -75,7 +76,7 @@ class _Past:
 
 def resume(request: Resume) -> Transaction[Details]:
     """Lock, go back to the checkpoint, and let the next segment begin or wait."""
-    execution = yield from locked_turn(request.workspace_id, request.execution_id)
+    execution, live = yield from locked_tree(request.workspace_id, request.execution_id)
     _require_resumable(execution, request)
     waiting = yield from _must_wait(execution)
     task = yield from task_of(request.workspace_id, execution.id)
@@ -85,7 +86,7 @@ def resume(request: Resume) -> Transaction[Details]:
     yield from _supersede(execution, known, past)
     reset = _more_time(_reset(execution, past, request.at), task)
     calls = unanswered(past.steps, reset.superseded_to)
-    waits = yield from _wait_again(execution, past, calls, request.at)
+    waits, void = yield from _wait_again(execution, past, calls, request.at)
     rests = bool(calls) and _only_waits(calls, waits)
     after = replace(
         reset,
@@ -102,9 +103,16 @@ def resume(request: Resume) -> Transaction[Details]:
     asking = _open_calls(calls, waits, suspended=rests)
     events = (_resumed(past, request), *started, *retried, *asking)
     entries = yield from append(after, request.at, events)
-    runnable = (after,) if after.status is Status.QUEUED and not after.waiting else ()
+    effects = yield from supersede_children(execution, void, live, request.at)
+    if after.status is Status.QUEUED and not after.waiting:
+        effects += Effects(runnable=(after,))
     shown = yield from details_of(after)
-    return TransactionResult(shown, (Committed(after.id, entries, after),), runnable)
+    return TransactionResult(
+        shown,
+        (Committed(after.id, entries, after), *effects.committed),
+        effects.runnable,
+        cancelled=effects.cancelled,
+    )
 
 
 def _require_resumable(execution: Execution, request: Resume) -> None:
@@ -260,22 +268,26 @@ def _used_to(execution: Execution, past: _Past) -> int:
     return max(execution.superseded_to, *(step.number for step in steps), *begun)
 
 
-def _wait_again(execution: Execution, past: _Past, calls: Calls, at: int) -> Part[dict[str, Wait]]:
+def _wait_again(
+    execution: Execution, past: _Past, calls: Calls, at: int
+) -> Part[tuple[dict[str, Wait], list[str]]]:
     """Return the waits of the calls without a result; calls to be repeated wait again.
 
     A decision not yet applied stands. Others belong to answered calls and stand, or to superseded
-    ones.
+    ones: return the ids of those calls too.
     """
     numbers = {call.id: number for number, call in calls}
     answered = {step.call.id for step in past.steps if isinstance(step, ToolStep)}
     void = {step.call.id for step in past.void if isinstance(step, ToolStep)}
     waits: dict[str, Wait] = {}
+    superseded: list[str] = []
     for found in (yield from waits_of(execution.workspace_id, execution.id)):
         of_call = {"id": execution.id, "tool_call": found.tool_call_id}
         if found.superseded or found.tool_call_id in answered:
             continue
         if found.tool_call_id not in numbers:
             yield Query(SUPERSEDE_WAIT, of_call)
+            superseded.append(found.tool_call_id)
             continue
         again = replace(found, step=numbers[found.tool_call_id])
         if found.is_approval:
@@ -288,7 +300,7 @@ def _wait_again(execution: Execution, past: _Past, calls: Calls, at: int) -> Par
         if again != found:
             yield Query(FORGET_WAIT, of_call)
             yield Query(INSERT_WAIT, wait_columns(execution.workspace_id, again))
-    return waits
+    return waits, superseded
 
 
 _LASTING: Final = (WaitKind.CHILD, WaitKind.TIMER)

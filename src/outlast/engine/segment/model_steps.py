@@ -17,6 +17,7 @@ from outlast.agents.port import (
     ThinkingPiece,
 )
 from outlast.engine.segment.call_waits import CallWaits
+from outlast.engine.segment.children import Children
 from outlast.engine.segment.echo import without_echo
 from outlast.engine.segment.limits import Meter, overspent, settings_of, too_many_steps
 from outlast.engine.segment.messages import messages_of
@@ -59,6 +60,7 @@ class ModelSteps:
     models: Models
     writer: SegmentWriter
     call_waits: CallWaits
+    children: Children
     retries: int
     """How often a request is retried after a transient failure."""
     measure: Callable[[str, str, float], None]
@@ -221,8 +223,9 @@ class ModelSteps:
             await self.call_waits.first(segment.execution.id, spec, number, call, now)
             for number, call in enumerate(calls, step.number + 1)
         ]
-        waits = {wait.tool_call_id: wait for wait in made if wait is not None}
-        only_waits = len(waits) == len(calls) and not segment.pausing
+        waits, children = await self.children.of(segment, spec, [w for w in made if w is not None])
+        some_open = any(wait.is_open for wait in waits.values())
+        only_waits = len(waits) == len(calls) and some_open and not segment.pausing
         events = (
             *before,
             *_call_events(calls, step.number, waits),
@@ -234,6 +237,7 @@ class ModelSteps:
             step,
             Status.SUSPENDED if only_waits else Status.RUNNING,
             tuple(waits.values()),
+            children,
         )
         segment.waits = waits
 

@@ -7,6 +7,7 @@ runs, so that after a crash behind that commit a person decides again, and it is
 from dataclasses import dataclass, replace
 
 from outlast.engine.segment.call_waits import CallWaits
+from outlast.engine.segment.children import Children
 from outlast.engine.segment.segment import Segment
 from outlast.engine.segment.tool_calls import tool_finished
 from outlast.engine.segment.writer import SegmentWriter, requested
@@ -28,6 +29,7 @@ class PendingCalls:
     store: Store
     writer: SegmentWriter
     call_waits: CallWaits
+    children: Children
 
     async def read(self, segment: Segment) -> None:
         """Read the waits of the execution."""
@@ -67,9 +69,12 @@ class PendingCalls:
             self.call_waits.behind_approval(agent.spec, number, call, wait, now)
             for number, call, wait in approved
         ]
-        waits = {wait.tool_call_id: wait for wait in made if wait is not None}
+        given = [wait for wait in made if wait is not None]
+        waits, children = await self.children.of(segment, agent.spec, given)
         run = {call.id: found.arguments for _, call, found in approved if call.id not in waits}
-        await self.writer.record(segment, events, waits=tuple(waits.values()), begun=tuple(run))
+        await self.writer.record(
+            segment, events, waits=tuple(waits.values()), children=children, begun=tuple(run)
+        )
         segment.waits.update(waits)
         segment.approved.update(run)
 

@@ -29,7 +29,7 @@ from outlast.model.price import ModelPrice, Prices
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens, estimate_tokens_of
 from outlast.model.wait import Awaiting, Wait, awaited
 from outlast.store.executions.store import ExecutionStore
-from outlast.store.executions.values import Advance
+from outlast.store.executions.values import Advance, NewChild
 
 CUT_OFF: Final = frozenset({"cancelled", "error"})
 """Finish reasons of incomplete answers; nothing continues from them."""
@@ -72,6 +72,7 @@ class SegmentWriter:
         step: Step | None = None,
         status: Status = Status.RUNNING,
         waits: tuple[Wait, ...] = (),
+        children: tuple[NewChild, ...] = (),
         begun: tuple[str, ...] = (),
         ran: bool = True,
         **changes: Any,
@@ -83,6 +84,8 @@ class SegmentWriter:
         """
         checkpoint: Checkpoint | None = None
         charge: Charge | None = None
+        if children:
+            changes["children"] = segment.execution.children + len(children)
         if step is not None:
             changes |= self._sums(segment, step)
             charge = self._charge(segment, step) if ran else None
@@ -96,6 +99,7 @@ class SegmentWriter:
             steps=() if step is None else (step,),
             checkpoint=checkpoint,
             waits=waits,
+            children=children,
             begun=begun,
             charge=charge,
             changes=changes,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import bindparam, delete, null, select, text, update
+from sqlalchemy import bindparam, delete, literal_column, null, select, text, update
 
 from outlast.model.error import Conflict, ConversationNotFound
 from outlast.store.checkpoints import checkpoints
@@ -22,12 +22,34 @@ PURGE_CONTENT: Final = tuple(
 )
 """Delete content from all tables that hold only content; steps stay, without content."""
 
-ERRORS_TO_STRIP: Final = Statement(
-    select(executions.c.id, executions.c.error).where(
-        executions.c.workspace_id == bindparam("workspace"),
-        executions.c.conversation_id == bindparam("conversation"),
-        executions.c.error.is_not(None),
+_OWN: Final = (
+    executions.c.workspace_id == bindparam("workspace"),
+    executions.c.conversation_id == bindparam("conversation"),
+)
+_root: Final = executions.alias("root")
+_BELOW: Final = (
+    executions.c.root_id.in_(
+        select(_root.c.id).where(
+            _root.c.workspace_id == bindparam("workspace"),
+            _root.c.conversation_id == bindparam("conversation"),
+            _root.c.children > literal_column("0"),
+        )
+    ),
+)
+"""What the turns have called, on all levels: deleted with them."""
+_OF_TREES: Final = (_OWN, _BELOW)
+
+SOME_LIVE_BELOW: Final = Statement(
+    select(executions.c.id)
+    .where(*_BELOW, executions.c.completed_at.is_(None))
+    .limit(literal_column("1"))
+)
+
+ERRORS_TO_STRIP: Final = tuple(
+    Statement(
+        select(executions.c.id, executions.c.error).where(*where, executions.c.error.is_not(None))
     )
+    for where in _OF_TREES
 )
 
 PURGING: Final = Statement(
@@ -68,25 +90,25 @@ STRIP_ERROR: Final = Statement(
     .values(error=bindparam("new_error"))
 )
 
-PURGE_EXECUTIONS: Final = Statement(
-    update(executions)
-    .where(
-        executions.c.workspace_id == bindparam("workspace"),
-        executions.c.conversation_id == bindparam("conversation"),
+PURGE_EXECUTIONS: Final = tuple(
+    Statement(
+        update(executions)
+        .where(*where)
+        .values(
+            input=bindparam("no_text"),
+            output=null(),
+            metadata=bindparam("no_object"),
+            session=bindparam("no_object"),
+            instructions=null(),
+            forwarded_headers=null(),
+            state=null(),
+            end_user=null(),
+            is_purged=True,
+            purging=True,
+            updated_at=bindparam("at"),
+        )
     )
-    .values(
-        input=bindparam("no_text"),
-        output=null(),
-        metadata=bindparam("no_object"),
-        session=bindparam("no_object"),
-        instructions=null(),
-        forwarded_headers=null(),
-        state=null(),
-        end_user=null(),
-        is_purged=True,
-        purging=True,
-        updated_at=bindparam("at"),
-    )
+    for where in _OF_TREES
 )
 """The records stay, without content."""
 
@@ -102,11 +124,15 @@ def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Tra
         raise ConversationNotFound
     if (yield from live_count(workspace_id, conversation_id, 1)):
         raise Conflict("The conversation has a live execution; cancel it first.")
+    if (yield Query(SOME_LIVE_BELOW, parameters)):
+        raise Conflict("An agent that the conversation has called is ending; try again.")
     yield Query(DELETE_CONVERSATION, parameters)
-    for execution_id, error in (yield Query(ERRORS_TO_STRIP, parameters)):
-        of_one = {"given_id": execution_id, "workspace": workspace_id}
-        yield Query(STRIP_ERROR, of_one | {"new_error": without_message(error)})
-    yield Query(PURGE_EXECUTIONS, parameters | {"no_text": "", "no_object": "{}", "at": at})
+    for statement in ERRORS_TO_STRIP:
+        for execution_id, error in (yield Query(statement, parameters)):
+            of_one = {"given_id": execution_id, "workspace": workspace_id}
+            yield Query(STRIP_ERROR, of_one | {"new_error": without_message(error)})
+    for statement in PURGE_EXECUTIONS:
+        yield Query(statement, parameters | {"no_text": "", "no_object": "{}", "at": at})
     return TransactionResult(None, erased=True)
 
 

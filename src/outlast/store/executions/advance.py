@@ -7,8 +7,8 @@ from itertools import chain
 from typing import Any, Final
 
 from outlast.model.error import Conflict, StaleWrite
-from outlast.model.event import Entry, Event, ExecutionCancelled, TextAdded, ThinkingAdded, encode
-from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status, at_rest
+from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded, encode
+from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status
 from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
 from outlast.store.conversations.rows import LOCK_TURNS
@@ -21,6 +21,19 @@ from outlast.store.driver import (
     Transaction,
     TransactionResult,
 )
+from outlast.store.executions.below import lock_live_below
+from outlast.store.executions.children import (
+    NOTHING,
+    Call,
+    Effects,
+    answer,
+    call_of,
+    cancel_locked,
+    cancelled,
+    failed_with,
+    insert_children,
+    result_of,
+)
 from outlast.store.executions.joined import ADVANCE_AND_APPEND
 from outlast.store.executions.locks import (
     advance_statement,
@@ -31,7 +44,6 @@ from outlast.store.executions.locks import (
 from outlast.store.executions.log import (
     APPEND_TEXT,
     DELETE_LAST_TEXT,
-    append,
     append_behind,
     insert_event,
     parted,
@@ -48,6 +60,8 @@ from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import moved as task_moved
 from outlast.store.waits.decide import record_waits, unless_decided
 
+_CUTTING: Final = (Status.FAILED, Status.CANCELLED)
+"""Ends of an execution whose children may be live."""
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
 
 
@@ -58,8 +72,40 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
         raise Conflict(f"An execution cannot go from {before.status} to {after.status}.")
     if _only_begins(move):
         return (yield from _begin(move))
+    live = (yield from _cut_off(before, after)) if before.children else ()
     moved = yield from _moved(move)
     entries = yield from append_behind(moved.end, before.id, after.segment, _entries_of(move))
+    yield from _recorded(move)
+    effects = (yield from insert_children(move)) if move.children else NOTHING
+    after = yield from unless_decided(after)
+    ended = ends(before, after)
+    if moved.cancel_requested and rests(before, move.after):
+        after, entries, ended = yield from _cancelled(after, entries)
+        if ended and after.children:
+            live = yield from lock_live_below(after.workspace_id, after.id)
+    runnable = [after] if after.status is Status.QUEUED and not after.waiting else []
+    if live:
+        effects += yield from cancel_locked(live, after.updated_at)
+    if ended:
+        effects += yield from _end(after, moved)
+    committed = (Committed(before.id, entries, after), *effects.committed)
+    return TransactionResult(
+        entries, committed, (*runnable, *effects.runnable), cancelled=effects.cancelled
+    )
+
+
+def _cut_off(before: Execution, after: Execution) -> Part[tuple[Execution, ...]]:
+    """Lock and return the live descendants of an execution that fails or is cancelled."""
+    if after.status not in _CUTTING or not ends(before, after):
+        return ()
+    if (turns := turns_locked(before, after)) is not None:
+        yield turns
+    return (yield from lock_live_below(before.workspace_id, before.id))
+
+
+def _recorded(move: Advance) -> Part[None]:
+    """Write the steps, charges, state, checkpoint and waits of a move."""
+    before, after = move.before, move.after
     for step in move.steps:
         yield Query(INSERT_STEP, step_columns(before.id, step))
     for charge in move.charges:
@@ -74,25 +120,22 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
     if after.is_client_driven or after.status is Status.FAILED:
         yield from task_moved(after, checkpoint)
     yield from record_waits(move)
-    after = yield from unless_decided(after)
-    ended = ends(before, after)
-    if moved.cancel_requested and rests(before, move.after):
-        after, entries, ended = yield from _cancelled(after, entries)
-    runnable: list[Execution] = []
-    if after.status is Status.QUEUED and not after.waiting:
-        runnable.append(after)
-    committed = [Committed(before.id, entries, after)]
-    if ended and moved.turns != after.turn:
-        at = after.updated_at
-        following = yield from next_turn(after.workspace_id, after.conversation_id, at)
-        runnable.extend(following.runnable)
-        committed.extend(following.committed)
-    return TransactionResult(entries, tuple(committed), tuple(runnable))
+
+
+def _end(execution: Execution, moved: "_Moved") -> Part[Effects]:
+    """Let the next turn begin, or answer the parent's call."""
+    at = execution.updated_at
+    if (call := call_of(execution)) is not None:
+        return (yield from answer(call, result_of(execution), at))
+    if moved.turns == execution.turn:
+        return NOTHING
+    following = yield from next_turn(execution.workspace_id, execution.conversation_id, at)
+    return Effects(following.committed, following.runnable)
 
 
 def _only_begins(move: Advance) -> bool:
     """Whether the move only sets the row to running, with one event."""
-    more = move.texts or move.steps or move.charges or move.waits or move.begun
+    more = move.texts or move.steps or move.charges or move.waits or move.begun or move.children
     return not (
         more
         or move.checkpoint is not None
@@ -160,9 +203,7 @@ def _cancelled(
     """Apply a cancel requested while the segment ended; return whether it ends the execution."""
     if rested.status is Status.QUEUED:
         return rested, entries, False  # its next segment reads it
-    after = at_rest(rested, Status.CANCELLED, rested.updated_at)
-    yield compare_and_set(rested, after, keep_pause=False)
-    ended = yield from append(after, after.updated_at, (ExecutionCancelled(),))
+    after, ended = yield from cancelled(rested, rested.updated_at)
     return after, (*entries, *ended), True
 
 
@@ -243,10 +284,20 @@ def force_failure(failure: ForcedFailure) -> Transaction[bool]:
     conversation_id = rows[0][2]
     turns = {"workspace": failure.workspace_id, "conversation": conversation_id}
     yield Query(LOCK_TURNS, turns)
-    ((status, segment, *_),) = yield Query(LOCK_PLACE, of)
+    below = yield from lock_live_below(failure.workspace_id, failure.execution_id)
+    ((status, segment, *_, parent_id, call_id),) = yield Query(LOCK_PLACE, of)
     live = _LIVE if failure.resting else _RUNNABLE
     if status not in live or failure.segment not in (None, segment):
         return TransactionResult(False)
     committed = yield from failed_unread(failure)
+    effects = yield from cancel_locked(below, failure.at)
+    if parent_id is not None and call_id is not None:
+        call = Call(failure.workspace_id, parent_id, call_id)
+        effects += yield from answer(call, failed_with(failure.error), failure.at)
     following = yield from next_turn(failure.workspace_id, conversation_id, failure.at)
-    return TransactionResult(True, (committed, *following.committed), following.runnable)
+    return TransactionResult(
+        True,
+        (committed, *effects.committed, *following.committed),
+        (*effects.runnable, *following.runnable),
+        cancelled=effects.cancelled,
+    )

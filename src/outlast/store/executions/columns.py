@@ -157,6 +157,11 @@ COLUMNS: Final = (
         ),
         _RESUME,
     ),
+    # Since 0010:
+    ExecutionColumn(identifier("root_id", nullable=True)),
+    ExecutionColumn(added_count("depth")),
+    ExecutionColumn(identifier("tool_call_id", nullable=True)),
+    ExecutionColumn(added_count("children"), PLAIN, _ADVANCE),
 )
 """In the order of the schema, which is that of a row."""
 

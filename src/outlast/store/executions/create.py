@@ -23,6 +23,7 @@ from outlast.store.conversations.rows import (
 )
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.advance import advance
+from outlast.store.executions.children import NOTHING, Effects
 from outlast.store.executions.cuts import find_cut, supersede
 from outlast.store.executions.log import insert_event
 from outlast.store.executions.rows import execution_from, new_columns
@@ -57,7 +58,9 @@ def create(new: NewExecution) -> Transaction[Created]:
             return TransactionResult(Created(found, replayed=True))
         cut = found
     turn, session, user = yield from _take_turn(new)
-    live, requested, interrupted = (yield from _make_way(new, cut)) if turn > 1 else (0, (), ())
+    live, requested, interrupted = (
+        (yield from _make_way(new, cut)) if turn > 1 else (0, (), NOTHING)
+    )
     execution = _new_execution(new, turn, session, user, waiting=bool(live))
     if execution.is_client_driven:
         execution = _begun(execution)
@@ -77,9 +80,10 @@ def create(new: NewExecution) -> Transaction[Created]:
         yield remember(new.idempotency, new.id, new.at)
     return TransactionResult(
         Created(execution, interrupted=requested),
-        committed=(*interrupted, Committed(execution.id, tuple(entries), execution)),
+        committed=(*interrupted.committed, Committed(execution.id, tuple(entries), execution)),
         runnable=() if live or execution.is_client_driven else (execution,),
         requested=tuple(one.id for one in requested),
+        cancelled=interrupted.cancelled,
     )
 
 
@@ -105,14 +109,14 @@ def _cut(new: NewExecution, cut: Cut) -> Part[int | Execution | None]:
 
 def _make_way(
     new: NewExecution, cut: int | None
-) -> Part[tuple[int, tuple[Execution, ...], tuple[Committed, ...]]]:
+) -> Part[tuple[int, tuple[Execution, ...], Effects]]:
     """Count the live executions before it, and end those that a cut or on_busy=interrupt ends.
 
-    Return how many are still live, those of them to be cancelled, and the commits. Raises
+    Return how many are still live, those of them to be cancelled, and the effects. Raises
     ConversationBusy if one stays and on_busy=reject, TooManyTurns.
     """
     left: tuple[Execution, ...] = ()
-    interrupted: tuple[Committed, ...] = ()
+    interrupted = NOTHING
     if cut is None and new.on_busy is not OnBusy.INTERRUPT:
         stays = yield from live_count(new.workspace_id, new.conversation_id, new.max_live)
     else:
@@ -131,12 +135,10 @@ def _make_way(
     return stays + len(left), left, interrupted
 
 
-def _interrupt(
-    live: Sequence[Execution], at: int
-) -> Part[tuple[tuple[Execution, ...], tuple[Committed, ...]]]:
+def _interrupt(live: Sequence[Execution], at: int) -> Part[tuple[tuple[Execution, ...], Effects]]:
     """Cancel waiting executions, the youngest first; return running ones, to be cancelled."""
     left: list[Execution] = []
-    committed: list[Committed] = []
+    effects = NOTHING
     for execution in reversed(live):
         if execution.status is Status.RUNNING and not execution.is_client_driven:
             of = {"id": execution.id, "workspace": execution.workspace_id}
@@ -146,10 +148,11 @@ def _interrupt(
         cancelled = at_rest(execution, Status.CANCELLED, at)
         try:
             move = Advance(execution, cancelled, ((at, ExecutionCancelled()),))
-            committed.extend((yield from advance(move)).committed)
+            moved = yield from advance(move)
+            effects += Effects(moved.committed, (), moved.cancelled)
         except StaleWrite:  # it is moving just now: the request for the interrupt is repeated
             left.append(execution)
-    return tuple(left), tuple(committed)
+    return tuple(left), effects
 
 
 def _begun(execution: Execution) -> Execution:
@@ -260,11 +263,11 @@ def cancel_waiting(
     yield Query(LOCK_CONVERSATION, of)
     rows = yield Query(WAITING_TURNS, of | {"limit": limit})
     cancelled: list[Execution] = []
-    committed: list[Committed] = []
+    effects = NOTHING
     for row in rows:
         execution = execution_from(row)
         after = at_rest(execution, Status.CANCELLED, at)
         outcome = yield from advance(Advance(execution, after, ((at, ExecutionCancelled()),)))
         cancelled.append(after)
-        committed.extend(outcome.committed)
-    return TransactionResult(tuple(cancelled), tuple(committed))
+        effects += Effects(outcome.committed, (), outcome.cancelled)
+    return TransactionResult(tuple(cancelled), effects.committed, cancelled=effects.cancelled)

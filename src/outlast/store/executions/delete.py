@@ -5,12 +5,15 @@ from typing import Final
 from sqlalchemy import bindparam, delete, select
 
 from outlast.model.execution import TERMINAL
+from outlast.model.wait import CallResult
 from outlast.store.checkpoints import checkpoints
 from outlast.store.conversations.rows import conversations
-from outlast.store.driver import Query, Statement, Transaction, TransactionResult
-from outlast.store.executions.locks import locked_turn
+from outlast.store.driver import Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.executions.below import ALL_BELOW
+from outlast.store.executions.children import Effects, answer, call_of
+from outlast.store.executions.locks import locked_tree
 from outlast.store.executions.tables import events, execution_metadata, executions, steps
-from outlast.store.executions.turns import NextTurn, next_turn
+from outlast.store.executions.turns import next_turn
 from outlast.store.idempotency import idempotency
 from outlast.store.tasks.rows import tasks
 from outlast.store.waits.rows import waits
@@ -27,6 +30,9 @@ DELETE_CONTENT: Final = tuple(
         execution_metadata,
     )
 )
+
+DELETED: Final = CallResult("The agent's execution was deleted.", is_error=True)
+"""What a child that is deleted while it is live gives its parent's call."""
 
 DELETE_EXECUTION: Final = Statement(delete(executions).where(executions.c.id == bindparam("id")))
 
@@ -46,15 +52,24 @@ DELETE_EMPTY_CONVERSATION: Final = Statement(
 
 
 def delete_execution(workspace_id: str, execution_id: str) -> Transaction[None]:
-    """Delete the row with all its data, and the conversation if this was its only turn."""
-    execution = yield from locked_turn(workspace_id, execution_id)
-    conversation = {"workspace": workspace_id, "conversation": execution.conversation_id}
-    for statement in DELETE_CONTENT:
-        yield Query(statement, {"id": execution.id})
-    yield Query(DELETE_EXECUTION, {"id": execution.id})
-    yield Query(DELETE_EMPTY_CONVERSATION, conversation)
-    following = NextTurn()
+    """Delete the row with all its data, what it has called, and a conversation left empty."""
+    execution, live = yield from locked_tree(workspace_id, execution_id)
+    below: list[Row] = []
+    if execution.children:
+        below = yield Query(ALL_BELOW, {"workspace": workspace_id, "id": execution.id})
+    for one in (*(row[0] for row in below), execution.id):
+        for statement in (*DELETE_CONTENT, DELETE_EXECUTION):
+            yield Query(statement, {"id": one})
+    yield Query(
+        DELETE_EMPTY_CONVERSATION,
+        {"workspace": workspace_id, "conversation": execution.conversation_id},
+    )
+    effects = Effects(cancelled=tuple(one.id for one in live))
     if execution.status not in TERMINAL:
         at = execution.updated_at
+        effects += yield from answer(call_of(execution), DELETED, at)
         following = yield from next_turn(workspace_id, execution.conversation_id, at)
-    return TransactionResult(None, following.committed, following.runnable, erased=True)
+        effects += Effects(following.committed, following.runnable)
+    return TransactionResult(
+        None, effects.committed, effects.runnable, cancelled=effects.cancelled, erased=True
+    )

@@ -1,11 +1,12 @@
 """Parts that lock an execution, and compare and set its row."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import Execution, Status
 from outlast.store.conversations.rows import LOCK_TURNS
 from outlast.store.driver import Part, Query, Statement
+from outlast.store.executions.below import lock_live_below
 from outlast.store.executions.rows import advance_columns, execution_from
 from outlast.store.executions.statements import (
     ADVANCE_AWAITING,
@@ -17,6 +18,8 @@ from outlast.store.executions.statements import (
     SET_STATE,
 )
 from outlast.store.tables import to_json
+
+LiveBelow: TypeAlias = tuple[Execution, ...]
 
 
 def compare_and_set(before: Execution, after: Execution, *, keep_pause: bool) -> Query:
@@ -59,13 +62,24 @@ def locked(workspace_id: str, execution_id: str) -> Part[Execution]:
 
 
 def locked_turn(workspace_id: str, execution_id: str) -> Part[Execution]:
-    """Like `locked`; its conversation's turns are locked too."""
+    """Like `locked`; its conversation's turns, and its live descendants, are locked too."""
+    return (yield from locked_tree(workspace_id, execution_id))[0]
+
+
+def locked_tree(workspace_id: str, execution_id: str) -> Part[tuple[Execution, LiveBelow]]:
+    """Like `locked_turn`; return the live descendants too, the deepest first."""
     rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
     if not rows:
         raise ExecutionNotFound
-    conversation = execution_from(rows[0]).conversation_id
-    yield Query(LOCK_TURNS, {"workspace": workspace_id, "conversation": conversation})
-    return (yield from locked(workspace_id, execution_id))
+    found = execution_from(rows[0])
+    yield Query(LOCK_TURNS, {"workspace": workspace_id, "conversation": found.conversation_id})
+    live: LiveBelow = ()
+    if found.children:
+        live = yield from lock_live_below(workspace_id, execution_id)
+    execution = yield from locked(workspace_id, execution_id)
+    if execution.children > found.children:  # created since it was read
+        live = yield from lock_live_below(workspace_id, execution_id)
+    return execution, live
 
 
 def set_state(execution_id: str, state: dict[str, Any]) -> Part[None]:

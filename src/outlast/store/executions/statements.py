@@ -203,6 +203,8 @@ _place: Final = select(
     executions.c.segment,
     executions.c.conversation_id,
     executions.c.updated_at,
+    executions.c.parent_id,
+    executions.c.tool_call_id,
 ).where(executions.c.id == bindparam("id"), executions.c.workspace_id == bindparam("workspace"))
 
 PLACE: Final = Statement(_place)

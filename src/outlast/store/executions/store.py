@@ -11,6 +11,7 @@ from outlast.store.executions.advance import (
     force_failure,
     record_active_time,
 )
+from outlast.store.executions.below import live_below
 from outlast.store.executions.create import cancel_waiting, create
 from outlast.store.executions.delete import delete_execution
 from outlast.store.executions.lists import (
@@ -145,6 +146,10 @@ class ExecutionStore:
         return await self._driver.write(
             lambda: cancel_waiting(workspace_id, conversation_id, at, limit)
         )
+
+    async def live_below(self, workspace_id: str, execution_id: str) -> list[Execution]:
+        """Return the live descendants of an execution, the deepest first."""
+        return await self._driver.read(lambda: live_below(workspace_id, execution_id))
 
     async def unfinished(self, after: str, limit: int) -> list[Unfinished]:
         """Return running executions, and queued ones whose turn it is, of all workspaces; by id."""

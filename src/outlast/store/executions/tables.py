@@ -49,6 +49,14 @@ executions: Final = Table(
         sqlite_where=text("parent_id IS NOT NULL"),
     ),
     Index(
+        "ix_executions_tool_call_id",
+        "parent_id",
+        "tool_call_id",
+        unique=True,
+        sqlite_where=text("tool_call_id IS NOT NULL AND NOT superseded"),
+    ),
+    index_of_some("executions", "root_id", "root_id", "id"),
+    Index(
         "ix_executions_cancel_requested",
         "id",
         sqlite_where=text("cancel_requested AND completed_at IS NULL"),

@@ -38,6 +38,8 @@ def turns_locked(before: Execution, after: Execution) -> Query | None:
 
     Locks are taken in one order: the conversation, then its executions.
     """
+    if after.tool_call_id is not None:
+        return None  # a child's conversation has no row, and no other turn
     conversation = {"workspace": after.workspace_id, "conversation": after.conversation_id}
     if ends(before, after):
         return Query(TOUCH_CONVERSATION, conversation | {"at": after.updated_at})
@@ -86,7 +88,7 @@ def failed_unread(failure: ForcedFailure) -> Part[Committed]:
     """Fail an execution whose row is locked and cannot be read."""
     of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
     error = failure.error
-    ((_, segment, _, updated_at),) = yield Query(PLACE, of)
+    ((_, segment, _, updated_at, *_),) = yield Query(PLACE, of)
     at = max(failure.at, updated_at)
     yield Query(
         FORCE_FAILURE,

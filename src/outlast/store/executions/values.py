@@ -104,6 +104,16 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
+class NewChild:
+    """A child execution, as it is to be inserted."""
+
+    execution: Execution
+    """Queued; `waiting` if it waits for its siblings."""
+    agent: str
+    """The agent's name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Advance:
     """One move of one execution: from the row `before` to the row `after`.
 
@@ -125,6 +135,8 @@ class Advance:
     checkpoint: Checkpoint | None = None
     waits: tuple[Wait, ...] = ()
     """New waits; each replaces the earlier one of the same call."""
+    children: tuple[NewChild, ...] = ()
+    """New children, each of a call that waits for it."""
     begun: tuple[str, ...] = ()
     """Ids of approved tool calls that are about to run."""
     state: dict[str, Any] | None = None

@@ -174,6 +174,8 @@ class PostgresDriver:
                 self._listeners.committed(committed)
             for execution in outcome.runnable:
                 self._listeners.runnable(execution)
+            for execution_id in outcome.cancelled:
+                self._listeners.cancelled(execution_id)
         self._announced(outcome)
 
     async def _announce(self, payloads: list[str]) -> None:

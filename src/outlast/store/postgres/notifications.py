@@ -58,7 +58,7 @@ class Announcer:
         if outcome.committed and self._peers.some():
             for committed in outcome.committed:
                 self._waiting.append(_committed_payload(own, committed))
-        for execution_id in outcome.requested:
+        for execution_id in (*outcome.requested, *outcome.cancelled):
             self._waiting.append(_payload({"from": own, "requested": execution_id}))
         if outcome.lease_released:
             self._waiting.append(_payload({"from": own, "lease": "released"}))

@@ -155,6 +155,8 @@ class SqliteDriver:
                     self._listeners.committed(committed)
                 for execution in outcome.runnable:
                     self._listeners.runnable(execution)
+                for execution_id in outcome.cancelled:
+                    self._listeners.cancelled(execution_id)
             if write.future.done():
                 continue
             if outcome is not None:

@@ -173,7 +173,7 @@ def _tried_again(execution: Execution, found: Task, request: ProcessDueTask) -> 
     except ConversationBusy:
         yield from keep(replace(found, due_at=request.at + _BUSY_MILLIS))
         return TransactionResult(None)
-    return TransactionResult(None, outcome.committed, outcome.runnable)
+    return TransactionResult(None, outcome.committed, outcome.runnable, cancelled=outcome.cancelled)
 
 
 def _out_of_time(execution: Execution, found: Task, request: ProcessDueTask) -> Transaction[None]:
@@ -191,7 +191,7 @@ def _out_of_time(execution: Execution, found: Task, request: ProcessDueTask) -> 
         rested = replace(rested, error=failure)
     move = Advance(execution, rested, ((request.at, event),), checkpoint=checkpoint)
     outcome = yield from advance(move)
-    return TransactionResult(None, outcome.committed, outcome.runnable)
+    return TransactionResult(None, outcome.committed, outcome.runnable, cancelled=outcome.cancelled)
 
 
 class TaskStore:

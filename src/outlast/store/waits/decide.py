@@ -40,6 +40,8 @@ class DecideWait:
     decision applies."""
     key_id: str | None = None
     """Id of the key of the person or the client; None if neither decides."""
+    late: bool = False
+    """Whether an execution that has ended keeps the result, in case it is resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Decided:
     """Effects of a decision, for the transaction that it is part of."""
 
     wait: Wait
+    execution: Execution
+    """As this leaves it."""
     committed: tuple[Committed, ...] = ()
     runnable: tuple[Execution, ...] = ()
 
@@ -103,16 +107,18 @@ def decide(request: DecideWait) -> Part[Decided]:
     if wait.decided_at is not None:
         if decision is not None:
             _require_same(wait, decision)
-        return Decided(wait)
+        return Decided(wait, execution)
     if decision is None:
         if wait.due_at is None or wait.due_at > request.at:
-            return Decided(wait)  # it waits anew since it was due
+            return Decided(wait, execution)  # it waits anew since it was due
         decision = overdue(wait)
-    if execution.status in TERMINAL:
+    if execution.status in TERMINAL and not request.late:
         raise Conflict(f"The execution is {execution.status.value}; nothing is to be decided.")
     decided = _decided(wait, decision, request)
     rows = yield Query(DECIDE_WAIT, _decision_columns(decided, request))
     assert rows
+    if execution.status in TERMINAL:
+        return Decided(decided, execution)
     entries: tuple[Entry, ...] = ()
     if decided.is_approval:
         entries = yield from append(execution, request.at, (resolved(decided),))
@@ -121,7 +127,7 @@ def decide(request: DecideWait) -> Part[Decided]:
     if execution.status is Status.SUSPENDED:
         after = yield from unless_decided(after)
         runnable = (after,) if after.status is Status.QUEUED else ()
-    return Decided(decided, (Committed(after.id, entries, after),), runnable)
+    return Decided(decided, after, (Committed(after.id, entries, after),), runnable)
 
 
 def _wait(request: DecideWait) -> Part[Wait]:

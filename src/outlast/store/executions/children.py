@@ -1,0 +1,235 @@
+"""Child executions, in the transactions of their parents and in their own.
+
+A child is inserted in the transaction that records its parent's call, and its end decides the
+parent's wait. Rows are locked in one order: the child, then its parent, then the root (see
+docs/decisions/lock-order.md). A child's conversation has no row: it is in no list, and no other
+execution joins it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlalchemy import bindparam, insert, literal_column, select, update
+
+from outlast.model.error import Conflict, NotFound, StaleWrite
+from outlast.model.event import Entry, ExecutionCancelled, ExecutionCreated
+from outlast.model.execution import Execution, Failure, Status, at_rest
+from outlast.model.text import shortened
+from outlast.model.wait import CallResult
+from outlast.store.driver import Part, Query, Statement
+from outlast.store.executions.locks import compare_and_set
+from outlast.store.executions.log import append, insert_event
+from outlast.store.executions.rows import execution_from, new_columns
+from outlast.store.executions.statements import (
+    INSERT_EXECUTION,
+    OWNED,
+    RELEASE_WAITING,
+    REQUEST_CANCEL,
+)
+from outlast.store.executions.tables import execution_metadata, executions
+from outlast.store.executions.values import Advance
+from outlast.store.listeners import Committed
+from outlast.store.waits.decide import DecideWait, decide
+
+MAX_OUTPUT_BYTES: Final = 262_144
+"""Maximum bytes of a child's output that its parent's model reads; a longer one is cut."""
+LIVE_CHILDREN: Final = 20
+"""Maximum children of one execution that run at a time; the others wait in order."""
+
+COPY_METADATA: Final = Statement(
+    insert(execution_metadata).from_select(
+        ["workspace_id", "name", "value", "execution_id"],
+        select(
+            execution_metadata.c.workspace_id,
+            execution_metadata.c.name,
+            execution_metadata.c.value,
+            bindparam("given_id", type_=execution_metadata.c.execution_id.type),
+        ).where(execution_metadata.c.execution_id == bindparam("id")),
+    )
+)
+"""Indexes a child's metadata, which is its parent's."""
+
+NEXT_CHILD: Final = Statement(
+    select(*executions.c)
+    .where(
+        executions.c.parent_id == OWNED,
+        executions.c.waiting.is_(True),
+        executions.c.completed_at.is_(None),
+    )
+    .order_by(executions.c.id)
+    .limit(literal_column("1"))
+)
+"""Selects the oldest child that waits for its siblings; the parent's row is locked."""
+
+SUPERSEDE_CHILD: Final = Statement(
+    update(executions)
+    .where(
+        executions.c.parent_id == bindparam("given_id"),
+        executions.c.tool_call_id == bindparam("tool_call"),
+        executions.c.superseded.is_(False),
+    )
+    .values(superseded=True)
+    .returning(executions.c.id)
+)
+"""Hides the child of a call that a roll-back has superseded; it stays in records, and charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Effects on other executions of a tree."""
+
+    committed: tuple[Committed, ...] = ()
+    runnable: tuple[Execution, ...] = ()
+    cancelled: tuple[str, ...] = ()
+    """Running ones that are requested to cancel."""
+
+    def __add__(self, other: "Effects") -> "Effects":
+        return Effects(
+            self.committed + other.committed,
+            self.runnable + other.runnable,
+            self.cancelled + other.cancelled,
+        )
+
+
+NOTHING: Final = Effects()
+
+
+def insert_children(move: Advance) -> Part[Effects]:
+    """Insert the children that a move creates, each with its first event."""
+    committed: list[Committed] = []
+    for new in move.children:
+        child = new.execution
+        yield Query(INSERT_EXECUTION, new_columns(child))
+        entry = Entry(0, 1, child.created_at, _created(child, new.agent))
+        yield insert_event(child.id, entry)
+        if child.metadata:
+            yield Query(COPY_METADATA, {"given_id": child.id, "id": move.before.id})
+        committed.append(Committed(child.id, (entry,), child))
+    runnable = tuple(one.execution for one in move.children if not one.execution.waiting)
+    return Effects(tuple(committed), runnable)
+
+
+def _created(child: Execution, agent: str) -> ExecutionCreated:
+    return ExecutionCreated(
+        agent_id=child.agent_id,
+        agent_version=child.agent_version,
+        conversation_id=child.conversation_id,
+        metadata=child.metadata,
+        parent_id=child.parent_id,
+        input=child.input,
+        agent=agent,
+        user=child.user,
+    )
+
+
+def result_of(child: Execution) -> CallResult:
+    """Return what a child that has ended gives its parent's call."""
+    match child.status:
+        case Status.COMPLETED:
+            return CallResult(shortened(child.output or "", MAX_OUTPUT_BYTES))
+        case Status.FAILED if child.error is not None:
+            return failed_with(child.error)
+        case _:
+            return CallResult("The agent's execution was cancelled.", is_error=True)
+
+
+def failed_with(failure: Failure) -> CallResult:
+    """Return what a child that has failed gives its parent's call."""
+    text = shortened(f"The agent failed: {failure.message}", MAX_OUTPUT_BYTES)
+    return CallResult(text, is_error=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The call of a parent that a child carries out."""
+
+    workspace_id: str
+    parent_id: str
+    tool_call_id: str
+
+
+def call_of(child: Execution) -> Call | None:
+    """Return the call that an execution carries out; None for a root."""
+    if child.parent_id is None or child.tool_call_id is None:
+        return None
+    return Call(child.workspace_id, child.parent_id, child.tool_call_id)
+
+
+def answer(call: Call | None, result: CallResult, at: int) -> Part[Effects]:
+    """Decide the parent's wait for a child that has ended, whose row is locked.
+
+    The last open wait wakes the parent; a parent that has ended keeps the result, and one that was
+    deleted or rolled back needs none. A child that waits for its siblings may begin.
+    """
+    if call is None:
+        return NOTHING
+    request = DecideWait(
+        call.workspace_id, call.parent_id, call.tool_call_id, at, result, late=True
+    )
+    try:
+        decided = yield from decide(request)
+    except (NotFound, Conflict):
+        return NOTHING
+    effects = Effects(decided.committed, decided.runnable)
+    parent = decided.execution
+    if parent.children <= LIVE_CHILDREN or parent.completed_at is not None:
+        return effects
+    of = {"workspace": call.workspace_id, "id": parent.id}
+    for row in (yield Query(NEXT_CHILD, of)):
+        following = execution_from(row)
+        yield Query(RELEASE_WAITING, of | {"id": following.id})
+        effects += Effects(runnable=(replace(following, waiting=False),))
+    return effects
+
+
+def cancel_locked(live: Sequence[Execution], at: int) -> Part[Effects]:
+    """Cancel locked executions, given the deepest first; those that run are requested to end.
+
+    It begins with the parents, so that no child's end wakes a parent that is to end too.
+    """
+    ended: list[Execution] = []
+    committed: list[Committed] = []
+    running: list[str] = []
+    for execution in reversed(live):
+        if execution.status is Status.RUNNING:
+            of = {"id": execution.id, "workspace": execution.workspace_id}
+            yield Query(REQUEST_CANCEL, of)
+            running.append(execution.id)
+            continue
+        after, entries = yield from cancelled(execution, at)
+        ended.append(after)
+        committed.append(Committed(after.id, entries, after))
+    effects = Effects(tuple(committed), (), tuple(running))
+    for execution in ended:
+        effects += yield from answer(call_of(execution), result_of(execution), at)
+    return effects
+
+
+def cancelled(execution: Execution, at: int) -> Part[tuple[Execution, tuple[Entry, ...]]]:
+    """Cancel an execution whose row is locked and that no worker has."""
+    after = at_rest(execution, Status.CANCELLED, at)
+    if not (yield compare_and_set(execution, after, keep_pause=False)):
+        raise StaleWrite
+    return after, (yield from append(after, after.updated_at, (ExecutionCancelled(),)))
+
+
+def supersede_children(
+    execution: Execution, calls: Sequence[str], live: Sequence[Execution], at: int
+) -> Part[Effects]:
+    """Mark the children of superseded calls, and cancel them.
+
+    `live`: the locked live descendants of the execution.
+    """
+    if not execution.children:
+        return NOTHING
+    void: set[str] = set()
+    for call in calls:
+        of = {"given_id": execution.id, "tool_call": call}
+        void.update(row[0] for row in (yield Query(SUPERSEDE_CHILD, of)))
+    ends: list[Execution] = []
+    for one in reversed(live):  # parents first
+        if one.id in void or one.parent_id in void:
+            void.add(one.id)
+            ends.insert(0, one)
+    return (yield from cancel_locked(ends, at))
