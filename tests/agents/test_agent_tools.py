@@ -44,7 +44,7 @@ agents:
   - {name: researcher, model: m, tols: []}
   - name: other
     model: m
-    tools: [{agent: nobody}]
+    tools: [{agent: ghost}]
 """
 
 
@@ -75,7 +75,7 @@ def test_all_mistakes_of_agents_as_tools_are_named_at_once(tmp_path: Path) -> No
         'agents.yaml:7: agent "lead", tools[1], agent.name: must be text, not 5',
         'agents.yaml:8: agent "lead", tools[2], agent.version: must be greater than 0, not 0',
         'agents.yaml:12: agent "researcher", tols: unknown key',
-        "agents.yaml:15: agent \"other\", tools[0], agent: there is no agent 'nobody'",
+        "agents.yaml:15: agent \"other\", tools[0], agent: there is no agent 'ghost'",
     )
     for line in expected:
         assert any(one.startswith(line) for one in said), (line, said)
