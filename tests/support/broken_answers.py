@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Final
 
 from tests.support.provider import Reply
@@ -167,20 +168,20 @@ def _reply(dice: random.Random, body: bytes, kind: str, status: int) -> Reply:
 def _changed(dice: random.Random, value: Any) -> Any:
     """The value with one change somewhere in it."""
     if not isinstance(value, dict | list) or not value or dice.random() < 0.08:
-        return dice.choice(VALUES)
+        return _value(dice)
     key = dice.choice(list(value) if isinstance(value, dict) else list(range(len(value))))
     inner = value[key]
     if isinstance(inner, dict | list) and inner and dice.random() < 0.75:
         value[key] = _changed(dice, inner)
         return value
     changes: dict[str, Callable[[], None]] = {
-        "swap": lambda: value.__setitem__(key, dice.choice(VALUES)),
+        "swap": lambda: value.__setitem__(key, _value(dice)),
         "drop": lambda: value.__delitem__(key),
         "wrap": lambda: value.__setitem__(key, [inner]),
     }
     if isinstance(value, dict):
         changes["name"] = lambda: value.__setitem__(dice.choice(KEYS), value.pop(key))
-        changes["add"] = lambda: value.__setitem__(dice.choice(KEYS), dice.choice(VALUES))
+        changes["add"] = lambda: value.__setitem__(dice.choice(KEYS), _value(dice))
     else:
         changes["twice"] = lambda: value.append(json.loads(json.dumps(inner)))
         changes["many"] = lambda: value.extend([inner] * 40)
@@ -193,6 +194,11 @@ def _changed(dice: random.Random, value: Any) -> Any:
         changes["grow"] = lambda: value.__setitem__(key, inner * dice.choice((-1, 10**6, 10**15)))
     changes[dice.choice(list(changes))]()
     return value
+
+
+def _value(dice: random.Random) -> Any:
+    """An odd value of its own, which later changes spoil in no other mutant."""
+    return deepcopy(dice.choice(VALUES))
 
 
 def _shuffled(dice: random.Random, chunks: list[Any]) -> None:

@@ -15,9 +15,10 @@ import orjson
 from outlast.agents.estimate import estimated_usage
 from outlast.agents.models.assemble import LONGEST_NAME, finish_reason, names_failure
 from outlast.agents.models.bridge_provider import provider_factory, request_settings
+from outlast.agents.models.bridge_wire import BrokenOff, CutShort, read_plainly
 from outlast.agents.models.openai_chat import MAX_ANSWER_BYTES
 from outlast.agents.models.providers import secrets_of
-from outlast.agents.models.refusal import cut_short, rate_limited, refusal, scrub
+from outlast.agents.models.refusal import broken_off, cut_short, rate_limited, refusal, scrub
 from outlast.agents.models.schemas import inlined, read_by_schema
 from outlast.agents.port import (
     Answer,
@@ -54,12 +55,7 @@ PROVIDERS = frozenset(
     """.split()  # noqa: SIM905  a table
 )
 """Providers of pydantic-ai, known even if it is not installed; `gateway/` may precede them."""
-_CHARSETS = frozenset(
-    """
-    utf-8 utf8 us-ascii ascii iso-8859-1 latin-1 iso-8859-15 windows-1252 cp1252 utf-16 utf-16le
-    utf-16be shift_jis euc-jp gbk gb2312 gb18030 big5 euc-kr
-    """.split()  # noqa: SIM905  a table
-)
+_ENDED = "the provider's stream ended in mid-answer."
 _SPOKEN = ("content", "content_delta", "args", "args_delta")
 """Attributes with the text of a part or a delta."""
 _VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]*\b")
@@ -77,6 +73,7 @@ class BridgedModel:
         read_timeout: float = 300.0,
         provider: ProviderSpec | None = None,
     ) -> None:
+        read_plainly(getattr(model, "client", None))
         self._extra = request_settings(provider)
         self._secrets = () if provider is None else secrets_of(provider)
         self._name = name
@@ -118,7 +115,6 @@ class BridgedModel:
         client: Any = getattr(model, "client", None)
         if isinstance(getattr(client, "max_retries", None), int):
             client.max_retries = 0
-        decode_plainly(client)
         return cls(name, model, clock, read_timeout=read_timeout, provider=provider)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
@@ -146,6 +142,10 @@ class BridgedModel:
             raise self._translated(error) from error
         except UserError as error:
             raise Misconfigured(f"{self._name}: {scrub(str(error), self._secrets)}") from error
+        except BrokenOff as error:
+            raise broken_off(self._name, error.error, secrets=self._secrets) from error
+        except CutShort as error:
+            raise ModelUnavailable(f"{self._name}: {_ENDED}") from error
         except OutlastError:
             raise
         except Exception as error:  # pydantic-ai lets errors of the SDKs and their clients through
@@ -182,7 +182,7 @@ class BridgedModel:
         response = stream.get()
         said, raw = response.finish_reason, (response.provider_details or {}).get("finish_reason")
         if said is None and raw is None:
-            raise ModelUnavailable(f"{self._name}: the provider's stream ended in mid-answer.")
+            raise ModelUnavailable(f"{self._name}: {_ENDED}")
         for reason in (said, raw):
             if reason is not None and names_failure(text_of(reason)):
                 raise cut_short(self._name, text_of(reason))
@@ -232,20 +232,6 @@ class BridgedModel:
             headers=headers,
             now=self._clock.now(),
         )
-
-
-def decode_plainly(client: Any) -> None:
-    """Make an SDK's client read rare charsets as UTF-8: some decoders are quadratic."""
-    http = getattr(client, "_client", None)
-    hooks = getattr(http, "event_hooks", None)
-    if http is not None and isinstance(hooks, dict) and _plain not in hooks.get("response", ()):
-        http.event_hooks = {**hooks, "response": [*hooks.get("response", ()), _plain]}
-
-
-async def _plain(response: Any) -> None:
-    charset = getattr(response, "charset_encoding", None)
-    if isinstance(charset, str) and charset.lower() not in _CHARSETS:
-        response.encoding = "utf-8"
 
 
 def _parameters(request: ModelRequest) -> Any:

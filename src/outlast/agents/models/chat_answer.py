@@ -87,8 +87,7 @@ class ChatAnswer:
             return ()
         self._data = data
         if isinstance(data, ErrorData):
-            # bytes(): orjson reads no subclass of it.
-            raise broken_off(self._model, _value(bytes(data)), secrets=self._secrets)
+            raise broken_off(self._model, error_value(data), secrets=self._secrets)
         try:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError:
@@ -154,7 +153,7 @@ class ChatAnswer:
                 self._spoken.add(Text, text)
                 return (TextPiece(text),)
             if (not choices or "error" in choices[0] or "error" in chunk) and (
-                error := _error(chunk)
+                error := error_of(chunk)
             ):
                 raise broken_off(self._model, error, secrets=self._secrets)
             return self._take(chunk, field)
@@ -252,7 +251,7 @@ def _plain_text(chunk: dict[str, Any], choice: dict[str, Any]) -> str | None:
     return text if type(text) is str else None
 
 
-def _error(chunk: Any) -> Any:
+def error_of(chunk: Any) -> Any:
     """Return the error of a chunk, in any of its shapes; None if it has none."""
     if error := chunk.get("error"):
         return error
@@ -265,10 +264,10 @@ def _error(chunk: Any) -> Any:
     return None
 
 
-def _value(data: bytes) -> Any:
-    """Return JSON as its value, anything else as text."""
+def error_value(data: bytes) -> Any:
+    """Return the error of an `event: error`: JSON as its value, anything else as text."""
     try:
-        value = read_json(data)
+        value = read_json(bytes(data))  # orjson reads no subclass of bytes
     except ValueError:
         return data.decode("utf-8", "replace")
     return value.get("error") or value if isinstance(value, dict) else value

@@ -29,6 +29,8 @@ class CallDraft:
     """A tool call whose arguments are still arriving."""
 
     index: int | float | str | None = None
+    number: int = 0
+    """Its place among the calls of the answer, from 0."""
     id: str = ""
     """The provider's id."""
     name: str = ""
@@ -105,26 +107,40 @@ class CallDrafts:
 
     def take(self, call: dict[str, Any]) -> int:
         """Add a delta; return its characters. Raises TypeError for a field of the wrong type."""
+        return self._take(call)[1]
+
+    def place(self, call: dict[str, Any]) -> tuple[int, bool, str] | None:
+        """Add a delta; return its call's number, whether it begins it, and its part of the name.
+
+        None if it says nothing. Raises like `take`.
+        """
+        draft, _, begins, name = self._take(call)
+        return None if draft is None else (draft.number, begins, name)
+
+    def _take(self, call: dict[str, Any]) -> tuple[CallDraft | None, int, bool, str]:
+        """Add a delta; return its call, its characters, whether it begins it, what it names."""
         if len(self._all) > MAX_CALLS:
-            return 0
+            return None, 0, False, ""
         function = call.get("function") or {}
         call_id, name = _id(call.get("id")), _name(function.get("name"))
         arguments = _arguments(function.get("arguments"))
         index, extra = _index(call.get("index")), call.get("extra_content")
         said = call_id or name or arguments.strip() or extra
         if not said and index not in self._by_index:
-            return 0
+            return None, 0, False, ""
+        before = len(self._all)
         draft = self._draft(index, call_id, name)
         if not draft.id and call_id:
             draft.id = call_id
             self._by_id.setdefault(call_id, draft)
-        if name and name != draft.name:
-            draft.name = _name(draft.name + name)
+        named = "" if name == draft.name else name
+        if named:
+            draft.name = _name(draft.name + named)
         if arguments:
             draft.add(arguments)
         if isinstance(extra, dict) and not is_too_deep(extra):
             draft.extra.update(storable(extra))
-        return len(name) + len(arguments)
+        return draft, len(name) + len(arguments), len(self._all) > before, named
 
     def finish(self, clock: Clock, model: str) -> list[Part]:
         """Return the calls in order, each preceded by its mark if it has one."""
@@ -140,7 +156,7 @@ class CallDrafts:
         elif draft is None and not name:
             draft = self._continued(call_id)
         if draft is None or (name and _is_another(draft, index, call_id, name)):
-            draft = CallDraft(index)
+            draft = CallDraft(index, len(self._all))
             self._all.append(draft)
         self._by_index[index] = draft
         return draft
