@@ -66,7 +66,7 @@ W = "get_weather"
         ),
     ],
 )
-async def test_calls_are_told_apart_whatever_their_index_and_id(
+async def test_calls_are_distinguished_whatever_their_index_and_id(
     provider: FakeProvider, deltas: tuple[bytes, ...], cities: list[str | None]
 ) -> None:
     provider.replies["m"] = Reply((*deltas, CALLED, DONE))

@@ -2,9 +2,11 @@
 
 import dataclasses
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,18 @@ def test_workspaces_and_keys_are_made_listed_and_revoked(outlast: Outlast) -> No
 
     assert outlast("keys", "revoke", key["id"], "--workspace", "acme")[0] == 0
     assert "revoked" in outlast("keys", "list", "--workspace", "acme")[1]
+
+
+@pytest.mark.only(SQLITE)
+def test_a_key_that_has_expired_is_listed_as_expired(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
+    assert outlast("keys", "create", "--name", "ci", "--expires", "2100-01-31")[0] == 0
+    assert "open" in outlast("keys", "list")[1]
+    with closing(sqlite3.connect(command_line.data / "outlast.db")) as database:
+        database.execute("UPDATE keys SET expires_at = 5")
+        database.commit()
+    assert "expired" in outlast("keys", "list")[1]
 
 
 @pytest.mark.only(SQLITE)

@@ -11,7 +11,7 @@ from outlast.model.agent import Agent
 from outlast.model.clock import iso
 from outlast.settings import Settings
 
-agents = Typer(help="List, retire and restore agents.", no_args_is_help=True)
+agents = Typer(help="Agents in the database: list, retire, restore.", no_args_is_help=True)
 
 _PAGE = 100
 Named = Annotated[str, Argument(help="The agent's name or id.")]

@@ -16,8 +16,11 @@ from outlast.settings import Settings
 
 DEFAULT: Final = "default"
 
-workspaces = Typer(help="List and create workspaces, one for each tenant.", no_args_is_help=True)
-keys = Typer(help="List, create and revoke the API keys of a workspace.", no_args_is_help=True)
+workspaces = Typer(help="Workspaces in the database, one for each tenant.", no_args_is_help=True)
+keys = Typer(
+    help="API keys in the database: list, create, revoke.",
+    no_args_is_help=True,
+)
 
 
 @workspaces.command("create")
@@ -72,7 +75,7 @@ def create_key(
         _create_key(chosen, workspace, name, _scopes(scope), agent, _moment(expires))
     )
     if json:
-        write_json({**_key(key), "key": secret})
+        write_json({**_key(key, key.created_at), "key": secret})
     else:
         echo(secret)
         note(f"{key.id}: keep it now, it is not shown again.")
@@ -87,9 +90,9 @@ def list_keys(
 ) -> None:
     """List a workspace's keys, without their secrets."""
     chosen = settings(data_dir=data_dir, database_url=database_url)
-    found = asyncio.run(_keys(chosen, workspace))
+    found, now = asyncio.run(_keys(chosen, workspace))
     if json:
-        write_json([_key(key) for key in found])
+        write_json([_key(key, now) for key in found])
         return
     write_table(
         ["id", "name", "state", "scopes", "expires"],
@@ -97,7 +100,7 @@ def list_keys(
             (
                 row.id,
                 row.name,
-                _state(row),
+                _state(row, now),
                 " ".join(sorted(row.scopes)),
                 iso_or_none(row.expires_at),
             )
@@ -157,12 +160,13 @@ async def _create_key(
         return made.key, made.secret
 
 
-async def _keys(chosen: Settings, workspace: str) -> list[ApiKey]:
+async def _keys(chosen: Settings, workspace: str) -> tuple[list[ApiKey], int]:
+    """Return a workspace's keys, and the time."""
     from outlast.cli.state import opened
 
     async with opened(chosen, make=False) as state:
         owner = await state.keys.workspace_named(workspace)
-        return await state.keys.of_workspace(owner.id)
+        return await state.keys.of_workspace(owner.id), state.clock.now()
 
 
 async def _revoke(chosen: Settings, workspace: str, key_id: str) -> None:
@@ -208,15 +212,17 @@ def _workspace(row: WorkspaceRow) -> dict[str, str]:
     }
 
 
-def _state(key: ApiKey) -> str:
-    return "revoked" if key.revoked_at is not None else "open"
+def _state(key: ApiKey, now: int) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "expired" if key.expires_at is not None and key.expires_at <= now else "open"
 
 
-def _key(key: ApiKey) -> dict[str, object]:
+def _key(key: ApiKey, now: int) -> dict[str, object]:
     return {
         "id": key.id,
         "name": key.name,
-        "state": _state(key),
+        "state": _state(key, now),
         "scopes": sorted(key.scopes),
         "agentId": key.agent_id,
         "createdAt": iso(key.created_at),
