@@ -105,7 +105,10 @@ def test_a_key_that_has_expired_is_listed_as_expired(
         (("executions", "list", "--data-dir", "nowhere"), "There is no API key"),
         (("serve", "--port", "70000"), "OUTLAST_PORT must be between"),
         (("serve", "--cors-origins", "https://a.example, b.example"), "not 'b.example'"),
-        (("serve", "--cors-origins", "https://a.example/app"), "OUTLAST_CORS_ORIGINS wants"),
+        (
+            ("serve", "--cors-origins", "https://a.example/app"),
+            "OUTLAST_CORS_ORIGINS must be origins",
+        ),
         (("serve", "--agents", "missing.yaml"), "there is no such file"),
         (("serve", "--no-such-flag"), "--no-such-flag is not known here"),
         (("models", "pull", "gpt"), "no model named 'gpt'"),
