@@ -46,3 +46,25 @@ def test_what_waits_is_listed_decided_rolled_back_and_deleted(
     assert outlast("executions", "delete", second)[1] == f"{second} is deleted.\n"
     assert client.get(f"/v1/executions/{second}").status_code == 404
     assert orjson.loads(outlast("approvals", "--json")[1])["data"] == []
+
+
+def test_usage_is_shown_by_agent_page_by_page_and_as_json(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
+    client = command_line.serve().client(command_line.key)
+    for agent, text in (("demo", "the sum"), ("demo", "the sum"), ("careful", "hello")):
+        assert client.post(f"/v1/agents/{agent}/execute", json={"input": text}).status_code == 200
+    _, out, _ = outlast("usage", "--bucket", "month", "--by", "agent")
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert sorted(row[1] for row in rows) == ["careful", "demo"]
+    whole = orjson.loads(outlast("usage", "--bucket", "month", "--json")[1])["data"]
+    assert sum(int(row[2]) for row in rows) == sum(row["modelRequests"] for row in whole)
+    assert all(float(row[5]) > 0 for row in rows)
+    code, out, err = outlast("usage", "--by", "conversation", "--limit", "2")
+    assert (code, len(out.splitlines())) == (0, 2)
+    cursor = err.rpartition("--after ")[2].strip()
+    _, out, err = outlast("usage", "--by", "conversation", "--limit", "2", "--after", cursor)
+    assert (len(out.splitlines()), err) == (1, "")
+    code, out, err = outlast("usage", "--bucket", "week")
+    assert (code, out) == (2, "")
+    assert err == 'outlast: --bucket must be hour, day, month, not "week".\n'

@@ -13,6 +13,7 @@ from typer import Argument, Context, Exit, Option, Typer, echo
 
 from outlast.cli.agents import agents
 from outlast.cli.approvals import approvals, approve, deny
+from outlast.cli.consumption import usage
 from outlast.cli.executions import executions
 from outlast.cli.keys import keys, workspaces
 from outlast.cli.lifecycle import add_moves
@@ -197,6 +198,7 @@ def doctor(chosen: Settings, *, json: AsJson = False) -> None:
 add_moves(executions)
 app.add_typer(executions, name="executions")
 app.command()(approvals)
+app.command()(usage)
 app.command()(approve)
 app.command()(deny)
 app.add_typer(agents, name="agents")

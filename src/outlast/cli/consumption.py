@@ -1,0 +1,72 @@
+"""`outlast usage`: what the workspace has used, through the server."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
+
+from typer import Option
+
+from outlast.cli.lifecycle import through
+from outlast.cli.options import ApiKey, AsJson, DataDir, Host, Port, Url, settings
+from outlast.cli.output import note, write_json, write_table
+from outlast.model.error import InvalidRequest
+
+_GROUPS: Final = {
+    "agent": ("agent", "agentId"),
+    "model": ("model",),
+    "key": ("keyId",),
+    "conversation": ("conversationId",),
+}
+"""Fields of a row that name its group; the first one that has a value is shown."""
+_BUCKETS: Final = {"hour": 13, "day": 10, "month": 7}
+"""Characters of a bucket's start that are shown."""
+
+
+def usage(
+    *,
+    start: Annotated[
+        str | None, Option("--from", help="From the hour of this time; default: 30 days before.")
+    ] = None,
+    to: Annotated[
+        str | None, Option(help="To the end of the hour of this time; a date includes its day.")
+    ] = None,
+    bucket: Annotated[str, Option(help="hour, day or month: the time of a row, in UTC.")] = "day",
+    by: Annotated[
+        str | None, Option(help="agent, model, key or conversation: a row for each.")
+    ] = None,
+    limit: Annotated[int, Option(min=1, max=1000, help="Maximum number of rows.")] = 100,
+    after: Annotated[str | None, Option(help="Cursor of the previous page's end.")] = None,
+    url: Url = None,
+    host: Host = None,
+    port: Port = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
+) -> None:
+    """Show tokens and credits that the workspace has used."""
+    _require("--bucket", bucket, _BUCKETS)
+    _require("--by", by, _GROUPS)
+    query = {"from": start, "to": to, "bucket": bucket, "groupBy": by}
+    query |= {"limit": str(limit), "after": after}
+    chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
+    page = through(chosen, url, lambda c: c.usage(**query))
+    if json:
+        write_json(page)
+        return
+    titles = [page["bucket"], *([by] if by else []), "requests", "tokens in", "out", "credits"]
+    write_table(titles, [_row(row, page["bucket"], by) for row in page["data"]])
+    if page["hasMore"]:
+        note(f"There are more: --after {page['nextCursor']}")
+
+
+def _require(option: str, value: str | None, known: Iterable[str]) -> None:
+    names = list(known)
+    if value is not None and value not in names:
+        raise InvalidRequest(f'{option} must be {", ".join(names)}, not "{value}".')
+
+
+def _row(row: dict[str, Any], bucket: str, by: str | None) -> list[object]:
+    fields = _GROUPS.get(by or "", ())
+    group = [next((row[field] for field in fields if row[field]), "-")] if fields else []
+    start = row["start"][: _BUCKETS[bucket]].replace("T", " ")
+    figures = (row["modelRequests"], row["inputTokens"], row["outputTokens"])
+    return [start, *group, *figures, f"{row['credits']:.9g}"]
