@@ -191,6 +191,8 @@ def test_an_error_names_the_command_that_helps(command_line: CommandLine, outlas
         (("run", "nix", "hello"), 1, "There is no agent 'nix'. See: outlast agents list"),
         (("agents", "remove", "nix"), 1, "There is no agent 'nix'. See: outlast agents list"),
         (("executions", "show", "exec_1"), 1, "no such execution. See: outlast executions list"),
+        (("executions", "list", "--api-key", "bad"), 1, "create a key: outlast keys create"),
+        (("executions", "list", "--after", "nix"), 2, "after: must be an id of the form exec_…"),
         (("approve", ended), 1, f"{ended} waits for no approval. See: outlast approvals"),
         (
             ("executions", "resume", ended, "--checkpoint", checkpoint),

@@ -13,9 +13,13 @@ _REMEDIES: Final = {
     "agent_not_found": "See: outlast agents list",
     "checkpoint_not_found": "See: outlast executions checkpoints ID",
     "execution_not_found": "See: outlast executions list",
+    "expired_api_key": "Create a key: outlast keys create",
+    "invalid_api_key": "Set OUTLAST_API_KEY, or create a key: outlast keys create",
     "unreachable": "Start a server: outlast serve",
 }
 """The command that helps with an error, by the error's code."""
+_WRONG_USAGE: Final = frozenset({400, 422})
+"""HTTP statuses of values that cannot be; without a server they are InvalidRequest."""
 
 
 def main() -> None:
@@ -31,7 +35,8 @@ def main() -> None:
         _leave(str(error), 2)
     except OutlastError as error:
         remedy = _REMEDIES.get(getattr(error, "reason", error.code))  # a server's code, or our own
-        _leave(f"{error} {remedy}" if remedy else str(error), 1)
+        is_usage = getattr(error, "status", None) in _WRONG_USAGE
+        _leave(f"{error} {remedy}" if remedy else str(error), 2 if is_usage else 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
