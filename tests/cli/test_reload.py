@@ -2,12 +2,18 @@
 
 import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import orjson
 import pytest
 
+from outlast import settings
+from outlast.cli import reloads
+from outlast.cli.composition import compose
+from outlast.model.error import Overloaded
+from outlast.model.workspace import Workspace
 from tests.support.command_line import AGENTS, CommandLine, ServeCommand
 from tests.support.databases import POSTGRESQL, SQLITE
 
@@ -190,3 +196,27 @@ def test_a_worker_takes_sighup_too(command_line: CommandLine) -> None:
         process.signal(signal.SIGHUP)
         process.err.until("agents.reloaded")
     assert run(client, "thorough")["output"] == "You said: hi"
+
+
+@pytest.mark.anyio
+@pytest.mark.only(SQLITE)
+async def test_a_database_that_takes_no_agents_keeps_the_providers_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "agents.yaml"
+    text = PROVIDERS.format(key="k", demo="house:m", fresh="house:n")
+    file.write_text(text)
+    given = settings.load({"agents": str(file), "data_dir": tmp_path / "data"})
+    agents = reloads.AgentsFile(given)
+    composed = compose(given, agents.loaded)
+    file.write_text(text.replace("house", "other"))
+
+    async def away(*_: object) -> None:
+        raise Overloaded("The database is away.")
+
+    monkeypatch.setattr(reloads, "put_agents", away)
+    await agents.reload(composed, Workspace("ws", "default", 0), worker=True)
+    assert composed.models.kind("house:m") == "openai-chat"
+    assert composed.models.kind("other:m") == "other"
+    assert [spec.model for spec in agents.loaded.specs] == ["house:m", "house:n"]
+    await composed.models.close()
