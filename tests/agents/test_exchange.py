@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from outlast.agents.models.openai_chat import OpenAIEndpoint
+from outlast.agents.models.openai_chat import OpenAIChat, OpenAIEndpoint
 from outlast.agents.models.providers import of_environment
 from outlast.agents.port import Answer, ModelRequest, TextPiece
 from outlast.model.clock import SystemClock
 from outlast.model.error import Misconfigured, ModelUnavailable
 from outlast.model.message import UserMessage
+from tests.support.heartbeat import STILL, Heartbeat
 from tests.support.provider import FakeProvider, Reply
 from tests.support.provider_chunks import http_chunk
 from tests.support.provider_chunks import text as words
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.anyio
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 WORD = b'data: {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\n'
 WHOLE = HEAD + http_chunk(WORD + b"data: [DONE]\n\n") + b"0\r\n\r\n"
+COMPLETION = b'{"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}'
 Answering = Callable[[int, int, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -304,3 +306,33 @@ async def test_a_stream_left_open_is_closed_with_its_endpoint() -> None:
         await provider.wait_cut()
         with pytest.raises(ModelUnavailable):
             await anext(events)
+
+
+class Slowly:
+    """A provider, and its answer in pieces; what has arrived is there at once."""
+
+    status = 200
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = iter(pieces)
+
+    async def ask(self, _: bytes) -> "Slowly":
+        return self
+
+    async def read(self) -> bytes:
+        return next(self._pieces, b"")
+
+    def close(self, *, satisfied: bool = False) -> None:
+        assert satisfied
+
+
+@pytest.mark.parametrize("blank", [b"\n" * 1000, b" \r\n" * 300, b"\n"])
+@pytest.mark.parametrize("answer", [WORD, COMPLETION, b"\xef\xbb\xbf" + COMPLETION])
+async def test_blanks_before_an_answer_do_not_hold_up_the_loop(blank: bytes, answer: bytes) -> None:
+    provider: Any = Slowly(*[blank] * 10_000, answer)
+    model = OpenAIChat("m", provider, SystemClock())
+    async with Heartbeat() as heart:
+        *_, end = [event async for event in model.stream(ModelRequest("", (UserMessage("Hi"),)))]
+    assert isinstance(end, Answer)
+    assert end.message.text == "Hi"
+    assert heart.longest < STILL  # read again with each piece, they take many times that

@@ -108,10 +108,10 @@ class _Reader:
         self._size = 0
 
     async def begin(self) -> bytes:
-        """Return the first bytes that are not blank; without a BOM if JSON follows."""
+        """Return the first bytes that are not all blank; without a BOM if JSON follows."""
         data = await self.read()
-        while more := (await self.read() if not data.strip() and data else b""):
-            data += more
+        while data.isspace():
+            data = await self.read()
         bare = data.removeprefix(b"\xef\xbb\xbf").lstrip()
         return bare if bare[:1] == b"{" else data
 
