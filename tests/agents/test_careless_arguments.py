@@ -16,6 +16,7 @@ from outlast.agents.unreadable import unreadable_arguments
 from outlast.model.message import AssistantMessage, Text, ToolCall
 from outlast.model.text import storable_message
 from tests.agents.test_openai_chat import ask, chunk, heard, opened
+from tests.support.heartbeat import STILL, Heartbeat
 from tests.support.provider import FakeProvider, Reply
 from tests.support.waiting import BOUND
 
@@ -147,3 +148,24 @@ async def test_a_call_counts_while_it_is_written(
     provider.replies["m"] = Reply((chunk({"tool_calls": [{"function": function}]}),), hang=True)
     async with asyncio.timeout(BOUND), aclosing(endpoint.model("m").stream(ask())) as events:
         assert await anext(events) == CallPiece(characters)
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"index": 0, "function": {"name": "f", "arguments": " "}},
+        {"index": 0, "id": "a", "function": {"name": "f", "arguments": "\n"}},
+        {"index": 0, "function": {"name": "f", "arguments": "{"}},
+        {"function": {"arguments": "\t"}},
+    ],
+)
+async def test_a_call_in_very_many_pieces_does_not_hold_up_the_loop(
+    endpoint: OpenAIEndpoint, provider: FakeProvider, delta: dict[str, Any]
+) -> None:
+    first = chunk({"tool_calls": [{"index": 0, "function": {"name": "f"}}]})
+    many = chunk({"tool_calls": [delta] * 40_000})
+    provider.replies["m"] = Reply((first, many, chunk({}, "tool_calls")))
+    async with Heartbeat() as heart:
+        _, answer = await heard(endpoint.model("m"), ask())
+    assert heart.longest < STILL  # quadratic, blanks take many times that
+    assert [call.name for call in answer.message.tool_calls] == ["f"]

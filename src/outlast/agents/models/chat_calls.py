@@ -39,6 +39,8 @@ class CallDraft:
     _pieces: list[str] = field(default_factory=list)
     _scanned: int = 0
     """Number of pieces whose brackets were counted."""
+    _is_blank: bool = True
+    """Whether no piece holds anything but blanks."""
     _depth: int = 0
     _in_string: bool = False
     _escaped: bool = False
@@ -46,6 +48,7 @@ class CallDraft:
     def add(self, arguments: str) -> None:
         """Add a piece of the arguments."""
         self._pieces.append(arguments)
+        self._is_blank = self._is_blank and arguments.isspace()
 
     @property
     def arguments(self) -> str:
@@ -62,7 +65,7 @@ class CallDraft:
         for piece in self._pieces[self._scanned :]:
             self._scan(piece)
         self._scanned = len(self._pieces)
-        return self._depth <= 0 and any(piece.strip() for piece in self._pieces)
+        return self._depth <= 0 and not self._is_blank
 
     def _scan(self, piece: str) -> None:
         skipped = 0 if self._escaped else -1
