@@ -155,6 +155,9 @@ class ApprovalRequested:
     approval_kind: str
     """approval, or unknown_outcome: it was running when the server died, and may have taken
     effect."""
+    execution_id: str | None = None
+    """The child execution whose call it is, below this one; then `step` is that of the call that
+    led to it. None: this execution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,8 @@ class ApprovalResolved:
     approval_kind: str = "approval"
     decided_by: str | None = None
     """Id of the key that decided; None if the approval expired."""
+    execution_id: str | None = None
+    """As in `ApprovalRequested`."""
 
 
 @dataclass(frozen=True, slots=True)

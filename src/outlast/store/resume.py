@@ -41,6 +41,7 @@ from outlast.store.executions.steps import STEPS, SUPERSEDE_STEP, step_from
 from outlast.store.executions.values import Details, Resume
 from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import resumed, task_of
+from outlast.store.waits.above import tell_above, tell_root
 from outlast.store.waits.decide import resolved
 from outlast.store.waits.rows import (
     FORGET_WAIT,
@@ -106,6 +107,10 @@ def resume(request: Resume) -> Transaction[Details]:
     effects = yield from supersede_children(execution, void, live, request.at)
     if after.status is Status.QUEUED and not after.waiting:
         effects += Effects(runnable=(after,))
+    if after.tool_call_id is not None:
+        told = yield from tell_above(execution, after)
+        told += yield from tell_root(after, events, request.at)
+        effects += Effects(tuple(told))
     shown = yield from details_of(after)
     return TransactionResult(
         shown,

@@ -58,7 +58,8 @@ from outlast.store.executions.turns import ends, failed_unread, next_turn, rests
 from outlast.store.executions.values import ActiveTime, Advance, ForcedFailure, TextAppend
 from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import moved as task_moved
-from outlast.store.waits.decide import record_waits, unless_decided
+from outlast.store.waits.above import tell_above, tell_root, unless_decided
+from outlast.store.waits.decide import record_waits
 
 _CUTTING: Final = (Status.FAILED, Status.CANCELLED)
 """Ends of an execution whose children may be live."""
@@ -88,6 +89,8 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
         effects += yield from cancel_locked(live, after.updated_at)
     if ended:
         effects += yield from _end(after, moved)
+    elif after.tool_call_id is not None:
+        effects += yield from _told(move, after)
     committed = (Committed(before.id, entries, after), *effects.committed)
     return TransactionResult(
         entries, committed, (*runnable, *effects.runnable), cancelled=effects.cancelled
@@ -120,6 +123,13 @@ def _recorded(move: Advance) -> Part[None]:
     if after.is_client_driven or after.status is Status.FAILED:
         yield from task_moved(after, checkpoint)
     yield from record_waits(move)
+
+
+def _told(move: Advance, after: Execution) -> Part[Effects]:
+    """Tell a child's parents whom it awaits, and its root of its approvals."""
+    told = yield from tell_above(move.before, after)
+    told += yield from tell_root(after, [event for _, event in move.events], after.updated_at)
+    return Effects(tuple(told))
 
 
 def _end(execution: Execution, moved: "_Moved") -> Part[Effects]:

@@ -6,22 +6,20 @@ from typing import Any
 from outlast.model.error import ApprovalNotFound, Conflict, InvalidField, NotFound
 from outlast.model.event import ApprovalResolved, Entry
 from outlast.model.execution import TERMINAL, Execution, Status
-from outlast.model.wait import Awaiting, CallResult, Decision, Wait, WaitKind, overdue
+from outlast.model.wait import CallResult, Decision, Wait, WaitKind, overdue
 from outlast.store.driver import Part, Query
-from outlast.store.executions.locks import compare_and_set, locked
+from outlast.store.executions.locks import locked
 from outlast.store.executions.log import append
-from outlast.store.executions.statements import SET_AWAITING
 from outlast.store.executions.values import Advance
 from outlast.store.listeners import Committed
 from outlast.store.tables import to_json
+from outlast.store.waits.above import tell_above, tell_root, unless_decided
 from outlast.store.waits.rows import (
     BEGIN_APPROVED,
     DECIDE_WAIT,
     FORGET_WAIT,
     INSERT_WAIT,
-    SOME_DECIDED,
     WAIT,
-    WHO_IS_AWAITED,
     wait_columns,
     wait_from,
 )
@@ -67,35 +65,6 @@ def record_waits(move: Advance) -> Part[None]:
         )
 
 
-def unless_decided(execution: Execution) -> Part[Execution]:
-    """Return a suspended execution by its open waits; it is resumed if all are decided.
-
-    The execution's row is locked; a wait may have been decided since the caller read them.
-    """
-    if execution.status is not Status.SUSPENDED:
-        return execution
-    of = {"id": execution.id}
-    ((found,),) = yield Query(WHO_IS_AWAITED, of | {"workspace": execution.workspace_id})
-    if found is None:
-        if not (yield Query(SOME_DECIDED, of)):
-            return execution
-        return (yield from _released(execution))
-    awaiting = Awaiting(found)
-    if awaiting is execution.awaiting:
-        return execution
-    yield Query(
-        SET_AWAITING,
-        {"given_id": execution.id, "new_awaiting": found, "at": execution.updated_at},
-    )
-    return replace(execution, awaiting=awaiting)
-
-
-def _released(execution: Execution) -> Part[Execution]:
-    after = replace(execution, status=Status.QUEUED, awaiting=None)
-    yield compare_and_set(execution, after, keep_pause=True)
-    return after
-
-
 def decide(request: DecideWait) -> Part[Decided]:
     """Lock the execution and decide the wait once; the last open one resumes the execution.
 
@@ -127,7 +96,11 @@ def decide(request: DecideWait) -> Part[Decided]:
     if execution.status is Status.SUSPENDED:
         after = yield from unless_decided(after)
         runnable = (after,) if after.status is Status.QUEUED else ()
-    return Decided(decided, after, (Committed(after.id, entries, after),), runnable)
+    committed = [Committed(after.id, entries, after)]
+    if after.parent_id is not None:
+        committed += yield from tell_above(execution, after)
+        committed += yield from tell_root(after, [entry.event for entry in entries], request.at)
+    return Decided(decided, after, tuple(committed), runnable)
 
 
 def _wait(request: DecideWait) -> Part[Wait]:

@@ -1,0 +1,123 @@
+"""Who or what an execution awaits, and what its parents, up to the root, are told of it.
+
+A child that waits for a person or a client makes its parents wait for the same, in one commit, and
+the root's log has its approvals: a caller knows the root alone. Rows are locked upwards.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import bindparam, update
+
+from outlast.model.error import ExecutionNotFound
+from outlast.model.event import ApprovalRequested, ApprovalResolved, Event
+from outlast.model.execution import TERMINAL, Execution, Status
+from outlast.model.wait import Awaiting
+from outlast.store.driver import Part, Query, Statement
+from outlast.store.executions.locks import compare_and_set, locked
+from outlast.store.executions.log import append
+from outlast.store.executions.rows import execution_from
+from outlast.store.executions.statements import EXECUTION, SET_AWAITING
+from outlast.store.listeners import Committed
+from outlast.store.waits.rows import SOME_DECIDED, WAIT, WHO_IS_AWAITED, wait_from, waits
+
+_OTHERS: Final = (Awaiting.PERSON, Awaiting.CLIENT)
+
+SET_CHILD_AWAITS: Final = Statement(
+    update(waits)
+    .where(
+        waits.c.execution_id == bindparam("id"),
+        waits.c.tool_call_id == bindparam("tool_call"),
+        waits.c.decided_at.is_(None),
+    )
+    .values(awaiting=bindparam("new_awaiting"))
+    .returning(waits.c.tool_call_id)
+)
+"""Sets what the child of an open wait waits for; the row of the wait's execution is locked."""
+
+
+def unless_decided(execution: Execution) -> Part[Execution]:
+    """Return a suspended execution by its open waits; it is resumed if all are decided.
+
+    The execution's row is locked; a wait may have been decided since the caller read them.
+    """
+    if execution.status is not Status.SUSPENDED:
+        return execution
+    of = {"id": execution.id}
+    ((found,),) = yield Query(WHO_IS_AWAITED, of | {"workspace": execution.workspace_id})
+    if found is None:
+        if not (yield Query(SOME_DECIDED, of)):
+            return execution
+        return (yield from _released(execution))
+    awaiting = Awaiting(found)
+    if awaiting is execution.awaiting:
+        return execution
+    yield Query(
+        SET_AWAITING,
+        {"given_id": execution.id, "new_awaiting": found, "at": execution.updated_at},
+    )
+    return replace(execution, awaiting=awaiting)
+
+
+def _released(execution: Execution) -> Part[Execution]:
+    after = replace(execution, status=Status.QUEUED, awaiting=None)
+    yield compare_and_set(execution, after, keep_pause=True)
+    return after
+
+
+def tell_above(before: Execution, after: Execution) -> Part[list[Committed]]:
+    """Let the waits for a child name the person or client that it awaits, up to the root.
+
+    `after`: a locked child, as it is now.
+    """
+    told: list[Committed] = []
+    while after.tool_call_id is not None and _others(before) is not _others(after):
+        try:
+            parent = yield from locked(after.workspace_id, after.parent_id or "")
+        except ExecutionNotFound:
+            break
+        awaiting = _others(after) or Awaiting.CHILD
+        of = {"id": parent.id, "tool_call": after.tool_call_id}
+        if not (yield Query(SET_CHILD_AWAITS, of | {"new_awaiting": awaiting.value})):
+            break
+        before, after = parent, (yield from unless_decided(parent))
+        told.append(Committed(after.id, (), after))
+    return told
+
+
+def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[Committed]]:
+    """Append a child's approvals and their decisions to the log of its root.
+
+    There they have the step of the root's call, and the child's id.
+    """
+    told = [event for event in events if isinstance(event, ApprovalRequested | ApprovalResolved)]
+    if not told or child.root_id is None or child.superseded:
+        return []
+    one: Execution | None = child
+    while one is not None and one.parent_id != child.root_id:
+        one = yield from _parent(one)
+    if one is None:
+        return []
+    try:
+        root = yield from locked(child.workspace_id, child.root_id)
+    except ExecutionNotFound:
+        return []
+    of = {"workspace": root.workspace_id, "id": root.id, "tool_call": one.tool_call_id}
+    rows = yield Query(WAIT, of)
+    if root.status in TERMINAL or not rows:
+        return []
+    step = wait_from(rows[0]).step
+    copies = [replace(event, step=step, execution_id=child.id) for event in told]
+    return [Committed(root.id, (yield from append(root, max(at, root.updated_at), copies)))]
+
+
+def _parent(child: Execution) -> Part[Execution | None]:
+    of = {"workspace": child.workspace_id, "id": child.parent_id}
+    rows = yield Query(EXECUTION, of)
+    return execution_from(rows[0]) if rows else None
+
+
+def _others(execution: Execution) -> Awaiting | None:
+    """Return the person or client that it awaits; None if neither."""
+    return execution.awaiting if execution.awaiting in _OTHERS else None
