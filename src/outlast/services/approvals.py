@@ -27,12 +27,14 @@ class Approvals:
     ) -> Wait:
         """Decide one approval; the first decision wins, and repeating it is accepted.
 
+        A child's approval may be decided at the child, or at any execution above it.
+
         Raises ExecutionNotFound, ApprovalNotFound, Conflict (another decision stands, the execution
         has ended), InvalidArguments, InvalidField, InvalidId, MissingScope.
         """
         principal.require(Scope.APPROVALS_WRITE)
         found = parse(EXECUTION, execution_id)
-        await self._check(principal.workspace_id, found, tool_call_id, decision)
+        found = await self._check(principal.workspace_id, found, tool_call_id, decision)
         return await self._store.waits.decide(
             DecideWait(
                 principal.workspace_id,
@@ -52,17 +54,24 @@ class Approvals:
 
     async def _check(
         self, workspace_id: str, execution_id: str, tool_call_id: str, decision: Decision
-    ) -> None:
-        """Check a decision against the approval, by the agent's version of the execution."""
+    ) -> str:
+        """Check a decision against the approval, by the agent's version of the execution.
+
+        Return the id of the execution whose approval it is.
+        """
         execution = await self._store.executions.get(workspace_id, execution_id)
         requested = approvals(await self._store.waits.of(workspace_id, execution_id))
         approval = next((a for a in requested if a.tool_call_id == tool_call_id), None)
+        if approval is None and execution.children:
+            approval = await self._store.waits.below(workspace_id, execution_id, tool_call_id)
+            if approval is not None:
+                execution = await self._store.executions.get(workspace_id, approval.execution_id)
         if approval is None or approval.superseded:
             raise ApprovalNotFound
         if decision.has_result:
             _check_result(approval, decision)
         if decision.parameters is None:
-            return
+            return execution.id
         if not decision.approved or decision.has_result:
             raise InvalidField("Only a call that is to run is edited.", param="parameters")
         agent = await self._store.agents.version(
@@ -72,6 +81,7 @@ class Approvals:
         if tool is None:
             raise InvalidArguments(f"The agent has no tool {approval.name!r}.", param="parameters")
         self._tools.check(tool, decision.parameters)
+        return execution.id
 
 
 def _check_result(approval: Wait, decision: Decision) -> None:

@@ -59,6 +59,8 @@ class PendingApproval(TypedDict):
     name: str
     parameters: dict[str, Any]
     kind: ApprovalKind
+    executionId: NotRequired[str]
+    """The execution below this one whose call it is."""
 
 
 class Truncated(TypedDict):

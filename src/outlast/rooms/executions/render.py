@@ -95,16 +95,19 @@ def _failure(failure: core.Failure | None) -> Failure | None:
 def _pending(row: core.Execution, approvals: Iterable[Wait]) -> list[PendingApproval]:
     if row.status in TERMINAL:
         return []
-    return [
-        {
-            "toolCallId": approval.tool_call_id,
-            "name": approval.name,
-            "parameters": approval.arguments,
-            "kind": _KINDS[approval.kind],
-        }
-        for approval in approvals
-        if approval.is_open
-    ]
+    pending: list[PendingApproval] = []
+    for approval in approvals:
+        if approval.is_open:
+            shown: PendingApproval = {
+                "toolCallId": approval.tool_call_id,
+                "name": approval.name,
+                "parameters": approval.arguments,
+                "kind": _KINDS[approval.kind],
+            }
+            if approval.execution_id != row.id:
+                shown["executionId"] = approval.execution_id
+            pending.append(shown)
+    return pending
 
 
 def usage(found: core_usage.Usage) -> Usage:

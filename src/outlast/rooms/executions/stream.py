@@ -148,7 +148,7 @@ def _call_data(
                 "name": event.name,
                 "parameters": event.parameters,
                 "kind": event.approval_kind,
-            }
+            } | _below(event)
         case ApprovalResolved():
             return {
                 "type": "approval_resolved",
@@ -157,7 +157,12 @@ def _call_data(
                 "reason": event.reason,
                 "parameters": event.parameters,
                 "decidedBy": event.decided_by,
-            }
+            } | _below(event)
+
+
+def _below(event: ApprovalRequested | ApprovalResolved) -> dict[str, Any]:
+    """Return the id of the child whose call it is; nothing for an own call."""
+    return {} if event.execution_id is None else {"executionId": event.execution_id}
 
 
 # --- the answer

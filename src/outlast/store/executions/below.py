@@ -16,11 +16,13 @@ _below: Final = (
 _child: Final = executions.alias("child")
 _all: Final = _below.union_all(select(_child.c.id).where(_child.c.parent_id == _below.c.id))
 
-ALL_BELOW: Final = Statement(select(_all.c.id))
+ALL_BELOW_IDS: Final = select(_all.c.id)
+
+ALL_BELOW: Final = Statement(ALL_BELOW_IDS)
 """Selects the ids of all descendants of an execution, which is reached through its workspace."""
 
 _live_below: Final = SELECT_EXECUTION.where(
-    executions.c.id.in_(select(_all.c.id)), executions.c.completed_at.is_(None)
+    executions.c.id.in_(ALL_BELOW_IDS), executions.c.completed_at.is_(None)
 ).order_by(executions.c.depth.desc(), executions.c.id.desc())
 
 LIVE_BELOW: Final = Statement(_live_below)

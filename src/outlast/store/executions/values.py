@@ -192,7 +192,8 @@ class Details:
     steps: tuple[Step, ...] = ()
     """Empty if it made only one step, which then is its answer."""
     waits: tuple[Wait, ...] = ()
-    """Of a live execution: the newest wait per call, superseded ones too."""
+    """Of a live execution: the newest wait per call, superseded ones too; then the approvals that
+    its children await."""
     open_text: str = ""
     """The open step's text so far."""
 

@@ -26,6 +26,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.wait import AWAITED, Awaiting, Wait, WaitKind
 from outlast.store.driver import Row, Statement
+from outlast.store.executions.below import ALL_BELOW_IDS
 from outlast.store.executions.statements import OWNED
 from outlast.store.executions.tables import executions
 from outlast.store.tables import (
@@ -158,6 +159,20 @@ WAIT: Final = Statement(
     )
 )
 """Selects one by its key: a decision's cost is independent of the number of waits."""
+
+_below: Final = _wait.where(
+    waits.c.execution_id.in_(ALL_BELOW_IDS),
+    waits.c.superseded.is_(_FALSE),
+    text(f"waits.{PERSON}"),
+)
+
+APPROVALS_BELOW: Final = Statement(
+    _below.where(waits.c.decided_at.is_(None)).order_by(waits.c.requested_at, waits.c.tool_call_id)
+)
+"""Selects the open approvals of all descendants of an execution."""
+
+APPROVAL_BELOW: Final = Statement(_below.where(waits.c.tool_call_id == bindparam("tool_call")))
+"""Selects one of them by its call, decided or not."""
 
 
 def _awaited(awaiting: Awaiting) -> ColumnElement[bool]:

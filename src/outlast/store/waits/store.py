@@ -1,14 +1,21 @@
 """Waits: decide one, read those of an execution, list open approvals and due waits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from outlast.model.wait import Wait
+from outlast.model.wait import Awaiting, Wait
 from outlast.store.driver import Driver, Part, Query, Together, Transaction, TransactionResult
 from outlast.store.unreadable import Unreadable, readable
 from outlast.store.waits.decide import DecideWait, decide
-from outlast.store.waits.rows import DUE_WAITS, WAITS, pending_approvals, wait_from
+from outlast.store.waits.rows import (
+    APPROVAL_BELOW,
+    APPROVALS_BELOW,
+    DUE_WAITS,
+    WAITS,
+    pending_approvals,
+    wait_from,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +44,34 @@ def _of_each(
     """Read the same for many executions."""
     of_one = ({"id": execution_id, "workspace": workspace_id} for execution_id in execution_ids)
     answers = yield Together(tuple(Query(WAITS, parameters) for parameters in of_one))
-    found = (tuple(map(wait_from, rows)) for rows in answers)
-    return TransactionResult(dict(zip(execution_ids, found, strict=True)))
+    found: dict[str, tuple[Wait, ...]] = {}
+    for execution_id, rows in zip(execution_ids, answers, strict=True):
+        own = tuple(map(wait_from, rows))
+        found[execution_id] = own + (yield from approvals_below(workspace_id, execution_id, own))
+    return TransactionResult(found)
 
 
 def waits_of(workspace_id: str, execution_id: str) -> Part[tuple[Wait, ...]]:
     """Read the same inside another transaction."""
     rows = yield Query(WAITS, {"id": execution_id, "workspace": workspace_id})
     return tuple(wait_from(row) for row in rows)
+
+
+def approvals_below(
+    workspace_id: str, execution_id: str, waits: Iterable[Wait]
+) -> Part[tuple[Wait, ...]]:
+    """Return the open approvals below an execution, if these waits of it are for some."""
+    if not any(wait.is_open and wait.child_awaits is Awaiting.PERSON for wait in waits):
+        return ()
+    rows = yield Query(APPROVALS_BELOW, {"id": execution_id, "workspace": workspace_id})
+    return tuple(map(wait_from, rows))
+
+
+def _below(workspace_id: str, execution_id: str, tool_call_id: str) -> Transaction[Wait | None]:
+    """Read the approval of a call of a descendant."""
+    of = {"id": execution_id, "workspace": workspace_id, "tool_call": tool_call_id}
+    rows = yield Query(APPROVAL_BELOW, of)
+    return TransactionResult(wait_from(rows[0]) if rows else None)
 
 
 def _pending(workspace_id: str, page: PendingPage) -> Transaction[list[Wait]]:
@@ -86,8 +113,15 @@ class WaitStore:
     async def of_each(
         self, workspace_id: str, execution_ids: Sequence[str]
     ) -> dict[str, tuple[Wait, ...]]:
-        """Return the waits of each like `of`, read in one snapshot."""
+        """Return the waits of each like `of`, and the approvals that those for children await.
+
+        Read in one snapshot.
+        """
         return await self._driver.read(lambda: _of_each(workspace_id, execution_ids), snapshot=True)
+
+    async def below(self, workspace_id: str, execution_id: str, tool_call_id: str) -> Wait | None:
+        """Return the approval of this call of a descendant, decided or not; None if none has it."""
+        return await self._driver.read(lambda: _below(workspace_id, execution_id, tool_call_id))
 
     async def pending(self, workspace_id: str, page: PendingPage) -> list[Wait]:
         """Return open approvals of live executions, newest first; one more if there are more."""

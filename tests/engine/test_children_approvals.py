@@ -1,0 +1,188 @@
+"""A person is awaited below: the root shows it, its log says it, and it is decided anywhere."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import pytest
+
+from outlast import agent_tool
+from outlast.agents.port import ModelRequest
+from outlast.engine.maintenance.due_waits import DUE_WAITS
+from outlast.model.agent import Effect, Expiry
+from outlast.model.error import ApprovalNotFound, Conflict
+from outlast.model.event import ApprovalRequested, ApprovalResolved
+from outlast.model.execution import Execution, Status
+from outlast.model.wait import Awaiting, Decision
+from tests.support.databases import Database
+from tests.support.models import Reply
+from tests.support.tools import FakeTools, call, tool
+from tests.support.trees import CHILD, MakeTeam, Play, Team, agent, heard, make_team
+
+pytestmark = pytest.mark.anyio
+
+PAY = tool("pay", Effect.DESTRUCTIVE, approval=True)
+YES, NO = Decision(approved=True), Decision(approved=False, reason="Too much.")
+
+
+@pytest.fixture
+async def team(database: Database) -> AsyncIterator[MakeTeam]:
+    async with AsyncExitStack() as stack:
+        yield make_team(database, stack)
+
+
+def _calls(number: int, *names: str) -> Play:
+    def play(request: ModelRequest) -> Reply:
+        given = heard(request)
+        if given:
+            return [", ".join(map(str, given))]
+        return [call(number + n, name, input="x") for n, name in enumerate(names)]
+
+    return play
+
+
+async def _asking(team: MakeTeam, **more: object) -> tuple[Team, list[Execution]]:
+    """A root whose child's child awaits a person."""
+    world = await team(
+        {"lead": _calls(1, "middle"), "middle": _calls(2, "worker"), "worker": _calls(3, "pay")},
+        agent("lead", agent_tool("middle")),
+        agent("middle", agent_tool("worker")),
+        agent("worker", replace(PAY, **more)),  # type: ignore[arg-type]
+        tools=FakeTools(middle=CHILD, worker=CHILD, pay=lambda _: "paid"),
+    )
+    root = await world.start()
+    return world, await _until_asked(world, root)
+
+
+async def _until_asked(world: Team, root: str) -> list[Execution]:
+    while (await world.get(root)).awaiting is not Awaiting.PERSON:
+        await world.until(root, Status.SUSPENDED)
+    return await world.all()
+
+
+async def test_who_awaits_a_person_below_shows_as_suspended(team: MakeTeam) -> None:
+    world, tree = await _asking(team)
+    assert [one.awaiting for one in tree] == [Awaiting.PERSON] * 3
+    assert [one.shown_status for one in tree] == [Status.SUSPENDED] * 3
+    root, middle, worker = tree
+    for one in (root, middle, worker):
+        view = await world.executions.get(world.caller, one.id)
+        (approval,) = [wait for wait in view.approvals if wait.is_open]
+        assert (approval.execution_id, approval.tool_call_id) == (worker.id, call(3, "pay").id)
+    rested = await world.executions.rest(world.caller, root.id, 5)
+    assert rested.execution.status is Status.SUSPENDED, "a caller that waits has its answer"
+
+
+@pytest.mark.parametrize("at", [0, 1, 2], ids=["root", "middle", "itself"])
+@pytest.mark.parametrize(
+    ("decision", "output"),
+    [(YES, "paid"), (NO, "The call was denied; the tool did not run. Reason: Too much.")],
+    ids=["approved", "denied"],
+)
+async def test_an_approval_is_decided_at_any_execution_above(
+    team: MakeTeam, at: int, decision: Decision, output: str
+) -> None:
+    world, tree = await _asking(team)
+    approvals, calls = world.core.services.approvals, call(3, "pay").id
+    decided = await approvals.decide(world.caller, tree[at].id, calls, decision)
+    assert decided.execution_id == tree[2].id
+    assert (await world.until(tree[0].id)).output == output
+    again = await approvals.decide(world.caller, tree[2].id, calls, decision)
+    assert again.approved is decision.approved
+    contrary = Decision(approved=not decision.approved)
+    with pytest.raises(Conflict):
+        await approvals.decide(world.caller, tree[at].id, calls, contrary)
+    with pytest.raises(ApprovalNotFound):
+        await approvals.decide(world.caller, tree[0].id, call(9, "pay").id, decision)
+
+
+async def test_the_roots_log_has_the_approval_and_the_decision_with_the_childs_id(
+    team: MakeTeam,
+) -> None:
+    world, (root, middle, worker) = await _asking(team)
+    await world.core.services.approvals.decide(world.caller, root.id, call(3, "pay").id, YES)
+    await world.until(root.id)
+    log = [entry.event for entry in await world.log(root.id)]
+    (asked,) = [event for event in log if isinstance(event, ApprovalRequested)]
+    (decided,) = [event for event in log if isinstance(event, ApprovalResolved)]
+    assert (asked.execution_id, asked.name, asked.step) == (worker.id, "pay", 2)
+    assert (decided.execution_id, decided.approved, decided.step) == (worker.id, True, 2)
+    own = [entry.event for entry in await world.log(worker.id)]
+    assert [e.execution_id for e in own if isinstance(e, ApprovalRequested)] == [None]
+    between = [entry.event.kind for entry in await world.log(middle.id)]
+    assert "approval.requested" not in between
+
+
+async def test_once_all_is_decided_below_those_above_await_the_child_again(
+    team: MakeTeam,
+) -> None:
+    world = await team(
+        {
+            "lead": _calls(1, "worker"),
+            "worker": _calls(3, "pay", "pay"),
+        },
+        agent("lead", agent_tool("worker")),
+        agent("worker", PAY, agent_tool("slow")),
+        agent("slow"),
+        tools=FakeTools(worker=CHILD, pay=lambda _: "paid"),
+    )
+    root = await world.start()
+    tree = await _until_asked(world, root)
+    decide = world.core.services.approvals.decide
+    await decide(world.caller, root, call(3, "pay").id, YES)
+    assert (await world.get(root)).awaiting is Awaiting.PERSON, "another is open"
+    await decide(world.caller, root, call(4, "pay").id, YES)
+    assert (await world.get(root)).awaiting in (Awaiting.CHILD, None)
+    assert (await world.until(root)).output == "paid, paid"
+    assert (await world.get(tree[1].id)).status is Status.COMPLETED
+
+
+async def test_two_children_that_ask_are_both_shown_and_decided(team: MakeTeam) -> None:
+    plays: dict[str, Play] = {"lead": _calls(1, "one", "two")}
+    plays |= {"one": _calls(3, "pay"), "two": _calls(4, "pay")}
+    world = await team(
+        plays,
+        agent("lead", agent_tool("one"), agent_tool("two")),
+        agent("one", PAY),
+        agent("two", PAY),
+        tools=FakeTools(one=CHILD, two=CHILD, pay=lambda _: "paid"),
+    )
+    root = await world.start()
+    for child in await world.below(root, 2):
+        await world.until(child.id, Status.SUSPENDED)
+    await _until_asked(world, root)
+    view = await world.executions.get(world.caller, root)
+    assert len([wait for wait in view.approvals if wait.is_open]) == 2
+    for number in (3, 4):
+        assert (await world.get(root)).awaiting is Awaiting.PERSON
+        decide = world.core.services.approvals.decide
+        await decide(world.caller, root, call(number, "pay").id, YES)
+    assert (await world.until(root)).output == "paid, paid"
+
+
+async def test_an_approval_below_that_expires_is_said_once_in_the_roots_log(
+    team: MakeTeam,
+) -> None:
+    world, (root, *_) = await _asking(team, expiry=Expiry(60.0, approve=False))
+    world.clock.advance(61)
+    await world.core.maintenance.run(DUE_WAITS)
+    ended = await world.until(root.id)
+    assert ended.output is not None
+    assert "not approved in time" in ended.output
+    log = [entry.event for entry in await world.log(root.id)]
+    (decided,) = [event for event in log if isinstance(event, ApprovalResolved)]
+    assert (decided.approved, decided.decided_by) == (False, None)
+
+
+async def test_a_child_that_is_paused_while_it_asks_does_not_ask_above(team: MakeTeam) -> None:
+    world, (root, middle, worker) = await _asking(team)
+    await world.executions.pause(world.caller, worker.id)
+    assert [(await world.get(one.id)).awaiting for one in (root, middle)] == [Awaiting.CHILD] * 2
+    await world.executions.resume(world.caller, worker.id)
+    assert [(await world.get(one.id)).awaiting for one in (root, middle)] == [Awaiting.PERSON] * 2
+
+
+async def test_cancelling_the_child_that_asks_wakes_those_above(team: MakeTeam) -> None:
+    world, (root, _, worker) = await _asking(team)
+    await world.executions.cancel(world.caller, worker.id)
+    assert (await world.until(root.id)).output == "The agent's execution was cancelled."
