@@ -29,6 +29,7 @@ MAY_SCAN = {
     "PURGING": "all that its partial index holds",
 }
 MAY_SORT = {
+    "APPROVALS_BELOW": "the open ones of one tree",
     "LIVE_BELOW": "the live ones of one tree",
     "LOCK_LIVE_BELOW": "the live ones of one tree",
     "WAITS": "those of one execution",

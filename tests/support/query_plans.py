@@ -10,10 +10,12 @@ from outlast.store.conversations import turns as conversation_turns
 from outlast.store.driver import Statement
 from outlast.store.executions import below, children, cuts, delete, lists, log, statements, steps
 from outlast.store.tasks import rows as tasks
+from outlast.store.waits import above
 from outlast.store.waits import rows as waits
 
 MODULES = (
     agents,
+    above,
     below,
     children,
     waits,
@@ -40,6 +42,8 @@ LISTS = {
     ("status",): "ix_executions_shown_status",
     ("agent_id",): "ix_executions_workspace_id_agent_id_id",
     ("conversation_id",): CONVERSATION,
+    ("parent_id",): "ix_executions_parent_id",
+    ("root_id",): "ix_executions_root_id",
     ("chat_id",): "ix_executions_chat_id",
     ("user",): "ix_executions_end_user",
 }

@@ -151,7 +151,7 @@ class Client:
         """Return a page of executions, newest first: {data, hasMore, nextCursor}.
 
         `filters` as the API names them: agentId, status, limit, after, before, startDate, endDate,
-        conversationId, parentId, user; `**{"metadata.KEY": value}` if the server indexes KEY.
+        conversationId, parentId, rootId, user; `**{"metadata.KEY": value}` for an indexed KEY.
         """
         params = {name: value for name, value in filters.items() if value is not None}
         return await self._connection.ask("GET", "/v1/executions", params=params)

@@ -201,6 +201,7 @@ class ListQuery(BaseModel):
     status: StatusWord | None = None
     conversation_id: ConversationId | None = None
     parent_id: ExecutionId | None = None
+    root_id: ExecutionId | None = None
     user: Annotated[Plain | None, Field(description="The end user that it has.")] = None
     start_date: Annotated[
         Moment | None, Field(description="Created at this moment or later; ISO 8601.")

@@ -49,6 +49,8 @@ class ExecutionFilter:
     """The status as shown."""
     conversation_id: str | None = None
     parent_id: str | None = None
+    root_id: str | None = None
+    """The root of their tree, which is not among them."""
     chat_id: str | None = None
     user: str | None = None
     metadata: tuple[tuple[str, str], ...] = ()
@@ -60,8 +62,10 @@ class ExecutionFilter:
 
 
 _SHOWN: Final = literal_column(SHOWN_STATUS, Text())
-_FEW: Final = frozenset({"conversation_id", "parent_id", "chat_id", "user"})
+_FEW: Final = frozenset({"conversation_id", "parent_id", "root_id", "chat_id", "user"})
 """Filters that leave few executions."""
+_OF_A_TREE: Final = frozenset({"parent_id", "root_id"})
+"""Filters whose indices do not begin with the workspace."""
 
 
 def _cut(column: Column[Any]) -> ColumnElement[Any]:
@@ -106,6 +110,7 @@ def list_executions(
         ),
         "conversation_id": executions.c.conversation_id == bindparam("conversation_id"),
         "parent_id": executions.c.parent_id == bindparam("parent_id"),
+        "root_id": executions.c.root_id == bindparam("root_id"),
         "chat_id": executions.c.chat_id == bindparam("chat_id"),
         "user": executions.c.end_user == bindparam("user"),
         "created_from": executions.c.created_at >= bindparam("created_from"),
@@ -126,9 +131,12 @@ def list_executions(
         )
         if n or not by_metadata:
             rows = rows.where(value.c.execution_id == id_)
+    workspace: ColumnElement[str] = executions.c.workspace_id
+    if filters & _OF_A_TREE:
+        workspace += literal_column("''")  # as above
     return Statement(
         rows.where(
-            executions.c.workspace_id == bindparam("workspace"),
+            workspace == bindparam("workspace"),
             *(conditions[name] for name in sorted(filters)),
         )
         .order_by(id_.asc() if backwards else id_.desc())
@@ -144,6 +152,7 @@ def page_of(
         "agent_id": wanted.agent_id,
         "conversation_id": wanted.conversation_id,
         "parent_id": wanted.parent_id,
+        "root_id": wanted.root_id,
         "chat_id": wanted.chat_id,
         "user": wanted.user,
         "created_from": wanted.created_from,

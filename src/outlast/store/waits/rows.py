@@ -160,19 +160,12 @@ WAIT: Final = Statement(
 )
 """Selects one by its key: a decision's cost is independent of the number of waits."""
 
-_below: Final = _wait.where(
-    waits.c.execution_id.in_(ALL_BELOW_IDS),
-    waits.c.superseded.is_(_FALSE),
-    text(f"waits.{PERSON}"),
-)
-
 APPROVALS_BELOW: Final = Statement(
-    _below.where(waits.c.decided_at.is_(None)).order_by(waits.c.requested_at, waits.c.tool_call_id)
+    _wait.where(waits.c.execution_id.in_(ALL_BELOW_IDS), *_open, text(f"waits.{PERSON}")).order_by(
+        waits.c.requested_at, waits.c.tool_call_id
+    )
 )
 """Selects the open approvals of all descendants of an execution."""
-
-APPROVAL_BELOW: Final = Statement(_below.where(waits.c.tool_call_id == bindparam("tool_call")))
-"""Selects one of them by its call, decided or not."""
 
 
 def _awaited(awaiting: Awaiting) -> ColumnElement[bool]:

@@ -6,12 +6,13 @@ from typing import Any
 
 from outlast.model.wait import Awaiting, Wait
 from outlast.store.driver import Driver, Part, Query, Together, Transaction, TransactionResult
+from outlast.store.executions.below import ALL_BELOW
 from outlast.store.unreadable import Unreadable, readable
 from outlast.store.waits.decide import DecideWait, decide
 from outlast.store.waits.rows import (
-    APPROVAL_BELOW,
     APPROVALS_BELOW,
     DUE_WAITS,
+    WAIT,
     WAITS,
     pending_approvals,
     wait_from,
@@ -69,9 +70,14 @@ def approvals_below(
 
 def _below(workspace_id: str, execution_id: str, tool_call_id: str) -> Transaction[Wait | None]:
     """Read the approval of a call of a descendant."""
-    of = {"id": execution_id, "workspace": workspace_id, "tool_call": tool_call_id}
-    rows = yield Query(APPROVAL_BELOW, of)
-    return TransactionResult(wait_from(rows[0]) if rows else None)
+    below = yield Query(ALL_BELOW, {"id": execution_id, "workspace": workspace_id})
+    of_call = {"workspace": workspace_id, "tool_call": tool_call_id}
+    each = tuple(Query(WAIT, of_call | {"id": one}) for (one,) in below)
+    if not each:
+        return TransactionResult(None)
+    answers = yield Together(each)
+    found = (wait_from(row) for rows in answers for row in rows)
+    return TransactionResult(next((wait for wait in found if wait.is_approval), None))
 
 
 def _pending(workspace_id: str, page: PendingPage) -> Transaction[list[Wait]]:

@@ -84,6 +84,7 @@ async def _wanted(
         status=() if query.status is None else (Status(query.status),),
         conversation_id=query.conversation_id,
         parent_id=query.parent_id,
+        root_id=query.root_id,
         user=query.user,
         metadata=tuple(
             (name.removeprefix(_METADATA), call.query_params[name]) for name in metadata

@@ -1,0 +1,109 @@
+"""Agents that call agents, over HTTP: what each room shows of a tree, and where it is decided."""
+
+from typing import Any
+
+import pytest
+
+from outlast import agent_tool
+from outlast.agents.port import ModelRequest
+from outlast.model.agent import AgentSpec
+from tests.rooms.conftest import MakeApi
+from tests.support.api import Api, frames
+from tests.support.models import FakeModel, Reply
+from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.trees import CHILD, heard, said
+
+pytestmark = pytest.mark.anyio
+PAY = call(2, "pay").id
+
+
+def _play(request: ModelRequest) -> Reply:
+    given = heard(request)
+    if given:
+        return [f"{said(request)}: {given[0]}"]
+    return [call(2, "pay") if said(request) == "lower" else call(1, "helper", input="lower")]
+
+
+@pytest.fixture
+async def api(make_api: MakeApi) -> Api:
+    """A server whose agent calls another, which needs an approval."""
+    made = await make_api(
+        FakeModel(_play),
+        agent=spec(agent_tool("helper")),
+        tools=FakeTools(helper=CHILD, pay=lambda _: "paid"),
+    )
+    helper = AgentSpec("helper", "actor", tools=(tool("pay", approval=True),))
+    await made.core.services.agents.put(made.caller.workspace_id, [(helper, "1")])
+    return made
+
+
+async def _tree(api: Api) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A root that waits for a person, as it is answered; and its child."""
+    response = await api.execute({"input": "upper"})
+    assert response.status_code == 200, response.text
+    root = response.json()
+    listed = (await api.get("/v1/executions", parentId=root["id"])).json()["data"]
+    assert len(listed) == 1
+    return root, listed[0]
+
+
+async def test_the_answer_of_a_root_names_the_call_below_that_waits(api: Api) -> None:
+    root, child = await _tree(api)
+    assert (root["status"], child["status"]) == ("suspended", "suspended")
+    assert (root["parentId"], child["parentId"]) == (None, root["id"])
+    (pending,) = root["pendingApprovals"]
+    assert pending == {
+        "toolCallId": PAY,
+        "name": "pay",
+        "parameters": {},
+        "kind": "approval",
+        "executionId": child["id"],
+    }
+    (own,) = child["pendingApprovals"]
+    assert "executionId" not in own
+    for listed in (await api.get("/v1/executions")).json()["data"]:
+        assert [one["toolCallId"] for one in listed["pendingApprovals"]] == [PAY]
+
+
+@pytest.mark.parametrize("room", ["/v1/executions", "/run/api/executions"])
+async def test_it_is_decided_at_the_root_in_both_rooms(api: Api, room: str) -> None:
+    root, child = await _tree(api)
+    path = f"{room}/{root['id']}/approvals/{PAY}"
+    response = await api.client.post(path, json={"approved": True})
+    assert response.status_code == 200, response.text
+    ended = await api.rested(root["id"])
+    assert (ended["status"], ended["output"]) == ("completed", "upper: lower: paid")
+    again = await api.client.post(path, json={"approved": True})
+    assert again.json() == response.json()
+    stream = frames((await api.get(f"/v1/executions/{root['id']}/stream")).content)
+    shown = [data for _, data in stream if "approval" in data["type"]]
+    assert [(one["type"], one["toolCallId"], one["executionId"]) for one in shown] == [
+        ("approval_requested", PAY, child["id"]),
+        ("approval_resolved", PAY, child["id"]),
+    ]
+
+
+async def test_lists_filter_by_parent_and_root_and_records_nest(api: Api) -> None:
+    root, child = await _tree(api)
+    for name in ("parentId", "rootId"):
+        found = (await api.get("/v1/executions", **{name: root["id"]})).json()["data"]
+        assert [one["id"] for one in found] == [child["id"]]
+        assert (await api.get("/v1/executions", **{name: child["id"]})).json()["data"] == []
+    await api.client.post(f"/v1/executions/{root['id']}/approvals/{PAY}", json={"approved": True})
+    await api.rested(root["id"])
+    tree = (await api.get("/api/v1/executions/nestings", executionId=root["id"])).json()
+    (nested,) = [one for one in tree["children"] if one["isAgentic"]]
+    assert nested["parentId"] == tree["id"]
+    total = sum(one["creditsUsed"] for one in tree["children"])
+    assert tree["creditsUsed"] == pytest.approx(total)
+    assert nested["creditsUsed"] > 0
+
+
+async def test_the_formats_of_runs_show_the_call_below(api: Api) -> None:
+    root, _ = await _tree(api)
+    await api.client.post(f"/v1/executions/{root['id']}/approvals/{PAY}", json={"approved": True})
+    await api.rested(root["id"])
+    for format_ in ("ui", "openai", "native"):
+        path = f"/run/api/executions/{root['id']}/stream"
+        content = (await api.get(path, format=format_)).text
+        assert PAY in content, format_
