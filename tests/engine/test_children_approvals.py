@@ -51,10 +51,10 @@ async def _asking(team: MakeTeam, **more: object) -> tuple[Team, list[Execution]
         tools=FakeTools(middle=CHILD, worker=CHILD, pay=lambda _: "paid"),
     )
     root = await world.start()
-    return world, await _until_asked(world, root)
+    return world, await _until_requested(world, root)
 
 
-async def _until_asked(world: Team, root: str) -> list[Execution]:
+async def _until_requested(world: Team, root: str) -> list[Execution]:
     while (await world.get(root)).awaiting is not Awaiting.PERSON:
         await world.until(root, Status.SUSPENDED)
     return await world.all()
@@ -103,9 +103,9 @@ async def test_the_roots_log_has_the_approval_and_the_decision_with_the_childs_i
     await world.core.services.approvals.decide(world.caller, root.id, call(3, "pay").id, YES)
     await world.until(root.id)
     log = [entry.event for entry in await world.log(root.id)]
-    (asked,) = [event for event in log if isinstance(event, ApprovalRequested)]
+    (requested,) = [event for event in log if isinstance(event, ApprovalRequested)]
     (decided,) = [event for event in log if isinstance(event, ApprovalResolved)]
-    assert (asked.execution_id, asked.name, asked.step) == (worker.id, "pay", 2)
+    assert (requested.execution_id, requested.name, requested.step) == (worker.id, "pay", 2)
     assert (decided.execution_id, decided.approved, decided.step) == (worker.id, True, 2)
     own = [entry.event for entry in await world.log(worker.id)]
     assert [e.execution_id for e in own if isinstance(e, ApprovalRequested)] == [None]
@@ -127,7 +127,7 @@ async def test_once_all_is_decided_below_those_above_await_the_child_again(
         tools=FakeTools(worker=CHILD, pay=lambda _: "paid"),
     )
     root = await world.start()
-    tree = await _until_asked(world, root)
+    tree = await _until_requested(world, root)
     decide = world.core.services.approvals.decide
     await decide(world.caller, root, call(3, "pay").id, YES)
     assert (await world.get(root)).awaiting is Awaiting.PERSON, "another is open"
@@ -150,7 +150,7 @@ async def test_two_children_that_ask_are_both_shown_and_decided(team: MakeTeam) 
     root = await world.start()
     for child in await world.below(root, 2):
         await world.until(child.id, Status.SUSPENDED)
-    await _until_asked(world, root)
+    await _until_requested(world, root)
     view = await world.executions.get(world.caller, root)
     assert len([wait for wait in view.approvals if wait.is_open]) == 2
     for number in (3, 4):

@@ -24,10 +24,9 @@ from outlast.model.event import (
     TextAdded,
     ThinkingAdded,
     ToolFinished,
-    decode,
-    encode,
     expand,
 )
+from outlast.model.event_codec import decode, encode
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),

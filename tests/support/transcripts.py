@@ -31,7 +31,8 @@ from outlast.agents.models.scripted import ScriptedModel
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.engine.maintenance.due_tasks import DUE_TASKS
 from outlast.model.agent import AgentSpec, Effect, ToolSpec
-from outlast.model.event import START, Cursor, Entry, encode
+from outlast.model.event import START, Cursor, Entry
+from outlast.model.event_codec import encode
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.api import Api
 from tests.support.databases import Database

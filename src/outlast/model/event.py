@@ -1,4 +1,4 @@
-"""Events of the log: a closed union of past facts, and its serializer.
+"""Events of the log: a closed union of past facts.
 
 Every execution has a gapless, ordered log. An Entry is one event with its position: the segment
 that wrote it and its sequence number from 1. Text comes in many small pieces; each piece has a
@@ -8,10 +8,8 @@ orders entries even if a power cut lost the end of the log and later entries reu
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
-
-import orjson
 
 from outlast.model.error import InvalidCursor
 from outlast.model.price import UNPRICED
@@ -280,7 +278,6 @@ Event: TypeAlias = (
 )
 
 KINDS: Final[dict[str, type[Event]]] = {event.kind: event for event in Event.__args__}
-_KEPT_OF_CREATED: Final = tuple(known.name for known in fields(ExecutionCreated) if known.compare)
 TEXT_KINDS: Final = (TextAdded.kind, ThinkingAdded.kind)
 TERMINAL_EVENTS: Final = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
 
@@ -355,54 +352,3 @@ def expand(entries: Iterable[Entry], after: Cursor = START) -> Iterator[Entry]:
                     yield Entry(entry.segment, seq, entry.at, kind(step, part, (piece,)))
         elif (entry.segment, entry.seq) > after:
             yield entry
-
-
-def encode(event: Event) -> bytes:
-    """Return an event's fields as JSON; its kind is stored separately."""
-    if isinstance(event, TextAdded | ThinkingAdded):
-        data: dict[str, Any] = {
-            "step": event.step,
-            "part": event.part,
-            "text": "".join(event.pieces),
-        }
-        if len(event.pieces) > 1:
-            data["lengths"] = [len(piece) for piece in event.pieces]
-        return orjson.dumps(data)
-    if isinstance(event, ExecutionCompleted) and event.output is None:
-        return b"{}"  # as the first code reads it, which takes no output
-    if isinstance(event, ExecutionCreated):
-        return orjson.dumps({name: getattr(event, name) for name in _KEPT_OF_CREATED})
-    if isinstance(event, ExecutionSuspended) and event.awaiting == Awaiting.PERSON:
-        return b"{}"  # as every log has it since before there was anything else to wait for
-    if isinstance(event, ApprovalRequested | ApprovalResolved) and event.execution_id is None:
-        kept = (one.name for one in fields(event) if one.name != "execution_id")
-        return orjson.dumps({name: getattr(event, name) for name in kept})  # as before there was it
-    return orjson.dumps(event)
-
-
-def decode(kind: str, data: bytes | str) -> Event:
-    """Return the event that `encode` wrote; fields of newer versions are ignored.
-
-    Raises KeyError for an unknown kind.
-    """
-    fields = orjson.loads(data)
-    if kind in TEXT_KINDS:
-        pieces = tuple(_cut(fields.pop("text"), fields.pop("lengths", None)))
-        text = TextAdded if kind == TextAdded.kind else ThinkingAdded
-        return text(**fields, pieces=pieces)
-    event = KINDS[kind]
-    try:
-        return event(**fields)
-    except TypeError:
-        known = event.__dataclass_fields__
-        return event(**{name: value for name, value in fields.items() if name in known})
-
-
-def _cut(text: str, lengths: list[int] | None) -> Iterator[str]:
-    if lengths is None:
-        yield text
-        return
-    start = 0
-    for length in lengths:
-        yield text[start : start + length]
-        start += length

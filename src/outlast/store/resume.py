@@ -21,8 +21,8 @@ from outlast.model.event import (
     ExecutionSuspended,
     StepRetried,
     ToolStarted,
-    decode,
 )
+from outlast.model.event_codec import decode
 from outlast.model.execution import TERMINAL, Execution, ModelStep, Status, Step, ToolStep
 from outlast.model.message import ToolCall
 from outlast.model.steps import Calls, next_number, unanswered
@@ -108,9 +108,9 @@ def resume(request: Resume) -> Transaction[Details]:
     if after.status is Status.QUEUED and not after.waiting:
         effects += Effects(runnable=(after,))
     if after.tool_call_id is not None:
-        told = yield from tell_above(execution, after)
-        told += yield from tell_root(after, events, request.at)
-        effects += Effects(tuple(told))
+        passed = yield from tell_above(execution, after)
+        passed += yield from tell_root(after, events, request.at)
+        effects += Effects(tuple(passed))
     shown = yield from details_of(after)
     return TransactionResult(
         shown,

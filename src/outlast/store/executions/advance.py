@@ -7,7 +7,8 @@ from itertools import chain
 from typing import Any, Final
 
 from outlast.model.error import Conflict, StaleWrite
-from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded, encode
+from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
+from outlast.model.event_codec import encode
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status
 from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
@@ -90,7 +91,7 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
     if ended:
         effects += yield from _end(after, moved)
     elif after.tool_call_id is not None:
-        effects += yield from _told(move, after)
+        effects += yield from _passed_up(move, after)
     committed = (Committed(before.id, entries, after), *effects.committed)
     return TransactionResult(
         entries, committed, (*runnable, *effects.runnable), cancelled=effects.cancelled
@@ -125,11 +126,11 @@ def _recorded(move: Advance) -> Part[None]:
     yield from record_waits(move)
 
 
-def _told(move: Advance, after: Execution) -> Part[Effects]:
+def _passed_up(move: Advance, after: Execution) -> Part[Effects]:
     """Tell a child's parents whom it awaits, and its root of its approvals."""
-    told = yield from tell_above(move.before, after)
-    told += yield from tell_root(after, [event for _, event in move.events], after.updated_at)
-    return Effects(tuple(told))
+    passed = yield from tell_above(move.before, after)
+    passed += yield from tell_root(after, [event for _, event in move.events], after.updated_at)
+    return Effects(tuple(passed))
 
 
 def _end(execution: Execution, moved: "_Moved") -> Part[Effects]:

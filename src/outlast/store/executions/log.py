@@ -27,9 +27,8 @@ from outlast.model.event import (
     ExecutionCreated,
     TextAdded,
     ThinkingAdded,
-    decode,
-    encode,
 )
+from outlast.model.event_codec import decode, encode
 from outlast.model.execution import Execution
 from outlast.model.task import CLIENT_NAME
 from outlast.store.agents import agents

@@ -18,7 +18,8 @@ from psycopg import Notify, sql
 
 from outlast.duty import Duty, Failures
 from outlast.model.error import OutlastError
-from outlast.model.event import Entry, decode, encode
+from outlast.model.event import Entry
+from outlast.model.event_codec import decode, encode
 from outlast.store.driver import TransactionResult
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.postgres.patience import PatientConnection

@@ -1,4 +1,4 @@
-"""Who or what an execution awaits, and what its parents, up to the root, are told of it.
+"""Who or what an execution awaits, passed on to its parents, up to the root.
 
 A child that waits for a person or a client makes its parents wait for the same, in one commit, and
 the root's log has its approvals: a caller knows the root alone. Rows are locked upwards.
@@ -71,7 +71,7 @@ def tell_above(before: Execution, after: Execution) -> Part[list[Committed]]:
 
     `after`: a locked child, as it is now.
     """
-    told: list[Committed] = []
+    passed: list[Committed] = []
     while after.tool_call_id is not None and _others(before) is not _others(after):
         try:
             parent = yield from locked(after.workspace_id, after.parent_id or "")
@@ -82,8 +82,8 @@ def tell_above(before: Execution, after: Execution) -> Part[list[Committed]]:
         if not (yield Query(SET_CHILD_AWAITS, of | {"new_awaiting": awaiting.value})):
             break
         before, after = parent, (yield from unless_decided(parent))
-        told.append(Committed(after.id, (), after))
-    return told
+        passed.append(Committed(after.id, (), after))
+    return passed
 
 
 def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[Committed]]:
@@ -91,8 +91,8 @@ def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[C
 
     There they have the step of the root's call, and the child's id.
     """
-    told = [event for event in events if isinstance(event, ApprovalRequested | ApprovalResolved)]
-    if not told or child.root_id is None or child.superseded:
+    passed = [event for event in events if isinstance(event, ApprovalRequested | ApprovalResolved)]
+    if not passed or child.root_id is None or child.superseded:
         return []
     one: Execution | None = child
     while one is not None and one.parent_id != child.root_id:
@@ -108,7 +108,7 @@ def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[C
     if root.status in TERMINAL or not rows:
         return []
     step = wait_from(rows[0]).step
-    copies = [replace(event, step=step, execution_id=child.id) for event in told]
+    copies = [replace(event, step=step, execution_id=child.id) for event in passed]
     return [Committed(root.id, (yield from append(root, max(at, root.updated_at), copies)))]
 
 

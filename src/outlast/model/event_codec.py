@@ -1,0 +1,74 @@
+"""The serializer of events: their fields as JSON, as the log stores them."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any, Final
+
+import orjson
+
+from outlast.model.event import (
+    KINDS,
+    TEXT_KINDS,
+    ApprovalRequested,
+    ApprovalResolved,
+    Event,
+    ExecutionCompleted,
+    ExecutionCreated,
+    ExecutionSuspended,
+    TextAdded,
+    ThinkingAdded,
+)
+from outlast.model.wait import Awaiting
+
+_KEPT_OF_CREATED: Final = tuple(known.name for known in fields(ExecutionCreated) if known.compare)
+
+
+def encode(event: Event) -> bytes:
+    """Return an event's fields as JSON; its kind is stored separately."""
+    if isinstance(event, TextAdded | ThinkingAdded):
+        data: dict[str, Any] = {
+            "step": event.step,
+            "part": event.part,
+            "text": "".join(event.pieces),
+        }
+        if len(event.pieces) > 1:
+            data["lengths"] = [len(piece) for piece in event.pieces]
+        return orjson.dumps(data)
+    if isinstance(event, ExecutionCompleted) and event.output is None:
+        return b"{}"  # as the first code reads it, which takes no output
+    if isinstance(event, ExecutionCreated):
+        return orjson.dumps({name: getattr(event, name) for name in _KEPT_OF_CREATED})
+    if isinstance(event, ExecutionSuspended) and event.awaiting == Awaiting.PERSON:
+        return b"{}"  # as every log has it since before there was anything else to wait for
+    if isinstance(event, ApprovalRequested | ApprovalResolved) and event.execution_id is None:
+        kept = (one.name for one in fields(event) if one.name != "execution_id")
+        return orjson.dumps({name: getattr(event, name) for name in kept})  # as before there was it
+    return orjson.dumps(event)
+
+
+def decode(kind: str, data: bytes | str) -> Event:
+    """Return the event that `encode` wrote; fields of newer versions are ignored.
+
+    Raises KeyError for an unknown kind.
+    """
+    fields = orjson.loads(data)
+    if kind in TEXT_KINDS:
+        pieces = tuple(_cut(fields.pop("text"), fields.pop("lengths", None)))
+        text = TextAdded if kind == TextAdded.kind else ThinkingAdded
+        return text(**fields, pieces=pieces)
+    event = KINDS[kind]
+    try:
+        return event(**fields)
+    except TypeError:
+        known = event.__dataclass_fields__
+        return event(**{name: value for name, value in fields.items() if name in known})
+
+
+def _cut(text: str, lengths: list[int] | None) -> Iterator[str]:
+    if lengths is None:
+        yield text
+        return
+    start = 0
+    for length in lengths:
+        yield text[start : start + length]
+        start += length
