@@ -34,7 +34,7 @@ def agent(name: str, *tools: ToolSpec, **more: Any) -> AgentSpec:
 class Team:
     """A core with some agents, and a caller who uses them."""
 
-    def __init__(self, core: Core, caller: Principal, clock: FakeClock) -> None:
+    def __init__(self, core: Core, caller: Principal, clock: Any) -> None:
         self.core, self.caller, self.clock = core, caller, clock
         self.executions, self.store = core.services.executions, core.store
 
@@ -81,7 +81,7 @@ async def team_on(
     database: Database,
     plays: dict[str, Play | FakeModel],
     *agents: AgentSpec,
-    clock: FakeClock | None = None,
+    clock: Any = None,
     tools: FakeTools | None = None,
     **more: Any,
 ) -> AsyncIterator[Team]:

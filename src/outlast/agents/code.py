@@ -78,6 +78,14 @@ class Context(Protocol):
         """
         ...
 
+    async def agent(self, name: str, text: str, /) -> str:
+        """Call another agent, which one of the tools calls, and return its output.
+
+        It runs as a child execution, while this one is a row. Raises ToolFailed if it failed or was
+        cancelled.
+        """
+        ...
+
     async def checkpoint(self, state: dict[str, Any], label: str | None = None) -> None:
         """Save a checkpoint from which the function restarts; `state`: a non-empty JSON object."""
         ...

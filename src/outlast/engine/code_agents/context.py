@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from outlast.agents.tools.agent_kind import callee_of
 from outlast.engine.segment.segment import Segment
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.json_depth import DEEPEST, is_too_deep
@@ -157,6 +158,11 @@ class CodeContext:
 
     async def tool(self, name: str, /, **arguments: Any) -> Any:
         return in_order(await self._ask(CallTool(name, _json(arguments))))
+
+    async def agent(self, name: str, text: str, /) -> str:
+        tools = ((tool, callee_of(tool)) for tool in self._spec.tools)
+        known = (tool.name for tool, callee in tools if callee is not None and callee.name == name)
+        return str(await self.tool(next(known, name), input=text))
 
     async def checkpoint(self, state: dict[str, Any], label: str | None = None) -> None:
         written = _json(state)
