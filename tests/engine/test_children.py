@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from outlast import agent_tool
+from outlast import Context, ToolFailed, agent_tool
+from outlast.agents.code import CodeFunctions
 from outlast.model.error import ModelRejected
 from outlast.model.execution import Budget, Status
 from outlast.model.wait import Awaiting, Decision
@@ -277,3 +278,36 @@ async def test_a_hundred_children_wake_their_parent_once(team: MakeTeam) -> None
     results = await world.results(root)
     assert results[:100] == [str(n) for n in range(1, 101)]
     assert results[100] == "One execution calls 100 agents at most."
+
+
+async def test_a_code_agent_calls_agents_and_is_a_row_meanwhile(team: MakeTeam) -> None:
+    starts: list[str] = []
+
+    async def loop(ctx: Context, text: str) -> str:
+        starts.append(text)
+        first = await ctx.agent("researcher", f"{text} one")
+        second = await ctx.tool("look_up", input=f"{text} two")
+        try:
+            await ctx.agent("broken", "three")
+        except ToolFailed as error:
+            return f"{first} {second} {error.message}"
+        return "never"
+
+    lead = agent("lead", agent_tool("researcher", name="look_up"), agent_tool("broken"), code="c:l")
+    world = await team(
+        {
+            "lead": lambda _: ["Unused."],
+            "researcher": lambda request: [f"[{said(request)}]"],
+            "broken": lambda _: [ModelRejected("No such model.")],
+        },
+        lead,
+        RESEARCHER,
+        agent("broken"),
+        code=CodeFunctions({"c:l": loop}),
+    )
+    root = await world.start()
+    ended = await world.until(root)
+    assert ended.output == "[Go one] [Go two] The agent failed: No such model."
+    assert (ended.children, ended.segment) == (3, 4)
+    assert starts == ["Go"] * 4, "it starts again after each, and calls none twice"
+    assert [one.input for one in await world.below(root, 3)] == ["Go one", "Go two", "three"]
