@@ -76,6 +76,10 @@ async def test_it_is_decided_at_the_root_in_both_rooms(api: Api, room: str) -> N
     again = await api.client.post(path, json={"approved": True})
     assert again.json() == response.json()
     stream = frames((await api.get(f"/v1/executions/{root['id']}/stream")).content)
+    begun, ended_ = (data for _, data in stream if data["type"].startswith("child_"))
+    of_child = {"toolCallId": call(1, "helper").id, "executionId": child["id"]}
+    assert begun == {"type": "child_started", **of_child, "agent": "helper"}
+    assert ended_ == {"type": "child_finished", **of_child, "status": "completed"}
     shown = [data for _, data in stream if "approval" in data["type"]]
     assert [(one["type"], one["toolCallId"], one["executionId"]) for one in shown] == [
         ("approval_requested", PAY, child["id"]),

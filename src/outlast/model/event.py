@@ -142,6 +142,29 @@ class DataEmitted:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildStarted:
+    """A tool call began a child execution."""
+
+    kind: ClassVar = "child.started"
+    step: int
+    tool_call_id: str
+    execution_id: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildFinished:
+    """The child execution of a tool call has ended."""
+
+    kind: ClassVar = "child.finished"
+    step: int
+    tool_call_id: str
+    execution_id: str
+    status: str
+    """completed, failed or cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalRequested:
     """A tool call waits for a person."""
 
@@ -266,6 +289,8 @@ Event: TypeAlias = (
     | ToolFinished
     | StepRetried
     | DataEmitted
+    | ChildStarted
+    | ChildFinished
     | ApprovalRequested
     | ApprovalResolved
     | ExecutionSuspended

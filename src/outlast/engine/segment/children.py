@@ -1,5 +1,6 @@
 """Creates the child executions of calls of other agents."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -8,6 +9,7 @@ from outlast.engine.segment.segment import Segment
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.clock import Clock
 from outlast.model.error import AgentNotFound, Misconfigured
+from outlast.model.event import ChildStarted
 from outlast.model.execution import Execution, RequestContext, Status
 from outlast.model.ids import CONVERSATION, EXECUTION
 from outlast.model.text import storable
@@ -103,6 +105,16 @@ class Children:
         if agent.paused:
             raise Refused(f"The agent {name!r} is paused.")
         return agent
+
+
+def children_started(
+    children: Iterable[NewChild], waits: Mapping[str, Wait]
+) -> Iterator[ChildStarted]:
+    """Yield the event of each child, by the wait of its call."""
+    for new in children:
+        child = new.execution
+        wait = waits[child.tool_call_id or ""]
+        yield ChildStarted(wait.step, wait.tool_call_id, child.id, new.agent)
 
 
 def _refused(wait: Wait, text: str) -> Wait:

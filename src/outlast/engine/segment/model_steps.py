@@ -17,7 +17,7 @@ from outlast.agents.port import (
     ThinkingPiece,
 )
 from outlast.engine.segment.call_waits import CallWaits
-from outlast.engine.segment.children import Children
+from outlast.engine.segment.children import Children, children_started
 from outlast.engine.segment.echo import without_echo
 from outlast.engine.segment.limits import Meter, overspent, settings_of, too_many_steps
 from outlast.engine.segment.messages import messages_of
@@ -229,6 +229,7 @@ class ModelSteps:
         events = (
             *before,
             *_call_events(calls, step.number, waits),
+            *children_started(children, waits),
             *((suspended(waits.values()),) if only_waits else ()),
         )
         await self.writer.record(

@@ -7,7 +7,7 @@ runs, so that after a crash behind that commit a person decides again, and it is
 from dataclasses import dataclass, replace
 
 from outlast.engine.segment.call_waits import CallWaits
-from outlast.engine.segment.children import Children
+from outlast.engine.segment.children import Children, children_started
 from outlast.engine.segment.segment import Segment
 from outlast.engine.segment.tool_calls import tool_finished
 from outlast.engine.segment.writer import SegmentWriter, requested
@@ -73,7 +73,11 @@ class PendingCalls:
         waits, children = await self.children.of(segment, agent.spec, given)
         run = {call.id: found.arguments for _, call, found in approved if call.id not in waits}
         await self.writer.record(
-            segment, events, waits=tuple(waits.values()), children=children, begun=tuple(run)
+            segment,
+            (*events, *children_started(children, waits)),
+            waits=tuple(waits.values()),
+            children=children,
+            begun=tuple(run),
         )
         segment.waits.update(waits)
         segment.approved.update(run)

@@ -19,6 +19,8 @@ from outlast.model.event import (
     START,
     ApprovalRequested,
     ApprovalResolved,
+    ChildFinished,
+    ChildStarted,
     Cursor,
     DataEmitted,
     Entry,
@@ -50,6 +52,8 @@ FRAME_TYPES: Final = (
     "thinking",
     "tool_call_start",
     "tool_call_end",
+    "child_started",
+    "child_finished",
     "approval_requested",
     "approval_resolved",
     "retry",
@@ -92,7 +96,14 @@ class Fold:
                     "executionId": self._snapshot.id,
                     "conversationId": conversation_id,
                 }
-            case ToolStarted() | ToolFinished() | ApprovalRequested() | ApprovalResolved():
+            case (
+                ToolStarted()
+                | ToolFinished()
+                | ChildStarted()
+                | ChildFinished()
+                | ApprovalRequested()
+                | ApprovalResolved()
+            ):
                 return _call_data(event)
             case StepRetried(step=step):
                 return {"type": "retry", "step": step}
@@ -122,8 +133,20 @@ class Fold:
         return render.execution_of(gathered.execution(), gathered.agent, calls)
 
 
+def _child_data(event: ChildStarted | ChildFinished) -> dict[str, Any]:
+    shown = {"toolCallId": event.tool_call_id, "executionId": event.execution_id}
+    if isinstance(event, ChildStarted):
+        return {"type": "child_started", **shown, "agent": event.agent}
+    return {"type": "child_finished", **shown, "status": event.status}
+
+
 def _call_data(
-    event: ToolStarted | ToolFinished | ApprovalRequested | ApprovalResolved,
+    event: ToolStarted
+    | ToolFinished
+    | ChildStarted
+    | ChildFinished
+    | ApprovalRequested
+    | ApprovalResolved,
 ) -> dict[str, Any]:
     match event:
         case ToolStarted():
@@ -141,6 +164,8 @@ def _call_data(
                 "result": event.result,
                 "isError": event.is_error,
             }
+        case ChildStarted() | ChildFinished():
+            return _child_data(event)
         case ApprovalRequested():
             return {
                 "type": "approval_requested",

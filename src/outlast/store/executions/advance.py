@@ -303,7 +303,7 @@ def force_failure(failure: ForcedFailure) -> Transaction[bool]:
     committed = yield from failed_unread(failure)
     effects = yield from cancel_locked(below, failure.at)
     if parent_id is not None and call_id is not None:
-        call = Call(failure.workspace_id, parent_id, call_id)
+        call = Call(failure.workspace_id, parent_id, call_id, failure.execution_id, Status.FAILED)
         effects += yield from answer(call, failed_with(failure.error), failure.at)
     following = yield from next_turn(failure.workspace_id, conversation_id, failure.at)
     return TransactionResult(

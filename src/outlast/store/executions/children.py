@@ -13,8 +13,8 @@ from typing import Final
 from sqlalchemy import bindparam, insert, literal_column, select, update
 
 from outlast.model.error import Conflict, NotFound, StaleWrite
-from outlast.model.event import Entry, ExecutionCancelled, ExecutionCreated
-from outlast.model.execution import Execution, Failure, Status, at_rest
+from outlast.model.event import ChildFinished, Entry, ExecutionCancelled, ExecutionCreated
+from outlast.model.execution import TERMINAL, Execution, Failure, Status, at_rest
 from outlast.model.text import shortened
 from outlast.model.wait import CallResult
 from outlast.store.driver import Part, Query, Statement
@@ -147,13 +147,17 @@ class Call:
     workspace_id: str
     parent_id: str
     tool_call_id: str
+    child_id: str
+    status: Status
+    """How the child has ended."""
 
 
 def call_of(child: Execution) -> Call | None:
     """Return the call that an execution carries out; None for a root."""
     if child.parent_id is None or child.tool_call_id is None:
         return None
-    return Call(child.workspace_id, child.parent_id, child.tool_call_id)
+    status = child.status if child.status in TERMINAL else Status.CANCELLED
+    return Call(child.workspace_id, child.parent_id, child.tool_call_id, child.id, status)
 
 
 def answer(call: Call | None, result: CallResult, at: int) -> Part[Effects]:
@@ -171,9 +175,14 @@ def answer(call: Call | None, result: CallResult, at: int) -> Part[Effects]:
         decided = yield from decide(request)
     except (NotFound, Conflict):
         return NOTHING
-    effects = Effects(decided.committed, decided.runnable)
     parent = decided.execution
-    if parent.children <= LIVE_CHILDREN or parent.completed_at is not None:
+    if not decided.committed:
+        return NOTHING  # it was decided before, or the parent has ended
+    event = ChildFinished(decided.wait.step, call.tool_call_id, call.child_id, call.status.value)
+    entries = yield from append(parent, parent.updated_at, (event,))
+    committed = (*decided.committed, Committed(parent.id, entries, parent))
+    effects = Effects(committed, decided.runnable)
+    if parent.children <= LIVE_CHILDREN:
         return effects
     of = {"workspace": call.workspace_id, "id": parent.id}
     for row in (yield Query(NEXT_CHILD, of)):

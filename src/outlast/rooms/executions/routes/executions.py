@@ -99,9 +99,9 @@ async def stream_execution(call: Call, services: Services) -> Response:
 
     After the last event of an ended execution: 204, so that an `EventSource` stops reconnecting.
 
-    Frames by `type`: start, text_delta, thinking, tool_call_start, tool_call_end,
-    approval_requested, approval_resolved, retry (discard the open step's text), paused, resumed
-    (discard what came behind its `behind`), and at the end done or error.
+    Frames by `type`: start, text_delta, thinking, tool_call_start, tool_call_end, child_started,
+    child_finished, approval_requested, approval_resolved, retry (discard the open step's text),
+    paused, resumed (discard what came behind its `behind`), and at the end done or error.
     """
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     after = call.cursor()

@@ -19,6 +19,8 @@ from outlast.folding.visible_steps import Shown, voided
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
+    ChildFinished,
+    ChildStarted,
     DataEmitted,
     Entry,
     Event,
@@ -105,7 +107,12 @@ class OpenAIFold:
             case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
                 return self._end(event)
             case (
-                ExecutionStarted() | ExecutionSuspended() | ExecutionPaused() | ExecutionReleased()
+                ChildStarted()
+                | ChildFinished()
+                | ExecutionStarted()
+                | ExecutionSuspended()
+                | ExecutionPaused()
+                | ExecutionReleased()
             ):
                 return []
 

@@ -14,6 +14,8 @@ from outlast.folding.visible_steps import Shown, voided
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
+    ChildFinished,
+    ChildStarted,
     DataEmitted,
     Entry,
     Event,
@@ -107,7 +109,12 @@ class UiFold:
             case ExecutionCancelled():
                 return self._end("other", {"type": "abort"})
             case (
-                ExecutionStarted() | ExecutionSuspended() | ExecutionPaused() | ExecutionReleased()
+                ChildStarted()
+                | ChildFinished()
+                | ExecutionStarted()
+                | ExecutionSuspended()
+                | ExecutionPaused()
+                | ExecutionReleased()
             ):
                 return []
 
