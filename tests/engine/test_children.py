@@ -256,10 +256,14 @@ async def test_only_twenty_children_of_one_parent_run_at_a_time(team: MakeTeam) 
     for child in children[:20]:
         await world.until(child.id, Status.RUNNING)
     assert len(researcher.requests) <= 20
+    await world.executions.cancel(world.caller, children[49].id)
+    left = await world.below(root, 50)
+    assert [one.waiting for one in left].count(True) == 29, "none takes a place that was not free"
     gate.set()
     ended = await world.until(root)
     assert (ended.output, ended.children) == ("Done.", 50)
-    assert await world.results(root) == [str(n) for n in range(1, 51)]
+    gave = await world.results(root)
+    assert gave == [*(str(n) for n in range(1, 50)), "The agent's execution was cancelled."]
 
 
 async def test_a_hundred_children_wake_their_parent_once(team: MakeTeam) -> None:

@@ -89,7 +89,7 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
     if live:
         effects += yield from cancel_locked(live, after.updated_at)
     if ended:
-        effects += yield from _end(after, moved)
+        effects += yield from _end(before, after, moved)
     elif after.tool_call_id is not None:
         effects += yield from _passed_up(move, after)
     committed = (Committed(before.id, entries, after), *effects.committed)
@@ -133,11 +133,11 @@ def _passed_up(move: Advance, after: Execution) -> Part[Effects]:
     return Effects(tuple(passed))
 
 
-def _end(execution: Execution, moved: "_Moved") -> Part[Effects]:
+def _end(before: Execution, execution: Execution, moved: "_Moved") -> Part[Effects]:
     """Let the next turn begin, or answer the parent's call."""
     at = execution.updated_at
     if (call := call_of(execution)) is not None:
-        return (yield from answer(call, result_of(execution), at))
+        return (yield from answer(call, result_of(execution), at, ran=not before.waiting))
     if moved.turns == execution.turn:
         return NOTHING
     following = yield from next_turn(execution.workspace_id, execution.conversation_id, at)

@@ -160,11 +160,12 @@ def call_of(child: Execution) -> Call | None:
     return Call(child.workspace_id, child.parent_id, child.tool_call_id, child.id, status)
 
 
-def answer(call: Call | None, result: CallResult, at: int) -> Part[Effects]:
+def answer(call: Call | None, result: CallResult, at: int, *, ran: bool = True) -> Part[Effects]:
     """Decide the parent's wait for a child that has ended, whose row is locked.
 
     The last open wait wakes the parent; a parent that has ended keeps the result, and one that was
-    deleted or rolled back needs none. A child that waits for its siblings may begin.
+    deleted or rolled back needs none. A child that waits for its siblings may begin, unless the one
+    that has ended was waiting too (`ran`).
     """
     if call is None:
         return NOTHING
@@ -182,7 +183,7 @@ def answer(call: Call | None, result: CallResult, at: int) -> Part[Effects]:
     entries = yield from append(parent, parent.updated_at, (event,))
     committed = (*decided.committed, Committed(parent.id, entries, parent))
     effects = Effects(committed, decided.runnable)
-    if parent.children <= LIVE_CHILDREN:
+    if parent.children <= LIVE_CHILDREN or not ran:
         return effects
     of = {"workspace": call.workspace_id, "id": parent.id}
     for row in (yield Query(NEXT_CHILD, of)):
