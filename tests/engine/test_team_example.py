@@ -1,4 +1,4 @@
-"""The example of a team runs as it stands: two researchers at once, and a page after an approval."""
+"""The example of a team: two researchers at once, and a page after an approval."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
