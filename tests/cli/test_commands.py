@@ -57,7 +57,7 @@ def test_a_server_starts_without_what_it_does_not_need() -> None:
 
 @pytest.mark.only(SQLITE)
 def test_the_version_is_written(outlast: Outlast) -> None:
-    assert outlast("--version") == (0, "outlast 0.1.0\n", "")
+    assert outlast("--version") == (0, "outlast 0.2.0\n", "")
 
 
 def test_workspaces_and_keys_are_made_listed_and_revoked(outlast: Outlast) -> None:

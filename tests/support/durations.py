@@ -13,6 +13,7 @@ SLOW: Final[dict[str, int]] = {
     "tests/many/": 240,
     "tests/cli/test_leaving.py": 200,
     "tests/kills/": 120,
+    "tests/engine/test_crash_children.py": 100,
     "tests/cli/test_run.py": 100,
     "tests/rooms/test_slow_readers.py": 90,
     "tests/cli/test_serve.py": 80,
