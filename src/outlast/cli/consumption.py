@@ -1,14 +1,12 @@
 """`outlast usage`: what the workspace has used, through the server."""
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 from typer import Option
 
 from outlast.cli.lifecycle import through
-from outlast.cli.options import ApiKey, AsJson, DataDir, Host, Port, Url, settings
+from outlast.cli.options import ApiKey, AsJson, DataDir, Host, Port, Url, require_one_of, settings
 from outlast.cli.output import note, write_json, write_table
-from outlast.model.error import InvalidRequest
 
 _GROUPS: Final = {
     "agent": ("agent", "agentId"),
@@ -43,8 +41,8 @@ def usage(
     json: AsJson = False,
 ) -> None:
     """Show tokens and credits that the workspace has used."""
-    _require("--bucket", bucket, _BUCKETS)
-    _require("--by", by, _GROUPS)
+    require_one_of("--bucket", bucket, _BUCKETS)
+    require_one_of("--by", by, _GROUPS)
     query = {"from": start, "to": to, "bucket": bucket, "groupBy": by}
     query |= {"limit": str(limit), "after": after}
     chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
@@ -56,12 +54,6 @@ def usage(
     write_table(titles, [_row(row, page["bucket"], by) for row in page["data"]])
     if page["hasMore"]:
         note(f"There are more: --after {page['nextCursor']}")
-
-
-def _require(option: str, value: str | None, known: Iterable[str]) -> None:
-    names = list(known)
-    if value is not None and value not in names:
-        raise InvalidRequest(f'{option} must be {", ".join(names)}, not "{value}".')
 
 
 def _row(row: dict[str, Any], bucket: str, by: str | None) -> list[object]:

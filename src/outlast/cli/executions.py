@@ -18,10 +18,10 @@ from outlast.cli.options import (
     Url,
     User,
     pairs,
+    require_one_of,
     settings,
 )
 from outlast.cli.output import note, shorten, write_json, write_table
-from outlast.model.error import InvalidRequest
 from outlast.model.execution import Status
 from outlast.settings import Settings
 
@@ -64,8 +64,7 @@ def list_executions(
     chosen = settings(
         host=host, port=port, api_key=api_key, data_dir=data_dir, database_url=database_url
     )
-    if status is not None and status not in set(Status):
-        raise InvalidRequest(f'--status must be {", ".join(Status)}, not "{status}".')
+    require_one_of("--status", status, Status)
     filters = {"agentId": agent, "status": status, "user": user, "limit": limit, "after": after}
     filters |= {f"metadata.{key}": value for key, value in pairs(metadata).items()}
     page = asyncio.run(

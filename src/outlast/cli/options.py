@@ -1,6 +1,6 @@
 """Options shared by commands, and the settings made from them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -170,6 +170,13 @@ def with_settings(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]
 
 def _is_argument(parameter: Parameter) -> bool:
     return parameter.default is Parameter.empty
+
+
+def require_one_of(option: str, value: str | None, known: Iterable[str]) -> None:
+    """Check the value of an option, if it is given. Raises InvalidRequest."""
+    names = list(known)
+    if value is not None and value not in names:
+        raise InvalidRequest(f'{option} must be {", ".join(names)}, not "{value}".')
 
 
 def pairs(given: list[str] | None) -> dict[str, str]:

@@ -13,14 +13,14 @@ from typing import Final
 from sqlalchemy import bindparam, insert, literal_column, select, update
 
 from outlast.model.error import Conflict, NotFound, StaleWrite
-from outlast.model.event import ChildFinished, Entry, ExecutionCancelled, ExecutionCreated
+from outlast.model.event import ChildFinished, Entry, ExecutionCancelled
 from outlast.model.execution import TERMINAL, Execution, Failure, Status, at_rest
 from outlast.model.text import shortened
 from outlast.model.wait import CallResult
 from outlast.store.driver import Part, Query, Statement
 from outlast.store.executions.locks import compare_and_set
 from outlast.store.executions.log import append, insert_event
-from outlast.store.executions.rows import execution_from, new_columns
+from outlast.store.executions.rows import execution_from, first_entry, new_columns
 from outlast.store.executions.statements import (
     INSERT_EXECUTION,
     OWNED,
@@ -101,26 +101,13 @@ def insert_children(move: Advance) -> Part[Effects]:
     for new in move.children:
         child = new.execution
         yield Query(INSERT_EXECUTION, new_columns(child))
-        entry = Entry(0, 1, child.created_at, _created(child, new.agent))
+        entry = first_entry(child, new.agent)
         yield insert_event(child.id, entry)
         if child.metadata:
             yield Query(COPY_METADATA, {"given_id": child.id, "id": move.before.id})
         committed.append(Committed(child.id, (entry,), child))
     runnable = tuple(one.execution for one in move.children if not one.execution.waiting)
     return Effects(tuple(committed), runnable)
-
-
-def _created(child: Execution, agent: str) -> ExecutionCreated:
-    return ExecutionCreated(
-        agent_id=child.agent_id,
-        agent_version=child.agent_version,
-        conversation_id=child.conversation_id,
-        metadata=child.metadata,
-        parent_id=child.parent_id,
-        input=child.input,
-        agent=agent,
-        user=child.user,
-    )
 
 
 def result_of(child: Execution) -> CallResult:

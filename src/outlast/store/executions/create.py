@@ -11,7 +11,7 @@ from outlast.model.error import (
     StaleWrite,
     TooManyTurns,
 )
-from outlast.model.event import Entry, ExecutionCancelled, ExecutionCreated, ExecutionStarted
+from outlast.model.event import Entry, ExecutionCancelled, ExecutionStarted
 from outlast.model.execution import Execution, OnBusy, Status, at_rest
 from outlast.store.conversations.rows import (
     CONTINUE_CONVERSATION,
@@ -26,7 +26,7 @@ from outlast.store.executions.advance import advance
 from outlast.store.executions.children import NOTHING, Effects
 from outlast.store.executions.cuts import find_cut, supersede
 from outlast.store.executions.log import insert_event
-from outlast.store.executions.rows import execution_from, new_columns
+from outlast.store.executions.rows import execution_from, first_entry, new_columns
 from outlast.store.executions.statements import (
     EXECUTION,
     INSERT_EXECUTION,
@@ -68,7 +68,7 @@ def create(new: NewExecution) -> Transaction[Created]:
     for name, value in new.indexed:
         of = {"workspace_id": new.workspace_id, "execution_id": new.id}
         yield Query(INSERT_METADATA, of | {"name": name, "value": value})
-    entries = [Entry(0, 1, new.at, _created_event(execution, new.agent_name))]
+    entries = [first_entry(execution, new.agent_name)]
     if execution.is_client_driven:
         entries.append(Entry(execution.segment, 2, new.at, ExecutionStarted()))
     for entry in entries:
@@ -239,19 +239,6 @@ def _new_execution(
         user=user,
         waiting=waiting,
         state={} if new.task is None else new.task.first_state,
-    )
-
-
-def _created_event(execution: Execution, agent: str) -> ExecutionCreated:
-    return ExecutionCreated(
-        agent_id=execution.agent_id,
-        agent_version=execution.agent_version,
-        conversation_id=execution.conversation_id,
-        metadata=execution.metadata,
-        parent_id=execution.parent_id,
-        input=execution.input,
-        agent=agent,
-        user=execution.user,
     )
 
 

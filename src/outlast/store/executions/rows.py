@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from outlast.model.event import Entry, ExecutionCreated
 from outlast.model.execution import (
     TERMINAL,
     Budget,
@@ -102,3 +103,18 @@ resume_columns: Final = _writer("resume_columns", _by(Writer.RESUME), "new_")
 def without_message(text: str) -> str:
     """Return a failure without its message."""
     return to_json(orjson.loads(text) | {"message": ""})
+
+
+def first_entry(execution: Execution, agent: str) -> Entry:
+    """Return the first entry of a new execution's log; `agent` is the agent's name."""
+    created = ExecutionCreated(
+        agent_id=execution.agent_id,
+        agent_version=execution.agent_version,
+        conversation_id=execution.conversation_id,
+        metadata=execution.metadata,
+        parent_id=execution.parent_id,
+        input=execution.input,
+        agent=agent,
+        user=execution.user,
+    )
+    return Entry(0, 1, execution.created_at, created)
