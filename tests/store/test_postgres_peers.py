@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import psycopg
 import pytest
 
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.postgres.driver import PostgresDriver
-from outlast.store.postgres.peers import GONE, HELLO, HERE, Peers
+from outlast.store.postgres.peers import Peers, hello
 from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.support.databases import POSTGRESQL, Database
@@ -20,63 +19,32 @@ pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
 BOUND = 30.0
 
 
-class Moment:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def alone(moment: Moment) -> Peers:
-    peers = Peers("a", moment)
-    peers.receive("a", HELLO)
-    moment.now += 1.0
-    return peers
-
-
-def test_a_process_is_alone_a_while_after_its_hello_has_come_back_and_none_has_answered() -> None:
-    moment = Moment()
-    peers = Peers("a", moment)
+def test_a_process_that_has_not_counted_counts_as_one_of_many() -> None:
+    peers = Peers("a")
     assert peers.some(), "it has not begun to listen"
-    assert peers.receive("a", HELLO) == (False, False)
-    moment.now += 0.9
-    assert peers.some()
-    moment.now += 0.1
+    peers.counted(1)
     assert not peers.some()
-
-
-@pytest.mark.parametrize("said", [HELLO, HERE, None])
-def test_an_unknown_process_is_answered_and_what_was_missed_is_read(
-    said: str | None,
-) -> None:
-    peers = alone(Moment())
-    assert peers.receive("b", said) == (True, True)
-    assert peers.some()
-    assert peers.receive("b", HERE) == (False, False)
-    assert peers.receive("b", None) == (False, False)
-    assert peers.receive("b", HELLO) == (True, False), "it has connected anew, and knows no peer"
-
-
-def test_a_process_that_leaves_or_is_silent_for_long_counts_no_more() -> None:
-    moment = Moment()
-    peers = alone(moment)
-    peers.receive("b", HELLO)
-    peers.receive("c", HELLO)
-    assert peers.receive("b", GONE) == (False, False)
-    assert peers.some()
-    moment.now += 64
-    assert peers.some()
-    moment.now += 2
-    assert not peers.some()
-    assert peers.receive("c", HERE) == (True, True), "it was frozen, and has missed something"
-
-
-def test_a_process_that_gets_nothing_counts_as_one_of_many() -> None:
-    moment = Moment()
-    peers = alone(moment)
     peers.disconnected()
-    moment.now += 1000
     assert peers.some()
+
+
+@pytest.mark.parametrize("kind", ["hello", "commit"])
+def test_a_message_shows_another_until_the_next_count(kind: str) -> None:
+    peers = Peers("a")
+    peers.counted(1)
+    peers.receive(hello("b")["from"] if kind == "hello" else "b")
+    assert peers.some()
+    peers.counted(1)
+    assert not peers.some()
+
+
+def test_what_was_missed_is_read_at_the_first_message_of_each_process() -> None:
+    peers = Peers("a")
+    peers.counted(3)
+    assert [peers.receive(one) for one in "abbcb"] == [False, True, False, True, False]
+    for n in range(1000):
+        peers.receive(f"restarted {n}")
+    assert peers.receive("b"), "senders kept are bounded"
 
 
 @asynccontextmanager
@@ -121,16 +89,38 @@ async def test_a_process_that_is_alone_tells_none_and_one_that_comes_is_notified
             made = await store.executions.create(new(clock))
             while await commit_log.get() != made.execution.id:
                 pass
-        while peers.some():  # it has said that it is gone
+        while peers.some():  # the other is counted no more
             await asyncio.to_thread(int)
 
 
-async def test_two_that_come_at_once_hear_of_each_other(database: Database) -> None:
-    async with asyncio.timeout(BOUND):
-        async with listening(database) as one, listening(database) as two, listening(database) as x:
-            for driver in (one, two, x):
-                while len(driver._announcer._peers._last_seen) < 2:
+async def test_processes_that_come_at_once_count_each_other(database: Database) -> None:
+    async with asyncio.timeout(BOUND), listening(database) as one, listening(database) as two:
+        async with listening(database) as three:
+            for driver in (one, two, three):
+                while driver._announcer._peers._count != 3:
                     await asyncio.to_thread(int)
+        for driver in (one, two):  # a process that has left is not counted
+            while driver._announcer._peers._count != 2:
+                await asyncio.to_thread(int)
+
+
+async def test_a_newcomer_reads_the_log_again_once_its_hello_was_handled(
+    database: Database,
+) -> None:
+    """A process that was alone has not notified of commits until it knew of this one."""
+    async with asyncio.timeout(BOUND), listening(database) as alone:
+        while alone._announcer._peers.some():
+            await asyncio.to_thread(int)
+        missed = asyncio.Semaphore(0)
+        newcomer = PostgresDriver(database.url)
+        newcomer.listen(Listeners(lambda _: None, lambda _: None, missed=missed.release))
+        await newcomer.open()
+        try:
+            await missed.acquire()
+            await missed.acquire()
+            assert alone._announcer._peers.some()
+        finally:
+            await newcomer.close()
 
 
 @pytest.mark.parametrize("cut", ["one", "all"])
@@ -154,19 +144,3 @@ async def test_a_listener_that_was_cut_off_is_notified_again(database: Database,
         while not commit_log & set(ids[-2:]):
             ids.append((await store.executions.create(new(clock))).execution.id)
             await asyncio.to_thread(int)
-
-
-def test_pairs_of_messages_end() -> None:
-    """Whoever answers an answer does so once."""
-    moment = Moment()
-    peers: dict[str, Any] = {name: Peers(name, moment) for name in "abc"}
-    waiting = [(name, HELLO) for name in "abc"]
-    said = 0
-    while waiting:
-        sender, message = waiting.pop(0)
-        said += 1
-        for name, one in peers.items():
-            if one.receive(sender, message)[0]:
-                waiting.append((name, HERE))
-    assert said <= 3 + 9
-    assert all(len(one._last_seen) == 2 for one in peers.values())

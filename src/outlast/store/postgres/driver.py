@@ -105,11 +105,11 @@ class PostgresDriver:
         self._answered = -_POOL_SECONDS
         self._pool: AsyncConnectionPool | None = None
         failures = failures or Failures()
-        peers = Peers(secrets.token_hex(6), lambda: asyncio.get_running_loop().time())
+        peers = Peers(secrets.token_hex(6))
         self._announcer = Announcer(self._announce, peers, failures)
         self._announced = guard("announced", self._announcer.announce)
         self._direct_url = conninfo(listen_url or url)
-        self._listener = Listener(self._direct_url, peers, self._announcer.say, failures)
+        self._listener = Listener(self._direct_url, peers, failures)
         self._listeners: Listeners | None = None
 
     def listen(self, listeners: Listeners) -> None:

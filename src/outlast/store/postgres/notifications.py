@@ -23,7 +23,7 @@ from outlast.model.event_codec import decode, encode
 from outlast.store.driver import TransactionResult
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.postgres.patience import PatientConnection
-from outlast.store.postgres.peers import GONE, HELLO, HERE, SAY_SECONDS, Peers, message
+from outlast.store.postgres.peers import COUNT, COUNT_SECONDS, JOIN, SETTLE_SECONDS, Peers, hello
 
 CHANNEL: Final = "outlast"
 NOTIFY: Final = """
@@ -31,10 +31,6 @@ SELECT pg_notify('outlast', payload) FROM json_array_elements_text(%s::json) AS 
 """
 _PAYLOAD_BYTES: Final = 7900
 """Postgres accepts payloads below 8,000 bytes."""
-_PROBE_SECONDS: Final = 5.0
-"""Interval between probes of a silent connection."""
-_PROBES: Final = int(SAY_SECONDS / _PROBE_SECONDS)
-_PRESENCE: Final = '"peer"'
 _RETRY_SECONDS: Final = 0.5
 _DUTY: Final = "hear_commits"
 
@@ -66,13 +62,6 @@ class Announcer:
         if self._waiting:
             self._send_soon()
 
-    def say(self, said: str) -> None:
-        """Tell the other processes whether this one listens."""
-        payload = _payload(message(self._peers.own, said))
-        if payload not in self._waiting:
-            self._waiting.append(payload)
-        self._send_soon()
-
     def _send_soon(self) -> None:
         if self._sending is None:
             self._sending = asyncio.get_running_loop().create_task(
@@ -100,13 +89,9 @@ class Announcer:
 class Listener:
     """Receives notifications of other processes, over a connection that is reopened if lost."""
 
-    def __init__(
-        self, url: str, peers: Peers, say: Callable[[str], None], failures: Failures
-    ) -> None:
-        """`say` tells the others whether this process listens."""
+    def __init__(self, url: str, peers: Peers, failures: Failures) -> None:
         self._url = url
         self._peers = peers
-        self._say = say
         self._own = _payload({"from": peers.own})[:-1]
         """Prefix of this process's own notifications."""
         self.listeners: Listeners | None = None
@@ -127,8 +112,6 @@ class Listener:
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self.listens:
-            self._say(GONE)
         await self._duty.stop()
 
     async def _listen_for_commits(self) -> None:
@@ -147,20 +130,33 @@ class Listener:
             self.listens = True
             assert self.listeners is not None
             self.listeners.missed()
-            said = HELLO
+            await connection.execute(JOIN)
+            await self._count(connection)
+            if self._peers.some():
+                await connection.execute(NOTIFY, (_payloads(hello(self._peers.own)),))
+                await self._receive_for(connection, SETTLE_SECONDS)
+                self.listeners.missed()
             while True:
-                await connection.execute(NOTIFY, (_payload_of_one(self._peers.own, said),))
-                for _ in range(_PROBES):
-                    async for notify in connection.notifies(timeout=_PROBE_SECONDS):
-                        self._receive(notify)
-                    await connection.execute("SELECT 1")
-                said = HERE
+                await self._receive_for(connection, COUNT_SECONDS)
+                await self._count(connection)
+
+    async def _count(self, connection: PatientConnection) -> None:
+        """Count the processes that listen; it shows too that a silent connection lives."""
+        cursor = await connection.execute(COUNT)
+        row = await cursor.fetchone()
+        assert row is not None
+        self._peers.counted(row[0])
+
+    async def _receive_for(self, connection: PatientConnection, seconds: float) -> None:
+        """Pass on the notifications of this many seconds."""
+        async for notify in connection.notifies(timeout=seconds):
+            self._receive(notify)
 
     def _receive(self, notify: Notify) -> None:
         """Pass on a notification; one that cannot be read makes followers read the log."""
         assert self.listeners is not None
         payload = notify.payload
-        if payload.startswith(self._own) and _PRESENCE not in payload:
+        if payload.startswith(self._own):
             return
         try:
             self._read(payload, self.listeners)
@@ -170,13 +166,9 @@ class Listener:
 
     def _read(self, payload: str, listeners: Listeners) -> None:
         notification = orjson.loads(payload)
-        said = notification.get("peer")
-        answer, missed = self._peers.receive(notification["from"], said)
-        if answer:
-            self._say(HERE)
-        if missed:
+        if self._peers.receive(notification["from"]):
             listeners.missed()
-        if said is not None:
+        if "peer" in notification:
             return
         if "requested" in notification:
             listeners.requested(notification["requested"])
@@ -207,8 +199,8 @@ def _committed_payload(sender: str, committed: Committed) -> str:
     return payload
 
 
-def _payload_of_one(sender: str, said: str) -> str:
-    return orjson.dumps([_payload(message(sender, said))]).decode()
+def _payloads(*notifications: dict[str, Any]) -> str:
+    return orjson.dumps([_payload(each) for each in notifications]).decode()
 
 
 def _payload(notification: dict[str, Any]) -> str:

@@ -1,68 +1,72 @@
 """Which other processes listen; if there is none, no notifications are sent.
 
-A process that begins to listen sends `hello`, and each that receives it answers `here`; every one
-sends `here` at intervals, and `gone` when it leaves. A process that receives a message of an
-unknown one answers too, and both make their followers read the log: commits before they knew of
-each other were not notified. A process that does not know (it is disconnected, or has just begun)
-assumes that there are others.
+Each process holds a shared advisory lock on the connection over which it listens, and counts the
+holders when it begins and at intervals: a process that ends, however it ends, is gone with its
+connection. One that begins to listen beside others sends `hello`, so that they count it at once.
+Commits made until then were not notified: it reads the log again shortly after its hello, and
+whenever it gets a notification of a process for the first time. A process that does not know (it is
+disconnected, or has just begun) assumes that there are others.
 """
 
-from collections.abc import Callable
 from typing import Any, Final
 
-SAY_SECONDS: Final = 20.0
-"""Interval at which a process sends `here`."""
-_SILENT_SECONDS: Final = 3 * SAY_SECONDS + 5.0
-"""Silence after which a process no longer listens, or will notice that it has missed something."""
-_SETTLE_SECONDS: Final = 1.0
-"""How long a process waits for answers after its hello has come back."""
-HELLO, HERE, GONE = "hello", "here", "gone"
+HELLO: Final = "hello"
+COUNT_SECONDS: Final = 5.0
+"""Interval between counts."""
+SETTLE_SECONDS: Final = 1.0
+"""How long other processes may take to handle a hello."""
+JOIN: Final = "SELECT pg_advisory_lock_shared(1869968492, 1885693298)"
+"""Hold the lock of those that listen, two numbers: "outl" and "peer" in ASCII."""
+COUNT: Final = """
+SELECT count(*) FROM pg_locks
+WHERE locktype = 'advisory' AND classid = 1869968492 AND objid = 1885693298 AND objsubid = 2
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+"""How many processes hold it, this one included. Columns of a lock of two numbers:
+https://www.postgresql.org/docs/current/view-pg-locks.html"""
+_MOST_KNOWN: Final = 1000
+"""Senders kept; a process that starts again is a new one."""
 
 
 class Peers:
-    """The other processes, as far as known from their messages."""
+    """The other processes, as counted in the database and as their messages show them."""
 
-    def __init__(self, own: str, now: Callable[[], float]) -> None:
-        """`now` is in seconds and never steps back."""
+    def __init__(self, own: str) -> None:
         self.own = own
-        self._now = now
-        self._last_seen: dict[str, float] = {}
-        """Time of the last message of each."""
-        self._alone_from: float | None = None
-        """Time from which silence means that there is none; None: unknown."""
+        self._count: int | None = None
+        """Processes that listen, this one included; None: unknown."""
+        self._known = set[str]()
+        """Processes of which a message has come."""
 
     def disconnected(self) -> None:
         """Note that nothing is received any more; others are unknown from then on."""
-        self._alone_from = None
+        self._count = None
+
+    def counted(self, listening: int) -> None:
+        """Note how many processes listen, this one included."""
+        self._count = listening
 
     def some(self) -> bool:
         """Whether another process may listen."""
-        now = self._now()
-        if self._alone_from is None or now < self._alone_from:
-            return True
-        if self._last_seen and min(self._last_seen.values()) < now - _SILENT_SECONDS:
-            self._last_seen = {
-                k: at for k, at in self._last_seen.items() if at >= now - _SILENT_SECONDS
-            }
-        return bool(self._last_seen)
+        return self._count is None or self._count > 1
 
-    def receive(self, sender: str, said: str | None) -> tuple[bool, bool]:
-        """Note a message; return whether to answer it, and whether something may be missed.
-
-        `said` is None for one that is not about presence.
-        """
+    def receive(self, sender: str) -> bool:
+        """Note a message; return whether some before it may be missed."""
         if sender == self.own:
-            if said == HELLO and self._alone_from is None:
-                self._alone_from = self._now() + _SETTLE_SECONDS
-            return False, False
-        if said == GONE:
-            self._last_seen.pop(sender, None)
-            return False, False
-        known = sender in self._last_seen
-        self._last_seen[sender] = self._now()
-        return not known or said == HELLO, not known
+            return False
+        if self._count is not None:
+            self._count = max(self._count, 2)
+        if sender in self._known:
+            return False
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known.add(sender)
+        return True
 
 
-def message(sender: str, said: str) -> dict[str, Any]:
-    """Return a message about presence; versions before 0.2 read it as an empty commit."""
-    return {"from": sender, "peer": said, "execution": "", "entries": []}
+def hello(sender: str) -> dict[str, Any]:
+    """Return the message of a process that begins to listen.
+
+    Other versions read it as a commit without entries.
+    """
+    return {"from": sender, "peer": HELLO, "execution": "", "entries": []}
