@@ -20,12 +20,12 @@ from typing import Final
 
 from tests.support.statement_log import StatementLog, transactions
 
-from bench.asking import TOKEN, execute, is_completed
 from bench.client import Connection
 from bench.figures.runs import uses_tool
 from bench.lab import OUTLAST, Lab, open_lab
 from bench.load import Rate, first_token, run_many, stream_many
 from bench.process import Child, allow_many_files
+from bench.requests import TOKEN, execute, is_completed
 from bench.scale import Scale
 from bench.state import KINDS, LABELS, POSTGRESQL, SQLITE, State
 from bench.table import Row, markdown, median

@@ -27,7 +27,7 @@ PAUSE = 0.01
 class HandOver:
     """Seconds from each commit."""
 
-    heard: list[float]
+    received: list[float]
     """To its notification at the other connection."""
     taken: list[float]
     """To the other connection's commit, by the database's clock."""
@@ -44,12 +44,12 @@ async def hand_over(url: str, samples: int, *, durable: bool) -> HandOver:
         if not durable:
             await giver.execute("SET synchronous_commit TO OFF")
         await taker.execute("LISTEN given")
-        heard: list[float] = []
+        received: list[float] = []
         for number in range(WARM_UP + samples):
-            await asyncio.gather(_give(giver, number), _take(taker, heard))
+            await asyncio.gather(_give(giver, number), _take(taker, received))
             await asyncio.sleep(PAUSE)
         times = await (await giver.execute(_TIMES)).fetchall()
-    timed = list(zip(times, heard, strict=True))[WARM_UP:]
+    timed = list(zip(times, received, strict=True))[WARM_UP:]
     return HandOver(
         [at - given for (given, _), at in timed],
         [taken - given for (given, taken), _ in timed],
@@ -62,7 +62,7 @@ async def _give(connection: psycopg.AsyncConnection, number: int) -> None:
         await connection.execute("SELECT pg_notify('given', %s)", (str(number),))
 
 
-async def _take(connection: psycopg.AsyncConnection, heard: list[float]) -> None:
+async def _take(connection: psycopg.AsyncConnection, received: list[float]) -> None:
     [notify] = [found async for found in connection.notifies(stop_after=1, timeout=BOUND)]
-    heard.append(time.time())
+    received.append(time.time())
     await connection.execute("INSERT INTO taken VALUES (%s)", (int(notify.payload),))

@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.asking import KEY
 from bench.load import Cpu
 from bench.process import Child, free_port
+from bench.requests import KEY
 from bench.scale import Scale
 from bench.state import POSTGRESQL, Postgres, State, States, open_postgres
 
@@ -34,7 +34,7 @@ class Lab:
     room: Path
     scale: Scale
     provider: Child
-    workshop: Child
+    controlled: Child
     stack: AsyncExitStack
     kinds: Sequence[str]
     """The databases to measure on."""
@@ -48,9 +48,9 @@ class Lab:
         return f"http://127.0.0.1:{self.provider.port}/v1"
 
     @property
-    def workshop_url(self) -> str:
+    def controlled_url(self) -> str:
         """The base URL of the provider that tells the time and holds requests back."""
-        return f"http://127.0.0.1:{self.workshop.port}/v1"
+        return f"http://127.0.0.1:{self.controlled.port}/v1"
 
     def log(self, name: str) -> Path:
         """Where a child of this name writes."""
@@ -73,7 +73,7 @@ class Lab:
 
     def start_bare(self) -> Child:
         """Baseline (b), just started."""
-        tool = f"http://127.0.0.1:{self.workshop.port}/tools/lookup_order"
+        tool = f"http://127.0.0.1:{self.controlled.port}/tools/lookup_order"
         arguments = ("--provider", self.provider_url, "--tool", tool)
         return Child.module("bench.bare", self.log("bare"), *arguments)
 
@@ -122,7 +122,7 @@ class Lab:
 
     def _agents_file(self) -> Path:
         def agent(name: str, model: str, effect: str = "", approval: str = "false") -> str:
-            port = self.workshop.port
+            port = self.controlled.port
             tools = _TOOL.format(effect=effect, approval=approval, port=port) if effect else ""
             return _AGENT.format(name=name, model=model, tools=tools)
 
@@ -150,9 +150,9 @@ async def open_lab(room: Path, scale: Scale, kinds: Sequence[str]) -> AsyncGener
     async with AsyncExitStack() as stack:
         provider = Child.module("tests.support.provider", room / "provider.log", "--port", "0")
         stack.push_async_callback(provider.stop)
-        workshop = Child.module("bench.workshop", room / "workshop.log")
-        stack.push_async_callback(workshop.stop)
+        controlled = Child.module("bench.controlled_provider", room / "controlled.log")
+        stack.push_async_callback(controlled.stop)
         await provider.listening()
-        await workshop.listening()
+        await controlled.listening()
         postgres = stack.enter_context(open_postgres(room)) if POSTGRESQL in kinds else None
-        yield Lab(room, scale, provider, workshop, stack, kinds, States(room, postgres), postgres)
+        yield Lab(room, scale, provider, controlled, stack, kinds, States(room, postgres), postgres)

@@ -23,7 +23,7 @@ _ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTE
 
 
 class DidNotStart(RuntimeError):
-    """A child process ended, or said nothing in time."""
+    """A child process ended, or wrote nothing in time."""
 
 
 class Child:

@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from bench.deployment import open_deployment
 from bench.lab import Lab
 from bench.state import SQLITE, State
-from bench.town import open_town
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,14 @@ async def open_way(lab: Lab, kind: str) -> AsyncGenerator[Way, None]:
     """The processes, which ask the provider that tells the time."""
     if kind == SQLITE:
         state = lab.states.empty(kind, "across")
-        async with lab.ours(state, provider_url=lab.workshop_url) as child:
+        async with lab.ours(state, provider_url=lab.controlled_url) as child:
             yield Way(state, child.port, child.port, "one process hands nothing to another")
         lab.states.drop(state)
         return
-    async with open_town(lab, "across", apis=2, provider_url=lab.workshop_url) as town:
-        here, there = town.apis
-        [(timed,)] = town.state.rows("SHOW track_commit_timestamp")
+    async with open_deployment(
+        lab, "across", apis=2, provider_url=lab.controlled_url
+    ) as deployment:
+        here, there = deployment.apis
+        [(timed,)] = deployment.state.rows("SHOW track_commit_timestamp")
         untimed = "" if timed == "on" else "track_commit_timestamp is off on this Postgres"
-        yield Way(town.state, here.port, there.port, untimed)
+        yield Way(deployment.state, here.port, there.port, untimed)

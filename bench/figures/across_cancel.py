@@ -1,18 +1,18 @@
 """From the request to cancel to its effect, while the model is silent.
 
 One execution after the other, cancelled through one API process: when the provider's socket is
-closed, and when a client of another API process has heard the end.
+closed, and when a client of another API process has received the end.
 """
 
 import asyncio
 import time
 
-from bench.asking import cancel, execute, follow
 from bench.client import Connection, ask_once, get
+from bench.controlled_provider import TIME_WORD
 from bench.lab import Lab
+from bench.requests import cancel, execute, follow
 from bench.table import Row, median
 from bench.ways import Way
-from bench.workshop import SAID
 
 TARGET_SECONDS = 1.0
 BOUND = 30.0
@@ -30,7 +30,7 @@ class _Client:
     def hear(self, chunk: bytes) -> None:
         if _END in chunk:
             self.noticed_at = time.monotonic()
-        elif SAID.search(chunk):
+        elif TIME_WORD.search(chunk):
             self.speaking.set()
 
 
@@ -41,9 +41,9 @@ async def cancels(lab: Lab, way: Way) -> list[Row]:
     async with asyncio.timeout(BOUND + lab.scale.cancels):
         for number in range(lab.scale.cancels):
             text = f"Silence {way.state.kind} {number}"
-            requested, heard = await _cancel(way, text)
+            requested, received = await _cancel(way, text)
             closed.append(await _cut(lab, text) - requested)
-            noticed.append(heard - requested)
+            noticed.append(received - requested)
     return [
         _row("cancel to the model's socket closed", way, closed),
         _row("cancel to the other client's last frame", way, noticed),
@@ -68,7 +68,7 @@ async def _cancel(way: Way, text: str) -> tuple[float, float]:
 async def _cut(lab: Lab, text: str) -> float:
     """When the provider lost the connection of this request."""
     while True:
-        cuts = (await ask_once(lab.workshop.port, get("/counts"))).json()["cuts"]
+        cuts = (await ask_once(lab.controlled.port, get("/counts"))).json()["cuts"]
         if text in cuts:
             return float(cuts[text])
         await asyncio.sleep(LOOK_SECONDS)

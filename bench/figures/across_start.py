@@ -10,14 +10,14 @@ which the provider has read the model request. One execution at a time, a pause 
 import asyncio
 import time
 
-from bench.asking import ask_provider, execute, follow
 from bench.client import Connection
+from bench.controlled_provider import TIME_WORD
 from bench.handover import HandOver
 from bench.lab import Lab
 from bench.latency import DIRECT, latencies, no_latencies
+from bench.requests import ask_provider, execute, follow
 from bench.table import Row
 from bench.ways import Way
-from bench.workshop import SAID
 
 TARGET_MS = 15.0
 WARM_UP = 10
@@ -49,7 +49,7 @@ async def _samples(way: Way, count: int) -> tuple[list[str], list[float]]:
     for _ in range(WARM_UP + count):
         sent = time.monotonic()
         made = (await here.ask(execute("moment", background=True))).json()["id"]
-        seconds.append(_said((await there.ask(follow(made))).body) - sent)
+        seconds.append(_time_in((await there.ask(follow(made))).body) - sent)
         ids.append(made)
         await asyncio.sleep(PAUSE)
     here.close()
@@ -59,17 +59,17 @@ async def _samples(way: Way, count: int) -> tuple[list[str], list[float]]:
 
 async def _direct(lab: Lab, count: int) -> list[float]:
     seconds: list[float] = []
-    connection = await Connection.open(lab.workshop.port)
+    connection = await Connection.open(lab.controlled.port)
     for _ in range(WARM_UP + count):
         sent = time.monotonic()
-        seconds.append(_said((await connection.ask(ask_provider("clock-1"))).body) - sent)
+        seconds.append(_time_in((await connection.ask(ask_provider("clock-1"))).body) - sent)
     connection.close()
     return seconds[WARM_UP:]
 
 
-def _said(body: bytes) -> float:
+def _time_in(body: bytes) -> float:
     """The time that the answer tells. Raises RuntimeError where it tells none."""
-    found = SAID.search(body)
+    found = TIME_WORD.search(body)
     if found is None:
         raise RuntimeError(f"No time in {body[-300:]!r}")
     return float(found[1])

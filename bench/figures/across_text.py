@@ -1,4 +1,4 @@
-"""From a word's being said to its being read by a client.
+"""From the sending of a word to its receipt by a client.
 
 Commit to client: from the commit of the worker that logged the word, by Postgres' own record of
 commits, to the moment at which a client of another API process has it. Provider to client: from the
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from bench.asking import ask_provider, execute, follow
 from bench.client import Connection
+from bench.controlled_provider import TIME_WORD
 from bench.handover import HandOver
 from bench.lab import Lab
 from bench.latency import DIRECT, latencies, no_latencies
+from bench.requests import ask_provider, execute, follow
 from bench.table import Row
 from bench.ways import Way
-from bench.workshop import SAID
 
 TARGET_MS = 150.0
 BOUND = 60.0
@@ -42,8 +42,8 @@ class Listener:
     execution_id: str
     sent: float = 0.0
     """When it requested the stream."""
-    heard: list[tuple[int, float, float]] = field(default_factory=list)
-    """(number in the log, seconds since it was said, time since the epoch)"""
+    received: list[tuple[int, float, float]] = field(default_factory=list)
+    """(number in the log, seconds since it was sent, time since the epoch)"""
 
     async def listen(self, port: int) -> None:
         """Follow the execution to its end."""
@@ -55,19 +55,19 @@ class Listener:
     def hear(self, chunk: bytes) -> None:
         """Note the words of frames since its request: what came before is replayed."""
         now, at = time.monotonic(), time.time()
-        for number, said in _FRAME.findall(chunk):
-            if float(said) > self.sent:
-                self.heard.append((int(number), now - float(said), at))
+        for number, sent_at in _FRAME.findall(chunk):
+            if float(sent_at) > self.sent:
+                self.received.append((int(number), now - float(sent_at), at))
 
 
 async def texts(lab: Lab, way: Way, bare: HandOver | None) -> list[Row]:
     """Median and 99th percentile of both."""
     direct = await _direct(lab)
     listeners, commits = await _listen(lab, way)
-    said = [seconds for listener in listeners for _, seconds, _ in listener.heard]
+    passed = [seconds for listener in listeners for _, seconds, _ in listener.received]
     return [
         *_committed(way, listeners, commits, bare),
-        *latencies("text, provider to client", way.state.label, said, (DIRECT, direct)),
+        *latencies("text, provider to client", way.state.label, passed, (DIRECT, direct)),
     ]
 
 
@@ -76,9 +76,9 @@ async def _direct(lab: Lab) -> list[float]:
 
     def hear(chunk: bytes) -> None:
         now = time.monotonic()
-        seconds.extend(now - float(said) for said in SAID.findall(chunk))
+        seconds.extend(now - float(sent_at) for sent_at in TIME_WORD.findall(chunk))
 
-    connection = await Connection.open(lab.workshop.port)
+    connection = await Connection.open(lab.controlled.port)
     await connection.ask(ask_provider(f"clock-{lab.scale.words}-delay-100"), hear)
     connection.close()
     return seconds
@@ -121,7 +121,7 @@ def _committed(
     seconds = [
         at - commits[listener.execution_id, number]
         for listener in listeners
-        for number, _, at in listener.heard[:-1]  # the last one's row is the step's, all in one
+        for number, _, at in listener.received[:-1]  # the last one's row is the step's, all in one
         if (listener.execution_id, number) in commits
     ]
-    return latencies(figure, database, seconds, ("bare NOTIFY", bare.heard), TARGET_MS)
+    return latencies(figure, database, seconds, ("bare NOTIFY", bare.received), TARGET_MS)

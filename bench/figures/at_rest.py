@@ -9,10 +9,10 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from bench.deployment import Deployment, open_deployment
 from bench.lab import Lab
 from bench.state import LABELS, POSTGRESQL, SQLITE, State
 from bench.table import Row, absent
-from bench.town import Town, open_town
 
 TARGET = 2.0
 STATS_SECONDS = 10.0
@@ -49,18 +49,18 @@ async def measure(lab: Lab) -> list[Row]:
 
 async def _measure(lab: Lab) -> list[Rest]:
     found = []
-    async with open_town(lab, "at-rest", apis=0, workers=0) as town:
+    async with open_deployment(lab, "at-rest", apis=0, workers=0) as deployment:
         for count in lab.scale.resting:
-            await _start(town, count)
+            await _start(deployment, count)
             await asyncio.sleep(lab.scale.settle)
-            found.append(await _look(lab, town.state, count))
+            found.append(await _look(lab, deployment.state, count))
     return found
 
 
-async def _start(town: Town, count: int) -> None:
+async def _start(deployment: Deployment, count: int) -> None:
     """A few at a time, as a deployment does."""
-    while (missing := count - len(town.workers)) > 0:
-        await town.add(workers=min(missing, 5))
+    while (missing := count - len(deployment.workers)) > 0:
+        await deployment.add(workers=min(missing, 5))
 
 
 async def _look(lab: Lab, state: State, workers: int) -> Rest:

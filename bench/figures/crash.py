@@ -1,21 +1,21 @@
 """Executions killed with `kill -9` after their first tool call: what completes, what ran twice.
 
-Each execution calls a tool, then another. The provider (bench.workshop) holds every second request
-back, so that at the kill each first call is recorded and no second one has begun. On Postgres the
-next server first waits until the dead one's jobs are anybody's.
+Each execution calls a tool, then another. The provider (bench.controlled_provider) holds every
+second request back, so that at the kill each first call is recorded and no second one has begun. On
+Postgres the next server first waits until the dead one's jobs are free to take.
 """
 
 import asyncio
 import time
 from typing import Any
 
-from bench.asking import execute, fetch
 from bench.client import Connection, ask_once, get, post
+from bench.controlled_provider import TURNS
 from bench.lab import Lab
 from bench.process import Child
+from bench.requests import execute, fetch
 from bench.state import State
 from bench.table import Row
-from bench.workshop import TURNS
 
 WITHIN = 10.0
 BOUND = 60.0
@@ -36,13 +36,13 @@ async def _measure(lab: Lab, state: State) -> list[Row]:
     """Start them, kill the server, start it again, wait, count."""
     count, places = lab.scale.killed, 2 * lab.scale.killed
     before = (await _counts(lab))["calls"]
-    (await ask_once(lab.workshop.port, post("/gate", {"open": False}))).json()
-    async with lab.ours(state, concurrency=places, provider_url=lab.workshop_url) as first:
+    (await ask_once(lab.controlled.port, post("/gate", {"open": False}))).json()
+    async with lab.ours(state, concurrency=places, provider_url=lab.controlled_url) as first:
         ids = await _begin(first, count)
         await _all_held(lab, count)
         first.kill()
-    (await ask_once(lab.workshop.port, post("/gate", {"open": True}))).json()
-    child = lab.start(state, concurrency=places, provider_url=lab.workshop_url)
+    (await ask_once(lab.controlled.port, post("/gate", {"open": True}))).json()
+    child = lab.start(state, concurrency=places, provider_url=lab.controlled_url)
     try:
         completed, seconds = await _wait(child, ids)
     finally:
@@ -68,7 +68,7 @@ async def _all_held(lab: Lab, count: int) -> None:
 
 
 async def _counts(lab: Lab) -> dict[str, Any]:
-    found: dict[str, Any] = (await ask_once(lab.workshop.port, get("/counts"))).json()
+    found: dict[str, Any] = (await ask_once(lab.controlled.port, get("/counts"))).json()
     return found
 
 

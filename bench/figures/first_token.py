@@ -6,10 +6,10 @@ connections kept. The overhead of a sample is its time less the median of the di
 
 from contextlib import AsyncExitStack
 
-from bench.asking import DIRECT_TOKEN, TOKEN, ask_bare, ask_provider, execute
 from bench.client import Connection
 from bench.lab import Lab
 from bench.load import first_token
+from bench.requests import DIRECT_TOKEN, TOKEN, ask_bare, ask_provider, execute
 from bench.state import LABELS, SQLITE
 from bench.table import Row, median, percentile, unpromised
 

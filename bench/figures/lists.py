@@ -6,10 +6,10 @@ the median is taken.
 
 import time
 
-from bench.asking import KEY, execute
 from bench.client import Connection, ask_once, get
 from bench.fill import copy_execution
 from bench.lab import Lab
+from bench.requests import KEY, execute
 from bench.state import State
 from bench.table import Row, median
 

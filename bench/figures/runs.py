@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from bench.asking import ask_bare, ask_provider, execute, is_completed, is_ok
 from bench.client import Answer
 from bench.lab import Lab
 from bench.load import Cpu, Rate, Served, middle, run_many
 from bench.process import ROOT
+from bench.requests import ask_bare, ask_provider, execute, is_completed, is_ok
 from bench.state import LABELS, SQLITE
 from bench.table import Row, unpromised, with_database
 

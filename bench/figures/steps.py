@@ -5,9 +5,9 @@ costs no more than one of ten. Half of the steps are model requests, half are to
 execution's own row, its conversation and its last answer are divided among its steps too.
 """
 
-from bench.asking import execute, is_completed
 from bench.lab import Lab
 from bench.load import run_many
+from bench.requests import execute, is_completed
 from bench.state import State
 from bench.table import Row
 
@@ -43,7 +43,7 @@ async def _measure(lab: Lab, kind: str) -> list[Row]:
 async def _bytes_per_step(lab: Lab, kind: str, agent: str, steps: int, *, runs: int) -> float:
     """What the executions have added to a database that has been used before."""
     state = lab.states.empty(kind, f"steps-{agent}")
-    async with lab.ours(state, provider_url=lab.workshop_url) as child:
+    async with lab.ours(state, provider_url=lab.controlled_url) as child:
         request = execute(agent)
         await run_many(child, request, is_completed, runs=1, concurrency=1, bound=BOUND)
         before = state.cleaned()

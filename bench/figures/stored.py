@@ -5,10 +5,10 @@ tables and indexes behind a VACUUM FULL: each change of a row leaves its old ver
 vacuum makes room of; the size before it stands beside.
 """
 
-from bench.asking import execute, is_completed
 from bench.lab import Lab
 from bench.load import run_many
 from bench.process import Child
+from bench.requests import execute, is_completed
 from bench.state import SQLITE, State
 from bench.table import Row
 

@@ -1,8 +1,8 @@
 """Many streams at once, a word each 100 ms: total time, memory and processor time of each, gaps."""
 
-from bench.asking import DIRECT_TOKEN, TOKEN, ask_bare, ask_provider, execute
 from bench.lab import Lab
 from bench.load import Burst, Cpu, Served, stream_many
+from bench.requests import DIRECT_TOKEN, TOKEN, ask_bare, ask_provider, execute
 from bench.state import LABELS, SQLITE
 from bench.table import Row, percentile, unpromised, with_database
 
@@ -136,5 +136,5 @@ def _cpu(kind: str, streams: int, ours: Burst, bare: Burst | None = None) -> Row
 def _short(burst: Burst) -> str:
     """What is wrong with the burst, where something is."""
     counts = {"refused": burst.refused, "incomplete": burst.short}
-    said = ", ".join(f"{count} streams {word}" for word, count in counts.items() if count)
-    return f" ({said})" if said else ""
+    counted = ", ".join(f"{count} streams {word}" for word, count in counts.items() if count)
+    return f" ({counted})" if counted else ""

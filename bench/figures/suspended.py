@@ -5,11 +5,11 @@ Of the server, that is; on Postgres the database's processes serve both servers 
 
 import asyncio
 
-from bench.asking import cancel, execute
 from bench.client import ask_once
 from bench.fill import copy_execution
 from bench.lab import Lab
 from bench.process import Child
+from bench.requests import cancel, execute
 from bench.table import Row
 
 MEMORY_MIB = 3.0

@@ -11,13 +11,13 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from bench.asking import cancel, execute, follow
 from bench.client import Connection, ask_once
+from bench.controlled_provider import TIME_WORD
+from bench.deployment import Deployment, open_deployment
 from bench.lab import Lab
+from bench.requests import cancel, execute, follow
 from bench.state import LABELS, POSTGRESQL, SQLITE
 from bench.table import Row, absent, median
-from bench.town import Town, open_town
-from bench.workshop import SAID
 
 FIGURE = "take-over after kill -9 of a worker, median (slowest)"
 TARGET_SECONDS = 10.0
@@ -48,7 +48,7 @@ class _Follower:
     def hear(self, chunk: bytes) -> None:
         if _RETRY in chunk:
             self.retried = time.monotonic()
-        if SAID.search(chunk):
+        if TIME_WORD.search(chunk):
             self.speaking.set()
 
     async def spoken(self) -> None:
@@ -59,12 +59,12 @@ class _Follower:
 
 async def _deaths(lab: Lab) -> list[float]:
     seconds: list[float] = []
-    async with open_town(lab, "takeover", provider_url=lab.workshop_url) as town:
+    async with open_deployment(lab, "takeover", provider_url=lab.controlled_url) as deployment:
         for _ in range(lab.scale.deaths):
-            async with _followed(town, lab.scale.held) as followers:
-                await town.add(workers=1)
+            async with _followed(deployment, lab.scale.held) as followers:
+                await deployment.add(workers=1)
                 killed = time.monotonic()
-                town.workers[-2].kill()
+                deployment.workers[-2].kill()
                 async with asyncio.timeout(BOUND):
                     await asyncio.gather(*(follower.spoken() for follower in followers))
                 seconds += [follower.retried - killed for follower in followers]
@@ -72,11 +72,13 @@ async def _deaths(lab: Lab) -> list[float]:
 
 
 @asynccontextmanager
-async def _followed(town: Town, count: int) -> AsyncGenerator[list[_Follower], None]:
+async def _followed(deployment: Deployment, count: int) -> AsyncGenerator[list[_Follower], None]:
     """Executions whose models are silent, and their clients; they are cancelled at the end."""
     request = execute("silent", background=True)
-    followers = [_Follower((await ask_once(town.port, request)).json()["id"]) for _ in range(count)]
-    connections = [await Connection.open(town.port) for _ in followers]
+    followers = [
+        _Follower((await ask_once(deployment.port, request)).json()["id"]) for _ in range(count)
+    ]
+    connections = [await Connection.open(deployment.port) for _ in followers]
     async with asyncio.TaskGroup() as tasks:
         for follower, connection in zip(followers, connections, strict=True):
             tasks.create_task(connection.ask(follow(follower.execution_id), follower.hear))
@@ -84,7 +86,7 @@ async def _followed(town: Town, count: int) -> AsyncGenerator[list[_Follower], N
             await asyncio.gather(*(follower.spoken() for follower in followers))
         yield followers
         for follower in followers:
-            (await ask_once(town.port, cancel(follower.execution_id))).json()
+            (await ask_once(deployment.port, cancel(follower.execution_id))).json()
     for connection in connections:
         connection.close()
 

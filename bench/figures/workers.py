@@ -9,12 +9,12 @@ from collections import Counter
 
 import psycopg
 
-from bench.asking import execute, is_completed
+from bench.deployment import BY_NAME, Deployment, open_deployment
 from bench.lab import Lab
 from bench.load import Rate, Served, middle, run_many
+from bench.requests import execute, is_completed
 from bench.state import LABELS, POSTGRESQL, SQLITE, State
 from bench.table import Row, absent, with_database
-from bench.town import BY_NAME, Town, open_town
 
 CONCURRENCY = 64
 BOUND = 120.0
@@ -41,16 +41,16 @@ async def _measure(lab: Lab) -> list[Row]:
         alone = await _rate(lab, child, state, census)
     lab.states.drop(state)
     rows = []
-    async with open_town(lab, "workers", workers=0) as town:
+    async with open_deployment(lab, "workers", workers=0) as deployment:
         for count in lab.scale.workers:
-            await town.add(workers=count - len(town.workers))
+            await deployment.add(workers=count - len(deployment.workers))
             if count == lab.scale.workers[0]:
-                await census.idle(lab, town.state)
-            rows += _rows(count, await _rate(lab, town, town.state, census), alone)
+                await census.idle(lab, deployment.state)
+            rows += _rows(count, await _rate(lab, deployment, deployment.state, census), alone)
     return [*rows, *census.rows()]
 
 
-async def _rate(lab: Lab, served: Town | Served, state: State, census: "_Census") -> Rate:
+async def _rate(lab: Lab, served: Deployment | Served, state: State, census: "_Census") -> Rate:
     rates = []
     for round_ in range(lab.scale.rounds + 1):
         watching = None if round_ else asyncio.create_task(census.watch(state))

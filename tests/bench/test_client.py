@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from bench.asking import DIRECT_TOKEN, ask_provider
 from bench.client import Connection, ConnectionCut, ask_once
 from bench.load import first_token
+from bench.requests import DIRECT_TOKEN, ask_provider
 
 from tests.support.provider import FakeProvider
 

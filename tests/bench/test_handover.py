@@ -20,5 +20,5 @@ def cluster() -> Iterator[Cluster]:
 
 async def test_each_row_is_heard_of_and_taken_after_its_commit(cluster: Cluster) -> None:
     found = await hand_over(cluster.url(), SAMPLES, durable=True)
-    assert len(found.heard) == len(found.taken) == SAMPLES
-    assert all(seconds > 0 for seconds in found.heard + found.taken)
+    assert len(found.received) == len(found.taken) == SAMPLES
+    assert all(seconds > 0 for seconds in found.received + found.taken)

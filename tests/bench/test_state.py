@@ -21,20 +21,20 @@ def test_a_copy_has_what_the_original_had_and_nothing_that_comes_later(
     states: States, kind: str
 ) -> None:
     original = states.empty(kind, "original")
-    original.rows("CREATE TABLE said (word text)")
-    original.rows("INSERT INTO said VALUES ('before')")
+    original.rows("CREATE TABLE words (word text)")
+    original.rows("INSERT INTO words VALUES ('before')")
     copy = states.copy(original, "copy")
-    original.rows("INSERT INTO said VALUES ('after')")
-    assert copy.rows("SELECT word FROM said") == [("before",)]
+    original.rows("INSERT INTO words VALUES ('after')")
+    assert copy.rows("SELECT word FROM words") == [("before",)]
     states.drop(original)
-    assert copy.rows("SELECT word FROM said") == [("before",)]
+    assert copy.rows("SELECT word FROM words") == [("before",)]
     assert not original.folder.exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_state_of_the_same_name_is_empty_again(states: States, kind: str) -> None:
-    states.empty(kind, "one").rows("CREATE TABLE said (word text)")
-    states.empty(kind, "one").rows("CREATE TABLE said (word text)")
+    states.empty(kind, "one").rows("CREATE TABLE words (word text)")
+    states.empty(kind, "one").rows("CREATE TABLE words (word text)")
 
 
 def test_postgres_knows_a_process_by_its_name(states: States) -> None:

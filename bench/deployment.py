@@ -17,7 +17,7 @@ GROUP BY application_name
 
 
 @dataclass(frozen=True, slots=True)
-class Town:
+class Deployment:
     """API processes that run nothing themselves, and workers; the first gets the requests."""
 
     lab: Lab
@@ -61,14 +61,14 @@ class Town:
 
 
 @asynccontextmanager
-async def open_town(
+async def open_deployment(
     lab: Lab, name: str, *, apis: int = 1, workers: int = 1, provider_url: str = ""
-) -> AsyncGenerator[Town, None]:
+) -> AsyncGenerator[Deployment, None]:
     """On an empty database, ready for work; all processes are stopped at the end."""
-    town = Town(lab, lab.states.empty(POSTGRESQL, name), provider_url)
+    deployment = Deployment(lab, lab.states.empty(POSTGRESQL, name), provider_url)
     try:
-        await town.add(apis=apis, workers=workers)
-        yield town
+        await deployment.add(apis=apis, workers=workers)
+        yield deployment
     finally:
-        await town.stop()
-    lab.states.drop(town.state)
+        await deployment.stop()
+    lab.states.drop(deployment.state)

@@ -6,7 +6,7 @@
                                    every execution is held back while the gate is closed
         steps-N                    N / 2 tool calls, the first two in one answer, each other in one
                                    of its own, then a word: N steps in all
-        clock-N[-delay-MS]         N words, MS milliseconds apart: each the time when it was said
+        clock-N[-delay-MS]         N words, MS milliseconds apart: each the time when it was sent
         silent                     such a word, then nothing
     GET  /counts                   {"calls": {key: times}, "held": requests held back,
                                    "cuts": {user text: time at which its silent answer was cut off}}
@@ -14,7 +14,7 @@
 
 A held request shows that its execution's first tool call is recorded: that is the moment to kill.
 Times are seconds of the machine's monotonic clock, which all processes share.
-Run by itself: `python -m bench.workshop`, which prints its port.
+Run by itself: `python -m bench.controlled_provider`, which prints its port.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ _KEY = re.compile(rb"^idempotency-key: *(\S+)", re.IGNORECASE | re.MULTILINE)
 _LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 _STEPS = re.compile(r"steps-(\d+)")
 _CLOCK = re.compile(r"clock-(\d+)(?:-delay-(\d+))?")
-SAID = re.compile(rb'"(?:content|text)":"(\d+\.\d{6}) "')
+TIME_WORD = re.compile(rb'"(?:content|text)":"(\d+\.\d{6}) "')
 """A word that tells the time, in the provider's frames and in ours."""
 _STREAM = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 
 
-def said() -> bytes:
+def time_word() -> bytes:
     """A word that tells the time."""
     return frame({"content": f"{time.monotonic():.6f} "})
 
@@ -66,7 +66,7 @@ def saying(done: int, count: int) -> list[bytes]:
     return [*words(count), *tail("stop", done + 2, count, True)]
 
 
-class Workshop:
+class ControlledProvider:
     """What was called, and who waits at the gate."""
 
     def __init__(self) -> None:
@@ -94,22 +94,22 @@ class _Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, workshop: Workshop) -> None:
-        self.workshop = workshop
+    def __init__(self, controlled: ControlledProvider) -> None:
+        self.controlled = controlled
         self.buffer = b""
         self.timer: asyncio.TimerHandle | None = None
         self.silent = ""
-        """What the user said whom the answer keeps waiting."""
+        """The user text whose answer is kept waiting."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop's own class
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self.workshop.held.discard(self)
+        self.controlled.held.discard(self)
         if self.timer is not None:
             self.timer.cancel()
         if self.silent:
-            self.workshop.cuts[self.silent] = time.monotonic()
+            self.controlled.cuts[self.silent] = time.monotonic()
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -124,18 +124,18 @@ class _Connection(asyncio.Protocol):
             self.answer(head, body)
 
     def answer(self, head: bytes, body: bytes) -> None:
-        workshop = self.workshop
+        controlled = self.controlled
         match head.split(b" ", 2)[1]:
             case b"/counts":
-                calls, held = workshop.calls, len(workshop.held)
-                self.send_json({"calls": calls, "held": held, "cuts": workshop.cuts})
+                calls, held = controlled.calls, len(controlled.held)
+                self.send_json({"calls": calls, "held": held, "cuts": controlled.cuts})
             case b"/gate":
-                workshop.set_gate(open=orjson.loads(body)["open"])
+                controlled.set_gate(open=orjson.loads(body)["open"])
                 self.send_json({})
             case b"/v1/chat/completions":
                 self.complete(orjson.loads(body))
             case _:
-                workshop.count(head)
+                controlled.count(head)
                 self.send_json(RESULT)
 
     def complete(self, request: dict[str, Any]) -> None:
@@ -147,26 +147,26 @@ class _Connection(asyncio.Protocol):
             self.step(request, calls=int(found[1]) // 2)
         elif name == "silent":
             self.silent = last_user_text(request)
-            self.transport.write(_STREAM + said())
+            self.transport.write(_STREAM + time_word())
         else:
             self.turn(request)
 
     def tell(self, count: int, delay: float, number: int, began: float) -> None:
         """Say this word and those behind it, each when it is due; the last brings the end."""
         while number < count:
-            self.transport.write(said())
+            self.transport.write(time_word())
             if delay:
                 loop = asyncio.get_running_loop()
                 due = loop.time() + began + number * delay - time.monotonic()
                 self.timer = loop.call_at(due, self.tell, count, delay, number + 1, began)
                 return
             number += 1
-        self.transport.write(said() + b"".join(tail("stop", 2, count, True)))
+        self.transport.write(time_word() + b"".join(tail("stop", 2, count, True)))
 
     def turn(self, request: dict[str, Any]) -> None:
         done = sum(message["role"] == "tool" for message in request["messages"])
-        if done == 1 and not self.workshop.open:
-            self.workshop.held.add(self)
+        if done == 1 and not self.controlled.open:
+            self.controlled.held.add(self)
         else:
             self.send_turn(done)
 
@@ -189,9 +189,9 @@ class _Connection(asyncio.Protocol):
 
 async def serve() -> None:
     """Serve on a free port and print it."""
-    workshop = Workshop()
+    controlled = ControlledProvider()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(workshop), HOST, 0, backlog=4096)
+    server = await loop.create_server(lambda: _Connection(controlled), HOST, 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
