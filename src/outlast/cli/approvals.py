@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, echo
 
-from outlast.cli.lifecycle import through
-from outlast.cli.options import ApiKey, AsJson, DataDir, Host, Port, Url, settings
+from outlast.cli.options import AsJson
 from outlast.cli.output import note, shorten, write_json, write_table
+from outlast.cli.through import Server, through_server
 from outlast.model.error import ApprovalNotFound, InvalidRequest
-from outlast.settings import Settings
 
 if TYPE_CHECKING:
     from outlast.client import Client
@@ -22,20 +21,16 @@ ToolCall = Annotated[
 ]
 
 
+@through_server()
 def approvals(
+    server: Server,
     *,
     limit: Annotated[int, Option(min=1, max=100, help="Maximum number of rows.")] = 20,
     after: Annotated[str | None, Option(help="Cursor of the previous page's end.")] = None,
-    url: Url = None,
-    host: Host = None,
-    port: Port = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """List the tool calls that wait for a person."""
-    chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
-    page = through(chosen, url, lambda c: c.approvals(limit=limit, after=after))
+    page = server.request(lambda c: c.approvals(limit=limit, after=after))
     if json:
         write_json(page)
         return
@@ -56,7 +51,9 @@ def approvals(
         note(f"There are more: --after {page['nextCursor']}")
 
 
+@through_server()
 def approve(
+    server: Server,
     execution_id: Execution,
     tool_call_id: ToolCall = None,
     *,
@@ -65,46 +62,35 @@ def approve(
     result: Annotated[
         str | None, Option(help="For an unknown outcome: it ran with this result, as JSON.")
     ] = None,
-    url: Url = None,
-    host: Host = None,
-    port: Port = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Let a tool call run. For an unknown outcome, run it again or give its result."""
-    said: dict[str, Any] = {} if reason is None else {"reason": reason}
+    decision: dict[str, Any] = {} if reason is None else {"reason": reason}
     if parameters is not None:
-        said["parameters"] = _json("--parameters", parameters)
+        decision["parameters"] = _json("--parameters", parameters)
     if result is not None:
-        said["result"] = _json("--result", result)
-    chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
-    _decide(chosen, url, (execution_id, tool_call_id), {"approved": True, **said}, json=json)
+        decision["result"] = _json("--result", result)
+    _decide(server, (execution_id, tool_call_id), {"approved": True, **decision}, json=json)
 
 
+@through_server()
 def deny(
+    server: Server,
     execution_id: Execution,
     tool_call_id: ToolCall = None,
     *,
     reason: Annotated[str | None, Option(help="Shown to the model.")] = None,
-    url: Url = None,
-    host: Host = None,
-    port: Port = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Deny a tool call; for an unknown outcome, give it up."""
-    said: dict[str, Any] = {} if reason is None else {"reason": reason}
-    chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
-    _decide(chosen, url, (execution_id, tool_call_id), {"approved": False, **said}, json=json)
+    decision: dict[str, Any] = {} if reason is None else {"reason": reason}
+    _decide(server, (execution_id, tool_call_id), {"approved": False, **decision}, json=json)
 
 
 def _decide(
-    chosen: Settings,
-    url: str | None,
+    server: Server,
     which: tuple[str, str | None],
-    said: dict[str, Any],
+    decision: dict[str, Any],
     *,
     json: bool,
 ) -> None:
@@ -112,9 +98,9 @@ def _decide(
 
     async def decided(client: "Client") -> dict[str, Any]:
         tool_call_id = named or await _only(client, execution_id)
-        return await client.decide(execution_id, tool_call_id, **said)
+        return await client.decide(execution_id, tool_call_id, **decision)
 
-    answer = through(chosen, url, decided)
+    answer = server.request(decided)
     if json:
         write_json(answer)
     else:

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Final
 
 from typer import Option
 
-from outlast.cli.lifecycle import through
-from outlast.cli.options import ApiKey, AsJson, DataDir, Host, Port, Url, require_one_of, settings
+from outlast.cli.options import AsJson, require_one_of
 from outlast.cli.output import note, write_json, write_table
+from outlast.cli.through import Server, through_server
 
 _GROUPS: Final = {
     "agent": ("agent", "agentId"),
@@ -19,7 +19,9 @@ _BUCKETS: Final = {"hour": 13, "day": 10, "month": 7}
 """Characters of a bucket's start that are shown."""
 
 
+@through_server()
 def usage(
+    server: Server,
     *,
     start: Annotated[
         str | None, Option("--from", help="From the hour of this time; default: 30 days before.")
@@ -33,11 +35,6 @@ def usage(
     ] = None,
     limit: Annotated[int, Option(min=1, max=1000, help="Maximum number of rows.")] = 100,
     after: Annotated[str | None, Option(help="Cursor of the previous page's end.")] = None,
-    url: Url = None,
-    host: Host = None,
-    port: Port = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Show tokens and credits that the workspace has used."""
@@ -45,8 +42,7 @@ def usage(
     require_one_of("--by", by, _GROUPS)
     query = {"from": start, "to": to, "bucket": bucket, "groupBy": by}
     query |= {"limit": str(limit), "after": after}
-    chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
-    page = through(chosen, url, lambda c: c.usage(**query))
+    page = server.request(lambda c: c.usage(**query))
     if json:
         write_json(page)
         return

@@ -6,22 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Exit, Option, Typer, echo
 
-from outlast.cli.options import (
-    ApiKey,
-    AsJson,
-    DatabaseUrl,
-    DataDir,
-    ExecutionId,
-    Host,
-    Metadata,
-    Port,
-    Url,
-    User,
-    pairs,
-    require_one_of,
-    settings,
-)
+from outlast.cli.options import AsJson, ExecutionId, Metadata, User, pairs, require_one_of
 from outlast.cli.output import note, shorten, write_json, write_table
+from outlast.cli.through import Server, through_server
 from outlast.model.execution import Status
 from outlast.settings import Settings
 
@@ -42,7 +29,9 @@ _REASON = 120
 
 
 @executions.command("list")
+@through_server("database_url")
 def list_executions(
+    server: Server,
     *,
     agent: Annotated[str | None, Option(help="Only of this agent, by name or id.")] = None,
     status: Annotated[str | None, Option(help=f"{', '.join(Status)}.")] = None,
@@ -52,23 +41,14 @@ def list_executions(
     after: Annotated[
         str | None, Option(help="Only what is older than this execution: exec_…")
     ] = None,
-    url: Url = None,
-    host: Host = None,
-    port: Port = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
     json: AsJson = False,
 ) -> None:
     """List executions, newest first."""
-    chosen = settings(
-        host=host, port=port, api_key=api_key, data_dir=data_dir, database_url=database_url
-    )
     require_one_of("--status", status, Status)
     filters = {"agentId": agent, "status": status, "user": user, "limit": limit, "after": after}
     filters |= {f"metadata.{key}": value for key, value in pairs(metadata).items()}
     page = asyncio.run(
-        _read(chosen, url, lambda c: c.list(**filters), lambda: _list_database(chosen, filters))
+        _read(server, lambda c: c.list(**filters), lambda chosen: _list_database(chosen, filters))
     )
     if json:
         write_json(page)
@@ -91,23 +71,18 @@ def list_executions(
 
 
 @executions.command("show")
+@through_server("database_url")
 def show_execution(
+    server: Server,
     execution_id: ExecutionId,
-    url: Url = None,
-    host: Host = None,
-    port: Port = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
     json: AsJson = False,
 ) -> None:
     """Show one execution."""
-    chosen = settings(
-        host=host, port=port, api_key=api_key, data_dir=data_dir, database_url=database_url
-    )
     execution = asyncio.run(
         _read(
-            chosen, url, lambda c: c.get(execution_id), lambda: _show_database(chosen, execution_id)
+            server,
+            lambda c: c.get(execution_id),
+            lambda chosen: _show_database(chosen, execution_id),
         )
     )
     if json:
@@ -120,34 +95,26 @@ def show_execution(
 
 
 @executions.command("watch")
+@through_server()
 def watch_execution(
+    server: Server,
     execution_id: ExecutionId,
-    url: Url = None,
-    host: Host = None,
-    port: Port = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Show an execution as it runs, until it ends or waits."""
-    chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
-    code = asyncio.run(_watch(chosen, url, execution_id, json))
+    code = asyncio.run(_watch(server, execution_id, json))
     raise Exit(code)
 
 
 @executions.command("cancel")
+@through_server()
 def cancel_execution(
+    server: Server,
     execution_id: ExecutionId,
-    url: Url = None,
-    host: Host = None,
-    port: Port = None,
-    api_key: ApiKey = None,
-    data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Cancel a live execution; its output so far is kept."""
-    chosen = settings(host=host, port=port, api_key=api_key, data_dir=data_dir)
-    cancelled = asyncio.run(_cancel(chosen, url, execution_id))
+    cancelled = asyncio.run(_cancel(server, execution_id))
     if json:
         write_json(cancelled)
     else:
@@ -155,31 +122,29 @@ def cancel_execution(
 
 
 async def _read(
-    chosen: Settings,
-    url: str | None,
-    ask: "Callable[[Client], Awaitable[dict[str, Any]]]",
-    in_database: Callable[[], Awaitable[dict[str, Any]]],
+    server: Server,
+    send: "Callable[[Client], Awaitable[dict[str, Any]]]",
+    in_database: Callable[[Settings], Awaitable[dict[str, Any]]],
 ) -> dict[str, Any]:
-    """Ask the server; read the database if no server answers and none was named."""
-    from outlast.cli.remote import client_of
+    """Send a request; read the database if no server answers and none was named."""
     from outlast.client import Unreachable
 
     try:
-        async with client_of(chosen, url) as client:
-            return await ask(client)
+        async with server.client() as client:
+            return await send(client)
     except Unreachable as error:
-        if url is not None:
+        if server.url is not None:
             raise
         note(f"{error} Reading the database instead.")
-        return await in_database()
+        return await in_database(server.settings)
 
 
-async def _watch(chosen: Settings, url: str | None, execution_id: str, json: bool) -> int:
-    from outlast.cli.remote import client_of, show_stream
+async def _watch(server: Server, execution_id: str, json: bool) -> int:
+    from outlast.cli.remote import show_stream
     from outlast.cli.screen import Screen
 
     screen = Screen(quiet=json)
-    async with client_of(chosen, url) as client:
+    async with server.client() as client:
         execution = await show_stream(client, execution_id, screen)
     if json:
         write_json(execution)
@@ -187,10 +152,8 @@ async def _watch(chosen: Settings, url: str | None, execution_id: str, json: boo
     return screen.end(execution_id, execution["status"], error.get("message"))
 
 
-async def _cancel(chosen: Settings, url: str | None, execution_id: str) -> dict[str, Any]:
-    from outlast.cli.remote import client_of
-
-    async with client_of(chosen, url, patience=_PATIENCE) as client:
+async def _cancel(server: Server, execution_id: str) -> dict[str, Any]:
+    async with server.client(patience=_PATIENCE) as client:
         return await client.cancel(execution_id)
 
 
