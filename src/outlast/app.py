@@ -1,12 +1,13 @@
 """The composition root: all parts are created and connected here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from outlast.activity import Activity
 from outlast.agents.code import CodeFunctions
 from outlast.agents.port import Models, Tools
+from outlast.agents.prices.price_list import PriceList
 from outlast.duty import Failures
 from outlast.engine.code_agents.runner import CodeAgentRunner
 from outlast.engine.dispatch.inline import InlineEngine
@@ -82,6 +83,7 @@ class Core:
     metrics: Metrics
     maintenance: MaintenanceRunner
     seal: Seal
+    prices: PriceList
 
     async def open(self) -> None:
         """Find the secret and open the database. Raises StoreLocked, Misconfigured."""
@@ -94,10 +96,14 @@ class Core:
         await self.engine.start(recover=recover)
         await self.maintenance.start()
 
-    async def warm_up(self) -> None:
-        """Load what the first execution needs, so that it does not have to wait."""
+    async def warm_up(self, models: Iterable[str] = ()) -> None:
+        """Load what the first execution needs, so that it does not have to wait.
+
+        `models` are looked up in the list of prices, if it is used.
+        """
         await self.models.warm_up()
         await self.tools.warm_up()
+        await self.prices.learn(models)
 
     async def drain(self) -> None:
         """Begin no new work; let running steps end, and another process lead maintenance."""
@@ -134,8 +140,8 @@ def build(
     driver = driver_of(settings, measured=metrics.wrote, failures=failures, jobs=jobs)
     state = store(driver)
     box = tools(state)
-    texts = TextLog(state.executions, failures)
-    writer = SegmentWriter(state.executions, texts, clock, settings.prices)
+    prices = PriceList(settings.prices, models, clock)
+    writer = SegmentWriter(state.executions, TextLog(state.executions, failures), clock, prices)
     waits, children = CallWaits(box), Children(state.agents, clock)
     retries = settings.model_retries
     model_steps = ModelSteps(models, writer, waits, children, retries, metrics.model_requested)
@@ -168,9 +174,8 @@ def build(
         leads=lambda: leadership.leads,
     )
     services = _services(settings, state, engine, streams, agents, clock, seal, box)
-    return Core(
-        settings, clock, state, streams, engine, models, box, services, metrics, maintenance, seal
-    )
+    parts = (models, box, services, metrics, maintenance, seal, prices)
+    return Core(settings, clock, state, streams, engine, *parts)
 
 
 def _leadership(

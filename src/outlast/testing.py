@@ -23,7 +23,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from outlast.agents.code import CodeFunctions
-from outlast.agents.port import Model, Models, Tools
+from outlast.agents.port import Model, Models, Offer, Tools
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
 from outlast.model.clock import Clock, SystemClock
@@ -112,6 +112,11 @@ class NamedModels:
         if name not in self._models:
             raise Misconfigured(f"There is no model {name!r}.")
         return self._models[name]
+
+    def offer(self, name: str) -> Offer | None:
+        """Return None: these models have no list prices."""
+        del name
+        return None
 
     async def warm_up(self) -> None:
         pass

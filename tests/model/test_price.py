@@ -51,6 +51,10 @@ def test_prices_are_a_table_of_the_settings_file(tmp_path: Path) -> None:
     assert found.prices.of_tool("lookup_order") == 1
     assert found.prices.of_tool("refund") == 2 * NANO
     assert found.prices.of_tool("else") == 0
+    assert found.prices.credits_per_dollar is None
+    found = load(tmp_path, "[prices]\ncreditsPerDollar = 0.1\nproviders = {gw = 'openai'}")
+    assert found.prices.credits_per_dollar == Decimal("0.1")
+    assert found.prices.providers == {"gw": "openai"}
 
 
 def test_prices_are_no_variable_of_the_environment(tmp_path: Path) -> None:
@@ -62,7 +66,7 @@ def test_prices_are_no_variable_of_the_environment(tmp_path: Path) -> None:
     ("table", "words"),
     [
         ("free", "prices must be a table"),
-        ({"model": {}}, "prices: unknown key 'model'. Known: models, tools"),
+        ({"model": {}}, "prices: unknown key 'model'. Known: models, tools, creditsPerDollar"),
         ({"tools": 5}, "prices.tools must be a table"),
         ({"models": {"m": 5}}, 'prices.models."m" must be a table'),
         ({"models": {"m": {"input": 1}}}, 'prices.models."m": output is missing'),
@@ -88,6 +92,15 @@ def test_prices_are_no_variable_of_the_environment(tmp_path: Path) -> None:
         ({"tools": {"t": "cheap"}}, "'cheap' is not a price"),
         ({"tools": {"t": True}}, "True is not a price"),
         ({"tools": {"t": [1]}}, "is not a price"),
+        ({"creditsPerDollar": 0}, "prices.creditsPerDollar: 0 is not more than 0"),
+        ({"creditsPerDollar": "-1"}, "is not more than 0 and at most 100000"),
+        ({"creditsPerDollar": 100_001}, "is not more than 0 and at most 100000"),
+        ({"creditsPerDollar": "NaN"}, "is not more than 0"),
+        ({"creditsPerDollar": True}, "True is not a number of credits, as 100"),
+        ({"creditsPerDollar": "0.0000000001"}, "has more than 9 decimals"),
+        ({"creditsPerDollar": 1, "providers": ["a"]}, "prices.providers must be a table"),
+        ({"creditsPerDollar": 1, "providers": {"a": 5}}, 'prices.providers."a": must be'),
+        ({"providers": {"a": "openai"}}, "has no effect without prices.creditsPerDollar"),
     ],
 )
 def test_what_is_no_price_is_refused_by_its_name(table: Any, words: str) -> None:

@@ -89,6 +89,19 @@ class Model(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model at a provider."""
+
+    provider: str
+    """Kind of the provider, as in model strings."""
+    url: str | None
+    """The provider's URL; None: that of its kind."""
+    model: str
+    named: str | None = None
+    """The operator's id of the provider in the list; None: found by URL or kind."""
+
+
 class Models(Protocol):
     """Finds the Model for a model string."""
 
@@ -98,6 +111,10 @@ class Models(Protocol):
 
     def find(self, name: str) -> Model:
         """Return the model of this name, created at first use. Raises Misconfigured."""
+        ...
+
+    def offer(self, name: str) -> Offer | None:
+        """Return the provider and its name of the model; None for a model without a provider."""
         ...
 
     async def warm_up(self) -> None:

@@ -20,6 +20,7 @@ from outlast.cli.lifecycle import add_moves
 from outlast.cli.models import models
 from outlast.cli.options import FLAGS, AsJson, Metadata, User, pairs, with_settings
 from outlast.cli.output import write_json
+from outlast.cli.prices import show_prices
 from outlast.settings import Settings
 
 
@@ -199,6 +200,7 @@ add_moves(executions)
 app.add_typer(executions, name="executions")
 app.command()(approvals)
 app.command()(usage)
+app.command("prices")(show_prices)
 app.command()(approve)
 app.command()(deny)
 app.add_typer(agents, name="agents")

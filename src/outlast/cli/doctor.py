@@ -15,6 +15,7 @@ from outlast.cli.composition import providers_of, read_agents
 from outlast.cli.doctor_sqlite import examine_sqlite
 from outlast.cli.findings import Finding, Level
 from outlast.cli.preflight import check_environment
+from outlast.cli.price_table import models_of, priced
 from outlast.cli.remote import url_of
 from outlast.client import Client, Unreachable
 from outlast.model.clock import Clock, SystemClock
@@ -40,6 +41,7 @@ async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         *await _models(settings, loaded),
         *_tools(loaded),
         *_prices(settings, loaded),
+        *await _unpriced(settings, loaded),
     ):
         yield finding
     yield await _port(settings)
@@ -154,6 +156,26 @@ def _prices(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
     text = f"no agent has {', '.join(strange)}; a model may still answer with that name"
     mend = f"[prices] names what agents have: {', '.join(sorted(models | tools))}"
     yield Finding("prices", Level.WARN, text, mend)
+
+
+async def _unpriced(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
+    """Name the models without a price, if the operator sells by prices at all."""
+    listed = settings.prices.credits_per_dollar is not None
+    if not (listed or settings.prices.models) or not loaded.specs:
+        return []
+    try:
+        found = await priced(settings, loaded, models_of(loaded))
+    except Misconfigured as error:
+        return [Finding("list prices", Level.FAIL, error.message)]
+    without = [one for one in found if one.is_default]
+    wrong = {one.problem for one in without if one.problem is not None}
+    findings = [Finding("list prices", Level.FAIL, problem) for problem in sorted(wrong)]
+    if without:
+        names = ", ".join(one.model for one in without)
+        text = f"{names}: no price, so that 1,000 tokens cost 1 credit"
+        mend = "add it to [prices.models] of outlast.toml; outlast prices shows each model's price"
+        findings.append(Finding("models without a price", Level.WARN, text, mend))
+    return findings
 
 
 async def _port(settings: Settings) -> Finding:

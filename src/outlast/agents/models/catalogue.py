@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from outlast.agents.models.openai_chat import OpenAIEndpoint
+from outlast.agents.models.openai_chat import OPENAI, OpenAIEndpoint
 from outlast.agents.models.providers import filled, of_environment
 from outlast.agents.models.scripted import ScriptedModel
-from outlast.agents.port import Model
+from outlast.agents.port import Model, Offer
 from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured
 from outlast.model.provider import OPENAI_CHAT, ProviderSpec
@@ -26,6 +26,10 @@ _KNOWN = (
     "openai-chat:, local:, scripted:, anthropic:, openai:, google:, groq:, mistral:, bedrock: "
     "and the other providers of pydantic-ai"
 )
+
+_HERE = frozenset({"local", "scripted", "test"})
+_OPENAI_KINDS = frozenset({"openai", "openai-responses"})
+"""Kinds whose SDK takes OPENAI_BASE_URL from the environment."""
 
 
 def _is_script(name: str) -> bool:
@@ -54,6 +58,7 @@ class ModelCatalogue:
         self._providers = dict(providers or {})
         self._models: dict[str, Model] = {}
         self._endpoints: dict[str, OpenAIEndpoint] = {}
+        self._urls: dict[str, str | None] = {}
         self._retired: list[Model | OpenAIEndpoint] = []
         """Models and endpoints replaced by `use`; their requests may still run."""
 
@@ -70,6 +75,28 @@ class ModelCatalogue:
         spec = self._providers.get(prefix)
         return prefix if spec is None else spec.kind
 
+    def offer(self, name: str) -> Offer | None:
+        """Return the provider and its name of the model; None for a model that runs here."""
+        prefix, _, model = name.partition(":")
+        kind, given = self.kind(name), self._providers.get(prefix)
+        if not model or kind in _HERE:
+            return None
+        if prefix not in self._urls:
+            try:
+                self._urls[prefix] = self._url(kind, given)
+            except Misconfigured:  # a variable that is not set: its first request says so
+                return None
+        return Offer(kind, self._urls[prefix], model)
+
+    def _url(self, kind: str, given: ProviderSpec | None) -> str | None:
+        """Return the URL that a provider's requests go to; None: that of its kind."""
+        if kind == OPENAI_CHAT:
+            spec = of_environment(self._environment)
+            return (spec if given is None else filled(given, self._environment)).base_url or OPENAI
+        if given is not None:
+            return filled(given, self._environment).base_url
+        return self._environment.get("OPENAI_BASE_URL") if kind in _OPENAI_KINDS else None
+
     def use(self, providers: Mapping[str, ProviderSpec]) -> None:
         """Use these providers, and scripts as they are now, for later requests.
 
@@ -81,6 +108,7 @@ class ModelCatalogue:
             if self._providers.get(name) != providers.get(name)
         }
         self._providers = dict(providers)
+        self._urls.clear()
         for name in [name for name in self._models if name.partition(":")[0] in changed]:
             self._retired.append(self._models.pop(name))
         for name in changed & {*self._endpoints}:

@@ -138,6 +138,7 @@ class CodeAgentRunner:
         if step is None:
             check_spent(segment, agent.spec)
             of_model = replace(agent, spec=replace(agent.spec, model=operation.model))
+            await self.model_steps.know_price(segment, operation.model)
             price = self.writer.prices.of_model(operation.model)
             request = _request(segment, agent.spec, operation, price)
             try:

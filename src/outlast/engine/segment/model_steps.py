@@ -72,6 +72,7 @@ class ModelSteps:
         Raises Upstream, Misconfigured, LimitExceeded, BudgetExceeded (the execution fails) and
         Interrupted.
         """
+        await self.know_price(segment, agent.spec.model)
         step = await self.answer(segment, agent, self._request(segment, agent.spec))
         calls = len(step.message.tool_calls)
         error = too_many_steps(segment, agent.spec, 1 + calls, calls)
@@ -81,6 +82,11 @@ class ModelSteps:
             await self.record_calls(segment, agent.spec, step, (model_finished(step),))
         else:
             await self._record_end(segment, agent.spec, step)
+
+    async def know_price(self, segment: Segment, model: str) -> None:
+        """Look up the model's list price, if it is not known. Raises Interrupted."""
+        if self.writer.prices.lacks(model):
+            await segment.run(self.writer.prices.learn([model]))
 
     def _request(self, segment: Segment, spec: AgentSpec) -> ModelRequest:
         execution = segment.execution
@@ -103,6 +109,8 @@ class ModelSteps:
         started_at, began = clock.now(), clock.monotonic()
         segment.request, segment.model = request, agent.spec.model
         answer = await self._answer(segment, agent, request)
+        if self.writer.prices.lacks(segment.model, answer.model):
+            await self.writer.prices.learn([segment.model], answer.model)
         return ModelStep(
             clock.new_id(STEP),
             segment.open_step,

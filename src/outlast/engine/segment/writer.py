@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from outlast.agents.estimate import request_tokens
+from outlast.agents.prices.price_list import PriceList
 from outlast.engine.segment.segment import Segment, StepText
 from outlast.engine.segment.text_log import TextLog
 from outlast.model.charge import Charge
@@ -25,7 +26,7 @@ from outlast.model.event import (
 from outlast.model.execution import TERMINAL, Failure, ModelStep, Status, Step, ToolStep, advanced
 from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.message import AssistantMessage
-from outlast.model.price import ModelPrice, Prices
+from outlast.model.price import ModelPrice
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens, estimate_tokens_of
 from outlast.model.wait import Awaiting, Wait, awaited
 from outlast.store.executions.store import ExecutionStore
@@ -42,7 +43,7 @@ class SegmentWriter:
     store: ExecutionStore
     texts: TextLog
     clock: Clock
-    prices: Prices
+    prices: PriceList
 
     async def begin(self, segment: Segment) -> None:
         """Take the execution for a new segment. Raises StaleWrite if another worker has it."""
