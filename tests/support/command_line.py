@@ -13,6 +13,7 @@ from typing import IO, Final
 import httpx2
 
 from tests.support.databases import POSTGRESQL, Database
+from tests.support.python_process import PythonProcess
 from tests.support.waiting import BOUND
 
 COMMAND: Final = [sys.executable, "-c", "from outlast.cli import main; main()"]
@@ -109,7 +110,7 @@ class CommandProcess:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("OUTLAST_")
         }
-        self._process = subprocess.Popen(
+        self._process = PythonProcess(
             [*COMMAND, *arguments],
             cwd=command_line.folder,
             env={**inherited, **command_line.environment, **more},

@@ -5,6 +5,7 @@ On SQLite that is one `outlast serve`; on Postgres two API processes and two wor
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
@@ -27,6 +28,7 @@ from tests.support.processes import (
     frames_of,
 )
 from tests.support.provider import FakeProvider
+from tests.support.python_process import PythonProcess
 from tests.support.waiting import BOUND, until_found
 
 TAKEOVER_SECONDS: Final = 2
@@ -116,22 +118,22 @@ class Deployment:
         """What `outlast …` says on standard output; it must succeed."""
         port = str(self.clients[0].base_url.port)
         settings = {"OUTLAST_API_KEY": API_KEY, "OUTLAST_PORT": port}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "outlast", *arguments),
+        process = PythonProcess(
+            [sys.executable, "-m", "outlast", *arguments],
             env=os.environ
             | settings
             | {
                 "OUTLAST_DATA_DIR": str(self.folder / "data"),
                 "OUTLAST_DATABASE_URL": self.database.url,
             },
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         async with asyncio.timeout(BOUND):
-            out, err = await process.communicate()
+            out, err = await asyncio.to_thread(process.communicate)
         assert process.returncode == 0, err.decode()
-        return out.decode()
+        return str(out.decode())
 
     # --- what clients do
 

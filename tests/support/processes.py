@@ -15,6 +15,7 @@ from typing import Any, Self
 import httpx2
 import orjson
 
+from tests.support.python_process import PythonProcess
 from tests.support.waiting import BOUND
 
 API_KEY = "sk_test_key_of_the_tests"
@@ -58,7 +59,7 @@ class OutlastProcess:
         self.agents.write_text(agents)
         self.port = 0
         self._env = dict(env or {})
-        self._process: subprocess.Popen[str] | None = None
+        self._process: PythonProcess | None = None
 
     async def start(self) -> Self:
         """Start and wait until it says where it answers. Raises DidNotStartError."""
@@ -70,7 +71,7 @@ class OutlastProcess:
         }
         command = [*self.command, "--agents", str(self.agents), "--port", str(self.port)]
         with self.log.open("a") as log:
-            self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
+            self._process = PythonProcess(
                 [sys.executable, "-m", "outlast", *command],
                 env=environment,
                 stdin=subprocess.DEVNULL,

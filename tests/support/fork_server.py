@@ -1,0 +1,160 @@
+"""A script: imports what Outlast needs, and forks a Python process for each request.
+
+Its only argument is the descriptor of a socket; it ends when the other end closes. A request is a
+`Start`, with the descriptors of standard input, output and error; the answer is the process's id.
+The process is no child of this one but of the nearest ancestor that is a subreaper, which the other
+end sees to: there it is signalled and waited for like any child.
+
+Nothing runs here but this loop: no other thread, no event loop. So a fork is as good as new.
+"""
+
+import gc
+import importlib
+import io
+import os
+import pickle
+import pkgutil
+import resource
+import runpy
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Final, Literal, NamedTuple, TextIO, cast
+
+FIRST: Final = "outlast.cli.server"
+_LEFT_OUT: Final = (
+    *("outlast.__main__", "outlast.cli.deadline_child", "outlast.store.migrations."),
+    "outlast.agents.models.bridge",
+)
+"""Modules, and packages of modules, that do something when they are imported."""
+_LAZY: Final = ("alembic.command", "typer._adapters", "uvicorn.lifespan.off")
+"""What is imported only when it is needed, which is at each start."""
+_STREAMS: Final = 3
+LENGTH: Final = struct.Struct("!I")
+
+
+class Start(NamedTuple):
+    """How to start a Python process."""
+
+    option: str
+    """`-c` or `-m`, as for `python`."""
+    what: str
+    """Code, or a module's name."""
+    arguments: list[str]
+    folder: str
+    environment: Mapping[str, str]
+    files: tuple[int, int]
+    """How many files it may open: the soft and the hard limit."""
+
+
+Request = tuple[Start, list[int]]
+"""With its standard streams."""
+
+
+def main() -> None:
+    """Fork until the socket closes. A forked process leaves the loop and runs what it is for."""
+    del sys.path[0]  # the folder of this script
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all
+    _preload()
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        request = _serve(control)
+    if request is not None:
+        signal.signal(signal.SIGINT, interrupted)
+        _become(*request)
+        _run(request[0])
+
+
+def _serve(control: socket.socket) -> Request | None:
+    """Fork for each request. Return None at the end; in a forked process, its request."""
+    while request := _receive(control):
+        if (child := _fork()) is None:
+            return request
+        for stream in request[1]:
+            os.close(stream)
+        control.sendall(LENGTH.pack(child))
+    return None
+
+
+def _preload() -> None:
+    importlib.import_module(FIRST)  # first of all: as in a server, logs do without `rich`
+    package = importlib.import_module("outlast")
+    for found in pkgutil.walk_packages(package.__path__, "outlast."):
+        if not found.name.startswith(_LEFT_OUT):
+            importlib.import_module(found.name)
+    for name in _LAZY:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+def _receive(control: socket.socket) -> Request | None:
+    """Return the next request; None at the end."""
+    head, streams, _, _ = socket.recv_fds(control, LENGTH.size, _STREAMS)
+    if not head:
+        return None
+    (length,) = LENGTH.unpack(head)
+    data = control.recv(length, socket.MSG_WAITALL)
+    return Start(*pickle.loads(data)), streams
+
+
+def _fork() -> int | None:
+    """Return the id of a forked process; None in that process.
+
+    Its parent has ended by then, so that the system has given it another one.
+    """
+    read, write = os.pipe()
+    if between := os.fork():
+        os.close(write)
+        os.waitpid(between, 0)
+        child = os.read(read, LENGTH.size)
+        os.close(read)
+        return int(LENGTH.unpack(child)[0])
+    if child_id := os.fork():
+        os.write(write, LENGTH.pack(child_id))
+        os._exit(0)
+    os.close(read)
+    os.close(write)
+    return None
+
+
+def _become(start: Start, streams: list[int]) -> None:
+    """Take on what else than code makes a process."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        made = _stream(number, getattr(sys, name))
+        setattr(sys, name, made)
+        setattr(sys, f"__{name}__", made)
+    os.chdir(start.folder)
+    os.environ.clear()
+    os.environ.update(start.environment)
+    resource.setrlimit(resource.RLIMIT_NOFILE, start.files)
+    importlib.invalidate_caches()
+
+
+def _stream(number: int, like: TextIO) -> TextIO:
+    """Return a standard stream as Python makes it."""
+    mode: Literal["rb", "wb"] = "wb" if number else "rb"
+    raw = cast("io.BufferedWriter", open(number, mode, closefd=False))  # noqa: SIM115
+    by_line = like is sys.stderr or raw.isatty()
+    return io.TextIOWrapper(raw, encoding=like.encoding, errors=like.errors, line_buffering=by_line)
+
+
+def _run(start: Start) -> None:
+    """Do what `python -c` or `python -m` does."""
+    sys.argv = [start.option, *start.arguments]
+    if start.option == "-m":
+        sys.path.insert(0, start.folder)
+        runpy.run_module(start.what, run_name="__main__", alter_sys=True)
+        return
+    sys.path.insert(0, "")
+    module = sys.modules["__main__"] = ModuleType("__main__")
+    exec(compile(start.what, "<string>", "exec"), module.__dict__)
+
+
+if __name__ == "__main__":
+    main()
