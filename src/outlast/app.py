@@ -30,6 +30,7 @@ from outlast.engine.segment.history import Histories
 from outlast.engine.segment.last_resort import LastResort
 from outlast.engine.segment.model_steps import ModelSteps
 from outlast.engine.segment.pending_calls import PendingCalls
+from outlast.engine.segment.reservations import Reservations, log_refusal
 from outlast.engine.segment.runner import Runner
 from outlast.engine.segment.segments import Segments
 from outlast.engine.segment.text_log import TextLog
@@ -144,9 +145,12 @@ def build(
     writer = SegmentWriter(state.executions, TextLog(state.executions, failures), clock, prices)
     waits, children = CallWaits(box), Children(state.agents, clock)
     retries = settings.model_retries
-    model_steps = ModelSteps(models, writer, waits, children, retries, metrics.model_requested)
+    reservations = Reservations(state.budgets, clock, settings.prices, log_refusal)
+    model_steps = ModelSteps(
+        models, writer, waits, children, reservations, retries, metrics.model_requested
+    )
     seal = Seal(settings.secret_key, settings.secret_file, clock)
-    tool_calls = ToolCalls(box, writer, seal, settings.parallel_calls)
+    tool_calls = ToolCalls(box, writer, seal, reservations, settings.parallel_calls)
     pending_calls = PendingCalls(state, writer, waits, children)
     code_agents = CodeAgentRunner(state, model_steps, tool_calls, writer, code or CodeFunctions())
     agents = Agents(state.agents, clock)

@@ -162,6 +162,15 @@ COLUMNS: Final = (
     ExecutionColumn(added_count("depth")),
     ExecutionColumn(identifier("tool_call_id", nullable=True)),
     ExecutionColumn(added_count("children"), PLAIN, _ADVANCE),
+    # Since 0011:
+    ExecutionColumn(
+        Column("reserved", JSON),
+        Form(
+            "None if {0} is None else Reservation.from_json(loads({0}))",
+            "None if {0} is None else to_json({0}.as_json())",
+        ),
+        _BOTH,
+    ),
 )
 """In the order of the schema, which is that of a row."""
 
