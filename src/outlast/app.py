@@ -145,7 +145,7 @@ def build(
     writer = SegmentWriter(state.executions, TextLog(state.executions, failures), clock, prices)
     waits, children = CallWaits(box), Children(state.agents, clock)
     retries = settings.model_retries
-    reservations = Reservations(state.budgets, clock, settings.prices, log_refusal)
+    reservations = Reservations(state.budgets, clock, prices, log_refusal)
     model_steps = ModelSteps(
         models, writer, waits, children, reservations, retries, metrics.model_requested
     )

@@ -10,6 +10,7 @@ import structlog
 
 from outlast.agents.estimate import request_tokens
 from outlast.agents.port import ModelRequest
+from outlast.agents.prices.price_list import PriceList
 from outlast.engine.segment.segment import Segment
 from outlast.model.amount import amount
 from outlast.model.budget import (
@@ -30,7 +31,6 @@ from outlast.model.execution import (
     advanced,
 )
 from outlast.model.message import ToolCall
-from outlast.model.price import Prices
 from outlast.model.usage import Usage
 from outlast.store.budgets.reserve import Reserve, Reserved
 from outlast.store.budgets.shares import Wanted
@@ -46,7 +46,7 @@ class Reservations:
 
     store: BudgetStore
     clock: Clock
-    prices: Prices
+    prices: PriceList
     refused: Callable[[BudgetRefused], None]
     """Called with the first refusal of a budget's period."""
 
@@ -136,7 +136,7 @@ def _read_last(segment: Segment) -> int:
 
 
 def still_reserved(
-    before: Execution, status: Status, steps: Sequence[Step], prices: Prices, *, begins: bool
+    before: Execution, status: Status, steps: Sequence[Step], prices: PriceList, *, begins: bool
 ) -> Reservation | None:
     """Return what is still reserved after a move: what a model request has reserved ends with it.
 

@@ -5,7 +5,7 @@ begun, are the budget and all of its shares locked, and what is free is granted 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from zlib import crc32
 
@@ -143,7 +143,9 @@ def _fit_calls(one: Applying, change: Change) -> Part[None]:
     used = change.spent - less
     fits = locked.fits(wanted, used)
     if isinstance(fits, Bound):
-        raise BudgetRefused(locked.budget, fits, first=locked.noticed < SPENT)
+        now = locked.budget
+        now = replace(now, spent=now.spent + change.spent, reserved=now.reserved - less)
+        raise BudgetRefused(now, fits, first=locked.noticed < SPENT)
     yield Query(MOVE_LOCKED_SHARE, change.parameters(one.owner, one.shares))
     yield from locked.grant(used + held)
 

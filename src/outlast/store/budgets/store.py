@@ -1,6 +1,9 @@
 """Budgets: a method for each transaction."""
 
-from outlast.model.budget import BudgetRefused
+from collections.abc import Collection
+
+from outlast.model.budget import BudgetRefused, OwnedBudget
+from outlast.store.budgets.read import read_budgets
 from outlast.store.budgets.reserve import Reserve, Reserved, note_refusal, reserve
 from outlast.store.driver import Driver
 
@@ -26,3 +29,9 @@ class BudgetStore:
     async def note_refusal(self, refused: BudgetRefused, at: int) -> bool:
         """Note what `advance` has refused; return whether it is the first time in this period."""
         return await self._driver.write(lambda: note_refusal(refused, at), durable=False)
+
+    async def of(
+        self, workspace_id: str, owners: Collection[str], at: int
+    ) -> dict[str, OwnedBudget]:
+        """Return the budgets of these owners, at most four, as of this moment."""
+        return await self._driver.read(lambda: read_budgets(workspace_id, owners, at), light=True)
