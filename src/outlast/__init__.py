@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from outlast.agents.define import Agent, agent, tool
     from outlast.agents.port import ToolContext
     from outlast.agents.tools.agent_kind import agent_tool
-    from outlast.agents.tools.openapi_kind import openapi_tools
     from outlast.embedded import asgi
     from outlast.model.agent import Limits
     from outlast.model.error import ToolFailed
@@ -32,7 +31,6 @@ __all__ = [
     "agent",
     "agent_tool",
     "asgi",
-    "openapi_tools",
     "tool",
 ]
 
@@ -41,7 +39,6 @@ _HOMES = {
     "agent": "outlast.agents.define",
     "agent_tool": "outlast.agents.tools.agent_kind",
     "asgi": "outlast.embedded",
-    "openapi_tools": "outlast.agents.tools.openapi_kind",
     "AssistantMessage": "outlast.model.message",
     "Context": "outlast.agents.code",
     "tool": "outlast.agents.define",

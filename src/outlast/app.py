@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from outlast.activity import Activity
@@ -13,6 +14,7 @@ from outlast.engine.code_agents.runner import CodeAgentRunner
 from outlast.engine.dispatch.inline import InlineEngine
 from outlast.engine.dispatch.port import Engine
 from outlast.engine.maintenance.deleted_content import DeletedContent
+from outlast.engine.maintenance.due_schedules import DueSchedules
 from outlast.engine.maintenance.due_tasks import DueTasks
 from outlast.engine.maintenance.due_waits import DueWaits
 from outlast.engine.maintenance.idempotency_keys import IdempotencyKeys
@@ -30,7 +32,6 @@ from outlast.engine.segment.history import Histories
 from outlast.engine.segment.last_resort import LastResort
 from outlast.engine.segment.model_steps import ModelSteps
 from outlast.engine.segment.pending_calls import PendingCalls
-from outlast.engine.segment.reservations import Reservations, log_refusal
 from outlast.engine.segment.runner import Runner
 from outlast.engine.segment.segments import Segments
 from outlast.engine.segment.text_log import TextLog
@@ -48,7 +49,9 @@ from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
 from outlast.services.lists import Lists
+from outlast.services.metadata import indexed_values
 from outlast.services.records import Records
+from outlast.services.schedules import Schedules
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.services.usage import Usage
@@ -57,6 +60,7 @@ from outlast.store.driver import Driver
 from outlast.store.known_agents import KnownAgents
 from outlast.store.leases import Leases
 from outlast.store.listeners import Committed, Listeners
+from outlast.store.schedules.fire import Indexed
 from outlast.store.sqlite import SqliteDriver
 from outlast.store.store import Store
 from outlast.stream import POLL_SECONDS, Streams
@@ -142,18 +146,27 @@ def build(
     state = store(driver)
     box = tools(state)
     prices = PriceList(settings.prices, models, clock)
-    seal = Seal(settings.secret_key, settings.secret_file, clock)
-    agents = Agents(state.agents, clock)
     writer = SegmentWriter(state.executions, TextLog(state.executions, failures), clock, prices)
-    runner = _runner(settings, state, writer, models, box, code, agents, seal, metrics)
+    waits, children = CallWaits(box), Children(state.agents, clock)
+    retries = settings.model_retries
+    model_steps = ModelSteps(models, writer, waits, children, retries, metrics.model_requested)
+    seal = Seal(settings.secret_key, settings.secret_file, clock)
+    tool_calls = ToolCalls(box, writer, seal, settings.parallel_calls)
+    pending_calls = PendingCalls(state, writer, waits, children)
+    code_agents = CodeAgentRunner(state, model_steps, tool_calls, writer, code or CodeFunctions())
+    agents = Agents(state.agents, clock)
     most = settings.max_tries
+    known, histories = agents.known, Histories(state.conversations)
+    runner = Runner(
+        state, model_steps, tool_calls, writer, pending_calls, code_agents, known, histories, most
+    )
     last_resort = LastResort(state, clock, most)
     segments = Segments(runner, last_resort, clock, failures)
     engine = _engine(settings, state, segments, jobs, clock, failures, worker=worker)
     streams = Streams(state.executions, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
     committed = _committed(streams, metrics, agents.known)
     leadership = _leadership(settings, driver, failures, worker=worker)
-    maintenance = _maintenance(state, engine, leadership, last_resort, clock, metrics)
+    maintenance = _maintenance(settings, state, engine, leadership, last_resort, clock, metrics)
     callbacks = (engine.runnable, engine.requested, engine.cancel)
     others = (streams.missed, leadership.released)
     state.listen(Listeners(committed, *callbacks, *others))
@@ -170,38 +183,6 @@ def build(
     return Core(settings, clock, state, streams, engine, *parts)
 
 
-def _runner(
-    settings: Settings,
-    store: Store,
-    writer: SegmentWriter,
-    models: Models,
-    tools: Tools,
-    code: CodeFunctions | None,
-    agents: Agents,
-    seal: Seal,
-    metrics: Metrics,
-) -> Runner:
-    """Return what runs segments."""
-    waits, children = CallWaits(tools), Children(store.agents, writer.clock)
-    reservations = Reservations(store.budgets, writer.clock, writer.prices, log_refusal)
-    retries = settings.model_retries
-    model_steps = ModelSteps(
-        models, writer, waits, children, reservations, retries, metrics.model_requested
-    )
-    tool_calls = ToolCalls(tools, writer, seal, reservations, settings.parallel_calls)
-    return Runner(
-        store,
-        model_steps,
-        tool_calls,
-        writer,
-        PendingCalls(store, writer, waits, children),
-        CodeAgentRunner(store, model_steps, tool_calls, writer, code or CodeFunctions()),
-        agents.known,
-        Histories(store.conversations),
-        settings.max_tries,
-    )
-
-
 def _leadership(
     settings: Settings, driver: Driver, failures: Failures, *, worker: bool
 ) -> Leadership:
@@ -213,6 +194,7 @@ def _leadership(
 
 
 def _maintenance(
+    settings: Settings,
     store: Store,
     engine: Engine,
     leadership: Leadership,
@@ -222,12 +204,16 @@ def _maintenance(
 ) -> MaintenanceRunner:
     """Return all maintenance duties."""
     failures = metrics.failures
+    schedules = DueSchedules(
+        store.schedules, clock, failures, *_new_runs(settings), metrics.scheduled
+    )
     duties = (
         DueWaits(store.waits, last_resort, clock, failures).duty,
         DueTasks(store.tasks, clock, failures).duty,
         IdempotencyKeys(store.idempotency, clock).duty,
         DeletedContent(store.conversations).duty,
         UsageHours(store.usage, clock).duty,
+        *schedules.duties,
         *engine.duties,
     )
     return MaintenanceRunner(duties, leadership, clock, failures, metrics.maintained)
@@ -260,7 +246,13 @@ def _services(
         Tasks(store, executions, agents, clock),
         Records(store.records),
         Usage(store.usage, clock),
+        Schedules(store, agents, clock, *_new_runs(settings)),
     )
+
+
+def _new_runs(settings: Settings) -> tuple[Indexed, int]:
+    """Return what executions of schedules share with those of requests; see Firing."""
+    return partial(indexed_values, settings.metadata_keys), settings.max_queued_turns + 1
 
 
 def _committed(

@@ -53,6 +53,8 @@ _COMMIT_BUCKETS: Final = (
 )
 _CALL_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
+_OUTCOMES: Final = ("started", "skipped", "failed")
+
 
 class Metrics:
     """Counts what one process does."""
@@ -94,6 +96,11 @@ class Metrics:
             ["duty"],
             registry=registry,
         )
+        self._scheduled = Counter(
+            "outlast_schedule_runs", "Times of schedules.", ["outcome"], registry=registry
+        )
+        for outcome in _OUTCOMES:
+            self._scheduled.labels(outcome)
         self.failures = Failures()
         """Records failures of background work."""
         registry.register(_Failures(self.failures))
@@ -146,6 +153,10 @@ class Metrics:
         """Count a successful batch of a duty, at a time in milliseconds."""
         self._duties.labels(duty).observe(seconds)
         self._succeeded.labels(duty).set(at / 1000)
+
+    def scheduled(self, outcome: str) -> None:
+        """Count the time of a schedule: started, skipped (an earlier run was live) or failed."""
+        self._scheduled.labels(outcome).inc()
 
     def tool_called(self, tool: str, outcome: str, seconds: float) -> None:
         """Count a tool call: ok or error."""

@@ -1,15 +1,19 @@
 """The engine in this process, on each kind of database."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from outlast.model.agent import AgentSpec
+from outlast.engine.maintenance.due_schedules import FIRE_SCHEDULES
+from outlast.model.agent import AgentSpec, Limits
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.databases import Database
 from tests.support.engine import EngineHarness, MakeEngine
+from tests.support.models import FakeModel
+from tests.support.schedules import ScheduleHouse, at
 from tests.support.tools import FakeTools, spec
 
 
@@ -38,3 +42,19 @@ async def make_engine(database: Database) -> AsyncIterator[MakeEngine]:
             return EngineHarness(core, caller, model, clock)
 
         yield made
+
+
+@pytest.fixture
+async def house(make_engine: MakeEngine) -> AsyncIterator[ScheduleHouse]:
+    """Its executions run until `end`."""
+    gate = asyncio.Event()
+
+    def play(request: Any) -> list[Any]:
+        return ["Good ", gate, "morning"]
+
+    engine = await make_engine(FakeModel(play), spec(limits=Limits(max_seconds=None)))
+    made = ScheduleHouse(engine, gate)
+    await made.core.maintenance.hold(FIRE_SCHEDULES)
+    engine.clock.advance((at("2026-03-04T08:00Z") - engine.clock.now()) / 1000)
+    yield made
+    gate.set()

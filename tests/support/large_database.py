@@ -190,6 +190,36 @@ _TABLES: Final = {
             "charges": "1",
         },
     ),
+    "schedules": (
+        20_000,
+        {
+            "id": "'sch_' || lpad(n::text, 26, '0')",
+            "workspace_id": _WORKSPACE,
+            "agent_id": "'agt_' || lpad((n / 4)::text, 26, '0')",
+            "source": "CASE WHEN n % 4 = 0 THEN 'agents.yaml' ELSE 'api:' END",
+            "definition": "'{}'",
+            "next_at": "n * 1000",
+            "last_scheduled": "n",
+            "failures": "0",
+            "missed": "0",
+            "created_at": "n",
+            "updated_at": "n",
+        },
+    ),
+    "schedule_runs": (
+        20_000,
+        {
+            "id": "'run_' || lpad(n::text, 26, '0')",
+            "workspace_id": _WORKSPACE,
+            "schedule_id": "'sch_' || lpad((n / 4)::text, 26, '0')",
+            "kind": "'schedule'",
+            "at": "n",
+            "scheduled_at": "n",
+            "execution_id": _EXECUTION,
+            "late": "false",
+            "missed": "0",
+        },
+    ),
     "events": (
         EXECUTIONS,
         {

@@ -9,6 +9,7 @@ from outlast.store.conversations import rows as conversation_rows
 from outlast.store.conversations import turns as conversation_turns
 from outlast.store.driver import Statement
 from outlast.store.executions import below, children, cuts, delete, lists, log, statements, steps
+from outlast.store.schedules import statements as schedules
 from outlast.store.tasks import rows as tasks
 from outlast.store.waits import above
 from outlast.store.waits import rows as waits
@@ -31,6 +32,7 @@ MODULES = (
     lists,
     log,
     records,
+    schedules,
     statements,
     steps,
     tasks,

@@ -131,6 +131,8 @@ class AgentSpec:
     """For the model: temperature, max_tokens, top_p, stop, seed."""
     code: str | None = None
     """`module:function` of the function that is the agent's loop; None: the server's own loop."""
+    schedule: dict[str, Any] | None = None
+    """When it runs by itself: JSON of a `model.schedule.Definition`. None: never."""
 
     def tool(self, name: str) -> ToolSpec | None:
         """Return the tool of that name; None if there is none."""

@@ -11,7 +11,7 @@ OutlastError
 ├── MissingScope             403
 ├── NotFound                 404  also what belongs to another workspace
 │   ├── AgentNotFound · ExecutionNotFound · ConversationNotFound
-│   ├── ApprovalNotFound · CheckpointNotFound · KeyNotFound
+│   ├── ApprovalNotFound · CheckpointNotFound · KeyNotFound · ScheduleNotFound
 ├── Conflict                 409
 │   ├── AgentPaused · ConversationBusy · StaleWrite · RequestInProgress
 ├── BodyTooLarge             413
@@ -152,6 +152,12 @@ class KeyNotFound(NotFound):
     """There is no such key."""
 
     code = "key_not_found"
+
+
+class ScheduleNotFound(NotFound):
+    """There is no such schedule."""
+
+    code = "schedule_not_found"
 
 
 class Conflict(OutlastError):

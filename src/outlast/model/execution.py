@@ -6,7 +6,6 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
-from outlast.model.budget import Reservation
 from outlast.model.message import AssistantMessage, ToolCall
 from outlast.model.usage import NO_USAGE, Usage
 from outlast.model.wait import Awaiting
@@ -121,6 +120,14 @@ class RequestContext:
     """Sent with its tool calls; encrypted, and deleted when the execution ends."""
     message_id: str | None = None
     """The client's id of the message that is the input."""
+    schedule_id: str | None = None
+    """The schedule that started it, in the place of a request."""
+    scheduled_at: int | None = None
+    """The scheduled time; None if it was started by hand."""
+    late: bool = False
+    """Whether it makes up for a time that had passed."""
+    missed: int = 0
+    """Number of scheduled runs before it that were not made up for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +200,6 @@ class Execution:
     """The call of its parent that it carries out; None for a root."""
     children: int = 0
     """Number of children ever created, superseded ones included."""
-    reserved: Reservation | None = None
-    """What it has reserved of budgets for what it does now."""
 
     @property
     def tree(self) -> str:
@@ -255,7 +260,6 @@ def at_rest(execution: Execution, status: Status, at: int) -> Execution:
         active_ms=execution.active_by(at) if execution.is_client_driven else execution.active_ms,
         active_since=None,
         awaiting=None,
-        reserved=None if status in TERMINAL else execution.reserved,
     )
 
 

@@ -13,6 +13,8 @@ def spec_to_dict(spec: AgentSpec) -> dict[str, Any]:
     """Return the spec as JSON with every field: a later default changes no stored version."""
     written = asdict(spec)
     written["tools"] = [_tool_to_dict(tool) for tool in spec.tools]
+    if spec.schedule is None:
+        del written["schedule"]  # as versions before it have written it
     return written
 
 

@@ -89,6 +89,10 @@ class Agents:
         finally:
             self._found.forget()
 
+    def forget(self) -> None:
+        """Read agents again that were changed elsewhere."""
+        self._found.forget()
+
     async def _require_callees(self, workspace_id: str, spec: AgentSpec, new: list[str]) -> None:
         """Raise InvalidField if a tool calls an agent that neither exists nor is new."""
         callees = [callee.name for tool in spec.tools if (callee := callee_of(tool)) is not None]

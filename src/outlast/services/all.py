@@ -10,6 +10,7 @@ from outlast.services.executions import Executions
 from outlast.services.keys import Keys
 from outlast.services.lists import Lists
 from outlast.services.records import Records
+from outlast.services.schedules import Schedules
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.services.usage import Usage
@@ -30,3 +31,4 @@ class Services:
     tasks: Tasks
     records: Records
     usage: Usage
+    schedules: Schedules

@@ -11,9 +11,9 @@ from typing import Final
 from sqlalchemy import Column, Table, Text
 
 from outlast.store import agents, charges, checkpoints, idempotency, keys, leases, usage
-from outlast.store.budgets import tables as budgets
 from outlast.store.conversations import rows as conversations
 from outlast.store.executions import tables as executions
+from outlast.store.schedules import rows as schedules
 from outlast.store.tables import metadata
 from outlast.store.tasks import rows as tasks
 from outlast.store.waits import rows as waits
@@ -28,7 +28,6 @@ only a later release contracts. It is kept in `compatibility`, where older code 
 SUBJECTS: Final = (
     agents,
     waits,
-    budgets,
     charges,
     checkpoints,
     conversations,
@@ -36,6 +35,7 @@ SUBJECTS: Final = (
     idempotency,
     keys,
     leases,
+    schedules,
     tasks,
     usage,
 )

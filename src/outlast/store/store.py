@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from outlast.store.agents import AgentStore
-from outlast.store.budgets.store import BudgetStore
 from outlast.store.checkpoints import CheckpointStore
 from outlast.store.conversations.store import ConversationStore
 from outlast.store.driver import Driver
@@ -12,6 +11,7 @@ from outlast.store.idempotency import IdempotencyStore
 from outlast.store.keys import KeyStore
 from outlast.store.listeners import Listeners
 from outlast.store.records import RecordStore
+from outlast.store.schedules.store import ScheduleStore
 from outlast.store.tasks.store import TaskStore
 from outlast.store.usage import UsageStore
 from outlast.store.waits.store import WaitStore
@@ -23,13 +23,13 @@ class Store:
 
     driver: Driver
     agents: AgentStore
-    budgets: BudgetStore
     checkpoints: CheckpointStore
     conversations: ConversationStore
     executions: ExecutionStore
     idempotency: IdempotencyStore
     keys: KeyStore
     records: RecordStore
+    schedules: ScheduleStore
     tasks: TaskStore
     usage: UsageStore
     waits: WaitStore
@@ -40,13 +40,13 @@ class Store:
         return cls(
             driver,
             AgentStore(driver),
-            BudgetStore(driver),
             CheckpointStore(driver),
             ConversationStore(driver),
             ExecutionStore(driver),
             IdempotencyStore(driver),
             KeyStore(driver),
             RecordStore(driver),
+            ScheduleStore(driver),
             TaskStore(driver),
             UsageStore(driver),
             WaitStore(driver),

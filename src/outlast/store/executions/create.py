@@ -125,7 +125,7 @@ def _make_way(
         ends = [one for one in live if new.on_busy is OnBusy.INTERRUPT or one.turn >= (cut or 0)]
         stays = len(live) - len(ends)
         if ends:
-            left, interrupted = yield from _interrupt(ends, new.at)
+            left, interrupted = yield from interrupt(ends, new.at)
     if stays and new.on_busy is OnBusy.REJECT:
         raise ConversationBusy
     if stays + len(left) >= new.max_live:
@@ -135,7 +135,7 @@ def _make_way(
     return stays + len(left), left, interrupted
 
 
-def _interrupt(live: Sequence[Execution], at: int) -> Part[tuple[tuple[Execution, ...], Effects]]:
+def interrupt(live: Sequence[Execution], at: int) -> Part[tuple[tuple[Execution, ...], Effects]]:
     """Cancel waiting executions, the youngest first; return running ones, to be cancelled."""
     left: list[Execution] = []
     effects = NOTHING

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import orjson
 
-from outlast.model.budget import Reservation
 from outlast.model.event import Entry, ExecutionCreated
 from outlast.model.execution import (
     TERMINAL,
@@ -37,7 +36,6 @@ _NAMES: Final = {
     "Failure": Failure,
     "PauseRequest": PauseRequest,
     "RequestContext": RequestContext,
-    "Reservation": Reservation,
     "Status": Status,
     "TERMINAL": TERMINAL,
     "Usage": Usage,

@@ -57,6 +57,20 @@ executions: Final = Table(
     ),
     index_of_some("executions", "root_id", "root_id", "id"),
     Index(
+        "ix_executions_schedule_id",
+        "schedule_id",
+        "scheduled_at",
+        unique=True,
+        sqlite_where=text("schedule_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_executions_live_of_schedule",
+        "schedule_id",
+        "completed_at",  # as above
+        "id",
+        sqlite_where=text("schedule_id IS NOT NULL AND completed_at IS NULL"),
+    ),
+    Index(
         "ix_executions_cancel_requested",
         "id",
         sqlite_where=text("cancel_requested AND completed_at IS NULL"),

@@ -1,1 +1,0 @@
-"""Budgets: bounds by owner, and the shares in which they are spent."""

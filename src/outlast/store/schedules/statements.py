@@ -1,0 +1,251 @@
+"""Statements on schedules and their runs."""
+
+from functools import cache
+from typing import Final
+
+from sqlalchemy import (
+    and_,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.sql.expression import ColumnElement
+
+from outlast.model.schedule import Schedule, ScheduleRun
+from outlast.store.agents import agents
+from outlast.store.driver import Query, Statement
+from outlast.store.executions.tables import executions
+from outlast.store.schedules.rows import schedule_columns, schedule_runs, schedules
+from outlast.store.tables import to_json
+
+INSERT_SCHEDULE: Final = Statement(insert(schedules))
+
+INSERT_SCHEDULE_RUN: Final = Statement(insert(schedule_runs))
+
+_schedule: Final = select(*schedules.c).where(
+    schedules.c.id == bindparam("id"), schedules.c.workspace_id == bindparam("workspace")
+)
+
+SCHEDULE: Final = Statement(_schedule)
+
+LOCK_SCHEDULE: Final = Statement(_schedule.with_for_update())
+"""Locks a schedule: no process fires or changes it until this transaction ends."""
+
+_live: Final = (
+    select(literal_column("1"))
+    .where(executions.c.schedule_id == schedules.c.id, executions.c.completed_at.is_(None))
+    .exists()
+)
+_busy: Final = (
+    select(literal_column("1"))
+    .where(
+        executions.c.workspace_id == schedules.c.workspace_id,
+        executions.c.conversation_id == schedules.c.conversation_id,
+        executions.c.completed_at.is_(None),
+    )
+    .exists()
+)
+_due: Final = and_(
+    schedules.c.next_at <= bindparam("now"),
+    or_(schedules.c.waiting.is_(None), and_(~_live, ~_busy)),
+)
+"""A run that waits is due once nothing is live before it."""
+
+DUE_SCHEDULES: Final = Statement(
+    select(schedules.c.id).where(_due).order_by(schedules.c.next_at).limit(bindparam("limit"))
+)
+"""Of all workspaces: read at an interval, and nothing is locked."""
+
+LOCK_DUE_SCHEDULES: Final = Statement(
+    select(*schedules.c)
+    .where(_due)
+    .order_by(schedules.c.next_at)
+    .limit(bindparam("limit"))
+    .with_for_update(of=schedules, skip_locked=True)
+)
+"""Locks due schedules of all workspaces; those that another process fires are left out."""
+
+LOCK_DUE_SCHEDULE: Final = Statement(
+    select(*schedules.c)
+    .where(_due, schedules.c.id == bindparam("id"))
+    .with_for_update(of=schedules, skip_locked=True)
+)
+"""The same for one of them."""
+
+LIVE_OF_SCHEDULE: Final = Statement(
+    select(*executions.c)
+    .where(executions.c.schedule_id == bindparam("id"), executions.c.completed_at.is_(None))
+    .order_by(executions.c.id)
+)
+"""The live executions that a schedule has started; its row is locked."""
+
+STARTABLE: Final = Statement(
+    select(agents.c.version, agents.c.name, agents.c.paused, agents.c.retired_at).where(
+        agents.c.id == bindparam("id"), agents.c.workspace_id == bindparam("workspace")
+    )
+)
+"""What a run needs to know of its agent."""
+
+CHANGE_SCHEDULE: Final = Statement(
+    update(schedules)
+    .where(schedules.c.id == bindparam("given_id"))
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in schedules.c.keys()  # noqa: SIM118 - not a dict
+            if name not in {"id", "workspace_id", "key_id", "created_at"}
+        }
+    )
+)
+"""The row is locked. It is not joined with others: a batch would have a text for each mixture."""
+
+PARK_SCHEDULE: Final = Statement(
+    update(schedules)
+    .where(schedules.c.id == bindparam("given_id"))
+    .values(
+        next_run=null(),
+        next_at=null(),
+        waiting=null(),
+        paused_reason=literal_column("'unreadable'"),
+        updated_at=bindparam("at"),
+    )
+)
+"""Pauses one whose row cannot be read; the row is locked."""
+
+SCHEDULE_OF_FILE: Final = Statement(
+    select(*schedules.c)
+    .where(schedules.c.agent_id == bindparam("agent"), text("source <> 'api:'"))
+    .with_for_update()
+)
+"""Locks the schedule that an agents file gives to its agent."""
+
+LOCK_SCHEDULES_OF_AGENT: Final = Statement(
+    select(*schedules.c)
+    .where(
+        schedules.c.workspace_id == bindparam("workspace"),
+        schedules.c.agent_id == bindparam("agent"),
+    )
+    .order_by(schedules.c.id)
+    .with_for_update()
+)
+
+SCHEDULES_OF_AGENT: Final = Statement(
+    select(*schedules.c)
+    .where(
+        schedules.c.workspace_id == bindparam("workspace"),
+        schedules.c.agent_id == bindparam("agent"),
+    )
+    .order_by(schedules.c.id)
+    .limit(bindparam("limit"))
+)
+
+PAUSE_AGENT: Final = Statement(
+    update(agents)
+    .where(agents.c.id == bindparam("agent"), agents.c.workspace_id == bindparam("workspace"))
+    .values(paused=bindparam("new_paused"), updated_at=bindparam("at"))
+)
+
+DELETE_SCHEDULE_RUNS: Final = Statement(
+    delete(schedule_runs).where(schedule_runs.c.schedule_id == bindparam("id"))
+)
+
+DELETE_SCHEDULE: Final = Statement(
+    delete(schedules)
+    .where(schedules.c.id == bindparam("id"), schedules.c.workspace_id == bindparam("workspace"))
+    .returning(schedules.c.id)
+)
+
+RUN: Final = Statement(
+    select(*schedule_runs.c).where(
+        schedule_runs.c.id == bindparam("id"),
+        schedule_runs.c.workspace_id == bindparam("workspace"),
+    )
+)
+
+_old_runs: Final = (
+    select(schedule_runs.c.id)
+    .where(schedule_runs.c.at <= bindparam("since"))
+    .order_by(schedule_runs.c.at)
+    .limit(bindparam("limit"))
+)
+
+FORGET_SCHEDULE_RUNS: Final = Statement(
+    delete(schedule_runs)
+    .where(tuple_(schedule_runs.c.id).in_(_old_runs))
+    .returning(schedule_runs.c.id)
+)
+"""Deletes the oldest, at most `limit`: a duty runs this repeatedly."""
+
+
+@cache
+def list_schedules(filters: frozenset[str]) -> Statement:
+    """Select a page of a workspace's schedules by keyset."""
+    conditions: dict[str, ColumnElement[bool]] = {
+        "agent_id": schedules.c.agent_id == bindparam("agent_id"),
+        "after": schedules.c.id < bindparam("after"),
+        "before": schedules.c.id > bindparam("before"),
+    }
+    ascending = "before" in filters
+    return Statement(
+        select(*schedules.c)
+        .where(
+            schedules.c.workspace_id == bindparam("workspace"),
+            *(conditions[name] for name in sorted(filters)),
+        )
+        .order_by(schedules.c.id.asc() if ascending else schedules.c.id.desc())
+        .limit(bindparam("limit"))
+    )
+
+
+@cache
+def list_runs(filters: frozenset[str]) -> Statement:
+    """Select a page of a schedule's runs by keyset; the schedule is of the workspace."""
+    conditions: dict[str, ColumnElement[bool]] = {
+        "after": schedule_runs.c.id < bindparam("after"),
+        "before": schedule_runs.c.id > bindparam("before"),
+    }
+    ascending = "before" in filters
+    return Statement(
+        select(*schedule_runs.c)
+        .where(
+            schedule_runs.c.schedule_id == bindparam("schedule"),
+            *(conditions[name] for name in sorted(filters)),
+        )
+        .order_by(schedule_runs.c.id.asc() if ascending else schedule_runs.c.id.desc())
+        .limit(bindparam("limit"))
+    )
+
+
+def changed(schedule: Schedule) -> Query:
+    """Return the query that writes a schedule, whose row is locked."""
+    values = schedule_columns(schedule)
+    given = {f"new_{name}": value for name, value in values.items()}
+    for fixed in ("id", "workspace_id", "key_id", "created_at"):
+        del given[f"new_{fixed}"]
+    return Query(CHANGE_SCHEDULE, given | {"given_id": schedule.id})
+
+
+def run_inserted(workspace_id: str, run: ScheduleRun) -> Query:
+    """Return the query that records a run."""
+    return Query(
+        INSERT_SCHEDULE_RUN,
+        {
+            "id": run.id,
+            "workspace_id": workspace_id,
+            "schedule_id": run.schedule_id,
+            "kind": run.trigger.value,
+            "at": run.at,
+            "scheduled_at": run.scheduled_at,
+            "execution_id": run.execution_id,
+            "error": None if run.error is None else to_json(run.error),
+            "late": run.late,
+            "missed": run.missed,
+        },
+    )
