@@ -31,7 +31,7 @@ from tests.support.databases import Database
 from tests.support.engine import EngineHarness, MakeEngine, start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
@@ -263,7 +263,7 @@ async def test_the_expirer_looks_by_itself(make_engine: MakeEngine) -> None:
     server.clock.advance(6)
     async with asyncio.timeout(BOUND):
         while not (await server.executions.get(server.caller, execution_id)).execution.completed_at:
-            await asyncio.to_thread(int)
+            await between_looks()
     assert not tools_of(server).calls
 
 

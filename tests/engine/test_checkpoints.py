@@ -30,7 +30,7 @@ from outlast.services.executions import ExecutionView
 from tests.support.engine import EngineHarness, MakeEngine
 from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
@@ -149,7 +149,7 @@ async def paused_now(make_engine: MakeEngine, **settings: Any) -> tuple[EngineHa
         while "half" not in str(
             await server.core.store.executions.log(workspace, execution_id, START, 99)
         ):
-            await asyncio.to_thread(int)
+            await between_looks()
     await server.executions.pause(server.caller, execution_id, now=True, reason="lunch")
     return server, execution_id
 
@@ -157,7 +157,7 @@ async def paused_now(make_engine: MakeEngine, **settings: Any) -> tuple[EngineHa
 async def until_pause_is_requested(server: EngineHarness, execution_id: str) -> None:
     async with asyncio.timeout(BOUND):
         while (await get(server, execution_id)).execution.pause_requested is None:
-            await asyncio.to_thread(int)
+            await between_looks()
 
 
 async def test_a_pause_now_closes_the_model_request_and_its_step_is_run_again(

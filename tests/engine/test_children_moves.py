@@ -18,7 +18,7 @@ from tests.support.databases import Database
 from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, tool
 from tests.support.trees import CHILD, MakeTeam, Play, Team, agent, heard, make_team, said
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
@@ -127,7 +127,7 @@ async def test_deleting_a_root_deletes_its_whole_tree(
         assert database.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
     async with asyncio.timeout(BOUND):
         while world.core.engine.running:
-            await asyncio.to_thread(int)
+            await between_looks()
 
 
 async def test_deleting_one_child_is_an_error_that_its_parent_reads(team: MakeTeam) -> None:

@@ -18,6 +18,7 @@ from tests.support.engine import MakeEngine
 from tests.support.models import FakeModel, by_turn
 from tests.support.store import new
 from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import between_looks
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
 BOUND = 20.0
@@ -33,7 +34,7 @@ WHERE (status IN ('queued', 'running') AND NOT waiting) <> EXISTS (
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(BOUND):
         while not await asyncio.to_thread(holds):
-            await asyncio.to_thread(int)
+            await between_looks()
 
 
 async def test_what_there_is_no_place_for_is_a_job_for_any_worker(

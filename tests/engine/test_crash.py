@@ -18,7 +18,7 @@ from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND, lives_until
+from tests.support.waiting import BOUND, between_looks, lives_until
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 async def spread(_: dict[str, Any]) -> str:
     """Give the text log a turn, so that its appends are commits of their own."""
     for _turn in range(3):
-        await asyncio.to_thread(int)
+        await between_looks()
     return "seen"
 
 
@@ -188,8 +188,8 @@ async def test_a_store_that_recovers_lets_the_same_process_finish(database: Data
         crash.revive()
         async with asyncio.timeout(BOUND):
             while core.engine.running:
-                await asyncio.to_thread(int)
-            await asyncio.to_thread(int)
+                await between_looks()
+            await between_looks()
             clock.advance(2)
             view = await core.services.executions.rest(caller, started.execution.id)
         assert view.execution.output == "All is well."
@@ -238,8 +238,8 @@ async def test_an_execution_whose_first_commit_failed_is_taken_up_again(database
         crash.revive()
         async with asyncio.timeout(BOUND):
             while core.engine.running:
-                await asyncio.to_thread(int)
-            await asyncio.to_thread(int)
+                await between_looks()
+            await between_looks()
             clock.advance(2)
             view = await core.services.executions.rest(caller, started.execution.id)
         assert view.execution.output == "Hello"

@@ -21,7 +21,7 @@ from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, tool
 from tests.support.trees import CHILD, agent, said
-from tests.support.waiting import BOUND, lives_until
+from tests.support.waiting import BOUND, between_looks, lives_until
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +68,7 @@ async def lead_to_its_end(core: Core, caller: Principal, root: str, clock: FakeC
                     "key_1",
                 )
                 await core.store.waits.decide(request)
-        await asyncio.to_thread(int)
+        await between_looks()
 
 
 async def life(database: Database, death: Death) -> tuple[Principal, str, bool]:

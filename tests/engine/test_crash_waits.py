@@ -20,7 +20,7 @@ from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND, lives_until
+from tests.support.waiting import BOUND, between_looks, lives_until
 
 pytestmark = pytest.mark.anyio
 ASK, PAY, SLEEP, LOOK = call(1, "ask"), call(2, "pay"), call(3, "sleep"), call(4, "look")
@@ -57,7 +57,7 @@ async def lead_to_its_end(
         if row.status in TERMINAL:
             return row
         if row.status is not Status.SUSPENDED:
-            await asyncio.to_thread(int)
+            await between_looks()
             continue
         for wait in await core.store.waits.of(workspace_id, execution_id):
             if wait.is_open:

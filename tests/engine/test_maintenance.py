@@ -13,7 +13,7 @@ from outlast.engine.maintenance.leader import Leadership, SoleProcess
 from outlast.engine.maintenance.runner import MaintenanceRunner
 from outlast.model.error import Overloaded
 from outlast.testing import FakeClock
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
@@ -81,13 +81,13 @@ class Desk:
         async with asyncio.timeout(BOUND):
             while not condition():
                 self.clock.advance(step)
-                await asyncio.to_thread(int)
+                await between_looks()
 
     async def turns(self, number: int = 20, step: float = 0.0) -> None:
         """Let time pass."""
         for _ in range(number):
             self.clock.advance(step)
-            await asyncio.to_thread(int)
+            await between_looks()
 
 
 @asynccontextmanager
@@ -141,7 +141,7 @@ async def test_a_loop_whose_own_sleep_fails_is_begun_again() -> None:
         async with asyncio.timeout(BOUND):
             while len(work.limits) < 3:
                 clock.advance(0.5)
-                await asyncio.to_thread(int)
+                await between_looks()
     assert desk.failures.counts == {"d": 1}
 
 

@@ -21,7 +21,7 @@ from tests.support.databases import Database
 from tests.support.engine import MakeEngine, start_request
 from tests.support.models import USAGE, FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
@@ -182,7 +182,7 @@ async def test_a_thousand_calls_are_recorded_in_linear_time(make_engine: MakeEng
         while (
             await server.core.store.executions.get(server.caller.workspace_id, execution_id)
         ).status is not Status.COMPLETED:
-            await asyncio.to_thread(int)
+            await between_looks()
     steps = await server.core.store.executions.steps(server.caller.workspace_id, execution_id)
     assert len(steps) == MAX_CALLS + 2
     checkpoints = await server.core.store.checkpoints.of(server.caller.workspace_id, execution_id)

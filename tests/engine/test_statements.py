@@ -18,6 +18,7 @@ from tests.support.models import FakeModel, by_turn
 from tests.support.postgres import Cluster, Databases
 from tests.support.statement_log import LOGGED, Ran, StatementLog, transactions
 from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.waiting import between_looks
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
 RUNS = 12
@@ -50,7 +51,7 @@ async def _cheapest(folder: Path, cluster: Cluster, url: str, model: FakeModel) 
         driver: Any = core.store.driver
         async with asyncio.timeout(BOUND):
             while driver._announcer._peers.some():  # it has just begun to listen
-                await asyncio.to_thread(int)
+                await between_looks()
         log, found = StatementLog(cluster.log, url), list[list[Ran]]()
         for _ in range(RUNS):
             log.new()
@@ -58,7 +59,7 @@ async def _cheapest(folder: Path, cluster: Cluster, url: str, model: FakeModel) 
             assert view.execution.status is Status.COMPLETED
             async with asyncio.timeout(BOUND):
                 while core.engine.running:
-                    await asyncio.to_thread(int)
+                    await between_looks()
             found.append(log.new())
     return min(found, key=len)
 

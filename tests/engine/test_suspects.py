@@ -13,7 +13,7 @@ from tests.support.databases import Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
@@ -86,12 +86,12 @@ async def test_suspects_are_taken_up_one_after_the_other_and_reach_their_end(
         ]
         async with asyncio.timeout(BOUND):
             while running < count:
-                await asyncio.to_thread(int)
+                await between_looks()
     database.rows("UPDATE executions SET tries = 2")
     running = highest = 0
     async with asyncio.timeout(BOUND), database.core(**more) as core:
         while not running:
-            await asyncio.to_thread(int)
+            await between_looks()
         assert running == 1
         found = [await core.store.executions.get(caller.workspace_id, one) for one in ids]
         assert sorted(one.tries for one in found) == [2] * (count - 1) + [3]
@@ -121,13 +121,13 @@ async def test_a_suspect_that_only_takes_long_lets_the_others_in(database: Datab
             await core.services.executions.start(caller, "agent", start_request())
         async with asyncio.timeout(BOUND):
             while running < 3:
-                await asyncio.to_thread(int)
+                await between_looks()
     database.rows("UPDATE executions SET tries = 2")
     running = 0
     async with asyncio.timeout(BOUND), database.core(**more, clock=clock):
         while running < 3:
             clock.advance(1)
-            await asyncio.to_thread(int)
+            await between_looks()
 
 
 async def test_a_suspect_that_waits_is_cancelled_and_left_as_any_other(
@@ -151,11 +151,11 @@ async def test_a_suspect_that_waits_is_cancelled_and_left_as_any_other(
                     for one in ids
                 ]
             ):
-                await asyncio.to_thread(int)
+                await between_looks()
     database.rows("UPDATE executions SET tries = 2")
     async with asyncio.timeout(BOUND), database.core(**more, drain_seconds=20) as core:
         while core.engine.running < 3:
-            await asyncio.to_thread(int)
+            await between_looks()
         await core.services.executions.cancel(caller, ids[2])
         view = await core.services.executions.rest(caller, ids[2])
         assert view.execution.status is Status.CANCELLED

@@ -21,7 +21,7 @@ from tests.support.databases import Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
@@ -85,7 +85,7 @@ async def test_a_suspension_writes_whom_it_awaits_once(
                 row = await core.store.executions.get(caller.workspace_id, started.execution.id)
                 if row.status is Status.SUSPENDED:
                     break
-                await asyncio.to_thread(int)
+                await between_looks()
     statements = drivers[0].statements
     assert statements.count(ADVANCE_AWAITING) == 1
     assert statements.count(WHO_IS_AWAITED) == 1
@@ -143,14 +143,14 @@ async def test_a_pause_that_meets_the_suspension_for_a_time_is_not_kept_waiting(
             paused = core.services.executions.pause(caller, row.id)
             pausing.append(asyncio.create_task(paused, name="pause"))
             while not (await core.store.executions.get(row.workspace_id, row.id)).pause_requested:
-                await asyncio.to_thread(int)
+                await between_looks()
 
         executions: Any = core.store.executions
         executions.pause = pause
         started = await core.services.executions.start(caller, "agent", start_request())
         async with asyncio.timeout(IMPATIENT):
             while not pausing:
-                await asyncio.to_thread(int)
+                await between_looks()
             view = await pausing[0]
         assert view.execution.status is Status.PAUSED
         request = DecideWait(

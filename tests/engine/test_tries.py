@@ -27,7 +27,7 @@ from tests.support.databases import POSTGRESQL, SQLITE, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND, lives_until, until_found
+from tests.support.waiting import BOUND, between_looks, lives_until, until_found
 
 pytestmark = pytest.mark.anyio
 _START = 1_772_000_000_000
@@ -52,7 +52,7 @@ async def settled(
                 return found
             if clock is not None:
                 clock.advance(31)
-            await asyncio.to_thread(int)
+            await between_looks()
 
 
 class Pill:
@@ -213,7 +213,7 @@ async def test_a_database_that_is_away_uses_up_no_tries(database: Database) -> N
         async with asyncio.timeout(BOUND):
             while store.tried < 3:
                 clock.advance(31)
-                await asyncio.to_thread(int)
+                await between_looks()
         store.advances, store.is_away = None, False
         assert (await settled(core, caller, started.execution.id, clock)).output == "Hello"
 
@@ -261,7 +261,7 @@ async def test_what_the_database_refuses_for_good_is_tried_once_and_named_nowher
         assert refused not in failed.error.message
         async with asyncio.timeout(BOUND):
             while core.engine.running:
-                await asyncio.to_thread(int)
+                await between_looks()
         assert len(model.requests) == 1
 
 
@@ -301,10 +301,10 @@ async def test_an_execution_that_cannot_even_be_failed_is_given_up_for_an_hour(
             async with asyncio.timeout(BOUND):
                 while not [log for log in logs if log["event"] == GIVEN_UP]:
                     clock.advance(31)
-                    await asyncio.to_thread(int)
+                    await between_looks()
             for _ in range(20):
                 clock.advance(31)
-                await asyncio.to_thread(int)
+                await between_looks()
             assert store.tried == 2
             given_up = [log["execution"] for log in logs if log["event"] == GIVEN_UP]
             assert given_up == [started.execution.id]
@@ -343,10 +343,10 @@ async def test_what_was_given_up_is_tried_once_an_hour_and_ends_once_that_works(
             async with asyncio.timeout(BOUND):
                 while store.tried < tried:
                     clock.advance(31 if tried == 3 else 3600)
-                    await asyncio.to_thread(int)
+                    await between_looks()
             for _ in range(20):
                 clock.advance(31)
-                await asyncio.to_thread(int)
+                await between_looks()
             assert store.tried == tried
         store.advances = store.ends = None
         assert (await settled(core, caller, started.execution.id, clock)).output == "Hello"

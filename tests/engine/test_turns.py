@@ -21,7 +21,7 @@ from tests.support.databases import Database
 from tests.support.engine import EngineHarness, MakeEngine, start_request
 from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +66,7 @@ class Late(ExecutionStore):
     async def request_cancel(self, workspace_id: str, execution_id: str) -> None:
         self.gate.set()
         while (await self.get(workspace_id, execution_id)).status is Status.RUNNING:
-            await asyncio.to_thread(int)
+            await between_looks()
         await super().request_cancel(workspace_id, execution_id)
 
 

@@ -13,7 +13,7 @@ from tests.support.databases import POSTGRESQL, SQLITE, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
@@ -62,11 +62,11 @@ async def test_a_row_that_cannot_be_read_fails_and_the_turn_behind_it_runs(
         ).execution
         async with asyncio.timeout(BOUND):
             while core.engine.running == 0:
-                await asyncio.to_thread(int)
+                await between_looks()
             while (
                 await core.store.executions.get(caller.workspace_id, first.id)
             ).status is Status.QUEUED:
-                await asyncio.to_thread(int)
+                await between_looks()
         database.rows(broken)
         third_input = start_request("third", **more)
         gate.set()
@@ -96,7 +96,7 @@ async def test_a_start_that_finds_a_row_it_cannot_read_fails_it_and_takes_up_the
         while database.rows(f"SELECT status FROM executions WHERE id = '{odd.id}'") != [
             ("failed",)
         ]:
-            await asyncio.to_thread(int)
+            await between_looks()
 
 
 @pytest.mark.parametrize("broken", ['{"moons": 1}', "[1]", '{"name": "a", "limits": [5]}'])
@@ -181,7 +181,7 @@ async def test_a_request_to_pause_that_cannot_be_read_fails_its_execution_and_ke
         ]
         async with asyncio.timeout(BOUND):
             while core.engine.running < 2:
-                await asyncio.to_thread(int)
+                await between_looks()
         database.rows(f"UPDATE executions SET pause_requested = '{broken}' WHERE id = '{odd.id}'")
         await core.store.executions.request_pause(
             caller.workspace_id, good.id, PauseRequest(now=True)
@@ -192,7 +192,7 @@ async def test_a_request_to_pause_that_cannot_be_read_fails_its_execution_and_ke
             while database.rows(f"SELECT status FROM executions WHERE id = '{odd.id}'") != [
                 ("failed",)
             ]:
-                await asyncio.to_thread(int)
+                await between_looks()
         gate.set()
     [(error,)] = database.rows(f"SELECT error::text FROM executions WHERE id = '{odd.id}'")
     assert "cannot be read" in error

@@ -19,7 +19,7 @@ from outlast.store.waits.decide import DecideWait
 from tests.support.engine import EngineHarness, MakeEngine
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ async def awaits(server: EngineHarness, execution_id: str, awaiting: Awaiting) -
             row = await server.core.store.executions.get(server.caller.workspace_id, execution_id)
             if row.awaiting is awaiting:
                 return
-            await asyncio.to_thread(int)
+            await between_looks()
 
 
 async def give(server: EngineHarness, execution_id: str, result: Any, **more: Any) -> Any:

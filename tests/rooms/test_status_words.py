@@ -29,7 +29,7 @@ from outlast.testing import FakeClock
 from tests.support.api import Api, MakeApi
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +122,7 @@ async def awaits(api: Api, awaiting: Awaiting) -> str:
                 row = await api.core.store.executions.get(api.caller.workspace_id, one["id"])
                 if row.awaiting is awaiting:
                     return row.id
-            await asyncio.to_thread(int)
+            await between_looks()
 
 
 async def ids_of(api: Api, path: str, **filters: str) -> list[str]:

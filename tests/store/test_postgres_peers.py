@@ -14,6 +14,7 @@ from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.support.databases import POSTGRESQL, Database
 from tests.support.store import new
+from tests.support.waiting import between_looks
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
 BOUND = 30.0
@@ -70,7 +71,7 @@ async def test_a_process_that_is_alone_tells_none_and_one_that_comes_is_notified
     async with asyncio.timeout(BOUND), listening(database) as first:
         store, peers = Store.over(first), first._announcer._peers
         while peers.some():
-            await asyncio.to_thread(int)
+            await between_looks()
         sent: list[list[str]] = []
         send = first._announcer._send
 
@@ -85,12 +86,12 @@ async def test_a_process_that_is_alone_tells_none_and_one_that_comes_is_notified
         assert sent == []
         async with listening(database, lambda one: commit_log.put_nowait(one.execution_id)):
             while not peers.some():
-                await asyncio.to_thread(int)
+                await between_looks()
             made = await store.executions.create(new(clock))
             while await commit_log.get() != made.execution.id:
                 pass
         while peers.some():  # the other is counted no more
-            await asyncio.to_thread(int)
+            await between_looks()
 
 
 async def test_processes_that_come_at_once_count_each_other(database: Database) -> None:
@@ -98,10 +99,10 @@ async def test_processes_that_come_at_once_count_each_other(database: Database) 
         async with listening(database) as three:
             for driver in (one, two, three):
                 while driver._announcer._peers._count != 3:
-                    await asyncio.to_thread(int)
+                    await between_looks()
         for driver in (one, two):  # a process that has left is not counted
             while driver._announcer._peers._count != 2:
-                await asyncio.to_thread(int)
+                await between_looks()
 
 
 async def test_a_newcomer_reads_the_log_again_once_its_hello_was_handled(
@@ -110,7 +111,7 @@ async def test_a_newcomer_reads_the_log_again_once_its_hello_was_handled(
     """A process that was alone has not notified of commits until it knew of this one."""
     async with asyncio.timeout(BOUND), listening(database) as alone:
         while alone._announcer._peers.some():
-            await asyncio.to_thread(int)
+            await between_looks()
         missed = asyncio.Semaphore(0)
         newcomer = PostgresDriver(database.url)
         newcomer.listen(Listeners(lambda _: None, lambda _: None, missed=missed.release))

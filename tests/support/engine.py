@@ -10,7 +10,7 @@ from outlast.model.execution import TERMINAL, Status
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView, StartExecution
 from outlast.testing import FakeClock
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 MakeEngine = Callable[..., Awaitable["EngineHarness"]]
 
@@ -55,5 +55,5 @@ async def over_in_time(core: Core, clock: FakeClock, workspace_id: str, executio
             break
         if execution.status is Status.SUSPENDED:
             clock.advance(1)
-        await asyncio.to_thread(int)
+        await between_looks()
     assert execution.status is Status.COMPLETED, execution.error

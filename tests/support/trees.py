@@ -20,7 +20,7 @@ from tests.support.databases import Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, Reply
 from tests.support.tools import FakeTools
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 CHILD = WaitFor(WaitKind.CHILD)
 Play = Callable[[ModelRequest], Reply]
@@ -49,7 +49,7 @@ class Team:
         """The execution once its row has one of these statuses; by default, once it has ended."""
         async with asyncio.timeout(BOUND):
             while (found := await self.get(execution_id)).status not in (statuses or TERMINAL):
-                await asyncio.to_thread(int)
+                await between_looks()
         return found
 
     async def all(self) -> list[Execution]:
@@ -65,7 +65,7 @@ class Team:
                 found = [one for one in await self.all() if one.parent_id == execution_id]
                 if len(found) >= number:
                     return found
-                await asyncio.to_thread(int)
+                await between_looks()
 
     async def results(self, execution_id: str) -> list[Any]:
         """What the tool calls of an execution gave, in order."""

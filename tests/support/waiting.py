@@ -12,14 +12,27 @@ BOUND: Final = 120.0
 """Seconds that a test waits at most for something that takes a fraction of a second."""
 LOOK_SECONDS: Final = 0.02
 """Between two looks at another process or its tables."""
+_PAUSE_SECONDS: Final = 0.003
+_BUSY_LOOKS: Final = 50
+"""After so many looks, what is waited for takes more than the next turn of the loop."""
 _CANCEL_AGAIN_SECONDS: Final = 0.1
 
 
 async def until(holds: Callable[[], bool]) -> None:
     """Return once it holds; meanwhile the other tasks of this loop go on."""
+    looks = 0
     async with asyncio.timeout(BOUND):
-        while not holds():  # noqa: ASYNC110 - any condition, without an event
-            await asyncio.sleep(0)
+        while not holds():
+            looks += 1
+            await (asyncio.sleep(0) if looks < _BUSY_LOOKS else between_looks())
+
+
+async def between_looks() -> None:
+    """Let this process's tasks and threads go on between two looks at its own database.
+
+    Looks without a pause would take as much processor time as what they wait for.
+    """
+    await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def until_found(

@@ -17,7 +17,7 @@ from tests.support.api import Api, MakeApi
 from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.records_room import MODEL, PATH, PRICES, Node, one, page, sound, tree, uuid, walk
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 LOOKS: list[Reply] = [["Look. ", call(n, "look", secret=f"hidden {n}")] for n in range(1, 4)]
@@ -138,7 +138,7 @@ async def test_a_request_that_a_pause_has_closed_is_a_node_of_its_own(make_api: 
         while "half" not in str(
             await api.core.store.executions.log(workspace, execution_id, START, 99)
         ):
-            await asyncio.to_thread(int)
+            await between_looks()
     await api.client.post(f"/v1/executions/{execution_id}/pause", json={"now": True})
     root = await tree(api, execution_id)
     await sound(api, root)
