@@ -6,6 +6,7 @@ Settings and metrics of docs/operations.md are compared with the code in tests/c
 import ast
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields
@@ -226,6 +227,7 @@ def write_examples(document: Path, folder: Path) -> None:
     for language in ("yaml", "python"):
         for block in blocks(document, language):
             (folder / block.partition("\n")[0].removeprefix("# ")).write_text(block)
+    shutil.copy(ROOT / "tests" / "agents" / "shop.openapi.yaml", folder / "shop.yaml")
 
 
 def example(written: Path, name: str) -> LoadedAgents:
@@ -257,7 +259,7 @@ def test_the_example_of_every_key_has_every_key(written: Path) -> None:
 
 def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     (full,) = example(written, "agents.yaml").specs
-    looked_up, noted, refund, calculator, opinion = full.tools
+    looked_up, noted, refund, calculator, *notes, order, opinion = full.tools
     assert (full.limits.max_steps, full.limits.max_seconds) == (20, 600)
     assert looked_up.http
     assert (looked_up.http.timeout, looked_up.http.max_result_bytes) == (30, 262_144)
@@ -265,6 +267,8 @@ def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     assert (noted.http.method, noted.http.send) == ("POST", looked_up.http.send)
     assert (refund.timeout, refund.approval, refund.effect.value) == (60, True, "idempotent")
     assert (calculator.builtin, calculator.effect.value) == ("calculator", "read_only")
+    assert [tool.effect.value for tool in notes] == ["read_only", "idempotent"]
+    assert (order.name, order.approval) == ("shop_putOrder", True)
     assert opinion.other["agent"]["name"] == full.name
 
 

@@ -32,6 +32,7 @@ from outlast.engine.segment.history import Histories
 from outlast.engine.segment.last_resort import LastResort
 from outlast.engine.segment.model_steps import ModelSteps
 from outlast.engine.segment.pending_calls import PendingCalls
+from outlast.engine.segment.reservations import Reservations, log_refusal
 from outlast.engine.segment.runner import Runner
 from outlast.engine.segment.segments import Segments
 from outlast.engine.segment.text_log import TextLog
@@ -146,20 +147,11 @@ def build(
     state = store(driver)
     box = tools(state)
     prices = PriceList(settings.prices, models, clock)
-    writer = SegmentWriter(state.executions, TextLog(state.executions, failures), clock, prices)
-    waits, children = CallWaits(box), Children(state.agents, clock)
-    retries = settings.model_retries
-    model_steps = ModelSteps(models, writer, waits, children, retries, metrics.model_requested)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
-    tool_calls = ToolCalls(box, writer, seal, settings.parallel_calls)
-    pending_calls = PendingCalls(state, writer, waits, children)
-    code_agents = CodeAgentRunner(state, model_steps, tool_calls, writer, code or CodeFunctions())
     agents = Agents(state.agents, clock)
+    writer = SegmentWriter(state.executions, TextLog(state.executions, failures), clock, prices)
+    runner = _runner(settings, state, writer, models, box, code, agents, seal, metrics)
     most = settings.max_tries
-    known, histories = agents.known, Histories(state.conversations)
-    runner = Runner(
-        state, model_steps, tool_calls, writer, pending_calls, code_agents, known, histories, most
-    )
     last_resort = LastResort(state, clock, most)
     segments = Segments(runner, last_resort, clock, failures)
     engine = _engine(settings, state, segments, jobs, clock, failures, worker=worker)
@@ -181,6 +173,38 @@ def build(
     services = _services(settings, state, engine, streams, agents, clock, seal, box)
     parts = (models, box, services, metrics, maintenance, seal, prices)
     return Core(settings, clock, state, streams, engine, *parts)
+
+
+def _runner(
+    settings: Settings,
+    store: Store,
+    writer: SegmentWriter,
+    models: Models,
+    tools: Tools,
+    code: CodeFunctions | None,
+    agents: Agents,
+    seal: Seal,
+    metrics: Metrics,
+) -> Runner:
+    """Return what runs segments."""
+    waits, children = CallWaits(tools), Children(store.agents, writer.clock)
+    reservations = Reservations(store.budgets, writer.clock, writer.prices, log_refusal)
+    retries = settings.model_retries
+    model_steps = ModelSteps(
+        models, writer, waits, children, reservations, retries, metrics.model_requested
+    )
+    tool_calls = ToolCalls(tools, writer, seal, reservations, settings.parallel_calls)
+    return Runner(
+        store,
+        model_steps,
+        tool_calls,
+        writer,
+        PendingCalls(store, writer, waits, children),
+        CodeAgentRunner(store, model_steps, tool_calls, writer, code or CodeFunctions()),
+        agents.known,
+        Histories(store.conversations),
+        settings.max_tries,
+    )
 
 
 def _leadership(

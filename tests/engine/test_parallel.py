@@ -10,11 +10,11 @@ from outlast.agents.models.chat_calls import CallDrafts
 from outlast.agents.port import MAX_CALLS
 from outlast.model.agent import Effect, Limits
 from outlast.model.error import Refused
-from outlast.model.event import Entry, ToolStarted
+from outlast.model.event import ToolStarted
 from outlast.model.execution import Budget, Status, ToolStep
 from outlast.store.driver import Driver
 from outlast.store.executions.store import ExecutionStore
-from outlast.store.executions.values import Advance, Resume
+from outlast.store.executions.values import Advance, Advanced, Resume
 from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.databases import Database
@@ -137,7 +137,7 @@ async def test_calls_that_were_not_begun_when_a_pause_came_run_behind_it(
 class RefusesFirst(ExecutionStore):
     """Refuses to record the first tool call that ends."""
 
-    async def advance(self, move: Advance) -> tuple[Entry, ...]:
+    async def advance(self, move: Advance) -> Advanced:
         if any(isinstance(step, ToolStep) for step in move.steps):
             raise Refused
         return await super().advance(move)

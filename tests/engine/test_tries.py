@@ -11,14 +11,14 @@ from outlast.agents.port import Answer
 from outlast.app import Core
 from outlast.model.agent import Effect, Limits
 from outlast.model.error import Overloaded, Refused
-from outlast.model.event import Entry, ExecutionFailed
+from outlast.model.event import ExecutionFailed
 from outlast.model.execution import Execution, Status
 from outlast.model.usage import Usage
 from outlast.model.workspace import Principal
 from outlast.store.driver import Driver
 from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.executions.store import ExecutionStore
-from outlast.store.executions.values import Advance, ForcedFailure, Resume
+from outlast.store.executions.values import Advance, Advanced, ForcedFailure, Resume
 from outlast.store.page import Page
 from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
@@ -159,7 +159,7 @@ class Ill(ExecutionStore):
         """Of the texts and outputs of this execution's steps, what the database does not take."""
         self.tried = 0
 
-    async def advance(self, move: Advance) -> tuple[Entry, ...]:
+    async def advance(self, move: Advance) -> Advanced:
         if self.refuses and self.refuses in str((move.steps, move.texts)):
             raise Refused(f"no {self.refuses}")
         if self.advances is not None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import hypothesis
 import pytest
-import requests
 import schemathesis
 from hypothesis import HealthCheck
 from schemathesis import GenerationMode
@@ -20,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+import requests
 from outlast.app import build
 from outlast.settings import Settings
 from outlast.testing import NamedModels, owner

@@ -291,9 +291,8 @@ async def test_a_cancel_that_was_requested_while_a_segment_came_to_rest_ends_the
     following = (await store.executions.create(new(clock, **turn))).execution
     await store.executions.request_cancel(WORKSPACE, running.id)
     event = ExecutionSuspended() if status is Status.SUSPENDED else ExecutionPaused()
-    entries = await store.executions.advance(
-        Advance(running, replace(running, status=status), ((9, event),))
-    )
+    move = Advance(running, replace(running, status=status), ((9, event),))
+    entries = (await store.executions.advance(move)).entries
     assert [entry.event.kind for entry in entries] == [event.kind, "execution.cancelled"]
     found = await store.executions.get(WORKSPACE, running.id)
     assert found.status is Status.CANCELLED

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 
+from outlast.model.budget import Amounts, Reservation
 from outlast.model.execution import (
     Budget,
     Execution,
@@ -59,6 +60,7 @@ FULL: Final = Execution(
     depth=1,
     tool_call_id="tc_1",
     children=2,
+    reserved=Reservation(Amounts(7, 8, 9), ("exec_1", "key_2"), calls=True),
 )
 FAILED: Final = replace(
     FULL,

@@ -47,7 +47,9 @@ class HttpToolServer:
                 pairs = [header.split(": ", 1) for header in rest]
                 headers = {name.lower(): value for name, value in pairs}
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                self.seen.append(Request(line, headers, orjson.loads(body) if body else None))
+                is_json = "json" in headers.get("content-type", "json")
+                content = orjson.loads(body) if body and is_json else body or None
+                self.seen.append(Request(line, headers, content))
                 answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                 if isinstance(answer, bytes):
                     writer.write(answer)

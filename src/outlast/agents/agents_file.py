@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Final, get_args
 
 from pydantic import Field, create_model
@@ -120,20 +121,22 @@ def _entries(annotation: Any) -> Iterator[type[Entry]]:
 
 
 def agent_spec(
-    entry: AgentEntry, functions: dict[str, PythonFunction]
+    entry: AgentEntry, functions: dict[str, PythonFunction], folder: FilePath = FilePath()
 ) -> tuple[AgentSpec, list[Problem]]:
     """Return the spec of an entry, and everything that is wrong with it.
 
     A placeholder replaces a tool that cannot be made. The Python functions of its tools are added
-    to `functions`.
+    to `functions`; files are found in the folder.
     """
-    made = [_made(tool, index, functions) for index, tool in enumerate(entry.tools)]
+    drafts = [Draft(functions, folder) for _ in entry.tools]
+    made = [_made(*one) for one in zip(entry.tools, range(len(drafts)), drafts, strict=True)]
+    places = [index for index, one in enumerate(made) for _ in one.specs]
     spec = AgentSpec(
         entry.name,
         entry.model,
         entry.instructions,
         entry.description,
-        tuple(one.spec for one in made),
+        tuple(spec for one in made for spec in one.specs),
         entry.tool_choice,
         Limits(**entry.limits.model_dump()),
         entry.settings.model_dump(exclude_none=True),
@@ -141,31 +144,40 @@ def agent_spec(
     problems = [
         problem.below("tools", index) for index, one in enumerate(made) for problem in one.problems
     ]
-    found = agent_problems(spec)
+    found = (_in_entry(problem, places) for problem in agent_problems(spec))
     if not all(one.named for one in made) and spec.tool_choice not in CHOICES:
         found = (problem for problem in found if problem.path != ("tool_choice",))
-    return spec, [*problems, *found]
+    return spec, list(dict.fromkeys([*problems, *found]))
 
 
 def tool_mistakes(entry: ToolEntry) -> list[Problem]:
     """Return everything that is wrong with one tool, of an agent that has no spec."""
-    made = _made(entry, 0, {})
-    return [*made.problems, *tool_problems(made.spec)]
+    made = _made(entry, 0, Draft({}))
+    return [*made.problems, *(problem for spec in made.specs for problem in tool_problems(spec))]
+
+
+def _in_entry(problem: Problem, places: list[int]) -> Problem:
+    """Return a problem of one of the agent's tools at the entry that the tool is made of."""
+    match problem.path:
+        case ("tools", int(index), *rest):
+            return Problem(("tools", places[index], *rest), problem.text)
+        case _:
+            return problem
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
     """A tool of the file, as far as it could be made."""
 
-    spec: ToolSpec
+    specs: tuple[ToolSpec, ...]
     """If the tool cannot be made, a valid placeholder with the entry's common keys."""
     problems: list[Problem]
     named: bool
-    """Whether the spec has the tool's name."""
+    """Whether the specs have the tools' names."""
 
 
-def _made(entry: ToolEntry, index: int, functions: dict[str, PythonFunction]) -> _Made:
-    draft, spec = Draft(functions), None
+def _made(entry: ToolEntry, index: int, draft: Draft) -> _Made:
+    specs: tuple[ToolSpec, ...] = ()
     given = [kind for kind in kinds.KINDS if getattr(entry, kind.key) is not None]
     if len(given) != 1:
         found = " and ".join(kind.key for kind in given) or "none of them"
@@ -176,17 +188,20 @@ def _made(entry: ToolEntry, index: int, functions: dict[str, PythonFunction]) ->
         for key in kind.own_keys:
             if getattr(entry, key) is not None:
                 draft.wrong((key,), f"a {kind.key} tool brings its own {key}; remove this key")
-        spec = kind.make(entry, getattr(entry, kind.key), draft)
-    whole = spec is not None
-    if spec is None:
-        spec = builtin_spec("datetime", f"unnamed_{index}")
-    return _Made(_overridden(spec, entry), draft.problems, whole or entry.name is not None)
+        made = kind.make(entry, getattr(entry, kind.key), draft)
+        specs = (made,) if isinstance(made, ToolSpec) else tuple(made or ())
+    whole = bool(specs)
+    if not whole:
+        specs = (builtin_spec("datetime", f"unnamed_{index}"),)
+    name = entry.name if len(specs) == 1 else None
+    overridden = tuple(_overridden(spec, entry, name) for spec in specs)
+    return _Made(overridden, draft.problems, whole or entry.name is not None)
 
 
-def _overridden(spec: ToolSpec, entry: ToolEntry) -> ToolSpec:
+def _overridden(spec: ToolSpec, entry: ToolEntry, name: str | None) -> ToolSpec:
     return replace(
         spec,
-        name=spec.name if entry.name is None else entry.name,
+        name=spec.name if name is None else name,
         description=spec.description if entry.description is None else entry.description,
         effect=spec.effect if entry.effect is None else Effect(entry.effect),
         approval=spec.approval if entry.approval is None else _asks(entry.approval),

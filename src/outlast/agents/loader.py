@@ -129,7 +129,7 @@ def _load_document(document: Document, file: str) -> LoadedAgents:
     specs = []
     names = _names(document.value)
     for index, entry in entries.items():
-        spec, mistakes = agent_spec(entry, functions)
+        spec, mistakes = agent_spec(entry, functions, FilePath(file).parent)
         mistakes += unknown_callees(spec, names)
         problems += [_in_file(problem, "agents", index) for problem in mistakes]
         specs.append(spec)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
+from outlast.model.budget import Reservation
 from outlast.model.message import AssistantMessage, ToolCall
 from outlast.model.usage import NO_USAGE, Usage
 from outlast.model.wait import Awaiting
@@ -200,6 +201,8 @@ class Execution:
     """The call of its parent that it carries out; None for a root."""
     children: int = 0
     """Number of children ever created, superseded ones included."""
+    reserved: Reservation | None = None
+    """What it has reserved of budgets for what it does now."""
 
     @property
     def tree(self) -> str:
@@ -260,6 +263,7 @@ def at_rest(execution: Execution, status: Status, at: int) -> Execution:
         active_ms=execution.active_by(at) if execution.is_client_driven else execution.active_ms,
         active_since=None,
         awaiting=None,
+        reserved=None if status in TERMINAL else execution.reserved,
     )
 
 

@@ -36,6 +36,7 @@ from outlast.store.executions.locks import locked_tree
 from outlast.store.executions.log import LAST_EVENT, append
 from outlast.store.executions.read import details_of
 from outlast.store.executions.rows import execution_from, resume_columns
+from outlast.store.executions.spending import release_all
 from outlast.store.executions.statements import LIVE_IN_CONVERSATION, RESUME_EXECUTION
 from outlast.store.executions.steps import STEPS, SUPERSEDE_STEP, step_from
 from outlast.store.executions.values import Details, Resume
@@ -111,6 +112,7 @@ def resume(request: Resume) -> Transaction[Details]:
         passed = yield from tell_above(execution, after)
         passed += yield from tell_root(after, events, request.at)
         effects += Effects(tuple(passed))
+    yield from release_all(execution, request.at)
     shown = yield from details_of(after)
     return TransactionResult(
         shown,
@@ -261,6 +263,7 @@ def _reset(execution: Execution, past: _Past, at: int) -> Execution:
         superseded_to=_used_to(execution, past) if past.void else execution.superseded_to,
         resumed_ms=execution.active_ms if past.void or ended else execution.resumed_ms,
         state=past.state,
+        reserved=None,
     )
 
 

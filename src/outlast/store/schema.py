@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Column, Table, Text
 
 from outlast.store import agents, charges, checkpoints, idempotency, keys, leases, usage
+from outlast.store.budgets import tables as budgets
 from outlast.store.conversations import rows as conversations
 from outlast.store.executions import tables as executions
 from outlast.store.schedules import rows as schedules
@@ -20,7 +21,7 @@ from outlast.store.waits import rows as waits
 
 __all__ = ["HEAD", "OLDEST", "SUBJECTS", "metadata"]
 
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 """The newest migration; compared at start before Alembic is loaded."""
 OLDEST: Final = "0008"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
@@ -28,6 +29,7 @@ only a later release contracts. It is kept in `compatibility`, where older code 
 SUBJECTS: Final = (
     agents,
     waits,
+    budgets,
     charges,
     checkpoints,
     conversations,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outlast.store.agents import AgentStore
+from outlast.store.budgets.store import BudgetStore
 from outlast.store.checkpoints import CheckpointStore
 from outlast.store.conversations.store import ConversationStore
 from outlast.store.driver import Driver
@@ -23,6 +24,7 @@ class Store:
 
     driver: Driver
     agents: AgentStore
+    budgets: BudgetStore
     checkpoints: CheckpointStore
     conversations: ConversationStore
     executions: ExecutionStore
@@ -40,6 +42,7 @@ class Store:
         return cls(
             driver,
             AgentStore(driver),
+            BudgetStore(driver),
             CheckpointStore(driver),
             ConversationStore(driver),
             ExecutionStore(driver),

@@ -109,7 +109,13 @@ class HttpTools:
         Raises ToolFailed (not reachable, 3xx to 5xx, too large, broken JSON) and ToolTimeout. The
         call's secrets are hidden in results and errors.
         """
-        request = tool_request(http, arguments, context, self._environ)
+        return await self.send(spec, http, tool_request(http, arguments, context, self._environ))
+
+    async def send(self, spec: ToolSpec, http: HttpCall, request: ToolRequest) -> Any:
+        """Send the request of a call; times, retries and the largest result are those of `http`.
+
+        Raises as `call`.
+        """
         call = _Call(http, request, spec.effect.repeatable)
         await self.warm_up()  # before the time runs
         try:

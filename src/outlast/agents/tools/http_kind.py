@@ -40,28 +40,29 @@ class HttpRunner:
     """Runs HTTP tools."""
 
     def __init__(self, resources: Resources) -> None:
-        self._resources = resources
+        self.resources = resources
         self._tools: HttpTools | None = None
 
     async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
         assert spec.http is not None
-        tools = self._tools or await self._loaded()
+        tools = self._tools or await self.loaded()
         return await tools.call(spec, spec.http, arguments, context)
 
     async def warm_up(self) -> None:
-        await (await self._loaded()).warm_up()
+        await (await self.loaded()).warm_up()
 
     async def close(self) -> None:
         if self._tools is not None:
             await self._tools.close()
 
-    async def _loaded(self) -> "HttpTools":
+    async def loaded(self) -> "HttpTools":
+        """Return what sends requests, imported once."""
         if self._tools is None:
             await asyncio.to_thread(importlib.import_module, "outlast.agents.tools.http")
         if self._tools is None:
             from outlast.agents.tools.http import HttpTools
 
-            have = self._resources
+            have = self.resources
             self._tools = HttpTools(have.clock, have.environ, have.connector)
         return self._tools
 

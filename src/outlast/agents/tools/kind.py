@@ -9,8 +9,9 @@ agents file ──► entry (pydantic) ──► `make` ──► ToolSpec ─�
 The kinds that exist are the table in `agents.tools.kinds`; a kind is one module and one line there.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -71,6 +72,8 @@ class Draft:
 
     functions: dict[str, PythonFunction]
     """Functions of the whole file, by reference: a kind adds those that its tools call."""
+    folder: FilePath = FilePath()
+    """Folder of the agents file."""
     problems: list[Problem] = field(default_factory=list)
 
     def wrong(self, path: Path, text: str) -> None:
@@ -133,10 +136,10 @@ class ToolKind:
     """Key in the agents file and in the stored spec."""
     entry: Any
     """Type of the key's value in the file: an `Entry`, or any type for pydantic."""
-    make: Callable[[ToolEntry, Any, Draft], ToolSpec | None]
-    """Returns the spec of an entry whose key has this value; problems go into the draft. None if
-    there is no spec. The entry's own name, description, effect, approval and timeout are applied to
-    it afterwards."""
+    make: Callable[[ToolEntry, Any, Draft], ToolSpec | Sequence[ToolSpec] | None]
+    """Returns the spec or specs of an entry whose key has this value; problems go into the draft.
+    None if there is no spec. The entry's own description, effect, approval and timeout are applied
+    to each afterwards, its name to a single one."""
     runner: Callable[[Resources], ToolRunner]
     problems: Callable[[ToolSpec], Iterable[Problem]] = no_problems
     """Yields problems of a spec from any source, at paths below the key."""

@@ -4,6 +4,7 @@ from outlast.agents.tools.agent_kind import AGENT
 from outlast.agents.tools.builtin_kind import BUILTIN
 from outlast.agents.tools.http_kind import HTTP
 from outlast.agents.tools.kind import Resources, ToolKind, ToolRunner
+from outlast.agents.tools.openapi_kind import OPENAPI
 from outlast.agents.tools.python_kind import PYTHON
 
 KINDS: tuple[ToolKind, ...] = (
@@ -11,6 +12,7 @@ KINDS: tuple[ToolKind, ...] = (
     PYTHON,
     BUILTIN,
     AGENT,
+    OPENAPI,
 )
 """Kinds in the order in which errors name them."""
 

@@ -109,7 +109,7 @@ class CodeAgentRunner:
         if segment.pausing or segment.stopped is Stop.RELEASE:
             return False
         if seconds_left(segment, self.writer.clock.monotonic()) <= 0:
-            raise out_of_time(segment)
+            raise out_of_time(segment, self.writer.clock.monotonic())
         match pending.operation:
             case AskModel() as operation:
                 await self._ask(segment, agent, replay, operation, pending)

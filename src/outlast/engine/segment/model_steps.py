@@ -21,9 +21,11 @@ from outlast.engine.segment.children import Children, children_started
 from outlast.engine.segment.echo import without_echo
 from outlast.engine.segment.limits import Meter, overspent, settings_of, too_many_steps
 from outlast.engine.segment.messages import messages_of
+from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Segment, TextKind
 from outlast.engine.segment.writer import SegmentWriter, model_finished, requested, suspended
 from outlast.model.agent import Agent, AgentSpec, shown_message
+from outlast.model.budget import BudgetRefused
 from outlast.model.clock import whole_millis
 from outlast.model.error import Misconfigured, ModelUnavailable, OutlastError, Upstream
 from outlast.model.event import (
@@ -61,6 +63,7 @@ class ModelSteps:
     writer: SegmentWriter
     call_waits: CallWaits
     children: Children
+    reservations: Reservations
     retries: int
     """How often a request is retried after a transient failure."""
     measure: Callable[[str, str, float], None]
@@ -79,7 +82,10 @@ class ModelSteps:
         if calls and error is not None:
             await self._record_failure(segment, _without_calls(step), error)
         elif calls:
-            await self.record_calls(segment, agent.spec, step, (model_finished(step),))
+            try:
+                await self.record_calls(segment, agent.spec, step, (model_finished(step),))
+            except BudgetRefused as refused:
+                await self._record_failure(segment, _without_calls(step), refused)
         else:
             await self._record_end(segment, agent.spec, step)
 
@@ -106,6 +112,7 @@ class ModelSteps:
     ) -> ModelStep:
         """Send the request, and return the step to be recorded. Raises like `ask`."""
         clock = self.writer.clock
+        request = await self.reservations.for_request(segment, agent.spec.model, request)
         started_at, began = clock.now(), clock.monotonic()
         segment.request, segment.model = request, agent.spec.model
         answer = await self._answer(segment, agent, request)
@@ -223,7 +230,8 @@ class ModelSteps:
     ) -> None:
         """Record the step, and log its tool calls as started in the same commit.
 
-        `before`: events that precede them. If all wait, the segment ends suspended.
+        `before`: events that precede them. If all wait, the segment ends suspended. Raises
+        BudgetRefused: nothing is recorded.
         """
         calls = step.message.tool_calls
         now = self.writer.clock.now()
@@ -240,14 +248,19 @@ class ModelSteps:
             *children_started(children, waits),
             *((suspended(waits.values()),) if only_waits else ()),
         )
-        await self.writer.record(
-            segment,
-            events,
-            step,
-            Status.SUSPENDED if only_waits else Status.RUNNING,
-            tuple(waits.values()),
-            children,
-        )
+        held = self.reservations.held(segment, calls, children=bool(children))
+        try:
+            await self.writer.record(
+                segment,
+                events,
+                step,
+                Status.SUSPENDED if only_waits else Status.RUNNING,
+                tuple(waits.values()),
+                children,
+                held=held,
+            )
+        except BudgetRefused as error:
+            raise await self.reservations.refused_calls(error, len(calls)) from error
         segment.waits = waits
 
 

@@ -117,7 +117,7 @@ class Runner:
     async def _step(self, segment: Segment, agent: Agent) -> None:
         """Make the next step: calls that may run, calls that were decided, or the model."""
         if seconds_left(segment, self.writer.clock.monotonic()) <= 0:
-            raise out_of_time(segment)
+            raise out_of_time(segment, self.writer.clock.monotonic())
         if calls := segment.callable():
             error = too_many_steps(segment, agent.spec, len(calls), len(calls))
             if error is not None:
@@ -180,7 +180,9 @@ class Runner:
             case Stop.CANCEL:
                 await self.writer.cancel(segment, self.pending_calls.cut_off(segment))
             case Stop.LIMIT:
-                await self._fail(segment, failure_of(out_of_time(segment)))
+                await self._fail(
+                    segment, failure_of(out_of_time(segment, self.writer.clock.monotonic()))
+                )
             case Stop.PAUSE | Stop.PAUSE_NOW:
                 await self.writer.pause(segment)
             case Stop.REFUSED:

@@ -18,6 +18,7 @@ from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, 
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
 from outlast.model.steps import Calls, unanswered
 from outlast.model.wait import Wait
+from outlast.store.budgets.shares import Applying
 from outlast.store.executions.values import ActiveTime
 
 T = TypeVar("T")
@@ -165,6 +166,14 @@ class Segment:
         """Monotonic time up to which the execution's row counts its time."""
         self.seen = 0.0
         """Monotonic time at which its time was last written between steps."""
+        self.applying: tuple[Applying, ...] = ()
+        """The budgets that it spends from, as of its last write."""
+        self.timed: tuple[Applying, ...] = ()
+        """Those of them that bound seconds."""
+        self.budgets_until = float("inf")
+        """Monotonic time at which the first of these is spent."""
+        self.counted_to = 0
+        """Time up to which budgets know of its work, in milliseconds since the epoch."""
         self._work: set[asyncio.Task[Any]] = set()
         self._asking: asyncio.Task[Any] | None = None
 
@@ -175,7 +184,14 @@ class Segment:
     def active_time(self, monotonic: float, at: int) -> ActiveTime:
         """Return its time so far, as written at the end of a step."""
         since = 0.0 if self.began is None else monotonic - self.began
-        return ActiveTime(self.execution, self.execution.active_ms + round(since * 1000), at)
+        active_ms = self.execution.active_ms + round(since * 1000)
+        return ActiveTime(self.execution, active_ms, at, self.timed, self.counted_to)
+
+    def time_counted(self, at: int, millis_left: int | None, monotonic: float) -> None:
+        """Note that budgets know of its work up to this time, and what they leave."""
+        self.counted_to = at
+        if millis_left is not None:
+            self.budgets_until = monotonic + millis_left / 1000
 
     def stop(self, reason: Stop) -> None:
         """Stop the segment; the first interrupting reason wins."""

@@ -188,8 +188,9 @@ class Segments:
     async def _count(self, long: list[Segment], monotonic: float) -> None:
         """Write the time of long steps, which a crash would lose; short ones end with a write."""
         at = self._clock.now()
-        await self._runner.store.executions.heartbeat(
+        left = await self._runner.store.executions.heartbeat(
             [segment.active_time(monotonic, at) for segment in long]
         )
-        for segment in long:
+        for segment, millis in zip(long, left, strict=True):
             segment.seen = monotonic
+            segment.time_counted(at, millis, monotonic)

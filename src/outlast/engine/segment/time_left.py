@@ -16,12 +16,16 @@ def seconds_left(segment: Segment, monotonic: float) -> float:
         (segment.agent.spec.limits.max_seconds, spent - execution.resumed_ms / 1000),
         (execution.budget.max_seconds, spent),
     )
-    return min((limit - spent for limit, spent in left if limit is not None), default=float("inf"))
+    own = (limit - spent for limit, spent in left if limit is not None)
+    return min(segment.budgets_until - monotonic, *own, float("inf"))
 
 
-def out_of_time(segment: Segment) -> OutlastError:
+def out_of_time(segment: Segment, monotonic: float) -> OutlastError:
     """Return the error that names the bound that was reached."""
     assert segment.agent is not None
+    if segment.budgets_until <= monotonic:
+        owners = " or ".join(one.owner for one in segment.timed)
+        return BudgetExceeded(f"The budget of {owners} has no seconds left.")
     limit, budget = segment.agent.spec.limits.max_seconds, segment.execution.budget.max_seconds
     if budget is not None and (limit is None or budget < limit):
         return BudgetExceeded(f"The budget of {amount(budget, 'second')} is spent.")

@@ -9,6 +9,7 @@ import structlog
 
 from outlast.agents.port import MAX_ERROR_BYTES, ToolContext, Tools
 from outlast.agents.unreadable import unreadable_arguments
+from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Interrupted, Segment, ended
 from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import AgentSpec, ToolSpec
@@ -34,18 +35,21 @@ class ToolCalls:
     tools: Tools
     writer: SegmentWriter
     seal: Seal
+    reservations: Reservations
     parallel: int
     """Maximum concurrent calls of one execution."""
 
     async def call(
         self, segment: Segment, spec: AgentSpec, calls: tuple[tuple[int, ToolCall], ...]
     ) -> None:
-        """Run these calls, `parallel` at a time; record each as it ends. Raises Interrupted.
+        """Run these calls, `parallel` at a time; record each as it ends.
 
-        Once the segment is to end, no more are begun. All have ended when this returns.
+        Once the segment is to end, no more are begun. All have ended when this returns. Raises
+        Interrupted, BudgetRefused.
         """
         if segment.interrupted:
             raise Interrupted
+        await self.reservations.for_calls(segment, [call for _, call in calls])
         waiting, tasks = deque(calls), set[asyncio.Task[ToolStep]]()
         begun = 0
         try:

@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from outlast.agents.estimate import request_tokens
 from outlast.agents.prices.price_list import PriceList
+from outlast.engine.segment.reservations import still_reserved
 from outlast.engine.segment.segment import Segment, StepText
 from outlast.engine.segment.text_log import TextLog
+from outlast.model.budget import Reservation
 from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
@@ -23,7 +25,15 @@ from outlast.model.event import (
     ModelFinished,
     ToolFinished,
 )
-from outlast.model.execution import TERMINAL, Failure, ModelStep, Status, Step, ToolStep, advanced
+from outlast.model.execution import (
+    TERMINAL,
+    Failure,
+    ModelStep,
+    Status,
+    Step,
+    ToolStep,
+    advanced,
+)
 from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.message import AssistantMessage
 from outlast.model.price import ModelPrice
@@ -76,15 +86,18 @@ class SegmentWriter:
         children: tuple[NewChild, ...] = (),
         begun: tuple[str, ...] = (),
         ran: bool = True,
+        held: Reservation | None = None,
         **changes: Any,
     ) -> None:
         """Record events, a step, and unless the step was cut off a checkpoint after it.
 
         The step is charged, and its event in `events` gets the cost. `ran`: False for a tool that
-        did not run.
+        did not run. `held`: what budgets are to reserve for its tool calls. Raises BudgetRefused.
         """
         checkpoint: Checkpoint | None = None
         charge: Charge | None = None
+        if held is not None:
+            changes["reserved"] = held
         if children:
             changes["children"] = segment.execution.children + len(children)
         if step is not None:
@@ -288,13 +301,17 @@ class SegmentWriter:
             changes.setdefault("tries", 0)  # a recorded step is progress
         if charge is not None:
             changes["credits"] = before.credits + charge.credits
+        if before.reserved is not None and "reserved" not in changes:
+            steps, begins = more.get("steps", ()), "segment" in changes
+            left = still_reserved(before, status, steps, self.prices, begins=begins)
+            changes["reserved"] = left
         if before.first_token_ms is None and segment.text.runs:
             first = max(0, segment.text.runs[0][0] - before.created_at)
             changes.setdefault("first_token_ms", first)
         after = advanced(before, {"status": status, "updated_at": now, **changes})
         self.texts.forget(segment)
         text = segment.text
-        await self.store.advance(
+        written = await self.store.advance(
             Advance(
                 before,
                 after,
@@ -302,10 +319,11 @@ class SegmentWriter:
                 text.whole(segment.open_step),
                 text.appended,
                 charges=() if charge is None else (charge,),
+                counted_to=segment.counted_to,
                 **more,
             )
         )
-        segment.execution = after
+        segment.execution, segment.applying = after, written.applying
         if not after.tries:
             segment.progressed()
         segment.began = (segment.began or 0.0) + elapsed_ms / 1000

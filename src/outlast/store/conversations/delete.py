@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, literal_column, null, select, text, update
 
 from outlast.model.error import Conflict, ConversationNotFound
+from outlast.store.budgets.tables import DELETE_BUDGET
 from outlast.store.checkpoints import checkpoints
 from outlast.store.conversations.rows import DELETE_CONVERSATION, LOCK_CONVERSATION
 from outlast.store.driver import Part, Query, Statement, Transaction, TransactionResult
@@ -127,6 +128,8 @@ def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Tra
     if (yield Query(SOME_LIVE_BELOW, parameters)):
         raise Conflict("An agent that the conversation has called is ending; try again.")
     yield Query(DELETE_CONVERSATION, parameters)
+    for statement in DELETE_BUDGET:
+        yield Query(statement, {"id": conversation_id})
     for statement in ERRORS_TO_STRIP:
         for execution_id, error in (yield Query(statement, parameters)):
             of_one = {"given_id": execution_id, "workspace": workspace_id}

@@ -10,6 +10,7 @@ from outlast.model.error import Conflict, StaleWrite
 from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.event_codec import encode
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status
+from outlast.store.budgets.shares import Applying
 from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
 from outlast.store.conversations.rows import LOCK_TURNS
@@ -49,6 +50,7 @@ from outlast.store.executions.log import (
     insert_event,
     parted,
 )
+from outlast.store.executions.spending import spend, spend_time
 from outlast.store.executions.statements import (
     LOCK_PLACE,
     PLACE,
@@ -56,7 +58,13 @@ from outlast.store.executions.statements import (
 )
 from outlast.store.executions.steps import INSERT_STEP, step_columns
 from outlast.store.executions.turns import ends, failed_unread, next_turn, rests, turns_locked
-from outlast.store.executions.values import ActiveTime, Advance, ForcedFailure, TextAppend
+from outlast.store.executions.values import (
+    ActiveTime,
+    Advance,
+    Advanced,
+    ForcedFailure,
+    TextAppend,
+)
 from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import moved as task_moved
 from outlast.store.waits.above import tell_above, tell_root, unless_decided
@@ -67,7 +75,7 @@ _CUTTING: Final = (Status.FAILED, Status.CANCELLED)
 _OTHER_TEXT = "The log does not hold the text that this step has shown."
 
 
-def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
+def advance(move: Advance) -> Transaction[Advanced]:
     """Compare and set the row, then write everything that belongs to the move."""
     before, after = move.before, move.after
     if after.status not in TRANSITIONS[before.status]:
@@ -92,9 +100,13 @@ def advance(move: Advance) -> Transaction[tuple[Entry, ...]]:
         effects += yield from _end(before, after, moved)
     elif after.tool_call_id is not None:
         effects += yield from _passed_up(move, after)
+    yield from spend(move, moved.applying)
     committed = (Committed(before.id, entries, after), *effects.committed)
     return TransactionResult(
-        entries, committed, (*runnable, *effects.runnable), cancelled=effects.cancelled
+        Advanced(entries, Applying.read(moved.applying)),
+        committed,
+        (*runnable, *effects.runnable),
+        cancelled=effects.cancelled,
     )
 
 
@@ -153,12 +165,13 @@ def _only_begins(move: Advance) -> bool:
         or move.state is not None
         or move.after.status is not Status.RUNNING
         or move.after.is_client_driven
+        or move.before.reserved is not None
         or len(move.events) != 1
         or isinstance(move.events[0][1], TextAdded | ThinkingAdded)
     )
 
 
-def _begin(move: Advance) -> Transaction[tuple[Entry, ...]]:
+def _begin(move: Advance) -> Transaction[Advanced]:
     before, after, ((at, event),) = move.before, move.after, move.events
     parameters = compared(before, after, keep_pause=True)
     ended = {"segment": after.segment, "kind": event.kind, "data": encode(event).decode()}
@@ -170,7 +183,8 @@ def _begin(move: Advance) -> Transaction[tuple[Entry, ...]]:
     if not rows:
         raise StaleWrite
     entries = (Entry(after.segment, rows[0][1] + 1, at, event),)
-    return TransactionResult(entries, (Committed(before.id, entries, after),))
+    found = Advanced(entries, Applying.read(rows[0][2]))
+    return TransactionResult(found, (Committed(before.id, entries, after),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +196,8 @@ class _Moved:
     """Sequence number of the last event of the log to keep."""
     turns: int | None
     """Number of turns of the conversation, if the execution ends."""
+    applying: str | None
+    """The budgets that it spends from."""
 
 
 def _moved(move: Advance) -> Part[_Moved]:
@@ -198,14 +214,14 @@ def _moved(move: Advance) -> Part[_Moved]:
     turns = answers.pop(0) if locking is not None else ()
     if not answers[0]:
         raise StaleWrite
-    ((cancel_requested, end),) = answers[0]
+    ((cancel_requested, end, applying),) = answers[0]
     if pieces:
         text = [seq for (seq,) in answers[1]]
         if not text or max(text) < end:
             raise StaleWrite(_OTHER_TEXT)
         end = max(text) - pieces
     newest = turns[0][0] if turns and ends(before, after) else None
-    return _Moved(bool(cancel_requested), end, newest)
+    return _Moved(bool(cancel_requested), end, newest, applying)
 
 
 def _cancelled(
@@ -264,8 +280,11 @@ def _appended(wanted: TextAppend, ends: list[int]) -> tuple[Entry, ...]:
     )
 
 
-def record_active_time(active_times: Sequence[ActiveTime]) -> Transaction[None]:
-    """Add the time of running segments; rows are locked the newest id first, as everywhere."""
+def record_active_time(active_times: Sequence[ActiveTime]) -> Transaction[list[int | None]]:
+    """Add the time of running segments; rows are locked the newest id first, as everywhere.
+
+    Return the milliseconds that its budgets leave each; None if they do not bound them.
+    """
     for active_time in sorted(active_times, key=lambda one: one.execution.id, reverse=True):
         execution = active_time.execution
         yield Query(
@@ -278,7 +297,7 @@ def record_active_time(active_times: Sequence[ActiveTime]) -> Transaction[None]:
                 "at": active_time.at,
             },
         )
-    return TransactionResult(None)
+    return TransactionResult((yield from spend_time(active_times)))
 
 
 _RUNNABLE: Final = (Status.QUEUED.value, Status.RUNNING.value)

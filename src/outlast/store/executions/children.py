@@ -21,6 +21,7 @@ from outlast.store.driver import Part, Query, Statement
 from outlast.store.executions.locks import compare_and_set
 from outlast.store.executions.log import append, insert_event
 from outlast.store.executions.rows import execution_from, first_entry, new_columns
+from outlast.store.executions.spending import release
 from outlast.store.executions.statements import (
     INSERT_EXECUTION,
     OWNED,
@@ -206,8 +207,10 @@ def cancel_locked(live: Sequence[Execution], at: int) -> Part[Effects]:
 def cancelled(execution: Execution, at: int) -> Part[tuple[Execution, tuple[Entry, ...]]]:
     """Cancel an execution whose row is locked and that no worker has."""
     after = at_rest(execution, Status.CANCELLED, at)
-    if not (yield compare_and_set(execution, after, keep_pause=False)):
+    rows = yield compare_and_set(execution, after, keep_pause=False)
+    if not rows:
         raise StaleWrite
+    yield from release(execution, rows[0][2], after.updated_at)
     return after, (yield from append(after, after.updated_at, (ExecutionCancelled(),)))
 
 

@@ -163,6 +163,15 @@ COLUMNS: Final = (
     ExecutionColumn(identifier("tool_call_id", nullable=True)),
     ExecutionColumn(added_count("children"), PLAIN, _ADVANCE),
     # Since 0011:
+    ExecutionColumn(
+        Column("reserved", JSON),
+        Form(
+            "None if {0} is None else Reservation.from_json(loads({0}))",
+            "None if {0} is None else to_json({0}.as_json())",
+        ),
+        _BOTH,
+    ),
+    # Since 0012:
     ExecutionColumn(identifier("schedule_id", nullable=True), PLAIN, _NO_ONE, "origin.schedule_id"),
     ExecutionColumn(time("scheduled_at", nullable=True), PLAIN, _NO_ONE, "origin.scheduled_at"),
     ExecutionColumn(added_flag("late"), FLAG, _NO_ONE, "origin.late"),

@@ -6,12 +6,14 @@ from sqlalchemy import bindparam, delete, select
 
 from outlast.model.execution import TERMINAL
 from outlast.model.wait import CallResult
+from outlast.store.budgets.tables import DELETE_BUDGET
 from outlast.store.checkpoints import checkpoints
 from outlast.store.conversations.rows import conversations
 from outlast.store.driver import Query, Row, Statement, Transaction, TransactionResult
 from outlast.store.executions.below import ALL_BELOW
 from outlast.store.executions.children import Effects, answer, call_of
 from outlast.store.executions.locks import locked_tree
+from outlast.store.executions.spending import release_all
 from outlast.store.executions.tables import events, execution_metadata, executions, steps
 from outlast.store.executions.turns import next_turn
 from outlast.store.idempotency import idempotency
@@ -54,12 +56,17 @@ DELETE_EMPTY_CONVERSATION: Final = Statement(
 def delete_execution(workspace_id: str, execution_id: str) -> Transaction[None]:
     """Delete the row with all its data, what it has called, and a conversation left empty."""
     execution, live = yield from locked_tree(workspace_id, execution_id)
+    for one in (*live, execution):
+        yield from release_all(one, one.updated_at)
     below: list[Row] = []
     if execution.children:
         below = yield Query(ALL_BELOW, {"workspace": workspace_id, "id": execution.id})
     for one in (*(row[0] for row in below), execution.id):
         for statement in (*DELETE_CONTENT, DELETE_EXECUTION):
             yield Query(statement, {"id": one})
+    if execution.children and execution.root_id is None:
+        for statement in DELETE_BUDGET:
+            yield Query(statement, {"id": execution.id})
     yield Query(
         DELETE_EMPTY_CONVERSATION,
         {"workspace": workspace_id, "conversation": execution.conversation_id},

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, bindparam, insert, select, text
 
+from outlast.store.budgets.applying import APPLYING
 from outlast.store.driver import Statement
 from outlast.store.executions.statements import ADVANCED, LAST_SEQ
 from outlast.store.executions.tables import events, executions
@@ -41,7 +42,10 @@ APPEND_TEXTS: Final = text(
 """Appends text of many segments: each parameter is an array with one element per append."""
 
 _moved: Final = ADVANCED.returning(
-    executions.c.id, executions.c.cancel_requested, LAST_SEQ.label("seq")
+    executions.c.id,
+    executions.c.cancel_requested,
+    LAST_SEQ.label("seq"),
+    APPLYING.label("applying"),
 ).cte("moved")
 
 _appended: Final = (
@@ -62,6 +66,6 @@ _appended: Final = (
 )
 
 ADVANCE_AND_APPEND: Final = Statement(
-    select(_moved.c.cancel_requested, _moved.c.seq).add_cte(_appended)
+    select(_moved.c.cancel_requested, _moved.c.seq, _moved.c.applying).add_cte(_appended)
 )
 """`ADVANCE_EXECUTION`, and one event appended to the log if it has changed the row."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from outlast.model.budget import Reservation
 from outlast.model.event import Entry, ExecutionCreated
 from outlast.model.execution import (
     TERMINAL,
@@ -36,6 +37,7 @@ _NAMES: Final = {
     "Failure": Failure,
     "PauseRequest": PauseRequest,
     "RequestContext": RequestContext,
+    "Reservation": Reservation,
     "Status": Status,
     "TERMINAL": TERMINAL,
     "Usage": Usage,

@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import Update
 
 from outlast.model.execution import CLIENT_DRIVEN
+from outlast.store.budgets.applying import APPLYING
 from outlast.store.driver import Statement
 from outlast.store.executions.columns import Writer, written_by
 from outlast.store.executions.tables import events, execution_metadata, executions
@@ -71,7 +72,9 @@ ADVANCED: Final = _set().values(
     )
 )
 
-ADVANCE_EXECUTION: Final = Statement(ADVANCED.returning(executions.c.cancel_requested, LAST_SEQ))
+ADVANCE_EXECUTION: Final = Statement(
+    ADVANCED.returning(executions.c.cancel_requested, LAST_SEQ, APPLYING)
+)
 """Compare-and-set on status, segment and waiting: no row means that the execution has moved on.
 
 It also returns the number of the log's last event. On Postgres that is as of the statement's begin:
@@ -79,7 +82,9 @@ if another process has appended meanwhile the next event's insert fails, and bot
 request to pause that came meanwhile stays, unless the execution is paused or has ended.
 """
 
-ADVANCE_LIVE: Final = Statement(_set(_OF_AN_END).returning(executions.c.cancel_requested, LAST_SEQ))
+ADVANCE_LIVE: Final = Statement(
+    _set(_OF_AN_END).returning(executions.c.cancel_requested, LAST_SEQ, APPLYING)
+)
 """The same between two live statuses; a request to pause stays.
 
 SQLite rewrites an index for each of its columns that is set, changed or not: so this and
@@ -87,13 +92,13 @@ SQLite rewrites an index for each of its columns that is set, changed or not: so
 """
 
 ADVANCE_RUNNING: Final = Statement(
-    _set(_OF_AN_END | _OF_A_MOVE).returning(executions.c.cancel_requested, LAST_SEQ)
+    _set(_OF_AN_END | _OF_A_MOVE).returning(executions.c.cancel_requested, LAST_SEQ, APPLYING)
 )
 """The same inside a segment: it sets no indexed column."""
 
 ADVANCE_AWAITING: Final = Statement(
     ADVANCED.values(awaiting=bindparam("new_awaiting")).returning(
-        executions.c.cancel_requested, LAST_SEQ
+        executions.c.cancel_requested, LAST_SEQ, APPLYING
     )
 )
 """The same from or to a suspension, which sets who or what is awaited."""
@@ -230,6 +235,7 @@ FORCE_FAILURE: Final = Statement(
         active_since=null(),
         forwarded_headers=null(),
         awaiting=null(),
+        reserved=null(),
     )
 )
 """The row is locked and live. Reads nothing that may be unreadable."""

@@ -39,6 +39,7 @@ from outlast.store.executions.steps import read_steps
 from outlast.store.executions.values import (
     ActiveTime,
     Advance,
+    Advanced,
     Created,
     Details,
     ForcedFailure,
@@ -73,8 +74,8 @@ class ExecutionStore:
         """
         return await self._driver.write(lambda: create(new))
 
-    async def advance(self, move: Advance) -> tuple[Entry, ...]:
-        """Make one move and return its log entries. Raises StaleWrite; then nothing has changed."""
+    async def advance(self, move: Advance) -> Advanced:
+        """Make one move. Raises StaleWrite, BudgetRefused; then nothing has changed."""
         return await self._driver.write(lambda: advance(move), of=(move.before.id,))
 
     async def force_failure(self, failure: ForcedFailure) -> bool:
@@ -183,9 +184,12 @@ class ExecutionStore:
         """
         await self._driver.write(lambda: delete_execution(workspace_id, execution_id))
 
-    async def heartbeat(self, times: Sequence[ActiveTime]) -> None:
-        """Add the time of running segments. A power cut may lose the last moments of it."""
-        await self._driver.write(lambda: record_active_time(times), durable=False)
+    async def heartbeat(self, times: Sequence[ActiveTime]) -> list[int | None]:
+        """Add the time of running segments. A power cut may lose the last moments of it.
+
+        Return the milliseconds that its budgets leave each; None if they do not bound them.
+        """
+        return await self._driver.write(lambda: record_active_time(times), durable=False)
 
     async def listed(self, workspace_id: str, wanted: ExecutionFilter, page: Page) -> list[Listed]:
         """Return a page, newest first, with long values cut; one more if there are more."""

@@ -10,6 +10,7 @@ from outlast.store.driver import Part, Query
 from outlast.store.executions.columns import PLACES
 from outlast.store.executions.log import append_entries
 from outlast.store.executions.rows import execution_from
+from outlast.store.executions.spending import release_unread
 from outlast.store.executions.statements import (
     COUNT_LIVE,
     EXECUTION,
@@ -89,6 +90,7 @@ def failed_unread(failure: ForcedFailure) -> Part[Committed]:
     of: dict[str, Any] = {"id": failure.execution_id, "workspace": failure.workspace_id}
     error = failure.error
     ((_, segment, _, updated_at, *_),) = yield Query(PLACE, of)
+    yield from release_unread(failure.workspace_id, failure.execution_id, failure.at)
     at = max(failure.at, updated_at)
     yield Query(
         FORCE_FAILURE,

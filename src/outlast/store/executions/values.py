@@ -9,6 +9,7 @@ from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import Budget, Execution, Failure, OnBusy, RequestContext, Status, Step
 from outlast.model.task import Task
 from outlast.model.wait import Wait
+from outlast.store.budgets.shares import Applying
 from outlast.store.idempotency import Idempotency
 
 
@@ -39,6 +40,10 @@ class ActiveTime:
     execution: Execution
     active_ms: int
     at: int
+    applying: tuple[Applying, ...] = ()
+    """Budgets that bound its seconds."""
+    counted_to: int = 0
+    """Time up to which they know of its work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,17 @@ class Advance:
     """Ids of approved tool calls that are about to run."""
     state: dict[str, Any] | None = None
     """The execution's new state; a checkpoint's own state takes precedence."""
+    counted_to: int = 0
+    """Time up to which budgets know of its work, in milliseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """Result of `advance`."""
+
+    entries: tuple[Entry, ...]
+    applying: tuple[Applying, ...] = ()
+    """The budgets that the execution spends from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 
 _ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _JSON = sa.Text().with_variant(postgresql.JSONB(), "postgresql")

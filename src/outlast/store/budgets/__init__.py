@@ -1,0 +1,1 @@
+"""Budgets: bounds by owner, and the shares in which they are spent."""

@@ -1,0 +1,37 @@
+"""Budgets: a method for each transaction."""
+
+from collections.abc import Collection
+
+from outlast.model.budget import BudgetRefused, OwnedBudget
+from outlast.store.budgets.read import read_budgets
+from outlast.store.budgets.reserve import Reserve, Reserved, note_refusal, reserve
+from outlast.store.driver import Driver
+
+
+class BudgetStore:
+    """Budgets by owner, and what executions reserve of them."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def reserve(self, request: Reserve) -> Reserved:
+        """Reserve what a step needs, in every budget or in none. Raises BudgetRefused, StaleWrite.
+
+        A power cut may lose it, with the process that is to spend it.
+        """
+        found = await self._driver.write(
+            lambda: reserve(request), durable=False, of=(request.execution.id,)
+        )
+        if isinstance(found, BudgetRefused):
+            raise found
+        return found
+
+    async def note_refusal(self, refused: BudgetRefused, at: int) -> bool:
+        """Note what `advance` has refused; return whether it is the first time in this period."""
+        return await self._driver.write(lambda: note_refusal(refused, at), durable=False)
+
+    async def of(
+        self, workspace_id: str, owners: Collection[str], at: int
+    ) -> dict[str, OwnedBudget]:
+        """Return the budgets of these owners, at most four, as of this moment."""
+        return await self._driver.read(lambda: read_budgets(workspace_id, owners, at), light=True)
