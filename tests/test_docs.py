@@ -259,7 +259,7 @@ def test_the_example_of_every_key_has_every_key(written: Path) -> None:
 
 def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     (full,) = example(written, "agents.yaml").specs
-    looked_up, noted, refund, calculator, *notes, order, opinion = full.tools
+    looked_up, noted, refund, calculator, *notes, order, page, search, opinion = full.tools
     assert (full.limits.max_steps, full.limits.max_seconds) == (20, 600)
     assert looked_up.http
     assert (looked_up.http.timeout, looked_up.http.max_result_bytes) == (30, 262_144)
@@ -269,6 +269,8 @@ def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     assert (calculator.builtin, calculator.effect.value) == ("calculator", "read_only")
     assert [tool.effect.value for tool in notes] == ["read_only", "idempotent"]
     assert (order.name, order.approval) == ("shop_putOrder", True)
+    assert page.other["webFetch"]["max_characters"] == 20_000
+    assert search.other["webSearch"]["count"] == 5
     assert opinion.other["agent"]["name"] == full.name
 
 

@@ -94,6 +94,9 @@ class Settings:
     `Outlast-Warning`; a request may override it with `?strict=true` or `false`."""
     indexed_metadata: str = ""
     """Keys of `metadata` that lists of executions can filter by, separated by commas."""
+    private_network: str = "operator"
+    """Who may name private and loopback addresses for tools to call: operator (the agents file),
+    allow (a model too) or deny. Link-local and metadata addresses are never called."""
     cors_origins: str = ""
     """Origins of web pages that may call from a browser, separated by commas; `*` is any."""
     root_path: str = ""
@@ -137,6 +140,11 @@ class Settings:
             self.log_format in ("json", "text", "auto"),
             "log_format",
             "must be json, text or auto",
+        )
+        _check(
+            self.private_network in ("operator", "allow", "deny"),
+            "private_network",
+            "must be operator, allow or deny",
         )
         _check(
             not self.root_path or _ROOT_PATH.fullmatch(self.root_path) is not None,

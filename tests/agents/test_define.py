@@ -154,7 +154,7 @@ def _unwritable(x: Agent) -> None: ...
         ),
         (
             {"tools": [ToolSpec("t", "", {"type": "object"})]},
-            'agent "a", tool "t": a tool has exactly one of http, python, builtin, agent and openapi; found none',
+            'agent "a", tool "t": a tool has exactly one of http, python, builtin, agent, openapi, webFetch and webSearch; found none',
         ),
     ],
 )

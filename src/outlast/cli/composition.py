@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import structlog
 
 from outlast.agents.code import CodeFunctions
+from outlast.agents.dial import PrivateNetwork, guarded
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.loader import load as load_agents
 from outlast.agents.models.catalogue import ModelCatalogue
@@ -12,11 +13,12 @@ from outlast.agents.tools.python import ToolFunctions
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
 from outlast.model.agent import Agent, AgentSpec
-from outlast.model.clock import SystemClock
+from outlast.model.clock import Clock, SystemClock
 from outlast.model.provider import ProviderSpec
 from outlast.model.spec_json import spec_digest
 from outlast.model.workspace import Workspace
 from outlast.settings import Settings
+from outlast.store.store import Store
 
 logger = structlog.get_logger(__name__)
 
@@ -60,12 +62,26 @@ def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) ->
     core = build(
         settings,
         models=models,
-        tools=lambda store: ToolBox(clock, functions, store=store),
+        tools=lambda store: tool_box(settings, clock, functions, store),
         code=code,
         clock=clock,
         worker=worker,
     )
     return Composed(core, models, functions, code)
+
+
+def tool_box(
+    settings: Settings, clock: Clock, functions: ToolFunctions, store: Store | None = None
+) -> ToolBox:
+    """Return what runs the tools of this process's agents."""
+    reach = PrivateNetwork(settings.private_network)
+    return ToolBox(
+        clock,
+        functions,
+        connector=guarded(private=reach is not PrivateNetwork.DENY),
+        store=store,
+        models_connector=guarded(private=reach is PrivateNetwork.ALLOW),
+    )
 
 
 async def put_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> list[Agent]:

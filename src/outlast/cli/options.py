@@ -87,6 +87,13 @@ StrictRequests = Annotated[
         show_default=False,
     ),
 ]
+PrivateNetworks = Annotated[
+    str | None,
+    Option(
+        "--private-network",
+        help="Who may name private addresses for tools to call: operator, allow or deny.",
+    ),
+]
 CorsOrigins = Annotated[
     str | None, Option(help="Origins of pages that may call from a browser, with commas; * is any.")
 ]
@@ -132,6 +139,7 @@ FLAGS: Final[dict[str, Any]] = {
     "stream_keep_alive_seconds": KeepAliveSeconds,
     "strict_requests": StrictRequests,
     "indexed_metadata": IndexedMetadata,
+    "private_network": PrivateNetworks,
     "cors_origins": CorsOrigins,
     "root_path": RootPath,
     "trusted_proxies": TrustedProxies,

@@ -23,6 +23,7 @@ import aiohttp
 import orjson
 from aiohttp.http_exceptions import ContentEncodingError
 
+from outlast.agents.dial import AddressRefused
 from outlast.agents.outgoing import Outgoing, abort
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.request import ToolRequest, tool_request
@@ -168,6 +169,9 @@ class HttpTools:
             finally:
                 abort(response)
         except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, AddressRefused):
+                reason = f"{call.address} is not called: {error.os_error}."
+                raise ToolFailed(reason) from error
             raise _Again(ToolFailed(f"Could not connect to {call.address}.")) from error
         except ValueError as error:  # aiohttp.InvalidURL is one; its words quote the URL
             raise ToolFailed(f"The request to {call.address} could not be written.") from error

@@ -89,7 +89,10 @@ class Resources:
     environ: Mapping[str, str]
     functions: ToolFunctions
     connector: "Callable[[], aiohttp.BaseConnector] | None" = None
-    """Decides which addresses may be dialled (see `tools.http`); None: any."""
+    """Decides which addresses may be dialled that the operator wrote (see `agents.dial`); None:
+    any."""
+    models_connector: "Callable[[], aiohttp.BaseConnector] | None" = None
+    """The same for addresses that a model wrote."""
     store: "Store | None" = None
     """Open while calls run; None without a server, as in a test of one tool."""
 

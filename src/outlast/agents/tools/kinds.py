@@ -6,6 +6,8 @@ from outlast.agents.tools.http_kind import HTTP
 from outlast.agents.tools.kind import Resources, ToolKind, ToolRunner
 from outlast.agents.tools.openapi_kind import OPENAPI
 from outlast.agents.tools.python_kind import PYTHON
+from outlast.agents.tools.web_fetch_kind import WEB_FETCH
+from outlast.agents.tools.web_search_kind import WEB_SEARCH
 
 KINDS: tuple[ToolKind, ...] = (
     HTTP,
@@ -13,6 +15,8 @@ KINDS: tuple[ToolKind, ...] = (
     BUILTIN,
     AGENT,
     OPENAPI,
+    WEB_FETCH,
+    WEB_SEARCH,
 )
 """Kinds in the order in which errors name them."""
 

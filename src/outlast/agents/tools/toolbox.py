@@ -34,17 +34,20 @@ class ToolBox:
         environ: Mapping[str, str] | None = None,
         connector: "Callable[[], aiohttp.BaseConnector] | None" = None,
         store: "Store | None" = None,
+        models_connector: "Callable[[], aiohttp.BaseConnector] | None" = None,
     ) -> None:
         """`functions`: those given in Python, by reference; others are imported when called.
 
-        A connector decides which addresses HTTP tools may dial (see `tools.http`); the default
-        dials any. `environ` is this process's environment by default.
+        Connectors decide which addresses may be dialled (see `agents.dial`): those that the
+        operator wrote, and those that a model wrote; the default dials any. `environ` is this
+        process's environment by default.
         """
         found = functions if isinstance(functions, ToolFunctions) else ToolFunctions(functions)
         environ = os.environ if environ is None else environ
         self._functions = found
         self._arguments = Arguments()
-        self._runners = kinds.runners(Resources(clock, environ, found, connector, store))
+        resources = Resources(clock, environ, found, connector, models_connector, store)
+        self._runners = kinds.runners(resources)
 
     async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
         """Check the arguments against the tool's schema, run it within its timeout, return JSON.
