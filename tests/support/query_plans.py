@@ -8,7 +8,17 @@ from outlast.store.conversations import delete as conversation_delete
 from outlast.store.conversations import rows as conversation_rows
 from outlast.store.conversations import turns as conversation_turns
 from outlast.store.driver import Statement
-from outlast.store.executions import below, children, cuts, delete, lists, log, statements, steps
+from outlast.store.executions import (
+    below,
+    children,
+    cuts,
+    delete,
+    lists,
+    log,
+    spent_below,
+    statements,
+    steps,
+)
 from outlast.store.schedules import statements as schedules
 from outlast.store.tasks import rows as tasks
 from outlast.store.waits import above
@@ -33,6 +43,7 @@ MODULES = (
     log,
     records,
     schedules,
+    spent_below,
     statements,
     steps,
     tasks,

@@ -202,13 +202,10 @@ async def _show_database(chosen: Settings, execution_id: str) -> dict[str, Any]:
 
 
 async def _view(store: "Store", execution: "Execution") -> "ExecutionView":
-    from outlast.services.executions import ExecutionView
+    from outlast.services.views import Views
     from outlast.store.known_agents import KnownAgents
 
-    steps = await store.executions.steps(execution.workspace_id, execution.id)
-    waits = await store.waits.of(execution.workspace_id, execution.id)
-    agent = await KnownAgents(store.agents).name_of(execution)
-    return ExecutionView(execution, steps, waits, agent)
+    return await Views(store.executions, KnownAgents(store.agents)).one(execution)
 
 
 def _result(row: dict[str, Any]) -> str:

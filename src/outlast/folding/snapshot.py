@@ -9,6 +9,7 @@ from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
     Cursor,
+    Ended,
     Entry,
     ExecutionCancelled,
     ExecutionCompleted,
@@ -28,7 +29,7 @@ from outlast.model.event import (
 )
 from outlast.model.execution import Execution, Failure, Status, ToolStep
 from outlast.model.message import ToolCall
-from outlast.model.usage import NO_USAGE, Usage
+from outlast.model.usage import NO_USAGE, NOTHING_SPENT, Spent, Usage
 
 SILENT: Final = (ExecutionStarted, ModelFinished, ExecutionSuspended, ExecutionReleased)
 """Events without a frame."""
@@ -60,6 +61,8 @@ class Snapshot:
         self._calls: dict[int, ToolStep] = {}
         self._status = Status.QUEUED
         self._error: Failure | None = None
+        self._below = NOTHING_SPENT
+        """What those below it had spent when it ended."""
 
     def add(self, entry: Entry) -> None:
         """Read the next entry."""
@@ -109,6 +112,14 @@ class Snapshot:
         """The finished tool calls not superseded, in the order of their steps."""
         return [step for _, step in sorted(self._calls.items())]
 
+    @property
+    def spent(self) -> Spent:
+        """What it and those below it had spent by its end."""
+        return Spent(self._usage(), self._credits) + self._below
+
+    def _usage(self) -> Usage:
+        return reduce(add, (usage for _, usage in self._models.values()), NO_USAGE)
+
     def execution(self) -> Execution:
         """Return the execution's row after the last entry, as far as the log contains it."""
         assert self._created is not None
@@ -132,7 +143,7 @@ class Snapshot:
             user=self._created.user,
             output=self._output,
             error=self._error,
-            usage=reduce(add, (usage for _, usage in self._models.values()), NO_USAGE),
+            usage=self._usage(),
             credits=self._credits,
             first_token_ms=self._first_token_ms,
             tool_ms=sum(step.duration_ms for step in self._calls.values()),
@@ -188,6 +199,14 @@ class Snapshot:
                 self._credits += event.charged
             case ExecutionResumed():
                 self._resume(event)
+            case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
+                self._end(event)
+            case _:
+                pass
+
+    def _end(self, event: Ended) -> None:
+        self._below = NOTHING_SPENT if event.below is None else Spent.of(event.below)
+        match event:
             case ExecutionCompleted():
                 last = next(reversed(self._models.values()), (event.output, NO_USAGE))
                 self._status, self._output = Status.COMPLETED, last[0]
@@ -196,5 +215,3 @@ class Snapshot:
                 self._error = Failure(event.type, event.code, event.message)
             case ExecutionCancelled():
                 self._status = Status.CANCELLED
-            case _:
-                pass

@@ -260,6 +260,8 @@ class ExecutionCompleted:
     kind: ClassVar = "execution.completed"
     output: str | None = None
     """The result given by the client; for an agent the last answer is the output."""
+    below: dict[str, Any] | None = field(default=None, kw_only=True)
+    """What the executions below it had spent by then (`Spent.fields`); None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +272,8 @@ class ExecutionFailed:
     type: str
     code: str
     message: str
+    below: dict[str, Any] | None = field(default=None, kw_only=True)
+    """As in `ExecutionCompleted`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +281,8 @@ class ExecutionCancelled:
     """The execution was cancelled; what it had written is kept and charged."""
 
     kind: ClassVar = "execution.cancelled"
+    below: dict[str, Any] | None = field(default=None, kw_only=True)
+    """As in `ExecutionCompleted`."""
 
 
 Event: TypeAlias = (
@@ -305,6 +311,7 @@ Event: TypeAlias = (
 KINDS: Final[dict[str, type[Event]]] = {event.kind: event for event in Event.__args__}
 TEXT_KINDS: Final = (TextAdded.kind, ThinkingAdded.kind)
 TERMINAL_EVENTS: Final = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled)
+Ended: TypeAlias = ExecutionCompleted | ExecutionFailed | ExecutionCancelled
 
 
 def is_resting(event: Event) -> bool:

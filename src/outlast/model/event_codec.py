@@ -8,11 +8,12 @@ import orjson
 
 from outlast.model.event import (
     KINDS,
+    TERMINAL_EVENTS,
     TEXT_KINDS,
     ApprovalRequested,
     ApprovalResolved,
+    Ended,
     Event,
-    ExecutionCompleted,
     ExecutionCreated,
     ExecutionSuspended,
     TextAdded,
@@ -34,8 +35,8 @@ def encode(event: Event) -> bytes:
         if len(event.pieces) > 1:
             data["lengths"] = [len(piece) for piece in event.pieces]
         return orjson.dumps(data)
-    if isinstance(event, ExecutionCompleted) and event.output is None:
-        return b"{}"  # as the first code reads it, which takes no output
+    if isinstance(event, TERMINAL_EVENTS):
+        return orjson.dumps(_end(event))
     if isinstance(event, ExecutionCreated):
         return orjson.dumps({name: getattr(event, name) for name in _KEPT_OF_CREATED})
     if isinstance(event, ExecutionSuspended) and event.awaiting == Awaiting.PERSON:
@@ -62,6 +63,12 @@ def decode(kind: str, data: bytes | str) -> Event:
     except TypeError:
         known = event.__dataclass_fields__
         return event(**{name: value for name, value in fields.items() if name in known})
+
+
+def _end(event: Ended) -> dict[str, Any]:
+    """Return the fields of an end; without what is not there, as the first code reads it."""
+    kept = {one.name: getattr(event, one.name) for one in fields(event)}
+    return {name: value for name, value in kept.items() if value is not None}
 
 
 def _cut(text: str, lengths: list[int] | None) -> Iterator[str]:

@@ -3,7 +3,7 @@
 Implausible figures are replaced by an estimate.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 
@@ -34,6 +34,31 @@ class Usage:
 
 
 NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What executions have spent together."""
+
+    usage: Usage = NO_USAGE
+    credits: int = 0
+    """Billionths."""
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(self.usage + other.usage, self.credits + other.credits)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Its figures, as an event or a column holds them."""
+        return {**asdict(self.usage), "credits": self.credits}
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Spent":
+        """Return what `fields` gave."""
+        return cls(Usage(**{k: v for k, v in fields.items() if k != "credits"}), fields["credits"])
+
+
+NOTHING_SPENT: Final = Spent()
 
 _MOST: Final = 10**9
 """Maximum tokens of one request; no model's context has a hundredth of it."""

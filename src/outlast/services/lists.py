@@ -1,11 +1,13 @@
 """Lists of executions: pages that are bounded in bytes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import orjson
 
 from outlast.model.execution import TERMINAL, Execution, ToolStep
+from outlast.model.usage import NOTHING_SPENT, Spent
 from outlast.model.wait import Wait
 from outlast.model.workspace import Principal
 from outlast.services.executions import Executions, ExecutionView
@@ -46,12 +48,23 @@ class Lists:
         workspace_id = principal.workspace_id
         steps = await self._store.executions.short_steps(workspace_id, calling) if calling else {}
         waits = await self._store.waits.of_each(workspace_id, asking) if asking else {}
+        below = await self._spent(workspace_id, found)
         return [
-            await self._view(
-                one, steps.get(one.execution.id, _NO_STEPS), waits.get(one.execution.id, ())
+            replace(
+                await self._view(
+                    one, steps.get(one.execution.id, _NO_STEPS), waits.get(one.execution.id, ())
+                ),
+                below=below.get(one.execution.id, NOTHING_SPENT),
             )
             for one in found
         ], more
+
+    async def _spent(self, workspace_id: str, found: Sequence[Listed]) -> dict[str, Spent]:
+        """Return what is spent below those that have called others."""
+        parents = [one.execution.id for one in found if one.execution.children]
+        if not parents:
+            return {}
+        return await self._store.executions.spent_below(workspace_id, parents)
 
     async def whole(
         self, principal: Principal, wanted: ExecutionFilter, page: Page

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import TERMINAL, Execution, Step
+from outlast.model.usage import NOTHING_SPENT, Spent
 from outlast.model.wait import Wait, approvals
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Details
@@ -22,11 +23,18 @@ class ExecutionView:
     """The agent's name."""
     cut: tuple[str, ...] = ()
     """Fields that are shortened, as in a list."""
+    below: Spent = NOTHING_SPENT
+    """What the executions below it have spent."""
 
     @property
     def approvals(self) -> tuple[Wait, ...]:
         """Its waits for a person."""
         return approvals(self.waits)
+
+    @property
+    def spent(self) -> Spent:
+        """What it and all below it have spent."""
+        return Spent(self.execution.usage, self.execution.credits) + self.below
 
 
 class Views:
@@ -52,9 +60,10 @@ class Views:
         execution, text = details.execution, details.open_text
         shown = replace(execution, output=text) if text else execution
         name = await self._known.name_of(shown)
-        return ExecutionView(shown, details.steps, details.waits, name)
+        return ExecutionView(shown, details.steps, details.waits, name, below=details.below)
 
 
 def _has_details(execution: Execution) -> bool:
     """Whether it may have more than its row: not if it has not begun."""
-    return execution.steps > 1 or (execution.status not in TERMINAL and execution.segment > 0)
+    live = execution.status not in TERMINAL and execution.segment > 0
+    return execution.steps > 1 or execution.children > 0 or live

@@ -38,7 +38,8 @@ _KINDS: Final[dict[WaitKind, answers.ApprovalKind]] = {
 
 def execution(view: ExecutionView) -> Execution:
     """The execution object."""
-    return execution_of(view.execution, view.agent, tool_calls(view.steps), view.approvals)
+    calls = tool_calls(view.steps)
+    return execution_of(view.execution, view.agent, calls, view.approvals, view.spent)
 
 
 def _listed(view: ExecutionView, link: Callable[[str], str]) -> Execution:
@@ -51,9 +52,17 @@ def _listed(view: ExecutionView, link: Callable[[str], str]) -> Execution:
 
 
 def execution_of(
-    row: core.Execution, agent: str, calls: list[ToolCall], approvals: Iterable[Wait] = ()
+    row: core.Execution,
+    agent: str,
+    calls: list[ToolCall],
+    approvals: Iterable[Wait] = (),
+    spent: core_usage.Spent | None = None,
 ) -> Execution:
-    """Return the execution object, from its row and the finished tool calls."""
+    """Return the execution object, from its row and the finished tool calls.
+
+    `spent`: by it and by those that it has called; None: it has called none.
+    """
+    spent = core_usage.Spent(row.usage, row.credits) if spent is None else spent
     ended = row.completed_at if row.completed_at is not None else row.updated_at
     found: Execution = {
         "id": row.id,
@@ -67,8 +76,8 @@ def execution_of(
         "error": _failure(row.error),
         "toolCalls": calls,
         "pendingApprovals": _pending(row, approvals),
-        "usage": usage(row.usage),
-        "creditsUsed": credits_of(row.credits),
+        "usage": usage(spent.usage),
+        "creditsUsed": credits_of(spent.credits),
         "timing": {
             "totalMs": max(0, ended - row.created_at),
             "firstTokenMs": row.first_token_ms,
@@ -166,7 +175,7 @@ def cancelled(view: ExecutionView) -> Cancelled:
         "id": row.id,
         "status": row.shown_status.value,
         "output": row.output,
-        "usage": usage(row.usage),
+        "usage": usage(view.spent.usage),
     }
 
 

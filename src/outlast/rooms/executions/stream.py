@@ -130,7 +130,8 @@ class Fold:
     def _execution(self) -> answers.Execution:
         gathered = self._snapshot
         calls = render.tool_calls(gathered.tool_steps)
-        return render.execution_of(gathered.execution(), gathered.agent, calls)
+        execution = gathered.execution()
+        return render.execution_of(execution, gathered.agent, calls, spent=gathered.spent)
 
 
 def _child_data(event: ChildStarted | ChildFinished) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
 from outlast.model.error import Conflict, StaleWrite
-from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
+from outlast.model.event import TERMINAL_EVENTS, Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.event_codec import encode
 from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status
 from outlast.store.budgets.shares import Applying
@@ -51,6 +51,7 @@ from outlast.store.executions.log import (
     parted,
 )
 from outlast.store.executions.spending import spend, spend_time
+from outlast.store.executions.spent_below import with_spent
 from outlast.store.executions.statements import (
     LOCK_PLACE,
     PLACE,
@@ -83,6 +84,8 @@ def advance(move: Advance) -> Transaction[Advanced]:
     if _only_begins(move):
         return (yield from _begin(move))
     live = (yield from _cut_off(before, after)) if before.children else ()
+    if before.children and ends(before, after):
+        move = replace(move, events=(yield from _with_spent(move)))
     moved = yield from _moved(move)
     entries = yield from append_behind(moved.end, before.id, after.segment, _entries_of(move))
     yield from _recorded(move)
@@ -117,6 +120,17 @@ def _cut_off(before: Execution, after: Execution) -> Part[tuple[Execution, ...]]
     if (turns := turns_locked(before, after)) is not None:
         yield turns
     return (yield from lock_live_below(before.workspace_id, before.id))
+
+
+def _with_spent(move: Advance) -> Part[tuple[tuple[int, Event], ...]]:
+    """Return the events of an end, which say what those below have spent."""
+    events: list[tuple[int, Event]] = []
+    for at, event in move.events:
+        if isinstance(event, TERMINAL_EVENTS):
+            events.append((at, (yield from with_spent(move.before, event))))
+        else:
+            events.append((at, event))
+    return tuple(events)
 
 
 def _recorded(move: Advance) -> Part[None]:

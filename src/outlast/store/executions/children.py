@@ -22,6 +22,7 @@ from outlast.store.executions.locks import compare_and_set
 from outlast.store.executions.log import append, insert_event
 from outlast.store.executions.rows import execution_from, first_entry, new_columns
 from outlast.store.executions.spending import release
+from outlast.store.executions.spent_below import with_spent
 from outlast.store.executions.statements import (
     INSERT_EXECUTION,
     OWNED,
@@ -211,7 +212,8 @@ def cancelled(execution: Execution, at: int) -> Part[tuple[Execution, tuple[Entr
     if not rows:
         raise StaleWrite
     yield from release(execution, rows[0][2], after.updated_at)
-    return after, (yield from append(after, after.updated_at, (ExecutionCancelled(),)))
+    event = yield from with_spent(after, ExecutionCancelled())
+    return after, (yield from append(after, after.updated_at, (event,)))
 
 
 def supersede_children(

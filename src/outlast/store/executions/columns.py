@@ -176,6 +176,8 @@ COLUMNS: Final = (
     ExecutionColumn(time("scheduled_at", nullable=True), PLAIN, _NO_ONE, "origin.scheduled_at"),
     ExecutionColumn(added_flag("late"), FLAG, _NO_ONE, "origin.late"),
     ExecutionColumn(added_count("missed"), PLAIN, _NO_ONE, "origin.missed"),
+    # Since 0013:
+    ExecutionColumn(Column("deleted_spent", JSON), Form(write="None"), field=None),
 )
 """In the order of the schema, which is that of a row."""
 

@@ -1,19 +1,22 @@
 """The transaction that deletes an execution."""
 
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy import bindparam, delete, select
 
-from outlast.model.execution import TERMINAL
+from outlast.model.error import ExecutionNotFound
+from outlast.model.execution import TERMINAL, Execution
 from outlast.model.wait import CallResult
 from outlast.store.budgets.tables import DELETE_BUDGET
 from outlast.store.checkpoints import checkpoints
 from outlast.store.conversations.rows import conversations
-from outlast.store.driver import Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.driver import Part, Query, Row, Statement, Transaction, TransactionResult
 from outlast.store.executions.below import ALL_BELOW
 from outlast.store.executions.children import Effects, answer, call_of
-from outlast.store.executions.locks import locked_tree
+from outlast.store.executions.locks import locked, locked_tree
 from outlast.store.executions.spending import release_all
+from outlast.store.executions.spent_below import keep_spent
 from outlast.store.executions.tables import events, execution_metadata, executions, steps
 from outlast.store.executions.turns import next_turn
 from outlast.store.idempotency import idempotency
@@ -53,6 +56,15 @@ DELETE_EMPTY_CONVERSATION: Final = Statement(
 """Deletes a conversation that has lost its last turn."""
 
 
+def _leave_spent(execution: Execution) -> Part[None]:
+    """Leave what the execution has spent with its parent, if there is one."""
+    if execution.parent_id is None:
+        return
+    with suppress(ExecutionNotFound):
+        yield from locked(execution.workspace_id, execution.parent_id)
+    yield from keep_spent(execution)
+
+
 def delete_execution(workspace_id: str, execution_id: str) -> Transaction[None]:
     """Delete the row with all its data, what it has called, and a conversation left empty."""
     execution, live = yield from locked_tree(workspace_id, execution_id)
@@ -61,6 +73,7 @@ def delete_execution(workspace_id: str, execution_id: str) -> Transaction[None]:
     below: list[Row] = []
     if execution.children:
         below = yield Query(ALL_BELOW, {"workspace": workspace_id, "id": execution.id})
+    yield from _leave_spent(execution)
     for one in (*(row[0] for row in below), execution.id):
         for statement in (*DELETE_CONTENT, DELETE_EXECUTION):
             yield Query(statement, {"id": one})

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import TERMINAL, Execution, Status, Step
+from outlast.model.usage import NOTHING_SPENT
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.log import open_text_of
 from outlast.store.executions.rows import execution_from
+from outlast.store.executions.spent_below import spent_below
 from outlast.store.executions.statements import (
     EXECUTION,
     LIVE_IN_CONVERSATION,
@@ -61,12 +63,15 @@ def details_of(execution: Execution) -> Part[Details]:
     steps: tuple[Step, ...] = ()
     if execution.steps > 1:
         steps = yield from steps_of(workspace_id, execution_id)
+    below = NOTHING_SPENT
+    if execution.children:
+        below = yield from spent_below(workspace_id, execution_id)
     if execution.status in TERMINAL or execution.segment == 0:
-        return Details(execution, steps)
+        return Details(execution, steps, below=below)
     waits = yield from waits_of(workspace_id, execution_id)
     if execution.children:
         waits += yield from approvals_below(workspace_id, execution_id, waits)
     text = ""
     if execution.status is Status.RUNNING and not execution.is_client_driven:
         text = yield from open_text_of(workspace_id, execution_id)
-    return Details(execution, steps, waits, text)
+    return Details(execution, steps, waits, text, below)

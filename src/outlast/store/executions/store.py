@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
+from outlast.model.usage import Spent
 from outlast.store.driver import Driver
 from outlast.store.executions.advance import (
     advance,
@@ -35,6 +36,7 @@ from outlast.store.executions.requests import (
     request_pause,
     requested,
 )
+from outlast.store.executions.spent_below import read_spent_below
 from outlast.store.executions.steps import read_steps
 from outlast.store.executions.values import (
     ActiveTime,
@@ -151,6 +153,14 @@ class ExecutionStore:
     async def live_below(self, workspace_id: str, execution_id: str) -> list[Execution]:
         """Return the live descendants of an execution, the deepest first."""
         return await self._driver.read(lambda: live_below(workspace_id, execution_id))
+
+    async def spent_below(
+        self, workspace_id: str, execution_ids: Sequence[str]
+    ) -> dict[str, Spent]:
+        """Return what the descendants of each of these have spent."""
+        return await self._driver.read(
+            lambda: read_spent_below(workspace_id, execution_ids), snapshot=True
+        )
 
     async def unfinished(self, after: str, limit: int) -> list[Unfinished]:
         """Return running executions, and queued ones whose turn it is, of all workspaces; by id."""

@@ -5,12 +5,14 @@ from typing import Any
 
 from outlast.model.event import ExecutionFailed
 from outlast.model.execution import TERMINAL, UNREADABLE, Execution, Status
+from outlast.model.usage import NOTHING_SPENT
 from outlast.store.conversations.rows import LOCK_TURNS, TOUCH_CONVERSATION
 from outlast.store.driver import Part, Query
 from outlast.store.executions.columns import PLACES
 from outlast.store.executions.log import append_entries
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.spending import release_unread
+from outlast.store.executions.spent_below import spent_below
 from outlast.store.executions.statements import (
     COUNT_LIVE,
     EXECUTION,
@@ -102,7 +104,9 @@ def failed_unread(failure: ForcedFailure) -> Part[Committed]:
             "at": at,
         },
     )
-    event = ExecutionFailed(error.type, error.code, error.message)
+    below = yield from spent_below(failure.workspace_id, failure.execution_id)
+    spent = None if below == NOTHING_SPENT else below.fields
+    event = ExecutionFailed(error.type, error.code, error.message, below=spent)
     entries = yield from append_entries(failure.execution_id, segment, [(at, event)])
     yield Query(END_TASK, of)
     rows = yield Query(EXECUTION, of)

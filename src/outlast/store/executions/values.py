@@ -8,6 +8,7 @@ from outlast.model.checkpoint import Checkpoint
 from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import Budget, Execution, Failure, OnBusy, RequestContext, Status, Step
 from outlast.model.task import Task
+from outlast.model.usage import NOTHING_SPENT, Spent
 from outlast.model.wait import Wait
 from outlast.store.budgets.shares import Applying
 from outlast.store.idempotency import Idempotency
@@ -212,6 +213,8 @@ class Details:
     its children await."""
     open_text: str = ""
     """The open step's text so far."""
+    below: Spent = NOTHING_SPENT
+    """What the executions below it have spent."""
 
 
 @dataclass(frozen=True, slots=True)

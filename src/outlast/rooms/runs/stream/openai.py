@@ -22,6 +22,7 @@ from outlast.model.event import (
     ChildFinished,
     ChildStarted,
     DataEmitted,
+    Ended,
     Entry,
     Event,
     ExecutionCancelled,
@@ -40,7 +41,7 @@ from outlast.model.event import (
     ToolFinished,
     ToolStarted,
 )
-from outlast.model.usage import NO_USAGE, Usage
+from outlast.model.usage import NO_USAGE, Spent, Usage
 from outlast.rooms.runs.stream.frames import numbered
 
 CONTENT_TYPES: Final = (
@@ -145,23 +146,22 @@ class OpenAIFold:
         self._usage = {step: used for step, used in self._usage.items() if not event.voids(step)}
         return self._as_content(_retried(void)) if void else []
 
-    def _end(
-        self, event: ExecutionCompleted | ExecutionFailed | ExecutionCancelled
-    ) -> list[Chunk | bytes]:
+    def _end(self, event: Ended) -> list[Chunk | bytes]:
         match event:
             case ExecutionCompleted():
-                return [self._last(self._reason), _DONE]
+                return [self._last(event, self._reason), _DONE]
             case ExecutionCancelled():
-                return [*self._as_content({"type": "abort"}), self._last("stop"), _DONE]
+                return [*self._as_content({"type": "abort"}), self._last(event, "stop"), _DONE]
             case ExecutionFailed(type=kind, code=code, message=message):
                 error = {"message": message, "type": kind, "param": None, "code": code}
-                return [self._last("error") | {"error": error}, _DONE]
+                return [self._last(event, "error") | {"error": error}, _DONE]
 
     def _as_content(self, *chunks: Chunk) -> list[Chunk | bytes]:
         return [self._chunk({"content": orjson.dumps(chunk).decode()}) for chunk in chunks]
 
-    def _last(self, reason: str) -> Chunk:
-        used = reduce(add, self._usage.values(), NO_USAGE)
+    def _last(self, event: Ended, reason: str) -> Chunk:
+        below = NO_USAGE if event.below is None else Spent.of(event.below).usage
+        used = reduce(add, self._usage.values(), below)
         usage = {
             "prompt_tokens": used.input_tokens,
             "completion_tokens": used.output_tokens,
