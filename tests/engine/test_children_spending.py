@@ -81,10 +81,13 @@ async def _end(world: Team, root: str) -> dict[str, Any]:
     return found
 
 
-def _times(number: int, *, estimated: bool = False) -> Usage:
-    figures = (USAGE.input_tokens, USAGE.output_tokens)
-    cached = (USAGE.cache_read_tokens, USAGE.cache_write_tokens)
-    return Usage(*(number * one for one in (*figures, *cached)), estimated)
+def _times(number: int) -> Usage:
+    return Usage(
+        number * USAGE.input_tokens,
+        number * USAGE.output_tokens,
+        number * USAGE.cache_read_tokens,
+        number * USAGE.cache_write_tokens,
+    )
 
 
 async def test_usage_and_credits_cover_the_executions_below(

@@ -23,7 +23,7 @@ __all__ = ["HEAD", "OLDEST", "SUBJECTS", "metadata"]
 
 HEAD: Final = "0013"
 """The newest migration; compared at start before Alembic is loaded."""
-OLDEST: Final = "0008"
+OLDEST: Final = "0010"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
 only a later release contracts. It is kept in `compatibility`, where older code reads it."""
 SUBJECTS: Final = (
