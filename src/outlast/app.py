@@ -46,6 +46,7 @@ from outlast.seal import Seal
 from outlast.services.agents import Agents
 from outlast.services.all import Services
 from outlast.services.approvals import Approvals
+from outlast.services.budgets import Budgets
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
@@ -271,6 +272,7 @@ def _services(
         Records(store.records),
         Usage(store.usage, clock),
         Schedules(store, agents, clock, *_new_runs(settings)),
+        Budgets(store, keys, clock),
     )
 
 

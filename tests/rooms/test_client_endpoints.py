@@ -63,6 +63,10 @@ METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
     "listKeys": lambda client, _: client.keys(limit=3),
     "getKey": lambda client, _: client.key(KEY),
     "revokeKey": lambda client, _: client.revoke_key(KEY),
+    "listBudgets": lambda client, _: client.budgets(kind="workspace", limit=3),
+    "getBudget": lambda client, _: client.budget("workspace"),
+    "setBudget": lambda client, _: client.set_budget("workspace", {"maxTokens": 10**6}),
+    "removeBudget": lambda client, _: client.remove_budget(KEY),
     "getUsage": lambda client, _: client.usage(
         **{"from": "2026-01-01", "to": "2026-12-31"}, bucket="month", groupBy="agent", limit=3
     ),

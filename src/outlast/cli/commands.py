@@ -13,6 +13,7 @@ from typer import Argument, Context, Exit, Option, Typer, echo
 
 from outlast.cli.agents import agents
 from outlast.cli.approvals import approvals, approve, deny
+from outlast.cli.budgets import budgets
 from outlast.cli.consumption import usage
 from outlast.cli.executions import executions
 from outlast.cli.keys import keys, workspaces
@@ -200,6 +201,7 @@ add_moves(executions)
 app.add_typer(executions, name="executions")
 app.command()(approvals)
 app.command()(usage)
+app.add_typer(budgets, name="budgets")
 app.command("prices")(show_prices)
 app.command()(approve)
 app.command()(deny)

@@ -273,6 +273,32 @@ class Client:
         params = {name: value for name, value in query.items() if value is not None}
         return await self._connection.ask("GET", "/v1/usage", params=params)
 
+    # --- budgets
+
+    async def budgets(self, **page: Any) -> dict[str, Any]:
+        """Return a page of the budgets, by owner: {data, hasMore, nextCursor}.
+
+        `page`: `kind`, `after`, `limit` as in the API.
+        """
+        params = {name: value for name, value in page.items() if value is not None}
+        return await self._connection.ask("GET", "/v1/budgets", params=params)
+
+    async def budget(self, owner: str) -> dict[str, Any]:
+        """Return a budget by its owner's id, or `workspace`: bounds, spent, reserved, remaining."""
+        return await self._connection.ask("GET", f"/v1/budgets/{segment(owner)}")
+
+    async def set_budget(self, owner: str, bounds: dict[str, Any]) -> dict[str, Any]:
+        """Set the whole budget of `workspace`, a key or a conversation, and return it.
+
+        `bounds`: `maxTokens`, `maxCredits`, `maxSteps`, `maxSeconds`, `period`, `timeZone` as in
+        the API.
+        """
+        return await self._connection.ask("PUT", f"/v1/budgets/{segment(owner)}", json=bounds)
+
+    async def remove_budget(self, owner: str) -> None:
+        """Remove a budget, if there is one."""
+        await self._connection.ask("DELETE", f"/v1/budgets/{segment(owner)}")
+
     async def ready(self) -> bool:
         """Return whether the server takes work."""
         return await self._connection.ready()

@@ -24,6 +24,7 @@ from outlast.model.error import (
     NotFound,
     OutlastError,
     Overloaded,
+    QuotaExceeded,
     RateLimited,
     Unauthenticated,
     UnsupportedEncoding,
@@ -104,10 +105,16 @@ def problem_of(error: Exception) -> Problem:
     for kind in type(error).__mro__:
         if kind in STATUS and isinstance(error, OutlastError):
             status, type_ = STATUS[kind]
-            headers = _HEADERS.get(status, {})
+            headers = _headers(error, status)
             return Problem(status, type_, error.code, error.message, error.param, headers)
     logger.error("request.failed", exc_info=error)
     return _MISTAKE
+
+
+def _headers(error: OutlastError, status: int) -> Mapping[str, str]:
+    if isinstance(error, QuotaExceeded):
+        return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return _HEADERS.get(status, {})
 
 
 def method_problem(allowed: str) -> Problem:

@@ -181,6 +181,18 @@ class OwnedBudget:
         return BudgetKind.of(self.owner)
 
     @property
+    def remaining(self) -> Bounds:
+        """What is neither spent nor reserved, of what has a bound."""
+        used = self.spent + self.reserved
+        most = self.bounds
+        return Bounds(
+            None if most.tokens is None else max(0, most.tokens - used.tokens),
+            None if most.credits is None else max(0, most.credits - used.credits),
+            None if most.steps is None else max(0, most.steps - used.steps),
+            None if most.millis is None else max(0, most.millis - self.spent_millis),
+        )
+
+    @property
     def spent_bound(self) -> Bound | None:
         """The bound of which no request is possible any more; None if there is none."""
         bounds, spent = self.bounds, self.spent

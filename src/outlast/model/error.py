@@ -12,6 +12,7 @@ OutlastError
 ├── NotFound                 404  also what belongs to another workspace
 │   ├── AgentNotFound · ExecutionNotFound · ConversationNotFound
 │   ├── ApprovalNotFound · CheckpointNotFound · KeyNotFound · ScheduleNotFound
+│   ├── BudgetNotFound
 ├── Conflict                 409
 │   ├── AgentPaused · ConversationBusy · StaleWrite · RequestInProgress
 ├── BodyTooLarge             413
@@ -19,6 +20,7 @@ OutlastError
 ├── InvalidField             422  the right shape with a value that cannot be
 │   ├── IdempotencyMismatch · InvalidArguments
 ├── RateLimited              429
+│   ├── TooManyTurns · QuotaExceeded
 ├── Upstream                 502  a model provider or a tool's server
 │   ├── ModelUnavailable · ModelRateLimited · ModelRejected · ContextTooLong
 ├── Overloaded               503
@@ -160,6 +162,12 @@ class ScheduleNotFound(NotFound):
     code = "schedule_not_found"
 
 
+class BudgetNotFound(NotFound):
+    """There is no such budget."""
+
+    code = "budget_not_found"
+
+
 class Conflict(OutlastError):
     """The thing is not in a state that allows this."""
 
@@ -212,6 +220,17 @@ class RateLimited(OutlastError):
     """Too many requests with this API key."""
 
     code = "rate_limit_exceeded"
+
+
+class QuotaExceeded(RateLimited):
+    """A budget is spent."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
+        """`retry_after`: seconds until the budget's next period; None if there is none."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Upstream(OutlastError):

@@ -6,7 +6,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
-from outlast.model.budget import Reservation
+from outlast.model.budget import Amounts, Reservation
 from outlast.model.message import AssistantMessage, ToolCall
 from outlast.model.usage import NO_USAGE, Usage
 from outlast.model.wait import Awaiting
@@ -230,6 +230,11 @@ class Execution:
     def charged_tokens(self) -> int:
         """Tokens used, superseded work included; never decreases."""
         return self.usage.total_tokens + self.superseded_tokens
+
+    @property
+    def spent(self) -> Amounts:
+        """What it has spent by itself."""
+        return Amounts(self.charged_tokens, self.credits, self.steps)
 
 
 _VALUES: Final = attrgetter(*(known.name for known in fields(Execution)))

@@ -47,6 +47,8 @@ class ApiKey:
     """The agent of requests that name none."""
     expires_at: int | None = None
     revoked_at: int | None = None
+    budgeted: bool = False
+    """Whether its workspace has budgets, of whatever owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Principal:
     """The agent of requests that name none."""
     expires_at: int | None = None
     """When the key expires, in milliseconds since the epoch."""
+    budgeted: bool = False
+    """Whether its workspace has budgets, of whatever owner."""
 
     def require(self, scope: Scope) -> None:
         """Raises MissingScope."""

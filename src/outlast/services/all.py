@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from outlast.model.clock import Clock
 from outlast.services.agents import Agents
 from outlast.services.approvals import Approvals
+from outlast.services.budgets import Budgets
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
@@ -32,3 +33,4 @@ class Services:
     records: Records
     usage: Usage
     schedules: Schedules
+    budgets: Budgets

@@ -85,7 +85,7 @@ class Executions:
         """Record the execution; it runs independently of the caller from then on.
 
         Raises AgentNotFound, AgentPaused, ConversationNotFound, ConversationBusy, TooManyTurns,
-        IdempotencyMismatch, InvalidId, InvalidField, MissingScope.
+        IdempotencyMismatch, InvalidId, InvalidField, MissingScope, QuotaExceeded.
         """
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
@@ -163,6 +163,7 @@ class Executions:
             task=None if request.task is None else request.task(execution_id, now),
             agent_name=agent.spec.name,
             cut=request.cut,
+            budgeted=principal.budgeted,
         )
 
     def _context(self, request: StartExecution) -> RequestContext:

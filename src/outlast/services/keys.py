@@ -70,6 +70,10 @@ class Keys:
         wanted = _hash(secret)
         return self._principal(await self._known.get(wanted, lambda: self._store.by_hash(wanted)))
 
+    def forget(self) -> None:
+        """Read every key anew at its next use."""
+        self._known.forget()
+
     async def holder(self, workspace_id: str, key_id: str) -> Principal:
         """Return the principal of the key with this id. Raises Unauthenticated, ExpiredKey."""
         return self._principal(
@@ -92,7 +96,9 @@ class Keys:
             raise Unauthenticated
         if key.expires_at is not None and key.expires_at <= self._clock.now():
             raise ExpiredKey
-        return Principal(key.id, key.workspace_id, key.scopes, key.agent_id, key.expires_at)
+        return Principal(
+            key.id, key.workspace_id, key.scopes, key.agent_id, key.expires_at, key.budgeted
+        )
 
     async def workspace(self, name: str, plan: Plan = Plan.STARTER) -> Workspace:
         """Return the workspace of that name, created if there is none."""

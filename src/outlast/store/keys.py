@@ -16,11 +16,13 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 
 from outlast.model.error import KeyNotFound, NotFound
 from outlast.model.workspace import ApiKey, Plan, Scope, Workspace
+from outlast.store.budgets.tables import budgets
 from outlast.store.driver import (
     Driver,
     Part,
@@ -84,10 +86,18 @@ INSERT_KEY: Final = Statement(insert(keys))
 
 DELETE_KEY_BY_HASH: Final = Statement(delete(keys).where(keys.c.hash == bindparam("hash")))
 
-KEY_BY_HASH: Final = Statement(select(*keys.c).where(keys.c.hash == bindparam("hash")))
+_budgeted: Final = (
+    select(budgets.c.owner)
+    .where(budgets.c.workspace_id == keys.c.workspace_id, text("NOT is_tree"))
+    .correlate(keys)
+    .exists()
+)
+"""Whether the key's workspace has budgets besides those of requests."""
+
+KEY_BY_HASH: Final = Statement(select(*keys.c, _budgeted).where(keys.c.hash == bindparam("hash")))
 
 KEY: Final = Statement(
-    select(*keys.c).where(
+    select(*keys.c, _budgeted).where(
         keys.c.id == bindparam("id"), keys.c.workspace_id == bindparam("workspace")
     )
 )
@@ -130,8 +140,11 @@ _SCOPES: Final = frozenset(scope.value for scope in Scope)
 
 
 def _key_from(row: Row) -> ApiKey:
-    """Return the key of all columns of `keys` but the hash; unknown scopes are ignored."""
-    key_id, workspace_id, name, _, scopes, agent_id, created_at, expires_at, revoked_at = row
+    """Return the key of all columns of `keys` but the hash; unknown scopes are ignored.
+
+    Behind them may be whether its workspace has budgets.
+    """
+    key_id, workspace_id, name, _, scopes, agent_id, created_at, expires_at, revoked_at, *more = row
     return ApiKey(
         key_id,
         workspace_id,
@@ -141,6 +154,7 @@ def _key_from(row: Row) -> ApiKey:
         agent_id,
         expires_at,
         revoked_at,
+        bool(more and more[0]),
     )
 
 

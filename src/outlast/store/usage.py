@@ -54,7 +54,7 @@ usage_hours: Final = Table(
 _SUMMED: Final = ("input_tokens", "output_tokens", "credits", "charges")
 
 
-def _summed_until(workspace: ColumnElement[str]) -> ColumnElement[int]:
+def summed_until(workspace: ColumnElement[str]) -> ColumnElement[int]:
     """Return the end of the last hour of a workspace that is added up."""
     last = (
         select(func.max(usage_hours.c.hour))
@@ -71,7 +71,7 @@ _first_open: Final = (
     select(func.min(charges.c.at))
     .where(
         charges.c.workspace_id == workspaces.c.id,
-        charges.c.at >= _summed_until(workspaces.c.id),
+        charges.c.at >= summed_until(workspaces.c.id),
     )
     .correlate(workspaces)
     .scalar_subquery()
@@ -159,7 +159,7 @@ def _usage(grouping: Grouping | None) -> Statement:
     if grouping is Grouping.CONVERSATION:
         found = _ledger().subquery("used")
     else:
-        open_charges = _ledger().where(charges.c.at >= _summed_until(workspace))
+        open_charges = _ledger().where(charges.c.at >= summed_until(workspace))
         found = union_all(_summed(), open_charges).subquery("used")
     at, agent_id, key_id, conversation_id, kind, name, *figures = found.c
     groups: dict[Grouping | None, ColumnElement[str]] = {

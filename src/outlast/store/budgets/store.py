@@ -3,8 +3,9 @@
 from collections.abc import Collection
 
 from outlast.model.budget import BudgetRefused, OwnedBudget
-from outlast.store.budgets.read import read_budgets
+from outlast.store.budgets.read import BudgetPage, read_budgets, read_page
 from outlast.store.budgets.reserve import Reserve, Reserved, note_refusal, reserve
+from outlast.store.budgets.write import NewBudget, put_budget, remove_budget
 from outlast.store.driver import Driver
 
 
@@ -29,6 +30,18 @@ class BudgetStore:
     async def note_refusal(self, refused: BudgetRefused, at: int) -> bool:
         """Note what `advance` has refused; return whether it is the first time in this period."""
         return await self._driver.write(lambda: note_refusal(refused, at), durable=False)
+
+    async def put(self, new: NewBudget) -> OwnedBudget:
+        """Set the bounds of an owner, who was found in the workspace."""
+        return await self._driver.write(lambda: put_budget(new))
+
+    async def remove(self, workspace_id: str, owner: str) -> bool:
+        """Remove the budget of an owner; return whether there was one."""
+        return await self._driver.write(lambda: remove_budget(workspace_id, owner))
+
+    async def page(self, workspace_id: str, wanted: BudgetPage, at: int) -> list[OwnedBudget]:
+        """Return a page by owner, as of this moment; one more than its limit if there are more."""
+        return await self._driver.read(lambda: read_page(workspace_id, wanted, at))
 
     async def of(
         self, workspace_id: str, owners: Collection[str], at: int

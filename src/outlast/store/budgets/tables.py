@@ -4,6 +4,7 @@ Rows are locked in one order: by owner, of one owner the budget before its share
 number. They come last in a transaction (docs/decisions/budgets.md).
 """
 
+from functools import cache
 from typing import Final
 
 from sqlalchemy import (
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Index,
     Table,
     Text,
+    and_,
     bindparam,
     case,
     cast,
@@ -23,6 +25,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.sql.expression import ColumnElement, Update
@@ -50,6 +53,7 @@ budgets: Final = Table(
     time("created_at"),
     CheckConstraint("period IN ('none', 'day', 'month')", name="period"),
     Index(None, "workspace_id", "owner"),
+    Index("ix_budgets_set", "workspace_id", "owner", sqlite_where=text("NOT is_tree")),
     sqlite_with_rowid=False,
 )
 """Bounds by owner: an execution with its tree, a conversation, a key, or a workspace."""
@@ -242,7 +246,7 @@ CLOSE_SHARES: Final = Statement(
 """Grants nothing any more, of what has a bound."""
 
 
-def _with_totals(*where: ColumnElement[bool]) -> Statement:
+def _with_totals(*where: ColumnElement[bool], limit: bool = False) -> Statement:
     sums = (
         select(cast(func.sum(_shares[name]), BigInteger))
         .where(_shares.owner == budgets.c.owner)
@@ -251,7 +255,8 @@ def _with_totals(*where: ColumnElement[bool]) -> Statement:
         .label(name)
         for name in COUNTS
     )
-    return Statement(select(*budgets.c, *sums).where(*where).order_by(budgets.c.owner))
+    found = select(*budgets.c, *sums).where(*where).order_by(budgets.c.owner)
+    return Statement(found.limit(bindparam("limit")) if limit else found)
 
 
 BUDGETS_OF: Final = _with_totals(
@@ -265,6 +270,49 @@ BUDGETS_OF: Final = _with_totals(
 BUDGET: Final = _with_totals(
     budgets.c.workspace_id == bindparam("workspace"), budgets.c.owner == bindparam("of_owner")
 )
+
+
+@cache
+def list_budgets(filters: frozenset[str]) -> Statement:
+    """Select a page by owner, with filters of these names."""
+    conditions: dict[str, ColumnElement[bool]] = {
+        "after": budgets.c.owner > bindparam("after"),
+        "kind": and_(
+            budgets.c.owner > bindparam("kind"), budgets.c.owner < bindparam("behind_kind")
+        ),
+    }
+    return _with_totals(
+        budgets.c.workspace_id == bindparam("workspace"),
+        *(conditions[name] for name in sorted(filters)),
+        limit=True,
+    )
+
+
+UPDATE_BUDGET: Final = Statement(
+    update(budgets)
+    .where(budgets.c.owner == bindparam("of_owner"))
+    .values(
+        period=bindparam("new_period"),
+        zone=bindparam("new_zone"),
+        **{
+            f"max_{name}": bindparam(f"new_{name}", type_=BigInteger)
+            for name in (*AMOUNTS, "millis")
+        },
+        starts_at=bindparam("new_start", type_=BigInteger),
+        resets_at=bindparam("new_end", type_=BigInteger),
+        shares=bindparam("new_shares", type_=BigInteger),
+        refused=null(),
+        noticed=_zero,
+    )
+)
+"""The budget is locked."""
+
+SET_SPENT: Final = Statement(
+    _own_share.values(
+        **{f"spent_{name}": bindparam(f"new_{name}", type_=BigInteger) for name in AMOUNTS}
+    )
+)
+"""The budget is locked."""
 
 DELETE_BUDGET: Final = (
     Statement(delete(budget_shares).where(_shares.owner == bindparam("id"))),

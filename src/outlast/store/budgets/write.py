@@ -1,6 +1,6 @@
 """Transactions that set and remove budgets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from outlast.model.budget import (
@@ -8,12 +8,24 @@ from outlast.model.budget import (
     Amounts,
     Bounds,
     BudgetKind,
+    OwnedBudget,
     Period,
     Reservation,
 )
-from outlast.store.budgets.shares import SHARES
-from outlast.store.budgets.tables import AMOUNTS, INSERT_BUDGET, INSERT_SHARE
-from outlast.store.driver import Part, Query
+from outlast.store.budgets.ledger import spent_since
+from outlast.store.budgets.read import budgets_of
+from outlast.store.budgets.shares import SHARES, LockedBudget, locked_budget
+from outlast.store.budgets.tables import (
+    AMOUNTS,
+    BEGIN_SHARES,
+    BUDGET,
+    DELETE_BUDGET,
+    INSERT_BUDGET,
+    INSERT_SHARE,
+    SET_SPENT,
+    UPDATE_BUDGET,
+)
+from outlast.store.driver import Part, Query, Transaction, TransactionResult
 
 _MANY: Final = (BudgetKind.KEY, BudgetKind.WORKSPACE)
 """Kinds from which many executions spend at once."""
@@ -95,3 +107,56 @@ def _share(
         row[f"spent_{name}"] = getattr(own_spent, name)
         row[f"reserved_{name}"] = getattr(own_reserved, name)
     return row
+
+
+def put_budget(new: NewBudget) -> Transaction[OwnedBudget]:
+    """Set the bounds of an owner; what is spent in the same period stays.
+
+    Of a new budget or period, tokens and credits are those of the ledger; steps and time begin at
+    0.
+    """
+    known = yield from locked_budget(new.owner, new.at)
+    start, end = new.period.around(new.at, new.zone)
+    if known is None:
+        spent = yield from spent_since(new.owner, new.workspace_id, start)
+        yield from insert_budget(new, spent)
+    else:
+        yield from _change(new, known, start, end)
+    found = yield from budgets_of(new.workspace_id, [new.owner], new.at)
+    return TransactionResult(found[new.owner])
+
+
+def _change(new: NewBudget, known: LockedBudget, start: int, end: int | None) -> Part[None]:
+    """Change a locked budget, and grant its shares what is free now."""
+    before = known.budget
+    bounds = new.bounds
+    of = {"of_owner": new.owner, "new_start": start, "new_end": end}
+    yield Query(
+        UPDATE_BUDGET,
+        {
+            **of,
+            "new_period": new.period.value,
+            "new_zone": new.zone,
+            **{f"new_{name}": getattr(bounds, name) for name in (*AMOUNTS, "millis")},
+            "new_shares": new.shares,
+        },
+    )
+    after = replace(before, bounds=bounds, period=new.period, zone=new.zone)
+    first_millis = known.first_millis
+    if (before.period, before.starts_at, before.resets_at) != (new.period, start, end):
+        spent = yield from spent_since(new.owner, new.workspace_id, start)
+        yield Query(BEGIN_SHARES, of)
+        given = {f"new_{name}": getattr(spent, name) for name in AMOUNTS}
+        yield Query(SET_SPENT, {"of_owner": new.owner, "of_share": 0, **given})
+        after, first_millis = replace(after, spent=spent, spent_millis=0), 0
+    locked = replace(known, budget=after, shares=new.shares, first_millis=first_millis)
+    yield from locked.grant(NO_AMOUNTS)
+
+
+def remove_budget(workspace_id: str, owner: str) -> Transaction[bool]:
+    """Remove a budget; return whether there was one. What is reserved of it is forgotten."""
+    rows = yield Query(BUDGET, {"workspace": workspace_id, "of_owner": owner})
+    if rows:
+        for statement in DELETE_BUDGET:
+            yield Query(statement, {"id": owner})
+    return TransactionResult(bool(rows))

@@ -8,11 +8,13 @@ from outlast.model.error import (
     ConversationBusy,
     ConversationNotFound,
     ExecutionNotFound,
+    QuotaExceeded,
     StaleWrite,
     TooManyTurns,
 )
 from outlast.model.event import Entry, ExecutionCancelled, ExecutionStarted
 from outlast.model.execution import Execution, OnBusy, Status, at_rest
+from outlast.store.budgets.read import budgets_of
 from outlast.store.conversations.rows import (
     CONTINUE_CONVERSATION,
     CONVERSATION_OF_CHAT,
@@ -57,6 +59,7 @@ def create(new: NewExecution) -> Transaction[Created]:
         if isinstance(found, Execution):
             return TransactionResult(Created(found, replayed=True))
         cut = found
+    yield from _require_budgets(new)
     turn, session, user = yield from _take_turn(new)
     live, requested, interrupted = (
         (yield from _make_way(new, cut)) if turn > 1 else (0, (), NOTHING)
@@ -85,6 +88,20 @@ def create(new: NewExecution) -> Transaction[Created]:
         requested=tuple(one.id for one in requested),
         cancelled=interrupted.cancelled,
     )
+
+
+def _require_budgets(new: NewExecution) -> Part[None]:
+    """Raise QuotaExceeded if a budget that it would spend from is spent."""
+    if not new.budgeted:
+        return
+    owners = [new.workspace_id]
+    owners += [new.key_id] if new.key_id is not None else []
+    owners += [] if new.new_conversation else [new.conversation_id]
+    found = yield from budgets_of(new.workspace_id, owners, new.at)
+    for budget in found.values():
+        if (bound := budget.spent_bound) is not None:
+            left = None if budget.resets_at is None else -(-(budget.resets_at - new.at) // 1000)
+            raise QuotaExceeded(budget.spends(bound), retry_after=left)
 
 
 def _in_its_chat(new: NewExecution) -> Part[NewExecution]:

@@ -40,7 +40,7 @@ def spend(move: Advance, applying: str | None) -> Part[None]:
         return
     change = _change(move)
     if new is not None:
-        yield from insert_budget(new, _amounts_of(move.before) + change.spent, change.held)
+        yield from insert_budget(new, move.before.spent + change.spent, change.held)
     yield from change_shares(Applying.read(applying), change)
 
 
@@ -67,10 +67,6 @@ def bounds_of(budget: Budget) -> Bounds:
         budget.max_steps,
         None if seconds is None else round(seconds * 1000),
     )
-
-
-def _amounts_of(execution: Execution) -> Amounts:
-    return Amounts(execution.charged_tokens, execution.credits, execution.steps)
 
 
 def _change(move: Advance) -> Change:

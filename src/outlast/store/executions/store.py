@@ -70,7 +70,7 @@ class ExecutionStore:
     async def create(self, new: NewExecution) -> Created:
         """Record an execution, or find the one that this idempotency key or message made.
 
-        Raises ConversationNotFound, ConversationBusy (on_busy=reject), TooManyTurns,
+        Raises ConversationNotFound, ConversationBusy (on_busy=reject), TooManyTurns, QuotaExceeded,
         IdempotencyMismatch, ExecutionNotFound and Conflict (a required cut finds no turn, or one
         that is cut already).
         """

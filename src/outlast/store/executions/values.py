@@ -93,6 +93,8 @@ class NewExecution:
     """For followers of the execution from its first event on."""
     cut: Cut | None = None
     """Turns that it replaces, in an existing conversation."""
+    budgeted: bool = False
+    """Whether the workspace has budgets, which must not be spent."""
 
 
 @dataclass(frozen=True, slots=True)

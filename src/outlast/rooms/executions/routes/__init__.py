@@ -5,6 +5,7 @@ from typing import Final
 from outlast.rooms.executions.routes import (
     agents,
     approvals,
+    budgets,
     conversations,
     executions,
     keys,
@@ -22,4 +23,5 @@ ENDPOINTS: Final = (
     *tickets.ENDPOINTS,
     *keys.ENDPOINTS,
     *usage.ENDPOINTS,
+    *budgets.ENDPOINTS,
 )

@@ -38,6 +38,15 @@ def upgrade() -> None:
     op.create_index(
         "ix_budgets_workspace_id_owner", "budgets", ["workspace_id", "owner"], unique=False
     )
+    those_set = sa.text("NOT is_tree")
+    op.create_index(
+        "ix_budgets_set",
+        "budgets",
+        ["workspace_id", "owner"],
+        unique=False,
+        sqlite_where=those_set,
+        postgresql_where=those_set,
+    )
     op.create_table(
         "budget_shares",
         sa.Column("owner", _ID, nullable=False),
