@@ -175,6 +175,32 @@ _TABLES: Final = {
             "at": "n",
         },
     ),
+    "budgets": (
+        20_000,
+        {
+            "owner": "CASE WHEN n % 4 = 0 THEN 'conv_' ELSE 'exec_' END "
+            "|| lpad((n * 4)::text, 26, '0')",
+            "workspace_id": _WORKSPACE.replace("n /", "n * 4 /"),
+            "period": "'none'",
+            "zone": "'UTC'",
+            "max_tokens": "1000",
+            "starts_at": "0",
+            "shares": "1",
+            "is_tree": "n % 4 > 0",
+            "created_at": "n",
+        },
+    ),
+    "budget_shares": (
+        20_000,
+        {
+            "owner": "CASE WHEN n % 4 = 0 THEN 'conv_' ELSE 'exec_' END "
+            "|| lpad((n * 4)::text, 26, '0')",
+            "share": "0",
+            **dict.fromkeys(("spent_tokens", "spent_credits", "spent_steps"), "0"),
+            **dict.fromkeys(("reserved_tokens", "reserved_credits", "reserved_steps"), "0"),
+            "spent_millis": "0",
+        },
+    ),
     "usage_hours": (
         20_000,
         {

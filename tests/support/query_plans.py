@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from outlast.store import agents, charges, checkpoints, idempotency, keys, records, usage
+from outlast.store.budgets import ledger
+from outlast.store.budgets import reserve as budget_reserve
+from outlast.store.budgets import tables as budgets
 from outlast.store.conversations import delete as conversation_delete
 from outlast.store.conversations import rows as conversation_rows
 from outlast.store.conversations import turns as conversation_turns
@@ -16,6 +19,7 @@ from outlast.store.executions import (
     lists,
     log,
     spent_below,
+    spending,
     statements,
     steps,
 )
@@ -30,6 +34,9 @@ MODULES = (
     below,
     children,
     waits,
+    budgets,
+    budget_reserve,
+    ledger,
     charges,
     checkpoints,
     conversation_rows,
@@ -44,6 +51,7 @@ MODULES = (
     records,
     schedules,
     spent_below,
+    spending,
     statements,
     steps,
     tasks,

@@ -25,10 +25,9 @@ def _figures(table: Table) -> Any:
 
 
 def _sum(found: Select[Any] | Any) -> Statement:
-    spent = found.subquery("spent")
+    used = found.subquery("used")
     sums = (
-        cast(func.coalesce(func.sum(spent.c[name]), 0), BigInteger)
-        for name in ("tokens", "credits")
+        cast(func.coalesce(func.sum(used.c[name]), 0), BigInteger) for name in ("tokens", "credits")
     )
     return Statement(select(*sums))
 
@@ -52,21 +51,19 @@ def _of_workspace(*, of_key: bool) -> Statement:
 
 
 _turn: Final = executions.alias("turn")
-_of_turns: Final = (
-    select(_turn.c.id)
-    .where(
-        _turn.c.workspace_id == bindparam("workspace"),
-        _turn.c.conversation_id == bindparam("of_owner"),
-    )
-    .cte("turns")
+_turns: Final = select(_turn.c.id).where(
+    _turn.c.workspace_id == bindparam("workspace"),
+    _turn.c.conversation_id == bindparam("of_owner"),
 )
-_below: Final = select(executions.c.id).where(executions.c.root_id.in_(select(_of_turns.c.id)))
+_called: Final = select(executions.c.id).where(executions.c.root_id.in_(_turns))
+_tree: Final = union_all(_turns, _called).subquery("tree")
+"""The executions of a conversation, and all that they have called."""
 
 SPENT_BY_WORKSPACE: Final = _of_workspace(of_key=False)
 SPENT_BY_KEY: Final = _of_workspace(of_key=True)
 SPENT_BY_CONVERSATION: Final = _sum(
     select(*_figures(charges)).where(
-        charges.c.execution_id.in_(union_all(select(_of_turns.c.id), _below)),
+        charges.c.execution_id.in_(select(_tree.c.id)),
         charges.c.at >= _START,
     )
 )
