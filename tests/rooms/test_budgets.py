@@ -196,7 +196,7 @@ async def test_what_runs_is_bounded_and_a_budget_that_is_raised_holds_at_the_nex
     api = await make_api(model, agent, FakeTools(look=lambda _: "a"))
     await put(api, maxTokens=300)
     started = [await api.started() for _ in range(8)]
-    failed = []
+    failed: list[dict[str, Any]] = []
     async with asyncio.timeout(30):
         while len(failed) + model.open < 8:
             found = [(await api.get(f"/v1/executions/{one}")).json() for one in started]
