@@ -17,6 +17,7 @@ from tests.support.models import FakeModel
 from tests.support.runs_room import PATH as RUNS
 from tests.support.runs_room import user
 from tests.support.tools import FakeTools, call, tool
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -197,7 +198,7 @@ async def test_what_runs_is_bounded_and_a_budget_that_is_raised_holds_at_the_nex
     await put(api, maxTokens=300)
     started = [await api.started() for _ in range(8)]
     failed: list[dict[str, Any]] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(BOUND):
         while len(failed) + model.open < 8:
             found = [(await api.get(f"/v1/executions/{one}")).json() for one in started]
             failed = [one for one in found if one["status"] == "failed"]
@@ -219,7 +220,7 @@ async def test_a_model_without_a_price_is_reserved_at_the_default_rate(make_api:
     api = await make_api(model, AGENT, prices=Prices({"other": ModelPrice(0, 0, 0, 0)}))
     await put(api, maxCredits=1)
     one = await api.started()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(BOUND):
         while not model.open:
             await asyncio.to_thread(int)
     reserved = (await get(api))["reserved"]
