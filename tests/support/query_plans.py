@@ -18,8 +18,8 @@ from outlast.store.executions import (
     delete,
     lists,
     log,
-    spent_below,
     spending,
+    spent_below,
     statements,
     steps,
 )
