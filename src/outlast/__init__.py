@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from outlast.agents.tools.agent_kind import agent_tool
     from outlast.agents.tools.openapi_kind import openapi_tools
     from outlast.embedded import asgi
-    from outlast.model.agent import Limits
+    from outlast.model.agent import Limits, ModelChoice
     from outlast.model.error import ToolFailed
     from outlast.model.message import AssistantMessage, ToolMessage, UserMessage
 
@@ -24,6 +24,7 @@ __all__ = [
     "AssistantMessage",
     "Context",
     "Limits",
+    "ModelChoice",
     "ToolContext",
     "ToolFailed",
     "ToolMessage",
@@ -50,6 +51,7 @@ _HOMES = {
     "ToolMessage": "outlast.model.message",
     "UserMessage": "outlast.model.message",
     "Limits": "outlast.model.agent",
+    "ModelChoice": "outlast.model.agent",
 }
 
 

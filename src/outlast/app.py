@@ -26,6 +26,7 @@ from outlast.engine.maintenance.leader import (
 )
 from outlast.engine.maintenance.runner import MaintenanceRunner
 from outlast.engine.maintenance.usage_hours import UsageHours
+from outlast.engine.segment.breaker import Breakers
 from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.children import Children
 from outlast.engine.segment.history import Histories
@@ -191,8 +192,9 @@ def _runner(
     waits, children = CallWaits(tools), Children(store.agents, writer.clock)
     reservations = Reservations(store.budgets, writer.clock, writer.prices, log_refusal)
     retries = settings.model_retries
+    measured, breakers = metrics.model_requested, Breakers(writer.clock)
     model_steps = ModelSteps(
-        models, writer, waits, children, reservations, retries, metrics.model_requested
+        models, writer, waits, children, reservations, retries, measured, breakers
     )
     tool_calls = ToolCalls(tools, writer, seal, reservations, settings.parallel_calls)
     return Runner(

@@ -111,5 +111,5 @@ class Embedded:
             await core.close()
 
     async def _warm_up(self) -> None:
-        await self.core.warm_up(spec.model for spec in self._loaded.specs)
+        await self.core.warm_up(self._loaded.models)
         await check_slow(self.core.models, self._loaded)

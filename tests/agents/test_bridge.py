@@ -40,6 +40,7 @@ pytest.importorskip("openai")
 pytestmark = pytest.mark.anyio
 
 CLAUDE = "claude-fake-1"
+CLOCK = SystemClock()
 FIRST_IMPORT = 60.0
 LOOKUP = ToolSpec(
     "lookup",
@@ -198,6 +199,38 @@ async def test_openai_s_sdk_streams_parallel_tool_calls(provider: FakeProvider) 
     sent = provider.requests[-1]
     assert (sent["temperature"], sent["stop"], sent["seed"]) == (0.5, ["x"], 3)
     assert sent["tools"][0]["function"]["parameters"] == LOOKUP.parameters
+
+
+async def test_reasoning_effort_and_completion_tokens_reach_openai_s_sdk(
+    provider: FakeProvider,
+) -> None:
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    model = BridgedModel("o", OpenAIChatModel("gpt-5-mini", provider=OpenAIProvider()), CLOCK)
+    settings = {"reasoning_effort": "low", "max_completion_tokens": 9, "max_tokens": 7}
+    await heard(model, ask(settings=settings))
+    sent = provider.requests[-1]
+    assert (sent["reasoning_effort"], sent["max_completion_tokens"]) == ("low", 7)
+
+
+async def test_ids_and_thoughts_of_another_provider_do_not_reach_anthropic(
+    provider: FakeProvider,
+) -> None:
+    provider.replies[CLAUDE] = anthropic_stream(SPEECH, stop="end_turn")
+    theirs = '{"provider": "openai", "id": "rs_1", "signature": "private"}'
+    call = ToolCall("tc_1", "lookup", {"id": "7"}, provider_id="functions.lookup:0")
+    history = (
+        UserMessage("Where?"),
+        AssistantMessage((Thinking("secret thought", theirs), call)),
+        ToolMessage("tc_1", "lookup", "sent"),
+    )
+    settings = {"reasoning_effort": "none"}
+    await heard(claude(), ask(*history, tools=(LOOKUP,), settings=settings))
+    sent = orjson.dumps(provider.requests[-1]["messages"]).decode()
+    assert sent.count('"tc_1"') == 2
+    for private in ("functions.lookup:0", "rs_1", "private", "secret thought"):
+        assert private not in sent
 
 
 @pytest.mark.parametrize(

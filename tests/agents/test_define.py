@@ -146,7 +146,10 @@ def _unwritable(x: Agent) -> None: ...
         ({"limits": Limits(max_steps=0)}, 'agent "a", limits.max_steps: greater than 0'),
         (
             {"settings": {"heat": 1}},
-            'agent "a", settings.heat: unknown key; known: temperature, max_tokens, top_p, stop, seed',
+            (
+                'agent "a", settings.heat: unknown key; known: temperature, max_tokens, '
+                "max_completion_tokens, reasoning_effort, top_p, stop, seed"
+            ),
         ),
         (
             {"tools": [ToolSpec("t", "", {"type": "object"}, http=HttpCall("file:///x"))]},

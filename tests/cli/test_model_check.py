@@ -25,7 +25,7 @@ providers:
   unset: {{baseUrl: "{provider.url}", apiKey: "${{NO_SUCH_KEY}}"}}
 agents:
   - {{name: a, model: "near:words-2"}}
-  - {{name: b, model: "near:words-2"}}
+  - {{name: b, model: ["near:words-2", "near:words-3"]}}
   - {{name: c, model: "near:status-401"}}
   - {{name: d, model: "unset:words-2"}}
   - {{name: e, model: "nowhere:words-2"}}
@@ -42,11 +42,12 @@ agents:
         "answeredBy": "fake-1",
         "problem": None,
     }
-    assert [one["ok"] for one in found.values()] == [True, False, False, False]
+    assert found["near:words-3"]["ok"]
+    assert [one["ok"] for one in found.values()] == [True, True, False, False, False]
     assert "answered 401" in found["near:status-401"]["problem"]
     assert "export NO_SUCH_KEY=…" in found["unset:words-2"]["problem"]
     assert "is not known" in found["nowhere:words-2"]["problem"]
-    assert provider.request_count == 2
+    assert provider.request_count == 3
 
 
 async def test_a_model_that_is_named_is_tried_without_an_agents_file(

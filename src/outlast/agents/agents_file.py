@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import Field, create_model
 from pydantic.alias_generators import to_camel
@@ -24,8 +24,15 @@ from outlast.agents.tools.kind import (
 )
 from outlast.agents.tools.python import import_function
 from outlast.agents.tools.signature import PythonFunction
-from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ToolSpec
+from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ModelChoice, ToolSpec
 from outlast.model.error import Misconfigured
+
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""REASONING_EFFORTS, which a type cannot be made of."""
+FallbackCode: TypeAlias = Literal[
+    "model_unavailable", "rate_limit_exceeded", "context_length_exceeded", "model_rejected"
+]
+"""FALLBACK_CODES."""
 
 
 class LimitsEntry(Entry):
@@ -37,20 +44,28 @@ class LimitsEntry(Entry):
 class SettingsEntry(Entry):
     temperature: Annotated[float, Field(ge=0)] | None = None
     max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    reasoning_effort: Effort | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     stop: list[str] | None = None
     seed: int | None = None
 
 
+class ModelEntry(Entry):
+    name: str
+    context_tokens: Count | None = None
+
+
 class AgentEntry(Entry):
     name: str
-    model: str
+    model: str | list[str | ModelEntry]
     description: str = ""
     instructions: str = ""
     tools: list[ToolEntry] = []  # noqa: RUF012 - pydantic copies it
     tool_choice: str = "auto"
     limits: LimitsEntry = LimitsEntry()
     settings: SettingsEntry = SettingsEntry()
+    fallback_on: Annotated[list[FallbackCode], Field(min_length=1)] = []  # noqa: RUF012 - copied
 
 
 class FileEntry(Entry):
@@ -131,15 +146,18 @@ def agent_spec(
     drafts = [Draft(functions, folder) for _ in entry.tools]
     made = [_made(*one) for one in zip(entry.tools, range(len(drafts)), drafts, strict=True)]
     places = [index for index, one in enumerate(made) for _ in one.specs]
+    chain = _chain(entry.model)
     spec = AgentSpec(
         entry.name,
-        entry.model,
+        chain[0].name,
         entry.instructions,
         entry.description,
         tuple(spec for one in made for spec in one.specs),
         entry.tool_choice,
         Limits(**entry.limits.model_dump()),
         entry.settings.model_dump(exclude_none=True),
+        chain=chain if isinstance(entry.model, list) and entry.model else (),
+        fallback_on=tuple(entry.fallback_on),
     )
     problems = [
         problem.below("tools", index) for index, one in enumerate(made) for problem in one.problems
@@ -148,6 +166,14 @@ def agent_spec(
     if not all(one.named for one in made) and spec.tool_choice not in CHOICES:
         found = (problem for problem in found if problem.path != ("tool_choice",))
     return spec, list(dict.fromkeys([*problems, *found]))
+
+
+def _chain(model: str | list[str | ModelEntry]) -> tuple[ModelChoice, ...]:
+    given = [model] if isinstance(model, str) else model or [""]
+    return tuple(
+        ModelChoice(one) if isinstance(one, str) else ModelChoice(one.name, one.context_tokens)
+        for one in given
+    )
 
 
 def tool_mistakes(entry: ToolEntry) -> list[Problem]:

@@ -12,20 +12,20 @@ from typing import Any, Final
 from outlast.agents.problem import Problem, json_problems, text_problems
 from outlast.agents.tools import kinds
 from outlast.agents.tools.arguments import InvalidSchema, compile_schema
-from outlast.model.agent import AgentSpec, ToolSpec
+from outlast.model.agent import FALLBACK_CODES, REASONING_EFFORTS, AgentSpec, ToolSpec
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 CHOICES: Final = ("auto", "none", "required")
 _MOST: Final = 2**63 - 1
+_LONGEST_CHAIN: Final = 8
 _OPERATORS_CODE: Final = "a function of the server is for the operator's own agents file"
 
 
 def agent_problems(spec: AgentSpec) -> Iterator[Problem]:
     """Yield everything that is wrong with an agent; nothing if it can run."""
     yield from _name(spec.name, "an agent's name")
-    if not spec.model.strip():
-        yield Problem(("model",), "this is empty; name a model such as openai-chat:gpt-5-mini")
-    for key in ("model", "instructions", "description"):
+    yield from _models(spec)
+    for key in ("instructions", "description"):
         yield from text_problems((key,), getattr(spec, key))
     seen: Counter[str] = Counter()
     for index, tool in enumerate(spec.tools):
@@ -38,6 +38,39 @@ def agent_problems(spec: AgentSpec) -> Iterator[Problem]:
     yield from _choice(spec)
     yield from _limits(spec)
     yield from json_problems(("settings",), spec.settings)
+    yield from _settings(spec.settings)
+
+
+def _models(spec: AgentSpec) -> Iterator[Problem]:
+    names: set[str] = set()
+    for index, choice in enumerate(spec.models):
+        path = ("model", index) if spec.chain else ("model",)
+        if not choice.name.strip():
+            yield Problem(path, "this is empty; name a model such as openai-chat:gpt-5-mini")
+        if choice.name in names:
+            yield Problem(path, f"{choice.name[:80]!r} is in the chain already")
+        names.add(choice.name)
+        yield from text_problems(path, choice.name)
+        if choice.context_tokens is not None and not 0 < choice.context_tokens <= _MOST:
+            yield Problem((*path, "context_tokens"), "tokens, greater than 0")
+    if len(spec.chain) > _LONGEST_CHAIN:
+        yield Problem(("model",), f"a chain has at most {_LONGEST_CHAIN} models")
+    for code in spec.fallback_on:
+        if code not in FALLBACK_CODES:
+            known = ", ".join(FALLBACK_CODES)
+            yield Problem(("fallback_on",), f"{code[:80]!r} is none of {known}")
+    if spec.fallback_on and len(spec.models) == 1:
+        yield Problem(("fallback_on",), "there is no other model: write model as a list of several")
+
+
+def _settings(settings: dict[str, Any]) -> Iterator[Problem]:
+    effort = settings.get("reasoning_effort")
+    if effort is not None and effort not in REASONING_EFFORTS:
+        known = ", ".join(REASONING_EFFORTS)
+        yield Problem(("settings", "reasoning_effort"), f"{effort!r} is none of {known}")
+    both = {"max_tokens", "max_completion_tokens"}
+    if both <= {key for key, value in settings.items() if value is not None}:
+        yield Problem(("settings", "max_completion_tokens"), "max_tokens is set too; remove one")
 
 
 def tool_problems(tool: ToolSpec) -> Iterator[Problem]:
@@ -74,9 +107,10 @@ def operators_only(spec: AgentSpec) -> Iterator[Problem]:
     """
     if spec.code is not None:
         yield Problem(("code",), _OPERATORS_CODE)
-    provider, _, name = spec.model.partition(":")
-    if provider == "scripted" or (provider == "local" and "/" in name):
-        yield Problem(("model",), "a file of the server is for the operator's own agents file")
+    for choice in spec.models:
+        provider, _, name = choice.name.partition(":")
+        if provider == "scripted" or (provider == "local" and "/" in name):
+            yield Problem(("model",), "a file of the server is for the operator's own agents file")
     for index, tool in enumerate(spec.tools):
         if isinstance(tool.approval, str):
             yield Problem(("tools", index, "approval"), _OPERATORS_CODE)

@@ -1,8 +1,8 @@
 """Agents written in Python: `Agent` and `tool`, importable from `outlast`."""
 
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast, overload
 
 from outlast.agents.check import agent_problems
 from outlast.agents.code import CodeFunction, require_code
@@ -10,13 +10,18 @@ from outlast.agents.problem import place
 from outlast.agents.tools.builtin import BUILTINS, builtin_spec
 from outlast.agents.tools.python_kind import Asks, ToolOptions, add_function, function_spec
 from outlast.agents.tools.signature import MARK, PythonFunction, read_function, reference_of
-from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ToolSpec
+from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ModelChoice, ToolSpec
 from outlast.model.error import Misconfigured
 
 EffectName: TypeAlias = Literal["read_only", "idempotent", "destructive"]
 ApprovalName: TypeAlias = Literal["always", "never"]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_SETTINGS: Final = ("temperature", "max_tokens", "top_p", "stop", "seed")
+_SETTINGS: Final = (
+    *("temperature", "max_tokens", "max_completion_tokens", "reasoning_effort"),
+    *("top_p", "stop", "seed"),
+)
+Chain: TypeAlias = str | Sequence[str | ModelChoice]
+"""A model's name, or several in the order in which they are tried."""
 
 
 @overload
@@ -67,7 +72,7 @@ class Agent:
         self,
         name: str,
         *,
-        model: str,
+        model: Chain,
         instructions: str = "",
         description: str = "",
         tools: Iterable[Callable[..., Any] | str | ToolSpec] = (),
@@ -75,20 +80,25 @@ class Agent:
         limits: Limits | None = None,
         settings: dict[str, Any] | None = None,
         code: CodeFunction | None = None,
+        fallback_on: Sequence[str] = (),
     ) -> None:
         """Tools are typed functions, names of builtin tools, or ToolSpecs (HTTP, `agent_tool`).
 
-        `settings` go to the model: temperature, max_tokens, top_p, stop, seed. `code` is the
-        function that is the agent's loop (see `agent`).
-        Raises Misconfigured, naming each wrong key.
+        Several models are tried in their order, the next after an error whose code is in
+        `fallback_on` (default: all but `model_rejected`). `settings` go to the model: temperature,
+        max_tokens or max_completion_tokens, reasoning_effort, top_p, stop, seed. `code` is the
+        function that is the agent's loop (see `agent`). Raises Misconfigured, naming wrong keys.
         """
-        _require_texts(name=name, model=model, instructions=instructions, description=description)
+        chain = _chain(model)
+        _require_texts(name=name, instructions=instructions, description=description)
+        for choice in chain:
+            _require_texts(name=name, model=choice.name)
         self.functions: dict[str, PythonFunction] = {}
         """The agent's functions by their reference."""
         self.function = code
         self.spec = AgentSpec(
             name,
-            model,
+            chain[0].name,
             instructions,
             description,
             tuple(self._tool(name, given) for given in tools),
@@ -96,6 +106,8 @@ class Agent:
             limits or Limits(),
             dict(settings or {}),
             None if code is None else reference_of(code),
+            chain=chain if isinstance(model, list | tuple) and model else (),
+            fallback_on=tuple(fallback_on),
         )
         self._check()
 
@@ -135,13 +147,14 @@ class Agent:
 
 def agent(
     *,
-    model: str,
+    model: Chain,
     name: str | None = None,
     instructions: str = "",
     description: str | None = None,
     tools: Iterable[Callable[..., Any] | str | ToolSpec] = (),
     limits: Limits | None = None,
     settings: dict[str, Any] | None = None,
+    fallback_on: Sequence[str] = (),
 ) -> Callable[[CodeFunction], Agent]:
     """Make an agent of an async function `(ctx, input)`, which replaces the loop.
 
@@ -162,9 +175,19 @@ def agent(
             limits=limits,
             settings=settings,
             code=function,
+            fallback_on=fallback_on,
         )
 
     return made
+
+
+def _chain(model: Chain) -> tuple[ModelChoice, ...]:
+    """Return the models; what is no text is refused with the agent's name later."""
+    if not isinstance(model, list | tuple):
+        return (ModelChoice(cast("str", model)),)
+    if not model:
+        return (ModelChoice(""),)
+    return tuple(one if isinstance(one, ModelChoice) else ModelChoice(one) for one in model)
 
 
 def _require_texts(**given: object) -> None:

@@ -59,6 +59,12 @@ class LoadedAgents:
     providers: dict[str, ProviderSpec] = field(default_factory=dict)
     """The file's providers of models."""
 
+    @property
+    def models(self) -> list[str]:
+        """The models that agents name, each once."""
+        names = (choice.name for spec in self.specs for choice in spec.models)
+        return list(dict.fromkeys(name for name in names if name))
+
 
 def load(path: str) -> LoadedAgents:
     """Load `agents.yaml`, `agents.py` or `package.module`. Raises Misconfigured.
@@ -95,11 +101,13 @@ def _text(file: FilePath) -> str:
 def _placed(loaded: LoadedAgents, folder: FilePath) -> LoadedAgents:
     """Resolve scripts and certificates against the file's folder."""
 
+    def place(name: str) -> str:
+        script = name.removeprefix("scripted:")
+        return f"scripted:{folder.resolve() / script}" if script not in {"", name} else name
+
     def placed(spec: AgentSpec) -> AgentSpec:
-        kind, _, script = spec.model.partition(":")
-        if kind != "scripted" or not script:
-            return spec
-        return replace(spec, model=f"scripted:{folder.resolve() / script}")
+        chain = tuple(replace(choice, name=place(choice.name)) for choice in spec.chain)
+        return replace(spec, model=place(spec.model), chain=chain)
 
     providers = {
         name: spec if spec.ca_file is None else replace(spec, ca_file=str(folder / spec.ca_file))

@@ -31,7 +31,16 @@ class ModelRequest:
     tool_choice: str = "auto"
     """auto, none, required or a tool's name."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """temperature, max_tokens, top_p, stop, seed."""
+    """temperature, max_tokens, max_completion_tokens, reasoning_effort, top_p, stop, seed."""
+
+    @property
+    def answer_limit(self) -> int | None:
+        """Maximum tokens of the answer, reasoning included; None: as many as the model takes.
+
+        What is left of a budget is `max_tokens`, whatever the agent calls its own limit.
+        """
+        given = (self.settings.get("max_tokens"), self.settings.get("max_completion_tokens"))
+        return min((limit for limit in given if limit is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

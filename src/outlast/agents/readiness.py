@@ -30,17 +30,18 @@ class NotReady:
 
 def is_slow(spec: AgentSpec, models: Models) -> bool:
     """Whether creating the agent's model imports a provider's SDK."""
-    kind = models.kind(spec.model).removeprefix("gateway/")
-    return kind in PROVIDERS and importlib.util.find_spec("pydantic_ai") is not None
+    kinds_of = {models.kind(choice.name).removeprefix("gateway/") for choice in spec.models}
+    return bool(kinds_of & PROVIDERS) and importlib.util.find_spec("pydantic_ai") is not None
 
 
 def not_ready(
     specs: Iterable[AgentSpec], models: Models, environment: Mapping[str, str]
 ) -> Iterator[NotReady]:
-    """Create each agent's model, and check the variables that its tools name."""
+    """Create each agent's models, and check the variables that its tools name."""
     for spec in specs:
-        if (problem := model_problem(spec.model, models)) is not None:
-            yield NotReady(spec.name, problem)
+        for choice in spec.models:
+            if (problem := model_problem(choice.name, models)) is not None:
+                yield NotReady(spec.name, problem)
         yield from tools_not_ready(spec, environment)
 
 

@@ -127,6 +127,7 @@ def _row(agent: Agent) -> dict[str, Any]:
         "name": agent.spec.name,
         "description": agent.spec.description,
         "model": agent.spec.model,
+        "fallbackModels": [choice.name for choice in agent.spec.models[1:]],
         "version": agent.version,
         "paused": agent.paused,
         "retiredAt": None if agent.retired_at is None else iso(agent.retired_at),

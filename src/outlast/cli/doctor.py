@@ -15,7 +15,7 @@ from outlast.cli.composition import providers_of, read_agents
 from outlast.cli.doctor_sqlite import examine_sqlite
 from outlast.cli.findings import Finding, Level
 from outlast.cli.preflight import check_environment
-from outlast.cli.price_table import models_of, priced
+from outlast.cli.price_table import priced
 from outlast.cli.remote import url_of
 from outlast.client import Client, Unreachable
 from outlast.model.clock import Clock, SystemClock
@@ -129,7 +129,7 @@ async def _models(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
     catalogue = ModelCatalogue(
         SystemClock(), settings.data_dir, providers=providers_of(settings, loaded)
     )
-    names = sorted({spec.model for spec in loaded.specs})
+    names = sorted(loaded.models)
     findings = [_model(catalogue, name) for name in names]
     await catalogue.close()
     return findings
@@ -146,7 +146,7 @@ def _prices(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
     priced = (*settings.prices.models, *settings.prices.tools)
     if not priced or not loaded.specs:
         return
-    models = {spec.model for spec in loaded.specs}
+    models = set(loaded.models)
     tools = {tool.name for spec in loaded.specs for tool in spec.tools}
     strange = [name for name in settings.prices.models if name not in models]
     strange += [name for name in settings.prices.tools if name not in tools]
@@ -164,7 +164,7 @@ async def _unpriced(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
     if not (listed or settings.prices.models) or not loaded.specs:
         return []
     try:
-        found = await priced(settings, loaded, models_of(loaded))
+        found = await priced(settings, loaded, loaded.models)
     except Misconfigured as error:
         return [Finding("list prices", Level.FAIL, error.message)]
     without = [one for one in found if one.is_default]

@@ -58,7 +58,7 @@ async def check(settings: Settings, names: list[str]) -> list[Checked]:
     Raises Misconfigured if there is none.
     """
     loaded = read_agents(settings)
-    wanted = list(dict.fromkeys(names or [spec.model for spec in loaded.specs if spec.model]))
+    wanted = list(dict.fromkeys(names or loaded.models))
     if not wanted:
         raise Misconfigured(
             "There is no model to check: name one, or an agents file with --agents FILE."

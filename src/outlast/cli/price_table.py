@@ -91,17 +91,12 @@ async def prices_of(chosen: Settings, names: list[str]) -> list[Priced]:
     Raises Misconfigured if there is none.
     """
     loaded = read_agents(chosen)
-    wanted = list(dict.fromkeys(names or models_of(loaded)))
+    wanted = list(dict.fromkeys(names or loaded.models))
     if not wanted:
         raise Misconfigured(
             "There is no model to show: name one, or an agents file with --agents FILE."
         )
     return await priced(chosen, loaded, wanted)
-
-
-def models_of(loaded: LoadedAgents) -> list[str]:
-    """Return the models that the agents name, each once."""
-    return list(dict.fromkeys(spec.model for spec in loaded.specs if spec.model))
 
 
 async def priced(chosen: Settings, loaded: LoadedAgents, names: Iterable[str]) -> list[Priced]:

@@ -221,7 +221,7 @@ async def _warm_up(core: Core, loaded: LoadedAgents) -> None:
 
     Loaded modules stay; each full collection would traverse them again.
     """
-    await core.warm_up(spec.model for spec in loaded.specs)
+    await core.warm_up(loaded.models)
     await check_slow(core.models, loaded)
     gc.collect()
     gc.freeze()

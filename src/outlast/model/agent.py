@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Any, Final, Literal
@@ -114,6 +114,27 @@ class Limits:
     max_seconds: float | None = 600.0
 
 
+REASONING_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+FALLBACK_CODES: Final = (
+    "model_unavailable",
+    "rate_limit_exceeded",
+    "context_length_exceeded",
+    "model_rejected",
+)
+"""Codes of errors after which a chain's next model may answer."""
+FALLBACK_DEFAULT: Final = FALLBACK_CODES[:3]
+"""Without what the provider rejects: its content would only be rejected elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """One model of a chain."""
+
+    name: str
+    context_tokens: int | None = None
+    """Tokens that fit its context; a request that is too long goes on to a larger model only."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
     """Definition of one agent in an agents file."""
@@ -128,11 +149,25 @@ class AgentSpec:
     """auto, none, required or a tool's name: for the first step of a turn; later steps are auto."""
     limits: Limits = field(default_factory=Limits)
     settings: dict[str, Any] = field(default_factory=dict)
-    """For the model: temperature, max_tokens, top_p, stop, seed."""
+    """For the model: temperature, max_tokens, max_completion_tokens, reasoning_effort, top_p, stop,
+    seed."""
     code: str | None = None
     """`module:function` of the function that is the agent's loop; None: the server's own loop."""
     schedule: dict[str, Any] | None = None
     """When it runs by itself: JSON of a `model.schedule.Definition`. None: never."""
+    chain: tuple[ModelChoice, ...] = ()
+    """Models in the order in which they are tried, `model` first; empty: `model` alone."""
+    fallback_on: tuple[str, ...] = ()
+    """Codes of errors after which the next model is tried; empty: FALLBACK_DEFAULT."""
+
+    @property
+    def models(self) -> tuple[ModelChoice, ...]:
+        """All models that may answer, in the order in which they are tried."""
+        return self.chain or (ModelChoice(self.model),)
+
+    def with_model(self, name: str) -> "AgentSpec":
+        """Return the spec for requests to this model; only the agent's own first has the chain."""
+        return self if name == self.model else replace(self, model=name, chain=(), fallback_on=())
 
     def tool(self, name: str) -> ToolSpec | None:
         """Return the tool of that name; None if there is none."""

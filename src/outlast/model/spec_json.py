@@ -6,15 +6,19 @@ from typing import Any, Final
 
 import orjson
 
-from outlast.model.agent import AgentSpec, Effect, Expiry, HttpCall, Limits, ToolSpec
+from outlast.model.agent import AgentSpec, Effect, Expiry, HttpCall, Limits, ModelChoice, ToolSpec
 
 
 def spec_to_dict(spec: AgentSpec) -> dict[str, Any]:
-    """Return the spec as JSON with every field: a later default changes no stored version."""
+    """Return the spec as JSON with every field: a later default changes no stored version.
+
+    What came later is left out where it is empty: versions before it have written it so.
+    """
     written = asdict(spec)
     written["tools"] = [_tool_to_dict(tool) for tool in spec.tools]
-    if spec.schedule is None:
-        del written["schedule"]  # as versions before it have written it
+    for key in ("schedule", "chain", "fallback_on"):
+        if not written[key]:
+            del written[key]
     return written
 
 
@@ -24,7 +28,15 @@ def spec_from_dict(written: dict[str, Any]) -> AgentSpec:
     Raises TypeError, KeyError or ValueError for data of another version.
     """
     tools = tuple(_tool_from_dict(tool) for tool in written["tools"])
-    return AgentSpec(**{**written, "tools": tools, "limits": Limits(**written["limits"])})
+    chain = tuple(ModelChoice(**one) for one in written.get("chain", ()))
+    on = tuple(written.get("fallback_on", ()))
+    read = {
+        "tools": tools,
+        "limits": Limits(**written["limits"]),
+        "chain": chain,
+        "fallback_on": on,
+    }
+    return AgentSpec(**{**written, **read})
 
 
 def spec_digest(spec: AgentSpec) -> str:

@@ -1,5 +1,6 @@
 """Assembles an answer from its streamed pieces, and names and ids to send back."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -24,7 +25,8 @@ _NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
 LONGEST_NAME: Final = 512
 """Maximum characters of a model's name and of a finish reason."""
 _LONGEST_SENT: Final = 64
-_LONGEST_ID: Final = 256
+ANY_ID: Final = re.compile(r".{1,256}", re.DOTALL)
+OPENAI_ID: Final = re.compile(r".{1,40}", re.DOTALL)
 
 
 class Spoken:
@@ -90,18 +92,29 @@ def names_failure(said: str) -> bool:
     return _FAILED.search(said) is not None
 
 
-def sent_ids(messages: Iterable[Message]) -> dict[str, str]:
-    """Return the id to send back for each tool call, by our id: the provider's if it is unique."""
+def sent_ids(messages: Iterable[Message], accepted: re.Pattern[str] = ANY_ID) -> dict[str, str]:
+    """Return the id to send back for each tool call, by our id.
+
+    It is the provider's if it is unique and the provider that it is sent to accepts it: another
+    model may have made the call.
+    """
     sent: dict[str, str] = {}
     used: set[str] = set()
     for message in messages:
         if isinstance(message, AssistantMessage):
             for call in message.tool_calls:
                 given = call.provider_id or ""
-                usable = 0 < len(given) <= _LONGEST_ID and given not in used
-                sent[call.id] = given if usable else call.id
+                usable = accepted.fullmatch(given) is not None and given not in used
+                sent[call.id] = given if usable else _own_id(call.id, accepted)
                 used.add(sent[call.id])
     return sent
+
+
+def _own_id(call_id: str, accepted: re.Pattern[str]) -> str:
+    """Return our id, or where that is not accepted one of nine characters."""
+    if accepted.fullmatch(call_id):
+        return call_id
+    return hashlib.sha256(call_id.encode()).hexdigest()[:9]
 
 
 def sent_name(name: str) -> str:

@@ -162,6 +162,12 @@ class BridgedModel:
 
     def _settings(self, request: ModelRequest) -> Any:
         settings = {"timeout": self._read_timeout, **self._extra, **request.settings}
+        limit, effort = request.answer_limit, settings.pop("reasoning_effort", None)
+        settings.pop("max_completion_tokens", None)
+        if limit is not None:
+            settings["max_tokens"] = limit
+        if effort is not None:
+            settings["thinking"] = effort if effort != "none" else False
         if (stop := settings.pop("stop", None)) is not None:
             settings["stop_sequences"] = [stop] if isinstance(stop, str) else stop
         if request.tools and request.tool_choice != "auto":

@@ -7,13 +7,14 @@ without a mark is not sent.
 """
 
 import json
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from pydantic_ai import messages as theirs
 
-from outlast.agents.models.assemble import read_arguments, sent_ids, sent_name
+from outlast.agents.models.assemble import ANY_ID, OPENAI_ID, read_arguments, sent_ids, sent_name
 from outlast.agents.port import ModelRequest
 from outlast.model import ids
 from outlast.model.clock import Clock
@@ -28,12 +29,21 @@ from outlast.model.message import (
 )
 from outlast.model.text import storable
 
+_WORD_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_IDS: Final = {
+    "anthropic": _WORD_ID,
+    "bedrock": _WORD_ID,
+    "mistral": re.compile(r"[a-zA-Z0-9]{9}"),
+    "openai": OPENAI_ID,
+}
+"""Ids of tool calls that a provider accepts, if it does not accept any."""
+
 
 def to_theirs(request: ModelRequest, provider: str) -> list[theirs.ModelMessage]:
     """Return the history for a provider; consecutive messages of one side are merged."""
     written: list[theirs.ModelMessage] = []
     request_parts: list[theirs.ModelRequestPart] = []
-    ids_sent = sent_ids(request.messages)
+    ids_sent = sent_ids(request.messages, _IDS.get(provider, ANY_ID))
     for message in request.messages:
         if isinstance(message, AssistantMessage):
             _end_request(written, request_parts, request.instructions)

@@ -9,6 +9,7 @@ field              the name under which reasoning came beside tool calls
 next: true, extra  the `extra_content` of the call that follows (Gemini: `thought_signature`)
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,7 +17,13 @@ from typing import Any, Final
 
 import orjson
 
-from outlast.agents.models.assemble import MARK_PROVIDER, sent_ids, sent_name
+from outlast.agents.models.assemble import (
+    ANY_ID,
+    MARK_PROVIDER,
+    OPENAI_ID,
+    sent_ids,
+    sent_name,
+)
 from outlast.agents.models.schemas import inlined
 from outlast.agents.port import ModelRequest
 from outlast.model.agent import ToolSpec
@@ -46,11 +53,14 @@ def encode(
     body: dict[str, Any] = {
         **request.settings,
         "model": model,
-        "messages": _messages(model, request),
+        "messages": _messages(model, request, _ids_of(limit_name)),
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    if "max_tokens" in body and limit_name != "max_tokens":
+    if "max_completion_tokens" in body:
+        body["max_completion_tokens"] = request.answer_limit
+        body.pop("max_tokens", None)
+    elif "max_tokens" in body and limit_name != "max_tokens":
         body[limit_name] = body.pop("max_tokens")
     if request.tools:
         body["tools"] = [_tool(spec) for spec in request.tools]
@@ -66,8 +76,13 @@ def content_text(content: Any) -> str:
     return content if isinstance(content, str) else orjson.dumps(content).decode()
 
 
-def _messages(model: str, request: ModelRequest) -> list[dict[str, Any]]:
-    writer = _Writer(model, sent_ids(request.messages))
+def _ids_of(limit_name: str) -> re.Pattern[str]:
+    """Return the ids of tool calls that the endpoint accepts: OpenAI has a limit of its own."""
+    return ANY_ID if limit_name == "max_tokens" else OPENAI_ID
+
+
+def _messages(model: str, request: ModelRequest, accepted: re.Pattern[str]) -> list[dict[str, Any]]:
+    writer = _Writer(model, sent_ids(request.messages, accepted))
     messages = [writer.message(message) for message in request.messages]
     if request.instructions:
         messages.insert(0, {"role": "system", "content": request.instructions})

@@ -29,7 +29,7 @@ from outlast.model.message import AssistantMessage, Message, ToolMessage, UserMe
 MAX_TOKENS: Final = 256
 """Default limit of an answer: small models tend not to stop."""
 
-_SETTINGS: Final = ("temperature", "max_tokens", "top_p", "seed", "stop")
+_SETTINGS: Final = ("temperature", "top_p", "seed", "stop")
 _USER: Final = "User:"
 _ASSISTANT: Final = "Assistant:"
 
@@ -67,6 +67,7 @@ def body(request: ModelRequest, tool: ToolSpec | None) -> dict[str, Any]:
         "temperature": 0,
         "max_tokens": MAX_TOKENS,
         **given,
+        **({} if (limit := request.answer_limit) is None else {"max_tokens": limit}),
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,

@@ -137,8 +137,8 @@ class CodeAgentRunner:
         step = replay.model(operation.digest)
         if step is None:
             check_spent(segment, agent.spec)
-            of_model = replace(agent, spec=replace(agent.spec, model=operation.model))
-            await self.model_steps.know_price(segment, operation.model)
+            of_model = replace(agent, spec=agent.spec.with_model(operation.model))
+            await self.model_steps.know_prices(segment, of_model.spec)
             price = self.writer.prices.of_model(operation.model)
             request = _request(segment, agent.spec, operation, price)
             try:

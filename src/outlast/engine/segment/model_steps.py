@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import orjson
 import structlog
@@ -16,6 +16,8 @@ from outlast.agents.port import (
     TextPiece,
     ThinkingPiece,
 )
+from outlast.engine.segment.attempts import Attempts
+from outlast.engine.segment.breaker import Breakers
 from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.children import Children, children_started
 from outlast.engine.segment.echo import without_echo
@@ -51,9 +53,6 @@ from outlast.model.wait import Wait
 
 logger = structlog.get_logger(__name__)
 
-_FIRST_WAIT: Final = 0.5
-_LONGEST_WAIT: Final = 30.0
-
 
 @dataclass(frozen=True, slots=True)
 class ModelSteps:
@@ -68,6 +67,7 @@ class ModelSteps:
     """How often a request is retried after a transient failure."""
     measure: Callable[[str, str, float], None]
     """Called for every request: the model's name, `ok` or the error's code, seconds."""
+    breakers: Breakers
 
     async def ask(self, segment: Segment, agent: Agent) -> None:
         """Make one model step and record it, with the tool calls that it starts.
@@ -75,7 +75,7 @@ class ModelSteps:
         Raises Upstream, Misconfigured, LimitExceeded, BudgetExceeded (the execution fails) and
         Interrupted.
         """
-        await self.know_price(segment, agent.spec.model)
+        await self.know_prices(segment, agent.spec)
         step = await self.answer(segment, agent, self._request(segment, agent.spec))
         calls = len(step.message.tool_calls)
         error = too_many_steps(segment, agent.spec, 1 + calls, calls)
@@ -89,10 +89,11 @@ class ModelSteps:
         else:
             await self._record_end(segment, agent.spec, step)
 
-    async def know_price(self, segment: Segment, model: str) -> None:
-        """Look up the model's list price, if it is not known. Raises Interrupted."""
-        if self.writer.prices.lacks(model):
-            await segment.run(self.writer.prices.learn([model]))
+    async def know_prices(self, segment: Segment, spec: AgentSpec) -> None:
+        """Look up list prices of the models that are not known. Raises Interrupted."""
+        lacking = [one.name for one in spec.models if self.writer.prices.lacks(one.name)]
+        if lacking:
+            await segment.run(self.writer.prices.learn(lacking))
 
     def _request(self, segment: Segment, spec: AgentSpec) -> ModelRequest:
         execution = segment.execution
@@ -112,10 +113,10 @@ class ModelSteps:
     ) -> ModelStep:
         """Send the request, and return the step to be recorded. Raises like `ask`."""
         clock = self.writer.clock
-        request = await self.reservations.for_request(segment, agent.spec.model, request)
+        attempts = Attempts(agent.spec, self.retries, self.breakers, clock)
+        request = await self._aimed(segment, agent.spec, attempts.model, request)
         started_at, began = clock.now(), clock.monotonic()
-        segment.request, segment.model = request, agent.spec.model
-        answer = await self._answer(segment, agent, request)
+        answer = await self._answer(segment, agent, request, attempts)
         if self.writer.prices.lacks(segment.model, answer.model):
             await self.writer.prices.learn([segment.model], answer.model)
         return ModelStep(
@@ -130,18 +131,42 @@ class ModelSteps:
             digest,
         )
 
-    async def _answer(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
-        attempt = 0
+    async def _aimed(
+        self, segment: Segment, spec: AgentSpec, model: str, request: ModelRequest
+    ) -> ModelRequest:
+        """Return the request, bounded by what may be spent on this model, which it reserves.
+
+        `request` is bounded for the agent's first model. Raises BudgetRefused.
+        """
+        if model != spec.model:
+            settings = settings_of(segment, spec, self.writer.prices.of_model(model))
+            request = replace(request, settings=settings)
+        request = await self.reservations.for_request(segment, model, request)
+        segment.request, segment.model = request, model
+        return request
+
+    async def _answer(
+        self, segment: Segment, agent: Agent, request: ModelRequest, attempts: Attempts
+    ) -> Answer:
         while True:
+            model, number = attempts.model, attempts.number
             try:
-                return await segment.run(self._stream(segment, agent, request))
+                answer = await segment.run(self._stream(segment, agent, request))
             except OutlastError as error:
-                again = _passes(error) and attempt < self.retries
-                _log_failure(agent.spec.model, request, error, attempt + 1, again=again)
-                if not again:
-                    raise
-                await self._before_next(segment, error, attempt)
-                attempt += 1
+                wait = attempts.after(error)
+                following = None if wait is None else attempts.model
+                _log_failure(model, request, error, number, following)
+                if wait is None:
+                    final = attempts.final(error)
+                    if final is error:
+                        raise
+                    raise final from error
+                await self._before_next(segment, error, wait)
+                if following != model:
+                    request = await self._aimed(segment, agent.spec, attempts.model, request)
+            else:
+                attempts.answered()
+                return answer
 
     async def _stream(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
         clock = self.writer.clock
@@ -153,15 +178,15 @@ class ModelSteps:
             outcome = error.code
             raise
         finally:
-            self.measure(agent.spec.model, outcome, clock.monotonic() - began)
+            self.measure(segment.model, outcome, clock.monotonic() - began)
         return answer
 
     async def _pieces(self, segment: Segment, agent: Agent, request: ModelRequest) -> Answer:
         """Log the answer piece by piece as it comes, within what may be spent."""
         texts, clock = self.writer.texts, self.writer.clock
-        model = self.models.find(agent.spec.model)
+        model = self.models.find(segment.model)
         whole: WholePieces[TextKind] = WholePieces()
-        meter = Meter(segment, agent.spec, self.writer.prices.of_model(agent.spec.model))
+        meter = Meter(segment, agent.spec, self.writer.prices.of_model(segment.model))
         metered = meter.holds
         async with aclosing(model.stream(request)) as events:
             async for event in events:
@@ -187,16 +212,14 @@ class ModelSteps:
                         return _storable(event)
         raise ModelUnavailable("The model's answer ended before it was complete.")
 
-    async def _before_next(self, segment: Segment, error: OutlastError, attempt: int) -> None:
-        """Void the text shown, and wait as long as the provider or the backoff requires."""
+    async def _before_next(self, segment: Segment, error: OutlastError, seconds: float) -> None:
+        """Void the text shown, and wait."""
         if segment.text.pieces:
             retried = StepRetried(segment.open_step, storable(error.message))
             await self.writer.record(segment, (retried,))
         segment.text.calls = 0
-        seconds = _FIRST_WAIT * 2**attempt
-        if isinstance(error, Upstream) and error.retry_after is not None:
-            seconds = max(seconds, error.retry_after)
-        await segment.run(self.writer.clock.sleep(min(seconds, _LONGEST_WAIT)))
+        if seconds:
+            await segment.run(self.writer.clock.sleep(seconds))
 
     async def _record_end(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
         """Record the last answer; complete the execution, or fail it if it cost too much."""
@@ -291,25 +314,19 @@ def _storable(answer: Answer) -> Answer:
     return replace(answer, message=message, model=model, finish_reason=reason)
 
 
-def _passes(error: OutlastError) -> bool:
-    """Whether a retry may succeed, and within the time that we wait."""
-    return (
-        isinstance(error, Upstream)
-        and error.passing
-        and (error.retry_after or 0.0) <= _LONGEST_WAIT
-    )
-
-
 def _log_failure(
-    model: str, request: ModelRequest, error: OutlastError, attempt: int, *, again: bool
+    model: str, request: ModelRequest, error: OutlastError, attempt: int, following: str | None
 ) -> None:
+    """Log a failed request; `following` is the model that is tried next, if any is."""
+    other = {} if following in {None, model} else {"next": following}
     logger.warning(
         "model.failed",
         model=model,
         code=error.code,
         cause=without_echo(error.message, request),
         attempt=attempt,
-        again=again,
+        again=following is not None,
+        **other,
     )
 
 

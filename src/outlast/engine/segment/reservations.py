@@ -61,8 +61,8 @@ class Reservations:
             return request
         price = self.prices.of_model(model)
         read = max(request_tokens(request), _read_last(segment))
-        bound = request.settings.get("max_tokens", MOST_OUTPUT)
-        most = min(bound, MOST_OUTPUT)
+        bound = request.answer_limit
+        most = MOST_OUTPUT if bound is None else min(bound, MOST_OUTPUT)
         cost = price.of(Usage(read, 0))
         wanted = Wanted(read, cost, most, price.output, least=min(LEAST_OUTPUT, most))
         reserved = await self._reserve(segment, wanted)
