@@ -83,7 +83,8 @@ def reserve(request: Reserve) -> Transaction[Reserved | BudgetRefused]:
             continue
         found = yield from _fit(one, request, output)
         if isinstance(found, BudgetRefused):
-            yield from _undo(request, taken, first.amounts)
+            yield from _undo(request, taken, wanted.amounts(output))
+            yield from _release(request, taken)
             yield _set(request.execution, None)
             return Result(found)
         if found is None:
@@ -153,6 +154,18 @@ def _undo(request: Reserve, taken: list[Applying], amounts: Amounts) -> Part[Non
     change = Change(request.execution.tree, request.at, request.at, released=released)
     for one in taken:
         yield Query(MOVE_LOCKED_SHARE, change.parameters(one.owner, one.shares))
+
+
+def _release(request: Reserve, taken: list[Applying]) -> Part[None]:
+    """Release what was reserved before in the budgets where nothing new has taken its place."""
+    before = request.execution.reserved
+    if before is None:
+        return
+    change = Change(request.execution.tree, request.at, request.at, released=before)
+    for one in request.applying:
+        if one.owner in before.owners and one not in taken:
+            yield from locked_budget(one.owner, request.at)
+            yield Query(MOVE_LOCKED_SHARE, change.parameters(one.owner, one.shares))
 
 
 def _reserved(reservation: Reservation, output: int, left: dict[Applying, int | None]) -> Reserved:
