@@ -52,6 +52,7 @@ async def test_the_state_of_now_is_read_when_metrics_are_read() -> None:
         taken_over=lambda: 2,
         orphans=lambda: 0,
         leads=lambda: 1,
+        retention=lambda: 4,
     )
     running[0] = 5.0
 

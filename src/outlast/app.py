@@ -13,10 +13,10 @@ from outlast.duty import Failures
 from outlast.engine.code_agents.runner import CodeAgentRunner
 from outlast.engine.dispatch.inline import InlineEngine
 from outlast.engine.dispatch.port import Engine
-from outlast.engine.maintenance.deleted_content import DeletedContent
 from outlast.engine.maintenance.due_schedules import DueSchedules
 from outlast.engine.maintenance.due_tasks import DueTasks
 from outlast.engine.maintenance.due_waits import DueWaits
+from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.maintenance.idempotency_keys import IdempotencyKeys
 from outlast.engine.maintenance.leader import (
     Leadership,
@@ -24,6 +24,7 @@ from outlast.engine.maintenance.leader import (
     SoleProcess,
     lease_seconds,
 )
+from outlast.engine.maintenance.retention import Retention
 from outlast.engine.maintenance.runner import MaintenanceRunner
 from outlast.engine.maintenance.usage_hours import UsageHours
 from outlast.engine.segment.breaker import Breakers
@@ -160,10 +161,26 @@ def build(
     streams = Streams(state.executions, _POLL_POSTGRES if settings.on_postgres else POLL_SECONDS)
     committed = _committed(streams, metrics, agents.known)
     leadership = _leadership(settings, driver, failures, worker=worker)
-    maintenance = _maintenance(settings, state, engine, leadership, last_resort, clock, metrics)
+    retention = Retention(state.conversations, settings.plans, clock)
+    own = (retention.duty, *engine.duties)
+    maintenance = _maintenance(settings, state, own, leadership, last_resort, clock, metrics)
     callbacks = (engine.runnable, engine.requested, engine.cancel)
     others = (streams.missed, leadership.released)
     state.listen(Listeners(committed, *callbacks, *others))
+    _watch(metrics, engine, streams, leadership, retention)
+    services = _services(settings, state, engine, streams, agents, clock, seal, box)
+    parts = (models, box, services, metrics, maintenance, seal, prices)
+    return Core(settings, clock, state, streams, engine, *parts)
+
+
+def _watch(
+    metrics: Metrics,
+    engine: Engine,
+    streams: Streams,
+    leadership: Leadership,
+    retention: Retention,
+) -> None:
+    """Set the sources of the gauges."""
     metrics.watch(
         running=lambda: engine.running,
         backlog=lambda: engine.backlog if leadership.leads else 0,
@@ -171,10 +188,8 @@ def build(
         taken_over=lambda: engine.taken_over,
         orphans=lambda: engine.orphans,
         leads=lambda: leadership.leads,
+        retention=lambda: retention.backlog if leadership.leads else 0,
     )
-    services = _services(settings, state, engine, streams, agents, clock, seal, box)
-    parts = (models, box, services, metrics, maintenance, seal, prices)
-    return Core(settings, clock, state, streams, engine, *parts)
 
 
 def _runner(
@@ -223,13 +238,13 @@ def _leadership(
 def _maintenance(
     settings: Settings,
     store: Store,
-    engine: Engine,
+    own: Iterable[MaintenanceDuty],
     leadership: Leadership,
     last_resort: LastResort,
     clock: Clock,
     metrics: Metrics,
 ) -> MaintenanceRunner:
-    """Return all maintenance duties."""
+    """Return the runner of all maintenance duties; `own`: those with something to measure."""
     failures = metrics.failures
     schedules = DueSchedules(
         store.schedules, clock, failures, *_new_runs(settings), metrics.scheduled
@@ -238,10 +253,9 @@ def _maintenance(
         DueWaits(store.waits, last_resort, clock, failures).duty,
         DueTasks(store.tasks, clock, failures).duty,
         IdempotencyKeys(store.idempotency, clock).duty,
-        DeletedContent(store.conversations).duty,
         UsageHours(store.usage, clock).duty,
         *schedules.duties,
-        *engine.duties,
+        *own,
     )
     return MaintenanceRunner(duties, leadership, clock, failures, metrics.maintained)
 
@@ -257,7 +271,8 @@ def _services(
     tools: Tools,
 ) -> Services:
     """Return the services."""
-    keys, most = Keys(store.keys, clock), settings.max_queued_turns
+    keys = Keys(store.keys, clock, settings.plans.default)
+    most = settings.max_queued_turns
     executions = Executions(
         store, engine, streams, agents, clock, seal, settings.metadata_keys, most
     )

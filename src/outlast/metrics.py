@@ -117,6 +117,7 @@ class Metrics:
         taken_over: Callable[[], float],
         orphans: Callable[[], float],
         leads: Callable[[], float],
+        retention: Callable[[], float],
     ) -> None:
         """Set the sources of gauges, and of counts kept elsewhere; called once."""
         now = {
@@ -124,6 +125,7 @@ class Metrics:
             "outlast_backlog": ("Executions that wait for a free slot.", backlog),
             "outlast_followers": ("Open streams and waiting requests.", followers),
             "outlast_maintenance_leader": ("Whether this process leads maintenance.", leads),
+            "outlast_retention_backlog": ("Conversations past their retention.", retention),
         }
         for name, (description, read) in now.items():
             Gauge(name, description, registry=self._registry).set_function(read)

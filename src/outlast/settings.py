@@ -22,6 +22,7 @@ from outlast.model.error import Misconfigured
 from outlast.model.explain import given_kind
 from outlast.model.price import Prices, read_prices
 from outlast.model.provider import ProviderSpec, read_providers
+from outlast.model.retention import Plans, read_plans
 
 FILE: Final = "outlast.toml"
 _PREFIX: Final = "OUTLAST_"
@@ -110,6 +111,8 @@ class Settings:
     """json, text, or auto: text on a terminal."""
     prices: Prices = field(default_factory=Prices, metadata={"table": read_prices})
     """Prices of models and tools, in credits; a table of the file."""
+    plans: Plans = field(default_factory=Plans, metadata={"table": read_plans})
+    """What each plan of a workspace keeps, and the plan of a new one; a table of the file."""
     providers: Mapping[str, ProviderSpec] = field(
         default_factory=lambda: MappingProxyType({}), metadata={"table": read_providers}
     )

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Final
 
-from outlast.model.error import Overloaded
+from outlast.model.error import ExecutionNotFound, Overloaded
 from outlast.model.event import (
     START,
     TERMINAL_EVENTS,
@@ -32,6 +32,9 @@ _BUFFER: Final = 64
 """Commits buffered for a slow follower before it must read the log."""
 POLL_SECONDS: Final = 20.0
 """Interval at which a follower reads the log without a notification: one may be lost."""
+_SILENT_READS: Final = 3
+"""Reads in a row that find nothing new, after which a follower looks whether there still is a log:
+the end of an execution that was deleted may have been missed."""
 _AWAY_SECONDS: Final = 1.0
 """How long a follower waits before it tries an unavailable database again."""
 
@@ -141,8 +144,9 @@ class Streams:
     ) -> AsyncGenerator[list[Entry], None]:
         """Yield the log's entries after `after`, piece by piece, in batches as they come.
 
-        Ends after the last entry of an execution that has ended; held open through suspension and
-        pause. An empty batch means that nothing happened for a while. Raises ExecutionNotFound.
+        Ends after the last entry of an execution that has ended, and once its log is deleted; held
+        open through suspension and pause. An empty batch means that nothing happened for a while.
+        Raises ExecutionNotFound.
         """
         position = after
         with self._subscribed(execution_id, _Subscription()) as subscription:
@@ -159,6 +163,8 @@ class Streams:
                     # An end may be followed by a resume; the log's last entry is the end.
                     if ended or (over and position == after):
                         return
+                    if over and await self._is_gone(workspace_id, execution_id):
+                        return
                 except Overloaded:  # the stream outlasts a database that is away for a while
                     yield []
                     subscription.look_again(_AWAY_SECONDS)
@@ -171,6 +177,13 @@ class Streams:
                 async for entries in news:
                     yield entries
 
+    async def _is_gone(self, workspace_id: str, execution_id: str) -> bool:
+        """Whether the execution was deleted or purged, so that its log has no end."""
+        try:
+            return (await self._store.get(workspace_id, execution_id)).is_purged
+        except ExecutionNotFound:
+            return True
+
     def expect(self, execution_id: str) -> "NewFollower":
         """Subscribe to an execution before it is created; `follow` or `forget` the result."""
         return NewFollower(self, execution_id)
@@ -178,10 +191,12 @@ class Streams:
     async def _live(
         self, workspace_id: str, execution_id: str, position: Cursor, subscription: _Subscription
     ) -> AsyncGenerator[list[Entry], None]:
+        silent = 0
         while True:
             await subscription.wait()
             news = subscription.news(position)
             if news is not None:
+                silent = 0
                 position = news[-1].cursor if news else position
                 yield news
                 if news and isinstance(news[-1].event, TERMINAL_EVENTS):
@@ -196,6 +211,10 @@ class Streams:
                         position, read = entries[-1].cursor, True
                         ended = isinstance(entries[-1].event, TERMINAL_EVENTS)
                         yield entries
+                silent = 0 if read else silent + 1
+                if silent == _SILENT_READS:
+                    silent = 0
+                    ended = await self._is_gone(workspace_id, execution_id)
             except Overloaded:
                 subscription.look_again(_AWAY_SECONDS)
                 ended = False

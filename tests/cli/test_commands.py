@@ -320,7 +320,8 @@ def test_every_metric_is_documented_and_no_other_is() -> None:
 
     metrics = Metrics()
     read = dict.fromkeys(
-        ("running", "backlog", "followers", "taken_over", "orphans", "leads"), lambda: 0
+        ("running", "backlog", "followers", "taken_over", "orphans", "leads", "retention"),
+        lambda: 0,
     )
     metrics.watch(**read)
     found = re.findall(r"^# HELP (outlast_\w+)", metrics.render().decode(), re.MULTILINE)

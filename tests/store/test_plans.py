@@ -27,6 +27,7 @@ MAY_SCAN = {
     "INSERT": "a select of constants",
     "REQUESTED": "all that two partial indices hold",
     "PURGING": "all that its partial index holds",
+    "DUE_WORKSPACES": "all of them are looked at",
 }
 MAY_SORT = {
     "APPROVALS_BELOW": "the open ones of one tree",
@@ -52,6 +53,9 @@ INDICES = {
     "WAITING_TURNS": "ix_executions_live",
     "COUNT_LIVE": "COVERING INDEX ix_executions_live",
     "PURGING": "ix_executions_purging",
+    "DUE_WORKSPACES": "ix_conversations_workspace_id_last_active_at_id",
+    "DUE_CONVERSATIONS": "ix_conversations_workspace_id_last_active_at_id",
+    "SUM_DUE": "ix_conversations_workspace_id_last_active_at_id",
     "TURNS": CONVERSATION,
     "TURN_STAMPS": CONVERSATION,
     "TURNS_STEPS": CONVERSATION,

@@ -32,6 +32,7 @@ BIG, SMALL = "ws_big", "ws_7"
 MAY_SCAN = {
     "WORKSPACES": "all of them are wanted",
     "WORKSPACES_TO_SUM": "all of them are looked at",
+    "DUE_WORKSPACES": "all of them are looked at",
 }
 INDICES = {
     "DUE_WAITS": "ix_waits_due_at",
@@ -39,6 +40,9 @@ INDICES = {
     "APPEND_EVENT": "pk_events",
     "LOG": "pk_events",
     "REQUESTED": "ix_executions_pause_requested",
+    "DUE_CONVERSATIONS": "ix_conversations_workspace_id_last_active_at_id",
+    "COUNT_DUE": "ix_conversations_workspace_id_last_active_at_id",
+    "SUM_DUE": "ix_conversations_workspace_id_last_active_at_id",
     "STEP": "ix_steps_id",
     "UNFINISHED": "ix_executions_unfinished",
     "WORKSPACES_TO_SUM": "ix_charges_workspace_id_at",
@@ -69,6 +73,7 @@ VALUES = {
     "created_from": "50000000",
     "created_before": "90000000",
     "since": "100",
+    "due_before": "2000",
     "now": "100000",
 }
 """What is not here is 1, whatever its type."""

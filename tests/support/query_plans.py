@@ -7,6 +7,7 @@ from outlast.store import agents, charges, checkpoints, idempotency, keys, recor
 from outlast.store.budgets import ledger
 from outlast.store.budgets import reserve as budget_reserve
 from outlast.store.budgets import tables as budgets
+from outlast.store.conversations import content, retention
 from outlast.store.conversations import delete as conversation_delete
 from outlast.store.conversations import rows as conversation_rows
 from outlast.store.conversations import turns as conversation_turns
@@ -39,6 +40,7 @@ MODULES = (
     ledger,
     charges,
     checkpoints,
+    content,
     conversation_rows,
     conversation_delete,
     conversation_turns,
@@ -49,6 +51,7 @@ MODULES = (
     lists,
     log,
     records,
+    retention,
     schedules,
     spent_below,
     spending,

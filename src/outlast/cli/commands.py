@@ -16,12 +16,14 @@ from outlast.cli.approvals import approvals, approve, deny
 from outlast.cli.budgets import budgets
 from outlast.cli.consumption import usage
 from outlast.cli.executions import executions
-from outlast.cli.keys import keys, workspaces
+from outlast.cli.keys import keys
 from outlast.cli.lifecycle import add_moves
 from outlast.cli.models import models
 from outlast.cli.options import FLAGS, AsJson, Metadata, User, pairs, with_settings
 from outlast.cli.output import write_json
 from outlast.cli.prices import show_prices
+from outlast.cli.retention import purge, vacuum
+from outlast.cli.workspaces import workspaces
 from outlast.settings import Settings
 
 
@@ -202,6 +204,8 @@ app.add_typer(executions, name="executions")
 app.command()(approvals)
 app.command()(usage)
 app.add_typer(budgets, name="budgets")
+app.command()(purge)
+app.command()(vacuum)
 app.command("prices")(show_prices)
 app.command()(approve)
 app.command()(deny)

@@ -1,4 +1,4 @@
-"""`outlast workspaces` and `outlast keys`: on the database, with or without a running server."""
+"""`outlast keys`: on the database, with or without a running server."""
 
 import asyncio
 from datetime import UTC, date, datetime, time
@@ -11,47 +11,14 @@ from outlast.cli.output import note, write_json, write_table
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.error import InvalidRequest
 from outlast.model.workspace import ApiKey, Scope
-from outlast.model.workspace import Workspace as WorkspaceRow
 from outlast.settings import Settings
 
 DEFAULT: Final = "default"
 
-workspaces = Typer(help="Workspaces in the database, one for each tenant.", no_args_is_help=True)
 keys = Typer(
     help="API keys in the database: list, create, revoke.",
     no_args_is_help=True,
 )
-
-
-@workspaces.command("create")
-def create_workspace(
-    name: Annotated[str, Argument(help="The workspace's name.")],
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    json: AsJson = False,
-) -> None:
-    """Create a workspace. An existing one of that name is left unchanged."""
-    chosen = settings(data_dir=data_dir, database_url=database_url)
-    if not name.strip():
-        raise InvalidRequest("A workspace needs a name.")
-    made = asyncio.run(_create_workspace(chosen, name.strip()))
-    if json:
-        write_json(_workspace(made))
-    else:
-        echo(f"{made.name}\t{made.id}")
-
-
-@workspaces.command("list")
-def list_workspaces(
-    data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False
-) -> None:
-    """List the workspaces."""
-    chosen = settings(data_dir=data_dir, database_url=database_url)
-    found = [_workspace(row) for row in asyncio.run(_workspaces(chosen))]
-    if json:
-        write_json(found)
-    else:
-        write_table(["name", "id", "plan", "created"], [list(row.values()) for row in found])
 
 
 @keys.command("create")
@@ -122,20 +89,6 @@ def revoke_key(
     echo(f"{key_id} is revoked.")
 
 
-async def _create_workspace(chosen: Settings, name: str) -> WorkspaceRow:
-    from outlast.cli.state import opened
-
-    async with opened(chosen) as state:
-        return await state.keys.workspace(name)
-
-
-async def _workspaces(chosen: Settings) -> list[WorkspaceRow]:
-    from outlast.cli.state import opened
-
-    async with opened(chosen, make=False) as state:
-        return await state.keys.workspaces()
-
-
 async def _create_key(
     chosen: Settings,
     workspace: str,
@@ -201,15 +154,6 @@ def _moment(text: str | None) -> int | None:
         return int(moment.astimezone(UTC).timestamp() * 1000)
     except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"--expires: {text!r} is not a date or an ISO 8601 moment.") from error
-
-
-def _workspace(row: WorkspaceRow) -> dict[str, str]:
-    return {
-        "name": row.name,
-        "id": row.id,
-        "plan": row.plan.value,
-        "createdAt": iso(row.created_at),
-    }
 
 
 def _state(key: ApiKey, now: int) -> str:

@@ -49,7 +49,8 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
     store = Store.over(driver_of(settings, exclusive=False))
     await store.open()
     try:
-        yield Opened(store, Keys(store.keys, clock), Agents(store.agents, clock), clock)
+        keys = Keys(store.keys, clock, settings.plans.default)
+        yield Opened(store, keys, Agents(store.agents, clock), clock)
     finally:
         await store.close()
 

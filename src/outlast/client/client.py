@@ -220,6 +220,21 @@ class Client:
         """Return one conversation with its turns."""
         return await self._connection.ask("GET", f"/v1/conversations/{segment(conversation_id)}")
 
+    async def export_conversation(
+        self, conversation_id: str
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield everything that is kept of a conversation, as it is read; the last has type `end`.
+
+        Raises Unreachable also if the answer ends before that.
+        """
+        path, whole = f"/v1/conversations/{segment(conversation_id)}/export", False
+        async with aclosing(self._connection.lines(path)) as lines:
+            async for line in lines:
+                whole = line["type"] == "end"
+                yield line
+        if not whole:
+            raise Unreachable(f"The export of {conversation_id} is not complete.")
+
     async def delete_conversation(self, conversation_id: str) -> None:
         """Delete a conversation for good."""
         await self._connection.ask("DELETE", f"/v1/conversations/{segment(conversation_id)}")

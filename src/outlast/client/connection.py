@@ -139,6 +139,21 @@ class Connection:
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
 
+    async def lines(self, path: str) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the JSON objects of a response that has one a line, as they come."""
+        timeout = httpx2.Timeout(ANSWER_SECONDS, connect=_CONNECT_SECONDS)
+        try:
+            async with self._http.stream("GET", path, timeout=timeout) as answer:
+                if not answer.is_success:
+                    raise _refused(answer.status_code, _json(await answer.aread()), answer.headers)
+                rest = b""
+                async for chunk in answer.aiter_bytes():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        yield orjson.loads(line)
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+
     def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(f"{self.url} does not answer: {str(error) or type(error).__name__}.")
 

@@ -31,7 +31,9 @@ class Workspace:
     id: str
     name: str
     created_at: int
-    plan: Plan = Plan.STARTER
+    plan: Plan = Plan.ENTERPRISE
+    retention_days: int | None = None
+    """Its own retention, which may only be shorter than its plan's; None: its plan's."""
 
 
 @dataclass(frozen=True, slots=True)

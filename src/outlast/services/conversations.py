@@ -8,6 +8,7 @@ from outlast.model.ids import CONVERSATION, parse
 from outlast.model.workspace import Principal, Scope
 from outlast.services.agents import Agents
 from outlast.services.executions import Executions
+from outlast.services.export import Export
 from outlast.store.conversations.store import ConversationFilter
 from outlast.store.conversations.turns import History
 from outlast.store.store import Store
@@ -49,6 +50,17 @@ class Conversations:
         return ConversationView(
             conversation, await self._store.conversations.turns(workspace_id, found)
         )
+
+    async def export(self, principal: Principal, conversation_id: str) -> tuple[Export, str]:
+        """Return the export of a conversation, and its agent's name.
+
+        Raises ConversationNotFound, InvalidId, MissingScope.
+        """
+        principal.require(Scope.EXECUTIONS_READ)
+        workspace_id, found = principal.workspace_id, parse(CONVERSATION, conversation_id)
+        conversation = await self._store.conversations.get(workspace_id, found)
+        agent = await self._agents.known.name(workspace_id, conversation.agent_id)
+        return Export(self._store, conversation), agent
 
     async def page(
         self, principal: Principal, wanted: ConversationFilter, limit: int

@@ -60,8 +60,10 @@ class KeyRequest:
 class Keys:
     """Creates keys and authenticates secrets."""
 
-    def __init__(self, store: KeyStore, clock: Clock) -> None:
+    def __init__(self, store: KeyStore, clock: Clock, default_plan: Plan = Plan.ENTERPRISE) -> None:
+        """`default_plan`: that of a new workspace that names none."""
         self._store = store
+        self._default_plan = default_plan
         self._clock = clock
         self._known: Fresh[str, ApiKey | None] = Fresh(clock, _FRESH_SECONDS, _CACHED)
 
@@ -100,11 +102,10 @@ class Keys:
             key.id, key.workspace_id, key.scopes, key.agent_id, key.expires_at, key.budgeted
         )
 
-    async def workspace(self, name: str, plan: Plan = Plan.STARTER) -> Workspace:
+    async def workspace(self, name: str, plan: Plan | None = None) -> Workspace:
         """Return the workspace of that name, created if there is none."""
-        return await self._store.put_workspace(
-            Workspace(self._clock.new_id(WORKSPACE), name, self._clock.now(), plan)
-        )
+        new, plan = self._clock.new_id(WORKSPACE), plan or self._default_plan
+        return await self._store.put_workspace(Workspace(new, name, self._clock.now(), plan))
 
     async def workspaces(self) -> list[Workspace]:
         """Return all workspaces, oldest first."""

@@ -34,7 +34,7 @@ from outlast.store.driver import (
 )
 from outlast.store.idempotency import Idempotency, first_request, remember
 from outlast.store.page import Page
-from outlast.store.tables import identifier, json, metadata, time, to_json
+from outlast.store.tables import count, identifier, json, metadata, time, to_json
 
 workspaces: Final = Table(
     "workspaces",
@@ -43,6 +43,8 @@ workspaces: Final = Table(
     Column("name", Text, nullable=False),
     Column("plan", Text, nullable=False),
     time("created_at"),
+    # Since 0014:
+    count("retention_days", nullable=True),
     UniqueConstraint("name"),
     CheckConstraint("plan IN ('starter', 'professional', 'enterprise')", name="plan"),
 )
@@ -80,6 +82,13 @@ WORKSPACES: Final = Statement(select(*workspaces.c).order_by(workspaces.c.id))
 
 WORKSPACE_NAMED: Final = Statement(
     select(*workspaces.c).where(workspaces.c.name == bindparam("name"))
+)
+
+SET_PLAN: Final = Statement(
+    update(workspaces)
+    .where(workspaces.c.id == bindparam("workspace"))
+    .values(plan=bindparam("new_plan"), retention_days=bindparam("new_days"))
+    .returning(*workspaces.c)
 )
 
 INSERT_KEY: Final = Statement(insert(keys))
@@ -132,8 +141,8 @@ REVOKE_KEY: Final = Statement(
 
 def _workspace_from(row: Row) -> Workspace:
     """Read all columns of `workspaces`."""
-    workspace_id, name, plan, created_at = row
-    return Workspace(workspace_id, name, created_at, Plan(plan))
+    workspace_id, name, plan, created_at, retention_days = row
+    return Workspace(workspace_id, name, created_at, Plan(plan), retention_days)
 
 
 _SCOPES: Final = frozenset(scope.value for scope in Scope)
@@ -170,9 +179,19 @@ def put_workspace(workspace: Workspace) -> Transaction[Workspace]:
             "name": workspace.name,
             "plan": workspace.plan.value,
             "created_at": workspace.created_at,
+            "retention_days": workspace.retention_days,
         },
     )
     return TransactionResult(workspace)
+
+
+def _set_plan(workspace_id: str, plan: Plan, retention_days: int | None) -> Transaction[Workspace]:
+    """Set what decides how long conversations are kept."""
+    new = {"new_plan": plan.value, "new_days": retention_days}
+    rows = yield Query(SET_PLAN, {"workspace": workspace_id} | new)
+    if not rows:
+        raise NotFound(f"There is no workspace {workspace_id}.")
+    return TransactionResult(_workspace_from(rows[0]))
 
 
 def _workspaces() -> Transaction[list[Workspace]]:
@@ -293,6 +312,12 @@ class KeyStore:
     async def put_workspace(self, workspace: Workspace) -> Workspace:
         """Create a workspace, or return the one that has its name."""
         return await self._driver.write(lambda: put_workspace(workspace))
+
+    async def set_plan(
+        self, workspace_id: str, plan: Plan, retention_days: int | None
+    ) -> Workspace:
+        """Set a workspace's plan and its own retention; None: its plan's. Raises NotFound."""
+        return await self._driver.write(lambda: _set_plan(workspace_id, plan, retention_days))
 
     async def workspaces(self) -> list[Workspace]:
         """Return all workspaces, oldest first."""

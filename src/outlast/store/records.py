@@ -25,7 +25,7 @@ from outlast.store.driver import Driver, Part, Query, Row, Statement, Transactio
 from outlast.store.executions.lists import LISTED, LONGEST, listed_from
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import EXECUTION
-from outlast.store.executions.steps import STEP_COLUMNS, step_from
+from outlast.store.executions.steps import STEP_COLUMNS, step_from, without_content
 from outlast.store.executions.tables import executions, steps
 
 
@@ -227,8 +227,11 @@ def _place(row: Row) -> Row:
 
 
 def _step_from(execution: Execution, row: Row) -> RecordPart:
-    *step, superseded, cost = row
-    return StepRecord(execution, step_from(tuple(step)), cost, bool(superseded))
+    execution_id, number, step_id, kind, data, *times, superseded, cost = row
+    if execution.is_purged:  # what a purge has not reached yet is hidden
+        data = without_content(kind, data) or data
+    step = step_from((execution_id, number, step_id, kind, data, *times))
+    return StepRecord(execution, step, cost, bool(superseded))
 
 
 def _closed_from(execution: Execution, row: Row) -> RecordPart:

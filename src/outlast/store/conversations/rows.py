@@ -11,6 +11,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    func,
     insert,
     select,
     text,
@@ -107,6 +108,24 @@ TOUCH_CONVERSATION: Final = Statement(
     .returning(conversations.c.turns)
 )
 """Locks the turns like `LOCK_TURNS`; returns the number of the newest."""
+
+_called: Final = executions.alias("called")
+
+DECIDED_IN_CONVERSATION: Final = Statement(
+    update(conversations)
+    .where(
+        conversations.c.workspace_id == bindparam("workspace"),
+        conversations.c.last_active_at < bindparam("at"),
+        conversations.c.id
+        == select(executions.c.conversation_id)
+        .join(_called, executions.c.id == func.coalesce(_called.c.root_id, _called.c.id))
+        .where(_called.c.id == bindparam("id"), _called.c.workspace_id == bindparam("workspace"))
+        .scalar_subquery(),
+    )
+    .values(last_active_at=bindparam("at"))
+)
+"""A decision in an execution, or in what it has called, is activity of the conversation. It locks
+the conversation, so it comes before the executions are locked."""
 
 DELETE_CONVERSATION: Final = Statement(
     delete(conversations).where(

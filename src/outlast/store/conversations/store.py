@@ -1,14 +1,32 @@
 """Transactions on conversations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from outlast.model.conversation import Conversation
-from outlast.model.error import ConversationNotFound
-from outlast.store.conversations.delete import delete_conversation, purge
+from outlast.model.error import Conflict, ConversationNotFound
+from outlast.model.execution import Execution
+from outlast.store.conversations.content import EXECUTIONS, OfConversation, purge
+from outlast.store.conversations.delete import delete_conversation, delete_if_due
+from outlast.store.conversations.export import (
+    ExportedStep,
+    read_below,
+    read_next_turn,
+    read_some_steps,
+)
+from outlast.store.conversations.retention import (
+    Cutoffs,
+    DueConversation,
+    DueCount,
+    count_due,
+    count_inactive,
+    read_due,
+    sum_due,
+)
 from outlast.store.conversations.rows import CONVERSATION, conversation_from, list_conversations
 from outlast.store.conversations.turns import History, TurnStamp, read_turn_stamps, read_turns
-from outlast.store.driver import Driver, Query, Transaction, TransactionResult
+from outlast.store.driver import PING, Driver, Query, Transaction, TransactionResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +38,6 @@ class ConversationFilter:
     """The caller's end user."""
     after: tuple[int, str] | None = None
     """(last activity, id) of the conversation after which the page begins."""
-
-
-_PURGED_AT_ONCE: Final = 50
-"""Executions whose content one transaction deletes, at most."""
 
 
 def _get(workspace_id: str, conversation_id: str) -> Transaction[Conversation]:
@@ -51,6 +65,12 @@ def _page(
         list_conversations(filters), given | {"workspace": workspace_id, "limit": limit + 1}
     )
     return TransactionResult([conversation_from(row) for row in rows])
+
+
+def _erase() -> Transaction[None]:
+    """Change nothing; after it the database's files hold nothing that was deleted."""
+    yield Query(PING, {})
+    return TransactionResult(None, erased=True)
 
 
 class ConversationStore:
@@ -89,12 +109,23 @@ class ConversationStore:
             lambda: read_turn_stamps(workspace_id, conversation_id, before)
         )
 
-    async def purge(self, limit: int) -> int:
-        """Delete remaining content of deleted conversations, of all workspaces.
+    async def next_turn(
+        self, workspace_id: str, conversation_id: str, after: str
+    ) -> Execution | None:
+        """Return the first execution after this one, superseded or not; None after the last."""
+        return await self._driver.read(lambda: read_next_turn(workspace_id, conversation_id, after))
 
-        Return the number of executions, at most `limit`; 0 once nothing is left.
-        """
-        return await self._driver.write(lambda: purge(limit))
+    async def below(self, workspace_id: str, execution_id: str) -> list[str]:
+        """Return the ids of all that an execution has called, on all levels, oldest first."""
+        return await self._driver.read(lambda: read_below(workspace_id, execution_id))
+
+    async def some_steps(
+        self, workspace_id: str, execution_id: str, behind: int, limit: int
+    ) -> list[ExportedStep]:
+        """Return up to `limit` steps after a number, superseded ones too."""
+        return await self._driver.read(
+            lambda: read_some_steps(workspace_id, execution_id, behind, limit)
+        )
 
     async def delete(self, workspace_id: str, conversation_id: str, at: int) -> None:
         """Delete all turns for good; executions stay as purged records.
@@ -104,5 +135,45 @@ class ConversationStore:
         Raises ConversationNotFound, and Conflict if one is live.
         """
         await self._driver.write(lambda: delete_conversation(workspace_id, conversation_id, at))
-        while await self.purge(_PURGED_AT_ONCE):
+        of = OfConversation(workspace_id, conversation_id)
+        while await self._driver.write(lambda: purge(of, erase=True)):
             pass
+
+    async def purge(self, limit: int = EXECUTIONS) -> int:
+        """Delete some of the content that deleted conversations have left, of all workspaces.
+
+        Return the number of executions finished, at most `limit`; at least 1 while content is left,
+        0 at the end.
+        It stays in the database's files until `erase`.
+        """
+        return await self._driver.write(lambda: purge(limit=limit))
+
+    async def erase(self) -> None:
+        """Erase what was deleted from the database's files."""
+        await self._driver.write(_erase)
+
+    async def due(self, cutoffs: Cutoffs, limit: int) -> list[DueConversation]:
+        """Return up to `limit` conversations of all workspaces that are past their retention."""
+        return await self._driver.read(lambda: read_due(cutoffs, limit))
+
+    async def count_due(self, cutoffs: Cutoffs, most: int) -> int:
+        """Return how many there are, counted up to `most`."""
+        return await self._driver.read(lambda: count_due(cutoffs, most))
+
+    async def inactive(self, workspace_id: str, now: int, days: int) -> int:
+        """Return how many conversations of a workspace would be due if it kept them so long."""
+        return await self._driver.read(lambda: count_inactive(workspace_id, now, days))
+
+    async def sum_due(self, cutoffs: Cutoffs) -> Sequence[DueCount]:
+        """Return how many there are in each workspace that has any."""
+        return await self._driver.read(lambda: sum_due(cutoffs))
+
+    async def delete_if_due(self, due: DueConversation, cutoffs: Cutoffs, at: int) -> bool:
+        """Delete a conversation that is past its retention; its content is deleted by `purge`.
+
+        Return False, and change nothing, if it is not, any more.
+        """
+        try:
+            return await self._driver.write(lambda: delete_if_due(due, cutoffs, at))
+        except Conflict:  # something that it has called was resumed in that moment
+            return False

@@ -146,14 +146,15 @@ def step_from(row: Row) -> Step:
     )
 
 
-def without_content(kind: str, text: str) -> str:
-    """Return a step's data without content."""
+def without_content(kind: str, text: str) -> str | None:
+    """Return a step's data without content; None if it has none."""
     data = orjson.loads(text)
     if kind == "model":
-        kept = {name: data[name] for name in ("model", "usage", "finishReason")}
-        return to_json({"parts": [], **kept})
-    call = {name: data["call"][name] for name in ("id", "name")}
-    return to_json({"call": {**call, "parameters": {}}, "result": None, "isError": data["isError"]})
+        bare = {"parts": [], **{name: data[name] for name in ("model", "usage", "finishReason")}}
+    else:
+        call = {name: data["call"][name] for name in ("id", "name")} | {"parameters": {}}
+        bare = {"call": call, "result": None, "isError": data["isError"]}
+    return None if bare == data else to_json(bare)
 
 
 def _part_to_json(part: MessagePart) -> Any:

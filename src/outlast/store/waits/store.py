@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.model.wait import Awaiting, Wait
+from outlast.store.conversations.rows import DECIDED_IN_CONVERSATION
 from outlast.store.driver import Driver, Part, Query, Together, Transaction, TransactionResult
 from outlast.store.executions.below import ALL_BELOW
 from outlast.store.unreadable import Unreadable, readable
@@ -29,7 +30,10 @@ class PendingPage:
 
 
 def _decide(request: DecideWait) -> Transaction[Wait]:
-    """Decide a wait in a transaction of its own."""
+    """Decide a wait in a transaction of its own; what a person or a client decides is activity."""
+    if request.decision is not None:
+        of = {"workspace": request.workspace_id, "id": request.execution_id, "at": request.at}
+        yield Query(DECIDED_IN_CONVERSATION, of)
     decided = yield from decide(request)
     return TransactionResult(decided.wait, decided.committed, decided.runnable)
 

@@ -1,0 +1,52 @@
+"""Plans: how long conversations are kept, as the operator sets it."""
+
+from typing import Any
+
+import pytest
+
+from outlast.model.error import Misconfigured
+from outlast.model.retention import Plans, read_plans
+from outlast.model.workspace import Plan, Workspace
+
+
+@pytest.mark.parametrize(
+    ("plan", "own", "days"),
+    [
+        (Plan.STARTER, None, 90),
+        (Plan.PROFESSIONAL, None, 180),
+        (Plan.ENTERPRISE, None, None),
+        (Plan.STARTER, 30, 30),
+        (Plan.STARTER, 91, 90),
+        (Plan.ENTERPRISE, 7, 7),
+    ],
+)
+def test_a_workspaces_own_days_can_only_shorten_its_plans(
+    plan: Plan, own: int | None, days: int | None
+) -> None:
+    assert Plans().days_of(Workspace("ws_1", "a", 1, plan, own)) == days
+
+
+def test_the_table_changes_what_it_names() -> None:
+    read = read_plans({"default": "starter", "starter": {"retentionDays": "never"}})
+    assert read.default is Plan.STARTER
+    assert read.days == {Plan.STARTER: None, Plan.PROFESSIONAL: 180, Plan.ENTERPRISE: None}
+    assert read_plans({"enterprise": {"retentionDays": 400}}).days[Plan.ENTERPRISE] == 400
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ([], "plans must be a table"),
+        ({"gold": {}}, "unknown key 'gold'"),
+        ({"default": "gold"}, "plans.default must be one of starter"),
+        ({"starter": {"days": 3}}, "unknown key 'days'"),
+        ({"starter": {"retentionDays": 0}}, "plans.starter.retentionDays must be a whole number"),
+        ({"starter": {"retentionDays": 1.5}}, "must be a whole number"),
+        ({"starter": {"retentionDays": True}}, "must be a whole number"),
+        ({"starter": {"retentionDays": 10**9}}, "from 1 to 36500"),
+        ({"starter": {"retentionDays": "soon"}}, 'or "never"'),
+    ],
+)
+def test_a_table_that_cannot_be_is_refused_and_names_the_entry(table: Any, complaint: str) -> None:
+    with pytest.raises(Misconfigured, match=complaint):
+        read_plans(table)
