@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import psycopg
@@ -15,6 +17,7 @@ import psycopg
 from outlast.app import Core
 from outlast.model.execution import Execution
 from outlast.store.driver import Driver, Query, TransactionResult
+from outlast.store.migrations import migrate_sqlite
 from outlast.store.sqlite import SqliteDriver
 from outlast.testing import core_on
 from tests.support.postgres import Databases
@@ -73,7 +76,9 @@ def databases_of(kind: str, folder: Path, postgres: Callable[[], Databases]) -> 
         numbers = count(1)
 
         def sqlite() -> Database:
-            return Database(kind, f"sqlite:///{folder / f'outlast{next(numbers)}.db'}", folder)
+            file = folder / f"outlast{next(numbers)}.db"
+            file.write_bytes(_opened_sqlite())
+            return Database(kind, f"sqlite:///{file}", folder)
 
         def postgresql() -> Database:
             server = postgres()
@@ -82,6 +87,15 @@ def databases_of(kind: str, folder: Path, postgres: Callable[[], Databases]) -> 
             return Database(kind, url, folder)
 
         yield sqlite if kind == SQLITE else postgresql
+
+
+@cache
+def _opened_sqlite() -> bytes:
+    """The file that a server makes where there is none: to copy it is faster than to make it."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "outlast.db"
+        migrate_sqlite(file)
+        return file.read_bytes()
 
 
 def migrate_postgres(url: str) -> None:

@@ -8,6 +8,7 @@ end sees to: there it is signalled and waited for like any child.
 Nothing runs here but this loop: no other thread, no event loop. So a fork is as good as new.
 """
 
+import ctypes
 import gc
 import importlib
 import io
@@ -86,8 +87,18 @@ def _preload() -> None:
             importlib.import_module(found.name)
     for name in _LAZY:
         importlib.import_module(name)
+    _keep_what_is_imported()
     gc.collect()
     gc.freeze()
+
+
+def _keep_what_is_imported() -> None:
+    """Give all that modules hold one more reference, for ever.
+
+    A process that ends would free it all, piece by piece, and copy each page of memory for that.
+    """
+    held = [list(vars(module).values()) for module in sys.modules.values()]
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 
 
 def _receive(control: socket.socket) -> Request | None:
