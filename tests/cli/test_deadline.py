@@ -11,6 +11,7 @@ import pytest
 from tests.support.command_line import CommandLine
 from tests.support.databases import POSTGRESQL, SQLITE
 from tests.support.long_cases import WHOLE, first_of
+from tests.support.python_process import PythonProcess
 from tests.support.waiting import BOUND
 
 DRAIN: Final = 1
@@ -78,9 +79,9 @@ SLEEP: Final = "ctypes.PyDLL(None).sleep(1000)"
 IN_A_THREAD: Final = "threading.Thread(target=keep, daemon=True).start()"
 
 
-def begun(**parts: str) -> "subprocess.Popen[str]":
+def begun(**parts: str) -> PythonProcess:
     parts = {"leave": "pass", "seconds": "0.5", "begin": IN_A_THREAD, "keep": "pass"} | parts
-    process = subprocess.Popen(
+    process = PythonProcess(
         [sys.executable, "-c", PROCESS.format(**parts)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -224,8 +225,8 @@ def test_what_one_signal_writes_in_pieces_is_no_second_signal(
     pieces: list[bytes], code: int
 ) -> None:
     script = IN_PIECES.format(pieces=pieces)
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=BOUND
-    )
-    assert done.returncode == code, done.stderr
-    assert (done.stdout == "left by itself\n") is (code == 0)
+    pipe = subprocess.PIPE
+    process = PythonProcess([sys.executable, "-c", script], stdout=pipe, stderr=pipe, text=True)
+    out, err = process.communicate(timeout=BOUND)
+    assert process.returncode == code, err
+    assert (out == "left by itself\n") is (code == 0)

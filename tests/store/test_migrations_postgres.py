@@ -14,6 +14,7 @@ from outlast.store.postgres.migrate import migrate, sqlalchemy_url, version
 from outlast.store.schema import HEAD, metadata
 from tests.support.databases import migrate_postgres
 from tests.support.postgres import BOUND, Databases
+from tests.support.python_process import PythonProcess
 
 PROCESSES = 3
 CATALOG = {
@@ -114,7 +115,7 @@ def test_processes_that_open_an_empty_database_at_once_all_find_it_ready(url: st
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
-                subprocess.Popen(
+                PythonProcess(
                     [sys.executable, "-c", OPENER, url],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,

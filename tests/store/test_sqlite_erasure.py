@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ from outlast.store.executions.values import Advance
 from outlast.store.sqlite import SqliteDriver
 from outlast.store.store import Store
 from outlast.testing import FakeClock
+from tests.support.python_process import PythonProcess
 from tests.support.sqlite import StatementTrace, driver_on, named
 from tests.support.store import new
 from tests.support.waiting import BOUND
@@ -110,10 +110,8 @@ async def test_an_erasure_that_a_process_did_not_live_to_see_is_the_next_ones(
         execution = await ended(driver)
     with reader(path) as other:
         arguments = [str(path), execution.workspace_id, execution.conversation_id]
-        died = subprocess.run(  # noqa: ASYNC221 - there is nothing else to do meanwhile
-            [sys.executable, "-c", DELETER, *arguments], check=False
-        )
-        assert died.returncode == 9
+        process = PythonProcess([sys.executable, "-c", DELETER, *arguments])
+        assert process.wait(BOUND) == 9
         assert holds_the_secret(path)
         async with driver_on(path):
             other.execute("COMMIT")

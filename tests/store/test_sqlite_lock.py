@@ -12,6 +12,7 @@ import pytest
 
 from outlast.model.error import Misconfigured, StoreLocked
 from outlast.store.sqlite import SqliteDriver
+from tests.support.python_process import PythonProcess
 from tests.support.sqlite import driver_on, named, names
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +35,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="F_OFD_SETLK is Linux
 @contextmanager
 def held(path: Path) -> Iterator[int]:
     """Another process has the file open; its id."""
-    with subprocess.Popen(
+    with PythonProcess(
         [sys.executable, "-c", HOLDER, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -127,10 +128,9 @@ async def test_the_same_process_does_not_open_a_file_twice_nor_loosen_its_own_lo
             with pytest.raises(StoreLocked):
                 await SqliteDriver(other).open()
         code = HOLDER.replace('print("open", flush=True)', "").replace("sys.stdin.read()", "")
-        run = subprocess.run(  # noqa: ASYNC221 - there is nothing else to do meanwhile
-            [sys.executable, "-c", code, str(other)], capture_output=True, text=True, check=False
-        )
-        assert "StoreLocked" in run.stderr
+        command = [sys.executable, "-c", code, str(other)]
+        with PythonProcess(command, stderr=subprocess.PIPE, text=True) as process:
+            assert "StoreLocked" in process.communicate()[1]
         await driver.ping()
 
 
