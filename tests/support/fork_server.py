@@ -21,6 +21,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Final, Literal, NamedTuple, TextIO, cast
@@ -123,11 +124,14 @@ def _fork() -> int | None:
         child = os.read(read, LENGTH.size)
         os.close(read)
         return int(LENGTH.unpack(child)[0])
+    parent = os.getpid()
     if child_id := os.fork():
         os.write(write, LENGTH.pack(child_id))
         os._exit(0)
     os.close(read)
     os.close(write)
+    while os.getppid() == parent:
+        time.sleep(0.0002)
     return None
 
 
