@@ -186,6 +186,18 @@ async def test_the_name_that_the_provider_answers_with_counts_where_the_requeste
     assert reader.read == [["auto"], ["gpt-5"]]
 
 
+async def test_a_provider_that_invents_a_name_for_each_answer_is_soon_not_looked_up(
+    tmp_path: Path,
+) -> None:
+    reader = Reader()
+    prices = price_list(reader, tmp_path)
+    for number in range(150):
+        if prices.lacks("openai-chat:m", f"m-{number}"):
+            await prices.learn(["openai-chat:m"], f"m-{number}")
+    assert len(reader.read) == 100
+    assert prices.lacks("openai-chat:n", "n-1")
+
+
 async def test_the_operators_own_price_is_never_looked_up(tmp_path: Path) -> None:
     reader = Reader("gpt-5")
     own = {"openai-chat:gpt-5": ModelPrice(0, 0, 0, 0), "gpt-6": ModelPrice(9, 9, 9, 9)}

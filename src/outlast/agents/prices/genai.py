@@ -1,7 +1,7 @@
 """List prices of providers, from the data that the package `genai-prices` ships.
 
-Its data takes a second and 100 MB to import, so that a child process does it and ends: this process
-keeps the few prices that it uses.
+Its data takes up to a second and 100 MB to import, so that a child process does it and ends: this
+process keeps the few prices that it uses.
 """
 
 import asyncio

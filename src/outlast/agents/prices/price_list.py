@@ -22,7 +22,9 @@ Reader: TypeAlias = Callable[
 _AGAIN_SECONDS: Final = 60.0
 """How long the default applies before a list that could not be read is tried again."""
 _MOST: Final = 10_000
-"""Offers whose prices are kept; names that providers answer with are without end."""
+"""Offers whose prices are kept."""
+_MOST_ANSWERED: Final = 100
+"""Names that are looked up for one requested model: a provider may invent one for each answer."""
 
 logger = structlog.get_logger(__name__)
 
@@ -38,10 +40,13 @@ class PriceList:
         self._models = models
         self._clock = clock
         self._read = reader
-        self._listed = prices.credits_per_dollar is not None
-        if self._listed:
+        self.lists = prices.credits_per_dollar is not None
+        """Whether list prices are used."""
+        if self.lists:
             require_package()
         self._found: dict[Offer, ListPrice | str | None] = {}
+        self._answered: dict[str, int] = {}
+        """How many names of answers were looked up, by the requested model."""
         self._reading = asyncio.Lock()
         self.failure: str | None = None
         """Why the list could not be read; None if it could."""
@@ -50,7 +55,7 @@ class PriceList:
 
     def of_model(self, requested: str, answered: str = "") -> ModelPrice:
         """Return the price by the agent's name of the model, else by the provider's name of it."""
-        if not self._listed:
+        if not self.lists:
             return self._prices.of_model(requested, answered)
         price = self._prices.find(requested, answered)
         if price is None and (listed := self.list_price(requested, answered)) is not None:
@@ -63,11 +68,11 @@ class PriceList:
 
     def lacks(self, requested: str, answered: str = "") -> bool:
         """Whether a list price has to be looked up before the model is used or charged."""
-        if not self._listed or self._prices.find(requested, answered) is not None:
+        if not self.lists or self._prices.find(requested, answered) is not None:
             return False
-        for offer in self._offers(requested, answered):
+        for number, offer in enumerate(self._offers(requested, answered)):
             if offer not in self._found:
-                return True
+                return not number or self._answered.get(requested, 0) < _MOST_ANSWERED
             if isinstance(self._found[offer], ListPrice):
                 return False
         return False
@@ -78,15 +83,19 @@ class PriceList:
         A list that cannot be read is logged: then the default applies for a while.
         """
         async with self._reading:
+            requested = list(dict.fromkeys(requested))
             wanted = [
                 offer
-                for name in dict.fromkeys(requested)
+                for name in requested
                 if self.lacks(name, answered)
                 for offer in self._offers(name, answered)
                 if offer not in self._found
             ]
             if wanted and self._clock.monotonic() >= self._again:
                 await self._look_up(wanted)
+                if answered:
+                    for name in requested:
+                        self._answered[name] = self._answered.get(name, 0) + 1
 
     def list_price(self, requested: str, answered: str = "") -> ListPrice | None:
         """Return the list price that was found; None if there is none."""
@@ -122,6 +131,7 @@ class PriceList:
         self.failure = None
         if len(self._found) > _MOST:
             self._found.clear()
+            self._answered.clear()
         self._found.update(zip(offers, found, strict=True))
         for offer, one in zip(offers, found, strict=True):
             if not isinstance(one, ListPrice):

@@ -38,28 +38,27 @@ class Attempts:
         "_failed",
         "_on",
         "_retries",
+        "model",
     )
 
     def __init__(self, spec: AgentSpec, retries: int, breakers: Breakers, clock: Clock) -> None:
         """`retries`: how often each model is tried again."""
-        self._chain = spec.models
-        """The model that is tried, and those that may follow it."""
+        self._chain = spec.chain
+        """The model that is tried, and those that may follow it; empty for a single model."""
         self._on = spec.fallback_on or FALLBACK_DEFAULT
         self._retries = retries
         self._breakers = breakers
         self._clock = clock
-        self._began = clock.monotonic()
         self._attempts = 0
         """Failed attempts of the model."""
         self._failed: list[str] = []
         """Models that were given up, each with its error's code."""
-        if len(self._chain) > 1:
-            self._chain = self._without_off(self._chain)
-
-    @property
-    def model(self) -> str:
+        self._began = 0.0
+        self.model = spec.model
         """The model to try."""
-        return self._chain[0].name
+        if self._chain:
+            self._began = clock.monotonic()
+            self._use(self._without_off(self._chain))
 
     @property
     def number(self) -> int:
@@ -83,7 +82,7 @@ class Attempts:
         if not following:
             return None
         self._failed.append(f"{shown_model(self.model)}: {error.code}")
-        self._chain, self._attempts = following, 0
+        self._use(following)
         return 0.0
 
     def final(self, error: OutlastError) -> OutlastError:
@@ -93,22 +92,26 @@ class Attempts:
         text = f"{error.message} (tried before: {', '.join(self._failed)})"
         return type(error)(text, retry_after=error.retry_after, passing=error.passing)
 
+    def _use(self, chain: tuple[ModelChoice, ...]) -> None:
+        self._chain, self._attempts = chain, 0
+        self.model = chain[0].name
+
     def _repeats(self, error: OutlastError, *, patience: float) -> bool:
         """Whether a retry may succeed, and within the time that we wait."""
         if not (isinstance(error, Upstream) and error.passing and self._attempts < self._retries):
             return False
         if (error.retry_after or 0.0) > patience:
             return False
-        if len(self._chain) == 1 and not self._failed:
+        if len(self._chain) <= 1 and not self._failed:
             return True
         late = self._clock.monotonic() - self._began >= _CHAIN_SECONDS
         return not late and not (len(self._chain) > 1 and self._breakers.is_off(self.model))
 
     def _following(self, error: OutlastError) -> tuple[ModelChoice, ...]:
         """Return the models that may answer in this one's place."""
-        first, *later = self._chain
-        if not later:
+        if len(self._chain) <= 1:
             return ()
+        first, *later = self._chain
         match error:
             case ContextTooLong() if error.code in self._on:
                 size = first.context_tokens or 0

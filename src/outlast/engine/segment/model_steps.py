@@ -75,7 +75,8 @@ class ModelSteps:
         Raises Upstream, Misconfigured, LimitExceeded, BudgetExceeded (the execution fails) and
         Interrupted.
         """
-        await self.know_prices(segment, agent.spec)
+        if self.writer.prices.lists:
+            await self.know_prices(segment, agent.spec)
         step = await self.answer(segment, agent, self._request(segment, agent.spec))
         calls = len(step.message.tool_calls)
         error = too_many_steps(segment, agent.spec, 1 + calls, calls)
