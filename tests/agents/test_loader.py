@@ -180,10 +180,6 @@ BAD = {
         agent("toolChoice: x\ntools: [{builtin: datetime}]"),
         "x.yaml:4: agent \"a\", toolChoice: there is no tool 'x'; the agent's tools: datetime; or write auto, none or required",
     ),
-    "a schedule": (
-        agent('schedule: {cron: "0 9 * * *"}'),
-        'x.yaml:4: agent "a", schedule: this version of Outlast does not support it yet; remove it',
-    ),
     "an unknown sub-agent": (
         tool("agent: b"),
         "x.yaml:5: agent \"a\", tools[0], agent: there is no agent 'b'; the agents: a",
@@ -282,7 +278,7 @@ BAD = {
     ),
     "two problems": (
         agent("x1: 1\nx2: 2"),
-        'x.yaml:4: agent "a", x1: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings, fallbackOn\nx.yaml:5: agent "a", x2: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings, fallbackOn',
+        'x.yaml:4: agent "a", x1: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings, fallbackOn, schedule\nx.yaml:5: agent "a", x2: unknown key; known keys: name, model, description, instructions, tools, toolChoice, limits, settings, fallbackOn, schedule',
     ),
 }
 

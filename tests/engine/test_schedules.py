@@ -5,9 +5,11 @@ import asyncio
 import pytest
 
 from outlast.engine.maintenance.due_schedules import FORGET_RUNS, KEPT_MILLIS
-from outlast.model.error import AgentPaused, Conflict, InvalidField
+from outlast.model.budget import Bounds
+from outlast.model.error import AgentPaused, Conflict, InvalidField, QuotaExceeded
 from outlast.model.execution import Budget, Status
 from outlast.model.schedule import CatchUp, Definition, Overlap, PausedReason, Trigger
+from outlast.services.budgets import SetBudget
 from outlast.services.schedules import NewSchedule
 from outlast.store.idempotency import Idempotency
 from outlast.store.schedules.fire import Firing
@@ -128,6 +130,20 @@ async def test_three_runs_that_cannot_start_pause_it(house: ScheduleHouse) -> No
     await house.core.store.agents.retire(agent.workspace_id, agent.id, None)
     resumed = await house.schedules.resume(house.caller, made.id)
     assert (resumed.failures, resumed.next_runs(1)) == (0, [at("2026-03-04T13:00Z")])
+
+
+async def test_a_run_that_a_spent_budget_refuses_is_no_execution(house: ScheduleHouse) -> None:
+    wanted = SetBudget(Bounds(tokens=1))
+    await house.core.services.budgets.set(house.caller, "workspace", wanted)
+    made = await house.make("0 * * * *")
+    for hour in ("09", "10", "11", "12"):
+        await house.fire(f"2026-03-04T{hour}:00Z")
+    codes = [run.error and run.error.code for run in await house.runs(made)]
+    assert codes == ["quota_exceeded"] * 3
+    assert await house.executions() == []
+    assert (await house.now(made)).paused_reason is PausedReason.FAILURES
+    with pytest.raises(QuotaExceeded):
+        await house.schedules.fire(house.caller, made.id, None, None)
 
 
 async def test_a_conversation_that_is_gone_is_a_run_that_cannot_start(house: ScheduleHouse) -> None:

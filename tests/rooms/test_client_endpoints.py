@@ -25,6 +25,7 @@ pytestmark = pytest.mark.anyio
 CALLED = "tc_01k6zj3t7hf2a9q1x5m8r4c0vb"
 TALK = "conv_01k6zj3t7hf2a9q1x5m8r4c0vb"
 KEY = "key_01k6zj3t7hf2a9q1x5m8r4c0vb"
+SCHEDULE = "sch_01k6zj3t7hf2a9q1x5m8r4c0vb"
 FILTERS = {"agentId": "agent", "limit": 3}
 
 
@@ -68,6 +69,19 @@ METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
     "getBudget": lambda client, _: client.budget("workspace"),
     "setBudget": lambda client, _: client.set_budget("workspace", {"maxTokens": 10**6}),
     "removeBudget": lambda client, _: client.remove_budget(KEY),
+    "createSchedule": lambda client, _: client.create_schedule(
+        "agent", cron="@daily", timezone="Europe/Berlin", input="Go", overlap="queue"
+    ),
+    "listSchedules": lambda client, _: client.schedules(**FILTERS),
+    "getSchedule": lambda client, _: client.schedule(SCHEDULE),
+    "changeSchedule": lambda client, _: client.change_schedule(SCHEDULE, times=["09:00"]),
+    "deleteSchedule": lambda client, _: client.delete_schedule(SCHEDULE),
+    "pauseSchedule": lambda client, _: client.pause_schedule(SCHEDULE),
+    "resumeSchedule": lambda client, _: client.resume_schedule(SCHEDULE),
+    "fireSchedule": lambda client, _: client.fire_schedule(SCHEDULE, "allow"),
+    "listScheduleRuns": lambda client, _: client.schedule_runs(SCHEDULE, limit=3),
+    "pauseAgent": lambda client, _: client.pause_agent("agent"),
+    "resumeAgent": lambda client, _: client.resume_agent("agent"),
     "getUsage": lambda client, _: client.usage(
         **{"from": "2026-01-01", "to": "2026-12-31"}, bucket="month", groupBy="agent", limit=3
     ),

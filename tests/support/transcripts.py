@@ -15,10 +15,11 @@
         restart: true                    # then the server dies where it stands, and starts again
         rest: true                       # go on once the execution rests
         later: 60                        # then let so many seconds pass, and what is due be done
+        ended: true                      # then go on once every execution of the agent rests
 
 `{execution}` is the id in the last answer's header; `{call[0]}`, `{checkpoint[0]}`,
-`{conversation[0]}`, `{key[0]}` and `{ticket}` are taken from earlier answers. A tool's effect is
-read_only unless `more` says another.
+`{conversation[0]}`, `{key[0]}`, `{schedule[0]}` and `{ticket}` are taken from earlier answers. A
+tool's effect is read_only unless `more` says another.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from typing import Any, Final
 from outlast.agents.code import CodeFunctions
 from outlast.agents.models.scripted import ScriptedModel
 from outlast.agents.tools.toolbox import ToolBox
+from outlast.engine.maintenance.due_schedules import FIRE_SCHEDULES
 from outlast.engine.maintenance.due_tasks import DUE_TASKS
 from outlast.model.agent import AgentSpec, Effect, ToolSpec
 from outlast.model.event import START, Cursor, Entry
@@ -45,6 +47,7 @@ _IDS: Final = {
     "checkpoint": r"\bcp_\w{26}",
     "conversation": r"\bconv_\w{26}",
     "key": r"\bkey_\w{26}",
+    "schedule": r"\bsch_\w{26}",
 }
 
 _SECRET: Final = re.compile(r"sk_outlast_[\w-]+")
@@ -92,7 +95,9 @@ class Transcript:
                 takeover_seconds=1,
             )
         )
-        await core.maintenance.hold(DUE_TASKS)  # what is due is done where a file says `later`
+        await core.maintenance.hold(
+            DUE_TASKS, FIRE_SCHEDULES
+        )  # what is due is done where a file says `later`
         before = self._house
         if before is None:
             caller = await owner(core)
@@ -144,6 +149,10 @@ class Transcript:
         if seconds := request.get("later"):
             self._clock.advance(seconds)
             await self.api.core.maintenance.run(DUE_TASKS)
+            await self.api.core.maintenance.run(FIRE_SCHEDULES)
+        if request.get("ended"):
+            for one in (await self.api.get("/v1/executions")).json()["data"]:
+                await self.api.rested(one["id"])
 
     async def _until(self, kind: str, heard: Cursor) -> None:
         follow = self.api.core.services.executions.follow(
@@ -171,7 +180,9 @@ class Transcript:
             return found[0].format(**self._known)
 
         return re.sub(
-            r"\{(?:execution|ticket|(?:call|checkpoint|conversation|key)\[\d+\])\}", known, text
+            r"\{(?:execution|ticket|(?:call|checkpoint|conversation|key|schedule)\[\d+\])\}",
+            known,
+            text,
         )
 
     def _masked(self, text: str) -> str:

@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from outlast.agents.check import CHOICES, agent_problems, tool_problems
 from outlast.agents.problem import Path, Problem
+from outlast.agents.schedule_entry import ScheduleEntry, schedule_of
 from outlast.agents.tools import kinds
 from outlast.agents.tools.builtin import builtin_spec
 from outlast.agents.tools.kind import (
@@ -66,6 +67,7 @@ class AgentEntry(Entry):
     limits: LimitsEntry = LimitsEntry()
     settings: SettingsEntry = SettingsEntry()
     fallback_on: Annotated[list[FallbackCode], Field(min_length=1)] = []  # noqa: RUF012 - copied
+    schedule: ScheduleEntry | None = None
 
 
 class FileEntry(Entry):
@@ -147,6 +149,7 @@ def agent_spec(
     made = [_made(*one) for one in zip(entry.tools, range(len(drafts)), drafts, strict=True)]
     places = [index for index, one in enumerate(made) for _ in one.specs]
     chain = _chain(entry.model)
+    schedule, wrong = (None, []) if entry.schedule is None else schedule_of(entry.schedule)
     spec = AgentSpec(
         entry.name,
         chain[0].name,
@@ -158,10 +161,12 @@ def agent_spec(
         entry.settings.model_dump(exclude_none=True),
         chain=chain if isinstance(entry.model, list) and entry.model else (),
         fallback_on=tuple(entry.fallback_on),
+        schedule=schedule,
     )
     problems = [
         problem.below("tools", index) for index, one in enumerate(made) for problem in one.problems
     ]
+    problems += [problem.below("schedule") for problem in wrong]
     found = (_in_entry(problem, places) for problem in agent_problems(spec))
     if not all(one.named for one in made) and spec.tool_choice not in CHOICES:
         found = (problem for problem in found if problem.path != ("tool_choice",))

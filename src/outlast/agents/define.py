@@ -6,7 +6,8 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, cast, overload
 
 from outlast.agents.check import agent_problems
 from outlast.agents.code import CodeFunction, require_code
-from outlast.agents.problem import place
+from outlast.agents.problem import Problem, place
+from outlast.agents.schedule_entry import given_schedule
 from outlast.agents.tools.builtin import BUILTINS, builtin_spec
 from outlast.agents.tools.python_kind import Asks, ToolOptions, add_function, function_spec
 from outlast.agents.tools.signature import MARK, PythonFunction, read_function, reference_of
@@ -79,6 +80,7 @@ class Agent:
         tool_choice: str = "auto",
         limits: Limits | None = None,
         settings: dict[str, Any] | None = None,
+        schedule: dict[str, Any] | None = None,
         code: CodeFunction | None = None,
         fallback_on: Sequence[str] = (),
     ) -> None:
@@ -86,8 +88,9 @@ class Agent:
 
         Several models are tried in their order, the next after an error whose code is in
         `fallback_on` (default: all but `model_rejected`). `settings` go to the model: temperature,
-        max_tokens or max_completion_tokens, reasoning_effort, top_p, stop, seed. `code` is the
-        function that is the agent's loop (see `agent`). Raises Misconfigured, naming wrong keys.
+        max_tokens or max_completion_tokens, reasoning_effort, top_p, stop, seed. `schedule` has
+        the keys of the agents file. `code` is the function that is the agent's loop (see `agent`).
+        Raises Misconfigured, naming wrong keys.
         """
         chain = _chain(model)
         _require_texts(name=name, instructions=instructions, description=description)
@@ -96,6 +99,7 @@ class Agent:
         self.functions: dict[str, PythonFunction] = {}
         """The agent's functions by their reference."""
         self.function = code
+        read_schedule, wrong = given_schedule(schedule)
         self.spec = AgentSpec(
             name,
             chain[0].name,
@@ -108,8 +112,9 @@ class Agent:
             None if code is None else reference_of(code),
             chain=chain if isinstance(model, list | tuple) and model else (),
             fallback_on=tuple(fallback_on),
+            schedule=read_schedule,
         )
-        self._check()
+        self._check(wrong)
 
     def __repr__(self) -> str:
         return f"Agent({self.spec.name!r}, model={self.spec.model!r})"
@@ -130,11 +135,12 @@ class Agent:
             raise Misconfigured(f'agent "{agent}", tools: {error.message}') from error
         return function_spec(function)
 
-    def _check(self) -> None:
+    def _check(self, wrong: list[Problem]) -> None:
         names = [given.name for given in self.spec.tools]
+        found = [*agent_problems(self.spec), *(problem.below("schedule") for problem in wrong)]
         lines = [
             f'agent "{self.spec.name}", {place(names, problem.path)}: {problem.text}'
-            for problem in agent_problems(self.spec)
+            for problem in found
         ]
         lines += [
             f'agent "{self.spec.name}", settings.{key}: unknown key; known: {", ".join(_SETTINGS)}'
@@ -155,6 +161,7 @@ def agent(
     limits: Limits | None = None,
     settings: dict[str, Any] | None = None,
     fallback_on: Sequence[str] = (),
+    schedule: dict[str, Any] | None = None,
 ) -> Callable[[CodeFunction], Agent]:
     """Make an agent of an async function `(ctx, input)`, which replaces the loop.
 
@@ -174,6 +181,7 @@ def agent(
             tools=tools,
             limits=limits,
             settings=settings,
+            schedule=schedule,
             code=function,
             fallback_on=fallback_on,
         )

@@ -41,7 +41,7 @@ from outlast.model.error import Misconfigured
 from outlast.model.explain import Explained, explain, given_kind
 from outlast.model.provider import ProviderSpec, checked_providers, read_providers
 
-_LATER: Final = frozenset({("tools", "mcp"), ("agents", "schedule")})
+_LATER: Final = frozenset({("tools", "mcp")})
 _LATER_BUILTINS: Final = frozenset({"browser", "memory"})
 _APART: Final = frozenset({"name", "description", "effect", "approval", "timeout"})
 """Keys of a tool on which no check of another key depends."""

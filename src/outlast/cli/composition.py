@@ -85,9 +85,11 @@ def tool_box(
 
 
 async def put_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> list[Agent]:
-    """Create the file's agents in a workspace, or their next versions if they have changed."""
+    """Create the file's agents and their schedules, or change them as the file has changed."""
     source = core.settings.agents
-    return await core.services.agents.put(workspace.id, _digested(loaded), source)
+    agents = await core.services.agents.put(workspace.id, _digested(loaded), source)
+    await core.services.schedules.put_of_file(agents)
+    return agents
 
 
 async def retire_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> None:
@@ -98,6 +100,7 @@ async def retire_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) 
     retired = await core.services.agents.retire_unnamed(
         workspace.id, _digested(loaded), settings.agents, alone=not settings.on_postgres
     )
+    await core.services.schedules.delete_of_file(workspace.id, retired)
     for name in retired:
         logger.warning(
             "agent.retired", agent=name, file=settings.agents, mend=f"outlast agents restore {name}"

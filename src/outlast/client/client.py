@@ -17,6 +17,7 @@ from outlast.client.connection import (
     require_ascii,
     segment,
 )
+from outlast.client.schedules import ScheduleMethods
 from outlast.model.clock import Clock, SystemClock
 
 _LAST: Final = frozenset({"done", "error"})
@@ -26,7 +27,7 @@ _POLL_SECONDS: Final = 1.0
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
 
-class Client:
+class Client(ScheduleMethods):
     """One server and one key. Every method raises Unreachable and Refused.
 
     A lone surrogate, which JSON in UTF-8 cannot encode, is sent as U+FFFD; a pair is sent as its

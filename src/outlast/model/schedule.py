@@ -13,6 +13,7 @@ from outlast.model.timetable import (
     checked_times,
     newest,
     runs,
+    spread,
     zone_of,
 )
 
@@ -22,6 +23,11 @@ LATE_MILLIS: Final = 60_000
 """A run that begins later than this is late: it catches up."""
 MOST_MISSED: Final = 100
 """Maximum of runs that are caught up; missed ones are counted up to it."""
+MOST_TIMES: Final = 100
+"""Maximum runs a day of a schedule with times."""
+LONGEST_NAME: Final = 256
+MOST_JITTER: Final = 300
+"""Maximum of `jitter_seconds`."""
 LONGEST_WINDOW: Final = 31 * 24 * 60 * 60
 """Maximum seconds of `catch_up_window`."""
 
@@ -305,3 +311,15 @@ class ScheduleRun:
     late: bool = False
     missed: int = 0
     """Runs before it that were not made up for, up to a hundred."""
+
+
+def times_of_day(per_day: int | None, times: list[str] | None) -> list[str] | None:
+    """Return the times that are given, or so many; None if neither is. Raises InvalidField."""
+    if per_day is None or times is not None:
+        if per_day is not None and times is not None and per_day != len(times):
+            raise InvalidField(
+                f"tasksPerDay: {per_day}, and {len(times)} times; leave one of them out.",
+                param="tasksPerDay",
+            )
+        return times
+    return spread(per_day)

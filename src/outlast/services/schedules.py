@@ -14,6 +14,7 @@ from outlast.model.error import (
     ConversationNotFound,
     InvalidField,
     OutlastError,
+    QuotaExceeded,
 )
 from outlast.model.ids import CONVERSATION, SCHEDULE, parse
 from outlast.model.schedule import (
@@ -40,6 +41,7 @@ _REFUSALS: Final[dict[str, type[OutlastError]]] = {
     "agent_not_found": AgentNotFound,
     "agent_paused": AgentPaused,
     "conversation_not_found": ConversationNotFound,
+    "quota_exceeded": QuotaExceeded,
 }
 _MADE: Final = frozenset({PausedReason.ENDED, PausedReason.UNREADABLE})
 """Reasons that a change of the definition removes."""
@@ -113,6 +115,10 @@ class Schedules:
         principal.require(Scope.AGENTS_READ)
         ids = tuple(agent.id for agent in agents)
         return await self._store.schedules.of_agents(principal.workspace_id, ids)
+
+    async def of_agent(self, agent: Agent) -> list[Schedule]:
+        """Return the first schedules of an agent that the caller may use."""
+        return (await self._store.schedules.of_agents(agent.workspace_id, (agent.id,)))[agent.id]
 
     async def runs(
         self, principal: Principal, schedule_id: str, page: Page

@@ -10,21 +10,22 @@ from outlast.http.parameters import filter_value
 from outlast.http.replays import kept, mark_replayed, replayed
 from outlast.http.spool import json_response, whole_response
 from outlast.model.error import AgentNotFound
+from outlast.model.schedule import DEFAULT_INPUT
 from outlast.model.workspace import Scope
 from outlast.rooms.background import render, schemas
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page, StartExecution
 from outlast.services.lists import Listed
 
-INSTRUCTION: Final = "Carry out your instructions."
-"""Input of a run without one."""
-
 
 async def run(call: Call, services: Services) -> Response:
     """Run the agent in the background on its own instructions; the record exists before the 202."""
-    request = StartExecution(INSTRUCTION, idempotency=await call.idempotency())
-    agent = call.path_text("agentId", AgentNotFound)
-    started = await services.executions.start(call.principal, agent, request)
+    ref = call.path_text("agentId", AgentNotFound)
+    agent = await services.agents.chosen(call.principal, ref)
+    schedule = agent.spec.schedule or {}
+    given = schedule.get("input", DEFAULT_INPUT)
+    request = StartExecution(given, idempotency=await call.idempotency())
+    started = await services.executions.start(call.principal, ref, request)
     if started.answer is not None:
         return replayed(started.answer)
     response = json_response(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from outlast.model.schedule import CatchUp, Overlap, PausedReason
 from outlast.rooms.executions.schemas import StatusWord
 
 ApprovalKind: TypeAlias = Literal["approval", "unknown_outcome"]
@@ -70,6 +71,17 @@ class Truncated(TypedDict):
     url: Annotated[str, Field(examples=["/v1/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
 
 
+class ScheduledRun(TypedDict):
+    """Which time of a schedule an execution is."""
+
+    scheduleId: str
+    scheduledAt: Annotated[str | None, Field(description="Null: by hand.")]
+    late: Annotated[bool, Field(description="It makes up for a time that had passed.")]
+    missed: Annotated[
+        int, Field(description="Runs before it that were not made up for, up to 100.")
+    ]
+
+
 class Execution(TypedDict):
     """One execution."""
 
@@ -99,6 +111,9 @@ class Execution(TypedDict):
     createdAt: Annotated[str, Field(examples=["2026-03-15T10:30:00.000Z"])]
     startedAt: str | None
     completedAt: str | None
+    schedule: NotRequired[
+        Annotated[ScheduledRun, Field(description="Only where a schedule started it.")]
+    ]
     truncated: NotRequired[Annotated[Truncated, Field(description="Only in lists.")]]
 
 
@@ -229,6 +244,54 @@ class AgentTool(TypedDict):
     effect: Literal["read_only", "idempotent", "destructive"]
 
 
+class ScheduleSummary(TypedDict):
+    """A schedule, as its agent shows it."""
+
+    id: Annotated[str, Field(examples=["sch_01k6zj3t7hf2a9q1x5m8r4c0vb"])]
+    name: str | None
+    cron: str | None
+    times: list[str] | None
+    timezone: str
+    status: Literal["active", "paused"]
+    pausedReason: PausedReason | None
+    nextRunAt: Annotated[str | None, Field(description="Null while it is paused.")]
+    lastRunAt: str | None
+
+
+class ScheduleBudget(TypedDict):
+    """What each execution may spend; null: no bound."""
+
+    maxTokens: int | None
+    maxCredits: float | None
+    maxSteps: int | None
+    maxSeconds: float | None
+
+
+class Schedule(ScheduleSummary):
+    """A schedule."""
+
+    agentId: str
+    source: Annotated[
+        Literal["api", "file"], Field(description="`file`: an agents file defines it.")
+    ]
+    input: str
+    metadata: dict[str, Any]
+    conversationId: str | None
+    budget: ScheduleBudget
+    overlap: Overlap
+    catchUp: CatchUp
+    catchUpWindow: int
+    startAt: str | None
+    endAt: str | None
+    jitterSeconds: int
+    pauseAfterFailures: int
+    failures: Annotated[int, Field(description="Runs in a row that could not start.")]
+    queued: Annotated[bool, Field(description="A run waits for the end of an earlier one.")]
+    nextRuns: Annotated[list[str], Field(description="The next five.")]
+    createdAt: str
+    updatedAt: str
+
+
 class Agent(TypedDict):
     """An agent, its newest version."""
 
@@ -240,6 +303,7 @@ class Agent(TypedDict):
     tools: list[AgentTool]
     version: int
     paused: bool
+    schedules: Annotated[list[ScheduleSummary], Field(description="The first twenty.")]
     createdAt: str
     updatedAt: str
 

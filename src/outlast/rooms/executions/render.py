@@ -1,6 +1,6 @@
 """Renders the core's values for the executions room. Pure functions."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from outlast.model import agent as core_agent
@@ -11,6 +11,7 @@ from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import TERMINAL, ModelStep, Step, ToolStep
 from outlast.model.ids import MESSAGE
 from outlast.model.price import credits_of
+from outlast.model.schedule import Schedule
 from outlast.model.wait import Wait, WaitKind
 from outlast.rooms.executions import answers
 from outlast.rooms.executions.answers import (
@@ -22,6 +23,7 @@ from outlast.rooms.executions.answers import (
     ExecutionPage,
     Failure,
     PendingApproval,
+    ScheduleSummary,
     ToolCall,
     Turn,
     Usage,
@@ -92,6 +94,13 @@ def execution_of(
     }
     if row.superseded:
         found["superseded"] = True
+    if row.origin.schedule_id is not None:
+        found["schedule"] = {
+            "scheduleId": row.origin.schedule_id,
+            "scheduledAt": iso_or_none(row.origin.scheduled_at),
+            "late": row.origin.late,
+            "missed": row.origin.missed,
+        }
     return found
 
 
@@ -291,7 +300,7 @@ def _message_id(of: str) -> str:
     return f"{MESSAGE}_{of.rpartition('_')[2]}"
 
 
-def agent(found: core_agent.Agent) -> Agent:
+def agent(found: core_agent.Agent, schedules: Iterable[Schedule]) -> Agent:
     """Return an agent without the operator's data: where its tools are and how they are called."""
     spec = found.spec
     return {
@@ -311,17 +320,40 @@ def agent(found: core_agent.Agent) -> Agent:
         ],
         "version": found.version,
         "paused": found.paused,
+        "schedules": [schedule_summary(one) for one in schedules],
         "createdAt": iso(found.created_at),
         "updatedAt": iso(found.updated_at),
     }
 
 
-def agents(found: Sequence[core_agent.Agent], *, more: bool, backwards: bool) -> AgentPage:
+def agents(
+    found: Sequence[core_agent.Agent],
+    schedules: Mapping[str, Sequence[Schedule]],
+    *,
+    more: bool,
+    backwards: bool,
+) -> AgentPage:
     """Return a page of agents."""
     cursor = _next([agent.id for agent in found], more=more, backwards=backwards)
     return {
-        "data": [agent(one) for one in found],
+        "data": [agent(one, schedules[one.id]) for one in found],
         "hasMore": more,
         "nextCursor": cursor,
         "nextToken": cursor,
+    }
+
+
+def schedule_summary(found: Schedule) -> ScheduleSummary:
+    """Return a schedule as its agent shows it."""
+    made = found.definition
+    return {
+        "id": found.id,
+        "name": found.name,
+        "cron": made.cron,
+        "times": list(made.times) if made.cron is None else None,
+        "timezone": made.timezone,
+        "status": "active" if found.is_active else "paused",
+        "pausedReason": found.paused_reason,
+        "nextRunAt": iso_or_none(found.next_run),
+        "lastRunAt": iso_or_none(found.last_run_at),
     }

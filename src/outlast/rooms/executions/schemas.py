@@ -28,14 +28,14 @@ _MOST: int = 2**53
 """Bound of integers that every JSON reader keeps exact."""
 
 StatusWord = Literal["queued", "running", "suspended", "paused", "completed", "failed", "cancelled"]
-_CAMEL = ConfigDict(alias_generator=to_camel, frozen=True)
-_BODY = ConfigDict(alias_generator=to_camel, frozen=True, strict=True)
+CAMEL = ConfigDict(alias_generator=to_camel, frozen=True)
+BODY = ConfigDict(alias_generator=to_camel, frozen=True, strict=True)
 
 
 class Memory(BaseModel):
     """What the agent may know besides the conversation."""
 
-    model_config = _BODY
+    model_config = BODY
 
     session: Annotated[
         dict[str, Any] | None,
@@ -48,7 +48,7 @@ class Memory(BaseModel):
 class BudgetBody(BaseModel):
     """What this execution may spend; then it fails with `budget_exceeded` and keeps its output."""
 
-    model_config = _BODY
+    model_config = BODY
 
     max_tokens: Annotated[int, Field(ge=1, le=_MOST)] | None = None
     max_credits: Annotated[float, Field(gt=0, le=_MOST)] | None = None
@@ -65,7 +65,7 @@ def _no_store_yet(stores: list[str] | None) -> list[str] | None:
     return stores
 
 
-def _conversation_id(text: str | None) -> str | None:
+def read_conversation_id(text: str | None) -> str | None:
     """An id that is none is a conversation that is not there."""
     try:
         return None if text is None else ids.parse(ids.CONVERSATION, text)
@@ -83,7 +83,7 @@ def _replaced(text: str | None) -> str | None:
 class ExecuteBody(BaseModel):
     """A request to run an agent."""
 
-    model_config = _BODY | ConfigDict(
+    model_config = BODY | ConfigDict(
         json_schema_extra={
             "examples": [
                 {
@@ -99,7 +99,7 @@ class ExecuteBody(BaseModel):
     input: Annotated[str, Field(min_length=1, description="The user's message or prompt.")]
     conversation_id: Annotated[
         str | None,
-        AfterValidator(_conversation_id),
+        AfterValidator(read_conversation_id),
         Field(description="Continue an existing conversation."),
     ] = None
     stream: Annotated[bool | None, Field(description="Answer with server-sent events.")] = None
@@ -135,7 +135,7 @@ class ExecuteBody(BaseModel):
 class PauseBody(BaseModel):
     """How an execution is to pause; no body at all is a pause at the next step boundary."""
 
-    model_config = _BODY
+    model_config = BODY
 
     now: Annotated[
         bool | None,
@@ -155,7 +155,7 @@ def _checkpoint_id(text: str | None) -> str | None:
 class ResumeBody(BaseModel):
     """The checkpoint from which an execution continues."""
 
-    model_config = _BODY
+    model_config = BODY
 
     checkpoint_id: Annotated[
         str | None,
@@ -167,7 +167,7 @@ class ResumeBody(BaseModel):
 class DecisionBody(BaseModel):
     """A decision on an approval."""
 
-    model_config = _BODY | ConfigDict(
+    model_config = BODY | ConfigDict(
         json_schema_extra={"examples": [{"approved": True, "parameters": {"amount": 3}}]}
     )
 
@@ -186,7 +186,7 @@ class DecisionBody(BaseModel):
 class ApprovalsQuery(BaseModel):
     """Page of the approvals."""
 
-    model_config = _CAMEL
+    model_config = CAMEL
 
     after: Annotated[str | None, Field(description="The nextCursor of the page before.")] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
@@ -195,7 +195,7 @@ class ApprovalsQuery(BaseModel):
 class ListQuery(BaseModel):
     """Filters and page of a list of executions."""
 
-    model_config = _CAMEL
+    model_config = CAMEL
 
     agent_id: Annotated[Plain | None, Field(description="An agent's id or name.")] = None
     status: StatusWord | None = None
@@ -225,7 +225,7 @@ class ListQuery(BaseModel):
 class ConversationsQuery(BaseModel):
     """Filters and page of a list of conversations."""
 
-    model_config = _CAMEL
+    model_config = CAMEL
 
     agent_id: Annotated[Plain | None, Field(description="An agent's id or name.")] = None
     user: Annotated[Plain | None, Field(description="The end user that it began with.")] = None
@@ -236,7 +236,7 @@ class ConversationsQuery(BaseModel):
 class AgentsQuery(BaseModel):
     """Page of the agents."""
 
-    model_config = _CAMEL
+    model_config = CAMEL
 
     after: Annotated[AgentId | None, Field(description="Show agents older than this one.")] = None
     before: Annotated[AgentId | None, Field(description="Show agents newer than this one.")] = None
@@ -247,7 +247,7 @@ class AgentsQuery(BaseModel):
 class StreamQuery(BaseModel):
     """Where a stream resumes; read by `Call`, listed here for the document."""
 
-    model_config = _CAMEL
+    model_config = CAMEL
 
     after: Annotated[
         str | None, Field(description="An event id of this stream: go on behind it.")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias, TypeVar
 
-from outlast.model.error import ConversationNotFound, TooManyTurns
+from outlast.model.error import ConversationNotFound, OutlastError, QuotaExceeded, TooManyTurns
 from outlast.model.execution import Execution, RequestContext
 from outlast.model.ids import CONVERSATION, EXECUTION
 from outlast.model.schedule import (
@@ -99,7 +99,7 @@ class Ready:
     """What the run of a locked schedule needs to know."""
 
     agent: Row | None
-    """Its version, name, whether it is paused, and when it was retired."""
+    """Its version, name, whether it is paused, when it was retired, whether budgets bound it."""
     live: tuple[Execution, ...]
     """Executions before it: the schedule's, and the conversation's turns."""
     lost: bool = False
@@ -248,7 +248,7 @@ def _begin(
     new = _new(firing, schedule, ready.agent, due)
     try:
         created = yield from create(new)
-    except (ConversationNotFound, TooManyTurns) as error:
+    except (ConversationNotFound, TooManyTurns, QuotaExceeded) as error:
         return _error(error)
     effects.committed += created.committed
     effects.runnable += created.runnable
@@ -265,13 +265,13 @@ def _cancel(live: Sequence[Execution], now: int, effects: Effects) -> Part[None]
     effects.cancelled += [*ended.cancelled, *(one.id for one in left)]
 
 
-def _error(error: ConversationNotFound | TooManyTurns) -> RunError:
+def _error(error: OutlastError) -> RunError:
     return RunError(error.code, error.message)
 
 
 def _new(firing: Firing, schedule: Schedule, agent: Row, due: Due) -> NewExecution:
     definition, kept = schedule.definition, schedule.conversation_id
-    version, name, *_ = agent
+    version, name, _, _, budgeted = agent
     return NewExecution(
         id=firing.new_id(EXECUTION),
         workspace_id=schedule.workspace_id,
@@ -289,6 +289,7 @@ def _new(firing: Firing, schedule: Schedule, agent: Row, due: Due) -> NewExecuti
         ),
         indexed=firing.indexed(definition.metadata),
         max_live=firing.max_live,
+        budgeted=bool(budgeted),
         agent_name=name,
     )
 

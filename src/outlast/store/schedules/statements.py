@@ -20,6 +20,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.schedule import Schedule, ScheduleRun
 from outlast.store.agents import agents
+from outlast.store.budgets.tables import budgets
 from outlast.store.driver import Query, Statement
 from outlast.store.executions.tables import executions
 from outlast.store.schedules.rows import schedule_columns, schedule_runs, schedules
@@ -86,8 +87,15 @@ LIVE_OF_SCHEDULE: Final = Statement(
 )
 """The live executions that a schedule has started; its row is locked."""
 
+_budgeted: Final = (
+    select(literal_column("1"))
+    .where(budgets.c.workspace_id == agents.c.workspace_id, text("NOT is_tree"))
+    .correlate(agents)
+    .exists()
+)
+
 STARTABLE: Final = Statement(
-    select(agents.c.version, agents.c.name, agents.c.paused, agents.c.retired_at).where(
+    select(agents.c.version, agents.c.name, agents.c.paused, agents.c.retired_at, _budgeted).where(
         agents.c.id == bindparam("id"), agents.c.workspace_id == bindparam("workspace")
     )
 )
@@ -145,6 +153,18 @@ SCHEDULES_OF_AGENT: Final = Statement(
     .order_by(schedules.c.id)
     .limit(bindparam("limit"))
 )
+
+SCHEDULES_OF_AGENTS: Final = Statement(
+    select(*schedules.c)
+    .where(
+        schedules.c.workspace_id == bindparam("workspace"),
+        schedules.c.agent_id >= bindparam("agent"),
+        schedules.c.agent_id <= bindparam("last_agent"),
+    )
+    .order_by(schedules.c.agent_id, schedules.c.id)
+    .limit(bindparam("limit"))
+)
+"""The same for a page of agents, whose ids are next to each other."""
 
 PAUSE_AGENT: Final = Statement(
     update(agents)

@@ -31,6 +31,7 @@ from outlast.store.schedules.statements import (
     SCHEDULE,
     SCHEDULE_OF_FILE,
     SCHEDULES_OF_AGENT,
+    SCHEDULES_OF_AGENTS,
     changed,
     list_runs,
     list_schedules,
@@ -38,6 +39,8 @@ from outlast.store.schedules.statements import (
 
 OF_AN_AGENT: Final = 20
 """Maximum schedules that are shown with their agent."""
+_TOGETHER: Final = 500
+"""Schedules of a page of agents that are read by one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +170,22 @@ def _keys(page: Page) -> dict[str, Any]:
 def _of_agents(
     workspace_id: str, agent_ids: tuple[str, ...]
 ) -> Transaction[dict[str, list[Schedule]]]:
-    """Read the first schedules of each agent."""
-    found: dict[str, list[Schedule]] = {}
-    for one in agent_ids:
-        shape = {"workspace": workspace_id, "agent": one, "limit": OF_AN_AGENT}
+    """Read the first schedules of each agent: all together if they are few."""
+    found: dict[str, list[Schedule]] = {one: [] for one in agent_ids}
+    if not agent_ids:
+        return TransactionResult(found)
+    ends = {"agent": min(agent_ids), "last_agent": max(agent_ids)}
+    shape = ends | {"workspace": workspace_id, "limit": _TOGETHER}
+    rows = yield Query(SCHEDULES_OF_AGENTS, shape)
+    if len(rows) < _TOGETHER:
+        for one in map(schedule_from, rows):
+            if len(found.get(one.agent_id, ())) < OF_AN_AGENT:
+                found.setdefault(one.agent_id, []).append(one)
+        return TransactionResult(found)
+    for agent_id in agent_ids:
+        shape = {"workspace": workspace_id, "agent": agent_id, "limit": OF_AN_AGENT}
         rows = yield Query(SCHEDULES_OF_AGENT, shape)
-        found[one] = [schedule_from(row) for row in rows]
+        found[agent_id] = [schedule_from(row) for row in rows]
     return TransactionResult(found)
 
 

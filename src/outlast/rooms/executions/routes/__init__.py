@@ -11,6 +11,7 @@ from outlast.rooms.executions.routes import (
     export,
     keys,
     lifecycle,
+    schedules,
     tickets,
     usage,
 )
@@ -24,6 +25,7 @@ ENDPOINTS: Final = (
     *lifecycle.ENDPOINTS,
     *tickets.ENDPOINTS,
     *keys.ENDPOINTS,
+    *schedules.ENDPOINTS,
     *usage.ENDPOINTS,
     *budgets.ENDPOINTS,
 )

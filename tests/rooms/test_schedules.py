@@ -1,0 +1,194 @@
+"""Schedules over HTTP: what is taken and refused, who sees them, and that runs are like others."""
+
+from typing import Any
+
+import pytest
+
+from outlast.engine.maintenance.due_schedules import FIRE_SCHEDULES
+from outlast.model.workspace import Scope
+from outlast.testing import FakeClock
+from tests.rooms.conftest import MakeApi
+from tests.support.api import Api
+from tests.support.tools import spec
+
+pytestmark = pytest.mark.anyio
+PATH = "/v1/schedules"
+DAILY = {"agentId": "agent", "cron": "0 9 * * *"}
+GONE = "sch_01k6zj3t7hf2a9q1x5m8r4c0vb"
+
+
+async def made(api: Api, **more: Any) -> dict[str, Any]:
+    answer = await api.client.post(PATH, json=DAILY | more)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"agentId": "agent"}, (400, "cron")),
+        (DAILY | {"agentId": "unknown"}, (404, "agentId")),
+        (DAILY | {"cron": "0 0 9 * * *"}, (422, "cron")),
+        (DAILY | {"times": ["09:00"]}, (422, "times")),
+        ({"times": ["9:00"]}, (422, "times")),
+        ({"times": []}, (422, "times")),
+        ({"times": ["09:00"], "tasksPerDay": 2}, (422, "tasksPerDay")),
+        ({"tasksPerDay": 101}, (422, "tasksPerDay")),
+        (DAILY | {"mode": "MANUAL"}, (422, "mode")),
+        (DAILY | {"timezone": "Mars/Base"}, (422, "timezone")),
+        (DAILY | {"timezone": "Europe"}, (422, "timezone")),
+        (DAILY | {"overlap": "never"}, (422, "overlap")),
+        (DAILY | {"catchUpWindow": 59}, (422, "catchUpWindow")),
+        (DAILY | {"jitterSeconds": 301}, (422, "jitterSeconds")),
+        (DAILY | {"pauseAfterFailures": 0}, (422, "pauseAfterFailures")),
+        (DAILY | {"conversationId": "conv_01k6zj3t7hf2a9q1x5m8r4c0vb"}, (404, "conversationId")),
+        (DAILY | {"startAt": "2027-01-02", "endAt": "2027-01-01"}, (422, "endAt")),
+        (DAILY | {"endAt": "2020-01-01"}, (422, "endAt")),
+        (DAILY | {"input": ""}, (422, "input")),
+        (DAILY | {"budget": {"maxSteps": 0}}, (422, "budget.maxSteps")),
+    ],
+)
+async def test_a_schedule_that_cannot_be_is_refused(
+    api: Api, body: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    answer = await api.client.post(PATH, json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == expected, answer.text
+    assert (await api.get(PATH)).json()["data"] == []
+
+
+async def test_a_schedule_is_where_its_location_says_and_in_the_list_of_its_agent(api: Api) -> None:
+    answer = await api.client.post(PATH, json=DAILY | {"name": "morning", "tasksPerDay": None})
+    shown = answer.json()
+    assert (await api.get(answer.headers["location"])).json() == shown
+    page = (await api.get(PATH, agentId="agent", limit=1)).json()
+    assert page == {"data": [shown], "hasMore": False, "nextCursor": None}
+    assert (shown["name"], len(shown["nextRuns"]), shown["source"]) == ("morning", 5, "api")
+    for path in ("/v1/agents", "/v1/agents/agent"):
+        found = (await api.get(path)).json()
+        (agent,) = found.get("data", [found])
+        assert [one["id"] for one in agent["schedules"]] == [shown["id"]]
+    assert (await api.get(PATH, agentId="unknown")).status_code == 400
+
+
+async def test_the_first_schedules_of_an_agent_are_shown_with_it(api: Api) -> None:
+    ids = [(await made(api))["id"] for _ in range(21)]
+    (agent,) = (await api.get("/v1/agents")).json()["data"]
+    assert [one["id"] for one in agent["schedules"]] == ids[:20]
+    page = (await api.get(PATH, limit=15)).json()
+    rest = (await api.get(PATH, limit=15, after=page["nextCursor"])).json()
+    assert [one["id"] for one in page["data"] + rest["data"]] == ids[::-1]
+    assert (page["hasMore"], rest["hasMore"]) == (True, False)
+    back = (await api.get(PATH, limit=2, before=ids[0])).json()
+    assert [one["id"] for one in back["data"]] == [ids[2], ids[1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"times": ["10:00"]}, {"cron": None, "times": ["10:00"]}),
+        ({"tasksPerDay": 2}, {"cron": None, "times": ["09:00", "17:00"]}),
+        ({"cron": "@hourly"}, {"cron": "0 * * * *", "times": None}),
+        ({"name": "new", "input": "Go", "overlap": "queue"}, {"name": "new", "overlap": "queue"}),
+        ({"input": None, "timezone": None}, {"timezone": "UTC"}),
+        ({}, {"cron": "0 9 * * *"}),
+    ],
+)
+async def test_a_change_sets_what_is_sent_and_nothing_else(
+    api: Api, change: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    before = await made(api, metadata={"a": 1}, jitterSeconds=7)
+    answer = await api.client.patch(f"{PATH}/{before['id']}", json=change)
+    assert answer.status_code == 200, answer.text
+    after = answer.json()
+    assert {name: after[name] for name in expected} == expected
+    kept = ("id", "metadata", "jitterSeconds", "agentId", "createdAt", "status")
+    assert [after[name] for name in kept] == [before[name] for name in kept]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("PATCH", ""),
+        ("DELETE", ""),
+        ("POST", "/pause"),
+        ("POST", "/resume"),
+        ("POST", "/fire"),
+        ("GET", "/runs"),
+    ],
+)
+async def test_another_workspaces_schedule_is_not_there(api: Api, method: str, path: str) -> None:
+    own = await made(api)
+    services = api.core.services
+    other = await services.keys.workspace("other")
+    key = (await services.keys.create(other.id, "key")).secret
+    for schedule_id in (own["id"], GONE, "none"):
+        answer = await api.client.request(
+            method,
+            f"{PATH}/{schedule_id}{path}",
+            json={} if method in ("PATCH", "POST") else None,
+            headers={"Authorization": f"Bearer {key}"},
+        )
+        assert answer.status_code == 404, answer.text
+        assert answer.json()["error"]["code"] == "schedule_not_found"
+    assert (await api.get(f"{PATH}/{own['id']}")).json() == own
+
+
+async def test_a_key_that_only_reads_changes_nothing(api: Api) -> None:
+    own = await made(api)
+    workspace = api.caller.workspace_id
+    keys = api.core.services.keys
+    key = (await keys.create(workspace, "reader", frozenset({Scope.AGENTS_READ}))).secret
+    headers = {"Authorization": f"Bearer {key}"}
+    assert (await api.client.get(f"{PATH}/{own['id']}", headers=headers)).status_code == 200
+    for path in (PATH, f"{PATH}/{own['id']}/fire", "/v1/agents/agent/pause"):
+        refused = await api.client.post(path, json=DAILY, headers=headers)
+        assert refused.status_code == 403
+
+
+async def test_a_request_by_hand_that_is_repeated_runs_once(api: Api) -> None:
+    own, once = await made(api), {"Idempotency-Key": "once"}
+    path = f"{PATH}/{own['id']}/fire"
+    answers = [await api.client.post(path, json={}, headers=once) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json() == answers[1].json()
+    assert answers[1].headers["idempotency-replayed"] == "true"
+    await api.rested(answers[0].json()["executionId"])
+    assert len((await api.get(f"{PATH}/{own['id']}/runs")).json()["data"]) == 1
+    other = await api.client.post(path, json={"overlap": "allow"}, headers=once)
+    assert other.status_code == 422
+
+
+async def test_a_poller_sees_a_scheduled_run_and_nothing_that_is_read_starts_one(
+    make_api: MakeApi,
+) -> None:
+    clock = FakeClock()
+    api = await make_api(clock=clock)
+    await api.core.maintenance.hold(FIRE_SCHEDULES)
+    own = await made(api, cron="* * * * *", input="Report.")
+    for path in ("/v1/agents", "/v1/agents/agent", PATH, f"{PATH}/{own['id']}", "/v1/events"):
+        assert (await api.get(path)).status_code == 200
+    events = "/v1/agents/agent/events"
+    assert (await api.get(events, limit=1)).json()["data"] == []
+    clock.advance(60)
+    await api.core.maintenance.run(FIRE_SCHEDULES)
+    while True:
+        (event,) = (await api.get(events, limit=1)).json()["data"]
+        if event["status"] in ("COMPLETED", "FAILED"):
+            break
+    assert (event["status"], event["output"]) == ("COMPLETED", "Hello")
+    execution = (await api.get(f"/v1/executions/{event['id']}")).json()
+    assert execution["schedule"]["scheduleId"] == own["id"]
+    assert execution["input"] == "Report."
+
+
+@pytest.mark.parametrize("given", [None, "Write the report."])
+async def test_a_run_without_a_body_has_the_input_of_the_agents_own_schedule(
+    make_api: MakeApi, given: str | None
+) -> None:
+    schedule = None if given is None else {"cron": "@daily", "input": given}
+    api = await make_api(agent=spec(schedule=schedule))
+    answer = await api.client.post("/v1/agents/agent/execute")
+    execution = await api.rested(answer.json()["data"]["requestId"])
+    assert execution["input"] == (given or "Carry out your instructions.")
