@@ -17,6 +17,7 @@ from typing import Final
 from bench.figures import (
     across,
     at_rest,
+    budget,
     crash,
     first_token,
     lists,
@@ -41,6 +42,7 @@ FIGURES: Final[dict[str, Callable[[Lab], Awaitable[list[Row]]]]] = {
     "many-streams": streams.measure_many,
     "first-token": first_token.measure,
     "runs": runs.measure,
+    "budget": budget.measure,
     "crash": crash.measure,
     "lists": lists.measure,
     "start": start.measure,

@@ -1,23 +1,27 @@
 """Budgets of the workspace, keys and conversations, over HTTP."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
 
+from outlast.agents.port import Answer, ModelEvent, ModelRequest
 from outlast.model.agent import AgentSpec
 from outlast.model.price import ModelPrice, Prices
+from outlast.model.usage import Usage
 from outlast.model.workspace import Scope
 from outlast.testing import FakeClock
 from tests.rooms.conftest import MakeApi
 from tests.support.api import Api
-from tests.support.databases import Database
+from tests.support.databases import POSTGRESQL, Database
 from tests.support.models import FakeModel
 from tests.support.runs_room import PATH as RUNS
 from tests.support.runs_room import user
 from tests.support.tools import FakeTools, call, tool
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 
@@ -154,10 +158,10 @@ async def test_a_spent_budget_refuses_new_executions_in_every_room_until_the_per
     await put(house, maxCredits=1, period="day", timeZone="Asia/Kolkata")
     assert (await run(house))["status"] == "completed"
     assert (await get(house))["spent"]["tokens"] == COST
-    await put(house, maxTokens=300)
+    await put(house, maxTokens=150)
     forever = await house.execute(body)
     assert forever.status_code == 200
-    await put(house, maxTokens=200)
+    await put(house, maxTokens=100)
     forever = await house.execute(body)
     assert forever.status_code == 429
     assert "retry-after" not in forever.headers
@@ -165,7 +169,7 @@ async def test_a_spent_budget_refuses_new_executions_in_every_room_until_the_per
 
 async def test_a_key_and_a_conversation_have_budgets_of_their_own(house: Api) -> None:
     talk = (await run(house))["conversationId"]
-    shown = await put(house, talk, maxTokens=285)
+    shown = await put(house, talk, maxTokens=129)
     assert (shown["kind"], shown["spent"]["tokens"]) == ("conversation", COST)
     await run(house, conversationId=talk)
     answer = await house.execute({"input": "Hi", "conversationId": talk})
@@ -222,7 +226,7 @@ async def test_a_model_without_a_price_is_reserved_at_the_default_rate(make_api:
     one = await api.started()
     async with asyncio.timeout(BOUND):
         while not model.open:
-            await asyncio.to_thread(int)
+            await between_looks()
     reserved = (await get(api))["reserved"]
     assert reserved["credits"] == reserved["tokens"] / 1000 > 0.1
     gate.set()
@@ -254,3 +258,48 @@ async def test_an_agent_that_calls_no_tools_and_has_no_budget_shows_its_requests
     assert shown["remaining"]["tokens"] == 500 - COST
     plain = await run(house)
     assert refused(await house.get(f"/v1/budgets/{plain['id']}")) == (404, "budget_not_found")
+
+
+class Wordy(FakeModel):
+    """Reports more tokens than its request allows."""
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        async for event in super().stream(request):
+            yield replace(event, usage=Usage(10, 700)) if isinstance(event, Answer) else event
+
+
+async def test_a_provider_that_reports_more_than_it_may_answer_is_charged_and_counted_in_full(
+    make_api: MakeApi,
+) -> None:
+    api = await make_api(Wordy(lambda _: ["Much."]), AGENT)
+    await put(api, maxTokens=500)
+    assert (await run(api))["status"] == "completed"
+    shown = await get(api)
+    assert (shown["spent"]["tokens"], shown["remaining"]["tokens"]) == (710, 0)
+    assert shown["reserved"]["tokens"] == 0
+    assert refused(await api.execute({"input": "Hi"})) == (429, "quota_exceeded")
+
+
+@pytest.mark.only(POSTGRESQL)
+async def test_of_two_processes_that_create_at_the_limit_one_execution_asks_the_model(
+    make_api: MakeApi, database: Database
+) -> None:
+    gate = asyncio.Event()
+    model = FakeModel(lambda _: ["Hm", gate, "."])
+    first = await make_api(model, AGENT)
+    await put(first, maxTokens=160)
+    second = await make_api(model, AGENT)
+    both = Api(second.core, first.caller, first.key)
+    started = [await first.started(), await both.started()]
+    async with asyncio.timeout(BOUND):
+        while True:
+            found = [(await first.get(f"/v1/executions/{one}")).json() for one in started]
+            if [one for one in found if one["status"] == "failed"] and model.open:
+                break
+            await between_looks()
+    assert len(model.requests) == 1
+    gate.set()
+    ended = [await first.rested(one) for one in started]
+    assert sorted(one["status"] for one in ended) == ["completed", "failed"]
+    assert {one["error"]["code"] for one in ended if one["error"]} == {"budget_exceeded"}
+    await both.client.aclose()

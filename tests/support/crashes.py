@@ -69,9 +69,9 @@ class CrashingDriver:
 
 
 class Mortal(CrashingDriver):
-    """Dies in a decision or a resume too."""
+    """Dies in a decision, a resume or a reservation too."""
 
-    mortal = CrashingDriver.mortal | {"_decide", "resume"}
+    mortal = CrashingDriver.mortal | {"_decide", "resume", "reserve"}
 
 
 class Death(Crash):

@@ -23,6 +23,12 @@ MOST_OUTPUT: Final = 16_384
 """Maximum tokens that are reserved for an answer whose length is not bounded."""
 
 
+def least_output(settings: Mapping[str, Any]) -> int:
+    """Return the minimum tokens of an answer for which an agent's request is made."""
+    most = settings.get("max_tokens")
+    return LEAST_OUTPUT if most is None else min(LEAST_OUTPUT, most)
+
+
 class BudgetKind(StrEnum):
     """Whose budget it is; also the prefix of the owner's id."""
 
@@ -192,11 +198,13 @@ class OwnedBudget:
             None if most.millis is None else max(0, most.millis - self.spent_millis),
         )
 
-    @property
-    def spent_bound(self) -> Bound | None:
-        """The bound of which no request is possible any more; None if there is none."""
+    def spent_bound(self, least_output: int) -> Bound | None:
+        """Return the bound of which no request is possible any more; None if there is none.
+
+        `least_output`: minimum tokens of its answer.
+        """
         bounds, spent = self.bounds, self.spent
-        if bounds.tokens is not None and bounds.tokens - spent.tokens < LEAST_OUTPUT:
+        if bounds.tokens is not None and bounds.tokens - spent.tokens < least_output:
             return Bound.TOKENS
         if bounds.credits is not None and bounds.credits <= spent.credits:
             return Bound.CREDITS

@@ -7,6 +7,7 @@ from typing import Final
 from outlast.agents.tools.request import forwarded_problem
 from outlast.engine.dispatch.port import Engine
 from outlast.model.agent import Agent
+from outlast.model.budget import least_output
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
 from outlast.model.error import AgentPaused, ExecutionNotFound, InvalidField
@@ -164,6 +165,7 @@ class Executions:
             agent_name=agent.spec.name,
             cut=request.cut,
             budgeted=principal.budgeted,
+            least_output=least_output(agent.spec.settings),
         )
 
     def _context(self, request: StartExecution) -> RequestContext:

@@ -103,7 +103,7 @@ def advance(move: Advance) -> Transaction[Advanced]:
         effects += yield from _end(before, after, moved)
     elif after.tool_call_id is not None:
         effects += yield from _passed_up(move, after)
-    yield from spend(move, moved.applying)
+    yield from spend(move, after.reserved, moved.applying)
     committed = (Committed(before.id, entries, after), *effects.committed)
     return TransactionResult(
         Advanced(entries, Applying.read(moved.applying)),
@@ -244,7 +244,7 @@ def _cancelled(
     """Apply a cancel requested while the segment ended; return whether it ends the execution."""
     if rested.status is Status.QUEUED:
         return rested, entries, False  # its next segment reads it
-    after, ended = yield from cancelled(rested, rested.updated_at)
+    after, ended = yield from cancelled(rested, rested.updated_at, releases=False)
     return after, (*entries, *ended), True
 
 

@@ -205,13 +205,19 @@ def cancel_locked(live: Sequence[Execution], at: int) -> Part[Effects]:
     return effects
 
 
-def cancelled(execution: Execution, at: int) -> Part[tuple[Execution, tuple[Entry, ...]]]:
-    """Cancel an execution whose row is locked and that no worker has."""
+def cancelled(
+    execution: Execution, at: int, *, releases: bool = True
+) -> Part[tuple[Execution, tuple[Entry, ...]]]:
+    """Cancel an execution whose row is locked and that no worker has.
+
+    `releases`: also what it has reserved of budgets, which the caller does otherwise.
+    """
     after = at_rest(execution, Status.CANCELLED, at)
     rows = yield compare_and_set(execution, after, keep_pause=False)
     if not rows:
         raise StaleWrite
-    yield from release(execution, rows[0][2], after.updated_at)
+    if releases:
+        yield from release(execution, rows[0][2], after.updated_at)
     event = yield from with_spent(after, ExecutionCancelled())
     return after, (yield from append(after, after.updated_at, (event,)))
 

@@ -99,7 +99,7 @@ def _require_budgets(new: NewExecution) -> Part[None]:
     owners += [] if new.new_conversation else [new.conversation_id]
     found = yield from budgets_of(new.workspace_id, owners, new.at)
     for budget in found.values():
-        if (bound := budget.spent_bound) is not None:
+        if (bound := budget.spent_bound(new.least_output)) is not None:
             left = None if budget.resets_at is None else -(-(budget.resets_at - new.at) // 1000)
             raise QuotaExceeded(budget.spends(bound), retry_after=left)
 

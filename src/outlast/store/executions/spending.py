@@ -30,15 +30,17 @@ APPLYING_TO: Final = Statement(
 """Selects what an execution has reserved, its tree and its budgets; its row is locked."""
 
 
-def spend(move: Advance, applying: str | None) -> Part[None]:
-    """Spend, reserve and release what a move does. Raises BudgetRefused.
+def spend(move: Advance, left: Reservation | None, applying: str | None) -> Part[None]:
+    """Spend, reserve and release what a move does, behind which `left` is reserved.
+
+    Raises BudgetRefused.
 
     The first children of an execution with a budget make it a budget of the tree.
     """
     new = _tree_of(move)
     if applying is None and new is None:
         return
-    change = _change(move)
+    change = _change(move, left)
     if new is not None:
         yield from insert_budget(new, move.before.spent + change.spent, change.held)
     yield from change_shares(Applying.read(applying), change)
@@ -69,14 +71,14 @@ def bounds_of(budget: Budget) -> Bounds:
     )
 
 
-def _change(move: Advance) -> Change:
+def _change(move: Advance, left: Reservation | None) -> Change:
     before, after = move.before, move.after
     spent = Amounts(
         sum(charge.usage.total_tokens for charge in move.charges),
         sum(charge.credits for charge in move.charges),
         len(move.steps),
     )
-    released, held = _reservations(before.reserved, after.reserved)
+    released, held = _reservations(before.reserved, left)
     at = since = after.updated_at
     runs = before.status is Status.RUNNING and before.segment == after.segment
     if runs and not before.is_client_driven:

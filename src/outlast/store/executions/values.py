@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from outlast.model.budget import LEAST_OUTPUT
 from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
@@ -95,6 +96,8 @@ class NewExecution:
     """Turns that it replaces, in an existing conversation."""
     budgeted: bool = False
     """Whether the workspace has budgets, which must not be spent."""
+    least_output: int = LEAST_OUTPUT
+    """Minimum tokens of an answer for which these must have room."""
 
 
 @dataclass(frozen=True, slots=True)
