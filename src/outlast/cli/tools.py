@@ -1,0 +1,78 @@
+"""`outlast tools`: what a model is offered, and one call by hand."""
+
+import asyncio
+from typing import Annotated, Any
+
+from typer import Argument, Option, Typer
+
+from outlast.cli.options import AgentsFile, AsJson, settings
+from outlast.cli.output import note, shorten, write_json, write_table
+
+tools = Typer(help="The tools of an agent: list them, try one.", no_args_is_help=True)
+
+AgentName = Annotated[str, Argument(help="The agent's name in the agents file.")]
+
+
+@tools.callback()
+def about() -> None:
+    """List the tools of an agent as its model sees them, and try one."""
+
+
+@tools.command("list")
+def list_tools(agent: AgentName, agents: AgentsFile = None, json: AsJson = False) -> None:
+    """List an agent's tools as its model sees them.
+
+    With --json, whole: description and the JSON Schema of the arguments.
+    """
+    from outlast.cli.tool_call import agent_named, seen
+
+    spec = agent_named(settings(agents=agents), agent)
+    rows = [seen(tool) for tool in spec.tools]
+    if json:
+        write_json(rows)
+        return
+    write_table(
+        ["tool", "kind", "effect", "approval", "arguments", "description"],
+        [
+            (
+                row["name"],
+                row["kind"],
+                row["effect"],
+                row["approval"],
+                " ".join(_argument(row["parameters"], name) for name in _names(row["parameters"])),
+                shorten(row["description"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+@tools.command("call")
+def call_tool(
+    agent: AgentName,
+    tool: Annotated[str, Argument(help="The tool's name.")],
+    arguments: Annotated[str, Argument(help="The arguments, as JSON.")] = "{}",
+    agents: AgentsFile = None,
+    yes: Annotated[
+        bool, Option("--yes", help="Call it even if a person has to approve it.")
+    ] = False,
+) -> None:
+    """Call a tool in this process, as an execution would, and write its result as JSON.
+
+    No execution is created. What the tool changes, it changes: it is a real call.
+    """
+    from outlast.cli.tool_call import arguments_of, call
+
+    chosen = settings(agents=agents)
+    found, seconds = asyncio.run(call(chosen, agent, tool, arguments_of(arguments), yes=yes))
+    write_json(found)
+    note(f"{tool} answered in {seconds:.2f} s.")
+
+
+def _names(schema: dict[str, Any]) -> list[str]:
+    return list(schema.get("properties", {}))
+
+
+def _argument(schema: dict[str, Any], name: str) -> str:
+    """Return an argument's name, with a question mark if it may be left out."""
+    return name if name in schema.get("required", ()) else f"{name}?"

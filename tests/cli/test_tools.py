@@ -1,0 +1,118 @@
+"""`outlast tools`: what a model is offered, and a real call without an execution."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.support.command_line import CommandLine
+from tests.support.databases import SQLITE
+from tests.support.http_tools import HttpToolServer, answer
+
+Outlast = Callable[..., tuple[int, str, str]]
+pytestmark = [pytest.mark.only(SQLITE), pytest.mark.anyio]
+
+FILE = """
+agents:
+  - name: shop
+    model: "scripted:none.yaml"
+    tools:
+      - {builtin: calculator}
+      - name: look
+        description: Look up an order
+        parameters:
+          type: object
+          properties: {id: {type: string}, deep: {type: boolean}}
+          required: [id]
+        effect: read_only
+        http:
+          url: http://127.0.0.1:PORT/orders/{id}
+          method: GET
+          headers: {x-key: "${SHOP_KEY}"}
+      - {agent: other, approval: true}
+      - {builtin: datetime, approval: true}
+  - {name: other, model: "scripted:none.yaml"}
+"""
+
+
+def write(folder: Path, port: int = 1) -> tuple[str, ...]:
+    (folder / "shop.yaml").write_text(FILE.replace("PORT", str(port)))
+    return ("--agents", "shop.yaml")
+
+
+def test_tools_are_listed_as_the_model_sees_them(
+    outlast: Outlast, command_line: CommandLine
+) -> None:
+    file = write(command_line.folder)
+    code, out, _ = outlast("tools", "list", "shop", *file)
+    assert code == 0
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert rows[1] == ["look", "http", "read_only", "never", "id deep?", "Look up an order"]
+    assert rows[2][:4] == ["other", "agent", "idempotent", "always"]
+    code, out, _ = outlast("tools", "list", "shop", *file, "--json")
+    found = orjson.loads(out)[1]
+    assert found["parameters"]["required"] == ["id"]
+    assert found["timeout"] == 30
+
+
+async def test_a_call_is_real_and_its_result_is_json(
+    outlast: Outlast, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = HttpToolServer([answer(b'{"status": "shipped"}'), answer(b"no", "404 Not Found")])
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    async with listening:
+        file = write(command_line.folder, listening.sockets[0].getsockname()[1])
+        call = ("tools", "call", "shop", "look", '{"id": "A-1"}', *file)
+        code, _, err = await asyncio.to_thread(outlast, *call)
+        assert (code, server.seen) == (2, [])
+        assert "needs SHOP_KEY in the environment" in err
+        monkeypatch.setenv("SHOP_KEY", "secret-of-the-shop")
+        code, out, err = await asyncio.to_thread(outlast, *call)
+        assert (code, orjson.loads(out)) == (0, {"status": "shipped"})
+        assert "look answered in" in err
+        assert server.seen[0].headers["x-key"] == "secret-of-the-shop"
+        code, out, err = await asyncio.to_thread(outlast, *call)
+        assert (code, out) == (1, "")
+        assert "answered 404" in err
+        assert "secret-of-the-shop" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "shown"),
+    [
+        (("shop", "calculator", '{"expression": "6 * 7"}'), 0, "42"),
+        (("shop", "calculator", "{}"), 1, "expression"),
+        (("shop", "calculator", "6 * 7"), 2, "The arguments are not JSON"),
+        (("shop", "calculator", "[]"), 2, "The arguments are a JSON object"),
+        (("shop", "none"), 2, "has no tool 'none'; its tools: calculator, look, other, datetime"),
+        (
+            ("clerk", "none"),
+            1,
+            "There is no agent 'clerk' in the agents file; it has: shop, other",
+        ),
+        (("shop", "other", '{"input": "x"}', "--yes"), 2, "needs an execution: outlast run shop"),
+        (("shop", "datetime"), 2, "A person approves this call of datetime: add --yes"),
+        (("shop", "datetime", "--yes"), 0, "weekday"),
+    ],
+)
+def test_every_call_ends_in_a_result_or_a_reason(
+    outlast: Outlast,
+    command_line: CommandLine,
+    arguments: tuple[str, ...],
+    exit_code: int,
+    shown: str,
+) -> None:
+    code, out, err = outlast("tools", "call", *arguments, *write(command_line.folder))
+    assert shown in (out if code == 0 else err)
+    assert code == exit_code
+
+
+def test_without_an_agents_file_the_error_names_the_flag(
+    outlast: Outlast, command_line: CommandLine
+) -> None:
+    command_line.environment["OUTLAST_AGENTS"] = ""
+    code, _, err = outlast("tools", "list", "shop")
+    assert code != 0
+    assert "--agents FILE" in err
