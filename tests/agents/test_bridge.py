@@ -30,6 +30,7 @@ from outlast.model.message import (
     ToolMessage,
     UserMessage,
 )
+from outlast.model.provider import ProviderSpec
 from outlast.model.usage import Usage
 from tests.support.provider import FakeProvider, Reply
 from tests.support.provider_chunks import text as words
@@ -212,6 +213,20 @@ async def test_reasoning_effort_and_completion_tokens_reach_openai_s_sdk(
     await heard(model, ask(settings=settings))
     sent = provider.requests[-1]
     assert (sent["reasoning_effort"], sent["max_completion_tokens"]) == ("low", 7)
+
+
+async def test_a_signature_of_one_account_is_not_sent_to_another(provider: FakeProvider) -> None:
+    def account(name: str) -> BridgedModel:
+        url = provider.url.removesuffix("/v1")
+        spec = ProviderSpec(name, "anthropic", base_url=url, api_key="sk-ant-secret-123456")
+        return BridgedModel.named(f"anthropic:{CLAUDE}", CLOCK, provider=spec)
+
+    provider.replies[CLAUDE] = anthropic_stream(THINKING, SPEECH, stop="end_turn")
+    _, answer = await heard(account("eu"), ask())
+    history = (UserMessage("Hello"), answer.message, UserMessage("And?"))
+    for name, kept in (("eu", True), ("us", False)):
+        await heard(account(name), ask(*history))
+        assert ("c2ln" in orjson.dumps(provider.requests[-1]).decode()) is kept
 
 
 async def test_ids_and_thoughts_of_another_provider_do_not_reach_anthropic(

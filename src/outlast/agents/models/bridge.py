@@ -75,6 +75,7 @@ class BridgedModel:
     ) -> None:
         read_plainly(getattr(model, "client", None))
         self._extra = request_settings(provider)
+        self._at = "" if provider is None else provider.name
         self._secrets = () if provider is None else secrets_of(provider)
         self._name = name
         self._model = model
@@ -127,7 +128,7 @@ class BridgedModel:
         try:
             async with model_request_stream(
                 self._model,
-                to_theirs(request, self._model.system),
+                to_theirs(request, self._model.system, self._at),
                 model_settings=self._settings(request),
                 model_request_parameters=_parameters(request),
                 instrument=False,
@@ -192,7 +193,7 @@ class BridgedModel:
         for reason in (said, raw):
             if reason is not None and names_failure(text_of(reason)):
                 raise cut_short(self._name, text_of(reason))
-        message = to_ours(response.parts, self._clock, self._model.system)
+        message = to_ours(response.parts, self._clock, self._model.system, self._at)
         message = read_by_schema(message, request)
         figures = response.usage
         usage = counted(

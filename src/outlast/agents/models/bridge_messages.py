@@ -1,8 +1,9 @@
 """Translates messages to pydantic-ai's and back.
 
 What a provider wants back unchanged (signatures, ids of its items) is kept in `Thinking.signature`
-as JSON: {provider, id, signature, details}. The mark of a text or a tool call is an empty Thinking
-before it, with `next: true`. Marks are sent only to the provider that made them, and thinking
+as JSON: {provider, at, id, signature, details}. The mark of a text or a tool call is an empty
+Thinking before it, with `next: true`. Marks are sent only to the provider that made them (`at`: the
+operator's name of it, which may be one account of several), and thinking
 without a mark is not sent.
 """
 
@@ -39,15 +40,18 @@ _IDS: Final = {
 """Ids of tool calls that a provider accepts, if it does not accept any."""
 
 
-def to_theirs(request: ModelRequest, provider: str) -> list[theirs.ModelMessage]:
-    """Return the history for a provider; consecutive messages of one side are merged."""
+def to_theirs(request: ModelRequest, provider: str, at: str = "") -> list[theirs.ModelMessage]:
+    """Return the history for a provider; consecutive messages of one side are merged.
+
+    `at`: the operator's name of the provider, if it has one.
+    """
     written: list[theirs.ModelMessage] = []
     request_parts: list[theirs.ModelRequestPart] = []
     ids_sent = sent_ids(request.messages, _IDS.get(provider, ANY_ID))
     for message in request.messages:
         if isinstance(message, AssistantMessage):
             _end_request(written, request_parts, request.instructions)
-            parts = _response_parts(message, provider, ids_sent)
+            parts = _response_parts(message, provider, at, ids_sent)
             if parts:
                 written.append(theirs.ModelResponse(parts=parts, provider_name=provider))
         else:
@@ -81,13 +85,13 @@ def _request_part(
 
 
 def _response_parts(
-    message: AssistantMessage, provider: str, ids_sent: dict[str, str]
+    message: AssistantMessage, provider: str, at: str, ids_sent: dict[str, str]
 ) -> list[theirs.ModelResponsePart]:
     written: list[theirs.ModelResponsePart] = []
     mark: dict[str, Any] = {}
     for part in message.parts:
         if isinstance(part, Thinking):
-            mark = _read_mark(part.signature, provider)
+            mark = _read_mark(part.signature, provider, at)
             if mark and not mark.pop("next", False):
                 signature = mark.pop("signature", None)
                 written.append(theirs.ThinkingPart(part.text, signature=signature, **mark))
@@ -109,7 +113,7 @@ def _spoken(
             return theirs.ToolCallPart(name, part.parameters, call_id, **mark)
 
 
-def _read_mark(signature: str | None, provider: str) -> dict[str, Any]:
+def _read_mark(signature: str | None, provider: str, at: str) -> dict[str, Any]:
     """Return a mark as fields of pydantic-ai's parts; empty if another provider wrote it."""
     try:
         mark = orjson.loads(signature or "")
@@ -117,12 +121,14 @@ def _read_mark(signature: str | None, provider: str) -> dict[str, Any]:
         return {}
     if not isinstance(mark, dict) or mark.get("provider") != provider:
         return {}
+    if mark.pop("at", at) != at:  # marks of 0.2 have none
+        return {}
     names = {"provider": "provider_name", "details": "provider_details"}
     return {names.get(str(name), str(name)): value for name, value in mark.items()}
 
 
 def to_ours(
-    parts: Sequence[theirs.ModelResponsePart], clock: Clock, provider: str
+    parts: Sequence[theirs.ModelResponsePart], clock: Clock, provider: str, at: str = ""
 ) -> AssistantMessage:
     """Return an answer as a message; unsupported parts are left out, tool calls come last.
 
@@ -143,7 +149,14 @@ def to_ours(
                 calls.append(_call(part, clock))
             case _:
                 pass
-    return AssistantMessage((*spoken, *calls))
+    return AssistantMessage(tuple(_placed(part, at) for part in (*spoken, *calls)))
+
+
+def _placed(part: Part, at: str) -> Part:
+    """Return the part with the operator's name of the provider in its mark."""
+    if not (at and isinstance(part, Thinking) and part.signature):
+        return part
+    return Thinking(part.text, _json({**orjson.loads(part.signature), "at": at}))
 
 
 def _add_text(spoken: list[Part], part: theirs.TextPart, provider: str) -> None:
