@@ -17,6 +17,7 @@ from outlast.engine.maintenance.due_schedules import DueSchedules
 from outlast.engine.maintenance.due_tasks import DueTasks
 from outlast.engine.maintenance.due_waits import DueWaits
 from outlast.engine.maintenance.duty import MaintenanceDuty
+from outlast.engine.maintenance.erased_memory import ErasedMemory
 from outlast.engine.maintenance.idempotency_keys import IdempotencyKeys
 from outlast.engine.maintenance.leader import (
     Leadership,
@@ -53,6 +54,7 @@ from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
 from outlast.services.lists import Lists
+from outlast.services.memory import Memory
 from outlast.services.metadata import indexed_values
 from outlast.services.records import Records
 from outlast.services.schedules import Schedules
@@ -165,8 +167,7 @@ def build(
     own = (retention.duty, *engine.duties)
     maintenance = _maintenance(settings, state, own, leadership, last_resort, clock, metrics)
     callbacks = (engine.runnable, engine.requested, engine.cancel)
-    others = (streams.missed, leadership.released)
-    state.listen(Listeners(committed, *callbacks, *others))
+    state.listen(Listeners(committed, *callbacks, streams.missed, leadership.released))
     _watch(metrics, engine, streams, leadership, retention)
     services = _services(settings, state, engine, streams, agents, clock, seal, box)
     parts = (models, box, services, metrics, maintenance, seal, prices)
@@ -253,6 +254,7 @@ def _maintenance(
         DueWaits(store.waits, last_resort, clock, failures).duty,
         DueTasks(store.tasks, clock, failures).duty,
         IdempotencyKeys(store.idempotency, clock).duty,
+        ErasedMemory(store.memories).duty,
         UsageHours(store.usage, clock).duty,
         *schedules.duties,
         *own,
@@ -290,6 +292,7 @@ def _services(
         Usage(store.usage, clock),
         Schedules(store, agents, clock, *_new_runs(settings)),
         Budgets(store, keys, clock),
+        Memory(store.memories, clock),
     )
 
 

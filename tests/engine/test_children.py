@@ -11,6 +11,7 @@ from outlast import Context, ToolFailed, agent_tool
 from outlast.agents.code import CodeFunctions
 from outlast.model.error import ModelRejected
 from outlast.model.execution import Budget, Status
+from outlast.model.memory import Access, MemoryAccess
 from outlast.model.wait import Awaiting, Decision
 from tests.support.databases import Database
 from tests.support.models import FakeModel, by_turn
@@ -45,7 +46,11 @@ async def test_a_child_runs_its_agent_and_its_output_is_the_result_of_the_call(
         RESEARCHER,
     )
     root = await world.start(
-        metadata={"case": "7"}, session={"name": "Ada"}, user="ada", forwarded_headers={"X-A": "b"}
+        metadata={"case": "7"},
+        session={"name": "Ada"},
+        user="ada",
+        forwarded_headers={"X-A": "b"},
+        memory_stores=(MemoryAccess(await world.memory_store(), Access.READ_ONLY),),
     )
     ended = await world.until(root)
     assert (ended.status, ended.output) == (
@@ -55,6 +60,7 @@ async def test_a_child_runs_its_agent_and_its_output_is_the_result_of_the_call(
     (child,) = await world.below(root, 1)
     assert child.status is Status.COMPLETED
     assert child.input == "What is it?"
+    assert child.memory_stores == ended.memory_stores != ()
     assert (child.root_id, child.depth, child.tool_call_id) == (root, 1, call(1, "x").id)
     assert (child.metadata, child.session, child.user) == ({"case": "7"}, {"name": "Ada"}, "ada")
     assert child.conversation_id != ended.conversation_id

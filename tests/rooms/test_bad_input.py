@@ -63,7 +63,12 @@ def deep(levels: int) -> bytes:
             "budget.maxSteps",
         ),
         (b'{"input":"Hi","memoryStores":"mem_1"}', 422, "invalid_field_value", "memoryStores"),
-        (b'{"input":"Hi","memoryStores":["mem_1"]}', 400, "invalid_request", "memoryStores"),
+        (
+            b'{"input":"Hi","memoryStores":["mem_1"]}',
+            404,
+            "memory_store_not_found",
+            "memoryStores.0",
+        ),
     ],
     ids=lambda value: value[:40].decode("latin-1") if isinstance(value, bytes) else None,
 )

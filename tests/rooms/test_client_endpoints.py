@@ -26,6 +26,8 @@ CALLED = "tc_01k6zj3t7hf2a9q1x5m8r4c0vb"
 TALK = "conv_01k6zj3t7hf2a9q1x5m8r4c0vb"
 KEY = "key_01k6zj3t7hf2a9q1x5m8r4c0vb"
 SCHEDULE = "sch_01k6zj3t7hf2a9q1x5m8r4c0vb"
+MEMORY = "mem_01k6zj3t7hf2a9q1x5m8r4c0vb"
+ITEM = "item_01k6zj3t7hf2a9q1x5m8r4c0vb"
 FILTERS = {"agentId": "agent", "limit": 3}
 
 
@@ -85,6 +87,22 @@ METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
     "getUsage": lambda client, _: client.usage(
         **{"from": "2026-01-01", "to": "2026-12-31"}, bucket="month", groupBy="agent", limit=3
     ),
+    "createMemoryStore": lambda client, _: client.memory.create(
+        "notes", "What we know", metadata={"a": "b"}
+    ),
+    "listMemoryStores": lambda client, _: client.memory.list(limit=3),
+    "getMemoryStore": lambda client, _: client.memory.get(MEMORY),
+    "updateMemoryStore": lambda client, _: client.memory.update(MEMORY, name="n", archived=True),
+    "deleteMemoryStore": lambda client, _: client.memory.delete(MEMORY),
+    "searchMemoryStore": lambda client, _: client.memory.search(MEMORY, "tea", prefix="a"),
+    "listMemoryItems": lambda client, _: client.memory.items(MEMORY, prefix="a", full=True),
+    "getMemoryItem": lambda client, _: client.memory.item(MEMORY, "a/b c"),
+    "putMemoryItem": lambda client, _: client.memory.put(
+        MEMORY, "a/b c", "tea", metadata={"a": "b"}, if_match="0"
+    ),
+    "updateMemoryItem": lambda client, _: client.memory.change(MEMORY, "a/b", content="tea"),
+    "deleteMemoryItem": lambda client, _: client.memory.remove(MEMORY, "a/b", purge=True),
+    "listMemoryVersions": lambda client, _: client.memory.versions(MEMORY, ITEM, limit=3),
 }
 
 

@@ -51,7 +51,13 @@ def test_a_migrated_file_has_exactly_the_schema_of_the_tables(tmp_path: Path) ->
     assert migrations.sqlite_version(fresh) == HEAD
     assert schema_of(migrated) == schema_of(fresh)
     with create_engine(f"sqlite:///{migrated}").connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": _is_ours})
+        assert compare_metadata(context, metadata) == []
+
+
+def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Whether a table is ours rather than one of an index of words."""
+    return kind != "table" or name is None or not name.startswith("memory_words")
 
 
 def test_migrating_a_second_time_changes_nothing(tmp_path: Path) -> None:

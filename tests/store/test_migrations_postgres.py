@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import MetaData, create_engine
+from sqlalchemy import MetaData, create_engine, text
 
 from outlast.store.postgres.migrate import migrate, sqlalchemy_url, version
-from outlast.store.schema import HEAD, metadata
+from outlast.store.schema import BESIDE_TABLES, HEAD, metadata
 from tests.support.databases import migrate_postgres
 from tests.support.postgres import BOUND, Databases
 from tests.support.python_process import PythonProcess
@@ -95,6 +95,9 @@ def test_a_migrated_database_has_exactly_the_schema_of_the_tables(url: str, othe
     migrate(url)
     engine = create_engine(sqlalchemy_url(other_url))
     tables().create_all(engine)
+    with engine.begin() as connection:
+        for statement in BESIDE_TABLES["postgresql"]:
+            connection.execute(text(statement))
     engine.dispose()
     migrated, fresh = catalog_of(url), catalog_of(other_url)
     for name in CATALOG:

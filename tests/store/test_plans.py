@@ -36,6 +36,8 @@ MAY_SORT = {
     "WAITS": "those of one execution",
     "NEXT_IN_CONVERSATION": "the live ones of one conversation",
     "LIVE_IN_CONVERSATION": "the live ones of one conversation",
+    "NEWEST_MEMORY_ITEMS_BELOW": "those of one prefix",
+    "FIND_MEMORY_ITEMS": "those that have the words",
     "LOG_PAGE": "the lengths of one page",
     "WAITING_TURNS": "the live ones of one conversation",
     "TURNS": "all of them are read",
@@ -44,7 +46,10 @@ MAY_SORT = {
     "USAGE_OF_ALL": "what it has added up itself",
     **{f"USAGE[{number}]": "what it has added up itself" for number in range(4)},
 }
-MADE = re.compile(r"SCAN (tree|below|page|of[0-9]+|sizes|sums|used|totals|\(subquery-[0-9]+\))")
+MADE = re.compile(
+    r"SCAN (tree|below|page|of[0-9]+|sizes|sums|used|totals|\(subquery-[0-9]+\)|"
+    r"memory_words VIRTUAL TABLE INDEX 0:M1)"
+)
 """What a statement has found itself, all of which it reads."""
 INDICES = {
     "STEP": "ix_steps_id",

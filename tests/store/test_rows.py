@@ -15,6 +15,7 @@ from outlast.model.execution import (
     RequestContext,
     Status,
 )
+from outlast.model.memory import Access, MemoryAccess
 from outlast.model.usage import Usage
 from outlast.model.wait import Awaiting
 from outlast.store.driver import Driver, Part, Query, Statement, Transaction, TransactionResult
@@ -59,6 +60,7 @@ FULL: Final = Execution(
     root_id="exec_root",
     depth=1,
     tool_call_id="tc_1",
+    memory_stores=(MemoryAccess("mem_1", Access.READ_ONLY), MemoryAccess("mem_2")),
     children=2,
     reserved=Reservation(Amounts(7, 8, 9), ("exec_1", "key_2"), calls=True),
 )

@@ -22,6 +22,7 @@ CASE WHEN n > {_ENDED} THEN (ARRAY['queued', 'running', 'suspended'])[1 + n % 3]
 """
 _OPEN = f"n > {_ENDED - EXECUTIONS + _WAITS} AND (n + {EXECUTIONS - _WAITS}) % 3 = 2"
 _KIND = "(ARRAY['approval', 'client', 'approval', 'child', 'approval', 'timer'])[1 + n / 3 % 6]"
+_STORE = "'mem_' || lpad((n % 20)::text, 26, '0')"
 _TABLES: Final = {
     "workspaces": (
         1_000,
@@ -285,6 +286,51 @@ _TABLES: Final = {
             "decided_at": f"CASE WHEN NOT ({_OPEN}) THEN n END",
             "approved": f"CASE WHEN NOT ({_OPEN}) THEN true END",
             "superseded": "false",
+        },
+    ),
+    "memory_stores": (
+        2000,
+        {
+            "id": "'mem_' || lpad(n::text, 26, '0')",
+            "workspace_id": "'ws_' || n % 1000",
+            "name": "'notes'",
+            "description": "''",
+            "metadata": "'{}'",
+            "created_at": "n",
+            "updated_at": "n",
+            "items": "1",
+            "bytes": "1",
+            "erasing_since": "CASE WHEN n % 500 = 0 THEN n END",
+        },
+    ),
+    "memory_items": (
+        20_000,
+        {
+            "id": "'item_' || lpad(n::text, 26, '0')",
+            "store_id": _STORE,
+            "key": "'k' || n",
+            "content": "'text'",
+            "metadata": "'{}'",
+            "sha256": "md5(n::text)",
+            "bytes": "4",
+            "version": "1",
+            "created_at": "n",
+            "updated_at": "n",
+            "writer": "'{}'",
+            "words": "lpad((n % 20)::text, 6, '0') || 'w' || n % 1000 || ' ' "
+            "|| lpad((n % 20)::text, 6, '0') || 'w7'",
+        },
+    ),
+    "memory_versions": (
+        20_000,
+        {
+            "item_id": "'item_' || lpad((n / 2)::text, 26, '0')",
+            "version": "1 + n % 2",
+            "store_id": _STORE,
+            "key": "'k' || n",
+            "sha256": "md5(n::text)",
+            "at": "n",
+            "writer": "'{}'",
         },
     ),
     "idempotency": (

@@ -24,6 +24,7 @@ from outlast.store.executions import (
     statements,
     steps,
 )
+from outlast.store.memory import rows as memory
 from outlast.store.schedules import statements as schedules
 from outlast.store.tasks import rows as tasks
 from outlast.store.waits import above
@@ -50,6 +51,7 @@ MODULES = (
     keys,
     lists,
     log,
+    memory,
     records,
     retention,
     schedules,

@@ -18,8 +18,8 @@
         ended: true                      # then go on once every execution of the agent rests
 
 `{execution}` is the id in the last answer's header; `{call[0]}`, `{checkpoint[0]}`,
-`{conversation[0]}`, `{key[0]}`, `{schedule[0]}` and `{ticket}` are taken from earlier answers. A
-tool's effect is read_only unless `more` says another.
+`{conversation[0]}`, `{key[0]}`, `{schedule[0]}`, `{store[0]}`, `{item[0]}` and `{ticket}` are taken
+from earlier answers. A tool's effect is read_only unless `more` says another.
 """
 
 import asyncio
@@ -48,6 +48,8 @@ _IDS: Final = {
     "conversation": r"\bconv_\w{26}",
     "key": r"\bkey_\w{26}",
     "schedule": r"\bsch_\w{26}",
+    "store": r"\bmem_\w{26}",
+    "item": r"\bitem_\w{26}",
 }
 
 _SECRET: Final = re.compile(r"sk_outlast_[\w-]+")
@@ -180,7 +182,7 @@ class Transcript:
             return found[0].format(**self._known)
 
         return re.sub(
-            r"\{(?:execution|ticket|(?:call|checkpoint|conversation|key|schedule)\[\d+\])\}",
+            rf"\{{(?:execution|ticket|(?:{'|'.join(_IDS)})\[\d+\])\}}",
             known,
             text,
         )

@@ -42,6 +42,10 @@ class Team:
         started = await self.executions.start(self.caller, name, start_request(text, **more))
         return started.execution.id
 
+    async def memory_store(self) -> str:
+        """The id of a new memory store."""
+        return (await self.core.services.memory.create(self.caller, "notes"))[0].id
+
     async def get(self, execution_id: str) -> Execution:
         return await self.store.executions.get(self.caller.workspace_id, execution_id)
 

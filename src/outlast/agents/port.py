@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
 from outlast.model.agent import ToolSpec
+from outlast.model.memory import MemoryAccess, MemoryWrite
 from outlast.model.message import AssistantMessage, Message
 from outlast.model.usage import Usage
 from outlast.model.wait import WaitKind
@@ -149,6 +150,10 @@ class ToolContext:
     """Headers forwarded from the request that started the execution; a tool's own win over them."""
     user: str | None = None
     """The caller's end user, as given when the execution was started."""
+    memory_stores: tuple[MemoryAccess, ...] = ()
+    """The execution's memory stores."""
+    writes: list[MemoryWrite] = field(default_factory=list, repr=False)
+    """What the call writes to them, in the transaction that records it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from outlast.client.connection import (
     require_ascii,
     segment,
 )
+from outlast.client.memory import MemoryClient
 from outlast.client.schedules import ScheduleMethods
 from outlast.model.clock import Clock, SystemClock
 
@@ -50,6 +51,7 @@ class Client(ScheduleMethods):
         self._connection = Connection(url, key, patience, clock or SystemClock(), transport)
         self._clock, self._patience = self._connection.clock, patience
         self.url = self._connection.url
+        self.memory = MemoryClient(self._connection)
 
     async def __aenter__(self) -> Self:
         return self

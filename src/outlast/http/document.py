@@ -25,6 +25,7 @@ _DESCRIPTIONS: Final = {
     403: "The API key lacks a scope.",
     404: "There is no such thing in this workspace.",
     409: "The thing is not in a state that allows this.",
+    412: "The thing is another than the request expects.",
     413: "The body is too large.",
     415: "The body is compressed.",
     422: "A field has a value that it cannot have.",

@@ -96,6 +96,8 @@ class Endpoint:
     body: type[BaseModel] | None = None
     errors: tuple[int, ...] = ()
     """Error statuses besides those that every endpoint may return."""
+    rest: str | None = None
+    """The path's last parameter, if it may contain slashes."""
     bodyless: bool = False
     """Accepts only requests without a body; the document describes the endpoint after it."""
 

@@ -26,7 +26,8 @@ class Route(BaseRoute):
     def __init__(
         self, endpoint: Endpoint, room: Room, services: Services, metrics: Metrics
     ) -> None:
-        super().__init__(endpoint.path, endpoint.handler, name=endpoint.name)
+        super().__init__(_routed(endpoint), endpoint.handler, name=endpoint.name)
+        self.path = endpoint.path
         self.methods = {endpoint.method}
         self.app = self._answer
         self._handler = endpoint.handler
@@ -87,3 +88,10 @@ def _has_body(scope: Scope) -> bool:
         name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
         for name, value in scope["headers"]
     )
+
+
+def _routed(endpoint: Endpoint) -> str:
+    """Return the path as the framework reads it."""
+    if endpoint.rest is None:
+        return endpoint.path
+    return endpoint.path.replace(f"{{{endpoint.rest}}}", f"{{{endpoint.rest}:path}}")

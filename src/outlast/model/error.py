@@ -13,8 +13,11 @@ OutlastError
 │   ├── AgentNotFound · ExecutionNotFound · ConversationNotFound
 │   ├── ApprovalNotFound · CheckpointNotFound · KeyNotFound · ScheduleNotFound
 │   ├── BudgetNotFound
+│   ├── MemoryStoreNotFound · MemoryItemNotFound
 ├── Conflict                 409
 │   ├── AgentPaused · ConversationBusy · StaleWrite · RequestInProgress
+│   ├── MemoryArchived · MemoryFull
+├── PreconditionFailed       412
 ├── BodyTooLarge             413
 ├── UnsupportedEncoding      415  a compressed body
 ├── InvalidField             422  the right shape with a value that cannot be
@@ -168,6 +171,18 @@ class BudgetNotFound(NotFound):
     code = "budget_not_found"
 
 
+class MemoryStoreNotFound(NotFound):
+    """There is no such memory store."""
+
+    code = "memory_store_not_found"
+
+
+class MemoryItemNotFound(NotFound):
+    """The memory store has no such item."""
+
+    code = "memory_item_not_found"
+
+
 class Conflict(OutlastError):
     """The thing is not in a state that allows this."""
 
@@ -184,6 +199,24 @@ class ConversationBusy(Conflict):
     """The conversation already has a live execution."""
 
     code = "conversation_busy"
+
+
+class MemoryArchived(Conflict):
+    """The memory store is archived: it is read-only."""
+
+    code = "memory_store_archived"
+
+
+class MemoryFull(Conflict):
+    """The memory store can hold no more."""
+
+    code = "memory_store_full"
+
+
+class PreconditionFailed(OutlastError):
+    """The item is another than the request expects."""
+
+    code = "precondition_failed"
 
 
 class RequestInProgress(Conflict):

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from outlast.model.budget import Amounts, Reservation
+from outlast.model.memory import MemoryAccess
 from outlast.model.message import AssistantMessage, ToolCall
 from outlast.model.usage import NO_USAGE, Usage
 from outlast.model.wait import Awaiting
@@ -203,6 +204,8 @@ class Execution:
     """Number of children ever created, superseded ones included."""
     reserved: Reservation | None = None
     """What it has reserved of budgets for what it does now."""
+    memory_stores: tuple[MemoryAccess, ...] = ()
+    """Memory stores that its tools reach."""
 
     @property
     def tree(self) -> str:

@@ -26,6 +26,7 @@ WEBHOOK: Final = "wh"
 EVENT: Final = "evt"
 KEY: Final = "key"
 WORKSPACE: Final = "ws"
+MEMORY_ITEM: Final = "item"
 SCHEDULE: Final = "sch"
 
 _VERSION_MASK: Final = 0xF << 76

@@ -10,6 +10,7 @@ from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
 from outlast.services.lists import Lists
+from outlast.services.memory import Memory
 from outlast.services.records import Records
 from outlast.services.schedules import Schedules
 from outlast.services.tasks import Tasks
@@ -34,3 +35,4 @@ class Services:
     usage: Usage
     schedules: Schedules
     budgets: Budgets
+    memory: Memory

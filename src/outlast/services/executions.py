@@ -24,6 +24,7 @@ from outlast.model.workspace import Principal, Scope
 from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
 from outlast.services.lifecycle import Lifecycle
+from outlast.services.memory import Memory
 from outlast.services.metadata import checked_user, indexed_values, require_indexed
 from outlast.services.start import Started, StartExecution
 from outlast.services.views import ExecutionView, Views
@@ -75,6 +76,7 @@ class Executions:
         self._agents = agents
         self._clock = clock
         self._seal = seal
+        self._memory = Memory(store.memories, clock)
         self._metadata_keys = metadata_keys
         self._max_live = max_queued_turns + 1
         self._views = Views(store.executions, agents.known)
@@ -90,7 +92,7 @@ class Executions:
         """
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
-        new = self._new(principal, agent, request)
+        new = await self._new(principal, agent, request)
         return await self._create(agent, new)
 
     async def run(
@@ -106,7 +108,7 @@ class Executions:
         """
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
-        new = self._new(principal, agent, request)
+        new = await self._new(principal, agent, request)
         with self._streams.watch(new.workspace_id, new.id) as watch:
             started = await self._create(agent, new)
             execution = started.execution
@@ -120,7 +122,7 @@ class Executions:
         """Like `start`, and the execution's log like `follow`, from its first commit on."""
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, agent_ref)
-        new = self._new(principal, agent, request)
+        new = await self._new(principal, agent, request)
         expected = self._streams.expect(new.id)
         try:
             started = await self._create(agent, new)
@@ -132,7 +134,9 @@ class Executions:
             return started, self.follow(principal, started.execution.id)
         return started, expected.follow(new.workspace_id)
 
-    def _new(self, principal: Principal, agent: Agent, request: StartExecution) -> NewExecution:
+    async def _new(
+        self, principal: Principal, agent: Agent, request: StartExecution
+    ) -> NewExecution:
         if agent.paused:
             raise AgentPaused
         given, execution_id, now = (
@@ -166,6 +170,9 @@ class Executions:
             cut=request.cut,
             budgeted=principal.budgeted,
             least_output=least_output(agent.spec.settings),
+            memory_stores=await self._memory.of_execution(principal, request.memory_stores)
+            if request.memory_stores
+            else (),
         )
 
     def _context(self, request: StartExecution) -> RequestContext:

@@ -6,6 +6,7 @@ from typing import Any
 
 from outlast.model.agent import Agent
 from outlast.model.execution import Budget, Execution, OnBusy
+from outlast.model.memory import MemoryAccess
 from outlast.model.task import Task
 from outlast.store.executions.values import Cut
 from outlast.store.idempotency import Idempotency
@@ -38,6 +39,8 @@ class StartExecution:
     """The client's id of the message that is the input."""
     cut: Cut | None = None
     """Turns of the conversation that it replaces."""
+    memory_stores: tuple[MemoryAccess, ...] = ()
+    """Memory stores that it gets."""
 
 
 @dataclass(frozen=True, slots=True)

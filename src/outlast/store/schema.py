@@ -14,14 +14,16 @@ from outlast.store import agents, charges, checkpoints, idempotency, keys, lease
 from outlast.store.budgets import tables as budgets
 from outlast.store.conversations import rows as conversations
 from outlast.store.executions import tables as executions
+from outlast.store.memory import rows as memory
+from outlast.store.memory.words import INDEX
 from outlast.store.schedules import rows as schedules
 from outlast.store.tables import metadata
 from outlast.store.tasks import rows as tasks
 from outlast.store.waits import rows as waits
 
-__all__ = ["HEAD", "OLDEST", "SUBJECTS", "metadata"]
+__all__ = ["BESIDE_TABLES", "HEAD", "OLDEST", "SUBJECTS", "metadata"]
 
-HEAD: Final = "0014"
+HEAD: Final = "0015"
 """The newest migration; compared at start before Alembic is loaded."""
 OLDEST: Final = "0010"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
@@ -38,9 +40,13 @@ SUBJECTS: Final = (
     keys,
     leases,
     schedules,
+    memory,
     tasks,
     usage,
 )
 """The modules that declare tables; each adds its own to `metadata`."""
+
+BESIDE_TABLES: Final = INDEX
+"""Statements, by the database's name, that complete the schema after its tables."""
 
 compatibility: Final = Table("compatibility", metadata, Column("oldest", Text, nullable=False))

@@ -11,6 +11,7 @@ from outlast.store.executions.store import ExecutionStore
 from outlast.store.idempotency import IdempotencyStore
 from outlast.store.keys import KeyStore
 from outlast.store.listeners import Listeners
+from outlast.store.memory.store import Memories
 from outlast.store.records import RecordStore
 from outlast.store.schedules.store import ScheduleStore
 from outlast.store.tasks.store import TaskStore
@@ -30,6 +31,7 @@ class Store:
     executions: ExecutionStore
     idempotency: IdempotencyStore
     keys: KeyStore
+    memories: Memories
     records: RecordStore
     schedules: ScheduleStore
     tasks: TaskStore
@@ -48,6 +50,7 @@ class Store:
             ExecutionStore(driver),
             IdempotencyStore(driver),
             KeyStore(driver),
+            Memories(driver),
             RecordStore(driver),
             ScheduleStore(driver),
             TaskStore(driver),

@@ -5,6 +5,8 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, Text, false, text
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import ColumnElement, Executable
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 metadata: Final = MetaData(
@@ -69,6 +71,21 @@ def added_flag(name: str) -> Column[bool]:
 def index_of_some(table: str, name: str, *columns: str) -> Index:
     """Return an index of the rows in which this column is not null."""
     return Index(f"ix_{table}_{name}", *columns, sqlite_where=text(f"{name} IS NOT NULL"))
+
+
+class ByDatabase(Executable, ColumnElement[bool]):
+    """A condition or a statement that each database spells in its own way."""
+
+    inherit_cache = False
+
+    def __init__(self, sqlite: str, postgres: str) -> None:
+        """`sqlite` names parameters as `:name`, `postgres` as `%(name)s`."""
+        self.texts = {"sqlite": sqlite, "postgresql": postgres}
+
+
+@compiles(ByDatabase)
+def _text_of(element: ByDatabase, compiler: Any, **_: Any) -> str:
+    return element.texts[compiler.dialect.name]
 
 
 def to_json(value: Any) -> str:

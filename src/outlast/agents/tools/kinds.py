@@ -4,6 +4,7 @@ from outlast.agents.tools.agent_kind import AGENT
 from outlast.agents.tools.builtin_kind import BUILTIN
 from outlast.agents.tools.http_kind import HTTP
 from outlast.agents.tools.kind import Resources, ToolKind, ToolRunner
+from outlast.agents.tools.memory_kind import MEMORY
 from outlast.agents.tools.openapi_kind import OPENAPI
 from outlast.agents.tools.python_kind import PYTHON
 from outlast.agents.tools.web_fetch_kind import WEB_FETCH
@@ -19,6 +20,8 @@ KINDS: tuple[ToolKind, ...] = (
     WEB_SEARCH,
 )
 """Kinds in the order in which errors name them."""
+_UNNAMED: tuple[ToolKind, ...] = (MEMORY,)
+"""Kinds of tools that the server adds by itself; no agent's spec names them."""
 
 
 def find(key: str | None) -> ToolKind | None:
@@ -34,4 +37,4 @@ def exactly_one(found: str) -> str:
 
 def runners(resources: Resources) -> dict[str | None, tuple[ToolKind, ToolRunner]]:
     """Return each kind with a runner of its own, by key."""
-    return {kind.key: (kind, kind.runner(resources)) for kind in KINDS}
+    return {kind.key: (kind, kind.runner(resources)) for kind in (*KINDS, *_UNNAMED)}

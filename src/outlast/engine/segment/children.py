@@ -87,6 +87,7 @@ class Children:
             root_id=parent.tree,
             depth=parent.depth + 1,
             tool_call_id=wait.tool_call_id,
+            memory_stores=parent.memory_stores,
         )
         return NewChild(child, agent.spec.name)
 

@@ -14,6 +14,7 @@ from outlast.engine.code_agents.runner import CodeAgentRunner
 from outlast.engine.segment.history import Histories
 from outlast.engine.segment.last_resort import without_progress
 from outlast.engine.segment.limits import check_spent, too_many_steps
+from outlast.engine.segment.memory import MemoryTools
 from outlast.engine.segment.model_steps import ModelSteps, failure_of, is_answered
 from outlast.engine.segment.pending_calls import PendingCalls
 from outlast.engine.segment.segment import Interrupted, Segment, Stop
@@ -137,7 +138,11 @@ class Runner:
     async def _agent(self, segment: Segment) -> Agent | None:
         """Return the agent; None if it cannot run, and the execution has failed."""
         try:
-            segment.agent = agent = await self.agents.of(segment.execution)
+            agent = await self.agents.of(segment.execution)
+            if segment.execution.memory_stores:
+                memory = MemoryTools(self.store.memories)
+                agent = await memory.added(agent, segment.execution)
+            segment.agent = agent
             bind_contextvars(agent=agent.spec.name)
             self.code_agents.require(agent.spec)
         except (AgentNotFound, Misconfigured) as error:

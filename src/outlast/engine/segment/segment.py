@@ -15,6 +15,7 @@ from outlast.engine.segment.suspects import SUSPECT_TRIES, Suspects
 from outlast.model.agent import Agent
 from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
+from outlast.model.memory import MemoryWrite
 from outlast.model.message import Message, Part, Text, Thinking, ToolCall
 from outlast.model.steps import Calls, unanswered
 from outlast.model.wait import Wait
@@ -140,6 +141,8 @@ class Segment:
         """Approved calls that may run, with their arguments."""
         self.in_flight: dict[str, tuple[int, ToolCall]] = {}
         """Started calls without a result."""
+        self.writes: dict[str, tuple[MemoryWrite, ...]] = {}
+        """What calls that have ended write to memory stores when they are recorded, by call."""
         self._open: dict[str, tuple[int, ToolCall]] = {}
         """Calls of the newest model step without a result, in order."""
         self.highest_step = 0

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -18,9 +18,11 @@ from outlast.model.error import OutlastError, ToolFailed
 from outlast.model.event import ToolFinished
 from outlast.model.execution import Execution, ToolStep
 from outlast.model.ids import STEP
+from outlast.model.memory import MemoryWriter
 from outlast.model.message import ToolCall
 from outlast.model.text import shortened, storable
 from outlast.seal import FORWARDED, DecryptionFailed, Seal
+from outlast.store.memory.write import MEMORY_REFUSALS
 
 _LOGGED_BYTES: Final = 2048
 """Maximum bytes of a cause in a log line."""
@@ -76,7 +78,14 @@ class ToolCalls:
         steps = [task.result() for task in ran if task.exception() is None]
         for step in sorted(steps, key=lambda step: step.number):
             runs = _runs(spec, step.call)
-            await self.writer.record(segment, (tool_finished(step),), step, ran=runs)
+            writes = segment.writes.pop(step.call.id, ())
+            try:
+                await self.writer.record(
+                    segment, (tool_finished(step),), step, ran=runs, memory=writes
+                )
+            except MEMORY_REFUSALS as error:
+                refused = replace(step, result=error.message, is_error=True)
+                await self.writer.record(segment, (tool_finished(refused),), refused, ran=runs)
             segment.in_flight.pop(step.call.id, None)
         for task in ran:
             task.result()
@@ -88,7 +97,7 @@ class ToolCalls:
         started_at = clock.now()
         began = clock.monotonic()
         try:
-            result = storable(await self._result(segment, spec, call))
+            result = storable(await self._result(segment, spec, number, call))
             is_error = False
         except ToolFailed as error:
             result, is_error = shortened(storable(error.message), MAX_ERROR_BYTES), True
@@ -102,7 +111,9 @@ class ToolCalls:
             clock.new_id(STEP), number, call, result, is_error, started_at, ended_at, note
         )
 
-    async def _result(self, segment: Segment, spec: AgentSpec, call: ToolCall) -> object:
+    async def _result(
+        self, segment: Segment, spec: AgentSpec, number: int, call: ToolCall
+    ) -> object:
         tool = _known(spec, call)
         execution = segment.execution
         context = ToolContext(
@@ -113,14 +124,19 @@ class ToolCalls:
             execution.metadata,
             self._headers(execution),
             execution.user,
+            execution.memory_stores,
         )
         try:
-            return await self.tools.call(tool, call.parameters, context)
+            result = await self.tools.call(tool, call.parameters, context)
         except OutlastError:
             raise
         except Exception as error:
             logger.exception("tool.crashed", tool=call.name, execution=execution.id)
             raise ToolFailed(f"The tool {call.name} crashed.") from error
+        if context.writes:
+            by = MemoryWriter(execution.id, number, call.id, execution.key_id)
+            segment.writes[call.id] = tuple([replace(one, writer=by) for one in context.writes])
+        return result
 
     def _headers(self, execution: Execution) -> dict[str, str]:
         """Return the forwarded headers. Raises ToolFailed if they cannot be decrypted."""

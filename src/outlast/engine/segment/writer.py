@@ -35,6 +35,7 @@ from outlast.model.execution import (
     advanced,
 )
 from outlast.model.ids import CHECKPOINT, STEP
+from outlast.model.memory import MemoryWrite
 from outlast.model.message import AssistantMessage
 from outlast.model.price import ModelPrice
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens, estimate_tokens_of
@@ -87,12 +88,14 @@ class SegmentWriter:
         begun: tuple[str, ...] = (),
         ran: bool = True,
         held: Reservation | None = None,
+        memory: tuple[MemoryWrite, ...] = (),
         **changes: Any,
     ) -> None:
         """Record events, a step, and unless the step was cut off a checkpoint after it.
 
         The step is charged, and its event in `events` gets the cost. `ran`: False for a tool that
-        did not run. `held`: what budgets are to reserve for its tool calls. Raises BudgetRefused.
+        did not run. `held`: what budgets are to reserve for its tool calls. `memory`:
+        what the step writes to memory stores. Raises BudgetRefused, and what such a write raises.
         """
         checkpoint: Checkpoint | None = None
         charge: Charge | None = None
@@ -117,6 +120,7 @@ class SegmentWriter:
             begun=begun,
             charge=charge,
             changes=changes,
+            memory=memory,
         )
         if step is not None:
             segment.add(step)

@@ -82,6 +82,13 @@ class ScheduledRun(TypedDict):
     ]
 
 
+class ReadOnlyStore(TypedDict):
+    """A memory store that an execution only reads."""
+
+    id: str
+    access: Literal["read_only"]
+
+
 class Execution(TypedDict):
     """One execution."""
 
@@ -104,6 +111,12 @@ class Execution(TypedDict):
     timing: Timing
     user: Annotated[str | None, Field(description="The caller's end user.")]
     metadata: dict[str, Any]
+    memoryStores: NotRequired[
+        Annotated[
+            list[str | ReadOnlyStore],
+            Field(description="Its memory stores, where it has any, as in the request."),
+        ]
+    ]
     isPurged: Annotated[bool, Field(description="Its conversation was deleted, its content gone.")]
     superseded: NotRequired[
         Annotated[bool, Field(description="True where another has taken its turn's place.")]

@@ -10,6 +10,7 @@ from outlast.model import usage as core_usage
 from outlast.model.clock import iso, iso_or_none
 from outlast.model.execution import TERMINAL, ModelStep, Step, ToolStep
 from outlast.model.ids import MESSAGE
+from outlast.model.memory import Access, MemoryAccess
 from outlast.model.price import credits_of
 from outlast.model.schedule import Schedule
 from outlast.model.wait import Wait, WaitKind
@@ -23,6 +24,7 @@ from outlast.rooms.executions.answers import (
     ExecutionPage,
     Failure,
     PendingApproval,
+    ReadOnlyStore,
     ScheduleSummary,
     ToolCall,
     Turn,
@@ -92,6 +94,8 @@ def execution_of(
         "startedAt": iso_or_none(row.started_at),
         "completedAt": iso_or_none(row.completed_at),
     }
+    if row.memory_stores:
+        found["memoryStores"] = [_memory_store(one) for one in row.memory_stores]
     if row.superseded:
         found["superseded"] = True
     if row.origin.schedule_id is not None:
@@ -102,6 +106,13 @@ def execution_of(
             "missed": row.origin.missed,
         }
     return found
+
+
+def _memory_store(store: MemoryAccess) -> str | ReadOnlyStore:
+    """Return it as a request names it."""
+    if store.access is Access.READ_WRITE:
+        return store.id
+    return {"id": store.id, "access": "read_only"}
 
 
 def _failure(failure: core.Failure | None) -> Failure | None:

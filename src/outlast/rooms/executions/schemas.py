@@ -21,7 +21,6 @@ from outlast.model.error import (
     ConversationNotFound,
     ExecutionNotFound,
     InvalidId,
-    InvalidRequest,
 )
 
 _MOST: int = 2**53
@@ -56,13 +55,13 @@ class BudgetBody(BaseModel):
     max_seconds: Annotated[float, Field(gt=0, le=_MOST)] | None = None
 
 
-def _no_store_yet(stores: list[str] | None) -> list[str] | None:
-    if stores:
-        raise InvalidRequest(
-            "Memory stores are not there yet; leave memoryStores out or empty.",
-            param="memoryStores",
-        )
-    return stores
+class MemoryStoreAccess(BaseModel):
+    """A memory store, and what the execution may do with it."""
+
+    model_config = BODY
+
+    id: str
+    access: Literal["read_only", "read_write"] = "read_write"
 
 
 def read_conversation_id(text: str | None) -> str | None:
@@ -108,9 +107,11 @@ class ExecuteBody(BaseModel):
     ] = None
     memory: Memory | None = None
     memory_stores: Annotated[
-        list[str] | None,
-        AfterValidator(_no_store_yet),
-        Field(description="Memory stores by id. There are none yet: only an empty list is taken."),
+        list[str | MemoryStoreAccess] | None,
+        Field(
+            description="At most 8 memory stores, by id, for the agent's tools.",
+            examples=[["mem_01k6zj3t7hf2a9q1x5m8r4c0vb"]],
+        ),
     ] = None
     metadata: Annotated[
         dict[str, Any] | None, Field(description="Kept with the execution, shown with it.")

@@ -67,6 +67,7 @@ from outlast.store.executions.values import (
     TextAppend,
 )
 from outlast.store.listeners import Committed
+from outlast.store.memory.write import write
 from outlast.store.tasks.rows import moved as task_moved
 from outlast.store.waits.above import tell_above, tell_root, unless_decided
 from outlast.store.waits.decide import record_waits
@@ -103,6 +104,8 @@ def advance(move: Advance) -> Transaction[Advanced]:
         effects += yield from _end(before, after, moved)
     elif after.tool_call_id is not None:
         effects += yield from _passed_up(move, after)
+    for wanted in move.memory:
+        yield from write(wanted)
     yield from spend(move, after.reserved, moved.applying)
     committed = (Committed(before.id, entries, after), *effects.committed)
     return TransactionResult(

@@ -178,6 +178,14 @@ COLUMNS: Final = (
     ExecutionColumn(added_count("missed"), PLAIN, _NO_ONE, "origin.missed"),
     # Since 0013:
     ExecutionColumn(Column("deleted_spent", JSON), Form(write="None"), field=None),
+    # Since 0015:
+    ExecutionColumn(
+        Column("memory_stores", JSON),
+        Form(
+            "() if {0} is None else accesses_from(loads({0}))",
+            "to_json(stored_accesses({0})) if {0} else None",
+        ),
+    ),
 )
 """In the order of the schema, which is that of a row."""
 

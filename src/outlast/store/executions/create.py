@@ -256,6 +256,7 @@ def _new_execution(
         user=user,
         waiting=waiting,
         state={} if new.task is None else new.task.first_state,
+        memory_stores=new.memory_stores,
     )
 
 

@@ -22,6 +22,7 @@ from outlast.model.execution import (
     RequestContext,
     Status,
 )
+from outlast.model.memory import accesses_from, stored_accesses
 from outlast.model.usage import Usage
 from outlast.model.wait import Awaiting
 from outlast.store.driver import Row
@@ -41,7 +42,9 @@ _NAMES: Final = {
     "Status": Status,
     "TERMINAL": TERMINAL,
     "Usage": Usage,
+    "accesses_from": accesses_from,
     "loads": orjson.loads,
+    "stored_accesses": stored_accesses,
     "to_json": to_json,
 }
 """Names available to the columns' expressions."""

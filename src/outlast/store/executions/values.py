@@ -8,6 +8,7 @@ from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import Budget, Execution, Failure, OnBusy, RequestContext, Status, Step
+from outlast.model.memory import MemoryAccess, MemoryWrite
 from outlast.model.task import Task
 from outlast.model.usage import NOTHING_SPENT, Spent
 from outlast.model.wait import Wait
@@ -98,6 +99,7 @@ class NewExecution:
     """Whether the workspace has budgets, which must not be spent."""
     least_output: int = LEAST_OUTPUT
     """Minimum tokens of an answer for which these must have room."""
+    memory_stores: tuple[MemoryAccess, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,8 @@ class Advance:
     """Ids of approved tool calls that are about to run."""
     state: dict[str, Any] | None = None
     """The execution's new state; a checkpoint's own state takes precedence."""
+    memory: tuple[MemoryWrite, ...] = ()
+    """What the recorded tool call writes to memory stores."""
     counted_to: int = 0
     """Time up to which budgets know of its work, in milliseconds since the epoch."""
 

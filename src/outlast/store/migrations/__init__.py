@@ -13,7 +13,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from outlast.model.error import Misconfigured
-from outlast.store.schema import HEAD, OLDEST, metadata
+from outlast.store.schema import BESIDE_TABLES, HEAD, OLDEST, metadata
 
 _PASSING: Final = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
@@ -92,6 +92,8 @@ def create_schema(path: Path) -> bool:
             connection.execute(str(CreateTable(table).compile(dialect=dialect)))
             for index in sorted(table.indexes, key=lambda index: str(index.name)):
                 connection.execute(str(CreateIndex(index).compile(dialect=dialect)))
+        for statement in BESIDE_TABLES[dialect.name]:
+            connection.execute(statement)
         connection.execute(_VERSIONS)
         connection.execute("INSERT INTO alembic_version VALUES (?)", (HEAD,))
         connection.execute("INSERT INTO compatibility VALUES (?)", (OLDEST,))

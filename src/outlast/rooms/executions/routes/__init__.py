@@ -11,6 +11,8 @@ from outlast.rooms.executions.routes import (
     export,
     keys,
     lifecycle,
+    memory_items,
+    memory_stores,
     schedules,
     tickets,
     usage,
@@ -28,4 +30,6 @@ ENDPOINTS: Final = (
     *schedules.ENDPOINTS,
     *usage.ENDPOINTS,
     *budgets.ENDPOINTS,
+    *memory_stores.ENDPOINTS,
+    *memory_items.ENDPOINTS,
 )

@@ -1,6 +1,7 @@
 """`POST /v1/agents/{id}/execute`: one request, four ways to get its result."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,12 +11,21 @@ from starlette.responses import Response
 from outlast.http.call import Call
 from outlast.http.replays import kept, mark_replayed, replayed
 from outlast.http.spool import json_response
-from outlast.model.error import AgentNotFound, ExecutionNotFound, RequestInProgress
+from outlast.model.error import (
+    AgentNotFound,
+    ExecutionNotFound,
+    InvalidId,
+    MemoryStoreNotFound,
+    RequestInProgress,
+)
 from outlast.model.execution import RESTING, Budget, OnBusy
+from outlast.model.ids import MEMORY, parse
+from outlast.model.memory import Access, MemoryAccess
 from outlast.rooms.executions import render
 from outlast.rooms.executions.schemas import (
     BudgetBody,
     ExecuteBody,
+    MemoryStoreAccess,
 )
 from outlast.rooms.executions.stream import stream_of
 from outlast.services.all import Services
@@ -92,7 +102,22 @@ def _start(body: ExecuteBody, idempotency: Idempotency | None) -> StartExecution
         budget=_budget(body.budget),
         on_busy=OnBusy(body.on_busy or OnBusy.ENQUEUE),
         idempotency=idempotency,
+        memory_stores=_memory_stores(body.memory_stores or ()),
     )
+
+
+def _memory_stores(given: Sequence[str | MemoryStoreAccess]) -> tuple[MemoryAccess, ...]:
+    """Return the stores. Raises MemoryStoreNotFound, naming the index, for what is no id."""
+    found: list[MemoryAccess] = []
+    for index, one in enumerate(given):
+        text = one if isinstance(one, str) else one.id
+        access = Access.READ_WRITE if isinstance(one, str) else Access(one.access)
+        try:
+            found.append(MemoryAccess(parse(MEMORY, text), access))
+        except InvalidId as error:
+            param = f"memoryStores.{index}"
+            raise MemoryStoreNotFound("There is no such memory store.", param=param) from error
+    return tuple(found)
 
 
 def _budget(budget: BudgetBody | None) -> Budget:

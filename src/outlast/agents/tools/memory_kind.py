@@ -1,0 +1,268 @@
+"""The kind `memory`: the tools of an execution's memory stores, which no file names.
+
+They are added for executions that have stores (see `engine.segment.memory`). Reading and searching
+happen when they are called; a write is put into the context, and takes effect in the transaction
+that records the call.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from outlast.agents.port import ToolContext
+from outlast.agents.tools.kind import Draft, Resources, ToolEntry, ToolKind
+from outlast.model.agent import Effect, ToolSpec
+from outlast.model.clock import iso
+from outlast.model.error import InvalidField, MemoryItemNotFound, MemoryStoreNotFound, ToolFailed
+from outlast.model.ids import MEMORY_ITEM
+from outlast.model.memory import (
+    MAX_FOUND,
+    Access,
+    MemoryAccess,
+    MemoryItem,
+    MemoryStore,
+    MemoryWrite,
+    checked_content,
+    checked_key,
+    checked_prefix,
+    query_words,
+)
+from outlast.model.text import storable
+
+if TYPE_CHECKING:
+    from outlast.store.memory.store import Memories
+
+KEY: Final = "memory"
+_FOUND: Final = 10
+_SHOWN: Final = 2000
+"""Characters of a content that a search shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldStore:
+    """A memory store that an execution has, as it is now."""
+
+    store: MemoryStore
+    access: Access
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the execution may write to it."""
+        return self.access is Access.READ_WRITE and self.store.archived_at is None
+
+
+def memory_tools(held: Sequence[HeldStore]) -> tuple[ToolSpec, ...]:
+    """Return the tools for these stores; those that write only if one is writable."""
+    if not held:
+        return ()
+    names = [one.store.name for one in held]
+    writable = [one.store.name for one in held if one.is_writable]
+    tools = (
+        _tool(
+            "search",
+            "Search the memory: returns the items that have all words of the query, newest first. "
+            "An empty query lists the newest items.",
+            {
+                "query": {"type": "string", "description": "Words to find, in keys and contents"},
+                "store": _store(names, "all stores"),
+                "prefix": {"type": "string", "description": "Only keys that begin with this"},
+                "limit": {"type": "integer", "minimum": 1, "maximum": MAX_FOUND},
+            },
+            ("query",),
+        ),
+        _tool(
+            "read",
+            "Read one item of the memory, whole.",
+            {"key": _KEY_OF_ITEM, "store": _store(names)},
+            _required(names, "key"),
+        ),
+    )
+    if not writable:
+        return tools
+    return (
+        *tools,
+        _tool(
+            "write",
+            "Write an item to the memory; what the key held before is replaced.",
+            {
+                "key": _KEY_OF_ITEM,
+                "content": {"type": "string", "description": "The whole new text"},
+                "store": _store(writable),
+            },
+            _required(writable, "key", "content"),
+            Effect.IDEMPOTENT,
+        ),
+        _tool(
+            "delete",
+            "Delete an item from the memory.",
+            {"key": _KEY_OF_ITEM, "store": _store(writable)},
+            _required(writable, "key"),
+            Effect.IDEMPOTENT,
+        ),
+    )
+
+
+_KEY_OF_ITEM: Final = {"type": "string", "description": "Key of the item, such as customers/anna"}
+
+
+def _store(names: Sequence[str], default: str = "the only one") -> dict[str, Any]:
+    listed = ", ".join(names)
+    rest = f"; {default} if left out" if len(names) == 1 or default != "the only one" else ""
+    return {"type": "string", "description": f"Name of the store: {listed}{rest}"}
+
+
+def _required(names: Sequence[str], *others: str) -> tuple[str, ...]:
+    return others if len(names) == 1 else (*others, "store")
+
+
+def _tool(
+    verb: str,
+    description: str,
+    properties: dict[str, Any],
+    required: Sequence[str],
+    effect: Effect = Effect.READ_ONLY,
+) -> ToolSpec:
+    parameters = {
+        "type": "object",
+        "properties": properties,
+        "required": [*required],
+        "additionalProperties": False,
+    }
+    return ToolSpec(f"{KEY}_{verb}", description, parameters, effect, other={KEY: verb})
+
+
+class MemoryRunner:
+    """Runs the tools of memory stores."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._clock = resources.clock
+        self._state = resources.store
+
+    async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
+        if self._state is None:
+            raise ToolFailed("This process has no memory stores.")
+        stores = context.memory_stores
+        held = await held_stores(self._state.memories, context.workspace_id, stores)
+        arguments = storable(arguments)
+        try:
+            match spec.other[KEY]:
+                case "search":
+                    return await self._search(held, arguments, context)
+                case "read":
+                    return await self._read(held, arguments, context)
+                case verb:
+                    return self._write(held, arguments, context, deleted=verb == "delete")
+        except InvalidField as error:
+            cause = "An argument has a value that it cannot have."
+            raise ToolFailed(error.message, cause=cause) from error
+        except MemoryStoreNotFound as error:
+            raise ToolFailed("The memory store was deleted.") from error
+
+    async def warm_up(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def _search(
+        self, held: list[HeldStore], arguments: dict[str, Any], context: ToolContext
+    ) -> Any:
+        assert self._state is not None
+        chosen = [_chosen(held, arguments)] if "store" in arguments else held
+        names = {one.store.id: one.store.name for one in chosen}
+        found = await self._state.memories.find(
+            context.workspace_id,
+            [*names],
+            query_words(arguments["query"]),
+            checked_prefix(arguments.get("prefix", "")),
+            arguments.get("limit", _FOUND),
+        )
+        return {"items": [_shown(item, names[item.store_id], _SHOWN) for item in found]}
+
+    async def _read(
+        self, held: list[HeldStore], arguments: dict[str, Any], context: ToolContext
+    ) -> Any:
+        assert self._state is not None
+        store = _chosen(held, arguments).store
+        key = checked_key(arguments["key"])
+        try:
+            item = await self._state.memories.item(context.workspace_id, store.id, key)
+        except MemoryItemNotFound as error:
+            raise ToolFailed(
+                f"There is no item {key!r} in {store.name}.", cause="There is no such item."
+            ) from error
+        return _shown(item, store.name)
+
+    def _write(
+        self,
+        held: list[HeldStore],
+        arguments: dict[str, Any],
+        context: ToolContext,
+        *,
+        deleted: bool,
+    ) -> Any:
+        writable = [one for one in held if one.is_writable]
+        one = _chosen(writable if "store" not in arguments else held, arguments)
+        if not one.is_writable:
+            raise ToolFailed(f"The memory store {one.store.name} is read-only.")
+        key = checked_key(arguments["key"])
+        context.writes.append(
+            MemoryWrite(
+                context.workspace_id,
+                one.store.id,
+                self._clock.now(),
+                self._clock.new_id(MEMORY_ITEM),
+                key,
+                content=None if deleted else checked_content(arguments["content"]),
+                deleted=deleted,
+            )
+        )
+        return {"store": one.store.name, "key": key, "deleted" if deleted else "written": True}
+
+
+async def held_stores(
+    memories: "Memories", workspace_id: str, stores: Sequence[MemoryAccess]
+) -> list[HeldStore]:
+    """Return the stores of an execution that are still there, as they are now."""
+    found = await memories.get_all(workspace_id, [one.id for one in stores])
+    return [
+        HeldStore(store, one.access)
+        for one, store in zip(stores, found, strict=True)
+        if store is not None
+    ]
+
+
+def _chosen(held: Sequence[HeldStore], arguments: dict[str, Any]) -> HeldStore:
+    """Return the store that a call names, by name or id, or the only one. Raises ToolFailed."""
+    named = arguments.get("store")
+    fitting = [one for one in held if named in (None, one.store.name, one.store.id)]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = ", ".join(one.store.name for one in held) or "none"
+    if not fitting:
+        raise ToolFailed(f"There is no such memory store. There are: {names}.")
+    ids = ", ".join(f"{one.store.name} ({one.store.id})" for one in fitting)
+    raise ToolFailed(f"Name one memory store, by its name or id: {ids}.")
+
+
+def _shown(item: MemoryItem, store: str, most: int | None = None) -> dict[str, Any]:
+    """Return an item for the model, with its time and writer, so that it can prefer fresh facts."""
+    cut = most is not None and len(item.content) > most
+    shown: dict[str, Any] = {
+        "store": store,
+        "key": item.key,
+        "content": item.content[:most] if cut else item.content,
+        "updatedAt": iso(item.updated_at),
+        "writtenBy": item.writer.execution_id or item.writer.key_id,
+    }
+    if cut:
+        shown["cut"] = "memory_read returns the whole content"
+    return shown
+
+
+def _make(_entry: ToolEntry, _value: Any, _draft: Draft) -> ToolSpec | None:
+    """Make nothing: no file names these tools."""
+    return None
+
+
+MEMORY: Final = ToolKind(KEY, str, _make, MemoryRunner, max_result_bytes=1024 * 1024)

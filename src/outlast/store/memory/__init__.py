@@ -1,0 +1,1 @@
+"""Memory stores: their tables, the writing of items, and the search."""

@@ -1,0 +1,334 @@
+"""The tables of memory stores, their statements, and what their rows mean."""
+
+from typing import Final
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    null,
+    select,
+    update,
+)
+
+from outlast.model.memory import MemoryItem, MemoryStore, MemoryVersion, MemoryWriter
+from outlast.store.driver import Row, Statement
+from outlast.store.memory.words import HAS_WORDS
+from outlast.store.tables import (
+    ByDatabase,
+    added_flag,
+    count,
+    identifier,
+    index_of_some,
+    json,
+    metadata,
+    time,
+)
+
+memory_stores: Final = Table(
+    "memory_stores",
+    metadata,
+    identifier("id", primary_key=True),
+    identifier("workspace_id"),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    json("metadata"),
+    time("created_at"),
+    time("updated_at"),
+    time("archived_at", nullable=True),
+    count("items"),
+    count("bytes"),
+    time("erasing_since", nullable=True),
+    added_flag("deleted"),
+    Index(None, "workspace_id", "id"),
+    index_of_some("memory_stores", "erasing_since", "erasing_since"),
+)
+"""`erasing_since`: something was deleted whose words may be left in the index. A `deleted` store is
+hidden, and emptied in batches."""
+
+memory_items: Final = Table(
+    "memory_items",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+    identifier("id"),
+    identifier("store_id"),
+    identifier("key"),
+    Column("content", Text, nullable=False),
+    json("metadata"),
+    Column("sha256", Text, nullable=False),
+    count("bytes"),
+    count("version"),
+    time("created_at"),
+    time("updated_at"),
+    json("writer"),
+    Column("words", Text, nullable=False),
+    UniqueConstraint("id"),
+    UniqueConstraint("store_id", "key"),
+    Index(None, "store_id", "updated_at", "id"),
+)
+"""`number` is what FTS5 knows an item by."""
+
+memory_versions: Final = Table(
+    "memory_versions",
+    metadata,
+    identifier("item_id", primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    identifier("store_id"),
+    identifier("key"),
+    Column("content", Text),
+    Column("sha256", Text, nullable=False),
+    time("at"),
+    json("writer"),
+    Index(None, "store_id", "item_id"),
+)
+
+# --- stores
+
+_OWN_STORE: Final = (
+    memory_stores.c.id == bindparam("store"),
+    memory_stores.c.workspace_id == bindparam("workspace"),
+    memory_stores.c.deleted.is_(False),
+)
+_STORE: Final = tuple(memory_stores.c)[:10]
+_WRITTEN_STORE: Final = (
+    memory_stores.c.id == bindparam("given_store"),
+    memory_stores.c.workspace_id == bindparam("given_workspace"),
+)
+
+INSERT_MEMORY_STORE: Final = Statement(insert(memory_stores))
+MEMORY_STORE: Final = Statement(select(*_STORE).where(*_OWN_STORE))
+LOCK_MEMORY_STORE: Final = Statement(select(*_STORE).where(*_OWN_STORE).with_for_update())
+"""A store is locked behind an execution, and behind nothing else."""
+
+_page: Final = select(*_STORE).where(
+    memory_stores.c.workspace_id == bindparam("workspace"), memory_stores.c.deleted.is_(False)
+)
+_newest_first: Final = memory_stores.c.id.desc()
+MEMORY_STORES: Final = Statement(_page.order_by(_newest_first).limit(bindparam("limit")))
+MEMORY_STORES_AFTER: Final = Statement(
+    _page.where(memory_stores.c.id < bindparam("after"))
+    .order_by(_newest_first)
+    .limit(bindparam("limit"))
+)
+MEMORY_STORES_BEFORE: Final = Statement(
+    _page.where(memory_stores.c.id > bindparam("before"))
+    .order_by(memory_stores.c.id)
+    .limit(bindparam("limit"))
+)
+MEMORY_STORES_NAMED: Final = Statement(
+    _page.where(memory_stores.c.name == bindparam("name")).order_by(memory_stores.c.id)
+)
+"""All of this name: names are for people and models."""
+
+UPDATE_MEMORY_STORE: Final = Statement(
+    update(memory_stores)
+    .where(*_WRITTEN_STORE)
+    .values(
+        name=bindparam("new_name"),
+        description=bindparam("new_description"),
+        metadata=bindparam("new_metadata"),
+        archived_at=bindparam("new_archived_at"),
+        updated_at=bindparam("at"),
+    )
+)
+COUNT_MEMORY: Final = Statement(
+    update(memory_stores)
+    .where(*_WRITTEN_STORE)
+    .values(
+        items=memory_stores.c["items"] + bindparam("more_items", type_=BigInteger),
+        bytes=memory_stores.c.bytes + bindparam("more_bytes", type_=BigInteger),
+        erasing_since=func.coalesce(
+            memory_stores.c.erasing_since, bindparam("erasing", type_=BigInteger)
+        ),
+    )
+)
+HIDE_MEMORY_STORE: Final = Statement(
+    update(memory_stores)
+    .where(*_WRITTEN_STORE)
+    .values(deleted=True, erasing_since=bindparam("at"), name=bindparam("no_text"))
+)
+
+# --- items
+
+_ITEM: Final = tuple(memory_items.c)[1:12]
+_OF_STORE: Final = memory_items.c.store_id == bindparam("store")
+MEMORY_ITEM: Final = Statement(
+    select(*_ITEM).where(_OF_STORE, memory_items.c.key == bindparam("key"))
+)
+MEMORY_ITEM_BY_ID: Final = Statement(
+    select(*_ITEM).where(_OF_STORE, memory_items.c.id == bindparam("id"))
+)
+_VALUES: Final = ("key", "content", "metadata", "sha256", "bytes", "updated_at", "writer", "words")
+INSERT_MEMORY_ITEM: Final = Statement(
+    insert(memory_items)
+    .inline()
+    .values({name: bindparam(name) for name in ("id", "store_id", "version", "created_at")})
+    .values({name: bindparam(name) for name in _VALUES})
+)
+UPDATE_MEMORY_ITEM: Final = Statement(
+    update(memory_items)
+    .where(memory_items.c.id == bindparam("given_id"))
+    .values({name: bindparam(f"new_{name}") for name in (*_VALUES, "version")})
+)
+DELETE_MEMORY_ITEM: Final = Statement(
+    delete(memory_items).where(memory_items.c.id == bindparam("id"))
+)
+MEMORY_ITEMS: Final = Statement(
+    select(*_ITEM)
+    .where(
+        _OF_STORE,
+        memory_items.c.key > bindparam("after"),
+        memory_items.c.key >= bindparam("from_key"),
+        memory_items.c.key < bindparam("until_key"),
+    )
+    .order_by(memory_items.c.key)
+    .limit(bindparam("limit"))
+)
+_newest_items: Final = (
+    select(*_ITEM)
+    .where(_OF_STORE)
+    .order_by(memory_items.c.updated_at.desc(), memory_items.c.id.desc())
+    .limit(bindparam("limit"))
+)
+NEWEST_MEMORY_ITEMS: Final = Statement(_newest_items)
+_below: Final = _newest_items.where(
+    memory_items.c.key >= bindparam("from_key"), memory_items.c.key < bindparam("until_key")
+)
+NEWEST_MEMORY_ITEMS_BELOW: Final = Statement(_below)
+FIND_MEMORY_ITEMS: Final = Statement(
+    _newest_items.where(
+        HAS_WORDS,
+        func.substr(memory_items.c.key, literal_column("1"), func.length(bindparam("from_key")))
+        == bindparam("from_key"),
+    )
+)
+
+# --- versions
+
+INSERT_MEMORY_VERSION: Final = Statement(insert(memory_versions))
+MEMORY_VERSIONS: Final = Statement(
+    select(*memory_versions.c)
+    .where(
+        memory_versions.c.item_id == bindparam("id"),
+        memory_versions.c.store_id == bindparam("store"),
+        memory_versions.c.version < bindparam("before"),
+    )
+    .order_by(memory_versions.c.version.desc())
+    .limit(bindparam("limit"))
+)
+DELETE_MEMORY_VERSIONS: Final = Statement(
+    delete(memory_versions).where(
+        memory_versions.c.item_id == bindparam("id"),
+        memory_versions.c.version <= bindparam("until"),
+    )
+)
+
+# --- erasing what was deleted
+
+MEMORY_TO_ERASE: Final = Statement(
+    select(memory_stores.c.id, memory_stores.c.deleted, memory_stores.c.erasing_since)
+    .where(memory_stores.c.erasing_since.is_not(None))
+    .order_by(memory_stores.c.erasing_since)
+    .limit(literal_column("1"))
+    .with_for_update(skip_locked=True)
+)
+"""Of all workspaces: the store whose deleted content is left longest."""
+
+ERASE_MEMORY_ITEMS: Final = Statement(
+    delete(memory_items)
+    .where(
+        memory_items.c.number.in_(
+            select(memory_items.c.number)
+            .where(_OF_STORE)
+            .order_by(memory_items.c.key)
+            .limit(bindparam("limit"))
+        )
+    )
+    .returning(memory_items.c.id)
+)
+_versions_left: Final = (
+    select(memory_versions.c.item_id)
+    .where(memory_versions.c.store_id == bindparam("store"))
+    .order_by(memory_versions.c.item_id)
+    .limit(literal_column("1"))
+)
+VERSIONS_LEFT: Final = Statement(_versions_left)
+ERASE_MEMORY_VERSIONS: Final = Statement(
+    delete(memory_versions).where(memory_versions.c.item_id == bindparam("id"))
+)
+ERASE_MEMORY_STORE: Final = Statement(
+    delete(memory_stores).where(memory_stores.c.id == bindparam("store"))
+)
+ERASED_MEMORY: Final = Statement(
+    update(memory_stores)
+    .where(memory_stores.c.id == bindparam("given_store"))
+    .values(erasing_since=null())
+)
+MERGE_WORDS: Final = Statement(
+    ByDatabase("INSERT INTO memory_words(memory_words) VALUES ('optimize')", "SELECT 1")
+)
+"""Rewrites the index of words: until then FTS5 keeps deleted words. GIN keeps none to be read."""
+
+
+def store_from(row: Row) -> MemoryStore:
+    """Return the store of a row of `_STORE`."""
+    (
+        store_id,
+        workspace_id,
+        name,
+        description,
+        given,
+        created_at,
+        updated_at,
+        archived_at,
+        items,
+        size,
+    ) = row
+    return MemoryStore(
+        store_id,
+        workspace_id,
+        name,
+        created_at,
+        updated_at,
+        description,
+        orjson.loads(given),
+        archived_at,
+        items,
+        size,
+    )
+
+
+def item_from(row: Row) -> MemoryItem:
+    """Return the item of a row of `_ITEM`."""
+    item_id, store_id, key, content, given, sha256, size, version, created, updated, writer = row
+    return MemoryItem(
+        item_id,
+        store_id,
+        key,
+        content,
+        orjson.loads(given),
+        sha256,
+        size,
+        version,
+        created,
+        updated,
+        MemoryWriter(**orjson.loads(writer)),
+    )
+
+
+def version_from(row: Row) -> MemoryVersion:
+    """Return the version of a row with all columns."""
+    item_id, version, _, key, content, sha256, at, writer = row
+    return MemoryVersion(
+        item_id, version, key, content, sha256, at, MemoryWriter(**orjson.loads(writer))
+    )

@@ -1,0 +1,258 @@
+"""Writing an item: in a transaction of its own, or in that of the tool call that writes it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from outlast.model.error import (
+    Conflict,
+    MemoryArchived,
+    MemoryFull,
+    MemoryItemNotFound,
+    MemoryStoreNotFound,
+    PreconditionFailed,
+)
+from outlast.model.memory import (
+    MAX_ITEMS,
+    MAX_STORE_BYTES,
+    MAX_VERSIONS,
+    MemoryItem,
+    MemoryStore,
+    MemoryWrite,
+    digest_of,
+)
+from outlast.store.driver import Part, Query
+from outlast.store.memory.rows import (
+    COUNT_MEMORY,
+    DELETE_MEMORY_ITEM,
+    DELETE_MEMORY_VERSIONS,
+    INSERT_MEMORY_ITEM,
+    INSERT_MEMORY_VERSION,
+    LOCK_MEMORY_STORE,
+    MEMORY_ITEM,
+    MEMORY_ITEM_BY_ID,
+    UPDATE_MEMORY_ITEM,
+    item_from,
+    store_from,
+)
+from outlast.store.memory.words import indexed
+from outlast.store.tables import to_json
+
+_ANY: Final = "*"
+MEMORY_REFUSALS: Final = (MemoryStoreNotFound, MemoryItemNotFound, MemoryArchived, MemoryFull)
+"""Errors of a write by key without a condition: the transaction has changed nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Result of a write."""
+
+    item: MemoryItem | None
+    """The item as it is now; None if it was deleted."""
+    created: bool = False
+
+
+def write(wanted: MemoryWrite) -> Part[Written]:
+    """Lock the store and write, rename or delete an item, with its version and the store's sums.
+
+    Writes of one store take effect one after the other. Raises MemoryStoreNotFound, MemoryArchived,
+    MemoryItemNotFound, MemoryFull, PreconditionFailed, Conflict (the new key is another item's).
+    """
+    of = {"workspace": wanted.workspace_id, "store": wanted.store_id}
+    rows = yield Query(LOCK_MEMORY_STORE, of)
+    if not rows:
+        raise MemoryStoreNotFound
+    store = store_from(rows[0])
+    if store.archived_at is not None:
+        raise MemoryArchived(f"The memory store {store.name!r} is archived: it is read-only.")
+    known = yield from _known(wanted)
+    if _is_met_already(wanted, known):
+        return Written(known)
+    if wanted.deleted:
+        return (yield from _delete(wanted, known))
+    if known is None:
+        return (yield from _create(wanted, store))
+    return (yield from _update(wanted, store, known))
+
+
+def _known(wanted: MemoryWrite) -> Part[MemoryItem | None]:
+    """Read the item; None if it may be created. Raises MemoryItemNotFound."""
+    of = {"store": wanted.store_id}
+    if wanted.item_id is not None:
+        rows = yield Query(MEMORY_ITEM_BY_ID, of | {"id": wanted.item_id})
+    else:
+        rows = yield Query(MEMORY_ITEM, of | {"key": wanted.key})
+    if rows:
+        return item_from(rows[0])
+    if wanted.item_id is not None or wanted.existing or wanted.deleted:
+        raise MemoryItemNotFound
+    return None
+
+
+def _is_met_already(wanted: MemoryWrite, known: MemoryItem | None) -> bool:
+    """Whether the item is as a conditional write, or a change, would leave it.
+
+    So a client whose first request was cut off may repeat it. Raises PreconditionFailed.
+    """
+    if wanted.absent and known is not None:
+        raise PreconditionFailed(f"There is an item {known.key!r} already.")
+    same = known is not None and not wanted.deleted and _changed(wanted, known) == known
+    if wanted.matching is None:
+        return same and wanted.existing
+    if same:
+        return True
+    if known is not None and (_ANY in wanted.matching or known.sha256 in wanted.matching):
+        return False
+    raise PreconditionFailed(
+        "There is no such item." if known is None else f"The item is another: {known.sha256}."
+    )
+
+
+def _changed(wanted: MemoryWrite, known: MemoryItem) -> MemoryItem:
+    """Return the item with what the write gives it; version, time and writer are the old ones."""
+    content = known.content if wanted.content is None else wanted.content
+    return MemoryItem(
+        known.id,
+        known.store_id,
+        known.key if wanted.new_key is None else wanted.new_key,
+        content,
+        known.metadata if wanted.metadata is None else wanted.metadata,
+        digest_of(content),
+        len(content.encode()),
+        known.version,
+        known.created_at,
+        known.updated_at,
+        known.writer,
+    )
+
+
+def _create(wanted: MemoryWrite, store: MemoryStore) -> Part[Written]:
+    assert wanted.key is not None
+    assert wanted.content is not None
+    content = wanted.content
+    size = len(content.encode())
+    _require_room(store, 1, size)
+    item = MemoryItem(
+        wanted.new_id,
+        wanted.store_id,
+        wanted.key,
+        content,
+        wanted.metadata or {},
+        digest_of(content),
+        size,
+        1,
+        wanted.at,
+        wanted.at,
+        wanted.writer,
+    )
+    fixed = {"id": item.id, "store_id": item.store_id, "version": 1, "created_at": item.created_at}
+    yield Query(INSERT_MEMORY_ITEM, fixed | _columns(item))
+    yield _version(wanted, item)
+    yield _count(wanted, 1, size)
+    return Written(item, created=True)
+
+
+def _update(wanted: MemoryWrite, store: MemoryStore, known: MemoryItem) -> Part[Written]:
+    changed = _changed(wanted, known)
+    if changed.key != known.key:
+        others = yield Query(MEMORY_ITEM, {"store": wanted.store_id, "key": changed.key})
+        if others:
+            raise Conflict(f"Another item has the key {changed.key!r}.", param="key")
+    _require_room(store, 0, changed.bytes - known.bytes)
+    item = MemoryItem(
+        known.id,
+        known.store_id,
+        changed.key,
+        changed.content,
+        changed.metadata,
+        changed.sha256,
+        changed.bytes,
+        known.version + 1,
+        known.created_at,
+        max(wanted.at, known.updated_at),
+        wanted.writer,
+    )
+    new = {f"new_{name}": value for name, value in _columns(item).items()}
+    yield Query(UPDATE_MEMORY_ITEM, new | {"given_id": item.id, "new_version": item.version})
+    yield _version(wanted, item)
+    if item.version > MAX_VERSIONS:
+        until = item.version - MAX_VERSIONS
+        yield Query(DELETE_MEMORY_VERSIONS, {"id": item.id, "until": until})
+    yield _count(wanted, 0, item.bytes - known.bytes)
+    return Written(item)
+
+
+def _delete(wanted: MemoryWrite, known: MemoryItem | None) -> Part[Written]:
+    if known is None:
+        raise MemoryItemNotFound
+    yield Query(DELETE_MEMORY_ITEM, {"id": known.id})
+    if wanted.purged:
+        yield Query(DELETE_MEMORY_VERSIONS, {"id": known.id, "until": known.version})
+    else:
+        yield Query(
+            INSERT_MEMORY_VERSION,
+            {
+                "item_id": known.id,
+                "version": known.version + 1,
+                "store_id": known.store_id,
+                "key": known.key,
+                "content": None,
+                "sha256": "",
+                "at": wanted.at,
+                "writer": to_json(wanted.writer),
+            },
+        )
+    yield _count(wanted, -1, -known.bytes, erasing=wanted.at)
+    return Written(None)
+
+
+def _columns(item: MemoryItem) -> dict[str, object]:
+    return {
+        "key": item.key,
+        "content": item.content,
+        "metadata": to_json(item.metadata),
+        "sha256": item.sha256,
+        "bytes": item.bytes,
+        "updated_at": item.updated_at,
+        "writer": to_json(item.writer),
+        "words": indexed(item.store_id, item.key, item.content),
+    }
+
+
+def _version(wanted: MemoryWrite, item: MemoryItem) -> Query:
+    return Query(
+        INSERT_MEMORY_VERSION,
+        {
+            "item_id": item.id,
+            "version": item.version,
+            "store_id": item.store_id,
+            "key": item.key,
+            "content": item.content,
+            "sha256": item.sha256,
+            "at": item.updated_at,
+            "writer": to_json(wanted.writer),
+        },
+    )
+
+
+def _count(wanted: MemoryWrite, items: int, size: int, erasing: int | None = None) -> Query:
+    return Query(
+        COUNT_MEMORY,
+        {
+            "given_workspace": wanted.workspace_id,
+            "given_store": wanted.store_id,
+            "more_items": items,
+            "more_bytes": size,
+            "erasing": erasing,
+        },
+    )
+
+
+def _require_room(store: MemoryStore, items: int, size: int) -> None:
+    """Raise MemoryFull if the store cannot take this much more; less is always taken."""
+    if items and store.items + items > MAX_ITEMS:
+        raise MemoryFull(f"The memory store {store.name!r} has {MAX_ITEMS} items, the most.")
+    if size > 0 and store.bytes + size > MAX_STORE_BYTES:
+        raise MemoryFull(
+            f"The memory store {store.name!r} holds {store.bytes} bytes; {size} more are too many "
+            f"for its {MAX_STORE_BYTES}."
+        )
