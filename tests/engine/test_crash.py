@@ -68,7 +68,7 @@ async def first_life(
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         following = client.follow(core, caller, started.execution.id)
-        crashed = await lives_until(crash.dead, following)
+        crashed = await lives_until(crash.happened, following)
         return caller, started.execution.id, crashed
 
 
@@ -184,8 +184,8 @@ async def test_a_store_that_recovers_lets_the_same_process_finish(database: Data
         agent = spec(tool("look", Effect.IDEMPOTENT))
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
-        await asyncio.wait_for(crash.dead.wait(), BOUND)
-        crash.revive()
+        await asyncio.wait_for(crash.happened.wait(), BOUND)
+        crash.clear()
         async with asyncio.timeout(BOUND):
             while core.engine.running:
                 await between_looks()
@@ -234,8 +234,8 @@ async def test_an_execution_whose_first_commit_failed_is_taken_up_again(database
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
-        await asyncio.wait_for(crash.dead.wait(), BOUND)
-        crash.revive()
+        await asyncio.wait_for(crash.happened.wait(), BOUND)
+        crash.clear()
         async with asyncio.timeout(BOUND):
             while core.engine.running:
                 await between_looks()

@@ -15,7 +15,7 @@ from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.page import Page
 from outlast.store.waits.decide import DecideWait
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.support.crashes import Death
+from tests.support.crashes import MOVES, STEPS, Crash
 from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
@@ -71,11 +71,11 @@ async def lead_to_its_end(core: Core, caller: Principal, root: str, clock: FakeC
         await between_looks()
 
 
-async def life(database: Database, death: Death) -> tuple[Principal, str, bool]:
+async def life(database: Database, crash: Crash) -> tuple[Principal, str, bool]:
     """Live until the store dies with its nth write; whether it died before the end."""
     clock = FakeClock()
     async with database.core(
-        models=models(), tools=tools(), clock=clock, store=death.store
+        models=models(), tools=tools(), clock=clock, store=crash.store
     ) as core:
         caller = await owner(core)
         specs: list[tuple[AgentSpec, str]] = [(one, "1") for one in AGENTS]
@@ -83,7 +83,7 @@ async def life(database: Database, death: Death) -> tuple[Principal, str, bool]:
         started = await core.services.executions.start(caller, "lead", start_request())
         root = started.execution.id
         living = lead_to_its_end(core, caller, root, clock)
-        return caller, root, await lives_until(death.dead, living)
+        return caller, root, await lives_until(crash.happened, living)
 
 
 @pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
@@ -91,8 +91,9 @@ async def test_a_crash_at_any_commit_of_a_tree_reaches_the_same_end(
     another_database: Another, commits_last: bool
 ) -> None:
     for writes in range(int(commits_last), 100, 2):  # each commit is met, half of them by each
-        database, death = another_database(), Death(writes, commits_last=commits_last)
-        caller, root, crashed = await life(database, death)
+        database = another_database()
+        crash = Crash(writes, commits_last=commits_last, transactions=STEPS | MOVES)
+        caller, root, crashed = await life(database, crash)
         clock = FakeClock()
         clock.advance(60)  # ids come from the clock
         async with (

@@ -106,7 +106,7 @@ async def live_until(
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request("x"))
         execution_id = started.execution.id
-        await lives_until(crash.dead, decide_all(core, caller, execution_id, till))
+        await lives_until(crash.happened, decide_all(core, caller, execution_id, till))
         return caller, execution_id
 
 
@@ -132,7 +132,7 @@ async def test_a_crash_at_any_commit_of_a_code_agent_reaches_the_same_end(
         assert 1 <= sum(isinstance(e.event, DataEmitted) for e in log) <= 2
         text = "".join("".join(e.event.pieces) for e in log if isinstance(e.event, TextAdded))
         assert text.endswith("<second> seen fee pay")
-        if not crash.dead.is_set():
+        if not crash.happened.is_set():
             assert writes > 10
             return
     pytest.fail("the run never outlived its store")

@@ -16,7 +16,7 @@ from outlast.model.wait import Decision, WaitKind
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.support.crashes import Death
+from tests.support.crashes import MOVES, STEPS, Crash
 from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
@@ -66,17 +66,17 @@ async def decide_all(core: Core, caller: Principal, execution_id: str, ran: Ran)
 
 
 async def life(
-    database: Database, tools: FakeTools, ran: Ran, death: Death
+    database: Database, tools: FakeTools, ran: Ran, crash: Crash
 ) -> tuple[Principal, str, bool]:
     """Live until the store dies with its nth write; whether it died before the end."""
     async with database.core(
-        models=models(), tools=tools, clock=FakeClock(), store=death.store
+        models=models(), tools=tools, clock=FakeClock(), store=crash.store
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         living = decide_all(core, caller, started.execution.id, ran)
-        crashed = await lives_until(death.dead, living)
+        crashed = await lives_until(crash.happened, living)
         return caller, started.execution.id, crashed
 
 
@@ -98,10 +98,11 @@ async def test_a_crash_at_any_commit_of_an_approval_runs_the_tool_once(
     another_database: Another, commits_last: bool
 ) -> None:
     for writes in range(100):
-        database, death = another_database(), Death(writes, commits_last=commits_last)
+        database = another_database()
+        crash = Crash(writes, commits_last=commits_last, transactions=STEPS | MOVES)
         ran: Ran = []
         tools = FakeTools(pay=partial(paid, ran), look=lambda _: "seen")
-        caller, execution_id, crashed = await life(database, tools, ran, death)
+        caller, execution_id, crashed = await life(database, tools, ran, crash)
         async with (
             asyncio.timeout(BOUND),
             database.core(models=models(), tools=tools, clock=FakeClock()) as core,
@@ -143,11 +144,12 @@ async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
         )
 
     for writes in range(100):
-        database, death = another_database(), Death(writes, commits_last=commits_last)
+        database = another_database()
+        crash = Crash(writes, commits_last=commits_last, transactions=STEPS | MOVES)
         tools = FakeTools(look=lambda _: "x")
-        death.revive()
+        crash.clear()
         async with database.core(
-            models=looks(), tools=tools, clock=FakeClock(), store=death.store
+            models=looks(), tools=tools, clock=FakeClock(), store=crash.store
         ) as core:
             caller = await owner(core)
             await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
@@ -155,8 +157,8 @@ async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
             execution_id = started.execution.id
             async with asyncio.timeout(BOUND):
                 await core.services.executions.rest(caller, execution_id)
-            death.strike(writes)
-            crashed = await lives_until(death.dead, roll_back(core, caller, execution_id))
+            crash.after(writes)
+            crashed = await lives_until(crash.happened, roll_back(core, caller, execution_id))
         async with (
             asyncio.timeout(BOUND),
             database.core(models=looks(), tools=tools, clock=FakeClock()) as core,

@@ -15,7 +15,7 @@ from outlast.model.wait import CallResult, Decision, Wait, WaitKind
 from outlast.model.workspace import Principal
 from outlast.store.waits.decide import DecideWait
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.support.crashes import Death
+from tests.support.crashes import MOVES, STEPS, Crash
 from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
@@ -77,18 +77,18 @@ async def _decide(core: Core, caller: Principal, wait: Wait, clock: FakeClock) -
     await core.store.waits.decide(request)
 
 
-async def life(database: Database, death: Death) -> tuple[Principal, str, bool]:
+async def life(database: Database, crash: Crash) -> tuple[Principal, str, bool]:
     """Live until the store dies with its nth write; whether it died before the end."""
     clock = FakeClock()
     async with database.core(
-        models=models(), tools=tools(), clock=clock, store=death.store
+        models=models(), tools=tools(), clock=clock, store=crash.store
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         execution_id = started.execution.id
         living = lead_to_its_end(core, caller, execution_id, clock)
-        return caller, execution_id, await lives_until(death.dead, living)
+        return caller, execution_id, await lives_until(crash.happened, living)
 
 
 @pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
@@ -96,8 +96,9 @@ async def test_a_crash_at_any_commit_of_a_wait_reaches_the_same_end(
     another_database: Another, commits_last: bool
 ) -> None:
     for writes in range(100):
-        database, death = another_database(), Death(writes, commits_last=commits_last)
-        caller, execution_id, crashed = await life(database, death)
+        database = another_database()
+        crash = Crash(writes, commits_last=commits_last, transactions=STEPS | MOVES)
+        caller, execution_id, crashed = await life(database, crash)
         clock = FakeClock()
         async with (
             asyncio.timeout(BOUND),

@@ -170,7 +170,7 @@ async def test_the_last_frame_is_what_get_answers_after_a_crash_at_any_commit(
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         resting = core.services.executions.rest(caller, started.execution.id)
-        await lives_until(crash.dead, resting)
+        await lives_until(crash.happened, resting)
     later = TickingClock(clock.now() + 1_000)
     api = await make_api(FakeModel(REPLIES), agent, tools, clock=later)
     execution = await same_as_get(api, started.execution.id)

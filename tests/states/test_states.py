@@ -1,8 +1,8 @@
 """Pause, resume, roll back, cancel, crash and approve agree with each other, in any sequence.
 
 A state machine of Hypothesis makes every move that there is on the executions of one server, which
-dies now and then, and compares after each move whatever the rooms say (see `agreement`). In the end
-everything is decided and resumed, and must end.
+crashes now and then, and compares after each move whatever the rooms say (see `agreement`). In the
+end everything is decided and resumed, and must end.
 
 The same examples are run every time. `OUTLAST_STATES_SECONDS=600` looks for new ones, on each
 database for so long, with longer sequences.
@@ -23,7 +23,7 @@ from outlast.store.schema import metadata
 from tests.support.databases import POSTGRESQL, SQLITE, Another, Database
 from tests.support.state_machine.moves import Moves
 from tests.support.state_machine.plots import NAMES, Called, Reply
-from tests.support.state_machine.server import MortalServer
+from tests.support.state_machine.server import CrashingServer
 
 T = TypeVar("T")
 SECONDS = float(os.environ.get("OUTLAST_STATES_SECONDS", "0"))
@@ -51,7 +51,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._loop = uvloop.new_event_loop()
-        self.server = MortalServer(type(self).fresh())
+        self.server = CrashingServer(type(self).fresh())
         self.moves = Moves(self.server)
         self._run(self.server.open())
 
@@ -123,11 +123,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(writes=st.integers(0, 12), commits_last=flag)
     def crash(self, writes: int, *, commits_last: bool) -> None:
-        self.server.death.strike(writes, commits_last=commits_last)
+        self.server.crash.after(writes, commits_last=commits_last)
 
     @rule(writes=st.integers(0, 6))
-    def ail(self, writes: int) -> None:
-        self.server.death.ail(writes)
+    def a_write_fails(self, writes: int) -> None:
+        self.server.crash.fail_after(writes)
 
     @rule(open_gates=flag)
     def restart(self, *, open_gates: bool) -> None:

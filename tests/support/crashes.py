@@ -1,54 +1,103 @@
-"""Processes that die in the middle of their work, as the store sees it."""
+"""Crashes of a server in this process, as its store sees them."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from types import GeneratorType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from outlast.model.error import Overloaded
 from outlast.store.driver import Driver, Transaction
+from outlast.store.listeners import Committed, Listeners
 from outlast.store.store import Store
+
+T = TypeVar("T")
+
+STEPS: Final = frozenset({"advance", "append_text", "force_failure"})
+"""The transactions of a running segment."""
+MOVES: Final = frozenset({"_decide", "resume", "reserve"})
+"""Those of who decides and resumes, and what a run reserves of its budgets."""
 
 
 class Crash:
-    """A death with the nth write: before it is committed, or after that and before any listener is
-    called."""
+    """A crash at a write: before it is committed, or after that and before any listener is called.
 
-    def __init__(self, writes: int, *, commits_last: bool) -> None:
-        self.dead = asyncio.Event()
+    With `transactions` it is met in those alone, and they fail from then on. Without, it is met in
+    any, and from then on the store neither reads nor writes nor calls a listener.
+    """
+
+    def __init__(
+        self,
+        writes: int | None = None,
+        *,
+        commits_last: bool = False,
+        transactions: frozenset[str] | None = STEPS,
+    ) -> None:
+        """It comes after so many writes; None: not before `after` says when."""
+        self.happened = asyncio.Event()
+        self.has_failures = False
+        """A single write has failed, or will."""
+        self.transactions = transactions
         self._left = writes
         self._commits_last = commits_last
+        self._fails_after: int | None = None
+
+    def after(self, writes: int, *, commits_last: bool | None = None) -> None:
+        """Come after so many writes from now on."""
+        self._left = writes
+        if commits_last is not None:
+            self._commits_last = commits_last
+
+    def clear(self) -> None:
+        """Let all further writes pass."""
+        self._left = None
+
+    def fail_after(self, writes: int) -> None:
+        """Let one write fail, after so many from now on, without a crash."""
+        self._fails_after, self.has_failures = writes, True
 
     def store(self, driver: Driver) -> Store:
-        """A store that dies this death."""
-        dying: Any = CrashingDriver(driver, self)
-        return Store.over(dying)
+        """Return a store that meets this crash."""
+        crashing: Any = CrashingDriver(driver, self)
+        return Store.over(crashing)
 
-    def revive(self) -> None:
-        """Let all further writes pass."""
-        self._left = 1_000_000
+    # --- for the driver
+
+    @property
+    def stops_all(self) -> bool:
+        """Whether the store does nothing any more."""
+        return self.transactions is None and self.happened.is_set()
+
+    def fails(self) -> bool:
+        """Return whether this write is the one that fails."""
+        if self._fails_after is None:
+            return False
+        self._fails_after -= 1
+        if self._fails_after >= 0:
+            return False
+        self._fails_after = None
+        return True
 
     def lets_pass(self) -> bool:
-        """Whether a write is committed and heard of."""
+        """Return whether a write is committed and its listeners are called."""
+        if self.stops_all:
+            return False
+        if self._left is None:
+            return True
         if self._left <= 0:
             return False
         self._left -= 1
         return True
 
     def commits(self) -> bool:
-        """Whether a write that is not heard of is committed all the same."""
-        first = not self.dead.is_set()
-        self.dead.set()
-        return self._commits_last and first
-
-
-T = TypeVar("T")
+        """Return whether a write that does not pass is committed all the same."""
+        is_first = not self.happened.is_set()
+        self.happened.set()
+        return self._commits_last and is_first
 
 
 class CrashingDriver:
-    """Dies by a crash, in the transactions of these names."""
-
-    mortal = frozenset({"advance", "append_text", "force_failure"})
+    """A driver whose process crashes."""
 
     def __init__(self, driver: Driver, crash: Crash) -> None:
         self._driver = driver
@@ -57,30 +106,32 @@ class CrashingDriver:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._driver, name)
 
+    def listen(self, listeners: Listeners) -> None:
+        def committed(what: Committed) -> None:
+            if not self._crash.stops_all:
+                listeners.committed(what)
+
+        self._driver.listen(replace(listeners, committed=committed))
+
     async def write(self, transaction: Callable[[], Transaction[T]], **more: Any) -> T:
-        """Write, unless the process dies of it: before the commit, or behind it."""
+        """Write. Raises Overloaded where the process crashes, before the commit or after it."""
+        crash = self._crash
+        if crash.fails():
+            raise Overloaded("The database is away.")
+        if not self._meets(transaction) or crash.lets_pass():
+            return await self._driver.write(transaction, **more)
+        if crash.commits():
+            await self._driver.write(transaction, **more)
+        raise Overloaded("The process crashed.")
+
+    def _meets(self, transaction: Callable[[], Transaction[Any]]) -> bool:
+        if self._crash.transactions is None:
+            return True
         made = transaction()
         assert isinstance(made, GeneratorType)
-        if made.__name__ not in self.mortal or self._crash.lets_pass():
-            return await self._driver.write(transaction, **more)
-        if self._crash.commits():
-            await self._driver.write(transaction, **more)
-        raise Overloaded("The process died.")
+        return made.__name__ in self._crash.transactions
 
-
-class Mortal(CrashingDriver):
-    """Dies in a decision, a resume or a reservation too."""
-
-    mortal = CrashingDriver.mortal | {"_decide", "resume", "reserve"}
-
-
-class Death(Crash):
-    """A crash that is also met in a decision or a resume."""
-
-    def store(self, driver: Driver) -> Store:
-        dying: Any = Mortal(driver, self)
-        return Store.over(dying)
-
-    def strike(self, writes: int) -> None:
-        """Come after so many writes from now on."""
-        self._left = writes
+    async def read(self, transaction: Any, **more: Any) -> Any:
+        if self._crash.stops_all:
+            raise Overloaded("The process crashed.")
+        return await self._driver.read(transaction, **more)

@@ -111,7 +111,7 @@ async def test_after_a_crash(
         await core.services.agents.put(caller.workspace_id, [(agent, "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         async with asyncio.timeout(BOUND):
-            await crash.dead.wait()
+            await crash.happened.wait()
     api = await make_api(FakeModel(replies), agent, tools)
     run = started.execution.id
     assert (await api.rested(run))["output"] == "three four"

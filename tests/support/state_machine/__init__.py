@@ -1,4 +1,4 @@
-"""A server that dies and comes back, every move on it, and whether all rooms agree."""
+"""A server that crashes and is started again, every move on it, and whether all rooms agree."""
 
 import pytest
 

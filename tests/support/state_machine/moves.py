@@ -12,13 +12,13 @@ from outlast.model.wait import Decision, Wait, WaitKind
 from outlast.services.executions import StartExecution
 from outlast.services.tasks import NewTask
 from tests.support.state_machine.plots import Reply, written
-from tests.support.state_machine.server import APPROVED, ROLLED_BACK, MortalServer
+from tests.support.state_machine.server import APPROVED, ROLLED_BACK, CrashingServer
 
 
 class Moves:
     """Moves on one server's executions; numbers choose among those that a move fits."""
 
-    def __init__(self, server: MortalServer) -> None:
+    def __init__(self, server: CrashingServer) -> None:
         self._server = server
         self._decided: list[tuple[str, str, Decision]] = []
         """(execution, call, decision) that were taken."""

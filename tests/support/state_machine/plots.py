@@ -1,4 +1,4 @@
-"""The model, the tools and the crashes of a state machine of moves, all directed by plots.
+"""The model and the tools of a state machine of moves, all directed by plots.
 
 A plot is an execution's input: what each model request of the turn says and calls. Nothing that was
 said or called is ever the same twice: every piece of text and every call's id is new, so that
@@ -21,12 +21,9 @@ from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece, Too
 from outlast.agents.tools.arguments import Arguments
 from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ToolSpec
 from outlast.model.clock import Clock
-from outlast.model.error import ModelRejected, Overloaded
+from outlast.model.error import ModelRejected
 from outlast.model.ids import TOOL_CALL
 from outlast.model.message import AssistantMessage, Message, Text, ToolCall
-from outlast.store.driver import Driver
-from outlast.store.listeners import Committed, Listeners
-from outlast.store.store import Store
 from tests.support.models import USAGE
 from tests.support.tools import spec, tool
 
@@ -268,94 +265,3 @@ def agents() -> list[AgentSpec]:
     """The server's own loop, and the same loop as a code agent."""
     own = replace(spec(*TOOLS, limits=_LIMITS), model="player")
     return [own, replace(CODE.spec, tools=TOOLS)]
-
-
-# --- death
-
-
-class Death:
-    """A process that dies with a write: before it is committed, or after and before it is heard."""
-
-    def __init__(self) -> None:
-        self.dead = asyncio.Event()
-        self.ails = False
-        """A write has failed, or will, without the process's death."""
-        self._left: int | None = None
-        self._commits_last = False
-        self._fails_in: int | None = None
-
-    def strike(self, writes: int, *, commits_last: bool) -> None:
-        """Come with the write behind so many from now on."""
-        self._left, self._commits_last = writes, commits_last
-
-    def ail(self, writes: int) -> None:
-        """Let the write behind so many from now on fail, and all further ones pass."""
-        self._fails_in, self.ails = writes, True
-
-    def fails(self) -> bool:
-        """Whether this write is the one that fails."""
-        if self._fails_in is None:
-            return False
-        self._fails_in -= 1
-        if self._fails_in >= 0:
-            return False
-        self._fails_in = None
-        return True
-
-    def store(self, driver: Driver) -> Store:
-        """A store that dies this death."""
-        return Store.over(MortalDriver(driver, self))
-
-    def lets_pass(self) -> bool:
-        """Whether a write is committed and heard of."""
-        if self.dead.is_set():
-            return False
-        if self._left is not None:
-            self._left -= 1
-        return self._left is None or self._left >= 0
-
-    def commits(self) -> bool:
-        """Whether a write that is not heard of is committed all the same."""
-        first = not self.dead.is_set()
-        self.dead.set()
-        return first and self._commits_last
-
-
-class MortalDriver:
-    """A driver that neither reads nor writes nor tells anything once its process is dead."""
-
-    def __init__(self, driver: Driver, death: Death) -> None:
-        self._driver = driver
-        self._death = death
-
-    def listen(self, listeners: Listeners) -> None:
-        dead = self._death.dead
-
-        def committed(heard: Committed) -> None:
-            if not dead.is_set():
-                listeners.committed(heard)
-
-        self._driver.listen(replace(listeners, committed=committed))
-
-    async def open(self) -> None:
-        await self._driver.open()
-
-    async def close(self) -> None:
-        await self._driver.close()
-
-    async def write(self, script: Any, *, durable: bool = True, of: Sequence[str] = ()) -> Any:
-        if self._death.fails():
-            raise Overloaded("The database is away.")
-        if self._death.lets_pass():
-            return await self._driver.write(script, durable=durable, of=of)
-        if self._death.commits():
-            await self._driver.write(script, durable=durable, of=of)
-        raise Overloaded("The process died.")
-
-    async def read(self, script: Any, *, snapshot: bool = False, light: bool = False) -> Any:
-        if self._death.dead.is_set():
-            raise Overloaded("The process died.")
-        return await self._driver.read(script, snapshot=snapshot)
-
-    async def ping(self) -> None:
-        await self._driver.ping()

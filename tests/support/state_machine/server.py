@@ -1,6 +1,6 @@
-"""A server that dies and comes back on one database, and all that is known of its executions.
+"""A server that crashes and is started again, and all that is known of its executions.
 
-Every act is a call of the services that may be refused, or be cut off by a death. After each the
+Every act is a call of the services that may be refused, or be cut off by a crash. After each the
 server settles: whatever can go on has gone on, and the dead are raised.
 """
 
@@ -24,13 +24,13 @@ from outlast.services.executions import ExecutionFilter, Page
 from outlast.testing import NamedModels
 from tests.support.api import Api
 from tests.support.clocks import TickingClock
+from tests.support.crashes import Crash
 from tests.support.databases import Database
 from tests.support.state_machine.agreement import Memory, agree
 from tests.support.state_machine.plots import (
     ASKING,
     CODE,
     DESTRUCTIVE,
-    Death,
     Gates,
     PlotModel,
     PlotTools,
@@ -63,8 +63,8 @@ class Known:
     """What it looked like when all rooms were last compared."""
 
 
-class MortalServer:
-    """One life after the other of a server."""
+class CrashingServer:
+    """A server that crashes now and then and is started again."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -74,30 +74,30 @@ class MortalServer:
         self.tools = PlotTools(self.gates)
         self.known: list[Known] = []
         self.plots = count(1)
-        self.death = Death()
-        self.lives = 0
+        self.crash = Crash(transactions=None)
+        self.starts = 0
         self.api: Api
         self._key = ""
         self._caller: Principal
-        self._life = AsyncExitStack()
+        self._running = AsyncExitStack()
         self._pending: dict[asyncio.Task[Any], str] = {}
         """Calls that wait for an execution's step to end, and its id."""
         self._gone: set[str] = set()
         """Pieces of text that are superseded."""
 
-    # --- lives
+    # --- starts and ends
 
     async def open(self) -> None:
-        """Begin a life."""
-        self.death = Death()
-        self.lives += 1
-        core = await self._life.enter_async_context(
+        """Start it."""
+        self.crash = Crash(transactions=None)
+        self.starts += 1
+        core = await self._running.enter_async_context(
             self._database.core(
                 models=NamedModels({"player": self.model}),
                 tools=self.tools,
                 code=CodeFunctions({str(CODE.spec.code): loop}),
                 clock=self.clock,
-                store=self.death.store,
+                store=self.crash.store,
                 drain_seconds=0,
             )
         )
@@ -111,18 +111,18 @@ class MortalServer:
             specs = [(spec, "1") for spec in agents()]
             await core.services.agents.put(made.id, specs)
         self.api = Api(core, self._caller, self._key)
-        self._life.push_async_callback(self.api.client.aclose)
+        self._running.push_async_callback(self.api.client.aclose)
         self.services = core.services
 
     async def close(self) -> None:
-        """End this life; whoever waits for it is let go."""
+        """End it; whoever waits for it is let go."""
         waiting = [*self._pending, *(k.follower for k in self.known if k.follower)]
         await end_tasks(*waiting)
         await asyncio.gather(*waiting, return_exceptions=True)
         self._pending.clear()
         for known in self.known:
             known.follower = None
-        await self._life.aclose()
+        await self._running.aclose()
 
     async def reopen(self) -> None:
         await self.close()
@@ -133,27 +133,29 @@ class MortalServer:
     async def act(self, work: Coroutine[Any, Any, T], *, of: str = "") -> T | OutlastError:
         """Do it; a refusal is an answer too. What waits for a step `of` an execution goes on."""
         task = asyncio.ensure_future(work)
-        died = asyncio.ensure_future(self.death.dead.wait())
+        crashed = asyncio.ensure_future(self.crash.happened.wait())
         try:
             async with asyncio.timeout(BOUND):
-                while not (task.done() or died.done() or (of and await self._is_held(of))):
-                    await asyncio.wait({task, died}, timeout=0.002, return_when="FIRST_COMPLETED")
+                while not (task.done() or crashed.done() or (of and await self._is_held(of))):
+                    await asyncio.wait(
+                        {task, crashed}, timeout=0.002, return_when="FIRST_COMPLETED"
+                    )
                     self._pass()
         finally:
-            died.cancel()
+            crashed.cancel()
         if task.done():
-            return _answer(task, ill=self._is_ill)
+            return _answer(task, failing=self._is_failing)
         self._pending[task] = of
         return Overloaded("It is not done yet.")
 
     def _pass(self) -> None:
         """Let time pass where something failed: it is tried again behind a while."""
-        if self.death.ails:
+        if self.crash.has_failures:
             self.clock.advance(0.1)
 
     @property
-    def _is_ill(self) -> bool:
-        return self.death.ails or self.death.dead.is_set()
+    def _is_failing(self) -> bool:
+        return self.crash.has_failures or self.crash.happened.is_set()
 
     async def _is_held(self, execution_id: str) -> bool:
         """Whether an execution is to pause while its step waits to be let go."""
@@ -212,17 +214,17 @@ class MortalServer:
         return all(of in held for task, of in self._pending.items() if not task.done())
 
     async def settle(self) -> None:
-        """Wait until nothing goes on by itself, in another life where this one ends meanwhile."""
+        """Wait until nothing goes on by itself, started again where it crashes meanwhile."""
         quiet = 0
         try:
             async with asyncio.timeout(BOUND):
                 while quiet < 2:
-                    if self.death.dead.is_set():
+                    if self.crash.happened.is_set():
                         await self.reopen()
                     try:
                         quiet = quiet + 1 if await self._is_quiet() else 0
                     except Overloaded:
-                        if not self.death.dead.is_set():
+                        if not self.crash.happened.is_set():
                             raise
                     if not quiet:
                         self._pass()
@@ -231,7 +233,7 @@ class MortalServer:
             raise AssertionError(f"stuck: {await self._stuck()}") from None
         for task in [task for task in self._pending if task.done()]:
             del self._pending[task]
-            _answer(task, ill=self._is_ill)
+            _answer(task, failing=self._is_failing)
 
     async def _stuck(self) -> list[Any]:
         rows = await self.rows()
@@ -240,7 +242,7 @@ class MortalServer:
     # --- what must hold
 
     async def check(self) -> None:
-        """Settle and compare, in another life where this one ends meanwhile."""
+        """Settle and compare, started again where it crashes meanwhile."""
         while True:
             await self.settle()
             rows = await self._rows_or_none()
@@ -253,7 +255,7 @@ class MortalServer:
                 return
 
     async def _rows_or_none(self) -> list[Execution] | None:
-        """All executions; nothing where this life has ended."""
+        """All executions; nothing where it has crashed."""
         try:
             return await self.rows()
         except Overloaded:
@@ -273,7 +275,7 @@ class MortalServer:
         await self._compare_texts(rows)
 
     async def _compare_follower(self, known: Known, row: Execution) -> None:
-        """A follower gets the log and nothing else, once each, over all lives."""
+        """A follower gets the log and nothing else, once each, over all crashes."""
         if known.follower is None or known.follower.done():
             known.follower = asyncio.ensure_future(self._follow(known))
         if row.status not in RESTING:
@@ -321,13 +323,13 @@ class MortalServer:
             self._gone |= self.model.said[known.plot] - stand
 
 
-def _answer(task: "asyncio.Task[T]", *, ill: bool) -> T | OutlastError:
+def _answer(task: "asyncio.Task[T]", *, failing: bool) -> T | OutlastError:
     """What it gave, or why it was refused."""
     try:
         return task.result()
     except _REFUSALS as refusal:
         return refusal
     except Overloaded as error:
-        if not ill:
+        if not failing:
             raise
         return error
