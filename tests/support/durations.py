@@ -1,10 +1,13 @@
 """How long modules of tests take: a whole run begins with the slowest, a fast one skips them.
 
-`--module-times` adds up, for each module, what its tests took, on however many processes. The
-figures below are rough, in seconds on quiet cores; what counts is their order.
+`--module-times` adds up, for each module, what its tests took, on however many processes, and the
+processor time of it: of the tests, and of what they started and waited for. The figures below are
+rough, in seconds on quiet cores; what counts is their order.
 """
 
+import resource
 from collections import Counter
+from collections.abc import Generator
 from typing import Final
 
 import pytest
@@ -63,15 +66,38 @@ class ModuleTimes:
 
     def __init__(self) -> None:
         self._seconds: Counter[str] = Counter()
+        self._cpu_seconds: Counter[str] = Counter()
+        self._cpu_so_far = _cpu_seconds()
+
+    def pytest_collection_finish(self) -> None:
+        self._cpu_so_far = _cpu_seconds()  # without imports and collection
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        before, self._cpu_so_far = self._cpu_so_far, _cpu_seconds()
+        report.cpu_seconds = self._cpu_so_far - before  # type: ignore[attr-defined]
+        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._seconds[report.nodeid.partition("::")[0]] += report.duration  # type: ignore[assignment]
+        module = report.nodeid.partition("::")[0]
+        self._seconds[module] += report.duration  # type: ignore[assignment]
+        self._cpu_seconds[module] += getattr(report, "cpu_seconds", 0)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.section("seconds of each module")
+        terminalreporter.section("seconds of each module, and of processors")
         for module, seconds in self._seconds.most_common():
-            terminalreporter.write_line(f"{seconds:8.1f}  {module}")
-        terminalreporter.write_line(f"{sum(self._seconds.values()):8.1f}  in all")
+            terminalreporter.write_line(
+                f"{seconds:8.1f} {self._cpu_seconds[module]:8.1f}  {module}"
+            )
+        sums = sum(self._seconds.values()), sum(self._cpu_seconds.values())
+        terminalreporter.write_line("{:8.1f} {:8.1f}  in all".format(*sums))
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time so far, of this process and of children that have ended."""
+    of_both = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in of_both)
 
 
 def module_of(item: pytest.Item) -> str:
