@@ -52,10 +52,10 @@ class Client:
             self.seen.extend(entries)
 
 
-async def first_life(
+async def until_crash(
     database: Database, tools: FakeTools, client: Client, crash: Crash
 ) -> tuple[Principal, str, bool]:
-    """Run until the store dies with its nth write; whether it died before the end."""
+    """Run until the crash or to the end; whether it crashed."""
     models = NamedModels({"actor": new_model()})
     async with database.core(
         models=models,
@@ -72,7 +72,7 @@ async def first_life(
         return caller, started.execution.id, crashed
 
 
-async def second_life(
+async def after_restart(
     database: Database, tools: FakeTools, client: Client, caller: Principal, execution_id: str
 ) -> tuple[ExecutionView, list[Entry]]:
     models = NamedModels({"actor": new_model()})
@@ -108,10 +108,10 @@ async def test_a_crash_at_any_commit_reaches_the_same_end(
     for writes in range(100):
         database = another_database()
         client, tools = Client(), FakeTools(look=spread)
-        caller, execution_id, crashed = await first_life(
+        caller, execution_id, crashed = await until_crash(
             database, tools, client, Crash(writes, commits_last=commits_last)
         )
-        view, whole = await second_life(database, tools, client, caller, execution_id)
+        view, whole = await after_restart(database, tools, client, caller, execution_id)
         assert view.execution.status is Status.COMPLETED, writes
         assert (view.execution.output, view.execution.steps) == ("All is well.", 5)
         assert view.execution.usage.total_tokens == 45

@@ -71,8 +71,8 @@ async def lead_to_its_end(core: Core, caller: Principal, root: str, clock: FakeC
         await between_looks()
 
 
-async def life(database: Database, crash: Crash) -> tuple[Principal, str, bool]:
-    """Live until the store dies with its nth write; whether it died before the end."""
+async def until_crash(database: Database, crash: Crash) -> tuple[Principal, str, bool]:
+    """Run until the crash or to the end; whether it crashed."""
     clock = FakeClock()
     async with database.core(
         models=models(), tools=tools(), clock=clock, store=crash.store
@@ -82,8 +82,8 @@ async def life(database: Database, crash: Crash) -> tuple[Principal, str, bool]:
         await core.services.agents.put(caller.workspace_id, specs)
         started = await core.services.executions.start(caller, "lead", start_request())
         root = started.execution.id
-        living = lead_to_its_end(core, caller, root, clock)
-        return caller, root, await lives_until(crash.happened, living)
+        running = lead_to_its_end(core, caller, root, clock)
+        return caller, root, await lives_until(crash.happened, running)
 
 
 @pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
@@ -93,7 +93,7 @@ async def test_a_crash_at_any_commit_of_a_tree_reaches_the_same_end(
     for writes in range(int(commits_last), 100, 2):  # each commit is met, half of them by each
         database = another_database()
         crash = Crash(writes, commits_last=commits_last, transactions=STEPS | MOVES)
-        caller, root, crashed = await life(database, crash)
+        caller, root, crashed = await until_crash(database, crash)
         clock = FakeClock()
         clock.advance(60)  # ids come from the clock
         async with (
@@ -122,4 +122,4 @@ async def test_a_crash_at_any_commit_of_a_tree_reaches_the_same_end(
         if not crashed:
             assert writes > 20
             return
-    pytest.fail("the tree never outlived its store")
+    pytest.fail("no tree came to its end without a crash")

@@ -1,4 +1,4 @@
-"""Crash at every commit of a code agent's life: the same end, charged once, paid once."""
+"""Crash at every commit of a code agent's run: the same end, charged once, paid once."""
 
 import asyncio
 from dataclasses import replace
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 AMOUNTS = {"fee": 1, "pay": 3}
 
 
-async def life(ctx: Context, given: str) -> str:
+async def pays_twice(ctx: Context, given: str) -> str:
     """A checkpoint in the middle, a payment on either side, one of them with an approval."""
     if "fee" not in ctx.state:
         first = await ctx.model(f"first {given}")
@@ -48,7 +48,7 @@ def spec() -> AgentSpec:
         tool("look", Effect.IDEMPOTENT),
         tool("pay", Effect.DESTRUCTIVE, approval=True),
     )
-    return replace(agent(model="actor", name="agent")(life).spec, tools=tools)
+    return replace(agent(model="actor", name="agent")(pays_twice).spec, tools=tools)
 
 
 class Till:
@@ -73,7 +73,7 @@ def server_on(database: Database, till: Till, model: FakeModel, later: int = 0, 
         models=NamedModels({"actor": model}),
         tools=till.tools,
         clock=FakeClock(FakeClock().now() + later),
-        code=CodeFunctions({str(spec().code): life}),
+        code=CodeFunctions({str(spec().code): pays_twice}),
         **more,
     )
 
@@ -100,7 +100,7 @@ async def decide_all(core: Core, caller: Principal, execution_id: str, till: Til
 async def live_until(
     database: Database, till: Till, crash: Crash, actor: FakeModel
 ) -> tuple[Principal, str]:
-    """Live until the store dies, or to the end."""
+    """Run until the crash or to the end."""
     async with server_on(database, till, actor, store=crash.store) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(spec(), "1")])

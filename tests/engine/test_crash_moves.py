@@ -1,4 +1,4 @@
-"""Crash at every commit of a life with approvals, pauses and roll-backs: nothing runs twice."""
+"""Crash at every commit of a run with approvals, pauses and roll-backs: nothing runs twice."""
 
 import asyncio
 from contextlib import suppress
@@ -65,18 +65,18 @@ async def decide_all(core: Core, caller: Principal, execution_id: str, ran: Ran)
             )
 
 
-async def life(
+async def until_crash(
     database: Database, tools: FakeTools, ran: Ran, crash: Crash
 ) -> tuple[Principal, str, bool]:
-    """Live until the store dies with its nth write; whether it died before the end."""
+    """Run until the crash or to the end; whether it crashed."""
     async with database.core(
         models=models(), tools=tools, clock=FakeClock(), store=crash.store
     ) as core:
         caller = await owner(core)
         await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
-        living = decide_all(core, caller, started.execution.id, ran)
-        crashed = await lives_until(crash.happened, living)
+        running = decide_all(core, caller, started.execution.id, ran)
+        crashed = await lives_until(crash.happened, running)
         return caller, started.execution.id, crashed
 
 
@@ -102,7 +102,7 @@ async def test_a_crash_at_any_commit_of_an_approval_runs_the_tool_once(
         crash = Crash(writes, commits_last=commits_last, transactions=STEPS | MOVES)
         ran: Ran = []
         tools = FakeTools(pay=partial(paid, ran), look=lambda _: "seen")
-        caller, execution_id, crashed = await life(database, tools, ran, crash)
+        caller, execution_id, crashed = await until_crash(database, tools, ran, crash)
         async with (
             asyncio.timeout(BOUND),
             database.core(models=models(), tools=tools, clock=FakeClock()) as core,
@@ -119,7 +119,7 @@ async def test_a_crash_at_any_commit_of_an_approval_runs_the_tool_once(
         if not crashed:
             assert writes > 9
             return
-    pytest.fail("the run never outlived its store")
+    pytest.fail("no run came to its end without a crash")
 
 
 async def roll_back(core: Core, caller: Principal, execution_id: str) -> ExecutionView:
@@ -175,4 +175,4 @@ async def test_a_crash_at_any_commit_of_a_roll_back_reaches_the_same_end(
         if not crashed:
             assert writes > 3
             return
-    pytest.fail("the roll-back never outlived its store")
+    pytest.fail("no roll-back came to its end without a crash")

@@ -1,4 +1,4 @@
-"""Crash at every commit of a life that waits for a person, a client and a time."""
+"""Crash at every commit of a run that waits for a person, a client and a time."""
 
 import asyncio
 from typing import Any
@@ -77,8 +77,8 @@ async def _decide(core: Core, caller: Principal, wait: Wait, clock: FakeClock) -
     await core.store.waits.decide(request)
 
 
-async def life(database: Database, crash: Crash) -> tuple[Principal, str, bool]:
-    """Live until the store dies with its nth write; whether it died before the end."""
+async def until_crash(database: Database, crash: Crash) -> tuple[Principal, str, bool]:
+    """Run until the crash or to the end; whether it crashed."""
     clock = FakeClock()
     async with database.core(
         models=models(), tools=tools(), clock=clock, store=crash.store
@@ -87,8 +87,8 @@ async def life(database: Database, crash: Crash) -> tuple[Principal, str, bool]:
         await core.services.agents.put(caller.workspace_id, [(agent(), "1")])
         started = await core.services.executions.start(caller, "agent", start_request())
         execution_id = started.execution.id
-        living = lead_to_its_end(core, caller, execution_id, clock)
-        return caller, execution_id, await lives_until(crash.happened, living)
+        running = lead_to_its_end(core, caller, execution_id, clock)
+        return caller, execution_id, await lives_until(crash.happened, running)
 
 
 @pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
@@ -98,7 +98,7 @@ async def test_a_crash_at_any_commit_of_a_wait_reaches_the_same_end(
     for writes in range(100):
         database = another_database()
         crash = Crash(writes, commits_last=commits_last, transactions=STEPS | MOVES)
-        caller, execution_id, crashed = await life(database, crash)
+        caller, execution_id, crashed = await until_crash(database, crash)
         clock = FakeClock()
         async with (
             asyncio.timeout(BOUND),
@@ -129,4 +129,4 @@ async def test_a_crash_at_any_commit_of_a_wait_reaches_the_same_end(
         if not crashed:
             assert writes > 15
             return
-    pytest.fail("the run never outlived its store")
+    pytest.fail("no run came to its end without a crash")

@@ -1,4 +1,4 @@
-"""The LangGraph example streams, waits, pauses, dies and goes on as any other agent."""
+"""The LangGraph example streams, waits, pauses, crashes and goes on as any other agent."""
 
 import asyncio
 import socket
@@ -82,7 +82,7 @@ async def rested(core: Core, caller: Principal, execution_id: str) -> Any:
 
 
 @pytest.mark.parametrize("commits_last", [False, True], ids=["before", "after"])
-async def test_a_graph_that_dies_at_any_commit_reaches_the_same_end(
+async def test_a_graph_that_crashes_at_any_commit_reaches_the_same_end(
     another_database: Another, shop: LoadedAgents, commits_last: bool
 ) -> None:
     for writes in range(100):

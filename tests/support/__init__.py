@@ -6,7 +6,8 @@ send); `transcripts` (the golden ones), `golden_functions`, `event_logs`.
 The store: `databases`, `postgres`, `store`, `sqlite`, `statement_log`, `query_plans`,
 `large_database`; what stands between: `pooler`, `network`.
 As processes: `processes`, `command_line`, `deployment` (killed as a whole), `fleet` (many at once),
-`stress`, `doctor`; `npm`, `browser`, `cutting_proxy`.
+all of them started by `python_process` (as forks: `fork_server`); `stress`, `doctor`; `npm`,
+`browser`, `cutting_proxy`.
 Providers: `provider`, `provider_chunks`, `broken_answers`; `http_tools` (servers of HTTP tools).
 Any sequence of moves: `state_machine`.
 Time: `waiting` (bounds), `heartbeat` (a loop that stands still), `durations`, `long_cases`.
