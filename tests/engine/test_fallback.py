@@ -347,7 +347,7 @@ async def test_a_crash_at_any_commit_of_a_fallback_charges_one_answer(
             await core.services.agents.put(caller.workspace_id, [(agent, "1")])
             started = await core.services.executions.start(caller, "agent", start_request())
             following = client.follow(core, caller, started.execution.id)
-            crashed = await lives_until(crash.dead, following)
+            crashed = await lives_until(crash.happened, following)
         async with (
             asyncio.timeout(BOUND),
             database.core(

@@ -18,9 +18,8 @@ from outlast.model.wait import Decision
 from outlast.model.workspace import Plan
 from outlast.store.conversations import content
 from outlast.store.conversations.retention import Cutoffs
-from outlast.store.store import Store
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.support.crashes import Crash, CrashingDriver
+from tests.support.crashes import Crash
 from tests.support.databases import Database
 from tests.support.engine import EngineHarness, MakeEngine
 from tests.support.models import FakeModel, Reply, by_turn
@@ -273,23 +272,15 @@ async def test_a_backlog_is_measured_and_worked_off_in_batches(make_engine: Make
     assert b"outlast_retention_backlog 0.0" in server.core.metrics.render()
 
 
-class Deaths(Crash):
-    """A death in every third transaction of a purge."""
+class Crashes(Crash):
+    """A crash in every third transaction of a purge."""
 
     purging = False
 
-    def store(self, driver: Any) -> Any:
-        dying: Any = PurgeDriver(driver, self)
-        return Store.over(dying)
-
     def lets_pass(self) -> bool:
-        self.dead.clear()
-        self._left = (self._left + 1) % 3
+        self.happened.clear()
+        self._left = ((self._left or 0) + 1) % 3
         return not self.purging or bool(self._left)
-
-
-class PurgeDriver(CrashingDriver):
-    mortal = frozenset({"delete_if_due", "purge"})
 
 
 @pytest.mark.parametrize("commits_last", [False, True])
@@ -298,14 +289,16 @@ async def test_a_crash_between_any_two_transactions_leaves_the_rest_to_the_next_
 ) -> None:
     monkeypatch.setattr(content, "ROWS", 3)
     monkeypatch.setattr(content, "_PAGE", 2)
-    deaths, clock = Deaths(0, commits_last=commits_last), FakeClock()
+    purge = frozenset({"delete_if_due", "purge"})
+    crashes = Crashes(0, commits_last=commits_last, transactions=purge)
+    clock = FakeClock()
     model = FakeModel(by_turn(["a", call(1, "look")], ["b", call(2, "look")], ["c"]))
     async with database.core(
         models=NamedModels({"actor": model}),
         tools=FakeTools(look=lambda _: "secret"),
         clock=clock,
         plans=STARTER,
-        store=deaths.store,
+        store=crashes.store,
     ) as core:
         server = EngineHarness(core, await owner(core), model, clock)
         await core.maintenance.hold(PURGE)
@@ -314,7 +307,7 @@ async def test_a_crash_between_any_two_transactions_leaves_the_rest_to_the_next_
         first = (await server.run("secret")).execution
         await server.run("secret", conversation_id=first.conversation_id)
         clock.advance(90 * DAY)
-        deaths.purging, died = True, 0
+        crashes.purging, died = True, 0
         while True:
             try:
                 await purged(server)

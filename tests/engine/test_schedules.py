@@ -17,7 +17,7 @@ from tests.support.databases import Database
 from tests.support.engine import MakeEngine
 from tests.support.models import FakeModel, by_turn
 from tests.support.schedules import ScheduleHouse, at
-from tests.support.waiting import BOUND
+from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 HOUR, DAY = 3600.0, 86_400.0
@@ -339,7 +339,7 @@ async def test_a_schedule_that_is_due_runs_by_itself_within_two_seconds(
             await engine.core.services.schedules.get(engine.caller, made.id)
         ).last_run_at is None:
             engine.clock.advance(0.05)
-            await asyncio.to_thread(int)
+            await between_looks()
     after = await engine.core.services.schedules.get(engine.caller, made.id)
     assert after.last_run_at is not None
     assert after.last_run_at - made.next_run <= 2000

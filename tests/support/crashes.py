@@ -61,6 +61,11 @@ class Crash:
         crashing: Any = CrashingDriver(driver, self)
         return Store.over(crashing)
 
+    @property
+    def dead(self) -> asyncio.Event:
+        """The same as `happened`."""
+        return self.happened
+
     # --- for the driver
 
     @property
@@ -94,6 +99,13 @@ class Crash:
         is_first = not self.happened.is_set()
         self.happened.set()
         return self._commits_last and is_first
+
+
+class Death(Crash):
+    """A crash that those who decide and resume meet too."""
+
+    def __init__(self, writes: int, *, commits_last: bool = False) -> None:
+        super().__init__(writes, commits_last=commits_last, transactions=STEPS | MOVES)
 
 
 class CrashingDriver:
