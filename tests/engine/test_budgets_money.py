@@ -20,7 +20,7 @@ from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.page import Page
 from outlast.store.waits.decide import DecideWait
 from outlast.testing import FakeClock, NamedModels, owner
-from tests.support.crashes import Death
+from tests.support.crashes import MOVES, STEPS, Crash
 from tests.support.databases import Another, Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, by_turn
@@ -87,17 +87,17 @@ async def _moved(work: Any) -> None:
         return
 
 
-async def life(
-    database: Database, chance: random.Random, death: Death, before: Principal | None
+async def until_crash(
+    database: Database, chance: random.Random, crash: Crash, before: Principal | None
 ) -> tuple[Principal, bool]:
-    """Live until the store dies; return whether it died before the end."""
+    """Run until the crash or to the end; return whether it crashed."""
     clock = FakeClock()
     clock.advance(chance.randrange(60, 10_000) if before else 0)
     async with database.core(
-        models=models(), tools=tools(), clock=clock, store=death.store, prices=PRICES
+        models=models(), tools=tools(), clock=clock, store=crash.store, prices=PRICES
     ) as core:
         caller = before or await _prepared(core)
-        return caller, await lives_until(death.dead, act(core, caller, chance, clock))
+        return caller, await lives_until(crash.happened, act(core, caller, chance, clock))
 
 
 async def _prepared(core: Core) -> Principal:
@@ -120,8 +120,12 @@ async def test_after_crashes_and_cancels_every_budget_is_the_sum_of_its_charges(
     database, caller, crashed = another_database(), None, True
     async with asyncio.timeout(BOUND):
         while crashed:
-            death = Death(chance.randrange(1, 40), commits_last=chance.random() < 0.5)
-            caller, crashed = await life(database, chance, death, caller)
+            crash = Crash(
+                chance.randrange(1, 40),
+                commits_last=chance.random() < 0.5,
+                transactions=STEPS | MOVES,
+            )
+            caller, crashed = await until_crash(database, chance, crash, caller)
     assert caller is not None
     async with database.core(models=models(), tools=tools(), clock=FakeClock()) as core:
         found = await executions(core, caller.workspace_id)

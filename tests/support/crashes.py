@@ -101,13 +101,6 @@ class Crash:
         return self._commits_last and is_first
 
 
-class Death(Crash):
-    """A crash that those who decide and resume meet too."""
-
-    def __init__(self, writes: int, *, commits_last: bool = False) -> None:
-        super().__init__(writes, commits_last=commits_last, transactions=STEPS | MOVES)
-
-
 class CrashingDriver:
     """A driver whose process crashes."""
 
