@@ -10,9 +10,11 @@ from outlast.agents.code import CodeFunctions
 from outlast.agents.port import Models, Tools
 from outlast.agents.prices.price_list import PriceList
 from outlast.duty import Failures
+from outlast.engine.budget_notices import BudgetNotices
 from outlast.engine.code_agents.runner import CodeAgentRunner
 from outlast.engine.dispatch.inline import InlineEngine
 from outlast.engine.dispatch.port import Engine
+from outlast.engine.maintenance.budget_levels import BudgetLevels
 from outlast.engine.maintenance.due_schedules import DueSchedules
 from outlast.engine.maintenance.due_tasks import DueTasks
 from outlast.engine.maintenance.due_waits import DueWaits
@@ -35,7 +37,7 @@ from outlast.engine.segment.history import Histories
 from outlast.engine.segment.last_resort import LastResort
 from outlast.engine.segment.model_steps import ModelSteps
 from outlast.engine.segment.pending_calls import PendingCalls
-from outlast.engine.segment.reservations import Reservations, log_refusal
+from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.runner import Runner
 from outlast.engine.segment.segments import Segments
 from outlast.engine.segment.text_log import TextLog
@@ -206,11 +208,11 @@ def _runner(
 ) -> Runner:
     """Return what runs segments."""
     waits, children = CallWaits(tools), Children(store.agents, writer.clock)
-    reservations = Reservations(store.budgets, writer.clock, writer.prices, log_refusal)
-    retries = settings.model_retries
-    measured, breakers = metrics.model_requested, Breakers(writer.clock)
+    notices = BudgetNotices(metrics.budget_reached)
+    reservations = Reservations(store.budgets, writer.clock, writer.prices, notices)
+    retries, breakers = settings.model_retries, Breakers(writer.clock)
     model_steps = ModelSteps(
-        models, writer, waits, children, reservations, retries, measured, breakers
+        models, writer, waits, children, reservations, retries, metrics.model_requested, breakers
     )
     tool_calls = ToolCalls(tools, writer, seal, reservations, settings.parallel_calls)
     return Runner(
@@ -256,6 +258,7 @@ def _maintenance(
         IdempotencyKeys(store.idempotency, clock).duty,
         ErasedMemory(store.memories).duty,
         UsageHours(store.usage, clock).duty,
+        BudgetLevels(store.budgets, clock, BudgetNotices(metrics.budget_reached)).duty,
         *schedules.duties,
         *own,
     )

@@ -96,6 +96,12 @@ class Metrics:
             ["duty"],
             registry=registry,
         )
+        self._budgets = Counter(
+            "outlast_budget_levels",
+            "Levels that budgets have reached.",
+            ["kind", "level"],
+            registry=registry,
+        )
         self._scheduled = Counter(
             "outlast_schedule_runs", "Times of schedules.", ["outcome"], registry=registry
         )
@@ -130,6 +136,10 @@ class Metrics:
         for name, (description, read) in now.items():
             Gauge(name, description, registry=self._registry).set_function(read)
         self._registry.register(_KeptElsewhere(taken_over, orphans))
+
+    def budget_reached(self, kind: str, level: int) -> None:
+        """Count a budget of which this percentage is spent."""
+        self._budgets.labels(kind, str(level)).inc()
 
     def committed(self, committed: Committed, agent: Agent | None) -> None:
         """Count a commit of an agent's execution: whether it ended in it, and tools that ran.

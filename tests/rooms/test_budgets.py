@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from outlast.agents.port import Answer, ModelEvent, ModelRequest
+from outlast.engine.maintenance.budget_levels import BUDGET_LEVELS
 from outlast.model.agent import AgentSpec
 from outlast.model.price import ModelPrice, Prices
 from outlast.model.usage import Usage
@@ -303,3 +304,35 @@ async def test_of_two_processes_that_create_at_the_limit_one_execution_asks_the_
     assert sorted(one["status"] for one in ended) == ["completed", "failed"]
     assert {one["error"]["code"] for one in ended if one["error"]} == {"budget_exceeded"}
     await both.client.aclose()
+
+
+async def test_four_fifths_and_the_whole_of_a_budget_are_noticed_once_in_a_period(
+    house: Api, clock: FakeClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def noticed() -> list[str]:
+        lines = capsys.readouterr().out.splitlines()
+        return [line.split("percent=")[1].split()[0] for line in lines if "budget.reached" in line]
+
+    async def look() -> list[str]:
+        for _ in range(2):
+            await house.core.maintenance.run(BUDGET_LEVELS)
+        return noticed()
+
+    bounds: dict[str, Any] = {"maxTokens": 10_000, "period": "day"}
+    await put(house, maxSteps=5, **bounds)
+    for _ in range(3):
+        await run(house)
+    assert await look() == []
+    await run(house)
+    assert await look() == ["80"]
+    await run(house)
+    assert await look() == ["100"]
+    assert (await house.execute({"input": "Hi"})).status_code == 429
+    assert await look() == []
+    shown = house.core.metrics.render()
+    assert b'outlast_budget_levels_total{kind="workspace",level="100"} 1.0' in shown
+    clock.advance(24 * 3600)
+    assert await look() == []
+    for _ in range(4):
+        await run(house)
+    assert await look() == ["80"]

@@ -27,6 +27,7 @@ MAY_SCAN = {
     "INSERT": "a select of constants",
     "REQUESTED": "all that two partial indices hold",
     "PURGING": "all that its partial index holds",
+    "UNNOTICED": "all that its partial index holds: budgets that were set",
     "DUE_WORKSPACES": "all of them are looked at",
 }
 MAY_SORT = {

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from outlast.store import agents, charges, checkpoints, idempotency, keys, records, usage
-from outlast.store.budgets import ledger
+from outlast.store.budgets import ledger, levels
 from outlast.store.budgets import reserve as budget_reserve
 from outlast.store.budgets import tables as budgets
 from outlast.store.conversations import content, retention
@@ -39,6 +39,7 @@ MODULES = (
     budgets,
     budget_reserve,
     ledger,
+    levels,
     charges,
     checkpoints,
     content,

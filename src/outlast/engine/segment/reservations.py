@@ -3,14 +3,13 @@
 An execution that spends from no budget reserves nothing, and costs no statement.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import structlog
 
 from outlast.agents.estimate import request_tokens
 from outlast.agents.port import ModelRequest
 from outlast.agents.prices.price_list import PriceList
+from outlast.engine.budget_notices import BudgetNotices
 from outlast.engine.segment.segment import Segment
 from outlast.model.amount import amount
 from outlast.model.budget import (
@@ -37,8 +36,6 @@ from outlast.store.budgets.shares import Wanted
 from outlast.store.budgets.store import BudgetStore
 from outlast.store.executions.spending import bounds_of
 
-logger = structlog.get_logger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Reservations:
@@ -47,8 +44,7 @@ class Reservations:
     store: BudgetStore
     clock: Clock
     prices: PriceList
-    refused: Callable[[BudgetRefused], None]
-    """Called with the first refusal of a budget's period."""
+    notices: BudgetNotices
 
     async def for_request(
         self, segment: Segment, model: str, request: ModelRequest
@@ -100,7 +96,7 @@ class Reservations:
     async def refused_calls(self, error: BudgetRefused, calls: int) -> BudgetRefused:
         """Note that an answer's calls did not fit; return the error that says so."""
         if await self.store.note_refusal(error, self.clock.now()):
-            self.refused(error)
+            self.notices.refused(error)
         error.message += (
             f" The answer's {amount(calls, 'tool call')} would pass it; none was begun."
         )
@@ -116,7 +112,7 @@ class Reservations:
         except BudgetRefused as error:
             segment.execution = advanced(execution, {"reserved": None})
             if error.first:
-                self.refused(error)
+                self.notices.refused(error)
             raise
         segment.execution = advanced(execution, {"reserved": reserved.reservation})
         segment.timed = reserved.timed
@@ -152,8 +148,3 @@ def still_reserved(
         if isinstance(step, ToolStep) and reserved is not None:
             reserved = reserved.less(Amounts(0, prices.of_tool(step.call.name), 1))
     return reserved
-
-
-def log_refusal(error: BudgetRefused) -> None:
-    """Log that a budget is spent."""
-    logger.warning("budget.reached", owner=error.budget.owner, bound=error.bound.value, level=100)

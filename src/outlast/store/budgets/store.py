@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from outlast.model.budget import BudgetRefused, OwnedBudget
+from outlast.store.budgets.levels import ReachedLevel, notice
 from outlast.store.budgets.read import BudgetPage, read_budgets, read_page
 from outlast.store.budgets.reserve import Reserve, Reserved, note_refusal, reserve
 from outlast.store.budgets.write import NewBudget, put_budget, remove_budget
@@ -30,6 +31,10 @@ class BudgetStore:
     async def note_refusal(self, refused: BudgetRefused, at: int) -> bool:
         """Note what `advance` has refused; return whether it is the first time in this period."""
         return await self._driver.write(lambda: note_refusal(refused, at), durable=False)
+
+    async def notice(self, at: int, limit: int) -> list[ReachedLevel]:
+        """Note the levels that budgets have reached; return those that no process has noted."""
+        return await self._driver.write(lambda: notice(at, limit), durable=False)
 
     async def put(self, new: NewBudget) -> OwnedBudget:
         """Set the bounds of an owner, who was found in the workspace."""

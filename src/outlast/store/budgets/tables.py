@@ -5,13 +5,14 @@ number. They come last in a transaction (docs/decisions/budgets.md).
 """
 
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
     Index,
+    Select,
     Table,
     Text,
     and_,
@@ -246,7 +247,8 @@ CLOSE_SHARES: Final = Statement(
 """Grants nothing any more, of what has a bound."""
 
 
-def _with_totals(*where: ColumnElement[bool], limit: bool = False) -> Statement:
+def with_totals() -> Select[Any]:
+    """Select budgets, each with the totals of its shares."""
     sums = (
         select(cast(func.sum(_shares[name]), BigInteger))
         .where(_shares.owner == budgets.c.owner)
@@ -255,7 +257,11 @@ def _with_totals(*where: ColumnElement[bool], limit: bool = False) -> Statement:
         .label(name)
         for name in COUNTS
     )
-    found = select(*budgets.c, *sums).where(*where).order_by(budgets.c.owner)
+    return select(*budgets.c, *sums)
+
+
+def _with_totals(*where: ColumnElement[bool], limit: bool = False) -> Statement:
+    found = with_totals().where(*where).order_by(budgets.c.owner)
     return Statement(found.limit(bindparam("limit")) if limit else found)
 
 
