@@ -215,17 +215,11 @@ def _runner(
         models, writer, waits, children, reservations, retries, metrics.model_requested, breakers
     )
     tool_calls = ToolCalls(tools, writer, seal, reservations, settings.parallel_calls)
-    return Runner(
-        store,
-        model_steps,
-        tool_calls,
-        writer,
-        PendingCalls(store, writer, waits, children),
-        CodeAgentRunner(store, model_steps, tool_calls, writer, code or CodeFunctions()),
-        agents.known,
-        Histories(store.conversations),
-        settings.max_tries,
-    )
+    pending_calls = PendingCalls(store, writer, waits, children)
+    code_agents = CodeAgentRunner(store, model_steps, tool_calls, writer, code or CodeFunctions())
+    histories = Histories(store.conversations)
+    parts = (model_steps, tool_calls, writer, pending_calls, code_agents, agents.known, histories)
+    return Runner(store, *parts, settings.max_tries)
 
 
 def _leadership(
