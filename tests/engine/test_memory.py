@@ -316,7 +316,7 @@ async def test_a_crash_at_any_commit_neither_loses_a_write_nor_makes_it_twice(
             request = start_request(memory_stores=(MemoryAccess(store.id),))
             started = await core.services.executions.start(caller, "agent", request)
             resting = core.services.executions.rest(caller, started.execution.id)
-            crashed = await lives_until(crash.dead, resting)
+            crashed = await lives_until(crash.happened, resting)
         async with (
             asyncio.timeout(BOUND),
             database.core(models=model(), clock=clock) as core,

@@ -61,11 +61,6 @@ class Crash:
         crashing: Any = CrashingDriver(driver, self)
         return Store.over(crashing)
 
-    @property
-    def dead(self) -> asyncio.Event:
-        """The same as `happened`."""
-        return self.happened
-
     # --- for the driver
 
     @property

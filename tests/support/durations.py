@@ -57,6 +57,7 @@ SLOW: Final[dict[str, int]] = {
     "tests/engine/test_clock.py": 5,
     "tests/rooms/test_connections.py": 5,
     "tests/store/test_sqlite_writer.py": 5,
+    "tests/test_python_process.py": 5,
 }
 """Modules, and folders of modules, that take longer than four seconds or start processes."""
 
