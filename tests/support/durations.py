@@ -42,6 +42,8 @@ SLOW: Final[dict[str, int]] = {
     "tests/cli/test_files.py": 10,
     "tests/test_deploy.py": 10,
     "tests/test_wheel.py": 10,
+    "tests/cli/test_schedules.py": 10,
+    "tests/engine/test_schedules.py": 10,
     "tests/rooms/runs/test_reconnect.py": 10,
     "tests/engine/test_duties.py": 9,
     "tests/engine/test_mutants.py": 9,

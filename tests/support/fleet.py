@@ -40,6 +40,8 @@ agents:
 {counters}
   - name: speaker
     model: openai-chat:words-{spoken}-delay-40
+  - name: brief
+    model: openai-chat:words-1-delay-0
   - name: talker
     model: openai-chat:words-4000-delay-50
   - name: expiring

@@ -15,6 +15,7 @@ _REMEDIES: Final = {
     "execution_not_found": "See: outlast executions list",
     "expired_api_key": "Create a key: outlast keys create",
     "invalid_api_key": "Set OUTLAST_API_KEY, or create a key: outlast keys create",
+    "schedule_not_found": "See: outlast schedules list",
     "unreachable": "Start a server: outlast serve",
 }
 """The command that helps with an error, by the error's code."""

@@ -23,6 +23,7 @@ from outlast.cli.options import FLAGS, AsJson, Metadata, User, pairs, with_setti
 from outlast.cli.output import write_json
 from outlast.cli.prices import show_prices
 from outlast.cli.retention import purge, vacuum
+from outlast.cli.schedules import schedules
 from outlast.cli.tools import tools
 from outlast.cli.workspaces import workspaces
 from outlast.settings import Settings
@@ -211,6 +212,7 @@ app.command("prices")(show_prices)
 app.command()(approve)
 app.command()(deny)
 app.add_typer(agents, name="agents")
+app.add_typer(schedules, name="schedules")
 app.add_typer(keys, name="keys")
 app.add_typer(workspaces, name="workspaces")
 app.add_typer(models, name="models")

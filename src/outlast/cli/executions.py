@@ -1,19 +1,17 @@
 """`outlast executions`: through the server; `list` and `show` read the database if none answers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Exit, Option, Typer, echo
 
 from outlast.cli.options import AsJson, ExecutionId, Metadata, User, pairs, require_one_of
 from outlast.cli.output import note, shorten, write_json, write_table
-from outlast.cli.through import Server, through_server
+from outlast.cli.through import Server, from_server_or_database, through_server
 from outlast.model.execution import Status
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
-    from outlast.client import Client
     from outlast.model.execution import Execution
     from outlast.services.executions import ExecutionView
     from outlast.store.store import Store
@@ -48,7 +46,9 @@ def list_executions(
     filters = {"agentId": agent, "status": status, "user": user, "limit": limit, "after": after}
     filters |= {f"metadata.{key}": value for key, value in pairs(metadata).items()}
     page = asyncio.run(
-        _read(server, lambda c: c.list(**filters), lambda chosen: _list_database(chosen, filters))
+        from_server_or_database(
+            server, lambda c: c.list(**filters), lambda chosen: _list_database(chosen, filters)
+        )
     )
     if json:
         write_json(page)
@@ -79,7 +79,7 @@ def show_execution(
 ) -> None:
     """Show one execution."""
     execution = asyncio.run(
-        _read(
+        from_server_or_database(
             server,
             lambda c: c.get(execution_id),
             lambda chosen: _show_database(chosen, execution_id),
@@ -119,24 +119,6 @@ def cancel_execution(
         write_json(cancelled)
     else:
         echo(f"{cancelled['id']} is {cancelled['status']}.")
-
-
-async def _read(
-    server: Server,
-    send: "Callable[[Client], Awaitable[dict[str, Any]]]",
-    in_database: Callable[[Settings], Awaitable[dict[str, Any]]],
-) -> dict[str, Any]:
-    """Send a request; read the database if no server answers and none was named."""
-    from outlast.client import Unreachable
-
-    try:
-        async with server.client() as client:
-            return await send(client)
-    except Unreachable as error:
-        if server.url is not None:
-            raise
-        note(f"{error} Reading the database instead.")
-        return await in_database(server.settings)
 
 
 async def _watch(server: Server, execution_id: str, json: bool) -> int:

@@ -8,6 +8,7 @@ from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from outlast.cli.options import FLAGS, Url, settings
+from outlast.cli.output import note
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +41,24 @@ class Server:
                 return await send(client)
 
         return asyncio.run(answer())
+
+
+async def from_server_or_database(
+    server: Server,
+    send: "Callable[[Client], Awaitable[dict[str, Any]]]",
+    in_database: Callable[[Settings], Awaitable[dict[str, Any]]],
+) -> dict[str, Any]:
+    """Send a request; read the database if no server answers and none was named."""
+    from outlast.client import Unreachable
+
+    try:
+        async with server.client() as client:
+            return await send(client)
+    except Unreachable as error:
+        if server.url is not None:
+            raise
+        note(f"{error} Reading the database instead.")
+        return await in_database(server.settings)
 
 
 def through_server(*more: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
