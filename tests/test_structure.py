@@ -127,6 +127,7 @@ OWNERS = {
     "engine/segment/text_log.py",
     "http/sse.py",
     "operator_code.py",
+    "rooms/executions/stream/woven.py",
     "store/postgres/notifications.py",
 }
 """Modules whose objects keep the tasks that they make, wait for them or cancel them. Others run

@@ -208,13 +208,15 @@ async def test_a_roll_back_behind_the_call_of_a_live_child_cancels_it(team: Make
     (old,) = await world.below(root, 1)
     await world.until(old.id, Status.RUNNING)
     await world.until(root, Status.SUSPENDED)
-    await world.executions.pause(world.caller, root)
+    pausing = asyncio.create_task(world.executions.pause(world.caller, root))
+    await world.until(root, Status.PAUSED)
     first, *_ = await world.executions.checkpoints(world.caller, root)
     await world.executions.resume(world.caller, root, first.id)
     _, new = await world.below(root, 2)
     assert (await world.until(old.id)).status is Status.CANCELLED
     await world.until(new.id, Status.RUNNING)
     gate.set()
+    await pausing
     assert (await world.until(root)).output == "Got Did x"
     assert (await world.get(root)).segment == 3, "the cancelled child has not woken it"
     assert worker.open == 0
@@ -270,11 +272,12 @@ async def test_a_child_that_ends_while_its_parent_is_paused_is_read_when_it_is_r
     team: MakeTeam,
 ) -> None:
     world, _ = await _made(team, asks=True)
-    root, _, worker = await _asking(world)
+    root, middle, worker = await _asking(world)
     await world.executions.pause(world.caller, root.id)
     decision = Decision(approved=True)
+    await world.executions.resume(world.caller, middle.id)
     await world.core.services.approvals.decide(world.caller, worker.id, call(3, "pay").id, decision)
-    await world.until(worker.id)
+    await world.until(middle.id)
     assert (await world.get(root.id)).status is Status.PAUSED
     await world.executions.resume(world.caller, root.id)
     assert (await world.until(root.id)).output == "middle: worker: Paid."

@@ -111,3 +111,29 @@ async def test_the_formats_of_runs_show_the_call_below(api: Api) -> None:
         path = f"/run/api/executions/{root['id']}/stream"
         content = (await api.get(path, format=format_)).text
         assert PAY in content, format_
+
+
+async def test_a_tree_is_paused_and_resumed_by_its_root_and_its_usage_is_its_roots(
+    api: Api,
+) -> None:
+    root, child = await _tree(api)
+    for pause, resume in (
+        (f"/v1/executions/{root['id']}/pause", f"/v1/execution/{root['id']}/resume"),
+        (f"/v1/execution/{root['id']}/pause", f"/v1/executions/{root['id']}/resume"),
+    ):
+        assert (await api.client.post(pause, json={})).status_code == 200
+        listed = (await api.get("/v1/executions", status="paused")).json()["data"]
+        assert [one["id"] for one in listed] == [child["id"], root["id"]]
+        assert (await api.client.post(resume, json={})).status_code == 200
+        listed = (await api.get("/v1/executions", status="suspended")).json()["data"]
+        assert [one["id"] for one in listed] == [child["id"], root["id"]]
+    await api.client.post(f"/v1/executions/{root['id']}/approvals/{PAY}", json={"approved": True})
+    ended = await api.rested(root["id"])
+    below = (await api.get(f"/v1/executions/{child['id']}")).json()
+    assert below["usage"]["totalTokens"] == 30
+    assert ended["usage"]["totalTokens"] == 60
+    assert ended["creditsUsed"] == pytest.approx(2 * below["creditsUsed"])
+    stream = frames((await api.get(f"/v1/executions/{root['id']}/stream")).content)
+    assert stream[-1][1]["usage"] == ended["usage"]
+    records = (await api.get(f"/api/v1/executions/{root['id']}")).json()
+    assert records["creditsUsed"] == ended["creditsUsed"]

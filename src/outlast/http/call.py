@@ -1,7 +1,7 @@
 """A request as the handlers see it: who makes it, its body, query, path and headers."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
@@ -33,6 +33,7 @@ _LONGEST_NAME: Final = 80
 _FLAGS: Final = {"true": True, "1": True, "": True, "false": False, "0": False}
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 class Call(Request):
@@ -157,11 +158,15 @@ class Call(Request):
 
     def cursor(self) -> Cursor:
         """Return where a stream resumes: `Last-Event-ID`, else `?after=`. Raises InvalidCursor."""
+        return self.cursor_as(Cursor.parse) or START
+
+    def cursor_as(self, read: Callable[[str], T]) -> T | None:
+        """Return the same, as `read` reads it; None: from the start. Raises InvalidCursor."""
         text = self.headers.get("last-event-id") or self.query_params.get("after")
         if not text:
-            return START
+            return None
         try:
-            return Cursor.parse(text)
+            return read(text)
         except InvalidCursor as error:
             raise InvalidCursor(param=self.cursor_param) from error
 

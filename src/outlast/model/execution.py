@@ -202,6 +202,8 @@ class Execution:
     """The call of its parent that it carries out; None for a root."""
     children: int = 0
     """Number of children ever created, superseded ones included."""
+    paused_by: str | None = None
+    """The execution above whose pause has stopped this one, or is to; None: its own, if any."""
     reserved: Reservation | None = None
     """What it has reserved of budgets for what it does now."""
     memory_stores: tuple[MemoryAccess, ...] = ()

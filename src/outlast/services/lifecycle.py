@@ -1,12 +1,14 @@
 """Cancel and pause: at once if the execution waits, else by a request to its process."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from outlast.engine.dispatch.port import Engine
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
-from outlast.model.error import Conflict, StaleWrite
+from outlast.model.error import Conflict, ExecutionNotFound, StaleWrite
 from outlast.model.event import Event, ExecutionCancelled, ExecutionPaused
 from outlast.model.execution import (
     RESTING,
@@ -91,23 +93,50 @@ class Lifecycle:
             if execution.status in TERMINAL:
                 raise Conflict(f"The execution is {execution.status.value}; it cannot be paused.")
             if execution.status is Status.PAUSED:
+                execution = await self._keep_paused(execution)
                 break
             if execution.status is not Status.RUNNING or execution.is_client_driven:
-                execution = await self._move(
-                    execution, Status.PAUSED, ExecutionPaused(request.reason)
-                )
+                event = ExecutionPaused(request.reason)
+                execution = await self._move(execution, Status.PAUSED, event, request)
                 continue
-            await self.store.executions.request_pause(execution.workspace_id, execution.id, request)
+            await self.store.executions.request_pause(
+                execution.workspace_id, execution.id, request, self.clock.now()
+            )
             self.engine.pause(execution.id, request)
             execution = await self._rest(execution)
             if execution.status not in RESTING:
                 break
+        if execution.status is Status.PAUSED and execution.children:
+            await self._rest_below(execution)
         return execution
+
+    async def _keep_paused(self, execution: Execution) -> Execution:
+        """Make a pause that came with that of an execution above its own."""
+        if execution.paused_by is None:
+            return execution
+        return await self.store.executions.keep_paused(execution.workspace_id, execution.id)
+
+    async def _rest_below(self, execution: Execution) -> None:
+        """Wait a while until no worker has what it has called."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _SECONDS
+        of = execution.workspace_id, execution.id
+        for one in await self.store.executions.live_below(*of):
+            left = deadline - loop.time()
+            if one.status is Status.RUNNING and left > 0:
+                with suppress(ExecutionNotFound):
+                    await self.streams.rest(one.workspace_id, one.id, left, idle=True)
 
     async def _rest(self, execution: Execution) -> Execution:
         return await self.streams.rest(execution.workspace_id, execution.id, _SECONDS, idle=True)
 
-    async def _move(self, execution: Execution, status: Status, event: Event) -> Execution:
+    async def _move(
+        self,
+        execution: Execution,
+        status: Status,
+        event: Event,
+        pause: PauseRequest | None = None,
+    ) -> Execution:
         """Move an execution that no worker has; if it has moved meanwhile, return it as it is.
 
         A client-driven execution is paused with a checkpoint.
@@ -117,7 +146,7 @@ class Lifecycle:
         checkpoint = None
         if execution.is_client_driven and status is Status.PAUSED:
             checkpoint = Checkpoint(self.clock.new_id(CHECKPOINT), execution.id, 0, at, PAUSED)
-        move = Advance(execution, after, ((at, event),), checkpoint=checkpoint)
+        move = Advance(execution, after, ((at, event),), checkpoint=checkpoint, pause=pause)
         try:
             await self.store.executions.advance(move)
         except StaleWrite:

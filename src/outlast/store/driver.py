@@ -14,7 +14,7 @@ from sqlalchemy import literal_column, select
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import ClauseElement, Executable, Insert, SelectBase
 
-from outlast.model.execution import Execution
+from outlast.model.execution import Execution, PauseRequest
 from outlast.store.listeners import Committed, Listeners
 
 
@@ -137,6 +137,8 @@ class TransactionResult(Generic[T]):
     """Executions whose worker, in any process, is notified of a request."""
     cancelled: tuple[str, ...] = ()
     """Running executions requested to cancel: their segments stop, in this process or another."""
+    paused: tuple[tuple[str, PauseRequest], ...] = ()
+    """The same of those requested to pause."""
     erased: bool = False
     """Whether content was deleted that must be erased from the database's files too."""
     lease_released: bool = False

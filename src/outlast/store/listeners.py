@@ -7,7 +7,7 @@ from typing import ParamSpec
 import structlog
 
 from outlast.model.event import Entry
-from outlast.model.execution import Execution
+from outlast.model.execution import Execution, PauseRequest
 
 P = ParamSpec("P")
 
@@ -42,6 +42,8 @@ class Listeners:
     """Notifications of commits of other processes may have been lost."""
     lease_released: Callable[[], None] = lambda: None
     """The leader of maintenance has left: another process may lead."""
+    paused: Callable[[str, PauseRequest], object] = lambda *_: None
+    """This process has requested to pause a running execution."""
 
 
 def guarded(listeners: Listeners) -> Listeners:
@@ -56,6 +58,7 @@ def guarded(listeners: Listeners) -> Listeners:
         guard("cancelled", listeners.cancelled),
         guard("missed", listeners.missed),
         guard("lease_released", listeners.lease_released),
+        guard("paused", listeners.paused),
     )
 
 

@@ -4,11 +4,11 @@ Resume, roll back and recover are one operation: the row becomes what it was at 
 after it is superseded, and the next segment is requested. Usage stays charged.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Any, Final
+from typing import Any
 
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import CheckpointNotFound, Conflict, ConversationBusy
@@ -31,9 +31,10 @@ from outlast.model.usage import NO_USAGE
 from outlast.model.wait import Awaiting, Wait, WaitKind, awaited
 from outlast.store.checkpoints import SUPERSEDE_CHECKPOINT, known_checkpoints
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
-from outlast.store.executions.children import Effects, supersede_children
+from outlast.store.executions.children import NOTHING, Effects, supersede_children
 from outlast.store.executions.locks import locked_tree
 from outlast.store.executions.log import LAST_EVENT, append
+from outlast.store.executions.pauses import has_no_place, withdraw
 from outlast.store.executions.read import details_of
 from outlast.store.executions.rows import execution_from, resume_columns
 from outlast.store.executions.spending import release_all
@@ -43,13 +44,8 @@ from outlast.store.executions.values import Details, Resume
 from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import resumed, task_of
 from outlast.store.waits.above import tell_above, tell_root
+from outlast.store.waits.again import only_waits, wait_again
 from outlast.store.waits.decide import resolved
-from outlast.store.waits.rows import (
-    FORGET_WAIT,
-    INSERT_WAIT,
-    SUPERSEDE_WAIT,
-    wait_columns,
-)
 from outlast.store.waits.store import waits_of
 
 PAUSED = "The execution was paused while this step ran."
@@ -80,6 +76,20 @@ def resume(request: Resume) -> Transaction[Details]:
     """Lock, go back to the checkpoint, and let the next segment begin or wait."""
     execution, live = yield from locked_tree(request.workspace_id, request.execution_id)
     _require_resumable(execution, request)
+    after, effects = yield from continued(execution, live, request)
+    shown = yield from details_of(after)
+    return TransactionResult(
+        shown, effects.committed, effects.runnable, cancelled=effects.cancelled
+    )
+
+
+def continued(
+    execution: Execution, live: Sequence[Execution], request: Resume
+) -> Part[tuple[Execution, Effects]]:
+    """Continue a locked execution that no worker has, and what its pause has stopped.
+
+    `live`: its live descendants, locked, the deepest first.
+    """
     waiting = yield from _must_wait(execution)
     task = yield from task_of(request.workspace_id, execution.id)
     known = yield from known_checkpoints(request.workspace_id, execution.id)
@@ -88,8 +98,11 @@ def resume(request: Resume) -> Transaction[Details]:
     yield from _supersede(execution, known, past)
     reset = _more_time(_reset(execution, past, request.at), task)
     calls = unanswered(past.steps, reset.superseded_to)
-    waits, void = yield from _wait_again(execution, past, calls, request.at)
-    rests = bool(calls) and _only_waits(calls, waits)
+    waits, void = yield from wait_again(execution, past.steps, past.void, calls, request.at)
+    woken = yield from _wake_below(execution, live, void, request)
+    if woken is not NOTHING:
+        waits = yield from _as_awaited_now(execution, waits)
+    rests = bool(calls) and only_waits(calls, waits)
     after = replace(
         reset,
         status=Status.SUSPENDED if rests else Status.QUEUED,
@@ -105,7 +118,8 @@ def resume(request: Resume) -> Transaction[Details]:
     asking = _open_calls(calls, waits, suspended=rests)
     events = (_resumed(past, request), *started, *retried, *asking)
     entries = yield from append(after, request.at, events)
-    effects = yield from supersede_children(execution, void, live, request.at)
+    effects = Effects((Committed(after.id, entries, after),)) + woken
+    effects += yield from supersede_children(execution, void, live, request.at)
     if after.status is Status.QUEUED and not after.waiting:
         effects += Effects(runnable=(after,))
     if after.tool_call_id is not None:
@@ -113,13 +127,40 @@ def resume(request: Resume) -> Transaction[Details]:
         passed += yield from tell_root(after, events, request.at)
         effects += Effects(tuple(passed))
     yield from release_all(execution, request.at)
-    shown = yield from details_of(after)
-    return TransactionResult(
-        shown,
-        (Committed(after.id, entries, after), *effects.committed),
-        effects.runnable,
-        cancelled=effects.cancelled,
-    )
+    return after, effects
+
+
+def _wake_below(
+    execution: Execution, live: Sequence[Execution], void: Sequence[str], request: Resume
+) -> Part[Effects]:
+    """Continue what the pause of an execution has stopped, the deepest first.
+
+    Not what the calls in `void` have called: that is superseded.
+    """
+    if execution.status is not Status.PAUSED or not live:
+        return NOTHING
+    by = execution.paused_by or execution.id
+    gone: set[str] = set()
+    for one in reversed(live):  # parents first
+        if one.parent_id in gone or (one.parent_id == execution.id and one.tool_call_id in void):
+            gone.add(one.id)
+    effects = NOTHING
+    for one in sorted(live, key=lambda one: (-one.depth, one.id)):
+        if one.paused_by != by or one.id in gone:
+            continue
+        if one.status is Status.PAUSED:
+            again = Resume(one.workspace_id, one.id, request.at, key_id=request.key_id)
+            effects += (yield from continued(one, (), again))[1]
+        else:
+            yield withdraw(one)
+    return effects
+
+
+def _as_awaited_now(execution: Execution, waits: dict[str, Wait]) -> Part[dict[str, Wait]]:
+    """Return the waits with what their children await now."""
+    found = yield from waits_of(execution.workspace_id, execution.id)
+    awaits = {wait.tool_call_id: wait.child_awaits for wait in found}
+    return {call: replace(wait, child_awaits=awaits.get(call)) for call, wait in waits.items()}
 
 
 def _require_resumable(execution: Execution, request: Resume) -> None:
@@ -148,7 +189,12 @@ def _require_resumable(execution: Execution, request: Resume) -> None:
 
 
 def _must_wait(execution: Execution) -> Part[bool]:
-    """Whether an earlier turn is live. Raises ConversationBusy if it would be overtaken."""
+    """Whether an earlier turn is live, or the siblings of a child have all the places.
+
+    Raises ConversationBusy if an earlier turn would be overtaken.
+    """
+    if execution.tool_call_id is not None:
+        return (yield from has_no_place(execution))
     rows = yield Query(
         LIVE_IN_CONVERSATION,
         {"workspace": execution.workspace_id, "conversation": execution.conversation_id},
@@ -258,6 +304,7 @@ def _reset(execution: Execution, past: _Past, at: int) -> Execution:
         tool_ms=sum(step.duration_ms for step in tools),
         cancel_requested=False,
         pause_requested=None,
+        paused_by=None,
         tries=0,
         superseded_tokens=execution.charged_tokens - usage.total_tokens,
         superseded_to=_used_to(execution, past) if past.void else execution.superseded_to,
@@ -274,75 +321,6 @@ def _used_to(execution: Execution, past: _Past) -> int:
     if execution.status is Status.PAUSED and not begun:
         begun = [next_number(steps, execution.superseded_to)]
     return max(execution.superseded_to, *(step.number for step in steps), *begun)
-
-
-def _wait_again(
-    execution: Execution, past: _Past, calls: Calls, at: int
-) -> Part[tuple[dict[str, Wait], list[str]]]:
-    """Return the waits of the calls without a result; calls to be repeated wait again.
-
-    A decision not yet applied stands. Others belong to answered calls and stand, or to superseded
-    ones: return the ids of those calls too.
-    """
-    numbers = {call.id: number for number, call in calls}
-    answered = {step.call.id for step in past.steps if isinstance(step, ToolStep)}
-    void = {step.call.id for step in past.void if isinstance(step, ToolStep)}
-    waits: dict[str, Wait] = {}
-    superseded: list[str] = []
-    for found in (yield from waits_of(execution.workspace_id, execution.id)):
-        of_call = {"id": execution.id, "tool_call": found.tool_call_id}
-        if found.superseded or found.tool_call_id in answered:
-            continue
-        if found.tool_call_id not in numbers:
-            yield Query(SUPERSEDE_WAIT, of_call)
-            superseded.append(found.tool_call_id)
-            continue
-        again = replace(found, step=numbers[found.tool_call_id])
-        if found.is_approval:
-            again = replace(again, begun_at=None)
-        if found.tool_call_id in void and found.kind not in _LASTING:
-            again = _reopened(_before_its_run(again), at)
-        elif found.is_open and execution.status in TERMINAL:
-            again = _reopened(again, at)
-        waits[found.tool_call_id] = again
-        if again != found:
-            yield Query(FORGET_WAIT, of_call)
-            yield Query(INSERT_WAIT, wait_columns(execution.workspace_id, again))
-    return waits, superseded
-
-
-_LASTING: Final = (WaitKind.CHILD, WaitKind.TIMER)
-"""Kinds of waits that are not repeated: a child that has ended and a time that has come."""
-
-
-def _before_its_run(found: Wait) -> Wait:
-    """Return the approval that a call needs before it runs elsewhere again."""
-    if found.is_approval or found.begun_at is None:
-        return found
-    return replace(found, kind=WaitKind.APPROVAL, begun_at=None, due_at=None)
-
-
-def _reopened(found: Wait, at: int) -> Wait:
-    """Return the wait open again, with its full time; edits stay if the call may have run."""
-    ran = found.kind is not WaitKind.APPROVAL
-    time = None if found.due_at is None else found.due_at - found.requested_at
-    return replace(
-        found,
-        requested_at=at,
-        decided_at=None,
-        approved=None,
-        reason=None if found.is_approval else found.reason,
-        effective_parameters=found.effective_parameters if ran else None,
-        result=None,
-        has_result=False,
-        decided_by=None,
-        due_at=None if time is None else at + time,
-    )
-
-
-def _only_waits(calls: Calls, waits: dict[str, Wait]) -> bool:
-    """Whether nothing can be done before a wait is decided."""
-    return all(call.id in waits for _, call in calls) and any(a.is_open for a in waits.values())
 
 
 def _resumed(past: _Past, request: Resume) -> ExecutionResumed:

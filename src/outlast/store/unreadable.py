@@ -9,6 +9,10 @@ from outlast.store.driver import Row
 T = TypeVar("T")
 
 
+class UnreadableRow(Exception):
+    """The row of an execution is damaged, or was written by a newer version."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """A row that is damaged, or was written by a newer version."""

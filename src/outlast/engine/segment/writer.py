@@ -7,7 +7,7 @@ from typing import Any, Final
 from outlast.agents.estimate import request_tokens
 from outlast.agents.prices.price_list import PriceList
 from outlast.engine.segment.reservations import still_reserved
-from outlast.engine.segment.segment import Segment, StepText
+from outlast.engine.segment.segment import Segment, StepText, Stop
 from outlast.engine.segment.text_log import TextLog
 from outlast.model.budget import Reservation
 from outlast.model.charge import Charge
@@ -29,6 +29,7 @@ from outlast.model.execution import (
     TERMINAL,
     Failure,
     ModelStep,
+    PauseRequest,
     Status,
     Step,
     ToolStep,
@@ -161,6 +162,7 @@ class SegmentWriter:
             changes,
             waits=waits,
             charge=charge,
+            pause=PauseRequest(segment.stopped is Stop.PAUSE_NOW, segment.pause_reason),
         )
 
     async def save(self, segment: Segment, state: dict[str, Any], label: str | None) -> None:

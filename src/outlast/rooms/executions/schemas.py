@@ -253,3 +253,16 @@ class StreamQuery(BaseModel):
     after: Annotated[
         str | None, Field(description="An event id of this stream: go on behind it.")
     ] = None
+    children: Annotated[
+        bool, Field(description="With the frames of all executions that it has called.")
+    ] = False
+
+
+class ExecuteQuery(BaseModel):
+    """How the stream of a new execution is shown."""
+
+    model_config = CAMEL
+
+    children: Annotated[
+        bool, Field(description="A stream has the frames of all executions that it calls.")
+    ] = False

@@ -9,7 +9,7 @@ from typing import Any, Final
 from outlast.model.error import Conflict, StaleWrite
 from outlast.model.event import TERMINAL_EVENTS, Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.event_codec import encode
-from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, Status
+from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, PauseRequest, Status
 from outlast.store.budgets.shares import Applying
 from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
@@ -26,13 +26,12 @@ from outlast.store.driver import (
 from outlast.store.executions.below import lock_live_below
 from outlast.store.executions.children import (
     NOTHING,
-    Call,
     Effects,
     answer,
     call_of,
     cancel_locked,
     cancelled,
-    failed_with,
+    fail_unread,
     insert_children,
     result_of,
 )
@@ -50,6 +49,12 @@ from outlast.store.executions.log import (
     insert_event,
     parted,
 )
+from outlast.store.executions.pauses import (
+    PendingPause,
+    paused_at_rest,
+    pending_pause,
+    stop_below,
+)
 from outlast.store.executions.spending import spend, spend_time
 from outlast.store.executions.spent_below import with_spent
 from outlast.store.executions.statements import (
@@ -58,16 +63,18 @@ from outlast.store.executions.statements import (
     RECORD_ACTIVE_TIME,
 )
 from outlast.store.executions.steps import INSERT_STEP, step_columns
-from outlast.store.executions.turns import ends, failed_unread, next_turn, rests, turns_locked
+from outlast.store.executions.turns import ends, next_turn, rests, turns_locked
 from outlast.store.executions.values import (
     ActiveTime,
     Advance,
     Advanced,
     ForcedFailure,
+    Resume,
     TextAppend,
 )
 from outlast.store.listeners import Committed
 from outlast.store.memory.write import write
+from outlast.store.resume import continued
 from outlast.store.tasks.rows import moved as task_moved
 from outlast.store.waits.above import tell_above, tell_root, unless_decided
 from outlast.store.waits.decide import record_waits
@@ -85,6 +92,8 @@ def advance(move: Advance) -> Transaction[Advanced]:
     if _only_begins(move):
         return (yield from _begin(move))
     live = (yield from _cut_off(before, after)) if before.children else ()
+    rests_below = before.tool_call_id is not None and rests(before, after)
+    pause = (yield from pending_pause(before)) if rests_below else None
     if before.children and ends(before, after):
         move = replace(move, events=(yield from _with_spent(move)))
     moved = yield from _moved(move)
@@ -97,8 +106,11 @@ def advance(move: Advance) -> Transaction[Advanced]:
         after, entries, ended = yield from _cancelled(after, entries)
         if ended and after.children:
             live = yield from lock_live_below(after.workspace_id, after.id)
+    elif not ended and (live or pause is not None):
+        after, paused = yield from _paused(move, after, live, pause)
+        effects += paused
     runnable = [after] if after.status is Status.QUEUED and not after.waiting else []
-    if live:
+    if live and ended:
         effects += yield from cancel_locked(live, after.updated_at)
     if ended:
         effects += yield from _end(before, after, moved)
@@ -113,16 +125,47 @@ def advance(move: Advance) -> Transaction[Advanced]:
         committed,
         (*runnable, *effects.runnable),
         cancelled=effects.cancelled,
+        paused=effects.paused,
     )
 
 
 def _cut_off(before: Execution, after: Execution) -> Part[tuple[Execution, ...]]:
-    """Lock and return the live descendants of an execution that fails or is cancelled."""
-    if after.status not in _CUTTING or not ends(before, after):
+    """Lock and return the live descendants of an execution that takes them along.
+
+    It fails, is cancelled or paused; or it is a child that comes to rest, and may have to pause.
+    """
+    cuts = after.status in _CUTTING and ends(before, after)
+    pauses = after.status is Status.PAUSED
+    if not (cuts or pauses or (before.tool_call_id is not None and rests(before, after))):
         return ()
     if (turns := turns_locked(before, after)) is not None:
         yield turns
     return (yield from lock_live_below(before.workspace_id, before.id))
+
+
+def _paused(
+    move: Advance,
+    after: Execution,
+    live: tuple[Execution, ...],
+    pending: PendingPause | None,
+) -> Part[tuple[Execution, Effects]]:
+    """Pause with the execution what it has called, whose rows are locked.
+
+    `pending`: what is requested of a child that comes to rest. It pauses where it would wait, and
+    continues where the request was withdrawn.
+    """
+    at, requested = after.updated_at, None if pending is None else pending.request
+    if after.status is Status.PAUSED and pending is not None and requested is None:
+        again = Resume(after.workspace_id, after.id, at)
+        _, effects = yield from continued(after, (), again)
+        return after, effects
+    by = after.id if pending is None or pending.by is None else pending.by
+    if after.status is Status.PAUSED:
+        return after, (yield from stop_below(live, by, move.pause or PauseRequest(), at))
+    if after.status is not Status.SUSPENDED or requested is None:
+        return after, NOTHING
+    after, effects = yield from paused_at_rest(after, requested, at)
+    return after, effects + (yield from stop_below(live, by, requested, at))
 
 
 def _with_spent(move: Advance) -> Part[tuple[tuple[int, Event], ...]]:
@@ -332,19 +375,10 @@ def force_failure(failure: ForcedFailure) -> Transaction[bool]:
     turns = {"workspace": failure.workspace_id, "conversation": conversation_id}
     yield Query(LOCK_TURNS, turns)
     below = yield from lock_live_below(failure.workspace_id, failure.execution_id)
-    ((status, segment, *_, parent_id, call_id),) = yield Query(LOCK_PLACE, of)
+    (place,) = yield Query(LOCK_PLACE, of)
+    status, segment, *_ = place
     live = _LIVE if failure.resting else _RUNNABLE
     if status not in live or failure.segment not in (None, segment):
         return TransactionResult(False)
-    committed = yield from failed_unread(failure)
-    effects = yield from cancel_locked(below, failure.at)
-    if parent_id is not None and call_id is not None:
-        call = Call(failure.workspace_id, parent_id, call_id, failure.execution_id, Status.FAILED)
-        effects += yield from answer(call, failed_with(failure.error), failure.at)
-    following = yield from next_turn(failure.workspace_id, conversation_id, failure.at)
-    return TransactionResult(
-        True,
-        (committed, *effects.committed, *following.committed),
-        (*effects.runnable, *following.runnable),
-        cancelled=effects.cancelled,
-    )
+    effects = yield from fail_unread(failure, below, place)
+    return TransactionResult(True, effects.committed, effects.runnable, cancelled=effects.cancelled)

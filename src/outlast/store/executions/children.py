@@ -10,14 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import structlog
 from sqlalchemy import bindparam, insert, literal_column, select, update
 
 from outlast.model.error import Conflict, NotFound, StaleWrite
 from outlast.model.event import ChildFinished, Entry, ExecutionCancelled
-from outlast.model.execution import TERMINAL, Execution, Failure, Status, at_rest
+from outlast.model.execution import (
+    TERMINAL,
+    UNREADABLE,
+    Execution,
+    Failure,
+    PauseRequest,
+    Status,
+    at_rest,
+)
 from outlast.model.text import shortened
 from outlast.model.wait import CallResult
-from outlast.store.driver import Part, Query, Statement
+from outlast.store.conversations.rows import LOCK_TURNS
+from outlast.store.driver import Part, Query, Row, Statement
+from outlast.store.executions.below import lock_live_below
+from outlast.store.executions.columns import PLACES
 from outlast.store.executions.locks import compare_and_set
 from outlast.store.executions.log import append, insert_event
 from outlast.store.executions.rows import execution_from, first_entry, new_columns
@@ -25,14 +37,19 @@ from outlast.store.executions.spending import release
 from outlast.store.executions.spent_below import with_spent
 from outlast.store.executions.statements import (
     INSERT_EXECUTION,
+    LOCK_PLACE,
     OWNED,
     RELEASE_WAITING,
     REQUEST_CANCEL,
 )
 from outlast.store.executions.tables import execution_metadata, executions
-from outlast.store.executions.values import Advance
+from outlast.store.executions.turns import failed_unread, next_turn
+from outlast.store.executions.values import Advance, ForcedFailure
 from outlast.store.listeners import Committed
+from outlast.store.unreadable import UnreadableRow
 from outlast.store.waits.decide import DecideWait, decide
+
+logger = structlog.get_logger(__name__)
 
 MAX_OUTPUT_BYTES: Final = 262_144
 """Maximum bytes of a child's output that its parent's model reads; a longer one is cut."""
@@ -85,12 +102,15 @@ class Effects:
     runnable: tuple[Execution, ...] = ()
     cancelled: tuple[str, ...] = ()
     """Running ones that are requested to cancel."""
+    paused: tuple[tuple[str, PauseRequest], ...] = ()
+    """Running ones that are requested to pause."""
 
     def __add__(self, other: "Effects") -> "Effects":
         return Effects(
             self.committed + other.committed,
             self.runnable + other.runnable,
             self.cancelled + other.cancelled,
+            self.paused + other.paused,
         )
 
 
@@ -165,6 +185,9 @@ def answer(call: Call | None, result: CallResult, at: int, *, ran: bool = True) 
         decided = yield from decide(request)
     except (NotFound, Conflict):
         return NOTHING
+    except UnreadableRow:
+        logger.exception("execution.unreadable", execution=call.parent_id)
+        return (yield from _fail_unread(call.workspace_id, call.parent_id, at))
     parent = decided.execution
     if not decided.committed:
         return NOTHING  # it was decided before, or the parent has ended
@@ -172,14 +195,58 @@ def answer(call: Call | None, result: CallResult, at: int, *, ran: bool = True) 
     entries = yield from append(parent, parent.updated_at, (event,))
     committed = (*decided.committed, Committed(parent.id, entries, parent))
     effects = Effects(committed, decided.runnable)
-    if parent.children <= LIVE_CHILDREN or not ran:
-        return effects
-    of = {"workspace": call.workspace_id, "id": parent.id}
-    for row in (yield Query(NEXT_CHILD, of)):
-        following = execution_from(row)
-        yield Query(RELEASE_WAITING, of | {"id": following.id})
-        effects += Effects(runnable=(replace(following, waiting=False),))
+    if parent.children > LIVE_CHILDREN and ran:
+        effects += yield from _next_begins(parent, at)
     return effects
+
+
+def _next_begins(parent: Execution, at: int) -> Part[Effects]:
+    """Let the oldest child begin that waits for its siblings; one that cannot be read fails."""
+    effects = NOTHING
+    of = {"workspace": parent.workspace_id, "id": parent.id}
+    while rows := (yield Query(NEXT_CHILD, of)):
+        try:
+            following = execution_from(rows[0])
+        except (ValueError, TypeError, LookupError):
+            unread = rows[0][PLACES["id"]]
+            logger.exception("execution.unreadable", execution=unread)
+            effects += yield from _fail_unread(parent.workspace_id, unread, at)
+            continue
+        yield Query(RELEASE_WAITING, of | {"id": following.id})
+        return effects + Effects(runnable=(replace(following, waiting=False),))
+    return effects
+
+
+def fail_unread(failure: ForcedFailure, below: Sequence[Execution], place: Row) -> Part[Effects]:
+    """Fail a live execution without reading its row, with what it has called.
+
+    `below`: its live descendants, locked; `place`: its row of LOCK_PLACE.
+    """
+    committed = yield from failed_unread(failure)
+    effects = Effects((committed,)) + (yield from cancel_locked(below, failure.at))
+    _, _, conversation_id, _, parent_id, call_id = place
+    workspace_id = failure.workspace_id
+    if parent_id is not None and call_id is not None:
+        call = Call(workspace_id, parent_id, call_id, failure.execution_id, Status.FAILED)
+        effects += yield from answer(call, failed_with(failure.error), failure.at)
+    following = yield from next_turn(workspace_id, conversation_id, failure.at)
+    return effects + Effects(following.committed, following.runnable)
+
+
+def _fail_unread(workspace_id: str, execution_id: str, at: int) -> Part[Effects]:
+    """Fail a locked execution that cannot be read, so that none waits for it for ever.
+
+    Its conversation and its descendants are locked behind it: a deadlock is a lost race, and tried
+    again.
+    """
+    of = {"id": execution_id, "workspace": workspace_id}
+    (place,) = yield Query(LOCK_PLACE, of)
+    if place[0] in TERMINAL:
+        return NOTHING
+    yield Query(LOCK_TURNS, {"workspace": workspace_id, "conversation": place[2]})
+    below = yield from lock_live_below(workspace_id, execution_id)
+    failure = ForcedFailure(workspace_id, execution_id, at, UNREADABLE)
+    return (yield from fail_unread(failure, below, place))
 
 
 def cancel_locked(live: Sequence[Execution], at: int) -> Part[Effects]:

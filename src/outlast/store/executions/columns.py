@@ -186,6 +186,8 @@ COLUMNS: Final = (
             "to_json(stored_accesses({0})) if {0} else None",
         ),
     ),
+    # Since 0016:
+    ExecutionColumn(identifier("paused_by", nullable=True), PLAIN, _RESUME),
 )
 """In the order of the schema, which is that of a row."""
 

@@ -18,6 +18,7 @@ from outlast.store.executions.statements import (
     SET_STATE,
 )
 from outlast.store.tables import to_json
+from outlast.store.unreadable import UnreadableRow
 
 LiveBelow: TypeAlias = tuple[Execution, ...]
 
@@ -54,11 +55,17 @@ def compared(before: Execution, after: Execution, *, keep_pause: bool) -> dict[s
 
 
 def locked(workspace_id: str, execution_id: str) -> Part[Execution]:
-    """Return the execution's row, locked until the end of the transaction."""
+    """Return the execution's row, locked until the end of the transaction.
+
+    Raises ExecutionNotFound, UnreadableRow.
+    """
     rows = yield Query(LOCK_EXECUTION, {"id": execution_id, "workspace": workspace_id})
     if not rows:
         raise ExecutionNotFound
-    return execution_from(rows[0])
+    try:
+        return execution_from(rows[0])
+    except (ValueError, TypeError, LookupError) as error:
+        raise UnreadableRow(execution_id) from error
 
 
 def locked_turn(workspace_id: str, execution_id: str) -> Part[Execution]:

@@ -267,7 +267,7 @@ REQUEST_PAUSE: Final = Statement(
         executions.c.workspace_id == bindparam("workspace"),
         executions.c.completed_at.is_(None),
     )
-    .values(pause_requested=bindparam("request"))
+    .values(pause_requested=bindparam("request"), paused_by=null())
 )
 """Touches nothing else, so that it cannot disturb the segment that runs."""
 

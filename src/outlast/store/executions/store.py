@@ -32,6 +32,7 @@ from outlast.store.executions.read import (
 )
 from outlast.store.executions.requests import (
     Requested,
+    keep_its_pause,
     request_cancel,
     request_pause,
     requested,
@@ -167,10 +168,20 @@ class ExecutionStore:
         return await self._driver.read(lambda: unfinished(after, limit))
 
     async def request_pause(
-        self, workspace_id: str, execution_id: str, request: PauseRequest
+        self, workspace_id: str, execution_id: str, request: PauseRequest, at: int = 0
     ) -> None:
-        """Request, of the process that runs it, that the execution be paused."""
-        await self._driver.write(lambda: request_pause(workspace_id, execution_id, request))
+        """Request, of the process that runs it, that the execution be paused.
+
+        What it has called is paused too: at once as of `at`, or by the same request.
+        """
+        await self._driver.write(lambda: request_pause(workspace_id, execution_id, request, at))
+
+    async def keep_paused(self, workspace_id: str, execution_id: str) -> Execution:
+        """Make a pause that came with that of an execution above its own; return the execution.
+
+        Raises ExecutionNotFound.
+        """
+        return await self._driver.write(lambda: keep_its_pause(workspace_id, execution_id))
 
     async def requested(self) -> Requested:
         """Return the live executions, of all workspaces, that are to be cancelled or paused."""

@@ -7,7 +7,16 @@ from outlast.model.budget import LEAST_OUTPUT
 from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
-from outlast.model.execution import Budget, Execution, Failure, OnBusy, RequestContext, Status, Step
+from outlast.model.execution import (
+    Budget,
+    Execution,
+    Failure,
+    OnBusy,
+    PauseRequest,
+    RequestContext,
+    Status,
+    Step,
+)
 from outlast.model.memory import MemoryAccess, MemoryWrite
 from outlast.model.task import Task
 from outlast.model.usage import NOTHING_SPENT, Spent
@@ -156,6 +165,8 @@ class Advance:
     """The execution's new state; a checkpoint's own state takes precedence."""
     memory: tuple[MemoryWrite, ...] = ()
     """What the recorded tool call writes to memory stores."""
+    pause: PauseRequest | None = None
+    """The request that it carries out, which those below it are to carry out too."""
     counted_to: int = 0
     """Time up to which budgets know of its work, in milliseconds since the epoch."""
 

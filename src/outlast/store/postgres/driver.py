@@ -176,6 +176,8 @@ class PostgresDriver:
                 self._listeners.runnable(execution)
             for execution_id in outcome.cancelled:
                 self._listeners.cancelled(execution_id)
+            for paused in outcome.paused:
+                self._listeners.paused(*paused)
         self._announced(outcome)
 
     async def _announce(self, payloads: list[str]) -> None:

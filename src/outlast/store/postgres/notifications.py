@@ -55,7 +55,8 @@ class Announcer:
         if outcome.committed and self._peers.some():
             for committed in outcome.committed:
                 self._waiting.append(_committed_payload(own, committed))
-        for execution_id in (*outcome.requested, *outcome.cancelled):
+        paused = (execution_id for execution_id, _ in outcome.paused)
+        for execution_id in (*outcome.requested, *outcome.cancelled, *paused):
             self._waiting.append(_payload({"from": own, "requested": execution_id}))
         if outcome.lease_released:
             self._waiting.append(_payload({"from": own, "lease": "released"}))

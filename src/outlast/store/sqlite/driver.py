@@ -157,6 +157,8 @@ class SqliteDriver:
                     self._listeners.runnable(execution)
                 for execution_id in outcome.cancelled:
                     self._listeners.cancelled(execution_id)
+                for paused in outcome.paused:
+                    self._listeners.paused(*paused)
             if write.future.done():
                 continue
             if outcome is not None:

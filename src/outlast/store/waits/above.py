@@ -5,6 +5,7 @@ the root's log has its approvals: a caller knows the root alone. Rows are locked
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -20,6 +21,7 @@ from outlast.store.executions.log import append
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import EXECUTION, SET_AWAITING
 from outlast.store.listeners import Committed
+from outlast.store.unreadable import UnreadableRow
 from outlast.store.waits.rows import SOME_DECIDED, WAIT, WHO_IS_AWAITED, wait_from, waits
 
 _OTHERS: Final = (Awaiting.PERSON, Awaiting.CLIENT)
@@ -75,8 +77,8 @@ def tell_above(before: Execution, after: Execution) -> Part[list[Committed]]:
     while after.tool_call_id is not None and _others(before) is not _others(after):
         try:
             parent = yield from locked(after.workspace_id, after.parent_id or "")
-        except ExecutionNotFound:
-            break
+        except (ExecutionNotFound, UnreadableRow):
+            break  # what cannot be read fails once a child of it ends
         awaiting = _others(after) or Awaiting.CHILD
         of = {"id": parent.id, "tool_call": after.tool_call_id}
         if not (yield Query(SET_CHILD_AWAITS, of | {"new_awaiting": awaiting.value})):
@@ -101,7 +103,7 @@ def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[C
         return []
     try:
         root = yield from locked(child.workspace_id, child.root_id)
-    except ExecutionNotFound:
+    except (ExecutionNotFound, UnreadableRow):
         return []
     of = {"workspace": root.workspace_id, "id": root.id, "tool_call": one.tool_call_id}
     rows = yield Query(WAIT, of)
@@ -114,8 +116,10 @@ def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[C
 
 def _parent(child: Execution) -> Part[Execution | None]:
     of = {"workspace": child.workspace_id, "id": child.parent_id}
-    rows = yield Query(EXECUTION, of)
-    return execution_from(rows[0]) if rows else None
+    for row in (yield Query(EXECUTION, of)):
+        with suppress(ValueError, TypeError, LookupError):
+            return execution_from(row)
+    return None
 
 
 def _others(execution: Execution) -> Awaiting | None:

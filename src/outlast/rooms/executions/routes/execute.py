@@ -25,9 +25,11 @@ from outlast.rooms.executions import render
 from outlast.rooms.executions.schemas import (
     BudgetBody,
     ExecuteBody,
+    ExecuteQuery,
     MemoryStoreAccess,
 )
 from outlast.rooms.executions.stream import stream_of
+from outlast.rooms.executions.stream.woven import woven_stream
 from outlast.services.all import Services
 from outlast.services.executions import (
     WAIT_SECONDS,
@@ -141,7 +143,9 @@ async def execute(call: Call, services: Services) -> Response:
     agent = call.path_text("agentId", AgentNotFound)
     if mode.stream:
         started, log = await services.executions.stream(call.principal, agent, request)
-        response = stream_of(call, services, started.execution.id, log=log)
+        children = call.query_as(ExecuteQuery).children
+        stream = woven_stream if children else stream_of
+        response = stream(call, services, started.execution.id, log=log)
         return mark_replayed(response) if started.replayed else response
     started, view = await services.executions.run(call.principal, agent, request, mode.seconds)
     if started.replayed:

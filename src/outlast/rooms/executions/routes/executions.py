@@ -20,7 +20,7 @@ from outlast.model.error import (
     ExecutionNotFound,
     InvalidCursor,
 )
-from outlast.model.event import START
+from outlast.model.event import START, Cursor
 from outlast.model.execution import Status
 from outlast.model.ids import EXECUTION
 from outlast.model.workspace import Scope
@@ -28,6 +28,8 @@ from outlast.rooms.executions import answers, render, schemas
 from outlast.rooms.executions.routes.agents import AGENT_PATH
 from outlast.rooms.executions.routes.execute import execute
 from outlast.rooms.executions.stream import FRAME_TYPES, stream_of
+from outlast.rooms.executions.stream.positions import Position, parsed
+from outlast.rooms.executions.stream.woven import woven_stream
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page
 
@@ -102,9 +104,13 @@ async def stream_execution(call: Call, services: Services) -> Response:
     Frames by `type`: start, text_delta, thinking, tool_call_start, tool_call_end, child_started,
     child_finished, approval_requested, approval_resolved, retry (discard the open step's text),
     paused, resumed (discard what came behind its `behind`), and at the end done or error.
+
+    With `children=true` the frames of all executions below it too, each with its `executionId`.
     """
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
-    after = call.cursor()
+    query = call.query_as(schemas.StreamQuery)
+    position = call.cursor_as(parsed if query.children else _alone) or Position()
+    after = position.cursor
     execution = (await services.executions.get(call.principal, execution_id)).execution
     if execution.is_purged:
         raise ExecutionNotFound("Its conversation was deleted; there is nothing left to stream.")
@@ -112,7 +118,14 @@ async def stream_execution(call: Call, services: Services) -> Response:
         raise InvalidCursor(param=call.cursor_param)
     if await services.executions.is_behind(call.principal, execution, after):
         return Response(status_code=204)
+    if query.children:
+        return woven_stream(call, services, execution.id, after=position)
     return stream_of(call, services, execution.id, after=after)
+
+
+def _alone(text: str) -> Position:
+    """Read a position in the log of the execution alone. Raises InvalidCursor."""
+    return Position(Cursor.parse(text))
 
 
 async def cancel_execution(call: Call, services: Services) -> Response:
@@ -133,6 +146,7 @@ ENDPOINTS: Final = (
         summary="Run an agent",
         tag="executions",
         parameters=AGENT_PATH,
+        query=schemas.ExecuteQuery,
         headers=(IDEMPOTENCY_KEY, PREFER),
         body=schemas.ExecuteBody,
         answers={

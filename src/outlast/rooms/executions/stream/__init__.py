@@ -78,11 +78,13 @@ class Fold:
         return b"".join([self._frame(entry) for entry in entries])
 
     def _frame(self, entry: Entry) -> bytes:
-        self._snapshot.add(entry)
-        if entry.cursor <= self._after:
-            return b""
-        data = self._data(entry.event)
+        data = self.data(entry)
         return b"" if data is None else frame(str(entry.cursor), orjson.dumps(data))
+
+    def data(self, entry: Entry) -> dict[str, Any] | None:
+        """Return the frame of the next entry; None if it has none, or the client has it."""
+        self._snapshot.add(entry)
+        return None if entry.cursor <= self._after else self._data(entry.event)
 
     def _data(self, event: Event) -> dict[str, Any] | None:  # noqa: PLR0911 - one answer per kind
         match event:

@@ -1,0 +1,88 @@
+"""What the calls of an execution wait for once it is resumed or rolled back."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from outlast.model.execution import TERMINAL, Execution, Step, ToolStep
+from outlast.model.steps import Calls
+from outlast.model.wait import Wait, WaitKind
+from outlast.store.driver import Part, Query
+from outlast.store.waits.rows import (
+    FORGET_WAIT,
+    INSERT_WAIT,
+    SUPERSEDE_WAIT,
+    wait_columns,
+)
+from outlast.store.waits.store import waits_of
+
+
+def wait_again(
+    execution: Execution, kept: Sequence[Step], gone: Sequence[Step], calls: Calls, at: int
+) -> Part[tuple[dict[str, Wait], list[str]]]:
+    """Return the waits of the calls without a result; calls to be repeated wait again.
+
+    `kept`: the steps that stand; `gone`: those to be superseded.
+
+    A decision not yet applied stands. Others belong to answered calls and stand, or to superseded
+    ones: return the ids of those calls too.
+    """
+    numbers = {call.id: number for number, call in calls}
+    answered = {step.call.id for step in kept if isinstance(step, ToolStep)}
+    void = {step.call.id for step in gone if isinstance(step, ToolStep)}
+    waits: dict[str, Wait] = {}
+    superseded: list[str] = []
+    for found in (yield from waits_of(execution.workspace_id, execution.id)):
+        of_call = {"id": execution.id, "tool_call": found.tool_call_id}
+        if found.superseded or found.tool_call_id in answered:
+            continue
+        if found.tool_call_id not in numbers:
+            yield Query(SUPERSEDE_WAIT, of_call)
+            superseded.append(found.tool_call_id)
+            continue
+        again = replace(found, step=numbers[found.tool_call_id])
+        if found.is_approval:
+            again = replace(again, begun_at=None)
+        if found.tool_call_id in void and found.kind not in _LASTING:
+            again = _reopened(_before_its_run(again), at)
+        elif found.is_open and execution.status in TERMINAL:
+            again = _reopened(again, at)
+        waits[found.tool_call_id] = again
+        if again != found:
+            yield Query(FORGET_WAIT, of_call)
+            yield Query(INSERT_WAIT, wait_columns(execution.workspace_id, again))
+    return waits, superseded
+
+
+_LASTING: Final = (WaitKind.CHILD, WaitKind.TIMER)
+"""Kinds of waits that are not repeated: a child that has ended and a time that has come."""
+
+
+def _before_its_run(found: Wait) -> Wait:
+    """Return the approval that a call needs before it runs elsewhere again."""
+    if found.is_approval or found.begun_at is None:
+        return found
+    return replace(found, kind=WaitKind.APPROVAL, begun_at=None, due_at=None)
+
+
+def _reopened(found: Wait, at: int) -> Wait:
+    """Return the wait open again, with its full time; edits stay if the call may have run."""
+    ran = found.kind is not WaitKind.APPROVAL
+    time = None if found.due_at is None else found.due_at - found.requested_at
+    return replace(
+        found,
+        requested_at=at,
+        decided_at=None,
+        approved=None,
+        reason=None if found.is_approval else found.reason,
+        effective_parameters=found.effective_parameters if ran else None,
+        result=None,
+        has_result=False,
+        decided_by=None,
+        due_at=None if time is None else at + time,
+    )
+
+
+def only_waits(calls: Calls, waits: dict[str, Wait]) -> bool:
+    """Whether nothing can be done before a wait is decided."""
+    return all(call.id in waits for _, call in calls) and any(a.is_open for a in waits.values())
