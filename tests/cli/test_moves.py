@@ -48,7 +48,7 @@ def test_what_waits_is_listed_decided_rolled_back_and_deleted(
     assert orjson.loads(outlast("approvals", "--json")[1])["data"] == []
 
 
-def test_usage_is_shown_by_agent_page_by_page_and_as_json(
+def test_usage_is_shown_by_agent_and_as_json_and_budgets_are_set_and_removed(
     command_line: CommandLine, outlast: Outlast
 ) -> None:
     client = command_line.serve().client(command_line.key)
@@ -68,3 +68,18 @@ def test_usage_is_shown_by_agent_page_by_page_and_as_json(
     code, out, err = outlast("usage", "--bucket", "week")
     assert (code, out) == (2, "")
     assert err == 'outlast: --bucket must be hour, day, month, not "week".\n'
+
+    code, out, _ = outlast("budgets", "set", "workspace", "--max-steps", "9", "--max-credits", "2")
+    assert code == 0
+    assert [line.split("\t")[1] for line in out.splitlines()] == ["2 credits", "9 steps"]
+    shown = orjson.loads(outlast("budgets", "list", "--kind", "workspace", "--json")[1])["data"]
+    assert [one["max"]["steps"] for one in shown] == [9]
+    assert outlast("budgets", "list")[1] == out, "by default as lines"
+    assert outlast("budgets", "set", "workspace")[0] == 2, "a budget needs a bound"
+    assert outlast("budgets", "set", "shop", "--max-steps", "9")[0] == 1
+    assert outlast("budgets", "list", "--kind", "week")[0] == 2
+    assert outlast("budgets", "remove", "workspace")[:2] == (
+        0,
+        "Removed the budget of workspace.\n",
+    )
+    assert outlast("budgets", "list")[1] == ""
