@@ -6,7 +6,7 @@ database to those who work. State is in the database alone: a crash between two 
 work for the next run.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 import structlog
@@ -23,7 +23,9 @@ _LIMIT: Final = 20
 """Conversations that are deleted before their content is."""
 SHARE: Final = 0.1
 """Share of the time in which the duty may write."""
-_LONGEST_PAUSE: Final = 10.0
+_TURNS: Final = 100
+"""Turns that one transaction deletes, unless one conversation has more."""
+_LONGEST_PAUSE: Final = 30.0
 _COUNTED: Final = 10_000
 """The backlog is counted up to this."""
 _COUNT_SECONDS: Final = 60.0
@@ -54,6 +56,8 @@ class Retention:
         self._progress = progress
         self._emptied = 0
         """Executions whose content was deleted."""
+        self._unerased = False
+        """Whether the database's files hold content that this has deleted."""
         self._counted_at: float | None = None
         self.backlog = 0
         """Conversations past their retention, as this process knows; at most 10,000."""
@@ -79,20 +83,22 @@ class Retention:
         due = await self._store.due(cutoffs, limit)
         await self._count(cutoffs, any_due=bool(due))
         deleted = 0
-        for one in due:
-            deleted += await self._delete(one)
+        for some in _grouped(due):
+            deleted += await self._delete(some)
         self._report(deleted, 0)
         if deleted:
             executions += await self._content()
-        if deleted or executions:
+        self._unerased = self._unerased or bool(deleted or executions)
+        if self._unerased and deleted < limit:  # else the next batch follows at once
             await self._store.erase()
+            self._unerased = False
         return deleted
 
-    async def _delete(self, one: DueConversation) -> bool:
-        """Delete one conversation, unless it is no longer due now."""
+    async def _delete(self, some: Sequence[DueConversation]) -> int:
+        """Delete conversations, unless they are no longer due now."""
         now = self._clock.now()
         cutoffs = Cutoffs.of(self._plans, now)
-        deleted = await self._paced(lambda: self._store.delete_if_due(one, cutoffs, now))
+        deleted = await self._paced(lambda: self._store.delete_if_due(some, cutoffs, now))
         self.backlog = max(0, self.backlog - deleted)
         return deleted
 
@@ -129,3 +135,17 @@ class Retention:
     def _report(self, conversations: int, executions: int) -> None:
         if self._progress is not None and (conversations or executions):
             self._progress(conversations, executions)
+
+
+def _grouped(due: Iterable[DueConversation]) -> Iterator[list[DueConversation]]:
+    """Yield the conversations in groups for a transaction each."""
+    group: list[DueConversation] = []
+    turns = 0
+    for one in due:
+        if group and turns + one.turns > _TURNS:
+            yield group
+            group, turns = [], 0
+        group.append(one)
+        turns += one.turns
+    if group:
+        yield group

@@ -1,5 +1,6 @@
 """Transactions that delete a conversation: by request, or because of its age."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -88,20 +89,22 @@ def delete_conversation(workspace_id: str, conversation_id: str, at: int) -> Tra
     return TransactionResult(None, erased=True)
 
 
-def delete_if_due(due: DueConversation, cutoffs: Cutoffs, at: int) -> Transaction[bool]:
-    """Delete a conversation like `delete_conversation`, if it is still due.
+def delete_if_due(due: Iterable[DueConversation], cutoffs: Cutoffs, at: int) -> Transaction[int]:
+    """Delete conversations like `delete_conversation`, if they are still due; return how many.
 
-    Return False if it has become active, its workspace keeps it longer than before, something of it
-    is live, or another transaction has locked it.
+    One stays if it has become active, its workspace keeps it longer than before, something of it is
+    live, or another transaction has locked it.
     """
-    of = {"workspace": due.workspace_id, "conversation": due.id}
-    if not (yield Query(LOCK_DUE, of | cutoffs.parameters)):
-        return TransactionResult(False)
-    live = yield from _live(of)
-    if live.turns or live.below:
-        return TransactionResult(False)
-    yield from _hide(of, at)
-    return TransactionResult(True)
+    deleted = 0
+    for one in due:
+        of = {"workspace": one.workspace_id, "conversation": one.id}
+        if not (yield Query(LOCK_DUE, of | cutoffs.parameters)):
+            continue
+        live = yield from _live(of)
+        if not (live.turns or live.below):
+            yield from _hide(of, at)
+            deleted += 1
+    return TransactionResult(deleted)
 
 
 def _live(of: dict[str, Any]) -> Part[_Live]:
@@ -120,7 +123,7 @@ def _hide(of: dict[str, Any], at: int) -> Part[None]:
         for execution_id, error in (yield Query(statement, of)):
             of_one = {"given_id": execution_id, "workspace": of["workspace"]}
             yield Query(STRIP_ERROR, of_one | {"new_error": without_message(error)})
-    for statement in PURGE_EXECUTIONS:
+    for statement in reversed(PURGE_EXECUTIONS):  # what was called before its callers
         yield Query(statement, of | {"no_text": "", "no_object": "{}", "at": at})
     if (yield Query(SOME_LIVE_BELOW, of)):  # since the first look: its row was not locked by then
         raise Conflict("An agent that the conversation has called was resumed; try again.")

@@ -45,6 +45,7 @@ class DueConversation:
 
     workspace_id: str
     id: str
+    turns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ _due: Final = (
 )
 
 DUE_CONVERSATIONS: Final = Statement(
-    select(conversations.c.id)
+    select(conversations.c.id, conversations.c.turns)
     .where(*_due)
     .order_by(conversations.c.last_active_at, conversations.c.id)
     .limit(bindparam("limit"))
@@ -174,7 +175,7 @@ def read_due(cutoffs: Cutoffs, limit: int) -> Transaction[list[DueConversation]]
             break
         of = {"workspace": workspace_id, "due_before": before, "limit": limit - len(found)}
         rows = yield Query(DUE_CONVERSATIONS, of)
-        found += (DueConversation(workspace_id, row[0]) for row in rows)
+        found += (DueConversation(workspace_id, *row) for row in rows)
     return TransactionResult(found)
 
 

@@ -144,9 +144,9 @@ class ConversationStore:
 
         Return the number of executions finished, at most `limit`; at least 1 while content is left,
         0 at the end.
-        It stays in the database's files until `erase`.
+        It stays in the database's files until `erase`; a power cut may undo the last ones.
         """
-        return await self._driver.write(lambda: purge(limit=limit))
+        return await self._driver.write(lambda: purge(limit=limit), durable=False)
 
     async def erase(self) -> None:
         """Erase what was deleted from the database's files."""
@@ -168,12 +168,12 @@ class ConversationStore:
         """Return how many there are in each workspace that has any."""
         return await self._driver.read(lambda: sum_due(cutoffs))
 
-    async def delete_if_due(self, due: DueConversation, cutoffs: Cutoffs, at: int) -> bool:
-        """Delete a conversation that is past its retention; its content is deleted by `purge`.
+    async def delete_if_due(self, due: Sequence[DueConversation], cutoffs: Cutoffs, at: int) -> int:
+        """Delete conversations that are past their retention; `purge` deletes their content.
 
-        Return False, and change nothing, if it is not, any more.
+        Return how many still were. A power cut may undo it: then they are still due.
         """
         try:
-            return await self._driver.write(lambda: delete_if_due(due, cutoffs, at))
-        except Conflict:  # something that it has called was resumed in that moment
-            return False
+            return await self._driver.write(lambda: delete_if_due(due, cutoffs, at), durable=False)
+        except Conflict:  # something that one has called was resumed in that moment
+            return 0
