@@ -23,7 +23,7 @@ from tests.support.trees import CHILD, Team, agent, team_on
 pytestmark = pytest.mark.anyio
 
 WORD = "pearl"
-ASKED = agent(
+LEAD = agent(
     "lead", agent_tool("worker"), tool("pay", Effect.DESTRUCTIVE, approval=True), tool("look")
 )
 PLAIN = agent("plain")
@@ -93,7 +93,7 @@ async def test_nothing_of_what_was_said_is_left(
     async with team_on(
         database,
         plays,
-        *(ASKED, agent("worker"), PLAIN),
+        *(LEAD, agent("worker"), PLAIN),
         clock=clock,
         tools=tools,
         plans=Plans(default=Plan.STARTER),
