@@ -190,7 +190,8 @@ class Activity:
         )
 
     def _tool_finished(self, execution: Execution, event: ToolFinished) -> None:
-        line("debug", "tool.answered", self._tool_call, execution, event)
+        if event.execution_id is None:  # else the child's own log has said it
+            line("debug", "tool.answered", self._tool_call, execution, event)
 
     def _tool_call(self, execution: Execution, event: ToolFinished) -> dict[str, Any]:
         return self._of(execution) | {

@@ -150,7 +150,7 @@ class Metrics:
             kind = type(entry.event)
             if (end := self._ends.get(kind)) is not None:
                 end.inc()
-            elif isinstance(entry.event, ToolFinished):
+            elif isinstance(entry.event, ToolFinished) and entry.event.execution_id is None:
                 event = entry.event
                 outcome = "error" if event.is_error else "ok"
                 name = event.name if _has(agent, event.name) else UNKNOWN

@@ -137,3 +137,31 @@ async def test_a_tree_is_paused_and_resumed_by_its_root_and_its_usage_is_its_roo
     assert stream[-1][1]["usage"] == ended["usage"]
     records = (await api.get(f"/api/v1/executions/{root['id']}")).json()
     assert records["creditsUsed"] == ended["creditsUsed"]
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_the_result_of_a_call_below_is_shown_where_its_approval_was(
+    api: Api, *, approved: bool
+) -> None:
+    root, child = await _tree(api)
+    path = f"/v1/executions/{root['id']}/approvals/{PAY}"
+    await api.client.post(path, json={"approved": approved})
+    ended = await api.rested(root["id"])
+    assert [one["name"] for one in ended["toolCalls"]] == ["helper"], "its own"
+    stream = frames((await api.get(f"/v1/executions/{root['id']}/stream")).content)
+    assert stream[-1][1]["execution"] == ended
+    ends = [data for _, data in stream if data["type"] == "tool_call_end"]
+    assert [(one["name"], one.get("executionId")) for one in ends] == [
+        ("pay", child["id"]),
+        ("helper", None),
+    ]
+    ui = f"/run/api/executions/{root['id']}/stream"
+    chunks = [data for _, data in frames((await api.get(ui, format="ui")).content)]
+    of_call = [one["type"] for one in chunks if one.get("toolCallId") == PAY]
+    assert of_call == [
+        "tool-input-available",
+        "tool-approval-request",
+        "tool-output-available" if approved else "tool-output-denied",
+    ]
+    openai = (await api.get(ui, format="openai")).text
+    assert ("tool-output-available" in openai and '\\"paid\\"' in openai) is approved

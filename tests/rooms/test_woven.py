@@ -70,8 +70,8 @@ async def _alone(api: Api, execution_id: str) -> list[dict[str, Any]]:
         rest = {name: value for name, value in data.items() if name != "type"}
         if data["type"].startswith("child_"):
             rest["childId"] = rest.pop("executionId")
-        elif data["type"].startswith("approval") and "executionId" in rest:
-            continue
+        elif data["type"] != "start" and "executionId" in rest:
+            continue  # a copy of a call below
         rest.pop("executionId", None)
         shown.append({"type": data["type"], "executionId": execution_id, "cursor": cursor, **rest})
     return shown

@@ -90,7 +90,7 @@ class Snapshot:
             case ApprovalResolved():
                 if event.parameters is not None:
                     self._parameters[event.tool_call_id] = event.parameters
-            case ToolFinished():
+            case ToolFinished(execution_id=None):
                 self._ends[event.step] = entry.cursor
                 self._finish_tool(entry.at, event)
             case _:

@@ -119,6 +119,8 @@ class ToolFinished:
     duration_ms: int
     credits: int = 0
     """Billionths."""
+    execution_id: str | None = None
+    """As in `ApprovalRequested`: the call of a child that a person has decided, charged there."""
 
 
 @dataclass(frozen=True, slots=True)

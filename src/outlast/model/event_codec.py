@@ -18,9 +18,11 @@ from outlast.model.event import (
     ExecutionSuspended,
     TextAdded,
     ThinkingAdded,
+    ToolFinished,
 )
 from outlast.model.wait import Awaiting
 
+_OF_CALLS: Final = (ApprovalRequested, ApprovalResolved, ToolFinished)
 _KEPT_OF_CREATED: Final = tuple(known.name for known in fields(ExecutionCreated) if known.compare)
 
 
@@ -41,7 +43,7 @@ def encode(event: Event) -> bytes:
         return orjson.dumps({name: getattr(event, name) for name in _KEPT_OF_CREATED})
     if isinstance(event, ExecutionSuspended) and event.awaiting == Awaiting.PERSON:
         return b"{}"  # as every log has it since before there was anything else to wait for
-    if isinstance(event, ApprovalRequested | ApprovalResolved) and event.execution_id is None:
+    if isinstance(event, _OF_CALLS) and event.execution_id is None:
         kept = (one.name for one in fields(event) if one.name != "execution_id")
         return orjson.dumps({name: getattr(event, name) for name in kept})  # as before there was it
     return orjson.dumps(event)

@@ -7,13 +7,14 @@ the root's log has its approvals: a caller knows the root alone. Rows are locked
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, update
 
 from outlast.model.error import ExecutionNotFound
-from outlast.model.event import ApprovalRequested, ApprovalResolved, Event
+from outlast.model.event import ApprovalRequested, ApprovalResolved, Event, ToolFinished
 from outlast.model.execution import TERMINAL, Execution, Status
+from outlast.model.text import shortened
 from outlast.model.wait import Awaiting
 from outlast.store.driver import Part, Query, Statement
 from outlast.store.executions.locks import compare_and_set, locked
@@ -21,9 +22,12 @@ from outlast.store.executions.log import append
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import EXECUTION, SET_AWAITING
 from outlast.store.listeners import Committed
+from outlast.store.tables import to_json
 from outlast.store.unreadable import UnreadableRow
 from outlast.store.waits.rows import SOME_DECIDED, WAIT, WHO_IS_AWAITED, wait_from, waits
 
+MAX_RESULT_BYTES: Final = 262_144
+"""Maximum bytes of a result of a child's call in the log of its root; a longer one is cut."""
 _OTHERS: Final = (Awaiting.PERSON, Awaiting.CLIENT)
 
 SET_CHILD_AWAITS: Final = Statement(
@@ -89,11 +93,16 @@ def tell_above(before: Execution, after: Execution) -> Part[list[Committed]]:
 
 
 def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[Committed]]:
-    """Append a child's approvals and their decisions to the log of its root.
+    """Append a child's approvals, their decisions and results to the log of its root.
 
     There they have the step of the root's call, and the child's id.
     """
-    passed = [event for event in events if isinstance(event, ApprovalRequested | ApprovalResolved)]
+    passed: list[ToolFinished | ApprovalRequested | ApprovalResolved] = []
+    for event in events:
+        if isinstance(event, ApprovalRequested | ApprovalResolved):
+            passed.append(event)
+        elif isinstance(event, ToolFinished) and (yield from _was_shown(child, event)):
+            passed.append(replace(event, result=_short(event.result), credits=0))
     if not passed or child.root_id is None or child.superseded:
         return []
     one: Execution | None = child
@@ -112,6 +121,19 @@ def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[C
     step = wait_from(rows[0]).step
     copies = [replace(event, step=step, execution_id=child.id) for event in passed]
     return [Committed(root.id, (yield from append(root, max(at, root.updated_at), copies)))]
+
+
+def _was_shown(child: Execution, event: ToolFinished) -> Part[bool]:
+    """Whether the root's log has the call, because a person has decided it."""
+    of = {"workspace": child.workspace_id, "id": child.id, "tool_call": event.tool_call_id}
+    waits = [wait_from(row) for row in (yield Query(WAIT, of))]
+    return any(wait.is_approval or wait.begun_at is not None for wait in waits)
+
+
+def _short(result: Any) -> Any:
+    """Return the result, or if it is large its beginning as text."""
+    text = to_json(result)
+    return result if len(text) <= MAX_RESULT_BYTES // 4 else shortened(text, MAX_RESULT_BYTES)
 
 
 def _parent(child: Execution) -> Part[Execution | None]:

@@ -166,7 +166,7 @@ def _call_data(
                 "name": event.name,
                 "result": event.result,
                 "isError": event.is_error,
-            }
+            } | _below(event)
         case ChildStarted() | ChildFinished():
             return _child_data(event)
         case ApprovalRequested():
@@ -188,7 +188,7 @@ def _call_data(
             } | _below(event)
 
 
-def _below(event: ApprovalRequested | ApprovalResolved) -> dict[str, Any]:
+def _below(event: ToolFinished | ApprovalRequested | ApprovalResolved) -> dict[str, Any]:
     """Return the id of the child whose call it is; nothing for an own call."""
     return {} if event.execution_id is None else {"executionId": event.execution_id}
 

@@ -28,6 +28,7 @@ from outlast.model.event import (
     ChildStarted,
     Entry,
     Event,
+    ToolFinished,
 )
 from outlast.model.workspace import Principal
 from outlast.rooms.executions.stream import Fold, Log
@@ -205,7 +206,7 @@ def _number(node: _Node, event: ChildFinished) -> int:
 
 def _is_copy(event: Event) -> bool:
     """Whether the event is a child's, whose own log has it too."""
-    if isinstance(event, ApprovalRequested | ApprovalResolved):
+    if isinstance(event, ToolFinished | ApprovalRequested | ApprovalResolved):
         return event.execution_id is not None
     return False
 
