@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from outlast.engine.maintenance.due_schedules import FIRE_SCHEDULES
+from outlast.model.memory import Access, MemoryAccess
 from outlast.model.workspace import Scope
 from outlast.testing import FakeClock
 from tests.rooms.conftest import MakeApi
@@ -192,3 +193,24 @@ async def test_a_run_without_a_body_has_the_input_of_the_agents_own_schedule(
     answer = await api.client.post("/v1/agents/agent/execute")
     execution = await api.rested(answer.json()["data"]["requestId"])
     assert execution["input"] == (given or "Carry out your instructions.")
+
+
+async def test_runs_have_the_memory_stores_of_their_schedule(api: Api) -> None:
+    answer = await api.client.post("/v1/memory-stores", json={"name": "notes"})
+    store = answer.json()["id"]
+    given = [{"id": store, "access": "read_only"}]
+    own = await made(api, memoryStores=given)
+    assert own["memoryStores"] == given
+    fired = (await api.client.post(f"{PATH}/{own['id']}/fire", json={})).json()
+    await api.rested(fired["executionId"])
+    workspace = api.caller.workspace_id
+    execution = await api.core.store.executions.get(workspace, fired["executionId"])
+    assert execution.memory_stores == (MemoryAccess(store, Access.READ_ONLY),)
+    changed = await api.client.patch(f"{PATH}/{own['id']}", json={"memoryStores": [store]})
+    assert changed.json()["memoryStores"] == [{"id": store, "access": "read_write"}]
+    gone = {"memoryStores": ["mem_01k6zj3t7hf2a9q1x5m8r4c0vb"]}
+    for refused in (
+        await api.client.post(PATH, json=DAILY | gone),
+        await api.client.patch(f"{PATH}/{own['id']}", json=gone),
+    ):
+        assert (refused.status_code, refused.json()["error"]["param"]) == (404, "memoryStores.0")

@@ -7,6 +7,7 @@ from typing import Any, Final
 from outlast.model.agent import MADE_OVER_HTTP
 from outlast.model.error import InvalidField, MissingField
 from outlast.model.execution import Budget
+from outlast.model.memory import Access, MemoryAccess
 from outlast.model.timetable import (
     Timetable,
     checked_cron,
@@ -91,6 +92,7 @@ class Definition:
     jitter_seconds: int = 0
     pause_after_failures: int = 3
     """Runs in a row that could not start before the schedule is paused."""
+    memory_stores: tuple[MemoryAccess, ...] = ()
 
     @property
     def timetable(self) -> Timetable:
@@ -135,6 +137,10 @@ def definition_from(written: dict[str, Any]) -> Definition:
             "budget": Budget(**written["budget"]),
             "overlap": Overlap(written["overlap"]),
             "catch_up": CatchUp(written["catch_up"]),
+            "memory_stores": tuple(
+                MemoryAccess(one["id"], Access(one["access"]))
+                for one in written.get("memory_stores", ())
+            ),
         }
     )
 

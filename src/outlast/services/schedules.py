@@ -29,6 +29,7 @@ from outlast.model.schedule import (
 )
 from outlast.model.workspace import Principal, Scope
 from outlast.services.agents import Agents
+from outlast.services.memory import Memory
 from outlast.store.idempotency import Idempotency
 from outlast.store.page import Page
 from outlast.store.schedules.fire import Fired, Firing, Indexed
@@ -69,6 +70,7 @@ class Schedules:
         self._store = store
         self._agents = agents
         self._clock = clock
+        self._memory = Memory(store.memories, clock)
         self._firing = partial(Firing, new_id=clock.new_id, indexed=indexed, max_live=max_live)
 
     async def create(self, principal: Principal, request: NewSchedule) -> tuple[Schedule, bool]:
@@ -80,6 +82,7 @@ class Schedules:
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, request.agent)
         conversation_id = await self._conversation(principal, request.conversation_id)
+        await self._memory.of_execution(principal, request.definition.memory_stores)
         now = self._clock.now()
         schedule = Schedule(
             self._clock.new_id(SCHEDULE),
@@ -139,6 +142,7 @@ class Schedules:
         if fields.get("conversation_id") is not None:
             given = fields["conversation_id"]
             fields["conversation_id"] = await self._conversation(principal, given)
+        await self._memory.of_execution(principal, fields.get("memory_stores", ()))
         now = self._clock.now()
         return await self._edit(principal, schedule_id, lambda known: _edited(known, fields, now))
 

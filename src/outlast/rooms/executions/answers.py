@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from outlast.model.memory import Access
 from outlast.model.schedule import CatchUp, Overlap, PausedReason
 from outlast.rooms.executions.schemas import StatusWord
 
@@ -271,6 +272,13 @@ class ScheduleSummary(TypedDict):
     lastRunAt: str | None
 
 
+class ScheduleMemory(TypedDict):
+    """A memory store of each execution."""
+
+    id: str
+    access: Access
+
+
 class ScheduleBudget(TypedDict):
     """What each execution may spend; null: no bound."""
 
@@ -290,6 +298,7 @@ class Schedule(ScheduleSummary):
     input: str
     metadata: dict[str, Any]
     conversationId: str | None
+    memoryStores: list[ScheduleMemory]
     budget: ScheduleBudget
     overlap: Overlap
     catchUp: CatchUp

@@ -290,6 +290,7 @@ def _new(firing: Firing, schedule: Schedule, agent: Row, due: Due) -> NewExecuti
         indexed=firing.indexed(definition.metadata),
         max_live=firing.max_live,
         budgeted=bool(budgeted),
+        memory_stores=definition.memory_stores,
         agent_name=name,
     )
 

@@ -104,11 +104,11 @@ def _start(body: ExecuteBody, idempotency: Idempotency | None) -> StartExecution
         budget=_budget(body.budget),
         on_busy=OnBusy(body.on_busy or OnBusy.ENQUEUE),
         idempotency=idempotency,
-        memory_stores=_memory_stores(body.memory_stores or ()),
+        memory_stores=memory_stores_of(body.memory_stores or ()),
     )
 
 
-def _memory_stores(given: Sequence[str | MemoryStoreAccess]) -> tuple[MemoryAccess, ...]:
+def memory_stores_of(given: Sequence[str | MemoryStoreAccess]) -> tuple[MemoryAccess, ...]:
     """Return the stores. Raises MemoryStoreNotFound, naming the index, for what is no id."""
     found: list[MemoryAccess] = []
     for index, one in enumerate(given):

@@ -16,7 +16,14 @@ from outlast.model.execution import Budget
 from outlast.model.ids import SCHEDULE
 from outlast.rooms.executions.answers import Schedule
 from outlast.rooms.executions.render import schedule_summary
-from outlast.rooms.executions.schemas import BODY, CAMEL, BudgetBody, read_conversation_id
+from outlast.rooms.executions.routes.execute import memory_stores_of
+from outlast.rooms.executions.schemas import (
+    BODY,
+    CAMEL,
+    BudgetBody,
+    MemoryStoreAccess,
+    read_conversation_id,
+)
 from outlast.services.schedules import Fired
 
 _SHOWN_RUNS: Final = 5
@@ -70,6 +77,10 @@ class ChangeBody(BaseModel):
         str | None,
         AfterValidator(read_conversation_id),
         Field(description="Its runs are turns of it; default: each has a new conversation."),
+    ] = None
+    memory_stores: Annotated[
+        list[str | MemoryStoreAccess] | None,
+        Field(description="At most 8 memory stores of each execution, by id."),
     ] = None
     budget: Annotated[BudgetBody | None, Field(description="Of each of its executions.")] = None
     overlap: Annotated[
@@ -195,6 +206,8 @@ def changes(body: ChangeBody) -> dict[str, Any]:
         value = getattr(body, name)
         if name == "budget":
             value = None if value is None else Budget(**value.model_dump())
+        if name == "memory_stores":
+            value = memory_stores_of(value or ())
         default = None if name in _OWN else getattr(_DEFAULTS, name)
         found[name] = default if value is None else value
     times = core.times_of_day(body.tasks_per_day, body.times)
@@ -228,6 +241,7 @@ def schedule(found: core.Schedule) -> Schedule:
         "input": made.input,
         "metadata": made.metadata,
         "conversationId": found.conversation_id,
+        "memoryStores": [{"id": one.id, "access": one.access} for one in made.memory_stores],
         "budget": {
             "maxTokens": budget.max_tokens,
             "maxCredits": budget.max_credits,
