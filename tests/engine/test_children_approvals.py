@@ -8,12 +8,14 @@ import pytest
 
 from outlast import agent_tool
 from outlast.agents.port import ModelRequest
+from outlast.cli.executions import _view
 from outlast.engine.maintenance.due_waits import DUE_WAITS
 from outlast.model.agent import Effect, Expiry
 from outlast.model.error import ApprovalNotFound, Conflict
 from outlast.model.event import ApprovalRequested, ApprovalResolved
 from outlast.model.execution import Execution, Status
 from outlast.model.wait import Awaiting, Decision
+from outlast.rooms.executions import render
 from tests.support.databases import Database
 from tests.support.models import Reply
 from tests.support.tools import FakeTools, call, tool
@@ -186,3 +188,12 @@ async def test_cancelling_the_child_that_asks_wakes_those_above(team: MakeTeam) 
     world, (root, _, worker) = await _asking(team)
     await world.executions.cancel(world.caller, worker.id)
     assert (await world.until(root.id)).output == "The agent's execution was cancelled."
+
+
+async def test_what_is_read_beside_the_server_has_the_approvals_below_too(team: MakeTeam) -> None:
+    world, tree = await _asking(team)
+    for one in tree:
+        offline = await _view(world.store, one)
+        shown = await world.executions.get(world.caller, one.id)
+        assert render.execution(offline) == render.execution(shown)
+        assert [wait.execution_id for wait in offline.approvals] == [tree[2].id]

@@ -9,10 +9,12 @@ from outlast import agent_tool
 from outlast.model.agent import Limits
 from outlast.model.clock import SystemClock
 from outlast.model.execution import Status
+from outlast.model.wait import Awaiting
 from tests.support.databases import POSTGRESQL, Database
 from tests.support.models import FakeModel, by_turn
-from tests.support.tools import call
+from tests.support.tools import call, tool
 from tests.support.trees import agent, make_team, said
+from tests.support.waiting import BOUND
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
 
@@ -72,3 +74,34 @@ async def test_a_tree_is_cancelled_on_every_worker(database: Database) -> None:
             assert (await one.until(child.id)).status is Status.CANCELLED
         assert models["worker"].open == 0
         assert (await one.get(root)).status is Status.CANCELLED
+
+
+async def test_a_caller_in_any_process_is_answered_once_a_child_awaits_a_person(
+    database: Database,
+) -> None:
+    gate = asyncio.Event()
+    models = {
+        "lead": FakeModel(by_turn(CALLS[:1], ["Done."])),
+        "worker": FakeModel(lambda _: [gate, call(900, "pay")]),
+    }
+    worker = agent("worker", tool("pay", approval=True))
+    async with AsyncExitStack() as stack:
+        team = make_team(database, stack)
+        one = await team(dict(models), LEAD, worker, clock=SystemClock())
+        two = await team(dict(models), LEAD, worker, clock=SystemClock())
+        for process in (one, two):
+            process.core.streams.poll_seconds = 10 * BOUND  # so that only a notification wakes it
+        root = await one.start()
+        (child,) = await one.below(root, 1)
+        await one.until(child.id, Status.RUNNING)
+        await one.until(root, Status.SUSPENDED)
+        waiting = [
+            asyncio.create_task(process.executions.rest(one.caller, root)) for process in (one, two)
+        ]
+        await asyncio.to_thread(int)
+        gate.set()
+        async with asyncio.timeout(BOUND):
+            views = await asyncio.gather(*waiting)
+        for view in views:
+            assert view.execution.awaiting is Awaiting.PERSON
+            assert [wait.execution_id for wait in view.approvals] == [child.id]
