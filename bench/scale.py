@@ -18,6 +18,8 @@ class Scale:
     few: int = 1_000
     many: int = 100_000
     pages: int = 200
+    items: int = 10_000
+    """Of a memory store."""
     suspended: int = 10_000
     settle: float = 3.0
     """Seconds until a server that has started is idle."""
@@ -52,6 +54,7 @@ QUICK = Scale(
     few=100,
     many=1_000,
     pages=20,
+    items=200,
     suspended=200,
     settle=0.5,
     idle_seconds=1.0,

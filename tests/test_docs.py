@@ -274,7 +274,7 @@ def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     assert opinion.other["agent"]["name"] == full.name
 
 
-@pytest.mark.parametrize("tool", ["{mcp: other}", "{builtin: browser}", "{builtin: memory}"])
+@pytest.mark.parametrize("tool", ["{mcp: other}", "{builtin: browser}"])
 def test_what_is_refused_for_now_is_refused_in_these_words(tool: str, tmp_path: Path) -> None:
     file = tmp_path / "refused.yaml"
     file.write_text(f"agents: [{{name: a, model: 'local:x', tools: [{tool}]}}]")

@@ -208,7 +208,7 @@ def _runner(
     metrics: Metrics,
 ) -> Runner:
     """Return what runs segments."""
-    waits, children = CallWaits(tools), Children(store.agents, writer.clock)
+    waits, children = CallWaits(tools), Children(store.agents, store.memories, writer.clock)
     notices = BudgetNotices(metrics.budget_reached)
     reservations = Reservations(store.budgets, writer.clock, writer.prices, notices)
     retries, breakers = settings.model_retries, Breakers(writer.clock)

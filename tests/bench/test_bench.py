@@ -31,6 +31,7 @@ BOTH = (
     r"\d+ runs killed, restart to the last completed",
     r"list, first page of 20, 1,000 executions",
     r"list, deep page of 20, 1,000 executions",
+    r"search of 200 items, two words",
     r"start to ready, on an empty database",
     r"start to ready, on a used one",
     r"memory, idle",

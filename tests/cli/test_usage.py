@@ -11,7 +11,7 @@ from tests.support.command_line import CommandLine
 from tests.support.databases import SQLITE
 
 Outlast = Callable[..., tuple[int, str, str]]
-GROUPS = ("", "executions", "agents", "keys", "workspaces", "models")
+GROUPS = ("", "executions", "agents", "keys", "memory", "workspaces", "models")
 EXECUTION: dict[str, Any] = {
     "id": "exec_1",
     "status": "suspended",

@@ -12,10 +12,11 @@ from outlast.app import Core
 from outlast.model.agent import AgentSpec
 from outlast.model.error import MemoryArchived, MemoryStoreNotFound
 from outlast.model.execution import Status, ToolStep
-from outlast.model.memory import Access, MemoryAccess, MemoryStore
+from outlast.model.memory import Access, MemoryAccess, MemoryStore, NamedStore
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
 from outlast.services.memory import ItemWrite, StoreChanges
+from outlast.store.page import Page
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.crashes import Crash
 from tests.support.databases import Another, Database
@@ -334,3 +335,24 @@ async def test_a_crash_at_any_commit_neither_loses_a_write_nor_makes_it_twice(
             assert writes > 5
             return
     pytest.fail("the run never outlived its store")
+
+
+async def test_an_agents_stores_are_created_once_and_given_where_a_request_names_none(
+    open_house: Play,
+) -> None:
+    named = (NamedStore("notes", "read_only"), NamedStore("laws"), NamedStore("gone"))
+    house = await open_house(["Hi"], agent=replace(spec(), memory_stores=named))
+    memory, caller = house.core.services.memory, house.caller
+    wanted = {"notes": "What we know", "laws": ""}
+    await asyncio.gather(*(memory.ensure(caller.workspace_id, wanted) for _ in range(5)))
+    stores, _ = await memory.page(caller, Page(9))
+    by_name = {store.name: store for store in stores}
+    assert {name: store.description for name, store in by_name.items()} == wanted
+    assert len(stores) == 2
+    executions = house.core.services.executions
+    own = (MemoryAccess(by_name["laws"].id),)
+    given = (MemoryAccess(by_name["notes"].id, Access.READ_ONLY), *own)
+    for chosen, expected in ((None, given), ((), ()), (own, own)):
+        request = start_request(memory_stores=chosen)
+        started = await executions.start(caller, "agent", request)
+        assert started.execution.memory_stores == expected

@@ -27,6 +27,8 @@ from outlast.agents.tools.python import import_function
 from outlast.agents.tools.signature import PythonFunction
 from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ModelChoice, ToolSpec
 from outlast.model.error import Misconfigured
+from outlast.model.memory import NamedStore
+from outlast.model.provider import ProviderSpec, checked_providers
 
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 """REASONING_EFFORTS, which a type cannot be made of."""
@@ -57,6 +59,16 @@ class ModelEntry(Entry):
     context_tokens: Count | None = None
 
 
+class NamedStoreEntry(Entry):
+    name: str
+    access: Literal["read_only", "read_write"] = "read_write"
+
+
+class MemoryStoreEntry(Entry):
+    name: str
+    description: str = ""
+
+
 class AgentEntry(Entry):
     name: str
     model: str | list[str | ModelEntry]
@@ -68,12 +80,14 @@ class AgentEntry(Entry):
     settings: SettingsEntry = SettingsEntry()
     fallback_on: Annotated[list[FallbackCode], Field(min_length=1)] = []  # noqa: RUF012 - copied
     schedule: ScheduleEntry | None = None
+    memory_stores: list[str | NamedStoreEntry] = []  # noqa: RUF012 - pydantic copies it
 
 
 class FileEntry(Entry):
     agents: Annotated[list[AgentEntry], Field(min_length=1)]
     providers: Any = {}  # noqa: RUF012 - pydantic copies it
     """Read by `model.provider`, like the same table of the settings."""
+    memory_stores: list[MemoryStoreEntry] = []  # noqa: RUF012 - pydantic copies it
 
 
 def tool_entry() -> type[ToolEntry]:
@@ -100,6 +114,19 @@ def _shapes(
     agent = create_model("AgentEntry", __base__=AgentEntry, tools=(list[tool], []))  # type: ignore[valid-type]
     agents = Annotated[list[agent], Field(min_length=1)]  # type: ignore[valid-type]
     return tool, agent, create_model("FileEntry", __base__=FileEntry, agents=agents)
+
+
+def providers_of(value: Any) -> tuple[dict[str, ProviderSpec], list[Problem]]:
+    """Return the providers of a file's document, and everything that is wrong with them."""
+    given = value.get("providers", {}) if isinstance(value, dict) else {}
+    specs, found = checked_providers(given)
+    return specs, [Problem(("providers", *path), text) for path, text in found]
+
+
+def stores_of(value: Any) -> dict[str, str]:
+    """Return the memory stores of a valid file's document: descriptions by name."""
+    given = value.get("memoryStores", ()) if isinstance(value, dict) else ()
+    return {store["name"]: store.get("description", "") for store in given}
 
 
 def known_keys(path: Path) -> list[str]:
@@ -162,6 +189,7 @@ def agent_spec(
         chain=chain if isinstance(entry.model, list) and entry.model else (),
         fallback_on=tuple(entry.fallback_on),
         schedule=schedule,
+        memory_stores=tuple(_store(one) for one in entry.memory_stores),
     )
     problems = [
         problem.below("tools", index) for index, one in enumerate(made) for problem in one.problems
@@ -179,6 +207,10 @@ def _chain(model: str | list[str | ModelEntry]) -> tuple[ModelChoice, ...]:
         ModelChoice(one) if isinstance(one, str) else ModelChoice(one.name, one.context_tokens)
         for one in given
     )
+
+
+def _store(given: str | NamedStoreEntry) -> NamedStore:
+    return NamedStore(given) if isinstance(given, str) else NamedStore(given.name, given.access)
 
 
 def tool_mistakes(entry: ToolEntry) -> list[Problem]:

@@ -13,6 +13,7 @@ from outlast.agents.problem import Problem, json_problems, text_problems
 from outlast.agents.tools import kinds
 from outlast.agents.tools.arguments import InvalidSchema, compile_schema
 from outlast.model.agent import FALLBACK_CODES, REASONING_EFFORTS, AgentSpec, ToolSpec
+from outlast.model.memory import MAX_NAME, MAX_STORES
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 CHOICES: Final = ("auto", "none", "required")
@@ -37,6 +38,7 @@ def agent_problems(spec: AgentSpec) -> Iterator[Problem]:
             yield problem_of_tool.below("tools", index)
     yield from _choice(spec)
     yield from _limits(spec)
+    yield from _memory_stores(spec)
     yield from json_problems(("settings",), spec.settings)
     yield from _settings(spec.settings)
 
@@ -148,6 +150,18 @@ def _choice(spec: AgentSpec) -> Iterator[Problem]:
         names = ", ".join(tool.name for tool in spec.tools) or "none"
         problem = f"there is no tool {spec.tool_choice!r}; the agent's tools: {names}"
         yield Problem(path, f"{problem}; or write auto, none or required")
+
+
+def _memory_stores(spec: AgentSpec) -> Iterator[Problem]:
+    names = [store.name for store in spec.memory_stores]
+    if len(names) > MAX_STORES:
+        yield Problem(("memory_stores",), f"an execution has at most {MAX_STORES} memory stores")
+    for index, name in enumerate(names):
+        if not 0 < len(name) <= MAX_NAME:
+            yield Problem(("memory_stores", index), f"a name has 1 to {MAX_NAME} characters")
+        elif name in names[:index]:
+            yield Problem(("memory_stores", index), f"{name!r} is given twice; remove one")
+        yield from text_problems(("memory_stores", index), name)
 
 
 def _limits(spec: AgentSpec) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from outlast.agents.tools.python_kind import Asks, ToolOptions, add_function, fu
 from outlast.agents.tools.signature import MARK, PythonFunction, read_function, reference_of
 from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ModelChoice, ToolSpec
 from outlast.model.error import Misconfigured
+from outlast.model.memory import NamedStore
 
 EffectName: TypeAlias = Literal["read_only", "idempotent", "destructive"]
 ApprovalName: TypeAlias = Literal["always", "never"]
@@ -83,6 +84,7 @@ class Agent:
         schedule: dict[str, Any] | None = None,
         code: CodeFunction | None = None,
         fallback_on: Sequence[str] = (),
+        memory_stores: Iterable[str | NamedStore] = (),
     ) -> None:
         """Tools are typed functions, names of builtin tools, or ToolSpecs (HTTP, `agent_tool`).
 
@@ -90,6 +92,7 @@ class Agent:
         `fallback_on` (default: all but `model_rejected`). `settings` go to the model: temperature,
         max_tokens or max_completion_tokens, reasoning_effort, top_p, stop, seed. `schedule` has
         the keys of the agents file. `code` is the function that is the agent's loop (see `agent`).
+        `memory_stores`: of executions that name none, by name; created at a server's start.
         Raises Misconfigured, naming wrong keys.
         """
         chain = _chain(model)
@@ -113,6 +116,9 @@ class Agent:
             chain=chain if isinstance(model, list | tuple) and model else (),
             fallback_on=tuple(fallback_on),
             schedule=read_schedule,
+            memory_stores=tuple(
+                NamedStore(one) if isinstance(one, str) else one for one in memory_stores
+            ),
         )
         self._check(wrong)
 

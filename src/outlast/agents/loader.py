@@ -25,7 +25,9 @@ from outlast.agents.agents_file import (
     agent_spec,
     file_entry,
     known_keys,
+    providers_of,
     spelled,
+    stores_of,
     tool_entry,
     tool_mistakes,
 )
@@ -39,10 +41,10 @@ from outlast.agents.yaml_text import Document, read_json, read_yaml
 from outlast.model.agent import AgentSpec
 from outlast.model.error import Misconfigured
 from outlast.model.explain import Explained, explain, given_kind
-from outlast.model.provider import ProviderSpec, checked_providers, read_providers
+from outlast.model.provider import ProviderSpec, read_providers
 
 _LATER: Final = frozenset({("tools", "mcp")})
-_LATER_BUILTINS: Final = frozenset({"browser", "memory"})
+_LATER_BUILTINS: Final = frozenset({"browser"})
 _APART: Final = frozenset({"name", "description", "effect", "approval", "timeout"})
 """Keys of a tool on which no check of another key depends."""
 _NOT_YET: Final = "this version of Outlast does not support it yet; remove it"
@@ -58,6 +60,8 @@ class LoadedAgents:
     """The functions that are agents' loops, by reference."""
     providers: dict[str, ProviderSpec] = field(default_factory=dict)
     """The file's providers of models."""
+    memory_stores: dict[str, str] = field(default_factory=dict)
+    """Descriptions of memory stores to be created at the start, by name."""
 
     @property
     def models(self) -> list[str]:
@@ -144,23 +148,19 @@ def _load_document(document: Document, file: str) -> LoadedAgents:
     problems += _duplicates(
         {index: entry["name"] for index, entry in _mappings(document.value) if _is_named(entry)}
     )
-    providers, wrong = _providers(document.value)
+    providers, wrong = providers_of(document.value)
     problems += wrong
     if problems:
         raise _misconfigured(problems, document, file)
-    return LoadedAgents(described(specs), functions, providers=providers)
+    return LoadedAgents(
+        described(specs), functions, providers=providers, memory_stores=stores_of(document.value)
+    )
 
 
 def _names(value: Any) -> list[str]:
     """Return the names of all agents of the file, also of those with other mistakes."""
     listed = value.get("agents") if isinstance(value, dict) else None
     return [_name(entry) for entry in listed] if isinstance(listed, list) else []
-
-
-def _providers(value: Any) -> tuple[dict[str, ProviderSpec], list[Problem]]:
-    given = value.get("providers", {}) if isinstance(value, dict) else {}
-    specs, found = checked_providers(given)
-    return specs, [Problem(("providers", *path), text) for path, text in found]
 
 
 def _valid_entries(value: Any) -> dict[int, AgentEntry]:

@@ -18,6 +18,7 @@ from outlast.cli.consumption import usage
 from outlast.cli.executions import executions
 from outlast.cli.keys import keys
 from outlast.cli.lifecycle import add_moves
+from outlast.cli.memory import memory
 from outlast.cli.models import models
 from outlast.cli.options import FLAGS, AsJson, Metadata, User, pairs, with_settings
 from outlast.cli.output import write_json
@@ -214,6 +215,7 @@ app.command()(deny)
 app.add_typer(agents, name="agents")
 app.add_typer(schedules, name="schedules")
 app.add_typer(keys, name="keys")
+app.add_typer(memory, name="memory")
 app.add_typer(workspaces, name="workspaces")
 app.add_typer(models, name="models")
 app.add_typer(tools, name="tools")

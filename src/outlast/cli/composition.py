@@ -87,6 +87,8 @@ def tool_box(
 async def put_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> list[Agent]:
     """Create the file's agents and their schedules, or change them as the file has changed."""
     source = core.settings.agents
+    named = {store.name: "" for spec in loaded.specs for store in spec.memory_stores}
+    await core.services.memory.ensure(workspace.id, named | loaded.memory_stores)
     agents = await core.services.agents.put(workspace.id, _digested(loaded), source)
     await core.services.schedules.put_of_file(agents)
     return agents

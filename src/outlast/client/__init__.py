@@ -18,5 +18,6 @@ repetition; a request that starts an execution is retried with the same Idempote
 
 from outlast.client.client import Client
 from outlast.client.connection import Frame, Refused, Unreachable
+from outlast.client.memory import MemoryClient
 
-__all__ = ["Client", "Frame", "Refused", "Unreachable"]
+__all__ = ["Client", "Frame", "MemoryClient", "Refused", "Unreachable"]

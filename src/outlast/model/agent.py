@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import Any, Final, Literal
 
+from outlast.model.memory import NamedStore
+
 MADE_OVER_HTTP: Final = "api:"
 """Source of an agent created over the API; no file or module can have this name."""
 
@@ -168,6 +170,9 @@ class AgentSpec:
     def with_model(self, name: str) -> "AgentSpec":
         """Return the spec for requests to this model; only the agent's own first has the chain."""
         return self if name == self.model else replace(self, model=name, chain=(), fallback_on=())
+
+    memory_stores: tuple[NamedStore, ...] = ()
+    """Memory stores of executions that name none themselves."""
 
     def tool(self, name: str) -> ToolSpec | None:
         """Return the tool of that name; None if there is none."""

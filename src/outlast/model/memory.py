@@ -13,6 +13,8 @@ from outlast.model.ids import MEMORY_ITEM
 from outlast.model.text import storable
 from outlast.model.words import words_to_find
 
+MAX_NAME: Final = 255
+"""Maximum characters of a store's name."""
 MAX_KEY_BYTES: Final = 1024
 MAX_CONTENT_BYTES: Final = 102_400
 MAX_ITEMS: Final = 10_000
@@ -46,6 +48,15 @@ class MemoryAccess:
 
     id: str
     access: Access = Access.READ_WRITE
+
+
+@dataclass(frozen=True, slots=True)
+class NamedStore:
+    """A memory store that an agent's executions have by default, by its name."""
+
+    name: str
+    access: str = Access.READ_WRITE.value
+    """read_write or read_only."""
 
 
 @dataclass(frozen=True, slots=True)

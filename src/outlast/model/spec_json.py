@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from outlast.model.agent import AgentSpec, Effect, Expiry, HttpCall, Limits, ModelChoice, ToolSpec
+from outlast.model.memory import NamedStore
 
 
 def spec_to_dict(spec: AgentSpec) -> dict[str, Any]:
@@ -16,7 +17,7 @@ def spec_to_dict(spec: AgentSpec) -> dict[str, Any]:
     """
     written = asdict(spec)
     written["tools"] = [_tool_to_dict(tool) for tool in spec.tools]
-    for key in ("schedule", "chain", "fallback_on"):
+    for key in ("schedule", "chain", "fallback_on", "memory_stores"):
         if not written[key]:
             del written[key]
     return written
@@ -30,11 +31,13 @@ def spec_from_dict(written: dict[str, Any]) -> AgentSpec:
     tools = tuple(_tool_from_dict(tool) for tool in written["tools"])
     chain = tuple(ModelChoice(**one) for one in written.get("chain", ()))
     on = tuple(written.get("fallback_on", ()))
+    stores = tuple(NamedStore(**store) for store in written.get("memory_stores", ()))
     read = {
         "tools": tools,
         "limits": Limits(**written["limits"]),
         "chain": chain,
         "fallback_on": on,
+        "memory_stores": stores,
     }
     return AgentSpec(**{**written, **read})
 

@@ -20,6 +20,7 @@ from outlast.model.execution import (
     Status,
 )
 from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
+from outlast.model.memory import MemoryAccess
 from outlast.model.workspace import Principal, Scope
 from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
@@ -170,10 +171,16 @@ class Executions:
             cut=request.cut,
             budgeted=principal.budgeted,
             least_output=least_output(agent.spec.settings),
-            memory_stores=await self._memory.of_execution(principal, request.memory_stores)
-            if request.memory_stores
-            else (),
+            memory_stores=await self._memory_stores(principal, agent, request.memory_stores),
         )
+
+    async def _memory_stores(
+        self, principal: Principal, agent: Agent, wanted: tuple[MemoryAccess, ...] | None
+    ) -> tuple[MemoryAccess, ...]:
+        if wanted:
+            return await self._memory.of_execution(principal, wanted)
+        named = agent.spec.memory_stores if wanted is None else ()
+        return await self._memory.of_agent(principal.workspace_id, named) if named else ()
 
     def _context(self, request: StartExecution) -> RequestContext:
         headers = request.forwarded_headers

@@ -1,6 +1,6 @@
 """Memory stores: create, write, search; and which ones an execution gets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from outlast.model.memory import (
     MemoryVersion,
     MemoryWrite,
     MemoryWriter,
+    NamedStore,
     checked_content,
     checked_key,
     checked_prefix,
@@ -90,6 +91,15 @@ class Memory:
             storable(metadata or {}),
         )
         return await self._store.create(store, promise)
+
+    async def ensure(self, workspace_id: str, stores: Mapping[str, str]) -> None:
+        """Create the stores of these names, with their descriptions, that are not there yet."""
+        for name, description in stores.items():
+            now = self._clock.now()
+            made = MemoryStore(
+                self._clock.new_id(MEMORY), workspace_id, name, now, now, description
+            )
+            await self._store.ensure(made)
 
     async def get(self, principal: Principal, store_id: str) -> MemoryStore:
         """Return a store. Raises MemoryStoreNotFound, MissingScope."""
@@ -252,6 +262,12 @@ class Memory:
         )
 
     # --- executions
+
+    async def of_agent(
+        self, workspace_id: str, named: Sequence[NamedStore]
+    ) -> tuple[MemoryAccess, ...]:
+        """Return the stores of these names, without those that are deleted or archived."""
+        return await self._store.of_names(workspace_id, named)
 
     async def of_execution(
         self, principal: Principal, wanted: Sequence[MemoryAccess]

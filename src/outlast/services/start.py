@@ -39,8 +39,8 @@ class StartExecution:
     """The client's id of the message that is the input."""
     cut: Cut | None = None
     """Turns of the conversation that it replaces."""
-    memory_stores: tuple[MemoryAccess, ...] = ()
-    """Memory stores that it gets."""
+    memory_stores: tuple[MemoryAccess, ...] | None = None
+    """Memory stores that it gets; None: the agent's."""
 
 
 @dataclass(frozen=True, slots=True)

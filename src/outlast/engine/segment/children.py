@@ -12,11 +12,13 @@ from outlast.model.error import AgentNotFound, Misconfigured
 from outlast.model.event import ChildStarted
 from outlast.model.execution import Execution, RequestContext, Status
 from outlast.model.ids import CONVERSATION, EXECUTION
+from outlast.model.memory import MemoryAccess
 from outlast.model.text import storable
 from outlast.model.wait import Wait
 from outlast.store.agents import AgentStore
 from outlast.store.executions.children import LIVE_CHILDREN
 from outlast.store.executions.values import NewChild
+from outlast.store.memory.store import Memories
 
 MAX_DEPTH: Final = 5
 """Maximum depth of a child; a root has 0."""
@@ -33,6 +35,7 @@ class Children:
     """Creates children as they are to be inserted with the waits for them."""
 
     agents: AgentStore
+    memories: Memories
     clock: Clock
 
     async def of(
@@ -87,9 +90,14 @@ class Children:
             root_id=parent.tree,
             depth=parent.depth + 1,
             tool_call_id=wait.tool_call_id,
-            memory_stores=parent.memory_stores,
+            memory_stores=parent.memory_stores or await self._memory_stores(parent, agent),
         )
         return NewChild(child, agent.spec.name)
+
+    async def _memory_stores(self, parent: Execution, agent: Agent) -> tuple[MemoryAccess, ...]:
+        """Return the stores that an agent has by default."""
+        named = agent.spec.memory_stores
+        return await self.memories.of_names(parent.workspace_id, named) if named else ()
 
     async def _agent(self, parent: Execution, callee: Callee) -> Agent:
         """Return the agent to run. Raises Refused."""

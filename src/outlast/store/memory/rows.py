@@ -126,9 +126,11 @@ MEMORY_STORES_BEFORE: Final = Statement(
     .limit(bindparam("limit"))
 )
 MEMORY_STORES_NAMED: Final = Statement(
-    _page.where(memory_stores.c.name == bindparam("name")).order_by(memory_stores.c.id)
+    _page.where(memory_stores.c.name == bindparam("name"))
+    .order_by(memory_stores.c.id)
+    .limit(bindparam("limit"))
 )
-"""All of this name: names are for people and models."""
+"""Of this name, the oldest first: names are for people, files and models."""
 
 UPDATE_MEMORY_STORE: Final = Statement(
     update(memory_stores)
@@ -206,12 +208,17 @@ _below: Final = _newest_items.where(
 )
 NEWEST_MEMORY_ITEMS_BELOW: Final = Statement(_below)
 FIND_MEMORY_ITEMS: Final = Statement(
-    _newest_items.where(
+    select(*_ITEM)
+    .where(
         HAS_WORDS,
+        func.substr(memory_items.c.store_id, literal_column("1")) == bindparam("store"),
         func.substr(memory_items.c.key, literal_column("1"), func.length(bindparam("from_key")))
         == bindparam("from_key"),
     )
+    .order_by(memory_items.c.updated_at.desc(), memory_items.c.id.desc())
+    .limit(bindparam("limit"))
 )
+"""The words belong to one store, so they alone choose the rows: no other index fits the rest."""
 
 # --- versions
 

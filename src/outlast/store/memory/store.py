@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 
 from outlast.model.error import MemoryItemNotFound, MemoryStoreNotFound
-from outlast.model.memory import MemoryItem, MemoryStore, MemoryVersion, MemoryWrite, above
+from outlast.model.memory import (
+    Access,
+    MemoryAccess,
+    MemoryItem,
+    MemoryStore,
+    MemoryVersion,
+    MemoryWrite,
+    NamedStore,
+    above,
+)
+from outlast.store.conversations.rows import LOCK_CHATS
 from outlast.store.driver import Driver, Part, Query, Transaction, TransactionResult
 from outlast.store.idempotency import Idempotency, first_request, remember
 from outlast.store.memory.rows import (
@@ -50,7 +60,14 @@ def _create(
         first = yield from first_request(promise, store.created_at)
         if first is not None:
             return TransactionResult(((yield from _store(store.workspace_id, first.made)), True))
-    yield Query(
+    yield _insert(store)
+    if promise is not None:
+        yield remember(promise, store.id, store.created_at)
+    return TransactionResult((store, False))
+
+
+def _insert(store: MemoryStore) -> Query:
+    return Query(
         INSERT_MEMORY_STORE,
         {
             "id": store.id,
@@ -67,9 +84,29 @@ def _create(
             "deleted": False,
         },
     )
-    if promise is not None:
-        yield remember(promise, store.id, store.created_at)
-    return TransactionResult((store, False))
+
+
+def _ensure(store: MemoryStore) -> Transaction[None]:
+    """Insert a store unless there is one of its name; within a workspace one at a time."""
+    of = {"workspace": store.workspace_id, "name": store.name, "limit": 1}
+    yield Query(LOCK_CHATS, {"workspace": store.workspace_id})
+    if not (yield Query(MEMORY_STORES_NAMED, of)):
+        yield _insert(store)
+    return TransactionResult(None)
+
+
+def _of_names(
+    workspace_id: str, named: Sequence[NamedStore]
+) -> Transaction[tuple[MemoryAccess, ...]]:
+    """Find the oldest store of each name that is not archived."""
+    found: list[MemoryAccess] = []
+    for one in named:
+        of = {"workspace": workspace_id, "name": one.name, "limit": 1}
+        rows = yield Query(MEMORY_STORES_NAMED, of)
+        stores = [store_from(row) for row in rows]
+        access = Access(one.access)
+        found += [MemoryAccess(store.id, access) for store in stores if store.archived_at is None]
+    return TransactionResult(tuple(found))
 
 
 def _store(workspace_id: str, store_id: str) -> Part[MemoryStore]:
@@ -91,13 +128,6 @@ def _get_all(workspace_id: str, store_ids: Sequence[str]) -> Transaction[list[Me
         rows = yield Query(MEMORY_STORE, {"workspace": workspace_id, "store": store_id})
         found.append(store_from(rows[0]) if rows else None)
     return TransactionResult(found)
-
-
-def _named(workspace_id: str, name: str, limit: int) -> Transaction[list[MemoryStore]]:
-    """Read the stores of a name, oldest first."""
-    of = {"workspace": workspace_id, "name": name, "limit": limit}
-    rows = yield Query(MEMORY_STORES_NAMED, of)
-    return TransactionResult([store_from(row) for row in rows])
 
 
 def _read_page(workspace_id: str, page: Page) -> Transaction[list[MemoryStore]]:
@@ -246,6 +276,16 @@ class Memories:
         """
         return await self._driver.write(lambda: _create(store, promise))
 
+    async def ensure(self, store: MemoryStore) -> None:
+        """Create a store, unless the workspace has one of its name."""
+        await self._driver.write(lambda: _ensure(store))
+
+    async def of_names(
+        self, workspace_id: str, named: Sequence[NamedStore]
+    ) -> tuple[MemoryAccess, ...]:
+        """Return the stores of these names; those that are not there or archived are left out."""
+        return await self._driver.read(lambda: _of_names(workspace_id, named), light=True)
+
     async def get(self, workspace_id: str, store_id: str) -> MemoryStore:
         """Return a store. Raises MemoryStoreNotFound."""
         return await self._driver.read(lambda: _get(workspace_id, store_id), light=True)
@@ -255,10 +295,6 @@ class Memories:
     ) -> list[MemoryStore | None]:
         """Return these stores in their order; None for each that the workspace does not have."""
         return await self._driver.read(lambda: _get_all(workspace_id, store_ids), light=True)
-
-    async def named(self, workspace_id: str, name: str, limit: int = 2) -> list[MemoryStore]:
-        """Return stores of this name, oldest first."""
-        return await self._driver.read(lambda: _named(workspace_id, name, limit), light=True)
 
     async def page(self, workspace_id: str, page: Page) -> list[MemoryStore]:
         """Return a page of stores, newest first, and one more if there are more."""

@@ -33,7 +33,12 @@ INDEX: Final[dict[str, tuple[str, ...]]] = {
             "INSERT INTO memory_words(rowid, words) VALUES (new.number, new.words); END"
         ),
     ),
-    "postgresql": (f"CREATE INDEX ix_memory_items_words ON memory_items USING gin ({_INDEXED})",),
+    "postgresql": (
+        (
+            f"CREATE INDEX ix_memory_items_words ON memory_items USING gin ({_INDEXED}) "
+            "WITH (fastupdate = off)"
+        ),
+    ),
 }
 """The index of words, for which SQLAlchemy has no words: what a migration makes after the tables.
 
@@ -41,16 +46,10 @@ The words are a set, so no positions are kept; ASCII letters and digits and all 
 make words, so neither database cuts them again.
 """
 
-_HAS_WORDS: Final = f"{_INDEXED} @@ CAST(%(matched_by)s AS tsquery)"
 HAS_WORDS: Final = ByDatabase(
     "memory_items.number IN (SELECT rowid FROM memory_words WHERE memory_words MATCH :matched)",
-    f"memory_items.number IN (SELECT number FROM memory_items WHERE {_HAS_WORDS} OFFSET 0)",  # noqa: S608 - our own names
+    f"{_INDEXED} @@ CAST(%(matched_by)s AS tsquery)",
 )
-"""The words belong to one store, so they alone decide which rows are looked at: `OFFSET 0` keeps
-Postgres from reading a store by another index."""
-
-_MARK: Final = 6
-"""Characters of a store's id before each of its words."""
 
 
 def indexed(store_id: str, key: str, content: str) -> str:
@@ -74,3 +73,7 @@ def _mark(store_id: str) -> str:
     The rows of two stores with the same mark are still distinguished by their ids.
     """
     return store_id[-_MARK:]
+
+
+_MARK: Final = 6
+"""Characters of a store's id before each of its words."""

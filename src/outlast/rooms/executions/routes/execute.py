@@ -104,7 +104,7 @@ def _start(body: ExecuteBody, idempotency: Idempotency | None) -> StartExecution
         budget=_budget(body.budget),
         on_busy=OnBusy(body.on_busy or OnBusy.ENQUEUE),
         idempotency=idempotency,
-        memory_stores=memory_stores_of(body.memory_stores or ()),
+        memory_stores=None if body.memory_stores is None else memory_stores_of(body.memory_stores),
     )
 
 

@@ -155,7 +155,7 @@ async def create_memory_store(call: Call, services: Services) -> Response:
         call.principal, body.name, body.description, body.metadata, await call.idempotency()
     )
     location = {"Location": call.link(f"/v1/memory-stores/{made.id}")}
-    response = json_response(_store(made), 201, location)
+    response = json_response(store_answer(made), 201, location)
     return mark_replayed(response) if replayed else response
 
 
@@ -169,7 +169,7 @@ async def list_memory_stores(call: Call, services: Services) -> Response:
 
 async def get_memory_store(call: Call, services: Services) -> Response:
     """One memory store."""
-    return json_response(_store(await services.memory.get(call.principal, store_of(call))))
+    return json_response(store_answer(await services.memory.get(call.principal, store_of(call))))
 
 
 async def update_memory_store(call: Call, services: Services) -> Response:
@@ -177,7 +177,7 @@ async def update_memory_store(call: Call, services: Services) -> Response:
     body = await call.body_as(StoreChangesBody)
     changes = StoreChanges(body.name, body.description, body.metadata, body.archived)
     changed = await services.memory.update(call.principal, store_of(call), changes)
-    return json_response(_store(changed))
+    return json_response(store_answer(changed))
 
 
 async def delete_memory_store(call: Call, services: Services) -> Response:
@@ -228,7 +228,8 @@ def item_of(found: MemoryItem, *, content: bool = True) -> Item:
     return item
 
 
-def _store(found: MemoryStore) -> Store:
+def store_answer(found: MemoryStore) -> Store:
+    """Render a store."""
     return {
         "id": found.id,
         "name": found.name,
@@ -244,7 +245,7 @@ def _store(found: MemoryStore) -> Store:
 
 def _page(found: Sequence[MemoryStore], *, more: bool, backwards: bool) -> StorePage:
     last = found[0 if backwards else -1].id if more else None
-    return {"data": [_store(one) for one in found], "hasMore": more, "nextCursor": last}
+    return {"data": [store_answer(one) for one in found], "hasMore": more, "nextCursor": last}
 
 
 ENDPOINTS: Final = (

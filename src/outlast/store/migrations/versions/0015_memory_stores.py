@@ -38,7 +38,7 @@ _WORDS = {
     "postgresql": (
         (
             "CREATE INDEX ix_memory_items_words ON memory_items USING gin "
-            "(array_to_tsvector(string_to_array(words, ' ')))"
+            "(array_to_tsvector(string_to_array(words, ' '))) WITH (fastupdate = off)"
         ),
     ),
 }

@@ -1,0 +1,53 @@
+"""Memory stores in the database, with the methods of the client's that commands use."""
+
+from typing import Any
+
+from outlast.model.clock import Clock
+from outlast.model.workspace import Principal, Scope
+from outlast.rooms.executions.routes.memory_stores import item_of, store_answer
+from outlast.services.memory import ItemWrite, Memory
+from outlast.store.memory.store import Memories
+from outlast.store.page import Page
+
+
+class MemoryDatabase:
+    """The memory stores of a workspace; what is written has no key."""
+
+    def __init__(self, store: Memories, clock: Clock, workspace_id: str) -> None:
+        self._memory = Memory(store, clock)
+        self._principal = Principal("", workspace_id, frozenset(Scope))
+
+    async def create(self, name: str, description: str) -> dict[str, Any]:
+        """Create a store."""
+        made, _ = await self._memory.create(self._principal, name, description)
+        return dict(store_answer(made))
+
+    async def list(self, *, limit: int, after: str | None) -> dict[str, Any]:
+        """Return a page of stores, newest first."""
+        found, more = await self._memory.page(self._principal, Page(limit, after))
+        last = found[-1].id if more else None
+        return {"data": [store_answer(one) for one in found], "hasMore": more, "nextCursor": last}
+
+    async def item(self, store_id: str, key: str) -> dict[str, Any]:
+        """Return one item, by its key or id."""
+        return dict(item_of(await self._memory.item(self._principal, store_id, key)))
+
+    async def items(
+        self, store_id: str, *, prefix: str, after: str, limit: int, full: bool
+    ) -> dict[str, Any]:
+        """Return a page of items by key."""
+        found, more = await self._memory.items(self._principal, store_id, prefix, after, limit)
+        last = found[-1].key if more else None
+        shown = [item_of(one, content=full) for one in found]
+        return {"data": shown, "hasMore": more, "nextCursor": last}
+
+    async def search(self, store_id: str, query: str, *, prefix: str, limit: int) -> dict[str, Any]:
+        """Return the items that have all words of the query, the newest first."""
+        found = await self._memory.search(self._principal, store_id, query, prefix, limit)
+        return {"data": [item_of(one) for one in found]}
+
+    async def put(self, store_id: str, key: str, content: str) -> dict[str, Any]:
+        """Write the item of this key."""
+        written = await self._memory.write(self._principal, store_id, key, ItemWrite(content))
+        assert written.item is not None
+        return dict(item_of(written.item))
