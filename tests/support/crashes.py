@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 STEPS: Final = frozenset({"advance", "append_text", "force_failure"})
 """The transactions of a running segment."""
-MOVES: Final = frozenset({"_decide", "resume", "reserve"})
+MOVES: Final = frozenset({"_decide", "resume", "reserve", "reserve_in_one"})
 """Those of who decides and resumes, and what a run reserves of its budgets."""
 
 

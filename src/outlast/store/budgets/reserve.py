@@ -3,14 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import bindparam, literal_column, update
+from sqlalchemy import bindparam, literal_column, select, update
 
 from outlast.model.budget import Amounts, Bound, BudgetRefused, Reservation
 from outlast.model.error import StaleWrite
 from outlast.model.execution import Execution
 from outlast.store.budgets.shares import Applying, Change, Wanted, locked_budget
-from outlast.store.budgets.tables import MOVE_LOCKED_SHARE, RESERVE_IN_SHARE
-from outlast.store.driver import Part, Query, Row, Statement, Together, Transaction
+from outlast.store.budgets.tables import LEFT, MOVE_LOCKED_SHARE, RESERVE_IN_SHARE, RESERVING
+from outlast.store.driver import Guarded, Part, Query, Row, Statement, Together, Transaction
 from outlast.store.driver import TransactionResult as Result
 from outlast.store.executions.tables import executions
 from outlast.store.tables import to_json
@@ -27,6 +27,32 @@ SET_RESERVED: Final = Statement(
     .returning(executions.c.id)
 )
 """Writes what a running segment has reserved; no row: another one has the execution."""
+
+
+_running: Final = select(executions.c.id).where(
+    executions.c.id == bindparam("given_id"),
+    executions.c.workspace_id == bindparam("workspace"),
+    executions.c.status == literal_column("'running'"),
+    executions.c.segment == bindparam("given_segment"),
+)
+RESERVE_WHILE_RUNNING: Final = Statement(RESERVING.where(_running.exists()).returning(*LEFT))
+"""Reserves in a share if the segment still runs; no row: it does not, or it does not fit."""
+
+_locked: Final = _running.with_for_update().cte("running")
+_held: Final = RESERVING.where(select(_locked.c.id).exists()).returning(*LEFT).cte("held")
+_written: Final = (
+    update(executions)
+    .where(
+        executions.c.id == bindparam("given_id"),
+        executions.c.workspace_id == bindparam("workspace"),
+        select(_held.c.owner).exists(),
+    )
+    .values(reserved=bindparam("new_reserved"))
+    .returning(executions.c.id)
+    .cte("written")
+)
+RESERVE_AND_WRITE: Final = Statement(select(_held.c.owner, _held.c.millis_left).add_cte(_written))
+"""The same, and writes what is reserved into the execution's row: one statement for Postgres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +80,23 @@ class Reserved:
     """Milliseconds of work left; None if no budget bounds them."""
     timed: tuple[Applying, ...] = ()
     """The budgets that bound them."""
+
+
+def reserve_in_one(request: Reserve) -> Transaction[Reserved | None]:
+    """Reserve in the single budget of an execution that has reserved nothing.
+
+    None if it does not fit in its share, or the segment is over: `reserve` finds out.
+    """
+    (one,), wanted = request.applying, request.wanted
+    held = Reservation(wanted.amounts(wanted.output_tokens), (one.owner,), request.calls)
+    written = _set(request.execution, held)
+    given = _change(request, held).parameters(one.owner, one.shares) | written.parameters
+    rows = yield Guarded(
+        Query(RESERVE_WHILE_RUNNING, given), lambda _: written, Query(RESERVE_AND_WRITE, given)
+    )
+    if not rows:
+        return Result(None)
+    return Result(_reserved(held, wanted.output_tokens, {one: rows[0][1]}))
 
 
 def reserve(request: Reserve) -> Transaction[Reserved | BudgetRefused]:

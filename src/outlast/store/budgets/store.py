@@ -5,7 +5,7 @@ from collections.abc import Collection
 from outlast.model.budget import BudgetRefused, OwnedBudget
 from outlast.store.budgets.levels import ReachedLevel, notice
 from outlast.store.budgets.read import BudgetPage, read_budgets, read_page
-from outlast.store.budgets.reserve import Reserve, Reserved, note_refusal, reserve
+from outlast.store.budgets.reserve import Reserve, Reserved, note_refusal, reserve, reserve_in_one
 from outlast.store.budgets.write import NewBudget, put_budget, remove_budget
 from outlast.store.driver import Driver
 
@@ -21,9 +21,12 @@ class BudgetStore:
 
         A power cut may lose it, with the process that is to spend it.
         """
-        found = await self._driver.write(
-            lambda: reserve(request), durable=False, of=(request.execution.id,)
-        )
+        of = (request.execution.id,)
+        if len(request.applying) == 1 and request.execution.reserved is None:
+            made = await self._driver.write(lambda: reserve_in_one(request), of=of)
+            if made is not None:
+                return made
+        found = await self._driver.write(lambda: reserve(request), durable=False, of=of)
         if isinstance(found, BudgetRefused):
             raise found
         return found

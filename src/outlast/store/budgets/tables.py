@@ -157,18 +157,20 @@ The only statement of its transaction on this share.
 MOVE_LOCKED_SHARE: Final = Statement(_moved(_own_share))
 """The same beside other statements on the share, which is locked."""
 
-RESERVE_IN_SHARE: Final = Statement(
-    _moved(_own_share)
-    .where(
-        or_(_shares.resets_at.is_(None), _shares.resets_at > _at),
-        *map(_fits, AMOUNTS),
-        or_(
-            _shares.granted_millis.is_(None),
-            _shares.spent_millis + _new_millis < _shares.granted_millis,
-        ),
-    )
-    .returning(_shares.owner, _shares.granted_millis - _shares.spent_millis)
+RESERVING: Final = _moved(_own_share).where(
+    or_(_shares.resets_at.is_(None), _shares.resets_at > _at),
+    *map(_fits, AMOUNTS),
+    or_(
+        _shares.granted_millis.is_(None),
+        _shares.spent_millis + _new_millis < _shares.granted_millis,
+    ),
 )
+LEFT: Final = (
+    _shares.owner,
+    (_shares.granted_millis - _shares.spent_millis).label("millis_left"),
+)
+
+RESERVE_IN_SHARE: Final = Statement(RESERVING.returning(*LEFT))
 """The same with a reservation that must fit; no row: it does not, or a new period has begun.
 
 Returns the milliseconds left, None without a bound of them.
