@@ -3,11 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import bindparam, literal_column, select, update
+from sqlalchemy import bindparam, literal_column, update
 
 from outlast.model.budget import Amounts, Bound, BudgetRefused, Reservation
 from outlast.model.error import StaleWrite
 from outlast.model.execution import Execution
+from outlast.store.budgets.joined import RESERVE_AND_WRITE, RUNNING
 from outlast.store.budgets.shares import Applying, Change, Wanted, locked_budget
 from outlast.store.budgets.tables import LEFT, MOVE_LOCKED_SHARE, RESERVE_IN_SHARE, RESERVING
 from outlast.store.driver import Guarded, Part, Query, Row, Statement, Together, Transaction
@@ -29,30 +30,8 @@ SET_RESERVED: Final = Statement(
 """Writes what a running segment has reserved; no row: another one has the execution."""
 
 
-_running: Final = select(executions.c.id).where(
-    executions.c.id == bindparam("given_id"),
-    executions.c.workspace_id == bindparam("workspace"),
-    executions.c.status == literal_column("'running'"),
-    executions.c.segment == bindparam("given_segment"),
-)
-RESERVE_WHILE_RUNNING: Final = Statement(RESERVING.where(_running.exists()).returning(*LEFT))
+RESERVE_WHILE_RUNNING: Final = Statement(RESERVING.where(RUNNING.exists()).returning(*LEFT))
 """Reserves in a share if the segment still runs; no row: it does not, or it does not fit."""
-
-_locked: Final = _running.with_for_update().cte("running")
-_held: Final = RESERVING.where(select(_locked.c.id).exists()).returning(*LEFT).cte("held")
-_written: Final = (
-    update(executions)
-    .where(
-        executions.c.id == bindparam("given_id"),
-        executions.c.workspace_id == bindparam("workspace"),
-        select(_held.c.owner).exists(),
-    )
-    .values(reserved=bindparam("new_reserved"))
-    .returning(executions.c.id)
-    .cte("written")
-)
-RESERVE_AND_WRITE: Final = Statement(select(_held.c.owner, _held.c.millis_left).add_cte(_written))
-"""The same, and writes what is reserved into the execution's row: one statement for Postgres."""
 
 
 @dataclass(frozen=True, slots=True)

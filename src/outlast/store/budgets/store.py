@@ -23,7 +23,7 @@ class BudgetStore:
         """
         of = (request.execution.id,)
         if len(request.applying) == 1 and request.execution.reserved is None:
-            made = await self._driver.write(lambda: reserve_in_one(request), of=of)
+            made = await self._driver.write(lambda: reserve_in_one(request), durable=False, of=of)
             if made is not None:
                 return made
         found = await self._driver.write(lambda: reserve(request), durable=False, of=of)

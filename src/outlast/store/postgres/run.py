@@ -191,8 +191,7 @@ class Run(Generic[T]):
 
     async def _alone(self, connection: AsyncConnection[Any], request: Batch | Guarded) -> list[Row]:
         durable = self._begin is Begin.DURABLE
-        if isinstance(request, Guarded):
-            assert durable
+        if isinstance(request, Guarded):  # waits for the disk in any case, as it is one statement
             return await (await self._sent(connection, request.whole)).fetchall()
         text, parameters = self._texts.of_batch(request, durable=durable)
         cursor = await AsyncRawCursor(connection).execute(text, parameters)
