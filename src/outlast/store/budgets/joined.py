@@ -30,4 +30,4 @@ _written: Final = (
     .cte("written")
 )
 RESERVE_AND_WRITE: Final = Statement(select(_held.c.owner, _held.c.millis_left).add_cte(_written))
-"""`RESERVE_WHILE_RUNNING`, and writes what is reserved into the execution's row: one statement for Postgres."""
+"""`RESERVE_WHILE_RUNNING`, and writes what is reserved into the execution's row."""
