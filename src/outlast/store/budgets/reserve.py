@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, literal_column, update
 from outlast.model.budget import Amounts, Bound, BudgetRefused, Reservation
 from outlast.model.error import StaleWrite
 from outlast.model.execution import Execution
-from outlast.store.budgets.joined import RESERVE_AND_WRITE, RUNNING
+from outlast.store.budgets import joined
 from outlast.store.budgets.shares import Applying, Change, Wanted, locked_budget
 from outlast.store.budgets.tables import LEFT, MOVE_LOCKED_SHARE, RESERVE_IN_SHARE, RESERVING
 from outlast.store.driver import Guarded, Part, Query, Row, Statement, Together, Transaction
@@ -30,7 +30,7 @@ SET_RESERVED: Final = Statement(
 """Writes what a running segment has reserved; no row: another one has the execution."""
 
 
-RESERVE_WHILE_RUNNING: Final = Statement(RESERVING.where(RUNNING.exists()).returning(*LEFT))
+RESERVE_WHILE_RUNNING: Final = Statement(RESERVING.where(joined.RUNNING.exists()).returning(*LEFT))
 """Reserves in a share if the segment still runs; no row: it does not, or it does not fit."""
 
 
@@ -71,7 +71,9 @@ def reserve_in_one(request: Reserve) -> Transaction[Reserved | None]:
     written = _set(request.execution, held)
     given = _change(request, held).parameters(one.owner, one.shares) | written.parameters
     rows = yield Guarded(
-        Query(RESERVE_WHILE_RUNNING, given), lambda _: written, Query(RESERVE_AND_WRITE, given)
+        Query(RESERVE_WHILE_RUNNING, given),
+        lambda _: written,
+        Query(joined.RESERVE_AND_WRITE, given),
     )
     if not rows:
         return Result(None)
