@@ -9,7 +9,7 @@ from outlast.cli.output import note, write_json, write_table
 from outlast.cli.through import Server, through_server
 
 budgets = Typer(
-    help="Budgets of the workspace, keys and conversations: list, set, remove.",
+    help="Budgets of workspace, keys, conversations: list, set, remove.",
     no_args_is_help=True,
 )
 
@@ -31,7 +31,7 @@ def list_budgets(
     after: Annotated[str | None, Option(help="Cursor of the previous page's end.")] = None,
     json: AsJson = False,
 ) -> None:
-    """List budgets, with what is spent, reserved and left in the current period."""
+    """List budgets, with what is spent, reserved and left."""
     if kind is not None:
         require_one_of("--kind", kind, _KINDS)
     page = server.request(lambda c: c.budgets(kind=kind, limit=str(limit), after=after))

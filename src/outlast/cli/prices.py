@@ -16,7 +16,7 @@ def show_prices(
     agents: AgentsFile = None,
     json: AsJson = False,
 ) -> None:
-    """Show what models cost in credits for 1,000,000 tokens, and by which price.
+    """Show what 1,000,000 tokens of each model cost, in credits.
 
     Exits with 1 if a model has no price of its own, so that the default applies.
     """

@@ -57,7 +57,7 @@ def call_tool(
         bool, Option("--yes", help="Call it even if a person has to approve it.")
     ] = False,
 ) -> None:
-    """Call a tool in this process, as an execution would, and write its result as JSON.
+    """Call a tool here, as an execution would; write its result as JSON.
 
     No execution is created. What the tool changes, it changes: it is a real call.
     """
