@@ -30,6 +30,7 @@ from bench.figures import (
     streams,
     suspended,
     takeover,
+    trees,
     workers,
 )
 from bench.lab import Lab, open_lab
@@ -57,6 +58,7 @@ FIGURES: Final[dict[str, Callable[[Lab], Awaitable[list[Row]]]]] = {
     "at-rest": at_rest.measure,
     "across": across.measure,
     "takeover": takeover.measure,
+    "trees": trees.measure,
 }
 SAME: Final = {"many-streams", "purge"}
 """Left out of a quick run: another number for code that runs anyway, and a wait of a minute."""

@@ -8,7 +8,10 @@
                                    of its own, then a word: N steps in all
         clock-N[-delay-MS]         N words, MS milliseconds apart: each the time when it was sent
         silent                     such a word, then nothing
+        fan-N                      N calls of its first tool, each with an input of its own; then a
+                                   word
     GET  /counts                   {"calls": {key: times}, "held": requests held back,
+                                   "silent": texts of silent answers that are open,
                                    "cuts": {user text: time at which its silent answer was cut off}}
     POST /gate                     {"open": whether it is}
 
@@ -34,6 +37,7 @@ RESULT = {"orderId": "A-1", "status": "shipped", "carrier": "Example Post"}
 _KEY = re.compile(rb"^idempotency-key: *(\S+)", re.IGNORECASE | re.MULTILINE)
 _LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 _STEPS = re.compile(r"steps-(\d+)")
+_FAN = re.compile(r"fan-(\d+)")
 _CLOCK = re.compile(r"clock-(\d+)(?:-delay-(\d+))?")
 TIME_WORD = re.compile(rb'"(?:content|text)":"(\d+\.\d{6}) "')
 """A word that tells the time, in the provider's frames and in ours."""
@@ -61,6 +65,24 @@ def calling(done: int, count: int) -> list[bytes]:
     return [frame({"tool_calls": calls}), *tail("tool_calls", done + 2, count, True)]
 
 
+def fanning(request: dict[str, Any], count: int) -> list[bytes]:
+    """An answer with so many calls of the first tool."""
+    name, text = request["tools"][0]["function"]["name"], last_user_text(request)
+    calls = [
+        {
+            "index": index,
+            "id": f"call_{index}",
+            "type": "function",
+            "function": {
+                "name": name,
+                "arguments": orjson.dumps({"input": f"{text}.{index}"}).decode(),
+            },
+        }
+        for index in range(count)
+    ]
+    return [frame({"tool_calls": calls}), *tail("tool_calls", 2, count, True)]
+
+
 def saying(done: int, count: int) -> list[bytes]:
     """The last answer, of so many words."""
     return [*words(count), *tail("stop", done + 2, count, True)]
@@ -73,6 +95,7 @@ class ControlledProvider:
         self.calls: Counter[str] = Counter()
         self.open = False
         self.held: set[_Connection] = set()
+        self.silent: set[str] = set()
         self.cuts: dict[str, float] = {}
 
     def count(self, head: bytes) -> None:
@@ -110,6 +133,7 @@ class _Connection(asyncio.Protocol):
             self.timer.cancel()
         if self.silent:
             self.controlled.cuts[self.silent] = time.monotonic()
+            self.controlled.silent.discard(self.silent)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -128,7 +152,8 @@ class _Connection(asyncio.Protocol):
         match head.split(b" ", 2)[1]:
             case b"/counts":
                 calls, held = controlled.calls, len(controlled.held)
-                self.send_json({"calls": calls, "held": held, "cuts": controlled.cuts})
+                found = {"calls": calls, "held": held, "cuts": controlled.cuts}
+                self.send_json(found | {"silent": list(controlled.silent)})
             case b"/gate":
                 controlled.set_gate(open=orjson.loads(body)["open"])
                 self.send_json({})
@@ -145,8 +170,12 @@ class _Connection(asyncio.Protocol):
             self.tell(int(found[1]), float(found[2] or 0) / 1000, 1, time.monotonic())
         elif found := _STEPS.fullmatch(name):
             self.step(request, calls=int(found[1]) // 2)
+        elif found := _FAN.fullmatch(name):
+            done = any(message["role"] == "tool" for message in request["messages"])
+            self.send(saying(1, 1) if done else fanning(request, int(found[1])))
         elif name == "silent":
             self.silent = last_user_text(request)
+            self.controlled.silent.add(self.silent)
             self.transport.write(_STREAM + time_word())
         else:
             self.turn(request)

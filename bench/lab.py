@@ -126,6 +126,9 @@ class Lab:
             tools = _TOOL.format(effect=effect, approval=approval, port=port) if effect else ""
             return _AGENT.format(name=name, model=model, tools=tools)
 
+        def calling(name: str, model: str, other: str) -> str:
+            return _AGENT.format(name=name, model=model, tools=f", tools: [{{agent: {other}}}]")
+
         path = self.room / "agents.yaml"
         path.write_text(
             "agents:\n"
@@ -140,6 +143,12 @@ class Lab:
             + agent("moment", "clock-1")
             + agent("clock", f"clock-{self.scale.words}-delay-100")
             + agent("silent", "silent")
+            + calling("ten", "tools-10", "answer")
+            + calling("waits", "tool", "asks")
+            + calling("fans", "fan-10", "fan")
+            + calling("fan", "fan-1", "silent")
+            + calling("thousand", "fan-10", "hundred")
+            + calling("hundred", "fan-100", "moment")
         )
         return path
 

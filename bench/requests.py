@@ -28,6 +28,11 @@ def cancel(execution_id: str) -> bytes:
     return post(f"/v1/executions/{execution_id}/cancel", {}, KEY)
 
 
+def pause(execution_id: str) -> bytes:
+    """The bytes that ask Outlast to pause an execution."""
+    return post(f"/v1/executions/{execution_id}/pause", {}, KEY)
+
+
 def ask_bare(path: str) -> bytes:
     """The bytes that ask the bare endpoint."""
     return post(path, {"input": QUESTION})

@@ -41,6 +41,8 @@ class Scale:
     """Workers killed one after the other."""
     held: int = 10
     """Executions that each of them has then."""
+    tree_cancels: int = 10
+    """Trees of ten branches cancelled one after the other."""
 
 
 QUICK = Scale(
@@ -69,5 +71,6 @@ QUICK = Scale(
     cancels=2,
     deaths=1,
     held=2,
+    tree_cancels=1,
 )
 """Only to see that everything runs; its figures say nothing."""

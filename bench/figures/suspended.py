@@ -9,7 +9,7 @@ from bench.client import ask_once
 from bench.fill import copy_execution
 from bench.lab import Lab
 from bench.process import Child
-from bench.requests import cancel, execute
+from bench.requests import cancel, execute, fetch, pause
 from bench.table import Row
 
 MEMORY_MIB = 3.0
@@ -23,13 +23,20 @@ async def measure(lab: Lab) -> list[Row]:
     return [row for kind in lab.kinds for row in await _measure(lab, kind)]
 
 
-async def _measure(lab: Lab, kind: str) -> list[Row]:
+async def parents(lab: Lab, kind: str) -> list[Row]:
+    """The same of parents that wait for a child, which is paused meanwhile."""
+    return await _measure(lab, kind, "waits", "parents that wait for a child")
+
+
+async def _measure(lab: Lab, kind: str, agent: str = "asks", what: str = "suspended") -> list[Row]:
     """Two servers side by side, one with nothing suspended."""
     many = lab.states.empty(kind, "suspended")
     async with lab.ours(many) as child:
-        found = (await ask_once(child.port, execute("asks"))).json()
-    if found["status"] != "suspended":
-        raise RuntimeError(f"The execution is {found['status']}, not suspended.")
+        found = (await ask_once(child.port, execute(agent))).json()
+        if found["status"] != "suspended":
+            raise RuntimeError(f"The execution is {found['status']}, not suspended.")
+        for below in (await fetch(child, f"/v1/executions?parentId={found['id']}"))["data"]:
+            await ask_once(child.port, pause(below["id"]))
     none = lab.states.copy(many, "none")
     copy_execution(many, found["id"], lab.scale.suspended - 1)
     async with lab.ours(none) as one, lab.ours(many) as other:
@@ -42,7 +49,7 @@ async def _measure(lab: Lab, kind: str) -> list[Row]:
     growth = memory_many - memory
     return [
         Row(
-            f"{lab.scale.suspended:,} suspended, memory",
+            f"{lab.scale.suspended:,} {what}, memory",
             f"{memory_many / MIB:.1f} MiB",
             f"none suspended: {memory / MIB:.1f} MiB",
             f"{memory_many / memory:.2f}×",
@@ -51,7 +58,7 @@ async def _measure(lab: Lab, kind: str) -> list[Row]:
             many.label,
         ),
         Row(
-            f"{lab.scale.suspended:,} suspended, CPU while idle",
+            f"{lab.scale.suspended:,} {what}, CPU while idle",
             f"{cpu_many:.2f} %",
             f"none suspended: {cpu:.2f} %",
             target=f"≤ +{CPU_PERCENT} %",

@@ -1,8 +1,10 @@
 """A person is awaited below: the root shows it, its log says it, and it is decided anywhere."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -13,13 +15,15 @@ from outlast.engine.maintenance.due_waits import DUE_WAITS
 from outlast.model.agent import Effect, Expiry
 from outlast.model.error import ApprovalNotFound, Conflict
 from outlast.model.event import ApprovalRequested, ApprovalResolved
-from outlast.model.execution import Execution, Status
+from outlast.model.execution import OUR_MISTAKE, Execution, Status
 from outlast.model.wait import Awaiting, Decision
 from outlast.rooms.executions import render
+from outlast.store.executions.values import ForcedFailure
 from tests.support.databases import Database
 from tests.support.models import Reply
 from tests.support.tools import FakeTools, call, tool
 from tests.support.trees import CHILD, MakeTeam, Play, Team, agent, heard, make_team
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 
@@ -197,3 +201,110 @@ async def test_what_is_read_beside_the_server_has_the_approvals_below_too(team: 
         shown = await world.executions.get(world.caller, one.id)
         assert render.execution(offline) == render.execution(shown)
         assert [wait.execution_id for wait in offline.approvals] == [tree[2].id]
+
+
+async def _approvals_shown(world: Team, tree: list[Execution]) -> list[list[str]]:
+    views = [await world.executions.get(world.caller, one.id) for one in tree]
+    return [[wait.execution_id for wait in view.approvals if wait.is_open] for view in views]
+
+
+async def test_the_approval_of_a_paused_child_is_shown_and_decided_above(team: MakeTeam) -> None:
+    world, tree = await _asking(team)
+    root, _, worker = tree
+    await world.executions.pause(world.caller, worker.id)
+    assert await _approvals_shown(world, tree) == [[worker.id]] * 3
+    listed = await world.store.waits.of_each(root.workspace_id, [one.id for one in tree])
+    assert [[w.name for w in waits if w.is_approval] for waits in listed.values()] == [["pay"]] * 3
+    await world.core.services.approvals.decide(world.caller, root.id, call(3, "pay").id, YES)
+    assert await _approvals_shown(world, tree) == [[]] * 3
+    await world.executions.resume(world.caller, worker.id)
+    assert (await world.until(root.id)).output == "paid"
+
+
+async def test_the_approval_of_a_child_that_runs_meanwhile_is_shown_above(team: MakeTeam) -> None:
+    gate = asyncio.Event()
+    world = await team(
+        {"lead": _calls(1, "worker"), "worker": _calls(2, "pay", "look")},
+        agent("lead", agent_tool("worker")),
+        agent("worker", PAY, tool("look")),
+        tools=FakeTools(worker=CHILD, pay=lambda _: "paid", look=lambda _: gate.wait()),
+    )
+    root = await world.start()
+    (worker,) = await world.below(root, 1)
+    async with asyncio.timeout(BOUND):
+        while not (await _approvals_shown(world, [worker]))[0]:
+            await asyncio.to_thread(int)
+    assert (await world.get(worker.id)).status is Status.RUNNING
+    assert await _approvals_shown(world, [await world.get(root)]) == [[worker.id]]
+    gate.set()
+    await _until_requested(world, root)
+
+
+async def _cancel(world: Team, execution: Execution) -> None:
+    await world.executions.cancel(world.caller, execution.id)
+
+
+async def _delete(world: Team, execution: Execution) -> None:
+    await world.executions.delete(world.caller, execution.id)
+
+
+async def _fail(world: Team, execution: Execution) -> None:
+    forced = ForcedFailure(execution.workspace_id, execution.id, 1, OUR_MISTAKE, resting=True)
+    assert await world.store.executions.force_failure(forced)
+
+
+async def _roll_back(world: Team, execution: Execution) -> None:
+    """Behind the call; it is made again."""
+    await world.executions.pause(world.caller, execution.id)
+    first, *_ = await world.executions.checkpoints(world.caller, execution.id)
+    await world.executions.resume(world.caller, execution.id, first.id)
+
+
+@pytest.mark.parametrize("end", [_cancel, _delete, _fail])
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_an_approval_below_is_withdrawn_in_the_roots_log_when_what_requested_it_ends(
+    team: MakeTeam, end: Callable[[Team, Execution], Awaitable[None]], depth: int
+) -> None:
+    world, tree = await _asking(team)
+    root, _, worker = tree
+    await end(world, tree[depth])
+    await world.until(root.id)
+    log = [entry.event for entry in await world.log(root.id)]
+    (decided,) = [event for event in log if isinstance(event, ApprovalResolved)]
+    assert (decided.execution_id, decided.approved, decided.step) == (worker.id, False, 2)
+    assert decided.reason == "The execution has ended, or was rolled back."
+
+
+async def test_an_approval_below_is_withdrawn_when_the_child_is_rolled_back_behind_it(
+    team: MakeTeam,
+) -> None:
+    numbers = count(10)
+
+    def worker(request: ModelRequest) -> Reply:
+        given = heard(request)
+        return [call(next(numbers), "pay" if given else "look")] if given != ["paid"] else ["Paid."]
+
+    world = await team(
+        {"lead": _calls(1, "worker"), "worker": worker},
+        agent("lead", agent_tool("worker")),
+        agent("worker", PAY, tool("look")),
+        tools=FakeTools(worker=CHILD, pay=lambda _: "paid", look=lambda _: "seen"),
+    )
+    root = await world.start()
+    *_, below = await _until_requested(world, root)
+    await _roll_back(world, below)
+    async with asyncio.timeout(BOUND):
+        while len(await _of_log(world, root)) < 3:
+            await asyncio.to_thread(int)
+    requested, withdrawn, again = await _of_log(world, root)
+    assert isinstance(requested, ApprovalRequested)
+    assert isinstance(withdrawn, ApprovalResolved)
+    assert isinstance(again, ApprovalRequested)
+    assert withdrawn.tool_call_id == requested.tool_call_id != again.tool_call_id
+    await world.core.services.approvals.decide(world.caller, root, again.tool_call_id, YES)
+    assert (await world.until(root)).output == "Paid."
+
+
+async def _of_log(world: Team, root: str) -> list[object]:
+    events = [entry.event for entry in await world.log(root)]
+    return [e for e in events if isinstance(e, ApprovalRequested | ApprovalResolved)]

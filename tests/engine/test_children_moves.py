@@ -9,7 +9,7 @@ import pytest
 
 from outlast import agent_tool
 from outlast.agents.port import ModelRequest
-from outlast.model.error import ExecutionNotFound
+from outlast.model.error import Conflict, ExecutionNotFound
 from outlast.model.execution import OUR_MISTAKE, TERMINAL, Execution, Status
 from outlast.model.wait import Decision
 from outlast.store.conversations.store import ConversationFilter
@@ -281,3 +281,16 @@ async def test_a_child_that_ends_while_its_parent_is_paused_is_read_when_it_is_r
     assert (await world.get(root.id)).status is Status.PAUSED
     await world.executions.resume(world.caller, root.id)
     assert (await world.until(root.id)).output == "middle: worker: Paid."
+
+
+async def test_a_child_that_has_ended_is_resumed_with_its_parent_only(team: MakeTeam) -> None:
+    world, worker = await _researching(team)
+    root = await world.start()
+    await world.until(root)
+    (child,) = await world.below(root, 1)
+    (point,) = await world.executions.checkpoints(world.caller, child.id)
+    for checkpoint in (None, point.id):
+        with pytest.raises(Conflict, match="roll its parent back"):
+            await world.executions.resume(world.caller, child.id, checkpoint)
+    assert (await world.get(child.id)) == child
+    assert len(worker.requests) == 1

@@ -11,6 +11,7 @@ from outlast.model.clock import SystemClock
 from outlast.model.execution import Status
 from outlast.model.wait import Awaiting
 from tests.support.databases import POSTGRESQL, Database
+from tests.support.long_cases import WHOLE
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import call, tool
 from tests.support.trees import agent, make_team, said
@@ -18,7 +19,7 @@ from tests.support.waiting import BOUND
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
 
-CHILDREN, ROUNDS = 100, 4
+CHILDREN, ROUNDS = 100, 100 if WHOLE else 4
 LEAD = agent("lead", agent_tool("worker"), limits=Limits(max_steps=200))
 CALLS = [call(n, "worker", input=str(n)) for n in range(1, CHILDREN + 1)]
 
@@ -71,7 +72,14 @@ async def test_a_tree_is_cancelled_on_every_worker(database: Database) -> None:
         assert two.core.engine.running
         await one.executions.cancel(one.caller, root)
         for child in children:
-            assert (await one.until(child.id)).status is Status.CANCELLED
+            ended = await one.until(child.id)
+            assert (ended.status, ended.output) == (Status.CANCELLED, "So far")
+            assert ended.usage.estimated
+            assert ended.usage.output_tokens > 0, "what was received is charged"
+            assert ended.credits > 0
+        charges = database.rows("SELECT sum(credits) FROM charges")
+        spent = (await one.executions.get(one.caller, root)).spent
+        assert charges == [(spent.credits,)], "once"
         assert models["worker"].open == 0
         assert (await one.get(root)).status is Status.CANCELLED
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.support.api import MakeApi
+from tests.support.api import Api, MakeApi
 from tests.support.clocks import TickingClock
 from tests.support.state_machine.agreement import Memory, agree
+from tests.support.state_machine.answers import Answers, lists_of
 from tests.support.state_machine.plots import (
     TOOLS,
     Called,
@@ -29,7 +30,7 @@ async def test_a_ten_step_run_rolled_back_to_step_4_five_times_agrees_in_every_r
     execution_id = await api.started(input=PLOT)
     await api.rested(execution_id)
     memory = Memory()
-    first = await agree(api, execution_id, memory)
+    first = await _agreed(api, execution_id, memory)
     assert first.execution["usage"]["totalTokens"] == 90
     fourth = next(point["id"] for point in first.checkpoints if point["step"] == 4)
     for time in range(1, 6):
@@ -38,7 +39,7 @@ async def test_a_ten_step_run_rolled_back_to_step_4_five_times_agrees_in_every_r
         assert rolled.status_code == 200
         assert rolled.json()["usage"]["totalTokens"] == 30
         await api.rested(execution_id)
-        answers = await agree(api, execution_id, memory)
+        answers = await _agreed(api, execution_id, memory)
         assert answers.execution["usage"] == first.execution["usage"]
         assert round(answers.execution["creditsUsed"] * 1000) == 90 + 60 * time
         assert len(answers.execution["toolCalls"]) == 5
@@ -46,3 +47,8 @@ async def test_a_ten_step_run_rolled_back_to_step_4_five_times_agrees_in_every_r
         stand = [point["superseded"] for point in answers.checkpoints].count(False)
         assert (stand, len(answers.checkpoints)) == (11, 11 + 7 * time)
     assert len(memory.superseded) == 5 * 7
+
+
+async def _agreed(api: Api, execution_id: str, memory: Memory) -> Answers:
+    row = await api.core.services.executions.known(api.caller, execution_id)
+    return await agree(api, row, memory, await lists_of(api))

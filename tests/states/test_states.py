@@ -22,25 +22,39 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from outlast.store.schema import metadata
 from tests.support.databases import POSTGRESQL, SQLITE, Another, Database
 from tests.support.state_machine.moves import Moves
-from tests.support.state_machine.plots import NAMES, Called, Reply
+from tests.support.state_machine.plots import HELPERS, NAMES, Called, Reply
 from tests.support.state_machine.server import CrashingServer
 
 T = TypeVar("T")
 SECONDS = float(os.environ.get("OUTLAST_STATES_SECONDS", "0"))
 
-index = st.integers(0, 11)
+DEPTH = 3
+"""How deep agents call each other; a root has 0."""
+
+index = st.integers(0, 23)
 flag = st.booleans()
 called = st.builds(Called, st.sampled_from([*NAMES, "wipe", "pay", "wipe"]), flag)
-replies = st.lists(
-    st.builds(
-        Reply,
-        pieces=st.integers(0, 2),
-        gated=st.sampled_from([False, False, True]),
-        fails=st.sampled_from([False] * 5 + [True]),
-        calls=st.lists(called, max_size=3).map(tuple),
-    ),
-    max_size=4,
-)
+
+
+def plots(depth: int) -> st.SearchStrategy[list[Reply]]:
+    """Plots of an execution at this depth; its calls of agents have plots of their own."""
+    calls = called
+    if depth < DEPTH:
+        helpers = st.builds(Called, st.sampled_from(HELPERS), replies=plots(depth + 1).map(tuple))
+        calls = st.one_of(called, helpers)
+    return st.lists(
+        st.builds(
+            Reply,
+            pieces=st.integers(0, 2),
+            gated=st.sampled_from([False, False, True]),
+            fails=st.sampled_from([False] * 5 + [True]),
+            calls=st.lists(calls, max_size=3 if depth == 0 else 2).map(tuple),
+        ),
+        max_size=4 if depth == 0 else 2,
+    )
+
+
+replies = plots(0)
 
 
 class Machine(RuleBasedStateMachine):
@@ -172,7 +186,7 @@ _TABLES = [
 def examples(kind: str) -> settings:
     """The same ones every time: as many as take half a minute; or new and longer ones."""
     bounds: dict[str, Any] = {
-        "max_examples": 30 if kind == SQLITE else 6,
+        "max_examples": 15 if kind == SQLITE else 4,
         "stateful_step_count": 30,
         "derandomize": True,
     }

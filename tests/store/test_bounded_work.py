@@ -15,6 +15,7 @@ from outlast.model.usage import Usage
 from outlast.model.wait import Decision, Wait, WaitKind
 from outlast.store.conversations.delete import delete_conversation
 from outlast.store.driver import Driver, Transaction
+from outlast.store.executions.tables import executions
 from outlast.store.idempotency import IDEMPOTENCY_MILLIS, Idempotency
 from outlast.store.store import Store
 from outlast.store.waits.decide import DecideWait
@@ -178,6 +179,29 @@ async def test_the_waits_and_steps_of_a_page_are_read_at_once(
     assert await store.waits.of_each(OTHER, made) == dict.fromkeys(made, ())
     assert {*await store.executions.short_steps(WORKSPACE, made)} == {*made}
     assert driver.taken()["statements"] == 3
+
+
+async def test_the_record_of_a_thousand_executions_takes_the_statements_of_one(
+    counting: tuple[Store, Counting], clock: FakeClock, database: Database
+) -> None:
+    store, driver = counting
+    root = (await store.executions.create(new(clock))).execution
+    driver.taken()
+    assert (await store.records.tree(WORKSPACE, root.id)).children == ()
+    alone = driver.taken()["statements"]
+    same = [c.name for c in executions.c if c.name not in ("id", "parent_id", "depth")]
+    rest = ", ".join(f'"{name}"' for name in same)
+    ten = " UNION ALL ".join(f"SELECT {n} AS n" for n in range(10))
+    for level in range(3):
+        database.rows(
+            f"INSERT INTO executions (id, parent_id, depth, {rest}) "
+            f"SELECT id || n, id, depth + 1, {rest} FROM executions, ({ten}) AS ten "
+            f"WHERE depth = {level}"
+        )
+    assert database.rows("SELECT count(*) FROM executions") == [(1 + 10 + 100 + 1000,)]
+    found = await store.records.tree(WORKSPACE, root.id)
+    assert driver.taken()["statements"] == alone <= 4
+    assert len(found.children) == 10
 
 
 async def test_what_a_deletion_has_left_is_hidden_at_once_and_purged_later(

@@ -53,6 +53,7 @@ agents:
         http: {{url: "{url}", timeout: 50}}
         effect: destructive
         approval: {{expires: 2, default: approve}}
+{trees}
 """
 _COUNTER: Final = """
   - name: {effect}
@@ -64,6 +65,35 @@ _COUNTER: Final = """
         http: {{url: "{url}", timeout: 50, headers: {{X-Caller: "${{FLEET_NAME}}"}}}}
         effect: {effect}
 """
+_TREES: Final = """
+  - name: upper
+    model: openai-chat:tools-2
+    tools: [{{agent: middle}}, {count}]
+  - name: middle
+    model: openai-chat:tools-2
+    tools: [{{agent: idempotent}}, {count}]
+  - name: chief
+    model: openai-chat:tool
+    tools: [{{agent: boss}}]
+  - name: boss
+    model: openai-chat:tool
+    tools: [{{agent: payer}}]
+  - name: payer
+    model: openai-chat:tool
+    tools:
+      - name: pay
+        description: Pay once
+        parameters: {{type: object, properties: {{}}}}
+        http: {{url: "{url}", timeout: 50}}
+        effect: destructive
+        approval: true
+"""
+"""Two trees of three levels: one that counts on each level, and one that pays on the lowest."""
+_COUNT: Final = (
+    "{{name: count, description: Count one more, parameters: {{type: object, properties: {{}}}}, "
+    "effect: idempotent, "
+    'http: {{url: "{url}", timeout: 50, headers: {{X-Caller: "${{FLEET_NAME}}"}}}}}}'
+)
 _ORPHANS: Final = """
 SELECT id FROM executions WHERE status IN ('queued', 'running') AND NOT waiting AND NOT EXISTS (
     SELECT FROM procrastinate_jobs WHERE lock = executions.id AND status IN ('todo', 'doing'))
@@ -148,6 +178,7 @@ class Fleet:
             _COUNTER.format(effect=effect, url=self.tools.url)
             for effect in ("idempotent", "read_only", "destructive")
         )
+        trees = _TREES.format(url=self.tools.url, count=_COUNT.format(url=self.tools.url))
         env = {
             "OUTLAST_DATABASE_URL": self.url,
             "OUTLAST_TAKEOVER_SECONDS": str(TAKEOVER_SECONDS),
@@ -159,7 +190,7 @@ class Fleet:
         kind = WorkerProcess if name.startswith("w") else ApiProcess
         return kind(
             folder,
-            AGENTS.format(counters=counters, spoken=SPOKEN, url=self.tools.url),
+            AGENTS.format(counters=counters, spoken=SPOKEN, url=self.tools.url, trees=trees),
             env | settings,
         )
 

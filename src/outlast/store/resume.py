@@ -43,7 +43,7 @@ from outlast.store.executions.steps import STEPS, SUPERSEDE_STEP, step_from
 from outlast.store.executions.values import Details, Resume
 from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import resumed, task_of
-from outlast.store.waits.above import tell_above, tell_root
+from outlast.store.waits.above import tell_above, tell_root, withdrawn
 from outlast.store.waits.again import only_waits, wait_again
 from outlast.store.waits.decide import resolved
 from outlast.store.waits.store import waits_of
@@ -98,6 +98,7 @@ def continued(
     yield from _supersede(execution, known, past)
     reset = _more_time(_reset(execution, past, request.at), task)
     calls = unanswered(past.steps, reset.superseded_to)
+    requested = (yield from withdrawn((execution,))) if execution.root_id is not None else []
     waits, void = yield from wait_again(execution, past.steps, past.void, calls, request.at)
     woken = yield from _wake_below(execution, live, void, request)
     if woken is not NOTHING:
@@ -124,7 +125,9 @@ def continued(
         effects += Effects(runnable=(after,))
     if after.tool_call_id is not None:
         passed = yield from tell_above(execution, after)
-        passed += yield from tell_root(after, events, request.at)
+        withdrawals = [event for event in requested if event.tool_call_id in void]
+        withdrawals += yield from withdrawn(effects.ended)
+        passed += yield from tell_root(after, (*withdrawals, *events), request.at)
         effects += Effects(tuple(passed))
     yield from release_all(execution, request.at)
     return after, effects
@@ -168,6 +171,11 @@ def _require_resumable(execution: Execution, request: Resume) -> None:
         raise Conflict(f"It is {execution.status.value}; that cannot be resumed here.")
     if execution.is_purged:
         raise Conflict("The conversation was deleted; there is nothing to resume from.")
+    if execution.tool_call_id is not None and execution.status in TERMINAL:
+        raise Conflict(
+            "The call that this execution carried out has its result; roll its parent back to a "
+            "checkpoint before the call to make it again."
+        )
     if execution.superseded:
         raise Conflict(
             "Another turn has taken this execution's place in its conversation; start a new one, "

@@ -3,5 +3,8 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"tests.support.state_machine.{name}" for name in ("agreement", "moves", "server"))
+    *(
+        f"tests.support.state_machine.{name}"
+        for name in ("agreement", "answers", "moves", "reading", "server")
+    )
 )

@@ -11,7 +11,7 @@ from outlast.model.execution import TERMINAL, Execution, OnBusy, Status, ToolSte
 from outlast.model.wait import Decision, Wait, WaitKind
 from outlast.services.executions import StartExecution
 from outlast.services.tasks import NewTask
-from tests.support.state_machine.plots import Reply, written
+from tests.support.state_machine.plots import Reply, edited, written
 from tests.support.state_machine.server import APPROVED, ROLLED_BACK, CrashingServer
 
 
@@ -92,7 +92,9 @@ class Moves:
         if row is None:
             return
         answer = await server.act(server.services.executions.resume(server.caller, row.id))
-        if isinstance(answer, Conflict):
+        if _has_answered(row):
+            assert isinstance(answer, OutlastError)
+        elif isinstance(answer, Conflict):
             assert isinstance(answer, ConversationBusy)
             assert row.status in TERMINAL
 
@@ -113,7 +115,7 @@ class Moves:
         answer = await server.act(
             server.services.executions.resume(server.caller, row.id, chosen.id)
         )
-        if chosen.superseded:
+        if chosen.superseded or _has_answered(row):
             assert isinstance(answer, OutlastError)
         elif isinstance(answer, Conflict):
             assert isinstance(answer, ConversationBusy)
@@ -132,11 +134,17 @@ class Moves:
         server, decision = self._server, _decision(question, how)
         if decision.approved and not decision.has_result:
             server.tools.said.append((question.tool_call_id, APPROVED))
+        at = await self._place(question)
         decided = await server.services.approvals.decide(
-            server.caller, question.execution_id, question.tool_call_id, decision
+            server.caller, at, question.tool_call_id, decision
         )
         self._decided.append((question.execution_id, question.tool_call_id, decision))
         return decided
+
+    async def _place(self, question: Wait) -> str:
+        """Where it is decided: at the execution that asks, or at the root of its tree."""
+        row = await self._server.row(question.execution_id)
+        return row.tree if question.requested_at % 2 else row.id
 
     async def decide_twice(self, which: int) -> None:
         """The same again is the same answer; another is refused, unless it is requested again."""
@@ -254,13 +262,17 @@ class Moves:
         return found[which % len(found)] if found else None
 
 
+def _has_answered(row: Execution) -> bool:
+    """Whether the call that it carries out has its result."""
+    return row.tool_call_id is not None and row.status in TERMINAL
+
+
 def _decision(question: Wait, how: str) -> Decision:
     match how:
         case "approve":
             return Decision(approved=True)
         case "edit":
-            edited = question.parameters | {"number": question.parameters["number"] + 1_000}
-            return Decision(approved=True, parameters=edited)
+            return Decision(approved=True, parameters=edited(question.parameters))
         case "tell" if question.kind is WaitKind.UNKNOWN_OUTCOME:
             return Decision(approved=True, result={"did": "so they say"})
         case _:

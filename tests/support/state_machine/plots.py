@@ -15,15 +15,23 @@ from typing import Any, TypeVar
 
 import orjson
 
-from outlast import Context, ToolFailed, ToolMessage, UserMessage
+from outlast import Context, ToolFailed, ToolMessage, UserMessage, agent_tool
 from outlast.agents.define import agent
-from outlast.agents.port import Answer, ModelEvent, ModelRequest, TextPiece, ToolContext
+from outlast.agents.port import (
+    Answer,
+    ModelEvent,
+    ModelRequest,
+    TextPiece,
+    ToolContext,
+    WaitFor,
+)
 from outlast.agents.tools.arguments import Arguments
 from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ModelRejected
 from outlast.model.ids import TOOL_CALL
 from outlast.model.message import AssistantMessage, Message, Text, ToolCall
+from outlast.model.wait import WaitKind
 from tests.support.models import USAGE
 from tests.support.tools import spec, tool
 
@@ -38,9 +46,18 @@ TOOLS = (
     tool("break"),
 )
 NAMES = tuple(one.name for one in TOOLS)
+CALLEES = (
+    agent_tool("agent", name="helper"),
+    agent_tool("coder", name="colleague"),
+    agent_tool("agent", name="hire", approval=True),
+)
+"""Tools that are agents: each call is an execution with a plot of its own."""
+HELPERS = tuple(one.name for one in CALLEES)
 ASKING = frozenset(one.name for one in TOOLS if one.approval)
 DESTRUCTIVE = frozenset(one.name for one in TOOLS if one.effect is Effect.DESTRUCTIVE)
 _PIECE = re.compile(r"<\d+>")
+_CHILDREN = 1_000_000
+"""The first number of a child's plot."""
 _LIMITS = Limits(max_steps=10_000, max_seconds=None)
 
 
@@ -50,6 +67,8 @@ class Called:
 
     name: str
     gated: bool = False
+    replies: "tuple[Reply, ...]" = ()
+    """The plot of the agent that is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +89,21 @@ def written(plot: str, replies: Sequence[Reply]) -> str:
 
 def _read(text: str) -> tuple[str, list[Reply]]:
     data = orjson.loads(text)
-    replies = [
-        Reply(**{**one, "calls": tuple(Called(**each) for each in one["calls"])})
-        for one in data["replies"]
-    ]
-    return data["plot"], replies
+    return data["plot"], list(_replies(data["replies"]))
+
+
+def _replies(found: Sequence[dict[str, Any]]) -> Iterator[Reply]:
+    for one in found:
+        calls = (each | {"replies": tuple(_replies(each["replies"]))} for each in one["calls"])
+        yield Reply(**{**one, "calls": tuple(Called(**each) for each in calls)})
+
+
+def edited(parameters: dict[str, Any]) -> dict[str, Any]:
+    """What a person makes of a call's arguments."""
+    if "number" in parameters:
+        return parameters | {"number": parameters["number"] + 1_000}
+    plot, replies = _read(parameters["input"])
+    return {"input": written(plot, replies[:1])}
 
 
 def plot_of(text: str) -> str:
@@ -157,7 +186,9 @@ class PlotModel:
 
     def _call(self, plot: str, called: Called) -> ToolCall:
         number = next(self._numbers)
-        parameters = {"plot": plot, "gated": called.gated, "number": number}
+        parameters: dict[str, Any] = {"plot": plot, "gated": called.gated, "number": number}
+        if called.name in HELPERS:
+            parameters = {"input": written(str(_CHILDREN + number), called.replies)}
         return ToolCall(self._clock.new_id(TOOL_CALL), called.name, parameters)
 
     async def close(self) -> None:
@@ -165,8 +196,8 @@ class PlotModel:
 
 
 def pieces_of(messages: Iterable[Message]) -> set[str]:
-    """The pieces of text that assistants have said in these messages."""
-    texts = (message.text for message in messages if isinstance(message, AssistantMessage))
+    """The pieces of text that assistants, and agents that were called, have said in these."""
+    texts = (str(m.content) if isinstance(m, ToolMessage) else m.text for m in messages)
     return {piece for text in texts for piece in _PIECE.findall(text)}
 
 
@@ -209,8 +240,8 @@ class PlotTools:
             raise ToolFailed("It is broken.")
         return {"did": arguments["number"]}
 
-    def waits_for(self, _spec: ToolSpec, _arguments: dict[str, Any]) -> None:
-        return None
+    def waits_for(self, spec: ToolSpec, _arguments: dict[str, Any]) -> WaitFor | None:
+        return WaitFor(WaitKind.CHILD) if spec.name in HELPERS else None
 
     async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
         raise AssertionError("no tool of these has a predicate")
@@ -263,5 +294,5 @@ CODE = agent(model="player", name="coder", limits=_LIMITS)(loop)
 
 def agents() -> list[AgentSpec]:
     """The server's own loop, and the same loop as a code agent."""
-    own = replace(spec(*TOOLS, limits=_LIMITS), model="player")
-    return [own, replace(CODE.spec, tools=TOOLS)]
+    own = replace(spec(*TOOLS, *CALLEES, limits=_LIMITS), model="player")
+    return [own, replace(CODE.spec, tools=(*TOOLS, *CALLEES))]

@@ -27,6 +27,7 @@ from tests.support.clocks import TickingClock
 from tests.support.crashes import Crash
 from tests.support.databases import Database
 from tests.support.state_machine.agreement import Memory, agree
+from tests.support.state_machine.answers import lists_of
 from tests.support.state_machine.plots import (
     ASKING,
     CODE,
@@ -170,7 +171,7 @@ class CrashingServer:
 
     async def rows(self) -> list[Execution]:
         """All executions, oldest first; new ones are known from now on."""
-        found, _ = await self.services.executions.page(self._caller, ExecutionFilter(), Page(100))
+        found, _ = await self.services.executions.page(self._caller, ExecutionFilter(), Page(1000))
         ids = {row.id for row in found}
         for gone in [known for known in self.known if known.id not in ids]:
             self.known.remove(gone)
@@ -264,12 +265,13 @@ class CrashingServer:
     async def _compare(self) -> None:
         """Compare what the rooms say of every execution that has changed and does not move."""
         rows = {row.id: row for row in await self.rows()}
+        lists = await lists_of(self.api, rows.values())
         for known in self.known:
             row = rows[known.id]
             await self._compare_follower(known, row)
-            looks = (row.updated_at, row.status, row.waiting, row.segment, row.pause_requested)
+            looks = tuple(_looks(one) for one in rows.values() if one.tree == row.tree)
             if looks != known.seen and not self._blocked(row):
-                await agree(self.api, known.id, known.memory)
+                await agree(self.api, row, known.memory, lists)
                 known.seen = looks
         self._compare_runs(rows)
         await self._compare_texts(rows)
@@ -320,7 +322,12 @@ class CrashingServer:
             stand = pieces_of(step.message for step in steps if isinstance(step, ModelStep))
             assert not stand & self._gone
             assert stand <= self.model.said[known.plot]
-            self._gone |= self.model.said[known.plot] - stand
+            gone = self.model.said[known.plot]
+            self._gone |= gone if row.superseded and row.parent_id is not None else gone - stand
+
+
+def _looks(row: Execution) -> tuple[Any, ...]:
+    return row.id, row.updated_at, row.status, row.waiting, row.segment, row.pause_requested
 
 
 def _answer(task: "asyncio.Task[T]", *, failing: bool) -> T | OutlastError:

@@ -76,7 +76,7 @@ from outlast.store.listeners import Committed
 from outlast.store.memory.write import write
 from outlast.store.resume import continued
 from outlast.store.tasks.rows import moved as task_moved
-from outlast.store.waits.above import tell_above, tell_root, unless_decided
+from outlast.store.waits.above import tell_above, tell_root, unless_decided, withdrawn
 from outlast.store.waits.decide import record_waits
 
 _CUTTING: Final = (Status.FAILED, Status.CANCELLED)
@@ -114,6 +114,8 @@ def advance(move: Advance) -> Transaction[Advanced]:
         effects += yield from cancel_locked(live, after.updated_at)
     if ended:
         effects += yield from _end(before, after, moved)
+        if after.root_id is not None and after.status in _CUTTING:
+            effects += yield from _withdrawn(after, effects.ended)
     elif after.tool_call_id is not None:
         effects += yield from _passed_up(move, after)
     for wanted in move.memory:
@@ -214,6 +216,12 @@ def _end(before: Execution, execution: Execution, moved: "_Moved") -> Part[Effec
         return NOTHING
     following = yield from next_turn(execution.workspace_id, execution.conversation_id, at)
     return Effects(following.committed, following.runnable)
+
+
+def _withdrawn(execution: Execution, below: Sequence[Execution]) -> Part[Effects]:
+    """Tell the root that nothing waits for a person any more in what has ended."""
+    events = yield from withdrawn((execution, *below))
+    return Effects(tuple((yield from tell_root(execution, events, execution.updated_at))))
 
 
 def _only_begins(move: Advance) -> bool:

@@ -47,6 +47,7 @@ from outlast.store.executions.turns import failed_unread, next_turn
 from outlast.store.executions.values import Advance, ForcedFailure
 from outlast.store.listeners import Committed
 from outlast.store.unreadable import UnreadableRow
+from outlast.store.waits.above import tell_root, withdrawn
 from outlast.store.waits.decide import DecideWait, decide
 
 logger = structlog.get_logger(__name__)
@@ -104,6 +105,8 @@ class Effects:
     """Running ones that are requested to cancel."""
     paused: tuple[tuple[str, PauseRequest], ...] = ()
     """Running ones that are requested to pause."""
+    ended: tuple[Execution, ...] = ()
+    """Those below that are cancelled."""
 
     def __add__(self, other: "Effects") -> "Effects":
         return Effects(
@@ -111,6 +114,7 @@ class Effects:
             self.runnable + other.runnable,
             self.cancelled + other.cancelled,
             self.paused + other.paused,
+            self.ended + other.ended,
         )
 
 
@@ -229,6 +233,10 @@ def fail_unread(failure: ForcedFailure, below: Sequence[Execution], place: Row) 
     if parent_id is not None and call_id is not None:
         call = Call(workspace_id, parent_id, call_id, failure.execution_id, Status.FAILED)
         effects += yield from answer(call, failed_with(failure.error), failure.at)
+        if committed.execution is not None:
+            events = yield from withdrawn((committed.execution, *effects.ended))
+            passed = yield from tell_root(committed.execution, events, failure.at)
+            effects += Effects(tuple(passed))
     following = yield from next_turn(workspace_id, conversation_id, failure.at)
     return effects + Effects(following.committed, following.runnable)
 
@@ -266,7 +274,7 @@ def cancel_locked(live: Sequence[Execution], at: int) -> Part[Effects]:
         after, entries = yield from cancelled(execution, at)
         ended.append(after)
         committed.append(Committed(after.id, entries, after))
-    effects = Effects(tuple(committed), (), tuple(running))
+    effects = Effects(tuple(committed), (), tuple(running), ended=tuple(ended))
     for execution in ended:
         effects += yield from answer(call_of(execution), result_of(execution), at)
     return effects

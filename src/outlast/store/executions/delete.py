@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, select
 
 from outlast.model.error import ExecutionNotFound
+from outlast.model.event import ApprovalResolved
 from outlast.model.execution import TERMINAL, Execution
 from outlast.model.wait import CallResult
 from outlast.store.budgets.tables import DELETE_BUDGET
@@ -21,6 +22,7 @@ from outlast.store.executions.tables import events, execution_metadata, executio
 from outlast.store.executions.turns import next_turn
 from outlast.store.idempotency import idempotency
 from outlast.store.tasks.rows import tasks
+from outlast.store.waits.above import tell_root, withdrawn
 from outlast.store.waits.rows import waits
 
 DELETE_CONTENT: Final = tuple(
@@ -70,6 +72,9 @@ def delete_execution(workspace_id: str, execution_id: str) -> Transaction[None]:
     execution, live = yield from locked_tree(workspace_id, execution_id)
     for one in (*live, execution):
         yield from release_all(one, one.updated_at)
+    withdrawals: list[ApprovalResolved] = []
+    if execution.root_id is not None:
+        withdrawals = yield from withdrawn((execution, *live))
     below: list[Row] = []
     if execution.children:
         below = yield Query(ALL_BELOW, {"workspace": workspace_id, "id": execution.id})
@@ -88,6 +93,8 @@ def delete_execution(workspace_id: str, execution_id: str) -> Transaction[None]:
     if execution.status not in TERMINAL:
         at = execution.updated_at
         effects += yield from answer(call_of(execution), DELETED, at)
+        passed = yield from tell_root(execution, withdrawals, at)
+        effects += Effects(tuple(passed))
         following = yield from next_turn(workspace_id, execution.conversation_id, at)
         effects += Effects(following.committed, following.runnable)
     return TransactionResult(

@@ -4,7 +4,7 @@ A child that waits for a person or a client makes its parents wait for the same,
 the root's log has its approvals: a caller knows the root alone. Rows are locked upwards.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -16,7 +16,7 @@ from outlast.model.event import ApprovalRequested, ApprovalResolved, Event, Tool
 from outlast.model.execution import TERMINAL, Execution, Status
 from outlast.model.text import shortened
 from outlast.model.wait import Awaiting
-from outlast.store.driver import Part, Query, Statement
+from outlast.store.driver import Part, Query, Statement, Together
 from outlast.store.executions.locks import compare_and_set, locked
 from outlast.store.executions.log import append
 from outlast.store.executions.rows import execution_from
@@ -24,10 +24,11 @@ from outlast.store.executions.statements import EXECUTION, SET_AWAITING
 from outlast.store.listeners import Committed
 from outlast.store.tables import to_json
 from outlast.store.unreadable import UnreadableRow
-from outlast.store.waits.rows import SOME_DECIDED, WAIT, WHO_IS_AWAITED, wait_from, waits
+from outlast.store.waits.rows import SOME_DECIDED, WAIT, WAITS, WHO_IS_AWAITED, wait_from, waits
 
 MAX_RESULT_BYTES: Final = 262_144
 """Maximum bytes of a result of a child's call in the log of its root; a longer one is cut."""
+_WITHDRAWN: Final = "The execution has ended, or was rolled back."
 _OTHERS: Final = (Awaiting.PERSON, Awaiting.CLIENT)
 
 SET_CHILD_AWAITS: Final = Statement(
@@ -95,7 +96,7 @@ def tell_above(before: Execution, after: Execution) -> Part[list[Committed]]:
 def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[Committed]]:
     """Append a child's approvals, their decisions and results to the log of its root.
 
-    There they have the step of the root's call, and the child's id.
+    There they have the step of the root's call, and the id of the child or of the one below it.
     """
     passed: list[ToolFinished | ApprovalRequested | ApprovalResolved] = []
     for event in events:
@@ -119,7 +120,9 @@ def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[C
     if root.status in TERMINAL or not rows:
         return []
     step = wait_from(rows[0]).step
-    copies = [replace(event, step=step, execution_id=child.id) for event in passed]
+    copies = [
+        replace(event, step=step, execution_id=event.execution_id or child.id) for event in passed
+    ]
     return [Committed(root.id, (yield from append(root, max(at, root.updated_at), copies)))]
 
 
@@ -134,6 +137,28 @@ def _short(result: Any) -> Any:
     """Return the result, or if it is large its beginning as text."""
     text = to_json(result)
     return result if len(text) <= MAX_RESULT_BYTES // 4 else shortened(text, MAX_RESULT_BYTES)
+
+
+def withdrawn(ended: Sequence[Execution]) -> Part[list[ApprovalResolved]]:
+    """Return, for the log of their root, the decisions on what these requested until they ended.
+
+    It cannot be decided any more: whoever follows the root must not wait for it.
+    """
+    of_each = ({"id": one.id, "workspace": one.workspace_id} for one in ended)
+    answers = yield Together(tuple(Query(WAITS, of) for of in of_each))
+    return [
+        ApprovalResolved(
+            wait.step,
+            wait.tool_call_id,
+            approved=False,
+            reason=_WITHDRAWN,
+            approval_kind=wait.kind.value,
+            execution_id=wait.execution_id,
+        )
+        for rows in answers
+        for wait in map(wait_from, rows)
+        if wait.is_open and wait.is_approval
+    ]
 
 
 def _parent(child: Execution) -> Part[Execution | None]:

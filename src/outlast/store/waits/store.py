@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from outlast.model.wait import Awaiting, Wait
+from outlast.model.wait import Wait, WaitKind
 from outlast.store.conversations.rows import DECIDED_IN_CONVERSATION
 from outlast.store.driver import Driver, Part, Query, Together, Transaction, TransactionResult
 from outlast.store.executions.below import ALL_BELOW
@@ -49,10 +49,16 @@ def _of_each(
     """Read the same for many executions."""
     of_one = ({"id": execution_id, "workspace": workspace_id} for execution_id in execution_ids)
     answers = yield Together(tuple(Query(WAITS, parameters) for parameters in of_one))
-    found: dict[str, tuple[Wait, ...]] = {}
-    for execution_id, rows in zip(execution_ids, answers, strict=True):
-        own = tuple(map(wait_from, rows))
-        found[execution_id] = own + (yield from approvals_below(workspace_id, execution_id, own))
+    found = {
+        execution_id: tuple(map(wait_from, rows))
+        for execution_id, rows in zip(execution_ids, answers, strict=True)
+    }
+    parents = [one for one, waits in found.items() if _waits_for_child(waits)]
+    if parents:
+        of_parents = ({"id": one, "workspace": workspace_id} for one in parents)
+        answers = yield Together(tuple(Query(APPROVALS_BELOW, of) for of in of_parents))
+        for execution_id, rows in zip(parents, answers, strict=True):
+            found[execution_id] += tuple(map(wait_from, rows))
     return TransactionResult(found)
 
 
@@ -65,11 +71,18 @@ def waits_of(workspace_id: str, execution_id: str) -> Part[tuple[Wait, ...]]:
 def approvals_below(
     workspace_id: str, execution_id: str, waits: Iterable[Wait]
 ) -> Part[tuple[Wait, ...]]:
-    """Return the open approvals below an execution, if these waits of it are for some."""
-    if not any(wait.is_open and wait.child_awaits is Awaiting.PERSON for wait in waits):
+    """Return the open approvals below an execution, if one of its waits is for a child.
+
+    Also those of a child that runs meanwhile, or is paused: its parent shows what it would show.
+    """
+    if not _waits_for_child(waits):
         return ()
     rows = yield Query(APPROVALS_BELOW, {"id": execution_id, "workspace": workspace_id})
     return tuple(map(wait_from, rows))
+
+
+def _waits_for_child(waits: Iterable[Wait]) -> bool:
+    return any(wait.is_open and wait.kind is WaitKind.CHILD for wait in waits)
 
 
 def _below(workspace_id: str, execution_id: str, tool_call_id: str) -> Transaction[Wait | None]:
