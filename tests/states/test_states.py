@@ -22,14 +22,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from outlast.store.schema import metadata
 from tests.support.databases import POSTGRESQL, SQLITE, Another, Database
 from tests.support.state_machine.moves import Moves
-from tests.support.state_machine.plots import HELPERS, NAMES, Called, Reply
+from tests.support.state_machine.plots import HELPERS, NAMES, Called, Reply, read, written
 from tests.support.state_machine.server import CrashingServer
 
 T = TypeVar("T")
 SECONDS = float(os.environ.get("OUTLAST_STATES_SECONDS", "0"))
 
-DEPTH = 3
-"""How deep agents call each other; a root has 0."""
+DEPTH = 3 if SECONDS else 0
+"""How deep agents call each other; a root has 0. Trees take the time of a long search."""
 
 index = st.integers(0, 23)
 flag = st.booleans()
@@ -54,7 +54,13 @@ def plots(depth: int) -> st.SearchStrategy[list[Reply]]:
     )
 
 
-replies = plots(0)
+@st.composite
+def copies(draw: st.DrawFn) -> list[Reply]:
+    """Plots of a root, which a failure prints as they are: how they were drawn takes it minutes."""
+    return read(written("", draw(plots(0))))[1]
+
+
+replies = copies()
 
 
 class Machine(RuleBasedStateMachine):
@@ -186,7 +192,7 @@ _TABLES = [
 def examples(kind: str) -> settings:
     """The same ones every time: as many as take half a minute; or new and longer ones."""
     bounds: dict[str, Any] = {
-        "max_examples": 15 if kind == SQLITE else 4,
+        "max_examples": 30 if kind == SQLITE else 6,
         "stateful_step_count": 30,
         "derandomize": True,
     }

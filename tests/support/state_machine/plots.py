@@ -87,7 +87,8 @@ def written(plot: str, replies: Sequence[Reply]) -> str:
     return orjson.dumps({"plot": plot, "replies": replies}).decode()
 
 
-def _read(text: str) -> tuple[str, list[Reply]]:
+def read(text: str) -> tuple[str, list[Reply]]:
+    """The name and the course of a plot."""
     data = orjson.loads(text)
     return data["plot"], list(_replies(data["replies"]))
 
@@ -102,13 +103,13 @@ def edited(parameters: dict[str, Any]) -> dict[str, Any]:
     """What a person makes of a call's arguments."""
     if "number" in parameters:
         return parameters | {"number": parameters["number"] + 1_000}
-    plot, replies = _read(parameters["input"])
+    plot, replies = read(parameters["input"])
     return {"input": written(plot, replies[:1])}
 
 
 def plot_of(text: str) -> str:
     """The plot that an execution takes."""
-    return _read(text)[0]
+    return read(text)[0]
 
 
 class Gates:
@@ -206,7 +207,7 @@ def _place(request: ModelRequest) -> tuple[str, Reply]:
     said = 0
     for message in reversed(request.messages):
         if isinstance(message, UserMessage):
-            plot, replies = _read(message.text)
+            plot, replies = read(message.text)
             return plot, replies[said] if said < len(replies) else Reply()
         said += isinstance(message, AssistantMessage)
     raise AssertionError("there is no user message")

@@ -320,10 +320,11 @@ class CrashingServer:
                 continue
             steps = await self.api.core.store.executions.steps(self._caller.workspace_id, known.id)
             stand = pieces_of(step.message for step in steps if isinstance(step, ModelStep))
+            if row.superseded and row.parent_id is not None:
+                stand = set()
             assert not stand & self._gone
             assert stand <= self.model.said[known.plot]
-            gone = self.model.said[known.plot]
-            self._gone |= gone if row.superseded and row.parent_id is not None else gone - stand
+            self._gone |= self.model.said[known.plot] - stand
 
 
 def _looks(row: Execution) -> tuple[Any, ...]:
