@@ -54,6 +54,8 @@ class Reading:
         match event:
             case ApprovalRequested() | ApprovalResolved() if event.execution_id is not None:
                 self._add_below(event)
+            case ToolFinished() if event.execution_id is not None:
+                pass  # of a call below that a person has decided
             case ModelFinished():
                 self.models[event.step] = event
                 self.charged += event.usage.total_tokens
