@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
-import orjson
 from typer import Argument, Option, Typer, echo
 
 from outlast.cli.options import AsJson
@@ -152,6 +151,7 @@ def put(
 @through_server("database_url")
 def export(server: Server, store: Store, *, prefix: Prefix = "") -> None:
     """Write all items of a store, one as JSON on each line."""
+    import orjson
 
     async def write(stores: "Stores") -> None:
         found = await _named(stores, store)

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from outlast.model.error import InvalidField
 from outlast.model.ids import MEMORY_ITEM
-from outlast.model.text import storable
 from outlast.model.words import words_to_find
 
 MAX_NAME: Final = 255
@@ -180,6 +179,8 @@ def query_words(query: str) -> list[str] | None:
     """Return the words of a query; None for a blank one. Raises InvalidField for a long one."""
     if len(query) > MAX_QUERY_CHARACTERS:
         raise InvalidField(f"query: at most {MAX_QUERY_CHARACTERS} characters.", param="query")
+    from outlast.model.text import storable  # it imports orjson, which `--help` does without
+
     return words_to_find(storable(query)) if query.strip() else None
 
 
