@@ -213,7 +213,8 @@ def _agree_on_records(answers: Answers, log: list[Entry], reading: Reading) -> N
     stand = [one for one in found if not one["superseded"]]
     assert sorted(map(_model_in, stand)) == sorted(map(_model_of, reading.models.values()))
     tools = [child["detail"] for child in children if child["detail"]["type"] == "tool"]
-    assert len(tools) == sum(isinstance(event, ToolFinished) for event in events)
+    own = [e for e in events if isinstance(e, ToolFinished) and e.execution_id is None]
+    assert len(tools) == len(own)
     calls = [
         (one["toolName"], one["output"] if one["error"] is None else one["error"])
         for one in tools
