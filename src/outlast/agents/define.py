@@ -209,8 +209,8 @@ def _require_texts(**given: object) -> None:
     for key, value in given.items():
         if not isinstance(value, str):
             which = f'agent "{given["name"]}", ' if isinstance(given["name"], str) else ""
-            mend = f"; {_model_string(value)}" if key == "model" else ""
-            raise Misconfigured(f"{which}{key}: should be text, not {type(value).__name__}{mend}")
+            hint = f"; {_model_string(value)}" if key == "model" else ""
+            raise Misconfigured(f"{which}{key}: should be text, not {type(value).__name__}{hint}")
 
 
 def _model_string(model: object) -> str:

@@ -278,8 +278,8 @@ def _unknown_key(path: Path) -> str:
         return _NOT_YET
     known = known_keys(path[:-1])
     near = difflib.get_close_matches(to_camel(key), known, n=1)
-    mend = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-    return f"unknown key; {mend}"
+    hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+    return f"unknown key; {hint}"
 
 
 def _misconfigured(problems: list[Problem], document: Document, file: str) -> Misconfigured:

@@ -162,12 +162,12 @@ class Snapshot:
         self._shown_at = None
 
     def _finish_model(self, event: ModelFinished) -> None:
-        said = "".join(self._texts)
-        self._models[event.step] = (said, event.usage)
+        text = "".join(self._texts)
+        self._models[event.step] = (text, event.usage)
         self._credits += event.charged
         self._texts.clear()
-        if said:
-            self._output = said
+        if text:
+            self._output = text
 
     def _resume(self, event: ExecutionResumed) -> None:
         """Drop superseded work; it stays charged."""
@@ -176,8 +176,8 @@ class Snapshot:
         for ended in (self._models, self._calls, self._ends):
             for step in [step for step in ended if event.voids(step)]:
                 del ended[step]
-        said = [text for text, _ in self._models.values() if text]
-        self._output = said[-1] if said else None
+        texts = [text for text, _ in self._models.values() if text]
+        self._output = texts[-1] if texts else None
 
     def _finish_tool(self, at: int, event: ToolFinished) -> None:
         self._credits += event.credits

@@ -127,8 +127,8 @@ def _expected(detail: Detail) -> str:
 
 def _own(detail: Detail) -> str:
     """Return the message of a custom check, or of an error type without a sentence here."""
-    said = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    return _FOREIGN.sub("must ", said, count=1).replace("an instance of", "of the kind")
+    message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return _FOREIGN.sub("must ", message, count=1).replace("an instance of", "of the kind")
 
 
 def _length(words: str, bound: str, unit: str) -> Callable[[Mapping[str, Any]], str]:

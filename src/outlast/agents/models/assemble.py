@@ -77,9 +77,9 @@ def read_arguments(text: str) -> tuple[dict[str, Any], str | None]:
     return (value, None) if fits else ({}, text)
 
 
-def finish_reason(said: str, message: AssistantMessage) -> str:
+def finish_reason(reason: str, message: AssistantMessage) -> str:
     """Return Outlast's finish reason: stop, length, tool_calls, content_filter."""
-    name = said.lower()
+    name = reason.lower()
     if name in _LENGTH:
         return "length"
     if name in _FILTERED:
@@ -87,9 +87,9 @@ def finish_reason(said: str, message: AssistantMessage) -> str:
     return "tool_calls" if message.tool_calls else "stop"
 
 
-def names_failure(said: str) -> bool:
+def names_failure(reason: str) -> bool:
     """Whether a provider's finish reason means a failure."""
-    return _FAILED.search(said) is not None
+    return _FAILED.search(reason) is not None
 
 
 def sent_ids(messages: Iterable[Message], accepted: re.Pattern[str] = ANY_ID) -> dict[str, str]:

@@ -150,8 +150,8 @@ class BridgedModel:
         except OutlastError:
             raise
         except Exception as error:  # pydantic-ai lets errors of the SDKs and their clients through
-            said = scrub(f"{type(error).__name__}: {error}", self._secrets)
-            raise ModelUnavailable(f"{self._name}: {said}") from error
+            detail = scrub(f"{type(error).__name__}: {error}", self._secrets)
+            raise ModelUnavailable(f"{self._name}: {detail}") from error
         yield end
 
     async def close(self) -> None:
@@ -180,17 +180,17 @@ class BridgedModel:
         """Return the size so far. Raises ModelUnavailable if it is too large."""
         if size <= MAX_ANSWER_BYTES:
             return size
-        said = f"{self._name}: the provider's answer is larger than {MAX_ANSWER_BYTES} bytes."
-        raise ModelUnavailable(said, passing=False)
+        text = f"{self._name}: the provider's answer is larger than {MAX_ANSWER_BYTES} bytes."
+        raise ModelUnavailable(text, passing=False)
 
     def _answer(self, request: ModelRequest, stream: "StreamedResponse") -> Answer:
         from outlast.agents.models.bridge_messages import text_of, to_ours
 
         response = stream.get()
-        said, raw = response.finish_reason, (response.provider_details or {}).get("finish_reason")
-        if said is None and raw is None:
+        finish, raw = response.finish_reason, (response.provider_details or {}).get("finish_reason")
+        if finish is None and raw is None:
             raise ModelUnavailable(f"{self._name}: {_ENDED}")
-        for reason in (said, raw):
+        for reason in (finish, raw):
             if reason is not None and names_failure(text_of(reason)):
                 raise cut_short(self._name, text_of(reason))
         message = to_ours(response.parts, self._clock, self._model.system, self._at)
@@ -206,7 +206,7 @@ class BridgedModel:
             message,
             estimated_usage(request, message) if usage is None else usage,
             text_of(response.model_name or self._name)[:LONGEST_NAME],
-            finish_reason(said or "stop", message),
+            finish_reason(finish or "stop", message),
         )
 
     def _translated(self, error: Exception) -> OutlastError:
@@ -298,13 +298,13 @@ def _unknown(name: str, known: str) -> Misconfigured:
     kind = name.partition(":")[0]
     kinds = [found.removesuffix(":") for found in known.replace(",", " ").split()] + [*PROVIDERS]
     near = difflib.get_close_matches(kind, kinds, n=1)
-    mend = f" Did you mean {near[0]}:{name.partition(':')[2]}?" if near else ""
-    return Misconfigured(f"The model {name!r} is not known.{mend} Known: {known}.")
+    hint = f" Did you mean {near[0]}:{name.partition(':')[2]}?" if near else ""
+    return Misconfigured(f"The model {name!r} is not known.{hint} Known: {known}.")
 
 
-def _misconfigured(name: str, said: str, known: str) -> Misconfigured:
-    if said.startswith("Unknown model"):
+def _misconfigured(name: str, problem: str, known: str) -> Misconfigured:
+    if problem.startswith("Unknown model"):
         return _unknown(name, known)
-    if variable := _VARIABLE.search(said):
+    if variable := _VARIABLE.search(problem):
         return Misconfigured(f"The model {name!r} needs a key: set {variable[0]}.")
-    return Misconfigured(f"The model {name!r} cannot be created: {scrub(said)}")
+    return Misconfigured(f"The model {name!r} cannot be created: {scrub(problem)}")

@@ -108,17 +108,21 @@ class ChatAnswer:
 
     def answer(self, request: ModelRequest) -> Answer:
         """Return the whole answer. Raises ModelUnavailable if it is incomplete, failed or empty."""
-        said = self._finish
-        if said is None and not self.done:
+        reason = self._finish
+        if reason is None and not self.done:
             raise ModelUnavailable(f"{self._model}: the provider's stream ended in mid-answer.")
-        if said is not None and names_failure(said):
-            raise cut_short(self._model, said)
+        if reason is not None and names_failure(reason):
+            raise cut_short(self._model, reason)
         spoken = self._spoken.parts()
-        if said is None and not self._calls and not any(isinstance(part, Text) for part in spoken):
+        if (
+            reason is None
+            and not self._calls
+            and not any(isinstance(part, Text) for part in spoken)
+        ):
             raise ModelUnavailable(f"{self._model}: the provider's stream ended with nothing said.")
         message = read_by_schema(AssistantMessage(tuple(self._parts(spoken))), request)
         usage = estimated_usage(request, message) if self._usage is None else self._usage
-        return Answer(message, usage, self.name, finish_reason(said or "stop", message))
+        return Answer(message, usage, self.name, finish_reason(reason or "stop", message))
 
     def _parts(self, spoken: list[Part]) -> list[Part]:
         """Return text, then calls; with calls, reasoning carries the mark to be sent back."""

@@ -128,8 +128,8 @@ class CallDrafts:
         call_id, name = _id(call.get("id")), _name(function.get("name"))
         arguments = _arguments(function.get("arguments"))
         index, extra = _index(call.get("index")), call.get("extra_content")
-        said = call_id or name or arguments.strip() or extra
-        if not said and index not in self._by_index:
+        given = call_id or name or arguments.strip() or extra
+        if not given and index not in self._by_index:
             return None, 0, False, ""
         before = len(self._all)
         draft = self._draft(index, call_id, name)

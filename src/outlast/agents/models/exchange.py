@@ -72,20 +72,22 @@ class Provider:
 
         match error:
             case aiohttp.ConnectionTimeoutError():
-                said = f"{self._place} accepted no connection in {self._connect_timeout:g} s."
+                problem = f"{self._place} accepted no connection in {self._connect_timeout:g} s."
             case aiohttp.ClientHttpProxyError():
-                said = f"The proxy does not connect to {self._place}: it answered {error.status}."
+                problem = (
+                    f"The proxy does not connect to {self._place}: it answered {error.status}."
+                )
             case aiohttp.ClientConnectorError():
                 reason = error.os_error.strerror or type(error.os_error).__name__
                 through = " through the proxy" if _of_proxy(error) else ""
-                said = f"{self._place} cannot be reached{through}: {reason}"
+                problem = f"{self._place} cannot be reached{through}: {reason}"
             case TimeoutError():
-                said = f"The provider has been silent for {self._read_timeout:g} s."
+                problem = f"The provider has been silent for {self._read_timeout:g} s."
             case aiohttp.ClientResponseError():
-                said = "The provider sent something that is not HTTP."
+                problem = "The provider sent something that is not HTTP."
             case _:
-                said = "The provider closed the connection in the middle of its answer."
-        return ModelUnavailable(said)
+                problem = "The provider closed the connection in the middle of its answer."
+        return ModelUnavailable(problem)
 
 
 class Exchange:

@@ -123,8 +123,8 @@ class Child:
         self._complaints.seek(0)
         lines = self._complaints.read().decode(errors="replace").splitlines()
         telling = next((line for line in lines if "error" in line), lines[-1] if lines else "")
-        said = f" llama.cpp says: {telling[:_COMPLAINT_CHARACTERS]}" if telling else ""
-        return f"The local model's process {happened}.{said}"
+        detail = f" llama.cpp says: {telling[:_COMPLAINT_CHARACTERS]}" if telling else ""
+        return f"The local model's process {happened}.{detail}"
 
     async def _wait_until_ready(self) -> None:
         first = await self.read()

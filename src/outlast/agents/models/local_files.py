@@ -169,8 +169,8 @@ def _refusal(pinned: str, output: IO[bytes]) -> str:
     output.seek(0)
     lines = output.read().decode(errors="replace").splitlines()
     errors = [line for line in lines if line.startswith("ERROR:")] or lines[-1:]
-    said = re.sub(r"//[^/@\s]+@", "//", " ".join(errors[:2]))
-    return f"pip could not fetch {pinned}; check the network and pip's settings. {said}"
+    detail = re.sub(r"//[^/@\s]+@", "//", " ".join(errors[:2]))
+    return f"pip could not fetch {pinned}; check the network and pip's settings. {detail}"
 
 
 def _check(wheel: Path, source: Source) -> None:

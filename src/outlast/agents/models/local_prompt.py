@@ -95,10 +95,10 @@ def argument_turns(messages: tuple[Message, ...], tool: ToolSpec) -> list[Turn]:
         f"Read the user's message and fill in the arguments of the tool {tool.name}"
         f" ({tool.description}): {fields}. Answer with a JSON object. Copy values from the message."
     )
-    said = [message.text for message in messages if isinstance(message, UserMessage)]
+    texts = [message.text for message in messages if isinstance(message, UserMessage)]
     return [
         {"role": "system", "content": rules},
-        {"role": "user", "content": said[-1] if said else ""},
+        {"role": "user", "content": texts[-1] if texts else ""},
     ]
 
 

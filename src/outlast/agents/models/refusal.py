@@ -68,7 +68,7 @@ def refusal(
     now: int = 0,
 ) -> Upstream:
     """Return the error for this status; headers in lower case, `now` in ms since the epoch."""
-    code, text = said(body)
+    code, text = code_and_text(body)
     shown = scrub(text, secrets)
     message = f"{model}: the provider answered {status}" + (f": {shown}" if shown else ".")
     wait = retry_after(headers or {}, now)
@@ -122,7 +122,7 @@ def cut_short(model: str, reason: str) -> Upstream:
     return ModelUnavailable(f"{model}: the provider's answer failed: {scrub(reason)}")
 
 
-def said(body: bytes) -> tuple[str, str]:
+def code_and_text(body: bytes) -> tuple[str, str]:
     """Return code and message of an error body, in the shapes that providers use."""
     text = body[:_READ].decode("utf-8", "replace")
     try:

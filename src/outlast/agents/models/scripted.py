@@ -175,8 +175,8 @@ class ScriptedModel:
             (at for at, message in enumerate(messages) if isinstance(message, UserMessage)),
             default=-1,
         )
-        said = messages[last] if last >= 0 else UserMessage("")
-        text = said.text if isinstance(said, UserMessage) else ""
+        message = messages[last] if last >= 0 else UserMessage("")
+        text = message.text if isinstance(message, UserMessage) else ""
         since = messages[last + 1 :]
         number = sum(isinstance(message, AssistantMessage) for message in since)
         results = [message.content for message in since if isinstance(message, ToolMessage)]
@@ -191,12 +191,12 @@ class ScriptedModel:
 
 def _answer(request: ModelRequest, message: AssistantMessage) -> Answer:
     texts = [request.instructions]
-    for said in request.messages:
-        match said:
+    for one in request.messages:
+        match one:
             case UserMessage() | AssistantMessage():
-                texts.append(said.text)
+                texts.append(one.text)
             case ToolMessage():
-                texts.append(content_text(said.content))
+                texts.append(content_text(one.content))
     usage = Usage(estimate_tokens("\n".join(texts)), answer_tokens(message))
     return Answer(message, usage, NAME, finish_reason("stop", message))
 

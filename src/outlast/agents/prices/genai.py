@@ -109,8 +109,8 @@ async def _ask(wanted: list[dict[str, Any]]) -> Any:
             child.kill()
             await child.wait()
     if child.returncode != 0:
-        said = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2][:_SAID]
-        raise ListUnavailable(f"{PACKAGE} cannot be read: {said or child.returncode}")
+        detail = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2][:_SAID]
+        raise ListUnavailable(f"{PACKAGE} cannot be read: {detail or child.returncode}")
     return orjson.loads(out)
 
 

@@ -228,8 +228,8 @@ def _check_numbers(call: _Call, body: bytes) -> None:
     if (found := beyond_64_bits(body.removeprefix(BOM_UTF8))) is not None:
         cause = f"{call.address} answered with a whole number of more than 64 bits"
         place = f" in {call.request.secrets.hide(found.path)[:_SHOWN]}" if found.path else ""
-        said = f"{cause}{place}: {found.shown}. It would be rounded; it has to come as text."
-        raise ToolFailed(said, cause=f"{cause}.")
+        refused = f"{cause}{place}: {found.shown}. It would be rounded; it has to come as text."
+        raise ToolFailed(refused, cause=f"{cause}.")
 
 
 def _read_json(body: bytes) -> Any:

@@ -161,9 +161,9 @@ def _require_known(document: "OpenApiDocument", given: Iterable[str], known: set
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1)
             listed = ", ".join(sorted(known)[:_SHOWN])
-            mend = f"did you mean {near[0]}?" if near else f"there are {listed or 'none'}"
+            hint = f"did you mean {near[0]}?" if near else f"there are {listed or 'none'}"
             raise Misconfigured(
-                f"{document.source}: no operation or tag {name[:80]!r} is included; {mend}"
+                f"{document.source}: no operation or tag {name[:80]!r} is included; {hint}"
             )
 
 

@@ -140,20 +140,22 @@ class CodeContext:
     ) -> AssistantMessage:
         match messages:
             case None:
-                said: tuple[Message, ...] = (
+                conversation: tuple[Message, ...] = (
                     *self.history,
                     UserMessage(self._segment.execution.input),
                 )
             case str():
-                said = (UserMessage(messages),)
+                conversation = (UserMessage(messages),)
             case _:
-                said = tuple(messages)
-        said = storable_messages(said)
+                conversation = tuple(messages)
+        conversation = storable_messages(conversation)
         offered = tuple(self._tool(given) for given in tools)
         prompt = storable(self._spec.instructions if instructions is None else instructions)
         name = model or self._spec.model
-        digest = _digest(name, prompt, offered, said)
-        answer: AssistantMessage = await self._ask(AskModel(said, prompt, offered, name, digest))
+        digest = _digest(name, prompt, offered, conversation)
+        answer: AssistantMessage = await self._ask(
+            AskModel(conversation, prompt, offered, name, digest)
+        )
         return replace(answer, parts=tuple(_part_in_order(part) for part in answer.parts))
 
     async def tool(self, name: str, /, **arguments: Any) -> Any:
@@ -202,9 +204,9 @@ def _digest(
     for message in messages:
         if not isinstance(message, Message):
             raise TypeError(f"{type(message).__name__} is not a message")
-    said = [[type(message).__name__, message] for message in messages]
+    conversation = [[type(message).__name__, message] for message in messages]
     content = orjson.dumps(
-        [model, instructions, [tool.name for tool in tools], said], option=_SORTED
+        [model, instructions, [tool.name for tool in tools], conversation], option=_SORTED
     )
     return hashlib.sha256(content).hexdigest()
 

@@ -98,12 +98,12 @@ class ModelSteps:
 
     def _request(self, segment: Segment, spec: AgentSpec) -> ModelRequest:
         execution = segment.execution
-        said: list[Message] = [*segment.history, UserMessage(execution.input)]
-        said.extend(messages_of(segment.steps))
+        transcript: list[Message] = [*segment.history, UserMessage(execution.input)]
+        transcript.extend(messages_of(segment.steps))
         first = not segment.steps
         return ModelRequest(
             instructions=instructions_of(spec.instructions, execution),
-            messages=repair(tuple(said)),
+            messages=repair(tuple(transcript)),
             tools=spec.tools,
             tool_choice=spec.tool_choice if first or spec.tool_choice == "none" else "auto",
             settings=settings_of(segment, spec, self.writer.prices.of_model(spec.model)),

@@ -136,12 +136,14 @@ class PendingCalls:
 
 def _denied(approval: Wait) -> str:
     if approval.kind is WaitKind.UNKNOWN_OUTCOME:
-        said = "The call was interrupted; whether it took effect is unknown, and it was given up."
+        outcome = (
+            "The call was interrupted; whether it took effect is unknown, and it was given up."
+        )
     elif approval.decided_by is None:
-        said = "The call was not approved in time; the tool did not run."
+        outcome = "The call was not approved in time; the tool did not run."
     else:
-        said = "The call was denied; the tool did not run."
-    return f"{said} Reason: {approval.reason}" if approval.reason else said
+        outcome = "The call was denied; the tool did not run."
+    return f"{outcome} Reason: {approval.reason}" if approval.reason else outcome
 
 
 def _unknown(segment: Segment, number: int, call: ToolCall, at: int) -> Wait:

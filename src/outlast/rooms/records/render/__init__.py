@@ -189,11 +189,11 @@ def usage(found: Usage) -> RecordUsage:
 
 def error(problem: Problem, _request_id: str) -> RecordError:
     """Return an error in this room's shape; the request's id is in the response's header."""
-    said, action = feedback(problem)
+    shown, action = feedback(problem)
     return {
         "code": problem.code,
         "name": "".join(part.capitalize() for part in problem.type.split("_")),
         "message": problem.message,
-        "feedback": said,
+        "feedback": shown,
         "cta": action,
     }
