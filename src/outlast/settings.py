@@ -241,8 +241,8 @@ def load(
     for name in given:
         if name not in _FIELDS and name not in _TABLES:
             near = difflib.get_close_matches(name, _FIELDS, n=1)
-            mend = f"; did you mean {near[0]}?" if near else ""
-            raise Misconfigured(f"There is not a setting {name!r}{mend}")
+            remedy = f"; did you mean {near[0]}?" if near else ""
+            raise Misconfigured(f"There is not a setting {name!r}{remedy}")
     return Settings(**{name: _convert(name, value) for name, value in given.items()})
 
 

@@ -245,7 +245,7 @@ def test_doctor_names_what_is_wrong_and_the_command_that_mends_it(
     found = {row["check"]: row for row in orjson.loads(out)}
     assert code == 1
     assert found["database"]["level"] == "fail"
-    assert found["key"]["mend"] == f"chmod 600 {command_line.data / 'api_key'}"
+    assert found["key"]["remedy"] == f"chmod 600 {command_line.data / 'api_key'}"
     assert found["model local:smollm2"]["level"] == "fail"
     assert "outlast models pull smollm2" in found["model local:smollm2"]["text"]
 
@@ -269,7 +269,7 @@ def test_doctor_names_a_price_that_no_agent_goes_by(
     found = prices("gpt-5-mini", "calcul")
     assert found["level"] == "warn"
     assert found["text"].startswith("no agent has gpt-5-mini, calcul;")
-    assert found["mend"].endswith("calculator, openai-chat:gpt-5-mini")
+    assert found["remedy"].endswith("calculator, openai-chat:gpt-5-mini")
 
 
 @pytest.mark.only(SQLITE)

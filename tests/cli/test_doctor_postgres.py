@@ -78,10 +78,10 @@ async def test_it_says_who_keeps_us_out_and_what_mends_it(cluster: Cluster, way:
 
     found = await findings(of(cluster, login, database))
 
-    finding, (text, mend) = found["database"], REFUSED[way]
+    finding, (text, remedy) = found["database"], REFUSED[way]
     assert finding.level is Level.FAIL
     assert text in finding.text
-    assert mend in str(finding.mend)
+    assert remedy in str(finding.remedy)
     assert "listening" not in found, "what comes next would be vain"
     assert not any(secret in str(finding) for secret in (PASSWORD, ENCODED))
 
@@ -92,7 +92,7 @@ async def test_a_database_that_is_away_is_reported_without_the_password(cluster:
     assert finding.level is Level.FAIL
     assert "the Postgres database town on 127.0.0.1 cannot be used" in finding.text
     assert "Connection refused" in finding.text
-    assert "start Postgres" in str(finding.mend)
+    assert "start Postgres" in str(finding.remedy)
     assert not any(secret in str(finding) for secret in (PASSWORD, ENCODED))
     assert "\n" not in finding.text
 
@@ -124,7 +124,7 @@ async def test_a_full_server_is_reported(cluster: Cluster) -> None:
             stack.enter_context(psycopg.connect(of(cluster, "plain")))
 
     assert "connection slots are reserved" in finding.text
-    assert "max_connections" in str(finding.mend)
+    assert "max_connections" in str(finding.remedy)
 
 
 async def test_too_few_connections_for_another_worker_are_reported(cluster: Cluster) -> None:
@@ -135,7 +135,7 @@ async def test_too_few_connections_for_another_worker_are_reported(cluster: Clus
     assert "one more worker may take 10" in few.text
     assert many.level is Level.WARN
     assert f"of {PLACES - 2} are taken, and one more worker may take {PLACES + 6}" in many.text
-    assert "OUTLAST_DATABASE_CONNECTIONS" in str(many.mend)
+    assert "OUTLAST_DATABASE_CONNECTIONS" in str(many.remedy)
 
 
 async def test_a_server_that_forgets_what_it_confirmed_is_reported(cluster: Cluster) -> None:
@@ -157,7 +157,7 @@ async def test_a_database_that_takes_no_writes_is_reported(postgres: Databases) 
     finding = (await findings(url))["writes"]
 
     assert finding.level is Level.FAIL
-    assert "target_session_attrs=read-write" in str(finding.mend)
+    assert "target_session_attrs=read-write" in str(finding.remedy)
 
 
 async def test_a_database_that_lacks_characters_is_reported(cluster: Cluster) -> None:
@@ -182,7 +182,7 @@ async def test_a_user_who_may_not_make_or_write_tables_is_reported(cluster: Clus
     rights = (await findings(url))["rights"]
 
     assert schema.level is rights.level is Level.FAIL
-    assert schema.mend == 'GRANT CREATE ON SCHEMA public TO "plain"'
+    assert schema.remedy == 'GRANT CREATE ON SCHEMA public TO "plain"'
     assert "plain may not write" in rights.text
 
 
@@ -244,10 +244,10 @@ async def test_a_pooler_in_transaction_mode_gets_nothing_and_forgets(postgres: D
 
     assert straight["listening"].level is straight["pooler"].level is Level.OK
     assert through["listening"].level is Level.FAIL
-    assert "OUTLAST_DATABASE_DIRECT_URL" in str(through["listening"].mend)
+    assert "OUTLAST_DATABASE_DIRECT_URL" in str(through["listening"].remedy)
     assert around["listening"].level is Level.OK
     assert through["pooler"].level is around["pooler"].level is Level.FAIL
-    assert "max_prepared_statements" in str(through["pooler"].mend)
+    assert "max_prepared_statements" in str(through["pooler"].remedy)
 
 
 async def test_a_pooler_with_one_connection_is_reported(postgres: Databases) -> None:
@@ -255,7 +255,7 @@ async def test_a_pooler_with_one_connection_is_reported(postgres: Databases) -> 
         finding = (await findings(pooler.url))["pooler"]
 
     assert finding.level is Level.FAIL
-    assert "default_pool_size" in str(finding.mend)
+    assert "default_pool_size" in str(finding.remedy)
 
 
 @pytest.mark.parametrize(
@@ -272,4 +272,4 @@ async def test_clocks_that_disagree_are_reported_with_both_times(
     if level is not Level.OK:
         assert f"here it is {iso(ours)}" in finding.text
         assert f"in the database {iso(ours - seconds * 1000)[:10]}" in finding.text
-        assert "NTP" in str(finding.mend)
+        assert "NTP" in str(finding.remedy)

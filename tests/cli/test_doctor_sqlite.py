@@ -53,7 +53,7 @@ async def test_a_damaged_database_is_named_with_what_mends_it(
 
     wrong = [f for f in found.values() if f.level is Level.FAIL]
     assert [f.check for f in wrong] in (["database"], ["integrity"])
-    assert "restore a backup" in str(wrong[0].mend)
+    assert "restore a backup" in str(wrong[0].remedy)
     assert "\n" not in wrong[0].text
     assert "lock" not in found
 
@@ -77,4 +77,4 @@ async def test_a_file_that_everybody_may_read_is_named(path: Path) -> None:
     finding = (await findings(f"sqlite:///{path}"))["database file"]
 
     assert finding.level is Level.WARN
-    assert finding.mend == f"chmod 600 {path}*"
+    assert finding.remedy == f"chmod 600 {path}*"

@@ -91,7 +91,7 @@ async def accepted(database: Database) -> str:
 async def test_an_empty_database_wants_a_migration(database: Database) -> None:
     found = await findings(database.url)
 
-    assert (found["schema"].level, found["schema"].mend) == (Level.WARN, "outlast migrate")
+    assert (found["schema"].level, found["schema"].remedy) == (Level.WARN, "outlast migrate")
     assert "none yet" in found["schema"].text
     assert "workers" not in found
 
@@ -116,7 +116,7 @@ async def test_an_older_schema_is_reported_and_migrated(database: Database) -> N
     command.upgrade(config, "0001")
 
     schema = (await findings(database.url))["schema"]
-    assert (schema.level, schema.mend) == (Level.WARN, "outlast migrate")
+    assert (schema.level, schema.remedy) == (Level.WARN, "outlast migrate")
     assert "0001; this version works with" in schema.text
 
     await migrate(settings(database))
@@ -143,7 +143,7 @@ async def test_a_newer_schema_is_reported_and_whether_this_version_may_work_on_i
 async def test_a_queue_without_tables_is_reported_and_made(database: Database) -> None:
     migrate_schema(database.url)
     queue = (await findings(database.url))["queue"]
-    assert (queue.level, queue.mend) == (Level.FAIL, "outlast migrate")
+    assert (queue.level, queue.remedy) == (Level.FAIL, "outlast migrate")
 
     await migrate(settings(database))
     assert "queue" not in await findings(database.url)
@@ -171,7 +171,7 @@ async def test_no_worker_is_a_warning_until_an_execution_waits_for_one(ready: Da
 
     assert after["workers"].level is Level.FAIL
     assert after["workers"].text == "none is alive, and 1 execution waits"
-    assert "outlast worker" in str(after["workers"].mend)
+    assert "outlast worker" in str(after["workers"].remedy)
     assert after["waiting"].level is Level.OK, "it has not waited long"
 
 
@@ -267,7 +267,7 @@ async def test_an_agents_file_that_differs_from_the_servers_is_reported(
 async def test_a_secret_of_this_machine_alone_is_reported(ready: Database) -> None:
     alone = (await findings(ready.url))["secret"]
     assert alone.level is Level.WARN
-    assert "OUTLAST_SECRET_KEY" in str(alone.mend)
+    assert "OUTLAST_SECRET_KEY" in str(alone.remedy)
 
     shared = (await findings(ready.url, secret_key="one for all"))["secret"]
     assert shared.level is Level.OK

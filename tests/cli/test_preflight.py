@@ -24,7 +24,7 @@ agents:
         description: Look
         http: {url: "http://127.0.0.1:1/x", headers: {Authorization: "Bearer ${SHOP_TOKEN_X}"}}
 """
-MENDS = {
+REMEDIES = {
     "typo": "Did you mean openai-chat:gpt-5-mini?",
     "keyless": "set OPENAI_API_KEY",
     "bridged": "set ANTHROPIC_API_KEY",
@@ -49,11 +49,11 @@ def test_a_start_warns_of_every_agent_that_cannot_run_and_names_the_mend(
 ) -> None:
     server = broken.serve(OUTLAST_DATABSE_URL="x", OUTLAST_WHATEVER="y")
     assert server.client(broken.key).get("/v1/agents").status_code == 200
-    for agent, mend in MENDS.items():
+    for agent, remedy in REMEDIES.items():
         line = server.process.err.until(rf'.*"agent":"{agent}".*\n')[0]
         warning = orjson.loads(line)
         assert (warning["event"], warning["level"]) == ("agent.not_ready", "warning")
-        assert mend in warning["problem"], agent
+        assert remedy in warning["problem"], agent
     err = server.process.err
     assert "did you mean OUTLAST_DATABASE_URL?" in err.until(r".*OUTLAST_DATABSE_URL.*\n")[0]
     assert 'OUTLAST_WHATEVER is not a setting"' in err.until(r".*OUTLAST_WHATEVER.*\n")[0]
@@ -65,8 +65,10 @@ def test_a_strict_start_is_refused_with_all_of_it_and_leaves_nothing_behind(
 ) -> None:
     code, _, err = broken.run("serve", "--strict", OUTLAST_DATABSE_URL="x")
     assert code == 2
-    for agent, mend in MENDS.items():
-        assert any(f'agent "{agent}"' in line and mend in line for line in err.splitlines()), agent
+    for agent, remedy in REMEDIES.items():
+        assert any(f'agent "{agent}"' in line and remedy in line for line in err.splitlines()), (
+            agent
+        )
     assert "OUTLAST_DATABSE_URL" in err
     assert not (broken.data / "outlast.db").exists()
 
@@ -89,6 +91,6 @@ def test_doctor_says_the_same(broken: CommandLine, outlast: Outlast) -> None:
     code, out, _ = outlast("doctor", "--json")
     found = {row["check"]: row for row in orjson.loads(out)}
     assert code == 1
-    assert MENDS["typo"] in found["model openai-caht:gpt-5-mini"]["text"]
-    assert MENDS["shop"] in found["agent shop"]["text"]
+    assert REMEDIES["typo"] in found["model openai-caht:gpt-5-mini"]["text"]
+    assert REMEDIES["shop"] in found["agent shop"]["text"]
     assert "OUTLAST_PORT" in found["environment"]["text"]

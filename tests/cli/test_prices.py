@@ -91,7 +91,7 @@ def test_the_doctor_names_models_without_a_price_and_a_provider_that_the_list_la
     assert rows["list prices"]["text"] == "genai-prices has no provider 'open-ai'"
     assert rows["models without a price"]["level"] == "warn"
     assert rows["models without a price"]["text"].startswith("wrong:gpt-5, local:smollm2: no price")
-    assert "[prices.models]" in rows["models without a price"]["mend"]
+    assert "[prices.models]" in rows["models without a price"]["remedy"]
 
 
 def test_without_the_package_a_start_is_refused_and_the_install_is_named(

@@ -197,8 +197,8 @@ def doctor(chosen: Settings, *, json: AsJson = False) -> None:
     else:
         for finding in findings:
             echo(f"{finding.level.value:5} {finding.check}: {finding.text}")
-            if finding.mend is not None:
-                echo(f"      → {finding.mend}")
+            if finding.remedy is not None:
+                echo(f"      → {finding.remedy}")
     raise Exit(any(finding.level is Level.FAIL for finding in findings))
 
 

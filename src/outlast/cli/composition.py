@@ -105,7 +105,10 @@ async def retire_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) 
     await core.services.schedules.delete_of_file(workspace.id, retired)
     for name in retired:
         logger.warning(
-            "agent.retired", agent=name, file=settings.agents, mend=f"outlast agents restore {name}"
+            "agent.retired",
+            agent=name,
+            file=settings.agents,
+            remedy=f"outlast agents restore {name}",
         )
 
 

@@ -14,7 +14,7 @@ _LINE: Final = 200
 _OUTPUT: Final = 4000
 """Maximum characters of the input and of the output; the rest with --json."""
 _WIDTH: Final = 14
-_MENDS: Final = {
+_REMEDIES: Final = {
     "internal_error": "outlast doctor",
     "model_unavailable": "outlast doctor",
 }
@@ -84,8 +84,8 @@ def _failure(execution: dict[str, Any]) -> Iterator[str]:
     if not (error := execution.get("error")):
         return
     yield from _words("error", f"{error['code']}: {error['message']}")
-    if mend := _MENDS.get(error["code"]):
-        yield f"{'':{_WIDTH}}find out more: {mend}"
+    if remedy := _REMEDIES.get(error["code"]):
+        yield f"{'':{_WIDTH}}find out more: {remedy}"
     yield f"{'':{_WIDTH}}try again: outlast executions resume {execution['id']}"
 
 

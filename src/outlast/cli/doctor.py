@@ -54,8 +54,8 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        mend = "outlast doctor --data-dir FOLDER, with a folder that this user may write"
-        yield Finding("data folder", Level.FAIL, f"{folder}: {error.strerror or error}", mend)
+        remedy = "outlast doctor --data-dir FOLDER, with a folder that this user may write"
+        yield Finding("data folder", Level.FAIL, f"{folder}: {error.strerror or error}", remedy)
         return
     yield Finding("data folder", Level.OK, f"{folder} can be written")
     free = shutil.disk_usage(folder).free
@@ -102,8 +102,8 @@ def _agents(settings: Settings) -> tuple[LoadedAgents, Finding]:
     try:
         loaded = read_agents(settings)
     except Misconfigured as error:
-        mend = "correct the agents file, or write a first one: outlast init"
-        finding = Finding("agents", Level.FAIL, error.message, mend)
+        remedy = "correct the agents file, or write a first one: outlast init"
+        finding = Finding("agents", Level.FAIL, error.message, remedy)
         return LoadedAgents(()), finding
     if not settings.agents:
         text = "no agents file is named"
@@ -154,8 +154,8 @@ def _prices(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
         yield Finding("prices", Level.OK, f"of {', '.join(priced)}")
         return
     text = f"no agent has {', '.join(strange)}; a model may still answer with that name"
-    mend = f"[prices] names what agents have: {', '.join(sorted(models | tools))}"
-    yield Finding("prices", Level.WARN, text, mend)
+    remedy = f"[prices] names what agents have: {', '.join(sorted(models | tools))}"
+    yield Finding("prices", Level.WARN, text, remedy)
 
 
 async def _unpriced(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
@@ -173,8 +173,10 @@ async def _unpriced(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
     if without:
         names = ", ".join(one.model for one in without)
         text = f"{names}: no price, so that 1,000 tokens cost 1 credit"
-        mend = "add it to [prices.models] of outlast.toml; outlast prices shows each model's price"
-        findings.append(Finding("models without a price", Level.WARN, text, mend))
+        remedy = (
+            "add it to [prices.models] of outlast.toml; outlast prices shows each model's price"
+        )
+        findings.append(Finding("models without a price", Level.WARN, text, remedy))
     return findings
 
 
@@ -189,8 +191,8 @@ async def _port(settings: Settings) -> Finding:
         return _free(settings)
     if ready:
         return Finding("port", Level.OK, f"a server answers on {url} and takes work")
-    mend = "wait until it is ready, or choose another: outlast serve --port N"
-    return Finding("port", Level.WARN, f"something answers on {url} and is not ready", mend)
+    remedy = "wait until it is ready, or choose another: outlast serve --port N"
+    return Finding("port", Level.WARN, f"something answers on {url} and is not ready", remedy)
 
 
 def _free(settings: Settings) -> Finding:

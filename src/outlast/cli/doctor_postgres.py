@@ -62,11 +62,11 @@ async def _finding_of(check: str, finding: Awaitable[Finding]) -> Finding:
 
 # --- the database and the way to it
 
-_MENDS: Final = {
+_REMEDIES: Final = {
     Reason.URL: "write {name} as postgresql://USER:PASSWORD@HOST/DATABASE; in the user's name and "
     "the password, characters such as @ : / % are percent-encoded (@ is %40)",
     Reason.LOGIN: "correct the user and the password in {name}, or: ALTER ROLE … PASSWORD '…'",
-    Reason.DATABASE: "make the database (CREATE DATABASE …), or mend its name in {name}",
+    Reason.DATABASE: "make the database (CREATE DATABASE …), or remedy its name in {name}",
     Reason.RULES: "let this machine in: a line in pg_hba.conf, then SELECT pg_reload_conf()",
     Reason.TLS: "correct sslmode and sslrootcert in {name}, or the server's certificate",
     Reason.FULL: "raise max_connections, or lower OUTLAST_DATABASE_CONNECTIONS of every process",
@@ -76,33 +76,35 @@ _MENDS: Final = {
 
 def _refused(check: str, name: str, settings: Settings, refusal: Refusal) -> Finding:
     text = f"{settings.database} cannot be used: {refusal.text}"
-    return Finding(check, FAIL, text, _MENDS[refusal.reason].format(name=name))
+    return Finding(check, FAIL, text, _REMEDIES[refusal.reason].format(name=name))
 
 
 def _character(settings: Settings, server: Server) -> list[Finding]:
     """Return what is wrong with the server's settings; nothing if all is well."""
     found = []
     if server.read_only:
-        mend = "name the primary in OUTLAST_DATABASE_URL; target_session_attrs=read-write finds it"
+        remedy = (
+            "name the primary in OUTLAST_DATABASE_URL; target_session_attrs=read-write finds it"
+        )
         text = f"{settings.database} accepts no writes: it is a replica or set to read-only"
-        found.append(Finding("writes", FAIL, text, mend))
+        found.append(Finding("writes", FAIL, text, remedy))
     if server.encoding != "UTF8":
-        mend = "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        remedy = "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         text = f"{settings.database} has the encoding {server.encoding}, which lacks characters"
-        found.append(Finding("encoding", FAIL, text, mend))
+        found.append(Finding("encoding", FAIL, text, remedy))
     if not server.durable:
         text = (
             "fsync or synchronous_commit is off: a power failure loses what was answered with 2xx"
         )
-        mend = "set fsync = on and synchronous_commit = on in postgresql.conf"
-        found.append(Finding("durability", WARN, text, mend))
+        remedy = "set fsync = on and synchronous_commit = on in postgresql.conf"
+        found.append(Finding("durability", WARN, text, remedy))
     return found
 
 
 def _rights(server: Server) -> Finding:
     text = f"the tables are there, and {server.user} may not write them"
-    mend = f'ALTER DATABASE and its tables … OWNER TO "{server.user}", who migrates them too'
-    return Finding("rights", FAIL, text, mend)
+    remedy = f'ALTER DATABASE and its tables … OWNER TO "{server.user}", who migrates them too'
+    return Finding("rights", FAIL, text, remedy)
 
 
 async def _direct(settings: Settings, server: Server) -> Finding | None:
@@ -112,7 +114,7 @@ async def _direct(settings: Settings, server: Server) -> Finding | None:
     found = await examine.look(settings.database_direct_url)
     if isinstance(found, Refusal):
         text = f"{name} cannot be used: {found.text}"
-        return Finding("direct", FAIL, text, _MENDS[found.reason].format(name=name))
+        return Finding("direct", FAIL, text, _REMEDIES[found.reason].format(name=name))
     if found.identity != server.identity:
         text = f"{name} leads to another database than OUTLAST_DATABASE_URL"
         return Finding("direct", FAIL, text, "name the same database in both")
@@ -125,8 +127,10 @@ async def _listening(settings: Settings, direct: str) -> Finding:
         return Finding("listening", OK, "one connection gets notifications of another")
     text = "LISTEN gets nothing: there is a pooler in transaction mode between; text from other "
     text += "processes would come seconds late"
-    mend = "OUTLAST_DATABASE_DIRECT_URL=postgresql://…, a URL of Postgres that bypasses the pooler"
-    return Finding("listening", FAIL, text, mend)
+    remedy = (
+        "OUTLAST_DATABASE_DIRECT_URL=postgresql://…, a URL of Postgres that bypasses the pooler"
+    )
+    return Finding("listening", FAIL, text, remedy)
 
 
 async def _pooling(settings: Settings) -> Finding:
@@ -138,12 +142,12 @@ async def _pooling(settings: Settings) -> Finding:
             return Finding("pooler", OK, "in transaction mode; it keeps prepared statements")
         case Pooling.FORGETFUL:
             text = "the pooler in transaction mode loses prepared statements: most queries fail"
-            mend = "pgbouncer 1.21 or later with max_prepared_statements = 200"
-            return Finding("pooler", FAIL, text, mend)
+            remedy = "pgbouncer 1.21 or later with max_prepared_statements = 200"
+            return Finding("pooler", FAIL, text, remedy)
         case Pooling.FULL:
             text = "the pooler has no second connection to the server"
-            mend = "raise pgbouncer's default_pool_size"
-            return Finding("pooler", FAIL, text, mend)
+            remedy = "raise pgbouncer's default_pool_size"
+            return Finding("pooler", FAIL, text, remedy)
 
 
 async def _clock(settings: Settings, clock: Clock) -> Finding:
@@ -164,16 +168,16 @@ def _connections(settings: Settings, server: Server) -> Finding:
     if free >= wanted:
         return Finding("connections", OK, f"{text}; one more worker may take {wanted}")
     text += f", and one more worker may take {wanted}"
-    mend = "raise max_connections, lower OUTLAST_DATABASE_CONNECTIONS, or put pgbouncer between"
-    return Finding("connections", WARN, text, mend)
+    remedy = "raise max_connections, lower OUTLAST_DATABASE_CONNECTIONS, or put pgbouncer between"
+    return Finding("connections", WARN, text, remedy)
 
 
 def _secret(settings: Settings) -> Finding:
     if settings.secret_key:
         return Finding("secret", OK, "OUTLAST_SECRET_KEY is set")
     text = f"OUTLAST_SECRET_KEY is not set: other machines cannot use {settings.secret_file}"
-    mend = "set the same OUTLAST_SECRET_KEY everywhere; openssl rand -hex 32 prints one"
-    return Finding("secret", WARN, text, mend)
+    remedy = "set the same OUTLAST_SECRET_KEY everywhere; openssl rand -hex 32 prints one"
+    return Finding("secret", WARN, text, remedy)
 
 
 async def _schema(settings: Settings, server: Server) -> Finding:
@@ -190,7 +194,7 @@ async def _schema(settings: Settings, server: Server) -> Finding:
     if not server.may_create:
         where = server.schema or "any schema"
         text = f"{newest or 'none'}, and {server.user} may not make tables in {where}"
-        mend = f'GRANT CREATE ON SCHEMA {server.schema or "public"} TO "{server.user}"'
-        return Finding("schema", FAIL, text, mend)
+        remedy = f'GRANT CREATE ON SCHEMA {server.schema or "public"} TO "{server.user}"'
+        return Finding("schema", FAIL, text, remedy)
     text = f"{newest or 'none yet'}; this version works with {HEAD}"
     return Finding("schema", WARN, text, "outlast migrate")

@@ -51,8 +51,8 @@ def _modes(path: Path) -> Iterator[Finding]:
 def _schema(path: Path, version: str | None) -> Finding:
     if version is not None and version > HEAD:
         text = f"{path} has schema {version}, this version knows {HEAD}"
-        mend = "install the newer Outlast that wrote it"
-        return Finding("database", Level.FAIL, text, mend)
+        remedy = "install the newer Outlast that wrote it"
+        return Finding("database", Level.FAIL, text, remedy)
     if version != HEAD:
         text = f"{path} has schema {version or 'none'}, this version writes {HEAD}"
         return Finding("database", Level.WARN, text, "outlast migrate")

@@ -64,8 +64,8 @@ def _lacking(missing: list[str]) -> Finding:
     if _JOBS in missing:
         return Finding("queue", FAIL, "the queue has no tables", "outlast migrate")
     text = f"the queue is of another version: it lacks {', '.join(missing)}"
-    mend = "apply the migrations that procrastinate's documentation names for its newer versions"
-    return Finding("queue", FAIL, text, mend)
+    remedy = "apply the migrations that procrastinate's documentation names for its newer versions"
+    return Finding("queue", FAIL, text, remedy)
 
 
 def _workers(workers: int, waiting: int) -> Finding:
@@ -94,8 +94,8 @@ async def _waiting(queue: Queue, workers: int, waiting: int) -> Finding:
     text = f"{executions(waiting, 'waits', 'wait')} for a worker, the next for {oldest:.0f} s"
     if oldest < _LONG_WAIT_SECONDS:
         return Finding("waiting", OK, text)
-    mend = "start more workers, or raise their --concurrency" if workers else _WORK
-    return Finding("waiting", WARN, text, mend)
+    remedy = "start more workers, or raise their --concurrency" if workers else _WORK
+    return Finding("waiting", WARN, text, remedy)
 
 
 async def _stalled(queue: Queue, takeover_seconds: float, workers: int) -> Finding:
@@ -105,8 +105,8 @@ async def _stalled(queue: Queue, takeover_seconds: float, workers: int) -> Findi
         return Finding("stuck", OK, "no execution is held by a silent worker")
     text = f"{executions(len(stalled), 'is', 'are')} held by a worker that has been silent for "
     text += f"{seconds:g} s, such as {stalled[0].execution_id}"
-    mend = "look for duty.failed in the workers' logs" if workers else _WORK
-    return Finding("stuck", FAIL, text, mend)
+    remedy = "look for duty.failed in the workers' logs" if workers else _WORK
+    return Finding("stuck", FAIL, text, remedy)
 
 
 async def _forgotten(queue: Queue, store: Store, now: Callable[[], int]) -> Finding:
@@ -119,8 +119,8 @@ async def _forgotten(queue: Queue, store: Store, now: Callable[[], int]) -> Find
     if not found:
         return Finding("jobs", OK, "every execution that is to run has its job")
     text = f"{executions(len(found), 'waits', 'wait')} to run without a job, such as {min(found)}"
-    mend = "any worker gives them one within a minute; this is a bug in Outlast: report it"
-    return Finding("jobs", FAIL, text, mend)
+    remedy = "any worker gives them one within a minute; this is a bug in Outlast: report it"
+    return Finding("jobs", FAIL, text, remedy)
 
 
 async def _versions(store: Store, loaded: LoadedAgents) -> Finding:
@@ -134,8 +134,8 @@ async def _versions(store: Store, loaded: LoadedAgents) -> Finding:
     if not other:
         return Finding("versions", OK, "the agents of the file are those of the database")
     text = f"the agents file differs from the database in {', '.join(other)}"
-    mend = "give every server and worker the same file; a server's start makes the new versions"
-    return Finding("versions", WARN, text, mend)
+    remedy = "give every server and worker the same file; a server's start makes the new versions"
+    return Finding("versions", WARN, text, remedy)
 
 
 async def _digest(store: Store, name: str) -> str | None:

@@ -32,7 +32,7 @@ def raise_limit() -> None:
         logger.warning(
             "files.limit_is_low",
             limit=limit,
-            mend="raise the limit of open files: ulimit -n 65536; systemd: LimitNOFILE=65536",
+            remedy="raise the limit of open files: ulimit -n 65536; systemd: LimitNOFILE=65536",
         )
 
 
@@ -55,6 +55,6 @@ def connections_of(settings: Settings, limit: int) -> int:
             "connections.more_than_files",
             max_connections=settings.max_connections,
             limit=limit,
-            mend=f"raise the limit of open files, or lower OUTLAST_MAX_CONNECTIONS to {room}",
+            remedy=f"raise the limit of open files, or lower OUTLAST_MAX_CONNECTIONS to {room}",
         )
     return settings.max_connections or room

@@ -30,5 +30,5 @@ class Finding:
     check: str
     level: Level
     text: str
-    mend: str | None = None
+    remedy: str | None = None
     """The command or step that fixes it."""

@@ -123,7 +123,7 @@ def _warn_of_secret(settings: Settings) -> None:
         logger.warning(
             "secret.of_this_machine",
             file=str(settings.secret_file),
-            mend="set OUTLAST_SECRET_KEY to one value for every process on this database",
+            remedy="set OUTLAST_SECRET_KEY to one value for every process on this database",
         )
 
 

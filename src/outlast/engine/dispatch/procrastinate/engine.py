@@ -234,7 +234,7 @@ class ProcrastinateEngine:
         try:
             return await duty()
         except OutlastError:
-            await self._queue.mend()
+            await self._queue.repair()
             raise
 
     # --- the lease

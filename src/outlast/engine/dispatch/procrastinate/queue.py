@@ -124,7 +124,7 @@ class Queue:
             await self._app.open_async(self._pool)
             yield
 
-    async def mend(self) -> None:
+    async def repair(self) -> None:
         """Replace every connection: if one has died, the others may have."""
         await self._pool.drain()
 
