@@ -28,7 +28,7 @@ async def test_calls_are_counted_by_their_key(controlled: Child) -> None:
     for request in (call, keyed, keyed):
         assert (await ask_once(controlled.port, request)).json()["status"] == "shipped"
     counts = (await ask_once(controlled.port, get("/counts"))).json()
-    assert counts == {"calls": {"": 1, "tc_1": 2}, "held": 0, "cuts": {}}
+    assert counts == {"calls": {"": 1, "tc_1": 2}, "held": 0, "cuts": {}, "silent": []}
 
 
 async def test_the_second_turn_waits_for_the_gate(controlled: Child) -> None:
