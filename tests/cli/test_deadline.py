@@ -58,7 +58,7 @@ CALLS: Final = "turns:\n" + "".join(
     for name in ("in_a_thread", "in_the_loop")
 )
 PROCESS: Final = """
-import ctypes, re, signal, sys, threading, time
+import ctypes, os, re, signal, sys, threading, time
 from outlast.cli.deadline import Deadline
 
 def keep():
@@ -66,7 +66,7 @@ def keep():
     {keep}
 
 def leave(number, frame):
-    print("handled", flush=True)
+    os.write(1, b"handled\\n")  # a print might interrupt another
     {leave}
 
 signal.signal(signal.SIGTERM, leave)

@@ -62,6 +62,7 @@ FULL: Final = Execution(
     tool_call_id="tc_1",
     memory_stores=(MemoryAccess("mem_1", Access.READ_ONLY), MemoryAccess("mem_2")),
     children=2,
+    paused_by="exec_root",
     reserved=Reservation(Amounts(7, 8, 9), ("exec_1", "key_2"), calls=True),
 )
 FAILED: Final = replace(
