@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outlast.agents.tools.request import unset_variables
+from outlast.agents.tools.request import request_not_ready
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.model.agent import Effect, HttpCall, ToolSpec
 from outlast.model.error import ToolFailed
@@ -196,4 +196,5 @@ def test_variables_that_are_not_set_are_found_wherever_they_stand() -> None:
         query={"q": "${QUERY}"},
         body={"deep": [{"b": "${BODY} {id}"}]},
     )
-    assert unset_variables(call, {"TOKEN": "x"}) == ["BODY", "HOST", "KEY", "QUERY"]
+    where = "in the environment of the process that runs it: export BODY=…"
+    assert request_not_ready(call, {"TOKEN": "x"}) == f"needs BODY, HOST, KEY, QUERY {where}"

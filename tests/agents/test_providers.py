@@ -1,17 +1,11 @@
 """Providers that the operator names: found by model strings, with all that is said of them."""
 
-import ssl
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from outlast import settings
 from outlast.agents.loader import LoadedAgents, load
@@ -19,6 +13,7 @@ from outlast.agents.port import Answer
 from outlast.agents.readiness import not_ready
 from outlast.model.error import Misconfigured
 from outlast.model.provider import ProviderSpec, read_providers
+from tests.support.authority import authority
 from tests.support.provider import FakeProvider
 from tests.support.providers import REQUEST, answered, catalogue
 
@@ -142,7 +137,7 @@ async def test_a_proxy_is_used_where_it_is_named(
 
 
 async def test_a_provider_behind_an_authority_of_ones_own_is_trusted(tmp_path: Path) -> None:
-    context = _authority(tmp_path)
+    context = authority(tmp_path)
     async with FakeProvider(tls=context) as provider:
         base = provider.url.replace("http://", "https://")
         loaded = written(tmp_path, f"providers: {{left: {{baseUrl: '{base}', caFile: ca.pem}}}}")
@@ -284,30 +279,3 @@ def test_a_module_of_agents_names_providers(tmp_path: Path) -> None:
         "one = Agent('one', model='left:m')\n"
     )
     assert load(str(file)).providers["left"].base_url == "https://x.example/v1"
-
-
-def _authority(folder: Path) -> ssl.SSLContext:
-    """Write `ca.pem` and return a server's context for 127.0.0.1 that it vouches for."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "outlast test")])
-    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    (folder / "ca.pem").write_bytes(pem)
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
-    return context

@@ -28,8 +28,10 @@ _LARGE: Final = 1_048_576
 
 @dataclass(slots=True)
 class _Dial:
-    """What is known of a call's connection."""
+    """How a call connects, and what is known of its connection."""
 
+    proxy: str | None
+    trusted: ssl.SSLContext | None
     kept: bool = False
 
 
@@ -85,15 +87,18 @@ class Outgoing:
         headers: Mapping[str, str] | None = None,
         *,
         repeatable: bool,
+        proxy: str | None = None,
+        trusted: ssl.SSLContext | None = None,
     ) -> "aiohttp.ClientResponse":
         """Send to the URL as written, and return when the response's headers have arrived.
 
-        A repeatable call is sent once more if the server had closed the idle connection.
+        A repeatable call is sent once more if the server had closed the idle connection. A proxy
+        and a TLS context of this call replace those of all calls.
         """
         session = await self.warm_up()
         import aiohttp
 
-        dial = _Dial()
+        dial = _Dial(proxy, trusted)
         try:
             return await _send(session, method, url, body, headers, dial)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -143,6 +148,8 @@ async def _send(
         headers=headers,
         skip_auto_headers=("content-type",),
         allow_redirects=False,
+        proxy=dial.proxy,
+        ssl=True if dial.trusted is None else dial.trusted,
         trace_request_ctx=dial,
     )
 

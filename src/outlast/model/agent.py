@@ -28,6 +28,10 @@ class Effect(StrEnum):
         return self is not Effect.DESTRUCTIVE
 
 
+ENVIRONMENT_PROXY: Final = "environment"
+"""The proxy that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpCall:
     """An HTTP tool's request; by default a `POST` of the arguments as JSON.
@@ -52,6 +56,10 @@ class HttpCall:
     neither the URL nor the query takes."""
     send: tuple[str, ...] = ("user",)
     """Context sent to the tool in headers: user, metadata, session."""
+    proxy: str | None = None
+    """`http://…`, which may hold `${NAME}`, or ENVIRONMENT_PROXY; None: no proxy."""
+    ca_file: str | None = None
+    """PEM file of certificate authorities trusted besides the machine's."""
 
 
 @dataclass(frozen=True, slots=True)

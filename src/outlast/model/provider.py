@@ -177,7 +177,8 @@ def _url(value: Any) -> str | None:
     return None if right else "must be a URL like https://host/v1"
 
 
-def _proxy(value: Any) -> str | None:
+def proxy_problem(value: Any) -> str | None:
+    """Return why a value is no proxy's URL; None if it is one, or false."""
     if value is False:
         return None
     if (problem := _text(value)) is not None:
@@ -228,7 +229,7 @@ _KEYS: Final[dict[str, Any]] = {
     "apiKey": _line,
     "headers": _headers,
     "extraBody": _extra,
-    "proxy": _proxy,
+    "proxy": proxy_problem,
     "caFile": _file,
     "timeout": _seconds,
 }

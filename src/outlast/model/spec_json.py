@@ -73,6 +73,9 @@ def _tool_to_dict(tool: ToolSpec) -> dict[str, Any]:
     written = {**asdict(tool), "effect": tool.effect.value}
     if not tool.other:
         del written["other"]  # as versions before it have written it
+    for key in ("proxy", "ca_file"):
+        if tool.http is not None and written["http"][key] is None:
+            del written["http"][key]  # the same
     return written
 
 

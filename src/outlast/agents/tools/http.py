@@ -2,8 +2,8 @@
 
 A call is retried only if that is safe: after a 429 or 5xx, or a lost connection, if the tool's
 effect may be repeated (each time with the same `Idempotency-Key`); otherwise only if no connection
-was ever made. Proxies of the environment are not used and redirects are not followed, so the
-address that is dialled is the one the tool names.
+was ever made. Redirects are not followed, and a proxy is used only where the operator names one for
+the tool: without one, the address that is dialled is the one the tool names.
 
 One place decides which addresses may be dialled: the connector, whose factory the constructor
 takes. A `TCPConnector(socket_factory=…)` makes a socket for each address that is dialled, after
@@ -13,6 +13,7 @@ bare address never reaches it.
 
 import asyncio
 import re
+import ssl
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -24,12 +25,12 @@ import orjson
 from aiohttp.http_exceptions import ContentEncodingError
 
 from outlast.agents.dial import AddressRefused
-from outlast.agents.outgoing import Outgoing, abort
+from outlast.agents.outgoing import Outgoing, abort, trust
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.request import ToolRequest, tool_request
 from outlast.model.agent import HttpCall, ToolSpec
 from outlast.model.clock import Clock
-from outlast.model.error import ToolFailed, ToolTimeout
+from outlast.model.error import Misconfigured, ToolFailed, ToolTimeout
 from outlast.model.text import read_json, storable
 from outlast.model.whole_number import beyond_64_bits
 
@@ -93,6 +94,7 @@ class HttpTools:
         """
         self._clock = clock
         self._environ = environ
+        self._trust: dict[str, ssl.SSLContext] = {}
         # No timeouts of its own: the whole call has its deadline in `call`.
         self._outgoing = Outgoing(
             {"user-agent": "outlast", "accept-encoding": "identity"}, connector=connector
@@ -140,6 +142,17 @@ class HttpTools:
         """Close the connections."""
         await self._outgoing.close()
 
+    async def _trusted(self, ca_file: str | None) -> ssl.SSLContext | None:
+        """Return a TLS context, read once for each file. Raises ToolFailed."""
+        if ca_file is None:
+            return None
+        if ca_file not in self._trust:
+            try:
+                self._trust[ca_file] = await asyncio.to_thread(trust, ca_file)
+            except Misconfigured as error:
+                raise ToolFailed("The certificates of the tool's caFile cannot be read.") from error
+        return self._trust[ca_file]
+
     async def _attempts(self, call: _Call) -> Any:
         for attempt in range(call.http.retries + 1):
             try:
@@ -162,17 +175,23 @@ class HttpTools:
         try:
             sent = call.request
             response = await self._outgoing.request(
-                sent.method, sent.url, sent.body, sent.headers, repeatable=call.repeatable
+                sent.method,
+                sent.url,
+                sent.body,
+                sent.headers,
+                repeatable=call.repeatable,
+                proxy=sent.proxy,
+                trusted=await self._trusted(call.http.ca_file),
             )
             try:
                 yield response
             finally:
                 abort(response)
         except aiohttp.ClientConnectorError as error:
-            if isinstance(error.os_error, AddressRefused):
-                reason = f"{call.address} is not called: {error.os_error}."
-                raise ToolFailed(reason) from error
-            raise _Again(ToolFailed(f"Could not connect to {call.address}.")) from error
+            raise _unconnected(call, error) from error
+        except aiohttp.ClientHttpProxyError as error:
+            refused = f"The proxy does not connect to {call.address}: it answered {error.status}."
+            raise _Again(ToolFailed(refused)) from error
         except ValueError as error:  # aiohttp.InvalidURL is one; its words quote the URL
             raise ToolFailed(f"The request to {call.address} could not be written.") from error
         except _LOST as error:
@@ -182,6 +201,14 @@ class HttpTools:
             if call.repeatable:
                 raise _Again(ToolFailed(failure)) from error
             raise ToolFailed(f"{failure} {_UNKNOWN}") from error
+
+
+def _unconnected(call: _Call, error: aiohttp.ClientConnectorError) -> Exception:
+    if isinstance(error.os_error, AddressRefused):
+        return ToolFailed(f"{call.address} is not called: {error.os_error}.")
+    through = isinstance(error, aiohttp.ClientProxyConnectionError)
+    way = " through its proxy" if through else ""
+    return _Again(ToolFailed(f"Could not connect to {call.address}{way}."))
 
 
 async def _read(call: _Call, response: aiohttp.ClientResponse) -> bytes:

@@ -6,7 +6,8 @@ from typing import Any, Final, TypeAlias
 
 from outlast.agents.tools.placeholders import ARGUMENT, VARIABLE, Url, argument_names
 from outlast.agents.tools.request import BODILESS, header_problem, taken, url_problem
-from outlast.model.agent import HttpCall
+from outlast.model.agent import ENVIRONMENT_PROXY, HttpCall
+from outlast.model.provider import proxy_problem
 
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _SENT: Final = ("user", "metadata", "session")
@@ -25,6 +26,8 @@ def http_problems(http: HttpCall, parameters: dict[str, Any]) -> Iterator[_Probl
             yield ("headers", name), problem
     if http.method not in _METHODS:
         yield ("method",), f"one of {', '.join(_METHODS)}"
+    if http.proxy not in {None, ENVIRONMENT_PROXY}:
+        yield from ((("proxy",), problem) for problem in _proxy_problems(http.proxy))
     if not 0 < http.timeout < inf:
         yield ("timeout",), "seconds greater than 0"
     if http.retries < 0:
@@ -41,7 +44,10 @@ def http_problems(http: HttpCall, parameters: dict[str, Any]) -> Iterator[_Probl
 
 
 def variable_problems(http: HttpCall) -> Iterator[_Problem]:
-    """Yield every `${NAME}` of a request, at the path of its key."""
+    """Yield every `${NAME}`, proxy and file of a request, at the path of its key."""
+    for key in ("proxy", "ca_file"):
+        if getattr(http, key) is not None:
+            yield (key,), "is for the operator's own agents file"
     places = {"url": http.url, "query": http.query, "body": http.body}
     for key, value in places.items():
         if VARIABLE.search(repr(value)):
@@ -49,6 +55,13 @@ def variable_problems(http: HttpCall) -> Iterator[_Problem]:
     for name, value in http.headers.items():
         if VARIABLE.search(value):
             yield ("headers", name), _OPERATORS_VARIABLE
+
+
+def _proxy_problems(proxy: str) -> Iterator[str]:
+    if problem := proxy_problem(proxy):
+        yield f"{problem}, true for the environment's"
+    elif VARIABLE.sub("", Url(proxy).login).strip(":@"):
+        yield "a user and a password here would be stored in clear; write them as ${NAME}"
 
 
 def _brace_problem(url: str) -> str | None:

@@ -14,8 +14,8 @@ from outlast.agents.port import ToolContext
 from outlast.agents.problem import Problem, json_problems
 from outlast.agents.tools.http_check import http_problems, variable_problems
 from outlast.agents.tools.kind import Count, Draft, Entry, Resources, Seconds, ToolEntry, ToolKind
-from outlast.agents.tools.request import unset_variables
-from outlast.model.agent import HttpCall, ToolSpec
+from outlast.agents.tools.request import request_not_ready
+from outlast.model.agent import ENVIRONMENT_PROXY, HttpCall, ToolSpec
 
 if TYPE_CHECKING:
     from outlast.agents.tools.http import HttpTools
@@ -24,7 +24,21 @@ _NO_ARGUMENTS: Final[dict[str, Any]] = {"type": "object", "properties": {}}
 _UNNAMED: Final = "unnamed"
 
 
-class HttpEntry(Entry):
+class RouteEntry(Entry):
+    """Keys of tools that send requests: how these reach their server."""
+
+    proxy: str | bool = False
+    ca_file: str | None = None
+
+    def route(self, draft: Draft) -> dict[str, str | None]:
+        """Return the fields of an `HttpCall` that these keys mean."""
+        return {
+            "proxy": stored_proxy(self.proxy),
+            "ca_file": None if self.ca_file is None else str(draft.folder.resolve() / self.ca_file),
+        }
+
+
+class HttpEntry(RouteEntry):
     url: str
     method: Annotated[str, AfterValidator(str.upper)] = "POST"
     query: Any = None
@@ -34,6 +48,13 @@ class HttpEntry(Entry):
     timeout: Seconds = 30.0
     retries: Annotated[int, Field(ge=0, le=10)] = 0
     max_result_bytes: Count = 262_144
+
+
+def stored_proxy(given: str | bool) -> str | None:
+    """Return the proxy of an `HttpCall`: true is the environment's, false none."""
+    if isinstance(given, bool):
+        return ENVIRONMENT_PROXY if given else None
+    return given
 
 
 class HttpRunner:
@@ -77,7 +98,7 @@ def _make(entry: ToolEntry, http: HttpEntry, draft: Draft) -> ToolSpec:
         "",
         _NO_ARGUMENTS if entry.parameters is None else entry.parameters,
         timeout=http.timeout,
-        http=HttpCall(**http.model_dump() | {"send": tuple(http.send)}),
+        http=HttpCall(**http.model_dump() | http.route(draft) | {"send": tuple(http.send)}),
     )
 
 
@@ -97,11 +118,7 @@ def _operators_only(spec: ToolSpec) -> Iterator[Problem]:
 
 def _not_ready(spec: ToolSpec, environ: Mapping[str, str]) -> str | None:
     assert spec.http is not None
-    names = unset_variables(spec.http, environ)
-    if not names:
-        return None
-    where = "in the environment of the process that runs it"
-    return f"needs {', '.join(names)} {where}: export {names[0]}=…"
+    return request_not_ready(spec.http, environ)
 
 
 HTTP: Final = ToolKind(

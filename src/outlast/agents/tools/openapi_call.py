@@ -64,6 +64,8 @@ class OpenApiCall:
     timeout: float = 30.0
     retries: int = 0
     max_result_bytes: int = 262_144
+    proxy: str | None = None
+    ca_file: str | None = None
 
     @staticmethod
     def of(stored: Mapping[str, Any]) -> "OpenApiCall":
@@ -91,6 +93,8 @@ class OpenApiCall:
             query=self.query,
             body=False,
             send=self.send,
+            proxy=self.proxy,
+            ca_file=self.ca_file,
         )
 
 

@@ -15,9 +15,9 @@ from pydantic import Field
 from outlast.agents.port import ToolContext
 from outlast.agents.problem import Problem
 from outlast.agents.tools.http_check import http_problems, variable_problems
-from outlast.agents.tools.http_kind import HttpRunner
-from outlast.agents.tools.kind import Count, Draft, Entry, Seconds, ToolEntry, ToolKind
-from outlast.agents.tools.request import unset_variables
+from outlast.agents.tools.http_kind import HttpRunner, RouteEntry, stored_proxy
+from outlast.agents.tools.kind import Count, Draft, Seconds, ToolEntry, ToolKind
+from outlast.agents.tools.request import request_not_ready
 from outlast.model.agent import Effect, HttpCall, ToolSpec
 from outlast.model.error import Misconfigured
 
@@ -31,7 +31,7 @@ _SHOWN: Final = 20
 """Operations that an error lists."""
 
 
-class OpenApiEntry(Entry):
+class OpenApiEntry(RouteEntry):
     file: str | None = None
     url: str | None = None
     include: Annotated[list[str], Field(min_length=1)]
@@ -73,19 +73,28 @@ def openapi_tools(
     approval: bool = False,
     timeout: float = 30.0,
     retries: int = 0,
+    proxy: str | bool = False,
+    ca_file: str | None = None,
 ) -> list[ToolSpec]:
     """Return tools for operations of the OpenAPI document in a file or at a URL.
 
     `include` names operations or tags; `base` is the API's URL if it is not the document's first
     server; `prefix` begins each tool's name; `headers` and `query` are sent with each request, with
     `${NAME}` from the environment; `effects` are by operation (default: by method); `timeout` is in
-    seconds. Raises Misconfigured.
+    seconds; `proxy` is a URL, or true for the environment's; `ca_file` holds certificates in PEM of
+    authorities trusted besides the machine's. Raises Misconfigured.
     """
     from outlast.agents.tools.openapi_document import read_document
     from outlast.agents.tools.openapi_operation import Operator
 
     operator = Operator(
-        base, dict(headers or {}), dict(query or {}), timeout=timeout, retries=retries
+        base,
+        dict(headers or {}),
+        dict(query or {}),
+        timeout=timeout,
+        retries=retries,
+        proxy=stored_proxy(proxy),
+        ca_file=None if ca_file is None else str(Path(ca_file).resolve()),
     )
     document = read_document(source, Path())
     try:
@@ -114,6 +123,7 @@ def _make(entry: ToolEntry, given: OpenApiEntry, draft: Draft) -> Sequence[ToolS
         given.timeout,
         given.retries,
         given.max_result_bytes,
+        **given.route(draft),
     )
     effects = {key: Effect(effect) for key, effect in given.effects.items()}
     try:
@@ -193,11 +203,7 @@ def _operators_only(spec: ToolSpec) -> Iterator[Problem]:
 
 
 def _not_ready(spec: ToolSpec, environ: Mapping[str, str]) -> str | None:
-    names = unset_variables(_http(spec), environ)
-    if not names:
-        return None
-    where = "in the environment of the process that runs it"
-    return f"needs {', '.join(names)} {where}: export {names[0]}=…"
+    return request_not_ready(_http(spec), environ)
 
 
 OPENAPI: Final = ToolKind(

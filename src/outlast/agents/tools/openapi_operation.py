@@ -51,6 +51,8 @@ class Operator:
     timeout: float = 30.0
     retries: int = 0
     max_result_bytes: int = 262_144
+    proxy: str | None = None
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ def operation_spec(operation: Operation, name: str, operator: Operator) -> ToolS
         operator.timeout,
         operator.retries,
         operator.max_result_bytes,
+        operator.proxy,
+        operator.ca_file,
     )
     effect = _EFFECTS.get(operation.method, Effect.DESTRUCTIVE)
     return ToolSpec(

@@ -9,11 +9,13 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from json import dumps
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 import orjson
 
+from outlast.agents.outgoing import environment_proxy
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.placeholders import (
     VARIABLE,
@@ -24,8 +26,9 @@ from outlast.agents.tools.placeholders import (
     query_text,
 )
 from outlast.agents.tools.secrets import Secrets, login_secrets, parameter_secrets, secrets_of
-from outlast.model.agent import HttpCall
+from outlast.model.agent import ENVIRONMENT_PROXY, HttpCall
 from outlast.model.error import ToolFailed
+from outlast.model.provider import http_url
 
 BODILESS: Final = frozenset({"GET", "DELETE"})
 """Methods without a body; their arguments become the query."""
@@ -76,6 +79,8 @@ class ToolRequest:
     headers: dict[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)
     secrets: Secrets
+    proxy: str | None = field(default=None, repr=False)
+    """None: none."""
 
 
 def tool_request(
@@ -104,8 +109,25 @@ def tool_request(
     headers = carried | own | _context_headers(http, context)
     if body is not None:
         headers["content-type"] = "application/json"
+    proxy = _proxy(http, url, variables)
     secrets = secrets_of(variables.secrets, own, carried)
-    return ToolRequest(http.method, url, place.shown, headers, body, secrets)
+    return ToolRequest(http.method, url, place.shown, headers, body, secrets, proxy)
+
+
+def _proxy(http: HttpCall, url: str, variables: Variables) -> str | None:
+    """Return the proxy's URL; its login becomes a secret. Raises ToolFailed if it is no URL."""
+    if http.proxy is None:
+        return None
+    named = http.proxy != ENVIRONMENT_PROXY
+    proxy = Url(http.proxy).fill({}, variables) if named else environment_proxy(url)
+    if proxy is None:
+        return None
+    if (parts := http_url(proxy)) is None:
+        whose = "The tool's proxy" if named else "The environment's proxy"
+        raise ToolFailed(f"{whose} is no http:// proxy.")
+    if parts.username:
+        variables.secrets |= login_secrets(unquote(parts.username), unquote(parts.password or ""))
+    return proxy
 
 
 def _parts(
@@ -257,7 +279,15 @@ def _filled_headers(headers: Mapping[str, str], variables: Variables) -> dict[st
     return filled
 
 
-def unset_variables(call: HttpCall, environ: Mapping[str, str]) -> list[str]:
-    """Return variables that a tool's request names and the environment does not have."""
+def request_not_ready(call: HttpCall, environ: Mapping[str, str]) -> str | None:
+    """Return what a request lacks, as the rest of a sentence; None if nothing.
+
+    A variable that the environment does not have, or the file of certificates.
+    """
     named: set[str] = set(VARIABLE.findall(repr(asdict(call))))
-    return sorted(name for name in named if name not in environ)
+    if names := sorted(name for name in named if name not in environ):
+        where = "in the environment of the process that runs it"
+        return f"needs {', '.join(names)} {where}: export {names[0]}=…"
+    if call.ca_file is not None and not Path(call.ca_file).is_file():
+        return f"needs the certificates of caFile: there is no file {Path(call.ca_file).name}"
+    return None

@@ -15,10 +15,10 @@ from pydantic import Field
 from outlast.agents.port import ToolContext
 from outlast.agents.problem import Problem
 from outlast.agents.tools.http_check import http_problems, variable_problems
-from outlast.agents.tools.http_kind import HttpRunner
-from outlast.agents.tools.kind import Draft, Entry, Seconds, ToolEntry, ToolKind
+from outlast.agents.tools.http_kind import HttpRunner, RouteEntry
+from outlast.agents.tools.kind import Draft, Seconds, ToolEntry, ToolKind
 from outlast.agents.tools.placeholders import VARIABLE
-from outlast.agents.tools.request import unset_variables
+from outlast.agents.tools.request import request_not_ready
 from outlast.model.agent import Effect, HttpCall, ToolSpec
 from outlast.model.error import ToolFailed
 
@@ -87,7 +87,7 @@ ENGINES: Final[dict[str, Engine]] = {
 }
 
 
-class WebSearchEntry(Entry):
+class WebSearchEntry(RouteEntry):
     provider: Literal["tavily", "exa", "brave", "searxng"]
     url: str | None = None
     api_key: str | None = None
@@ -131,6 +131,7 @@ def _make(_entry: ToolEntry, given: WebSearchEntry, draft: Draft) -> ToolSpec | 
         return None
     api_key = given.api_key or (f"${{{engine.key}}}" if engine.key else "")
     keys = {"provider": given.provider, "url": url, "api_key": api_key, "count": given.count}
+    keys |= {key: value for key, value in given.route(draft).items() if value is not None}
     return ToolSpec(
         _NAME,
         "Search the web. Returns titles, URLs and texts of the best results.",
@@ -143,8 +144,9 @@ def _make(_entry: ToolEntry, given: WebSearchEntry, draft: Draft) -> ToolSpec | 
 
 def _http(spec: ToolSpec) -> HttpCall:
     keys = spec.other[KEY]
+    route = {key: keys[key] for key in ("proxy", "ca_file") if key in keys}
     made = ENGINES[keys["provider"]].call(keys["url"], keys["api_key"], keys["count"])
-    return replace(made, timeout=spec.timeout, send=(), retries=1)
+    return replace(made, timeout=spec.timeout, send=(), retries=1, **route)
 
 
 def _problems(spec: ToolSpec) -> Iterator[Problem]:
@@ -158,11 +160,7 @@ def _operators_only(spec: ToolSpec) -> Iterator[Problem]:
 
 
 def _not_ready(spec: ToolSpec, environ: Mapping[str, str]) -> str | None:
-    names = unset_variables(_http(spec), environ)
-    if not names:
-        return None
-    where = "in the environment of the process that runs it"
-    return f"needs {', '.join(names)} {where}: export {names[0]}=…"
+    return request_not_ready(_http(spec), environ)
 
 
 WEB_SEARCH: Final = ToolKind(
