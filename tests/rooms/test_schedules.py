@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from outlast.engine.maintenance.due_schedules import FIRE_SCHEDULES
-from outlast.model.memory import Access, MemoryAccess
+from outlast.model.memory import Access, MemoryAccess, NamedStore
 from outlast.model.workspace import Scope
 from outlast.testing import FakeClock
 from tests.rooms.conftest import MakeApi
@@ -214,3 +214,56 @@ async def test_runs_have_the_memory_stores_of_their_schedule(api: Api) -> None:
         await api.client.patch(f"{PATH}/{own['id']}", json=gone),
     ):
         assert (refused.status_code, refused.json()["error"]["param"]) == (404, "memoryStores.0")
+
+
+async def test_runs_of_a_schedule_without_memory_stores_have_those_of_the_agent(
+    make_api: MakeApi,
+) -> None:
+    named = (NamedStore("notes"), NamedStore("laws", "read_only"), NamedStore("lacking"))
+    api = await make_api(agent=spec(memory_stores=named))
+    ids = [
+        (await api.client.post("/v1/memory-stores", json={"name": name})).json()["id"]
+        for name in ("notes", "laws", "own")
+    ]
+    of_agent = (MemoryAccess(ids[0]), MemoryAccess(ids[1], Access.READ_ONLY))
+    for given, expected in (
+        ({}, of_agent),
+        ({"memoryStores": None}, of_agent),
+        ({"memoryStores": []}, ()),
+        ({"memoryStores": [ids[2]]}, (MemoryAccess(ids[2]),)),
+    ):
+        own = await made(api, **given)
+        assert await _stores_of_a_run(api, own["id"]) == expected, given
+    own = await made(api, memoryStores=[ids[2]])
+    reset = await api.client.patch(f"{PATH}/{own['id']}", json={"memoryStores": None})
+    assert reset.json()["memoryStores"] is None
+    assert await _stores_of_a_run(api, own["id"]) == of_agent
+
+
+async def _stores_of_a_run(api: Api, schedule_id: str) -> tuple[MemoryAccess, ...]:
+    fired = (await api.client.post(f"{PATH}/{schedule_id}/fire", json={})).json()
+    await api.rested(fired["executionId"])
+    workspace = api.caller.workspace_id
+    return (await api.core.store.executions.get(workspace, fired["executionId"])).memory_stores
+
+
+async def test_a_run_is_given_no_memory_store_that_is_archived_or_gone(api: Api) -> None:
+    store = (await api.client.post("/v1/memory-stores", json={"name": "notes"})).json()["id"]
+    own = await made(api, memoryStores=[store])
+    expected: list[str] = []
+    for change, status, code in (
+        ({"archived": True}, 409, "memory_store_archived"),
+        (None, 404, "memory_store_not_found"),
+    ):
+        path = f"/v1/memory-stores/{store}"
+        if change is None:
+            await api.client.delete(path)
+        else:
+            await api.client.patch(path, json=change)
+        fired = await api.client.post(f"{PATH}/{own['id']}/fire", json={})
+        assert (fired.status_code, fired.json()["error"]["code"]) == (status, code)
+        expected.insert(0, code)
+        runs = (await api.client.get(f"{PATH}/{own['id']}/runs")).json()["data"]
+        assert [(run["executionId"], run["error"]["code"]) for run in runs] == [
+            (None, code) for code in expected
+        ]

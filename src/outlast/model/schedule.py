@@ -92,7 +92,8 @@ class Definition:
     jitter_seconds: int = 0
     pause_after_failures: int = 3
     """Runs in a row that could not start before the schedule is paused."""
-    memory_stores: tuple[MemoryAccess, ...] = ()
+    memory_stores: tuple[MemoryAccess, ...] | None = None
+    """None: those that the agent names."""
 
     @property
     def timetable(self) -> Timetable:
@@ -137,12 +138,15 @@ def definition_from(written: dict[str, Any]) -> Definition:
             "budget": Budget(**written["budget"]),
             "overlap": Overlap(written["overlap"]),
             "catch_up": CatchUp(written["catch_up"]),
-            "memory_stores": tuple(
-                MemoryAccess(one["id"], Access(one["access"]))
-                for one in written.get("memory_stores", ())
-            ),
+            "memory_stores": _stores_from(written.get("memory_stores")),
         }
     )
+
+
+def _stores_from(written: list[dict[str, str]] | None) -> tuple[MemoryAccess, ...] | None:
+    if written is None:
+        return None
+    return tuple(MemoryAccess(one["id"], Access(one["access"])) for one in written)
 
 
 @dataclass(frozen=True, slots=True)

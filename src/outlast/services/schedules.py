@@ -13,6 +13,8 @@ from outlast.model.error import (
     Conflict,
     ConversationNotFound,
     InvalidField,
+    MemoryArchived,
+    MemoryStoreNotFound,
     OutlastError,
     QuotaExceeded,
 )
@@ -42,6 +44,8 @@ _REFUSALS: Final[dict[str, type[OutlastError]]] = {
     "agent_not_found": AgentNotFound,
     "agent_paused": AgentPaused,
     "conversation_not_found": ConversationNotFound,
+    "memory_store_not_found": MemoryStoreNotFound,
+    "memory_store_archived": MemoryArchived,
     "quota_exceeded": QuotaExceeded,
 }
 _MADE: Final = frozenset({PausedReason.ENDED, PausedReason.UNREADABLE})
@@ -82,7 +86,7 @@ class Schedules:
         principal.require(Scope.AGENTS_EXECUTE)
         agent = await self._agents.chosen(principal, request.agent)
         conversation_id = await self._conversation(principal, request.conversation_id)
-        await self._memory.of_execution(principal, request.definition.memory_stores)
+        await self._memory.of_execution(principal, request.definition.memory_stores or ())
         now = self._clock.now()
         schedule = Schedule(
             self._clock.new_id(SCHEDULE),
@@ -142,7 +146,7 @@ class Schedules:
         if fields.get("conversation_id") is not None:
             given = fields["conversation_id"]
             fields["conversation_id"] = await self._conversation(principal, given)
-        await self._memory.of_execution(principal, fields.get("memory_stores", ()))
+        await self._memory.of_execution(principal, fields.get("memory_stores") or ())
         now = self._clock.now()
         return await self._edit(principal, schedule_id, lambda known: _edited(known, fields, now))
 

@@ -298,7 +298,7 @@ class Schedule(ScheduleSummary):
     input: str
     metadata: dict[str, Any]
     conversationId: str | None
-    memoryStores: list[ScheduleMemory]
+    memoryStores: list[ScheduleMemory] | None
     budget: ScheduleBudget
     overlap: Overlap
     catchUp: CatchUp

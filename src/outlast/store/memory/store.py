@@ -49,7 +49,7 @@ from outlast.store.memory.write import Written, write
 from outlast.store.page import Page
 from outlast.store.tables import to_json
 
-__all__ = ["Memories", "Written"]
+__all__ = ["Memories", "Written", "stores_named"]
 
 
 def _create(
@@ -98,7 +98,12 @@ def _ensure(store: MemoryStore) -> Transaction[None]:
 def _of_names(
     workspace_id: str, named: Sequence[NamedStore]
 ) -> Transaction[tuple[MemoryAccess, ...]]:
-    """Find the oldest store of each name that is not archived."""
+    """Find the oldest store of each name."""
+    return TransactionResult((yield from stores_named(workspace_id, named)))
+
+
+def stores_named(workspace_id: str, named: Sequence[NamedStore]) -> Part[tuple[MemoryAccess, ...]]:
+    """Find the oldest store of each name; leave out what is archived or not there."""
     found: list[MemoryAccess] = []
     for one in named:
         of = {"workspace": workspace_id, "name": one.name, "limit": 1}
@@ -106,7 +111,7 @@ def _of_names(
         stores = [store_from(row) for row in rows]
         access = Access(one.access)
         found += [MemoryAccess(store.id, access) for store in stores if store.archived_at is None]
-    return TransactionResult(tuple(found))
+    return tuple(found)
 
 
 def _store(workspace_id: str, store_id: str) -> Part[MemoryStore]:

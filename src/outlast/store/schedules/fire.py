@@ -9,9 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias, TypeVar
 
-from outlast.model.error import ConversationNotFound, OutlastError, QuotaExceeded, TooManyTurns
+from outlast.model.error import (
+    ConversationNotFound,
+    MemoryArchived,
+    MemoryStoreNotFound,
+    QuotaExceeded,
+    TooManyTurns,
+)
 from outlast.model.execution import Execution, RequestContext
 from outlast.model.ids import CONVERSATION, EXECUTION
+from outlast.model.memory import MemoryAccess
 from outlast.model.schedule import (
     MOST_MISSED,
     SKIPPED,
@@ -31,6 +38,7 @@ from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import LIVE_IN_CONVERSATION, REQUEST_CANCEL
 from outlast.store.executions.values import NewExecution
 from outlast.store.listeners import Committed
+from outlast.store.schedules.memory import memory_of_run
 from outlast.store.schedules.rows import schedule_from
 from outlast.store.schedules.statements import (
     LIVE_OF_SCHEDULE,
@@ -49,6 +57,15 @@ RUN: Final = "run"
 """Prefix of a run's id."""
 AGENT_GONE: Final = RunError("agent_not_found", "The agent is retired or does not exist.")
 AGENT_PAUSED: Final = RunError("agent_paused", "The agent is paused.")
+CONVERSATION_GONE: Final = RunError(ConversationNotFound.code, ConversationNotFound().message)
+REFUSALS: Final = (
+    ConversationNotFound,
+    MemoryArchived,
+    MemoryStoreNotFound,
+    QuotaExceeded,
+    TooManyTurns,
+)
+"""Errors of a run that does not start."""
 BROKEN: Final = RunError(
     "internal_error", "The schedule's next run cannot be computed, as of an unknown time zone."
 )
@@ -99,7 +116,8 @@ class Ready:
     """What the run of a locked schedule needs to know."""
 
     agent: Row | None
-    """Its version, name, whether it is paused, when it was retired, whether budgets bound it."""
+    """Its version, name, whether it is paused, when it was retired, whether budgets bound it, and
+    its definition."""
     live: tuple[Execution, ...]
     """Executions before it: the schedule's, and the conversation's turns."""
     lost: bool = False
@@ -235,25 +253,32 @@ def _begin(
     effects: Effects,
 ) -> Part[str | RunError]:
     """Start the execution; return its id, or why it does not start."""
+    if (refusal := _refusal(ready, overlap)) is not None:
+        return refusal
+    assert ready.agent is not None
+    try:
+        stores = yield from memory_of_run(schedule, ready.agent[5])
+        if ready.live and overlap is Overlap.CANCEL:
+            yield from _cancel(ready.live, firing.now, effects)
+        new = _new(firing, schedule, ready.agent, due, stores)
+        created = yield from create(new)
+    except REFUSALS as error:
+        return RunError(error.code, error.message)
+    effects.committed += created.committed
+    effects.runnable += created.runnable
+    effects.cancelled += created.cancelled
+    return new.id
+
+
+def _refusal(ready: Ready, overlap: Overlap) -> RunError | None:
+    """Return why it does not start, as far as that is known without creating it."""
     if ready.agent is None or ready.agent[3] is not None:
         return AGENT_GONE
     if ready.agent[2]:
         return AGENT_PAUSED
     if ready.lost:
-        return _error(ConversationNotFound())
-    if ready.live and overlap is Overlap.SKIP:
-        return SKIPPED
-    if ready.live and overlap is Overlap.CANCEL:
-        yield from _cancel(ready.live, firing.now, effects)
-    new = _new(firing, schedule, ready.agent, due)
-    try:
-        created = yield from create(new)
-    except (ConversationNotFound, TooManyTurns, QuotaExceeded) as error:
-        return _error(error)
-    effects.committed += created.committed
-    effects.runnable += created.runnable
-    effects.cancelled += created.cancelled
-    return new.id
+        return CONVERSATION_GONE
+    return SKIPPED if ready.live and overlap is Overlap.SKIP else None
 
 
 def _cancel(live: Sequence[Execution], now: int, effects: Effects) -> Part[None]:
@@ -265,13 +290,15 @@ def _cancel(live: Sequence[Execution], now: int, effects: Effects) -> Part[None]
     effects.cancelled += [*ended.cancelled, *(one.id for one in left)]
 
 
-def _error(error: OutlastError) -> RunError:
-    return RunError(error.code, error.message)
-
-
-def _new(firing: Firing, schedule: Schedule, agent: Row, due: Due) -> NewExecution:
+def _new(
+    firing: Firing,
+    schedule: Schedule,
+    agent: Row,
+    due: Due,
+    memory_stores: tuple[MemoryAccess, ...],
+) -> NewExecution:
     definition, kept = schedule.definition, schedule.conversation_id
-    version, name, _, _, budgeted = agent
+    version, name, _, _, budgeted, _ = agent
     return NewExecution(
         id=firing.new_id(EXECUTION),
         workspace_id=schedule.workspace_id,
@@ -290,7 +317,7 @@ def _new(firing: Firing, schedule: Schedule, agent: Row, due: Due) -> NewExecuti
         indexed=firing.indexed(definition.metadata),
         max_live=firing.max_live,
         budgeted=bool(budgeted),
-        memory_stores=definition.memory_stores,
+        memory_stores=memory_stores,
         agent_name=name,
     )
 

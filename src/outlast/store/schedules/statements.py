@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.schedule import Schedule, ScheduleRun
-from outlast.store.agents import agents
+from outlast.store.agents import agent_versions, agents
 from outlast.store.budgets.tables import budgets
 from outlast.store.driver import Query, Statement
 from outlast.store.executions.tables import executions
@@ -95,9 +95,22 @@ _budgeted: Final = (
 )
 
 STARTABLE: Final = Statement(
-    select(agents.c.version, agents.c.name, agents.c.paused, agents.c.retired_at, _budgeted).where(
-        agents.c.id == bindparam("id"), agents.c.workspace_id == bindparam("workspace")
+    select(
+        agents.c.version,
+        agents.c.name,
+        agents.c.paused,
+        agents.c.retired_at,
+        _budgeted,
+        agent_versions.c.spec,
     )
+    .join(
+        agent_versions,
+        and_(
+            agent_versions.c.agent_id == agents.c.id,
+            agent_versions.c.version == agents.c.version,
+        ),
+    )
+    .where(agents.c.id == bindparam("id"), agents.c.workspace_id == bindparam("workspace"))
 )
 """What a run needs to know of its agent."""
 

@@ -80,7 +80,7 @@ class ChangeBody(BaseModel):
     ] = None
     memory_stores: Annotated[
         list[str | MemoryStoreAccess] | None,
-        Field(description="At most 8 memory stores of each execution, by id."),
+        Field(description="At most 8, by id, of each execution; default: those of the agent."),
     ] = None
     budget: Annotated[BudgetBody | None, Field(description="Of each of its executions.")] = None
     overlap: Annotated[
@@ -207,7 +207,7 @@ def changes(body: ChangeBody) -> dict[str, Any]:
         if name == "budget":
             value = None if value is None else Budget(**value.model_dump())
         if name == "memory_stores":
-            value = memory_stores_of(value or ())
+            value = None if value is None else memory_stores_of(value)
         default = None if name in _OWN else getattr(_DEFAULTS, name)
         found[name] = default if value is None else value
     times = core.times_of_day(body.tasks_per_day, body.times)
@@ -241,7 +241,9 @@ def schedule(found: core.Schedule) -> Schedule:
         "input": made.input,
         "metadata": made.metadata,
         "conversationId": found.conversation_id,
-        "memoryStores": [{"id": one.id, "access": one.access} for one in made.memory_stores],
+        "memoryStores": None
+        if made.memory_stores is None
+        else [{"id": one.id, "access": one.access} for one in made.memory_stores],
         "budget": {
             "maxTokens": budget.max_tokens,
             "maxCredits": budget.max_credits,
