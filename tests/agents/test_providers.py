@@ -16,6 +16,7 @@ from outlast.model.provider import ProviderSpec, read_providers
 from tests.support.authority import authority
 from tests.support.provider import FakeProvider
 from tests.support.providers import REQUEST, answered, catalogue
+from tests.support.tunnel_proxy import TunnelProxy
 
 pytestmark = pytest.mark.anyio
 
@@ -147,6 +148,27 @@ async def test_a_provider_behind_an_authority_of_ones_own_is_trusted(tmp_path: P
         (tmp_path / "ca.pem").write_text("nothing of the kind")
         with pytest.raises(Misconfigured, match=r"ca\.pem holds no certificates in PEM"):
             catalogue(loaded.providers, tmp_path).find("left:words-1")
+
+
+async def test_the_environments_proxy_sees_the_calls_of_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "")
+    async with (
+        FakeProvider(tls=authority(tmp_path)) as provider,
+        TunnelProxy() as proxy,
+    ):
+        monkeypatch.setenv("https_proxy", proxy.url)
+        base = provider.url.replace("http://", "https://")
+        for kind in ("openai-chat", "ollama"):
+            given = f"{{kind: {kind}, baseUrl: '{base}', apiKey: k, caFile: ca.pem}}"
+            models = catalogue(
+                written(tmp_path, f"providers: {{left: {given}}}").providers, tmp_path
+            )
+            assert await answered(models, "left:words-1") == "fake-1"
+            await models.close()
+    place = base.removeprefix("https://").removesuffix("/v1")
+    assert proxy.lines == [f"CONNECT {place} HTTP/1.1"] * 2
 
 
 async def test_a_provider_of_the_bridge_has_a_url_of_its_own(tmp_path: Path) -> None:
