@@ -40,16 +40,17 @@ async def serving(answering: Answering) -> AsyncIterator[tuple[str, list[bytes]]
         nonlocal connections
         connections += 1
         connection, request = connections, 0
-        while not writer.is_closing():
-            try:
+        try:
+            while not writer.is_closing():
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
                 bodies.append(await reader.readexactly(length))
-            except (asyncio.IncompleteReadError, ConnectionError):
-                break
-            request += 1
-            await answering(connection, request, writer)
-        writer.close()
+                request += 1
+                await answering(connection, request, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the client has left
+        finally:  # also after an assertion: a client waits for the end of the connection
+            writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
