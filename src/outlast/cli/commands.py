@@ -13,6 +13,7 @@ from typer import Argument, Context, Exit, Option, Typer, echo
 
 from outlast.cli.agents import agents
 from outlast.cli.approvals import approvals, approve, deny
+from outlast.cli.backup import backup, restore
 from outlast.cli.budgets import budgets
 from outlast.cli.consumption import usage
 from outlast.cli.executions import executions
@@ -207,6 +208,8 @@ app.add_typer(executions, name="executions")
 app.command()(approvals)
 app.command()(usage)
 app.add_typer(budgets, name="budgets")
+app.command()(backup)
+app.command()(restore)
 app.command()(purge)
 app.command()(vacuum)
 app.command("prices")(show_prices)

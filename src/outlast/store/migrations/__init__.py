@@ -69,12 +69,13 @@ def _migrate_sqlite(path: Path) -> None:
     if version is None and create_schema(path):
         return
     if version is not None and version > HEAD:
-        refuse_newer(str(path), version, _sqlite_oldest(path) or version)
+        refuse_newer(str(path), version, sqlite_oldest(path) or version)
         return
     upgrade(f"sqlite:///{path}")
 
 
-def _sqlite_oldest(path: Path) -> str | None:
+def sqlite_oldest(path: Path) -> str | None:
+    """Return the oldest schema whose code may work on this file; None if it does not say so."""
     with closing(sqlite3.connect(path)) as connection:
         row = connection.execute("SELECT max(oldest) FROM compatibility").fetchone()
         return None if row is None else row[0]
