@@ -10,7 +10,9 @@ import pytest
 
 from outlast import agent_tool
 from outlast.agents.port import ModelRequest
+from outlast.model.error import Conflict
 from outlast.model.execution import TERMINAL, Status
+from outlast.model.message import ToolMessage
 from outlast.model.usage import Spent, Usage
 from outlast.rooms.executions import render
 from outlast.rooms.executions.stream import Fold
@@ -154,21 +156,56 @@ async def test_a_superseded_child_stays_counted(team: MakeTeam, database: Databa
     assert spent.credits == (6 + 5) * 15 * 1_000_000, "what is superseded is charged"
 
 
-async def test_a_child_that_is_run_again_after_its_end_is_counted(
+async def test_a_child_that_has_ended_is_not_run_again_by_itself(
     team: MakeTeam, database: Database
 ) -> None:
     world = await _made(team)
     root = await world.start()
     await world.until(root)
+    before = await _spent(world, database, root)
+    (middle,) = await world.below(root, 1)
+    checkpoints = await world.executions.checkpoints(world.caller, middle.id)
+    for checkpoint in (None, *(one.id for one in checkpoints)):
+        with pytest.raises(Conflict, match="has its result"):
+            await world.executions.resume(world.caller, middle.id, checkpoint)
+    assert (await world.get(middle.id)).status is Status.COMPLETED
+    assert await _spent(world, database, root) == before
+
+
+async def test_what_a_live_child_has_spent_before_it_was_rolled_back_is_charged(
+    team: MakeTeam, database: Database
+) -> None:
+    numbers = count(1)
+
+    def calling(*names: str) -> Play:
+        def play(request: ModelRequest) -> Reply:
+            done = sum(isinstance(one, ToolMessage) for one in request.messages)
+            if done == len(names):
+                return ["Done."]
+            return [call(next(numbers), names[done], input="x")]
+
+        return play
+
+    world = await team(
+        {"lead": calling("middle"), "middle": calling("look", "worker"), "worker": calling("pay")},
+        agent("lead", agent_tool("middle")),
+        agent("middle", tool("look"), agent_tool("worker")),
+        AGENTS[2],
+        tools=FakeTools(look=lambda _: "seen", middle=CHILD, worker=CHILD),
+    )
+    root = await world.start()
     (middle,) = await world.below(root, 1)
     (worker,) = await world.below(middle.id, 1)
-    checkpoints = await world.executions.checkpoints(world.caller, middle.id)
-    await world.executions.resume(world.caller, middle.id, checkpoints[1].id)
-    again = await world.until(middle.id)
-    view = await world.executions.get(world.caller, root)
-    assert view.spent.credits == (6 + 1) * 15 * 1_000_000
-    assert again.children == 1
-    assert (await world.get(worker.id)).status is Status.COMPLETED
+    await world.until(worker.id, Status.SUSPENDED)
+    assert (await _spent(world, database, root)).credits == 4 * 15 * 1_000_000
+    await world.executions.pause(world.caller, middle.id)
+    _, looked, *_ = await world.executions.checkpoints(world.caller, middle.id)
+    await world.executions.resume(world.caller, middle.id, looked.id)
+    _, again = await world.below(middle.id, 2)
+    await world.until(again.id, Status.SUSPENDED)
+    spent = await _spent(world, database, root)
+    assert spent.credits == (4 + 2) * 15 * 1_000_000, "what is superseded is charged"
+    assert (await world.get(worker.id)).status is Status.CANCELLED
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["with what is below", "one by one"])
