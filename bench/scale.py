@@ -43,6 +43,10 @@ class Scale:
     """Executions that each of them has then."""
     tree_cancels: int = 10
     """Trees of ten branches cancelled one after the other."""
+    due: tuple[int, ...] = (1_000,)
+    """Schedules that are due in the same minute."""
+    due_servers: tuple[int, ...] = (2, 5)
+    """On Postgres."""
 
 
 QUICK = Scale(
@@ -72,5 +76,7 @@ QUICK = Scale(
     deaths=1,
     held=2,
     tree_cancels=1,
+    due=(20,),
+    due_servers=(2,),
 )
 """Only to see that everything runs; its figures say nothing."""

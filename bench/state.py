@@ -9,7 +9,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +78,17 @@ class State:
         with psycopg.connect(self.url, autocommit=True) as connection:
             cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
+
+    def many(self, statements: Iterable[str]) -> None:
+        """Run statements beside the server, in one transaction."""
+        if self.kind == SQLITE:
+            with closing(sqlite3.connect(self.file)) as file, file:
+                for statement in statements:
+                    file.execute(statement)
+            return
+        with psycopg.connect(self.url) as connection, connection.pipeline():
+            for statement in statements:
+                connection.execute(statement.encode())
 
     def used(self) -> int:
         """Bytes of the pages in use, or of tables with their indexes."""

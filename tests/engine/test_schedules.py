@@ -12,8 +12,6 @@ from outlast.model.schedule import CatchUp, Definition, Overlap, PausedReason, T
 from outlast.services.budgets import SetBudget
 from outlast.services.schedules import NewSchedule
 from outlast.store.idempotency import Idempotency
-from outlast.store.schedules.fire import Firing
-from tests.support.databases import Database
 from tests.support.engine import MakeEngine
 from tests.support.models import FakeModel, by_turn
 from tests.support.schedules import ScheduleHouse, at
@@ -48,27 +46,6 @@ async def test_a_due_schedule_starts_what_a_request_would_and_moves_on(
     after = await house.now(made)
     assert after.next_runs(2) == [at("2026-03-05T09:00Z"), at("2026-03-06T09:00Z")]
     assert after.last_run_at == house.clock.now()
-
-
-async def test_a_time_is_run_once_however_many_look_at_once(house: ScheduleHouse) -> None:
-    made = [await house.make(minute) for minute in ("0 9 * * *", "0 9 1-31 * *") for _ in range(4)]
-    house.clock.advance(HOUR + 1)
-    firing = Firing(house.clock.now(), house.clock.new_id, lambda _: (), 10)
-    fired = await asyncio.gather(
-        *(house.core.store.schedules.fire_due(firing, 3) for _ in range(5)),
-        *(house.core.store.schedules.fire_one(firing, made[0].id) for _ in range(2)),
-    )
-    assert await house.fire() + sum(map(len, fired)) == len(made)
-    executions = await house.executions()
-    assert len(executions) == len({one.origin.schedule_id for one in executions}) == len(made)
-
-
-async def test_many_due_at_once_are_run_in_bounded_batches(house: ScheduleHouse) -> None:
-    for _ in range(120):
-        await house.make("* * * * *", overlap=Overlap.ALLOW)
-    assert await house.fire("2026-03-04T08:01Z") == 120
-    assert len(await house.executions()) == 120
-    assert await house.fire("2026-03-04T08:01:59Z") == 0
 
 
 @pytest.mark.parametrize(
@@ -244,38 +221,6 @@ async def test_a_change_before_its_minute_runs_at_the_new_time_alone(house: Sche
     await house.schedules.change(house.caller, made.id, new)
     assert await house.fire("2026-03-04T09:30Z") == 0
     assert await house.fire("2026-03-04T10:00Z") == 1
-
-
-async def test_a_zone_that_is_gone_pauses_it_and_holds_up_nothing(
-    house: ScheduleHouse, database: Database
-) -> None:
-    broken = await house.make(timezone="Europe/Berlin")
-    fine = await house.make("0 8 * * *", timezone="UTC", input="fine")
-    text = "CAST(replace(CAST(definition AS TEXT), 'Europe/Berlin', 'Mars/Base') AS {})"
-    text = text.format("TEXT" if database.kind == "sqlite" else "JSONB")
-    database.rows(f"UPDATE schedules SET definition = {text} WHERE id = '{broken.id}'")
-    await house.fire("2026-03-05T08:00Z")
-    after = await house.now(broken)
-    assert after.paused_reason is PausedReason.UNREADABLE
-    (run,) = await house.runs(broken)
-    assert run.error is not None
-    assert run.error.code == "internal_error"
-    assert [one.origin.schedule_id for one in await house.executions()] == [fine.id]
-    with pytest.raises(InvalidField, match="Mars/Base"):
-        await house.schedules.resume(house.caller, broken.id)
-    mended = await house.schedules.change(house.caller, broken.id, {"timezone": "UTC"})
-    assert mended.next_runs(1) == [at("2026-03-05T09:00Z")]
-
-
-async def test_a_row_that_cannot_be_read_holds_up_nothing(
-    house: ScheduleHouse, database: Database
-) -> None:
-    broken, fine = await house.make(), await house.make()
-    database.rows(f"UPDATE schedules SET definition = '{{}}' WHERE id = '{broken.id}'")
-    await house.fire("2026-03-04T09:00Z")
-    assert [one.origin.schedule_id for one in await house.executions()] == [fine.id]
-    found = database.rows(f"SELECT next_at, paused_reason FROM schedules WHERE id = '{broken.id}'")
-    assert found == [(None, "unreadable")]
 
 
 async def test_it_begins_and_ends_when_it_says(house: ScheduleHouse) -> None:

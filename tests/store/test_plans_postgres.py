@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from outlast.store.agents import list_agents
 from outlast.store.conversations.rows import list_conversations
-from outlast.store.driver import Statement
+from outlast.store.driver import BatchStatement, Statement
 from outlast.store.executions import joined
 from outlast.store.executions.lists import list_executions
 from outlast.store.records import executions_of_page, sums_of_page
@@ -131,6 +131,25 @@ def test_no_joined_statement_scans_a_table(
     for plan in plans_of(connection, JOINED[name], **given):
         assert "Seq Scan" not in plan, plan
         assert "pk_events" in plan, plan
+
+
+IN_ARRAYS = {
+    name: Statement(found.arrays)
+    for name, found in STATEMENTS.items()
+    if isinstance(found, BatchStatement) and name != "APPEND_TEXT"
+}
+
+
+@pytest.mark.parametrize("name", IN_ARRAYS)
+def test_no_statement_of_many_scans_a_table(
+    connection: psycopg.Connection[tuple[Any, ...]], name: str
+) -> None:
+    statement = IN_ARRAYS[name]
+    text, _ = statement.compiled(DIALECT)
+    names = re.findall(r"%\((\w+)\)s", text)
+    given = {each: f"{{{VALUES.get(each, 1)}}}" for each in names}
+    for plan in plans_of(connection, statement, **given):
+        assert "Seq Scan" not in plan, plan
 
 
 @pytest.mark.parametrize("name", [name for name in STATEMENTS if name not in MAY_SCAN])

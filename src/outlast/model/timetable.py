@@ -58,13 +58,11 @@ class Timetable:
 
         None if there is none within fifty years. Raises UnknownZone.
         """
-        zone = zone_of(self.timezone)
-        try:
-            moment = _EPOCH + at * _MILLI
-            found = self._fixed(moment, zone) if self._is_fixed else self._clock(moment, zone)
-        except (OverflowError, ValueError):  # beyond the year 9999
-            return None
-        return None if found is None else (found - _EPOCH) // _MILLI
+        return _after(self, at, zone_of(self.timezone))
+
+    def first_after(self, moment: datetime, zone: ZoneInfo) -> datetime | None:
+        """Return the same as an instant, in the zone's data. Raises OverflowError, ValueError."""
+        return self._fixed(moment, zone) if self._is_fixed else self._clock(moment, zone)
 
     @property
     def _is_fixed(self) -> bool:
@@ -115,6 +113,16 @@ class Timetable:
                 if wall > after:
                     yield wall
             day += _DAY
+
+
+@lru_cache(maxsize=4096)
+def _after(timetable: Timetable, at: int, zone: ZoneInfo) -> int | None:
+    """Many schedules have the same times: each is found once."""
+    try:
+        found = timetable.first_after(_EPOCH + at * _MILLI, zone)
+    except (OverflowError, ValueError):  # beyond the year 9999
+        return None
+    return None if found is None else (found - _EPOCH) // _MILLI
 
 
 def upcoming(timetable: Timetable, after: int, most: int) -> list[int]:

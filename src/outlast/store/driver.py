@@ -99,13 +99,12 @@ class Together(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One statement with many sets of parameters; the result is the rows of all.
-
-    It is the only one of its transaction.
-    """
+    """One statement with many sets of parameters; the result is the rows of all."""
 
     statement: "BatchStatement"
     parameters: tuple[dict[str, Any], ...]
+    alone: bool = False
+    """Whether it is the only one of its transaction."""
 
 
 class Guarded(NamedTuple):
@@ -198,6 +197,11 @@ class Driver(Protocol):
 
     async def ping(self) -> None:
         """Return when the database answers. Raises Overloaded."""
+        ...
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many callers wait for the database that new work had better wait too."""
         ...
 
 

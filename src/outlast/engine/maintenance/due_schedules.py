@@ -4,6 +4,7 @@ They are found by an index. The transaction that runs one locks its row, so no l
 that: the leader's duty is only to look.
 """
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -21,7 +22,14 @@ from outlast.store.schedules.store import ScheduleStore
 FIRE_SCHEDULES: Final = "fire_schedules"
 FORGET_RUNS: Final = "forget_schedule_runs"
 _EVERY_SECONDS: Final = 1.0
-_LIMIT: Final = 50
+_LIMIT: Final = 1000
+_AT_ONCE: Final = 250
+"""Schedules that one transaction fires."""
+_AHEAD_MILLIS: Final = 1000
+"""How far a look sees ahead, so that what is due before the next look is not late."""
+_SHORTEST_SECONDS: Final = 0.001
+_AGAIN_MILLIS: Final = 30_000
+"""How long one is left alone whose transaction has failed."""
 _FORGET_EVERY_SECONDS: Final = 60.0
 _FORGET_LIMIT: Final = 500
 KEPT_MILLIS: Final = 90 * 24 * 60 * 60 * 1000
@@ -48,12 +56,16 @@ class DueSchedules:
         self._failures = failures
         self._firing = partial(Firing, new_id=clock.new_id, indexed=indexed, max_live=max_live)
         self._counted = counted
+        self._next: int | None = None
+        """When the next schedule is due, if that is before the next look."""
+        self._failing: dict[str, int] = {}
+        """Schedules whose transaction has failed, and until when each is left alone."""
 
     @property
     def duties(self) -> tuple[MaintenanceDuty, ...]:
-        """Every second, the longest delay of a due schedule; old runs every minute."""
+        """At the time that is due next, and every second; old runs every minute."""
         return (
-            MaintenanceDuty(FIRE_SCHEDULES, _EVERY_SECONDS, _LIMIT, self.run),
+            MaintenanceDuty(FIRE_SCHEDULES, _EVERY_SECONDS, _LIMIT, self.run, self._sleep),
             MaintenanceDuty(FORGET_RUNS, _FORGET_EVERY_SECONDS, _FORGET_LIMIT, self.forget),
         )
 
@@ -62,36 +74,52 @@ class DueSchedules:
         done = 0
         while done < limit:
             now = self._clock.now()
-            due = await self._store.due(now, limit - done)
-            if not due:
-                break
-            fired = await self._run(due, now)
+            due = await self._look(now, limit - done)
+            fired = await self._run_all(due, now)
             done += len(fired)
             if not any(_is_due(one.schedule, now) for one in fired):
-                break
+                return max(done, limit) if fired and len(due) == limit else done
         return done
 
+    async def _look(self, now: int, limit: int) -> list[str]:
+        """Return the ids of due schedules, and note when the next one is due."""
+        self._failing = {one: until for one, until in self._failing.items() if until > now}
+        found = await self._store.due(now + _AHEAD_MILLIS, limit + len(self._failing))
+        self._next = min((at for _, at in found if at > now), default=None)
+        due = [one for one, at in found if at <= now and one not in self._failing]
+        return due[:limit]
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep until the next schedule is due, at most for so long."""
+        if self._next is not None:
+            left = (self._next - self._clock.now()) / 1000
+            seconds = min(seconds, max(left, _SHORTEST_SECONDS))
+        await self._clock.sleep(seconds)
+
+    async def _run_all(self, due: list[str], now: int) -> list[Fired]:
+        """Run these in a few transactions at once: they are over before what they start begins."""
+        parts = [due[at : at + _AT_ONCE] for at in range(0, len(due), _AT_ONCE)]
+        runs = (self._run(part, now) for part in parts)
+        found: list[Fired] = []
+        for part in await asyncio.gather(*runs, return_exceptions=True):
+            if isinstance(part, BaseException):
+                raise part
+            found += part
+        return found
+
     async def _run(self, due: list[str], now: int) -> list[Fired]:
-        """Run these in one transaction; one by one if that fails."""
+        """Run these in one transaction; each half by itself if that fails."""
         try:
-            fired = await self._store.fire_due(self._firing(now), len(due))
+            fired = await self._store.fire_due(self._firing(now), due)
         except Overloaded:
             raise
         except Exception as error:  # noqa: BLE001 - one schedule does not keep the others waiting
             self._failures.record(FIRE_SCHEDULES, error)
-            return [fired for one in due for fired in await self._run_one(one, now)]
-        self._note(fired)
-        return fired
-
-    async def _run_one(self, schedule_id: str, now: int) -> list[Fired]:
-        """Run one, if it is due still; return nothing if that fails."""
-        try:
-            fired = await self._store.fire_one(self._firing(now), schedule_id)
-        except Overloaded:
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            self._failures.record(FIRE_SCHEDULES, error)
-            return []
+            if len(due) == 1:
+                self._failing[due[0]] = now + _AGAIN_MILLIS
+                return []
+            half = len(due) // 2
+            return [*await self._run(due[:half], now), *await self._run(due[half:], now)]
         self._note(fired)
         return fired
 

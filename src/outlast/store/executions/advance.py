@@ -328,6 +328,7 @@ def append_text(appends: Sequence[TextAppend]) -> Transaction[list[bool]]:
             for wanted in sorted(appends, key=lambda one: one.execution.id, reverse=True)
             for at, text in wanted.texts
         ),
+        alone=True,
     )
     ends: dict[tuple[str, int], list[int]] = defaultdict(list)
     for execution_id, segment, seq in rows:

@@ -45,6 +45,8 @@ _POOL_SECONDS: Final = 3.0
 """How long a caller waits for a connection before the database counts as unavailable."""
 _BUSY_SECONDS: Final = 15.0
 """How long it waits if the database answers others meanwhile."""
+_CROWD: Final = 2
+"""Callers that may wait for each connection before new work is left to wait in the queue."""
 _RUNNING_SECONDS: Final = 60.0
 """The same for a running execution: refusing it would mean repeating its step."""
 _PREPARED: Final = 500
@@ -104,6 +106,8 @@ class PostgresDriver:
         self._order = Order()
         self._answered = -_POOL_SECONDS
         self._pool: AsyncConnectionPool | None = None
+        self._waiting = 0
+        """Callers that wait for a connection."""
         failures = failures or Failures()
         peers = Peers(secrets.token_hex(6))
         self._announcer = Announcer(self._announce, peers, failures)
@@ -166,6 +170,11 @@ class PostgresDriver:
     async def ping(self) -> None:
         """Raise Overloaded if the database does not answer or does not accept writes."""
         await self.read(writable)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more wait for a connection than a request can wait behind unnoticed."""
+        return self._waiting > _CROWD * self._pool_size
 
     def _tell(self, outcome: TransactionResult[Any]) -> None:
         """Pass a commit to the followers of this process, a notification to those of others."""
@@ -239,12 +248,16 @@ class PostgresDriver:
         """Return a connection of the pool, waiting as long as the database answers others."""
         loop = asyncio.get_running_loop()
         until = loop.time() + busy
-        while True:
-            try:
-                return await pool.getconn(_POOL_SECONDS)
-            except PoolTimeout:
-                if not self._answers() or loop.time() >= until:
-                    raise
+        self._waiting += 1
+        try:
+            while True:
+                try:
+                    return await pool.getconn(_POOL_SECONDS)
+                except PoolTimeout:
+                    if not self._answers() or loop.time() >= until:
+                        raise
+        finally:
+            self._waiting -= 1
 
     def _answers(self) -> bool:
         """Whether the database has answered lately: then waiting callers are only queued."""

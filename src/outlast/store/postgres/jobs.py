@@ -3,21 +3,41 @@
 https://procrastinate.readthedocs.io/en/stable/howto/production/migrations.html
 """
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import bindparam, column, delete, insert, literal_column, table
+from sqlalchemy import (
+    BigInteger,
+    Enum,
+    Integer,
+    Text,
+    bindparam,
+    column,
+    delete,
+    insert,
+    literal_column,
+    table,
+)
+from sqlalchemy.types import TypeEngine
 
 from outlast.model.execution import Execution
 from outlast.store.driver import Query, Statement
-from outlast.store.tables import to_json
+from outlast.store.tables import JSON, to_json
 
 QUEUE: Final = "outlast"
 TASK: Final = "segment"
 BEGUN: Final = 1
 """Priority of executions that have begun: they run before others begin."""
 
-_COLUMNS: Final = ("queue_name", "task_name", "priority", "lock", "args", "status", "worker_id")
-_jobs: Final = table("procrastinate_jobs", *(column(name) for name in _COLUMNS))
+_COLUMNS: Final[dict[str, TypeEngine[Any]]] = {
+    "queue_name": Text(),
+    "task_name": Text(),
+    "priority": Integer(),
+    "lock": Text(),
+    "args": JSON,
+    "status": Enum(name="procrastinate_job_status"),
+    "worker_id": BigInteger(),
+}
+_jobs: Final = table("procrastinate_jobs", *(column(name, kind) for name, kind in _COLUMNS.items()))
 
 INSERT_JOB: Final = Statement(insert(_jobs).values({name: bindparam(name) for name in _COLUMNS}))
 """Adds a waiting job, of which the library's trigger notifies workers, or one that a worker has."""

@@ -133,7 +133,7 @@ class Run(Generic[T]):
         elif request is None:
             self.committing = True
             await self._send(connection)
-        elif isinstance(request, (Batch, Guarded)):
+        elif isinstance(request, Guarded) or (isinstance(request, Batch) and request.alone):
             self.committing = True
             request = self._next(await self._alone(connection, request))
             assert request is None
@@ -175,7 +175,11 @@ class Run(Generic[T]):
             await AsyncRawCursor(connection).execute(text, parameters)
 
     async def _rows(self, connection: AsyncConnection[Any], request: Request) -> list[Row]:
-        assert not isinstance(request, (Batch, Guarded))
+        assert not isinstance(request, Guarded)
+        if isinstance(request, Batch):
+            text, parameters = self._texts.of_batch(request, durable=True)
+            cursor = await AsyncRawCursor(connection).execute(text, parameters)
+            return await cursor.fetchall() if request.statement.answers else []
         if isinstance(request, Together):
             sent = [await self._sent(connection, query) for query in request.queries]
             return [

@@ -11,8 +11,6 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from outlast.model.error import (
     ConversationNotFound,
-    MemoryArchived,
-    MemoryStoreNotFound,
     QuotaExceeded,
     TooManyTurns,
 )
@@ -32,21 +30,20 @@ from outlast.model.schedule import (
     due_run,
 )
 from outlast.store.conversations.rows import LOCK_CONVERSATION
-from outlast.store.driver import Part, Query, Row, Together, Transaction, TransactionResult
+from outlast.store.driver import Batch, Part, Query, Row, Transaction, TransactionResult
 from outlast.store.executions.create import create, interrupt
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import LIVE_IN_CONVERSATION, REQUEST_CANCEL
 from outlast.store.executions.values import NewExecution
 from outlast.store.listeners import Committed
-from outlast.store.schedules.memory import memory_of_run
+from outlast.store.schedules.memory import memory_of_runs
 from outlast.store.schedules.rows import schedule_from
 from outlast.store.schedules.statements import (
-    LIVE_OF_SCHEDULE,
-    LOCK_DUE_SCHEDULE,
+    LIVE_OF_SCHEDULES,
     LOCK_DUE_SCHEDULES,
     PARK_SCHEDULE,
     STARTABLE,
-    changed,
+    moved,
     run_inserted,
 )
 
@@ -58,14 +55,6 @@ RUN: Final = "run"
 AGENT_GONE: Final = RunError("agent_not_found", "The agent is retired or does not exist.")
 AGENT_PAUSED: Final = RunError("agent_paused", "The agent is paused.")
 CONVERSATION_GONE: Final = RunError(ConversationNotFound.code, ConversationNotFound().message)
-REFUSALS: Final = (
-    ConversationNotFound,
-    MemoryArchived,
-    MemoryStoreNotFound,
-    QuotaExceeded,
-    TooManyTurns,
-)
-"""Errors of a run that does not start."""
 BROKEN: Final = RunError(
     "internal_error", "The schedule's next run cannot be computed, as of an unknown time zone."
 )
@@ -116,10 +105,12 @@ class Ready:
     """What the run of a locked schedule needs to know."""
 
     agent: Row | None
-    """Its version, name, whether it is paused, when it was retired, whether budgets bound it, and
-    its definition."""
+    """Its id, workspace, version, name, whether it is paused, when it was retired, whether budgets
+    bound it, and its definition."""
     live: tuple[Execution, ...]
     """Executions before it: the schedule's, and the conversation's turns."""
+    stores: tuple[MemoryAccess, ...] | RunError = ()
+    """The memory stores of its execution, or why one is missing."""
     lost: bool = False
     """Whether the conversation does not exist."""
 
@@ -127,23 +118,21 @@ class Ready:
 Parts: TypeAlias = Part[tuple[Schedule, ScheduleRun | None]]
 
 
-def fire_due(firing: Firing, limit: int, only: str | None = None) -> Transaction[list[Fired]]:
-    """Run due schedules that no other process has locked; return what became of each.
+def fire_due(firing: Firing, ids: Sequence[str]) -> Transaction[list[Fired]]:
+    """Run these schedules if they are due still; return what became of each.
 
-    `only`: this one alone.
+    One that another process has locked is left out.
     """
-    at = {"now": firing.now}
-    if only is None:
-        rows = yield Query(LOCK_DUE_SCHEDULES, at | {"limit": limit})
-    else:
-        rows = yield Query(LOCK_DUE_SCHEDULE, at | {"id": only})
+    locked = [{"id": one, "now": firing.now} for one in sorted(ids)]
+    rows = yield Batch(LOCK_DUE_SCHEDULES, tuple(locked))
     due = yield from _read(rows, firing.now)
+    if not due:
+        return TransactionResult([])
     readies = yield from ready_of(due)
     effects, fired = Effects(), []
     for schedule, ready in zip(due, readies, strict=True):
-        after, run = yield from _fire(firing, schedule, ready, effects)
-        yield changed(after)
-        fired.append(Fired(after, run))
+        fired.append(Fired(*(yield from _fire(firing, schedule, ready, effects))))
+    yield moved([one.schedule for one in fired])
     return effects.result(fired)
 
 
@@ -162,22 +151,24 @@ def _read(rows: Sequence[Row], now: int) -> Part[list[Schedule]]:
 
 def ready_of(due: Sequence[Schedule]) -> Part[list[Ready]]:
     """Read what the runs need; turns of a conversation are locked."""
-    queries: list[Query] = []
-    for one in due:
-        queries.append(Query(STARTABLE, {"id": one.agent_id, "workspace": one.workspace_id}))
-        queries.append(Query(LIVE_OF_SCHEDULE, {"id": one.id}))
-    answers = (yield Together(tuple(queries))) if queries else []
+    of_agents = dict.fromkeys((one.agent_id, one.workspace_id) for one in due)
+    named = tuple({"id": one, "workspace": workspace} for one, workspace in of_agents)
+    agents = {row[:2]: row for row in (yield Batch(STARTABLE, named))}
+    running: dict[str | None, list[Execution]] = {}
+    for row in (yield Batch(LIVE_OF_SCHEDULES, tuple({"id": one.id} for one in due))):
+        execution = execution_from(row)
+        running.setdefault(execution.origin.schedule_id, []).append(execution)
+    stores = yield from memory_of_runs(due, agents)
     readies: list[Ready] = []
-    for number, one in enumerate(due):
-        agents, rows = answers[2 * number], answers[2 * number + 1]
-        agent = agents[0] if agents else None
-        live = tuple(map(execution_from, rows))
+    for one, given in zip(due, stores, strict=True):
+        agent = agents.get((one.agent_id, one.workspace_id))
+        live = tuple(running.get(one.id, ()))
         if one.conversation_id is None:
-            readies.append(Ready(agent, live))
+            readies.append(Ready(agent, live, given))
             continue
         turns = yield from _turns(one)
         others = [] if turns is None else [turn for turn in turns if turn.id not in _ids(live)]
-        readies.append(Ready(agent, (*live, *others), lost=turns is None))
+        readies.append(Ready(agent, (*live, *others), given, lost=turns is None))
     return readies
 
 
@@ -198,7 +189,7 @@ def _fire(firing: Firing, schedule: Schedule, ready: Ready, effects: Effects) ->
     """Decide on the time that is due."""
     if schedule.waiting is Trigger.MANUAL:
         return (yield from _fire_by_hand(firing, schedule, ready, effects))
-    if ready.agent is not None and ready.agent[2] and ready.agent[3] is None:
+    if ready.agent is not None and ready.agent[4] and ready.agent[5] is None:
         return replace(schedule.paused(PausedReason.AGENT_PAUSED), updated_at=firing.now), None
     try:
         due = due_run(schedule, firing.now)
@@ -255,14 +246,15 @@ def _begin(
     """Start the execution; return its id, or why it does not start."""
     if (refusal := _refusal(ready, overlap)) is not None:
         return refusal
+    if isinstance(ready.stores, RunError):
+        return ready.stores
     assert ready.agent is not None
     try:
-        stores = yield from memory_of_run(schedule, ready.agent[5])
         if ready.live and overlap is Overlap.CANCEL:
             yield from _cancel(ready.live, firing.now, effects)
-        new = _new(firing, schedule, ready.agent, due, stores)
+        new = _new(firing, schedule, ready.agent, due, ready.stores)
         created = yield from create(new)
-    except REFUSALS as error:
+    except (ConversationNotFound, QuotaExceeded, TooManyTurns) as error:
         return RunError(error.code, error.message)
     effects.committed += created.committed
     effects.runnable += created.runnable
@@ -272,9 +264,9 @@ def _begin(
 
 def _refusal(ready: Ready, overlap: Overlap) -> RunError | None:
     """Return why it does not start, as far as that is known without creating it."""
-    if ready.agent is None or ready.agent[3] is not None:
+    if ready.agent is None or ready.agent[5] is not None:
         return AGENT_GONE
-    if ready.agent[2]:
+    if ready.agent[4]:
         return AGENT_PAUSED
     if ready.lost:
         return CONVERSATION_GONE
@@ -298,7 +290,7 @@ def _new(
     memory_stores: tuple[MemoryAccess, ...],
 ) -> NewExecution:
     definition, kept = schedule.definition, schedule.conversation_id
-    version, name, _, _, budgeted, _ = agent
+    _, _, version, name, _, _, budgeted, _ = agent
     return NewExecution(
         id=firing.new_id(EXECUTION),
         workspace_id=schedule.workspace_id,

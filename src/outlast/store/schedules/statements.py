@@ -1,12 +1,19 @@
 """Statements on schedules and their runs."""
 
+from collections.abc import Sequence
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Text,
     and_,
+    any_,
     bindparam,
+    cast,
     delete,
+    func,
     insert,
     literal_column,
     null,
@@ -16,12 +23,13 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.expression import ColumnElement, TableValuedAlias
+from sqlalchemy.types import TypeEngine
 
 from outlast.model.schedule import Schedule, ScheduleRun
 from outlast.store.agents import agent_versions, agents
 from outlast.store.budgets.tables import budgets
-from outlast.store.driver import Query, Statement
+from outlast.store.driver import Batch, BatchStatement, Query, Statement
 from outlast.store.executions.tables import executions
 from outlast.store.schedules.rows import schedule_columns, schedule_runs, schedules
 from outlast.store.tables import to_json
@@ -53,39 +61,55 @@ _busy: Final = (
     )
     .exists()
 )
-_due: Final = and_(
-    schedules.c.next_at <= bindparam("now"),
-    or_(schedules.c.waiting.is_(None), and_(~_live, ~_busy)),
-)
-"""A run that waits is due once nothing is live before it."""
+
+
+def _due(now: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return whether it is due; a run that waits is due once nothing is live before it."""
+    return and_(
+        schedules.c.next_at <= now,
+        or_(schedules.c.waiting.is_(None), and_(~_live, ~_busy)),
+    )
+
+
+def _given(**types: TypeEngine[Any]) -> TableValuedAlias:
+    """Return a table of Postgres whose columns are parameters: arrays of these types."""
+    arrays = (cast(bindparam(name), ARRAY(kind)) for name, kind in types.items())
+    return func.unnest(*arrays).table_valued(*types, name="given").render_derived()
+
 
 DUE_SCHEDULES: Final = Statement(
-    select(schedules.c.id).where(_due).order_by(schedules.c.next_at).limit(bindparam("limit"))
+    select(schedules.c.id, schedules.c.next_at)
+    .where(_due(bindparam("now", type_=BigInteger())))
+    .order_by(schedules.c.next_at)
+    .limit(bindparam("limit"))
 )
 """Of all workspaces: read at an interval, and nothing is locked."""
 
-LOCK_DUE_SCHEDULES: Final = Statement(
-    select(*schedules.c)
-    .where(_due)
-    .order_by(schedules.c.next_at)
-    .limit(bindparam("limit"))
-    .with_for_update(of=schedules, skip_locked=True)
-)
-"""Locks due schedules of all workspaces; those that another process fires are left out."""
+_now: Final = _given(id=Text(), now=BigInteger())
 
-LOCK_DUE_SCHEDULE: Final = Statement(
+LOCK_DUE_SCHEDULES: Final = BatchStatement(
     select(*schedules.c)
-    .where(_due, schedules.c.id == bindparam("id"))
-    .with_for_update(of=schedules, skip_locked=True)
+    .where(_due(bindparam("now", type_=BigInteger())), schedules.c.id == bindparam("id"))
+    .with_for_update(of=schedules, skip_locked=True),
+    arrays=select(*schedules.c)
+    .join(_now, _now.c.id == schedules.c.id)
+    .where(_due(_now.c.now))
+    .with_for_update(of=schedules, skip_locked=True),
 )
-"""The same for one of them."""
+"""Locks these if they are due still; those that another process fires are left out."""
 
-LIVE_OF_SCHEDULE: Final = Statement(
-    select(*executions.c)
-    .where(executions.c.schedule_id == bindparam("id"), executions.c.completed_at.is_(None))
-    .order_by(executions.c.id)
+_live_of: Final = select(*executions.c).order_by(executions.c.id)
+
+LIVE_OF_SCHEDULES: Final = BatchStatement(
+    _live_of.where(
+        executions.c.schedule_id == bindparam("id"), executions.c.completed_at.is_(None)
+    ),
+    arrays=_live_of.where(
+        executions.c.schedule_id == any_(cast(bindparam("id"), ARRAY(Text()))),
+        executions.c.completed_at.is_(None),
+    ),
 )
-"""The live executions that a schedule has started; its row is locked."""
+"""The live executions that schedules have started; the schedules' rows are locked."""
 
 _budgeted: Final = (
     select(literal_column("1"))
@@ -94,25 +118,33 @@ _budgeted: Final = (
     .exists()
 )
 
-STARTABLE: Final = Statement(
-    select(
-        agents.c.version,
-        agents.c.name,
-        agents.c.paused,
-        agents.c.retired_at,
-        _budgeted,
-        agent_versions.c.spec,
-    )
-    .join(
-        agent_versions,
-        and_(
-            agent_versions.c.agent_id == agents.c.id,
-            agent_versions.c.version == agents.c.version,
-        ),
-    )
-    .where(agents.c.id == bindparam("id"), agents.c.workspace_id == bindparam("workspace"))
+_startable: Final = select(
+    agents.c.id,
+    agents.c.workspace_id,
+    agents.c.version,
+    agents.c.name,
+    agents.c.paused,
+    agents.c.retired_at,
+    _budgeted,
+    agent_versions.c.spec,
+).join(
+    agent_versions,
+    and_(
+        agent_versions.c.agent_id == agents.c.id,
+        agent_versions.c.version == agents.c.version,
+    ),
 )
-"""What a run needs to know of its agent."""
+_agent: Final = _given(id=Text(), workspace=Text())
+
+STARTABLE: Final = BatchStatement(
+    _startable.where(
+        agents.c.id == bindparam("id"), agents.c.workspace_id == bindparam("workspace")
+    ),
+    arrays=_startable.join(
+        _agent, and_(_agent.c.id == agents.c.id, _agent.c.workspace == agents.c.workspace_id)
+    ),
+)
+"""What runs need to know of their agents."""
 
 CHANGE_SCHEDULE: Final = Statement(
     update(schedules)
@@ -126,6 +158,32 @@ CHANGE_SCHEDULE: Final = Statement(
     )
 )
 """The row is locked. It is not joined with others: a batch would have a text for each mixture."""
+
+_MOVED: Final = (
+    "paused_reason",
+    "next_run",
+    "next_at",
+    "waiting",
+    "last_scheduled",
+    "last_run_at",
+    "failures",
+    "missed",
+    "updated_at",
+)
+"""What changes when a schedule is fired."""
+_moved: Final = _given(
+    given_id=Text(), **{f"new_{name}": schedules.c[name].type for name in _MOVED}
+)
+
+MOVE_SCHEDULES: Final = BatchStatement(
+    update(schedules)
+    .where(schedules.c.id == bindparam("given_id"))
+    .values({name: bindparam(f"new_{name}") for name in _MOVED}),
+    arrays=update(schedules)
+    .where(schedules.c.id == _moved.c.given_id)
+    .values({name: _moved.c[f"new_{name}"] for name in _MOVED}),
+)
+"""Writes schedules that were fired; the rows are locked."""
 
 PARK_SCHEDULE: Final = Statement(
     update(schedules)
@@ -281,4 +339,15 @@ def run_inserted(workspace_id: str, run: ScheduleRun) -> Query:
             "late": run.late,
             "missed": run.missed,
         },
+    )
+
+
+def moved(fired: Sequence[Schedule]) -> Batch:
+    """Return the statements that write schedules that were fired, whose rows are locked."""
+    return Batch(
+        MOVE_SCHEDULES,
+        tuple(
+            {"given_id": one.id} | {f"new_{name}": getattr(one, name) for name in _MOVED}
+            for one in fired
+        ),
     )

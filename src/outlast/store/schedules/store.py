@@ -1,6 +1,6 @@
 """Schedules: a method for each transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -232,10 +232,10 @@ def resumed(schedule: Schedule, at: int) -> Schedule:
     return replace(after, next_at=schedule.next_at)
 
 
-def _due(now: int, limit: int) -> Transaction[list[str]]:
-    """Read the ids of due schedules, of all workspaces."""
-    rows = yield Query(DUE_SCHEDULES, {"now": now, "limit": limit})
-    return TransactionResult([row[0] for row in rows])
+def _due(until: int, limit: int) -> Transaction[list[tuple[str, int]]]:
+    """Read the ids of schedules that are due by then, of all workspaces, and when."""
+    rows = yield Query(DUE_SCHEDULES, {"now": until, "limit": limit})
+    return TransactionResult([(row[0], row[1]) for row in rows])
 
 
 def _forget(before: int, limit: int) -> Transaction[int]:
@@ -303,17 +303,19 @@ class ScheduleStore:
         """Pause or resume an agent and its schedules."""
         await self._driver.write(lambda: _pause_agent(workspace_id, agent_id, at, paused=paused))
 
-    async def due(self, now: int, limit: int) -> list[str]:
-        """Return the ids of due schedules, of all workspaces, the most overdue first."""
-        return await self._driver.read(lambda: _due(now, limit), light=True)
+    async def due(self, until: int, limit: int) -> list[tuple[str, int]]:
+        """Return the ids of schedules that are due by then, of all workspaces, and when each is.
 
-    async def fire_due(self, firing: Firing, limit: int) -> list[Fired]:
-        """Run up to `limit` due schedules, each once whatever other processes do."""
-        return await self._driver.write(lambda: fire_due(firing, limit))
+        The most overdue come first.
+        """
+        return await self._driver.read(lambda: _due(until, limit), light=True)
 
-    async def fire_one(self, firing: Firing, schedule_id: str) -> list[Fired]:
-        """Run this one if it is due still."""
-        return await self._driver.write(lambda: fire_due(firing, 1, only=schedule_id))
+    async def fire_due(self, firing: Firing, ids: Sequence[str]) -> list[Fired]:
+        """Run these in one transaction, each once whatever other processes do.
+
+        One that is not due any more, or that another process has locked, is left out.
+        """
+        return await self._driver.write(lambda: fire_due(firing, ids))
 
     async def fire_now(self, firing: Firing, request: FireNow) -> Fired:
         """Run a schedule by hand, paused or not, as its overlap says.

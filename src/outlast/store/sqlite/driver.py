@@ -141,6 +141,11 @@ class SqliteDriver:
         except TimeoutError as error:
             raise Overloaded("The database's writer does not answer.") from error
 
+    @property
+    def crowded(self) -> bool:
+        """False: one commit takes all that wait."""
+        return False
+
     # --- back on the event loop
 
     def _deliver(self, batch: list[Write]) -> None:

@@ -41,6 +41,8 @@ ones."""
 _LISTEN_SECONDS: Final = 1.0
 _DUE_SECONDS: Final = 0.05
 """How long after its due time a returned job is looked for: clocks differ a little."""
+_CROWDED_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 0.005
 _AWAY_SECONDS: Final = 0.5
 """Delay before the unavailable database is tried again."""
 _REQUEST_SECONDS: Final = 1.0
@@ -268,7 +270,10 @@ class ProcrastinateEngine:
         self._news.begin()
         if self._unavailable or self._unanswered:
             await self._reclaim()
-        while (worker := self._worker) is not None and self._free and self._news.pending:
+        while self._free and self._news.pending:
+            await self._uncrowded()
+            if (worker := self._worker) is None:
+                break
             self._unavailable = True
             self._news.fetch()
             job = await self._queue.fetch(worker)
@@ -277,6 +282,13 @@ class ProcrastinateEngine:
             if job is not None:
                 self._take(job, worker)
         await self._news.wait(_POLL_SECONDS)
+
+    async def _uncrowded(self) -> None:
+        """Wait a little while many callers wait for the database: jobs begin in turn."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CROWDED_SECONDS):
+                while self._store.driver.crowded:
+                    await _pause(_LOOK_SECONDS)
 
     @property
     def _free(self) -> bool:
