@@ -157,7 +157,8 @@ class Activity:
     # --- its steps
 
     def _approval_requested(self, execution: Execution, event: ApprovalRequested) -> None:
-        line("info", "approval.requested", self._question, execution, event)
+        if event.execution_id is None:  # else the child's own log has said it
+            line("info", "approval.requested", self._question, execution, event)
 
     def _question(self, execution: Execution, event: ApprovalRequested) -> dict[str, Any]:
         return self._of(execution) | {
@@ -167,7 +168,8 @@ class Activity:
         }
 
     def _approval_decided(self, execution: Execution, event: ApprovalResolved) -> None:
-        line("info", "approval.decided", self._decision, execution, event)
+        if event.execution_id is None:
+            line("info", "approval.decided", self._decision, execution, event)
 
     def _decision(self, execution: Execution, event: ApprovalResolved) -> dict[str, Any]:
         return self._of(execution) | {

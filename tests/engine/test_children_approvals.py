@@ -14,11 +14,12 @@ from outlast.cli.executions import _view
 from outlast.engine.maintenance.due_waits import DUE_WAITS
 from outlast.model.agent import Effect, Expiry
 from outlast.model.error import ApprovalNotFound, Conflict
-from outlast.model.event import ApprovalRequested, ApprovalResolved
+from outlast.model.event import ApprovalRequested, ApprovalResolved, ToolFinished
 from outlast.model.execution import OUR_MISTAKE, Execution, Status
 from outlast.model.wait import Awaiting, Decision
 from outlast.rooms.executions import render
 from outlast.store.executions.values import ForcedFailure
+from outlast.store.waits.above import MAX_RESULT_BYTES
 from tests.support.databases import Database
 from tests.support.models import Reply
 from tests.support.tools import FakeTools, call, tool
@@ -47,14 +48,16 @@ def _calls(number: int, *names: str) -> Play:
     return play
 
 
-async def _asking(team: MakeTeam, **more: object) -> tuple[Team, list[Execution]]:
+async def _asking(
+    team: MakeTeam, gives: object = "paid", **more: object
+) -> tuple[Team, list[Execution]]:
     """A root whose child's child awaits a person."""
     world = await team(
         {"lead": _calls(1, "middle"), "middle": _calls(2, "worker"), "worker": _calls(3, "pay")},
         agent("lead", agent_tool("middle")),
         agent("middle", agent_tool("worker")),
         agent("worker", replace(PAY, **more)),  # type: ignore[arg-type]
-        tools=FakeTools(middle=CHILD, worker=CHILD, pay=lambda _: "paid"),
+        tools=FakeTools(middle=CHILD, worker=CHILD, pay=lambda _: gives),
     )
     root = await world.start()
     return world, await _until_requested(world, root)
@@ -308,3 +311,29 @@ async def test_an_approval_below_is_withdrawn_when_the_child_is_rolled_back_behi
 async def _of_log(world: Team, root: str) -> list[object]:
     events = [entry.event for entry in await world.log(root)]
     return [e for e in events if isinstance(e, ApprovalRequested | ApprovalResolved)]
+
+
+@pytest.mark.parametrize(
+    ("letter", "number", "whole"),
+    [
+        ("x", MAX_RESULT_BYTES - len('["",1]'), True),
+        ("x", MAX_RESULT_BYTES - len('["",1]') + 1, False),
+        ("ß", MAX_RESULT_BYTES // 2 - 3, True),
+        ("ß", MAX_RESULT_BYTES // 2, False),
+    ],
+)
+async def test_the_log_of_the_root_cuts_a_result_below_beyond_its_bound_in_bytes(
+    team: MakeTeam, letter: str, number: int, *, whole: bool
+) -> None:
+    result = [letter * number, 1]
+    world, (root, _, worker) = await _asking(team, result)
+    await world.core.services.approvals.decide(world.caller, root.id, call(3, "pay").id, YES)
+    await world.until(root.id)
+    events = [entry.event for entry in await world.log(root.id)]
+    (shown,) = [e.result for e in events if isinstance(e, ToolFinished) and e.execution_id]
+    if whole:
+        assert shown == result
+    else:
+        assert shown.startswith(f'["{letter}{letter}')
+        assert len(shown.encode()) <= MAX_RESULT_BYTES
+    assert await world.results(worker.id) == [result], "the child's own step has all of it"

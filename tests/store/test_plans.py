@@ -68,6 +68,7 @@ INDICES = {
     "PURGE_EXECUTIONS[0]": CONVERSATION,
     "PURGE_EXECUTIONS[1]": "ix_executions_root_id",
     "LOCK_LIVE_BELOW": "ix_executions_parent_id",
+    "LIVE_CHILDREN_OF": "ix_executions_parent_id",
     "NEXT_CHILD": "ix_executions_parent_id",
     "TURN_OF_MESSAGE": "ix_executions_message_id",
     "NEWEST_TURN": CONVERSATION,

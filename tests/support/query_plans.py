@@ -28,7 +28,7 @@ from outlast.store.executions import (
 from outlast.store.memory import rows as memory
 from outlast.store.schedules import statements as schedules
 from outlast.store.tasks import rows as tasks
-from outlast.store.waits import above
+from outlast.store.waits import above, shown
 from outlast.store.waits import rows as waits
 
 MODULES = (
@@ -58,6 +58,7 @@ MODULES = (
     records,
     retention,
     schedules,
+    shown,
     spent_below,
     spending,
     statements,

@@ -13,22 +13,19 @@ from typing import Any
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import CheckpointNotFound, Conflict, ConversationBusy
 from outlast.model.event import (
-    ApprovalRequested,
     Event,
     ExecutionPaused,
     ExecutionResumed,
     ExecutionStarted,
     ExecutionSuspended,
     StepRetried,
-    ToolStarted,
 )
 from outlast.model.event_codec import decode
 from outlast.model.execution import TERMINAL, Execution, ModelStep, Status, Step, ToolStep
-from outlast.model.message import ToolCall
-from outlast.model.steps import Calls, next_number, unanswered
+from outlast.model.steps import next_number, unanswered
 from outlast.model.task import Task
 from outlast.model.usage import NO_USAGE
-from outlast.model.wait import Awaiting, Wait, WaitKind, awaited
+from outlast.model.wait import Awaiting, Wait, awaited
 from outlast.store.checkpoints import SUPERSEDE_CHECKPOINT, known_checkpoints
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.children import NOTHING, Effects, supersede_children
@@ -45,7 +42,7 @@ from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import resumed, task_of
 from outlast.store.waits.above import tell_above, tell_root, withdrawn
 from outlast.store.waits.again import only_waits, wait_again
-from outlast.store.waits.decide import resolved
+from outlast.store.waits.shown import shown_again
 from outlast.store.waits.store import waits_of
 
 PAUSED = "The execution was paused while this step ran."
@@ -84,11 +81,12 @@ def resume(request: Resume) -> Transaction[Details]:
 
 
 def continued(
-    execution: Execution, live: Sequence[Execution], request: Resume
+    execution: Execution, live: Sequence[Execution], request: Resume, *, tells_root: bool = True
 ) -> Part[tuple[Execution, Effects]]:
     """Continue a locked execution that no worker has, and what its pause has stopped.
 
-    `live`: its live descendants, locked, the deepest first.
+    `live`: its live descendants, locked, the deepest first; `tells_root`: unless the root, which is
+    being continued too, shows again what is requested below it.
     """
     waiting = yield from _must_wait(execution)
     task = yield from task_of(request.workspace_id, execution.id)
@@ -116,7 +114,9 @@ def continued(
     retried = yield from _retried(execution, past, after)
     yield Query(RESUME_EXECUTION, resume_columns(after) | {"given_id": after.id})
     started = (ExecutionStarted(),) if execution.is_client_driven else ()
-    asking = _open_calls(calls, waits, suspended=rests)
+    asking = yield from shown_again(execution, calls, waits)
+    if rests:
+        asking.append(ExecutionSuspended(after.awaiting or Awaiting.PERSON))
     events = (_resumed(past, request), *started, *retried, *asking)
     entries = yield from append(after, request.at, events)
     effects = Effects((Committed(after.id, entries, after),)) + woken
@@ -125,9 +125,11 @@ def continued(
         effects += Effects(runnable=(after,))
     if after.tool_call_id is not None:
         passed = yield from tell_above(execution, after)
+        effects += Effects(tuple(passed))
+    if after.tool_call_id is not None and tells_root:
         withdrawals = [event for event in requested if event.tool_call_id in void]
-        withdrawals += yield from withdrawn(effects.ended)
-        passed += yield from tell_root(after, (*withdrawals, *events), request.at)
+        withdrawals += yield from withdrawn(_called_by(execution, void, live))
+        passed = yield from tell_root(after, (*withdrawals, *events), request.at)
         effects += Effects(tuple(passed))
     yield from release_all(execution, request.at)
     return after, effects
@@ -143,20 +145,29 @@ def _wake_below(
     if execution.status is not Status.PAUSED or not live:
         return NOTHING
     by = execution.paused_by or execution.id
-    gone: set[str] = set()
-    for one in reversed(live):  # parents first
-        if one.parent_id in gone or (one.parent_id == execution.id and one.tool_call_id in void):
-            gone.add(one.id)
+    gone = {one.id for one in _called_by(execution, void, live)}
     effects = NOTHING
     for one in sorted(live, key=lambda one: (-one.depth, one.id)):
         if one.paused_by != by or one.id in gone:
             continue
         if one.status is Status.PAUSED:
             again = Resume(one.workspace_id, one.id, request.at, key_id=request.key_id)
-            effects += (yield from continued(one, (), again))[1]
+            tells = execution.root_id is not None
+            effects += (yield from continued(one, (), again, tells_root=tells))[1]
         else:
             yield withdraw(one)
     return effects
+
+
+def _called_by(
+    execution: Execution, calls: Sequence[str], live: Sequence[Execution]
+) -> list[Execution]:
+    """Return the live descendants that these calls of an execution have brought about."""
+    found: dict[str, Execution] = {}
+    for one in reversed(live):  # parents first
+        if one.parent_id in found or (one.parent_id == execution.id and one.tool_call_id in calls):
+            found[one.id] = one
+    return list(found.values())
 
 
 def _as_awaited_now(execution: Execution, waits: dict[str, Wait]) -> Part[dict[str, Wait]]:
@@ -334,25 +345,6 @@ def _used_to(execution: Execution, past: _Past) -> int:
 def _resumed(past: _Past, request: Resume) -> ExecutionResumed:
     checkpoint_id = None if past.checkpoint is None else past.checkpoint.id
     return ExecutionResumed(checkpoint_id, past.step, past.missing, request.key_id)
-
-
-def _open_calls(calls: Calls, waits: dict[str, Wait], *, suspended: bool) -> tuple[Event, ...]:
-    """Return the events for the calls without a result."""
-    events = [event for number, call in calls for event in _call_events(number, call, waits)]
-    awaiting = awaited(waits.values()) or Awaiting.PERSON
-    return (*events, *((ExecutionSuspended(awaiting),) if suspended else ()))
-
-
-def _call_events(number: int, call: ToolCall, waits: dict[str, Wait]) -> Iterable[Event]:
-    wait = waits.get(call.id)
-    if wait is None or not wait.is_approval:
-        arguments = call.parameters if wait is None else wait.arguments
-        yield ToolStarted(number, call.id, call.name, arguments)
-        return
-    shown = wait.parameters if wait.kind is WaitKind.APPROVAL else wait.arguments
-    yield ApprovalRequested(number, call.id, call.name, shown, wait.kind.value)
-    if not wait.is_open:
-        yield resolved(wait)
 
 
 def _retried(execution: Execution, past: _Past, after: Execution) -> Part[tuple[Event, ...]]:

@@ -15,7 +15,7 @@ from outlast.model.error import ExecutionNotFound
 from outlast.model.event import ApprovalRequested, ApprovalResolved, Event, ToolFinished
 from outlast.model.execution import TERMINAL, Execution, Status
 from outlast.model.text import shortened
-from outlast.model.wait import Awaiting
+from outlast.model.wait import Awaiting, Wait, WaitKind
 from outlast.store.driver import Part, Query, Statement, Together
 from outlast.store.executions.locks import compare_and_set, locked
 from outlast.store.executions.log import append
@@ -24,7 +24,15 @@ from outlast.store.executions.statements import EXECUTION, SET_AWAITING
 from outlast.store.listeners import Committed
 from outlast.store.tables import to_json
 from outlast.store.unreadable import UnreadableRow
-from outlast.store.waits.rows import SOME_DECIDED, WAIT, WAITS, WHO_IS_AWAITED, wait_from, waits
+from outlast.store.waits.rows import (
+    APPROVALS_BELOW,
+    SOME_DECIDED,
+    WAIT,
+    WAITS,
+    WHO_IS_AWAITED,
+    wait_from,
+    waits,
+)
 
 MAX_RESULT_BYTES: Final = 262_144
 """Maximum bytes of a result of a child's call in the log of its root; a longer one is cut."""
@@ -104,22 +112,17 @@ def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[C
             passed.append(event)
         elif isinstance(event, ToolFinished) and (yield from _was_shown(child, event)):
             passed.append(replace(event, result=_short(event.result), credits=0))
-    if not passed or child.root_id is None or child.superseded:
+    if not passed or child.root_id is None:
         return []
-    one: Execution | None = child
-    while one is not None and one.parent_id != child.root_id:
-        one = yield from _parent(one)
-    if one is None:
+    step = yield from _step_of_root(child)
+    if step is None:
         return []
     try:
         root = yield from locked(child.workspace_id, child.root_id)
     except (ExecutionNotFound, UnreadableRow):
         return []
-    of = {"workspace": root.workspace_id, "id": root.id, "tool_call": one.tool_call_id}
-    rows = yield Query(WAIT, of)
-    if root.status in TERMINAL or not rows:
+    if root.status in TERMINAL:
         return []
-    step = wait_from(rows[0]).step
     copies = [
         replace(event, step=step, execution_id=event.execution_id or child.id) for event in passed
     ]
@@ -134,9 +137,9 @@ def _was_shown(child: Execution, event: ToolFinished) -> Part[bool]:
 
 
 def _short(result: Any) -> Any:
-    """Return the result, or if it is large its beginning as text."""
+    """Return the result, or if its JSON is too long the beginning of that, as text."""
     text = to_json(result)
-    return result if len(text) <= MAX_RESULT_BYTES // 4 else shortened(text, MAX_RESULT_BYTES)
+    return result if (cut := shortened(text, MAX_RESULT_BYTES)) == text else cut
 
 
 def withdrawn(ended: Sequence[Execution]) -> Part[list[ApprovalResolved]]:
@@ -161,9 +164,47 @@ def withdrawn(ended: Sequence[Execution]) -> Part[list[ApprovalResolved]]:
     ]
 
 
-def _parent(child: Execution) -> Part[Execution | None]:
-    of = {"workspace": child.workspace_id, "id": child.parent_id}
-    for row in (yield Query(EXECUTION, of)):
+def _step_of_root(child: Execution) -> Part[int | None]:
+    """Return the step of the root's call that a child is below.
+
+    None if a roll-back has superseded that call, or one between them.
+    """
+    one: Execution | None = child
+    while one is not None and one.parent_id is not None:
+        of = {"workspace": one.workspace_id, "id": one.parent_id, "tool_call": one.tool_call_id}
+        rows = yield Query(WAIT, of)
+        if not rows:
+            return None
+        if one.parent_id == child.root_id:
+            return wait_from(rows[0]).step
+        one = yield from _execution(one.workspace_id, one.parent_id)
+    return None
+
+
+def open_below(root: Execution) -> Part[list[ApprovalRequested]]:
+    """Return, for the log of a root, what those below it request from a person."""
+    if root.root_id is not None or not root.children:
+        return []
+    events: list[ApprovalRequested] = []
+    rows = yield Query(APPROVALS_BELOW, {"workspace": root.workspace_id, "id": root.id})
+    for wait in map(wait_from, rows):
+        child = yield from _execution(root.workspace_id, wait.execution_id)
+        if child is None or child.status in TERMINAL:
+            continue
+        step = yield from _step_of_root(child)
+        if step is not None:
+            events.append(replace(requested(step, wait), execution_id=child.id))
+    return events
+
+
+def requested(step: int, wait: Wait) -> ApprovalRequested:
+    """Return the event of a request that a person decides."""
+    shown = wait.parameters if wait.kind is WaitKind.APPROVAL else wait.arguments
+    return ApprovalRequested(step, wait.tool_call_id, wait.name, shown, wait.kind.value)
+
+
+def _execution(workspace_id: str, execution_id: str) -> Part[Execution | None]:
+    for row in (yield Query(EXECUTION, {"workspace": workspace_id, "id": execution_id})):
         with suppress(ValueError, TypeError, LookupError):
             return execution_from(row)
     return None
