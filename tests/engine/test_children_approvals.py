@@ -313,6 +313,34 @@ async def _of_log(world: Team, root: str) -> list[object]:
     return [e for e in events if isinstance(e, ApprovalRequested | ApprovalResolved)]
 
 
+async def test_a_call_that_was_approved_and_is_cut_off_is_resolved_once_in_the_root(
+    team: MakeTeam,
+) -> None:
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    async def pay() -> str:
+        begun.set()
+        await gate.wait()
+        return "paid"
+
+    world = await team(
+        {"lead": _calls(1, "worker"), "worker": _calls(3, "pay")},
+        agent("lead", agent_tool("worker")),
+        agent("worker", PAY),
+        tools=FakeTools(worker=CHILD, pay=lambda _: pay()),
+    )
+    root = await world.start()
+    (worker,) = await world.below(root, 1)
+    await world.until(worker.id, Status.SUSPENDED)
+    await world.core.services.approvals.decide(world.caller, root, call(3, "pay").id, YES)
+    async with asyncio.timeout(BOUND):
+        await begun.wait()
+    await world.executions.cancel(world.caller, worker.id)
+    await world.until(root)
+    resolved = [e.event for e in await world.log(root) if isinstance(e.event, ApprovalResolved)]
+    assert [(one.execution_id, one.approved) for one in resolved] == [(worker.id, True)]
+
+
 @pytest.mark.parametrize(
     ("letter", "number", "whole"),
     [

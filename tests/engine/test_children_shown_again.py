@@ -31,7 +31,7 @@ from tests.support.waiting import BOUND
 pytestmark = pytest.mark.anyio
 
 PAY = tool("pay", Effect.DESTRUCTIVE, approval=True)
-ASKED = call(3, "pay").id
+REQUESTED = call(3, "pay").id
 YES = Decision(approved=True)
 
 
@@ -85,7 +85,7 @@ async def _tree(
     )
     root = await world.start()
     async with asyncio.timeout(BOUND):
-        while ASKED not in (await _read(world, root)).below:
+        while REQUESTED not in (await _read(world, root)).below:
             await asyncio.to_thread(int)
     return world, (await world.all())[:3], gate
 
@@ -113,10 +113,10 @@ async def test_an_approval_below_stands_in_the_log_of_a_root_that_was_paused(
     assert isinstance(started, ToolStarted)
     assert child == ChildStarted(2, started.tool_call_id, middle.id, "middle")
     assert isinstance(requested, ApprovalRequested)
-    assert (requested.tool_call_id, requested.execution_id) == (ASKED, worker.id)
+    assert (requested.tool_call_id, requested.execution_id) == (REQUESTED, worker.id)
     assert suspended == ExecutionSuspended(Awaiting.PERSON)
     assert len([event for event in log if isinstance(event, ApprovalRequested)]) == 2
-    await world.core.services.approvals.decide(world.caller, root.id, ASKED, YES)
+    await world.core.services.approvals.decide(world.caller, root.id, REQUESTED, YES)
     assert (await world.until(root.id)).output == "paid"
     assert not (await _read(world, root.id)).below
 
@@ -129,8 +129,8 @@ async def test_the_approval_of_a_child_that_stays_paused_stands_in_the_log_of_it
     await world.executions.pause(world.caller, root.id)
     await world.executions.resume(world.caller, root.id)
     assert (await world.get(worker.id)).status is Status.PAUSED
-    assert ASKED in (await _read(world, root.id)).below
-    await world.core.services.approvals.decide(world.caller, root.id, ASKED, YES)
+    assert REQUESTED in (await _read(world, root.id)).below
+    await world.core.services.approvals.decide(world.caller, root.id, REQUESTED, YES)
     await world.executions.resume(world.caller, worker.id)
     assert (await world.until(root.id)).output == "paid"
     assert not (await _read(world, root.id)).below
@@ -144,11 +144,11 @@ async def test_the_approval_of_a_child_that_runs_on_stands_in_the_log_of_its_roo
     await world.until(root.id, Status.PAUSED)
     await world.executions.resume(world.caller, root.id)
     assert (await world.get(worker.id)).status is Status.RUNNING
-    assert ASKED in (await _read(world, root.id)).below
+    assert REQUESTED in (await _read(world, root.id)).below
     gate.set()
     async with asyncio.timeout(BOUND):
         await pausing
-    await world.core.services.approvals.decide(world.caller, root.id, ASKED, YES)
+    await world.core.services.approvals.decide(world.caller, root.id, REQUESTED, YES)
     await world.until(root.id)
     assert not (await _read(world, root.id)).below
 
@@ -163,8 +163,8 @@ async def test_an_approval_below_a_call_that_a_roll_back_keeps_stands_with_its_n
     await world.until(root.id, Status.SUSPENDED)
     reading = await _read(world, root.id)
     (child,) = reading.children.values()
-    assert reading.below[ASKED].step == child.step > 3
-    await world.core.services.approvals.decide(world.caller, root.id, ASKED, YES)
+    assert reading.below[REQUESTED].step == child.step > 3
+    await world.core.services.approvals.decide(world.caller, root.id, REQUESTED, YES)
     assert (await world.until(root.id)).output == "paid, noted"
     assert not (await _read(world, root.id)).below
 
@@ -185,8 +185,8 @@ async def test_an_approval_of_what_still_runs_behind_a_roll_back_is_withdrawn_on
     (again,) = [one for one in await world.below(middle.id, 2) if one.id != worker.id]
     await world.until(again.id, Status.SUSPENDED)
     assert await _decided(world, root, worker) == [False]
-    assert (await _read(world, root.id)).below[ASKED].execution_id == again.id
-    await world.core.services.approvals.decide(world.caller, again.id, ASKED, YES)
+    assert (await _read(world, root.id)).below[REQUESTED].execution_id == again.id
+    await world.core.services.approvals.decide(world.caller, again.id, REQUESTED, YES)
     await world.until(root.id)
     assert await _decided(world, root, again) == [True]
 

@@ -115,7 +115,7 @@ def advance(move: Advance) -> Transaction[Advanced]:
     if ended:
         effects += yield from _end(before, after, moved)
         if after.root_id is not None and after.status in _CUTTING:
-            effects += yield from _withdrawn(after, effects.ended)
+            effects += yield from _withdrawn(move, after, effects.ended)
     elif after.tool_call_id is not None:
         effects += yield from _passed_up(move, after)
     for wanted in move.memory:
@@ -218,9 +218,14 @@ def _end(before: Execution, execution: Execution, moved: "_Moved") -> Part[Effec
     return Effects(following.committed, following.runnable)
 
 
-def _withdrawn(execution: Execution, below: Sequence[Execution]) -> Part[Effects]:
-    """Tell the root that nothing waits for a person any more in what has ended."""
-    events = yield from withdrawn((execution, *below))
+def _withdrawn(move: Advance, execution: Execution, below: Sequence[Execution]) -> Part[Effects]:
+    """Tell the root that nothing waits for a person any more in what has ended.
+
+    The waits of calls that the end itself has cut off were never requested.
+    """
+    cut = {(execution.id, wait.tool_call_id) for wait in move.waits}
+    found = yield from withdrawn((execution, *below))
+    events = [one for one in found if (one.execution_id, one.tool_call_id) not in cut]
     return Effects(tuple((yield from tell_root(execution, events, execution.updated_at))))
 
 
