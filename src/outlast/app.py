@@ -60,6 +60,7 @@ from outlast.services.memory import Memory
 from outlast.services.metadata import indexed_values
 from outlast.services.records import Records
 from outlast.services.schedules import Schedules
+from outlast.services.sessions import Sessions
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.services.usage import Usage
@@ -291,6 +292,7 @@ def _services(
         Schedules(store, agents, clock, *_new_runs(settings)),
         Budgets(store, keys, clock),
         Memory(store.memories, clock),
+        Sessions(store.idempotency, seal, clock, keys),
     )
 
 

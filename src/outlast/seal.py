@@ -20,6 +20,8 @@ from outlast.model.error import Misconfigured
 
 FORWARDED: Final = "forwarded headers"
 TICKET: Final = "stream ticket"
+SESSION: Final = "console session"
+LINK: Final = "console link"
 _SECRET_BYTES: Final = 32
 
 

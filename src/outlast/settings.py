@@ -100,6 +100,11 @@ class Settings:
     allow (a model too) or deny. Link-local and metadata addresses are never called."""
     cors_origins: str = ""
     """Origins of web pages that may call from a browser, separated by commas; `*` is any."""
+    console: bool = True
+    """Whether the server has a console for people, at `/console`."""
+    public_url: str = ""
+    """The URL at which browsers reach the server, such as `https://ai.example`, if it is neither
+    this machine's nor an IP address: the console refuses requests to other hosts."""
     root_path: str = ""
     """Prefix of every path seen from outside, such as `/ai`, if a proxy serves the server there."""
     trusted_proxies: str = "127.0.0.1,::1"
@@ -149,10 +154,27 @@ class Settings:
             "private_network",
             "must be operator, allow or deny",
         )
+        self._check_addresses()
+        if not self.database_url.startswith(("sqlite:///", *_POSTGRES)) and self.database_url:
+            raise Misconfigured(
+                "OUTLAST_DATABASE_URL must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
+            )
+        if self.database_direct_url and not self.on_postgres:
+            raise Misconfigured("OUTLAST_DATABASE_DIRECT_URL needs a Postgres database.")
+        if self.on_postgres:
+            _check_password("database_url", self.database_url)
+            _check_password("database_direct_url", self.database_direct_url)
+
+    def _check_addresses(self) -> None:
         _check(
             not self.root_path or _ROOT_PATH.fullmatch(self.root_path) is not None,
             "root_path",
             "must be a path like /ai, without a slash at its end",
+        )
+        _check(
+            not self.public_url or _ORIGIN.fullmatch(self.public_url.rstrip("/")) is not None,
+            "public_url",
+            "must be a URL like https://ai.example, without a path",
         )
         for proxy in self.proxies:
             _check(
@@ -166,15 +188,6 @@ class Settings:
                 "cors_origins",
                 f"must be origins like https://app.example, not {origin!r}",
             )
-        if not self.database_url.startswith(("sqlite:///", *_POSTGRES)) and self.database_url:
-            raise Misconfigured(
-                "OUTLAST_DATABASE_URL must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
-            )
-        if self.database_direct_url and not self.on_postgres:
-            raise Misconfigured("OUTLAST_DATABASE_DIRECT_URL needs a Postgres database.")
-        if self.on_postgres:
-            _check_password("database_url", self.database_url)
-            _check_password("database_direct_url", self.database_direct_url)
 
     @property
     def cors(self) -> tuple[str, ...]:

@@ -12,14 +12,14 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from outlast import __version__
 from outlast.app import Core
 from outlast.http.dispatch import Dispatch
-from outlast.http.errors import NO_ROUTE, error_response, method_problem, problem_of
+from outlast.http.errors import NO_ROUTE, method_problem, problem_of
 from outlast.http.open_streams import OpenStreams
 from outlast.http.prefix import Prefixes, route_path
 from outlast.http.request_ids import RequestIds
@@ -32,6 +32,8 @@ from outlast.model.clock import Clock
 from outlast.model.error import Overloaded
 from outlast.reference import Reference
 from outlast.rooms.background import room as background
+from outlast.rooms.console import room as console
+from outlast.rooms.console import routes as console_routes
 from outlast.rooms.executions import room as executions
 from outlast.rooms.records import room as records
 from outlast.rooms.runs import room as runs
@@ -41,6 +43,8 @@ from outlast.settings import Settings
 ROOMS: Final[tuple[Room, ...]] = (background, executions, records, runs, tasks)
 """Rooms in the order in which their routes are tried."""
 _MAIN: Final = executions
+_ALL: Final = (*ROOMS, console)
+"""Also the room of pages, of which the OpenAPI document says nothing."""
 HEALTH: Final = ("/healthz", "/readyz", "/metrics")
 """Routes that are served even if the server is full."""
 _METHOD_NOT_ALLOWED: Final = 405
@@ -82,10 +86,13 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> "App":
         for room in rooms
         for endpoint in room.endpoints
     ]
+    has_console = bool(rooms) and core.settings.console
+    if has_console:
+        routes += console_routes(core.services, core.metrics)
     reference = Reference(ROOMS)
     others = [*reference.routes, *_Health(core).routes]
     if rooms:
-        others.append(Route("/", _point_on))
+        others.append(Route("/", _lead_on if has_console else _point_on))
     app = App(
         routes=[*routes, *others],
         exception_handlers={HTTPException: _answer_unrouted, Exception: _answer_mistake},
@@ -150,8 +157,8 @@ def refusing(app: App, clock: Clock) -> ASGIApp:
 
     async def answer_full(scope: Scope, receive: Receive, send: Send) -> None:
         problem = problem_of(Overloaded("The server has as many connections as it may have."))
-        render = _room_for(route_path(scope)).render_error
-        response = error_response(problem, scope, render)
+        scope["app"] = app
+        response = _room_for(route_path(scope)).refusal(problem, scope)
         await response(scope, receive, send)
 
     full = RequestIds(answer_full, clock, prefixes)
@@ -159,7 +166,7 @@ def refusing(app: App, clock: Clock) -> ASGIApp:
 
 
 def _prefixes(settings: Settings) -> Prefixes:
-    served = (*(prefix for room in ROOMS for prefix in room.prefixes), *HEALTH)
+    served = (*(prefix for room in _ALL for prefix in room.prefixes), *HEALTH)
     return Prefixes(settings.root_path, settings.proxies, served)
 
 
@@ -169,6 +176,14 @@ async def _point_on(request: Request) -> Response:
     links = {"docs": "/docs", "openapi": "/openapi.json", "health": "/healthz", "ready": "/readyz"}
     shown = {name: root + path for name, path in links.items()}
     return json_response({"name": "Outlast", "version": __version__, **shown})
+
+
+async def _lead_on(request: Request) -> Response:
+    """Lead a browser to the console; the same links for others."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return await _point_on(request)
+    root: str = request.scope.get("root_path", "")
+    return RedirectResponse(f"{root}/console", 303)
 
 
 class _Health:
@@ -208,7 +223,7 @@ def _not_ready(reason: str) -> Response:
 def _room_for(path: str) -> Room:
     """Return the room with the longest prefix of this path."""
     fitting = [
-        (len(prefix), room) for room in ROOMS for prefix in room.prefixes if _below(path, prefix)
+        (len(prefix), room) for room in _ALL for prefix in room.prefixes if _below(path, prefix)
     ]
     return max(fitting, key=lambda found: found[0])[1] if fitting else _MAIN
 
@@ -222,8 +237,7 @@ async def _answer_unrouted(request: Request, error: Exception) -> Response:
     problem = NO_ROUTE
     if error.status_code == _METHOD_NOT_ALLOWED:
         problem = method_problem(", ".join(_allowed(request)))
-    render = _room_for(route_path(request.scope)).render_error
-    return error_response(problem, request.scope, render)
+    return _room_for(route_path(request.scope)).refusal(problem, request.scope)
 
 
 def _allowed(request: Request) -> list[str]:
@@ -237,5 +251,5 @@ def _allowed(request: Request) -> list[str]:
 
 
 async def _answer_mistake(request: Request, error: Exception) -> Response:
-    render = _room_for(route_path(request.scope)).render_error
-    return error_response(problem_of(error), request.scope, render)
+    room = _room_for(route_path(request.scope))
+    return room.refusal(problem_of(error), request.scope)

@@ -17,6 +17,7 @@ from outlast.http.room import Room
 from outlast.http.route import Route
 from outlast.http.spool import json_response
 from outlast.model.workspace import Scope
+from outlast.rooms.console import room as console
 from outlast.services.all import Services
 from outlast.web import HEALTH, ROOMS, create_app
 from tests.support.api import Api, MakeApi
@@ -85,9 +86,10 @@ async def test_every_route_of_the_server_is_an_endpoint_or_known_to_be_public(ap
         if isinstance(route, Route)
         for method in route.methods or ()
     }
-    assert served == {(endpoint.path, endpoint.method) for endpoint in ENDPOINTS}
+    every = [*ENDPOINTS, *console.endpoints]
+    assert served == {(endpoint.path, endpoint.method) for endpoint in every}
     others = {route.path for route in routes if isinstance(route, PlainRoute)}
-    others -= {endpoint.path for endpoint in ENDPOINTS}
+    others -= {endpoint.path for endpoint in every}
     assert others == {*HEALTH, "/", "/docs", "/openapi.json"}
 
 

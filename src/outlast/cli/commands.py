@@ -15,6 +15,7 @@ from outlast.cli.agents import agents
 from outlast.cli.approvals import approvals, approve, deny
 from outlast.cli.backup import backup, restore
 from outlast.cli.budgets import budgets
+from outlast.cli.console import console
 from outlast.cli.consumption import usage
 from outlast.cli.executions import executions
 from outlast.cli.keys import keys
@@ -88,6 +89,7 @@ def serve(
 _SERVING_ONLY: Final = frozenset(
     {
         "api_key",
+        "console",
         "cors_origins",
         "root_path",
         "trusted_proxies",
@@ -95,6 +97,7 @@ _SERVING_ONLY: Final = frozenset(
         "max_body_bytes",
         "max_connections",
         "port",
+        "public_url",
         "request_body_seconds",
         "request_head_seconds",
         "stream_keep_alive_seconds",
@@ -203,6 +206,7 @@ def doctor(chosen: Settings, *, json: AsJson = False) -> None:
     raise Exit(any(finding.level is Level.FAIL for finding in findings))
 
 
+app.command()(console)
 add_moves(executions)
 app.add_typer(executions, name="executions")
 app.command()(approvals)

@@ -97,6 +97,13 @@ PrivateNetworks = Annotated[
 CorsOrigins = Annotated[
     str | None, Option(help="Origins of pages that may call from a browser, with commas; * is any.")
 ]
+Console = Annotated[
+    bool | None,
+    Option("--console/--no-console", help="Serve the console, at /console.", show_default=False),
+]
+PublicUrl = Annotated[
+    str | None, Option(help="URL at which browsers reach the server, such as https://ai.example.")
+]
 RootPath = Annotated[
     str | None, Option(help="Path prefix that clients see, such as /ai behind a proxy.")
 ]
@@ -141,6 +148,8 @@ FLAGS: Final[dict[str, Any]] = {
     "indexed_metadata": IndexedMetadata,
     "private_network": PrivateNetworks,
     "cors_origins": CorsOrigins,
+    "console": Console,
+    "public_url": PublicUrl,
     "root_path": RootPath,
     "trusted_proxies": TrustedProxies,
     "takeover_seconds": Takeover,

@@ -191,6 +191,10 @@ class Client(ScheduleMethods):
             "POST", f"/v1/executions/{segment(execution_id)}/stream-ticket"
         )
 
+    async def console_link(self) -> dict[str, Any]:
+        """Return a link that signs in to the console once, as this key: {path, expiresAt}."""
+        return await self._connection.ask("POST", "/console/link")
+
     async def delete(self, execution_id: str) -> None:
         """Delete an execution for good; one that runs is terminated first."""
         await self._connection.ask("DELETE", f"/v1/executions/{segment(execution_id)}")

@@ -1,10 +1,17 @@
 """A room: one API surface, mounted by the composition root."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
+
+from starlette.responses import Response
+from starlette.types import Scope
 
 from outlast.http.endpoint import Endpoint
-from outlast.http.errors import Error, RenderError
+from outlast.http.errors import Error, Problem, RenderError, error_response
 from outlast.http.fold import NewFold
+
+ErrorPage: TypeAlias = Callable[[Problem, Scope], Response]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +28,11 @@ class Room:
     """The shape of its errors."""
     fold: NewFold | None = None
     """Fold of its stream, if other rooms may use it."""
+    error_page: ErrorPage | None = None
+    """Renders an error for people, in the place of JSON."""
+
+    def refusal(self, problem: Problem, scope: Scope) -> Response:
+        """Return the response to a request that failed."""
+        if self.error_page is not None:
+            return self.error_page(problem, scope)
+        return error_response(problem, scope, self.render_error)

@@ -66,10 +66,13 @@ class Route(BaseRoute):
                     principal.require(self._scope)
             response = await self._handler(call, self._services)
         except Exception as error:  # noqa: BLE001 - the top of a request; problem_of logs unexpected errors
-            return error_response(problem_of(error), call.scope, self._render_error)
+            return self._refusal(error, call)
         if call.unknown:
             response.headers[WARNING_HEADER] = warning_of([*call.unknown])
         return response
+
+    def _refusal(self, error: Exception, call: Call) -> Response:
+        return error_response(problem_of(error), call.scope, self._render_error)
 
     async def _principal(self, call: Call) -> Principal:
         """Authenticate the request by key, or by ticket if the endpoint accepts one.

@@ -13,6 +13,7 @@ from outlast.services.lists import Lists
 from outlast.services.memory import Memory
 from outlast.services.records import Records
 from outlast.services.schedules import Schedules
+from outlast.services.sessions import Sessions
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.services.usage import Usage
@@ -36,3 +37,4 @@ class Services:
     schedules: Schedules
     budgets: Budgets
     memory: Memory
+    sessions: Sessions

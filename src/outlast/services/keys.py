@@ -82,6 +82,14 @@ class Keys:
             await self._known.get(key_id, lambda: self._store.get(workspace_id, key_id))
         )
 
+    async def own(self, principal: Principal) -> ApiKey:
+        """Return the caller's key. Raises Unauthenticated."""
+        workspace_id, key_id = principal.workspace_id, principal.key_id
+        found = await self._known.get(key_id, lambda: self._store.get(workspace_id, key_id))
+        if found is None:
+            raise Unauthenticated
+        return found
+
     async def spent(self, principals: Collection[Principal]) -> set[str]:
         """Return the ids of those keys that were revoked, by any process, or have expired."""
         now = self._clock.now()

@@ -130,6 +130,14 @@ def _keep_answer(idempotency: Idempotency, answer: str) -> Transaction[None]:
     return TransactionResult(None)
 
 
+def _claim(promise: Idempotency, at: int) -> Transaction[bool]:
+    """Store a key that stands for itself; return False if it was known."""
+    if (yield from first_request(promise, at)) is not None:
+        return TransactionResult(False)
+    yield remember(promise, promise.key, at)
+    return TransactionResult(True)
+
+
 def _forget(before: int, limit: int) -> Transaction[int]:
     """Delete idempotency keys older than this, the oldest first; return how many there were."""
     rows = yield Query(FORGET_IDEMPOTENT, {"since": before, "limit": limit})
@@ -153,6 +161,10 @@ class IdempotencyStore:
     async def keep_answer(self, idempotency: Idempotency, answer: str) -> None:
         """Store the response for repeated requests."""
         await self._driver.write(lambda: _keep_answer(idempotency, answer))
+
+    async def claim(self, promise: Idempotency, at: int) -> bool:
+        """Use a key that has no request; return False if it was used in the last 24 hours."""
+        return await self._driver.write(lambda: _claim(promise, at))
 
     async def forget(self, before: int, limit: int) -> int:
         """Delete the keys created until then, of all workspaces; return how many."""

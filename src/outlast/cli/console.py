@@ -1,0 +1,56 @@
+"""`outlast console`: a link that signs a browser in once."""
+
+import os
+import sys
+from typing import Annotated
+
+from typer import Option, echo
+
+from outlast.cli.options import AsJson
+from outlast.cli.output import note, write_json
+from outlast.cli.through import Server, through_server
+from outlast.model.error import InvalidRequest
+
+_NOT_FOUND = 404
+
+
+@through_server()
+def console(
+    server: Server,
+    *,
+    open_browser: Annotated[
+        bool, Option("--open/--no-open", help="Open it in a browser, unless over SSH.")
+    ] = True,
+    json: AsJson = False,
+) -> None:
+    """Write a link that signs a browser in to the console.
+
+    The link works once, for two minutes. It is opened where there is a browser.
+    """
+    from outlast.cli.remote import url_of
+    from outlast.client import Refused
+
+    try:
+        made = server.request(lambda c: c.console_link())
+    except Refused as error:
+        if error.status != _NOT_FOUND:
+            raise
+        raise InvalidRequest("This server has no console: it was started without one.") from error
+    url = (server.url or url_of(server.settings)).rstrip("/") + str(made["path"])
+    if json:
+        write_json({"url": url, "expiresAt": made["expiresAt"]})
+        return
+    echo(url)
+    if open_browser and _has_browser():
+        import webbrowser
+
+        if webbrowser.open(url):
+            note("Opened in the browser; the link works once.")
+
+
+def _has_browser() -> bool:
+    """Whether a browser opened here is one that the user sees."""
+    if os.environ.get("SSH_CONNECTION") or not sys.stdout.isatty():
+        return False
+    on_unix = sys.platform not in ("darwin", "win32")
+    return not on_unix or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

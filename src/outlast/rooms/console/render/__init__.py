@@ -1,0 +1,1 @@
+"""Renders values for pages: view models, templates, files."""

@@ -1,0 +1,64 @@
+"""What every page shows around itself: its root, its theme, who is signed in."""
+
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from outlast.http.call import Call
+from outlast.http.prefix import route_path
+from outlast.rooms.console.render.assets import address
+from outlast.services.sessions import Session
+from outlast.settings import Settings
+
+ROOT: Final = "/console"
+SESSION: Final = "outlast.console_session"
+"""In the request's scope: the session of a page that has one."""
+THEMES: Final = ("light", "dark")
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+def frame_of(call: Call) -> dict[str, Any]:
+    """Return what every template needs of the request."""
+    root = call.link(ROOT)
+    session: Session | None = call.scope.get(SESSION)
+    return {
+        "root": root,
+        "static": lambda name: root + address(name),
+        "theme": theme_of(call),
+        "session": session,
+        "path": route_path(call.scope).removeprefix(ROOT),
+        "may": frozenset() if session is None else session.principal.scopes,
+    }
+
+
+def theme_of(call: Call) -> str:
+    """Return light or dark; empty: as the reader's system."""
+    chosen = call.cookies.get(theme_name(call), "")
+    return chosen if chosen in THEMES else ""
+
+
+def theme_name(call: Call) -> str:
+    """Return the name of the theme's cookie."""
+    return f"outlast_theme_{port_of(call)}"
+
+
+def port_of(call: Call) -> int:
+    """Return the port that the browser uses; cookies know none, so their names have it."""
+    try:
+        port = host_of(call).port
+    except ValueError:
+        port = None
+    return port or _PORTS["https" if is_secure(call) else "http"]
+
+
+def is_secure(call: Call) -> bool:
+    """Whether the browser uses HTTPS, here or up to a proxy."""
+    settings: Settings = call.app.state.settings
+    public = urlsplit(settings.public_url)
+    return call.scope["scheme"] == "https" or (
+        public.scheme == "https" and public.netloc == call.headers.get("host")
+    )
+
+
+def host_of(call: Call) -> SplitResult:
+    """Return host and port of the request. Raises ValueError."""
+    return urlsplit("//" + call.headers.get("host", ""))

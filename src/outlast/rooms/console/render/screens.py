@@ -1,0 +1,23 @@
+"""The screens in the rail, in its order."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from outlast.model.workspace import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A screen that the rail leads to."""
+
+    path: str
+    """Below the console's path."""
+    name: str
+    icon: str
+    key: str
+    """Pressed after `g`."""
+    scope: Scope
+    """What a key needs for it."""
+
+
+SCREENS: Final[tuple[Screen, ...]] = ()

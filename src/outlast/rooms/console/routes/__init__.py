@@ -1,0 +1,15 @@
+"""The room's routes, one module per screen."""
+
+from typing import Final
+
+from outlast.http.endpoint import Endpoint
+from outlast.rooms.console.routes import assets, home, sessions
+
+PAGES: Final[tuple[Endpoint, ...]] = (
+    *home.PAGES,
+    *sessions.PAGES,
+    *assets.PAGES,
+)
+"""Opened by a session."""
+REQUESTS: Final[tuple[Endpoint, ...]] = sessions.REQUESTS
+"""Opened by a key, as in the other rooms."""

@@ -1,0 +1,79 @@
+"""The route of a page: as other routes, but opened by a session, and with pages for errors."""
+
+from typing import Final
+from urllib.parse import quote
+
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Scope
+
+from outlast.http.access_log import CODE
+from outlast.http.call import Call
+from outlast.http.errors import Problem, problem_of
+from outlast.http.route import Route
+from outlast.model.error import OutlastError, Unauthenticated
+from outlast.model.workspace import Principal
+from outlast.rooms.console.render.frame import ROOT, SESSION
+from outlast.rooms.console.render.page import page
+from outlast.rooms.console.routes.door import (
+    keep_session,
+    next_page,
+    require_own_host,
+    require_own_origin,
+    secure,
+    session_of,
+    this_page,
+)
+from outlast.services.sessions import Session
+
+_TITLES: Final = {
+    400: "This request cannot be read",
+    403: "Your key may not do this",
+    404: "There is no such page",
+    409: "Too late, or too early",
+    503: "The server cannot answer now",
+}
+
+
+class PageRoute(Route):
+    """Serves the requests of one page."""
+
+    async def _response(self, call: Call) -> Response:
+        try:
+            require_own_host(call)
+            if call.method != "GET":
+                require_own_origin(call)
+        except OutlastError as error:
+            return self._refusal(error, call)
+        response = secure(await super()._response(call))
+        session: Session | None = call.scope.get(SESSION)
+        if session is not None and session.is_old and "set-cookie" not in response.headers:
+            keep_session(call, response, self._services.sessions.begin(session.principal))
+        return response
+
+    async def _principal(self, call: Call) -> Principal:
+        session = await self._services.sessions.continued(session_of(call))
+        call.scope[SESSION] = session
+        return session.principal
+
+    def _refusal(self, error: Exception, call: Call) -> Response:
+        if isinstance(error, Unauthenticated):
+            return secure(_sign_in(call))
+        return error_page(problem_of(error), call.scope)
+
+
+def _sign_in(call: Call) -> Response:
+    """Lead to the form that signs in, and back afterwards; a fragment makes its page go there."""
+    back = next_page(this_page(call)) if call.method == "GET" else ROOT
+    there = call.link(f"{ROOT}/sign-in?next={quote(back, safe='')}")
+    if call.headers.get("hx-request"):
+        return Response(status_code=204, headers={"HX-Redirect": call.link(f"{ROOT}/sign-in")})
+    return RedirectResponse(there, 303)
+
+
+def error_page(problem: Problem, scope: Scope) -> Response:
+    """Return an error as a page."""
+    scope[CODE] = problem.code
+    title = _TITLES.get(problem.status, "This did not work")
+    made = page(Call(scope), "error.html", problem.status, title=title, problem=problem)
+    made.headers.update(problem.headers)
+    return secure(made)
