@@ -28,7 +28,13 @@ from outlast.model.usage import NO_USAGE
 from outlast.model.wait import Awaiting, Wait, awaited
 from outlast.store.checkpoints import SUPERSEDE_CHECKPOINT, known_checkpoints
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
-from outlast.store.executions.children import NOTHING, Effects, supersede_children
+from outlast.store.executions.below import Live, UnreadChild
+from outlast.store.executions.children import (
+    NOTHING,
+    Effects,
+    fail_unread_child,
+    supersede_children,
+)
 from outlast.store.executions.locks import locked_tree
 from outlast.store.executions.log import LAST_EVENT, append
 from outlast.store.executions.pauses import has_no_place, withdraw
@@ -81,7 +87,7 @@ def resume(request: Resume) -> Transaction[Details]:
 
 
 def continued(
-    execution: Execution, live: Sequence[Execution], request: Resume, *, tells_root: bool = True
+    execution: Execution, live: Sequence[Live], request: Resume, *, tells_root: bool = True
 ) -> Part[tuple[Execution, Effects]]:
     """Continue a locked execution that no worker has, and what its pause has stopped.
 
@@ -132,11 +138,11 @@ def continued(
         passed = yield from tell_root(after, (*withdrawals, *events), request.at)
         effects += Effects(tuple(passed))
     yield from release_all(execution, request.at)
-    return after, effects
+    return after, effects + (yield from _fail_unread_below(execution, live, request.at))
 
 
 def _wake_below(
-    execution: Execution, live: Sequence[Execution], void: Sequence[str], request: Resume
+    execution: Execution, live: Sequence[Live], void: Sequence[str], request: Resume
 ) -> Part[Effects]:
     """Continue what the pause of an execution has stopped, the deepest first.
 
@@ -150,7 +156,9 @@ def _wake_below(
     for one in sorted(live, key=lambda one: (-one.depth, one.id)):
         if one.paused_by != by or one.id in gone:
             continue
-        if one.status is Status.PAUSED:
+        if isinstance(one, UnreadChild) and one.status is not Status.RUNNING:
+            continue
+        if isinstance(one, Execution) and one.status is Status.PAUSED:
             again = Resume(one.workspace_id, one.id, request.at, key_id=request.key_id)
             tells = execution.root_id is not None
             effects += (yield from continued(one, (), again, tells_root=tells))[1]
@@ -159,11 +167,22 @@ def _wake_below(
     return effects
 
 
-def _called_by(
-    execution: Execution, calls: Sequence[str], live: Sequence[Execution]
-) -> list[Execution]:
+def _fail_unread_below(execution: Execution, live: Sequence[Live], at: int) -> Part[Effects]:
+    """Fail what the pause of an execution has stopped and cannot be read, so never continues."""
+    effects, by = NOTHING, execution.paused_by or execution.id
+    for one in live:
+        if (
+            isinstance(one, UnreadChild)
+            and one.paused_by == by
+            and one.status is not Status.RUNNING
+        ):
+            effects += yield from fail_unread_child(one.workspace_id, one.id, at)
+    return effects
+
+
+def _called_by(execution: Execution, calls: Sequence[str], live: Sequence[Live]) -> list[Live]:
     """Return the live descendants that these calls of an execution have brought about."""
-    found: dict[str, Execution] = {}
+    found: dict[str, Live] = {}
     for one in reversed(live):  # parents first
         if one.parent_id in found or (one.parent_id == execution.id and one.tool_call_id in calls):
             found[one.id] = one

@@ -23,7 +23,7 @@ from outlast.store.driver import (
     Transaction,
     TransactionResult,
 )
-from outlast.store.executions.below import lock_live_below
+from outlast.store.executions.below import Live, lock_live_below
 from outlast.store.executions.children import (
     NOTHING,
     Effects,
@@ -131,7 +131,7 @@ def advance(move: Advance) -> Transaction[Advanced]:
     )
 
 
-def _cut_off(before: Execution, after: Execution) -> Part[tuple[Execution, ...]]:
+def _cut_off(before: Execution, after: Execution) -> Part[tuple[Live, ...]]:
     """Lock and return the live descendants of an execution that takes them along.
 
     It fails, is cancelled or paused; or it is a child that comes to rest, and may have to pause.
@@ -148,7 +148,7 @@ def _cut_off(before: Execution, after: Execution) -> Part[tuple[Execution, ...]]
 def _paused(
     move: Advance,
     after: Execution,
-    live: tuple[Execution, ...],
+    live: tuple[Live, ...],
     pending: PendingPause | None,
 ) -> Part[tuple[Execution, Effects]]:
     """Pause with the execution what it has called, whose rows are locked.

@@ -1,11 +1,15 @@
 """The descendants of an execution: all that it has called, and what those have called."""
 
-from typing import Final
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from sqlalchemy import select
 
-from outlast.model.execution import Execution
+from outlast.model.execution import Execution, Status
 from outlast.store.driver import Part, Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.executions.columns import PLACES
 from outlast.store.executions.rows import execution_from
 from outlast.store.executions.statements import OWNED, SELECT_EXECUTION
 from outlast.store.executions.tables import executions
@@ -32,7 +36,27 @@ LOCK_LIVE_BELOW: Final = Statement(_live_below.with_for_update())
 """The same, locking them until this transaction ends: the deepest first, of these the newest."""
 
 
-def lock_live_below(workspace_id: str, execution_id: str) -> Part[tuple[Execution, ...]]:
+@dataclass(frozen=True, slots=True)
+class UnreadChild:
+    """A live descendant whose row cannot be read, newer or broken: its place in the tree."""
+
+    id: str
+    workspace_id: str
+    parent_id: str | None
+    tool_call_id: str | None
+    depth: int
+    status: Status | None
+    """None: one that this version does not know."""
+    paused_by: str | None
+    pause_requested: str | None
+    """Not None: there is a request to pause, as it is stored."""
+
+
+Live: TypeAlias = Execution | UnreadChild
+"""A live descendant of an execution; what cannot be read must not hold up its tree."""
+
+
+def lock_live_below(workspace_id: str, execution_id: str) -> Part[tuple[Live, ...]]:
     """Lock and return the live descendants of an execution, the deepest first.
 
     Before its own row, and after its conversation's. Whoever is locked creates no more, so what was
@@ -42,10 +66,24 @@ def lock_live_below(workspace_id: str, execution_id: str) -> Part[tuple[Executio
     of = {"workspace": workspace_id, "id": execution_id}
     while len(rows := (yield Query(LOCK_LIVE_BELOW, of))) > len(found):
         found = rows
-    return tuple(map(execution_from, found))
+    return tuple(map(_live, found))
 
 
 def live_below(workspace_id: str, execution_id: str) -> Transaction[list[Execution]]:
-    """Read the live descendants of an execution, the deepest first."""
+    """Read the live descendants of an execution that can be read, the deepest first."""
     rows = yield Query(LIVE_BELOW, {"workspace": workspace_id, "id": execution_id})
-    return TransactionResult([execution_from(row) for row in rows])
+    return TransactionResult(read_of(map(_live, rows)))
+
+
+def read_of(live: Iterable[Live]) -> list[Execution]:
+    """Return those that can be read."""
+    return [one for one in live if isinstance(one, Execution)]
+
+
+def _live(row: Row) -> Live:
+    with suppress(ValueError, TypeError, LookupError, AttributeError):
+        return execution_from(row)
+    kept = ("id", "workspace_id", "parent_id", "tool_call_id", "depth")
+    places = {name: row[PLACES[name]] for name in (*kept, "paused_by", "pause_requested")}
+    status = row[PLACES["status"]]
+    return UnreadChild(**places, status=Status(status) if status in set(Status) else None)

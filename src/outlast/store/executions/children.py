@@ -28,7 +28,7 @@ from outlast.model.text import shortened
 from outlast.model.wait import CallResult
 from outlast.store.conversations.rows import LOCK_TURNS
 from outlast.store.driver import Part, Query, Row, Statement
-from outlast.store.executions.below import lock_live_below
+from outlast.store.executions.below import Live, UnreadChild, lock_live_below
 from outlast.store.executions.columns import PLACES
 from outlast.store.executions.locks import compare_and_set
 from outlast.store.executions.log import append, insert_event
@@ -191,7 +191,7 @@ def answer(call: Call | None, result: CallResult, at: int, *, ran: bool = True) 
         return NOTHING
     except UnreadableRow:
         logger.exception("execution.unreadable", execution=call.parent_id)
-        return (yield from _fail_unread(call.workspace_id, call.parent_id, at))
+        return (yield from fail_unread_child(call.workspace_id, call.parent_id, at))
     parent = decided.execution
     if not decided.committed:
         return NOTHING  # it was decided before, or the parent has ended
@@ -214,14 +214,14 @@ def _next_begins(parent: Execution, at: int) -> Part[Effects]:
         except (ValueError, TypeError, LookupError):
             unread = rows[0][PLACES["id"]]
             logger.exception("execution.unreadable", execution=unread)
-            effects += yield from _fail_unread(parent.workspace_id, unread, at)
+            effects += yield from fail_unread_child(parent.workspace_id, unread, at)
             continue
         yield Query(RELEASE_WAITING, of | {"id": following.id})
         return effects + Effects(runnable=(replace(following, waiting=False),))
     return effects
 
 
-def fail_unread(failure: ForcedFailure, below: Sequence[Execution], place: Row) -> Part[Effects]:
+def fail_unread(failure: ForcedFailure, below: Sequence[Live], place: Row) -> Part[Effects]:
     """Fail a live execution without reading its row, with what it has called.
 
     `below`: its live descendants, locked; `place`: its row of LOCK_PLACE.
@@ -241,7 +241,7 @@ def fail_unread(failure: ForcedFailure, below: Sequence[Execution], place: Row) 
     return effects + Effects(following.committed, following.runnable)
 
 
-def _fail_unread(workspace_id: str, execution_id: str, at: int) -> Part[Effects]:
+def fail_unread_child(workspace_id: str, execution_id: str, at: int) -> Part[Effects]:
     """Fail a locked execution that cannot be read, so that none waits for it for ever.
 
     Its conversation and its descendants are locked behind it: a deadlock is a lost race, and tried
@@ -257,11 +257,13 @@ def _fail_unread(workspace_id: str, execution_id: str, at: int) -> Part[Effects]
     return (yield from fail_unread(failure, below, place))
 
 
-def cancel_locked(live: Sequence[Execution], at: int) -> Part[Effects]:
+def cancel_locked(live: Sequence[Live], at: int) -> Part[Effects]:
     """Cancel locked executions, given the deepest first; those that run are requested to end.
 
-    It begins with the parents, so that no child's end wakes a parent that is to end too.
+    It begins with the parents, so that no child's end wakes a parent that is to end too. What
+    cannot be read, and does not run, fails.
     """
+    unread: list[UnreadChild] = []
     ended: list[Execution] = []
     committed: list[Committed] = []
     running: list[str] = []
@@ -271,12 +273,17 @@ def cancel_locked(live: Sequence[Execution], at: int) -> Part[Effects]:
             yield Query(REQUEST_CANCEL, of)
             running.append(execution.id)
             continue
+        if isinstance(execution, UnreadChild):
+            unread.append(execution)
+            continue
         after, entries = yield from cancelled(execution, at)
         ended.append(after)
         committed.append(Committed(after.id, entries, after))
     effects = Effects(tuple(committed), (), tuple(running), ended=tuple(ended))
     for execution in ended:
         effects += yield from answer(call_of(execution), result_of(execution), at)
+    for one in unread:
+        effects += yield from fail_unread_child(one.workspace_id, one.id, at)
     return effects
 
 
@@ -298,7 +305,7 @@ def cancelled(
 
 
 def supersede_children(
-    execution: Execution, calls: Sequence[str], live: Sequence[Execution], at: int
+    execution: Execution, calls: Sequence[str], live: Sequence[Live], at: int
 ) -> Part[Effects]:
     """Mark the children of superseded calls, and cancel them.
 
@@ -310,7 +317,7 @@ def supersede_children(
     for call in calls:
         of = {"given_id": execution.id, "tool_call": call}
         void.update(row[0] for row in (yield Query(SUPERSEDE_CHILD, of)))
-    ends: list[Execution] = []
+    ends: list[Live] = []
     for one in reversed(live):  # parents first
         if one.id in void or one.parent_id in void:
             void.add(one.id)

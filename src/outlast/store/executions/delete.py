@@ -13,10 +13,10 @@ from outlast.store.budgets.tables import DELETE_BUDGET
 from outlast.store.checkpoints import checkpoints
 from outlast.store.conversations.rows import conversations
 from outlast.store.driver import Part, Query, Row, Statement, Transaction, TransactionResult
-from outlast.store.executions.below import ALL_BELOW
+from outlast.store.executions.below import ALL_BELOW, UnreadChild
 from outlast.store.executions.children import Effects, answer, call_of
 from outlast.store.executions.locks import locked, locked_tree
-from outlast.store.executions.spending import release_all
+from outlast.store.executions.spending import release_unread
 from outlast.store.executions.spent_below import keep_spent
 from outlast.store.executions.tables import events, execution_metadata, executions, steps
 from outlast.store.executions.turns import next_turn
@@ -71,7 +71,8 @@ def delete_execution(workspace_id: str, execution_id: str) -> Transaction[None]:
     """Delete the row with all its data, what it has called, and a conversation left empty."""
     execution, live = yield from locked_tree(workspace_id, execution_id)
     for one in (*live, execution):
-        yield from release_all(one, one.updated_at)
+        if isinstance(one, UnreadChild) or one.reserved is not None:
+            yield from release_unread(workspace_id, one.id, execution.updated_at)
     withdrawals: list[ApprovalResolved] = []
     if execution.root_id is not None:
         withdrawals = yield from withdrawn((execution, *live))

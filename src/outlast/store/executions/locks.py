@@ -6,7 +6,7 @@ from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import Execution, Status
 from outlast.store.conversations.rows import LOCK_TURNS
 from outlast.store.driver import Part, Query, Statement
-from outlast.store.executions.below import lock_live_below
+from outlast.store.executions.below import Live, lock_live_below
 from outlast.store.executions.rows import advance_columns, execution_from
 from outlast.store.executions.statements import (
     ADVANCE_AWAITING,
@@ -20,7 +20,7 @@ from outlast.store.executions.statements import (
 from outlast.store.tables import to_json
 from outlast.store.unreadable import UnreadableRow
 
-LiveBelow: TypeAlias = tuple[Execution, ...]
+LiveBelow: TypeAlias = tuple[Live, ...]
 
 
 def compare_and_set(before: Execution, after: Execution, *, keep_pause: bool) -> Query:

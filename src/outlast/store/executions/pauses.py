@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, func, literal_column, null, select, update
 from outlast.model.event import ExecutionPaused
 from outlast.model.execution import Execution, PauseRequest, Status, at_rest
 from outlast.store.driver import Part, Query, Statement
-from outlast.store.executions.below import ALL_BELOW_IDS
+from outlast.store.executions.below import ALL_BELOW_IDS, Live, UnreadChild
 from outlast.store.executions.children import LIVE_CHILDREN, NOTHING, Effects
 from outlast.store.executions.locks import compare_and_set
 from outlast.store.executions.log import append
@@ -92,10 +92,10 @@ def pending_pause(execution: Execution) -> Part[PendingPause]:
     return PendingPause(None, None)
 
 
-def stop_below(live: Sequence[Execution], by: str, request: PauseRequest, at: int) -> Part[Effects]:
+def stop_below(live: Sequence[Live], by: str, request: PauseRequest, at: int) -> Part[Effects]:
     """Pause locked executions, given the deepest first; those that run are requested to.
 
-    What is paused, or to be paused, already stays as it is.
+    What is paused, or to be paused, already stays as it is; so does what rests and cannot be read.
     """
     effects = NOTHING
     for execution in reversed(live):  # parents first: they tell none of what their children await
@@ -105,6 +105,8 @@ def stop_below(live: Sequence[Execution], by: str, request: PauseRequest, at: in
             given = {"given_id": execution.id, "request": to_json(request), "by": by}
             yield Query(REQUEST_PAUSE_BELOW, given)
             effects += Effects(paused=((execution.id, request),))
+            continue
+        if isinstance(execution, UnreadChild):
             continue
         yield Query(SET_PAUSED_BY, {"given_id": execution.id, "by": by})
         _, paused = yield from paused_at_rest(execution, request, at)
@@ -124,7 +126,7 @@ def paused_at_rest(
     return after, Effects((Committed(after.id, entries, after), *above))
 
 
-def withdraw(execution: Execution) -> Query:
+def withdraw(execution: Live) -> Query:
     """Withdraw the request to pause a running execution whose row is locked."""
     return Query(WITHDRAW_PAUSE, {"given_id": execution.id})
 

@@ -17,6 +17,7 @@ from outlast.model.execution import TERMINAL, Execution, Status
 from outlast.model.text import shortened
 from outlast.model.wait import Awaiting, Wait, WaitKind
 from outlast.store.driver import Part, Query, Statement, Together
+from outlast.store.executions.below import Live
 from outlast.store.executions.locks import compare_and_set, locked
 from outlast.store.executions.log import append
 from outlast.store.executions.rows import execution_from
@@ -142,7 +143,7 @@ def _short(result: Any) -> Any:
     return result if (cut := shortened(text, MAX_RESULT_BYTES)) == text else cut
 
 
-def withdrawn(ended: Sequence[Execution]) -> Part[list[ApprovalResolved]]:
+def withdrawn(ended: Sequence[Live]) -> Part[list[ApprovalResolved]]:
     """Return, for the log of their root, the decisions on what these requested until they ended.
 
     It cannot be decided any more: whoever follows the root must not wait for it.
