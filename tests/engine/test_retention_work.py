@@ -93,6 +93,22 @@ async def test_a_crash_between_any_two_transactions_leaves_the_rest_to_the_next_
     assert "secret" not in str(database.rows("SELECT data FROM steps"))
 
 
+async def test_what_is_small_is_purged_many_at_once(database: Database) -> None:
+    clock, driver = FakeClock(), database.driver()
+    store = Store.over(driver)
+    await store.open()
+    try:
+        for _ in range(30):
+            execution = (await store.executions.create(new(clock))).execution
+            await store.executions.advance(completed(await run(store, execution)))
+            of = (execution.workspace_id, execution.conversation_id, 9)
+            await driver.write(partial(delete_conversation, *of))
+        assert [await store.conversations.purge() for _ in range(2)] == [30, 0]
+    finally:
+        await store.close()
+    assert database.rows("SELECT count(*) FROM events") == [(0,)]
+
+
 class SlowConversations(ConversationStore):
     """Each purge takes two seconds."""
 

@@ -3,10 +3,23 @@
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, Text, false, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    MetaData,
+    Text,
+    bindparam,
+    cast,
+    false,
+    func,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import ColumnElement, Executable
+from sqlalchemy.sql.expression import ColumnElement, Executable, TableValuedAlias
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 metadata: Final = MetaData(
@@ -86,6 +99,12 @@ class ByDatabase(Executable, ColumnElement[bool]):
 @compiles(ByDatabase)
 def _text_of(element: ByDatabase, compiler: Any, **_: Any) -> str:
     return element.texts[compiler.dialect.name]
+
+
+def given(**types: TypeEngine[Any]) -> TableValuedAlias:
+    """Return a table of Postgres whose columns are parameters: arrays of these types."""
+    arrays = (cast(bindparam(name), ARRAY(kind)) for name, kind in types.items())
+    return func.unnest(*arrays).table_valued(*types, name="given").render_derived()
 
 
 def to_json(value: Any) -> str:

@@ -19,7 +19,7 @@ from outlast.store.conversations.store import ConversationStore
 
 PURGE: Final = "purge"
 _EVERY_SECONDS: Final = 60.0
-_LIMIT: Final = 20
+_LIMIT: Final = 100
 """Conversations that are deleted before their content is."""
 SHARE: Final = 0.1
 """Share of the time in which the duty may write."""

@@ -4,17 +4,45 @@ Executions with `purging` have content left in other tables. That flag is the wh
 work: after a crash whoever runs next continues with what is left.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, literal_column, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    delete,
+    false,
+    func,
+    literal_column,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.store.checkpoints import checkpoints
-from outlast.store.driver import Part, Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.driver import (
+    Batch,
+    BatchStatement,
+    Part,
+    Query,
+    Row,
+    Statement,
+    Transaction,
+    TransactionResult,
+)
 from outlast.store.executions.steps import without_content
 from outlast.store.executions.tables import events, execution_metadata, executions, steps
 from outlast.store.idempotency import idempotency
+from outlast.store.tables import given
 from outlast.store.tasks.rows import tasks
 from outlast.store.waits.rows import waits
 
@@ -23,13 +51,21 @@ ROWS: Final = 500
 EXECUTIONS: Final = 50
 """Executions that one transaction locks, at most."""
 _PAGE: Final = 20
-"""Steps that are read at once."""
+"""Steps of one execution that are read at once."""
+_TOGETHER: Final = 10
+"""Executions of which steps are read at once."""
 
 CONTENT: Final = (events, checkpoints, waits, idempotency, tasks, execution_metadata)
 """Tables that hold only content; steps stay, without content."""
 
+_ids: Final = any_(cast(bindparam("id"), ARRAY(Text())))
+
 PURGE_CONTENT: Final = tuple(
-    Statement(delete(table).where(table.c.execution_id == bindparam("id"))) for table in CONTENT
+    BatchStatement(
+        delete(table).where(table.c.execution_id == bindparam("id")),
+        arrays=delete(table).where(table.c.execution_id == _ids),
+    )
+    for table in CONTENT
 )
 
 _MANY: Final = (
@@ -56,23 +92,38 @@ PURGE_SOME: Final = tuple(
     for table, key in _MANY
 )
 
-of_conversation: Final = (
-    executions.c.workspace_id == bindparam("workspace"),
-    executions.c.conversation_id == bindparam("conversation"),
-)
+_workspace: Final = bindparam("workspace", type_=Text())
+_conversation: Final = bindparam("conversation", type_=Text())
+
+
+def _turns_of(
+    table: Any, workspace: ColumnElement[str], conversation: ColumnElement[str]
+) -> tuple[ColumnElement[bool], ...]:
+    return (table.c.workspace_id == workspace, table.c.conversation_id == conversation)
+
+
+of_conversation: Final = _turns_of(executions, _workspace, _conversation)
 """The turns of a conversation."""
-_root: Final = executions.alias("root")
+root: Final = executions.alias("root")
+_calling: Final = root.c.children > literal_column("0")
 below_conversation: Final = (
     executions.c.root_id.in_(
-        select(_root.c.id).where(
-            _root.c.workspace_id == bindparam("workspace"),
-            _root.c.conversation_id == bindparam("conversation"),
-            _root.c.children > literal_column("0"),
-        )
+        select(root.c.id).where(*_turns_of(root, _workspace, _conversation), _calling)
     ),
 )
 """What the turns have called, on all levels."""
 OF_TREES: Final = (of_conversation, below_conversation)
+
+of_conversations: Final = given(workspace=Text(), conversation=Text(), at=BigInteger())
+"""The same of many, on Postgres."""
+OF_MANY_TREES: Final = (
+    _turns_of(executions, of_conversations.c.workspace, of_conversations.c.conversation),
+    (
+        *_turns_of(root, of_conversations.c.workspace, of_conversations.c.conversation),
+        _calling,
+        executions.c.root_id == root.c.id,
+    ),
+)
 
 
 def _purging(*where: ColumnElement[bool]) -> Statement:
@@ -94,38 +145,68 @@ Two concurrent processes take different ones.
 PURGING_OF: Final = tuple(_purging(*where) for where in OF_TREES)
 """The same of one conversation."""
 
-PURGED: Final = Statement(
-    update(executions).where(executions.c.id == bindparam("given_id")).values(purging=False)
+_purged: Final = update(executions).values(purging=false())
+
+PURGED: Final = BatchStatement(
+    _purged.where(executions.c.id == bindparam("given_id")),
+    arrays=_purged.where(executions.c.id == any_(cast(bindparam("given_id"), ARRAY(Text())))),
 )
 
+_given: Final = given(id=Text())
 
-def _size(table: Any) -> Any:
-    """Return how many rows an execution has in a table, counted up to `most`."""
+
+def _size(table: Any, execution_id: ColumnElement[str]) -> Any:
+    """Return how many rows an execution has in a table, counted up to one more than ROWS."""
     some = (
         select(literal_column("1"))
         .select_from(table)
-        .where(table.c.execution_id == bindparam("id"))
-        .limit(bindparam("most"))
+        .where(table.c.execution_id == execution_id)
+        .limit(literal_column(str(ROWS + 1)))
+        .correlate(_given)
         .subquery("page")
     )
     return select(func.count()).select_from(some).scalar_subquery()
 
 
-SIZES: Final = Statement(select(*(_size(table) for table in (steps, *CONTENT))))
-"""Selects how many rows an execution has in each table, counted up to `most`."""
+_OWNED: Final = (steps, *CONTENT)
+_one: Final = bindparam("id", type_=Text())
 
-STEPS_TO_STRIP: Final = Statement(
-    select(steps.c.number, steps.c.kind, steps.c.data)
-    .where(steps.c.execution_id == bindparam("id"), steps.c.number > bindparam("behind"))
-    .order_by(steps.c.number)
-    .limit(bindparam("limit"))
+SIZES: Final = BatchStatement(
+    select(_one, *(_size(table, _one) for table in _OWNED)),
+    arrays=select(_given.c.id, *(_size(table, _given.c.id) for table in _OWNED)),
 )
-"""Steps to strip, superseded ones too; the execution was reached through its workspace."""
+"""Selects an execution's id, and how many rows it has in each table, up to one more than ROWS."""
 
-STRIP_STEP: Final = Statement(
+_step: Final = select(steps.c.execution_id, steps.c.number, steps.c.kind, steps.c.data)
+_limits: Final = given(limit=BigInteger())
+_behind: Final = given(id=Text(), behind=BigInteger())
+_page: Final = (
+    select(steps.c.number, steps.c.kind, steps.c.data)
+    .where(steps.c.execution_id == _behind.c.id, steps.c.number > _behind.c.behind)
+    .order_by(steps.c.number)
+    .limit(select(func.max(_limits.c.limit)).scalar_subquery())
+    .lateral("page")
+)
+
+STEPS_TO_STRIP: Final = BatchStatement(
+    _step.where(steps.c.execution_id == bindparam("id"), steps.c.number > bindparam("behind"))
+    .order_by(steps.c.number)
+    .limit(bindparam("limit")),
+    arrays=select(_behind.c.id, _page.c.number, _page.c.kind, _page.c.data)
+    .join(_page, true())
+    .order_by(_behind.c.id, _page.c.number),
+)
+"""Selects the next steps of each, superseded ones too; they were reached through the workspace."""
+
+_bare: Final = given(given_id=Text(), given=BigInteger(), new_data=steps.c.data.type)
+
+STRIP_STEP: Final = BatchStatement(
     update(steps)
     .where(steps.c.execution_id == bindparam("given_id"), steps.c.number == bindparam("given"))
-    .values(data=bindparam("new_data"))
+    .values(data=bindparam("new_data")),
+    arrays=update(steps)
+    .where(steps.c.execution_id == _bare.c.given_id, steps.c.number == _bare.c.given)
+    .values(data=_bare.c.new_data),
 )
 
 
@@ -145,22 +226,37 @@ def purge(
     Return how many executions were finished, at least 1 while content is left; 0 at the end.
     `erase`: what was deleted is erased from the database's files at once.
     """
-    found = yield from _found(of, limit)
-    done, left = 0, ROWS
-    for (execution_id,) in found:
-        (sizes,) = yield Query(SIZES, {"id": execution_id, "most": ROWS + 1})
-        left -= sum(sizes)
-        if left < 0 and done:
+    found = [row[0] for row in (yield from _found(of, limit))]
+    if not found:
+        return TransactionResult(0)
+    sizes = {row[0]: row[1:] for row in (yield Batch(SIZES, _each(found)))}
+    some = _bounded(found, sizes)
+    if not some:
+        some = found[:1]
+        if (yield from _purge_some(found[0])):
+            return TransactionResult(1, erased=erase)
+    for place, statement in enumerate(PURGE_CONTENT, 1):
+        if ids := [one for one in some if sizes[one][place]]:
+            yield Batch(statement, _each(ids))
+    yield from _strip_steps([one for one in some if sizes[one][0]], ROWS)
+    yield Batch(PURGED, tuple({"given_id": one} for one in some))
+    return TransactionResult(len(some), erased=erase)
+
+
+def _each(ids: Iterable[str]) -> tuple[dict[str, Any], ...]:
+    return tuple({"id": one} for one in ids)
+
+
+def _bounded(found: Sequence[str], sizes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return the first of them, as far as one transaction may delete their rows together."""
+    some: list[str] = []
+    rows = 0
+    for one in found:
+        rows += sum(sizes[one])
+        if rows > ROWS:
             break
-        if left < 0 and (yield from _purge_some(execution_id)):
-            break
-        for statement, rows in zip(PURGE_CONTENT, sizes[1:], strict=True):
-            if rows:
-                yield Query(statement, {"id": execution_id})
-        yield from _strip_steps(execution_id, ROWS)
-        yield Query(PURGED, {"given_id": execution_id})
-        done += 1
-    return TransactionResult(max(done, int(bool(found))), erased=erase and bool(found))
+        some.append(one)
+    return some
 
 
 def _found(of: OfConversation | None, limit: int) -> Part[list[Row]]:
@@ -176,26 +272,35 @@ def _found(of: OfConversation | None, limit: int) -> Part[list[Row]]:
 
 def _purge_some(execution_id: str) -> Part[bool]:
     """Delete as many rows of a large execution as one transaction may; return whether more stay."""
-    left = ROWS - (yield from _strip_steps(execution_id, ROWS))
+    left = ROWS - (yield from _strip_steps([execution_id], ROWS))
     for statement in PURGE_SOME:
         if left:
             left -= len((yield Query(statement, {"id": execution_id, "limit": left})))
     return not left
 
 
-def _strip_steps(execution_id: str, most: int) -> Part[int]:
-    """Remove the content of up to `most` steps, and return of how many; kind and usage stay."""
-    stripped, behind = 0, 0
-    while stripped < most:
+def _strip_steps(ids: Iterable[str], most: int) -> Part[int]:
+    """Remove the content of up to `most` steps, and return of how many; kind and usage stay.
+
+    All of several executions have at most so many.
+    """
+    stripped, behind = 0, dict.fromkeys(ids, 0)
+    while behind and stripped < most:
         size = min(_PAGE, most - stripped)
-        of_page = {"id": execution_id, "behind": behind, "limit": size}
-        page = yield Query(STEPS_TO_STRIP, of_page)
-        for number, kind, data in page:
-            if (new_data := without_content(kind, data)) is not None:
-                given = {"given_id": execution_id, "given": number, "new_data": new_data}
-                yield Query(STRIP_STEP, given)
-                stripped += 1
-        if len(page) < size:
-            break
-        behind = page[-1][0]
+        some = list(islice(behind.items(), _TOGETHER))
+        pages = tuple({"id": one, "behind": number, "limit": size} for one, number in some)
+        rows = yield Batch(STEPS_TO_STRIP, pages)
+        bare = [
+            {"given_id": one, "given": number, "new_data": new_data}
+            for one, number, kind, data in rows
+            if (new_data := without_content(kind, data)) is not None
+        ]
+        if bare:
+            yield Batch(STRIP_STEP, tuple(bare))
+        stripped += len(bare)
+        read = Counter(row[0] for row in rows)
+        behind |= {row[0]: row[1] for row in rows}
+        for one, _ in some:
+            if read[one] < size:
+                del behind[one]
     return stripped

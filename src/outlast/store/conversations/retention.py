@@ -4,19 +4,37 @@ A conversation is due once its last activity is as long ago as its workspace kee
 and nothing of it is live: neither a turn, nor what a turn has called.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, bindparam, case, cast, func, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.sql.expression import ColumnElement, Select
 
 from outlast.model.retention import DAY_MILLIS, Plans
 from outlast.model.workspace import Plan
 from outlast.store.conversations.rows import conversations
-from outlast.store.driver import Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.driver import (
+    BatchStatement,
+    Query,
+    Row,
+    Statement,
+    Transaction,
+    TransactionResult,
+)
 from outlast.store.executions.tables import executions
 from outlast.store.keys import workspaces
+from outlast.store.tables import given
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +87,27 @@ def _moment(name: str) -> ColumnElement[int]:
     return cast(bindparam(name), BigInteger)
 
 
-_of_plan: Final = case(
-    *(
-        (workspaces.c.plan == literal_column(f"'{plan}'"), _moment(plan.value))
-        for plan in Plan
-        if plan is not Plan.ENTERPRISE
-    ),
-    else_=_moment(Plan.ENTERPRISE.value),
-)
-_own: Final = _moment("now") - workspaces.c.retention_days * literal_column(str(DAY_MILLIS))
-_cutoff: Final = case((_own > _of_plan, _own), else_=_of_plan)
-"""A conversation whose last activity is at this time or before is due; the later of both moments,
-so that a workspace's own retention can only shorten its plan's."""
+_MOMENTS: Final = ("now", *(plan.value for plan in Plan))
+
+
+def _cutoff_of(moments: Mapping[str, ColumnElement[int]]) -> ColumnElement[int]:
+    """Return the time of which, or before, a conversation's last activity must be to be due.
+
+    The later of both moments: a workspace's own retention can only shorten its plan's.
+    """
+    of_plan = case(
+        *(
+            (workspaces.c.plan == literal_column(f"'{plan}'"), moments[plan.value])
+            for plan in Plan
+            if plan is not Plan.ENTERPRISE
+        ),
+        else_=moments[Plan.ENTERPRISE.value],
+    )
+    own = moments["now"] - workspaces.c.retention_days * literal_column(str(DAY_MILLIS))
+    return case((own > of_plan, own), else_=of_plan)
+
+
+_cutoff: Final = _cutoff_of({name: _moment(name) for name in _MOMENTS})
 
 _oldest: Final = (
     select(func.min(conversations.c.last_active_at))
@@ -153,18 +180,34 @@ SUM_DUE: Final = Statement(
     ).where(*_due)
 )
 
-LOCK_DUE: Final = Statement(
-    select(conversations.c.id)
-    .where(
+_lock_due: Final = select(conversations.c.workspace_id, conversations.c.id)
+_given: Final = given(
+    conversation=Text(), workspace=Text(), **dict.fromkeys(_MOMENTS, BigInteger())
+)
+
+LOCK_DUE: Final = BatchStatement(
+    _lock_due.where(
         conversations.c.id == bindparam("conversation"),
         conversations.c.workspace_id == bindparam("workspace"),
         conversations.c.last_active_at
         <= select(_cutoff).where(workspaces.c.id == bindparam("workspace")).scalar_subquery(),
+    ).with_for_update(skip_locked=True),
+    arrays=_lock_due.select_from(_given)
+    .join(
+        conversations,
+        and_(
+            conversations.c.id == _given.c.conversation,
+            conversations.c.workspace_id == _given.c.workspace,
+        ),
     )
-    .with_for_update(skip_locked=True)
+    .join(workspaces, workspaces.c.id == conversations.c.workspace_id)
+    .where(
+        conversations.c.last_active_at <= _cutoff_of({name: _given.c[name] for name in _MOMENTS})
+    )
+    .with_for_update(of=conversations, skip_locked=True),
 )
-"""Locks a conversation that is past its workspace's retention; no row if it is not, any more, or if
-another transaction has it."""
+"""Locks conversations that are past their workspace's retention; no row of one that is not, any
+more, or that another transaction has."""
 
 
 def read_due(cutoffs: Cutoffs, limit: int) -> Transaction[list[DueConversation]]:

@@ -10,7 +10,6 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
-    delete,
     func,
     insert,
     select,
@@ -126,13 +125,6 @@ DECIDED_IN_CONVERSATION: Final = Statement(
 )
 """A decision in an execution, or in what it has called, is activity of the conversation. It locks
 the conversation, so it comes before the executions are locked."""
-
-DELETE_CONVERSATION: Final = Statement(
-    delete(conversations).where(
-        conversations.c.id == bindparam("conversation"),
-        conversations.c.workspace_id == bindparam("workspace"),
-    )
-)
 
 LOCK_TURNS: Final = Statement(
     select(conversations.c.id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     ARRAY,
@@ -13,7 +13,6 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
-    func,
     insert,
     literal_column,
     null,
@@ -23,8 +22,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.sql.expression import ColumnElement, TableValuedAlias
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.schedule import Schedule, ScheduleRun
 from outlast.store.agents import agent_versions, agents
@@ -32,7 +30,7 @@ from outlast.store.budgets.tables import budgets
 from outlast.store.driver import Batch, BatchStatement, Query, Statement
 from outlast.store.executions.tables import executions
 from outlast.store.schedules.rows import schedule_columns, schedule_runs, schedules
-from outlast.store.tables import to_json
+from outlast.store.tables import given, to_json
 
 INSERT_SCHEDULE: Final = Statement(insert(schedules))
 
@@ -71,12 +69,6 @@ def _due(now: ColumnElement[int]) -> ColumnElement[bool]:
     )
 
 
-def _given(**types: TypeEngine[Any]) -> TableValuedAlias:
-    """Return a table of Postgres whose columns are parameters: arrays of these types."""
-    arrays = (cast(bindparam(name), ARRAY(kind)) for name, kind in types.items())
-    return func.unnest(*arrays).table_valued(*types, name="given").render_derived()
-
-
 DUE_SCHEDULES: Final = Statement(
     select(schedules.c.id, schedules.c.next_at)
     .where(_due(bindparam("now", type_=BigInteger())))
@@ -85,7 +77,7 @@ DUE_SCHEDULES: Final = Statement(
 )
 """Of all workspaces: read at an interval, and nothing is locked."""
 
-_now: Final = _given(id=Text(), now=BigInteger())
+_now: Final = given(id=Text(), now=BigInteger())
 
 LOCK_DUE_SCHEDULES: Final = BatchStatement(
     select(*schedules.c)
@@ -134,7 +126,7 @@ _startable: Final = select(
         agent_versions.c.version == agents.c.version,
     ),
 )
-_agent: Final = _given(id=Text(), workspace=Text())
+_agent: Final = given(id=Text(), workspace=Text())
 
 STARTABLE: Final = BatchStatement(
     _startable.where(
@@ -171,9 +163,7 @@ _MOVED: Final = (
     "updated_at",
 )
 """What changes when a schedule is fired."""
-_moved: Final = _given(
-    given_id=Text(), **{f"new_{name}": schedules.c[name].type for name in _MOVED}
-)
+_moved: Final = given(given_id=Text(), **{f"new_{name}": schedules.c[name].type for name in _MOVED})
 
 MOVE_SCHEDULES: Final = BatchStatement(
     update(schedules)
@@ -317,10 +307,10 @@ def list_runs(filters: frozenset[str]) -> Statement:
 def changed(schedule: Schedule) -> Query:
     """Return the query that writes a schedule, whose row is locked."""
     values = schedule_columns(schedule)
-    given = {f"new_{name}": value for name, value in values.items()}
+    new = {f"new_{name}": value for name, value in values.items()}
     for fixed in ("id", "workspace_id", "key_id", "created_at"):
-        del given[f"new_{fixed}"]
-    return Query(CHANGE_SCHEDULE, given | {"given_id": schedule.id})
+        del new[f"new_{fixed}"]
+    return Query(CHANGE_SCHEDULE, new | {"given_id": schedule.id})
 
 
 def run_inserted(workspace_id: str, run: ScheduleRun) -> Query:
