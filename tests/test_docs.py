@@ -259,7 +259,9 @@ def test_the_example_of_every_key_has_every_key(written: Path) -> None:
 
 def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     (full,) = example(written, "agents.yaml").specs
-    looked_up, noted, refund, calculator, *notes, order, page, search, opinion = full.tools
+    looked_up, noted, refund, calculator, *notes, order, hub, files, page, search, opinion = (
+        full.tools
+    )
     assert (full.limits.max_steps, full.limits.max_seconds) == (20, 600)
     assert looked_up.http
     assert (looked_up.http.timeout, looked_up.http.max_result_bytes) == (30, 262_144)
@@ -269,12 +271,15 @@ def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     assert (calculator.builtin, calculator.effect.value) == ("calculator", "read_only")
     assert [tool.effect.value for tool in notes] == ["read_only", "idempotent"]
     assert (order.name, order.approval) == ("shop_putOrder", True)
+    assert (hub.timeout, hub.other["mcp"]["tools"]) == (60, ["search_issues", "add_comment"])
+    assert "max_result_bytes" not in hub.other["mcp"]
+    assert files.other["mcp"]["command"] == "mcp-files"
     assert page.other["webFetch"]["max_characters"] == 20_000
     assert search.other["webSearch"]["count"] == 5
     assert opinion.other["agent"]["name"] == full.name
 
 
-@pytest.mark.parametrize("tool", ["{mcp: other}", "{builtin: browser}"])
+@pytest.mark.parametrize("tool", ["{builtin: browser}"])
 def test_what_is_refused_for_now_is_refused_in_these_words(tool: str, tmp_path: Path) -> None:
     file = tmp_path / "refused.yaml"
     file.write_text(f"agents: [{{name: a, model: 'local:x', tools: [{tool}]}}]")

@@ -53,6 +53,7 @@ async def test_the_state_of_now_is_read_when_metrics_are_read() -> None:
         orphans=lambda: 0,
         leads=lambda: 1,
         retention=lambda: 4,
+        mcp=lambda: 3,
     )
     running[0] = 5.0
 
@@ -60,6 +61,7 @@ async def test_the_state_of_now_is_read_when_metrics_are_read() -> None:
     assert "outlast_segments_running 5.0" in lines
     assert "outlast_backlog 7.0" in lines
     assert "outlast_followers 9.0" in lines
+    assert "outlast_mcp_connections 3.0" in lines
     assert "outlast_jobs_taken_over_total 2.0" in lines
     assert "outlast_executions_orphaned_total 0.0" in lines
     assert "outlast_maintenance_leader 1.0" in lines

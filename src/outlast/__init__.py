@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from outlast.agents.define import Agent, agent, tool
     from outlast.agents.port import ToolContext
     from outlast.agents.tools.agent_kind import agent_tool
+    from outlast.agents.tools.mcp_kind import mcp_tools
     from outlast.agents.tools.openapi_kind import openapi_tools
     from outlast.embedded import asgi
     from outlast.model.agent import Limits, ModelChoice
@@ -33,6 +34,7 @@ __all__ = [
     "agent",
     "agent_tool",
     "asgi",
+    "mcp_tools",
     "openapi_tools",
     "tool",
 ]
@@ -42,6 +44,7 @@ _HOMES = {
     "agent": "outlast.agents.define",
     "agent_tool": "outlast.agents.tools.agent_kind",
     "asgi": "outlast.embedded",
+    "mcp_tools": "outlast.agents.tools.mcp_kind",
     "openapi_tools": "outlast.agents.tools.openapi_kind",
     "AssistantMessage": "outlast.model.message",
     "Context": "outlast.agents.code",

@@ -223,5 +223,5 @@ class Activity:
     def _tool(self, execution: Execution, name: str) -> str:
         """Return the tool's name if the agent has such a tool: a model may make up any other."""
         agent = self._agents.seen(execution)
-        known = agent is not None and agent.spec.tool(name) is not None
+        known = agent is not None and agent.spec.has(name)
         return name if known else _UNKNOWN

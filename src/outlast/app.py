@@ -172,28 +172,25 @@ def build(
     callbacks = (engine.runnable, engine.requested, engine.cancel)
     others = (streams.missed, leadership.released)
     state.listen(Listeners(committed, *callbacks, *others, paused=engine.pause))
-    _watch(metrics, engine, streams, leadership, retention)
+    _watch(metrics, engine, streams, leadership, retention, box)
     services = _services(settings, state, engine, streams, agents, clock, seal, box)
     parts = (models, box, services, metrics, maintenance, seal, prices)
     return Core(settings, clock, state, streams, engine, *parts)
 
 
 def _watch(
-    metrics: Metrics,
-    engine: Engine,
-    streams: Streams,
-    leadership: Leadership,
-    retention: Retention,
+    metrics: Metrics, engine: Engine, streams: Streams, lead: Leadership, due: Retention, box: Tools
 ) -> None:
     """Set the sources of the gauges."""
     metrics.watch(
         running=lambda: engine.running,
-        backlog=lambda: engine.backlog if leadership.leads else 0,
+        backlog=lambda: engine.backlog if lead.leads else 0,
         followers=lambda: streams.followers,
         taken_over=lambda: engine.taken_over,
         orphans=lambda: engine.orphans,
-        leads=lambda: leadership.leads,
-        retention=lambda: retention.backlog if leadership.leads else 0,
+        leads=lambda: lead.leads,
+        retention=lambda: due.backlog if lead.leads else 0,
+        mcp=lambda: box.connections,
     )
 
 

@@ -124,6 +124,7 @@ class Metrics:
         orphans: Callable[[], float],
         leads: Callable[[], float],
         retention: Callable[[], float],
+        mcp: Callable[[], float],
     ) -> None:
         """Set the sources of gauges, and of counts kept elsewhere; called once."""
         now = {
@@ -132,6 +133,7 @@ class Metrics:
             "outlast_followers": ("Open streams and waiting requests.", followers),
             "outlast_maintenance_leader": ("Whether this process leads maintenance.", leads),
             "outlast_retention_backlog": ("Conversations past their retention.", retention),
+            "outlast_mcp_connections": ("Connections to MCP servers.", mcp),
         }
         for name, (description, read) in now.items():
             Gauge(name, description, registry=self._registry).set_function(read)
@@ -212,7 +214,7 @@ class Metrics:
 
 def _has(agent: Agent | None, tool: str) -> bool:
     """Whether the agent has the tool; a code agent's function calls only what its author named."""
-    return agent is not None and (agent.spec.code is not None or agent.spec.tool(tool) is not None)
+    return agent is not None and (agent.spec.code is not None or agent.spec.has(tool))
 
 
 class _KeptElsewhere(Collector):

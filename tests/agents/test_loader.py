@@ -185,8 +185,8 @@ BAD = {
         "x.yaml:5: agent \"a\", tools[0], agent: there is no agent 'b'; the agents: a",
     ),
     "MCP": (
-        tool("mcp: {url: x}"),
-        'x.yaml:5: agent "a", tools[0], mcp: this version of Outlast does not support it yet; remove it',
+        tool("name: t\nmcp: {uri: x}"),
+        'x.yaml:6: agent "a", tool "t", mcp.uri: unknown key; did you mean url?',
     ),
     "a later builtin": (
         tool("builtin: browser"),
@@ -198,11 +198,11 @@ BAD = {
     ),
     "no kind": (
         tool("name: t"),
-        'x.yaml:5: agent "a", tool "t": a tool has exactly one of http, python, builtin, agent, openapi, webFetch and webSearch; found none of them',
+        'x.yaml:5: agent "a", tool "t": a tool has exactly one of http, python, builtin, agent, openapi, mcp, webFetch and webSearch; found none of them',
     ),
     "two kinds": (
         tool("builtin: datetime\npython: x:y"),
-        'x.yaml:5: agent "a", tools[0]: a tool has exactly one of http, python, builtin, agent, openapi, webFetch and webSearch; found python and builtin',
+        'x.yaml:5: agent "a", tools[0]: a tool has exactly one of http, python, builtin, agent, openapi, mcp, webFetch and webSearch; found python and builtin',
     ),
     "an effect": (
         tool("name: t\neffect: safe\nhttp: {url: http://x}"),

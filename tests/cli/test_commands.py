@@ -320,7 +320,7 @@ def test_every_metric_is_documented_and_no_other_is() -> None:
 
     metrics = Metrics()
     read = dict.fromkeys(
-        ("running", "backlog", "followers", "taken_over", "orphans", "leads", "retention"),
+        ("running", "backlog", "followers", "taken_over", "orphans", "leads", "retention", "mcp"),
         lambda: 0,
     )
     metrics.watch(**read)

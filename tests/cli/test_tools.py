@@ -1,15 +1,19 @@
 """`outlast tools`: what a model is offered, and a real call without an execution."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import pytest
 
+from outlast.cli.findings import Level
 from tests.support.command_line import CommandLine
 from tests.support.databases import SQLITE
+from tests.support.doctor import findings
 from tests.support.http_tools import HttpToolServer, answer
+from tests.support.mcp_servers import ODD
 
 Outlast = Callable[..., tuple[int, str, str]]
 pytestmark = [pytest.mark.only(SQLITE), pytest.mark.anyio]
@@ -107,6 +111,53 @@ def test_every_call_ends_in_a_result_or_a_reason(
     code, out, err = outlast("tools", "call", *arguments, *write(command_line.folder))
     assert shown in (out if code == 0 else err)
     assert code == exit_code
+
+
+ODD_FILE = """
+agents:
+  - name: clerk
+    model: "scripted:none.yaml"
+    tools:
+      - {builtin: calculator}
+      - {name: odd, approval: true, mcp: {command: "PYTHON", args: [-B, "ODD", "FOLDER", plain]}}
+"""
+
+
+def odd_file(folder: Path) -> tuple[str, ...]:
+    text = ODD_FILE.replace("PYTHON", sys.executable).replace("ODD", ODD)
+    (folder / "clerk.yaml").write_text(text.replace("FOLDER", str(folder)))
+    return ("--agents", "clerk.yaml")
+
+
+def test_the_tools_of_an_mcp_server_are_listed_and_called(
+    outlast: Outlast, command_line: CommandLine
+) -> None:
+    file = odd_file(command_line.folder)
+    code, out, err = outlast("tools", "list", "clerk", *file)
+    assert code == 0, err
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert [row[0] for row in rows] == ["calculator", "odd__act"]
+    assert rows[1][1:4] == ["mcp", "destructive", "always"]
+    code, out, _ = outlast("tools", "call", "clerk", "odd__act", "--yes", *file)
+    assert (code, orjson.loads(out)) == (0, "acted")
+    code, _, err = outlast("tools", "call", "clerk", "odd__none", *file)
+    assert (code, "has no tool 'odd__none'; its tools: odd__act" in err) == (2, True)
+
+
+async def test_doctor_says_whether_an_mcp_server_lists_its_tools(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(command_line.folder)
+    odd_file(command_line.folder)
+    found = await findings("", agents="clerk.yaml")
+    finding = found["MCP server odd of clerk"]
+    assert (finding.level, finding.text) == (Level.OK, "lists 1 tool")
+    text = (command_line.folder / "clerk.yaml").read_text()
+    (command_line.folder / "clerk.yaml").write_text(text.replace("plain", "crashes"))
+    finding = (await findings("", agents="clerk.yaml"))["MCP server odd of clerk"]
+    assert finding.level is Level.FAIL
+    assert "exit code 1: there is no licence" in finding.text
+    assert (finding.remedy or "").endswith("outlast tools list clerk")
 
 
 def test_without_an_agents_file_the_error_names_the_flag(

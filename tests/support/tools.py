@@ -40,6 +40,11 @@ class FakeTools:
         found = self._functions.get(spec.name)
         return found if isinstance(found, WaitFor) else None
 
+    connections = 0
+
+    async def listed(self, spec: AgentSpec, _context: ToolContext) -> AgentSpec:
+        return spec
+
     def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
         Arguments().check_edited(spec.parameters, arguments)
 

@@ -146,8 +146,8 @@ def _choice(spec: AgentSpec) -> Iterator[Problem]:
     path = ("tool_choice",)
     if spec.tool_choice == "required" and not spec.tools:
         yield Problem(path, "a tool is required, but the agent has none")
-    if spec.tool_choice not in CHOICES and spec.tool(spec.tool_choice) is None:
-        names = ", ".join(tool.name for tool in spec.tools) or "none"
+    if spec.tool_choice not in CHOICES and not spec.has(spec.tool_choice):
+        names = ", ".join(tool.name for tool in spec.offered) or "none"
         problem = f"there is no tool {spec.tool_choice!r}; the agent's tools: {names}"
         yield Problem(path, f"{problem}; or write auto, none or required")
 

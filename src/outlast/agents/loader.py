@@ -43,7 +43,6 @@ from outlast.model.error import Misconfigured
 from outlast.model.explain import Explained, explain, given_kind
 from outlast.model.provider import ProviderSpec, read_providers
 
-_LATER: Final = frozenset({("tools", "mcp")})
 _LATER_BUILTINS: Final = frozenset({"browser"})
 _APART: Final = frozenset({"name", "description", "effect", "approval", "timeout"})
 """Keys of a tool on which no check of another key depends."""
@@ -273,9 +272,6 @@ def _problem(found: Explained) -> Problem:
 
 def _unknown_key(path: Path) -> str:
     key = str(path[-1])
-    parent = next((str(part) for part in reversed(path[:-1]) if isinstance(part, str)), "")
-    if (parent, key) in _LATER:
-        return _NOT_YET
     known = known_keys(path[:-1])
     near = difflib.get_close_matches(to_camel(key), known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"

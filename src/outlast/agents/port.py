@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
-from outlast.model.agent import ToolSpec
+from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.memory import MemoryAccess, MemoryWrite
 from outlast.model.message import AssistantMessage, Message
 from outlast.model.usage import Usage
@@ -185,6 +185,18 @@ class Tools(Protocol):
 
     def waits_for(self, spec: ToolSpec, arguments: dict[str, Any]) -> WaitFor | None:
         """Return what a call with these arguments waits for; None if it runs."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """Connections to servers that list tools, as of now."""
+        ...
+
+    async def listed(self, spec: AgentSpec, context: ToolContext) -> AgentSpec:
+        """Return the agent with the tools that its sources list now; itself if it has none.
+
+        Raises ToolsUnavailable, Misconfigured.
+        """
         ...
 
     def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ _WIDTH: Final = 14
 _REMEDIES: Final = {
     "internal_error": "outlast doctor",
     "model_unavailable": "outlast doctor",
+    "tools_unavailable": "outlast doctor",
 }
 """The command that tells more, by an error's code; `resume` retries any failed one."""
 

@@ -6,20 +6,25 @@ import socket
 import stat
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Final
 
+from outlast import logs
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.catalogue import ModelCatalogue
+from outlast.agents.port import ToolContext
 from outlast.agents.readiness import model_problem, tools_not_ready
-from outlast.cli.composition import providers_of, read_agents
+from outlast.agents.tools.python import ToolFunctions
+from outlast.cli.composition import providers_of, read_agents, tool_box
 from outlast.cli.doctor_sqlite import examine_sqlite
 from outlast.cli.findings import Finding, Level
 from outlast.cli.preflight import check_environment
 from outlast.cli.price_table import priced
 from outlast.cli.remote import url_of
 from outlast.client import Client, Unreachable
+from outlast.model.amount import amount
 from outlast.model.clock import Clock, SystemClock
-from outlast.model.error import Misconfigured
+from outlast.model.error import Misconfigured, ToolsUnavailable
 from outlast.model.extra import install
 from outlast.settings import Settings
 
@@ -40,6 +45,7 @@ async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         *_environment(),
         *await _models(settings, loaded),
         *_tools(loaded),
+        *await _servers(settings, loaded),
         *_prices(settings, loaded),
         *await _unpriced(settings, loaded),
     ):
@@ -125,6 +131,29 @@ def _tools(loaded: LoadedAgents) -> Iterator[Finding]:
             yield Finding(f"agent {one.agent}", Level.FAIL, one.problem)
 
 
+async def _servers(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
+    """List the tools of each agent's MCP servers."""
+    logs.configure("error", "auto")  # what it would log is found
+    findings = []
+    box = tool_box(settings, SystemClock(), ToolFunctions())
+    for spec in loaded.specs:
+        for source in spec.sources:
+            alone = replace(spec, tools=(source,))
+            if any(tools_not_ready(alone, os.environ)):
+                continue
+            check = f"MCP server {source.name} of {spec.name}"
+            try:
+                listed = await box.listed(alone, ToolContext("", "", ""))
+            except (ToolsUnavailable, Misconfigured) as error:
+                remedy = f"start it or correct its entry, then outlast tools list {spec.name}"
+                findings.append(Finding(check, Level.FAIL, error.message, remedy))
+            else:
+                text = f"lists {amount(len(listed.offered), 'tool')}"
+                findings.append(Finding(check, Level.OK, text))
+    await box.close()
+    return findings
+
+
 async def _models(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
     catalogue = ModelCatalogue(
         SystemClock(), settings.data_dir, providers=providers_of(settings, loaded)
@@ -148,8 +177,11 @@ def _prices(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
         return
     models = set(loaded.models)
     tools = {tool.name for spec in loaded.specs for tool in spec.tools}
+    listed = {
+        name for name in settings.prices.tools if any(spec.has(name) for spec in loaded.specs)
+    }
     strange = [name for name in settings.prices.models if name not in models]
-    strange += [name for name in settings.prices.tools if name not in tools]
+    strange += [name for name in settings.prices.tools if name not in listed]
     if not strange:
         yield Finding("prices", Level.OK, f"of {', '.join(priced)}")
         return

@@ -1,8 +1,10 @@
 """What a model is offered of an agent's tools, and one call without an execution."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
+from outlast import logs
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.schemas import inlined
 from outlast.agents.port import ToolContext
@@ -19,6 +21,23 @@ from outlast.settings import Settings
 def agent_named(settings: Settings, name: str) -> AgentSpec:
     """Return an agent of the agents file. Raises Misconfigured, AgentNotFound."""
     return _named(_loaded(settings), name)
+
+
+async def listed_tools(settings: Settings, name: str) -> AgentSpec:
+    """Return an agent with the tools that its MCP servers list now.
+
+    Raises Misconfigured, AgentNotFound, ToolsUnavailable.
+    """
+    logs.configure("error", "auto")  # what it would log is shown
+    spec = agent_named(settings, name)
+    if not spec.sources:
+        return spec
+    _require_ready(replace(spec, tools=spec.sources))
+    box = tool_box(settings, SystemClock(), ToolFunctions())
+    try:
+        return await box.listed(spec, _context())
+    finally:
+        await box.close()
 
 
 def seen(tool: ToolSpec) -> dict[str, Any]:
@@ -56,26 +75,40 @@ async def call(
     Raises ToolFailed; Misconfigured if the environment lacks something; InvalidRequest for a call
     that needs `yes`, or an execution.
     """
+    logs.configure("error", "auto")
     loaded = _loaded(settings)
     spec = _named(loaded, agent)
-    found = spec.tool(tool)
-    if found is None:
-        names = ", ".join(one.name for one in spec.tools) or "none"
-        raise InvalidRequest(f"The agent {agent} has no tool {tool!r}; its tools: {names}.")
-    for lack in tools_not_ready(AgentSpec(agent, spec.model, tools=(found,)), os.environ):
-        raise Misconfigured(str(lack))
+    known = spec.source_of(tool) or spec.tool(tool)
+    if known is not None:
+        _require_ready(replace(spec, tools=(known,)))
     clock = SystemClock()
     box = tool_box(settings, clock, ToolFunctions(loaded.functions))
     try:
+        if known is not None and known.is_source:
+            spec = await box.listed(replace(spec, tools=(known,)), _context())
+        found = spec.tool(tool)
+        if found is None:
+            names = ", ".join(one.name for one in spec.offered) or "none"
+            raise InvalidRequest(f"The agent {agent} has no tool {tool!r}; its tools: {names}.")
         if box.waits_for(found, arguments) is not None:
             raise InvalidRequest(f"A call of {tool} needs an execution: outlast run {agent} INPUT")
         if found.approval and not yes and await box.asks(found, arguments):
             raise InvalidRequest(f"A person approves this call of {tool}: add --yes.")
-        context = ToolContext("", ids.new(ids.EXECUTION), ids.new(ids.TOOL_CALL))
         began = clock.monotonic()
-        return await box.call(found, arguments, context), clock.monotonic() - began
+        return await box.call(found, arguments, _context()), clock.monotonic() - began
     finally:
         await box.close()
+
+
+def _require_ready(spec: AgentSpec) -> None:
+    """Raise Misconfigured if the environment lacks something for the agent's tools."""
+    for lack in tools_not_ready(spec, os.environ):
+        raise Misconfigured(str(lack))
+
+
+def _context() -> ToolContext:
+    """Return the context of a call without an execution."""
+    return ToolContext("", ids.new(ids.EXECUTION), ids.new(ids.TOOL_CALL))
 
 
 def _loaded(settings: Settings) -> LoadedAgents:

@@ -20,14 +20,14 @@ def about() -> None:
 
 @tools.command("list")
 def list_tools(agent: AgentName, agents: AgentsFile = None, json: AsJson = False) -> None:
-    """List an agent's tools as its model sees them.
+    """List an agent's tools as its model sees them, those of MCP servers too.
 
     With --json, whole: description and the JSON Schema of the arguments.
     """
-    from outlast.cli.tool_call import agent_named, seen
+    from outlast.cli.tool_call import listed_tools, seen
 
-    spec = agent_named(settings(agents=agents), agent)
-    rows = [seen(tool) for tool in spec.tools]
+    spec = asyncio.run(listed_tools(settings(agents=agents), agent))
+    rows = [seen(tool) for tool in spec.offered]
     if json:
         write_json(rows)
         return

@@ -13,6 +13,10 @@ MADE_OVER_HTTP: Final = "api:"
 """Source of an agent created over the API; no file or module can have this name."""
 
 
+SOURCE_SEPARATOR: Final = "__"
+"""Between the name of a source and that of its tool."""
+
+
 class Effect(StrEnum):
     """What running a tool a second time would do, in MCP's terms."""
 
@@ -114,6 +118,11 @@ class ToolSpec:
         own = [key for key in ("http", "python", "builtin") if getattr(self, key) is not None]
         return [*own, *self.other]
 
+    @property
+    def is_source(self) -> bool:
+        """Whether it stands for the tools that a server lists when a segment begins."""
+        return any(isinstance(of, dict) and of.get("lists") is True for of in self.other.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -184,7 +193,27 @@ class AgentSpec:
 
     def tool(self, name: str) -> ToolSpec | None:
         """Return the tool of that name; None if there is none."""
-        return next((tool for tool in self.tools if tool.name == name), None)
+        return next((tool for tool in self.offered if tool.name == name), None)
+
+    @property
+    def sources(self) -> tuple[ToolSpec, ...]:
+        """The tools that stand for those of a server."""
+        return tuple([tool for tool in self.tools if tool.other and tool.is_source])
+
+    @property
+    def offered(self) -> tuple[ToolSpec, ...]:
+        """The tools that a model may call; of a source those that have been listed."""
+        return self.tools if not self.sources else tuple(t for t in self.tools if not t.is_source)
+
+    def source_of(self, name: str) -> ToolSpec | None:
+        """Return the source to which a tool of that name belongs, listed or not."""
+        source, separator, _ = name.partition(SOURCE_SEPARATOR)
+        found = (one for one in self.sources if separator and one.name == source)
+        return next(found, None)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a tool of that name, or one of its sources may list it."""
+        return self.tool(name) is not None or self.source_of(name) is not None
 
 
 def shown_model(name: str) -> str:

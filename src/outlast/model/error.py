@@ -12,8 +12,7 @@ OutlastError
 ├── NotFound                 404  also what belongs to another workspace
 │   ├── AgentNotFound · ExecutionNotFound · ConversationNotFound
 │   ├── ApprovalNotFound · CheckpointNotFound · KeyNotFound · ScheduleNotFound
-│   ├── BudgetNotFound
-│   ├── MemoryStoreNotFound · MemoryItemNotFound
+│   ├── BudgetNotFound · MemoryStoreNotFound · MemoryItemNotFound
 ├── Conflict                 409
 │   ├── AgentPaused · ConversationBusy · StaleWrite · RequestInProgress
 │   ├── MemoryArchived · MemoryFull
@@ -25,7 +24,7 @@ OutlastError
 ├── RateLimited              429
 │   ├── TooManyTurns · QuotaExceeded
 ├── Upstream                 502  a model provider or a tool's server
-│   ├── ModelUnavailable · ModelRateLimited · ModelRejected · ContextTooLong
+│   ├── ModelUnavailable · ModelRateLimited · ModelRejected · ContextTooLong · ToolsUnavailable
 ├── Overloaded               503
 ├── Refused                  500  the database does not take this write, now or later
 ├── ToolFailed                    shown to the model, never to the caller
@@ -323,6 +322,12 @@ class ContextTooLong(Upstream):
     """The conversation no longer fits the model's context."""
 
     code = "context_length_exceeded"
+
+
+class ToolsUnavailable(Upstream):
+    """A server that lists tools of the agent cannot be reached."""
+
+    code = "tools_unavailable"
 
 
 class Overloaded(OutlastError):

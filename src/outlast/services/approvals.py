@@ -1,8 +1,11 @@
 """Decides approvals, and lists open ones."""
 
-from outlast.agents.port import Tools
+from dataclasses import replace
+
+from outlast.agents.port import ToolContext, Tools
+from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.clock import Clock
-from outlast.model.error import ApprovalNotFound, InvalidArguments, InvalidField
+from outlast.model.error import ApprovalNotFound, InvalidArguments, InvalidField, OutlastError
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.json_depth import DEEPEST, is_too_deep
 from outlast.model.wait import NOT_GIVEN, Decision, Wait, WaitKind, approvals
@@ -77,11 +80,24 @@ class Approvals:
         agent = await self._store.agents.version(
             workspace_id, execution.agent_id, execution.agent_version
         )
-        tool = agent.spec.tool(approval.name)
+        tool = await self._tool(agent.spec, approval)
         if tool is None:
             raise InvalidArguments(f"The agent has no tool {approval.name!r}.", param="parameters")
         self._tools.check(tool, decision.parameters)
         return execution.id
+
+    async def _tool(self, spec: AgentSpec, approval: Wait) -> ToolSpec | None:
+        """Return the tool of an approval. Raises InvalidArguments if its source cannot list it."""
+        source = spec.source_of(approval.name)
+        if source is None:
+            return spec.tool(approval.name)
+        context = ToolContext("", approval.execution_id, approval.tool_call_id)
+        try:
+            listed = await self._tools.listed(replace(spec, tools=(source,)), context)
+        except OutlastError as error:
+            text = f"The arguments cannot be checked now: {error.message}"
+            raise InvalidArguments(text, param="parameters") from error
+        return listed.tool(approval.name)
 
 
 def _check_result(approval: Wait, decision: Decision) -> None:

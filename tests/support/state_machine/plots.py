@@ -247,6 +247,11 @@ class PlotTools:
     async def asks(self, spec: ToolSpec, arguments: dict[str, Any]) -> bool:
         raise AssertionError("no tool of these has a predicate")
 
+    connections = 0
+
+    async def listed(self, spec: AgentSpec, _context: ToolContext) -> AgentSpec:
+        return spec
+
     def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
         Arguments().check_edited(spec.parameters, arguments)
 

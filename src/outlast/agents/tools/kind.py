@@ -12,7 +12,7 @@ The kinds that exist are the table in `agents.tools.kinds`; a kind is one module
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -113,6 +113,25 @@ class ToolRunner(Protocol):
 
     async def close(self) -> None:
         """Close the connections."""
+        ...
+
+
+@runtime_checkable
+class ToolLister(Protocol):
+    """A runner of a kind whose spec may stand for several tools, which are listed later."""
+
+    @property
+    def connections(self) -> int:
+        """Connections that are not closed."""
+        ...
+
+    async def listed(
+        self, source: ToolSpec, context: ToolContext, taken: frozenset[str]
+    ) -> tuple[ToolSpec, ...]:
+        """Return the tools of a source, called none of the names that are taken.
+
+        Raises ToolsUnavailable, Misconfigured.
+        """
         ...
 
 

@@ -4,6 +4,7 @@ from outlast.agents.tools.agent_kind import AGENT
 from outlast.agents.tools.builtin_kind import BUILTIN
 from outlast.agents.tools.http_kind import HTTP
 from outlast.agents.tools.kind import Resources, ToolKind, ToolRunner
+from outlast.agents.tools.mcp_kind import MCP
 from outlast.agents.tools.memory_kind import MEMORY
 from outlast.agents.tools.openapi_kind import OPENAPI
 from outlast.agents.tools.python_kind import PYTHON
@@ -16,6 +17,7 @@ KINDS: tuple[ToolKind, ...] = (
     BUILTIN,
     AGENT,
     OPENAPI,
+    MCP,
     WEB_FETCH,
     WEB_SEARCH,
 )

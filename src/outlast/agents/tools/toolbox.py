@@ -1,7 +1,9 @@
 """The Tools of a server: checks arguments, calls the kind's runner, checks the result."""
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -9,10 +11,10 @@ import orjson
 from outlast.agents.port import ToolContext, WaitFor
 from outlast.agents.tools import kinds
 from outlast.agents.tools.arguments import Arguments
-from outlast.agents.tools.kind import Resources, ToolKind, ToolRunner
+from outlast.agents.tools.kind import Resources, ToolKind, ToolLister, ToolRunner
 from outlast.agents.tools.python import ToolFunctions
 from outlast.agents.tools.signature import PythonFunction
-from outlast.model.agent import ToolSpec
+from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed
 from outlast.model.json_depth import DEEPEST, is_too_deep
@@ -71,6 +73,31 @@ class ToolBox:
         """Return what a call with these arguments waits for rather than run; None if it runs."""
         known = self._runners.get(spec.kind)
         return None if known is None else known[0].waits_for(spec, arguments)
+
+    async def listed(self, spec: AgentSpec, context: ToolContext) -> AgentSpec:
+        """Return the agent with the tools that its sources list now; itself if it has none.
+
+        All sources list at the same time. Raises ToolsUnavailable, Misconfigured.
+        """
+        sources = spec.sources
+        if not sources:
+            return spec
+        taken = frozenset(tool.name for tool in spec.tools)
+        found = await asyncio.gather(*(self._listed(one, context, taken) for one in sources))
+        return replace(spec, tools=(*spec.tools, *(tool for tools in found for tool in tools)))
+
+    async def _listed(
+        self, source: ToolSpec, context: ToolContext, taken: frozenset[str]
+    ) -> tuple[ToolSpec, ...]:
+        runner = self._runners[source.kind][1]
+        assert isinstance(runner, ToolLister)
+        return await runner.listed(source, context, taken)
+
+    @property
+    def connections(self) -> int:
+        """Connections to MCP servers that are not closed."""
+        listers = (one for _, one in self._runners.values() if isinstance(one, ToolLister))
+        return sum(one.connections for one in listers)
 
     def check(self, spec: ToolSpec, arguments: dict[str, Any]) -> None:
         """Raise InvalidArguments if arguments do not fit the tool's schema, naming the first."""

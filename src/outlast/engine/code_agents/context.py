@@ -128,7 +128,7 @@ class CodeContext:
 
     @property
     def tools(self) -> tuple[ToolSpec, ...]:
-        return self._spec.tools
+        return self._spec.offered
 
     async def model(
         self,

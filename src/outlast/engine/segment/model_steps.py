@@ -104,7 +104,7 @@ class ModelSteps:
         return ModelRequest(
             instructions=instructions_of(spec.instructions, execution),
             messages=repair(tuple(transcript)),
-            tools=spec.tools,
+            tools=spec.offered,
             tool_choice=spec.tool_choice if first or spec.tool_choice == "none" else "auto",
             settings=settings_of(segment, spec, self.writer.prices.of_model(spec.model)),
         )

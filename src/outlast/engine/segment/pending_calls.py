@@ -162,6 +162,13 @@ def _unknown(segment: Segment, number: int, call: ToolCall, at: int) -> Wait:
 
 
 def repeatable(spec: AgentSpec, call: ToolCall) -> bool:
-    """Whether the call may run again; a call without a matching tool has had no effect."""
+    """Whether the call may run again; a call without a matching tool has had no effect.
+
+    A source may have had the tool when the call began, and list it no longer.
+    """
+    if call.invalid is not None:
+        return True
     tool = spec.tool(call.name)
-    return tool is None or call.invalid is not None or tool.effect.repeatable
+    if tool is None:
+        return spec.source_of(call.name) is None
+    return tool.effect.repeatable

@@ -5,7 +5,7 @@ request and a repeatable tool call run again, any other call needs a person's de
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from structlog.contextvars import bind_contextvars
@@ -17,7 +17,7 @@ from outlast.engine.segment.limits import check_spent, too_many_steps
 from outlast.engine.segment.memory import MemoryTools
 from outlast.engine.segment.model_steps import ModelSteps, failure_of, is_answered
 from outlast.engine.segment.pending_calls import PendingCalls
-from outlast.engine.segment.segment import Interrupted, Segment, Stop
+from outlast.engine.segment.segment import LEFT, Interrupted, Segment, Stop
 from outlast.engine.segment.time_left import out_of_time, seconds_left
 from outlast.engine.segment.tool_calls import ToolCalls
 from outlast.engine.segment.writer import SegmentWriter
@@ -72,7 +72,10 @@ class Runner:
         if agent is None or not await self._begun(segment):
             return
         try:
-            await self._read(segment, agent)
+            await self._read(segment)
+            agent = await self._with_listed(segment, agent)
+            if segment.takes_over:
+                await self.pending_calls.take_over(segment, agent)
             await self._continue(segment, agent)
         except Interrupted:
             await self._interrupted(segment)
@@ -161,8 +164,24 @@ class Runner:
         await self.writer.begin(segment)
         return True
 
-    async def _read(self, segment: Segment, agent: Agent) -> None:
-        """Read history and steps, and settle what a crash has left open."""
+    async def _with_listed(self, segment: Segment, agent: Agent) -> Agent:
+        """Return the agent with the tools that its sources list; they stay for the segment.
+
+        Without them, what a crash has left open is for a person, as nothing says what it did.
+        """
+        if not agent.spec.sources:
+            return agent
+        try:
+            spec = await self.tool_calls.listed(segment, agent.spec)
+        except (OutlastError, Interrupted):
+            if segment.takes_over and segment.stopped not in LEFT:
+                await self.pending_calls.take_over(segment, agent)
+            raise
+        segment.agent = replace(agent, spec=spec)
+        return segment.agent
+
+    async def _read(self, segment: Segment) -> None:
+        """Read history and steps."""
         execution = segment.execution
         try:
             if execution.turn > 1:
@@ -177,8 +196,6 @@ class Runner:
             raise
         except Exception as error:
             raise Unread from error
-        if segment.takes_over:
-            await self.pending_calls.take_over(segment, agent)
 
     async def _interrupted(self, segment: Segment) -> None:
         match segment.stopped:

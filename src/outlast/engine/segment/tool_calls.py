@@ -12,9 +12,9 @@ from outlast.agents.unreadable import unreadable_arguments
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Interrupted, Segment, ended
 from outlast.engine.segment.writer import SegmentWriter
-from outlast.model.agent import AgentSpec, ToolSpec
+from outlast.model.agent import SOURCE_SEPARATOR, AgentSpec, ToolSpec
 from outlast.model.clock import whole_millis
-from outlast.model.error import OutlastError, ToolFailed
+from outlast.model.error import OutlastError, ToolFailed, ToolsUnavailable
 from outlast.model.event import ToolFinished
 from outlast.model.execution import Execution, ToolStep
 from outlast.model.ids import STEP
@@ -116,16 +116,7 @@ class ToolCalls:
     ) -> object:
         tool = _known(spec, call)
         execution = segment.execution
-        context = ToolContext(
-            execution.workspace_id,
-            execution.id,
-            call.id,
-            execution.session,
-            execution.metadata,
-            self._headers(execution),
-            execution.user,
-            execution.memory_stores,
-        )
+        context = self._context(execution, call.id)
         try:
             result = await self.tools.call(tool, call.parameters, context)
         except OutlastError:
@@ -137,6 +128,30 @@ class ToolCalls:
             by = MemoryWriter(execution.id, number, call.id, execution.key_id)
             segment.writes[call.id] = tuple([replace(one, writer=by) for one in context.writes])
         return result
+
+    async def listed(self, segment: Segment, spec: AgentSpec) -> AgentSpec:
+        """Return the agent with the tools that its sources list now.
+
+        Raises ToolsUnavailable, Misconfigured, Interrupted.
+        """
+        try:
+            context = self._context(segment.execution, "")
+        except ToolFailed as error:
+            raise ToolsUnavailable(error.message) from error
+        return await segment.run(self.tools.listed(spec, context))
+
+    def _context(self, execution: Execution, tool_call_id: str) -> ToolContext:
+        """Return the context of a call. Raises ToolFailed if it cannot be read."""
+        return ToolContext(
+            execution.workspace_id,
+            execution.id,
+            tool_call_id,
+            execution.session,
+            execution.metadata,
+            self._headers(execution),
+            execution.user,
+            execution.memory_stores,
+        )
 
     def _headers(self, execution: Execution) -> dict[str, str]:
         """Return the forwarded headers. Raises ToolFailed if they cannot be decrypted."""
@@ -173,7 +188,14 @@ def _known(spec: AgentSpec, call: ToolCall) -> ToolSpec:
     """Return the tool that the call names. Raises ToolFailed with a message for the model."""
     tool = spec.tool(call.name)
     if tool is None:
-        names = ", ".join(tool.name for tool in spec.tools) or "none"
+        source = spec.source_of(call.name)
+        if source is not None:
+            raise ToolFailed(
+                f"{source.name} has no tool {call.name!r}, or no longer; "
+                f"its tools begin with {source.name}{SOURCE_SEPARATOR}.",
+                cause="The model called a tool that its source does not list.",
+            )
+        names = ", ".join(tool.name for tool in spec.offered) or "none"
         raise ToolFailed(
             f"There is no tool {call.name!r}. Available tools: {names}.",
             cause="The model called a tool that the agent does not have.",
