@@ -5,6 +5,7 @@ server settles: whatever can go on has gone on, and the dead are raised.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 from outlast.agents.code import CodeFunctions
 from outlast.engine.maintenance.due_tasks import DUE_TASKS
 from outlast.engine.maintenance.due_waits import DUE_WAITS
+from outlast.engine.segment.suspects import SUSPECT_TRIES
 from outlast.model.error import Conflict, InvalidField, NotFound, OutlastError, Overloaded
 from outlast.model.event import START, Entry
 from outlast.model.execution import RESTING, Execution, ModelStep, Status
@@ -85,6 +87,8 @@ class CrashingServer:
         """Calls that wait for an execution's step to end, and its id."""
         self._gone: set[str] = set()
         """Pieces of text that are superseded."""
+        self._suspect_waits = False
+        """One that was taken up twice in vain may wait for another such one that is held."""
 
     # --- starts and ends
 
@@ -150,8 +154,8 @@ class CrashingServer:
         return Overloaded("It is not done yet.")
 
     def _pass(self) -> None:
-        """Let time pass where something failed: it is tried again behind a while."""
-        if self.crash.has_failures:
+        """Let time pass where something failed, or waits for a suspect to prove harmless."""
+        if self.crash.has_failures or self._suspect_waits:
             self.clock.advance(0.1)
 
     @property
@@ -206,10 +210,12 @@ class CrashingServer:
     async def _is_quiet(self) -> bool:
         """Whether nothing goes on by itself: all rest, wait to be let go, or for their turn."""
         rows = await self.rows()
+        self._suspect_waits = False
         for row in rows:
             if row.status in RESTING or row.waiting or row.is_client_driven:
                 continue
             if not self._blocked(row):
+                self._suspect_waits = row.tries >= SUSPECT_TRIES
                 return False
         held = {row.id for row in rows if self._blocked(row)}
         return all(of in held for task, of in self._pending.items() if not task.done())
@@ -314,17 +320,20 @@ class CrashingServer:
         for plot, pieces in self.model.read:
             assert not pieces & self._gone, plot
         self.model.read.clear()
-        for known in self.known:
+        moving = {one.plot for one in self.known if rows[one.id].status not in RESTING}
+        found: dict[str, set[str]] = defaultdict(set)
+        for known in self.known:  # a code agent that repeats a call repeats the plot
             row = rows[known.id]
-            if row.status not in RESTING or not known.plot:
+            if not known.plot or known.plot in moving:
                 continue
             steps = await self.api.core.store.executions.steps(self._caller.workspace_id, known.id)
             stand = pieces_of(step.message for step in steps if isinstance(step, ModelStep))
-            if row.superseded and row.parent_id is not None:
-                stand = set()
+            replaced = row.superseded and row.parent_id is not None
+            found[known.plot].update(() if replaced else stand)
+        for plot, stand in found.items():
             assert not stand & self._gone
-            assert stand <= self.model.said[known.plot]
-            self._gone |= self.model.said[known.plot] - stand
+            assert stand <= self.model.said[plot]
+            self._gone |= self.model.said[plot] - stand
 
 
 def _looks(row: Execution) -> tuple[Any, ...]:
