@@ -124,6 +124,7 @@ OWNERS = {
     "duty.py",
     "engine/dispatch/inline.py",
     "engine/dispatch/procrastinate/engine.py",
+    "engine/maintenance/pending_vectors.py",
     "engine/segment/segment.py",
     "engine/segment/text_log.py",
     "http/sse.py",

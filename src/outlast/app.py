@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from outlast.activity import Activity
 from outlast.agents.code import CodeFunctions
+from outlast.agents.embeddings.catalogue import Embedders
+from outlast.agents.memory_search import MemorySearch
 from outlast.agents.port import Models, Tools
 from outlast.agents.prices.price_list import PriceList
+from outlast.databases import driver_of, jobs_of, queue_of
 from outlast.duty import Failures
 from outlast.engine.budget_notices import BudgetNotices
 from outlast.engine.code_agents.runner import CodeAgentRunner
@@ -27,6 +30,7 @@ from outlast.engine.maintenance.leader import (
     SoleProcess,
     lease_seconds,
 )
+from outlast.engine.maintenance.pending_vectors import PendingVectors
 from outlast.engine.maintenance.retention import Retention
 from outlast.engine.maintenance.runner import MaintenanceRunner
 from outlast.engine.maintenance.usage_hours import UsageHours
@@ -46,7 +50,6 @@ from outlast.engine.segment.writer import SegmentWriter
 from outlast.metrics import Metrics
 from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured
-from outlast.model.extra import install
 from outlast.seal import Seal
 from outlast.services.agents import Agents
 from outlast.services.all import Services
@@ -70,13 +73,11 @@ from outlast.store.known_agents import KnownAgents
 from outlast.store.leases import Leases
 from outlast.store.listeners import Committed, Listeners
 from outlast.store.schedules.fire import Indexed
-from outlast.store.sqlite import SqliteDriver
 from outlast.store.store import Store
 from outlast.stream import POLL_SECONDS, Streams
 
 if TYPE_CHECKING:
     from outlast.engine.dispatch.procrastinate.jobs import Jobs
-    from outlast.engine.dispatch.procrastinate.queue import Queue
 
 _POLL_POSTGRES: Final = 5.0
 """Notifications may be lost with the process that was to send them."""
@@ -98,6 +99,7 @@ class Core:
     maintenance: MaintenanceRunner
     seal: Seal
     prices: PriceList
+    embedders: Embedders
 
     async def open(self) -> None:
         """Find the secret and open the database. Raises StoreLocked, Misconfigured."""
@@ -130,6 +132,7 @@ class Core:
         await self.tools.close()
         await self.store.close()
         await self.models.close()
+        await self.embedders.close()
 
 
 def build(
@@ -141,16 +144,19 @@ def build(
     clock: Clock | None = None,
     store: Callable[[Driver], Store] = Store.over,
     worker: bool = True,
+    embedders: Embedders | None = None,
 ) -> Core:
     """Build a core; nothing is opened yet.
 
-    `tools` makes the tools, which may reach the store. Without `worker`, executions run in other
+    `tools` makes the tools, which may reach the store; `embedders` are by default those of the
+    settings. Without `worker`, executions run in other
     processes only. Raises Misconfigured.
     """
     clock = clock or SystemClock()
+    embedders = embedders or Embedders(clock, settings.data_dir, providers=settings.providers)
     metrics = Metrics()
     failures = metrics.failures
-    jobs = _jobs(settings)
+    jobs = jobs_of(settings)
     driver = driver_of(settings, measured=metrics.wrote, failures=failures, jobs=jobs)
     state = store(driver)
     box = tools(state)
@@ -167,14 +173,16 @@ def build(
     committed = _committed(streams, metrics, agents.known)
     leadership = _leadership(settings, driver, failures, worker=worker)
     retention = Retention(state.conversations, settings.plans, clock)
-    own = (retention.duty, *engine.duties)
+    embedders.watch(metrics.embedded)
+    vectors = PendingVectors(state.vectors, embedders, clock)
+    own = (retention.duty, vectors.duty, *engine.duties)
     maintenance = _maintenance(settings, state, own, leadership, last_resort, clock, metrics)
     callbacks = (engine.runnable, engine.requested, engine.cancel)
     others = (streams.missed, leadership.released)
     state.listen(Listeners(committed, *callbacks, *others, paused=engine.pause))
     _watch(metrics, engine, streams, leadership, retention, box)
-    services = _services(settings, state, engine, streams, agents, clock, seal, box)
-    parts = (models, box, services, metrics, maintenance, seal, prices)
+    services = _services(settings, state, engine, streams, agents, clock, seal, box, embedders)
+    parts = (models, box, services, metrics, maintenance, seal, prices, embedders)
     return Core(settings, clock, state, streams, engine, *parts)
 
 
@@ -267,6 +275,7 @@ def _services(
     clock: Clock,
     seal: Seal,
     tools: Tools,
+    embedders: Embedders,
 ) -> Services:
     """Return the services."""
     keys = Keys(store.keys, clock, settings.plans.default)
@@ -288,7 +297,7 @@ def _services(
         Usage(store.usage, clock),
         Schedules(store, agents, clock, *_new_runs(settings)),
         Budgets(store, keys, clock),
-        Memory(store.memories, clock),
+        Memory(store.memories, clock, MemorySearch(store.memories, store.vectors, embedders)),
         Sessions(store.idempotency, seal, clock, keys),
     )
 
@@ -311,55 +320,6 @@ def _committed(
             activity.committed(commit)
 
     return committed
-
-
-def driver_of(
-    settings: Settings,
-    *,
-    exclusive: bool = True,
-    measured: Callable[[float, int], None] | None = None,
-    failures: Failures | None = None,
-    jobs: "Jobs | None" = None,
-) -> Driver:
-    """Return the driver of the database in the settings; nothing is opened yet.
-
-    `exclusive`, for SQLite: this is the single process that runs executions on the file. Raises
-    Misconfigured.
-    """
-    if not settings.on_postgres:
-        return SqliteDriver(settings.database_path, exclusive=exclusive, measured=measured)
-    jobs = jobs or _jobs(settings)
-    assert jobs is not None
-    from outlast.store.postgres.driver import PostgresDriver
-
-    return PostgresDriver(
-        settings.database_url,
-        pool_size=settings.database_connections,
-        enqueue=jobs.enqueue,
-        listen_url=settings.database_direct_url,
-        measured=measured,
-        failures=failures,
-    )
-
-
-def _jobs(settings: Settings) -> "Jobs | None":
-    """Return the changes of the queue in commits, on Postgres. Raises Misconfigured."""
-    if not settings.on_postgres:
-        return None
-    try:
-        from outlast.engine.dispatch.procrastinate.jobs import Jobs
-    except ImportError as error:
-        raise _no_postgres() from error
-    return Jobs()
-
-
-def queue_of(settings: Settings) -> "Queue":
-    """Return the queue in the Postgres database of the settings. Raises Misconfigured."""
-    try:
-        from outlast.engine.dispatch.procrastinate.queue import Queue
-    except ImportError as error:
-        raise _no_postgres() from error
-    return Queue(settings.database_direct_url or settings.database_url)
 
 
 def _engine(
@@ -391,7 +351,3 @@ def _engine(
         takeover_seconds=settings.takeover_seconds,
         failures=failures,
     )
-
-
-def _no_postgres() -> Misconfigured:
-    return Misconfigured(f"Postgres needs an extra: {install('postgres')}")

@@ -107,11 +107,14 @@ class Metrics:
         )
         for outcome in _OUTCOMES:
             self._scheduled.labels(outcome)
+        self._embedded = Counter(
+            "outlast_embedded_tokens", "Tokens that were embedded.", ["model"], registry=registry
+        )
         self.failures = Failures()
         """Records failures of background work."""
         registry.register(_Failures(self.failures))
         self._children: dict[tuple[Any, ...], Any] = {}
-        self._chosen: dict[str, set[str]] = {"model": set(), "tool": set()}
+        self._chosen: dict[str, set[str]] = {"model": set(), "tool": set(), "embedding": set()}
         self._ends = {kind: self._ended.labels(status) for kind, status in _ENDS.items()}
 
     def watch(
@@ -179,6 +182,10 @@ class Metrics:
     def model_requested(self, model: str, outcome: str, seconds: float) -> None:
         """Count a model request: ok, closed (the rest was not needed), or the error's code."""
         self._observe(self._models, "model", model, outcome, seconds)
+
+    def embedded(self, model: str, tokens: int) -> None:
+        """Count the tokens of a request for vectors."""
+        self._embedded.labels(self._bounded("embedding", model)).inc(tokens)
 
     def answered(self, room: str, method: str, route: str, status: int) -> None:
         """Count an HTTP request; `route` is the template with its placeholders."""

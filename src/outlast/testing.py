@@ -23,6 +23,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from outlast.agents.code import CodeFunctions
+from outlast.agents.embeddings.catalogue import Embedders
+from outlast.agents.memory_search import MemorySearch
 from outlast.agents.port import Model, Models, Offer, Tools
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
@@ -140,10 +142,12 @@ async def core_on(
 ) -> AsyncIterator[Core]:
     """Run a whole server without HTTP, on a database in this folder."""
     clock = clock or SystemClock()
+    embedders = Embedders(clock, folder)
     core = build(
         Settings(data_dir=folder, **settings),
         models=models,
-        tools=lambda state: tools or ToolBox(clock, store=state),
+        tools=lambda state: tools or _tool_box(clock, state, embedders),
+        embedders=embedders,
         code=code,
         clock=clock,
         store=store,
@@ -155,6 +159,11 @@ async def core_on(
         yield core
     finally:
         await core.close()
+
+
+def _tool_box(clock: Clock, store: Store, embedders: Embedders) -> ToolBox:
+    search = MemorySearch(store.memories, store.vectors, embedders)
+    return ToolBox(clock, store=store, search=search)
 
 
 async def owner(core: Core, workspace: str = DEFAULT_WORKSPACE) -> Principal:

@@ -6,7 +6,7 @@ import pytest
 
 from outlast.agents.loader import load
 from outlast.model.error import Misconfigured
-from outlast.model.memory import NamedStore
+from outlast.model.memory import NamedStore, NewStore
 from outlast.model.spec_json import spec_digest, spec_from_dict, spec_to_dict
 
 
@@ -23,7 +23,7 @@ def test_memory_stores_of_a_file_reach_the_spec_and_change_no_other_digest(tmp_p
     loaded = load(str(file))
     (spec,) = loaded.specs
     assert spec.memory_stores == (NamedStore("customers"), NamedStore("laws", "read_only"))
-    assert loaded.memory_stores == {"customers": "What they like"}
+    assert loaded.memory_stores == {"customers": NewStore("What they like")}
     assert spec_from_dict(spec_to_dict(spec)) == spec
     assert spec_digest(spec) != before
     for wrong in ("[a, a]", "['']", "[{name: a, access: write}]", "customers", "[1]"):

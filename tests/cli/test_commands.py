@@ -148,8 +148,10 @@ def test_an_unknown_workspace_exits_with_1_and_says_how_to_make_it(outlast: Outl
 def test_models_are_listed_with_what_fetches_them(outlast: Outlast) -> None:
     _, out, _ = outlast("models", "list")
     assert "outlast models pull smollm2" in out
+    assert "outlast models pull all-minilm-l6-v2" in out
     _, out, _ = outlast("models", "list", "--json")
-    assert orjson.loads(out)[0]["model"] == "local:smollm2"
+    models = [row["model"] for row in orjson.loads(out)]
+    assert models == ["local:all-minilm-l6-v2", "local:smollm2"]
 
 
 def test_executions_are_listed_shown_watched_and_cancelled_through_the_server(

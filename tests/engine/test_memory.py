@@ -12,7 +12,7 @@ from outlast.app import Core
 from outlast.model.agent import AgentSpec
 from outlast.model.error import MemoryArchived, MemoryStoreNotFound
 from outlast.model.execution import Status, ToolStep
-from outlast.model.memory import Access, MemoryAccess, MemoryStore, NamedStore
+from outlast.model.memory import Access, MemoryAccess, MemoryStore, NamedStore, NewStore
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView
 from outlast.services.memory import ItemWrite, StoreChanges
@@ -343,11 +343,11 @@ async def test_an_agents_stores_are_created_once_and_given_where_a_request_names
     named = (NamedStore("notes", "read_only"), NamedStore("laws"), NamedStore("gone"))
     house = await open_house(["Hi"], agent=replace(spec(), memory_stores=named))
     memory, caller = house.core.services.memory, house.caller
-    wanted = {"notes": "What we know", "laws": ""}
+    wanted = {"notes": NewStore("What we know"), "laws": NewStore()}
     await asyncio.gather(*(memory.ensure(caller.workspace_id, wanted) for _ in range(5)))
     stores, _ = await memory.page(caller, Page(9))
     by_name = {store.name: store for store in stores}
-    assert {name: store.description for name, store in by_name.items()} == wanted
+    assert {name: NewStore(store.description) for name, store in by_name.items()} == wanted
     assert len(stores) == 2
     executions = house.core.services.executions
     own = (MemoryAccess(by_name["laws"].id),)

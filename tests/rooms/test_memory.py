@@ -5,12 +5,15 @@ from typing import Any
 import httpx2
 import pytest
 
+from outlast.engine.maintenance.pending_vectors import EMBED
 from outlast.model.workspace import Scope
 from tests.support.api import Api
+from tests.support.embeddings import EmbeddingProvider
 
 pytestmark = pytest.mark.anyio
 
 PATH = "/v1/memory-stores"
+NOTHING: dict[str, Any] = {"data": [], "mode": "text", "warning": None}
 
 
 def refusal(answer: httpx2.Response) -> tuple[int, str, str | None]:
@@ -171,7 +174,7 @@ async def test_versions_page_from_the_newest_and_outlive_their_item_until_they_a
 async def test_any_text_is_a_query(api: Api, query: str) -> None:
     store = await made(api)
     answer = await api.client.post(f"{store}/search", json={"query": query})
-    assert (answer.status_code, answer.json()) == (200, {"data": []})
+    assert (answer.status_code, answer.json()) == (200, NOTHING)
 
 
 async def test_a_search_is_bounded(api: Api) -> None:
@@ -264,3 +267,61 @@ async def test_stores_that_an_execution_cannot_have_are_named_by_their_place(api
         assert answer.status_code in (400, 422), answer.text
         assert answer.json()["error"]["param"].startswith("memoryStores")
     assert (await api.get("/v1/executions")).json()["data"] == []
+
+
+async def test_a_store_with_an_embedding_model_is_searched_in_three_modes(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with EmbeddingProvider() as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+        store = await made(api, embedding="openai-embeddings:small")
+        state = {"model": "openai-embeddings:small", "dimensions": None, "pending": 0}
+        assert (await api.get(store)).json()["embedding"] == state | {"error": None}
+        await put(api, store, "rex", "A hound")
+        await put(api, store, "anna", "Eats tofu")
+        listed = (await api.get(PATH)).json()["data"][0]
+        assert listed["embedding"]["pending"] == 2
+        await api.core.maintenance.run(EMBED)
+        answers = {}
+        for mode in ("text", "semantic", "hybrid", None):
+            body = {"query": "puppy"} | ({"mode": mode} if mode else {})
+            answer = await api.client.post(f"{store}/search", json=body)
+            assert answer.status_code == 200
+            answers[mode] = answer.json()
+        assert answers["text"] == NOTHING
+        best = answers["semantic"]["data"][0]
+        assert (best["key"], best["content"], best["foundBy"]) == ("rex", "A hound", ["semantic"])
+        assert best["similarity"] == pytest.approx(1.0)
+        assert answers[None] == answers["hybrid"]
+        provider.status = 503
+        failed = await api.client.post(
+            f"{store}/search", json={"query": "puppy", "mode": "semantic"}
+        )
+        assert refusal(failed) == (502, "model_unavailable", None)
+        words = (await api.client.post(f"{store}/search", json={"query": "hound"})).json()
+        assert [item["key"] for item in words["data"]] == ["rex"]
+        assert "503" in words["warning"]
+        changed = await api.client.patch(store, json={"embedding": "openai-embeddings:other"})
+        assert changed.json()["embedding"]["model"] == "openai-embeddings:small"
+        outsider = await by(api, Scope.EXECUTIONS_READ, workspace=await other_workspace(api))
+        hidden = await api.client.post(
+            f"{store}/search", json={"query": "x", "mode": "semantic"}, headers=outsider
+        )
+        assert refusal(hidden)[:2] == (404, "memory_store_not_found")
+
+
+async def other_workspace(api: Api) -> str:
+    return (await api.core.services.keys.workspace("others")).id
+
+
+@pytest.mark.parametrize("embedding", ["", "small", "nowhere:small", "local:gpt", "x" * 256, 5])
+async def test_an_embedding_model_that_cannot_be_is_refused(api: Api, embedding: Any) -> None:
+    answer = await api.client.post(PATH, json={"name": "n", "embedding": embedding})
+    assert refusal(answer) == (422, "invalid_field_value", "embedding")
+
+
+async def test_a_mode_that_cannot_be_is_refused(api: Api) -> None:
+    store = await made(api)
+    for mode in ("semantic", "hybrid", "fuzzy", ""):
+        answer = await api.client.post(f"{store}/search", json={"query": "x", "mode": mode})
+        assert refusal(answer) == (422, "invalid_field_value", "mode")

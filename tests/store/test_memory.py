@@ -284,8 +284,9 @@ async def test_a_full_store_takes_nothing_more_until_there_is_room(
     shelf: Shelf, store: Store
 ) -> None:
     def almost_full(items: int, size: int) -> Transaction[None]:
-        given = {"given_workspace": WORKSPACE, "given_store": shelf.made.id, "erasing": None}
-        yield Query(COUNT_MEMORY, given | {"more_items": items, "more_bytes": size})
+        given = {"given_workspace": WORKSPACE, "given_store": shelf.made.id}
+        sums = {"more_items": items, "more_bytes": size, "erasing": None, "embed": None}
+        yield Query(COUNT_MEMORY, given | sums)
         return TransactionResult(None)
 
     await shelf.put("k", "12345")

@@ -29,7 +29,7 @@ from typing import Final, Literal, NamedTuple, TextIO, cast
 FIRST: Final = "outlast.cli.server"
 _LEFT_OUT: Final = (
     *("outlast.__main__", "outlast.cli.deadline_child", "outlast.store.migrations."),
-    "outlast.agents.models.bridge",
+    *("outlast.agents.models.bridge", "outlast.agents.embeddings.minilm"),
 )
 """Modules, and packages of modules, that do something when they are imported."""
 _LAZY: Final = ("alembic.command", "typer._adapters", "uvicorn.lifespan.off")

@@ -301,6 +301,7 @@ _TABLES: Final = {
             "items": "1",
             "bytes": "1",
             "erasing_since": "CASE WHEN n % 500 = 0 THEN n END",
+            "embed_at": "CASE WHEN n % 500 = 1 THEN n END",
         },
     ),
     "memory_items": (
@@ -319,6 +320,16 @@ _TABLES: Final = {
             "writer": "'{}'",
             "words": "lpad((n % 20)::text, 6, '0') || 'w' || n % 1000 || ' ' "
             "|| lpad((n % 20)::text, 6, '0') || 'w7'",
+        },
+    ),
+    "memory_vectors": (
+        20_000,
+        {
+            "store_id": _STORE,
+            "item_id": "'item_' || lpad(n::text, 26, '0')",
+            "version": "1",
+            "due_at": "CASE WHEN n % 100 < 20 THEN n END",
+            "vector": "CASE WHEN n % 100 >= 20 THEN decode(md5(n::text), 'hex') END",
         },
     ),
     "memory_versions": (

@@ -26,6 +26,7 @@ from outlast.store.executions import (
     steps,
 )
 from outlast.store.memory import rows as memory
+from outlast.store.memory import vectors
 from outlast.store.schedules import statements as schedules
 from outlast.store.tasks import rows as tasks
 from outlast.store.waits import above, shown
@@ -65,6 +66,7 @@ MODULES = (
     steps,
     tasks,
     usage,
+    vectors,
 )
 CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
 LISTS = {

@@ -27,7 +27,7 @@ from outlast.agents.tools.python import import_function
 from outlast.agents.tools.signature import PythonFunction
 from outlast.model.agent import AgentSpec, Effect, Expiry, Limits, ModelChoice, ToolSpec
 from outlast.model.error import Misconfigured
-from outlast.model.memory import NamedStore
+from outlast.model.memory import NamedStore, NewStore
 from outlast.model.provider import ProviderSpec, checked_providers
 
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -67,6 +67,7 @@ class NamedStoreEntry(Entry):
 class MemoryStoreEntry(Entry):
     name: str
     description: str = ""
+    embedding: str | None = None
 
 
 class AgentEntry(Entry):
@@ -123,10 +124,13 @@ def providers_of(value: Any) -> tuple[dict[str, ProviderSpec], list[Problem]]:
     return specs, [Problem(("providers", *path), text) for path, text in found]
 
 
-def stores_of(value: Any) -> dict[str, str]:
-    """Return the memory stores of a valid file's document: descriptions by name."""
+def stores_of(value: Any) -> dict[str, NewStore]:
+    """Return the memory stores of a valid file's document, by name."""
     given = value.get("memoryStores", ()) if isinstance(value, dict) else ()
-    return {store["name"]: store.get("description", "") for store in given}
+    return {
+        store["name"]: NewStore(store.get("description", ""), store.get("embedding"))
+        for store in given
+    }
 
 
 def known_keys(path: Path) -> list[str]:

@@ -41,6 +41,7 @@ from outlast.agents.yaml_text import Document, read_json, read_yaml
 from outlast.model.agent import AgentSpec
 from outlast.model.error import Misconfigured
 from outlast.model.explain import Explained, explain, given_kind
+from outlast.model.memory import NewStore
 from outlast.model.provider import ProviderSpec, read_providers
 
 _LATER_BUILTINS: Final = frozenset({"browser"})
@@ -56,11 +57,10 @@ class LoadedAgents:
     specs: tuple[AgentSpec, ...]
     functions: dict[str, PythonFunction] = field(default_factory=dict)
     code: dict[str, CodeFunction] = field(default_factory=dict)
-    """The functions that are agents' loops, by reference."""
     providers: dict[str, ProviderSpec] = field(default_factory=dict)
     """The file's providers of models."""
-    memory_stores: dict[str, str] = field(default_factory=dict)
-    """Descriptions of memory stores to be created at the start, by name."""
+    memory_stores: dict[str, NewStore] = field(default_factory=dict)
+    """Memory stores to be created at the start, by name."""
 
     @property
     def models(self) -> list[str]:

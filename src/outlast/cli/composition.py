@@ -6,14 +6,17 @@ import structlog
 
 from outlast.agents.code import CodeFunctions
 from outlast.agents.dial import PrivateNetwork, guarded
+from outlast.agents.embeddings.catalogue import Embedders
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.loader import load as load_agents
+from outlast.agents.memory_search import MemorySearch
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.tools.python import ToolFunctions
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.clock import Clock, SystemClock
+from outlast.model.memory import NewStore
 from outlast.model.provider import ProviderSpec
 from outlast.model.spec_json import spec_digest
 from outlast.model.workspace import Workspace
@@ -41,6 +44,7 @@ class Composed:
 
     core: Core
     models: ModelCatalogue
+    embedders: Embedders
     functions: ToolFunctions
     code: CodeFunctions
 
@@ -48,7 +52,9 @@ class Composed:
         """Use these functions and providers, and scripts as they are, from now on."""
         self.functions.use(loaded.functions)
         self.code.use(loaded.code)
-        self.models.use(providers_of(self.core.settings, loaded))
+        providers = providers_of(self.core.settings, loaded)
+        self.models.use(providers)
+        self.embedders.use(providers)
 
 
 def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) -> Composed:
@@ -57,23 +63,33 @@ def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) ->
     Without `worker` other processes run the executions. Raises Misconfigured.
     """
     clock = SystemClock()
-    models = ModelCatalogue(clock, settings.data_dir, providers=providers_of(settings, loaded))
+    providers = providers_of(settings, loaded)
+    models = ModelCatalogue(clock, settings.data_dir, providers=providers)
+    embedders = Embedders(clock, settings.data_dir, providers=providers)
     functions, code = ToolFunctions(loaded.functions), CodeFunctions(loaded.code)
     core = build(
         settings,
         models=models,
-        tools=lambda store: tool_box(settings, clock, functions, store),
+        tools=lambda store: tool_box(settings, clock, functions, store, embedders),
+        embedders=embedders,
         code=code,
         clock=clock,
         worker=worker,
     )
-    return Composed(core, models, functions, code)
+    return Composed(core, models, embedders, functions, code)
 
 
 def tool_box(
-    settings: Settings, clock: Clock, functions: ToolFunctions, store: Store | None = None
+    settings: Settings,
+    clock: Clock,
+    functions: ToolFunctions,
+    store: Store | None = None,
+    embedders: Embedders | None = None,
 ) -> ToolBox:
-    """Return what runs the tools of this process's agents."""
+    """Return what runs the tools of this process's agents; for a server with both of the last."""
+    search = None
+    if store is not None and embedders is not None:
+        search = MemorySearch(store.memories, store.vectors, embedders)
     reach = PrivateNetwork(settings.private_network)
     return ToolBox(
         clock,
@@ -81,13 +97,14 @@ def tool_box(
         connector=guarded(private=reach is not PrivateNetwork.DENY),
         store=store,
         models_connector=guarded(private=reach is PrivateNetwork.ALLOW),
+        search=search,
     )
 
 
 async def put_agents(core: Core, workspace: Workspace, loaded: LoadedAgents) -> list[Agent]:
     """Create the file's agents and their schedules, or change them as the file has changed."""
     source = core.settings.agents
-    named = {store.name: "" for spec in loaded.specs for store in spec.memory_stores}
+    named = {store.name: NewStore() for spec in loaded.specs for store in spec.memory_stores}
     await core.services.memory.ensure(workspace.id, named | loaded.memory_stores)
     agents = await core.services.agents.put(workspace.id, _digested(loaded), source)
     await core.services.schedules.put_of_file(agents)

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from outlast.agents.loader import LoadedAgents
-from outlast.app import driver_of, queue_of
 from outlast.cli.findings import FAIL, OK, WARN, Finding, executions
+from outlast.databases import driver_of, queue_of
 from outlast.engine.dispatch.procrastinate.queue import Queue
 from outlast.model.clock import Clock
 from outlast.model.error import NotFound, OutlastError

@@ -36,10 +36,18 @@ def create(
     name: Annotated[str, Argument(help="The store's name.", metavar="NAME")],
     *,
     description: Annotated[str, Option(help="What it is for; models read it.")] = "",
+    embedding: Annotated[
+        str | None,
+        Option(help="Embedding model, for good: openai-embeddings:NAME, local:all-minilm-l6-v2 …"),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Create a memory store."""
-    made = asyncio.run(_with(server, lambda stores: stores.create(name, description)))
+
+    async def make(stores: "Stores") -> dict[str, Any]:
+        return await stores.create(name, description, embedding=embedding)
+
+    made = asyncio.run(_with(server, make))
     if json:
         write_json(made)
     else:
@@ -55,13 +63,14 @@ def list_stores(server: Server, *, json: AsJson = False) -> None:
         write_json(stores)
         return
     write_table(
-        ["name", "id", "items", "bytes", "archived", "description"],
+        ["name", "id", "items", "bytes", "embedding", "archived", "description"],
         [
             (
                 row["name"],
                 row["id"],
                 row["items"],
                 row["bytes"],
+                _embedding(row["embedding"]),
                 row["archivedAt"] or "",
                 shorten(row["description"]),
             )
@@ -102,23 +111,29 @@ def show(
 def search(
     server: Server,
     store: Store,
-    query: Annotated[str, Argument(help="Words that an item must have.", metavar="QUERY")],
+    query: Annotated[str, Argument(help="Words, or what items are to be about.", metavar="QUERY")],
     *,
     prefix: Prefix = "",
     limit: Annotated[int, Option(min=1, max=50, help="Maximum number of items.")] = 10,
+    mode: Annotated[
+        str | None,
+        Option(help="text, semantic or hybrid; default: hybrid if the store has a model."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """Find items that have all words of a query, newest first."""
+    """Find items by words, or by meaning."""
 
     async def find(stores: "Stores") -> Any:
         found = await _named(stores, store)
-        return (await stores.search(found["id"], query, prefix=prefix, limit=limit))["data"]
+        return await stores.search(found["id"], query, prefix=prefix, limit=limit, mode=mode)
 
     found = asyncio.run(_with(server, find))
+    if found["warning"]:
+        note(found["warning"])
     if json:
-        write_json(found)
+        write_json(found["data"])
     else:
-        _write_items(found)
+        _write_items(found["data"])
 
 
 @memory.command("put")
@@ -182,12 +197,17 @@ async def _with(server: Server, use: "Callable[[Stores], Awaitable[T]]") -> T:
 
 @asynccontextmanager
 async def _database(chosen: Settings) -> "AsyncIterator[MemoryDatabase]":
+    from outlast.agents.embeddings.catalogue import Embedders
     from outlast.cli.memory_database import MemoryDatabase
     from outlast.cli.state import opened, workspace_of
 
     async with opened(chosen, make=False) as state:
         workspace_id = await workspace_of(chosen, state.keys)
-        yield MemoryDatabase(state.store.memories, state.clock, workspace_id)
+        embedders = Embedders(state.clock, chosen.data_dir, providers=chosen.providers)
+        try:
+            yield MemoryDatabase(state.store, state.clock, workspace_id, embedders)
+        finally:
+            await embedders.close()
 
 
 async def _stores(stores: "Stores") -> list[dict[str, Any]]:
@@ -241,6 +261,15 @@ def _write_items(items: list[dict[str, Any]]) -> None:
             for row in items
         ],
     )
+
+
+def _embedding(state: dict[str, Any] | None) -> str:
+    """Return a store's embedding model, and how many items wait for it."""
+    if state is None:
+        return ""
+    waiting = f", {state['pending']} pending" if state["pending"] else ""
+    failing = ", failing" if state["error"] else ""
+    return f"{state['model']}{waiting}{failing}"
 
 
 def _standard_input() -> str:

@@ -2,24 +2,31 @@
 
 from typing import Any
 
+from outlast.agents.embeddings.catalogue import Embedders
+from outlast.agents.memory_search import MemorySearch
 from outlast.model.clock import Clock
+from outlast.model.embedding import checked_mode
 from outlast.model.workspace import Principal, Scope
+from outlast.rooms.executions.routes.memory_search import found_answer
 from outlast.rooms.executions.routes.memory_stores import item_of, store_answer
-from outlast.services.memory import ItemWrite, Memory
-from outlast.store.memory.store import Memories
+from outlast.services.memory import ItemWrite, Memory, Search
 from outlast.store.page import Page
+from outlast.store.store import Store
 
 
 class MemoryDatabase:
     """The memory stores of a workspace; what is written has no key."""
 
-    def __init__(self, store: Memories, clock: Clock, workspace_id: str) -> None:
-        self._memory = Memory(store, clock)
+    def __init__(self, store: Store, clock: Clock, workspace_id: str, embedders: Embedders) -> None:
+        search = MemorySearch(store.memories, store.vectors, embedders)
+        self._memory = Memory(store.memories, clock, search)
         self._principal = Principal("", workspace_id, frozenset(Scope))
 
-    async def create(self, name: str, description: str) -> dict[str, Any]:
+    async def create(
+        self, name: str, description: str, *, embedding: str | None = None
+    ) -> dict[str, Any]:
         """Create a store."""
-        made, _ = await self._memory.create(self._principal, name, description)
+        made, _ = await self._memory.create(self._principal, name, description, embedding=embedding)
         return dict(store_answer(made))
 
     async def list(self, *, limit: int, after: str | None) -> dict[str, Any]:
@@ -41,10 +48,12 @@ class MemoryDatabase:
         shown = [item_of(one, content=full) for one in found]
         return {"data": shown, "hasMore": more, "nextCursor": last}
 
-    async def search(self, store_id: str, query: str, *, prefix: str, limit: int) -> dict[str, Any]:
-        """Return the items that have all words of the query, the newest first."""
-        found = await self._memory.search(self._principal, store_id, query, prefix, limit)
-        return {"data": [item_of(one) for one in found]}
+    async def search(
+        self, store_id: str, query: str, *, prefix: str, limit: int, mode: str | None = None
+    ) -> dict[str, Any]:
+        """Return the items that a search finds, the best first."""
+        wanted = Search(query, prefix, limit, checked_mode(mode))
+        return dict(found_answer(await self._memory.search(self._principal, store_id, wanted)))
 
     async def put(self, store_id: str, key: str, content: str) -> dict[str, Any]:
         """Write the item of this key."""

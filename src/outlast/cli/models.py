@@ -13,11 +13,19 @@ models = Typer(help="Check models; list and download local ones.", no_args_is_he
 @models.command("list")
 def list_models(data_dir: DataDir = None, json: AsJson = False) -> None:
     """List the models in the data folder and those to download."""
-    from outlast.agents.models.local_files import SOURCES, installed
+    from outlast.agents.embeddings import files as embeddings
+    from outlast.agents.models.local_files import SOURCES, folder, installed
 
-    found = {model.name: model for model in installed(settings(data_dir=data_dir).data_dir)}
+    data = settings(data_dir=data_dir).data_dir
+    found = {model.name: model for model in installed(data)}
     here = {name: (model.bytes, str(model.path)) for name, model in found.items()}
-    there = {name: (source.member_bytes, None) for name, source in SOURCES.items()}
+    here |= {
+        name: (source.member_bytes, str(folder(data) / name))
+        for name, source in embeddings.SOURCES.items()
+        if embeddings.is_there(name, data)
+    }
+    sources = SOURCES | embeddings.SOURCES
+    there = {name: (source.member_bytes, None) for name, source in sources.items()}
     rows = sorted((there | here).items())
     if json:
         write_json(
@@ -46,8 +54,10 @@ def pull_model(
     data_dir: DataDir = None,
 ) -> None:
     """Download a model into the data folder."""
-    from outlast.agents.models.local_files import pull
+    from outlast.agents.embeddings import files as embeddings
+    from outlast.agents.models import local_files
 
+    pull = embeddings.pull if name in embeddings.SOURCES else local_files.pull
     echo(str(pull(name, settings(data_dir=data_dir).data_dir, note)))
 
 

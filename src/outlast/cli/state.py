@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlast.app import driver_of, queue_of
+from outlast.databases import driver_of, queue_of
 from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured, Unauthenticated
 from outlast.model.workspace import Principal, Workspace

@@ -18,11 +18,17 @@ class MemoryClient:
         description: str = "",
         *,
         metadata: Mapping[str, str] | None = None,
+        embedding: str | None = None,
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
-        """Create a memory store; models read its name and description."""
+        """Create a memory store; models read its name and description.
+
+        `embedding`: its embedding model, for good, such as `openai-embeddings:NAME`.
+        """
         require_ascii(idempotency_key or "", "The Idempotency-Key", "idempotency_key")
-        body = {"name": name, "description": description, "metadata": metadata and dict(metadata)}
+        body: dict[str, Any] = {"name": name, "description": description}
+        body |= {"metadata": metadata and dict(metadata)}
+        body |= {} if embedding is None else {"embedding": embedding}
         headers = {"Idempotency-Key": idempotency_key or self._connection.clock.new_id("req")}
         path = "/v1/memory-stores"
         return await self._connection.persist("POST", path, json=body, headers=headers)
@@ -45,10 +51,20 @@ class MemoryClient:
         await self._connection.ask("DELETE", _path(store_id), timeout=None)
 
     async def search(
-        self, store_id: str, query: str, *, prefix: str = "", limit: int = 10
+        self,
+        store_id: str,
+        query: str,
+        *,
+        prefix: str = "",
+        limit: int = 10,
+        mode: str | None = None,
     ) -> dict[str, Any]:
-        """Return the items that have all words of the query, the newest first: {data}."""
-        body = {"query": query, "prefix": prefix, "limit": limit}
+        """Return the items that a search finds: {data, mode, warning}.
+
+        `mode`: text, semantic or hybrid; by default hybrid if the store has an embedding model.
+        """
+        body: dict[str, Any] = {"query": query, "prefix": prefix, "limit": limit}
+        body |= {} if mode is None else {"mode": mode}
         return await self._connection.ask("POST", f"{_path(store_id)}/search", json=body)
 
     async def items(self, store_id: str, **page: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ _DESCRIPTIONS: Final = {
     415: "The body is compressed.",
     422: "A field has a value that it cannot have.",
     500: "The server made a mistake.",
+    502: "A provider that the request needs has failed.",
     503: "The server cannot take the request now.",
 }
 _ALWAYS: Final = (500, 503)

@@ -59,6 +59,29 @@ class NamedStore:
 
 
 @dataclass(frozen=True, slots=True)
+class NewStore:
+    """A store that an agents file creates at the start, if there is none of its name."""
+
+    description: str = ""
+    embedding: str | None = None
+    """Its embedding model."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingState:
+    """A store's embedding model, and how far its items have vectors."""
+
+    model: str
+    """Never changes: vectors of two models cannot be compared."""
+    dimensions: int | None = None
+    """Of its vectors; None until there is one."""
+    pending: int = 0
+    """Items that wait for their vectors."""
+    error: str | None = None
+    """Why the last try failed; None since the last one that succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryStore:
     """A memory store of a workspace. Times are milliseconds since the epoch."""
 
@@ -75,6 +98,8 @@ class MemoryStore:
     items: int = 0
     bytes: int = 0
     """Bytes of the contents of its items."""
+    embedding: EmbeddingState | None = None
+    """None: it is searched by words alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from outlast.agents.memory_search import MemorySearch, Search
 from outlast.model.clock import Clock
+from outlast.model.embedding import Found
 from outlast.model.error import (
     InvalidField,
     MemoryArchived,
@@ -14,6 +16,7 @@ from outlast.model.error import (
 from outlast.model.ids import MEMORY, MEMORY_ITEM
 from outlast.model.memory import (
     MAX_STORES,
+    EmbeddingState,
     MemoryAccess,
     MemoryItem,
     MemoryStore,
@@ -21,17 +24,19 @@ from outlast.model.memory import (
     MemoryWrite,
     MemoryWriter,
     NamedStore,
+    NewStore,
     checked_content,
     checked_key,
     checked_prefix,
     is_item_id,
-    query_words,
 )
 from outlast.model.text import storable
 from outlast.model.workspace import Principal, Scope
 from outlast.store.idempotency import Idempotency
 from outlast.store.memory.store import Memories, Written
 from outlast.store.page import Page
+
+__all__ = ["ItemWrite", "Memory", "Search", "StoreChanges"]
 
 _ERASED_AT_ONCE: Final = 200
 """Items of a deleted store that one transaction deletes."""
@@ -63,9 +68,11 @@ class ItemWrite:
 class Memory:
     """The memory stores of a workspace."""
 
-    def __init__(self, store: Memories, clock: Clock) -> None:
+    def __init__(self, store: Memories, clock: Clock, search: MemorySearch | None = None) -> None:
+        """Without `search`, stores are given to executions, and not searched or created."""
         self._store = store
         self._clock = clock
+        self._search = search
 
     async def create(
         self,
@@ -74,10 +81,12 @@ class Memory:
         description: str = "",
         metadata: dict[str, str] | None = None,
         promise: Idempotency | None = None,
+        embedding: str | None = None,
     ) -> tuple[MemoryStore, bool]:
         """Create a store; return it, and whether it is that of an earlier request with this key.
 
-        Raises MissingScope, IdempotencyMismatch.
+        `embedding`: its embedding model, for good. Raises MissingScope, IdempotencyMismatch,
+        InvalidField for a model that cannot be used.
         """
         principal.require(Scope.AGENTS_EXECUTE)
         now = self._clock.now()
@@ -89,17 +98,34 @@ class Memory:
             now,
             storable(description),
             storable(metadata or {}),
+            embedding=self._embedding(embedding),
         )
         return await self._store.create(store, promise)
 
-    async def ensure(self, workspace_id: str, stores: Mapping[str, str]) -> None:
-        """Create the stores of these names, with their descriptions, that are not there yet."""
-        for name, description in stores.items():
+    async def ensure(self, workspace_id: str, stores: Mapping[str, NewStore]) -> None:
+        """Create the stores of these names that are not there yet. Raises InvalidField."""
+        for name, wanted in stores.items():
+            if await self._store.of_names(workspace_id, (NamedStore(name),)):
+                continue
             now = self._clock.now()
             made = MemoryStore(
-                self._clock.new_id(MEMORY), workspace_id, name, now, now, description
+                self._clock.new_id(MEMORY),
+                workspace_id,
+                name,
+                now,
+                now,
+                wanted.description,
+                embedding=self._embedding(wanted.embedding),
             )
             await self._store.ensure(made)
+
+    def _embedding(self, model: str | None) -> EmbeddingState | None:
+        """Return the state of a new store with this model. Raises InvalidField."""
+        if model is None:
+            return None
+        assert self._search is not None
+        self._search.require(model)
+        return EmbeddingState(model)
 
     async def get(self, principal: Principal, store_id: str) -> MemoryStore:
         """Return a store. Raises MemoryStoreNotFound, MissingScope."""
@@ -248,18 +274,14 @@ class Memory:
             raise MemoryItemNotFound
         return found[:limit], len(found) > limit
 
-    async def search(
-        self, principal: Principal, store_id: str, query: str, prefix: str = "", limit: int = 10
-    ) -> list[MemoryItem]:
-        """Return the items that have all words of the query, the newest first.
+    async def search(self, principal: Principal, store_id: str, wanted: Search) -> Found:
+        """Return the items of a store that a search finds, see `MemorySearch.search`.
 
-        A blank query finds every item, one without words finds none. Raises MemoryStoreNotFound,
-        MissingScope.
+        A blank query finds every item. Raises MissingScope, and what that raises.
         """
         _require_reader(principal)
-        return await self._store.find(
-            principal.workspace_id, (store_id,), query_words(query), checked_prefix(prefix), limit
-        )
+        assert self._search is not None
+        return await self._search.search(principal.workspace_id, (store_id,), wanted)
 
     # --- executions
 

@@ -14,7 +14,7 @@ from outlast.store import agents, charges, checkpoints, idempotency, keys, lease
 from outlast.store.budgets import tables as budgets
 from outlast.store.conversations import rows as conversations
 from outlast.store.executions import tables as executions
-from outlast.store.memory import rows as memory
+from outlast.store.memory import tables as memory
 from outlast.store.memory.words import INDEX
 from outlast.store.schedules import rows as schedules
 from outlast.store.tables import metadata
@@ -23,7 +23,7 @@ from outlast.store.waits import rows as waits
 
 __all__ = ["BESIDE_TABLES", "HEAD", "OLDEST", "SUBJECTS", "metadata"]
 
-HEAD: Final = "0016"
+HEAD: Final = "0017"
 """The newest migration; compared at start before Alembic is loaded."""
 OLDEST: Final = "0010"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and

@@ -12,6 +12,7 @@ from outlast.store.idempotency import IdempotencyStore
 from outlast.store.keys import KeyStore
 from outlast.store.listeners import Listeners
 from outlast.store.memory.store import Memories
+from outlast.store.memory.vectors import Vectors
 from outlast.store.records import RecordStore
 from outlast.store.schedules.store import ScheduleStore
 from outlast.store.tasks.store import TaskStore
@@ -36,6 +37,7 @@ class Store:
     schedules: ScheduleStore
     tasks: TaskStore
     usage: UsageStore
+    vectors: Vectors
     waits: WaitStore
 
     @classmethod
@@ -55,6 +57,7 @@ class Store:
             ScheduleStore(driver),
             TaskStore(driver),
             UsageStore(driver),
+            Vectors(driver),
             WaitStore(driver),
         )
 

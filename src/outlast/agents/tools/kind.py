@@ -27,6 +27,7 @@ from outlast.model.clock import Clock
 if TYPE_CHECKING:
     import aiohttp
 
+    from outlast.agents.memory_search import MemorySearch
     from outlast.store.store import Store
 
 MAX_RESULT_BYTES: Final = 262_144
@@ -95,6 +96,8 @@ class Resources:
     """The same for addresses that a model wrote."""
     store: "Store | None" = None
     """Open while calls run; None without a server, as in a test of one tool."""
+    search: "MemorySearch | None" = None
+    """The search of the store's memory; None where `store` is."""
 
 
 class ToolRunner(Protocol):

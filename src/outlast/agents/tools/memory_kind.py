@@ -9,11 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from outlast.agents.memory_search import Search
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.kind import Draft, Resources, ToolEntry, ToolKind
 from outlast.model.agent import Effect, ToolSpec
 from outlast.model.clock import iso
-from outlast.model.error import InvalidField, MemoryItemNotFound, MemoryStoreNotFound, ToolFailed
+from outlast.model.embedding import SearchMode, checked_mode
+from outlast.model.error import (
+    InvalidField,
+    MemoryItemNotFound,
+    MemoryStoreNotFound,
+    ToolFailed,
+    Upstream,
+)
 from outlast.model.ids import MEMORY_ITEM
 from outlast.model.memory import (
     MAX_FOUND,
@@ -24,8 +32,6 @@ from outlast.model.memory import (
     MemoryWrite,
     checked_content,
     checked_key,
-    checked_prefix,
-    query_words,
 )
 from outlast.model.text import storable
 
@@ -60,13 +66,13 @@ def memory_tools(held: Sequence[HeldStore]) -> tuple[ToolSpec, ...]:
     tools = (
         _tool(
             "search",
-            "Search the memory: returns the items that have all words of the query, newest first. "
-            "An empty query lists the newest items.",
+            _search_description(held),
             {
-                "query": {"type": "string", "description": "Words to find, in keys and contents"},
+                "query": {"type": "string", "description": _query_description(held)},
                 "store": _store(names, "all stores"),
                 "prefix": {"type": "string", "description": "Only keys that begin with this"},
                 "limit": {"type": "integer", "minimum": 1, "maximum": MAX_FOUND},
+                **_mode(held),
             },
             ("query",),
         ),
@@ -100,6 +106,36 @@ def memory_tools(held: Sequence[HeldStore]) -> tuple[ToolSpec, ...]:
             Effect.IDEMPOTENT,
         ),
     )
+
+
+def _is_semantic(held: Sequence[HeldStore]) -> bool:
+    return any(one.store.embedding is not None for one in held)
+
+
+def _search_description(held: Sequence[HeldStore]) -> str:
+    if _is_semantic(held):
+        return (
+            "Search the memory by meaning and by words: returns the best items first. An empty "
+            "query lists the newest items."
+        )
+    return (
+        "Search the memory: returns the items that have all words of the query, newest first. An "
+        "empty query lists the newest items."
+    )
+
+
+def _query_description(held: Sequence[HeldStore]) -> str:
+    if _is_semantic(held):
+        return "What to find: a question, a description or words"
+    return "Words to find, in keys and contents"
+
+
+def _mode(held: Sequence[HeldStore]) -> dict[str, Any]:
+    """Return the parameter of the mode, if there is a choice."""
+    if not _is_semantic(held):
+        return {}
+    what = "hybrid (default), text: all words, newest first; semantic: by meaning alone"
+    return {"mode": {"type": "string", "enum": [*SearchMode], "description": what}}
 
 
 _KEY_OF_ITEM: Final = {"type": "string", "description": "Key of the item, such as customers/anna"}
@@ -137,6 +173,7 @@ class MemoryRunner:
     def __init__(self, resources: Resources) -> None:
         self._clock = resources.clock
         self._state = resources.store
+        self._found = resources.search
 
     async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
         if self._state is None:
@@ -157,6 +194,8 @@ class MemoryRunner:
             raise ToolFailed(error.message, cause=cause) from error
         except MemoryStoreNotFound as error:
             raise ToolFailed("The memory store was deleted.") from error
+        except Upstream as error:
+            raise ToolFailed(f"The search failed: {error.message}") from error
 
     async def warm_up(self) -> None:
         pass
@@ -167,17 +206,18 @@ class MemoryRunner:
     async def _search(
         self, held: list[HeldStore], arguments: dict[str, Any], context: ToolContext
     ) -> Any:
-        assert self._state is not None
+        assert self._found is not None
         chosen = [_chosen(held, arguments)] if "store" in arguments else held
         names = {one.store.id: one.store.name for one in chosen}
-        found = await self._state.memories.find(
-            context.workspace_id,
-            [*names],
-            query_words(arguments["query"]),
-            checked_prefix(arguments.get("prefix", "")),
+        wanted = Search(
+            arguments["query"],
+            arguments.get("prefix", ""),
             arguments.get("limit", _FOUND),
+            checked_mode(arguments.get("mode")),
         )
-        return {"items": [_shown(item, names[item.store_id], _SHOWN) for item in found]}
+        found = await self._found.search(context.workspace_id, [*names], wanted)
+        items = [_shown(one.item, names[one.item.store_id], _SHOWN) for one in found.items]
+        return {"items": items} | ({"warning": found.warning} if found.warning else {})
 
     async def _read(
         self, held: list[HeldStore], arguments: dict[str, Any], context: ToolContext

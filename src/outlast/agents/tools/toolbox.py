@@ -23,6 +23,7 @@ from outlast.model.text import storable
 if TYPE_CHECKING:
     import aiohttp
 
+    from outlast.agents.memory_search import MemorySearch
     from outlast.store.store import Store
 
 
@@ -37,6 +38,7 @@ class ToolBox:
         connector: "Callable[[], aiohttp.BaseConnector] | None" = None,
         store: "Store | None" = None,
         models_connector: "Callable[[], aiohttp.BaseConnector] | None" = None,
+        search: "MemorySearch | None" = None,
     ) -> None:
         """`functions`: those given in Python, by reference; others are imported when called.
 
@@ -48,7 +50,7 @@ class ToolBox:
         environ = os.environ if environ is None else environ
         self._functions = found
         self._arguments = Arguments()
-        resources = Resources(clock, environ, found, connector, models_connector, store)
+        resources = Resources(clock, environ, found, connector, models_connector, store, search)
         self._runners = kinds.runners(resources)
 
     async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:

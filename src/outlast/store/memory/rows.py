@@ -1,17 +1,12 @@
-"""The tables of memory stores, their statements, and what their rows mean."""
+"""The statements of memory stores, and what their rows mean."""
 
 from typing import Final
 
 import orjson
 from sqlalchemy import (
     BigInteger,
-    Column,
-    Index,
-    Integer,
-    Table,
-    Text,
-    UniqueConstraint,
     bindparam,
+    case,
     delete,
     func,
     insert,
@@ -21,76 +16,22 @@ from sqlalchemy import (
     update,
 )
 
-from outlast.model.memory import MemoryItem, MemoryStore, MemoryVersion, MemoryWriter
+from outlast.model.memory import (
+    EmbeddingState,
+    MemoryItem,
+    MemoryStore,
+    MemoryVersion,
+    MemoryWriter,
+)
 from outlast.store.driver import Row, Statement
+from outlast.store.memory.tables import (
+    memory_items,
+    memory_stores,
+    memory_vectors,
+    memory_versions,
+)
 from outlast.store.memory.words import HAS_WORDS
-from outlast.store.tables import (
-    ByDatabase,
-    added_flag,
-    count,
-    identifier,
-    index_of_some,
-    json,
-    metadata,
-    time,
-)
-
-memory_stores: Final = Table(
-    "memory_stores",
-    metadata,
-    identifier("id", primary_key=True),
-    identifier("workspace_id"),
-    Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    json("metadata"),
-    time("created_at"),
-    time("updated_at"),
-    time("archived_at", nullable=True),
-    count("items"),
-    count("bytes"),
-    time("erasing_since", nullable=True),
-    added_flag("deleted"),
-    Index(None, "workspace_id", "id"),
-    index_of_some("memory_stores", "erasing_since", "erasing_since"),
-)
-"""`erasing_since`: something was deleted whose words may be left in the index. A `deleted` store is
-hidden, and emptied in batches."""
-
-memory_items: Final = Table(
-    "memory_items",
-    metadata,
-    Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
-    identifier("id"),
-    identifier("store_id"),
-    identifier("key"),
-    Column("content", Text, nullable=False),
-    json("metadata"),
-    Column("sha256", Text, nullable=False),
-    count("bytes"),
-    count("version"),
-    time("created_at"),
-    time("updated_at"),
-    json("writer"),
-    Column("words", Text, nullable=False),
-    UniqueConstraint("id"),
-    UniqueConstraint("store_id", "key"),
-    Index(None, "store_id", "updated_at", "id"),
-)
-"""`number` is what FTS5 knows an item by."""
-
-memory_versions: Final = Table(
-    "memory_versions",
-    metadata,
-    identifier("item_id", primary_key=True),
-    Column("version", BigInteger, primary_key=True, autoincrement=False),
-    identifier("store_id"),
-    identifier("key"),
-    Column("content", Text),
-    Column("sha256", Text, nullable=False),
-    time("at"),
-    json("writer"),
-    Index(None, "store_id", "item_id"),
-)
+from outlast.store.tables import ByDatabase
 
 # --- stores
 
@@ -99,7 +40,18 @@ _OWN_STORE: Final = (
     memory_stores.c.workspace_id == bindparam("workspace"),
     memory_stores.c.deleted.is_(False),
 )
-_STORE: Final = tuple(memory_stores.c)[:10]
+_PENDING: Final = (
+    select(func.count())
+    .where(memory_vectors.c.store_id == memory_stores.c.id, memory_vectors.c.due_at.is_not(None))
+    .scalar_subquery()
+)
+_PLAIN: Final = (
+    *tuple(memory_stores.c)[:10],
+    memory_stores.c.embedding,
+    memory_stores.c.dimensions,
+    memory_stores.c.embed_error,
+)
+_STORE: Final = (*_PLAIN, _PENDING)
 _WRITTEN_STORE: Final = (
     memory_stores.c.id == bindparam("given_store"),
     memory_stores.c.workspace_id == bindparam("given_workspace"),
@@ -107,7 +59,9 @@ _WRITTEN_STORE: Final = (
 
 INSERT_MEMORY_STORE: Final = Statement(insert(memory_stores))
 MEMORY_STORE: Final = Statement(select(*_STORE).where(*_OWN_STORE))
-LOCK_MEMORY_STORE: Final = Statement(select(*_STORE).where(*_OWN_STORE).with_for_update())
+LOCK_MEMORY_STORE: Final = Statement(
+    select(*_PLAIN, literal_column("0")).where(*_OWN_STORE).with_for_update()
+)
 """A store is locked behind an execution, and behind nothing else."""
 
 _page: Final = select(*_STORE).where(
@@ -143,6 +97,7 @@ UPDATE_MEMORY_STORE: Final = Statement(
         updated_at=bindparam("at"),
     )
 )
+_EMBED: Final = bindparam("embed", type_=BigInteger)
 COUNT_MEMORY: Final = Statement(
     update(memory_stores)
     .where(*_WRITTEN_STORE)
@@ -152,12 +107,25 @@ COUNT_MEMORY: Final = Statement(
         erasing_since=func.coalesce(
             memory_stores.c.erasing_since, bindparam("erasing", type_=BigInteger)
         ),
+        embed_at=case(
+            (_EMBED.is_(None), memory_stores.c.embed_at),
+            (memory_stores.c.embed_tries > literal_column("0"), memory_stores.c.embed_at),
+            else_=_EMBED,
+        ),
     )
 )
+"""`embed`: when the vector of what was written is to be made; NULL: it needs none. A store whose
+model has failed waits for its next try."""
 HIDE_MEMORY_STORE: Final = Statement(
     update(memory_stores)
     .where(*_WRITTEN_STORE)
-    .values(deleted=True, erasing_since=bindparam("at"), name=bindparam("no_text"))
+    .values(
+        deleted=True,
+        erasing_since=bindparam("at"),
+        name=bindparam("no_text"),
+        embed_at=null(),
+        embed_error=null(),
+    )
 )
 
 # --- items
@@ -300,6 +268,10 @@ def store_from(row: Row) -> MemoryStore:
         archived_at,
         items,
         size,
+        embedding,
+        dimensions,
+        error,
+        pending,
     ) = row
     return MemoryStore(
         store_id,
@@ -312,6 +284,7 @@ def store_from(row: Row) -> MemoryStore:
         archived_at,
         items,
         size,
+        None if embedding is None else EmbeddingState(embedding, dimensions, pending, error),
     )
 
 

@@ -44,6 +44,7 @@ from outlast.store.memory.rows import (
     store_from,
     version_from,
 )
+from outlast.store.memory.vectors import ERASE_VECTORS
 from outlast.store.memory.words import matching
 from outlast.store.memory.write import Written, write
 from outlast.store.page import Page
@@ -82,6 +83,11 @@ def _insert(store: MemoryStore) -> Query:
             "bytes": 0,
             "erasing_since": None,
             "deleted": False,
+            "embedding": None if store.embedding is None else store.embedding.model,
+            "dimensions": None,
+            "embed_at": None,
+            "embed_tries": 0,
+            "embed_error": None,
         },
     )
 
@@ -249,6 +255,8 @@ def _erase(limit: int) -> Transaction[int]:
     ((store_id, deleted, _),) = rows
     of = {"store": store_id}
     if deleted:
+        if (yield Query(ERASE_VECTORS, of | {"limit": limit})):
+            return TransactionResult(limit)
         if (yield Query(ERASE_MEMORY_ITEMS, of | {"limit": limit})):
             return TransactionResult(limit)
         for _ in range(limit):

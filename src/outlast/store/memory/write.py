@@ -34,6 +34,7 @@ from outlast.store.memory.rows import (
     item_from,
     store_from,
 )
+from outlast.store.memory.vectors import DELETE_VECTOR, INSERT_VECTOR, RENEW_VECTOR
 from outlast.store.memory.words import indexed
 from outlast.store.tables import to_json
 
@@ -68,7 +69,7 @@ def write(wanted: MemoryWrite) -> Part[Written]:
     if _is_met_already(wanted, known):
         return Written(known)
     if wanted.deleted:
-        return (yield from _delete(wanted, known))
+        return (yield from _delete(wanted, store, known))
     if known is None:
         return (yield from _create(wanted, store))
     return (yield from _update(wanted, store, known))
@@ -147,7 +148,10 @@ def _create(wanted: MemoryWrite, store: MemoryStore) -> Part[Written]:
     fixed = {"id": item.id, "store_id": item.store_id, "version": 1, "created_at": item.created_at}
     yield Query(INSERT_MEMORY_ITEM, fixed | _columns(item))
     yield _version(wanted, item)
-    yield _count(wanted, 1, size)
+    due = None if store.embedding is None else wanted.at
+    if due is not None:
+        yield Query(INSERT_VECTOR, _waiting(item, due))
+    yield _count(wanted, 1, size, embed=due)
     return Written(item, created=True)
 
 
@@ -177,14 +181,20 @@ def _update(wanted: MemoryWrite, store: MemoryStore, known: MemoryItem) -> Part[
     if item.version > MAX_VERSIONS:
         until = item.version - MAX_VERSIONS
         yield Query(DELETE_MEMORY_VERSIONS, {"id": item.id, "until": until})
-    yield _count(wanted, 0, item.bytes - known.bytes)
+    says_more = (item.key, item.content) != (known.key, known.content)
+    due = wanted.at if says_more and store.embedding is not None else None
+    if due is not None:
+        yield Query(RENEW_VECTOR, _waiting(item, due))
+    yield _count(wanted, 0, item.bytes - known.bytes, embed=due)
     return Written(item)
 
 
-def _delete(wanted: MemoryWrite, known: MemoryItem | None) -> Part[Written]:
+def _delete(wanted: MemoryWrite, store: MemoryStore, known: MemoryItem | None) -> Part[Written]:
     if known is None:
         raise MemoryItemNotFound
     yield Query(DELETE_MEMORY_ITEM, {"id": known.id})
+    if store.embedding is not None:
+        yield Query(DELETE_VECTOR, {"store": store.id, "item": known.id})
     if wanted.purged:
         yield Query(DELETE_MEMORY_VERSIONS, {"id": known.id, "until": known.version})
     else:
@@ -234,7 +244,24 @@ def _version(wanted: MemoryWrite, item: MemoryItem) -> Query:
     )
 
 
-def _count(wanted: MemoryWrite, items: int, size: int, erasing: int | None = None) -> Query:
+def _waiting(item: MemoryItem, due_at: int) -> dict[str, object]:
+    """Return the parameters of an item that waits for its vector from now on."""
+    return {
+        "of_store": item.store_id,
+        "of_item": item.id,
+        "new_version": item.version,
+        "due": due_at,
+    }
+
+
+def _count(
+    wanted: MemoryWrite,
+    items: int,
+    size: int,
+    *,
+    erasing: int | None = None,
+    embed: int | None = None,
+) -> Query:
     return Query(
         COUNT_MEMORY,
         {
@@ -243,6 +270,7 @@ def _count(wanted: MemoryWrite, items: int, size: int, erasing: int | None = Non
             "more_items": items,
             "more_bytes": size,
             "erasing": erasing,
+            "embed": embed,
         },
     )
 

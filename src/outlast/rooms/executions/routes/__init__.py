@@ -12,6 +12,7 @@ from outlast.rooms.executions.routes import (
     keys,
     lifecycle,
     memory_items,
+    memory_search,
     memory_stores,
     schedules,
     tickets,
@@ -31,5 +32,6 @@ ENDPOINTS: Final = (
     *usage.ENDPOINTS,
     *budgets.ENDPOINTS,
     *memory_stores.ENDPOINTS,
+    *memory_search.ENDPOINTS,
     *memory_items.ENDPOINTS,
 )

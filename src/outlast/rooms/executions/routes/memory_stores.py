@@ -1,4 +1,4 @@
-"""Memory stores: create, list, read, change, delete, search; with their models."""
+"""Memory stores: create, list, read, change, delete; with their models."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,16 +15,17 @@ from outlast.http.parameters import read_id
 from outlast.http.replays import mark_replayed
 from outlast.http.spool import json_response
 from outlast.model.clock import iso, iso_or_none
+from outlast.model.embedding import MAX_MODEL_NAME
 from outlast.model.error import MemoryStoreNotFound
 from outlast.model.ids import MEMORY
-from outlast.model.memory import MAX_FOUND, MAX_QUERY_CHARACTERS, MemoryItem, MemoryStore
+from outlast.model.memory import EmbeddingState, MemoryItem, MemoryStore
 from outlast.model.workspace import Scope
 from outlast.services.all import Services
 from outlast.services.executions import Page
 from outlast.services.memory import StoreChanges
 
 _CAMEL: Final = ConfigDict(alias_generator=to_camel, frozen=True)
-_BODY: Final = _CAMEL | ConfigDict(strict=True)
+BODY: Final = _CAMEL | ConfigDict(strict=True)
 STORE: Final = {"storeId": "The store's id."}
 READERS: Final = (Scope.EXECUTIONS_READ, Scope.AGENTS_EXECUTE)
 
@@ -45,7 +46,7 @@ Pairs = Annotated[
 class StoreBody(BaseModel):
     """A new memory store."""
 
-    model_config = _BODY | ConfigDict(
+    model_config = BODY | ConfigDict(
         json_schema_extra={
             "examples": [{"name": "customers", "description": "What customers prefer"}]
         }
@@ -54,12 +55,21 @@ class StoreBody(BaseModel):
     name: Name
     description: Description = ""
     metadata: Pairs | None = None
+    embedding: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=MAX_MODEL_NAME,
+            description="The embedding model, for good: openai-embeddings:NAME, PROVIDER:NAME or "
+            "local:all-minilm-l6-v2. Without one, the store is searched by words alone.",
+        ),
+    ] = None
 
 
 class StoreChangesBody(BaseModel):
     """Changes of a memory store; what is left out stays."""
 
-    model_config = _BODY
+    model_config = BODY
 
     name: Name | None = None
     description: Description | None = None
@@ -79,20 +89,13 @@ class StoresQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
 
-class SearchBody(BaseModel):
-    """A search in a memory store."""
+class Embedding(TypedDict):
+    """A store's embedding model, and how far its items have vectors."""
 
-    model_config = _BODY | ConfigDict(json_schema_extra={"examples": [{"query": "vegetarian"}]})
-
-    query: Annotated[
-        str,
-        Field(
-            max_length=MAX_QUERY_CHARACTERS,
-            description="Finds items that have all of these words; blank: all items.",
-        ),
-    ]
-    prefix: Annotated[str, Field(description="Only keys that begin with this.")] = ""
-    limit: Annotated[int, Field(ge=1, le=MAX_FOUND)] = 10
+    model: str
+    dimensions: Annotated[int | None, Field(description="null until there is a vector.")]
+    pending: Annotated[int, Field(description="Items that only their words find as yet.")]
+    error: Annotated[str | None, Field(description="Why the last try failed; it is repeated.")]
 
 
 class Store(TypedDict):
@@ -104,6 +107,9 @@ class Store(TypedDict):
     metadata: dict[str, str]
     items: int
     bytes: Annotated[int, Field(description="Of the items' contents.")]
+    embedding: Annotated[
+        Embedding | None, Field(description="null: the store is searched by words alone.")
+    ]
     createdAt: str
     updatedAt: str
     archivedAt: str | None
@@ -142,17 +148,16 @@ class Item(TypedDict):
     writtenBy: Writer
 
 
-class Found(TypedDict):
-    """What a search has found, newest first."""
-
-    data: list[Item]
-
-
 async def create_memory_store(call: Call, services: Services) -> Response:
     """Create a memory store: texts by key that outlast executions."""
     body = await call.body_as(StoreBody)
     made, replayed = await services.memory.create(
-        call.principal, body.name, body.description, body.metadata, await call.idempotency()
+        call.principal,
+        body.name,
+        body.description,
+        body.metadata,
+        await call.idempotency(),
+        body.embedding,
     )
     location = {"Location": call.link(f"/v1/memory-stores/{made.id}")}
     response = json_response(store_answer(made), 201, location)
@@ -186,18 +191,6 @@ async def delete_memory_store(call: Call, services: Services) -> Response:
     return Response(status_code=204)
 
 
-async def search_memory_store(call: Call, services: Services) -> Response:
-    """Find the items that have all words of a query, the newest first.
-
-    Case, accents and punctuation do not count; any text is a query. Keys are searched too.
-    """
-    body = await call.body_as(SearchBody)
-    found = await services.memory.search(
-        call.principal, store_of(call), body.query, body.prefix, body.limit
-    )
-    return json_response({"data": [item_of(one) for one in found]})
-
-
 def store_of(call: Call) -> str:
     """Return the store's id in the path. Raises MemoryStoreNotFound."""
     return call.path_id("storeId", MEMORY, MemoryStoreNotFound)
@@ -228,6 +221,17 @@ def item_of(found: MemoryItem, *, content: bool = True) -> Item:
     return item
 
 
+def _embedding(state: EmbeddingState | None) -> Embedding | None:
+    if state is None:
+        return None
+    return {
+        "model": state.model,
+        "dimensions": state.dimensions,
+        "pending": state.pending,
+        "error": state.error,
+    }
+
+
 def store_answer(found: MemoryStore) -> Store:
     """Render a store."""
     return {
@@ -237,6 +241,7 @@ def store_answer(found: MemoryStore) -> Store:
         "metadata": found.metadata,
         "items": found.items,
         "bytes": found.bytes,
+        "embedding": _embedding(found.embedding),
         "createdAt": iso(found.created_at),
         "updatedAt": iso(found.updated_at),
         "archivedAt": iso_or_none(found.archived_at),
@@ -310,18 +315,5 @@ ENDPOINTS: Final = (
         parameters=STORE,
         answers={204: Answer("It is gone.")},
         errors=(404,),
-    ),
-    Endpoint(
-        "POST",
-        "/v1/memory-stores/{storeId}/search",
-        search_memory_store,
-        scope=READERS,
-        name="searchMemoryStore",
-        summary="Search a memory store",
-        tag="memory",
-        parameters=STORE,
-        body=SearchBody,
-        answers={200: Answer("Newest first.", Found)},
-        errors=(400, 404, 422),
     ),
 )

@@ -1,0 +1,1 @@
+"""Embedding models: vectors of texts, by a provider's endpoint or on this machine."""

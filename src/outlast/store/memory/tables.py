@@ -1,0 +1,103 @@
+"""The tables of memory stores."""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from outlast.store.tables import (
+    added_count,
+    added_flag,
+    count,
+    identifier,
+    index_of_some,
+    json,
+    metadata,
+    time,
+)
+
+memory_stores: Final = Table(
+    "memory_stores",
+    metadata,
+    identifier("id", primary_key=True),
+    identifier("workspace_id"),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    json("metadata"),
+    time("created_at"),
+    time("updated_at"),
+    time("archived_at", nullable=True),
+    count("items"),
+    count("bytes"),
+    time("erasing_since", nullable=True),
+    added_flag("deleted"),
+    Column("embedding", Text),
+    count("dimensions", nullable=True),
+    time("embed_at", nullable=True),
+    added_count("embed_tries"),
+    Column("embed_error", Text),
+    Index(None, "workspace_id", "id"),
+    index_of_some("memory_stores", "erasing_since", "erasing_since"),
+    index_of_some("memory_stores", "embed_at", "embed_at"),
+)
+"""`erasing_since`: something was deleted whose words may be left in the index. A `deleted` store is
+hidden, and emptied in batches. `embed_at`: when items that wait for their vectors are to be tried;
+NULL: none waits. `embed_tries` and `embed_error` are of tries that have failed since the last one
+that succeeded."""
+
+memory_items: Final = Table(
+    "memory_items",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+    identifier("id"),
+    identifier("store_id"),
+    identifier("key"),
+    Column("content", Text, nullable=False),
+    json("metadata"),
+    Column("sha256", Text, nullable=False),
+    count("bytes"),
+    count("version"),
+    time("created_at"),
+    time("updated_at"),
+    json("writer"),
+    Column("words", Text, nullable=False),
+    UniqueConstraint("id"),
+    UniqueConstraint("store_id", "key"),
+    Index(None, "store_id", "updated_at", "id"),
+)
+"""`number` is what FTS5 knows an item by."""
+
+memory_versions: Final = Table(
+    "memory_versions",
+    metadata,
+    identifier("item_id", primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    identifier("store_id"),
+    identifier("key"),
+    Column("content", Text),
+    Column("sha256", Text, nullable=False),
+    time("at"),
+    json("writer"),
+    Index(None, "store_id", "item_id"),
+)
+
+memory_vectors: Final = Table(
+    "memory_vectors",
+    metadata,
+    identifier("store_id", primary_key=True),
+    identifier("item_id", primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    time("due_at", nullable=True),
+    Column("vector", LargeBinary),
+    index_of_some("memory_vectors", "due_at", "store_id", "due_at"),
+)
+"""A row for each item of a store with an embedding model, written with the item. `version`: the
+item's when its text last changed; until `due_at` is NULL it waits for its vector."""
