@@ -34,7 +34,7 @@ def driver_of(
     assert jobs is not None
     from outlast.store.postgres.driver import PostgresDriver
 
-    return PostgresDriver(
+    driver = PostgresDriver(
         settings.database_url,
         pool_size=settings.database_connections,
         enqueue=jobs.enqueue,
@@ -42,6 +42,8 @@ def driver_of(
         measured=measured,
         failures=failures,
     )
+    jobs.processes = lambda: driver.peers.processes
+    return driver
 
 
 def jobs_of(settings: Settings) -> "Jobs | None":

@@ -16,6 +16,7 @@ from outlast.model.error import ExecutionNotFound, Overloaded
 from outlast.model.event import (
     START,
     TERMINAL_EVENTS,
+    ChildFinished,
     Cursor,
     Entry,
     ExecutionStarted,
@@ -37,6 +38,8 @@ _SILENT_READS: Final = 3
 the end of an execution that was deleted may have been missed."""
 _AWAY_SECONDS: Final = 1.0
 """How long a follower waits before it tries an unavailable database again."""
+_GOING_ON: Final = (TextAdded, ThinkingAdded, ExecutionStarted, ChildFinished)
+"""Events behind which an execution never rests."""
 
 
 class _Subscription:
@@ -370,10 +373,9 @@ def _unread(committed: Committed) -> bool:
 
 
 def _goes_on(committed: Committed) -> bool:
-    """Whether the commit holds text or a segment's begin, and nothing else: it rests nowhere."""
+    """Whether the commit holds nothing behind which an execution rests."""
     return bool(committed.entries) and all(
-        isinstance(entry.event, TextAdded | ThinkingAdded | ExecutionStarted)
-        for entry in committed.entries
+        isinstance(entry.event, _GOING_ON) for entry in committed.entries
     )
 
 

@@ -29,7 +29,7 @@ from outlast.store.memory import rows as memory
 from outlast.store.memory import vectors
 from outlast.store.schedules import statements as schedules
 from outlast.store.tasks import rows as tasks
-from outlast.store.waits import above, shown
+from outlast.store.waits import above, child_ends, shown
 from outlast.store.waits import rows as waits
 
 MODULES = (
@@ -37,6 +37,7 @@ MODULES = (
     above,
     below,
     children,
+    child_ends,
     waits,
     budgets,
     budget_reserve,

@@ -19,7 +19,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import ColumnElement, Executable, TableValuedAlias
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import (
+    ColumnElement,
+    Executable,
+    FromClause,
+    Insert,
+    TableValuedAlias,
+)
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 metadata: Final = MetaData(
@@ -105,6 +112,26 @@ def given(**types: TypeEngine[Any]) -> TableValuedAlias:
     """Return a table of Postgres whose columns are parameters: arrays of these types."""
     arrays = (cast(bindparam(name), ARRAY(kind)) for name, kind in types.items())
     return func.unnest(*arrays).table_valued(*types, name="given").render_derived()
+
+
+class Upsert(Insert):
+    """An insert of whole rows that replaces a row of the same primary key."""
+
+    inherit_cache = False
+
+
+@compiles(Upsert)
+def _replacing(element: Upsert, compiler: SQLCompiler, **more: Any) -> str:
+    inserting: str = compiler.visit_insert(element, **more)  # type: ignore[no-untyped-call]
+    return f"{inserting} {replacing(element.table)}"
+
+
+def replacing(table: FromClause) -> str:
+    """Return what makes an insert into a table an upsert, in both databases."""
+    key = [column.name for column in table.primary_key]
+    others = [column.name for column in table.c if column.name not in key]
+    sets = ", ".join(f"{name} = excluded.{name}" for name in others)
+    return f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sets}"
 
 
 def to_json(value: Any) -> str:

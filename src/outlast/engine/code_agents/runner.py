@@ -29,9 +29,10 @@ from outlast.engine.code_agents.replay import Replay
 from outlast.engine.segment.limits import check_spent, overspent, settings_of
 from outlast.engine.segment.model_steps import ModelSteps, instructions_of
 from outlast.engine.segment.segment import Interrupted, Segment, Stop
+from outlast.engine.segment.step_events import model_finished
 from outlast.engine.segment.time_left import out_of_time, seconds_left
 from outlast.engine.segment.tool_calls import ToolCalls
-from outlast.engine.segment.writer import SegmentWriter, model_finished
+from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import CodeFailed, Misconfigured, OutlastError, ToolFailed, Upstream

@@ -47,6 +47,7 @@ class Children:
         """
         found: dict[str, Wait] = {}
         children: list[NewChild] = []
+        known: dict[tuple[str, int | None], Agent] = {}
         for wait in waits:
             found[wait.tool_call_id] = wait
             tool = spec.tool(wait.name)
@@ -54,19 +55,21 @@ class Children:
             if callee is None:
                 continue
             try:
-                children.append(await self._child(segment, wait, callee, len(children)))
+                agent = await self._agent(segment.execution, callee, known)
+                children.append(await self._child(segment, wait, callee, agent, len(children)))
             except Refused as refused:
                 found[wait.tool_call_id] = _refused(wait, str(refused))
         return found, tuple(children)
 
-    async def _child(self, segment: Segment, wait: Wait, callee: Callee, siblings: int) -> NewChild:
+    async def _child(
+        self, segment: Segment, wait: Wait, callee: Callee, agent: Agent, siblings: int
+    ) -> NewChild:
         """Return the child of a call; `siblings` are created with it. Raises Refused."""
         parent = segment.execution
         if parent.depth >= MAX_DEPTH:
             raise Refused(f"Agents call each other {MAX_DEPTH} levels deep at most.")
         if parent.children + siblings >= MAX_CHILDREN:
             raise Refused(f"One execution calls {MAX_CHILDREN} agents at most.")
-        agent = await self._agent(parent, callee)
         child = Execution(
             id=self.clock.new_id(EXECUTION),
             workspace_id=parent.workspace_id,
@@ -99,9 +102,13 @@ class Children:
         named = agent.spec.memory_stores
         return await self.memories.of_names(parent.workspace_id, named) if named else ()
 
-    async def _agent(self, parent: Execution, callee: Callee) -> Agent:
-        """Return the agent to run. Raises Refused."""
+    async def _agent(
+        self, parent: Execution, callee: Callee, known: dict[tuple[str, int | None], Agent]
+    ) -> Agent:
+        """Return the agent to run; `known`: those of the same answer's calls. Raises Refused."""
         name = callee.name
+        if (found := known.get((name, callee.version))) is not None:
+            return found
         try:
             agent = await self.agents.get(parent.workspace_id, name)
             if callee.version is not None:
@@ -113,6 +120,7 @@ class Children:
             raise Refused(f"The agent {name!r} is retired.")
         if agent.paused:
             raise Refused(f"The agent {name!r} is paused.")
+        known[name, callee.version] = agent
         return agent
 
 

@@ -25,7 +25,8 @@ from outlast.engine.segment.limits import Meter, overspent, settings_of, too_man
 from outlast.engine.segment.messages import messages_of
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Segment, TextKind
-from outlast.engine.segment.writer import SegmentWriter, model_finished, requested, suspended
+from outlast.engine.segment.step_events import model_finished, requested, suspended
+from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import Agent, AgentSpec, shown_message
 from outlast.model.budget import BudgetRefused
 from outlast.model.clock import whole_millis

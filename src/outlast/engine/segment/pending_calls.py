@@ -5,12 +5,13 @@ runs, so that after a crash behind that commit a person decides again, and it is
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.children import Children, children_started
 from outlast.engine.segment.segment import Segment
-from outlast.engine.segment.tool_calls import tool_finished
-from outlast.engine.segment.writer import SegmentWriter, requested
+from outlast.engine.segment.step_events import requested, tool_finished
+from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import Agent, AgentSpec
 from outlast.model.event import Event, StepRetried, ToolStarted
 from outlast.model.execution import ToolStep
@@ -20,6 +21,8 @@ from outlast.model.wait import Wait, WaitKind
 from outlast.store.store import Store
 
 CRASHED = "The server stopped while this step ran."
+AT_ONCE: Final = 20
+"""Maximum results recorded in one commit; each may be large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class PendingCalls:
         execution = segment.execution
         found = await self.store.waits.of(execution.workspace_id, execution.id)
         segment.waits = {a.tool_call_id: a for a in found if not a.superseded}
+        segment.waits_read = True
 
     async def settle(self, segment: Segment, agent: Agent) -> bool:
         """Apply all decisions; return False and do nothing while one is open.
@@ -43,14 +47,21 @@ class PendingCalls:
         Results and denials are recorded; approved calls are then `callable`, or wait for the party
         that runs them.
         """
-        await self.read(segment)
+        if not segment.waits_read:
+            await self.read(segment)
+        segment.waits_read = False
         waiting = [(n, call, segment.waits[call.id]) for n, call in segment.unanswered()]
         if any(wait.is_open for _, _, wait in waiting):
             return False
-        for number, call, wait in waiting:
-            if not wait.runs:
-                step = self._decided_step(number, call, wait)
-                await self.writer.record(segment, (tool_finished(step),), step, ran=wait.has_result)
+        steps = [
+            (self._decided_step(number, call, wait), wait.has_result)
+            for number, call, wait in waiting
+            if not wait.runs
+        ]
+        for first in range(0, len(steps), AT_ONCE):
+            some = steps[first : first + AT_ONCE]
+            results = [(step, tool_finished(step), ran) for step, ran in some]
+            await self.writer.record_results(segment, results)
         approved = [item for item in waiting if item[2].runs]
         if approved:
             await self._begin(segment, agent, approved)

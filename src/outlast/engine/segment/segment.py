@@ -129,6 +129,9 @@ class StepText:
 class Segment:
     """An unbroken sequence of steps of one execution."""
 
+    waits_read = False
+    """Whether its waits were just read. A decision made since resumes an execution that rests."""
+
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
         self.agent: Agent | None = None

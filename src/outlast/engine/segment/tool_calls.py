@@ -11,11 +11,11 @@ from outlast.agents.port import MAX_ERROR_BYTES, ToolContext, Tools
 from outlast.agents.unreadable import unreadable_arguments
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Interrupted, Segment, ended
+from outlast.engine.segment.step_events import tool_finished
 from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import SOURCE_SEPARATOR, AgentSpec, ToolSpec
 from outlast.model.clock import whole_millis
 from outlast.model.error import OutlastError, ToolFailed, ToolsUnavailable
-from outlast.model.event import ToolFinished
 from outlast.model.execution import Execution, ToolStep
 from outlast.model.ids import STEP
 from outlast.model.memory import MemoryWriter
@@ -221,11 +221,4 @@ def _log_failure(spec: AgentSpec, call: ToolCall, error: ToolFailed, seconds: fl
         cause=shortened(storable(cause), _LOGGED_BYTES),
         ms=round(seconds * 1000),
         exc_info=raised,
-    )
-
-
-def tool_finished(step: ToolStep) -> ToolFinished:
-    """Return the event of a recorded tool call."""
-    return ToolFinished(
-        step.number, step.call.id, step.call.name, step.result, step.is_error, step.duration_ms
     )

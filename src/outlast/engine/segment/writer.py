@@ -1,32 +1,31 @@
 """Commits of a segment: every change of a running execution."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from outlast.agents.estimate import request_tokens
 from outlast.agents.prices.price_list import PriceList
 from outlast.engine.segment.reservations import still_reserved
 from outlast.engine.segment.segment import Segment, StepText, Stop
+from outlast.engine.segment.step_events import charged, model_finished, requested, suspended
 from outlast.engine.segment.text_log import TextLog
 from outlast.model.budget import Reservation
 from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
 from outlast.model.event import (
-    ApprovalRequested,
     Event,
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionPaused,
     ExecutionReleased,
     ExecutionStarted,
-    ExecutionSuspended,
-    ModelFinished,
     ToolFinished,
 )
 from outlast.model.execution import (
     TERMINAL,
+    Execution,
     Failure,
     ModelStep,
     PauseRequest,
@@ -40,12 +39,15 @@ from outlast.model.memory import MemoryWrite
 from outlast.model.message import AssistantMessage
 from outlast.model.price import ModelPrice
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens, estimate_tokens_of
-from outlast.model.wait import Awaiting, Wait, awaited
+from outlast.model.wait import Wait, awaited
 from outlast.store.executions.store import ExecutionStore
 from outlast.store.executions.values import Advance, NewChild
 
 CUT_OFF: Final = frozenset({"cancelled", "error"})
 """Finish reasons of incomplete answers; nothing continues from them."""
+
+Result: TypeAlias = tuple[ToolStep, ToolFinished, bool]
+"""(step, its event, whether it ran and is charged)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,9 @@ class SegmentWriter:
         if children:
             changes["children"] = segment.execution.children + len(children)
         if step is not None:
-            changes |= self._sums(segment, step)
+            changes |= _sums(segment.execution, step)
             charge = self._charge(segment, step) if ran else None
-            events = tuple([_charged(event, _cost(charge)) for event in events])
+            events = tuple([charged(event, _cost(charge)) for event in events])
             if not (isinstance(step, ModelStep) and step.finish_reason in CUT_OFF):
                 checkpoint = self._checkpoint(segment, step)
         await self._advance(
@@ -119,19 +121,48 @@ class SegmentWriter:
             waits=waits,
             children=children,
             begun=begun,
-            charge=charge,
+            charges=() if charge is None else (charge,),
             changes=changes,
             memory=memory,
         )
         if step is not None:
             segment.add(step)
 
-    def _checkpoint(self, segment: Segment, step: Step) -> Checkpoint:
-        """Return the checkpoint after the step and those recorded before it."""
+    async def record_results(self, segment: Segment, results: Sequence[Result]) -> None:
+        """Record results of calls in one commit, each like `record` with its checkpoint."""
+        execution, done = segment.execution, list[int]()
+        checkpoints: list[Checkpoint] = []
+        events: list[Event] = []
+        charges: list[Charge] = []
+        for step, event, ran in results:
+            charge = self._charge(segment, step) if ran else None
+            events.append(charged(event, _cost(charge)))
+            charges += () if charge is None else (charge,)
+            done.append(step.number)
+            checkpoints.append(self._checkpoint(segment, step, done))
+        tool_ms = execution.tool_ms + sum(step.duration_ms for step, _, _ in results)
+        await self._advance(
+            segment,
+            Status.RUNNING,
+            tuple(events),
+            {"steps": execution.steps + len(results), "tool_ms": tool_ms},
+            charges=tuple(charges),
+            steps=tuple([step for step, _, _ in results]),
+            checkpoint=checkpoints.pop(),
+            earlier=tuple(checkpoints),
+        )
+        segment.add(*(step for step, _, _ in results))
+
+    def _checkpoint(self, segment: Segment, step: Step, done: Collection[int] = ()) -> Checkpoint:
+        """Return the checkpoint after the step and those recorded before it.
+
+        `done`: the numbers of calls that the same commit has recorded by then.
+        """
         highest, missing = step.number, tuple[int, ...]()
         if isinstance(step, ToolStep):
-            highest = max(step.number, segment.highest_step)
-            missing = tuple(n for n in segment.unanswered_before(highest) if n != step.number)
+            done = done or (step.number,)
+            highest = max(segment.highest_step, *done, step.number)
+            missing = tuple(n for n in segment.unanswered_before(highest) if n not in done)
         return Checkpoint(
             self.clock.new_id(CHECKPOINT),
             segment.execution.id,
@@ -161,7 +192,7 @@ class SegmentWriter:
             (*questions, paused),
             changes,
             waits=waits,
-            charge=charge,
+            charges=() if charge is None else (charge,),
             pause=PauseRequest(segment.stopped is Stop.PAUSE_NOW, segment.pause_reason),
         )
 
@@ -247,20 +278,6 @@ class SegmentWriter:
             max(began, self.clock.now()),
         )
 
-    def _sums(self, segment: Segment, step: Step) -> dict[str, Any]:
-        execution = segment.execution
-        changes: dict[str, Any] = {"steps": execution.steps + 1}
-        match step:
-            case ModelStep():
-                changes["usage"] = execution.usage + step.usage
-                if step.model:
-                    changes["final_model"] = step.model
-                if step.message.text:
-                    changes["output"] = step.message.text
-            case ToolStep():
-                changes["tool_ms"] = execution.tool_ms + step.duration_ms
-        return changes
-
     def price(self, segment: Segment, answered: str = "") -> ModelPrice:
         """Return the price of the model of the open request, or of the last one."""
         return self.prices.of_model(segment.model, answered)
@@ -288,7 +305,7 @@ class SegmentWriter:
         events: tuple[Event, ...],
         changes: dict[str, Any] | None = None,
         at: int | None = None,
-        charge: Charge | None = None,
+        charges: tuple[Charge, ...] = (),
         **more: Any,
     ) -> None:
         before = segment.execution
@@ -305,8 +322,8 @@ class SegmentWriter:
             changes["pause_requested"] = None
         if status is not Status.RUNNING or more.get("steps") or more.get("checkpoint"):
             changes.setdefault("tries", 0)  # a recorded step is progress
-        if charge is not None:
-            changes["credits"] = before.credits + charge.credits
+        if charges:
+            changes["credits"] = before.credits + sum(one.credits for one in charges)
         if before.reserved is not None and "reserved" not in changes:
             steps, begins = more.get("steps", ()), "segment" in changes
             left = still_reserved(before, status, steps, self.prices, begins=begins)
@@ -324,7 +341,7 @@ class SegmentWriter:
                 tuple((now, event) for event in events),
                 text.whole(segment.open_step),
                 text.appended,
-                charges=() if charge is None else (charge,),
+                charges=charges,
                 counted_to=segment.counted_to,
                 **more,
             )
@@ -342,47 +359,24 @@ def _without_this(segment: Segment) -> int:
     return max(0, tries - 1) if segment.counted else tries
 
 
+def _sums(execution: Execution, step: Step) -> dict[str, Any]:
+    """Return the columns that a step adds to."""
+    changes: dict[str, Any] = {"steps": execution.steps + 1}
+    match step:
+        case ModelStep():
+            changes["usage"] = execution.usage + step.usage
+            if step.model:
+                changes["final_model"] = step.model
+            if step.message.text:
+                changes["output"] = step.message.text
+        case ToolStep():
+            changes["tool_ms"] = execution.tool_ms + step.duration_ms
+    return changes
+
+
 def _cost(charge: Charge | None) -> int:
     return 0 if charge is None else charge.credits
 
 
-def _charged(event: Event, cost: int) -> Event:
-    """Return the event of the recorded step, with its cost."""
-    if isinstance(event, (ModelFinished, ToolFinished)):
-        return replace(event, credits=cost)
-    return event
-
-
 def _finished(step: ModelStep | None) -> tuple[Event, ...]:
     return () if step is None else (model_finished(step),)
-
-
-def suspended(waits: Iterable[Wait]) -> ExecutionSuspended:
-    """Return the event of a suspension over these waits."""
-    return ExecutionSuspended(awaited(waits) or Awaiting.PERSON)
-
-
-def requested(question: Wait) -> ApprovalRequested:
-    """Return the event of a requested approval, with the arguments that the tool would run with."""
-    return ApprovalRequested(
-        question.step,
-        question.tool_call_id,
-        question.name,
-        question.arguments,
-        question.kind.value,
-    )
-
-
-def model_finished(step: ModelStep) -> ModelFinished:
-    """Return the event of a recorded model request."""
-    usage = step.usage
-    return ModelFinished(
-        step.number,
-        step.model,
-        step.finish_reason,
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        usage.estimated,
-    )

@@ -1,6 +1,5 @@
 """Transactions that change an execution: advance, append text, cancel, fail."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -9,16 +8,23 @@ from typing import Any, Final
 from outlast.model.error import Conflict, StaleWrite
 from outlast.model.event import TERMINAL_EVENTS, Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.event_codec import encode
-from outlast.model.execution import TERMINAL, TRANSITIONS, Execution, PauseRequest, Status
+from outlast.model.execution import (
+    TERMINAL,
+    TRANSITIONS,
+    Execution,
+    ModelStep,
+    PauseRequest,
+    Status,
+)
 from outlast.store.budgets.shares import Applying
 from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
 from outlast.store.conversations.rows import LOCK_TURNS
 from outlast.store.driver import (
-    Batch,
     Guarded,
     Part,
     Query,
+    Row,
     Together,
     Transaction,
     TransactionResult,
@@ -31,6 +37,8 @@ from outlast.store.executions.children import (
     call_of,
     cancel_locked,
     cancelled,
+    decided,
+    decides,
     fail_unread,
     insert_children,
     result_of,
@@ -43,7 +51,6 @@ from outlast.store.executions.locks import (
     set_state,
 )
 from outlast.store.executions.log import (
-    APPEND_TEXT,
     DELETE_LAST_TEXT,
     append_behind,
     insert_event,
@@ -55,22 +62,19 @@ from outlast.store.executions.pauses import (
     pending_pause,
     stop_below,
 )
-from outlast.store.executions.spending import spend, spend_time
+from outlast.store.executions.spending import spend
 from outlast.store.executions.spent_below import with_spent
 from outlast.store.executions.statements import (
     LOCK_PLACE,
     PLACE,
-    RECORD_ACTIVE_TIME,
 )
 from outlast.store.executions.steps import INSERT_STEP, step_columns
 from outlast.store.executions.turns import ends, next_turn, rests, turns_locked
 from outlast.store.executions.values import (
-    ActiveTime,
     Advance,
     Advanced,
     ForcedFailure,
     Resume,
-    TextAppend,
 )
 from outlast.store.listeners import Committed
 from outlast.store.memory.write import write
@@ -100,7 +104,7 @@ def advance(move: Advance) -> Transaction[Advanced]:
     entries = yield from append_behind(moved.end, before.id, after.segment, _entries_of(move))
     yield from _recorded(move)
     effects = (yield from insert_children(move)) if move.children else NOTHING
-    after = yield from unless_decided(after)
+    after = yield from _as_decided(move)
     ended = ends(before, after)
     if moved.cancel_requested and rests(before, move.after):
         after, entries, ended = yield from _cancelled(after, entries)
@@ -111,7 +115,7 @@ def advance(move: Advance) -> Transaction[Advanced]:
         effects += paused
     runnable = [after] if after.status is Status.QUEUED and not after.waiting else []
     if live and ended:
-        effects += yield from cancel_locked(live, after.updated_at)
+        effects += yield from cancel_locked(live, after.updated_at, above=after.id)
     if ended:
         effects += yield from _end(before, after, moved)
         if after.root_id is not None and after.status in _CUTTING:
@@ -170,6 +174,16 @@ def _paused(
     return after, effects + (yield from stop_below(live, by, requested, at))
 
 
+def _as_decided(move: Advance) -> Part[Execution]:
+    """Return the row after the move, resumed if its waits were decided since they were read.
+
+    Those of a new answer are all in the move.
+    """
+    if any(isinstance(step, ModelStep) for step in move.steps):
+        return move.after
+    return (yield from unless_decided(move.after))
+
+
 def _with_spent(move: Advance) -> Part[tuple[tuple[int, Event], ...]]:
     """Return the events of an end, which say what those below have spent."""
     events: list[tuple[int, Event]] = []
@@ -190,6 +204,8 @@ def _recorded(move: Advance) -> Part[None]:
         yield Query(INSERT_CHARGE, charge_columns(after, charge))
     if move.state is not None:
         yield from set_state(before.id, move.state)
+    for earlier in move.earlier:
+        yield from save(earlier)
     checkpoint = move.checkpoint
     if checkpoint is not None and after.is_client_driven:
         checkpoint = yield from with_state(checkpoint)
@@ -211,6 +227,8 @@ def _end(before: Execution, execution: Execution, moved: "_Moved") -> Part[Effec
     """Let the next turn begin, or answer the parent's call."""
     at = execution.updated_at
     if (call := call_of(execution)) is not None:
+        if moved.parent:
+            return (yield from decided(call, moved.parent, at, ran=not before.waiting))
         return (yield from answer(call, result_of(execution), at, ran=not before.waiting))
     if moved.turns == execution.turn:
         return NOTHING
@@ -269,6 +287,8 @@ class _Moved:
     """Sequence number of the last event of the log to keep."""
     turns: int | None
     """Number of turns of the conversation, if the execution ends."""
+    parent: tuple[Row, ...]
+    """Answers of the queries on the parent, if a child ends."""
     applying: str | None
     """The budgets that it spends from."""
 
@@ -283,7 +303,11 @@ def _moved(move: Advance) -> Part[_Moved]:
         queries.insert(0, locking)
     if pieces:
         queries.append(Query(DELETE_LAST_TEXT, {"id": before.id, "pieces": pieces}))
+    own = len(queries)
+    if ends(before, after) and (call := call_of(after)) is not None:
+        queries += decides(call, result_of(after), after.updated_at)
     answers: list[tuple[Any, ...]] = yield Together(tuple(queries))
+    parent = tuple(answers[own:])
     turns = answers.pop(0) if locking is not None else ()
     if not answers[0]:
         raise StaleWrite
@@ -294,7 +318,7 @@ def _moved(move: Advance) -> Part[_Moved]:
             raise StaleWrite(_OTHER_TEXT)
         end = max(text) - pieces
     newest = turns[0][0] if turns and ends(before, after) else None
-    return _Moved(bool(cancel_requested), end, newest, applying)
+    return _Moved(bool(cancel_requested), end, newest, parent, applying)
 
 
 def _cancelled(
@@ -310,68 +334,6 @@ def _cancelled(
 def _entries_of(move: Advance) -> Iterator[tuple[int, Event]]:
     texts = ((at, run) for at, text in move.texts for run in parted(text))
     return chain(texts, move.events)
-
-
-def append_text(appends: Sequence[TextAppend]) -> Transaction[list[bool]]:
-    """Append pieces to the logs, each execution's only while its segment runs.
-
-    Rows are locked in one order, the newest id first, like in `record_active_time`: no deadlock,
-    neither with that nor with the end of a child that wakes its parent.
-    """
-    rows = yield Batch(
-        APPEND_TEXT,
-        tuple(
-            {
-                "id": wanted.execution.id,
-                "workspace": wanted.execution.workspace_id,
-                "segment": wanted.execution.segment,
-                "kind": text.kind,
-                "pieces": len(text.pieces),
-                "data": encode(text).decode(),
-                "at": at,
-            }
-            for wanted in sorted(appends, key=lambda one: one.execution.id, reverse=True)
-            for at, text in wanted.texts
-        ),
-        alone=True,
-    )
-    ends: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for execution_id, segment, seq in rows:
-        ends[execution_id, segment].append(seq)
-    committed = [
-        Committed(w.execution.id, _appended(w, ends[w.execution.id, w.execution.segment]))
-        for w in appends
-    ]
-    kept = [len(one.entries) == len(w.texts) for one, w in zip(committed, appends, strict=True)]
-    return TransactionResult(kept, tuple(committed))
-
-
-def _appended(wanted: TextAppend, ends: list[int]) -> tuple[Entry, ...]:
-    segment = wanted.execution.segment
-    return tuple(
-        Entry(segment, seq, at, text)
-        for seq, (at, text) in zip(sorted(ends), wanted.texts, strict=False)
-    )
-
-
-def record_active_time(active_times: Sequence[ActiveTime]) -> Transaction[list[int | None]]:
-    """Add the time of running segments; rows are locked the newest id first, as everywhere.
-
-    Return the milliseconds that its budgets leave each; None if they do not bound them.
-    """
-    for active_time in sorted(active_times, key=lambda one: one.execution.id, reverse=True):
-        execution = active_time.execution
-        yield Query(
-            RECORD_ACTIVE_TIME,
-            {
-                "given_id": execution.id,
-                "workspace": execution.workspace_id,
-                "given_segment": execution.segment,
-                "given_ms": active_time.active_ms,
-                "at": active_time.at,
-            },
-        )
-    return TransactionResult((yield from spend_time(active_times)))
 
 
 _RUNNABLE: Final = (Status.QUEUED.value, Status.RUNNING.value)

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from sqlalchemy import bindparam, insert, literal_column, select, update
 
-from outlast.model.error import Conflict, NotFound, StaleWrite
+from outlast.model.error import StaleWrite
 from outlast.model.event import ChildFinished, Entry, ExecutionCancelled
 from outlast.model.execution import (
     TERMINAL,
@@ -25,17 +25,19 @@ from outlast.model.execution import (
     at_rest,
 )
 from outlast.model.text import shortened
+from outlast.model.usage import Spent
 from outlast.model.wait import CallResult
 from outlast.store.conversations.rows import LOCK_TURNS
-from outlast.store.driver import Part, Query, Row, Statement
-from outlast.store.executions.below import Live, UnreadChild, lock_live_below
+from outlast.store.driver import Part, Query, Row, Statement, Together
+from outlast.store.executions.below import Live, UnreadChild, lock_live_below, read_of
 from outlast.store.executions.columns import PLACES
 from outlast.store.executions.locks import compare_and_set
 from outlast.store.executions.log import append, insert_event
 from outlast.store.executions.rows import execution_from, first_entry, new_columns
 from outlast.store.executions.spending import release
-from outlast.store.executions.spent_below import with_spent
+from outlast.store.executions.spent_below import spent_below_each, with_spent
 from outlast.store.executions.statements import (
+    EXECUTION,
     INSERT_EXECUTION,
     LOCK_PLACE,
     OWNED,
@@ -47,8 +49,8 @@ from outlast.store.executions.turns import failed_unread, next_turn
 from outlast.store.executions.values import Advance, ForcedFailure
 from outlast.store.listeners import Committed
 from outlast.store.unreadable import UnreadableRow
-from outlast.store.waits.above import tell_root, withdrawn
-from outlast.store.waits.decide import DecideWait, decide
+from outlast.store.waits.above import awaiting_now, tell_above, tell_root, withdrawn
+from outlast.store.waits.child_ends import DecidedParent, child_ended, decided_parent
 
 logger = structlog.get_logger(__name__)
 
@@ -173,48 +175,78 @@ def call_of(child: Execution) -> Call | None:
     return Call(child.workspace_id, child.parent_id, child.tool_call_id, child.id, status)
 
 
+def decides(call: Call, result: CallResult, at: int) -> tuple[Query, ...]:
+    """Return the queries by which a child's end decides its parent's wait, for `decided`."""
+    return child_ended(call.workspace_id, call.parent_id, call.tool_call_id, result, at)
+
+
 def answer(call: Call | None, result: CallResult, at: int, *, ran: bool = True) -> Part[Effects]:
-    """Decide the parent's wait for a child that has ended, whose row is locked.
+    """Decide the parent's wait for a child that has ended, whose row is locked."""
+    if call is None:
+        return NOTHING
+    answers = yield Together(decides(call, result, at))
+    return (yield from decided(call, answers, at, ran=ran))
+
+
+def decided(call: Call, answers: Sequence[Row], at: int, *, ran: bool = True) -> Part[Effects]:
+    """Tell the parent of a child's end that its wait was decided; `answers`: of the queries.
 
     The last open wait wakes the parent; a parent that has ended keeps the result, and one that was
     deleted or rolled back needs none. A child that waits for its siblings may begin, unless the one
     that has ended was waiting too (`ran`).
     """
-    if call is None:
+    parent = decided_parent(answers)
+    if parent is None or parent.status in TERMINAL:
         return NOTHING
-    request = DecideWait(
-        call.workspace_id, call.parent_id, call.tool_call_id, at, result, late=True
-    )
-    try:
-        decided = yield from decide(request)
-    except (NotFound, Conflict):
-        return NOTHING
-    except UnreadableRow:
-        logger.exception("execution.unreadable", execution=call.parent_id)
-        return (yield from fail_unread_child(call.workspace_id, call.parent_id, at))
-    parent = decided.execution
-    if not decided.committed:
-        return NOTHING  # it was decided before, or the parent has ended
-    event = ChildFinished(decided.wait.step, call.tool_call_id, call.child_id, call.status.value)
-    entries = yield from append(parent, parent.updated_at, (event,))
-    committed = (*decided.committed, Committed(parent.id, entries, parent))
-    effects = Effects(committed, decided.runnable)
+    at_ = max(at, parent.updated_at)
+    moved: tuple[Execution, Execution] | None = None
+    if not parent.goes_on:
+        try:
+            moved = yield from _woken(call, parent, at_)
+        except UnreadableRow:
+            logger.exception("execution.unreadable", execution=call.parent_id)
+            return (yield from fail_unread_child(call.workspace_id, call.parent_id, at))
+    event = ChildFinished(parent.step, call.tool_call_id, call.child_id, call.status.value)
+    entry = Entry(parent.segment, parent.last_seq + 1, at_, event)
+    yield insert_event(call.parent_id, entry)
+    if moved is None:
+        effects = Effects((Committed(call.parent_id, (entry,)),))
+    else:
+        before, after = moved
+        effects = Effects(
+            (Committed(after.id, (entry,), after), *(yield from tell_above(before, after))),
+            (after,) if after.status is Status.QUEUED else (),
+        )
     if parent.children > LIVE_CHILDREN and ran:
-        effects += yield from _next_begins(parent, at)
+        effects += yield from _next_begins(call.workspace_id, call.parent_id, at)
     return effects
 
 
-def _next_begins(parent: Execution, at: int) -> Part[Effects]:
+def _woken(call: Call, parent: DecidedParent, at: int) -> Part[tuple[Execution, Execution]]:
+    """Return a suspended parent before and after it awaits what it awaits now.
+
+    Raises UnreadableRow.
+    """
+    (row,) = yield Query(EXECUTION, {"id": call.parent_id, "workspace": call.workspace_id})
+    try:
+        before = execution_from(row)
+    except (ValueError, TypeError, LookupError) as error:
+        raise UnreadableRow(call.parent_id) from error
+    after = yield from awaiting_now(replace(before, updated_at=at), parent.awaited)
+    return before, after
+
+
+def _next_begins(workspace_id: str, parent_id: str, at: int) -> Part[Effects]:
     """Let the oldest child begin that waits for its siblings; one that cannot be read fails."""
     effects = NOTHING
-    of = {"workspace": parent.workspace_id, "id": parent.id}
+    of = {"workspace": workspace_id, "id": parent_id}
     while rows := (yield Query(NEXT_CHILD, of)):
         try:
             following = execution_from(rows[0])
         except (ValueError, TypeError, LookupError):
             unread = rows[0][PLACES["id"]]
             logger.exception("execution.unreadable", execution=unread)
-            effects += yield from fail_unread_child(parent.workspace_id, unread, at)
+            effects += yield from fail_unread_child(workspace_id, unread, at)
             continue
         yield Query(RELEASE_WAITING, of | {"id": following.id})
         return effects + Effects(runnable=(replace(following, waiting=False),))
@@ -227,7 +259,8 @@ def fail_unread(failure: ForcedFailure, below: Sequence[Live], place: Row) -> Pa
     `below`: its live descendants, locked; `place`: its row of LOCK_PLACE.
     """
     committed = yield from failed_unread(failure)
-    effects = Effects((committed,)) + (yield from cancel_locked(below, failure.at))
+    above = failure.execution_id
+    effects = Effects((committed,)) + (yield from cancel_locked(below, failure.at, above=above))
     _, _, conversation_id, _, parent_id, call_id = place
     workspace_id = failure.workspace_id
     if parent_id is not None and call_id is not None:
@@ -257,34 +290,60 @@ def fail_unread_child(workspace_id: str, execution_id: str, at: int) -> Part[Eff
     return (yield from fail_unread(failure, below, place))
 
 
-def cancel_locked(live: Sequence[Live], at: int) -> Part[Effects]:
+def cancel_locked(live: Sequence[Live], at: int, *, above: str | None = None) -> Part[Effects]:
     """Cancel locked executions, given the deepest first; those that run are requested to end.
 
-    It begins with the parents, so that no child's end wakes a parent that is to end too. What
-    cannot be read, and does not run, fails.
+    All end before any is answered, so that no child's end wakes a parent that is to end too: that
+    keeps the result. `above`: an execution above them that has ended. The statements of all are
+    sent together. What cannot be read, and does not run, fails.
     """
-    unread: list[UnreadChild] = []
-    ended: list[Execution] = []
-    committed: list[Committed] = []
-    running: list[str] = []
-    for execution in reversed(live):
-        if execution.status is Status.RUNNING:
-            of = {"id": execution.id, "workspace": execution.workspace_id}
-            yield Query(REQUEST_CANCEL, of)
-            running.append(execution.id)
-            continue
-        if isinstance(execution, UnreadChild):
-            unread.append(execution)
-            continue
-        after, entries = yield from cancelled(execution, at)
-        ended.append(after)
-        committed.append(Committed(after.id, entries, after))
-    effects = Effects(tuple(committed), (), tuple(running), ended=tuple(ended))
-    for execution in ended:
-        effects += yield from answer(call_of(execution), result_of(execution), at)
-    for one in unread:
-        effects += yield from fail_unread_child(one.workspace_id, one.id, at)
+    running = [one for one in reversed(live) if one.status is Status.RUNNING]
+    others = [one for one in reversed(live) if one.status is not Status.RUNNING]
+    resting = read_of(others)
+    requests = [
+        Query(REQUEST_CANCEL, {"id": one.id, "workspace": one.workspace_id}) for one in running
+    ]
+    ended = [at_rest(one, Status.CANCELLED, at) for one in resting]
+    moves = [
+        compare_and_set(before, after, keep_pause=False)
+        for before, after in zip(resting, ended, strict=True)
+    ]
+    sent = (*requests, *moves)
+    rows = (yield Together(sent))[len(requests) :] if sent else []
+    if not all(rows):
+        raise StaleWrite
+    committed = yield from _cancellations(ended, [row[0][1] for row in rows])
+    effects = Effects(committed, (), tuple(one.id for one in running), ended=tuple(ended))
+    over = {above, *(one.id for one in ended)}
+    calls = [(one, call) for one in ended if (call := call_of(one)) is not None]
+    kept = [decides(call, result_of(one), at)[1] for one, call in calls if call.parent_id in over]
+    if kept:
+        yield Together(tuple(kept))
+    for one, call in calls:
+        if call.parent_id not in over:
+            effects += yield from answer(call, result_of(one), at)
+    for before, after, ((_, _, applying),) in zip(resting, ended, rows, strict=True):
+        yield from release(before, applying, after.updated_at)
+    for unread in others:
+        if isinstance(unread, UnreadChild):
+            effects += yield from fail_unread_child(unread.workspace_id, unread.id, at)
     return effects
+
+
+def _cancellations(ended: Sequence[Execution], last: Sequence[int]) -> Part[tuple[Committed, ...]]:
+    """Log the ends of cancelled executions, given the numbers of their logs' last events."""
+    committed: list[Committed] = []
+    spent: dict[str, Spent] = {}
+    if parents := [one for one in ended if one.children]:
+        ids = [one.id for one in parents]
+        spent = yield from spent_below_each(parents[0].workspace_id, ids)
+    for execution, seq in zip(ended, last, strict=True):
+        below = spent[execution.id].fields if execution.id in spent else None
+        event = ExecutionCancelled(below=below)
+        entry = Entry(execution.segment, seq + 1, execution.updated_at, event)
+        yield insert_event(execution.id, entry)
+        committed.append(Committed(execution.id, (entry,), execution))
+    return tuple(committed)
 
 
 def cancelled(

@@ -76,13 +76,18 @@ def read_spent_below(
     workspace_id: str, execution_ids: Sequence[str]
 ) -> Transaction[dict[str, Spent]]:
     """Read the same of each of these."""
+    return Result((yield from spent_below_each(workspace_id, execution_ids)))
+
+
+def spent_below_each(workspace_id: str, execution_ids: Sequence[str]) -> Part[dict[str, Spent]]:
+    """Return what the descendants of each of these have spent."""
     queries: list[Query] = []
     for execution_id in execution_ids:
         of = {"workspace": workspace_id, "id": execution_id}
         queries += (Query(SPENT_BELOW, of), Query(SPENT_BY_DELETED, of))
-    answers = yield Together(tuple(queries))
+    answers = (yield Together(tuple(queries))) if queries else []
     found = zip(execution_ids, answers[::2], answers[1::2], strict=True)
-    return Result({one: _spent(sums[0], gone) for one, sums, gone in found})
+    return {one: _spent(sums[0], gone) for one, sums, gone in found}
 
 
 def _spent(sums: Row, gone: Sequence[Row]) -> Spent:

@@ -16,7 +16,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.sql.expression import Update
+from sqlalchemy.sql.expression import ColumnElement, ScalarSelect, Update
 
 from outlast.model.execution import CLIENT_DRIVEN
 from outlast.store.budgets.applying import APPLYING
@@ -41,11 +41,14 @@ INSERT_EXECUTION: Final = Statement(insert(executions))
 INSERT_METADATA: Final = Statement(insert(execution_metadata))
 """Inserts one indexed metadata value."""
 
-LAST_SEQ: Final = (
-    select(func.coalesce(func.max(events.c.seq), 0))
-    .where(events.c.execution_id == executions.c.id)
-    .scalar_subquery()
-)
+
+def last_seq_of(execution_id: ColumnElement[str]) -> ScalarSelect[int]:
+    """Return the number of a log's last event, as a column."""
+    last = select(func.coalesce(func.max(events.c.seq), 0))
+    return last.where(events.c.execution_id == execution_id).scalar_subquery()
+
+
+LAST_SEQ: Final = last_seq_of(executions.c.id)
 
 _compared: Final = update(executions).where(
     executions.c.id == bindparam("id"),

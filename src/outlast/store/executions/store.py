@@ -6,12 +6,7 @@ from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
 from outlast.model.usage import Spent
 from outlast.store.driver import Driver
-from outlast.store.executions.advance import (
-    advance,
-    append_text,
-    force_failure,
-    record_active_time,
-)
+from outlast.store.executions.advance import advance, force_failure
 from outlast.store.executions.below import live_below
 from outlast.store.executions.create import cancel_waiting, create
 from outlast.store.executions.delete import delete_execution
@@ -37,6 +32,7 @@ from outlast.store.executions.requests import (
     request_pause,
     requested,
 )
+from outlast.store.executions.running import append_text, record_active_time
 from outlast.store.executions.spent_below import read_spent_below
 from outlast.store.executions.steps import read_steps
 from outlast.store.executions.values import (

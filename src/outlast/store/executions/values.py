@@ -155,6 +155,9 @@ class Advance:
     steps: tuple[Step, ...] = ()
     charges: tuple[Charge, ...] = ()
     checkpoint: Checkpoint | None = None
+    """After the last of `steps`."""
+    earlier: tuple[Checkpoint, ...] = ()
+    """Checkpoints after the steps before it, without states."""
     waits: tuple[Wait, ...] = ()
     """New waits; each replaces the earlier one of the same call."""
     children: tuple[NewChild, ...] = ()

@@ -110,6 +110,7 @@ class PostgresDriver:
         """Callers that wait for a connection."""
         failures = failures or Failures()
         peers = Peers(secrets.token_hex(6))
+        self.peers = peers
         self._announcer = Announcer(self._announce, peers, failures)
         self._announced = guard("announced", self._announcer.announce)
         self._direct_url = conninfo(listen_url or url)

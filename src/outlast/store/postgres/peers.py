@@ -50,6 +50,11 @@ class Peers:
         """Whether another process may listen."""
         return self._count is None or self._count > 1
 
+    @property
+    def processes(self) -> int | None:
+        """How many processes listen, this one included; None: unknown."""
+        return self._count
+
     def receive(self, sender: str) -> bool:
         """Note a message; return whether some before it may be missed."""
         if sender == self.own:

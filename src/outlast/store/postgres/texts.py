@@ -14,7 +14,9 @@ from sqlalchemy.sql.expression import Insert
 from outlast.store.driver import Batch, BatchStatement, Query, Statement
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s|%%")
-_ROW: Final = re.compile(r"INSERT INTO \S+ \([^)]+\) VALUES (\(.*\))", re.DOTALL)
+_ROW: Final = re.compile(
+    r"INSERT INTO \S+ \([^)]+\) VALUES (\([^()]*(?:\([^()]*\)s[^()]*)*\))(.*)", re.DOTALL
+)
 _ROWS: Final = 4
 """Rows of one table from which on they are sent as arrays, a column each."""
 _VOLATILE: Final = (
@@ -159,4 +161,4 @@ def _arrays_of(statement: Statement, dialect: Dialect) -> Statement | None:
         f"CAST(:{name} AS {kind}[])" for name, kind in zip(names, types, strict=True)
     )
     head = text[: row.start(1)].removesuffix("VALUES ")
-    return Statement(sqlalchemy_text(f"{head}SELECT * FROM unnest({arrays})"))  # noqa: S608 - ours
+    return Statement(sqlalchemy_text(f"{head}SELECT * FROM unnest({arrays}){row[2]}"))  # noqa: S608 - ours

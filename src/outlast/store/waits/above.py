@@ -62,10 +62,17 @@ def unless_decided(execution: Execution) -> Part[Execution]:
         return execution
     of = {"id": execution.id}
     ((found,),) = yield Query(WHO_IS_AWAITED, of | {"workspace": execution.workspace_id})
+    if found is None and not (yield Query(SOME_DECIDED, of)):
+        return execution
+    return (yield from awaiting_now(execution, found))
+
+
+def awaiting_now(execution: Execution, found: str | None) -> Part[Execution]:
+    """Return a suspended execution as it awaits this; None: nothing, and it is resumed."""
     if found is None:
-        if not (yield Query(SOME_DECIDED, of)):
-            return execution
-        return (yield from _released(execution))
+        after = replace(execution, status=Status.QUEUED, awaiting=None)
+        yield compare_and_set(execution, after, keep_pause=True)
+        return after
     awaiting = Awaiting(found)
     if awaiting is execution.awaiting:
         return execution
@@ -74,12 +81,6 @@ def unless_decided(execution: Execution) -> Part[Execution]:
         {"given_id": execution.id, "new_awaiting": found, "at": execution.updated_at},
     )
     return replace(execution, awaiting=awaiting)
-
-
-def _released(execution: Execution) -> Part[Execution]:
-    after = replace(execution, status=Status.QUEUED, awaiting=None)
-    yield compare_and_set(execution, after, keep_pause=True)
-    return after
 
 
 def tell_above(before: Execution, after: Execution) -> Part[list[Committed]]:

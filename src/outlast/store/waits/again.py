@@ -9,8 +9,7 @@ from outlast.model.steps import Calls
 from outlast.model.wait import Wait, WaitKind
 from outlast.store.driver import Part, Query
 from outlast.store.waits.rows import (
-    FORGET_WAIT,
-    INSERT_WAIT,
+    RECORD_WAIT,
     SUPERSEDE_WAIT,
     wait_columns,
 )
@@ -49,8 +48,7 @@ def wait_again(
             again = _reopened(again, at)
         waits[found.tool_call_id] = again
         if again != found:
-            yield Query(FORGET_WAIT, of_call)
-            yield Query(INSERT_WAIT, wait_columns(execution.workspace_id, again))
+            yield Query(RECORD_WAIT, wait_columns(execution.workspace_id, again))
     return waits, superseded
 
 

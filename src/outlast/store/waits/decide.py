@@ -17,8 +17,7 @@ from outlast.store.waits.above import tell_above, tell_root, unless_decided
 from outlast.store.waits.rows import (
     BEGIN_APPROVED,
     DECIDE_WAIT,
-    FORGET_WAIT,
-    INSERT_WAIT,
+    RECORD_WAIT,
     WAIT,
     wait_columns,
     wait_from,
@@ -38,8 +37,6 @@ class DecideWait:
     decision applies."""
     key_id: str | None = None
     """Id of the key of the person or the client; None if neither decides."""
-    late: bool = False
-    """Whether an execution that has ended keeps the result, in case it is resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +54,7 @@ def record_waits(move: Advance) -> Part[None]:
     """Record the waits of a move, each replacing the call's earlier one, and begun calls."""
     execution = move.after
     for wait in move.waits:
-        yield Query(FORGET_WAIT, {"id": execution.id, "tool_call": wait.tool_call_id})
-        yield Query(INSERT_WAIT, wait_columns(execution.workspace_id, wait))
+        yield Query(RECORD_WAIT, wait_columns(execution.workspace_id, wait))
     for call in move.begun:
         yield Query(
             BEGIN_APPROVED, {"id": execution.id, "tool_call": call, "at": execution.updated_at}
@@ -81,13 +77,11 @@ def decide(request: DecideWait) -> Part[Decided]:
         if wait.due_at is None or wait.due_at > request.at:
             return Decided(wait, execution)  # it waits anew since it was due
         decision = overdue(wait)
-    if execution.status in TERMINAL and not request.late:
+    if execution.status in TERMINAL:
         raise Conflict(f"The execution is {execution.status.value}; nothing is to be decided.")
     decided = _decided(wait, decision, request)
     rows = yield Query(DECIDE_WAIT, _decision_columns(decided, request))
     assert rows
-    if execution.status in TERMINAL:
-        return Decided(decided, execution)
     entries: tuple[Entry, ...] = ()
     if decided.is_approval:
         entries = yield from append(execution, request.at, (resolved(decided),))

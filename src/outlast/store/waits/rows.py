@@ -14,8 +14,6 @@ from sqlalchemy import (
     TextClause,
     bindparam,
     case,
-    delete,
-    insert,
     literal_column,
     select,
     text,
@@ -31,6 +29,7 @@ from outlast.store.executions.statements import OWNED
 from outlast.store.executions.tables import executions
 from outlast.store.tables import (
     JSON,
+    Upsert,
     count,
     flag,
     identifier,
@@ -111,15 +110,8 @@ WAITS: Final = Statement(
     _wait.where(waits.c.execution_id == OWNED).order_by(waits.c.requested_at, waits.c.tool_call_id)
 )
 
-FORGET_WAIT: Final = Statement(
-    delete(waits).where(
-        waits.c.execution_id == bindparam("id"),
-        waits.c.tool_call_id == bindparam("tool_call"),
-    )
-)
-"""Deletes a wait before the call waits again; the log keeps requests and decisions."""
-
-INSERT_WAIT: Final = Statement(insert(waits))
+RECORD_WAIT: Final = Statement(Upsert(waits))
+"""Inserts a wait, which replaces the call's earlier one; the log keeps requests and decisions."""
 
 DECIDE_WAIT: Final = Statement(
     update(waits)
@@ -180,9 +172,12 @@ def _awaited(awaiting: Awaiting) -> ColumnElement[bool]:
     )
 
 
-WHO_IS_AWAITED: Final = Statement(
-    select(case(*((_awaited(one), literal_column(f"'{one}'")) for one in Awaiting)))
-)
+def who_is_awaited() -> ColumnElement[str]:
+    """Return the column of `WHO_IS_AWAITED`."""
+    return case(*((_awaited(one), literal_column(f"'{one}'")) for one in Awaiting))
+
+
+WHO_IS_AWAITED: Final = Statement(select(who_is_awaited()))
 """Selects who or what must act first, by the index of open ones; null if none is open.
 
 The cost is independent of their number. The execution's row is locked.

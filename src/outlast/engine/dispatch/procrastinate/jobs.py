@@ -7,6 +7,7 @@ a segment ends its job.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from outlast.model.execution import Execution, Status
@@ -33,6 +34,8 @@ class Jobs:
     def __init__(self) -> None:
         self.place: Callable[[Execution], int | None] = lambda _: None
         """Returns this process's worker if it takes an execution at once; None: any worker."""
+        self.processes: Callable[[], int | None] = lambda: None
+        """Returns how many processes use the database, this one included; None: unknown."""
         self.unknown: Callable[[], None] = lambda: None
         """Called if it is unknown whether a commit that claimed an execution has happened."""
         self.held: dict[str, Held] = {}
@@ -58,13 +61,20 @@ class Jobs:
         )
 
     def _claim(self, result: TransactionResult[Any]) -> dict[str, int]:
-        """Claim one runnable execution, if there is a free slot."""
-        for execution in result.runnable[:1]:
+        """Claim this process's share of the runnable executions, as long as there are free slots.
+
+        It is one of one; of several, which are children of one answer, as many as fall to each
+        process.
+        """
+        claimed: dict[str, int] = {}
+        share = ceil(len(result.runnable) / (self.processes() or len(result.runnable) or 1))
+        for execution in result.runnable[:share]:
             worker = self.place(execution)
-            if worker is not None:
-                self.claimed.add(execution.id)
-                return {execution.id: worker}
-        return {}
+            if worker is None:
+                break
+            self.claimed.add(execution.id)
+            claimed[execution.id] = worker
+        return claimed
 
     def _ended(self, result: TransactionResult[Any]) -> dict[str, Held]:
         """Return the held jobs whose segments end with this commit."""
