@@ -24,6 +24,10 @@ from outlast.model.wait import Awaiting
 
 _OF_CALLS: Final = (ApprovalRequested, ApprovalResolved, ToolFinished)
 _KEPT_OF_CREATED: Final = tuple(known.name for known in fields(ExecutionCreated) if known.compare)
+_NAMES: Final = {
+    kind: tuple(one.name for one in fields(kind) if one.name != "execution_id")
+    for kind in (*TERMINAL_EVENTS, *_OF_CALLS)
+}
 
 
 def encode(event: Event) -> bytes:
@@ -44,8 +48,8 @@ def encode(event: Event) -> bytes:
     if isinstance(event, ExecutionSuspended) and event.awaiting == Awaiting.PERSON:
         return b"{}"  # as every log has it since before there was anything else to wait for
     if isinstance(event, _OF_CALLS) and event.execution_id is None:
-        kept = (one.name for one in fields(event) if one.name != "execution_id")
-        return orjson.dumps({name: getattr(event, name) for name in kept})  # as before there was it
+        names = _NAMES[type(event)]  # without the execution's id, as before there was it
+        return orjson.dumps({name: getattr(event, name) for name in names})
     return orjson.dumps(event)
 
 
@@ -69,8 +73,8 @@ def decode(kind: str, data: bytes | str) -> Event:
 
 def _end(event: Ended) -> dict[str, Any]:
     """Return the fields of an end; without what is not there, as the first code reads it."""
-    kept = {one.name: getattr(event, one.name) for one in fields(event)}
-    return {name: value for name, value in kept.items() if value is not None}
+    names = _NAMES[type(event)]
+    return {name: value for name in names if (value := getattr(event, name)) is not None}
 
 
 def _cut(text: str, lengths: list[int] | None) -> Iterator[str]:

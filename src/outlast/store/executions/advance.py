@@ -179,9 +179,10 @@ def _as_decided(move: Advance) -> Part[Execution]:
 
     Those of a new answer are all in the move.
     """
-    if any(isinstance(step, ModelStep) for step in move.steps):
-        return move.after
-    return (yield from unless_decided(move.after))
+    after = move.after
+    if after.status is not Status.SUSPENDED or any(isinstance(s, ModelStep) for s in move.steps):
+        return after
+    return (yield from unless_decided(after))
 
 
 def _with_spent(move: Advance) -> Part[tuple[tuple[int, Event], ...]]:
