@@ -1,4 +1,4 @@
-"""Fill a database with copies of one execution, its conversation, steps, events and all.
+"""Fill a database with copies of one execution: its conversation, steps and events, and its tree.
 
 The server must not run on it. The execution is copied as it stands in the tables, with new ids and
 earlier times, one second apart, so the original stays the newest. Nothing here names a column that
@@ -72,12 +72,15 @@ def _read(tables: Tables, execution_id: str) -> dict[str, _Template]:
     if not found:
         raise LookupError(execution_id)
     conversation = dict(zip(names, found[0], strict=True))["conversation_id"]
+    found = [*found, *tables.select("executions", "root_id", execution_id)[1]]
+    ids = [dict(zip(names, row, strict=True))["id"] for row in found]
     templates = {
         "executions": _Template(names, found),
         "conversations": _Template(*tables.select("conversations", "id", conversation)),
     }
     for table in tables.owned():
-        templates[table] = _Template(*tables.select(table, "execution_id", execution_id))
+        each = [tables.select(table, "execution_id", one) for one in ids]
+        templates[table] = _Template(each[0][0], [row for _, rows in each for row in rows])
     return templates
 
 

@@ -6,13 +6,17 @@ import pytest
 from bench.fill import copy_execution, suffix
 from bench.state import State
 
+from outlast import agent_tool
 from outlast.model import ids
 from outlast.model.execution import Execution
 from outlast.store.sqlite import SqliteDriver
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.support.databases import SQLITE, Database
+from tests.support.databases import POSTGRESQL, SQLITE, Database
+from tests.support.models import FakeModel, by_turn
 from tests.support.store import completed, new, run
+from tests.support.tools import call
+from tests.support.trees import Play, agent, team_on
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +66,28 @@ async def test_copies_are_of_the_same_workspace_and_say_the_same(
     assert len(rows) == 1
     [(kinds,)] = state.rows("SELECT count(DISTINCT kind) FROM events")
     assert kinds > 1
+
+
+@pytest.mark.only(POSTGRESQL)
+async def test_what_an_execution_has_called_is_copied_with_it(
+    state: State, database: Database
+) -> None:
+    plays: dict[str, Play | FakeModel] = {
+        "lead": by_turn([call(1, "researcher", input="x")], ["Done."]),
+        "researcher": lambda _: ["."],
+    }
+    agents = agent("lead", agent_tool("researcher")), agent("researcher")
+    async with team_on(database, plays, *agents) as world:
+        root = await world.start()
+        await world.until(root)
+    copy_execution(state, root, COPIES)
+    found = state.rows(
+        "SELECT parent.id, child.root_id, count(events.seq) FROM executions AS child"
+        " JOIN executions AS parent ON parent.id = child.parent_id"
+        " JOIN events ON events.execution_id = child.id GROUP BY 1, 2"
+    )
+    assert len(found) == COPIES + 1
+    assert all(parent == root and logged > 1 for parent, root, logged in found)
 
 
 @pytest.mark.usefixtures("original")
