@@ -3,6 +3,7 @@
 Every template gets the request's frame: links, theme, who is signed in, and the screens to go to.
 """
 
+import asyncio
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from outlast.http.call import Call
-from outlast.model.workspace import Scope
 from outlast.rooms.console.render import words
 from outlast.rooms.console.render.frame import frame_of
+from outlast.rooms.console.render.markdown import markdown
 from outlast.rooms.console.render.screens import SCREENS
 
 if TYPE_CHECKING:
@@ -36,8 +37,27 @@ def environment() -> "Environment":
         auto_reload=False,
     )
     made.filters |= words.FILTERS
-    made.globals |= {"screens": SCREENS, "Scope": Scope}
+    made.filters["markdown"] = markdown
+    made.globals |= {"screens": SCREENS, "status_icons": words.STATUS_ICONS}
     return made
+
+
+_ready = False
+
+
+async def prepare() -> None:
+    """Import and compile what pages need, in a thread: it takes longer than a stream may wait."""
+    global _ready  # noqa: PLW0603 - of the process, as imports are
+    if not _ready:
+        await asyncio.to_thread(_compile)
+        _ready = True
+
+
+def _compile() -> None:
+    made = environment()
+    for name in made.list_templates():
+        made.get_template(name)
+    markdown("")
 
 
 def page(call: Call, template: str, status: int = 200, **values: Any) -> Response:

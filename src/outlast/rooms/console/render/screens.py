@@ -20,4 +20,6 @@ class Screen:
     """What a key needs for it."""
 
 
-SCREENS: Final[tuple[Screen, ...]] = ()
+SCREENS: Final[tuple[Screen, ...]] = (
+    Screen("/executions", "Executions", "list", "e", Scope.EXECUTIONS_READ),
+)

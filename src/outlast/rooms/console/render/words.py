@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import orjson
 
+from outlast.model.agent import shown_model
 from outlast.model.clock import iso
 from outlast.model.execution import Status
 from outlast.model.price import credits_of
@@ -91,6 +92,16 @@ def compact(value: Any, most: int = 100) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def clock(millis: int) -> str:
+    """Write a time of day, in UTC."""
+    return f"{iso(millis)[11:19]} UTC"
+
+
+def shortened(text: str, most: int = 8192) -> str:
+    """Cut a long text, and say how long it is; a step's own panel shows it whole."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
+
 _HIDDEN: Final = {
     code: f"\\u{code:04x}"
     for code in (*range(9), 0xB, 0xC, *range(0xE, 0x20), 0x7F, 0x200E, 0x200F, 0x061C)
@@ -104,12 +115,15 @@ def visible(text: str) -> str:
 
 FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "ago": ago,
+    "clock": clock,
     "compact": compact,
     "credits": credits,
     "duration": duration,
     "first_line": first_line,
     "iso": iso,
+    "model": shown_model,
     "pretty": pretty,
     "short_id": short_id,
+    "shortened": shortened,
     "visible": visible,
 }

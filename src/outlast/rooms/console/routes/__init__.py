@@ -3,10 +3,12 @@
 from typing import Final
 
 from outlast.http.endpoint import Endpoint
-from outlast.rooms.console.routes import assets, home, sessions
+from outlast.rooms.console.routes import assets, execution, executions, home, sessions
 
 PAGES: Final[tuple[Endpoint, ...]] = (
     *home.PAGES,
+    *executions.PAGES,
+    *execution.PAGES,
     *sessions.PAGES,
     *assets.PAGES,
 )

@@ -13,7 +13,7 @@ from outlast.http.route import Route
 from outlast.model.error import OutlastError, Unauthenticated
 from outlast.model.workspace import Principal
 from outlast.rooms.console.render.frame import ROOT, SESSION
-from outlast.rooms.console.render.page import page
+from outlast.rooms.console.render.page import page, prepare
 from outlast.rooms.console.routes.door import (
     keep_session,
     next_page,
@@ -38,6 +38,7 @@ class PageRoute(Route):
     """Serves the requests of one page."""
 
     async def _response(self, call: Call) -> Response:
+        await prepare()
         try:
             require_own_host(call)
             if call.method != "GET":

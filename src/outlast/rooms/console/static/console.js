@@ -1,8 +1,6 @@
 // The console's own script: it adds ease to pages that work without it.
 // @ts-check
 
-const root = document.body.dataset.root ?? "/console";
-
 // A menu closes by Escape, and by a click elsewhere.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
@@ -17,19 +15,132 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// Keys: g and a letter goes to a screen. None decides anything; all are off where one types.
-const editing = (target) =>
+// Keys. None decides anything; all are off where one types.
+const editing = (/** @type {EventTarget | null} */ target) =>
   target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+/** @param {number} by */
+function walk(by) {
+  const links = [...document.querySelectorAll(".list .input a, .step-number, .waiting a.title")];
+  const at = links.indexOf(/** @type {Element} */ (document.activeElement));
+  const next = links[Math.max(0, Math.min(links.length - 1, at + by))];
+  if (next instanceof HTMLElement) {
+    next.focus();
+    next.scrollIntoView({ block: "nearest" });
+  }
+}
 let going = 0;
 document.addEventListener("keydown", (event) => {
-  if (editing(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "g") {
-    going = event.timeStamp;
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target instanceof HTMLTextAreaElement) {
+    event.target.form?.requestSubmit();
     return;
   }
-  const screen = document.querySelector(`.rail a[data-key="${CSS.escape(event.key)}"]`);
-  if (screen instanceof HTMLAnchorElement && going && event.timeStamp - going < 1500) screen.click();
-  going = 0;
+  if (editing(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (going && event.timeStamp - going < 1500) {
+    const screen = document.querySelector(`.rail a[data-key="${CSS.escape(event.key)}"]`);
+    going = 0;
+    if (screen instanceof HTMLAnchorElement) screen.click();
+    return;
+  }
+  if (event.key === "g") going = event.timeStamp;
+  else if (event.key === "j") walk(1);
+  else if (event.key === "k") walk(-1);
+  else if (event.key === "f") follow();
+  else if (event.key === "/") {
+    event.preventDefault();
+    document.getElementById("q")?.focus();
+  }
 });
 
-export { root };
+// Times say how long ago they are, by the server's clock.
+const began = performance.now();
+const units = /** @type {[number, string][]} */ ([[86400000, "d"], [3600000, "h"], [60000, "min"]]);
+setInterval(() => {
+  for (const time of document.querySelectorAll("time[data-now]")) {
+    const now = Number(time.getAttribute("data-now")) + performance.now() - began;
+    const at = Date.parse(time.getAttribute("datetime") ?? "");
+    const unit = units.find(([millis]) => Math.abs(now - at) >= millis);
+    const said = unit ? `${Math.floor(Math.abs(now - at) / unit[0])} ${unit[1]}` : "";
+    time.textContent = at > now ? (said ? `in ${said}` : "soon") : said ? `${said} ago` : "just now";
+  }
+}, 20000);
+
+// A hidden page sends no polls.
+document.addEventListener("htmx:before:request", (event) => {
+  const source = event.target instanceof Element ? event.target : null;
+  if (document.hidden && source?.hasAttribute("data-polls")) event.preventDefault();
+});
+
+// The chosen step opens beside the transcript, without leaving the page.
+document.addEventListener("click", async (event) => {
+  const link = event.target instanceof Element ? event.target.closest("a[data-step]") : null;
+  const panel = document.getElementById("inspector");
+  const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0;
+  if (!(link instanceof HTMLAnchorElement) || !panel || !plain) return;
+  event.preventDefault();
+  const answer = await fetch(link.dataset.step ?? "", { headers: { "HX-Request": "true" } });
+  if (!answer.ok || answer.redirected || answer.status !== 200) {
+    location.assign(link.href);
+    return;
+  }
+  panel.innerHTML = await answer.text();
+  for (const step of document.querySelectorAll(".step.chosen")) step.classList.remove("chosen");
+  link.closest(".step")?.classList.add("chosen");
+  history.replaceState(null, "", link.href);
+  if (innerWidth < 1100) panel.focus();
+});
+
+// A live page follows its end while its reader is there; one button returns.
+const state = document.getElementById("live-state");
+/** @param {string} word */
+function say(word) {
+  if (state) state.textContent = state.dataset.word = word;
+}
+// A stream whose first request fails is not tried again by its library.
+const stream = document.getElementById("stream");
+function tryAgain() {
+  say("reconnecting");
+  setTimeout(() => {
+    const url = stream?.getAttribute("hx-sse:connect");
+    if (stream?.isConnected && url) /** @type {any} */ (globalThis).htmx.ajax("GET", url, { source: stream });
+  }, 1000);
+}
+let following = true;
+const isAtEnd = () => innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
+function follow() {
+  following = true;
+  document.querySelector(".follow")?.remove();
+  scrollTo({ top: document.documentElement.scrollHeight });
+}
+if (state) {
+  state.hidden = false;
+  stream?.addEventListener("htmx:error", tryAgain);
+  stream?.addEventListener("htmx:response:error", (event) => {
+    if (/** @type {any} */ (event).detail?.ctx?.response?.status >= 500) tryAgain();
+    else say("ended");
+  });
+  addEventListener("scroll", () => {
+    following = isAtEnd();
+    if (following) document.querySelector(".follow")?.remove();
+  }, { passive: true });
+  document.addEventListener("htmx:sse:after:message", (event) => {
+    const message = /** @type {any} */ (event).detail?.message;
+    if (message?.id) state.title = `Behind ${message.id}`;
+    if (following && document.documentElement.scrollHeight > innerHeight && scrollY > 0) follow();
+    else if (!isAtEnd() && !document.querySelector(".follow")) {
+      const button = document.createElement("button");
+      button.className = "follow";
+      button.textContent = "Follow the end";
+      button.addEventListener("click", follow);
+      document.getElementById("main")?.append(button);
+    }
+  });
+  document.addEventListener("htmx:sse:after:connection", () => say("live"));
+  document.addEventListener("htmx:sse:error", () => say("reconnecting"));
+  document.addEventListener("htmx:sse:before:connection", (event) => {
+    if (/** @type {any} */ (event).detail?.connection?.attempt > 0) say("reconnecting");
+  });
+  document.addEventListener("htmx:sse:close", (event) => {
+    say("ended");
+    if (/** @type {any} */ (event).detail?.reason === "message") document.getElementById("stream")?.remove();
+  });
+}

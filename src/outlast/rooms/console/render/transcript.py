@@ -1,0 +1,320 @@
+"""An execution's transcript: a fold over its log, from which pages and the stream are rendered.
+
+It holds the steps in order, superseded ones too, and the execution's state as far as the log has
+come, so a page and the stream that goes on from it agree whatever the row says meanwhile.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from outlast.model.event import (
+    START,
+    ApprovalRequested,
+    ApprovalResolved,
+    ChildFinished,
+    ChildStarted,
+    DataEmitted,
+    Entry,
+    Event,
+    ExecutionCancelled,
+    ExecutionCompleted,
+    ExecutionCreated,
+    ExecutionFailed,
+    ExecutionPaused,
+    ExecutionReleased,
+    ExecutionResumed,
+    ExecutionStarted,
+    ExecutionSuspended,
+    ModelFinished,
+    StepRetried,
+    TextAdded,
+    ThinkingAdded,
+    ToolFinished,
+    ToolStarted,
+)
+from outlast.model.execution import TERMINAL, Status
+from outlast.model.wait import Awaiting
+
+_BY_THEMSELVES: Final = (Awaiting.CHILD, Awaiting.TIME)
+
+
+@dataclass(slots=True)
+class Part:
+    """A run of text or thinking of one answer."""
+
+    kind: str
+    """text or thinking."""
+    number: int
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self.pieces)
+
+
+@dataclass(slots=True)
+class Ask:
+    """A call that waits for a person, or has waited."""
+
+    request: ApprovalRequested
+    at: int
+    answer: ApprovalResolved | None = None
+    answered_at: int | None = None
+
+
+@dataclass(slots=True)
+class Step:
+    """One step: an answer of the model, or a tool call."""
+
+    number: int
+    at: int
+    """When its first entry was written."""
+    parts: list[Part] = field(default_factory=list)
+    data: list[DataEmitted] = field(default_factory=list)
+    model: ModelFinished | None = None
+    call: ToolStarted | ApprovalRequested | ChildStarted | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    result: ToolFinished | None = None
+    asks: list[Ask] = field(default_factory=list)
+    child: ChildStarted | None = None
+    child_end: ChildFinished | None = None
+    retries: list[str] = field(default_factory=list)
+    superseded: bool = False
+    ended_at: int | None = None
+
+    @property
+    def is_tool(self) -> bool:
+        """Whether it is a tool call."""
+        return self.call is not None or self.result is not None
+
+    @property
+    def name(self) -> str:
+        """The tool's name."""
+        if self.result is not None:
+            return self.result.name
+        if isinstance(self.call, ChildStarted):
+            return self.call.agent
+        return self.call.name if self.call is not None else ""
+
+    @property
+    def call_id(self) -> str:
+        """The tool call's id."""
+        found = self.result or self.call
+        return "" if found is None else found.tool_call_id
+
+    @property
+    def open_ask(self) -> Ask | None:
+        """Its question to a person that has no answer yet."""
+        return next((ask for ask in self.asks if ask.answer is None), None)
+
+    @property
+    def state(self) -> str:
+        """For a call: waits, denied, running, failed or done."""
+        if self.result is not None:
+            denied = self.asks and self.asks[-1].answer and not self.asks[-1].answer.approved
+            return "denied" if denied else "failed" if self.result.is_error else "done"
+        return "waits" if self.open_ask is not None else "running"
+
+
+class Transcript:
+    """Reads every entry of one execution's log in order, from its start."""
+
+    def __init__(self) -> None:
+        self.steps: dict[int, Step] = {}
+        self.cursor = START
+        self.status = Status.QUEUED
+        self.since = 0
+        """When the status was entered."""
+        self.awaiting: str | None = None
+        self.reason: str | None = None
+        """Of a pause."""
+        self.failure: ExecutionFailed | None = None
+        self.output: str | None = None
+        self.created_at = 0
+        self.started_at: int | None = None
+        self.tokens = 0
+        self.credits = 0
+        self.changed: set[int] = set()
+        """Steps that must be rendered anew; the reader empties it."""
+        self.grown: dict[tuple[int, int], list[str]] = {}
+        """New text of parts that were there before; the reader empties it."""
+        self.moved = False
+        """Whether the state has changed; the reader resets it."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the log has ended."""
+        return self.status in TERMINAL
+
+    @property
+    def ordered(self) -> list[Step]:
+        """The steps in their order."""
+        return [step for _, step in sorted(self.steps.items())]
+
+    @property
+    def open_asks(self) -> list[Ask]:
+        """What waits for a person now."""
+        asks = (ask for step in self.ordered if not step.superseded for ask in step.asks)
+        return [ask for ask in asks if ask.answer is None]
+
+    @property
+    def running(self) -> list[str]:
+        """Names of the calls that run now."""
+        steps = (step for step in self.ordered if step.is_tool and not step.superseded)
+        return [step.name for step in steps if step.state == "running"]
+
+    def add(self, entry: Entry) -> None:
+        """Read the next entry."""
+        self.cursor = entry.cursor
+        event = entry.event
+        match event:
+            case TextAdded() | ThinkingAdded():
+                self._add_text(entry.at, event)
+            case (
+                ModelFinished()
+                | ToolStarted()
+                | ToolFinished()
+                | DataEmitted()
+                | ChildStarted()
+                | ChildFinished()
+                | ApprovalRequested()
+                | ApprovalResolved()
+                | StepRetried()
+            ):
+                self._add_to_step(entry.at, event)
+            case (
+                ExecutionCreated()
+                | ExecutionStarted()
+                | ExecutionSuspended()
+                | ExecutionPaused()
+                | ExecutionResumed()
+                | ExecutionReleased()
+                | ExecutionCompleted()
+                | ExecutionFailed()
+                | ExecutionCancelled()
+            ):
+                self._move(entry.at, event)
+
+    def _step(self, number: int, at: int) -> Step:
+        if number not in self.steps:
+            self.steps[number] = Step(number, at)
+            self.changed.add(number)
+            self.moved = True
+        return self.steps[number]
+
+    def _add_text(self, at: int, event: TextAdded | ThinkingAdded) -> None:
+        step = self._step(event.step, at)
+        kind = "text" if isinstance(event, TextAdded) else "thinking"
+        part = next((part for part in step.parts if part.number == event.part), None)
+        if part is None:
+            part = Part(kind, event.part)
+            step.parts.append(part)
+            self.changed.add(step.number)
+        elif step.number not in self.changed:
+            self.grown.setdefault((step.number, part.number), []).extend(event.pieces)
+        part.pieces.extend(event.pieces)
+
+    def _add_to_step(self, at: int, event: Event) -> None:
+        number: int = event.step  # type: ignore[union-attr]
+        if isinstance(event, ApprovalResolved):
+            self._answer(at, event)
+            return
+        step = self._step(number, at)
+        self.changed.add(number)
+        match event:
+            case ModelFinished():
+                step.model, step.ended_at = event, at
+                self.tokens += event.usage.total_tokens
+                self.credits += event.charged
+                self.moved = True
+            case ToolStarted():
+                step.call, step.arguments = event, event.parameters
+                self.moved = True
+            case ToolFinished():
+                if event.execution_id is None:
+                    step.result, step.ended_at = event, at
+                    self.credits += event.credits
+                self.moved = True
+            case DataEmitted():
+                step.data.append(event)
+            case ChildStarted():
+                step.child, step.call = event, step.call or event
+                self.moved = True
+            case ChildFinished():
+                step.child_end = event
+            case ApprovalRequested():
+                step.asks.append(Ask(event, at))
+                if event.execution_id is None:
+                    step.call = step.call or event
+                    step.arguments = step.arguments or event.parameters
+                self.moved = True
+            case StepRetried():
+                step.retries.append(event.reason)
+                step.parts.clear()
+            case _:
+                pass
+
+    def _answer(self, at: int, event: ApprovalResolved) -> None:
+        for step in self.steps.values():
+            for ask in step.asks:
+                if ask.answer is None and ask.request.tool_call_id == event.tool_call_id:
+                    ask.answer, ask.answered_at = event, at
+                    if event.parameters is not None and event.execution_id is None:
+                        step.arguments = event.parameters
+                    self.changed.add(step.number)
+        self.moved = True
+        if self.status is Status.SUSPENDED and not self.open_asks:
+            self._enter(Status.QUEUED, at)
+
+    def _enter(self, status: Status, at: int) -> None:
+        if status is not self.status:
+            self.status, self.since = status, at
+        self.moved = True
+
+    def _move(self, at: int, event: Event) -> None:
+        match event:
+            case ExecutionCreated():
+                self.created_at = self.since = at
+            case ExecutionStarted():
+                self.started_at = self.started_at or at
+                self._drop_open_text()
+                self._enter(Status.RUNNING, at)
+            case ExecutionSuspended():
+                self.awaiting = event.awaiting
+                alone = event.awaiting in _BY_THEMSELVES
+                self._enter(Status.RUNNING if alone else Status.SUSPENDED, at)
+            case ExecutionPaused():
+                self.reason = event.reason
+                self.credits += event.charged if event.input_tokens or event.output_tokens else 0
+                self._drop_open_text()
+                self._enter(Status.PAUSED, at)
+            case ExecutionResumed():
+                self._supersede(event)
+                self.failure = self.reason = self.output = None
+                self._enter(Status.SUSPENDED if self.open_asks else Status.QUEUED, at)
+            case ExecutionReleased():
+                self._enter(Status.QUEUED, at)
+            case ExecutionCompleted():
+                self.output = event.output
+                self._enter(Status.COMPLETED, at)
+            case ExecutionFailed():
+                self.failure = event
+                self._enter(Status.FAILED, at)
+            case ExecutionCancelled():
+                self._enter(Status.CANCELLED, at)
+            case _:
+                pass
+
+    def _drop_open_text(self) -> None:
+        """Drop the text of a step that runs again."""
+        for step in self.steps.values():
+            if step.parts and step.model is None and not step.superseded:
+                step.parts.clear()
+                self.changed.add(step.number)
+
+    def _supersede(self, event: ExecutionResumed) -> None:
+        for step in self.steps.values():
+            if event.voids(step.number) and not step.superseded:
+                step.superseded = True
+                self.changed.add(step.number)

@@ -1,0 +1,148 @@
+"""The console's stream: a fold over the log, batch by batch, into fragments of HTML.
+
+One event of the stream holds the fragments of one batch of entries, in the order of the page, and
+has the cursor of the batch's end as its id. A page carries the cursor that it has seen; after a cut
+the browser sends the last id, the log is read from its start, and what came up to there is silent.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from outlast.http.call import Call
+from outlast.http.sse import EventStream
+from outlast.model.event import Cursor, Entry
+from outlast.model.execution import Execution
+from outlast.rooms.console.render.executions import actions
+from outlast.rooms.console.render.page import environment
+from outlast.rooms.console.render.sentences import sentence
+from outlast.rooms.console.render.transcript import Transcript
+from outlast.rooms.console.render.words import visible
+from outlast.services.all import Services
+
+_TOGETHER_SECONDS: Final = 0.05
+"""Text of so long is sent together: a page changes at most twenty times a second."""
+_END: Final = b"event: end\ndata: ended\n\n"
+_BREAKS: Final = str.maketrans(
+    {"\n": "&#10;", "\r": "&#13;", "\u0085": "&#x85;", "\u2028": "&#x2028;", "\u2029": "&#x2029;"}
+)
+"""Characters at which readers of streams end a line."""
+
+
+class Fold:
+    """Folds an execution's log into fragments; `after` is what the page has seen."""
+
+    def __init__(self, execution: Execution, frame: dict[str, Any], after: Cursor) -> None:
+        self._execution = execution
+        self._frame = frame
+        self._after = after
+        self._read = Transcript()
+        self._known: set[int] = set()
+        """Steps that the page has."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the log has ended."""
+        return self._read.ended
+
+    def events(self, entries: list[Entry]) -> bytes:
+        """Return the event of the next entries, which are single pieces; empty if it is silent."""
+        read = self._read
+        shown = [entry for entry in entries if entry.cursor > self._after]
+        for entry in entries[: len(entries) - len(shown)]:
+            read.add(entry)
+        if len(shown) < len(entries):
+            self._forget()
+        for entry in shown:
+            read.add(entry)
+        if not shown:
+            return b""
+        fragments = "".join(self._fragments())
+        self._forget()
+        if not fragments:
+            return b""
+        line = fragments.translate(_BREAKS).encode()
+        return b"id: %b\ndata: %b\n\n" % (str(read.cursor).encode(), line)
+
+    def _forget(self) -> None:
+        read = self._read
+        read.changed.clear()
+        read.grown.clear()
+        read.moved = False
+        self._known |= read.steps.keys()
+
+    def _fragments(self) -> list[str]:
+        read, parts = self._read, _macros()
+        found = []
+        for (number, part), pieces in read.grown.items():
+            if number not in read.changed:
+                found.append(_partial(f"#p{number}-{part}", "beforeend", _escaped("".join(pieces))))
+        for number in sorted(read.changed):
+            drawn = parts.step(self._frame, self._execution.id, read.steps[number])
+            if number in self._known:
+                found.append(_partial(f"#step-{number}", "outerHTML", drawn))
+            else:
+                found.append(_partial("#transcript", "beforeend", drawn))
+        if read.moved:
+            drawn = parts.head(self._frame, head_of(self._execution, read, self._frame))
+            found.append(_partial("#head", "outerHTML", drawn))
+        return found
+
+
+def head_of(
+    execution: Execution, read: Transcript, frame: dict[str, Any], *, fresh: bool = False
+) -> dict[str, Any]:
+    """Return what the head of an execution's page shows; `fresh`: the row is as new as the log."""
+    may = "agents:execute" in frame["may"]
+    return {
+        "id": execution.id,
+        "status": read.status,
+        "since": read.since,
+        "sentence": sentence(read, waits_for_turn=fresh and execution.waiting),
+        "steps": sum(not step.superseded for step in read.steps.values()),
+        "tokens": read.tokens,
+        "credits": read.credits,
+        "actions": actions(read.status, may=may, client_driven=execution.is_client_driven),
+    }
+
+
+def _macros() -> Any:
+    return environment().get_template("execution_parts.html").module
+
+
+def _partial(target: str, swap: str, content: str) -> str:
+    return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{content}</hx-partial>'
+
+
+def _escaped(text: str) -> str:
+    from markupsafe import escape
+
+    return str(escape(visible(text)))
+
+
+def stream_of(
+    call: Call, services: Services, execution: Execution, frame: dict[str, Any], after: Cursor
+) -> Response:
+    """Return the fragments of the log behind a cursor, then live."""
+    principal, execution_id = call.principal, execution.id
+
+    def again() -> AsyncGenerator[bytes, None]:
+        log = services.executions.follow(principal, execution_id)
+        return _events(Fold(execution, frame, after), log, services)
+
+    return EventStream(again(), call.streams, again=again)
+
+
+async def _events(
+    fold: Fold, log: AsyncGenerator[list[Entry], None], services: Services
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(log) as batches:
+        async for entries in batches:
+            found = fold.events(entries)
+            yield found
+            if found and not fold.ended:
+                await services.clock.sleep(_TOGETHER_SECONDS)
+    if fold.ended:
+        yield _END

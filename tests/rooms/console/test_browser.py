@@ -1,0 +1,224 @@
+"""Journeys through the console in a real browser, on a real server."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import expect
+
+from tests.support.chromium import Visit, chromium, visit
+from tests.support.processes import API_KEY, ServerProcess
+from tests.support.waiting import BOUND, between_looks
+
+pytestmark = pytest.mark.anyio
+expect.set_options(timeout=BOUND * 1000)
+SHOTS: Final = os.environ.get("OUTLAST_SCREENSHOTS", "")
+"""A folder to keep pictures of every screen in, for people to look at."""
+WORDS: Final = " ".join(f"word{n}" for n in range(120))
+LONG: Final = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 2
+AGENTS: Final = """
+agents:
+  - name: writer
+    instructions: Write.
+    model: scripted:script.yaml
+  - name: support
+    model: scripted:script.yaml
+    tools:
+      - builtin: calculator
+      - name: refund
+        description: Refund an order.
+        python: "os:getcwd"
+        approval: true
+      - agent: writer
+        description: Ask the writer.
+"""
+SCRIPT: Final = f"""
+turns:
+  - when: story
+    steps:
+      - thinking: I must write {LONG} now.
+        text: "{WORDS}"
+        delay_ms: 20
+  - when: sum
+    steps:
+      - text: Let me see.
+        tool_calls: [{{name: calculator, parameters: {{expression: 6*7}}}}]
+      - text: "It is **42**, see [the sum](https://example.com) and `6*7`."
+  - when: refund
+    steps:
+      - tool_calls: [{{name: refund, parameters: {{}}}}]
+      - text: Refunded.
+  - when: ask
+    steps:
+      - tool_calls: [{{name: writer, parameters: {{input: "a story"}}}}]
+      - text: The writer has written.
+  - when: hold
+    steps:
+      - text: "Holding on for a long time indeed"
+        delay_ms: 60000
+  - when: trouble
+    steps:
+      - text: This much
+        fail: {{code: model_rejected, message: "not today, {LONG}"}}
+  - steps:
+      - text: "You said: {{input}}"
+"""
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    script = tmp_path / "script.yaml"
+    script.write_text(SCRIPT)
+    async with ServerProcess(tmp_path, AGENTS.replace("script.yaml", str(script))) as serving:
+        yield serving
+
+
+async def sign_in(at: Visit, path: str = "/console") -> None:
+    await at.goto(path)
+    await at.page.get_by_label("API key").fill(API_KEY)
+    await at.page.get_by_role("button", name="Sign in").click()
+    await at.page.wait_for_url(lambda url: "/sign-in" not in url)
+
+
+def url_of(server: ServerProcess) -> str:
+    return f"http://127.0.0.1:{server.port}"
+
+
+async def test_a_run_is_watched_live_over_a_killed_server_and_its_text_is_the_api_s(
+    server: ServerProcess,
+) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        run = await server.background("writer", "a story")
+        await sign_in(at, f"/console/executions/{run}")
+        text = at.page.locator(".step:not(.superseded) .text:not(.thinking *)")
+        await expect(text).to_contain_text("word20")
+        await expect(at.page.locator("#live-state")).to_have_text("live")
+        await server.kill()
+        await expect(at.page.locator("#live-state")).to_have_text("reconnecting")
+        await server.start()
+        await expect(at.page.locator("#head")).to_have_attribute("data-status", "completed")
+        await expect(at.page.locator("#live-state")).to_have_text("ended")
+        shown = await text.all_text_contents()
+        assert " ".join(shown).split() == (await server.execution(run))["output"].split()
+        streamed = await at.page.locator("#transcript").inner_html()
+        await at.page.reload()
+        assert await text.all_text_contents() == shown
+        assert "superseded" not in streamed
+
+
+async def test_a_run_is_paused_resumed_cancelled_and_deleted(server: ServerProcess) -> None:
+    async with chromium() as browser:
+        for scripts in (True, False):
+            async with visit(browser, url_of(server), java_script_enabled=scripts) as at:
+                run = await server.background("writer", "hold")
+                await sign_in(at, f"/console/executions/{run}")
+                page = at.page
+                await page.get_by_role("button", name="Pause now").click()
+                await expect(page.locator("#head")).to_have_attribute("data-status", "paused")
+                await page.get_by_role("button", name="Resume").click()
+                await expect(page.get_by_role("button", name="Pause now")).to_be_visible()
+                await page.get_by_role("button", name="Cancel…").click()
+                await page.get_by_role("button", name="Cancel the execution").click()
+                await expect(page.locator("#head")).to_have_attribute("data-status", "cancelled")
+                await page.get_by_role("button", name="Delete…").click()
+                await page.get_by_role("button", name="Delete for good").click()
+                await page.wait_for_url("**/console/executions")
+                assert (await server.http.get(f"/v1/executions/{run}")).status_code == 404
+
+
+async def test_a_list_says_what_is_new_and_moves_nothing(server: ServerProcess) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        first = await server.background("writer", "one")
+        await sign_in(at, "/console/executions")
+        await expect(at.page.locator(f"#status-{first}")).to_contain_text("completed")
+        second = await server.background("writer", "two")
+        await expect(at.page.locator("#news")).to_contain_text("1 new")
+        assert await at.page.locator("tbody tr").count() == 1
+        await at.page.get_by_role("link", name="1 new").click()
+        await expect(at.page.locator(f"#status-{second}")).to_be_visible()
+        await at.page.locator("tbody a").first.click()
+        await expect(at.page.locator("h1")).to_have_text("writer")
+
+
+async def test_a_step_opens_beside_the_transcript(server: ServerProcess) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        run = await server.background("support", "the sum")
+        await sign_in(at, f"/console/executions/{run}")
+        await expect(at.page.locator("#head")).to_have_attribute("data-status", "completed")
+        await at.page.get_by_role("link", name="Step 2", exact=True).click()
+        await expect(at.page.locator("#inspector")).to_contain_text("6*7")
+        assert at.page.url.endswith("?step=2#step-2")
+        await at.page.reload()
+        await expect(at.page.locator("#inspector")).to_contain_text("6*7")
+        assert await at.page.locator(".md a").get_attribute("rel") == "noopener nofollow"
+
+
+async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
+    """Runs of every kind; the screens that show them, by name."""
+    done, failed, waits, parent, held = [
+        await server.background(agent, text)
+        for agent, text in (
+            ("support", "the sum"),
+            ("writer", f"trouble {LONG}"),
+            ("support", "refund"),
+            ("support", "ask"),
+            ("writer", "hold"),
+        )
+    ]
+    for run, wanted in ((done, "completed"), (failed, "failed"), (waits, "suspended")):
+        await reaches(server, run, wanted)
+    await server.http.post(f"/v1/executions/{held}/pause", json={"now": True})
+    await reaches(server, parent, "completed")
+    return [
+        ("executions", "/console/executions"),
+        ("executions-none", "/console/executions?q=status:cancelled"),
+        ("executions-wrong", "/console/executions?q=tool:refund"),
+        ("completed", f"/console/executions/{done}?step=2"),
+        ("failed", f"/console/executions/{failed}"),
+        ("suspended", f"/console/executions/{waits}"),
+        ("parent", f"/console/executions/{parent}"),
+        ("paused", f"/console/executions/{held}"),
+        ("missing", "/console/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb"),
+    ]
+
+
+async def reaches(server: ServerProcess, run: str, status: str) -> None:
+    async with asyncio.timeout(60):
+        while (await server.execution(run))["status"] != status:
+            await between_looks()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_every_screen_is_accessible_and_fits_in_two_widths(
+    server: ServerProcess, theme: str
+) -> None:
+    screens = await prepared(server)
+    async with chromium() as browser:
+        for width in (1280, 360):
+            size = {"width": width, "height": 800}
+            async with visit(browser, url_of(server), viewport=size, color_scheme=theme) as at:
+                await examine(at, f"sign-in-{width}-{theme}", "/console/sign-in")
+                await sign_in(at)
+                for name, path in screens:
+                    await examine(at, f"{name}-{width}-{theme}", path)
+
+
+async def examine(at: Visit, name: str, path: str) -> None:
+    """Look at a screen: no violation of WCAG 2.2 AA, nothing wider than the window."""
+    await at.goto(path)
+    if SHOTS:
+        await at.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+    assert "/test_every" not in await at.page.content(), "no folder of the operator's"
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = await Axe().run(at.page, options={"runOnly": {"type": "tag", "values": tags}})
+    wrong = [
+        (one["id"], [node["html"][:160] for node in one["nodes"]])
+        for one in found.response["violations"]
+    ]
+    assert wrong == [], name
+    wider = await at.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wider <= 0, name

@@ -1,0 +1,220 @@
+"""The list of executions, an execution's page, and its stream."""
+
+import re
+from html import unescape
+
+import pytest
+
+from outlast.model.execution import Status
+from outlast.model.workspace import Scope
+from outlast.rooms.console.schemas import NotAFilter, filter_of
+from tests.support.api import Api, MakeApi
+from tests.support.console import signed_in
+from tests.support.databases import SQLITE
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
+
+pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
+ODD = "<img src=x onerror=alert(1)> \u202e & \x07\nline\u2028 end"
+
+
+def rows(page: str) -> list[str]:
+    return re.findall(r'href="/console/executions/(exec_\w+)"', page)
+
+
+async def test_pages_by_cursor_show_every_execution_once_and_lead_both_ways(api: Api) -> None:
+    runs = [await api.started() for _ in range(45)]
+    reader = await signed_in(api)
+    page = await reader.page("/console/executions")
+    shown = [rows(page)]
+    while older := re.search(r'href="([^"]+)">Older<', page):
+        page = await reader.page(unescape(older[1]))
+        shown.append(rows(page))
+    assert [len(one) for one in shown] == [20, 20, 5]
+    assert [run for one in shown for run in one] == runs[::-1]
+    newer = re.search(r'href="([^"]+)">Newer<', page)
+    assert newer
+    assert rows(await reader.page(unescape(newer[1]))) == shown[1]
+
+
+async def test_the_filter_finds_what_it_says_and_says_what_it_cannot(api: Api) -> None:
+    done = await api.started(user="ann")
+    await api.rested(done)
+    reader = await signed_in(api)
+    for q in (
+        "status:completed",
+        "user:ann",
+        "agent",
+        f"{done}",
+        "since:1h status:completed,failed",
+    ):
+        assert rows(await reader.page(f"/console/executions?q={q}")) == [done], q
+    for q in ("status:failed", "user:bob", "before:1h"):
+        assert "No execution fits" in await reader.page(f"/console/executions?q={q}")
+    for q in ("tool:refund", "status:odd", "since:soon", "id:exec_1", "agent:nix", "meta.a:b"):
+        assert 'role="alert"' in await reader.page(f"/console/executions?q={q}"), q
+
+
+def test_the_filter_field_is_read() -> None:
+    found = filter_of('agent:"my shop" status:failed,paused since:24h meta.plan:pro user:ann')
+    assert (found.agent, found.user, found.since) == ("my shop", "ann", 86_400_000)
+    assert found.status == (Status.FAILED, Status.PAUSED)
+    assert found.metadata == (("plan", "pro"),)
+    assert filter_of("support").agent == "support"
+    with pytest.raises(NotAFilter):
+        filter_of("status:failed,paused,running,queued")
+
+
+async def test_what_is_new_is_counted_and_statuses_are_brought_up_to_date(api: Api) -> None:
+    first = await api.started()
+    await api.rested(first)
+    reader = await signed_in(api)
+    page = await reader.page("/console/executions")
+    polled = re.search(r'hx-get="([^"]+)"', page)
+    assert polled
+    url = unescape(polled[1])
+    assert (await reader.get(re.sub(r"at=\d+", "at=99999999999999", url))).status_code == 204
+    new = await api.started()
+    answer = await reader.page(url)
+    assert "1 new" in answer
+    assert f"#status-{new}" not in answer
+    assert f'hx-target="#status-{first}"' in await reader.page(re.sub(r"at=\d+", "at=0", url))
+
+
+async def test_what_models_and_users_wrote_is_shown_as_text(make_api: MakeApi) -> None:
+    api = await make_api(
+        FakeModel(by_turn([ODD, " [x](javascript:alert(1)) ![i](http://e/x.png)"]))
+    )
+    run = await api.started(input=ODD, user=ODD.replace("\n", " "))
+    await api.rested(run)
+    reader = await signed_in(api)
+    for path in (
+        f"/console/executions/{run}",
+        f"/console/executions/{run}?step=1",
+        "/console/executions",
+    ):
+        page = await reader.page(path)
+        assert "<img src=x" not in page
+        assert "&lt;img src=x" in page
+        assert "\\u202e" in page
+        assert "\u202e" not in page
+        assert "javascript:" not in page or 'href="javascript' not in page
+        assert not re.search(r"<img(?! src=\"/console/static)", page)
+
+
+def events(content: str) -> list[tuple[str, str]]:
+    found = re.findall(r"^id: (\S+)\ndata: (.*)$", content, re.MULTILINE)
+    return [(cursor, data) for cursor, data in found]
+
+
+def appended(data: str) -> str:
+    return "".join(
+        unescape(text)
+        for text in re.findall(r'hx-target="#p1-0" hx-swap="beforeend">(.*?)</hx-partial>', data)
+    )
+
+
+async def test_the_stream_goes_on_behind_a_cursor_without_gap_or_repeat(make_api: MakeApi) -> None:
+    api = await make_api(FakeModel(by_turn([f"w{n} " for n in range(50)])))
+    run = await api.started()
+    await api.rested(run)
+    reader = await signed_in(api)
+    log = await api.core.services.executions.log(api.caller, run)
+    whole = "".join(f"w{n} " for n in range(50))
+    for entry in log[2:-4:7]:
+        path = f"/console/executions/{run}/live?after={entry.cursor}"
+        answer = await reader.page(path)
+        assert answer.endswith("event: end\ndata: ended\n\n")
+        ((_, data),) = events(answer)
+        seen = "".join(
+            piece
+            for one in log
+            if one.cursor <= entry.cursor
+            for piece in getattr(one.event, "pieces", ())
+        )
+        drawn = re.search(r'id="p1-0">(?:<p>)?(.*?)(?:</p>|</div>)', data)
+        assert drawn, "the finished step is drawn whole"
+        assert drawn[1].split() == whole.split()
+        assert whole.startswith(seen)
+    end = str(log[-1].cursor)
+    assert events(await reader.page(f"/console/executions/{run}/live?after={end}")) == []
+    assert (await reader.get(f"/console/executions/{run}/live?after=9-9")).status_code == 400
+
+
+async def test_a_page_and_the_stream_from_its_start_show_the_same_steps(make_api: MakeApi) -> None:
+    api = await make_api(FakeModel(by_turn([ODD])))
+    run = await api.started()
+    await api.rested(run)
+    reader = await signed_in(api)
+    page = await reader.page(f"/console/executions/{run}")
+    streamed = await reader.page(f"/console/executions/{run}/live")
+    step = re.search(r'<li class="step.*?</li>', page, re.DOTALL)
+    data = "".join(data for _, data in events(streamed))
+    assert step
+    found = re.search(r'<li class="step.*?</li>', unescape_breaks(data), re.DOTALL)
+    assert found
+    assert found[0] == step[0]
+
+
+def unescape_breaks(data: str) -> str:
+    for raw, escaped in (("\n", "&#10;"), ("\u2028", "&#x2028;")):
+        data = data.replace(escaped, raw)
+    return data
+
+
+async def test_actions_do_what_the_api_does_and_a_late_one_says_so(make_api: MakeApi) -> None:
+    api = await make_api()
+    run = await api.started()
+    await api.rested(run)
+    reader = await signed_in(api)
+    late = await reader.send(f"/console/executions/{run}/cancel")
+    assert (late.status_code, "it cannot be cancelled" in late.text) == (409, True)
+    gone = await reader.send(f"/console/executions/{run}/delete")
+    assert (gone.status_code, gone.headers["location"]) == (303, "/console/executions")
+    assert (await reader.get(f"/console/executions/{run}")).status_code == 404
+
+
+async def test_a_key_that_only_reads_sees_no_action(api: Api) -> None:
+    run = await api.started()
+    await api.rested(run)
+    scopes = frozenset({Scope.EXECUTIONS_READ})
+    made = await api.core.services.keys.create(api.caller.workspace_id, "reader", scopes)
+    reader = await signed_in(api, made.secret)
+    page = await reader.page(f"/console/executions/{run}")
+    assert f"/console/executions/{run}/delete" not in page
+    assert "Delete" in await (await signed_in(api)).page(f"/console/executions/{run}")
+
+
+async def test_another_workspace_s_execution_is_not_there(api: Api) -> None:
+    run = await api.started()
+    other = await api.core.services.keys.workspace("other")
+    made = await api.core.services.keys.create(other.id, "theirs")
+    reader = await signed_in(api, made.secret)
+    for path in ("", "/live", "/steps/1"):
+        assert (await reader.get(f"/console/executions/{run}{path}")).status_code == 404
+    for action in ("pause", "resume", "cancel", "delete"):
+        answer = await reader.send(f"/console/executions/{run}/{action}")
+        assert answer.status_code == 404
+    assert run not in await reader.page("/console/executions")
+
+
+async def test_superseded_steps_stay_and_are_struck_through(make_api: MakeApi) -> None:
+    model = FakeModel(by_turn(["I look.", call(1, "look")], ["Found."]))
+    api = await make_api(model, agent=spec(tool("look")), tools=FakeTools(look=lambda _: "here"))
+    run = await api.started()
+    await api.rested(run)
+    services = api.core.services.executions
+    points = await services.checkpoints(api.caller, run)
+    (second,) = [point for point in points if point.step == 2]
+    await services.resume(api.caller, run, second.id)
+    await api.rested(run)
+    reader = await signed_in(api)
+    page = await reader.page(f"/console/executions/{run}")
+    found = re.findall(r'<li class="step ([\w ]+)" id="step-(\d+)"', page)
+    classes = {number: name for name, number in found}
+    assert classes == {
+        "1": "model",
+        "2": "tool",
+        "3": "model superseded",
+        "4": "model",
+    }
