@@ -1,15 +1,20 @@
 """A real Chromium, driven by Playwright, that notes what a page must not do."""
 
+import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pytest
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, async_playwright
 
+from tests.support.processes import API_KEY
 from tests.support.waiting import BOUND
 
+SHOTS: Final = os.environ.get("OUTLAST_SCREENSHOTS", "")
+"""A folder to keep pictures of every screen in, for people to look at."""
 _FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic")
 _LISTEN: Final = """
 document.addEventListener("securitypolicyviolation", (event) =>
@@ -67,3 +72,27 @@ async def visit(browser: Browser, url: str, **options: Any) -> AsyncIterator[Vis
     finally:
         await context.close()
     assert not visited.faults, visited.faults
+
+
+async def sign_in(at: Visit, path: str = "/console") -> None:
+    await at.goto(path)
+    await at.page.get_by_label("API key").fill(API_KEY)
+    await at.page.get_by_role("button", name="Sign in").click()
+    await at.page.wait_for_url(lambda url: "/sign-in" not in url)
+
+
+async def examine(at: Visit, name: str, path: str) -> None:
+    """Look at a screen: no violation of WCAG 2.2 AA, nothing wider than the window."""
+    await at.goto(path)
+    if SHOTS:
+        await at.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+    assert "/test_every" not in await at.page.content(), "no folder of the operator's"
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = await Axe().run(at.page, options={"runOnly": {"type": "tag", "values": tags}})
+    wrong = [
+        (one["id"], [node["html"][:160] for node in one["nodes"]])
+        for one in found.response["violations"]
+    ]
+    assert wrong == [], name
+    wider = await at.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wider <= 0, name

@@ -1,23 +1,19 @@
 """Journeys through the console in a real browser, on a real server."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
-from tests.support.chromium import Visit, chromium, visit
-from tests.support.processes import API_KEY, ServerProcess
+from tests.support.chromium import chromium, examine, sign_in, visit
+from tests.support.processes import CountingToolServer, ServerProcess
 from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
 expect.set_options(timeout=BOUND * 1000)
-SHOTS: Final = os.environ.get("OUTLAST_SCREENSHOTS", "")
-"""A folder to keep pictures of every screen in, for people to look at."""
 WORDS: Final = " ".join(f"word{n}" for n in range(120))
 LONG: Final = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 2
 AGENTS: Final = """
@@ -31,8 +27,21 @@ agents:
       - builtin: calculator
       - name: refund
         description: Refund an order.
-        python: "os:getcwd"
+        http: {url: TOOLS}
         approval: true
+        effect: destructive
+        parameters:
+          type: object
+          properties:
+            order: {type: string, description: The number of the order.}
+            amount: {type: number}
+            notify: {type: boolean}
+          required: [order, amount]
+      - name: ship
+        description: Ship an order.
+        http: {url: TOOLS}
+        effect: destructive
+        parameters: {type: object}
       - agent: writer
         description: Ask the writer.
 """
@@ -50,8 +59,13 @@ turns:
       - text: "It is **42**, see [the sum](https://example.com) and `6*7`."
   - when: refund
     steps:
-      - tool_calls: [{{name: refund, parameters: {{}}}}]
+      - text: I refund what you paid.
+        tool_calls: [{{name: refund, parameters: {{order: "A-1", amount: 12.5}}}}]
       - text: Refunded.
+  - when: ship
+    steps:
+      - tool_calls: [{{name: ship, parameters: {{order: B-2}}}}]
+      - text: Shipped.
   - when: ask
     steps:
       - tool_calls: [{{name: writer, parameters: {{input: "a story"}}}}]
@@ -70,18 +84,18 @@ turns:
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    script = tmp_path / "script.yaml"
-    script.write_text(SCRIPT)
-    async with ServerProcess(tmp_path, AGENTS.replace("script.yaml", str(script))) as serving:
+async def tools() -> AsyncIterator[CountingToolServer]:
+    async with CountingToolServer() as serving:
         yield serving
 
 
-async def sign_in(at: Visit, path: str = "/console") -> None:
-    await at.goto(path)
-    await at.page.get_by_label("API key").fill(API_KEY)
-    await at.page.get_by_role("button", name="Sign in").click()
-    await at.page.wait_for_url(lambda url: "/sign-in" not in url)
+@pytest.fixture
+async def server(tmp_path: Path, tools: CountingToolServer) -> AsyncIterator[ServerProcess]:
+    script = tmp_path / "script.yaml"
+    script.write_text(SCRIPT)
+    agents = AGENTS.replace("script.yaml", str(script)).replace("TOOLS", tools.url)
+    async with ServerProcess(tmp_path, agents) as serving:
+        yield serving
 
 
 def url_of(server: ServerProcess) -> str:
@@ -157,6 +171,56 @@ async def test_a_step_opens_beside_the_transcript(server: ServerProcess) -> None
         assert await at.page.locator(".md a").get_attribute("rel") == "noopener nofollow"
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+async def test_a_call_is_approved_with_other_arguments(
+    server: ServerProcess, tools: CountingToolServer, scripts: bool
+) -> None:
+    async with (
+        chromium() as browser,
+        visit(browser, url_of(server), java_script_enabled=scripts) as at,
+    ):
+        run = await server.background("support", "refund")
+        await reaches(server, run, "suspended")
+        await sign_in(at)
+        page = at.page
+        await page.get_by_role("link", name="refund").click()
+        await page.get_by_label("amount").fill("10")
+        await page.get_by_label("notify").select_option("yes")
+        await page.get_by_role("button", name="Review changes").click()
+        await expect(page.locator(".diff ins").first).to_contain_text('"amount": 10')
+        await page.get_by_role("button", name="Approve with these changes").click()
+        await expect(page.get_by_role("heading", level=2)).to_have_text("Nothing waits for you")
+        await reaches(server, run, "completed")
+        ((said,),) = tools.arguments.values()
+        assert said == {"order": "A-1", "amount": 10, "notify": True}
+
+
+async def test_an_unknown_outcome_has_three_answers_and_says_what_ran(
+    server: ServerProcess, tools: CountingToolServer
+) -> None:
+    tools.answering.clear()
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        run = await server.background("support", "ship")
+        await tools.counted(1)
+        await server.kill()
+        await server.start()
+        await reaches(server, run, "suspended")
+        await sign_in(at)
+        page = at.page
+        await page.get_by_role("link", name="ship").click()
+        await expect(page.locator(".where")).to_contain_text("may have taken effect")
+        for name in ("It ran, with this result", "Run it again", "Give it up"):
+            await expect(page.get_by_role("button", name=name)).to_be_visible()
+        await examine(at, "unknown", page.url.removeprefix(at.url))
+        await page.get_by_label("Its result, if it ran").fill('{"parcel": 7}')
+        await page.get_by_role("button", name="It ran, with this result").click()
+        await page.wait_for_url("**/console/approvals?done=approved")
+        await reaches(server, run, "completed")
+        calls = (await server.execution(run))["toolCalls"]
+        assert [call["result"] for call in calls] == [{"parcel": 7}]
+        assert tools.calls.total() == 1
+
+
 async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
     """Runs of every kind; the screens that show them, by name."""
     done, failed, waits, parent, held = [
@@ -174,6 +238,8 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
     await server.http.post(f"/v1/executions/{held}/pause", json={"now": True})
     await reaches(server, parent, "completed")
     return [
+        ("needs-you", "/console/approvals"),
+        ("approval", await approval_of(server, waits)),
         ("executions", "/console/executions"),
         ("executions-none", "/console/executions?q=status:cancelled"),
         ("executions-wrong", "/console/executions?q=tool:refund"),
@@ -184,6 +250,12 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("paused", f"/console/executions/{held}"),
         ("missing", "/console/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb"),
     ]
+
+
+async def approval_of(server: ServerProcess, run: str) -> str:
+    """The path of the page of its only call that waits."""
+    (call,) = (await server.execution(run))["pendingApprovals"]
+    return f"/console/approvals/{run}/{call['toolCallId']}"
 
 
 async def reaches(server: ServerProcess, run: str, status: str) -> None:
@@ -202,23 +274,6 @@ async def test_every_screen_is_accessible_and_fits_in_two_widths(
             size = {"width": width, "height": 800}
             async with visit(browser, url_of(server), viewport=size, color_scheme=theme) as at:
                 await examine(at, f"sign-in-{width}-{theme}", "/console/sign-in")
-                await sign_in(at)
+                await sign_in(at, "/console/executions")
                 for name, path in screens:
                     await examine(at, f"{name}-{width}-{theme}", path)
-
-
-async def examine(at: Visit, name: str, path: str) -> None:
-    """Look at a screen: no violation of WCAG 2.2 AA, nothing wider than the window."""
-    await at.goto(path)
-    if SHOTS:
-        await at.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
-    assert "/test_every" not in await at.page.content(), "no folder of the operator's"
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    found = await Axe().run(at.page, options={"runOnly": {"type": "tag", "values": tags}})
-    wrong = [
-        (one["id"], [node["html"][:160] for node in one["nodes"]])
-        for one in found.response["violations"]
-    ]
-    assert wrong == [], name
-    wider = await at.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert wider <= 0, name

@@ -70,7 +70,7 @@ async def test_what_is_new_is_counted_and_statuses_are_brought_up_to_date(api: A
     await api.rested(first)
     reader = await signed_in(api)
     page = await reader.page("/console/executions")
-    polled = re.search(r'hx-get="([^"]+)"', page)
+    polled = re.search(r'hx-get="([^"]+/news/executions[^"]+)"', page)
     assert polled
     url = unescape(polled[1])
     assert (await reader.get(re.sub(r"at=\d+", "at=99999999999999", url))).status_code == 204

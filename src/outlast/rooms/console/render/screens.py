@@ -21,5 +21,6 @@ class Screen:
 
 
 SCREENS: Final[tuple[Screen, ...]] = (
+    Screen("/approvals", "Needs you", "inbox", "n", Scope.EXECUTIONS_READ),
     Screen("/executions", "Executions", "list", "e", Scope.EXECUTIONS_READ),
 )

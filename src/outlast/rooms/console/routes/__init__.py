@@ -3,10 +3,11 @@
 from typing import Final
 
 from outlast.http.endpoint import Endpoint
-from outlast.rooms.console.routes import assets, execution, executions, home, sessions
+from outlast.rooms.console.routes import approvals, assets, execution, executions, home, sessions
 
 PAGES: Final[tuple[Endpoint, ...]] = (
     *home.PAGES,
+    *approvals.PAGES,
     *executions.PAGES,
     *execution.PAGES,
     *sessions.PAGES,

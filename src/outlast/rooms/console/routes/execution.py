@@ -33,7 +33,7 @@ async def execution(call: Call, services: Services) -> Response:
     """An execution's page: where it is, its transcript, and the chosen step."""
     view = await services.executions.get(call.principal, _id(call))
     found = view.execution
-    read = await _transcript(call, services, found)
+    read = await transcript_of(call, services, found)
     frame = frame_of(call)
     first, last = _window(call, len(read.steps))
     chosen = call.query_params.get("step", "")
@@ -57,7 +57,7 @@ async def execution(call: Call, services: Services) -> Response:
 async def step(call: Call, services: Services) -> Response:
     """One step in full, beside the transcript."""
     view = await services.executions.get(call.principal, _id(call))
-    read = await _transcript(call, services, view.execution)
+    read = await transcript_of(call, services, view.execution)
     number = call.path_params["number"]
     chosen: Step | None = read.steps.get(int(number)) if number.isdigit() else None
     if chosen is None:
@@ -111,7 +111,8 @@ def _back(call: Call) -> Response:
     return RedirectResponse(call.link(f"{ROOT}/executions/{_id(call)}"), 303)
 
 
-async def _transcript(call: Call, services: Services, found: Execution) -> Transcript:
+async def transcript_of(call: Call, services: Services, found: Execution) -> Transcript:
+    """Return an execution's transcript as far as its log has come."""
     read = Transcript()
     if not found.is_purged:
         async with aclosing(services.executions.replay(call.principal, found.id)) as batches:

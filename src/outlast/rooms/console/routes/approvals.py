@@ -1,0 +1,219 @@
+"""What waits for a person: the list, one call, its decision."""
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import orjson
+from starlette.responses import RedirectResponse, Response
+
+from outlast.http.call import Call
+from outlast.model.agent import ToolSpec
+from outlast.model.error import (
+    AgentNotFound,
+    ApprovalNotFound,
+    Conflict,
+    ExecutionNotFound,
+    InvalidField,
+    InvalidRequest,
+)
+from outlast.model.execution import Execution
+from outlast.model.ids import EXECUTION
+from outlast.model.wait import Decision, Wait, WaitKind
+from outlast.model.workspace import Scope
+from outlast.rooms.console.render import arguments
+from outlast.rooms.console.render.approvals import Waiting, wait_in, waiting
+from outlast.rooms.console.render.arguments import NotArguments
+from outlast.rooms.console.render.frame import ROOT
+from outlast.rooms.console.render.page import page
+from outlast.rooms.console.routes.endpoints import page_at
+from outlast.rooms.console.routes.execution import transcript_of
+from outlast.rooms.console.routes.forms import Form, form_of
+from outlast.services.all import Services
+from outlast.services.approvals import PendingPage
+
+_ROWS: Final = 20
+_COUNTED: Final = 99
+_LAST_STEPS: Final = 3
+_LONGEST_REASON: Final = 2000
+_READ: Final = Scope.EXECUTIONS_READ
+
+
+async def approvals(call: Call, services: Services) -> Response:
+    """What waits for a person, newest first."""
+    execution_id, _, call_id = call.query_params.get("after", "").partition("/")
+    start = (execution_id, call_id) if execution_id and call_id else None
+    found, more = await services.approvals.pending(call.principal, PendingPage(_ROWS, start))
+    rows = [await _waiting(call, services, wait) for wait in found]
+    older = f"{found[-1].execution_id}/{found[-1].tool_call_id}" if more and found else ""
+    return page(
+        call,
+        "approvals.html",
+        rows=rows,
+        older=urlencode({"after": older}) if older else "",
+        now=services.clock.now(),
+        done=call.query_params.get("done", ""),
+    )
+
+
+async def count(call: Call, services: Services) -> Response:
+    """How many wait, for the rail."""
+    found, _ = await services.approvals.pending(call.principal, PendingPage(_COUNTED + 1))
+    said = f"{_COUNTED}+" if len(found) > _COUNTED else str(len(found) or "")
+    return page(call, "approvals_count.html", count=said)
+
+
+async def approval(call: Call, services: Services) -> Response:
+    """One call that waits, or has waited, with all that a decision needs."""
+    return await _shown(call, services, await _found(call, services))
+
+
+async def decide(call: Call, services: Services) -> Response:
+    """Decides; the first decision wins, and a later one is shown it."""
+    form = await form_of(call)
+    found = await _found(call, services)
+    fields = arguments.fields_of(_schema(found.tool), found.wait.parameters)
+    given = dict(form.fields)
+    try:
+        edited = arguments.sent(fields, given, found.wait.parameters)
+        if form.get("do") == "review":
+            return await _shown(call, services, found, form=given, edited=edited)
+        decision = _decision(form, edited, found.wait)
+    except NotArguments as error:
+        return await _shown(call, services, found, form=given, problem=error, status=422)
+    wait = found.wait
+    try:
+        await services.approvals.decide(
+            call.principal, wait.execution_id, wait.tool_call_id, decision
+        )
+    except Conflict as error:
+        again = await _found(call, services)
+        return await _shown(call, services, again, late=error.message, status=409)
+    except (InvalidField, InvalidRequest) as error:
+        problem = NotArguments(_argument(error.param), error.message)
+        return await _shown(call, services, found, form=given, problem=problem, status=422)
+    return await _next(call, services, "approved" if decision.approved else "denied")
+
+
+def _argument(param: str | None) -> str:
+    """Return the name of the argument that an error names."""
+    return (param or "").removeprefix("parameters.").partition(".")[0]
+
+
+def _decision(form: Form, edited: dict[str, Any], wait: Wait) -> Decision:
+    """Return the decision of a form. Raises NotArguments."""
+    reason = form.get("reason").strip()[:_LONGEST_REASON] or None
+    changed = None if edited == wait.parameters else edited
+    match form.get("do"):
+        case "approve":
+            return Decision(approved=True, reason=reason, parameters=changed)
+        case "deny":
+            return Decision(approved=False, reason=reason)
+        case "ran":
+            return Decision(approved=True, reason=reason, result=_result(form.get("result")))
+        case _:
+            raise NotArguments("", "Choose what to do.")
+
+
+def _result(text: str) -> Any:
+    """Return a result as JSON; what is none is a text."""
+    if not text.strip():
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+async def _next(call: Call, services: Services, done: str) -> Response:
+    """Lead to the next call that waits, else to the empty list."""
+    found, _ = await services.approvals.pending(call.principal, PendingPage(1))
+    there = f"{ROOT}/approvals"
+    if found:
+        there += f"/{found[0].execution_id}/{found[0].tool_call_id}"
+    return RedirectResponse(call.link(f"{there}?done={done}"), 303)
+
+
+async def _found(call: Call, services: Services) -> Waiting:
+    execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
+    wanted = call.path_text("toolCallId", ApprovalNotFound)
+    view = await services.executions.get(call.principal, execution_id)
+    wait = next((one for one in view.approvals if one.tool_call_id == wanted), None)
+    if wait is None:  # an execution that has ended: its log knows
+        read = await transcript_of(call, services, view.execution)
+        wait = wait_in(read, view.execution.id, wanted)
+    if wait is None:
+        raise ApprovalNotFound
+    return await _waiting(call, services, wait, view.execution)
+
+
+async def _waiting(
+    call: Call, services: Services, wait: Wait, known: Execution | None = None
+) -> Waiting:
+    execution = known
+    if execution is None or execution.id != wait.execution_id:
+        execution = await services.executions.known(call.principal, wait.execution_id)
+    name = await services.agents.known.name_of(execution)
+    return waiting(wait, execution, name, await _tool(call, services, execution, wait.name))
+
+
+async def _tool(call: Call, services: Services, execution: Execution, name: str) -> ToolSpec | None:
+    """Return the tool as the execution's version of the agent has it; None if that has none."""
+    try:
+        agent = await services.agents.version(
+            call.principal.workspace_id, execution.agent_id, execution.agent_version
+        )
+    except AgentNotFound:
+        return None
+    return agent.spec.tool(name)
+
+
+def _schema(tool: ToolSpec | None) -> dict[str, Any] | None:
+    return None if tool is None else tool.parameters
+
+
+async def _shown(
+    call: Call,
+    services: Services,
+    found: Waiting,
+    *,
+    form: dict[str, str] | None = None,
+    edited: dict[str, Any] | None = None,
+    problem: NotArguments | None = None,
+    late: str = "",
+    status: int = 200,
+) -> Response:
+    wait, sent = found.wait, form or {}
+    fields = arguments.fields_of(_schema(found.tool), wait.parameters)
+    read = await transcript_of(call, services, found.execution)
+    last = [step for step in read.ordered if not step.superseded][-_LAST_STEPS:]
+    named = problem is not None and problem.name in {field.name for field in fields}
+    return page(
+        call,
+        "approval.html",
+        status,
+        found=found,
+        is_unknown=wait.kind is WaitKind.UNKNOWN_OUTCOME,
+        fields=arguments.filled(fields, sent, problem),
+        raw=sent.get(arguments.RAW),
+        prefix=arguments.PREFIX,
+        changes=[] if edited is None else arguments.difference(wait.parameters, edited),
+        reviewed=edited is not None,
+        decided=arguments.difference(wait.parameters, wait.arguments),
+        reason=sent.get("reason", ""),
+        result=sent.get("result", ""),
+        problem="" if problem is None or named else problem.message,
+        late=late,
+        steps=last,
+        now=services.clock.now(),
+        done=call.query_params.get("done", ""),
+        may_decide=Scope.APPROVALS_WRITE in call.principal.scopes,
+    )
+
+
+_AT: Final = "/approvals/{executionId}/{toolCallId}"
+PAGES: Final = (
+    page_at("/approvals", approvals, "Approvals", scope=_READ),
+    page_at("/news/approvals", count, "ApprovalsCount", scope=_READ),
+    page_at(_AT, approval, "Approval", scope=_READ),
+    page_at(_AT, decide, "Decide", scope=Scope.APPROVALS_WRITE, method="POST"),
+)
