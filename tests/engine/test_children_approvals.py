@@ -313,6 +313,28 @@ async def _of_log(world: Team, root: str) -> list[object]:
     return [e for e in events if isinstance(e, ApprovalRequested | ApprovalResolved)]
 
 
+async def test_of_two_children_the_one_that_is_cancelled_requests_nothing_any_more(
+    team: MakeTeam,
+) -> None:
+    numbers = count(3)
+    world = await team(
+        {
+            "lead": _calls(1, "worker", "worker"),
+            "worker": lambda _: [call(next(numbers), "pay", input="x")],
+        },
+        agent("lead", agent_tool("worker")),
+        agent("worker", PAY),
+        tools=FakeTools(worker=CHILD, pay=lambda _: "paid"),
+    )
+    root = await world.start()
+    first, second = await world.below(root, 2)
+    for one in (first.id, second.id, root):
+        await world.until(one, Status.SUSPENDED)
+    await world.executions.cancel(world.caller, first.id)
+    view = await world.executions.get(world.caller, root)
+    assert [wait.execution_id for wait in view.approvals] == [second.id]
+
+
 async def test_a_call_that_was_approved_and_is_cut_off_is_resolved_once_in_the_root(
     team: MakeTeam,
 ) -> None:

@@ -12,6 +12,8 @@ from outlast.model.error import ModelRejected, ModelUnavailable
 from outlast.model.event import (
     START,
     ApprovalRequested,
+    ApprovalResolved,
+    ChildFinished,
     Cursor,
     Entry,
     Event,
@@ -176,3 +178,24 @@ async def test_the_last_frame_is_what_get_answers_after_a_crash_at_any_commit(
     execution = await same_as_get(api, started.execution.id)
     assert execution["output"] == "All well."
     assert len(execution["toolCalls"]) == 3
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ChildFinished(1, "tc_1", ID, "cancelled"),
+        ApprovalRequested(1, "tc_2", "pay", {}, "approval", ID),
+        ApprovalResolved(1, "tc_2", approved=False, execution_id=ID),
+        ToolFinished(1, "tc_2", "pay", "paid", is_error=False, duration_ms=1, execution_id=ID),
+    ],
+    ids=lambda event: event.kind,
+)
+def test_what_is_logged_of_those_below_notes_no_first_token_of_a_worker_that_died(
+    others: Event,
+) -> None:
+    shown: list[Event] = [ExecutionStarted(), TextAdded(1, 0, ("Hm",)), others]
+    died: list[Event] = [*shown, ExecutionStarted(), StepRetried(1, "It died.")]
+    for body, expected in ((died, None), (shown, 14)):
+        log = as_log({}, body, ExecutionCancelled())
+        _, last = frames(Fold(ID).frames(log))[-1]
+        assert last["execution"]["timing"]["firstTokenMs"] == expected

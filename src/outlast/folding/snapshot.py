@@ -8,9 +8,11 @@ from outlast.model.event import (
     START,
     ApprovalRequested,
     ApprovalResolved,
+    ChildFinished,
     Cursor,
     Ended,
     Entry,
+    Event,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionCreated,
@@ -73,7 +75,8 @@ class Snapshot:
         if isinstance(event, TextAdded | ThinkingAdded):
             self._add_text(entry.at, event)
             return
-        self._note_first_token(lost=isinstance(event, ExecutionStarted))
+        if not _is_of_another(event):
+            self._note_first_token(lost=isinstance(event, ExecutionStarted))
         match event:
             case ExecutionCreated():
                 self._created, self._created_at = event, entry.at
@@ -215,3 +218,14 @@ class Snapshot:
                 self._error = Failure(event.type, event.code, event.message)
             case ExecutionCancelled():
                 self._status = Status.CANCELLED
+
+
+def _is_of_another(event: Event) -> bool:
+    """Whether another than the segment has written it: a person, or the end of a child."""
+    match event:
+        case ChildFinished() | ApprovalResolved():
+            return True
+        case ApprovalRequested() | ToolFinished():
+            return event.execution_id is not None
+        case _:
+            return False

@@ -127,17 +127,27 @@ def release(execution: Execution, applying: str | None, at: int) -> Part[None]:
 
 
 def release_all(execution: Execution, at: int) -> Part[None]:
-    """Release the same where no statement has said which budgets it spends from."""
+    """Release the same where no statement has said which budgets it spends from.
+
+    What it had reserved: its row may have been written since.
+    """
     if execution.reserved is not None:
-        yield from release_unread(execution.workspace_id, execution.id, at)
+        yield from _released(execution.workspace_id, execution.id, execution.reserved, at)
 
 
 def release_unread(workspace_id: str, execution_id: str, at: int) -> Part[None]:
     """Release the same of an execution whose other columns may be unreadable."""
+    yield from _released(workspace_id, execution_id, None, at)
+
+
+def _released(
+    workspace_id: str, execution_id: str, reserved: Reservation | None, at: int
+) -> Part[None]:
+    """Release a reservation; None: the one of the row."""
     rows = yield Query(APPLYING_TO, {"id": execution_id, "workspace": workspace_id})
     for text, tree, applying in rows:
-        if text is None:
-            continue
-        reserved = Reservation.from_json(orjson.loads(text))
-        change = Change(tree, at, at, released=reserved)
-        yield from change_shares(Applying.read(applying), change, alone=False)
+        if reserved is None and text is not None:
+            reserved = Reservation.from_json(orjson.loads(text))
+        if reserved is not None:
+            change = Change(tree, at, at, released=reserved)
+            yield from change_shares(Applying.read(applying), change, alone=False)

@@ -191,10 +191,8 @@ def open_below(root: Execution) -> Part[list[ApprovalRequested]]:
     rows = yield Query(APPROVALS_BELOW, {"workspace": root.workspace_id, "id": root.id})
     for wait in map(wait_from, rows):
         child = yield from _execution(root.workspace_id, wait.execution_id)
-        if child is None or child.status in TERMINAL:
-            continue
-        step = yield from _step_of_root(child)
-        if step is not None:
+        step = None if child is None else (yield from _step_of_root(child))
+        if child is not None and step is not None:
             events.append(replace(requested(step, wait), execution_id=child.id))
     return events
 

@@ -153,11 +153,17 @@ WAIT: Final = Statement(
 """Selects one by its key: a decision's cost is independent of the number of waits."""
 
 APPROVALS_BELOW: Final = Statement(
-    _wait.where(waits.c.execution_id.in_(ALL_BELOW_IDS), *_open, text(f"waits.{PERSON}")).order_by(
-        waits.c.requested_at, waits.c.tool_call_id
+    _wait.join(executions, executions.c.id == waits.c.execution_id)
+    .where(
+        waits.c.execution_id.in_(ALL_BELOW_IDS),
+        *_open,
+        text(f"waits.{PERSON}"),
+        executions.c.completed_at.is_(None),
+        executions.c.superseded.is_(_FALSE),
     )
+    .order_by(waits.c.requested_at, waits.c.tool_call_id)
 )
-"""Selects the open approvals of all descendants of an execution."""
+"""Selects the open approvals of all live descendants of an execution."""
 
 
 def _awaited(awaiting: Awaiting) -> ColumnElement[bool]:

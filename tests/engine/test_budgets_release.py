@@ -1,0 +1,168 @@
+"""Roll-backs, deletions and purges release what is reserved of budgets; what is spent stays."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from itertools import count
+
+import pytest
+
+from outlast import agent_tool
+from outlast.agents.port import ModelRequest
+from outlast.model.budget import NO_AMOUNTS, Bounds, OwnedBudget
+from outlast.model.execution import Budget, Status
+from outlast.model.message import ToolMessage
+from outlast.model.price import NANO, Prices
+from outlast.model.wait import Decision
+from outlast.services.budgets import SetBudget
+from tests.support.databases import Database
+from tests.support.models import FakeModel, Reply
+from tests.support.tools import FakeTools, call, tool
+from tests.support.trees import CHILD, MakeTeam, Play, Team, agent, make_team
+from tests.support.waiting import BOUND, between_looks
+
+pytestmark = pytest.mark.anyio
+
+SHORT = {"max_tokens": 100}
+FEE = 3 * NANO
+"""The price of a payment, which stays reserved while it waits for a person."""
+
+
+@pytest.fixture
+async def team(database: Database) -> AsyncIterator[MakeTeam]:
+    async with AsyncExitStack() as stack:
+        yield make_team(database, stack)
+
+
+async def _world(team: MakeTeam, *gates: asyncio.Event) -> tuple[Team, str, str]:
+    """A root that looks, and then calls a payer; budgets of the tree, the key and the workspace.
+
+    The payer waits for a person, or with gates for its model.
+    """
+    numbers = count(1)
+
+    def calling(*names: str) -> Play:
+        def play(request: ModelRequest) -> Reply:
+            done = sum(isinstance(one, ToolMessage) for one in request.messages)
+            if done == len(names):
+                return ["Done."]
+            return [call(next(numbers), names[done], input="x")]
+
+        return play
+
+    payer = FakeModel(lambda _: ["So much ", *gates, "text."]) if gates else calling("pay")
+    world = await team(
+        {"lead": calling("look", "payer"), "payer": payer},
+        agent("lead", tool("look"), agent_tool("payer"), settings=SHORT),
+        agent("payer", tool("pay", approval=True), settings=SHORT),
+        tools=FakeTools(look=lambda _: "seen", payer=CHILD, pay=lambda _: "paid"),
+        prices=Prices({}, {"pay": FEE}),
+    )
+    for owner in ("workspace", world.caller.key_id):
+        bounds = SetBudget(Bounds(credits=100 * NANO))
+        await world.core.services.budgets.set(world.caller, owner, bounds)
+    root = await world.start(budget=Budget(max_credits=50))
+    (child,) = await world.below(root, 1)
+    await world.until(child.id, Status.RUNNING if gates else Status.SUSPENDED)
+    await world.until(root, Status.SUSPENDED)
+    return world, root, child.id
+
+
+async def _budgets(world: Team, *owners: str) -> list[OwnedBudget]:
+    """Those of the key, the workspace and the owners that have one."""
+    workspace_id = world.caller.workspace_id
+    names = [*owners, world.caller.key_id, workspace_id]
+    found = await world.store.budgets.of(workspace_id, names, world.clock.now())
+    return [found[name] for name in names if name in found]
+
+
+async def _reserved(world: Team, *owners: str) -> set[int]:
+    return {budget.reserved.credits for budget in await _budgets(world, *owners)}
+
+
+async def _spent(world: Team, database: Database, *owners: str) -> int:
+    """What the ledger has, and every budget."""
+    ((charged,),) = database.rows("SELECT coalesce(sum(credits), 0) FROM charges")
+    found = await _budgets(world, *owners)
+    assert [budget.spent.credits for budget in found] == [charged] * len(found)
+    return int(charged)
+
+
+async def test_a_roll_back_releases_what_the_child_of_a_superseded_call_has_reserved(
+    team: MakeTeam, database: Database
+) -> None:
+    world, root, child = await _world(team)
+    assert await _reserved(world, root) == {FEE}
+    before = await _spent(world, database, root)
+    await world.executions.pause(world.caller, root)
+    _, looked, *_ = await world.executions.checkpoints(world.caller, root)
+    await world.executions.resume(world.caller, root, looked.id)
+    _, again = await world.below(root, 2)
+    await world.until(again.id, Status.SUSPENDED)
+    assert (await world.get(child)).superseded
+    assert await _reserved(world, root) == {FEE}, "that of the new call alone"
+    assert await _spent(world, database, root) > before, "a superseded child stays charged"
+    (wait,) = (await world.executions.get(world.caller, root)).approvals
+    yes = Decision(approved=True)
+    await world.core.services.approvals.decide(world.caller, root, wait.tool_call_id, yes)
+    assert (await world.until(root)).status is Status.COMPLETED
+    assert {budget.reserved for budget in await _budgets(world, root)} == {NO_AMOUNTS}
+    await _spent(world, database, root)
+
+
+async def test_a_roll_back_releases_what_a_running_child_has_reserved_once_it_has_ended(
+    team: MakeTeam, database: Database
+) -> None:
+    gate = asyncio.Event()
+    world, root, child = await _world(team, gate)
+    async with asyncio.timeout(BOUND):
+        while 0 in await _reserved(world, root):
+            await between_looks()
+    pausing = asyncio.create_task(world.executions.pause(world.caller, root))
+    await world.until(root, Status.PAUSED)
+    _, looked, *_ = await world.executions.checkpoints(world.caller, root)
+    await world.executions.resume(world.caller, root, looked.id)
+    ended = await world.until(child)
+    assert ended.status is Status.CANCELLED
+    gate.set()
+    async with asyncio.timeout(BOUND):
+        await pausing
+    assert (await world.until(root)).status is Status.COMPLETED
+    for budget in await _budgets(world, root):
+        assert budget.reserved == NO_AMOUNTS
+    assert await _spent(world, database, root) >= ended.credits > 0
+
+
+@pytest.mark.parametrize("which", ["child", "root"])
+@pytest.mark.parametrize("live", [False, True], ids=["cancelled first", "as it is"])
+async def test_a_deletion_releases_what_is_reserved_and_leaves_what_is_spent(
+    team: MakeTeam, database: Database, which: str, *, live: bool
+) -> None:
+    world, root, child = await _world(team)
+    before = await _spent(world, database, root)
+    one, trees = (child, [root]) if which == "child" else (root, [])
+    if live:
+        await world.store.executions.delete(world.caller.workspace_id, one)
+    else:
+        await world.executions.delete(world.caller, one)
+    if which == "child":
+        assert (await world.until(root)).status is Status.COMPLETED
+    found = await _budgets(world, root)
+    assert len(found) == 2 + len(trees)
+    assert {budget.reserved for budget in found} == {NO_AMOUNTS}
+    after = await _spent(world, database, *trees)
+    assert after > before if which == "child" else after == before
+
+
+@pytest.mark.parametrize("gated", [False, True], ids=["waits", "runs"])
+async def test_a_purge_of_a_live_tree_releases_what_is_reserved_and_leaves_what_is_spent(
+    team: MakeTeam, database: Database, *, gated: bool
+) -> None:
+    world, root, _ = await _world(team, *([asyncio.Event()] if gated else []))
+    before = await _spent(world, database, root)
+    conversation = (await world.get(root)).conversation_id
+    await world.core.services.conversations.delete(world.caller, conversation)
+    assert (await world.get(root)).is_purged
+    for budget in await _budgets(world, root):
+        assert budget.reserved == NO_AMOUNTS
+    assert await _spent(world, database) >= before
