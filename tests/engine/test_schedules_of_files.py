@@ -10,12 +10,13 @@ from outlast.app import Core
 from outlast.cli.composition import put_agents, retire_agents
 from outlast.engine.maintenance.due_schedules import FIRE_SCHEDULES
 from outlast.model.error import Conflict, Misconfigured
-from outlast.model.schedule import PausedReason, Schedule
+from outlast.model.schedule import PausedReason, Schedule, definition_from
 from outlast.model.workspace import Principal
 from outlast.store.page import Page
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.databases import Database
 from tests.support.models import FakeModel, by_turn
+from tests.support.schedules import at
 from tests.support.tools import FakeTools
 
 pytestmark = pytest.mark.anyio
@@ -77,10 +78,18 @@ async def test_the_schedule_of_a_file_follows_the_file(database: Database) -> No
 async def test_a_yaml_file_and_a_python_file_say_the_same(tmp_path: Any) -> None:
     (tmp_path / "agents.yaml").write_text(
         "agents: [{name: one, model: actor, schedule: {mode: SCHEDULED, tasksPerDay: 1, "
-        "times: [09:00], input: Report., budget: {maxSteps: 2}}}]"
+        "times: [09:00], input: Report., budget: {maxSteps: 2}, startAt: 2026-03-01, "
+        "endAt: 2026-04-01T10:00:00+02:00}}]"
     )
     given = {"tasksPerDay": 1, "input": "Report.", "budget": {"maxSteps": 2}}
-    assert load(str(tmp_path / "agents.yaml")).specs == file_of(given).specs
+    bounds = {"startAt": "2026-03-01T00:00:00Z", "endAt": "2026-04-01T08:00:00Z"}
+    found = load(str(tmp_path / "agents.yaml")).specs
+    assert found == file_of(given | bounds).specs
+    (one,) = found
+    assert one.schedule is not None
+    definition = definition_from(one.schedule)
+    assert definition.start_at == at("2026-03-01T00:00Z")
+    assert definition.end_at == at("2026-04-01T08:00Z")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +98,11 @@ async def test_a_yaml_file_and_a_python_file_say_the_same(tmp_path: Any) -> None
         ({"cron": "0 9 30 2 *"}, 'agent "one", schedule.cron: .*Bad day-of-month'),
         ({"cron": "@daily", "zone": "UTC"}, 'agent "one", schedule.zone: '),
         ({"times": [9]}, 'agent "one", schedule.times'),
+        ({"cron": "@daily", "startAt": "soon"}, 'agent "one", schedule.startAt: '),
+        (
+            {"cron": "@daily", "startAt": "2026-03-02", "endAt": "2026-03-01"},
+            'agent "one", schedule.endAt: ',
+        ),
     ],
 )
 def test_a_python_file_is_refused_in_the_same_words(given: dict[str, Any], text: str) -> None:

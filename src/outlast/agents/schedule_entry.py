@@ -3,14 +3,15 @@
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic.alias_generators import to_snake
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic.alias_generators import to_camel, to_snake
 
 from outlast.agents.problem import Problem
 from outlast.agents.tools.kind import Count, Entry, Seconds
 from outlast.model.error import InvalidField, MissingField
 from outlast.model.execution import Budget
 from outlast.model.explain import explain
+from outlast.model.moment import moment
 from outlast.model.schedule import (
     DEFAULT_INPUT,
     LONGEST_WINDOW,
@@ -21,6 +22,9 @@ from outlast.model.schedule import (
     Overlap,
     times_of_day,
 )
+
+Moment = Annotated[int, BeforeValidator(moment)]
+"""ISO 8601, as milliseconds."""
 
 
 class BudgetEntry(Entry):
@@ -42,6 +46,8 @@ class ScheduleEntry(Entry):
     overlap: Literal["skip", "queue", "cancel", "allow"] = "skip"
     catch_up: Literal["last", "none", "all"] = "last"
     catch_up_window: Annotated[int, Field(ge=60, le=LONGEST_WINDOW)] = 86_400
+    start_at: Moment | None = None
+    end_at: Moment | None = None
     jitter_seconds: Annotated[int, Field(ge=0, le=MOST_JITTER)] = 0
     pause_after_failures: Annotated[int, Field(ge=1, le=1000)] = 3
 
@@ -60,6 +66,8 @@ def schedule_of(entry: ScheduleEntry) -> tuple[dict[str, Any] | None, list[Probl
             Overlap(entry.overlap),
             CatchUp(entry.catch_up),
             entry.catch_up_window,
+            entry.start_at,
+            entry.end_at,
             jitter_seconds=entry.jitter_seconds,
             pause_after_failures=entry.pause_after_failures,
         )
@@ -75,7 +83,8 @@ def given_schedule(given: dict[str, Any] | None) -> tuple[dict[str, Any] | None,
     if given is None:
         return None, []
     try:
-        return schedule_of(ScheduleEntry.model_validate(given))
+        definition, problems = schedule_of(ScheduleEntry.model_validate(given))
+        return definition, [Problem((to_camel(str(p.path[0])),), p.text) for p in problems]
     except ValidationError as error:
         found = explain(error.errors(include_url=False), given)
         return None, [Problem(one.path, one.text) for one in found]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from outlast.http.parameters import moment
 from outlast.model.clock import SystemClock
 from outlast.model.error import ExecutionNotFound, MissingScope
+from outlast.model.moment import moment
 from outlast.model.workspace import Principal
 from outlast.seal import DecryptionFailed, Seal
 from outlast.services.tickets import LIFE_SECONDS
