@@ -12,6 +12,8 @@ from outlast.model.schedule import CatchUp, Definition, Overlap, PausedReason, T
 from outlast.services.budgets import SetBudget
 from outlast.services.schedules import NewSchedule
 from outlast.store.idempotency import Idempotency
+from outlast.store.schedules.rows import schedule_runs
+from tests.support.databases import Database
 from tests.support.engine import MakeEngine
 from tests.support.models import FakeModel, by_turn
 from tests.support.schedules import ScheduleHouse, at
@@ -258,6 +260,23 @@ async def test_jitter_delays_each_run_by_its_own_time_and_loses_none(house: Sche
         range(at("2026-03-04T08:01Z"), at("2026-03-04T08:04Z"), 60_000)
     )
     assert len(found) == len({(run.schedule_id, run.scheduled_at) for run in found}) >= 10
+
+
+async def test_a_deleted_schedule_leaves_no_run_however_many_it_had(
+    house: ScheduleHouse, database: Database
+) -> None:
+    made, other = await house.make(), await house.make()
+    await house.fire("2026-03-04T09:00Z")
+    names = ", ".join(c.name for c in schedule_runs.c if c.name not in {"id", "scheduled_at"})
+    database.rows(
+        "WITH RECURSIVE numbers (n) AS "
+        "(SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 2500) "
+        f"INSERT INTO schedule_runs (id, scheduled_at, {names}) SELECT 'run_' || n, n, {names} "
+        f"FROM schedule_runs, numbers WHERE schedule_id = '{made.id}'"
+    )
+    await house.schedules.delete(house.caller, made.id)
+    left = database.rows("SELECT schedule_id FROM schedule_runs")
+    assert left == [(other.id,)]
 
 
 async def test_old_records_of_runs_are_deleted(house: ScheduleHouse) -> None:

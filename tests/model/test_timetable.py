@@ -195,7 +195,11 @@ def test_a_time_that_cannot_be_is_refused(times: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "zone", ["Mars/Base", "Europe", "", "../UTC", "/etc/localtime", "a\0b", "x" * 999]
+    "zone",
+    [
+        *("Mars/Base", "Europe", "", "../UTC", "/etc/localtime", "a\0b", "x" * 999),
+        *("localtime", "posixrules", "Factory", "right/UTC", "posix/Europe/Berlin"),
+    ],
 )
 def test_a_zone_that_is_not_known_is_refused(zone: str) -> None:
     with pytest.raises(UnknownZone):

@@ -40,6 +40,10 @@ _FIRST_TIME, _LAST_TIME = 9 * 60, 17 * 60
 """Minutes of the day between which `spread` places times."""
 
 
+_NO_ZONE: Final = re.compile(r"(localtime|posixrules|Factory)$|(right|posix)/")
+"""Files of the data that are no zone, a machine's own, or count leap seconds."""
+
+
 class UnknownZone(InvalidField):
     """This machine's time zone data does not have this zone."""
 
@@ -196,6 +200,8 @@ def spread(count: int) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _known_zone(name: str) -> ZoneInfo:
+    if _NO_ZONE.match(name):
+        raise KeyError(name)
     return ZoneInfo(name)
 
 

@@ -233,9 +233,19 @@ PAUSE_AGENT: Final = Statement(
     .values(paused=bindparam("new_paused"), updated_at=bindparam("at"))
 )
 
-DELETE_SCHEDULE_RUNS: Final = Statement(
-    delete(schedule_runs).where(schedule_runs.c.schedule_id == bindparam("id"))
+_some_runs: Final = (
+    select(schedule_runs.c.id)
+    .where(schedule_runs.c.schedule_id == bindparam("id"))
+    .order_by(schedule_runs.c.id)
+    .limit(bindparam("limit"))
 )
+
+DELETE_SCHEDULE_RUNS: Final = Statement(
+    delete(schedule_runs)
+    .where(tuple_(schedule_runs.c.id).in_(_some_runs))
+    .returning(schedule_runs.c.id)
+)
+"""Deletes some runs of a deleted schedule; one of each minute has 130,000."""
 
 DELETE_SCHEDULE: Final = Statement(
     delete(schedules)

@@ -39,6 +39,8 @@ from outlast.store.schedules.statements import (
 
 OF_AN_AGENT: Final = 20
 """Maximum schedules that are shown with their agent."""
+_RUNS: Final = 1000
+"""Runs that one transaction deletes."""
 _TOGETHER: Final = 500
 """Schedules of a page of agents that are read by one statement."""
 
@@ -132,8 +134,15 @@ def _delete(workspace_id: str, schedule_id: str) -> Transaction[None]:
 
 
 def _gone(schedule: Schedule) -> Part[None]:
-    yield Query(DELETE_SCHEDULE_RUNS, {"id": schedule.id})
+    """Delete the row and some of its runs: nothing shows the others, which are deleted by age."""
+    yield Query(DELETE_SCHEDULE_RUNS, {"id": schedule.id, "limit": _RUNS})
     yield Query(DELETE_SCHEDULE, {"id": schedule.id, "workspace": schedule.workspace_id})
+
+
+def _delete_runs(schedule_id: str) -> Transaction[bool]:
+    """Delete some runs of a schedule that is deleted; return whether there may be more."""
+    rows = yield Query(DELETE_SCHEDULE_RUNS, {"id": schedule_id, "limit": _RUNS})
+    return TransactionResult(len(rows) == _RUNS)
 
 
 def of_a_file(schedule: Schedule) -> Conflict:
@@ -286,6 +295,8 @@ class ScheduleStore:
     async def delete(self, workspace_id: str, schedule_id: str) -> None:
         """Delete a schedule with its runs. Raises ScheduleNotFound, Conflict if a file has it."""
         await self._driver.write(lambda: _delete(workspace_id, schedule_id))
+        while await self._driver.write(lambda: _delete_runs(schedule_id), durable=False):
+            pass
 
     async def put_of_file(
         self,
