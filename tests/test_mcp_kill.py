@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.databases import SQLITE, Database
+from tests.support.mcp_http import serving
 from tests.support.mcp_servers import (
     ODD,
     SdkServer,
@@ -17,8 +18,9 @@ from tests.support.mcp_servers import (
     until_gone,
     until_noted,
 )
+from tests.support.mcp_tasks import TaskServer
 from tests.support.processes import ServerProcess
-from tests.support.waiting import until_found
+from tests.support.waiting import until, until_found
 
 pytestmark = pytest.mark.anyio
 
@@ -27,6 +29,9 @@ agents:
   - name: payer
     model: "scripted:script.yaml"
     tools: [{{name: shop, mcp: {{url: "{url}", trust: true}}}}]
+  - name: worker
+    model: "scripted:work.yaml"
+    tools: [{{name: work, mcp: {{url: "{tasks}"}}}}]
   - name: actor
     model: "scripted:act.yaml"
     tools: [{{name: odd, mcp: {{command: "{python}", args: ["-B", "{odd}", "{folder}", plain]}}}}]
@@ -37,6 +42,10 @@ turns:
     steps: [{tool_calls: [{name: shop__pay, parameters: {amount: 1}}]}, {text: "{result}"}]
   - when: wait
     steps: [{tool_calls: [{name: shop__wait, parameters: {number: 1}}]}, {text: "{result}"}]
+"""
+WORK = """
+turns:
+  - steps: [{tool_calls: [{name: work__act, parameters: {}}]}, {text: "{result}"}]
 """
 ACT = """
 turns:
@@ -54,12 +63,21 @@ async def shop(tmp_path: Path) -> AsyncIterator[SdkServer]:
 
 
 @pytest.fixture
+async def tasks() -> AsyncIterator[TaskServer]:
+    server = TaskServer()
+    async with serving(server):
+        yield server
+
+
+@pytest.fixture
 async def server(
-    tmp_path: Path, database: Database, shop: SdkServer
+    tmp_path: Path, database: Database, shop: SdkServer, tasks: TaskServer
 ) -> AsyncIterator[ServerProcess]:
+    (tmp_path / "work.yaml").write_text(WORK)
     (tmp_path / "script.yaml").write_text(SCRIPT)
     (tmp_path / "act.yaml").write_text(ACT)
-    agents = AGENTS.format(url=shop.url, python=sys.executable, odd=ODD, folder=tmp_path)
+    places = {"python": sys.executable, "odd": ODD, "folder": tmp_path, "tasks": tasks.url}
+    agents = AGENTS.format(url=shop.url, **places)
     settings = {"OUTLAST_DATABASE_URL": database.url, "OUTLAST_TAKEOVER_SECONDS": "2"}
     async with ServerProcess(tmp_path, agents, settings) as server:
         yield server
@@ -141,6 +159,39 @@ async def test_a_cancelled_execution_cancels_its_call(
     await server.http.post(f"/v1/executions/{execution_id}/cancel")
     await until_noted(shop.folder, "cancelled 1")
     assert (await server.execution(execution_id))["status"] == "cancelled"
+
+
+async def test_a_task_is_polled_on_and_its_call_is_neither_repeated_nor_for_a_person(
+    server: ServerProcess, tasks: TaskServer
+) -> None:
+    execution_id = await server.background("worker", "work")
+    await until(lambda: len(tasks.looked_at) > 1)
+    await server.kill()
+    before = len(tasks.looked_at)
+    await server.start()
+    await until(lambda: len(tasks.looked_at) > before + 1)
+    tasks.end("task-1")
+    execution = await until_status(server, execution_id, "completed", "failed", "suspended")
+    assert (execution["status"], execution["output"]) == ("completed", "done at last")
+    assert len(tasks.calls) == 1
+    (call,) = execution["toolCalls"]
+    assert call["result"] == "done at last"
+
+
+async def test_a_cancelled_execution_cancels_its_task_and_the_effect_is_unknown(
+    server: ServerProcess, tasks: TaskServer
+) -> None:
+    execution_id = await server.background("worker", "work")
+    await until(lambda: len(tasks.looked_at) > 1)
+    await server.http.post(f"/v1/executions/{execution_id}/cancel")
+    await until_status(server, execution_id, "cancelled")
+    await until(lambda: tasks.cancelled == ["task-1"])
+    answer = await server.http.post(f"/v1/executions/{execution_id}/resume")
+    assert answer.status_code in {200, 202}, answer.text
+    execution = await until_status(server, execution_id, "suspended", "completed", "failed")
+    (pending,) = execution["pendingApprovals"]
+    assert pending["kind"] == "unknown_outcome"
+    assert len(tasks.calls) == 1
 
 
 async def test_a_command_ends_with_the_server_that_was_killed(

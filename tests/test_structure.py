@@ -116,6 +116,7 @@ def _imports() -> list[tuple[str, list[str]]]:
 
 
 OWNERS = {
+    "agents/mcp/client.py",
     "agents/mcp/connection.py",
     "agents/models/local.py",
     "cli/remote.py",

@@ -68,6 +68,7 @@ async def test_one_call_that_is_cut_off_leaves_the_others_alone(server: SessionS
             assert isinstance(failed, ToolFailed)
             assert "was lost" in failed.message
             assert "It is not known" in failed.message
+        assert await tools.call("act") == "acted"
         assert len(server.headers) == 1
 
 

@@ -27,6 +27,8 @@ class SessionServer:
         """How many messages there were, by method."""
         self.odd: Odd = lambda _message, _headers: None
         self.port = 0
+        self.schema: dict[str, Any] = {"type": "object"}
+        """That of its tool's arguments."""
 
     @property
     def url(self) -> str:
@@ -68,8 +70,7 @@ class SessionServer:
     def _in_session(self, message: dict[str, Any]) -> bytes:
         match message["method"]:
             case "tools/list":
-                schema = {"type": "object"}
-                return said(message, {"tools": [{"name": "act", "inputSchema": schema}]})
+                return said(message, {"tools": [{"name": "act", "inputSchema": self.schema}]})
             case "tools/call":
                 self.calls.append(message["params"])
                 return said(message, {"content": [{"type": "text", "text": "acted"}]})
@@ -82,12 +83,23 @@ def said(message: dict[str, Any], result: dict[str, Any], **headers: str) -> byt
     return answer(orjson.dumps(body), **headers)
 
 
+def refused(message: dict[str, Any], code: int, text: str) -> bytes:
+    error = {"code": code, "message": text}
+    return answer(orjson.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}))
+
+
 @asynccontextmanager
 async def session_server() -> AsyncIterator[SessionServer]:
     server = SessionServer()
+    async with serving(server):
+        yield server
+
+
+@asynccontextmanager
+async def serving(server: SessionServer) -> AsyncIterator[None]:
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
     try:
-        yield server
+        yield
     finally:
         listening.close()

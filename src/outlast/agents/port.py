@@ -4,7 +4,7 @@ The runner is independent of providers. It requests one answer of a Model, reads
 and calls the tools that the answer names.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -154,6 +154,10 @@ class ToolContext:
     """The execution's memory stores."""
     writes: list[MemoryWrite] = field(default_factory=list, repr=False)
     """What the call writes to them, in the transaction that records it."""
+    handle: dict[str, Any] | None = field(default=None, repr=False)
+    """What `defer` was given before a crash: the call goes on, and is not made again."""
+    defer: Callable[[dict[str, Any]], Awaitable[None]] | None = field(default=None, repr=False)
+    """Records at once a handle by which the call's result is found after a crash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,10 @@ class Tools(Protocol):
 
     def waits_for(self, spec: ToolSpec, arguments: dict[str, Any]) -> WaitFor | None:
         """Return what a call with these arguments waits for; None if it runs."""
+        ...
+
+    def give_up(self, spec: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
+        """Have the tool's server informed that a call's result is not wanted; wait for nothing."""
         ...
 
     @property

@@ -107,6 +107,16 @@ class ToolStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolDeferred:
+    """The server of a tool works on a call by itself; by this handle its result is found."""
+
+    kind: ClassVar = "tool.deferred"
+    step: int
+    tool_call_id: str
+    handle: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ToolFinished:
     """A tool call ended and its result is recorded."""
 
@@ -294,6 +304,7 @@ Event: TypeAlias = (
     | ThinkingAdded
     | ModelFinished
     | ToolStarted
+    | ToolDeferred
     | ToolFinished
     | StepRetried
     | DataEmitted

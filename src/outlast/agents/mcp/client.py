@@ -7,14 +7,16 @@ from typing import Any, Final
 import mcp_types
 import structlog
 from mcp.shared.exceptions import MCPError
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from outlast.agents.mcp.connection import Connection
+from outlast.agents.mcp.connection import Connection, failure_text
 from outlast.agents.mcp.http import FORGOTTEN, LOST, NOT_SENT, REFUSED
 from outlast.agents.mcp.listing import missing_tools, tool_specs
+from outlast.agents.mcp.polling import cancel_task, result_of_task
 from outlast.agents.mcp.result import result_of
 from outlast.agents.mcp.server import KEY, McpServer, Target, target_of
 from outlast.agents.mcp.shared import SharedServer
+from outlast.agents.mcp.tasks import RAW, Called, Task, read
 from outlast.agents.outgoing import Outgoing
 from outlast.agents.port import ToolContext
 from outlast.agents.tools.kind import Resources
@@ -30,11 +32,9 @@ EXECUTION: Final = "outlast/execution-id"
 _KEPT: Final = 64
 """Servers from which those that are unused are forgotten; each set of forwarded headers is one."""
 _SHOWN_BYTES: Final = 2_048
+_CANCEL_SECONDS: Final = 2.0
+"""How long cancellations that are under way hold up the end."""
 _UNKNOWN: Final = "It is not known whether the call had its effect."
-_RESULT: Final[TypeAdapter[mcp_types.CallToolResult | mcp_types.InputRequiredResult]] = TypeAdapter(
-    mcp_types.CallToolResult | mcp_types.InputRequiredResult
-)
-
 logger = structlog.get_logger(__name__)
 
 
@@ -48,6 +48,8 @@ class McpTools:
             {"user-agent": "outlast", "accept-encoding": "identity"}, connector=resources.connector
         )
         self._servers: dict[str, SharedServer] = {}
+        self._cancels: set[asyncio.Task[None]] = set()
+        """Tasks that inform servers; awaited for a moment when this closes."""
 
     @property
     def connections(self) -> int:
@@ -95,12 +97,22 @@ class McpTools:
         deadline = asyncio.timeout(spec.timeout)
         try:
             async with deadline:
-                found = await self._answer(spec, target, arguments, context)
+                found: Called | Task = (
+                    await self._answer(spec, target, arguments, context)
+                    if context.handle is None
+                    else Task(str(context.handle.get("task")))
+                )
         except TimeoutError:
             if not deadline.expired():
                 raise
             failure = f"{target.name} did not answer within {spec.timeout:g} s."
             raise ToolTimeout(_maybe_run(spec, failure).message) from None
+        if isinstance(found, Task):
+            if context.handle is None and context.defer is not None:
+                await context.defer(found.handle())
+            found = await result_of_task(found, target, self._shared(target), self._clock)
+        elif isinstance(found, mcp_types.InputRequiredResult):
+            raise _asks(target, found)
         result = result_of(target, found, server.max_result_bytes)
         return target.secrets.hide_in_result(result)
 
@@ -110,7 +122,7 @@ class McpTools:
         target: Target,
         arguments: dict[str, Any],
         context: ToolContext,
-    ) -> mcp_types.CallToolResult:
+    ) -> Called | Task:
         """Send a call, once. Raises ToolFailed."""
         name: str = spec.other[KEY]["tool"]
         shared = self._shared(target)
@@ -126,18 +138,39 @@ class McpTools:
         )
         try:
             async with connection.used() as session:
-                found = await session.send_request(request, _RESULT)
+                return read(await session.send_request(request, RAW))
         except MCPError as error:
             raise await self._failure(spec, target, connection, error) from error
         except (ValidationError, ValueError, RuntimeError) as error:
             failure = f"The MCP server {target.name} answered with what is not valid MCP."
             raise _maybe_run(spec, failure) from error
-        if isinstance(found, mcp_types.InputRequiredResult):
-            raise _asks(target, found)
-        return found
+
+    def give_up(self, spec: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
+        """Have the server informed that the result of a task is not wanted; wait for nothing.
+
+        Raises ToolFailed if a variable is not set.
+        """
+        stored = spec.other[KEY]
+        server = McpServer.of(stored["server"])
+        target = target_of(stored["source"], server, context, self._environ)
+        work = self._cancel(str(handle.get("task")), target)
+        task = asyncio.get_running_loop().create_task(work, name=f"mcp {target.name} cancel")
+        self._cancels.add(task)
+        task.add_done_callback(self._cancels.discard)
+
+    async def _cancel(self, task_id: str, target: Target) -> None:
+        try:
+            await cancel_task(task_id, self._shared(target))
+        except (MCPError, ToolFailed, TimeoutError, ValidationError, RuntimeError) as error:
+            cause = target.secrets.hide(failure_text(error))
+            logger.warning("mcp.task_not_cancelled", server=target.name, cause=cause)
 
     async def close(self) -> None:
         """Close every connection, and end every command."""
+        if self._cancels:
+            await asyncio.wait(self._cancels, timeout=_CANCEL_SECONDS)
+        for task in set(self._cancels):
+            task.cancel()
         servers, self._servers = self._servers, {}
         for one in servers.values():
             await one.close()

@@ -25,6 +25,7 @@ from outlast.agents.mcp.http import MAX_BYTES, HttpTransport
 from outlast.agents.mcp.listing import MAX_TOOLS, ListedTool, effect_of
 from outlast.agents.mcp.server import Target
 from outlast.agents.mcp.stdio import Command, command
+from outlast.agents.mcp.tasks import Tasks
 from outlast.agents.outgoing import Outgoing
 from outlast.model.error import ToolFailed
 
@@ -179,6 +180,7 @@ class Connection:
             cache=None,
             client_info=_INFO,
             message_handler=self._received,
+            extensions=[Tasks()],
         )
         now = asyncio.get_running_loop().time
         async with asyncio.timeout(CONNECT_SECONDS) as bound, client:

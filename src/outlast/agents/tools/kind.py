@@ -128,6 +128,10 @@ class ToolLister(Protocol):
         """Connections that are not closed."""
         ...
 
+    def give_up(self, spec: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
+        """Have the server informed that a call's result is not wanted; wait for nothing."""
+        ...
+
     async def listed(
         self, source: ToolSpec, context: ToolContext, taken: frozenset[str]
     ) -> tuple[ToolSpec, ...]:

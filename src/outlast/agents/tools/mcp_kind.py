@@ -60,6 +60,11 @@ class McpRunner:
         """Connections that are not closed."""
         return 0 if self._tools is None else self._tools.connections
 
+    def give_up(self, spec: ToolSpec, handle: dict[str, Any], context: ToolContext) -> None:
+        """Have the server informed that a call's result is not wanted; wait for nothing."""
+        if self._tools is not None:
+            self._tools.give_up(spec, handle, context)
+
     async def listed(
         self, source: ToolSpec, context: ToolContext, taken: frozenset[str]
     ) -> tuple[ToolSpec, ...]:

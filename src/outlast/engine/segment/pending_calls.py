@@ -115,11 +115,16 @@ class PendingCalls:
         now = self.writer.clock.now()
         events: list[Event] = []
         questions: list[Wait] = []
+        if agent.spec.sources and segment.unanswered():
+            execution = segment.execution
+            segment.handles = await self.store.executions.handles(
+                execution.workspace_id, execution.id
+            )
         for number, call in segment.unanswered():
             known = segment.waits.get(call.id)
             if known is not None and (known.begun_at is None or not known.is_approval):
                 continue  # it waits, or the decision was not applied yet
-            if repeatable(agent.spec, call):
+            if call.id in segment.handles or repeatable(agent.spec, call):
                 events.append(StepRetried(number, CRASHED))
                 if known is not None:
                     segment.approved[call.id] = known.arguments

@@ -200,8 +200,10 @@ class Runner:
     async def _interrupted(self, segment: Segment) -> None:
         match segment.stopped:
             case Stop.CANCEL:
+                self.tool_calls.give_up(segment)
                 await self.writer.cancel(segment, self.pending_calls.cut_off(segment))
             case Stop.LIMIT:
+                self.tool_calls.give_up(segment)
                 await self._fail(
                     segment, failure_of(out_of_time(segment, self.writer.clock.monotonic()))
                 )

@@ -144,6 +144,9 @@ class Segment:
         """Approved calls that may run, with their arguments."""
         self.in_flight: dict[str, tuple[int, ToolCall]] = {}
         """Started calls without a result."""
+        self.handles: dict[str, dict[str, Any]] = {}
+        """By which results of calls are found that tools' servers work on by themselves, by
+        call."""
         self.writes: dict[str, tuple[MemoryWrite, ...]] = {}
         """What calls that have ended write to memory stores when they are recorded, by call."""
         self._open: dict[str, tuple[int, ToolCall]] = {}
@@ -163,15 +166,14 @@ class Segment:
         """Whether this segment counts as a try of the execution."""
         self.suspects: Suspects | None = None
         """The suspects among which it has a slot, until it has proved harmless."""
-        self.entered = 0.0
-        """Monotonic time at which it got that slot."""
+        self.entered = self.seen = 0.0
+        """Monotonic time at which it got that slot; and at which its time was last written between
+        steps."""
         self.begun = False
         self.stopped: Stop | None = None
         self.pause_reason: str | None = None
         self.began: float | None = None
         """Monotonic time up to which the execution's row counts its time."""
-        self.seen = 0.0
-        """Monotonic time at which its time was last written between steps."""
         self.applying: tuple[Applying, ...] = ()
         """The budgets that it spends from, as of its last write."""
         self.timed: tuple[Applying, ...] = ()

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
 from outlast.agents.port import MAX_ERROR_BYTES, ToolContext, Tools
 from outlast.agents.unreadable import unreadable_arguments
+from outlast.engine.segment.handles import Handles
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Interrupted, Segment, ended
 from outlast.engine.segment.step_events import tool_finished
@@ -52,6 +55,7 @@ class ToolCalls:
         if segment.interrupted:
             raise Interrupted
         await self.reservations.for_calls(segment, [call for _, call in calls])
+        handles = Handles()
         waiting, tasks = deque(calls), set[asyncio.Task[ToolStep]]()
         begun = 0
         try:
@@ -59,11 +63,15 @@ class ToolCalls:
                 while waiting and len(tasks) < self.parallel and not (begun and segment.stopped):
                     number, call = waiting.popleft()
                     segment.in_flight[call.id] = (number, call)
-                    tasks.add(segment.spawn(self._step(segment, spec, number, call)))
+                    tasks.add(segment.spawn(self._step(segment, spec, number, call, handles)))
                     begun += 1
                 if not tasks:
                     return
-                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                awaited: set[asyncio.Future[Any]] = {*tasks, handles.arrived}
+                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                await handles.record(segment, self.writer)
+                done = {task for task in tasks if task.done()}
+                tasks -= done
                 await self._record(segment, spec, done)
                 if segment.interrupted:
                     raise Interrupted
@@ -91,13 +99,13 @@ class ToolCalls:
             task.result()
 
     async def _step(
-        self, segment: Segment, spec: AgentSpec, number: int, call: ToolCall
+        self, segment: Segment, spec: AgentSpec, number: int, call: ToolCall, handles: Handles
     ) -> ToolStep:
         clock = self.writer.clock
         started_at = clock.now()
         began = clock.monotonic()
         try:
-            result = storable(await self._result(segment, spec, number, call))
+            result = storable(await self._result(segment, spec, number, call, handles))
             is_error = False
         except ToolFailed as error:
             result, is_error = shortened(storable(error.message), MAX_ERROR_BYTES), True
@@ -112,11 +120,15 @@ class ToolCalls:
         )
 
     async def _result(
-        self, segment: Segment, spec: AgentSpec, number: int, call: ToolCall
+        self, segment: Segment, spec: AgentSpec, number: int, call: ToolCall, handles: Handles
     ) -> object:
         tool = _known(spec, call)
         execution = segment.execution
-        context = self._context(execution, call.id)
+        context = replace(
+            self._context(execution, call.id),
+            handle=segment.handles.get(call.id),
+            defer=partial(handles.defer, number, call.id),
+        )
         try:
             result = await self.tools.call(tool, call.parameters, context)
         except OutlastError:
@@ -139,6 +151,17 @@ class ToolCalls:
         except ToolFailed as error:
             raise ToolsUnavailable(error.message) from error
         return await segment.run(self.tools.listed(spec, context))
+
+    def give_up(self, segment: Segment) -> None:
+        """Have servers informed that the results of calls that they work on are not wanted."""
+        if segment.agent is None or not segment.handles:
+            return
+        for _, call in segment.unanswered():
+            handle, tool = segment.handles.get(call.id), segment.agent.spec.tool(call.name)
+            if handle is None or tool is None:
+                continue
+            with suppress(ToolFailed):
+                self.tools.give_up(tool, handle, self._context(segment.execution, call.id))
 
     def _context(self, execution: Execution, tool_call_id: str) -> ToolContext:
         """Return the context of a call. Raises ToolFailed if it cannot be read."""

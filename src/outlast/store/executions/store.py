@@ -1,6 +1,7 @@
 """Executions: a method for each transaction."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from outlast.model.event import Cursor, Entry
 from outlast.model.execution import Execution, PauseRequest, Step
@@ -9,6 +10,7 @@ from outlast.store.driver import Driver
 from outlast.store.executions.advance import advance, force_failure
 from outlast.store.executions.below import live_below
 from outlast.store.executions.create import cancel_waiting, create
+from outlast.store.executions.deferred import read_handles
 from outlast.store.executions.delete import delete_execution
 from outlast.store.executions.lists import (
     ExecutionFilter,
@@ -111,6 +113,10 @@ class ExecutionStore:
     async def steps(self, workspace_id: str, execution_id: str) -> tuple[Step, ...]:
         """Return the recorded steps in order, without superseded ones."""
         return await self._driver.read(lambda: read_steps(workspace_id, execution_id))
+
+    async def handles(self, workspace_id: str, execution_id: str) -> dict[str, dict[str, Any]]:
+        """Return the handles of calls that tools' servers work on by themselves, by call."""
+        return await self._driver.read(lambda: read_handles(workspace_id, execution_id))
 
     async def details(self, workspace_id: str, execution_ids: Sequence[str]) -> dict[str, Details]:
         """Return these executions with what they recorded, in one snapshot.

@@ -29,6 +29,7 @@ from outlast.model.event import (
     StepRetried,
     TextAdded,
     ThinkingAdded,
+    ToolDeferred,
     ToolFinished,
     ToolStarted,
 )
@@ -171,6 +172,8 @@ class Transcript:
         match event:
             case TextAdded() | ThinkingAdded():
                 self._add_text(entry.at, event)
+            case ToolDeferred():
+                pass  # it goes on running
             case (
                 ModelFinished()
                 | ToolStarted()

@@ -38,6 +38,7 @@ from outlast.model.event import (
     StepRetried,
     TextAdded,
     ThinkingAdded,
+    ToolDeferred,
     ToolFinished,
     ToolStarted,
 )
@@ -126,7 +127,13 @@ class Fold:
             case ExecutionFailed(code=code, message=message):
                 execution = self._execution()
                 return {"type": "error", "message": message, "code": code, "execution": execution}
-            case ExecutionStarted() | ModelFinished() | ExecutionSuspended() | ExecutionReleased():
+            case (
+                ExecutionStarted()
+                | ModelFinished()
+                | ToolDeferred()
+                | ExecutionSuspended()
+                | ExecutionReleased()
+            ):
                 return None
 
     def _execution(self) -> answers.Execution:

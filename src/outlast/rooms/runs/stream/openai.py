@@ -38,6 +38,7 @@ from outlast.model.event import (
     StepRetried,
     TextAdded,
     ThinkingAdded,
+    ToolDeferred,
     ToolFinished,
     ToolStarted,
 )
@@ -111,6 +112,7 @@ class OpenAIFold:
                 ChildStarted()
                 | ChildFinished()
                 | ExecutionStarted()
+                | ToolDeferred()
                 | ExecutionSuspended()
                 | ExecutionPaused()
                 | ExecutionReleased()

@@ -32,6 +32,7 @@ from outlast.model.event import (
     StepRetried,
     TextAdded,
     ThinkingAdded,
+    ToolDeferred,
     ToolFinished,
     ToolStarted,
 )
@@ -112,6 +113,7 @@ class UiFold:
                 ChildStarted()
                 | ChildFinished()
                 | ExecutionStarted()
+                | ToolDeferred()
                 | ExecutionSuspended()
                 | ExecutionPaused()
                 | ExecutionReleased()

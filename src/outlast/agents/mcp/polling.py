@@ -1,0 +1,102 @@
+"""Polls tasks for the results of calls."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import mcp_types
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+
+from outlast.agents.mcp.server import Target
+from outlast.agents.mcp.shared import SharedServer
+from outlast.agents.mcp.tasks import RAW, CancelTask, GetTask, Task, poll_seconds
+from outlast.model.clock import Clock
+from outlast.model.error import ToolFailed
+from outlast.model.text import shortened
+
+_FAILURES: Final = 10
+"""Looks in a row that may fail."""
+_SECONDS: Final = 15.0
+"""How long an answer about a task is waited for."""
+_UNKNOWN: Final = "It is not known whether the call had its effect."
+_SHOWN: Final = 500
+
+
+async def result_of_task(
+    task: Task, target: Target, shared: SharedServer, clock: Clock
+) -> mcp_types.CallToolResult:
+    """Return the result once the server has it. Raises ToolFailed."""
+    seconds, failures = task.seconds, 0
+    while True:
+        await clock.sleep(seconds)
+        try:
+            raw = await _look(task, shared)
+            failures = 0
+        except MCPError as error:
+            failures += 1
+            if error.code == mcp_types.INVALID_PARAMS:
+                raise _lost(target, "does not know the task of this call") from error
+            if failures == _FAILURES:
+                raise _lost(target, "does not say what has become of this call") from error
+            continue
+        except (ToolFailed, TimeoutError) as error:
+            failures += 1
+            if failures == _FAILURES:
+                raise _lost(target, "does not say what has become of this call") from error
+            continue
+        except (ValidationError, ValueError, RuntimeError) as error:
+            raise _lost(target, "answered with what is not valid MCP") from error
+        if (result := _ended(raw, target)) is not None:
+            return result
+        seconds = poll_seconds(raw)
+
+
+async def cancel_task(task_id: str, shared: SharedServer) -> None:
+    """Have the server informed that a task's result is not wanted."""
+    request = CancelTask(params=mcp_types.CancelTaskRequestParams(task_id=task_id))
+    async with asyncio.timeout(_SECONDS):
+        connection = await shared.connected()
+        async with connection.used() as session:
+            await session.send_request(request, RAW)
+
+
+async def _look(task: Task, shared: SharedServer) -> dict[str, Any]:
+    request = GetTask(params=mcp_types.GetTaskRequestParams(task_id=task.id))
+    async with asyncio.timeout(_SECONDS):
+        connection = await shared.connected()
+        async with connection.used() as session:
+            found: dict[str, Any] = await session.send_request(request, RAW)
+            return found
+
+
+def _ended(raw: Mapping[str, Any], target: Target) -> mcp_types.CallToolResult | None:
+    """Return the result of a task that has ended; None if it goes on. Raises ToolFailed."""
+    said = shortened(str(raw.get("statusMessage") or ""), _SHOWN)
+    because = f": {said}" if said else ""
+    match raw.get("status"):
+        case "working":
+            return None
+        case "completed":
+            try:
+                return mcp_types.CallToolResult.model_validate(raw.get("result"), by_name=False)
+            except ValidationError as error:
+                raise ToolFailed(f"The task of {target.name} ended without a result.") from error
+        case "failed":
+            failure = raw.get("error")
+            text = failure.get("message") if isinstance(failure, dict) else None
+            shown = f": {shortened(str(text), _SHOWN)}" if text else because
+            cause = f"The task of {target.name} failed."
+            raise ToolFailed(f"{cause[:-1]}{shown}", cause=cause)
+        case "cancelled":
+            cause = f"{target.name} cancelled the task of this call."
+            raise ToolFailed(f"{cause[:-1]}{because}. {_UNKNOWN}", cause=cause)
+        case "input_required":
+            cause = f"The task of {target.name} asks for input that cannot be given."
+            raise ToolFailed(f"{cause[:-1]}{because}.", cause=cause)
+        case _:
+            raise _lost(target, "answered with what is not valid MCP")
+
+
+def _lost(target: Target, what: str) -> ToolFailed:
+    return ToolFailed(f"The MCP server {target.name} {what}. {_UNKNOWN}")
