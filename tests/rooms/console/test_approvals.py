@@ -96,7 +96,8 @@ async def test_approved_as_it_is_it_runs_with_the_model_s_arguments(make_api: Ma
 
 
 def form_of(page: str) -> dict[str, str]:
-    """The fields of a page as a browser would send them."""
+    """The fields of the decision's form as a browser would send them."""
+    (page,) = re.findall(r'<form[^>]* class="decision.*?</form>', page, re.DOTALL)
     areas = re.findall(r'<textarea[^>]* name="([^"]+)"[^>]*>\n?(.*?)</textarea>', page, re.DOTALL)
     inputs = re.findall(r'<input [^>]*name="([^"]+)" value="([^"]*)"', page)
     selects = [

@@ -221,6 +221,28 @@ async def test_an_unknown_outcome_has_three_answers_and_says_what_ran(
         assert tools.calls.total() == 1
 
 
+async def test_a_chat_streams_asks_and_goes_on(
+    server: ServerProcess, tools: CountingToolServer
+) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        await sign_in(at, "/console/playground")
+        page = at.page
+        await page.get_by_label("Agent").select_option("support")
+        await page.get_by_label("Message").fill("refund")
+        await page.get_by_label("Message").press("Control+Enter")
+        await page.get_by_role("button", name="Approve").click()
+        await expect(page.locator("#transcript")).to_contain_text("Refunded.")
+        assert "/console/playground?conversation=" in page.url
+        assert tools.calls.total() == 1
+        await page.get_by_label("Message").fill("the sum")
+        await page.locator(".send button.main").click()
+        await expect(page.locator("#transcript")).to_contain_text("It is 42")
+        await expect(page.locator(".answer")).to_have_count(1)
+        await expect(page.locator("#head")).to_have_attribute("data-status", "completed")
+        await expect(page.locator(".send button")).to_have_text("Send")
+        await examine(at, "chat", page.url.removeprefix(at.url))
+
+
 async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
     """Runs of every kind; the screens that show them, by name."""
     done, failed, waits, parent, held = [
@@ -240,6 +262,11 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
     return [
         ("needs-you", "/console/approvals"),
         ("approval", await approval_of(server, waits)),
+        ("playground", "/console/playground"),
+        ("agents", "/console/agents"),
+        ("usage", "/console/usage?range=24h&by=agent"),
+        ("agent", "/console/agents/support"),
+        ("chat-waits", f"/console/playground?conversation={await conversation_of(server, waits)}"),
         ("executions", "/console/executions"),
         ("executions-none", "/console/executions?q=status:cancelled"),
         ("executions-wrong", "/console/executions?q=tool:refund"),
@@ -256,6 +283,10 @@ async def approval_of(server: ServerProcess, run: str) -> str:
     """The path of the page of its only call that waits."""
     (call,) = (await server.execution(run))["pendingApprovals"]
     return f"/console/approvals/{run}/{call['toolCallId']}"
+
+
+async def conversation_of(server: ServerProcess, run: str) -> str:
+    return str((await server.execution(run))["conversationId"])
 
 
 async def reaches(server: ServerProcess, run: str, status: str) -> None:

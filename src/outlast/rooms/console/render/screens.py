@@ -23,4 +23,7 @@ class Screen:
 SCREENS: Final[tuple[Screen, ...]] = (
     Screen("/approvals", "Needs you", "inbox", "n", Scope.EXECUTIONS_READ),
     Screen("/executions", "Executions", "list", "e", Scope.EXECUTIONS_READ),
+    Screen("/playground", "Playground", "message-square", "p", Scope.EXECUTIONS_READ),
+    Screen("/agents", "Agents", "bot", "a", Scope.AGENTS_READ),
+    Screen("/usage", "Usage", "chart-column", "u", Scope.EXECUTIONS_READ),
 )

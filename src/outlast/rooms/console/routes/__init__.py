@@ -3,13 +3,26 @@
 from typing import Final
 
 from outlast.http.endpoint import Endpoint
-from outlast.rooms.console.routes import approvals, assets, execution, executions, home, sessions
+from outlast.rooms.console.routes import (
+    agents,
+    approvals,
+    assets,
+    execution,
+    executions,
+    home,
+    playground,
+    sessions,
+    usage,
+)
 
 PAGES: Final[tuple[Endpoint, ...]] = (
     *home.PAGES,
     *approvals.PAGES,
     *executions.PAGES,
     *execution.PAGES,
+    *playground.PAGES,
+    *agents.PAGES,
+    *usage.PAGES,
     *sessions.PAGES,
     *assets.PAGES,
 )

@@ -25,6 +25,7 @@ from outlast.rooms.console.render.approvals import Waiting, wait_in, waiting
 from outlast.rooms.console.render.arguments import NotArguments
 from outlast.rooms.console.render.frame import ROOT
 from outlast.rooms.console.render.page import page
+from outlast.rooms.console.routes.door import next_page
 from outlast.rooms.console.routes.endpoints import page_at
 from outlast.rooms.console.routes.execution import transcript_of
 from outlast.rooms.console.routes.forms import Form, form_of
@@ -91,6 +92,8 @@ async def decide(call: Call, services: Services) -> Response:
     except (InvalidField, InvalidRequest) as error:
         problem = NotArguments(_argument(error.param), error.message)
         return await _shown(call, services, found, form=given, problem=problem, status=422)
+    if form.get("next"):  # decided beside its transcript
+        return RedirectResponse(call.link(next_page(form.get("next"))), 303)
     return await _next(call, services, "approved" if decision.approved else "denied")
 
 

@@ -15,8 +15,9 @@ from outlast.rooms.console.render.executions import Branch, row, tree_below
 from outlast.rooms.console.render.frame import ROOT, frame_of
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.transcript import Step, Transcript
+from outlast.rooms.console.routes.door import next_page
 from outlast.rooms.console.routes.endpoints import page_at
-from outlast.rooms.console.routes.forms import form_of
+from outlast.rooms.console.routes.forms import Form, form_of
 from outlast.rooms.console.stream import head_of, stream_of
 from outlast.services.all import Services
 from outlast.services.executions import ExecutionFilter, Page
@@ -73,7 +74,9 @@ async def live(call: Call, services: Services) -> Response:
         raise ExecutionNotFound
     if after != START and not await services.executions.holds(call.principal, found.id, after):
         raise InvalidCursor(param=call.cursor_param)
-    return stream_of(call, services, found, frame_of(call), after)
+    back = call.query_params.get("back", "")
+    frame = frame_of(call) | {"back": next_page(back) if back else ""}
+    return stream_of(call, services, found, frame, after)
 
 
 async def pause(call: Call, services: Services) -> Response:
@@ -82,19 +85,21 @@ async def pause(call: Call, services: Services) -> Response:
     reason = form.get("reason").strip()[:_LONGEST_REASON] or None
     now = bool(form.get("now"))
     await services.executions.pause(call.principal, _id(call), now=now, reason=reason)
-    return _back(call)
+    return _back(call, form)
 
 
 async def resume(call: Call, services: Services) -> Response:
     """Continues from the newest checkpoint."""
+    form = await form_of(call)
     await services.executions.resume(call.principal, _id(call))
-    return _back(call)
+    return _back(call, form)
 
 
 async def cancel(call: Call, services: Services) -> Response:
     """Cancels; what was written is kept and charged."""
+    form = await form_of(call)
     await services.executions.cancel(call.principal, _id(call))
-    return _back(call)
+    return _back(call, form)
 
 
 async def delete(call: Call, services: Services) -> Response:
@@ -107,8 +112,11 @@ def _id(call: Call) -> str:
     return call.path_id("executionId", EXECUTION, ExecutionNotFound)
 
 
-def _back(call: Call) -> Response:
-    return RedirectResponse(call.link(f"{ROOT}/executions/{_id(call)}"), 303)
+def _back(call: Call, form: Form) -> Response:
+    """Lead back to where the form stands."""
+    there = form.get("next")
+    path = next_page(there) if there else f"{ROOT}/executions/{_id(call)}"
+    return RedirectResponse(call.link(path), 303)
 
 
 async def transcript_of(call: Call, services: Services, found: Execution) -> Transcript:

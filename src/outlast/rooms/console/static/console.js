@@ -141,6 +141,9 @@ if (state) {
   });
   document.addEventListener("htmx:sse:close", (event) => {
     say("ended");
-    if (/** @type {any} */ (event).detail?.reason === "message") document.getElementById("stream")?.remove();
+    if (/** @type {any} */ (event).detail?.reason !== "message") return;
+    stream?.remove();
+    for (const word of document.querySelectorAll("[data-idle]")) word.textContent = word.getAttribute("data-idle");
+    for (const button of document.querySelectorAll("[data-busy]")) button.remove();
   });
 }

@@ -1,0 +1,48 @@
+"""Usage: the same figures as the API's."""
+
+import re
+
+import pytest
+
+from outlast.model.consumption import Bucket
+from outlast.rooms.console.render.usage import HEIGHT, WIDTH, bars
+from tests.support.api import Api
+from tests.support.console import signed_in
+from tests.support.databases import SQLITE
+
+pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
+
+
+@pytest.mark.parametrize("by", ["", "agent", "model", "key"])
+@pytest.mark.parametrize("span", ["24h", "7d", "30d", "12mo", "odd"])
+async def test_the_table_adds_up_to_what_the_api_says(api: Api, span: str, by: str) -> None:
+    for _ in range(3):
+        await api.rested(await api.started())
+    whole = (await api.get("/v1/usage")).json()["data"]
+    reader = await signed_in(api)
+    page = await reader.page(f"/console/usage?range={span}&by={by}")
+    rows = re.findall(r"<tr><td class=\"nowrap\">(.*?)</tr>", page)
+    cells = [re.findall(r'class="number">([^<]+)<', row) for row in rows]
+    assert sum(int(row[0]) for row in cells) == sum(one["modelRequests"] for one in whole) == 3
+    assert sum(int(row[1]) for row in cells) == sum(one["inputTokens"] for one in whole)
+    if by == "agent":
+        assert ">agent<" in rows[0]
+
+
+async def test_without_usage_the_page_says_so(api: Api) -> None:
+    reader = await signed_in(api)
+    assert "Nothing was used in this time" in await reader.page("/console/usage?by=conversation")
+
+
+def test_without_usage_there_are_no_bars() -> None:
+    assert bars([], Bucket.DAY, 0, 1) == []
+
+
+async def test_each_bucket_has_a_bar_and_the_highest_is_as_high_as_the_chart(api: Api) -> None:
+    await api.rested(await api.started())
+    reader = await signed_in(api)
+    page = await reader.page("/console/usage?range=30d")
+    drawn = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', page)
+    assert len(drawn) in (30, 31)
+    assert max(float(height) for *_, height in drawn) == HEIGHT
+    assert max(float(x) + float(width) for x, _, width, _ in drawn) <= WIDTH
