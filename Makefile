@@ -46,7 +46,7 @@ test-fast: $(STAMP) ## a subset that covers each part, without Postgres and slow
 hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about ten minutes
 	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile tests/rooms/test_connections.py \
 	  tests/rooms/test_slow_readers.py tests/test_files.py tests/cli/test_leaving.py \
-	  tests/cli/test_deadline.py tests/engine/test_children_workers.py
+	  tests/cli/test_deadline.py tests/engine/test_children_workers.py tests/engine/test_children_deep.py
 
 check: $(STAMP) ## format, lint, layers, types
 	@$(BIN)/ruff format --check .

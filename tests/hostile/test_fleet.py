@@ -1,4 +1,4 @@
-"""A fleet on Postgres in chaos: every accepted execution ends, none is lost, nothing runs twice."""
+"""A fleet on Postgres in chaos: every accepted execution and tree ends, and nothing runs twice."""
 
 import asyncio
 import random
@@ -23,6 +23,11 @@ DROP_CONNECTIONS: Final = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
+UNCHARGED: Final = """
+SELECT id FROM executions WHERE credits <>
+    (SELECT coalesce(sum(credits), 0) FROM charges WHERE execution_id = executions.id)
+"""
+"""Executions that do not agree with the ledger."""
 
 
 @pytest.fixture(scope="package")
@@ -86,7 +91,7 @@ class Chaos:
 
 async def accept(fleet: Fleet, number: int) -> tuple[str, str]:
     """Start one as a client that does not give up: under one key, at whichever API answers."""
-    agent = ("idempotent", "destructive", "speaker")[number % 3]
+    agent = ("idempotent", "destructive", "speaker", "upper")[number % 4]
     headers = {"Idempotency-Key": f"chaos-{number}"}
     body = {"input": f"run {number}", "background": True}
     while True:
@@ -99,6 +104,15 @@ async def accept(fleet: Fleet, number: int) -> tuple[str, str]:
                     return agent, str(answer.json()["id"])
                 assert answer.status_code in (409, 429, 503), answer.text
         await asyncio.sleep(0.1)
+
+
+async def agree_on_tree(fleet: Fleet, root: str) -> None:
+    """A tree of three levels has ended whole, and made each call once."""
+    answer = await fleet.clients["b"].get("/v1/executions", params={"rootId": root})
+    tree = [await fleet.execution("a", root), *answer.json()["data"]]
+    assert [one["status"] for one in tree] == ["completed"] * 3, tree
+    calls = sorted(call["name"] for one in tree for call in one["toolCalls"])
+    assert calls == ["count", "count", "count", "idempotent", "middle"]
 
 
 async def settled_status(fleet: Fleet, execution_id: str) -> dict[str, Any] | None:
@@ -131,6 +145,8 @@ async def test_a_fleet_in_chaos_loses_nothing_and_does_nothing_twice(fleet: Flee
         if log is not None:
             assert log.cursors == sorted(set(log.cursors))
             assert len(log.of("done")) == 1
+        if agent == "upper":
+            await agree_on_tree(fleet, one)
         if agent == "destructive":
             calls = [fleet.tools.calls[call["id"]] for call in found["toolCalls"]]
             calls += [
@@ -138,3 +154,4 @@ async def test_a_fleet_in_chaos_loses_nothing_and_does_nothing_twice(fleet: Flee
             ]
             assert all(count <= 1 for count in calls), found
     assert not await fleet.orphans()
+    assert await fleet.rows(UNCHARGED) == []
