@@ -15,6 +15,7 @@ from outlast.model.message import ToolMessage
 from outlast.model.price import NANO, Prices
 from outlast.model.wait import Decision
 from outlast.services.budgets import SetBudget
+from outlast.testing import FakeClock
 from tests.support.databases import Database
 from tests.support.models import FakeModel, Reply
 from tests.support.tools import FakeTools, call, tool
@@ -34,11 +35,10 @@ async def team(database: Database) -> AsyncIterator[MakeTeam]:
         yield make_team(database, stack)
 
 
-async def _world(team: MakeTeam, *gates: asyncio.Event) -> tuple[Team, str, str]:
-    """A root that looks, and then calls a payer; budgets of the tree, the key and the workspace.
-
-    The payer waits for a person, or with gates for its model.
-    """
+async def _team(
+    team: MakeTeam, *gates: asyncio.Event, fee: int = FEE, clock: FakeClock | None = None
+) -> Team:
+    """Agents of which one looks, and then calls a payer."""
     numbers = count(1)
 
     def calling(*names: str) -> Play:
@@ -51,13 +51,22 @@ async def _world(team: MakeTeam, *gates: asyncio.Event) -> tuple[Team, str, str]
         return play
 
     payer = FakeModel(lambda _: ["So much ", *gates, "text."]) if gates else calling("pay")
-    world = await team(
+    return await team(
         {"lead": calling("look", "payer"), "payer": payer},
         agent("lead", tool("look"), agent_tool("payer"), settings=SHORT),
         agent("payer", tool("pay", approval=True), settings=SHORT),
         tools=FakeTools(look=lambda _: "seen", payer=CHILD, pay=lambda _: "paid"),
-        prices=Prices({}, {"pay": FEE}),
+        prices=Prices({}, {"pay": fee}),
+        clock=clock,
     )
+
+
+async def _world(team: MakeTeam, *gates: asyncio.Event) -> tuple[Team, str, str]:
+    """A root and its child; budgets of the tree, the key and the workspace.
+
+    The child waits for a person, or with gates for its model.
+    """
+    world = await _team(team, *gates)
     for owner in ("workspace", world.caller.key_id):
         bounds = SetBudget(Bounds(credits=100 * NANO))
         await world.core.services.budgets.set(world.caller, owner, bounds)
@@ -102,11 +111,7 @@ async def test_a_roll_back_releases_what_the_child_of_a_superseded_call_has_rese
     assert (await world.get(child)).superseded
     assert await _reserved(world, root) == {FEE}, "that of the new call alone"
     assert await _spent(world, database, root) > before, "a superseded child stays charged"
-    (wait,) = (await world.executions.get(world.caller, root)).approvals
-    yes = Decision(approved=True)
-    await world.core.services.approvals.decide(world.caller, root, wait.tool_call_id, yes)
-    assert (await world.until(root)).status is Status.COMPLETED
-    assert {budget.reserved for budget in await _budgets(world, root)} == {NO_AMOUNTS}
+    await _paid(world, root)
     await _spent(world, database, root)
 
 
@@ -118,12 +123,14 @@ async def test_a_roll_back_releases_what_a_running_child_has_reserved_once_it_ha
     async with asyncio.timeout(BOUND):
         while 0 in await _reserved(world, root):
             await between_looks()
+    (held, *_) = await _budgets(world, root)
     pausing = asyncio.create_task(world.executions.pause(world.caller, root))
     await world.until(root, Status.PAUSED)
     _, looked, *_ = await world.executions.checkpoints(world.caller, root)
     await world.executions.resume(world.caller, root, looked.id)
     ended = await world.until(child)
     assert ended.status is Status.CANCELLED
+    assert 0 < ended.charged_tokens <= held.reserved.tokens, "no more than was reserved for it"
     gate.set()
     async with asyncio.timeout(BOUND):
         await pausing
@@ -166,3 +173,41 @@ async def test_a_purge_of_a_live_tree_releases_what_is_reserved_and_leaves_what_
     for budget in await _budgets(world, root):
         assert budget.reserved == NO_AMOUNTS
     assert await _spent(world, database) >= before
+
+
+async def _paid(world: Team, root: str) -> None:
+    """Approve the payment; the root ends."""
+    (wait,) = (await world.executions.get(world.caller, root)).approvals
+    yes = Decision(approved=True)
+    await world.core.services.approvals.decide(world.caller, root, wait.tool_call_id, yes)
+    assert (await world.until(root)).status is Status.COMPLETED
+    assert {budget.reserved for budget in await _budgets(world, root)} == {NO_AMOUNTS}
+
+
+async def test_a_call_whose_price_changes_meanwhile_is_charged_at_the_new_one_and_holds_nothing(
+    database: Database,
+) -> None:
+    async with AsyncExitStack() as stack:
+        world, root, child = await _world(make_team(database, stack))
+        assert await _reserved(world, root) == {FEE}
+    clock = FakeClock()
+    clock.advance(60)
+    async with AsyncExitStack() as stack:
+        later = await _team(make_team(database, stack), fee=2 * FEE, clock=clock)
+        world = Team(later.core, world.caller, clock)
+        before = await _spent(world, database, root)
+        await _paid(world, root)
+        assert await _spent(world, database, root) > before + 2 * FEE
+        assert (await world.get(child)).credits > 2 * FEE
+
+
+async def test_what_a_revoked_key_has_started_is_counted_in_its_budget_and_holds_nothing(
+    team: MakeTeam, database: Database
+) -> None:
+    world, root, _ = await _world(team)
+    key_id = world.caller.key_id
+    await world.core.services.keys.revoke(world.caller.workspace_id, key_id)
+    before = await _spent(world, database, root)
+    await _paid(world, root)
+    assert await _spent(world, database, root) > before
+    assert len(await _budgets(world, root)) == 3, "the key's is there"
