@@ -115,6 +115,18 @@ async def test_a_roll_back_releases_what_the_child_of_a_superseded_call_has_rese
     await _spent(world, database, root)
 
 
+async def test_a_pause_and_its_resume_keep_what_the_open_calls_have_reserved(
+    team: MakeTeam,
+) -> None:
+    world, root, _ = await _world(team)
+    before = [budget.reserved for budget in await _budgets(world, root)]
+    assert {(held.credits, held.steps) for held in before} == {(FEE, 2)}
+    await world.executions.pause(world.caller, root)
+    await world.executions.resume(world.caller, root)
+    assert [budget.reserved for budget in await _budgets(world, root)] == before
+    await _paid(world, root)
+
+
 async def test_a_roll_back_releases_what_a_running_child_has_reserved_once_it_has_ended(
     team: MakeTeam, database: Database
 ) -> None:

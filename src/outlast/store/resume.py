@@ -10,6 +10,7 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+from outlast.model.budget import Reservation
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.error import CheckpointNotFound, Conflict, ConversationBusy
 from outlast.model.event import (
@@ -137,7 +138,8 @@ def continued(
         withdrawals += yield from withdrawn(_called_by(execution, void, live))
         passed = yield from tell_root(after, (*withdrawals, *events), request.at)
         effects += Effects(tuple(passed))
-    yield from release_all(execution, request.at)
+    if after.reserved is None:
+        yield from release_all(execution, request.at)
     return after, effects + (yield from _fail_unread_below(execution, live, request.at))
 
 
@@ -348,8 +350,16 @@ def _reset(execution: Execution, past: _Past, at: int) -> Execution:
         superseded_to=_used_to(execution, past) if past.void else execution.superseded_to,
         resumed_ms=execution.active_ms if past.void or ended else execution.resumed_ms,
         state=past.state,
-        reserved=None,
+        reserved=_kept(execution, past),
     )
+
+
+def _kept(execution: Execution, past: _Past) -> Reservation | None:
+    """Return what a paused execution has reserved for calls, if all of these stand."""
+    reserved = execution.reserved
+    if execution.status is not Status.PAUSED or past.void or reserved is None:
+        return None
+    return reserved if reserved.calls else None
 
 
 def _used_to(execution: Execution, past: _Past) -> int:
