@@ -27,6 +27,7 @@ from outlast.cli.commands import app as commands
 from outlast.http.errors import STATUS
 from outlast.model import error
 from outlast.model.agent import AgentSpec
+from outlast.model.client_call import ClientCallNotFound
 from outlast.model.clock import SystemClock
 from outlast.model.error import Misconfigured, OutlastError, StoreLocked, ToolFailed
 from outlast.model.execution import Status
@@ -175,7 +176,8 @@ def ends_an_execution(kind: type[OutlastError]) -> bool:
 
 
 def every_error() -> list[type[OutlastError]]:
-    kinds = [kind for kind in vars(error).values() if isinstance(kind, type)]
+    found = (*vars(error).values(), ClientCallNotFound)
+    kinds = [kind for kind in found if isinstance(kind, type)]
     return [kind for kind in kinds if issubclass(kind, OutlastError)]
 
 
@@ -259,7 +261,7 @@ def test_the_example_of_every_key_has_every_key(written: Path) -> None:
 
 def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     (full,) = example(written, "agents.yaml").specs
-    looked_up, noted, refund, calculator, *notes, order, hub, files, page, search, opinion = (
+    looked_up, noted, refund, calculator, *notes, order, hub, files, page, search, opinion, pick = (
         full.tools
     )
     assert (full.limits.max_steps, full.limits.max_seconds) == (20, 600)
@@ -277,6 +279,7 @@ def test_the_defaults_in_the_examples_are_the_real_ones(written: Path) -> None:
     assert page.other["webFetch"]["max_characters"] == 20_000
     assert search.other["webSearch"]["count"] == 5
     assert opinion.other["agent"]["name"] == full.name
+    assert (pick.other, pick.timeout) == ({"client": True}, 600)
 
 
 @pytest.mark.parametrize("tool", ["{builtin: browser}"])

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from outlast.agents.define import Agent, agent, tool
     from outlast.agents.port import ToolContext
     from outlast.agents.tools.agent_kind import agent_tool
+    from outlast.agents.tools.client_kind import client_tool
     from outlast.agents.tools.mcp_kind import mcp_tools
     from outlast.agents.tools.openapi_kind import openapi_tools
     from outlast.embedded import asgi
@@ -34,6 +35,7 @@ __all__ = [
     "agent",
     "agent_tool",
     "asgi",
+    "client_tool",
     "mcp_tools",
     "openapi_tools",
     "tool",
@@ -44,6 +46,7 @@ _HOMES = {
     "agent": "outlast.agents.define",
     "agent_tool": "outlast.agents.tools.agent_kind",
     "asgi": "outlast.embedded",
+    "client_tool": "outlast.agents.tools.client_kind",
     "mcp_tools": "outlast.agents.tools.mcp_kind",
     "openapi_tools": "outlast.agents.tools.openapi_kind",
     "AssistantMessage": "outlast.model.message",

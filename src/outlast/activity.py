@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import structlog
 
 from outlast.logs import enabled, line
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -59,6 +60,8 @@ class Activity:
             ExecutionReleased: self._released,
             ApprovalRequested: self._approval_requested,
             ApprovalResolved: self._approval_decided,
+            ClientCallRequested: self._client_call_requested,
+            ClientCallAnswered: self._client_call_answered,
         }
         self._all: dict[type, Tell] = self._tells | {
             ExecutionCreated: self._created,
@@ -175,6 +178,25 @@ class Activity:
         return self._of(execution) | {
             "tool_call": event.tool_call_id,
             "approved": event.approved,
+            "key_id": event.decided_by,
+        }
+
+    def _client_call_requested(self, execution: Execution, event: ClientCallRequested) -> None:
+        line("info", "client_call.requested", self._client_call, execution, event)
+
+    def _client_call(self, execution: Execution, event: ClientCallRequested) -> dict[str, Any]:
+        return self._of(execution) | {
+            "tool": self._tool(execution, event.name),
+            "tool_call": event.tool_call_id,
+        }
+
+    def _client_call_answered(self, execution: Execution, event: ClientCallAnswered) -> None:
+        line("info", "client_call.answered", self._client_result, execution, event)
+
+    def _client_result(self, execution: Execution, event: ClientCallAnswered) -> dict[str, Any]:
+        return self._of(execution) | {
+            "tool_call": event.tool_call_id,
+            "is_error": event.is_error,
             "key_id": event.decided_by,
         }
 

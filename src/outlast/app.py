@@ -55,6 +55,7 @@ from outlast.services.agents import Agents
 from outlast.services.all import Services
 from outlast.services.approvals import Approvals
 from outlast.services.budgets import Budgets
+from outlast.services.client_calls import ClientCalls
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
@@ -279,10 +280,8 @@ def _services(
 ) -> Services:
     """Return the services."""
     keys = Keys(store.keys, clock, settings.plans.default)
-    most = settings.max_queued_turns
-    executions = Executions(
-        store, engine, streams, agents, clock, seal, settings.metadata_keys, most
-    )
+    indexed, most = settings.metadata_keys, settings.max_queued_turns
+    executions = Executions(store, engine, streams, agents, clock, seal, indexed, most)
     return Services(
         executions,
         Lists(store, executions, agents.known),
@@ -299,6 +298,7 @@ def _services(
         Budgets(store, keys, clock),
         Memory(store.memories, clock, MemorySearch(store.memories, store.vectors, embedders)),
         Sessions(store.idempotency, seal, clock, keys),
+        ClientCalls(store, clock),
     )
 
 

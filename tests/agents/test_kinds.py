@@ -178,8 +178,8 @@ BAD: Final = {
     '{name: e, echo: {prefix: " "}}': 'tool "e", echo.prefix: this is empty',
     "{echo: {prefix: a}}": "tools[0]: an echo needs the key name",
     "{name: e, builtin: datetime, echo: {prefix: a}}": (
-        'tool "e": a tool has exactly one of http, python, builtin, agent, openapi, mcp, webFetch, '
-        "webSearch and echo; "
+        'tool "e": a tool has exactly one of http, python, builtin, agent, client, openapi, mcp, '
+        "webFetch, webSearch and echo; "
         "found builtin and echo"
     ),
 }

@@ -83,3 +83,25 @@ def test_usage_is_shown_by_agent_and_as_json_and_budgets_are_set_and_removed(
         "Removed the budget of workspace.\n",
     )
     assert outlast("budgets", "list")[1] == ""
+
+
+def test_a_call_that_a_client_runs_is_shown_and_answered_by_hand(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
+    client = command_line.serve().client(command_line.key)
+    body = {"input": "pay him", "clientTools": [{"name": "pay"}]}
+    run = client.post("/v1/agents/demo/execute", json=body).json()["id"]
+    _, out, _ = outlast("executions", "show", run)
+    assert "pay {}: its client runs it" in out
+    assert f"outlast executions answer {run} tc_" in out
+    for wrong in ((), ("--result", "{"), ("--result", "1", "--error", "x")):
+        assert outlast("executions", "answer", run, *wrong)[0] == 2
+    code, out, _ = outlast("executions", "answer", run, "--result", '{"paid": 3}')
+    assert (code, out.startswith("pay (tc_"), out.endswith(" has a result.\n")) == (0, True, True)
+    assert outlast("executions", "watch", run)[1] == "Paid.\n"
+    (call,) = client.get(f"/v1/executions/{run}").json()["toolCalls"]
+    assert call["result"] == {"paid": 3}
+    code, _, err = outlast("executions", "answer", run, call["id"], "--error", "broken")
+    assert (code, "another result already" in err) == (1, True)
+    code, _, err = outlast("executions", "answer", run, "--result", "1")
+    assert (code, "waits for no client" in err) == (1, True)

@@ -55,6 +55,7 @@ METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
     "decideApproval": lambda client, run: client.decide(
         run, CALLED, approved=True, reason="fine", parameters={}, result=1
     ),
+    "answerClientCall": lambda client, run: client.answer(run, CALLED, {"lat": 52.5}),
     "listConversations": lambda client, _: client.conversations(user="ann", **FILTERS),
     "getConversation": lambda client, _: client.conversation(TALK),
     "exportConversation": lambda client, _: anext(client.export_conversation(TALK)),

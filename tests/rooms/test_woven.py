@@ -7,12 +7,14 @@ import pytest
 
 from outlast import agent_tool
 from outlast.agents.port import ModelRequest
+from outlast.client import Client
 from outlast.model.agent import AgentSpec
 from outlast.model.error import InvalidCursor
 from outlast.model.event import Cursor
 from outlast.rooms.executions.stream.positions import MAX_CHARACTERS, Position, parsed
 from tests.rooms.conftest import MakeApi
 from tests.support.api import Api, frames
+from tests.support.cutting_proxy import CuttingProxy
 from tests.support.models import FakeModel, Reply
 from tests.support.tools import FakeTools, call, spec, tool
 from tests.support.trees import CHILD, heard, said
@@ -181,3 +183,19 @@ def test_a_position_that_is_too_long_or_deep_is_refused() -> None:
     for text in ("1-1" + "(0:1-1" * 9 + ")" * 9, "1-1(" + "0:1-1," * 4000 + ")"):
         with pytest.raises(InvalidCursor):
             parsed(text)
+
+
+async def test_the_python_client_follows_a_tree_over_cuts_to_the_end_of_its_root(api: Api) -> None:
+    root = await _ended(api, "all x team person")
+    whole = await _stream(api, root)
+    async with (
+        api.listening() as http,
+        CuttingProxy(http.base_url.port or 0, cuts=30, most=900) as proxy,
+    ):
+        async with Client(proxy.url, api.key) as client:
+            found = [
+                (frame.id or "", frame.data) async for frame in client.follow(root, children=True)
+            ]
+        assert proxy.cuts == 0
+    assert _each(found) == _each(whole)
+    assert len({cursor for cursor, _ in found}) == len(found)

@@ -31,7 +31,7 @@ MAY_SCAN = {
     "DUE_WORKSPACES": "all of them are looked at",
 }
 MAY_SORT = {
-    "APPROVALS_BELOW": "the open ones of one tree",
+    "OPEN_BELOW": "the open ones of one tree",
     "LIVE_BELOW": "the live ones of one tree",
     "LOCK_LIVE_BELOW": "the live ones of one tree",
     "WAITS": "those of one execution",

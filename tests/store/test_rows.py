@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from outlast.model.budget import Amounts, Reservation
+from outlast.model.client_call import ClientTool
 from outlast.model.execution import (
     Budget,
     Execution,
@@ -35,7 +36,14 @@ FULL: Final = Execution(
     metadata={"a": [1]},
     session={"b": None},
     budget=Budget(8, 1.5, 9, 2.5),
-    origin=RequestContext("Be brief.", "chat", "ui", "sealed", "message"),
+    origin=RequestContext(
+        "Be brief.",
+        "chat",
+        "ui",
+        "sealed",
+        "message",
+        client_tools=(ClientTool("locate", "Where?", {"type": "object"}, 5.5),),
+    ),
     waiting=False,
     cancel_requested=True,
     output="out",

@@ -63,7 +63,7 @@ class CuttingProxy:
             while data := await reader.read(65536):
                 if left is None and self.cuts and _STREAM in data:
                     left = data.index(_HEAD_END) + 4 + self._random.randint(0, self._most)
-                if left is not None and len(data) >= left:
+                if left is not None and self.cuts and len(data) >= left:  # others cut too
                     self.cuts -= 1
                     writer.write(data[:left])
                     await writer.drain()

@@ -104,6 +104,11 @@ def _next(execution: dict[str, Any]) -> Iterator[str]:
         else:
             yield f"{'':{_WIDTH}}outlast approve {which}"
             yield f"{'':{_WIDTH}}outlast deny {which} --reason TEXT"
+    for call in execution.get("pendingClientCalls") or ():
+        given = shorten(_json(call["parameters"]), _LINE)
+        yield f"{'waits for':{_WIDTH}}{call['name']} {given}: its client runs it"
+        which = f"{execution['id']} {quote(call['toolCallId'])}"
+        yield f"{'':{_WIDTH}}outlast executions answer {which} --result JSON"
     if execution["status"] == "paused":
         yield f"{'go on':{_WIDTH}}outlast executions resume {execution['id']}"
 

@@ -1,9 +1,10 @@
-"""`outlast executions pause | resume | checkpoints | delete`: through the server."""
+"""`outlast executions pause | resume | checkpoints | delete | answer`: through the server."""
 
 from typing import Annotated, Any
 
 from typer import Option, Typer, echo
 
+from outlast.cli.client_calls import answer_call
 from outlast.cli.options import AsJson, ExecutionId
 from outlast.cli.output import write_json, write_table
 from outlast.cli.through import Server, through_server
@@ -16,6 +17,7 @@ def add_moves(executions: Typer) -> None:
         ("resume", resume),
         ("checkpoints", checkpoints),
         ("delete", delete),
+        ("answer", answer_call),
     ):
         executions.command(name)(command)
 

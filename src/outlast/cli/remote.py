@@ -107,6 +107,8 @@ def show_frame(screen: Screen, frame: Frame) -> None:
             )
         case "approval_requested":
             screen.approval_requested(str(data.get("name")), data.get("parameters"))
+        case "client_call_requested":
+            screen.client_call(str(data.get("name")), str(data.get("toolCallId")))
         case "retry":
             screen.retried("")
         case _:

@@ -22,6 +22,7 @@ from outlast.cli.output import note, write_json
 from outlast.cli.screen import Screen
 from outlast.cli.state import first_key, make_folder, stored_key
 from outlast.client import Client, Unreachable
+from outlast.model.client_call import ClientCallRequested
 from outlast.model.error import Conflict, Misconfigured, StoreLocked
 from outlast.model.event import (
     ApprovalRequested,
@@ -204,6 +205,8 @@ def show(screen: Screen, event: Event) -> None:
             screen.tool_finished(name, result, is_error=is_error)
         case ApprovalRequested(name=name, parameters=parameters):
             screen.approval_requested(name, parameters)
+        case ClientCallRequested(name=name, tool_call_id=call_id):
+            screen.client_call(name, call_id)
         case StepRetried(reason=reason):
             screen.retried(reason)
         case _:

@@ -47,6 +47,10 @@ class Screen:
         """Show a tool call that waits for a person."""
         self.say(f"? {name} {_json(parameters)} waits for approval")
 
+    def client_call(self, name: str, tool_call_id: str) -> None:
+        """Show a tool call that waits for the client, which runs it."""
+        self.say(f"? {name} waits for its client's result: {tool_call_id}")
+
     def retried(self, reason: str) -> None:
         """Show that the text of this step is void."""
         self.say(f"↻ this step runs again: {reason}" if reason else "↻ this step runs again")
@@ -71,9 +75,7 @@ class Screen:
         elif status != "completed":
             self.say(f"{status}: {execution_id}")
             if status == "suspended":
-                self.say(
-                    "It waits for a decision: outlast approvals, outlast approve, outlast deny"
-                )
+                self.say(f"What it waits for: outlast executions show {execution_id}")
         elif self._line_open:
             echo()
         self._line_open = False

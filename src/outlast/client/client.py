@@ -108,21 +108,29 @@ class Client(ScheduleMethods):
         return answer
 
     async def stream(
-        self, agent: str, input: str, *, idempotency_key: str | None = None, **more: Any
+        self,
+        agent: str,
+        input: str,
+        *,
+        children: bool = False,
+        idempotency_key: str | None = None,
+        **more: Any,
     ) -> AsyncGenerator[Frame, None]:
         """Run an agent and yield its frames to the last; see `execute` and `follow`."""
         started = await self.execute(
             agent, input, background=True, idempotency_key=idempotency_key, **more
         )
-        async with aclosing(self.follow(str(started["id"]))) as frames:
+        async with aclosing(self.follow(str(started["id"]), children=children)) as frames:
             async for frame in frames:
                 yield frame
 
     async def follow(
-        self, execution_id: str, after: str | None = None
+        self, execution_id: str, after: str | None = None, *, children: bool = False
     ) -> AsyncGenerator[Frame, None]:
         """Yield an execution's frames to the last, from the first or after `after`.
 
+        `children`: with the frames of all executions that it has called; each names its own by
+        `executionId`, and `after` is then the id of a frame of such a stream.
         Held open while the execution is suspended or paused. Reconnects if the connection breaks.
         """
         require_ascii(after or "", "The cursor", "after")
@@ -131,12 +139,14 @@ class Client(ScheduleMethods):
         while True:
             last = None
             try:
-                async with aclosing(self._connection.frames(execution_id, after)) as frames:
+                async with aclosing(
+                    self._connection.frames(execution_id, after, children=children)
+                ) as frames:
                     async for last in frames:
                         wait, away = FIRST_WAIT, None
                         after = last.id or after
                         yield last
-                if over or (last is not None and last.type in _LAST):
+                if over or (last is not None and _is_last(last, execution_id)):
                     return
                 over = (await self.get(execution_id)).get("status") in _ENDED
             except Unreachable:
@@ -212,6 +222,19 @@ class Client(ScheduleMethods):
         """Decide a tool call; `more` are reason, parameters, result. Refused (409) if decided."""
         path = f"/v1/executions/{segment(execution_id)}/approvals/{segment(tool_call_id)}"
         return await self._connection.ask("POST", path, json={"approved": approved, **more})
+
+    # --- calls that the client runs
+
+    async def answer(
+        self, execution_id: str, tool_call_id: str, result: Any = None, *, error: str | None = None
+    ) -> dict[str, Any]:
+        """Give the result of a call that the client runs, or the error in its place.
+
+        The same again is answered in the same way. Refused (409) if it has another result.
+        """
+        path = f"/v1/executions/{segment(execution_id)}/client-calls/{segment(tool_call_id)}"
+        body = {"result": result} if error is None else {"error": error}
+        return await self._connection.persist("POST", path, json=body)
 
     # --- conversations and agents
 
@@ -324,3 +347,8 @@ class Client(ScheduleMethods):
     async def ready(self) -> bool:
         """Return whether the server takes work."""
         return await self._connection.ready()
+
+
+def _is_last(frame: Frame, execution_id: str) -> bool:
+    """Whether the frame ends the execution's stream, rather than what one of its children sent."""
+    return frame.type in _LAST and frame.data.get("executionId", execution_id) == execution_id

@@ -121,15 +121,20 @@ class Connection:
             raise Refused(answer.status_code, f"{self.url} did not answer JSON.", "not_json")
         return content
 
-    async def frames(self, execution_id: str, after: str | None) -> AsyncGenerator[Frame, None]:
+    async def frames(
+        self, execution_id: str, after: str | None, *, children: bool = False
+    ) -> AsyncGenerator[Frame, None]:
         """Yield the frames of one connection. Raises Unreachable if it breaks or is refused now."""
         headers = {"Accept": "text/event-stream"}
         if after is not None:
             headers["Last-Event-ID"] = after
         path = f"/v1/executions/{segment(execution_id)}/stream"
+        sent: dict[str, Any] = {"headers": headers}
+        if children:
+            sent["params"] = {"children": "true"}
         timeout = httpx2.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
         try:
-            async with self._http.stream("GET", path, headers=headers, timeout=timeout) as answer:
+            async with self._http.stream("GET", path, timeout=timeout, **sent) as answer:
                 if answer.status_code in _PASSING:
                     raise Unreachable(f"{self.url} is not ready ({answer.status_code}).")
                 if not answer.is_success:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -16,7 +17,15 @@ from outlast.model.event import (
     ToolStarted,
 )
 
-CallEvent: TypeAlias = ToolStarted | ToolFinished | ApprovalRequested | ApprovalResolved
+CallEvent: TypeAlias = (
+    ToolStarted
+    | ToolFinished
+    | ApprovalRequested
+    | ApprovalResolved
+    | ClientCallRequested
+    | ClientCallAnswered
+)
+_Shown: TypeAlias = ToolStarted | ApprovalRequested | ClientCallRequested
 Chunk: TypeAlias = dict[str, Any]
 
 
@@ -24,14 +33,14 @@ class Calls:
     """The calls of one execution that were shown."""
 
     def __init__(self) -> None:
-        self._shown: dict[str, ToolStarted | ApprovalRequested] = {}
+        self._shown: dict[str, _Shown] = {}
         self._inputs: dict[str, dict[str, Any]] = {}
         self._denied: set[str] = set()
 
     def chunks(self, event: CallEvent) -> list[Chunk]:
         """Return an event's chunks. A call's approval has the id of the call."""
         match event:
-            case ToolStarted():
+            case ToolStarted() | ClientCallRequested():
                 return self._show(event, event.parameters)
             case ApprovalRequested(tool_call_id=call_id):
                 self._denied.discard(call_id)
@@ -43,6 +52,8 @@ class Calls:
                 return [*self._show(event, event.parameters), request]
             case ApprovalResolved():
                 return self._resolve(event)
+            case ClientCallAnswered():
+                return [] if event.reason is None else [_error(event.tool_call_id, event.reason)]
             case ToolFinished(tool_call_id=call_id):
                 return [] if call_id in self._denied else [_output(event)]
 
@@ -57,9 +68,7 @@ class Calls:
             del self._shown[call_id], self._inputs[call_id]
         return calls
 
-    def _show(
-        self, call: ToolStarted | ApprovalRequested, parameters: dict[str, Any]
-    ) -> list[Chunk]:
+    def _show(self, call: _Shown, parameters: dict[str, Any]) -> list[Chunk]:
         """Return the call's input, unless it was already shown like this."""
         call_id = call.tool_call_id
         if self._inputs.get(call_id) == parameters:
@@ -87,16 +96,16 @@ class Calls:
 
 def _output(event: ToolFinished) -> Chunk:
     if event.is_error:
-        return {
-            "type": "tool-output-error",
-            "toolCallId": event.tool_call_id,
-            "errorText": _text(event.result),
-        }
+        return _error(event.tool_call_id, event.result)
     return {
         "type": "tool-output-available",
         "toolCallId": event.tool_call_id,
         "output": event.result,
     }
+
+
+def _error(call_id: str, error: Any) -> Chunk:
+    return {"type": "tool-output-error", "toolCallId": call_id, "errorText": _text(error)}
 
 
 def _text(value: Any) -> str:

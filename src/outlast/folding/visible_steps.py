@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from outlast.model.client_call import ClientCallRequested
 from outlast.model.event import (
     ApprovalRequested,
     Event,
@@ -14,7 +15,13 @@ from outlast.model.event import (
 )
 
 _OF_A_STEP = (
-    TextAdded | ThinkingAdded | ModelFinished | ToolStarted | ToolFinished | ApprovalRequested
+    TextAdded
+    | ThinkingAdded
+    | ModelFinished
+    | ToolStarted
+    | ToolFinished
+    | ApprovalRequested
+    | ClientCallRequested
 )
 
 

@@ -12,7 +12,7 @@ OutlastError
 ├── NotFound                 404  also what belongs to another workspace
 │   ├── AgentNotFound · ExecutionNotFound · ConversationNotFound
 │   ├── ApprovalNotFound · CheckpointNotFound · KeyNotFound · ScheduleNotFound
-│   ├── BudgetNotFound · MemoryStoreNotFound · MemoryItemNotFound
+│   ├── BudgetNotFound · ClientCallNotFound · MemoryStoreNotFound · MemoryItemNotFound
 ├── Conflict                 409
 │   ├── AgentPaused · ConversationBusy · StaleWrite · RequestInProgress
 │   ├── MemoryArchived · MemoryFull

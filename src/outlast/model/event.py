@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
+from outlast.model.client_call import ClientCallEvent
 from outlast.model.error import InvalidCursor
 from outlast.model.price import UNPRICED
 from outlast.model.usage import Usage
@@ -312,6 +313,7 @@ Event: TypeAlias = (
     | ChildFinished
     | ApprovalRequested
     | ApprovalResolved
+    | ClientCallEvent
     | ExecutionSuspended
     | ExecutionPaused
     | ExecutionResumed
@@ -356,8 +358,7 @@ def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
-_DIGITS: Final = 15
-"""Keeps every count well inside 64 bits."""
+_DIGITS: Final = 15  # keeps every count well inside 64 bits
 
 START: Final = Cursor(0, 0)
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
     KINDS,
     TERMINAL_EVENTS,
@@ -22,7 +23,13 @@ from outlast.model.event import (
 )
 from outlast.model.wait import Awaiting
 
-_OF_CALLS: Final = (ApprovalRequested, ApprovalResolved, ToolFinished)
+_OF_CALLS: Final = (
+    ApprovalRequested,
+    ApprovalResolved,
+    ClientCallRequested,
+    ClientCallAnswered,
+    ToolFinished,
+)
 _KEPT_OF_CREATED: Final = tuple(known.name for known in fields(ExecutionCreated) if known.compare)
 _NAMES: Final = {
     kind: tuple(one.name for one in fields(kind) if one.name != "execution_id")

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from outlast.model.budget import Amounts, Reservation
+from outlast.model.client_call import ClientTool
 from outlast.model.memory import MemoryAccess
 from outlast.model.message import AssistantMessage, ToolCall
 from outlast.model.usage import NO_USAGE, Usage
@@ -130,6 +131,8 @@ class RequestContext:
     """Whether it makes up for a time that had passed."""
     missed: int = 0
     """Number of scheduled runs before it that were not made up for."""
+    client_tools: tuple[ClientTool, ...] = ()
+    """Tools besides the agent's own, which the client runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,11 @@ class Wait:
         return self.kind in APPROVALS
 
     @property
+    def is_client(self) -> bool:
+        """Whether the client runs the call."""
+        return self.kind is WaitKind.CLIENT
+
+    @property
     def is_open(self) -> bool:
         """Whether it may be decided."""
         return self.decided_at is None and not self.superseded

@@ -6,6 +6,7 @@ from outlast.model.clock import Clock
 from outlast.services.agents import Agents
 from outlast.services.approvals import Approvals
 from outlast.services.budgets import Budgets
+from outlast.services.client_calls import ClientCalls
 from outlast.services.conversations import Conversations
 from outlast.services.executions import Executions
 from outlast.services.keys import Keys
@@ -38,3 +39,4 @@ class Services:
     budgets: Budgets
     memory: Memory
     sessions: Sessions
+    client_calls: ClientCalls

@@ -66,7 +66,8 @@ class Approvals:
         requested = approvals(await self._store.waits.of(workspace_id, execution_id))
         approval = next((a for a in requested if a.tool_call_id == tool_call_id), None)
         if approval is None and execution.children:
-            approval = await self._store.waits.below(workspace_id, execution_id, tool_call_id)
+            below = await self._store.waits.below(workspace_id, execution_id, tool_call_id)
+            approval = below if below is not None and below.is_approval else None
             if approval is not None:
                 execution = await self._store.executions.get(workspace_id, approval.execution_id)
         if approval is None or approval.superseded:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Final
 
+from outlast.agents.tools.client_kind import require_client_tools, storable_tool
 from outlast.agents.tools.request import forwarded_problem
 from outlast.engine.dispatch.port import Engine
 from outlast.model.agent import Agent
@@ -160,7 +161,7 @@ class Executions:
             metadata=request.metadata,
             session=request.session,
             budget=request.budget,
-            origin=self._context(request),
+            origin=self._context(agent, request),
             on_busy=request.on_busy,
             idempotency=request.idempotency,
             user=checked_user(request.user),
@@ -182,7 +183,10 @@ class Executions:
         named = agent.spec.memory_stores if wanted is None else ()
         return await self._memory.of_agent(principal.workspace_id, named) if named else ()
 
-    def _context(self, request: StartExecution) -> RequestContext:
+    def _context(self, agent: Agent, request: StartExecution) -> RequestContext:
+        tools = tuple(storable_tool(tool) for tool in request.client_tools)
+        if tools:
+            require_client_tools(agent.spec, tools, "clientTools")
         headers = request.forwarded_headers
         for name, value in headers.items():
             if problem := forwarded_problem(name, value):
@@ -191,7 +195,12 @@ class Executions:
                 )
         sealed = self._seal.seal(FORWARDED, headers) if headers else None
         return RequestContext(
-            request.instructions, request.chat_id, request.format, sealed, request.message_id
+            request.instructions,
+            request.chat_id,
+            request.format,
+            sealed,
+            request.message_id,
+            client_tools=tools,
         )
 
     async def _create(self, agent: Agent, new: NewExecution) -> Started:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outlast.model.agent import Agent
+from outlast.model.client_call import ClientTool
 from outlast.model.execution import Budget, Execution, OnBusy
 from outlast.model.memory import MemoryAccess
 from outlast.model.task import Task
@@ -41,6 +42,8 @@ class StartExecution:
     """Turns of the conversation that it replaces."""
     memory_stores: tuple[MemoryAccess, ...] | None = None
     """Memory stores that it gets; None: the agent's."""
+    client_tools: tuple[ClientTool, ...] = ()
+    """Tools besides the agent's own, which the client runs."""
 
 
 @dataclass(frozen=True, slots=True)

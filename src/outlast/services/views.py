@@ -32,6 +32,11 @@ class ExecutionView:
         return approvals(self.waits)
 
     @property
+    def client_calls(self) -> tuple[Wait, ...]:
+        """Its waits for the client."""
+        return tuple(wait for wait in self.waits if wait.is_client)
+
+    @property
     def spent(self) -> Spent:
         """What it and all below it have spent."""
         return Spent(self.execution.usage, self.execution.credits) + self.below

@@ -2,6 +2,7 @@
 
 from outlast.agents.tools.agent_kind import AGENT
 from outlast.agents.tools.builtin_kind import BUILTIN
+from outlast.agents.tools.client_kind import CLIENT
 from outlast.agents.tools.http_kind import HTTP
 from outlast.agents.tools.kind import Resources, ToolKind, ToolRunner
 from outlast.agents.tools.mcp_kind import MCP
@@ -16,6 +17,7 @@ KINDS: tuple[ToolKind, ...] = (
     PYTHON,
     BUILTIN,
     AGENT,
+    CLIENT,
     OPENAPI,
     MCP,
     WEB_FETCH,

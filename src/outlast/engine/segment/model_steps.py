@@ -51,6 +51,7 @@ from outlast.model.message import (
 )
 from outlast.model.text import WholePieces, storable, storable_message
 from outlast.model.wait import Wait
+from outlast.store.waits.above import requested_of_client
 
 logger = structlog.get_logger(__name__)
 
@@ -305,6 +306,8 @@ def _call_events(
             yield requested(wait)
         else:
             yield ToolStarted(number, call.id, call.name, call.parameters)
+            if wait is not None and wait.is_client:
+                yield requested_of_client(wait)
 
 
 def _storable(answer: Answer) -> Answer:

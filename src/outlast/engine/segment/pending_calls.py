@@ -19,6 +19,7 @@ from outlast.model.ids import STEP
 from outlast.model.message import ToolCall
 from outlast.model.wait import Wait, WaitKind
 from outlast.store.store import Store
+from outlast.store.waits.above import requested_of_client
 
 CRASHED = "The server stopped while this step ran."
 AT_ONCE: Final = 20
@@ -83,9 +84,10 @@ class PendingCalls:
         given = [wait for wait in made if wait is not None]
         waits, children = await self.children.of(segment, agent.spec, given)
         run = {call.id: found.arguments for _, call, found in approved if call.id not in waits}
+        client = [wait for wait in waits.values() if wait.is_client]
         await self.writer.record(
             segment,
-            (*events, *children_started(children, waits)),
+            (*events, *map(requested_of_client, client), *children_started(children, waits)),
             waits=tuple(waits.values()),
             children=children,
             begun=tuple(run),

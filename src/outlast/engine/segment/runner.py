@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from outlast.agents.tools.client_kind import with_client_tools
 from outlast.engine.code_agents.runner import CodeAgentRunner
 from outlast.engine.segment.history import Histories
 from outlast.engine.segment.last_resort import without_progress
@@ -142,6 +143,9 @@ class Runner:
         """Return the agent; None if it cannot run, and the execution has failed."""
         try:
             agent = await self.agents.of(segment.execution)
+            if declared := segment.execution.origin.client_tools:
+                tools = with_client_tools(agent.spec, declared)
+                agent = replace(agent, spec=replace(agent.spec, tools=tools))
             if segment.execution.memory_stores:
                 memory = MemoryTools(self.store.memories)
                 agent = await memory.added(agent, segment.execution)

@@ -65,6 +65,17 @@ class PendingApproval(TypedDict):
     """The execution below this one whose call it is."""
 
 
+class PendingClientCall(TypedDict):
+    """A tool call that waits for its client, which runs it."""
+
+    toolCallId: str
+    name: str
+    parameters: dict[str, Any]
+    expiresAt: Annotated[str | None, Field(description="When it fails for want of a result.")]
+    executionId: NotRequired[str]
+    """The execution below this one whose call it is."""
+
+
 class Truncated(TypedDict):
     """What a list has cut, and where all of it is; `?full=true` cuts nothing."""
 
@@ -107,6 +118,9 @@ class Execution(TypedDict):
     error: Failure | None
     toolCalls: list[ToolCall]
     pendingApprovals: list[PendingApproval]
+    pendingClientCalls: NotRequired[
+        Annotated[list[PendingClientCall], Field(description="Only where there are any.")]
+    ]
     usage: Usage
     creditsUsed: float
     timing: Timing

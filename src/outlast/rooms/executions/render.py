@@ -24,6 +24,7 @@ from outlast.rooms.executions.answers import (
     ExecutionPage,
     Failure,
     PendingApproval,
+    PendingClientCall,
     ReadOnlyStore,
     ScheduleSummary,
     ToolCall,
@@ -43,7 +44,10 @@ _KINDS: Final[dict[WaitKind, answers.ApprovalKind]] = {
 def execution(view: ExecutionView) -> Execution:
     """The execution object."""
     calls = tool_calls(view.steps)
-    return execution_of(view.execution, view.agent, calls, view.approvals, view.spent)
+    shown = execution_of(view.execution, view.agent, calls, view.approvals, view.spent)
+    if pending := _pending_calls(view):
+        shown["pendingClientCalls"] = pending
+    return shown
 
 
 def _listed(view: ExecutionView, link: Callable[[str], str]) -> Execution:
@@ -135,6 +139,25 @@ def _pending(row: core.Execution, approvals: Iterable[Wait]) -> list[PendingAppr
             }
             if approval.execution_id != row.id:
                 shown["executionId"] = approval.execution_id
+            pending.append(shown)
+    return pending
+
+
+def _pending_calls(view: ExecutionView) -> list[PendingClientCall]:
+    row = view.execution
+    if row.status in TERMINAL:
+        return []
+    pending: list[PendingClientCall] = []
+    for wait in view.client_calls:
+        if wait.is_open:
+            shown: PendingClientCall = {
+                "toolCallId": wait.tool_call_id,
+                "name": wait.name,
+                "parameters": wait.arguments,
+                "expiresAt": iso_or_none(wait.due_at),
+            }
+            if wait.execution_id != row.id:
+                shown["executionId"] = wait.execution_id
             pending.append(shown)
     return pending
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from outlast.http.client_tools import ClientTools
 from outlast.http.parameters import (
     AgentId,
     ConversationId,
@@ -116,6 +117,7 @@ class ExecuteBody(BaseModel):
     metadata: Annotated[
         dict[str, Any] | None, Field(description="Kept with the execution, shown with it.")
     ] = None
+    client_tools: ClientTools | None = None
     user: User | None = None
     forwarded_headers: Headers | None = None
     on_busy: Annotated[

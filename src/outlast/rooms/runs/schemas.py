@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
+from outlast.http.client_tools import ClientTools
 from outlast.http.parameters import Headers, Plain, User
 from outlast.rooms.runs.stream.formats import Format
 
@@ -28,6 +29,8 @@ class Part(_Wire):
     tool_call_id: str | None = None
     state: str | None = None
     approval: dict[str, Any] | None = None
+    output: Any = None
+    error_text: str | None = None
 
 
 class Message(_Wire):
@@ -54,6 +57,7 @@ class RunBody(_Wire):
         str | None, Field(description="Go on in this conversation; default: the chat's, or new.")
     ] = None
     forwarded_headers: Headers | None = None
+    client_tools: ClientTools | None = None
     user: User | None = None
     metadata: Annotated[
         dict[str, Any] | None, Field(description="Kept with the run, passed to tools.")

@@ -75,6 +75,7 @@ _BARE: Final = {
     "metadata": literal_column("'{}'"),
     "session": literal_column("'{}'"),
     "instructions": null(),
+    "client_tools": null(),
     "forwarded_headers": null(),
     "pause_requested": null(),
     "state": null(),

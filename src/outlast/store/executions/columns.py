@@ -188,6 +188,15 @@ COLUMNS: Final = (
     ),
     # Since 0016:
     ExecutionColumn(identifier("paused_by", nullable=True), PLAIN, _RESUME),
+    # Since 0018:
+    ExecutionColumn(
+        Column("client_tools", JSON),
+        Form(
+            "() if {0} is None else client_tools_from(loads({0}))", "to_json({0}) if {0} else None"
+        ),
+        _NO_ONE,
+        "origin.client_tools",
+    ),
 )
 """In the order of the schema, which is that of a row."""
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, select
 
+from outlast.model.client_call import ClientCallAnswered
 from outlast.model.error import ExecutionNotFound
 from outlast.model.event import ApprovalResolved
 from outlast.model.execution import TERMINAL, Execution
@@ -73,7 +74,7 @@ def delete_execution(workspace_id: str, execution_id: str) -> Transaction[None]:
     for one in (*live, execution):
         if isinstance(one, UnreadChild) or one.reserved is not None:
             yield from release_unread(workspace_id, one.id, execution.updated_at)
-    withdrawals: list[ApprovalResolved] = []
+    withdrawals: list[ApprovalResolved | ClientCallAnswered] = []
     if execution.root_id is not None:
         withdrawals = yield from withdrawn((execution, *live))
     below: list[Row] = []

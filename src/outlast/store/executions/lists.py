@@ -79,7 +79,7 @@ def _cut(column: Column[Any]) -> ColumnElement[Any]:
             return case((short, content), else_=literal_column("'null'"))
         case "session":
             return literal_column("'{}'")
-        case "state" | "instructions" | "forwarded_headers":
+        case "state" | "instructions" | "forwarded_headers" | "client_tools":
             return null()
         case _:
             return column

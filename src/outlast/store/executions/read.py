@@ -16,7 +16,7 @@ from outlast.store.executions.statements import (
 )
 from outlast.store.executions.steps import steps_of
 from outlast.store.executions.values import Details, Unfinished
-from outlast.store.waits.store import approvals_below, waits_of
+from outlast.store.waits.store import awaited_below, waits_of
 
 
 def _execution(workspace_id: str, execution_id: str) -> Part[Execution]:
@@ -70,7 +70,7 @@ def details_of(execution: Execution) -> Part[Details]:
         return Details(execution, steps, below=below)
     waits = yield from waits_of(workspace_id, execution_id)
     if execution.children:
-        waits += yield from approvals_below(workspace_id, execution_id, waits)
+        waits += yield from awaited_below(workspace_id, execution_id, waits)
     text = ""
     if execution.status is Status.RUNNING and not execution.is_client_driven:
         text = yield from open_text_of(workspace_id, execution_id)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from outlast.model.budget import Reservation
+from outlast.model.client_call import client_tools_from
 from outlast.model.event import Entry, ExecutionCreated
 from outlast.model.execution import (
     TERMINAL,
@@ -43,6 +44,7 @@ _NAMES: Final = {
     "TERMINAL": TERMINAL,
     "Usage": Usage,
     "accesses_from": accesses_from,
+    "client_tools_from": client_tools_from,
     "loads": orjson.loads,
     "stored_accesses": stored_accesses,
     "to_json": to_json,

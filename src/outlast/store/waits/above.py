@@ -7,10 +7,11 @@ the root's log has its approvals: a caller knows the root alone. Rows are locked
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import bindparam, update
 
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.error import ExecutionNotFound
 from outlast.model.event import ApprovalRequested, ApprovalResolved, Event, ToolFinished
 from outlast.model.execution import TERMINAL, Execution, Status
@@ -26,7 +27,7 @@ from outlast.store.listeners import Committed
 from outlast.store.tables import to_json
 from outlast.store.unreadable import UnreadableRow
 from outlast.store.waits.rows import (
-    APPROVALS_BELOW,
+    OPEN_BELOW,
     SOME_DECIDED,
     WAIT,
     WAITS,
@@ -38,6 +39,8 @@ from outlast.store.waits.rows import (
 MAX_RESULT_BYTES: Final = 262_144
 """Maximum bytes of a result of a child's call in the log of its root; a longer one is cut."""
 _WITHDRAWN: Final = "The execution has ended, or was rolled back."
+_OfWait: TypeAlias = ApprovalRequested | ApprovalResolved | ClientCallRequested | ClientCallAnswered
+"""What a child awaits of a person or the client, and the decisions."""
 _OTHERS: Final = (Awaiting.PERSON, Awaiting.CLIENT)
 
 SET_CHILD_AWAITS: Final = Statement(
@@ -104,13 +107,13 @@ def tell_above(before: Execution, after: Execution) -> Part[list[Committed]]:
 
 
 def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[Committed]]:
-    """Append a child's approvals, their decisions and results to the log of its root.
+    """Append a child's approvals and calls of the client to the log of its root, with their ends.
 
     There they have the step of the root's call, and the id of the child or of the one below it.
     """
-    passed: list[ToolFinished | ApprovalRequested | ApprovalResolved] = []
+    passed: list[ToolFinished | _OfWait] = []
     for event in events:
-        if isinstance(event, ApprovalRequested | ApprovalResolved):
+        if isinstance(event, _OfWait):
             passed.append(event)
         elif isinstance(event, ToolFinished) and (yield from _was_shown(child, event)):
             passed.append(replace(event, result=_short(event.result), credits=0))
@@ -132,10 +135,10 @@ def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[C
 
 
 def _was_shown(child: Execution, event: ToolFinished) -> Part[bool]:
-    """Whether the root's log has the call, because a person has decided it."""
+    """Whether the root's log has the call, because a person or the client has decided it."""
     of = {"workspace": child.workspace_id, "id": child.id, "tool_call": event.tool_call_id}
     waits = [wait_from(row) for row in (yield Query(WAIT, of))]
-    return any(wait.is_approval or wait.begun_at is not None for wait in waits)
+    return any(wait.is_approval or wait.is_client or wait.begun_at is not None for wait in waits)
 
 
 def _short(result: Any) -> Any:
@@ -144,7 +147,7 @@ def _short(result: Any) -> Any:
     return result if (cut := shortened(text, MAX_RESULT_BYTES)) == text else cut
 
 
-def withdrawn(ended: Sequence[Live]) -> Part[list[ApprovalResolved]]:
+def withdrawn(ended: Sequence[Live]) -> Part[list[ApprovalResolved | ClientCallAnswered]]:
     """Return, for the log of their root, the decisions on what these requested until they ended.
 
     It cannot be decided any more: whoever follows the root must not wait for it.
@@ -152,18 +155,30 @@ def withdrawn(ended: Sequence[Live]) -> Part[list[ApprovalResolved]]:
     of_each = ({"id": one.id, "workspace": one.workspace_id} for one in ended)
     answers = yield Together(tuple(Query(WAITS, of) for of in of_each))
     return [
-        ApprovalResolved(
-            wait.step,
-            wait.tool_call_id,
-            approved=False,
-            reason=_WITHDRAWN,
-            approval_kind=wait.kind.value,
-            execution_id=wait.execution_id,
-        )
+        _withdrawal(wait)
         for rows in answers
         for wait in map(wait_from, rows)
-        if wait.is_open and wait.is_approval
+        if wait.is_open and (wait.is_approval or wait.is_client)
     ]
+
+
+def _withdrawal(wait: Wait) -> ApprovalResolved | ClientCallAnswered:
+    if wait.is_client:
+        return ClientCallAnswered(
+            wait.step,
+            wait.tool_call_id,
+            is_error=True,
+            reason=_WITHDRAWN,
+            execution_id=wait.execution_id,
+        )
+    return ApprovalResolved(
+        wait.step,
+        wait.tool_call_id,
+        approved=False,
+        reason=_WITHDRAWN,
+        approval_kind=wait.kind.value,
+        execution_id=wait.execution_id,
+    )
 
 
 def _step_of_root(child: Execution) -> Part[int | None]:
@@ -183,12 +198,12 @@ def _step_of_root(child: Execution) -> Part[int | None]:
     return None
 
 
-def open_below(root: Execution) -> Part[list[ApprovalRequested]]:
-    """Return, for the log of a root, what those below it request from a person."""
+def open_below(root: Execution) -> Part[list[ApprovalRequested | ClientCallRequested]]:
+    """Return, for the log of a root, what those below it request from a person or the client."""
     if root.root_id is not None or not root.children:
         return []
-    events: list[ApprovalRequested] = []
-    rows = yield Query(APPROVALS_BELOW, {"workspace": root.workspace_id, "id": root.id})
+    events: list[ApprovalRequested | ClientCallRequested] = []
+    rows = yield Query(OPEN_BELOW, {"workspace": root.workspace_id, "id": root.id})
     for wait in map(wait_from, rows):
         child = yield from _execution(root.workspace_id, wait.execution_id)
         step = None if child is None else (yield from _step_of_root(child))
@@ -197,10 +212,17 @@ def open_below(root: Execution) -> Part[list[ApprovalRequested]]:
     return events
 
 
-def requested(step: int, wait: Wait) -> ApprovalRequested:
-    """Return the event of a request that a person decides."""
+def requested(step: int, wait: Wait) -> ApprovalRequested | ClientCallRequested:
+    """Return the event of what a person is to decide, or the client to run."""
+    if wait.is_client:
+        return requested_of_client(replace(wait, step=step))
     shown = wait.parameters if wait.kind is WaitKind.APPROVAL else wait.arguments
     return ApprovalRequested(step, wait.tool_call_id, wait.name, shown, wait.kind.value)
+
+
+def requested_of_client(wait: Wait) -> ClientCallRequested:
+    """Return the event of a call that waits for the client, with the arguments to run it with."""
+    return ClientCallRequested(wait.step, wait.tool_call_id, wait.name, wait.arguments)
 
 
 def _execution(workspace_id: str, execution_id: str) -> Part[Execution | None]:

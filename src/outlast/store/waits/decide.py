@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from outlast.model.error import ApprovalNotFound, Conflict, InvalidField, NotFound
+from outlast.model.client_call import ClientCallAnswered, ClientCallNotFound
+from outlast.model.error import ApprovalNotFound, Conflict, InvalidField
 from outlast.model.event import ApprovalResolved, Entry
 from outlast.model.execution import TERMINAL, Execution, Status
 from outlast.model.wait import CallResult, Decision, Wait, WaitKind, overdue
@@ -85,6 +86,8 @@ def decide(request: DecideWait) -> Part[Decided]:
     entries: tuple[Entry, ...] = ()
     if decided.is_approval:
         entries = yield from append(execution, request.at, (resolved(decided),))
+    elif decided.is_client:
+        entries = yield from append(execution, request.at, (answered(decided),))
     after = replace(execution, updated_at=max(request.at, execution.updated_at))
     runnable: tuple[Execution, ...] = ()
     if execution.status is Status.SUSPENDED:
@@ -113,7 +116,7 @@ def _wait(request: DecideWait) -> Part[Wait]:
                 pass
     if isinstance(request.decision, Decision):
         raise ApprovalNotFound
-    raise NotFound("The execution has no such call that waits.")
+    raise ClientCallNotFound
 
 
 def _require_same(wait: Wait, decision: Decision | CallResult) -> None:
@@ -126,9 +129,14 @@ def _require_same(wait: Wait, decision: Decision | CallResult) -> None:
             and (not decision.has_result or wait.result == decision.result)
             and _decided_parameters(wait, decision) == wait.effective_parameters
         )
-    if not same:
+    if same:
+        return
+    if not wait.is_client:
         kind = "approval" if wait.is_approval else "call"
         raise Conflict(f"This {kind} was decided otherwise; the first decision stands.")
+    if wait.decided_by is None:
+        raise Conflict("The time for this call's result is over; the model has read so.")
+    raise Conflict("This call has another result already; the first one stands.")
 
 
 def _decided_parameters(wait: Wait, decision: Decision) -> dict[str, Any] | None:
@@ -183,4 +191,11 @@ def resolved(decided: Wait) -> ApprovalResolved:
         parameters=decided.effective_parameters,
         approval_kind=decided.kind.value,
         decided_by=decided.decided_by,
+    )
+
+
+def answered(decided: Wait) -> ClientCallAnswered:
+    """Return the event of a client's result, or of its time that is over."""
+    return ClientCallAnswered(
+        decided.step, decided.tool_call_id, decided.is_error, decided.decided_by
     )

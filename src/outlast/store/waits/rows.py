@@ -41,6 +41,7 @@ from outlast.store.tables import (
 
 OPEN: Final = "decided_at IS NULL AND superseded IS false"
 PERSON: Final = "kind IN ('approval', 'unknown_outcome')"
+PARTY: Final = "kind IN ('approval', 'unknown_outcome', 'client')"
 
 waits: Final = Table(
     "waits",
@@ -152,18 +153,18 @@ WAIT: Final = Statement(
 )
 """Selects one by its key: a decision's cost is independent of the number of waits."""
 
-APPROVALS_BELOW: Final = Statement(
+OPEN_BELOW: Final = Statement(
     _wait.join(executions, executions.c.id == waits.c.execution_id)
     .where(
         waits.c.execution_id.in_(ALL_BELOW_IDS),
         *_open,
-        text(f"waits.{PERSON}"),
+        text(f"waits.{PARTY}"),
         executions.c.completed_at.is_(None),
         executions.c.superseded.is_(_FALSE),
     )
     .order_by(waits.c.requested_at, waits.c.tool_call_id)
 )
-"""Selects the open approvals of all live descendants of an execution."""
+"""Selects what all live descendants of an execution await of a person or the client."""
 
 
 def _awaited(awaiting: Awaiting) -> ColumnElement[bool]:

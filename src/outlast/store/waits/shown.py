@@ -18,7 +18,7 @@ from outlast.store.driver import Part, Query, Statement
 from outlast.store.executions.statements import OWNED
 from outlast.store.executions.tables import executions
 from outlast.store.waits.above import open_below, requested
-from outlast.store.waits.decide import resolved
+from outlast.store.waits.decide import answered, resolved
 
 LIVE_CHILDREN_OF: Final = Statement(
     select(executions.c.tool_call_id, executions.c.id, agents.c.name)
@@ -49,6 +49,10 @@ def _call_events(number: int, call: ToolCall, waits: dict[str, Wait]) -> Iterabl
     if wait is None or not wait.is_approval:
         arguments = call.parameters if wait is None else wait.arguments
         yield ToolStarted(number, call.id, call.name, arguments)
+        if wait is not None and wait.is_client:
+            yield requested(number, wait)
+            if not wait.is_open:
+                yield answered(wait)
         return
     yield requested(number, wait)
     if not wait.is_open:

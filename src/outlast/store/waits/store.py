@@ -11,8 +11,8 @@ from outlast.store.executions.below import ALL_BELOW
 from outlast.store.unreadable import Unreadable, readable
 from outlast.store.waits.decide import DecideWait, decide
 from outlast.store.waits.rows import (
-    APPROVALS_BELOW,
     DUE_WAITS,
+    OPEN_BELOW,
     WAIT,
     WAITS,
     pending_approvals,
@@ -56,7 +56,7 @@ def _of_each(
     parents = [one for one, waits in found.items() if _waits_for_child(waits)]
     if parents:
         of_parents = ({"id": one, "workspace": workspace_id} for one in parents)
-        answers = yield Together(tuple(Query(APPROVALS_BELOW, of) for of in of_parents))
+        answers = yield Together(tuple(Query(OPEN_BELOW, of) for of in of_parents))
         for execution_id, rows in zip(parents, answers, strict=True):
             found[execution_id] += tuple(map(wait_from, rows))
     return TransactionResult(found)
@@ -68,16 +68,16 @@ def waits_of(workspace_id: str, execution_id: str) -> Part[tuple[Wait, ...]]:
     return tuple(wait_from(row) for row in rows)
 
 
-def approvals_below(
+def awaited_below(
     workspace_id: str, execution_id: str, waits: Iterable[Wait]
 ) -> Part[tuple[Wait, ...]]:
-    """Return the open approvals below an execution, if one of its waits is for a child.
+    """Return what is awaited below an execution of a person or the client, if it awaits a child.
 
     Also those of a child that runs meanwhile, or is paused: its parent shows what it would show.
     """
     if not _waits_for_child(waits):
         return ()
-    rows = yield Query(APPROVALS_BELOW, {"id": execution_id, "workspace": workspace_id})
+    rows = yield Query(OPEN_BELOW, {"id": execution_id, "workspace": workspace_id})
     return tuple(map(wait_from, rows))
 
 
@@ -86,7 +86,7 @@ def _waits_for_child(waits: Iterable[Wait]) -> bool:
 
 
 def _below(workspace_id: str, execution_id: str, tool_call_id: str) -> Transaction[Wait | None]:
-    """Read the approval of a call of a descendant."""
+    """Read the wait of a call of a descendant for a person or the client."""
     below = yield Query(ALL_BELOW, {"id": execution_id, "workspace": workspace_id})
     of_call = {"workspace": workspace_id, "tool_call": tool_call_id}
     each = tuple(Query(WAIT, of_call | {"id": one}) for (one,) in below)
@@ -94,7 +94,7 @@ def _below(workspace_id: str, execution_id: str, tool_call_id: str) -> Transacti
         return TransactionResult(None)
     answers = yield Together(each)
     found = (wait_from(row) for rows in answers for row in rows)
-    return TransactionResult(next((wait for wait in found if wait.is_approval), None))
+    return TransactionResult(next((one for one in found if one.is_approval or one.is_client), None))
 
 
 def _pending(workspace_id: str, page: PendingPage) -> Transaction[list[Wait]]:
@@ -136,14 +136,17 @@ class WaitStore:
     async def of_each(
         self, workspace_id: str, execution_ids: Sequence[str]
     ) -> dict[str, tuple[Wait, ...]]:
-        """Return the waits of each like `of`, and the approvals that those for children await.
+        """Return the waits of each like `of`, and those open below it for a person or the client.
 
         Read in one snapshot.
         """
         return await self._driver.read(lambda: _of_each(workspace_id, execution_ids), snapshot=True)
 
     async def below(self, workspace_id: str, execution_id: str, tool_call_id: str) -> Wait | None:
-        """Return the approval of this call of a descendant, decided or not; None if none has it."""
+        """Return the wait of this call of a descendant for a person or the client, decided or not.
+
+        None if none has it.
+        """
         return await self._driver.read(lambda: _below(workspace_id, execution_id, tool_call_id))
 
     async def pending(self, workspace_id: str, page: PendingPage) -> list[Wait]:

@@ -7,6 +7,7 @@ come, so a page and the stream that goes on from it agree whatever the row says 
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
     START,
     ApprovalRequested,
@@ -198,6 +199,8 @@ class Transcript:
                 | ExecutionCancelled()
             ):
                 self._move(entry.at, event)
+            case ClientCallRequested() | ClientCallAnswered():
+                pass  # to a page, a call that the client runs is one that runs
 
     def _step(self, number: int, at: int) -> Step:
         if number not in self.steps:

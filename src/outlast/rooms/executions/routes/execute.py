@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from outlast.http.call import Call
+from outlast.http.client_tools import client_tools_of
 from outlast.http.replays import kept, mark_replayed, replayed
 from outlast.http.spool import json_response
 from outlast.model.error import (
@@ -105,6 +106,7 @@ def _start(body: ExecuteBody, idempotency: Idempotency | None) -> StartExecution
         on_busy=OnBusy(body.on_busy or OnBusy.ENQUEUE),
         idempotency=idempotency,
         memory_stores=None if body.memory_stores is None else memory_stores_of(body.memory_stores),
+        client_tools=client_tools_of(body.client_tools),
     )
 
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from outlast.folding.snapshot import Snapshot
 from outlast.http.call import Call
 from outlast.http.sse import EventStream, frame
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
     START,
     ApprovalRequested,
@@ -57,6 +58,8 @@ FRAME_TYPES: Final = (
     "child_finished",
     "approval_requested",
     "approval_resolved",
+    "client_call_requested",
+    "client_call_answered",
     "retry",
     "custom",
     "paused",
@@ -106,6 +109,8 @@ class Fold:
                 | ChildFinished()
                 | ApprovalRequested()
                 | ApprovalResolved()
+                | ClientCallRequested()
+                | ClientCallAnswered()
             ):
                 return _call_data(event)
             case StepRetried(step=step):
@@ -156,9 +161,13 @@ def _call_data(
     | ChildStarted
     | ChildFinished
     | ApprovalRequested
-    | ApprovalResolved,
+    | ApprovalResolved
+    | ClientCallRequested
+    | ClientCallAnswered,
 ) -> dict[str, Any]:
     match event:
+        case ClientCallRequested() | ClientCallAnswered():
+            return _client_data(event)
         case ToolStarted():
             return {
                 "type": "tool_call_start",
@@ -195,7 +204,30 @@ def _call_data(
             } | _below(event)
 
 
-def _below(event: ToolFinished | ApprovalRequested | ApprovalResolved) -> dict[str, Any]:
+def _client_data(event: ClientCallRequested | ClientCallAnswered) -> dict[str, Any]:
+    if isinstance(event, ClientCallRequested):
+        return {
+            "type": "client_call_requested",
+            "toolCallId": event.tool_call_id,
+            "name": event.name,
+            "parameters": event.parameters,
+        } | _below(event)
+    return {
+        "type": "client_call_answered",
+        "toolCallId": event.tool_call_id,
+        "isError": event.is_error,
+        "reason": event.reason,
+        "decidedBy": event.decided_by,
+    } | _below(event)
+
+
+def _below(
+    event: ToolFinished
+    | ApprovalRequested
+    | ApprovalResolved
+    | ClientCallRequested
+    | ClientCallAnswered,
+) -> dict[str, Any]:
     """Return the id of the child whose call it is; nothing for an own call."""
     return {} if event.execution_id is None else {"executionId": event.execution_id}
 

@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from outlast.http.call import Call
 from outlast.http.sse import EventStream, frame
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.error import ExecutionNotFound
 from outlast.model.event import (
     START,
@@ -204,9 +205,18 @@ def _number(node: _Node, event: ChildFinished) -> int:
     return node.children.index(event.execution_id)
 
 
+_OF_CALLS: Final = (
+    ToolFinished,
+    ApprovalRequested,
+    ApprovalResolved,
+    ClientCallRequested,
+    ClientCallAnswered,
+)
+
+
 def _is_copy(event: Event) -> bool:
     """Whether the event is a child's, whose own log has it too."""
-    if isinstance(event, ToolFinished | ApprovalRequested | ApprovalResolved):
+    if isinstance(event, _OF_CALLS):
         return event.execution_id is not None
     return False
 

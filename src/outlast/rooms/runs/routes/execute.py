@@ -3,8 +3,10 @@
 from starlette.responses import Response
 
 from outlast.http.call import Call
+from outlast.http.client_tools import client_tools_of
 from outlast.http.replays import mark_replayed
 from outlast.model.error import (
+    Conflict,
     ConversationNotFound,
     ExecutionNotFound,
     InvalidId,
@@ -28,13 +30,13 @@ async def execute(call: Call, services: Services) -> Response:
 
     The run is stored before the headers are sent, and continues when the client disconnects. The
     agent is the key's default, else the workspace's only one.
-    Messages of the AI SDK that hold answers to approvals (`approval-responded`) start nothing: they
-    decide, and the answer streams the rest of that run.
+    Messages of the AI SDK that hold answers to approvals (`approval-responded`), or results of
+    calls that the client has run, start nothing: the answer streams the rest of that run.
     """
     body = await call.body_as(RunBody)
     query = call.query_as(RunQuery)
     run_input = read(body.messages, body.message_id)
-    if run_input.answered:
+    if run_input.answered or (run_input.results and body.trigger != _REGENERATE):
         return await _decide(call, services, body, run_input, query.format)
     chosen = query.format or (Format.UI if run_input.in_parts else Format.OPENAI)
     request = await _request(call, services, body, run_input, chosen)
@@ -64,6 +66,7 @@ async def _request(
         metadata=body.metadata or {},
         message_id=run_input.sent_id,
         cut=_cut(body, run_input),
+        client_tools=client_tools_of(body.client_tools),
     )
 
 
@@ -116,8 +119,22 @@ async def _decide(
         decision = Decision(answer.approved, answer.reason)
         await services.approvals.decide(call.principal, execution_id, answer.tool_call_id, decision)
     decided = [answer.tool_call_id for answer in run_input.answered]
+    decided += await _give_results(call, services, execution_id, run_input)
+    if not decided:
+        raise Conflict("No call of this run waits for a result of the client.")
     chosen = format or kept
     return await responses.behind_decision(call, services, execution_id, chosen, decided)
+
+
+async def _give_results(
+    call: Call, services: Services, execution_id: str, run_input: RunInput
+) -> list[str]:
+    """Give the results of the calls that the client has run; return their ids."""
+    given = {result.tool_call_id: result.given for result in run_input.results}
+    found = await services.client_calls.known(call.principal, execution_id, given)
+    for call_id in found:
+        await services.client_calls.answer(call.principal, execution_id, call_id, given[call_id])
+    return found
 
 
 async def _run_to_decide(

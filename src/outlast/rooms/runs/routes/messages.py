@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from outlast.model.error import InvalidField, MissingField
+from outlast.model.error import InvalidField, InvalidId, MissingField
+from outlast.model.ids import EXECUTION, parse
+from outlast.model.wait import CallResult
 from outlast.rooms.runs.schemas import LONGEST_ID, Message, Part
 
 INSTRUCTION: Final = "Carry out your instructions."
@@ -19,6 +21,9 @@ _MEDIA: Final = frozenset(
     {"file", "image", "image_url", "input_image", "input_file", "input_audio"}
 )
 _RESPONDED: Final = "approval-responded"
+_OUTPUT: Final = "output-available"
+_ERROR: Final = "output-error"
+_STEP: Final = "step-start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,14 @@ class Answered:
     tool_call_id: str
     approved: bool
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of a call in the newest step, as the AI SDK writes it into the call's part."""
+
+    tool_call_id: str
+    given: CallResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,8 @@ class RunInput:
     """The client's id of the message that is the input; None if absent or too long."""
     answer_before: str | None = None
     """Id of the newest answer before it that the client still shows."""
+    results: tuple[Result, ...] = ()
+    """Of calls that this server or its client has run; not empty: no new run is started either."""
 
 
 def read(messages: Sequence[Message], message_id: str | None) -> RunInput:
@@ -54,10 +69,11 @@ def read(messages: Sequence[Message], message_id: str | None) -> RunInput:
 
     Raises MissingField if there is no input, InvalidField for media and bad decisions.
     """
-    place, answered = _answered(messages, message_id)
+    place = _continued(messages, message_id)
+    answered, results = _answered(place, messages[place]), _results(messages[place])
     in_parts = any(message.parts is not None for message in messages)
-    if answered:
-        return RunInput("", "", answered, messages[place].id, in_parts)
+    if answered or results:
+        return RunInput("", "", answered, messages[place].id, in_parts, results=results)
     first = messages[0]
     instructions = _text(0, first) if first.role in _SYSTEM else ""
     newest = _last(messages, "user", len(messages))
@@ -111,20 +127,48 @@ def _texts(place: int, parts: Iterable[Part]) -> Iterable[str]:
             yield part.text
 
 
-def _answered(
-    messages: Sequence[Message], message_id: str | None
-) -> tuple[int, tuple[Answered, ...]]:
-    """Return the decisions in the last message, or in the one that the client continues."""
+def _continued(messages: Sequence[Message], message_id: str | None) -> int:
+    """Return the index of the last message, or of the one that the client continues."""
     last = len(messages) - 1
     named = next(
         (place for place, m in enumerate(messages) if m.id is not None and m.id == message_id), last
     )
-    place = last if messages[last].role == "assistant" else named
-    message = messages[place]
+    return last if messages[last].role == "assistant" else named
+
+
+def _answered(place: int, message: Message) -> tuple[Answered, ...]:
+    """Return the decisions in an assistant's message."""
     if message.role != "assistant":
-        return place, ()
+        return ()
     found = [_decision(place, part) for part in message.parts or () if part.state == _RESPONDED]
-    return place, tuple(found)
+    return tuple(found)
+
+
+def _results(message: Message) -> tuple[Result, ...]:
+    """Return the results of calls in the newest step of an assistant's message from a run."""
+    if message.role != "assistant" or not message.parts or not _is_run(message.id):
+        return ()
+    starts = [place for place, part in enumerate(message.parts) if part.type == _STEP]
+    newest = message.parts[starts[-1] :] if starts else message.parts
+    return tuple(
+        Result(part.tool_call_id, _given(part))
+        for part in newest
+        if part.tool_call_id is not None and part.state in (_OUTPUT, _ERROR)
+    )
+
+
+def _is_run(message_id: str | None) -> bool:
+    """Whether a message has the id of a run, as the messages of runs have."""
+    try:
+        return message_id is not None and bool(parse(EXECUTION, message_id))
+    except InvalidId:
+        return False
+
+
+def _given(part: Part) -> CallResult:
+    if part.state == _ERROR:
+        return CallResult(part.error_text or "The tool failed.", is_error=True)
+    return CallResult(part.output)
 
 
 def _decision(place: int, part: Part) -> Answered:

@@ -5,9 +5,15 @@ from typing import Final
 from starlette.responses import Response
 
 from outlast.http.call import Call
+from outlast.http.client_tools import AnswerBody
 from outlast.http.endpoint import IDEMPOTENCY_KEY, LAST_EVENT_ID, TICKET, Answer, Endpoint
 from outlast.http.spool import json_response, whole_response
-from outlast.model.error import ApprovalNotFound, ExecutionNotFound, InvalidId
+from outlast.model.client_call import ClientCallNotFound
+from outlast.model.error import (
+    ApprovalNotFound,
+    ExecutionNotFound,
+    InvalidId,
+)
 from outlast.model.execution import LIVE, Execution
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.workspace import Scope
@@ -76,19 +82,33 @@ async def decide(call: Call, services: Services) -> Response:
     return json_response(schemas.Decided(success=True))
 
 
+async def answer_call(call: Call, services: Services) -> Response:
+    """Give the result of a call that the client runs; the same again gets the same answer.
+
+    The first one stands. `error`: the model reads it as the tool's.
+    """
+    body = await call.body_as(AnswerBody)
+    execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
+    tool_call_id = call.path_text("toolCallId", ClientCallNotFound)
+    await services.client_calls.answer(call.principal, execution_id, tool_call_id, body.given)
+    return json_response(schemas.Decided(success=True))
+
+
 async def stream_run(call: Call, services: Services) -> Response:
     """Replays the run's frames, then follows it to its end; held open while it waits."""
     query = call.query_as(schemas.StreamQuery)
     followed = await _followed(call, services)
     if followed is None:
         return Response(status_code=204)
-    execution_id, kept = followed
+    execution_id, kept, by_chat = followed
     chosen = query.format or kept
-    return await responses.replay(call, services, execution_id, chosen, query.start_index)
+    return await responses.replay(
+        call, services, execution_id, chosen, query.start_index, to_chat=by_chat
+    )
 
 
-async def _followed(call: Call, services: Services) -> tuple[str, Format] | None:
-    """Return id and format of a run to stream, and not its row, which may be large.
+async def _followed(call: Call, services: Services) -> tuple[str, Format, bool] | None:
+    """Return id and format of a run to stream, and whether its chat is named.
 
     None if there is none. Raises ExecutionNotFound.
     """
@@ -97,7 +117,8 @@ async def _followed(call: Call, services: Services) -> tuple[str, Format] | None
         return None
     if execution.is_purged:
         raise ExecutionNotFound("Its conversation was deleted; there is nothing left to stream.")
-    return execution.id, kept_format(execution)
+    by_chat = call.path_text("executionId", ExecutionNotFound) == execution.origin.chat_id
+    return execution.id, kept_format(execution), by_chat
 
 
 async def _named(call: Call, services: Services) -> Execution | None:
@@ -162,6 +183,19 @@ ENDPOINTS: Final = (
         parameters=_RUN | {"toolCallId": "The tool call that waits."},
         body=schemas.ApprovalBody,
         answers={200: Answer("The decision stands.", schemas.Decided)},
+        errors=(400, 404, 409, 413, 422),
+    ),
+    Endpoint(
+        "POST",
+        _PATH + "/{executionId}/client-calls/{toolCallId}",
+        answer_call,
+        scope=Scope.AGENTS_EXECUTE,
+        name="answerRunClientCall",
+        summary="Give the result of a call that the client runs",
+        tag="runs",
+        parameters=_RUN | {"toolCallId": "The tool call that waits."},
+        body=AnswerBody,
+        answers={200: Answer("The result stands.", schemas.Decided)},
         errors=(400, 404, 409, 413, 422),
     ),
     Endpoint(

@@ -22,12 +22,17 @@ class Format(StrEnum):
 EXTRA_HEADERS: Final[Mapping[Format, Mapping[str, str]]] = {Format.UI: HEADERS}
 
 
-def fold(format: Format, execution_id: str, native: NewFold) -> Fold:
-    """Return a new fold for one execution's log; `native` makes the main room's."""
+def fold(
+    format: Format, execution_id: str, native: NewFold, answered: frozenset[str] = frozenset()
+) -> Fold:
+    """Return a new fold for one execution's log; `native` makes the main room's.
+
+    `answered`: calls of the client that it is not to run again.
+    """
     match format:
         case Format.OPENAI:
             return OpenAIFold(execution_id)
         case Format.UI:
-            return UiFold(execution_id)
+            return UiFold(execution_id, answered)
         case Format.NATIVE:
             return NativeFold(native(execution_id))

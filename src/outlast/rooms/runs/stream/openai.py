@@ -16,6 +16,7 @@ import orjson
 
 from outlast.folding.tool_calls import CallEvent, Calls, Chunk
 from outlast.folding.visible_steps import Shown, voided
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -43,6 +44,7 @@ from outlast.model.event import (
     ToolStarted,
 )
 from outlast.model.usage import NO_USAGE, Spent, Usage
+from outlast.rooms.runs.stream.awaited import Awaited
 from outlast.rooms.runs.stream.frames import numbered
 
 CONTENT_TYPES: Final = (
@@ -75,11 +77,13 @@ class OpenAIFold:
         """Usage of the model requests that are not superseded, by step."""
         self._called: set[str] = set()
         """Ids of the calls shown that are not void."""
+        self._awaited = Awaited()
         self._count = 0
         """Number of calls shown so far: the next one's index."""
 
     def frames(self, entry: Entry, index: int) -> Sequence[bytes]:
         self._shown.add(entry.event)
+        self._awaited.add(entry.event)
         if isinstance(entry.event, ExecutionCreated):
             self._created, self._agent = entry.at // 1000, entry.event.agent_id
         return numbered(index, self._chunks(entry.event))
@@ -96,7 +100,13 @@ class OpenAIFold:
                 self._reason = reason if reason in _REASONS else "stop"
                 self._usage[event.step] = event.usage
                 return []
-            case ToolStarted() | ToolFinished() | ApprovalRequested():
+            case (
+                ToolStarted()
+                | ToolFinished()
+                | ApprovalRequested()
+                | ClientCallRequested()
+                | ClientCallAnswered()
+            ):
                 return self._call(event)
             case ApprovalResolved():
                 return [*self._as_content(_response(event)), *self._call(event)]
@@ -104,8 +114,8 @@ class OpenAIFold:
                 return self._as_content(_retried([step]))
             case DataEmitted(name=name, data=data):
                 return self._as_content({"type": "data", "name": name, "data": data})
-            case ExecutionResumed():
-                return self._resume(event)
+            case ExecutionSuspended() | ExecutionResumed():
+                return self._rest_or_resume(event)
             case ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
                 return self._end(event)
             case (
@@ -113,7 +123,6 @@ class OpenAIFold:
                 | ChildFinished()
                 | ExecutionStarted()
                 | ToolDeferred()
-                | ExecutionSuspended()
                 | ExecutionPaused()
                 | ExecutionReleased()
             ):
@@ -142,7 +151,9 @@ class OpenAIFold:
             self._chunk({"tool_calls": [{"index": index, "function": arguments}]}),
         ]
 
-    def _resume(self, event: ExecutionResumed) -> list[Chunk | bytes]:
+    def _rest_or_resume(self, event: ExecutionSuspended | ExecutionResumed) -> list[Chunk | bytes]:
+        if isinstance(event, ExecutionSuspended):
+            return [self._chunk({}, "tool_calls")] if self._awaited.client else []
         void = self._shown.void(event)
         self._called -= self._calls.forget(void)
         self._usage = {step: used for step, used in self._usage.items() if not event.voids(step)}

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from starlette.datastructures import Headers
@@ -11,15 +12,17 @@ from starlette.responses import Response
 
 from outlast.http.call import Call
 from outlast.http.sse import EventStream
+from outlast.model.client_call import ClientCallAnswered
 from outlast.model.error import InvalidCursor
 from outlast.model.event import (
+    START,
     TERMINAL_EVENTS,
     ApprovalResolved,
     Cursor,
     Entry,
     ExecutionSuspended,
-    is_resting,
 )
+from outlast.rooms.runs.stream.awaited import Awaited
 from outlast.rooms.runs.stream.formats import EXTRA_HEADERS, Format, fold
 from outlast.rooms.runs.stream.frames import NumberedFrames
 from outlast.services.all import Services
@@ -45,16 +48,25 @@ def live(
 ) -> EventStream:
     """Stream a new run from its first commit on.
 
-    to_chat: the AI SDK's chat sends a person's decision only after the end of the response; so the
-    response ends when the run waits for a decision.
+    to_chat: the AI SDK's chat sends a decision or a result only after the end of the response; so
+    the response ends when the run waits for one.
     """
-    return _stream(call, services, execution_id, format, to_chat=to_chat, log=log)
+    end = End() if to_chat else None
+    return _stream(call, services, execution_id, format, end=end, log=log)
 
 
 async def replay(
-    call: Call, services: Services, execution_id: str, format: Format, start_index: int | None
+    call: Call,
+    services: Services,
+    execution_id: str,
+    format: Format,
+    start_index: int | None,
+    *,
+    to_chat: bool = False,
 ) -> Response:
     """Stream the run's frames from the client's position, then live to its end.
+
+    to_chat: or until the run waits for its client, whose chat sends a result only then.
 
     An EventSource that has the last frame gets 204, so that it stops reconnecting. Raises
     InvalidCursor.
@@ -63,37 +75,60 @@ async def replay(
         Standing(call.headers.get(_LAST_EVENT_ID)),
         _numbered(call, execution_id, format),
     )
-    over = False
+    over, seen, awaited = False, START, Awaited()
     async with aclosing(_so_far(call, services, execution_id)) as batches:
         async for entries in batches:
             standing.add(frames.add(entries))
             over = isinstance(entries[-1].event, TERMINAL_EVENTS)
+            seen = entries[-1].cursor
+            for entry in entries:
+                awaited.add(entry.event)
     start = _start(call.headers, start_index, standing)
     if over and start == standing.count and _LAST_EVENT_ID in call.headers:
         return Response(status_code=204)
+    end = End(seen, persons=False) if to_chat else None
     tail = {TAIL_INDEX: str(standing.count - 1)}
-    return _stream(call, services, execution_id, format, start, headers=tail)
+    answered = frozenset(awaited.answered)
+    return _stream(
+        call, services, execution_id, format, start, end=end, headers=tail, answered=answered
+    )
 
 
 async def behind_decision(
     call: Call, services: Services, execution_id: str, format: Format, decided: Sequence[str]
 ) -> EventStream:
-    """Stream the run's frames after the suspension that these tool calls' decisions have ended."""
+    """Stream the run's frames after the suspension that these tool calls' decisions have ended.
+
+    `decided`: calls that a person has decided, or the client has run.
+    """
     frames, place = _numbered(call, execution_id, format), 0
+    seen, start = START, None
     async with aclosing(_so_far(call, services, execution_id)) as batches:
         async for entry in (entry async for entries in batches for entry in entries):
-            before = frames.count
+            before, seen = frames.count, entry.cursor
             frames.add((entry,))
             match entry.event:
                 case ExecutionSuspended():
                     place = frames.count
-                case ApprovalResolved(tool_call_id=call_id) if call_id in decided:
-                    return _stream(
-                        call, services, execution_id, format, place or before, to_chat=True
-                    )
+                case (
+                    ApprovalResolved(tool_call_id=call_id)
+                    | ClientCallAnswered(tool_call_id=call_id)
+                ) if call_id in decided and start is None:
+                    start = place or before
                 case _:
                     pass
-    return _stream(call, services, execution_id, format, frames.count, to_chat=True)
+    start = frames.count if start is None else start
+    return _stream(call, services, execution_id, format, start, end=End(seen))
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """When the response to a chat ends before the run does: where the run stands still."""
+
+    seen: Cursor = START
+    """Not before this position, up to which the log was known when the response began."""
+    persons: bool = True
+    """Whether also where it waits for persons alone."""
 
 
 def _stream(
@@ -103,16 +138,20 @@ def _stream(
     format: Format,
     start: int = 0,
     *,
-    to_chat: bool = False,
+    end: End | None = None,
     log: Log | None = None,
     headers: dict[str, str] | None = None,
+    answered: frozenset[str] = frozenset(),
 ) -> EventStream:
-    """Stream the frames from an index on; `log` is the run's from its start, if it is at hand."""
+    """Stream the frames from an index on; `log` is the run's from its start, if it is at hand.
+
+    `answered`: calls of the client that it is not to run again.
+    """
     principal, native = call.principal, call.native
 
     def frames(log: Log) -> AsyncGenerator[bytes, None]:
-        shown = _until_approval(log, PATIENCE_SECONDS) if to_chat else log
-        return _frames(NumberedFrames(fold(format, execution_id, native)), shown, start)
+        shown = log if end is None else _until_waiting(log, end)
+        return _frames(NumberedFrames(fold(format, execution_id, native, answered)), shown, start)
 
     def again() -> AsyncGenerator[bytes, None]:
         return frames(services.executions.follow(principal, execution_id))
@@ -139,24 +178,25 @@ async def _frames(numbered: NumberedFrames, log: Log, start: int) -> AsyncGenera
             yield b"".join(frames[max(0, start - before) :])
 
 
-async def _until_approval(log: Log, patience: float, *, waiting: bool = False) -> Log:
-    """Yield the log until it has waited for a person for `patience` seconds."""
+async def _until_waiting(log: Log, end: End) -> Log:
+    """Yield the log until the run waits for its client, or has waited for a person for a while."""
+    awaited, waiting = Awaited(), False
     async with aclosing(log) as batches:
         while True:
             try:
-                async with asyncio.timeout(patience if waiting else None):
+                async with asyncio.timeout(PATIENCE_SECONDS if waiting else None):
                     entries = await anext(batches, None)
             except TimeoutError:
                 return
             if entries is None:
                 return
-            waiting = _is_suspended(entries) if entries else waiting
+            for entry in entries:
+                awaited.add(entry.event)
             yield entries
-
-
-def _is_suspended(entries: Sequence[Entry]) -> bool:
-    last = entries[-1].event if entries else None
-    return isinstance(last, ExecutionSuspended) and is_resting(last)
+            if entries and entries[-1].cursor >= end.seen:
+                if awaited.client and not awaited.person:
+                    return
+                waiting = awaited.client or (awaited.person and end.persons)
 
 
 # --- a client's position

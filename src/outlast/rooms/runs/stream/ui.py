@@ -11,6 +11,7 @@ from typing import Final
 
 from outlast.folding.tool_calls import CallEvent, Calls, Chunk
 from outlast.folding.visible_steps import Shown, voided
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -69,8 +70,10 @@ _REASONS: Final = {"stop": "stop", "length": "length", "content_filter": "conten
 class UiFold:
     """Folds log entries into chunks."""
 
-    def __init__(self, execution_id: str) -> None:
+    def __init__(self, execution_id: str, answered: frozenset[str] = frozenset()) -> None:
+        """`answered`: calls of the client that it is not to run again."""
         self._id = execution_id
+        self._done = answered
         self._calls = Calls()
         self._shown = Shown()
         self._part: tuple[str, str] | None = None
@@ -95,7 +98,14 @@ class UiFold:
                 return [self._start(conversation_id)]
             case ModelFinished(finish_reason=reason):
                 return self._answer(reason)
-            case ToolStarted() | ToolFinished() | ApprovalRequested() | ApprovalResolved():
+            case (
+                ToolStarted()
+                | ToolFinished()
+                | ApprovalRequested()
+                | ApprovalResolved()
+                | ClientCallRequested()
+                | ClientCallAnswered()
+            ):
                 return self._call(event)
             case StepRetried(step=step):
                 return [*self._end_part(), _retry([step])]
@@ -142,6 +152,10 @@ class UiFold:
 
     def _call(self, event: CallEvent) -> list[Chunk]:
         chunks = self._calls.chunks(event)
+        if event.tool_call_id in self._done:
+            for chunk in chunks:
+                if chunk["type"] == "tool-input-available":
+                    chunk["providerExecuted"] = True  # a chat runs what is not
         if isinstance(event, ApprovalRequested) and event.approval_kind != _PLAIN:
             kind = {"toolCallId": event.tool_call_id, "kind": event.approval_kind}
             chunks.insert(-1, {"type": "data-approval", "data": kind})

@@ -1,0 +1,68 @@
+"""`outlast executions answer`: the result of a call that a client runs, by hand."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option, echo
+
+from outlast.cli.options import AsJson, ExecutionId
+from outlast.cli.output import write_json
+from outlast.cli.through import Server, through_server
+from outlast.model.client_call import ClientCallNotFound
+from outlast.model.error import InvalidRequest
+
+if TYPE_CHECKING:
+    from outlast.client import Client
+
+
+@through_server()
+def answer_call(
+    server: Server,
+    execution_id: ExecutionId,
+    tool_call_id: Annotated[
+        str | None,
+        Argument(
+            help="The tool call's id: tc_…; needed if more than one waits.", metavar="[TOOL_CALL]"
+        ),
+    ] = None,
+    *,
+    result: Annotated[str | None, Option(help="Its result, as JSON.")] = None,
+    error: Annotated[str | None, Option(help="Why there is none; the model reads it.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Give the result or error of a call that a client runs."""
+    given = _given(result, error)
+
+    async def answered(client: "Client") -> dict[str, Any]:
+        chosen = tool_call_id or await _only(client, execution_id)
+        return await client.answer(execution_id, chosen, **given)
+
+    answer = server.request(answered)
+    if json:
+        write_json(answer)
+    else:
+        word = "an error" if answer["isError"] else "a result"
+        echo(f"{answer['name']} ({answer['toolCallId']}) has {word}.")
+
+
+def _given(result: str | None, error: str | None) -> dict[str, Any]:
+    import orjson
+
+    if (result is None) == (error is None):
+        raise InvalidRequest("Give either --result or --error.")
+    if result is None:
+        return {"error": error}
+    try:
+        return {"result": orjson.loads(result)}
+    except orjson.JSONDecodeError as problem:
+        raise InvalidRequest(f"--result is not JSON: {problem}.") from problem
+
+
+async def _only(client: "Client", execution_id: str) -> str:
+    """Return the only call that waits for a client. Raises ClientCallNotFound, InvalidRequest."""
+    waiting = (await client.get(execution_id)).get("pendingClientCalls") or []
+    if len(waiting) == 1:
+        return str(waiting[0]["toolCallId"])
+    if not waiting:
+        raise ClientCallNotFound(f"{execution_id} waits for no client.")
+    calls = ", ".join(f"{found['toolCallId']} ({found['name']})" for found in waiting)
+    raise InvalidRequest(f"{execution_id} waits for several calls; name one: {calls}.")
