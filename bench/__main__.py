@@ -24,6 +24,7 @@ from bench.figures import (
     lists,
     mcp,
     memory,
+    memory_search,
     purge,
     runs,
     start,
@@ -54,6 +55,7 @@ FIGURES: Final[dict[str, Callable[[Lab], Awaitable[list[Row]]]]] = {
     "due": due.measure,
     "memory": memory.measure,
     "mcp": mcp.measure,
+    "memory-search": memory_search.measure,
     "start": start.measure,
     "suspended": suspended.measure,
     "stored": stored.measure,
@@ -64,8 +66,9 @@ FIGURES: Final[dict[str, Callable[[Lab], Awaitable[list[Row]]]]] = {
     "takeover": takeover.measure,
     "trees": trees.measure,
 }
-SAME: Final = {"many-streams", "purge"}
-"""Left out of a quick run: another number for code that runs anyway, and a wait of a minute."""
+SAME: Final = {"many-streams", "purge", "memory-search"}
+"""Left out of a quick run: another number for code that runs anyway, a wait of a minute, and a
+download."""
 BOUND = 600.0
 """Seconds that one figure may take."""
 

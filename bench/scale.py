@@ -20,6 +20,9 @@ class Scale:
     pages: int = 200
     items: int = 10_000
     """Of a memory store."""
+    vectors: tuple[int, ...] = (10_000, 50_000)
+    """Items of memory stores that are searched by meaning."""
+    searches: int = 20
     suspended: int = 10_000
     settle: float = 3.0
     """Seconds until a server that has started is idle."""
@@ -61,6 +64,8 @@ QUICK = Scale(
     many=1_000,
     pages=20,
     items=200,
+    vectors=(200, 400),
+    searches=5,
     suspended=200,
     settle=0.5,
     idle_seconds=1.0,

@@ -31,7 +31,7 @@ async def _measure(lab: Lab, kind: str) -> list[Row]:
         created = await ask_once(child.port, post("/v1/memory-stores", {"name": "bench"}, KEY))
         path = f"/v1/memory-stores/{created.json()['id']}"
         items = [(f"notes/{number}", _text(chance)) for number in range(lab.scale.items)]
-        await _write(child.port, path, items)
+        await write(child.port, path, items)
         connection = await Connection.open(child.port)
         times = {
             "two words": await _times(lab, connection, path, lambda: _words(chance, 2)),
@@ -59,7 +59,9 @@ def _text(chance: random.Random) -> str:
     return _words(chance, LENGTH)
 
 
-async def _write(port: int, path: str, items: list[tuple[str, str]]) -> None:
+async def write(port: int, path: str, items: list[tuple[str, str]]) -> None:
+    """Write items by key, several at a time."""
+
     async def writer(share: list[tuple[str, str]]) -> None:
         connection = await Connection.open(port)
         for key, content in share:

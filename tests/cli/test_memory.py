@@ -1,11 +1,16 @@
 """`outlast memory`: the same in the database, and through a server."""
 
+import asyncio
 from collections.abc import Callable
 
 import orjson
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.embeddings import EmbeddingProvider
+from tests.support.waiting import until_found
+
+pytestmark = pytest.mark.anyio
 
 Outlast = Callable[..., tuple[int, str, str]]
 
@@ -43,3 +48,38 @@ def test_memory_is_written_shown_searched_and_exported(
     assert (code, "outlast memory list" in err) == (1, True)
     code, _, err = outlast("memory", "put", "customers", "a//b", "x")
     assert (code != 0, "no empty part" in err) == (True, True)
+
+
+async def test_a_store_with_an_embedding_model_is_searched_by_meaning(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
+    async with EmbeddingProvider() as provider:
+        command_line.environment["OPENAI_BASE_URL"] = provider.url
+        command_line.serve()
+
+        def run(*words: str) -> tuple[int, str, str]:
+            return outlast("memory", *words)
+
+        model = "openai-embeddings:small"
+        made = await asyncio.to_thread(run, "create", "notes", "--embedding", model)
+        assert made[0] == 0, made[2]
+        code, _, err = await asyncio.to_thread(run, "create", "other", "--embedding", "small")
+        assert (code != 0, "names no kind" in err) == (True, True)
+        await asyncio.to_thread(run, "put", "notes", "rex", "A hound")
+
+        async def embedded() -> bool:
+            listed = (await asyncio.to_thread(run, "list", "--json"))[1]
+            return bool(orjson.loads(listed)[0]["embedding"]["pending"] == 0)
+
+        await until_found(embedded)
+        assert model in (await asyncio.to_thread(run, "list"))[1]
+        for mode, keys in (("semantic", ["rex"]), ("hybrid", ["rex"]), ("text", [])):
+            words = ("search", "notes", "puppy", "--mode", mode, "--json")
+            found = orjson.loads((await asyncio.to_thread(run, *words))[1])
+            assert [item["key"] for item in found] == keys
+        provider.status = 503
+        _, out, err = await asyncio.to_thread(run, "search", "notes", "hound", "--json")
+        assert orjson.loads(out)[0]["key"] == "rex"
+        assert "503" in err
+        code, _, err = await asyncio.to_thread(run, "search", "notes", "x", "--mode", "fuzzy")
+        assert code != 0

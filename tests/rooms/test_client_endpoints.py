@@ -89,13 +89,15 @@ METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
         **{"from": "2026-01-01", "to": "2026-12-31"}, bucket="month", groupBy="agent", limit=3
     ),
     "createMemoryStore": lambda client, _: client.memory.create(
-        "notes", "What we know", metadata={"a": "b"}
+        "notes", "What we know", metadata={"a": "b"}, embedding="openai-embeddings:small"
     ),
     "listMemoryStores": lambda client, _: client.memory.list(limit=3),
     "getMemoryStore": lambda client, _: client.memory.get(MEMORY),
     "updateMemoryStore": lambda client, _: client.memory.update(MEMORY, name="n", archived=True),
     "deleteMemoryStore": lambda client, _: client.memory.delete(MEMORY),
-    "searchMemoryStore": lambda client, _: client.memory.search(MEMORY, "tea", prefix="a"),
+    "searchMemoryStore": lambda client, _: client.memory.search(
+        MEMORY, "tea", prefix="a", mode="text"
+    ),
     "listMemoryItems": lambda client, _: client.memory.items(MEMORY, prefix="a", full=True),
     "getMemoryItem": lambda client, _: client.memory.item(MEMORY, "a/b c"),
     "putMemoryItem": lambda client, _: client.memory.put(
