@@ -50,6 +50,8 @@ def compared(before: Execution, after: Execution, *, keep_pause: bool) -> dict[s
         "from_status": before.status.value,
         "from_segment": before.segment,
         "from_waiting": before.waiting,
+        "from_steps": before.steps,
+        "from_credits": before.credits,
         "keep_pause": keep_pause,
     } | advance_columns(after)
 

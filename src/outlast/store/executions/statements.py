@@ -56,6 +56,8 @@ _compared: Final = update(executions).where(
     executions.c.status == bindparam("from_status"),
     executions.c.segment == bindparam("from_segment"),
     executions.c.waiting == bindparam("from_waiting"),
+    executions.c.steps == bindparam("from_steps"),
+    executions.c.credits == bindparam("from_credits"),
 )
 _OF_A_MOVE: Final = frozenset({"status", "segment", "waiting", "started_at"})
 """Columns that do not change inside a segment."""
@@ -79,6 +81,8 @@ ADVANCE_EXECUTION: Final = Statement(
     ADVANCED.returning(executions.c.cancel_requested, LAST_SEQ, APPLYING)
 )
 """Compare-and-set on status, segment and waiting: no row means that the execution has moved on.
+
+On steps and credits too: who takes over a running one may have read it before its last step.
 
 It also returns the number of the log's last event. On Postgres that is as of the statement's begin:
 if another process has appended meanwhile the next event's insert fails, and both are retried. A
