@@ -116,6 +116,8 @@ def _imports() -> list[tuple[str, list[str]]]:
 
 
 OWNERS = {
+    "agents/browser/chromium.py",
+    "agents/browser/proxy.py",
     "agents/mcp/client.py",
     "agents/mcp/connection.py",
     "agents/models/local.py",

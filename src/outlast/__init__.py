@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from outlast.agents.define import Agent, agent, tool
     from outlast.agents.port import ToolContext
     from outlast.agents.tools.agent_kind import agent_tool
+    from outlast.agents.tools.browser_kind import browser_tools
     from outlast.agents.tools.client_kind import client_tool
     from outlast.agents.tools.mcp_kind import mcp_tools
     from outlast.agents.tools.openapi_kind import openapi_tools
@@ -35,6 +36,7 @@ __all__ = [
     "agent",
     "agent_tool",
     "asgi",
+    "browser_tools",
     "client_tool",
     "mcp_tools",
     "openapi_tools",
@@ -46,6 +48,7 @@ _HOMES = {
     "agent": "outlast.agents.define",
     "agent_tool": "outlast.agents.tools.agent_kind",
     "asgi": "outlast.embedded",
+    "browser_tools": "outlast.agents.tools.browser_kind",
     "client_tool": "outlast.agents.tools.client_kind",
     "mcp_tools": "outlast.agents.tools.mcp_kind",
     "openapi_tools": "outlast.agents.tools.openapi_kind",

@@ -35,6 +35,7 @@ from outlast.engine.maintenance.retention import Retention
 from outlast.engine.maintenance.runner import MaintenanceRunner
 from outlast.engine.maintenance.usage_hours import UsageHours
 from outlast.engine.segment.breaker import Breakers
+from outlast.engine.segment.browsers import SegmentBrowsers
 from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.children import Children
 from outlast.engine.segment.history import Histories
@@ -218,11 +219,10 @@ def _runner(
     waits, children = CallWaits(tools), Children(store.agents, store.memories, writer.clock)
     notices = BudgetNotices(metrics.budget_reached)
     reservations = Reservations(store.budgets, writer.clock, writer.prices, notices)
-    retries, breakers = settings.model_retries, Breakers(writer.clock)
-    model_steps = ModelSteps(
-        models, writer, waits, children, reservations, retries, metrics.model_requested, breakers
-    )
-    tool_calls = ToolCalls(tools, writer, seal, reservations, settings.parallel_calls)
+    trying = (settings.model_retries, metrics.model_requested, Breakers(writer.clock))
+    model_steps = ModelSteps(models, writer, waits, children, reservations, *trying)
+    browsers = SegmentBrowsers(store.executions, seal, writer.clock)
+    tool_calls = ToolCalls(tools, writer, seal, reservations, browsers, settings.parallel_calls)
     pending_calls = PendingCalls(store, writer, waits, children)
     code_agents = CodeAgentRunner(store, model_steps, tool_calls, writer, code or CodeFunctions())
     histories = Histories(store.conversations)

@@ -112,4 +112,4 @@ class Embedded:
 
     async def _warm_up(self) -> None:
         await self.core.warm_up(self._loaded.models)
-        await check_slow(self.core.models, self._loaded)
+        await check_slow(self.core, self._loaded)

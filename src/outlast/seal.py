@@ -19,6 +19,7 @@ from outlast.model.clock import Clock
 from outlast.model.error import Misconfigured
 
 FORWARDED: Final = "forwarded headers"
+BROWSER_STATE: Final = "browser state"
 TICKET: Final = "stream ticket"
 SESSION: Final = "console session"
 LINK: Final = "console link"

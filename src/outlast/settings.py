@@ -98,6 +98,14 @@ class Settings:
     private_network: str = "operator"
     """Who may name private and loopback addresses for tools to call: operator (the agents file),
     allow (a model too) or deny. Link-local and metadata addresses are never called."""
+    browser_path: str = ""
+    """Chrome or Chromium for agents with a browser; empty: the first found in the usual places."""
+    browser_contexts: int = 4
+    """How many executions of one process may have a browser open at the same time; others wait."""
+    browser_idle_seconds: float = 60.0
+    """How long the browser's process is kept while no execution has it open."""
+    browser_sandbox: bool = True
+    """Whether the browser's own sandbox is used; it never is as root, where it does not work."""
     cors_origins: str = ""
     """Origins of web pages that may call from a browser, separated by commas; `*` is any."""
     console: bool = True
@@ -134,6 +142,8 @@ class Settings:
         _check(self.max_tries >= 1, "max_tries", "must be at least 1")
         _check(self.max_queued_turns >= 1, "max_queued_turns", "must be at least 1")
         _check(self.parallel_calls >= 1, "parallel_calls", "must be at least 1")
+        _check(self.browser_contexts >= 1, "browser_contexts", "must be at least 1")
+        _check(self.browser_idle_seconds >= 0, "browser_idle_seconds", "must not be negative")
         _check(self.drain_seconds >= 0, "drain_seconds", "must not be negative")
         _check(self.max_body_bytes >= 1, "max_body_bytes", "must be at least 1")
         _check(self.max_connections >= 0, "max_connections", "must not be negative")

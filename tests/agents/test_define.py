@@ -157,7 +157,7 @@ def _unwritable(x: Agent) -> None: ...
         ),
         (
             {"tools": [ToolSpec("t", "", {"type": "object"})]},
-            'agent "a", tool "t": a tool has exactly one of http, python, builtin, agent, client, openapi, mcp, webFetch and webSearch; found none',
+            'agent "a", tool "t": a tool has exactly one of http, python, builtin, agent, client, openapi, mcp, webFetch, webSearch and browser; found none',
         ),
     ],
 )

@@ -179,7 +179,7 @@ BAD: Final = {
     "{echo: {prefix: a}}": "tools[0]: an echo needs the key name",
     "{name: e, builtin: datetime, echo: {prefix: a}}": (
         'tool "e": a tool has exactly one of http, python, builtin, agent, client, openapi, mcp, '
-        "webFetch, webSearch and echo; "
+        "webFetch, webSearch, browser and echo; "
         "found builtin and echo"
     ),
 }

@@ -190,7 +190,7 @@ BAD = {
     ),
     "a later builtin": (
         tool("builtin: browser"),
-        'x.yaml:5: agent "a", tools[0], builtin: browser: this version of Outlast does not support it yet; remove it',
+        'x.yaml:5: agent "a", tools[0], builtin: a browser has a key of its own; write browser: {}',
     ),
     "no such builtin": (
         tool("builtin: x"),
@@ -198,11 +198,11 @@ BAD = {
     ),
     "no kind": (
         tool("name: t"),
-        'x.yaml:5: agent "a", tool "t": a tool has exactly one of http, python, builtin, agent, client, openapi, mcp, webFetch and webSearch; found none of them',
+        'x.yaml:5: agent "a", tool "t": a tool has exactly one of http, python, builtin, agent, client, openapi, mcp, webFetch, webSearch and browser; found none of them',
     ),
     "two kinds": (
         tool("builtin: datetime\npython: x:y"),
-        'x.yaml:5: agent "a", tools[0]: a tool has exactly one of http, python, builtin, agent, client, openapi, mcp, webFetch and webSearch; found python and builtin',
+        'x.yaml:5: agent "a", tools[0]: a tool has exactly one of http, python, builtin, agent, client, openapi, mcp, webFetch, webSearch and browser; found python and builtin',
     ),
     "an effect": (
         tool("name: t\neffect: safe\nhttp: {url: http://x}"),

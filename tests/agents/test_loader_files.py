@@ -139,7 +139,7 @@ SEVERAL = {
     "a tool of two kinds with an unknown approval and a bad name": (
         "{name: ä, builtin: datetime, python: 'a:b', approval: x}",
         [
-            "a tool has exactly one of http, python, builtin, agent, client, openapi, mcp, webFetch and webSearch; found python and builtin",
+            "a tool has exactly one of http, python, builtin, agent, client, openapi, mcp, webFetch, webSearch and browser; found python and builtin",
             "approval: true, false, always, never or module:function; 'x' is not of the form module:function",
             "name: 'ä' is not a tool's name: 1 to 64 letters, digits, _ and -",
         ],

@@ -9,6 +9,7 @@ import pytest
 from outlast.model.budget import Amounts, Reservation
 from outlast.model.client_call import ClientTool
 from outlast.model.execution import (
+    BrowserUse,
     Budget,
     Execution,
     Failure,
@@ -69,6 +70,7 @@ FULL: Final = Execution(
     depth=1,
     tool_call_id="tc_1",
     memory_stores=(MemoryAccess("mem_1", Access.READ_ONLY), MemoryAccess("mem_2")),
+    browser=BrowserUse(26, 27, 28),
     children=2,
     paused_by="exec_root",
     reserved=Reservation(Amounts(7, 8, 9), ("exec_1", "key_2"), calls=True),

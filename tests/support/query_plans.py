@@ -14,6 +14,7 @@ from outlast.store.conversations import turns as conversation_turns
 from outlast.store.driver import Statement
 from outlast.store.executions import (
     below,
+    browsers,
     children,
     cuts,
     delete,
@@ -36,6 +37,7 @@ MODULES = (
     agents,
     above,
     below,
+    browsers,
     children,
     child_ends,
     waits,

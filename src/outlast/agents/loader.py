@@ -44,10 +44,8 @@ from outlast.model.explain import Explained, explain, given_kind
 from outlast.model.memory import NewStore
 from outlast.model.provider import ProviderSpec, read_providers
 
-_LATER_BUILTINS: Final = frozenset({"browser"})
 _APART: Final = frozenset({"name", "description", "effect", "approval", "timeout"})
 """Keys of a tool on which no check of another key depends."""
-_NOT_YET: Final = "this version of Outlast does not support it yet; remove it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +262,8 @@ def _problem(found: Explained) -> Problem:
             return Problem(path[:-1], f"the key {path[-1]} is missing")
         case "model_type" | "dict_type":
             return Problem(path, f"this must be a mapping of keys, not {given_kind(found.given)}")
-        case "literal_error" if path[-1] == "builtin" and found.given in _LATER_BUILTINS:
-            return Problem(path, f"{found.given}: {_NOT_YET}")
+        case "literal_error" if path[-1] == "builtin" and found.given == "browser":
+            return Problem(path, "a browser has a key of its own; write browser: {}")
         case _:
             return Problem(path, found.text)
 

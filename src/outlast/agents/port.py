@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
+from outlast.agents.browser.held import HeldBrowser
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.memory import MemoryAccess, MemoryWrite
 from outlast.model.message import AssistantMessage, Message
@@ -158,6 +159,8 @@ class ToolContext:
     """What `defer` was given before a crash: the call goes on, and is not made again."""
     defer: Callable[[dict[str, Any]], Awaitable[None]] | None = field(default=None, repr=False)
     """Records at once a handle by which the call's result is found after a crash."""
+    browser: HeldBrowser | None = field(default=None, repr=False)
+    """The execution's browser, for the tools that drive it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """Composes a core for this process from agents file, models and tools, by the settings."""
 
+import os
 from dataclasses import dataclass
 
 import structlog
 
+from outlast.agents.browser.settings import BrowserSettings
 from outlast.agents.code import CodeFunctions
 from outlast.agents.dial import PrivateNetwork, guarded
 from outlast.agents.embeddings.catalogue import Embedders
@@ -11,6 +13,7 @@ from outlast.agents.loader import LoadedAgents
 from outlast.agents.loader import load as load_agents
 from outlast.agents.memory_search import MemorySearch
 from outlast.agents.models.catalogue import ModelCatalogue
+from outlast.agents.tools.browser_kind import PATH_VARIABLE
 from outlast.agents.tools.python import ToolFunctions
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
@@ -36,6 +39,12 @@ def read_agents(settings: Settings) -> LoadedAgents:
 def providers_of(settings: Settings, loaded: LoadedAgents) -> dict[str, ProviderSpec]:
     """Return the providers of both; of two with one name the agents file's."""
     return {**settings.providers, **loaded.providers}
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the environment that checks of tools look at, with what the settings name."""
+    named = {PATH_VARIABLE: settings.browser_path} if settings.browser_path else {}
+    return {**os.environ, **named}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,13 @@ def tool_box(
         store=store,
         models_connector=guarded(private=reach is PrivateNetwork.ALLOW),
         search=search,
+        browser=BrowserSettings(
+            settings.browser_path,
+            settings.browser_contexts,
+            settings.browser_idle_seconds,
+            settings.browser_sandbox,
+            reach,
+        ),
     )
 
 

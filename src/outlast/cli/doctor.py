@@ -15,7 +15,7 @@ from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.port import ToolContext
 from outlast.agents.readiness import model_problem, tools_not_ready
 from outlast.agents.tools.python import ToolFunctions
-from outlast.cli.composition import providers_of, read_agents, tool_box
+from outlast.cli.composition import environment_of, providers_of, read_agents, tool_box
 from outlast.cli.doctor_sqlite import examine_sqlite
 from outlast.cli.findings import Finding, Level
 from outlast.cli.preflight import check_environment
@@ -44,7 +44,7 @@ async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     for finding in (
         *_environment(),
         *await _models(settings, loaded),
-        *_tools(loaded),
+        *_tools(settings, loaded),
         *await _servers(settings, loaded),
         *_prices(settings, loaded),
         *await _unpriced(settings, loaded),
@@ -125,9 +125,9 @@ def _environment() -> Iterator[Finding]:
         yield Finding("environment", Level.WARN, text, "unset it, or write the setting's own name")
 
 
-def _tools(loaded: LoadedAgents) -> Iterator[Finding]:
+def _tools(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
     for spec in loaded.specs:
-        for one in tools_not_ready(spec, os.environ):
+        for one in tools_not_ready(spec, environment_of(settings)):
             yield Finding(f"agent {one.agent}", Level.FAIL, one.problem)
 
 

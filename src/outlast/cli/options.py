@@ -94,6 +94,23 @@ PrivateNetworks = Annotated[
         help="Who may name private addresses for tools to call: operator, allow or deny.",
     ),
 ]
+BrowserPath = Annotated[
+    str | None, Option(help="Chrome or Chromium, for agents that have a browser.")
+]
+BrowserContexts = Annotated[
+    int | None, Option(help="Executions with an open browser at the same time; others wait.")
+]
+BrowserIdle = Annotated[
+    float | None, Option(help="Seconds that the browser's process is kept without use.")
+]
+BrowserSandbox = Annotated[
+    bool | None,
+    Option(
+        "--browser-sandbox/--no-browser-sandbox",
+        help="Use the browser's own sandbox; never as root.",
+        show_default=False,
+    ),
+]
 CorsOrigins = Annotated[
     str | None, Option(help="Origins of pages that may call from a browser, with commas; * is any.")
 ]
@@ -147,6 +164,10 @@ FLAGS: Final[dict[str, Any]] = {
     "strict_requests": StrictRequests,
     "indexed_metadata": IndexedMetadata,
     "private_network": PrivateNetworks,
+    "browser_path": BrowserPath,
+    "browser_contexts": BrowserContexts,
+    "browser_idle_seconds": BrowserIdle,
+    "browser_sandbox": BrowserSandbox,
     "cors_origins": CorsOrigins,
     "console": Console,
     "public_url": PublicUrl,

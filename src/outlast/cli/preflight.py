@@ -1,15 +1,14 @@
 """Checks at start: settings and agents that cannot work."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 
 import structlog
 
 from outlast.agents.loader import LoadedAgents
-from outlast.agents.port import Models
 from outlast.agents.readiness import NotReady, is_slow, not_ready, tools_not_ready
 from outlast.app import Core
+from outlast.cli.composition import environment_of
 from outlast.model.error import Misconfigured
 from outlast.settings import unknown_variables
 
@@ -32,11 +31,12 @@ def check(core: Core, loaded: LoadedAgents, *, worker: bool, strict: bool) -> No
     """
     specs = loaded.specs if worker else ()
     prompt = specs if strict else [spec for spec in specs if not is_slow(spec, core.models)]
-    found = list(not_ready(prompt, core.models, os.environ))
+    environ = environment_of(core.settings)
+    found = list(not_ready(prompt, core.models, environ))
     if not strict:
         for spec in specs:
             if is_slow(spec, core.models):
-                found += tools_not_ready(spec, os.environ)
+                found += tools_not_ready(spec, environ)
     strange = check_environment()
     if strict and (found or strange):
         lines = [*map(str, found), *strange]
@@ -46,10 +46,11 @@ def check(core: Core, loaded: LoadedAgents, *, worker: bool, strict: bool) -> No
     warn(found)
 
 
-async def check_slow(models: Models, loaded: LoadedAgents) -> None:
+async def check_slow(core: Core, loaded: LoadedAgents) -> None:
     """Create models whose SDKs take seconds to import, in a thread, and warn about failures."""
+    models, environ = core.models, environment_of(core.settings)
     slow = [spec for spec in loaded.specs if is_slow(spec, models)]
-    warn(await asyncio.to_thread(lambda: list(not_ready(slow, models, os.environ))))
+    warn(await asyncio.to_thread(lambda: list(not_ready(slow, models, environ))))
 
 
 def warn(found: Sequence[NotReady]) -> None:

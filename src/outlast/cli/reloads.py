@@ -10,7 +10,6 @@ it could not run. New agents that could not run cause warnings, as at a start.
 
 import asyncio
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -26,6 +25,7 @@ from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.readiness import NotReady, not_ready
 from outlast.cli.composition import (
     Composed,
+    environment_of,
     providers_of,
     put_agents,
     read_agents,
@@ -119,8 +119,9 @@ class AgentsFile:
         models = ModelCatalogue(SystemClock(), self._settings.data_dir)
 
         def check(loaded: LoadedAgents) -> list[NotReady]:
+            environ = environment_of(self._settings)
             models.use(providers_of(self._settings, loaded))
-            found = list(not_ready(loaded.specs, models, os.environ)) if worker else []
+            found = list(not_ready(loaded.specs, models, environ)) if worker else []
             refused = found if strict else self._broken(found, composed.models)
             if refused:
                 raise Misconfigured("\n".join(["The agents in use stay:", *map(str, refused)]))
@@ -135,7 +136,7 @@ class AgentsFile:
         """Return problems of agents that can run now."""
         affected = {one.agent for one in found}
         specs = [spec for spec in self.loaded.specs if spec.name in affected]
-        before = {one.agent for one in not_ready(specs, models, os.environ)}
+        before = {one.agent for one in not_ready(specs, models, environment_of(self._settings))}
         running = {spec.name for spec in specs} - before
         return [one for one in found if one.agent in running]
 

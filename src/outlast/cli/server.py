@@ -222,7 +222,7 @@ async def _warm_up(core: Core, loaded: LoadedAgents) -> None:
     Loaded modules stay; each full collection would traverse them again.
     """
     await core.warm_up(loaded.models)
-    await check_slow(core.models, loaded)
+    await check_slow(core, loaded)
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)

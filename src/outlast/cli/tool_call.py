@@ -1,6 +1,5 @@
 """What a model is offered of an agent's tools, and one call without an execution."""
 
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,7 @@ from outlast.agents.models.schemas import inlined
 from outlast.agents.port import ToolContext
 from outlast.agents.readiness import tools_not_ready
 from outlast.agents.tools.python import ToolFunctions
-from outlast.cli.composition import read_agents, tool_box
+from outlast.cli.composition import environment_of, read_agents, tool_box
 from outlast.model import ids
 from outlast.model.agent import AgentSpec, ToolSpec
 from outlast.model.clock import SystemClock
@@ -32,7 +31,7 @@ async def listed_tools(settings: Settings, name: str) -> AgentSpec:
     spec = agent_named(settings, name)
     if not spec.sources:
         return spec
-    _require_ready(replace(spec, tools=spec.sources))
+    _require_ready(settings, replace(spec, tools=spec.sources))
     box = tool_box(settings, SystemClock(), ToolFunctions())
     try:
         return await box.listed(spec, _context())
@@ -80,7 +79,7 @@ async def call(
     spec = _named(loaded, agent)
     known = spec.source_of(tool) or spec.tool(tool)
     if known is not None:
-        _require_ready(replace(spec, tools=(known,)))
+        _require_ready(settings, replace(spec, tools=(known,)))
     clock = SystemClock()
     box = tool_box(settings, clock, ToolFunctions(loaded.functions))
     try:
@@ -100,9 +99,9 @@ async def call(
         await box.close()
 
 
-def _require_ready(spec: AgentSpec) -> None:
+def _require_ready(settings: Settings, spec: AgentSpec) -> None:
     """Raise Misconfigured if the environment lacks something for the agent's tools."""
-    for lack in tools_not_ready(spec, os.environ):
+    for lack in tools_not_ready(spec, environment_of(settings)):
         raise Misconfigured(str(lack))
 
 

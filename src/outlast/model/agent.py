@@ -15,6 +15,8 @@ MADE_OVER_HTTP: Final = "api:"
 
 SOURCE_SEPARATOR: Final = "__"
 """Between the name of a source and that of its tool."""
+BROWSER: Final = "browser"
+"""Key of the tools that drive a browser, which is metered."""
 
 
 class Effect(StrEnum):
@@ -111,6 +113,11 @@ class ToolSpec:
         if self.builtin is not None:
             return "builtin"
         return next(iter(self.other), None)
+
+    @property
+    def is_browser(self) -> bool:
+        """Whether it drives the execution's browser."""
+        return BROWSER in self.other
 
     @property
     def kinds(self) -> list[str]:

@@ -136,6 +136,32 @@ class RequestContext:
 
 
 @dataclass(frozen=True, slots=True)
+class BrowserUse:
+    """What an execution has used of a browser, superseded work included; it never decreases."""
+
+    steps: int = 0
+    """Recorded calls of browser tools."""
+    ms: int = 0
+    """Time that its browser was open, in milliseconds."""
+    since: int | None = None
+    """When `ms` was last brought up to date while it was open; None: it is closed."""
+
+    @property
+    def seconds(self) -> int:
+        """Whole seconds that its browser was open."""
+        return self.ms // 1000
+
+    def closed(self, now: int) -> "BrowserUse":
+        """Return the use of a browser that ended with its process: up to the last heartbeat."""
+        if self.since is None:
+            return self
+        return BrowserUse(self.steps, self.ms + min(max(0, now - self.since), SEEN_MILLIS))
+
+
+NO_BROWSER: Final = BrowserUse()
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """One execution's row. Times are milliseconds since the epoch."""
 
@@ -211,6 +237,8 @@ class Execution:
     """What it has reserved of budgets for what it does now."""
     memory_stores: tuple[MemoryAccess, ...] = ()
     """Memory stores that its tools reach."""
+    browser: BrowserUse | None = None
+    """What it has used of a browser; None: it never had one."""
 
     @property
     def tree(self) -> str:

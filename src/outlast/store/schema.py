@@ -13,6 +13,7 @@ from sqlalchemy import Column, Table, Text
 from outlast.store import agents, charges, checkpoints, idempotency, keys, leases, usage
 from outlast.store.budgets import tables as budgets
 from outlast.store.conversations import rows as conversations
+from outlast.store.executions import browsers
 from outlast.store.executions import tables as executions
 from outlast.store.memory import tables as memory
 from outlast.store.memory.words import INDEX
@@ -23,7 +24,7 @@ from outlast.store.waits import rows as waits
 
 __all__ = ["BESIDE_TABLES", "HEAD", "OLDEST", "SUBJECTS", "metadata"]
 
-HEAD: Final = "0018"
+HEAD: Final = "0019"
 """The newest migration; compared at start before Alembic is loaded."""
 OLDEST: Final = "0010"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and
@@ -31,6 +32,7 @@ only a later release contracts. It is kept in `compatibility`, where older code 
 SUBJECTS: Final = (
     agents,
     waits,
+    browsers,
     budgets,
     charges,
     checkpoints,

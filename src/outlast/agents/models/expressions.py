@@ -7,8 +7,8 @@ polynomial time. So the former are refused, and the latter search only the begin
 import re
 import sys
 from dataclasses import dataclass
-from re import _constants as op  # the standard library's own parser
-from re import _parser as parser
+from re import _constants as op  # type: ignore[attr-defined, unused-ignore]  # the library's own
+from re import _parser as parser  # type: ignore[attr-defined, unused-ignore]
 from typing import Any, Final
 
 SEEN: Final = (sys.maxsize, 10_000, 500, 150, 80, 50)

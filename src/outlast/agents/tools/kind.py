@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, runt
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from outlast.agents.browser.settings import DEFAULTS, BrowserSettings
 from outlast.agents.port import ToolContext, WaitFor
 from outlast.agents.problem import Path, Problem
 from outlast.agents.tools.python import ToolFunctions
@@ -98,6 +99,7 @@ class Resources:
     """Open while calls run; None without a server, as in a test of one tool."""
     search: "MemorySearch | None" = None
     """The search of the store's memory; None where `store` is."""
+    browser: BrowserSettings = DEFAULTS
 
 
 class ToolRunner(Protocol):

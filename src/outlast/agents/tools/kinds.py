@@ -1,6 +1,7 @@
 """The table of kinds of tools; one line adds a kind (see `tools.kind`)."""
 
 from outlast.agents.tools.agent_kind import AGENT
+from outlast.agents.tools.browser_kind import BROWSER
 from outlast.agents.tools.builtin_kind import BUILTIN
 from outlast.agents.tools.client_kind import CLIENT
 from outlast.agents.tools.http_kind import HTTP
@@ -22,6 +23,7 @@ KINDS: tuple[ToolKind, ...] = (
     MCP,
     WEB_FETCH,
     WEB_SEARCH,
+    BROWSER,
 )
 """Kinds in the order in which errors name them."""
 _UNNAMED: tuple[ToolKind, ...] = (MEMORY,)

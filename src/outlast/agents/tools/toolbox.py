@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from outlast.agents.browser.settings import DEFAULTS, BrowserSettings
 from outlast.agents.port import ToolContext, WaitFor
 from outlast.agents.tools import kinds
 from outlast.agents.tools.arguments import Arguments
@@ -39,6 +40,7 @@ class ToolBox:
         store: "Store | None" = None,
         models_connector: "Callable[[], aiohttp.BaseConnector] | None" = None,
         search: "MemorySearch | None" = None,
+        browser: BrowserSettings | None = None,
     ) -> None:
         """`functions`: those given in Python, by reference; others are imported when called.
 
@@ -50,7 +52,16 @@ class ToolBox:
         environ = os.environ if environ is None else environ
         self._functions = found
         self._arguments = Arguments()
-        resources = Resources(clock, environ, found, connector, models_connector, store, search)
+        resources = Resources(
+            clock,
+            environ,
+            found,
+            connector,
+            models_connector,
+            store,
+            search,
+            browser or DEFAULTS,
+        )
         self._runners = kinds.runners(resources)
 
     async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import Any, Final, TypeAlias, TypeVar
 
+from outlast.agents.browser.held import HeldBrowser
 from outlast.agents.port import ModelRequest
 from outlast.engine.segment.suspects import SUSPECT_TRIES, Suspects
 from outlast.model.agent import Agent
@@ -129,6 +130,8 @@ class StepText:
 class Segment:
     """An unbroken sequence of steps of one execution."""
 
+    browser: HeldBrowser | None = None
+    """Its browser; None until a call needs it."""
     waits_read = False
     """Whether its waits were just read. A decision made since resumes an execution that rests."""
 
@@ -193,7 +196,8 @@ class Segment:
         """Return its time so far, as written at the end of a step."""
         since = 0.0 if self.began is None else monotonic - self.began
         active_ms = self.execution.active_ms + round(since * 1000)
-        return ActiveTime(self.execution, active_ms, at, self.timed, self.counted_to)
+        browser = None if self.browser is None else self.browser.open_use(self.execution, at)
+        return ActiveTime(self.execution, active_ms, at, self.timed, self.counted_to, browser)
 
     def time_counted(self, at: int, millis_left: int | None, monotonic: float) -> None:
         """Note that budgets know of its work up to this time, and what they leave."""

@@ -124,6 +124,8 @@ class Segments:
             return await self._last_resort.failed(segment.execution, error)
         finally:
             segment.progressed(harmless=False)
+            if segment.browser is not None:
+                await segment.browser.close()
         self._last_resort.succeeded(segment.execution.id)
         return True
 

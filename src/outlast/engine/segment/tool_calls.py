@@ -11,6 +11,7 @@ import structlog
 
 from outlast.agents.port import MAX_ERROR_BYTES, ToolContext, Tools
 from outlast.agents.unreadable import unreadable_arguments
+from outlast.engine.segment.browsers import SegmentBrowsers
 from outlast.engine.segment.handles import Handles
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Interrupted, Segment, ended
@@ -41,6 +42,7 @@ class ToolCalls:
     writer: SegmentWriter
     seal: Seal
     reservations: Reservations
+    browsers: SegmentBrowsers
     parallel: int
     """Maximum concurrent calls of one execution."""
 
@@ -126,6 +128,7 @@ class ToolCalls:
         execution = segment.execution
         context = replace(
             self._context(execution, call.id),
+            browser=self.browsers.of(segment) if tool.is_browser else None,
             handle=segment.handles.get(call.id),
             defer=partial(handles.defer, number, call.id),
         )

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from outlast.agents.estimate import request_tokens
 from outlast.agents.prices.price_list import PriceList
+from outlast.engine.segment.browsers import counted, written
 from outlast.engine.segment.reservations import still_reserved
 from outlast.engine.segment.segment import Segment, StepText, Stop
 from outlast.engine.segment.step_events import charged, model_finished, requested, suspended
@@ -70,6 +71,7 @@ class SegmentWriter:
             Status.RUNNING,
             (ExecutionStarted(),),
             changes={
+                "browser": execution.browser and execution.browser.closed(now),
                 "segment": execution.segment + 1,
                 "started_at": execution.started_at or now,
                 "active_ms": execution.active_by(
@@ -109,6 +111,7 @@ class SegmentWriter:
         if step is not None:
             changes |= _sums(segment.execution, step)
             charge = self._charge(segment, step) if ran else None
+            changes |= counted(segment, step) if ran else {}
             events = tuple([charged(event, _cost(charge)) for event in events])
             if not (isinstance(step, ModelStep) and step.finish_reason in CUT_OFF):
                 checkpoint = self._checkpoint(segment, step)
@@ -141,11 +144,12 @@ class SegmentWriter:
             done.append(step.number)
             checkpoints.append(self._checkpoint(segment, step, done))
         tool_ms = execution.tool_ms + sum(step.duration_ms for step, _, _ in results)
+        browser = counted(segment, *(step for step, _, ran in results if ran))
         await self._advance(
             segment,
             Status.RUNNING,
             tuple(events),
-            {"steps": execution.steps + len(results), "tool_ms": tool_ms},
+            {"steps": execution.steps + len(results), "tool_ms": tool_ms} | browser,
             charges=tuple(charges),
             steps=tuple([step for step, _, _ in results]),
             checkpoint=checkpoints.pop(),
@@ -218,7 +222,9 @@ class SegmentWriter:
 
     async def leave(self, segment: Segment) -> None:
         """End the segment in the middle of a step; this does not count as a try."""
-        if segment.execution.tries:
+        if segment.browser is not None:
+            await segment.browser.close()
+        if segment.execution.tries or segment.browser is not None:
             kept = {"first_token_ms": segment.execution.first_token_ms}  # what was shown is void
             tries = {"tries": _without_this(segment)}
             await self._advance(segment, Status.RUNNING, (), kept | tries)
@@ -311,6 +317,9 @@ class SegmentWriter:
         before = segment.execution
         now = max(self.clock.now(), before.updated_at) if at is None else at  # it may step back
         changes = changes or {}
+        if segment.browser is not None:
+            browser, more["browser"] = await written(segment, status, changes, now)
+            changes |= browser
         elapsed_ms = self._elapsed_ms(segment)
         changes["active_ms"] = changes.get("active_ms", before.active_ms) + elapsed_ms
         changes["active_since"] = now if status is Status.RUNNING else None
@@ -334,7 +343,7 @@ class SegmentWriter:
         after = advanced(before, {"status": status, "updated_at": now, **changes})
         self.texts.forget(segment)
         text = segment.text
-        written = await self.store.advance(
+        advanced_to = await self.store.advance(
             Advance(
                 before,
                 after,
@@ -346,7 +355,7 @@ class SegmentWriter:
                 **more,
             )
         )
-        segment.execution, segment.applying = after, written.applying
+        segment.execution, segment.applying = after, advanced_to.applying
         if not after.tries:
             segment.progressed()
         segment.began = (segment.began or 0.0) + elapsed_ms / 1000

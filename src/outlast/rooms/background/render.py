@@ -8,7 +8,7 @@ from typing import Final
 
 from outlast.model.agent import shown_model
 from outlast.model.clock import iso, iso_or_none
-from outlast.model.execution import Execution, Status
+from outlast.model.execution import NO_BROWSER, Execution, Status
 from outlast.rooms.background.schemas import Accepted, Event, EventPage, StatusWord, to_token
 from outlast.services.lists import Listed
 
@@ -41,6 +41,7 @@ def accepted(execution: Execution) -> Accepted:
 
 def event(execution: Execution) -> Event:
     """Return one execution as an event."""
+    browser = execution.browser or NO_BROWSER
     return {
         "id": execution.id,
         "requestId": execution.id,
@@ -51,8 +52,8 @@ def event(execution: Execution) -> Event:
         "output": execution.output,
         "error": _error(execution),
         "finalModel": execution.final_model and shown_model(execution.final_model),
-        "browserStepCount": 0,
-        "browserSessionSeconds": 0,
+        "browserStepCount": browser.steps,
+        "browserSessionSeconds": browser.seconds,
         "startedAt": iso_or_none(execution.started_at),
         "completedAt": iso_or_none(execution.completed_at),
         "createdAt": iso(execution.created_at),

@@ -90,8 +90,10 @@ class Event(TypedDict):
     output: str | None
     error: str | None
     finalModel: Annotated[str | None, Field(description="The model that gave the last answer.")]
-    browserStepCount: int
-    browserSessionSeconds: int
+    browserStepCount: Annotated[int, Field(description="Recorded calls of browser tools.")]
+    browserSessionSeconds: Annotated[
+        int, Field(description="Whole seconds that its browser was open.")
+    ]
     startedAt: str | None
     completedAt: str | None
     createdAt: str

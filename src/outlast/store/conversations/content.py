@@ -39,6 +39,7 @@ from outlast.store.driver import (
     Transaction,
     TransactionResult,
 )
+from outlast.store.executions.browsers import browsers
 from outlast.store.executions.steps import without_content
 from outlast.store.executions.tables import events, execution_metadata, executions, steps
 from outlast.store.idempotency import idempotency
@@ -55,7 +56,7 @@ _PAGE: Final = 20
 _TOGETHER: Final = 10
 """Executions of which steps are read at once."""
 
-CONTENT: Final = (events, checkpoints, waits, idempotency, tasks, execution_metadata)
+CONTENT: Final = (events, checkpoints, waits, idempotency, tasks, execution_metadata, browsers)
 """Tables that hold only content; steps stay, without content."""
 
 _ids: Final = any_(cast(bindparam("id"), ARRAY(Text())))

@@ -30,6 +30,7 @@ from outlast.store.driver import (
     TransactionResult,
 )
 from outlast.store.executions.below import Live, lock_live_below
+from outlast.store.executions.browsers import record_browser
 from outlast.store.executions.children import (
     NOTHING,
     Effects,
@@ -215,6 +216,8 @@ def _recorded(move: Advance) -> Part[None]:
     if after.is_client_driven or after.status is Status.FAILED:
         yield from task_moved(after, checkpoint)
     yield from record_waits(move)
+    if after.browser is not None:
+        yield from record_browser(move)
 
 
 def _passed_up(move: Advance, after: Execution) -> Part[Effects]:
@@ -258,6 +261,7 @@ def _only_begins(move: Advance) -> bool:
         or move.after.status is not Status.RUNNING
         or move.after.is_client_driven
         or move.before.reserved is not None
+        or move.after.browser is not move.before.browser
         or len(move.events) != 1
         or isinstance(move.events[0][1], TextAdded | ThinkingAdded)
     )

@@ -197,6 +197,8 @@ COLUMNS: Final = (
         _NO_ONE,
         "origin.client_tools",
     ),
+    # Since 0019, written by a statement of its own:
+    ExecutionColumn(Column("browser", JSON), made_or_null("BrowserUse")),
 )
 """In the order of the schema, which is that of a row."""
 

@@ -15,6 +15,7 @@ from outlast.store.checkpoints import checkpoints
 from outlast.store.conversations.rows import conversations
 from outlast.store.driver import Part, Query, Row, Statement, Transaction, TransactionResult
 from outlast.store.executions.below import ALL_BELOW, UnreadChild
+from outlast.store.executions.browsers import browsers
 from outlast.store.executions.children import Effects, answer, call_of
 from outlast.store.executions.locks import locked, locked_tree
 from outlast.store.executions.spending import release_unread
@@ -36,6 +37,7 @@ DELETE_CONTENT: Final = tuple(
         idempotency,
         tasks,
         execution_metadata,
+        browsers,
     )
 )
 

@@ -16,6 +16,7 @@ from outlast.model.client_call import client_tools_from
 from outlast.model.event import Entry, ExecutionCreated
 from outlast.model.execution import (
     TERMINAL,
+    BrowserUse,
     Budget,
     Execution,
     Failure,
@@ -34,6 +35,7 @@ _PARTS: Final[dict[str, type[Any]]] = {"usage": Usage, "origin": RequestContext}
 """Fields of an Execution that are stored in several columns."""
 _NAMES: Final = {
     "Awaiting": Awaiting,
+    "BrowserUse": BrowserUse,
     "Budget": Budget,
     "Execution": Execution,
     "Failure": Failure,

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from outlast.model.event import Entry
 from outlast.model.event_codec import encode
-from outlast.store.driver import Batch, Query, Transaction, TransactionResult
+from outlast.store.driver import Batch, Transaction, TransactionResult
+from outlast.store.executions.browsers import active_time_query
 from outlast.store.executions.log import APPEND_TEXT
 from outlast.store.executions.spending import spend_time
-from outlast.store.executions.statements import RECORD_ACTIVE_TIME
 from outlast.store.executions.values import ActiveTime, TextAppend
 from outlast.store.listeners import Committed
 
@@ -61,15 +61,5 @@ def record_active_time(active_times: Sequence[ActiveTime]) -> Transaction[list[i
     Return the milliseconds that its budgets leave each; None if they do not bound them.
     """
     for active_time in sorted(active_times, key=lambda one: one.execution.id, reverse=True):
-        execution = active_time.execution
-        yield Query(
-            RECORD_ACTIVE_TIME,
-            {
-                "given_id": execution.id,
-                "workspace": execution.workspace_id,
-                "given_segment": execution.segment,
-                "given_ms": active_time.active_ms,
-                "at": active_time.at,
-            },
-        )
+        yield active_time_query(active_time)
     return TransactionResult((yield from spend_time(active_times)))

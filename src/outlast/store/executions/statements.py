@@ -247,7 +247,7 @@ FORCE_FAILURE: Final = Statement(
 )
 """The row is locked and live. Reads nothing that may be unreadable."""
 
-RECORD_ACTIVE_TIME: Final = Statement(
+_active: Final = (
     update(executions)
     .where(
         executions.c.id == bindparam("given_id"),
@@ -258,7 +258,12 @@ RECORD_ACTIVE_TIME: Final = Statement(
     )
     .values(active_ms=bindparam("given_ms"), active_since=bindparam("at"))
 )
+
+RECORD_ACTIVE_TIME: Final = Statement(_active)
 """Only while the segment runs, and never decreasing: `advance` may have counted further."""
+
+RECORD_BROWSER_TIME: Final = Statement(_active.values(browser=bindparam("new_browser")))
+"""The same of an execution whose browser is open."""
 
 LOCK_EXECUTION: Final = Statement(
     select(*executions.c)

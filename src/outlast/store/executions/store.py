@@ -9,6 +9,7 @@ from outlast.model.usage import Spent
 from outlast.store.driver import Driver
 from outlast.store.executions.advance import advance, force_failure
 from outlast.store.executions.below import live_below
+from outlast.store.executions.browsers import read_browser
 from outlast.store.executions.create import cancel_waiting, create
 from outlast.store.executions.deferred import read_handles
 from outlast.store.executions.delete import delete_execution
@@ -206,6 +207,10 @@ class ExecutionStore:
         Raises ExecutionNotFound.
         """
         await self._driver.write(lambda: delete_execution(workspace_id, execution_id))
+
+    async def browser(self, workspace_id: str, execution_id: str) -> str | None:
+        """Return the sealed state of the execution's browser; None if none is kept."""
+        return await self._driver.read(lambda: read_browser(workspace_id, execution_id))
 
     async def heartbeat(self, times: Sequence[ActiveTime]) -> list[int | None]:
         """Add the time of running segments. A power cut may lose the last moments of it.

@@ -8,6 +8,7 @@ from outlast.model.charge import Charge
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.event import Entry, Event, TextAdded, ThinkingAdded
 from outlast.model.execution import (
+    BrowserUse,
     Budget,
     Execution,
     Failure,
@@ -46,6 +47,14 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class BrowserWrite:
+    """The state of an execution's browser, as it is to be kept."""
+
+    sealed: str | None
+    """Encrypted with the server's secret; None: none is kept any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class ActiveTime:
     """Active time of a running execution, as of a point in time."""
 
@@ -56,6 +65,8 @@ class ActiveTime:
     """Budgets that bound its seconds."""
     counted_to: int = 0
     """Time up to which they know of its work."""
+    browser: BrowserUse | None = None
+    """The use of its browser, while that is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +179,8 @@ class Advance:
     """The execution's new state; a checkpoint's own state takes precedence."""
     memory: tuple[MemoryWrite, ...] = ()
     """What the recorded tool call writes to memory stores."""
+    browser: BrowserWrite | None = None
+    """The new state of its browser; None: as before."""
     pause: PauseRequest | None = None
     """The request that it carries out, which those below it are to carry out too."""
     counted_to: int = 0

@@ -1,0 +1,1 @@
+"""The browser that tools drive: its process, its proxy, the context of each execution."""
