@@ -8,9 +8,12 @@ import psycopg
 import pytest
 
 from outlast.engine.dispatch.procrastinate.engine import ProcrastinateEngine
-from outlast.model.execution import Status
+from outlast.engine.dispatch.procrastinate.jobs import Jobs
+from outlast.model.execution import Execution, Status
 from outlast.model.wait import Decision
+from outlast.store.driver import TransactionResult
 from outlast.store.postgres.jobs import job_added
+from outlast.store.postgres.run import Fate
 from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.support.databases import POSTGRESQL, Database
@@ -117,3 +120,37 @@ async def _agent(server: Any) -> dict[str, Any]:
 
 async def _create(driver: Any, made: Any) -> str:
     return (await Store.over(driver).executions.create(made)).execution.id
+
+
+@pytest.mark.parametrize(
+    ("processes", "claimed"), [(None, 1), (1, 5), (2, 3), (5, 1), (9, 1)], ids=str
+)
+async def test_a_process_claims_its_share_of_what_one_commit_makes_runnable(
+    processes: int | None, claimed: int
+) -> None:
+    jobs = Jobs()
+    jobs.place, jobs.processes = (lambda _: 7), (lambda: processes)
+    children = tuple(
+        Execution(f"exec_{n}", "ws", "agt", 1, f"conv_{n}", 1, Status.QUEUED, 0, "", 1, 1)
+        for n in range(5)
+    )
+    changes = jobs.enqueue(TransactionResult(None, runnable=children), first=True)
+    status = [query.parameters["status"] for query in changes.queries]
+    assert status == ["doing"] * claimed + ["todo"] * (5 - claimed)
+    changes.settle(Fate.COMMITTED)
+    assert jobs.taken == {f"exec_{n}": 7 for n in range(claimed)}
+
+
+async def test_no_more_is_claimed_than_there_are_places() -> None:
+    jobs = Jobs()
+    jobs.place = lambda _: 7 if len(jobs.claimed) < 2 else None
+    jobs.processes = lambda: 1
+    children = tuple(
+        Execution(f"exec_{n}", "ws", "agt", 1, f"conv_{n}", 1, Status.QUEUED, 0, "", 1, 1)
+        for n in range(5)
+    )
+    changes = jobs.enqueue(TransactionResult(None, runnable=children), first=True)
+    status = [query.parameters["status"] for query in changes.queries]
+    assert status == ["doing"] * 2 + ["todo"] * 3
+    again = jobs.enqueue(TransactionResult(None, runnable=children), first=False)
+    assert {query.parameters["status"] for query in again.queries} == {"todo"}
