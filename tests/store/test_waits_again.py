@@ -70,9 +70,10 @@ async def rolled_back(store: Store, suspend: Suspend, made: Wait) -> tuple[Execu
     running = await run(store, queued)
     call = ToolCall("tc_1", "ask", {"a": 1})
     step = ToolStep("step_2", 2, call, "gave", is_error=False, started_at=7, ended_at=9)
-    await store.executions.advance(Advance(running, replace(running, steps=2), steps=(step,)))
-    ended = at_rest(replace(running, steps=2), Status.CANCELLED, 40)
-    await store.executions.advance(Advance(running, ended, ((40, ExecutionCancelled()),)))
+    recorded = replace(running, steps=2)
+    await store.executions.advance(Advance(running, recorded, steps=(step,)))
+    ended = at_rest(recorded, Status.CANCELLED, 40)
+    await store.executions.advance(Advance(recorded, ended, ((40, ExecutionCancelled()),)))
     request = Resume(WORKSPACE, execution.id, 1000, "cp_001")
     resumed = (await store.executions.resume(request)).execution
     (found,) = await store.waits.of(WORKSPACE, execution.id)

@@ -256,6 +256,7 @@ class CrashingServer:
             try:
                 await self._compare()
             except (Overloaded, AssertionError):
+                await self.settle()  # what was let go meanwhile may not have written yet
                 if rows is not None and rows == await self._rows_or_none():
                     raise
             else:
