@@ -8,6 +8,7 @@ import pytest
 from outlast.agents.port import WaitFor
 from outlast.engine.maintenance.due_waits import DUE_WAITS
 from outlast.model.agent import Effect
+from outlast.model.client_call import ClientCallNotFound
 from outlast.model.error import ApprovalNotFound, Conflict
 from outlast.model.event import ApprovalRequested, ExecutionSuspended, ToolFinished, ToolStarted
 from outlast.model.execution import Status, ToolStep
@@ -194,7 +195,7 @@ async def test_a_person_approves_before_the_client_runs_what_was_approved(
     server, execution_id = await engine_of(make_engine, ASK, approval=True)
     view = await rest(server, execution_id)
     assert view.execution.awaiting is Awaiting.PERSON
-    with pytest.raises(Exception, match="waits"):
+    with pytest.raises(ClientCallNotFound):
         await give(server, execution_id, "not yet")
     approvals = server.core.services.approvals
     decision = Decision(approved=True, reason="It is Friday.", parameters={"amount": 3})

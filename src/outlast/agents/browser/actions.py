@@ -29,7 +29,9 @@ _NO_IMAGE: Final = "A screenshot was taken, but images are not shown here; use b
 _LOG_CHARACTERS: Final = 400
 _PREFIX: Final = re.compile(r"^\w+\.\w+: ")
 _DOWNLOAD: Final = "Download is starting"
-_INTERRUPTED: Final = "is interrupted by another navigation"
+_INTERRUPTED: Final = re.compile(
+    r'Navigation to "(.*)" is interrupted by another navigation to "(.*)"'
+)
 _TRIES: Final = 3
 _CLOSING: Final = "close"
 
@@ -139,13 +141,21 @@ async def _navigate(session: Session, arguments: dict[str, Any]) -> dict[str, An
 
 
 async def _opened(page: Page, url: str) -> Response | None:
-    """Open a URL; again if the page that is there goes elsewhere in that moment."""
+    """Open a URL; again if the page that is there goes elsewhere in that moment.
+
+    A navigation that Playwright gives up may go on in the browser and interrupt the next one: its
+    end is waited for.
+    """
     for _ in range(_TRIES):
         try:
             return await page.goto(url, wait_until="domcontentloaded")
         except PlaywrightError as error:
-            if _INTERRUPTED not in str(error):
+            interrupted = _INTERRUPTED.search(str(error))
+            if interrupted is None:
                 raise
+        if interrupted[1] == interrupted[2]:
+            with suppress(PlaywrightTimeout):
+                await page.wait_for_url(interrupted[2], wait_until="domcontentloaded")
     return await page.goto(url, wait_until="domcontentloaded")
 
 
