@@ -71,7 +71,7 @@ _SUBJECTS: Final = (
         "{} laptop linux",
     ),
     (
-        "{} asked to be left out of all newsletters.",
+        "{} opted out of all newsletters.",
         "May we send marketing mail to {}?",
         "{} newsletters",
     ),

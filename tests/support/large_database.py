@@ -132,6 +132,14 @@ _TABLES: Final = {
             "execution_id": "'exec_' || lpad((n * 2)::text, 26, '0')",
         },
     ),
+    "browsers": (
+        EXECUTIONS // 5,
+        {
+            "execution_id": "'exec_' || lpad((n * 5)::text, 26, '0')",
+            "sealed": "'sealed'",
+            "at": "n",
+        },
+    ),
     "tasks": (
         EXECUTIONS // 5,
         {
