@@ -110,7 +110,8 @@ async function talk(ai, id) {
       await chat.addToolApprovalResponse({ id: part.approval.id, approved: true });
     } else {
       seen.resumed += 1;
-      await chat.resumeStream();
+      if (seen.run === undefined) await chat.sendMessage(); // no server has answered yet
+      else await chat.resumeStream();
       if (seen.statuses.at(-1) === 204) seen.byRun = true; // the run has ended
     }
     await settled(chat);
