@@ -70,7 +70,16 @@ def test_it_is_a_child_of_this_process_that_a_signal_ends() -> None:
         assert process.wait() == -signal.SIGKILL
 
 
-def test_ctrl_c_does_what_it_does_in_a_new_process() -> None:
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler])
+def test_ctrl_c_does_what_it_does_in_a_new_process(handler: Any) -> None:
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        _compare_interrupts()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _compare_interrupts() -> None:
     code = "import signal; print(signal.getsignal(signal.SIGINT))"
     new = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run("-c", code) == (0, new.stdout, "")

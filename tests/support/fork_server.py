@@ -50,6 +50,8 @@ class Start(NamedTuple):
     environment: Mapping[str, str]
     files: tuple[int, int]
     """How many files it may open: the soft and the hard limit."""
+    ignores_interrupts: bool
+    """Whether SIGINT is ignored where it is started: then it is in a new process too."""
 
 
 Request = tuple[Start, list[int]]
@@ -59,12 +61,13 @@ Request = tuple[Start, list[int]]
 def main() -> None:
     """Fork until the socket closes. A forked process leaves the loop and runs what it is for."""
     del sys.path[0]  # the folder of this script
-    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all
     _preload()
     with socket.socket(fileno=int(sys.argv[1])) as control:
         request = _serve(control)
     if request is not None:
-        signal.signal(signal.SIGINT, interrupted)
+        if not request[0].ignores_interrupts:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         _become(*request)
         _run(request[0])
 

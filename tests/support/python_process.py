@@ -11,6 +11,7 @@ import inspect
 import os
 import pickle
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -114,7 +115,8 @@ def _start_of(named: Mapping[str, Any]) -> Start | None:
     if not is_plain:
         return None
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return Start(option, what, arguments, str(folder), environment, files)
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    return Start(option, what, arguments, str(folder), environment, files, ignored)
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
