@@ -36,9 +36,9 @@ install: $(STAMP) ## everything into .venv
 demo: .demo/.installed ## the main job end to end: local model, server, example agent, a streamed answer
 	@.demo/venv/bin/python examples/demo.py
 
-# Three processes on two cores: what waits for servers, drains and take-overs leaves them to the others.
+# Four processes on two cores: what waits for servers, drains and take-overs leaves them to the others.
 test: $(STAMP) ## all tests
-	@$(BIN)/python -m pytest --numprocesses 3 --max-worker-restart 0 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 4 --max-worker-restart 0 --dist loadscope --no-loadscope-reorder
 
 test-fast: $(STAMP) ## a subset that covers each part, without Postgres and slow modules: at most 90 seconds on two cores
 	@$(BIN)/python -m pytest --fast --numprocesses 2 --max-worker-restart 0 --dist loadscope --no-loadscope-reorder

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.support.chromium import chromium, examine, sign_in, visit
 from tests.support.processes import CountingToolServer, ServerProcess
@@ -122,6 +122,21 @@ async def test_a_run_is_watched_live_over_a_killed_server_and_its_text_is_the_ap
         await at.page.reload()
         assert await text.all_text_contents() == shown
         assert "superseded" not in streamed
+
+
+async def test_a_live_page_connects_once_all_its_scripts_are_there(server: ServerProcess) -> None:
+    async def late(route: Route) -> None:
+        for _ in range(20):
+            answer = await route.fetch()
+        await route.fulfill(response=answer)
+
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        run = await server.background("writer", "a story")
+        for script in ("hx-sse.min.js", "console.js"):
+            await at.page.route(f"**/{script}", late)
+        await sign_in(at, f"/console/executions/{run}")
+        await expect(at.page.locator("#head")).to_have_attribute("data-status", "completed")
+        await expect(at.page.locator("#live-state")).to_have_text("ended")
 
 
 async def test_a_run_is_paused_resumed_cancelled_and_deleted(server: ServerProcess) -> None:
