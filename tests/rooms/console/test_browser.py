@@ -126,6 +126,7 @@ async def test_a_run_is_watched_live_over_a_killed_server_and_its_text_is_the_ap
 
 async def test_a_live_page_connects_once_all_its_scripts_are_there(server: ServerProcess) -> None:
     async def late(route: Route) -> None:
+        answer = await route.fetch()
         for _ in range(20):
             answer = await route.fetch()
         await route.fulfill(response=answer)
