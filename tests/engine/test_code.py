@@ -24,7 +24,7 @@ from outlast.rooms.runs.stream.ui import UiFold
 from outlast.services.executions import ExecutionView
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.databases import Database
-from tests.support.engine import EngineHarness
+from tests.support.engine import EngineHarness, pause_signalled
 from tests.support.models import FakeModel, by_turn
 from tests.support.tools import FakeTools, call, tool
 from tests.support.waiting import BOUND
@@ -257,11 +257,9 @@ async def test_pause_takes_effect_at_the_next_call_and_resume_asks_nothing_twice
     execution_id = await server.start()
     async with asyncio.timeout(BOUND):
         await model.spoke.wait()
+        signalled = pause_signalled(server.core)
         pausing = asyncio.ensure_future(server.executions.pause(server.caller, execution_id))
-        while (
-            await server.executions.get(server.caller, execution_id)
-        ).execution.pause_requested is None:
-            pass
+        await signalled.wait()
         gate.set()
         assert (await pausing).execution.status is Status.PAUSED
     assert ended.is_set()

@@ -190,7 +190,7 @@ async def test_the_python_client_follows_a_tree_over_cuts_to_the_end_of_its_root
     whole = await _stream(api, root)
     async with (
         api.listening() as http,
-        CuttingProxy(http.base_url.port or 0, cuts=30, most=900) as proxy,
+        CuttingProxy(http.base_url.port or 0, cuts=6, most=3000) as proxy,
     ):
         async with Client(proxy.url, api.key) as client:
             found = [

@@ -6,7 +6,7 @@ from typing import Any
 
 from outlast.app import Core
 from outlast.model.event import Entry
-from outlast.model.execution import TERMINAL, Status
+from outlast.model.execution import TERMINAL, PauseRequest, Status
 from outlast.model.workspace import Principal
 from outlast.services.executions import ExecutionView, StartExecution
 from outlast.testing import FakeClock
@@ -41,6 +41,23 @@ class EngineHarness:
                 async for entries in self.executions.follow(self.caller, execution_id)
                 for entry in entries
             ]
+
+
+def pause_signalled(core: Core) -> asyncio.Event:
+    """Return an event that is set once the engine has passed a pause on to a segment.
+
+    The row has the request a moment before.
+    """
+    event, engine = asyncio.Event(), core.engine
+    passed_on = engine.pause
+
+    def pause(execution_id: str, request: PauseRequest) -> bool:
+        found = passed_on(execution_id, request)
+        event.set()
+        return found
+
+    setattr(engine, "pause", pause)  # noqa: B010 - a method is not assigned to
+    return event
 
 
 def start_request(text: str = "Hello", **more: Any) -> StartExecution:

@@ -5,10 +5,7 @@ problems of a YAML or JSON file are reported together, one per line.
 """
 
 import difflib
-import importlib.util
 import sys
-import threading
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -34,6 +31,7 @@ from outlast.agents.agents_file import (
 from outlast.agents.code import CodeFunction
 from outlast.agents.define import Agent
 from outlast.agents.problem import Path, Problem, keys, place
+from outlast.agents.python_file import run_file, run_module
 from outlast.agents.tools.agent_kind import described, unknown_callees
 from outlast.agents.tools.python_kind import add_function
 from outlast.agents.tools.signature import PythonFunction
@@ -82,10 +80,10 @@ def load(path: str) -> LoadedAgents:
     if file.suffix == ".py":
         _search_in(file.parent)
         _text(file)
-        return _placed(_collect(_run_file(file), str(file)), file.parent)
+        return _placed(_collect(run_file(file), str(file)), file.parent)
     if all(part.isidentifier() for part in path.split(".")):
         _search_in(FilePath())
-        module = _run_module(path)
+        module = run_module(path)
         return _placed(_collect(module, path), FilePath(module.__file__ or "").parent)
     raise Misconfigured(f"{path}: agents are in a .yaml, .json or .py file or a package.module")
 
@@ -300,55 +298,6 @@ def _place(path: Path, value: Any) -> str:
 def _name(entry: Any) -> str:
     name = entry.get("name") if isinstance(entry, dict) else None
     return name if isinstance(name, str) else ""
-
-
-def _run_file(file: FilePath) -> ModuleType:
-    """Run a Python file as the module of its stem, anew each time."""
-    name, origin = file.stem, str(file.resolve())
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) != origin:
-        raise Misconfigured(f"{file}: a module {name} is already in use; rename the file")
-    spec = importlib.util.spec_from_file_location(name, origin)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:  # the file is the operator's code and may raise anything
-        del sys.modules[name]
-        _leave_if_interrupted(error)
-        raise _failed_import(error, str(file), origin) from error
-    return module
-
-
-def _leave_if_interrupted(error: BaseException) -> None:
-    """Exit on Ctrl-C at the start; at other times the file itself has raised it."""
-    main = threading.current_thread() is threading.main_thread()
-    if isinstance(error, KeyboardInterrupt) and main:
-        raise error
-
-
-def _run_module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except BaseException as error:  # as above
-        _leave_if_interrupted(error)
-        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            folder = FilePath.cwd()
-            raise Misconfigured(
-                f"{name}: there is no such module; looked in {folder} too"
-            ) from error
-        spec = sys.modules[name].__spec__ if name in sys.modules else None
-        raise _failed_import(error, name, (spec and spec.origin) or "") from error
-
-
-def _failed_import(error: BaseException, shown: str, origin: str) -> Misconfigured:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == origin]
-    line = frames[-1].lineno if frames else getattr(error, "lineno", None)
-    where = f"{shown}:{line}" if line else shown
-    if isinstance(error, Misconfigured):
-        return Misconfigured(f"{where}: {error.message}")
-    return Misconfigured(f"{where}: {type(error).__name__}: {error}")
 
 
 def _collect(module: ModuleType, shown: str) -> LoadedAgents:
