@@ -20,8 +20,8 @@ executions = Typer(
     help="List, show, watch, pause, resume, cancel executions.", no_args_is_help=True
 )
 
-_PATIENCE = 2.0
-"""Seconds that a command waits for an unavailable server."""
+_RESTART_SECONDS = 60.0
+"""How long `watch` waits for a server that leaves meanwhile."""
 _REASON = 120
 """Maximum characters of a failure's reason in a list."""
 
@@ -114,7 +114,7 @@ def cancel_execution(
     json: AsJson = False,
 ) -> None:
     """Cancel a live execution; its output so far is kept."""
-    cancelled = asyncio.run(_cancel(server, execution_id))
+    cancelled = server.request(lambda c: c.cancel(execution_id))
     if json:
         write_json(cancelled)
     else:
@@ -126,17 +126,12 @@ async def _watch(server: Server, execution_id: str, json: bool) -> int:
     from outlast.cli.screen import Screen
 
     screen = Screen(quiet=json)
-    async with server.client() as client:
+    async with server.client(patience=_RESTART_SECONDS) as client:
         execution = await show_stream(client, execution_id, screen)
     if json:
         write_json(execution)
     error = execution.get("error") or {}
     return screen.end(execution_id, execution["status"], error.get("message"))
-
-
-async def _cancel(server: Server, execution_id: str) -> dict[str, Any]:
-    async with server.client(patience=_PATIENCE) as client:
-        return await client.cancel(execution_id)
 
 
 async def _list_database(chosen: Settings, filters: dict[str, Any]) -> dict[str, Any]:

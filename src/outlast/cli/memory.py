@@ -22,8 +22,6 @@ T = TypeVar("T")
 
 memory = Typer(help="Memory stores: create, list, show, search, put, export.", no_args_is_help=True)
 
-_PATIENCE: Final = 2.0
-"""Seconds that a command waits for an unavailable server."""
 _PAGE: Final = 100
 Store = Annotated[str, Argument(help="The store's name or id: mem_…", metavar="STORE")]
 Prefix = Annotated[str, Option(help="Only keys that begin with this.")]
@@ -185,7 +183,7 @@ async def _with(server: Server, use: "Callable[[Stores], Awaitable[T]]") -> T:
     from outlast.client import Unreachable
 
     try:
-        async with server.client(patience=_PATIENCE) as client:
+        async with server.client() as client:
             return await use(client.memory)
     except Unreachable as error:
         if server.url is not None:

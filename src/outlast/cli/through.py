@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SETTINGS: Final = ("host", "port", "api_key", "data_dir")
+_PATIENCE: Final = 2.0
+"""Seconds that a command waits for an unavailable server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Server:
     url: str | None
     """None: the address of the settings."""
 
-    def client(self, *, patience: float = 60.0) -> "Client":
+    def client(self, *, patience: float = _PATIENCE) -> "Client":
         """Return a client that waits this many seconds. Raises Misconfigured without a key."""
         from outlast.cli.remote import client_of
 
