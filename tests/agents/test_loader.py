@@ -1,7 +1,6 @@
 # ruff: noqa: E501 - an exact message stands on one line
 """The agents file: what it gives, and the exact words for what is wrong with it."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -322,14 +321,6 @@ def test_a_python_file_gives_its_agents_in_order_and_their_functions(folder: Pat
     assert [spec.name for spec in loaded.specs] == ["first", "second"]
     assert list(loaded.functions) == ["my_agents_of_test:look"]
     assert load("my_agents_of_test").specs == loaded.specs
-
-
-def test_a_python_file_is_read_anew_though_length_and_time_are_the_same(folder: Path) -> None:
-    file = folder / "edited_agents_of_test.py"
-    for name in ("one", "two"):
-        file.write_text(PYTHON.replace("first", name))
-        os.utime(file, (1_700_000_000, 1_700_000_000))
-        assert name in [spec.name for spec in load(str(file)).specs]
 
 
 def test_a_script_stands_beside_the_file_that_names_it(

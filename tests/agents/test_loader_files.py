@@ -1,8 +1,10 @@
 # ruff: noqa: E501 - an exact message stands on one line
-"""An agents file in JSON, and all of a file's mistakes at once."""
+"""An agents file in JSON or edited Python, and all of a file's mistakes at once."""
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -264,3 +266,15 @@ def test_names_that_are_not_ours_are_written_as_the_file_has_them(folder: Path) 
         'x.yaml:7: agent "a", tool "f", http.query.my_key',
         'x.yaml:4: agent "a", limits.maxSteps',
     ]
+
+
+def test_a_python_file_is_read_anew_though_length_and_time_are_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    file = folder / "edited_agents_of_test.py"
+    for name in ("one", "two"):
+        file.write_text(f"from outlast import Agent\na = Agent({name!r}, model='echo:')\n")
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        assert name in [spec.name for spec in load(str(file)).specs]
+    sys.modules.pop("edited_agents_of_test", None)
