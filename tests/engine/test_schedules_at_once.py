@@ -1,13 +1,16 @@
 """Many schedules due at the same time, some of them broken."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from outlast.duty import Failures
 from outlast.engine.maintenance.due_schedules import DueSchedules
 from outlast.model.error import InvalidField
+from outlast.model.event import ExecutionStarted
 from outlast.model.schedule import Overlap, PausedReason
+from outlast.store.executions.values import Advance
 from outlast.store.schedules.fire import Firing
 from outlast.store.schedules.rows import schedules
 from tests.support.databases import Database
@@ -51,6 +54,30 @@ async def test_many_due_at_once_are_run_in_bounded_batches(
     )
     assert found == (1200, 1200, 1200)
     assert await house.fire("2026-03-04T08:01:59Z") == 0
+
+
+async def test_many_due_at_once_begin_a_few_at_a_time(
+    house: ScheduleHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = house.core.store.executions
+    advance, inside, most, begun = store.advance, 0, 0, 0
+
+    async def counted(move: Advance) -> Any:
+        nonlocal inside, most, begun
+        if not any(isinstance(one, ExecutionStarted) for _, one in move.events):
+            return await advance(move)
+        inside, most, begun = inside + 1, max(most, inside + 1), begun + 1
+        try:
+            return await advance(move)
+        finally:
+            inside -= 1
+
+    monkeypatch.setattr(type(store), "advance", lambda _, move: counted(move))
+    made = [await house.make() for _ in range(40)]
+    await house.fire("2026-03-04T09:00Z")
+    await house.end()
+    assert begun == len(made)
+    assert most <= 16
 
 
 async def test_a_zone_that_is_gone_pauses_it_and_holds_up_nothing(

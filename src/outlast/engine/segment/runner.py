@@ -5,7 +5,8 @@ request and a repeatable tool call run again, any other call needs a person's de
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import structlog
 from structlog.contextvars import bind_contextvars
@@ -41,6 +42,9 @@ from outlast.model.execution import (
 from outlast.store.known_agents import KnownAgents
 from outlast.store.store import Store
 
+_BEGINNINGS: Final = 16
+"""Segments that begin at once. What begins with them shares each turn of the loop with requests."""
+
 logger = structlog.get_logger(__name__)
 
 
@@ -62,6 +66,8 @@ class Runner:
     histories: Histories
     max_tries: int
     """Segments begun without a recorded step before an execution fails."""
+    _beginning: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_BEGINNINGS))
+    """Held from a segment's first look at its agent to the commit that begins it."""
 
     async def run(self, segment: Segment) -> None:
         """Run one segment. Raises StaleWrite if another worker has the execution.
@@ -69,9 +75,10 @@ class Runner:
         Raises Overloaded if the store fails: the execution stays as last committed. Raises anything
         else if the execution could not be read, or its end not be written.
         """
-        agent = await self._agent(segment)
-        if agent is None or not await self._begun(segment):
-            return
+        async with self._beginning:
+            agent = await self._agent(segment)
+            if agent is None or not await self._begun(segment):
+                return
         try:
             await self._read(segment)
             agent = await self._with_listed(segment, agent)
