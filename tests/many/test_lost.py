@@ -279,8 +279,8 @@ async def test_what_has_begun_goes_on_before_anything_else_begins(
     first, second = FakeModel(by_turn([here])), FakeModel(by_turn([there, "Hi"]))
     async with (
         Network(database) as network,
-        worker(network.url, first, concurrency=1, takeover_seconds=1) as (core, caller),
-        worker(database, second, start=False, concurrency=1, takeover_seconds=1) as (other, _),
+        worker(network.url, first, concurrency=1, takeover_seconds=3) as (core, caller),
+        worker(database, second, start=False, concurrency=1, takeover_seconds=3) as (other, _),
     ):
         names = [await _started(core, caller, "begun")]
         await _found(database, "SELECT 1 FROM executions WHERE status = 'running'")
