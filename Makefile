@@ -39,7 +39,7 @@ demo: .demo/.installed ## the main job end to end: local model, server, example 
 # Four processes on two cores: what waits for servers, drains and take-overs leaves them to the others.
 # The few tests that fail run once more, alone: a machine that stalls for seconds fails one or another.
 test: $(STAMP) ## all tests
-	@$(BIN)/python -m tests.whole
+	@$(BIN)/python -m tests.support.whole
 
 test-fast: $(STAMP) ## a subset that covers each part, without Postgres and slow modules: at most 90 seconds on two cores
 	@$(BIN)/python -m pytest --fast --numprocesses 2 --max-worker-restart 0 --dist loadscope --no-loadscope-reorder
