@@ -1,4 +1,4 @@
-"""`python -m tests.support.whole`: all tests in four processes; the few that fail run once more, alone.
+"""All tests in four processes; the few that fail run once more, alone: `make test`.
 
 Many tests wait for real processes, and a machine that stalls for seconds fails one of them without
 a mistake in the code. A test that fails twice has failed. What passed only the second time is
