@@ -33,6 +33,7 @@ from outlast.model.clock import SystemClock
 from outlast.model.error import OutlastError, StoreLocked, ToolFailed
 from outlast.model.execution import Status
 from outlast.model.price import NANO, ModelPrice
+from outlast.model.unreadable import ExecutionUnreadable
 from outlast.rooms.executions import schemas
 from outlast.rooms.executions.stream import FRAME_TYPES
 from outlast.settings import FILE, Settings
@@ -177,7 +178,7 @@ def ends_an_execution(kind: type[OutlastError]) -> bool:
 
 
 def every_error() -> list[type[OutlastError]]:
-    found = (*vars(error).values(), ClientCallNotFound)
+    found = (*vars(error).values(), ClientCallNotFound, ExecutionUnreadable)
     kinds = [kind for kind in found if isinstance(kind, type)]
     return [kind for kind in kinds if issubclass(kind, OutlastError)]
 

@@ -196,3 +196,26 @@ async def test_a_request_to_pause_that_cannot_be_read_fails_its_execution_and_ke
         gate.set()
     [(error,)] = database.rows(f"SELECT error::text FROM executions WHERE id = '{odd.id}'")
     assert "cannot be read" in error
+
+
+async def test_a_due_approval_of_an_execution_that_cannot_be_read_fails_that_execution(
+    database: Database,
+) -> None:
+    clock = FakeClock()
+    models = NamedModels({"actor": FakeModel(by_turn([call(1, "pay")], ["Done"]))})
+    pay = tool("pay", approval=True, expiry=Expiry(5, approve=True))
+    tools = FakeTools(pay=lambda _: "paid")
+    async with database.core(models=models, tools=tools, clock=clock) as core:
+        caller = await ready(core, spec(pay, limits=Limits(max_seconds=None)))
+        run = (await core.services.executions.start(caller, "agent", start_request())).execution.id
+        async with asyncio.timeout(BOUND):
+            await core.services.executions.rest(caller, run)
+        database.rows(f"UPDATE executions SET budget = '[1]' WHERE id = '{run}'")
+        clock.advance(6)
+        async with asyncio.timeout(BOUND):
+            while database.rows(f"SELECT status FROM executions WHERE id = '{run}'") != [
+                ("failed",)
+            ]:
+                clock.advance(1)
+                await between_looks()
+        assert await core.store.waits.due(clock.now(), 9) == []

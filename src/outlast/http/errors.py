@@ -31,6 +31,7 @@ from outlast.model.error import (
     UnsupportedEncoding,
     Upstream,
 )
+from outlast.model.unreadable import ExecutionUnreadable
 
 STATUS: Final[dict[type[OutlastError], tuple[int, str]]] = {
     InvalidRequest: (400, "invalid_request_error"),
@@ -44,10 +45,11 @@ STATUS: Final[dict[type[OutlastError], tuple[int, str]]] = {
     InvalidField: (422, "validation_error"),
     RateLimited: (429, "rate_limit_error"),
     Upstream: (502, "upstream_error"),
+    ExecutionUnreadable: (500, "internal_error"),
     Overloaded: (503, "overloaded_error"),
 }
 """Status and type of each branch of the tree; a class has its nearest ancestor's, the rest is
-500."""
+500 without details."""
 
 _HEADERS: Final[dict[int, dict[str, str]]] = {
     401: {"WWW-Authenticate": "Bearer"},
@@ -107,6 +109,8 @@ def problem_of(error: Exception) -> Problem:
     for kind in type(error).__mro__:
         if kind in STATUS and isinstance(error, OutlastError):
             status, type_ = STATUS[kind]
+            if isinstance(error, ExecutionUnreadable):
+                logger.error("execution.unreadable", execution=error.execution_id, exc_info=error)
             headers = _headers(error, status)
             return Problem(status, type_, error.code, error.message, error.param, headers)
     logger.error("request.failed", exc_info=error)

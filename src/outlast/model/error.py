@@ -26,7 +26,7 @@ OutlastError
 ├── Upstream                 502  a model provider or a tool's server
 │   ├── ModelUnavailable · ModelRateLimited · ModelRejected · ContextTooLong · ToolsUnavailable
 ├── Overloaded               503
-├── Refused                  500  the database does not take this write, now or later
+├── Refused, ExecutionUnreadable  500  the database does not take this write; a broken or newer row
 ├── ToolFailed                    shown to the model, never to the caller
 │   ├── ToolTimeout
 ├── LimitExceeded · BudgetExceeded   end an execution

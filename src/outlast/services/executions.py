@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Final
 
+import structlog
+
 from outlast.agents.tools.client_kind import require_client_tools, storable_tool
 from outlast.agents.tools.request import forwarded_problem
 from outlast.engine.dispatch.port import Engine
@@ -22,6 +24,7 @@ from outlast.model.execution import (
 )
 from outlast.model.ids import CHECKPOINT, CONVERSATION, EXECUTION, parse
 from outlast.model.memory import MemoryAccess
+from outlast.model.unreadable import ExecutionUnreadable
 from outlast.model.workspace import Principal, Scope
 from outlast.seal import FORWARDED, Seal
 from outlast.services.agents import Agents
@@ -47,6 +50,8 @@ __all__ = [
     "StartExecution",
     "Started",
 ]
+
+logger = structlog.get_logger(__name__)
 
 _CANCELLED_AT_ONCE: Final = 100
 """Maximum of queued turns that one transaction cancels."""
@@ -230,6 +235,10 @@ class Executions:
         """Return an execution that a request names. Raises ExecutionNotFound."""
         return await self._store.executions.get(principal.workspace_id, execution_id)
 
+    async def part(self, principal: Principal, execution_id: str) -> Execution:
+        """Return the same as far as it can be read, as in a list."""
+        return await self._store.executions.part(principal.workspace_id, execution_id)
+
     async def holds(self, principal: Principal, execution_id: str, cursor: Cursor) -> bool:
         """Whether the log contains the cursor, so that it may have been sent to a client."""
         if cursor.seq == 0:
@@ -292,9 +301,20 @@ class Executions:
         return await self._views.one(await self._lifecycle.cancel(execution))
 
     async def cancel_conversation(self, principal: Principal, conversation_id: str) -> None:
-        """Cancel every live execution of a conversation, the youngest first, and wait for it."""
+        """Cancel every live execution of a conversation, the youngest first, and wait for it.
+
+        One that cannot be read is failed.
+        """
         principal.require(Scope.AGENTS_EXECUTE)
         workspace_id = principal.workspace_id
+        while True:
+            try:
+                return await self._cancel_live(workspace_id, conversation_id)
+            except ExecutionUnreadable as error:
+                if not await self._lifecycle.end_unreadable(workspace_id, error.execution_id):
+                    raise
+
+    async def _cancel_live(self, workspace_id: str, conversation_id: str) -> None:
         while await self._store.executions.cancel_waiting(
             workspace_id, conversation_id, self._clock.now(), _CANCELLED_AT_ONCE
         ):
@@ -359,9 +379,13 @@ class Executions:
         Raises ExecutionNotFound, InvalidId, MissingScope.
         """
         principal.require(Scope.AGENTS_EXECUTE)
-        execution = await self._execution(principal, execution_id)
-        await self._lifecycle.terminate(execution)
-        await self._store.executions.delete(execution.workspace_id, execution.id)
+        workspace_id, found = principal.workspace_id, parse(EXECUTION, execution_id)
+        try:
+            execution = await self._store.executions.get(workspace_id, found)
+            await self._lifecycle.terminate(execution)
+        except ExecutionUnreadable:  # it can be deleted as it is
+            logger.exception("execution.unreadable", execution=found)
+        await self._store.executions.delete(workspace_id, found)
 
     async def _execution(self, principal: Principal, execution_id: str) -> Execution:
         return await self._store.executions.get(

@@ -5,6 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from outlast.engine.dispatch.port import Engine
 from outlast.model.checkpoint import Checkpoint
 from outlast.model.clock import Clock
@@ -13,6 +15,7 @@ from outlast.model.event import Event, ExecutionCancelled, ExecutionPaused
 from outlast.model.execution import (
     RESTING,
     TERMINAL,
+    UNREADABLE,
     Execution,
     PauseRequest,
     Status,
@@ -20,13 +23,15 @@ from outlast.model.execution import (
 )
 from outlast.model.ids import CHECKPOINT
 from outlast.model.task import PAUSED
-from outlast.store.executions.values import Advance
+from outlast.store.executions.values import Advance, ForcedFailure
 from outlast.store.store import Store
 from outlast.stream import Streams
 
 _SECONDS: Final = 10.0
 """How long a caller waits for the running segment to end."""
 _ATTEMPTS: Final = 5
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,14 @@ class Lifecycle:
             for one in below:  # its end has requested theirs
                 await self._rest(one)
         return execution
+
+    async def end_unreadable(self, workspace_id: str, execution_id: str) -> bool:
+        """Fail an execution that cannot be read; return False if it was not live."""
+        logger.error("execution.unreadable", execution=execution_id)
+        now = self.clock.now()
+        return await self.store.executions.force_failure(
+            ForcedFailure(workspace_id, execution_id, now, UNREADABLE, resting=True)
+        )
 
     async def ask_to_cancel(self, execution: Execution) -> None:
         """Cancel at once if it waits; else leave a request to its process."""

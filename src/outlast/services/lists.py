@@ -7,11 +7,13 @@ from typing import Final
 import orjson
 
 from outlast.model.execution import TERMINAL, Execution, ToolStep
+from outlast.model.unreadable import ExecutionUnreadable
 from outlast.model.usage import NOTHING_SPENT, Spent
 from outlast.model.wait import Wait
 from outlast.model.workspace import Principal
 from outlast.services.executions import Executions, ExecutionView
 from outlast.store.executions.lists import ExecutionFilter, Listed, ShortSteps
+from outlast.store.executions.partial import unreadable
 from outlast.store.known_agents import KnownAgents
 from outlast.store.page import Page
 from outlast.store.store import Store
@@ -76,7 +78,11 @@ class Lists:
         views: list[ExecutionView] = []
         size = 0
         for one in found:
-            view = await self._executions.get(principal, one.execution.id)
+            try:
+                view = await self._executions.get(principal, one.execution.id)
+            except ExecutionUnreadable:
+                shown = replace(one, execution=unreadable(one.execution))
+                view = await self._view(shown, _NO_STEPS, ())
             size += _size(view)
             if views and size > _MOST_BYTES:
                 more = True
@@ -87,7 +93,7 @@ class Lists:
     async def _view(
         self, listed: Listed, steps: ShortSteps, waits: tuple[Wait, ...]
     ) -> ExecutionView:
-        execution = listed.execution
+        execution = unreadable(listed.execution) if steps.unreadable else listed.execution
         cut = (*listed.cut, "toolCalls") if steps.cut else listed.cut
         name = await self._known.name_of(execution)
         return ExecutionView(execution, steps.steps, waits, name, cut)

@@ -23,9 +23,10 @@ from outlast.model.record import Part as RecordPart
 from outlast.store.charges import charge_from, charges
 from outlast.store.driver import Driver, Part, Query, Row, Statement, Transaction, TransactionResult
 from outlast.store.executions.lists import LISTED, LONGEST, listed_from
-from outlast.store.executions.rows import execution_from
+from outlast.store.executions.partial import execution_or_part
+from outlast.store.executions.rows import execution_of
 from outlast.store.executions.statements import EXECUTION
-from outlast.store.executions.steps import STEP_COLUMNS, step_from, without_content
+from outlast.store.executions.steps import STEP_COLUMNS, step_of, without_content
 from outlast.store.executions.tables import executions, steps
 
 
@@ -205,7 +206,7 @@ def _get(workspace_id: str, wanted: RecordId) -> Transaction[Record]:
 def _execution(workspace_id: str, execution_id: str) -> Part[Execution | None]:
     owned = {"workspace": workspace_id, "id": execution_id}
     rows = yield Query(EXECUTION, owned)
-    return execution_from(rows[0]) if rows else None
+    return execution_of(rows[0]) if rows else None
 
 
 def _read_tree(workspace_id: str, execution_id: str) -> Transaction[Tree]:
@@ -214,7 +215,7 @@ def _read_tree(workspace_id: str, execution_id: str) -> Transaction[Tree]:
     rows = yield Query(TREE, of_id)
     if not rows:
         raise ExecutionNotFound
-    executions = {row[0]: execution_from(row) for row in rows}
+    executions = {row[0]: execution_or_part(row) for row in rows}
     closed = yield Query(TREE_CLOSED, of_id)
     steps = yield Query(TREE_STEPS, of_id)
     parts: list[RecordPart] = [_closed_from(executions[row[0]], row) for row in sorted(closed)]
@@ -230,7 +231,7 @@ def _step_from(execution: Execution, row: Row) -> RecordPart:
     execution_id, number, step_id, kind, data, *times, superseded, cost = row
     if execution.is_purged:  # what a purge has not reached yet is hidden
         data = without_content(kind, data) or data
-    step = step_from((execution_id, number, step_id, kind, data, *times))
+    step = step_of((execution_id, number, step_id, kind, data, *times))
     return StepRecord(execution, step, cost, bool(superseded))
 
 

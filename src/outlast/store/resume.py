@@ -40,10 +40,10 @@ from outlast.store.executions.locks import locked_tree
 from outlast.store.executions.log import LAST_EVENT, append
 from outlast.store.executions.pauses import has_no_place, withdraw
 from outlast.store.executions.read import details_of
-from outlast.store.executions.rows import execution_from, resume_columns
+from outlast.store.executions.rows import execution_of, resume_columns
 from outlast.store.executions.spending import release_all
 from outlast.store.executions.statements import LIVE_IN_CONVERSATION, RESUME_EXECUTION
-from outlast.store.executions.steps import STEPS, SUPERSEDE_STEP, step_from
+from outlast.store.executions.steps import STEPS, SUPERSEDE_STEP, step_of
 from outlast.store.executions.values import Details, Resume
 from outlast.store.listeners import Committed
 from outlast.store.tasks.rows import resumed, task_of
@@ -239,7 +239,7 @@ def _must_wait(execution: Execution) -> Part[bool]:
         LIVE_IN_CONVERSATION,
         {"workspace": execution.workspace_id, "conversation": execution.conversation_id},
     )
-    others = [found for found in map(execution_from, rows) if found.id != execution.id]
+    others = [found for found in map(execution_of, rows) if found.id != execution.id]
     if others and execution.status in TERMINAL:
         raise ConversationBusy(
             "Another execution of the conversation is live; cancel it or let it end first."
@@ -296,7 +296,7 @@ def _past(
     unsaved: tuple[dict[str, Any], dict[str, Any] | None],
 ) -> Part[_Past]:
     rows = yield Query(STEPS, {"id": execution.id, "workspace": execution.workspace_id})
-    found = tuple(step_from(row) for row in rows)
+    found = tuple(step_of(row) for row in rows)
     first, left = unsaved
     states = [c.state for c in _before(known, chosen) if c.state is not None]
     kept = tuple(s for s in found if chosen is not None and chosen.covers(s.number))

@@ -1,16 +1,24 @@
-"""Placeholder in lists for a row that cannot be read."""
+"""Rows that cannot be read: the error of one, and its placeholder in a list."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from outlast.model.unreadable import ExecutionUnreadable
 from outlast.store.driver import Row
 
 T = TypeVar("T")
 
+BROKEN: Final = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
+"""What the reader of a row raises if the row is damaged, or was written by a newer version."""
 
-class UnreadableRow(Exception):
-    """The row of an execution is damaged, or was written by a newer version."""
+
+def read_of(row: Row, read: Callable[[Row], T], execution_id: str) -> T:
+    """Read a row of this execution. Raises ExecutionUnreadable."""
+    try:
+        return read(row)
+    except BROKEN as error:
+        raise ExecutionUnreadable(execution_id) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,6 @@ def readable(
     for row in rows:
         try:
             found.append(read(row))
-        except (ValueError, TypeError, LookupError):
+        except BROKEN:
             found.append(Unreadable(*owner(row)))
     return found

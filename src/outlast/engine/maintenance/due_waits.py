@@ -13,6 +13,7 @@ from outlast.engine.maintenance.duty import MaintenanceDuty
 from outlast.engine.segment.last_resort import LastResort
 from outlast.model.clock import Clock
 from outlast.model.error import NotFound, Overloaded
+from outlast.model.unreadable import ExecutionUnreadable
 from outlast.model.wait import Wait
 from outlast.store.unreadable import Unreadable
 from outlast.store.waits.decide import DecideWait
@@ -61,6 +62,10 @@ class DueWaits:
             await self._store.decide(request)
         except NotFound:
             logger.info("approval.gone", execution=wait.execution_id)
+        except ExecutionUnreadable as error:
+            return await self._last_resort.end_unreadable(
+                Unreadable(workspace_id, error.execution_id)
+            )
         except Overloaded:
             raise
         except Exception as error:  # noqa: BLE001 - one wait does not keep the others waiting

@@ -39,6 +39,7 @@ from outlast.model.execution import (
     Failure,
     Status,
 )
+from outlast.model.unreadable import ExecutionUnreadable
 from outlast.store.known_agents import KnownAgents
 from outlast.store.store import Store
 
@@ -46,10 +47,6 @@ _BEGINNINGS: Final = 16
 """Segments that begin at once. What begins with them shares each turn of the loop with requests."""
 
 logger = structlog.get_logger(__name__)
-
-
-class Unread(Exception):
-    """The record of an execution cannot be read."""
 
 
 @dataclass(slots=True)
@@ -92,13 +89,16 @@ class Runner:
         except Refused:
             logger.exception("execution.refused")
             await self._fail(segment, REFUSED)
+        except ExecutionUnreadable:
+            logger.exception("execution.crashed")
+            await self._fail(segment, UNREADABLE)
         except OutlastError as error:
             await self._fail(segment, failure_of(error))
         except (asyncio.CancelledError, GeneratorExit):
             raise
-        except BaseException as error:
+        except BaseException:
             logger.exception("execution.crashed")
-            await self._fail(segment, UNREADABLE if isinstance(error, Unread) else OUR_MISTAKE)
+            await self._fail(segment, OUR_MISTAKE)
 
     async def _fail(self, segment: Segment, failure: Failure) -> None:
         """Fail the execution, or pause it if its task is configured so."""
@@ -206,7 +206,7 @@ class Runner:
         except OutlastError:
             raise
         except Exception as error:
-            raise Unread from error
+            raise ExecutionUnreadable(execution.id) from error
 
     async def _interrupted(self, segment: Segment) -> None:
         match segment.stopped:

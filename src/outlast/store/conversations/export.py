@@ -11,9 +11,9 @@ from sqlalchemy import bindparam, select
 from outlast.model.execution import Execution, Step
 from outlast.store.driver import Query, Statement, Transaction, TransactionResult
 from outlast.store.executions.below import ALL_BELOW
-from outlast.store.executions.rows import execution_from
+from outlast.store.executions.rows import execution_of
 from outlast.store.executions.statements import OWNED, SELECT_EXECUTION
-from outlast.store.executions.steps import STEP_COLUMNS, step_from
+from outlast.store.executions.steps import STEP_COLUMNS, step_of
 from outlast.store.executions.tables import executions, steps
 
 NEXT_TURN: Final = Statement(
@@ -51,7 +51,7 @@ def read_next_turn(
     """Read the execution after this one; None after the last."""
     of = {"workspace": workspace_id, "conversation": conversation_id, "after": after}
     rows = yield Query(NEXT_TURN, of)
-    return TransactionResult(execution_from(rows[0]) if rows else None)
+    return TransactionResult(execution_of(rows[0]) if rows else None)
 
 
 def read_below(workspace_id: str, execution_id: str) -> Transaction[list[str]]:
@@ -66,4 +66,4 @@ def read_some_steps(
     """Read the steps after this number."""
     of = {"workspace": workspace_id, "id": execution_id, "behind": behind, "limit": limit}
     rows = yield Query(EXPORTED_STEPS, of)
-    return TransactionResult([ExportedStep(step_from(row[:-1]), bool(row[-1])) for row in rows])
+    return TransactionResult([ExportedStep(step_of(row[:-1]), bool(row[-1])) for row in rows])

@@ -8,8 +8,8 @@ from sqlalchemy import bindparam, select
 
 from outlast.model.execution import Execution, Step
 from outlast.store.driver import Query, Statement, Transaction, TransactionResult
-from outlast.store.executions.rows import execution_from
-from outlast.store.executions.steps import STEP_COLUMNS, step_from
+from outlast.store.executions.rows import execution_of
+from outlast.store.executions.steps import STEP_COLUMNS, step_of
 from outlast.store.executions.tables import executions, steps
 
 
@@ -108,10 +108,10 @@ def read_turns(
     steps = yield Query(TURNS_STEPS, parameters)
     by_execution: dict[str, list[Step]] = defaultdict(list)
     for row in steps:
-        by_execution[row[0]].append(step_from(row))
+        by_execution[row[0]].append(step_of(row))
     return TransactionResult(
         tuple(
             History(execution, tuple(by_execution[execution.id]))
-            for execution in map(execution_from, executions)
+            for execution in map(execution_of, executions)
         )
     )

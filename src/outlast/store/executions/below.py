@@ -8,9 +8,10 @@ from typing import Final, TypeAlias
 from sqlalchemy import select
 
 from outlast.model.execution import Execution, Status
+from outlast.model.unreadable import ExecutionUnreadable
 from outlast.store.driver import Part, Query, Row, Statement, Transaction, TransactionResult
 from outlast.store.executions.columns import PLACES
-from outlast.store.executions.rows import execution_from
+from outlast.store.executions.rows import execution_of
 from outlast.store.executions.statements import OWNED, SELECT_EXECUTION
 from outlast.store.executions.tables import executions
 
@@ -81,8 +82,8 @@ def read_of(live: Iterable[Live]) -> list[Execution]:
 
 
 def _live(row: Row) -> Live:
-    with suppress(ValueError, TypeError, LookupError, AttributeError):
-        return execution_from(row)
+    with suppress(ExecutionUnreadable):
+        return execution_of(row)
     kept = ("id", "workspace_id", "parent_id", "tool_call_id", "depth")
     places = {name: row[PLACES[name]] for name in (*kept, "paused_by", "pause_requested")}
     status = row[PLACES["status"]]

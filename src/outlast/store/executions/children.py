@@ -25,6 +25,7 @@ from outlast.model.execution import (
     at_rest,
 )
 from outlast.model.text import shortened
+from outlast.model.unreadable import ExecutionUnreadable
 from outlast.model.usage import Spent
 from outlast.model.wait import CallResult
 from outlast.store.conversations.rows import LOCK_TURNS
@@ -33,7 +34,7 @@ from outlast.store.executions.below import Live, UnreadChild, lock_live_below, r
 from outlast.store.executions.columns import PLACES
 from outlast.store.executions.locks import compare_and_set
 from outlast.store.executions.log import append, insert_event
-from outlast.store.executions.rows import execution_from, first_entry, new_columns
+from outlast.store.executions.rows import execution_of, first_entry, new_columns
 from outlast.store.executions.spending import release
 from outlast.store.executions.spent_below import spent_below_each, with_spent
 from outlast.store.executions.statements import (
@@ -48,7 +49,6 @@ from outlast.store.executions.tables import execution_metadata, executions
 from outlast.store.executions.turns import failed_unread, next_turn
 from outlast.store.executions.values import Advance, ForcedFailure
 from outlast.store.listeners import Committed
-from outlast.store.unreadable import UnreadableRow
 from outlast.store.waits.above import awaiting_now, tell_above, tell_root, withdrawn
 from outlast.store.waits.child_ends import DecidedParent, child_ended, decided_parent
 
@@ -203,7 +203,7 @@ def decided(call: Call, answers: Sequence[Row], at: int, *, ran: bool = True) ->
     if not parent.goes_on:
         try:
             moved = yield from _woken(call, parent, at_)
-        except UnreadableRow:
+        except ExecutionUnreadable:
             logger.exception("execution.unreadable", execution=call.parent_id)
             return (yield from fail_unread_child(call.workspace_id, call.parent_id, at))
     event = ChildFinished(parent.step, call.tool_call_id, call.child_id, call.status.value)
@@ -225,13 +225,10 @@ def decided(call: Call, answers: Sequence[Row], at: int, *, ran: bool = True) ->
 def _woken(call: Call, parent: DecidedParent, at: int) -> Part[tuple[Execution, Execution]]:
     """Return a suspended parent before and after it awaits what it awaits now.
 
-    Raises UnreadableRow.
+    Raises ExecutionUnreadable.
     """
     (row,) = yield Query(EXECUTION, {"id": call.parent_id, "workspace": call.workspace_id})
-    try:
-        before = execution_from(row)
-    except (ValueError, TypeError, LookupError) as error:
-        raise UnreadableRow(call.parent_id) from error
+    before = execution_of(row)
     after = yield from awaiting_now(replace(before, updated_at=at), parent.awaited)
     return before, after
 
@@ -242,8 +239,8 @@ def _next_begins(workspace_id: str, parent_id: str, at: int) -> Part[Effects]:
     of = {"workspace": workspace_id, "id": parent_id}
     while rows := (yield Query(NEXT_CHILD, of)):
         try:
-            following = execution_from(rows[0])
-        except (ValueError, TypeError, LookupError):
+            following = execution_of(rows[0])
+        except ExecutionUnreadable:
             unread = rows[0][PLACES["id"]]
             logger.exception("execution.unreadable", execution=unread)
             effects += yield from fail_unread_child(workspace_id, unread, at)

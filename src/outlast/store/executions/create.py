@@ -28,7 +28,7 @@ from outlast.store.executions.advance import advance
 from outlast.store.executions.children import NOTHING, Effects
 from outlast.store.executions.cuts import find_cut, supersede
 from outlast.store.executions.log import insert_event
-from outlast.store.executions.rows import execution_from, first_entry, new_columns
+from outlast.store.executions.rows import execution_of, first_entry, new_columns
 from outlast.store.executions.statements import (
     EXECUTION,
     INSERT_EXECUTION,
@@ -138,7 +138,7 @@ def _make_way(
         stays = yield from live_count(new.workspace_id, new.conversation_id, new.max_live)
     else:
         rows = yield Query(LIVE_IN_CONVERSATION, _conversation(new))
-        live = [execution_from(row) for row in rows]
+        live = [execution_of(row) for row in rows]
         ends = [one for one in live if new.on_busy is OnBusy.INTERRUPT or one.turn >= (cut or 0)]
         stays = len(live) - len(ends)
         if ends:
@@ -191,7 +191,7 @@ def _first_request(new: NewExecution, idempotency: Idempotency) -> Part[Created 
     rows = yield Query(EXECUTION, {"id": first.made, "workspace": new.workspace_id})
     if not rows:
         raise ExecutionNotFound
-    return Created(execution_from(rows[0]), replayed=True, answer=first.answer)
+    return Created(execution_of(rows[0]), replayed=True, answer=first.answer)
 
 
 def _take_turn(new: NewExecution) -> Part[tuple[int, dict[str, Any], str | None]]:
@@ -270,7 +270,7 @@ def cancel_waiting(
     cancelled: list[Execution] = []
     effects = NOTHING
     for row in rows:
-        execution = execution_from(row)
+        execution = execution_of(row)
         after = at_rest(execution, Status.CANCELLED, at)
         outcome = yield from advance(Advance(execution, after, ((at, ExecutionCancelled()),)))
         cancelled.append(after)

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, select, update
 from outlast.model.error import Conflict, ExecutionNotFound
 from outlast.model.execution import Execution, Status
 from outlast.store.driver import Part, Query, Statement
-from outlast.store.executions.rows import execution_from
+from outlast.store.executions.rows import execution_of
 from outlast.store.executions.statements import EXECUTION
 from outlast.store.executions.tables import executions
 from outlast.store.executions.values import Cut, NewExecution
@@ -80,12 +80,12 @@ def _turn_of_message(new: NewExecution) -> Part[Execution | None]:
         return None
     given = _conversation(new) | {"message": new.origin.message_id}
     rows = yield Query(TURN_OF_MESSAGE, given)
-    return execution_from(rows[0]) if rows else None
+    return execution_of(rows[0]) if rows else None
 
 
 def _newest(new: NewExecution, turns: int) -> Part[Execution | None]:
     rows = yield Query(NEWEST_TURN, _conversation(new))
-    found = execution_from(rows[0]) if rows else None
+    found = execution_of(rows[0]) if rows else None
     return None if found is None or found.turn != turns else found
 
 
@@ -93,7 +93,7 @@ def _standing(new: NewExecution, execution_id: str, *, required: bool) -> Part[E
     """Return the execution's turn; if it is superseded None, or an error if it is required."""
     given = {"id": execution_id, "workspace": new.workspace_id}
     rows = yield Query(EXECUTION, given)
-    found = execution_from(rows[0]) if rows else None
+    found = execution_of(rows[0]) if rows else None
     if found is None or found.conversation_id != new.conversation_id:
         if required:
             raise ExecutionNotFound("The conversation has no such execution.", param="replaces")

@@ -18,6 +18,7 @@ from outlast.store.executions.below import ALL_BELOW, UnreadChild
 from outlast.store.executions.browsers import browsers
 from outlast.store.executions.children import Effects, answer, call_of
 from outlast.store.executions.locks import locked, locked_tree
+from outlast.store.executions.partial import execution_or_part
 from outlast.store.executions.spending import release_unread
 from outlast.store.executions.spent_below import keep_spent
 from outlast.store.executions.tables import events, execution_metadata, executions, steps
@@ -66,13 +67,13 @@ def _leave_spent(execution: Execution) -> Part[None]:
     if execution.parent_id is None:
         return
     with suppress(ExecutionNotFound):
-        yield from locked(execution.workspace_id, execution.parent_id)
+        yield from locked(execution.workspace_id, execution.parent_id, execution_or_part)
     yield from keep_spent(execution)
 
 
 def delete_execution(workspace_id: str, execution_id: str) -> Transaction[None]:
     """Delete the row with all its data, what it has called, and a conversation left empty."""
-    execution, live = yield from locked_tree(workspace_id, execution_id)
+    execution, live = yield from locked_tree(workspace_id, execution_id, execution_or_part)
     for one in (*live, execution):
         if isinstance(one, UnreadChild) or one.reserved is not None:
             yield from release_unread(workspace_id, one.id, execution.updated_at)

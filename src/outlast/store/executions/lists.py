@@ -9,11 +9,12 @@ from sqlalchemy import Column, Text, bindparam, case, cast, func, literal_column
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.execution import Execution, Status, ToolStep
+from outlast.model.unreadable import ExecutionUnreadable
 from outlast.store.driver import Query, Row, Statement, Together, Transaction, TransactionResult
 from outlast.store.executions.columns import SHOWN_STATUS
-from outlast.store.executions.rows import execution_from
+from outlast.store.executions.partial import execution_or_part
 from outlast.store.executions.statements import SELECT_EXECUTION
-from outlast.store.executions.steps import SHORT_STEPS, step_from
+from outlast.store.executions.steps import SHORT_STEPS, step_of
 from outlast.store.executions.tables import execution_metadata, executions
 from outlast.store.page import Page
 
@@ -38,6 +39,8 @@ class ShortSteps:
     steps: tuple[ToolStep, ...] = ()
     cut: bool = False
     """Whether some are left out."""
+    unreadable: bool = False
+    """Whether some cannot be read; then there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,7 @@ def read_executions(
 ) -> Transaction[list[Execution]]:
     """A page by keyset, and one row more to tell whether there are more."""
     rows = yield page_of(workspace_id, wanted, page)
-    found = [execution_from(row) for row in rows]
+    found = [execution_or_part(row) for row in rows]
     return TransactionResult(found[::-1] if page.backwards else found)
 
 
@@ -205,7 +208,7 @@ def read_listed(
 
 def listed_from(row: Row) -> Listed:
     """Return the execution of a row of LISTED, whose long texts have one character too many."""
-    found = execution_from(row)
+    found = execution_or_part(row)
     output = found.output or ""
     cut = []
     if len(found.input) > LONGEST:
@@ -234,7 +237,11 @@ def read_short_steps(
     answers = yield Together(tuple(of_each))
     found = {}
     for execution_id, rows in zip(execution_ids, answers, strict=True):
-        steps = tuple(_short(rows[:_MOST_STEPS]))
+        try:
+            steps = tuple(_short(rows[:_MOST_STEPS]))
+        except ExecutionUnreadable:
+            found[execution_id] = ShortSteps(unreadable=True)
+            continue
         found[execution_id] = ShortSteps(steps, cut=len(steps) < len(rows))
     return TransactionResult(found)
 
@@ -242,6 +249,6 @@ def read_short_steps(
 def _short(rows: Iterable[Row]) -> Iterable[ToolStep]:
     for row in rows:
         if row[4] is not None:
-            step = step_from(row)
+            step = step_of(row)
             assert isinstance(step, ToolStep)
             yield step

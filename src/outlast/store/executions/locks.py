@@ -1,13 +1,14 @@
 """Parts that lock an execution, and compare and set its row."""
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import Execution, Status
 from outlast.store.conversations.rows import LOCK_TURNS
-from outlast.store.driver import Part, Query, Statement
+from outlast.store.driver import Part, Query, Row, Statement
 from outlast.store.executions.below import Live, lock_live_below
-from outlast.store.executions.rows import advance_columns, execution_from
+from outlast.store.executions.rows import advance_columns, execution_of
 from outlast.store.executions.statements import (
     ADVANCE_AWAITING,
     ADVANCE_EXECUTION,
@@ -18,7 +19,6 @@ from outlast.store.executions.statements import (
     SET_STATE,
 )
 from outlast.store.tables import to_json
-from outlast.store.unreadable import UnreadableRow
 
 LiveBelow: TypeAlias = tuple[Live, ...]
 
@@ -56,18 +56,17 @@ def compared(before: Execution, after: Execution, *, keep_pause: bool) -> dict[s
     } | advance_columns(after)
 
 
-def locked(workspace_id: str, execution_id: str) -> Part[Execution]:
+def locked(
+    workspace_id: str, execution_id: str, read: Callable[[Row], Execution] = execution_of
+) -> Part[Execution]:
     """Return the execution's row, locked until the end of the transaction.
 
-    Raises ExecutionNotFound, UnreadableRow.
+    Raises ExecutionNotFound, ExecutionUnreadable.
     """
     rows = yield Query(LOCK_EXECUTION, {"id": execution_id, "workspace": workspace_id})
     if not rows:
         raise ExecutionNotFound
-    try:
-        return execution_from(rows[0])
-    except (ValueError, TypeError, LookupError) as error:
-        raise UnreadableRow(execution_id) from error
+    return read(rows[0])
 
 
 def locked_turn(workspace_id: str, execution_id: str) -> Part[Execution]:
@@ -75,17 +74,19 @@ def locked_turn(workspace_id: str, execution_id: str) -> Part[Execution]:
     return (yield from locked_tree(workspace_id, execution_id))[0]
 
 
-def locked_tree(workspace_id: str, execution_id: str) -> Part[tuple[Execution, LiveBelow]]:
+def locked_tree(
+    workspace_id: str, execution_id: str, read: Callable[[Row], Execution] = execution_of
+) -> Part[tuple[Execution, LiveBelow]]:
     """Like `locked_turn`; return the live descendants too, the deepest first."""
     rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
     if not rows:
         raise ExecutionNotFound
-    found = execution_from(rows[0])
+    found = read(rows[0])
     yield Query(LOCK_TURNS, {"workspace": workspace_id, "conversation": found.conversation_id})
     live: LiveBelow = ()
     if found.children:
         live = yield from lock_live_below(workspace_id, execution_id)
-    execution = yield from locked(workspace_id, execution_id)
+    execution = yield from locked(workspace_id, execution_id, read)
     if execution.children > found.children:  # created since it was read
         live = yield from lock_live_below(workspace_id, execution_id)
     return execution, live

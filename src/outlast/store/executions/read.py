@@ -7,7 +7,8 @@ from outlast.model.execution import TERMINAL, Execution, Status, Step
 from outlast.model.usage import NOTHING_SPENT
 from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.executions.log import open_text_of
-from outlast.store.executions.rows import execution_from
+from outlast.store.executions.partial import execution_or_part
+from outlast.store.executions.rows import execution_of
 from outlast.store.executions.spent_below import spent_below
 from outlast.store.executions.statements import (
     EXECUTION,
@@ -23,7 +24,7 @@ def _execution(workspace_id: str, execution_id: str) -> Part[Execution]:
     rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
     if not rows:
         raise ExecutionNotFound
-    return execution_from(rows[0])
+    return execution_of(rows[0])
 
 
 def read_execution(workspace_id: str, execution_id: str) -> Transaction[Execution]:
@@ -31,12 +32,20 @@ def read_execution(workspace_id: str, execution_id: str) -> Transaction[Executio
     return TransactionResult((yield from _execution(workspace_id, execution_id)))
 
 
+def read_part(workspace_id: str, execution_id: str) -> Transaction[Execution]:
+    """Read as much of one row as can be read."""
+    rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
+    if not rows:
+        raise ExecutionNotFound
+    return TransactionResult(execution_or_part(rows[0]))
+
+
 def read_live(workspace_id: str, conversation_id: str) -> Transaction[list[Execution]]:
     """Read the live executions of a conversation, oldest first."""
     rows = yield Query(
         LIVE_IN_CONVERSATION, {"workspace": workspace_id, "conversation": conversation_id}
     )
-    return TransactionResult([execution_from(row) for row in rows])
+    return TransactionResult([execution_of(row) for row in rows])
 
 
 def unfinished(after: str, limit: int) -> Transaction[list[Unfinished]]:
@@ -53,7 +62,7 @@ def read_details(
     for execution_id in execution_ids:
         rows = yield Query(EXECUTION, {"id": execution_id, "workspace": workspace_id})
         for row in rows:
-            found[execution_id] = yield from details_of(execution_from(row))
+            found[execution_id] = yield from details_of(execution_of(row))
     return TransactionResult(found)
 
 

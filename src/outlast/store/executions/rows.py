@@ -7,6 +7,7 @@ to functions without loops, as dataclasses do with their fields.
 import linecache
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -30,8 +31,9 @@ from outlast.model.wait import Awaiting
 from outlast.store.driver import Row
 from outlast.store.executions.columns import COLUMNS, PLACES, ExecutionColumn, Writer
 from outlast.store.tables import to_json
+from outlast.store.unreadable import read_of
 
-_PARTS: Final[dict[str, type[Any]]] = {"usage": Usage, "origin": RequestContext}
+PARTS: Final[dict[str, type[Any]]] = {"usage": Usage, "origin": RequestContext}
 """Fields of an Execution that are stored in several columns."""
 _NAMES: Final = {
     "Awaiting": Awaiting,
@@ -54,16 +56,21 @@ _NAMES: Final = {
 """Names available to the columns' expressions."""
 
 
-def _reader() -> Callable[[Row], Execution]:
-    """Return a function that makes an Execution of all columns, in the order of the schema."""
-    read = {
+def _expressions() -> dict[str, str]:
+    """Return by the path of a field the expression that reads it of `row`."""
+    return {
         known.path: known.form.read.format(f"row[{PLACES[known.name]}]")
         for known in COLUMNS
         if known.path is not None
     }
 
+
+def _reader() -> Callable[[Row], Execution]:
+    """Return a function that makes an Execution of all columns, in the order of the schema."""
+    read = _expressions()
+
     def value(field: str) -> str:
-        part = _PARTS.get(field)
+        part = PARTS.get(field)
         if part is None:
             return read[field]
         inside = ", ".join(read[f"{field}.{one.name}"] for one in fields(part))
@@ -72,6 +79,15 @@ def _reader() -> Callable[[Row], Execution]:
     values = ", ".join(value(field.name) for field in fields(Execution))
     made: Callable[[Row], Execution] = _compiled("execution_from", "row", f"Execution({values})")
     return made
+
+
+@cache
+def value_readers() -> dict[str, Callable[[Row], Any]]:
+    """Return by the path of a field a function that reads it alone."""
+    return {
+        path: _compiled(f"read_{path}".replace(".", "_"), "row", expression)
+        for path, expression in _expressions().items()
+    }
 
 
 def _writer(
@@ -107,6 +123,11 @@ advance_columns: Final = _writer("advance_columns", _by(Writer.ADVANCE), "new_")
 """Return the columns that `advance` writes, as `new_…`."""
 resume_columns: Final = _writer("resume_columns", _by(Writer.RESUME), "new_")
 """Return the columns that `resume` writes, as `new_…`."""
+
+
+def execution_of(row: Row) -> Execution:
+    """Return the same. Raises ExecutionUnreadable."""
+    return read_of(row, execution_from, row[PLACES["id"]])
 
 
 def without_message(text: str) -> str:

@@ -4,6 +4,7 @@ Budgets are locked last, so this is the last part of a transaction.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import orjson
@@ -19,6 +20,7 @@ from outlast.store.budgets.write import NewBudget, insert_budget
 from outlast.store.driver import Part, Query, Statement
 from outlast.store.executions.tables import executions
 from outlast.store.executions.values import ActiveTime, Advance
+from outlast.store.unreadable import BROKEN
 
 APPLYING_TO: Final = Statement(
     select(
@@ -147,7 +149,8 @@ def _released(
     rows = yield Query(APPLYING_TO, {"id": execution_id, "workspace": workspace_id})
     for text, tree, applying in rows:
         if reserved is None and text is not None:
-            reserved = Reservation.from_json(orjson.loads(text))
+            with suppress(*BROKEN):
+                reserved = Reservation.from_json(orjson.loads(text))
         if reserved is not None:
             change = Change(tree, at, at, released=reserved)
             yield from change_shares(Applying.read(applying), change, alone=False)

@@ -14,6 +14,7 @@ from outlast.store.driver import Part, Query, Row, Statement, Transaction, Trans
 from outlast.store.executions.statements import OWNED
 from outlast.store.executions.tables import executions, steps
 from outlast.store.tables import to_json
+from outlast.store.unreadable import read_of
 
 STEP_COLUMNS: Final = (
     steps.c.execution_id,
@@ -146,6 +147,11 @@ def step_from(row: Row) -> Step:
     )
 
 
+def step_of(row: Row) -> Step:
+    """Return the same. Raises ExecutionUnreadable."""
+    return read_of(row, step_from, row[0])
+
+
 def without_content(kind: str, text: str) -> str | None:
     """Return a step's data without content; None if it has none."""
     data = orjson.loads(text)
@@ -183,4 +189,4 @@ def read_steps(workspace_id: str, execution_id: str) -> Transaction[tuple[Step, 
 def steps_of(workspace_id: str, execution_id: str) -> Part[tuple[Step, ...]]:
     """Read the same inside another transaction."""
     rows = yield Query(STEPS, {"id": execution_id, "workspace": workspace_id})
-    return tuple(step_from(row) for row in rows)
+    return tuple(step_of(row) for row in rows)

@@ -26,6 +26,7 @@ from outlast.store.executions.read import (
     read_details,
     read_execution,
     read_live,
+    read_part,
     unfinished,
 )
 from outlast.store.executions.requests import (
@@ -104,8 +105,12 @@ class ExecutionStore:
         await self._driver.write(lambda: request_cancel(workspace_id, execution_id))
 
     async def get(self, workspace_id: str, execution_id: str) -> Execution:
-        """Return one execution. Raises ExecutionNotFound."""
+        """Return one execution. Raises ExecutionNotFound, ExecutionUnreadable."""
         return await self._driver.read(lambda: read_execution(workspace_id, execution_id))
+
+    async def part(self, workspace_id: str, execution_id: str) -> Execution:
+        """Return as much of one execution as can be read. Raises ExecutionNotFound."""
+        return await self._driver.read(lambda: read_part(workspace_id, execution_id))
 
     async def page(self, workspace_id: str, wanted: ExecutionFilter, page: Page) -> list[Execution]:
         """Return a page, newest first; one more than page.limit if there are more."""

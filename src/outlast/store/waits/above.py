@@ -16,23 +16,23 @@ from outlast.model.error import ExecutionNotFound
 from outlast.model.event import ApprovalRequested, ApprovalResolved, Event, ToolFinished
 from outlast.model.execution import TERMINAL, Execution, Status
 from outlast.model.text import shortened
+from outlast.model.unreadable import ExecutionUnreadable
 from outlast.model.wait import Awaiting, Wait, WaitKind
 from outlast.store.driver import Part, Query, Statement, Together
 from outlast.store.executions.below import Live
 from outlast.store.executions.locks import compare_and_set, locked
 from outlast.store.executions.log import append
-from outlast.store.executions.rows import execution_from
+from outlast.store.executions.rows import execution_of
 from outlast.store.executions.statements import EXECUTION, SET_AWAITING
 from outlast.store.listeners import Committed
 from outlast.store.tables import to_json
-from outlast.store.unreadable import UnreadableRow
 from outlast.store.waits.rows import (
     OPEN_BELOW,
     SOME_DECIDED,
     WAIT,
     WAITS,
     WHO_IS_AWAITED,
-    wait_from,
+    wait_of,
     waits,
 )
 
@@ -95,7 +95,7 @@ def tell_above(before: Execution, after: Execution) -> Part[list[Committed]]:
     while after.tool_call_id is not None and _others(before) is not _others(after):
         try:
             parent = yield from locked(after.workspace_id, after.parent_id or "")
-        except (ExecutionNotFound, UnreadableRow):
+        except (ExecutionNotFound, ExecutionUnreadable):
             break  # what cannot be read fails once a child of it ends
         awaiting = _others(after) or Awaiting.CHILD
         of = {"id": parent.id, "tool_call": after.tool_call_id}
@@ -124,7 +124,7 @@ def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[C
         return []
     try:
         root = yield from locked(child.workspace_id, child.root_id)
-    except (ExecutionNotFound, UnreadableRow):
+    except (ExecutionNotFound, ExecutionUnreadable):
         return []
     if root.status in TERMINAL:
         return []
@@ -137,7 +137,7 @@ def tell_root(child: Execution, events: Iterable[Event], at: int) -> Part[list[C
 def _was_shown(child: Execution, event: ToolFinished) -> Part[bool]:
     """Whether the root's log has the call, because a person or the client has decided it."""
     of = {"workspace": child.workspace_id, "id": child.id, "tool_call": event.tool_call_id}
-    waits = [wait_from(row) for row in (yield Query(WAIT, of))]
+    waits = [wait_of(row) for row in (yield Query(WAIT, of))]
     return any(wait.is_approval or wait.is_client or wait.begun_at is not None for wait in waits)
 
 
@@ -157,7 +157,7 @@ def withdrawn(ended: Sequence[Live]) -> Part[list[ApprovalResolved | ClientCallA
     return [
         _withdrawal(wait)
         for rows in answers
-        for wait in map(wait_from, rows)
+        for wait in map(wait_of, rows)
         if wait.is_open and (wait.is_approval or wait.is_client)
     ]
 
@@ -193,7 +193,7 @@ def _step_of_root(child: Execution) -> Part[int | None]:
         if not rows:
             return None
         if one.parent_id == child.root_id:
-            return wait_from(rows[0]).step
+            return wait_of(rows[0]).step
         one = yield from _execution(one.workspace_id, one.parent_id)
     return None
 
@@ -204,7 +204,7 @@ def open_below(root: Execution) -> Part[list[ApprovalRequested | ClientCallReque
         return []
     events: list[ApprovalRequested | ClientCallRequested] = []
     rows = yield Query(OPEN_BELOW, {"workspace": root.workspace_id, "id": root.id})
-    for wait in map(wait_from, rows):
+    for wait in map(wait_of, rows):
         child = yield from _execution(root.workspace_id, wait.execution_id)
         step = None if child is None else (yield from _step_of_root(child))
         if child is not None and step is not None:
@@ -227,8 +227,8 @@ def requested_of_client(wait: Wait) -> ClientCallRequested:
 
 def _execution(workspace_id: str, execution_id: str) -> Part[Execution | None]:
     for row in (yield Query(EXECUTION, {"workspace": workspace_id, "id": execution_id})):
-        with suppress(ValueError, TypeError, LookupError):
-            return execution_from(row)
+        with suppress(ExecutionUnreadable):
+            return execution_of(row)
     return None
 
 

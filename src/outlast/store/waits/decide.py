@@ -21,7 +21,7 @@ from outlast.store.waits.rows import (
     RECORD_WAIT,
     WAIT,
     wait_columns,
-    wait_from,
+    wait_of,
 )
 
 
@@ -104,7 +104,7 @@ def _wait(request: DecideWait) -> Part[Wait]:
     """Return the wait of this decision."""
     of = {"workspace": request.workspace_id, "id": request.execution_id}
     rows = yield Query(WAIT, of | {"tool_call": request.tool_call_id})
-    for wait in map(wait_from, rows):
+    for wait in map(wait_of, rows):
         match request.decision:
             case None:
                 return wait

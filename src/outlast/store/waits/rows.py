@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ColumnElement
 
+from outlast.model.execution import UNREADABLE
 from outlast.model.wait import AWAITED, Awaiting, Wait, WaitKind
 from outlast.store.driver import Row, Statement
 from outlast.store.executions.below import ALL_BELOW_IDS
@@ -38,6 +39,7 @@ from outlast.store.tables import (
     time,
     to_json,
 )
+from outlast.store.unreadable import BROKEN, read_of
 
 OPEN: Final = "decided_at IS NULL AND superseded IS false"
 PERSON: Final = "kind IN ('approval', 'unknown_outcome')"
@@ -297,3 +299,21 @@ def wait_from(row: Row) -> Wait:
         superseded=bool(row[17]),
         child_awaits=None if awaiting is AWAITED[kind] else awaiting,
     )
+
+
+def wait_of(row: Row) -> Wait:
+    """Return the same. Raises ExecutionUnreadable."""
+    return read_of(row, wait_from, row[0])
+
+
+def wait_or_part(row: Row) -> Wait:
+    """Return the wait, or as much of it as can be read, with a reason that says so.
+
+    What is of an unknown kind is shown as an approval; it cannot be decided.
+    """
+    try:
+        return wait_from(row)
+    except BROKEN:
+        kind = WaitKind(row[2]) if row[2] in set(WaitKind) else WaitKind.APPROVAL
+        shown = (*row[:2], kind, AWAITED[kind], row[4], "{}", *row[6:12], UNREADABLE.message)
+        return wait_from((*shown, None, None, *row[15:]))

@@ -17,6 +17,8 @@ from outlast.store.waits.rows import (
     WAITS,
     pending_approvals,
     wait_from,
+    wait_of,
+    wait_or_part,
 )
 
 
@@ -50,7 +52,7 @@ def _of_each(
     of_one = ({"id": execution_id, "workspace": workspace_id} for execution_id in execution_ids)
     answers = yield Together(tuple(Query(WAITS, parameters) for parameters in of_one))
     found = {
-        execution_id: tuple(map(wait_from, rows))
+        execution_id: tuple(map(wait_or_part, rows))
         for execution_id, rows in zip(execution_ids, answers, strict=True)
     }
     parents = [one for one, waits in found.items() if _waits_for_child(waits)]
@@ -58,14 +60,14 @@ def _of_each(
         of_parents = ({"id": one, "workspace": workspace_id} for one in parents)
         answers = yield Together(tuple(Query(OPEN_BELOW, of) for of in of_parents))
         for execution_id, rows in zip(parents, answers, strict=True):
-            found[execution_id] += tuple(map(wait_from, rows))
+            found[execution_id] += tuple(map(wait_or_part, rows))
     return TransactionResult(found)
 
 
 def waits_of(workspace_id: str, execution_id: str) -> Part[tuple[Wait, ...]]:
     """Read the same inside another transaction."""
     rows = yield Query(WAITS, {"id": execution_id, "workspace": workspace_id})
-    return tuple(wait_from(row) for row in rows)
+    return tuple(wait_of(row) for row in rows)
 
 
 def awaited_below(
@@ -78,7 +80,7 @@ def awaited_below(
     if not _waits_for_child(waits):
         return ()
     rows = yield Query(OPEN_BELOW, {"id": execution_id, "workspace": workspace_id})
-    return tuple(map(wait_from, rows))
+    return tuple(map(wait_of, rows))
 
 
 def _waits_for_child(waits: Iterable[Wait]) -> bool:
@@ -93,7 +95,7 @@ def _below(workspace_id: str, execution_id: str, tool_call_id: str) -> Transacti
     if not each:
         return TransactionResult(None)
     answers = yield Together(each)
-    found = (wait_from(row) for rows in answers for row in rows)
+    found = (wait_of(row) for rows in answers for row in rows)
     return TransactionResult(next((one for one in found if one.is_approval or one.is_client), None))
 
 
@@ -103,7 +105,7 @@ def _pending(workspace_id: str, page: PendingPage) -> Transaction[list[Wait]]:
     if page.after is not None:
         parameters["after_execution"], parameters["after_call"] = page.after
     rows = yield Query(pending_approvals(after=page.after is not None), parameters)
-    return TransactionResult([wait_from(row) for row in rows])
+    return TransactionResult([wait_or_part(row) for row in rows])
 
 
 def _due(now: int, limit: int) -> Transaction[list[tuple[str, Wait] | Unreadable]]:

@@ -154,7 +154,7 @@ async def _waiting(
 ) -> Waiting:
     execution = known
     if execution is None or execution.id != wait.execution_id:
-        execution = await services.executions.known(call.principal, wait.execution_id)
+        execution = await services.executions.part(call.principal, wait.execution_id)
     name = await services.agents.known.name_of(execution)
     return waiting(wait, execution, name, await _tool(call, services, execution, wait.name))
 

@@ -64,7 +64,7 @@ async def list_executions(call: Call, services: Services) -> Response:
     for name, cursor in (("after", query.after), ("before", query.before)):
         if cursor is not None:
             with filter_value(name):
-                await services.executions.known(call.principal, cursor)
+                await services.executions.part(call.principal, cursor)
     pages = services.lists.whole if query.full else services.lists.views
 
     async def read() -> answers.ExecutionPage:
