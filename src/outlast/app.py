@@ -165,7 +165,9 @@ def build(
     prices = PriceList(settings.prices, models, clock)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
     agents = Agents(state.agents, clock)
-    writer = SegmentWriter(state.executions, TextLog(state.executions, failures), clock, prices)
+    writer = SegmentWriter(
+        state.executions, TextLog(state.executions, failures, clock), clock, prices
+    )
     runner = _runner(settings, state, writer, models, box, code, agents, seal, metrics)
     most = settings.max_tries
     last_resort = LastResort(state, clock, most)

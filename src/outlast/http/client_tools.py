@@ -58,7 +58,7 @@ ClientTools = Annotated[
 
 def client_tools_of(given: list[ClientToolBody] | None) -> tuple[ClientTool, ...]:
     """Return the tools of a body."""
-    return tuple(one.tool for one in given or ())
+    return tuple(one.tool for one in given) if given else ()
 
 
 class AnswerBody(BaseModel):

@@ -205,6 +205,8 @@ class AgentSpec:
     @property
     def sources(self) -> tuple[ToolSpec, ...]:
         """The tools that stand for those of a server."""
+        if not self.tools:
+            return ()
         return tuple([tool for tool in self.tools if tool.other and tool.is_source])
 
     @property

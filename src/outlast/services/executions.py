@@ -12,6 +12,7 @@ from outlast.engine.dispatch.port import Engine
 from outlast.model.agent import Agent
 from outlast.model.budget import least_output
 from outlast.model.checkpoint import Checkpoint
+from outlast.model.client_call import ClientTool
 from outlast.model.clock import Clock
 from outlast.model.error import AgentPaused, ExecutionNotFound, InvalidField
 from outlast.model.event import START, Cursor, Entry
@@ -177,7 +178,11 @@ class Executions:
             cut=request.cut,
             budgeted=principal.budgeted,
             least_output=least_output(agent.spec.settings),
-            memory_stores=await self._memory_stores(principal, agent, request.memory_stores),
+            memory_stores=(
+                await self._memory_stores(principal, agent, request.memory_stores)
+                if request.memory_stores or agent.spec.memory_stores
+                else ()
+            ),
         )
 
     async def _memory_stores(
@@ -189,8 +194,9 @@ class Executions:
         return await self._memory.of_agent(principal.workspace_id, named) if named else ()
 
     def _context(self, agent: Agent, request: StartExecution) -> RequestContext:
-        tools = tuple(storable_tool(tool) for tool in request.client_tools)
-        if tools:
+        tools: tuple[ClientTool, ...] = ()
+        if request.client_tools:
+            tools = tuple(storable_tool(tool) for tool in request.client_tools)
             require_client_tools(agent.spec, tools, "clientTools")
         headers = request.forwarded_headers
         for name, value in headers.items():

@@ -39,7 +39,8 @@ class ExecutionView:
     @property
     def spent(self) -> Spent:
         """What it and all below it have spent."""
-        return Spent(self.execution.usage, self.execution.credits) + self.below
+        own = Spent(self.execution.usage, self.execution.credits)
+        return own if self.below is NOTHING_SPENT else own + self.below
 
 
 class Views:

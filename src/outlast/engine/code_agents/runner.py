@@ -16,6 +16,7 @@ import structlog
 
 from outlast.agents.code import CodeFunction, CodeFunctions
 from outlast.agents.port import ModelRequest
+from outlast.agents.prices.price_list import PriceList
 from outlast.engine.code_agents.context import (
     AskModel,
     CallTool,
@@ -46,7 +47,6 @@ from outlast.model.event import (
 from outlast.model.execution import ModelStep, Status, ToolStep
 from outlast.model.ids import STEP, TOOL_CALL
 from outlast.model.message import AssistantMessage, Text, ToolCall, repair
-from outlast.model.price import ModelPrice
 from outlast.model.text import storable
 from outlast.model.usage import NO_USAGE
 from outlast.operator_code import bounded
@@ -140,8 +140,7 @@ class CodeAgentRunner:
             check_spent(segment, agent.spec)
             of_model = replace(agent, spec=agent.spec.with_model(operation.model))
             await self.model_steps.know_prices(segment, of_model.spec)
-            price = self.writer.prices.of_model(operation.model)
-            request = _request(segment, agent.spec, operation, price)
+            request = _request(segment, agent.spec, operation, self.writer.prices)
             try:
                 step = await self.model_steps.answer(segment, of_model, request, operation.digest)
             except (Upstream, Misconfigured) as error:
@@ -199,7 +198,7 @@ class CodeAgentRunner:
 
     async def _end(self, segment: Segment, spec: AgentSpec, output: str) -> None:
         """Complete; an output other than the newest answer is recorded as a last step."""
-        if (error := overspent(segment, spec)) is not None:
+        if (error := overspent(segment, spec, self.writer.prices)) is not None:
             raise error
         completed: tuple[Event, ...] = (ExecutionCompleted(),)
         step = None
@@ -207,7 +206,7 @@ class CodeAgentRunner:
             parts = (Text(output),) if output else ()
             step = self._own_step(segment, AssistantMessage(parts), "stop")
             if output:
-                self.writer.texts.add(segment, step.ended_at, TextAdded, output)
+                self.writer.texts.add(segment, TextAdded, output)
             completed = (model_finished(step), *completed)
         await self.writer.record(segment, completed, step, Status.COMPLETED, output=output)
 
@@ -276,11 +275,11 @@ def _said(segment: Segment) -> str | None:
 
 
 def _request(
-    segment: Segment, spec: AgentSpec, operation: AskModel, price: ModelPrice
+    segment: Segment, spec: AgentSpec, operation: AskModel, prices: PriceList
 ) -> ModelRequest:
     return ModelRequest(
         instructions=instructions_of(operation.instructions, segment.execution),
         messages=repair(operation.messages),
         tools=operation.tools,
-        settings=settings_of(segment, spec, price),
+        settings=settings_of(segment, spec, prices, operation.model),
     )

@@ -60,10 +60,11 @@ class SegmentBrowsers:
 
 def counted(segment: Segment, *ran: Step) -> dict[str, Any]:
     """Return the changes of the execution by recorded calls that ran: those of browser tools."""
-    if segment.agent is None:
+    called = [step.call.name for step in ran if isinstance(step, ToolStep)]
+    if not called or segment.agent is None:
         return {}
     names = {tool.name for tool in segment.agent.spec.tools if tool.is_browser}
-    steps = sum(isinstance(step, ToolStep) and step.call.name in names for step in ran)
+    steps = sum(name in names for name in called)
     if not steps:
         return {}
     use = segment.execution.browser or NO_BROWSER

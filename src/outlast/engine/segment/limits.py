@@ -5,6 +5,7 @@ from math import inf
 from typing import Any
 
 from outlast.agents.port import MAX_CALLS
+from outlast.agents.prices.price_list import PriceList
 from outlast.engine.segment.segment import Segment
 from outlast.model.agent import AgentSpec
 from outlast.model.amount import amount
@@ -57,12 +58,14 @@ def _bounds(segment: Segment, spec: AgentSpec) -> list[_Bound]:
     return bounds
 
 
-def settings_of(segment: Segment, spec: AgentSpec, price: ModelPrice) -> dict[str, Any]:
+def settings_of(segment: Segment, spec: AgentSpec, prices: PriceList, model: str) -> dict[str, Any]:
     """Return the agent's settings, with what is left to spend as the answer's bound."""
+    bounds = _bounds(segment, spec)
+    if not bounds:
+        return spec.settings
+    price = prices.of_model(model)
     left = [
-        (bound.most - bound.spent) // bound.token(price)
-        for bound in _bounds(segment, spec)
-        if bound.token(price)
+        (bound.most - bound.spent) // bound.token(price) for bound in bounds if bound.token(price)
     ]
     if not left:
         return spec.settings
@@ -110,8 +113,9 @@ class Meter:
 
     __slots__ = ("_bounds", "_characters", "_most", "_price")
 
-    def __init__(self, segment: Segment, spec: AgentSpec, price: ModelPrice) -> None:
-        self._bounds, self._price = _bounds(segment, spec), price
+    def __init__(self, segment: Segment, spec: AgentSpec, prices: PriceList) -> None:
+        self._bounds = _bounds(segment, spec)
+        self._price = prices.of_model(segment.model) if self._bounds else UNPRICED
         self._characters = 0
         self._most = min(map(self._left, self._bounds)) if self._bounds else inf
 
@@ -139,15 +143,19 @@ class Meter:
 def overspent(
     segment: Segment,
     spec: AgentSpec,
+    prices: PriceList,
     step: ModelStep | None = None,
-    price: ModelPrice = UNPRICED,
 ) -> OutlastError | None:
     """Return the error if more was spent than allowed, an unrecorded answer included.
 
     Also if the answer was cut off because nothing was left.
     """
+    bounds = _bounds(segment, spec)
+    if not bounds:
+        return None
+    price = prices.of_model(segment.model, "" if step is None else step.model)
     cut_off = step is not None and step.finish_reason == "length"
-    for bound in _bounds(segment, spec):
+    for bound in bounds:
         total = bound.spent + bound.used(step, price)
         if total > bound.most or (cut_off and total + bound.token(price) > bound.most):
             return bound.exceeded(total)

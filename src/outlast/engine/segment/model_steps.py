@@ -108,7 +108,7 @@ class ModelSteps:
             messages=repair(tuple(transcript)),
             tools=spec.offered,
             tool_choice=spec.tool_choice if first or spec.tool_choice == "none" else "auto",
-            settings=settings_of(segment, spec, self.writer.prices.of_model(spec.model)),
+            settings=settings_of(segment, spec, self.writer.prices, spec.model),
         )
 
     async def answer(
@@ -142,7 +142,7 @@ class ModelSteps:
         `request` is bounded for the agent's first model. Raises BudgetRefused.
         """
         if model != spec.model:
-            settings = settings_of(segment, spec, self.writer.prices.of_model(model))
+            settings = settings_of(segment, spec, self.writer.prices, model)
             request = replace(request, settings=settings)
         request = await self.reservations.for_request(segment, model, request)
         segment.request, segment.model = request, model
@@ -189,29 +189,29 @@ class ModelSteps:
         texts, clock = self.writer.texts, self.writer.clock
         model = self.models.find(segment.model)
         whole: WholePieces[TextKind] = WholePieces()
-        meter = Meter(segment, agent.spec, self.writer.prices.of_model(segment.model))
+        meter = Meter(segment, agent.spec, self.writer.prices)
         metered = meter.holds
         async with aclosing(model.stream(request)) as events:
             async for event in events:
                 match event:
                     case TextPiece(text):
                         if text.isascii() and not whole.held and "\0" not in text:  # almost all
-                            texts.add(segment, clock.now(), TextAdded, text)
+                            texts.add(segment, TextAdded, text)
                         else:
                             for kind, piece in whole.add(TextAdded, text):
-                                texts.add(segment, clock.now(), kind, piece)
+                                texts.add(segment, kind, piece)
                         if metered:
                             meter.add(len(text))
                     case ThinkingPiece(text):
                         for kind, piece in whole.add(ThinkingAdded, text):
-                            texts.add(segment, clock.now(), kind, piece)
+                            texts.add(segment, kind, piece)
                         meter.add(len(text))
                     case CallPiece(length):
                         segment.text.add_call(clock.now(), length)
                         meter.add(length)
                     case Answer():
                         for kind, piece in whole.end():
-                            texts.add(segment, clock.now(), kind, piece)
+                            texts.add(segment, kind, piece)
                         return _storable(event)
         raise ModelUnavailable("The model's answer ended before it was complete.")
 
@@ -227,7 +227,7 @@ class ModelSteps:
     async def _record_end(self, segment: Segment, spec: AgentSpec, step: ModelStep) -> None:
         """Record the last answer; complete the execution, or fail it if it cost too much."""
         finished, output = model_finished(step), step.message.text
-        error = overspent(segment, spec, step, self.writer.price(segment, step.model))
+        error = overspent(segment, spec, self.writer.prices, step)
         if error is None:
             events = (finished, ExecutionCompleted())
             await self.writer.record(segment, events, step, Status.COMPLETED, output=output)
@@ -243,7 +243,7 @@ class ModelSteps:
 
     async def end(self, segment: Segment, agent: Agent) -> None:
         """Complete an execution that was rolled back to its last answer."""
-        if (error := overspent(segment, agent.spec)) is not None:
+        if (error := overspent(segment, agent.spec, self.writer.prices)) is not None:
             raise error
         last = segment.steps[-1]
         assert isinstance(last, ModelStep)

@@ -14,6 +14,7 @@ from outlast.agents.browser.held import HeldBrowser
 from outlast.agents.port import ModelRequest
 from outlast.engine.segment.suspects import SUSPECT_TRIES, Suspects
 from outlast.model.agent import Agent
+from outlast.model.clock import Clock
 from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.model.execution import Execution, ModelStep, PauseRequest, Status, Step, ToolStep
 from outlast.model.memory import MemoryWrite
@@ -90,30 +91,32 @@ class StepText:
             self.calls_at = at
         self.calls += characters
 
-    def add(self, at: int, kind: TextKind, piece: str) -> None:
-        """Add a piece; a part ends when the kind changes."""
+    def add(self, clock: Clock, kind: TextKind, piece: str) -> None:
+        """Add a piece; a part ends when the kind changes, and has the time of its first piece."""
         runs, fresh = self.runs, self._fresh
         if not runs or runs[-1][1] is not kind:
-            runs.append((at, kind, []))
+            runs.append((clock.now(), kind, []))
         runs[-1][2].append(piece)
         part = len(runs) - 1
         if not fresh or fresh[-1][1] != part:
-            fresh.append((at, part, kind, []))
+            fresh.append((clock.now(), part, kind, []))
         fresh[-1][3].append(piece)
         self.pieces += 1
 
     def whole(self, step: int) -> tuple[tuple[int, TextAdded | ThinkingAdded], ...]:
         """Return every part as one event."""
         return tuple(
-            (at, kind(step, part, tuple(pieces)))
-            for part, (at, kind, pieces) in enumerate(self.runs)
+            [
+                (at, kind(step, part, tuple(pieces)))
+                for part, (at, kind, pieces) in enumerate(self.runs)
+            ]
         )
 
     def take(self, step: int) -> tuple[tuple[int, TextAdded | ThinkingAdded], ...]:
         """Return the pieces not yet passed to the store."""
         fresh, self._fresh = self._fresh, []
         self.appended = self.pieces
-        return tuple((at, kind(step, part, tuple(pieces))) for at, part, kind, pieces in fresh)
+        return tuple([(at, kind(step, part, tuple(pieces))) for at, part, kind, pieces in fresh])
 
     def not_taken(self, texts: Iterable[tuple[int, TextAdded | ThinkingAdded]]) -> None:
         """Note that the store has none of these texts; the step's end writes them."""
@@ -284,7 +287,7 @@ class Segment:
     def add(self, *steps: Step) -> None:
         """Add recorded steps."""
         self.steps.extend(steps)
-        self.highest_step = max([self.highest_step, *(step.number for step in steps)])
+        self.highest_step = max([self.highest_step, *[step.number for step in steps]])
         if all(isinstance(step, ToolStep) for step in steps):
             for step in steps:
                 assert isinstance(step, ToolStep)

@@ -9,6 +9,7 @@ from typing import Final
 
 from outlast.duty import Failures
 from outlast.engine.segment.segment import Segment, Stop
+from outlast.model.clock import Clock
 from outlast.model.error import Overloaded
 from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.store.executions.store import ExecutionStore
@@ -21,8 +22,9 @@ _LONGEST: Final = 0.050
 class TextLog:
     """Collects pieces of every segment of this process and appends them in groups."""
 
-    def __init__(self, store: ExecutionStore, failures: Failures) -> None:
+    def __init__(self, store: ExecutionStore, failures: Failures, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._failures = failures
         self._dirty: dict[Segment, None] = {}
         self._timer: asyncio.Handle | None = None
@@ -33,16 +35,16 @@ class TextLog:
         """A step's first piece came while a commit was running."""
 
     def add(
-        self, segment: Segment, at: int, kind: type[TextAdded] | type[ThinkingAdded], piece: str
+        self, segment: Segment, kind: type[TextAdded] | type[ThinkingAdded], piece: str
     ) -> None:
-        """Log a piece of the open step of a segment."""
+        """Log a piece of the open step of a segment, as come now."""
         first = segment.text.pieces == 0
-        segment.text.add(at, kind, piece)
+        segment.text.add(self._clock, kind, piece)
         self._dirty[segment] = None
-        if self._flushing is None:
+        if self._flushing is not None:
+            self._hurry = self._hurry or first
+        elif first or self._timer is None:  # the interval changes only while there is no timer
             self._flush_in(0 if first else self._interval)
-        elif first:
-            self._hurry = True
 
     def forget(self, segment: Segment) -> None:
         """Drop the pieces not yet written: the commit of the step's end contains them."""

@@ -38,7 +38,6 @@ from outlast.model.execution import (
 from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.memory import MemoryWrite
 from outlast.model.message import AssistantMessage
-from outlast.model.price import ModelPrice
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens, estimate_tokens_of
 from outlast.model.wait import Wait, awaited
 from outlast.store.executions.store import ExecutionStore
@@ -111,7 +110,8 @@ class SegmentWriter:
         if step is not None:
             changes |= _sums(segment.execution, step)
             charge = self._charge(segment, step) if ran else None
-            changes |= counted(segment, step) if ran else {}
+            if ran and isinstance(step, ToolStep):
+                changes |= counted(segment, step)
             events = tuple([charged(event, _cost(charge)) for event in events])
             if not (isinstance(step, ModelStep) and step.finish_reason in CUT_OFF):
                 checkpoint = self._checkpoint(segment, step)
@@ -284,15 +284,11 @@ class SegmentWriter:
             max(began, self.clock.now()),
         )
 
-    def price(self, segment: Segment, answered: str = "") -> ModelPrice:
-        """Return the price of the model of the open request, or of the last one."""
-        return self.prices.of_model(segment.model, answered)
-
     def _charge(self, segment: Segment, step: Step) -> Charge | None:
         """Return the charge of a step; None if it is free and has used no tokens."""
         if isinstance(step, ModelStep):
             kind, name, usage = "model", step.model, step.usage
-            cost = self.price(segment, name).of(usage)
+            cost = self.prices.of_model(segment.model, name).of(usage)
         else:
             kind, name, usage = "tool", step.call.name, NO_USAGE
             cost = self.prices.of_tool(name)
@@ -332,7 +328,7 @@ class SegmentWriter:
         if status is not Status.RUNNING or more.get("steps") or more.get("checkpoint"):
             changes.setdefault("tries", 0)  # a recorded step is progress
         if charges:
-            changes["credits"] = before.credits + sum(one.credits for one in charges)
+            changes["credits"] = before.credits + sum([one.credits for one in charges])
         if before.reserved is not None and "reserved" not in changes:
             steps, begins = more.get("steps", ()), "segment" in changes
             left = still_reserved(before, status, steps, self.prices, begins=begins)
@@ -347,7 +343,7 @@ class SegmentWriter:
             Advance(
                 before,
                 after,
-                tuple((now, event) for event in events),
+                tuple([(now, event) for event in events]),
                 text.whole(segment.open_step),
                 text.appended,
                 charges=charges,
