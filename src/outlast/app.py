@@ -144,7 +144,7 @@ def build(
     tools: Callable[[Store], Tools],
     code: CodeFunctions | None = None,
     clock: Clock | None = None,
-    store: Callable[[Driver], Store] = Store.over,
+    store: Callable[[Driver], Store] | None = None,
     worker: bool = True,
     embedders: Embedders | None = None,
 ) -> Core:
@@ -160,7 +160,7 @@ def build(
     failures = metrics.failures
     jobs = jobs_of(settings)
     driver = driver_of(settings, measured=metrics.wrote, failures=failures, jobs=jobs)
-    state = store(driver)
+    state = Store.over(driver, settings.plans) if store is None else store(driver)
     box = tools(state)
     prices = PriceList(settings.prices, models, clock)
     seal = Seal(settings.secret_key, settings.secret_file, clock)

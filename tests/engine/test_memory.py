@@ -13,7 +13,7 @@ from outlast.model.agent import AgentSpec
 from outlast.model.error import MemoryArchived, MemoryStoreNotFound
 from outlast.model.execution import Status, ToolStep
 from outlast.model.memory import Access, MemoryAccess, MemoryStore, NamedStore, NewStore
-from outlast.model.workspace import Principal
+from outlast.model.workspace import MemoryLimits, Plan, Principal
 from outlast.services.executions import ExecutionView
 from outlast.services.memory import ItemWrite, StoreChanges
 from outlast.store.page import Page
@@ -185,6 +185,8 @@ async def test_a_store_that_refuses_the_write_when_it_is_recorded_makes_the_call
     store = await made(house.core, house.caller)
     memory, caller = house.core.services.memory, house.caller
     inner = house.core.tools.call
+    one_item = dict.fromkeys(Plan, MemoryLimits(items=1))
+    monkeypatch.setattr(house.core.store.memories, "limits", one_item)
 
     async def late(*arguments: Any) -> Any:
         result = await inner(*arguments)
@@ -194,7 +196,7 @@ async def test_a_store_that_refuses_the_write_when_it_is_recorded_makes_the_call
             case "deleted":
                 await memory.delete(caller, store.id)
             case _:
-                monkeypatch.setattr("outlast.store.memory.write.MAX_ITEMS", 0)
+                await memory.write(caller, store.id, "other", ItemWrite("y"))
         return result
 
     monkeypatch.setattr(house.core.tools, "call", late)
@@ -203,7 +205,7 @@ async def test_a_store_that_refuses_the_write_when_it_is_recorded_makes_the_call
     (step,) = [step for step in view.steps if isinstance(step, ToolStep)]
     assert step.is_error
     assert "memory store" in str(step.result)
-    assert house_rows(house, "SELECT count(*) FROM memory_versions") == [(0,)]
+    assert house_rows(house, "SELECT count(*) FROM memory_items WHERE key = 'k'") == [(0,)]
 
 
 async def test_an_execution_goes_on_without_a_store_that_was_deleted_or_archived(

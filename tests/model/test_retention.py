@@ -6,7 +6,7 @@ import pytest
 
 from outlast.model.error import Misconfigured
 from outlast.model.retention import Plans, read_plans
-from outlast.model.workspace import Plan, Workspace
+from outlast.model.workspace import MemoryLimits, Plan, Workspace
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,13 @@ def test_the_table_changes_what_it_names() -> None:
     assert read_plans({"enterprise": {"retentionDays": 400}}).days[Plan.ENTERPRISE] == 400
 
 
+def test_the_table_says_what_memory_stores_may_hold() -> None:
+    read = read_plans({"starter": {"memoryItems": 100}, "professional": {"memoryBytes": 5}}).memory
+    assert read[Plan.STARTER] == MemoryLimits(100, 64 * 1024 * 1024)
+    assert read[Plan.PROFESSIONAL] == MemoryLimits(10_000, 5)
+    assert read[Plan.ENTERPRISE] == MemoryLimits()
+
+
 @pytest.mark.parametrize(
     ("table", "complaint"),
     [
@@ -45,6 +52,9 @@ def test_the_table_changes_what_it_names() -> None:
         ({"starter": {"retentionDays": True}}, "must be a whole number"),
         ({"starter": {"retentionDays": 10**9}}, "from 1 to 36500"),
         ({"starter": {"retentionDays": "soon"}}, 'or "never"'),
+        ({"starter": {"memoryItems": "x"}}, "plans.starter.memoryItems must be a whole number"),
+        ({"starter": {"memoryItems": 50_001}}, "from 0 to 50000"),
+        ({"starter": {"memoryBytes": True}}, "plans.starter.memoryBytes must be"),
     ],
 )
 def test_a_table_that_cannot_be_is_refused_and_names_the_entry(table: Any, complaint: str) -> None:

@@ -1,13 +1,15 @@
 """Memory stores over HTTP: who may do what, what is refused, and how pages go."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
 
 from outlast.engine.maintenance.pending_vectors import EMBED
-from outlast.model.workspace import Scope
-from tests.support.api import Api
+from outlast.model.retention import Plans
+from outlast.model.workspace import USUAL_LIMITS, MemoryLimits, Plan, Scope
+from tests.support.api import Api, MakeApi
 from tests.support.embeddings import EmbeddingProvider
 
 pytestmark = pytest.mark.anyio
@@ -224,6 +226,26 @@ async def test_who_reads_executions_reads_memory_and_does_not_write_it(api: Api)
     assert (await api.client.get(f"{store}/items", headers=runner)).status_code == 200
     written = await api.client.put(f"{store}/items/k", json={"content": "x"}, headers=runner)
     assert written.status_code == 201
+
+
+async def test_a_store_holds_what_the_plan_of_its_workspace_allows(make_api: MakeApi) -> None:
+    of = {Plan.STARTER: MemoryLimits(2, 10), Plan.PROFESSIONAL: MemoryLimits(3, 20)}
+    plans = replace(Plans(), default=Plan.STARTER, memory=dict(USUAL_LIMITS) | of)
+    api = await make_api(plans=plans)
+    store = await made(api)
+    assert (await put(api, store, "a", "12345")).status_code == 201
+    assert (await put(api, store, "b", "12345")).status_code == 201
+    for key, content in (("c", ""), ("a", "123456")):
+        refused = await put(api, store, key, content)
+        assert refusal(refused) == (409, "memory_store_full", None)
+        assert "the plan starter allows" in refused.json()["error"]["message"]
+    assert (await put(api, store, "a", "1")).status_code == 200
+    await api.core.store.keys.set_plan(api.caller.workspace_id, Plan.PROFESSIONAL, None)
+    assert (await put(api, store, "c", "1234567890")).status_code == 201
+    assert refusal(await put(api, store, "d", ""))[1] == "memory_store_full"
+    await api.core.store.keys.set_plan(api.caller.workspace_id, Plan.STARTER, None)
+    assert (await put(api, store, "c", "123456789")).status_code == 200
+    assert refusal(await put(api, store, "c", "1234567890"))[1] == "memory_store_full"
 
 
 async def test_an_execution_shows_its_stores_as_it_was_given_them(api: Api) -> None:

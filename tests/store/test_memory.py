@@ -16,6 +16,7 @@ from outlast.model.error import (
 from outlast.model.ids import MEMORY, MEMORY_ITEM
 from outlast.model.memory import MAX_VERSIONS, MemoryStore, MemoryWrite, MemoryWriter
 from outlast.model.memory import query_words as words
+from outlast.model.workspace import Workspace
 from outlast.store.driver import Query, Transaction, TransactionResult
 from outlast.store.memory import write as writing
 from outlast.store.memory.rows import COUNT_MEMORY
@@ -68,6 +69,7 @@ class Shelf:
 async def shelf_of(store: Store, clock: FakeClock, **more: Any) -> Shelf:
     now = clock.now()
     made = MemoryStore(clock.new_id(MEMORY), WORKSPACE, "notes", now, now, **more)
+    await store.keys.put_workspace(Workspace(WORKSPACE, "a", now))
     await store.memories.create(made)
     return Shelf(store, clock, made)
 

@@ -46,7 +46,7 @@ async def opened(settings: Settings, *, make: bool = True) -> AsyncIterator[Open
     if old and not settings.on_postgres:
         await migrate(settings)
     clock = SystemClock()
-    store = Store.over(driver_of(settings, exclusive=False))
+    store = Store.over(driver_of(settings, exclusive=False), settings.plans)
     await store.open()
     try:
         keys = Keys(store.keys, clock, settings.plans.default)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -11,15 +11,12 @@ from typing import Any, Final
 from outlast.model.error import InvalidField
 from outlast.model.ids import MEMORY_ITEM
 from outlast.model.words import words_to_find
+from outlast.model.workspace import USUAL_LIMITS, MemoryLimits, Plan
 
 MAX_NAME: Final = 255
 """Maximum characters of a store's name."""
 MAX_KEY_BYTES: Final = 1024
 MAX_CONTENT_BYTES: Final = 102_400
-MAX_ITEMS: Final = 10_000
-"""Maximum items of a store."""
-MAX_STORE_BYTES: Final = 64 * 1024 * 1024
-"""Maximum bytes of the contents of a store's items; their versions are not counted."""
 MAX_VERSIONS: Final = 1000
 """Newest versions of an item that are kept."""
 MAX_STORES: Final = 8
@@ -175,6 +172,8 @@ class MemoryWrite:
     item. None: no condition."""
     absent: bool = False
     """Whether the item must not exist."""
+    limits: Mapping[Plan, MemoryLimits] = field(default_factory=lambda: USUAL_LIMITS)
+    """What the store may hold."""
     writer: MemoryWriter = field(default_factory=MemoryWriter)
 
 

@@ -1,4 +1,4 @@
-"""How long conversations are kept after their last activity, by the plan of their workspace."""
+"""Plans of workspaces: how long conversations are kept, and what memory stores may hold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from outlast.model.error import Misconfigured
-from outlast.model.workspace import Plan, Workspace
+from outlast.model.workspace import USUAL_LIMITS, MemoryLimits, Plan, Workspace
 
 DAY_MILLIS: Final = 24 * 60 * 60 * 1000
 NEVER: Final = "never"
@@ -15,6 +15,11 @@ MOST_DAYS: Final = 36_500
 """Longest retention, a hundred years: what is to be kept longer is kept."""
 _DEFAULT: Final = "default"
 _DAYS: Final = "retentionDays"
+_ITEMS: Final = "memoryItems"
+_BYTES: Final = "memoryBytes"
+MOST_ITEMS: Final = 50_000
+"""As many as a search by meaning compares one by one."""
+MOST_BYTES: Final = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Plans:
         )
     )
     """Days of inactivity after which a conversation is deleted; None: never."""
+    memory: Mapping[Plan, MemoryLimits] = field(default_factory=lambda: USUAL_LIMITS)
+    """What each memory store may hold."""
     default: Plan = Plan.ENTERPRISE
     """Plan of a new workspace that names none."""
 
@@ -43,18 +50,24 @@ class Plans:
 
 
 def read_plans(table: Any) -> Plans:
-    """Read `{default?: PLAN, PLAN: {retentionDays: DAYS or "never"}}`.
+    """Read `{default?: PLAN, PLAN: {retentionDays?, memoryItems?, memoryBytes?}}`.
 
     Raises Misconfigured, naming the entry.
     """
     given = _table("plans", table, (_DEFAULT, *Plan))
-    days = dict(Plans().days)
+    days, memory = dict(Plans().days), dict(USUAL_LIMITS)
     for plan in Plan:
         if plan.value in given:
             where = f"plans.{plan.value}"
-            entry = _table(where, given[plan.value], (_DAYS,))
+            entry = _table(where, given[plan.value], (_DAYS, _ITEMS, _BYTES))
             days[plan] = _days(f"{where}.{_DAYS}", entry.get(_DAYS, days[plan]))
-    return Plans(MappingProxyType(days), _plan(given.get(_DEFAULT, Plans().default)))
+            usual = memory[plan]
+            memory[plan] = MemoryLimits(
+                _most(f"{where}.{_ITEMS}", entry.get(_ITEMS, usual.items), MOST_ITEMS),
+                _most(f"{where}.{_BYTES}", entry.get(_BYTES, usual.bytes), MOST_BYTES),
+            )
+    default = _plan(given.get(_DEFAULT, Plans().default))
+    return Plans(MappingProxyType(days), MappingProxyType(memory), default)
 
 
 def _table(where: str, found: Any, known: tuple[str, ...]) -> Mapping[str, Any]:
@@ -72,6 +85,12 @@ def _days(where: str, found: Any) -> int | None:
         raise Misconfigured(
             f'{where} must be a whole number of days from 1 to {MOST_DAYS}, or "{NEVER}".'
         )
+    return found
+
+
+def _most(where: str, found: Any, highest: int) -> int:
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= highest:
+        raise Misconfigured(f"{where} must be a whole number from 0 to {highest}.")
     return found
 
 

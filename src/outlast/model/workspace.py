@@ -1,7 +1,10 @@
 """Workspaces and their API keys."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from outlast.model.error import MissingScope
 
@@ -17,11 +20,26 @@ class Scope(StrEnum):
 
 
 class Plan(StrEnum):
-    """Plan of a workspace: how long a conversation is kept after its last activity."""
+    """Plan of a workspace: what is kept, how long, and how much of it."""
 
     STARTER = "starter"
     PROFESSIONAL = "professional"
     ENTERPRISE = "enterprise"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimits:
+    """What a memory store may hold."""
+
+    items: int = 10_000
+    bytes: int = 64 * 1024 * 1024
+    """Of the contents of its items; their versions are not counted."""
+
+
+USUAL_LIMITS: Final[Mapping[Plan, MemoryLimits]] = MappingProxyType(
+    dict.fromkeys(Plan, MemoryLimits())
+)
+"""What each memory store may hold by the plan of its workspace, unless the operator sets it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,6 +213,7 @@ class Memory:
             matching=wanted.matching,
             absent=wanted.absent,
             writer=MemoryWriter(key_id=principal.key_id),
+            limits=self._store.limits,
         )
         return await self._store.write(write)
 
@@ -239,6 +240,7 @@ class Memory:
             purged=purge,
             matching=matching,
             writer=MemoryWriter(key_id=principal.key_id),
+            limits=self._store.limits,
         )
         await self._store.write(write)
         if purge:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from outlast.model.retention import Plans
 from outlast.store.agents import AgentStore
 from outlast.store.budgets.store import BudgetStore
 from outlast.store.checkpoints import CheckpointStore
@@ -41,8 +42,8 @@ class Store:
     waits: WaitStore
 
     @classmethod
-    def over(cls, driver: Driver) -> "Store":
-        """Return the store in this driver's database."""
+    def over(cls, driver: Driver, plans: Plans | None = None) -> "Store":
+        """Return the store in this driver's database; `plans` are those of the settings."""
         return cls(
             driver,
             AgentStore(driver),
@@ -52,7 +53,7 @@ class Store:
             ExecutionStore(driver),
             IdempotencyStore(driver),
             KeyStore(driver),
-            Memories(driver),
+            Memories(driver, (plans or Plans()).memory),
             RecordStore(driver),
             ScheduleStore(driver),
             TaskStore(driver),

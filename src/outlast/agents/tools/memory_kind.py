@@ -241,6 +241,7 @@ class MemoryRunner:
         *,
         deleted: bool,
     ) -> Any:
+        assert self._state is not None
         writable = [one for one in held if one.is_writable]
         one = _chosen(writable if "store" not in arguments else held, arguments)
         if not one.is_writable:
@@ -255,6 +256,7 @@ class MemoryRunner:
                 key,
                 content=None if deleted else checked_content(arguments["content"]),
                 deleted=deleted,
+                limits=self._state.memories.limits,
             )
         )
         return {"store": one.store.name, "key": key, "deleted" if deleted else "written": True}

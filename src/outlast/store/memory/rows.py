@@ -1,6 +1,7 @@
 """The statements of memory stores, and what their rows mean."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import (
@@ -24,6 +25,7 @@ from outlast.model.memory import (
     MemoryWriter,
 )
 from outlast.store.driver import Row, Statement
+from outlast.store.keys import workspaces
 from outlast.store.memory.tables import (
     memory_items,
     memory_stores,
@@ -52,6 +54,9 @@ _PLAIN: Final = (
     memory_stores.c.embed_error,
 )
 _STORE: Final = (*_PLAIN, _PENDING)
+_PLAN: Final = (
+    select(workspaces.c.plan).where(workspaces.c.id == memory_stores.c.workspace_id)
+).scalar_subquery()
 _WRITTEN_STORE: Final = (
     memory_stores.c.id == bindparam("given_store"),
     memory_stores.c.workspace_id == bindparam("given_workspace"),
@@ -60,9 +65,9 @@ _WRITTEN_STORE: Final = (
 INSERT_MEMORY_STORE: Final = Statement(insert(memory_stores))
 MEMORY_STORE: Final = Statement(select(*_STORE).where(*_OWN_STORE))
 LOCK_MEMORY_STORE: Final = Statement(
-    select(*_PLAIN, literal_column("0")).where(*_OWN_STORE).with_for_update()
+    select(*_PLAIN, literal_column("0"), _PLAN).where(*_OWN_STORE).with_for_update()
 )
-"""A store is locked behind an execution, and behind nothing else."""
+"""With its workspace's plan. A store is locked behind an execution, and behind nothing else."""
 
 _page: Final = select(*_STORE).where(
     memory_stores.c.workspace_id == bindparam("workspace"), memory_stores.c.deleted.is_(False)
@@ -255,7 +260,7 @@ MERGE_WORDS: Final = Statement(
 """Rewrites the index of words: until then FTS5 keeps deleted words. GIN keeps none to be read."""
 
 
-def store_from(row: Row) -> MemoryStore:
+def store_from(row: Sequence[Any]) -> MemoryStore:
     """Return the store of a row of `_STORE`."""
     (
         store_id,

@@ -1,6 +1,6 @@
 """Memory stores: a method for each transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from outlast.model.error import MemoryItemNotFound, MemoryStoreNotFound
 from outlast.model.memory import (
@@ -13,6 +13,7 @@ from outlast.model.memory import (
     NamedStore,
     above,
 )
+from outlast.model.workspace import USUAL_LIMITS, MemoryLimits, Plan
 from outlast.store.conversations.rows import LOCK_CHATS
 from outlast.store.driver import Driver, Part, Query, Transaction, TransactionResult
 from outlast.store.idempotency import Idempotency, first_request, remember
@@ -277,8 +278,10 @@ def _erase(limit: int) -> Transaction[int]:
 class Memories:
     """Memory stores and their items."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, limits: Mapping[Plan, MemoryLimits] = USUAL_LIMITS) -> None:
         self._driver = driver
+        self.limits = limits
+        """What a store may hold, by the plan of its workspace; writes name them."""
 
     async def create(
         self, store: MemoryStore, promise: Idempotency | None = None

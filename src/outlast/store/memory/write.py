@@ -12,14 +12,13 @@ from outlast.model.error import (
     PreconditionFailed,
 )
 from outlast.model.memory import (
-    MAX_ITEMS,
-    MAX_STORE_BYTES,
     MAX_VERSIONS,
     MemoryItem,
     MemoryStore,
     MemoryWrite,
     digest_of,
 )
+from outlast.model.workspace import MemoryLimits, Plan
 from outlast.store.driver import Part, Query
 from outlast.store.memory.rows import (
     COUNT_MEMORY,
@@ -62,7 +61,8 @@ def write(wanted: MemoryWrite) -> Part[Written]:
     rows = yield Query(LOCK_MEMORY_STORE, of)
     if not rows:
         raise MemoryStoreNotFound
-    store = store_from(rows[0])
+    *row, plan = rows[0]
+    store = store_from(row)
     if store.archived_at is not None:
         raise MemoryArchived(f"The memory store {store.name!r} is archived: it is read-only.")
     known = yield from _known(wanted)
@@ -71,8 +71,8 @@ def write(wanted: MemoryWrite) -> Part[Written]:
     if wanted.deleted:
         return (yield from _delete(wanted, store, known))
     if known is None:
-        return (yield from _create(wanted, store))
-    return (yield from _update(wanted, store, known))
+        return (yield from _create(wanted, store, Plan(plan)))
+    return (yield from _update(wanted, store, known, Plan(plan)))
 
 
 def _known(wanted: MemoryWrite) -> Part[MemoryItem | None]:
@@ -126,12 +126,12 @@ def _changed(wanted: MemoryWrite, known: MemoryItem) -> MemoryItem:
     )
 
 
-def _create(wanted: MemoryWrite, store: MemoryStore) -> Part[Written]:
+def _create(wanted: MemoryWrite, store: MemoryStore, plan: Plan) -> Part[Written]:
     assert wanted.key is not None
     assert wanted.content is not None
     content = wanted.content
     size = len(content.encode())
-    _require_room(store, 1, size)
+    _require_room(store, plan, wanted.limits[plan], 1, size)
     item = MemoryItem(
         wanted.new_id,
         wanted.store_id,
@@ -155,13 +155,15 @@ def _create(wanted: MemoryWrite, store: MemoryStore) -> Part[Written]:
     return Written(item, created=True)
 
 
-def _update(wanted: MemoryWrite, store: MemoryStore, known: MemoryItem) -> Part[Written]:
+def _update(
+    wanted: MemoryWrite, store: MemoryStore, known: MemoryItem, plan: Plan
+) -> Part[Written]:
     changed = _changed(wanted, known)
     if changed.key != known.key:
         others = yield Query(MEMORY_ITEM, {"store": wanted.store_id, "key": changed.key})
         if others:
             raise Conflict(f"Another item has the key {changed.key!r}.", param="key")
-    _require_room(store, 0, changed.bytes - known.bytes)
+    _require_room(store, plan, wanted.limits[plan], 0, changed.bytes - known.bytes)
     item = MemoryItem(
         known.id,
         known.store_id,
@@ -275,12 +277,17 @@ def _count(
     )
 
 
-def _require_room(store: MemoryStore, items: int, size: int) -> None:
+def _require_room(
+    store: MemoryStore, plan: Plan, limits: MemoryLimits, items: int, size: int
+) -> None:
     """Raise MemoryFull if the store cannot take this much more; less is always taken."""
-    if items and store.items + items > MAX_ITEMS:
-        raise MemoryFull(f"The memory store {store.name!r} has {MAX_ITEMS} items, the most.")
-    if size > 0 and store.bytes + size > MAX_STORE_BYTES:
+    if items and store.items + items > limits.items:
         raise MemoryFull(
-            f"The memory store {store.name!r} holds {store.bytes} bytes; {size} more are too many "
-            f"for its {MAX_STORE_BYTES}."
+            f"The memory store {store.name!r} has {store.items} items; "
+            f"the plan {plan.value} allows {limits.items}. Delete items first."
+        )
+    if size > 0 and store.bytes + size > limits.bytes:
+        raise MemoryFull(
+            f"The memory store {store.name!r} holds {store.bytes} bytes; with {size} more it would "
+            f"pass the {limits.bytes} that the plan {plan.value} allows. Delete items first."
         )
