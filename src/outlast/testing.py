@@ -136,7 +136,7 @@ async def core_on(
     tools: Tools | None = None,
     code: CodeFunctions | None = None,
     clock: Clock | None = None,
-    store: Callable[[Driver], Store] = Store.over,
+    store: Callable[[Driver], Store] | None = None,
     start: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Core]:
