@@ -1,5 +1,7 @@
 """The fold: frames are a function of the log alone, and its last frame is what GET answers."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from outlast.model.event import (
     ExecutionCompleted,
     ExecutionCreated,
     ExecutionFailed,
+    ExecutionPaused,
     ExecutionStarted,
     ModelFinished,
     StepRetried,
@@ -38,7 +41,7 @@ from tests.support.databases import Database
 from tests.support.engine import start_request
 from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
-from tests.support.waiting import lives_until
+from tests.support.waiting import BOUND, between_looks, lives_until
 
 ID = "exec_01k6zj3t7hf2a9q1x5m8r4c0vb"
 steps = st.integers(1, 4)
@@ -195,7 +198,49 @@ def test_what_is_logged_of_those_below_notes_no_first_token_of_a_worker_that_die
 ) -> None:
     shown: list[Event] = [ExecutionStarted(), TextAdded(1, 0, ("Hm",)), others]
     died: list[Event] = [*shown, ExecutionStarted(), StepRetried(1, "It died.")]
-    for body, expected in ((died, None), (shown, 14)):
+    ended: list[Event] = [*shown, ModelFinished(1, "m", "cancelled", 1, 1)]
+    paused: list[Event] = [*shown, ExecutionPaused(None)]
+    cut: list[Event] = [*shown, ExecutionPaused(None, 1, 1)]
+    cases = ((died, None), (shown, None), (ended, 14), (paused, None), (cut, 14))
+    for body, expected in cases:
         log = as_log({}, body, ExecutionCancelled())
         _, last = frames(Fold(ID).frames(log))[-1]
         assert last["execution"]["timing"]["firstTokenMs"] == expected
+
+
+def _row_is_broken(database: Database, execution_id: str) -> None:
+    database.rows(f"UPDATE executions SET budget = '[1]' WHERE id = '{execution_id}'")
+
+
+def _tries_are_used_up(database: Database, execution_id: str) -> None:
+    database.rows(f"UPDATE executions SET tries = 99 WHERE id = '{execution_id}'")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("happens", [_row_is_broken, _tries_are_used_up])
+async def test_the_last_frame_is_what_get_answers_if_no_segment_begins_after_a_crash_within_text(
+    make_api: MakeApi, database: Database, happens: Callable[[Database, str], None]
+) -> None:
+    crash, gate = Crash(transactions=None), asyncio.Event()
+    models = NamedModels({"actor": FakeModel(lambda _: ["Hm, ", gate, "well."])})
+    clock = TickingClock()
+    async with database.core(models=models, clock=clock, store=crash.store) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+        run = (await core.services.executions.start(caller, "agent", start_request())).execution.id
+        async for entries in core.services.executions.follow(caller, run):
+            if any(isinstance(entry.event, TextAdded) for entry in entries):
+                break
+        crash.after(0)
+        gate.set()
+        await lives_until(crash.happened, core.services.executions.rest(caller, run))
+    happens(database, run)
+    api = await make_api(FakeModel(REPLIES), clock=TickingClock(clock.now() + 1_000))
+    ended = "SELECT status FROM executions WHERE completed_at IS NOT NULL"
+    async with asyncio.timeout(BOUND):
+        while not database.rows(ended):
+            await between_looks()
+    database.rows(f"UPDATE executions SET budget = '{{}}' WHERE id = '{run}'")
+    execution = await same_as_get(api, run)
+    assert execution["status"] == "failed"
+    assert execution["timing"]["firstTokenMs"] is None

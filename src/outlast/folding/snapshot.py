@@ -76,7 +76,7 @@ class Snapshot:
             self._add_text(entry.at, event)
             return
         if not _is_of_another(event):
-            self._note_first_token(lost=isinstance(event, ExecutionStarted))
+            self._note_first_token(lost=_follows_a_death(event))
         match event:
             case ExecutionCreated():
                 self._created, self._created_at = event, entry.at
@@ -161,7 +161,7 @@ class Snapshot:
     def _note_first_token(self, *, lost: bool) -> None:
         """Note the first token, as the step's commit does; a worker that died before noted none."""
         if self._shown_at is not None and self._first_token_ms is None and not lost:
-            self._first_token_ms = self._shown_at - self._created_at
+            self._first_token_ms = max(0, self._shown_at - self._created_at)
         self._shown_at = None
 
     def _finish_model(self, event: ModelFinished) -> None:
@@ -227,5 +227,19 @@ def _is_of_another(event: Event) -> bool:
             return True
         case ApprovalRequested() | ToolFinished():
             return event.execution_id is not None
+        case _:
+            return False
+
+
+def _follows_a_death(event: Event) -> bool:
+    """Whether text before this event is of a worker that died: its own commit would end the step.
+
+    An execution may end, or its task be paused, without a segment to begin.
+    """
+    match event:
+        case ExecutionStarted() | ExecutionCompleted() | ExecutionFailed() | ExecutionCancelled():
+            return True
+        case ExecutionPaused():
+            return not (event.input_tokens or event.output_tokens)
         case _:
             return False
