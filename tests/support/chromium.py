@@ -95,4 +95,4 @@ async def examine(at: Visit, name: str, path: str) -> None:
     ]
     assert wrong == [], name
     wider = await at.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert wider <= 0, name
+    assert wider <= 0, (name, wider)

@@ -25,9 +25,9 @@ class Reader:
     async def get(self, path: str, **headers: str) -> httpx2.Response:
         return await self.client.get(path, headers=headers)
 
-    async def page(self, path: str) -> str:
-        """A page that must be there."""
-        answer = await self.get(path)
+    async def page(self, path: str, *, follow: bool = False) -> str:
+        """A page that must be there; `follow`: where it leads."""
+        answer = await self.client.get(path, follow_redirects=follow)
         assert answer.status_code == 200, (path, answer.status_code, answer.text)
         return answer.text
 

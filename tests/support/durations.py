@@ -15,7 +15,8 @@ import pytest
 SLOW: Final[dict[str, int]] = {
     "tests/many/": 240,
     "tests/cli/test_leaving.py": 200,
-    "tests/rooms/console/test_browser.py": 170,
+    "tests/rooms/console/test_browser.py": 90,
+    "tests/rooms/console/test_screens.py": 150,
     "tests/kills/": 120,
     "tests/engine/test_crash_children.py": 100,
     "tests/cli/test_run.py": 100,

@@ -1,105 +1,15 @@
 """Journeys through the console in a real browser, on a real server."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Final
-
 import pytest
 from playwright.async_api import Route, expect
 
 from tests.support.chromium import chromium, examine, sign_in, visit
+from tests.support.console_server import reaches, url_of
 from tests.support.processes import CountingToolServer, ServerProcess
-from tests.support.waiting import BOUND, between_looks
+from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
 expect.set_options(timeout=BOUND * 1000)
-WORDS: Final = " ".join(f"word{n}" for n in range(120))
-LONG: Final = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 2
-AGENTS: Final = """
-agents:
-  - name: writer
-    instructions: Write.
-    model: scripted:script.yaml
-  - name: support
-    model: scripted:script.yaml
-    tools:
-      - builtin: calculator
-      - name: refund
-        description: Refund an order.
-        http: {url: TOOLS}
-        approval: true
-        effect: destructive
-        parameters:
-          type: object
-          properties:
-            order: {type: string, description: The number of the order.}
-            amount: {type: number}
-            notify: {type: boolean}
-          required: [order, amount]
-      - name: ship
-        description: Ship an order.
-        http: {url: TOOLS}
-        effect: destructive
-        parameters: {type: object}
-      - agent: writer
-        description: Ask the writer.
-"""
-SCRIPT: Final = f"""
-turns:
-  - when: story
-    steps:
-      - thinking: I must write {LONG} now.
-        text: "{WORDS}"
-        delay_ms: 20
-  - when: sum
-    steps:
-      - text: Let me see.
-        tool_calls: [{{name: calculator, parameters: {{expression: 6*7}}}}]
-      - text: "It is **42**, see [the sum](https://example.com) and `6*7`."
-  - when: refund
-    steps:
-      - text: I refund what you paid.
-        tool_calls: [{{name: refund, parameters: {{order: "A-1", amount: 12.5}}}}]
-      - text: Refunded.
-  - when: ship
-    steps:
-      - tool_calls: [{{name: ship, parameters: {{order: B-2}}}}]
-      - text: Shipped.
-  - when: ask
-    steps:
-      - tool_calls: [{{name: writer, parameters: {{input: "a story"}}}}]
-      - text: The writer has written.
-  - when: hold
-    steps:
-      - text: "Holding on for a long time indeed"
-        delay_ms: 60000
-  - when: trouble
-    steps:
-      - text: This much
-        fail: {{code: model_rejected, message: "not today, {LONG}"}}
-  - steps:
-      - text: "You said: {{input}}"
-"""
-
-
-@pytest.fixture
-async def tools() -> AsyncIterator[CountingToolServer]:
-    async with CountingToolServer() as serving:
-        yield serving
-
-
-@pytest.fixture
-async def server(tmp_path: Path, tools: CountingToolServer) -> AsyncIterator[ServerProcess]:
-    script = tmp_path / "script.yaml"
-    script.write_text(SCRIPT)
-    agents = AGENTS.replace("script.yaml", str(script)).replace("TOOLS", tools.url)
-    async with ServerProcess(tmp_path, agents) as serving:
-        yield serving
-
-
-def url_of(server: ServerProcess) -> str:
-    return f"http://127.0.0.1:{server.port}"
 
 
 async def test_a_run_is_watched_live_over_a_killed_server_and_its_text_is_the_api_s(
@@ -158,6 +68,29 @@ async def test_a_run_is_paused_resumed_cancelled_and_deleted(server: ServerProce
                 await page.get_by_role("button", name="Delete for good").click()
                 await page.wait_for_url("**/console/executions")
                 assert (await server.http.get(f"/v1/executions/{run}")).status_code == 404
+
+
+async def test_a_step_is_rolled_back_after_a_look_at_what_that_means(
+    server: ServerProcess, tools: CountingToolServer
+) -> None:
+    async with chromium() as browser:
+        for scripts in (True, False):
+            async with visit(browser, url_of(server), java_script_enabled=scripts) as at:
+                run = await server.background("support", "ship")
+                await reaches(server, run, "completed")
+                called = tools.calls.total()
+                await sign_in(at, f"/console/executions/{run}")
+                page = at.page
+                await page.get_by_role("link", name="Step 1").click()
+                await page.get_by_role("link", name="Roll back to here…").click()
+                await expect(page.locator("main")).to_contain_text("2 steps (1 tool call)")
+                await expect(page.locator("main")).to_contain_text("What is not taken back")
+                await page.get_by_role("button", name="Roll back to step 1").click()
+                await page.wait_for_url(f"**/console/executions/{run}")
+                await reaches(server, run, "completed")
+                await page.reload()
+                await expect(page.locator(".step.superseded")).to_have_count(2)
+                assert tools.calls.total() == called + 1
 
 
 async def test_a_list_says_what_is_new_and_moves_nothing(server: ServerProcess) -> None:
@@ -257,70 +190,3 @@ async def test_a_chat_streams_asks_and_goes_on(
         await expect(page.locator("#head")).to_have_attribute("data-status", "completed")
         await expect(page.locator(".send button")).to_have_text("Send")
         await examine(at, "chat", page.url.removeprefix(at.url))
-
-
-async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
-    """Runs of every kind; the screens that show them, by name."""
-    done, failed, waits, parent, held = [
-        await server.background(agent, text)
-        for agent, text in (
-            ("support", "the sum"),
-            ("writer", f"trouble {LONG}"),
-            ("support", "refund"),
-            ("support", "ask"),
-            ("writer", "hold"),
-        )
-    ]
-    for run, wanted in ((done, "completed"), (failed, "failed"), (waits, "suspended")):
-        await reaches(server, run, wanted)
-    await server.http.post(f"/v1/executions/{held}/pause", json={"now": True})
-    await reaches(server, parent, "completed")
-    return [
-        ("needs-you", "/console/approvals"),
-        ("approval", await approval_of(server, waits)),
-        ("playground", "/console/playground"),
-        ("agents", "/console/agents"),
-        ("usage", "/console/usage?range=24h&by=agent"),
-        ("agent", "/console/agents/support"),
-        ("chat-waits", f"/console/playground?conversation={await conversation_of(server, waits)}"),
-        ("executions", "/console/executions"),
-        ("executions-none", "/console/executions?q=status:cancelled"),
-        ("executions-wrong", "/console/executions?q=tool:refund"),
-        ("completed", f"/console/executions/{done}?step=2"),
-        ("failed", f"/console/executions/{failed}"),
-        ("suspended", f"/console/executions/{waits}"),
-        ("parent", f"/console/executions/{parent}"),
-        ("paused", f"/console/executions/{held}"),
-        ("missing", "/console/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb"),
-    ]
-
-
-async def approval_of(server: ServerProcess, run: str) -> str:
-    """The path of the page of its only call that waits."""
-    (call,) = (await server.execution(run))["pendingApprovals"]
-    return f"/console/approvals/{run}/{call['toolCallId']}"
-
-
-async def conversation_of(server: ServerProcess, run: str) -> str:
-    return str((await server.execution(run))["conversationId"])
-
-
-async def reaches(server: ServerProcess, run: str, status: str) -> None:
-    async with asyncio.timeout(60):
-        while (await server.execution(run))["status"] != status:
-            await between_looks()
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_every_screen_is_accessible_and_fits_in_two_widths(
-    server: ServerProcess, theme: str
-) -> None:
-    screens = await prepared(server)
-    async with chromium() as browser:
-        for width in (1280, 360):
-            size = {"width": width, "height": 800}
-            async with visit(browser, url_of(server), viewport=size, color_scheme=theme) as at:
-                await examine(at, f"sign-in-{width}-{theme}", "/console/sign-in")
-                await sign_in(at, "/console/executions")
-                for name, path in screens:
-                    await examine(at, f"{name}-{width}-{theme}", path)

@@ -1,26 +1,41 @@
-"""Pages as they are sent, compared whole."""
+"""Pages as they are sent, compared whole: ids and times stand as their kind."""
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 import outlast.rooms.console
-from tests.support.api import Api
-from tests.support.console import Reader
+from outlast.model.agent import Effect
+from tests.support.api import Api, MakeApi
+from tests.support.console import Reader, signed_in
 from tests.support.databases import SQLITE
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import FakeTools, call, spec, tool
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
 GOLDEN: Final = Path(outlast.rooms.console.__file__).parent / "golden"
 WRITE: Final = os.environ.get("OUTLAST_GOLDEN") == "write"
+VOLATILE: Final = (
+    (r"/static/[0-9a-f]{16}/", "/static/DIGEST/"),
+    (r"(?<![a-z])([a-z]{2,7})_[0-9a-z]{26}\b", r"\1_ID"),
+    (r"\b([a-z]{2,7})_…[0-9a-z]{6}\b", r"\1_…ID"),
+    (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME"),
+    (r"\b\d\d:\d\d:\d\d UTC", "TIME"),
+    (r'(data-now="|[?&;]at=)\d+', r"\1NOW"),
+    (r"\b[\d.]+ m?s\b", "DURATION"),
+)
 
 
 def compare(name: str, page: str) -> None:
     """Compare a page with the one that is kept, or keep it."""
     path = GOLDEN / f"{name}.html"
-    page = re.sub(r"/static/[0-9a-f]{16}/", "/static/DIGEST/", page)
+    for pattern, kind in VOLATILE:
+        page = re.sub(pattern, kind, page)
     if WRITE:
         path.write_text(page)
     assert page == path.read_text(), f"OUTLAST_GOLDEN=write keeps {path.name}"
@@ -28,3 +43,52 @@ def compare(name: str, page: str) -> None:
 
 async def test_sign_in(api: Api) -> None:
     compare("sign_in", await Reader(api).page("/console/sign-in?next=/console/usage"))
+
+
+async def test_pages_of_an_execution_that_was_rolled_back(make_api: MakeApi) -> None:
+    model = FakeModel(by_turn(["I look.", call(1, "look")], ["I *found* it."]))
+    agent = spec(tool("look", effect=Effect.DESTRUCTIVE))
+    api = await make_api(model, agent=agent, tools=FakeTools(look=lambda _: {"at": "home"}))
+    run = await api.started(input="Look\nfor <it>", metadata={"plan": "pro"})
+    await api.rested(run)
+    services = api.core.services.executions
+    first, *_, last = await services.checkpoints(api.caller, run)
+    reader = await signed_in(api)
+    here = f"/console/executions/{run}"
+    compare("roll_back", await reader.page(f"{here}/checkpoints/{first.id}"))
+    await services.resume(api.caller, run, first.id)
+    await api.rested(run)
+    newest = (await services.checkpoints(api.caller, run))[-1]
+    pages = {
+        "execution": here,
+        "execution_step": f"{here}?step=2",
+        "checkpoints": f"{here}/checkpoints?first={last.id}&second={newest.id}",
+        "again": f"{here}/again",
+        "executions": "/console/executions",
+        "executions_none": "/console/executions?q=status:failed",
+        "agents": "/console/agents",
+        "agent": "/console/agents/agent",
+        "usage": "/console/usage?by=agent",
+        "playground": "/console/playground",
+        "nothing_waits": "/console/approvals",
+        "not_found": "/console/nothing",
+    }
+    for name, path in pages.items():
+        compare(name, (await reader.get(path)).text)
+
+
+async def test_pages_of_a_call_that_waits(make_api: MakeApi) -> None:
+    model = FakeModel(by_turn(["I refund.", call(1, "refund", order="A-1", amount=12.5)]))
+    parameters = {
+        "type": "object",
+        "properties": {"order": {"type": "string"}, "amount": {"type": "number"}},
+        "required": ["order"],
+    }
+    agent = spec(replace(tool("refund", approval=True), parameters=parameters))
+    api = await make_api(model, agent=agent)
+    run = await api.started()
+    waits = (await api.rested(run))["pendingApprovals"][0]["toolCallId"]
+    reader = await signed_in(api)
+    compare("approvals", await reader.page("/console/approvals"))
+    compare("approval", await reader.page(f"/console/approvals/{run}/{waits}"))
+    compare("suspended", await reader.page(f"/console/executions/{run}"))

@@ -82,8 +82,21 @@ class Step:
     child: ChildStarted | None = None
     child_end: ChildFinished | None = None
     retries: list[str] = field(default_factory=list)
-    superseded: bool = False
+    superseded_after: int | None = None
+    """The highest step number when a roll-back superseded it; None: it stands."""
     ended_at: int | None = None
+
+    @property
+    def superseded(self) -> bool:
+        """Whether a roll-back has superseded it."""
+        return self.superseded_after is not None
+
+    @property
+    def has_run(self) -> bool:
+        """For a call: whether it has run, or may have."""
+        if isinstance(self.call, ToolStarted):
+            return True
+        return self.result is not None and self.state != "denied"
 
     @property
     def is_tool(self) -> bool:
@@ -320,7 +333,8 @@ class Transcript:
                 self.changed.add(step.number)
 
     def _supersede(self, event: ExecutionResumed) -> None:
+        newest = max(self.steps, default=0)
         for step in self.steps.values():
             if event.voids(step.number) and not step.superseded:
-                step.superseded = True
+                step.superseded_after = newest
                 self.changed.add(step.number)

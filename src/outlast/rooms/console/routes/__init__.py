@@ -4,9 +4,11 @@ from typing import Final
 
 from outlast.http.endpoint import Endpoint
 from outlast.rooms.console.routes import (
+    again,
     agents,
     approvals,
     assets,
+    checkpoints,
     execution,
     executions,
     home,
@@ -20,6 +22,8 @@ PAGES: Final[tuple[Endpoint, ...]] = (
     *approvals.PAGES,
     *executions.PAGES,
     *execution.PAGES,
+    *checkpoints.PAGES,
+    *again.PAGES,
     *playground.PAGES,
     *agents.PAGES,
     *usage.PAGES,

@@ -52,6 +52,7 @@ async def execution(call: Call, services: Services) -> Response:
         chosen=read.steps.get(int(chosen)) if chosen.isdigit() else None,
         tree=await _tree(call, services, found),
         may_stop=_EXECUTE in call.principal.scopes,
+        runs_again=not found.is_purged and not found.is_client_driven,
     )
 
 

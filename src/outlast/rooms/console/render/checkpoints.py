@@ -1,0 +1,145 @@
+"""View models of checkpoints: the list, what a roll-back takes back, the difference of two."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from outlast.model.agent import Effect, ToolSpec
+from outlast.model.checkpoint import Checkpoint
+from outlast.rooms.console.render.lines import Line, differing, json_lines
+from outlast.rooms.console.render.transcript import Step, Transcript
+from outlast.rooms.console.render.words import compact, first_line, pretty, shortened
+
+_MOST_CALLS: Final = 50
+_MOST_STEPS: Final = 100
+"""Steps of one side of a difference that are shown."""
+_MOST_TEXT: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A checkpoint in the list."""
+
+    checkpoint: Checkpoint
+    state: dict[str, Any]
+    """Its own, or the one before it that stood then."""
+    about: str
+    """What its step was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a roll-back to a checkpoint takes back."""
+
+    steps: int
+    calls: int
+    tokens: int
+    credits: int
+    destructive: Sequence[Step]
+    """Calls that cannot be taken back, and those whose effect is not known any more."""
+    more: int
+    """How many of them are not listed."""
+    children: Sequence[Step]
+    waiting: Sequence[str]
+    """Names of calls that wait for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two checkpoints beside each other."""
+
+    same: int
+    """Steps that both have."""
+    steps: list[Line]
+    state: list[Line]
+    cut: bool
+    """Whether there is more than is shown."""
+
+
+def points(
+    found: Iterable[Checkpoint], first_state: dict[str, Any], read: Transcript
+) -> list[Point]:
+    """Return the checkpoints, oldest first, each with its state."""
+    standing = superseded = first_state
+    made = []
+    for one in found:
+        state = superseded if one.superseded else standing
+        state = state if one.state is None else one.state
+        superseded = state
+        if not one.superseded:
+            standing = state
+        made.append(Point(one, state, _about(read.steps.get(one.step))))
+    return made
+
+
+def _about(step: Step | None) -> str:
+    if step is None:
+        return ""
+    if step.is_tool:
+        return step.name
+    return first_line(_said(step)) or "answer of the model"
+
+
+def _said(step: Step) -> str:
+    parts = sorted(step.parts, key=lambda part: part.number)
+    return "\n".join(part.text for part in parts if part.kind == "text")
+
+
+def preview(point: Checkpoint, read: Transcript, tools: Mapping[str, ToolSpec]) -> Preview:
+    """Return what a roll-back to this checkpoint takes back."""
+    taken = [one for one in read.ordered if not one.superseded and not point.covers(one.number)]
+    calls = [one for one in taken if one.is_tool]
+    models = [one.model for one in taken if one.model is not None]
+    results = [one.result for one in calls if one.result is not None]
+    lasting = [one for one in calls if one.has_run and not one.child and _lasts(one, tools)]
+    asks = [one.open_ask for one in calls]
+    return Preview(
+        len(taken),
+        len(calls),
+        sum(model.usage.total_tokens for model in models),
+        sum(model.charged for model in models) + sum(result.credits for result in results),
+        lasting[:_MOST_CALLS],
+        max(0, len(lasting) - _MOST_CALLS),
+        [one for one in calls if one.child],
+        [ask.request.name for ask in asks if ask is not None],
+    )
+
+
+def _lasts(step: Step, tools: Mapping[str, ToolSpec]) -> bool:
+    """Whether the call has an effect that cannot be taken back, or one that is not known."""
+    tool = tools.get(step.name)
+    return tool is None or tool.effect is Effect.DESTRUCTIVE
+
+
+def compared(first: Point, second: Point, read: Transcript) -> Comparison:
+    """Return what stands at the second checkpoint and not at the first, and the other way."""
+    before, after = (_standing(one.checkpoint, read) for one in (first, second))
+    numbers = {one.number for one in before}, {one.number for one in after}
+    gone = [one for one in before if one.number not in numbers[1]]
+    new = [one for one in after if one.number not in numbers[0]]
+    lines = [Line("del", text) for one in gone[:_MOST_STEPS] for text in _lines(one)]
+    lines += [Line("ins", text) for one in new[:_MOST_STEPS] for text in _lines(one)]
+    state, cut = differing(json_lines(first.state), json_lines(second.state))
+    cut = cut or len(gone) > _MOST_STEPS or len(new) > _MOST_STEPS
+    return Comparison(len(numbers[0] & numbers[1]), lines, state, cut)
+
+
+def _standing(point: Checkpoint, read: Transcript) -> list[Step]:
+    """Return the steps that the execution had at a checkpoint."""
+    return [
+        one
+        for one in read.ordered
+        if point.covers(one.number)
+        and (one.superseded_after is None or point.step <= one.superseded_after)
+    ]
+
+
+def _lines(step: Step) -> list[str]:
+    if not step.is_tool:
+        return [f"{step.number} answer of the model", *_indented(_said(step))]
+    result = [] if step.result is None else _indented(pretty(step.result.result))
+    return [f"{step.number} {step.name} {compact(step.arguments, 400)}", *result]
+
+
+def _indented(text: str) -> list[str]:
+    return ["  " + line for line in shortened(text, _MOST_TEXT).splitlines()]

@@ -1,0 +1,138 @@
+"""An execution's checkpoints: the list, the difference of two, and the way back, with a preview."""
+
+from typing import Any, Final
+
+from starlette.responses import RedirectResponse, Response
+
+from outlast.http.call import Call
+from outlast.model.agent import ToolSpec
+from outlast.model.error import AgentNotFound, CheckpointNotFound, ExecutionNotFound
+from outlast.model.execution import LIVE, Execution, Status
+from outlast.model.ids import CHECKPOINT, EXECUTION
+from outlast.model.workspace import Scope
+from outlast.rooms.console.render.checkpoints import Point, compared, points, preview
+from outlast.rooms.console.render.frame import ROOT
+from outlast.rooms.console.render.page import page
+from outlast.rooms.console.render.transcript import Transcript
+from outlast.rooms.console.routes.endpoints import page_at
+from outlast.rooms.console.routes.execution import transcript_of
+from outlast.rooms.console.routes.forms import form_of
+from outlast.services.all import Services
+from outlast.services.executions import ExecutionView
+
+_ROWS: Final = 100
+_READ: Final = Scope.EXECUTIONS_READ
+_EXECUTE: Final = Scope.AGENTS_EXECUTE
+_CHANGED: Final = "The execution has gone on since this page was shown. Look at it again."
+
+
+async def checkpoints(call: Call, services: Services) -> Response:
+    """The checkpoints, newest first, superseded ones too; two that are chosen, compared."""
+    view, read, found = await _found(call, services)
+    given = call.query_params
+    if behind := given.get("behind"):
+        return _behind(call, view.execution, found, behind)
+    by_id = {one.checkpoint.id: one for one in found}
+    first, second = by_id.get(given.get("first", "")), by_id.get(given.get("second", ""))
+    ids = [one.checkpoint.id for one in found]
+    before = given.get("before", "")
+    end = ids.index(before) if before in by_id else len(found)
+    start = max(0, end - _ROWS)
+    return page(
+        call,
+        "checkpoints.html",
+        execution=view.execution,
+        agent=view.agent,
+        now=services.clock.now(),
+        rows=found[start:end][::-1],
+        older=ids[start] if start else "",
+        newest=end == len(found),
+        first=first,
+        second=second,
+        comparison=compared(first, second, read) if first and second else None,
+        missing=bool(given.get("first") or given.get("second")) and not (first and second),
+        may_execute=_EXECUTE in call.principal.scopes,
+    )
+
+
+async def checkpoint(call: Call, services: Services) -> Response:
+    """What a roll-back to this checkpoint takes back, and the form that does it."""
+    return await _previewed(call, services)
+
+
+async def roll_back(call: Call, services: Services) -> Response:
+    """Rolls back to this checkpoint, if the execution is as the preview has shown it."""
+    form = await form_of(call)
+    _, read, _ = await _found(call, services)
+    if form.get("seen") != str(read.cursor):
+        return await _previewed(call, services, problem=_CHANGED, status=409)
+    checkpoint_id = call.path_id("checkpointId", CHECKPOINT, CheckpointNotFound)
+    await services.executions.resume(call.principal, _id(call), checkpoint_id)
+    return RedirectResponse(call.link(f"{ROOT}/executions/{_id(call)}"), 303)
+
+
+async def _previewed(
+    call: Call, services: Services, *, problem: str = "", status: int = 200
+) -> Response:
+    view, read, found = await _found(call, services)
+    wanted = call.path_id("checkpointId", CHECKPOINT, CheckpointNotFound)
+    point = next((one for one in found if one.checkpoint.id == wanted), None)
+    if point is None:
+        raise CheckpointNotFound
+    execution = view.execution
+    is_live = execution.status in LIVE and execution.status is not Status.PAUSED
+    return page(
+        call,
+        "roll_back.html",
+        status,
+        execution=execution,
+        agent=view.agent,
+        now=services.clock.now(),
+        point=point,
+        read=read,
+        lost=preview(point.checkpoint, read, await _tools(services, execution)),
+        is_live=is_live,
+        may_execute=_EXECUTE in call.principal.scopes,
+        problem=problem,
+    )
+
+
+async def _found(call: Call, services: Services) -> tuple[ExecutionView, Transcript, list[Point]]:
+    """Return the execution, its transcript and its checkpoints. Raises ExecutionNotFound."""
+    view = await services.executions.get(call.principal, _id(call))
+    if view.execution.is_purged:
+        raise ExecutionNotFound
+    task = await services.tasks.get(call.principal, view.execution.id)
+    read = await transcript_of(call, services, view.execution)
+    return view, read, points(task.checkpoints, task.task.first_state, read)
+
+
+def _behind(call: Call, execution: Execution, found: list[Point], step: str) -> Response:
+    """Lead to the checkpoint behind a step. Raises CheckpointNotFound."""
+    standing = (one.checkpoint for one in reversed(found) if not one.checkpoint.superseded)
+    at = next((one for one in standing if str(one.step) == step), None)
+    if at is None:
+        raise CheckpointNotFound
+    return RedirectResponse(call.link(f"{ROOT}/executions/{execution.id}/checkpoints/{at.id}"), 303)
+
+
+async def _tools(services: Services, execution: Execution) -> dict[str, ToolSpec]:
+    """Return the tools of the agent's version, by name."""
+    of: tuple[Any, ...] = (execution.workspace_id, execution.agent_id, execution.agent_version)
+    try:
+        agent = await services.agents.version(*of)
+    except AgentNotFound:
+        return {}
+    return {tool.name: tool for tool in agent.spec.tools}
+
+
+def _id(call: Call) -> str:
+    return call.path_id("executionId", EXECUTION, ExecutionNotFound)
+
+
+_AT: Final = "/executions/{executionId}/checkpoints"
+PAGES: Final = (
+    page_at(_AT, checkpoints, "Checkpoints", scope=_READ),
+    page_at(f"{_AT}/{{checkpointId}}", checkpoint, "Checkpoint", scope=_READ),
+    page_at(f"{_AT}/{{checkpointId}}", roll_back, "RollBack", scope=_EXECUTE, method="POST"),
+)

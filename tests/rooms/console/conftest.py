@@ -1,0 +1,24 @@
+"""The server of the tests in a browser, and the server of its tools."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.console_server import AGENTS, SCRIPT
+from tests.support.processes import CountingToolServer, ServerProcess
+
+
+@pytest.fixture
+async def tools() -> AsyncIterator[CountingToolServer]:
+    async with CountingToolServer() as serving:
+        yield serving
+
+
+@pytest.fixture
+async def server(tmp_path: Path, tools: CountingToolServer) -> AsyncIterator[ServerProcess]:
+    script = tmp_path / "script.yaml"
+    script.write_text(SCRIPT)
+    agents = AGENTS.replace("script.yaml", str(script)).replace("TOOLS", tools.url)
+    async with ServerProcess(tmp_path, agents) as serving:
+        yield serving

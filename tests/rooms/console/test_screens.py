@@ -1,0 +1,77 @@
+"""Every screen in a real browser: nothing inaccessible, nothing wider than the window."""
+
+import pytest
+
+from tests.support.chromium import chromium, examine, sign_in, visit
+from tests.support.console_server import LONG, approval_of, conversation_of, reaches, url_of
+from tests.support.processes import ServerProcess
+
+pytestmark = pytest.mark.anyio
+
+
+async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
+    """Runs of every kind; the screens that show them, by name."""
+    done, failed, waits, parent, held, shipped = [
+        await server.background(agent, text)
+        for agent, text in (
+            ("support", "the sum"),
+            ("writer", f"trouble {LONG}"),
+            ("support", "refund"),
+            ("support", "ask"),
+            ("writer", "hold"),
+            ("support", "ship"),
+        )
+    ]
+    for run, wanted in ((done, "completed"), (failed, "failed"), (waits, "suspended")):
+        await reaches(server, run, wanted)
+    await server.http.post(f"/v1/executions/{held}/pause", json={"now": True})
+    await reaches(server, parent, "completed")
+    await reaches(server, shipped, "completed")
+    return [
+        ("needs-you", "/console/approvals"),
+        ("approval", await approval_of(server, waits)),
+        ("playground", "/console/playground"),
+        ("agents", "/console/agents"),
+        ("usage", "/console/usage?range=24h&by=agent"),
+        ("agent", "/console/agents/support"),
+        ("chat-waits", f"/console/playground?conversation={await conversation_of(server, waits)}"),
+        ("executions", "/console/executions"),
+        ("executions-none", "/console/executions?q=status:cancelled"),
+        ("executions-wrong", "/console/executions?q=tool:refund"),
+        ("completed", f"/console/executions/{done}?step=2"),
+        ("failed", f"/console/executions/{failed}"),
+        ("suspended", f"/console/executions/{waits}"),
+        ("parent", f"/console/executions/{parent}"),
+        ("paused", f"/console/executions/{held}"),
+        ("checkpoints", f"/console/executions/{done}/checkpoints{await rolled_back(server, done)}"),
+        ("checkpoints-none", f"/console/executions/{held}/checkpoints"),
+        ("roll-back", f"/console/executions/{shipped}/checkpoints?behind=1"),
+        ("roll-back-live", f"/console/executions/{waits}/checkpoints?behind=1"),
+        ("again", f"/console/executions/{failed}/again"),
+        ("missing", "/console/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb"),
+    ]
+
+
+async def rolled_back(server: ServerProcess, run: str) -> str:
+    """Roll an execution back to its first step; the query that compares what was with what is."""
+    path = f"/v1/executions/{run}"
+    first, *_, last = (await server.http.get(f"{path}/checkpoints")).json()["data"]
+    await server.http.post(f"{path}/resume", json={"checkpointId": first["id"]})
+    await reaches(server, run, "completed")
+    newest = (await server.http.get(f"{path}/checkpoints")).json()["data"][-1]
+    return f"?first={last['id']}&second={newest['id']}"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_every_screen_is_accessible_and_fits_in_two_widths(
+    server: ServerProcess, theme: str
+) -> None:
+    screens = await prepared(server)
+    async with chromium() as browser:
+        for width in (1280, 360):
+            size = {"width": width, "height": 800}
+            async with visit(browser, url_of(server), viewport=size, color_scheme=theme) as at:
+                await examine(at, f"sign-in-{width}-{theme}", "/console/sign-in")
+                await sign_in(at, "/console/executions")
+                for name, path in screens:
+                    await examine(at, f"{name}-{width}-{theme}", path)

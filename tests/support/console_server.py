@@ -1,0 +1,95 @@
+"""A server whose agents do what a console has to show, by what they are given to do."""
+
+import asyncio
+from typing import Final
+
+from tests.support.processes import ServerProcess
+from tests.support.waiting import between_looks
+
+WORDS: Final = " ".join(f"word{n}" for n in range(120))
+LONG: Final = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 2
+AGENTS: Final = """
+agents:
+  - name: writer
+    instructions: Write.
+    model: scripted:script.yaml
+  - name: support
+    model: scripted:script.yaml
+    tools:
+      - builtin: calculator
+      - name: refund
+        description: Refund an order.
+        http: {url: TOOLS}
+        approval: true
+        effect: destructive
+        parameters:
+          type: object
+          properties:
+            order: {type: string, description: The number of the order.}
+            amount: {type: number}
+            notify: {type: boolean}
+          required: [order, amount]
+      - name: ship
+        description: Ship an order.
+        http: {url: TOOLS}
+        effect: destructive
+        parameters: {type: object}
+      - agent: writer
+        description: Ask the writer.
+"""
+SCRIPT: Final = f"""
+turns:
+  - when: story
+    steps:
+      - thinking: I must write {LONG} now.
+        text: "{WORDS}"
+        delay_ms: 20
+  - when: sum
+    steps:
+      - text: Let me see.
+        tool_calls: [{{name: calculator, parameters: {{expression: 6*7}}}}]
+      - text: "It is **42**, see [the sum](https://example.com) and `6*7`."
+  - when: refund
+    steps:
+      - text: I refund what you paid.
+        tool_calls: [{{name: refund, parameters: {{order: "A-1", amount: 12.5}}}}]
+      - text: Refunded.
+  - when: ship
+    steps:
+      - tool_calls: [{{name: ship, parameters: {{order: B-2}}}}]
+      - text: Shipped.
+  - when: ask
+    steps:
+      - tool_calls: [{{name: writer, parameters: {{input: "a story"}}}}]
+      - text: The writer has written.
+  - when: hold
+    steps:
+      - text: "Holding on for a long time indeed"
+        delay_ms: 60000
+  - when: trouble
+    steps:
+      - text: This much
+        fail: {{code: model_rejected, message: "not today, {LONG}"}}
+  - steps:
+      - text: "You said: {{input}}"
+"""
+
+
+def url_of(server: ServerProcess) -> str:
+    return f"http://127.0.0.1:{server.port}"
+
+
+async def approval_of(server: ServerProcess, run: str) -> str:
+    """The path of the page of its only call that waits."""
+    (call,) = (await server.execution(run))["pendingApprovals"]
+    return f"/console/approvals/{run}/{call['toolCallId']}"
+
+
+async def conversation_of(server: ServerProcess, run: str) -> str:
+    return str((await server.execution(run))["conversationId"])
+
+
+async def reaches(server: ServerProcess, run: str, status: str) -> None:
+    async with asyncio.timeout(60):
+        while (await server.execution(run))["status"] != status:
+            await between_looks()
