@@ -32,6 +32,7 @@ SLOW: Final[dict[str, int]] = {
     "tests/agents/test_browser.py": 50,
     "tests/cli/test_agents.py": 40,
     "tests/cli/test_worker.py": 40,
+    "tests/cli/test_demo.py": 40,
     "tests/cli/test_preflight.py": 35,
     "tests/cli/test_deadline.py": 35,
     "tests/cli/test_commands.py": 35,

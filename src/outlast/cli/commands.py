@@ -46,11 +46,22 @@ def quick_imports() -> Iterator[None]:
 app = Typer(
     name="outlast",
     help="Run AI agents durably behind an HTTP API.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+_FIRST_COMMANDS: Final = """\
+Outlast runs AI agents durably behind an HTTP API. The commands to begin with:
+
+  outlast demo                     see it: an agent, a kill, an approval, in the browser
+  outlast init                     write an agents.yaml of your own
+  outlast run AGENT "a message"    run an agent in this terminal
+  outlast serve                    serve the agents over HTTP, with a console
+  outlast console                  open the console of a server that runs
+
+All commands: outlast --help"""
 
 
 @app.callback(invoke_without_command=True)
@@ -64,7 +75,8 @@ def root(
 
         echo(f"outlast {outlast.__version__}")
         raise Exit
-    del context
+    if context.invoked_subcommand is None:
+        echo(_FIRST_COMMANDS)
 
 
 @app.command()
@@ -78,12 +90,37 @@ def serve(
     strict: Annotated[
         bool, Option("--strict", help="Refuse to start with agents or settings that cannot work.")
     ] = False,
+    open_browser: Annotated[
+        bool, Option("--open", help="Write a link that signs in to the console, and open it.")
+    ] = False,
 ) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
     with quick_imports():
+        from outlast.cli.browser_window import open_console
         from outlast.cli.server import serve
 
-    serve(chosen, echo, worker=worker, strict=strict)
+    then = open_console if open_browser else None
+    serve(chosen, echo, worker=worker, strict=strict, then=then)
+
+
+@app.command()
+@with_settings("data_dir", "port")
+def demo(
+    chosen: Settings,
+    *,
+    open_browser: Annotated[
+        bool, Option("--open/--no-open", help="Open the console, unless over SSH.")
+    ] = True,
+) -> None:
+    """Run a built-in agent and open the console, without a key or a download.
+
+    Its data is in the folder demo of the data folder. Stop it in the middle, by Ctrl-C or kill -9,
+    and start it again: the run goes on where it was.
+    """
+    with quick_imports():
+        from outlast.cli.demo.command import demo
+
+    demo(chosen.data_dir, chosen.port, opens=open_browser)
 
 
 _SERVING_ONLY: Final = frozenset(

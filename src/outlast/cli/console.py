@@ -1,7 +1,5 @@
 """`outlast console`: a link that signs a browser in once."""
 
-import os
-import sys
 from typing import Annotated
 
 from typer import Option, echo
@@ -41,16 +39,8 @@ def console(
         write_json({"url": url, "expiresAt": made["expiresAt"]})
         return
     echo(url)
-    if open_browser and _has_browser():
-        import webbrowser
+    if open_browser:
+        from outlast.cli.browser_window import has_browser, show
 
-        if webbrowser.open(url):
+        if has_browser() and show(url):
             note("Opened in the browser; the link works once.")
-
-
-def _has_browser() -> bool:
-    """Whether a browser opened here is one that the user sees."""
-    if os.environ.get("SSH_CONNECTION") or not sys.stdout.isatty():
-        return False
-    on_unix = sys.platform not in ("darwin", "win32")
-    return not on_unix or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

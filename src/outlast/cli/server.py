@@ -11,7 +11,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import FrameType
 from typing import Final, TypeAlias, cast
 
@@ -48,10 +48,17 @@ logger = structlog.get_logger(__name__)
 
 
 Announce: TypeAlias = Callable[[str], None]
+AfterStart: TypeAlias = Callable[[Core, FirstKey, str], Coroutine[None, None, None]]
+"""What follows the start, given the server's URL."""
 
 
 def serve(
-    settings: Settings, announce: Announce, *, worker: bool = True, strict: bool = False
+    settings: Settings,
+    announce: Announce,
+    *,
+    worker: bool = True,
+    strict: bool = False,
+    then: AfterStart | None = None,
 ) -> None:
     """Serve until a signal; without `worker`, other processes run the executions.
 
@@ -60,7 +67,7 @@ def serve(
     """
     logs.configure(settings.log_level, settings.log_format)
     raise_limit()
-    run_to_end(_serve(settings, announce, worker=worker, strict=strict))
+    run_to_end(_serve(settings, announce, worker=worker, strict=strict, then=then))
 
 
 def work(settings: Settings, announce: Announce, *, listen: bool) -> None:
@@ -147,7 +154,14 @@ async def _work_until_signal(core: Core, started: Callable[[], None], loaded: Lo
     warming.cancel()
 
 
-async def _serve(settings: Settings, announce: Announce, *, worker: bool, strict: bool) -> None:
+async def _serve(
+    settings: Settings,
+    announce: Announce,
+    *,
+    worker: bool,
+    strict: bool,
+    then: AfterStart | None,
+) -> None:
     hangups, file = Hangups(), AgentsFile(settings)
     loaded = file.loaded
     make_folder(settings)
@@ -163,6 +177,14 @@ async def _serve(settings: Settings, announce: Announce, *, worker: bool, strict
             await retire_agents(core, key.workspace, loaded)
             await core.start()
             names = [agent.spec.name for agent in agents]
+            following = set[asyncio.Task[None]]()
+
+            def started() -> None:
+                announce(_welcome(settings, listener, names, key))
+                if then is not None:
+                    after = then(core, key, _url(listener))
+                    following.add(core.metrics.failures.spawn(after, "after_start"))
+
             reloading = _reloads(
                 core,
                 hangups,
@@ -173,10 +195,12 @@ async def _serve(settings: Settings, announce: Announce, *, worker: bool, strict
                     core,
                     listener,
                     ROOMS,
-                    lambda: announce(_welcome(settings, listener, names, key)),
+                    started,
                     loaded if worker else NO_AGENTS,
                 )
             finally:
+                for task in following:
+                    task.cancel()
                 await reloading.stop()
     finally:
         await core.close()
