@@ -149,6 +149,7 @@ def run(processes: Processes) -> int:
     first = ask_streaming(server, *FIRST)
     second = ask_and_kill(server, *SECOND)
     say("Both answers are true." if first and second else "An answer was not true.")
+    show_console(server)
     return 0 if first and second else 1
 
 
@@ -223,6 +224,15 @@ def ask_and_kill(server: Server, question: str, order: str) -> bool:
     lookups = (PLACE / "shop.log").read_text().count(f"looked up {order}")
     tell(f"the shop was called {lookups} time{'s' * (lookups != 1)} about {order}")
     return is_true(execution, text, order) and same
+
+
+def show_console(server: Server) -> None:
+    """Say where both runs can be seen; at a terminal, until Enter is pressed."""
+    link = f"{server.client.base_url}{checked(server.client.post('/console/link'))['path']}"
+    say(f"Both runs in the console, signed in by a link that works once:\n    {link}")
+    if sys.stdin.isatty():
+        with contextlib.suppress(EOFError):
+            input("    Enter ends the server. ")
 
 
 def show(frame: dict[str, Any], text: str) -> str:

@@ -28,7 +28,7 @@ def test_a_new_project_runs_in_the_terminal_and_over_http_and_keeps_its_data_to_
 ) -> None:
     code, out, _ = empty.run("init")
     assert code == 0
-    assert "outlast serve" in out.splitlines()[-1]
+    assert out.splitlines()[-1] == "  outlast serve --open --reload"
     code, out, err = empty.run("run", "assistant", "What is 6 * 7?")
     assert (code, "That is 42." in out) == (0, True), err
     empty.data = empty.folder / ".outlast"

@@ -37,6 +37,7 @@ SLOW: Final[dict[str, int]] = {
     "tests/cli/test_deadline.py": 35,
     "tests/cli/test_commands.py": 35,
     "tests/cli/test_reload.py": 30,
+    "tests/cli/test_reload_files.py": 20,
     "tests/clients/": 30,
     "tests/agents/test_local.py": 30,
     "tests/agents/test_mcp.py": 25,

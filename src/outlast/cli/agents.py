@@ -3,9 +3,9 @@
 import asyncio
 from typing import Annotated, Any
 
-from typer import Argument, Option, Typer, echo
+from typer import Option, Typer, echo
 
-from outlast.cli.options import AsJson, DatabaseUrl, DataDir, Workspace, settings
+from outlast.cli.options import AgentName, AsJson, DatabaseUrl, DataDir, Workspace, settings
 from outlast.cli.output import shorten, write_json, write_table
 from outlast.model.agent import Agent
 from outlast.model.clock import iso
@@ -14,7 +14,6 @@ from outlast.settings import Settings
 agents = Typer(help="Agents in the database: list, retire, restore.", no_args_is_help=True)
 
 _PAGE = 100
-Named = Annotated[str, Argument(help="The agent's name or id.")]
 
 
 @agents.callback()
@@ -65,7 +64,7 @@ def list_agents(
 
 @agents.command()
 def remove(
-    agent: Named,
+    agent: AgentName,
     workspace: Workspace = "default",
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -82,7 +81,7 @@ def remove(
 
 @agents.command()
 def restore(
-    agent: Named,
+    agent: AgentName,
     workspace: Workspace = "default",
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,

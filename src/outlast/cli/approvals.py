@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, echo
 
+from outlast.cli.completion import execution_ids
 from outlast.cli.options import AsJson
 from outlast.cli.output import note, shorten, write_json, write_table
 from outlast.cli.through import Server, through_server
@@ -12,7 +13,10 @@ from outlast.model.error import ApprovalNotFound, InvalidRequest
 if TYPE_CHECKING:
     from outlast.client import Client
 
-Execution = Annotated[str, Argument(help="The execution's id: exec_…", metavar="EXECUTION")]
+Execution = Annotated[
+    str,
+    Argument(help="The execution's id: exec_…", metavar="EXECUTION", autocompletion=execution_ids),
+]
 ToolCall = Annotated[
     str | None,
     Argument(

@@ -22,7 +22,7 @@ from outlast.cli.keys import keys
 from outlast.cli.lifecycle import add_moves
 from outlast.cli.memory import memory
 from outlast.cli.models import models
-from outlast.cli.options import FLAGS, AsJson, Metadata, User, pairs, with_settings
+from outlast.cli.options import FLAGS, AgentName, AsJson, Metadata, User, pairs, with_settings
 from outlast.cli.output import write_json
 from outlast.cli.prices import show_prices
 from outlast.cli.retention import purge, vacuum
@@ -93,6 +93,9 @@ def serve(
     open_browser: Annotated[
         bool, Option("--open", help="Write a link that signs in to the console, and open it.")
     ] = False,
+    reload: Annotated[
+        bool, Option("--reload", help="Put changed files of the agents file's folder into use.")
+    ] = False,
 ) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
     with quick_imports():
@@ -100,7 +103,7 @@ def serve(
         from outlast.cli.server import serve
 
     then = open_console if open_browser else None
-    serve(chosen, echo, worker=worker, strict=strict, then=then)
+    serve(chosen, echo, worker=worker, strict=strict, then=then, reload=reload)
 
 
 @app.command()
@@ -112,10 +115,10 @@ def demo(
         bool, Option("--open/--no-open", help="Open the console, unless over SSH.")
     ] = True,
 ) -> None:
-    """Run a built-in agent and open the console, without a key or a download.
+    """Run a built-in agent, and open the console.
 
-    Its data is in the folder demo of the data folder. Stop it in the middle, by Ctrl-C or kill -9,
-    and start it again: the run goes on where it was.
+    It needs no key and no download. Its data is in the folder demo of the data folder. Stop it in the
+    middle, by Ctrl-C or kill -9, and start it again: the run goes on where it was.
     """
     with quick_imports():
         from outlast.cli.demo.command import demo
@@ -168,7 +171,7 @@ def worker(
 @with_settings("agents", "data_dir", "database_url", "host", "port", "api_key", "log_level")
 def run(
     chosen: Settings,
-    agent: Annotated[str, Argument(help="The agent's name or id.")],
+    agent: AgentName,
     input: Annotated[str, Argument(help="The message to the agent.")],
     *,
     conversation: Annotated[str | None, Option(help="Continue this conversation: conv_…")] = None,
@@ -199,7 +202,7 @@ def init(
     where = "" if folder == Path() else f"cd {quote(str(folder))} && "
     echo("Next, in the terminal or over HTTP:")
     echo(f'  {where}outlast run assistant "What is 6 * 7?"')
-    echo(f"  {where}outlast serve")
+    echo(f"  {where}outlast serve --open --reload")
 
 
 @app.command()

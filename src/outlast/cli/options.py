@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from typer import Argument, Option
 
+from outlast.cli.completion import agent_names, execution_ids
 from outlast.model.error import InvalidRequest
 from outlast.settings import Settings, load
 
@@ -64,7 +65,11 @@ Host = Annotated[str | None, Option(help="The server's address.")]
 Url = Annotated[
     str | None, Option(help="The server's URL; default: http://HOST:PORT of the settings.")
 ]
-ExecutionId = Annotated[str, Argument(help="The execution's id: exec_…", metavar="ID")]
+ExecutionId = Annotated[
+    str,
+    Argument(help="The execution's id: exec_…", metavar="ID", autocompletion=execution_ids),
+]
+AgentName = Annotated[str, Argument(help="The agent's name or id.", autocompletion=agent_names)]
 Port = Annotated[int | None, Option(help="The server's port; with serve, 0 is any free one.")]
 AgentsFile = Annotated[
     str | None, Option("--agents", help="The agents file: YAML, JSON, a Python file or a module.")

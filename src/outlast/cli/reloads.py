@@ -1,4 +1,4 @@
-"""Reloads the agents file on SIGHUP, without a restart.
+"""Reloads the agents file on SIGHUP or after a change of its folder, without a restart.
 
 The effect is that of a restart: agents, the functions of their tools and loops, scripts. Modules in
 the file's folder are imported anew. Running executions keep the version of their agent.
@@ -49,6 +49,10 @@ class Hangups:
         self._came = asyncio.Event()
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._came.set)
+
+    def request(self) -> None:
+        """Request a reload, as a signal does."""
+        self._came.set()
 
     async def watch(self, reload: Callable[[], Awaitable[None]]) -> None:
         """Reload after each signal; signals during a reload cause one more."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 from typer import Argument, Option, Typer, echo
 
-from outlast.cli.options import AsJson, Metadata, pairs, require_one_of
+from outlast.cli.options import AgentName, AsJson, Metadata, pairs, require_one_of
 from outlast.cli.output import note, shorten, write_json, write_table
 from outlast.cli.through import Server, from_server_or_database, through_server
 from outlast.settings import Settings
@@ -85,7 +85,7 @@ def show(server: Server, schedule_id: ScheduleId, json: AsJson = False) -> None:
 @through_server()
 def create(
     server: Server,
-    agent: Annotated[str, Argument(help="The agent, by name or id.")],
+    agent: AgentName,
     *,
     cron: Annotated[
         str | None, Option(help='Five fields, as "0 9 * * MON-FRI"; or @daily.')

@@ -21,6 +21,7 @@ import uvicorn
 from outlast.agents.loader import LoadedAgents
 from outlast.app import Core
 from outlast.cli.composition import NO_AGENTS, compose, put_agents, retire_agents
+from outlast.cli.file_watch import watching
 from outlast.cli.files import connections_of, files, raise_limit
 from outlast.cli.preflight import check, check_slow
 from outlast.cli.process_end import run_to_end
@@ -59,15 +60,17 @@ def serve(
     worker: bool = True,
     strict: bool = False,
     then: AfterStart | None = None,
+    reload: bool = False,
 ) -> None:
     """Serve until a signal; without `worker`, other processes run the executions.
 
-    With `strict`, agents that could not run and unknown settings prevent the start.
+    With `strict`, agents that could not run and unknown settings prevent the start; with `reload`,
+    changed files of the agents' folder are put into use.
     Raises Misconfigured, StoreLocked.
     """
     logs.configure(settings.log_level, settings.log_format)
     raise_limit()
-    run_to_end(_serve(settings, announce, worker=worker, strict=strict, then=then))
+    run_to_end(_serve(settings, announce, worker=worker, strict=strict, then=then, reload=reload))
 
 
 def work(settings: Settings, announce: Announce, *, listen: bool) -> None:
@@ -161,6 +164,7 @@ async def _serve(
     worker: bool,
     strict: bool,
     then: AfterStart | None,
+    reload: bool,
 ) -> None:
     hangups, file = Hangups(), AgentsFile(settings)
     loaded = file.loaded
@@ -190,6 +194,7 @@ async def _serve(
                 hangups,
                 lambda: file.reload(composed, key.workspace, worker=worker, strict=strict),
             )
+            watch = watching(core, hangups.request) if reload else None
             try:
                 await _answer(
                     core,
@@ -201,6 +206,8 @@ async def _serve(
             finally:
                 for task in following:
                     task.cancel()
+                if watch is not None:
+                    await watch.stop()
                 await reloading.stop()
     finally:
         await core.close()

@@ -5,12 +5,15 @@ from typing import Annotated, Any
 
 from typer import Argument, Option, Typer
 
+from outlast.cli.completion import agent_names
 from outlast.cli.options import AgentsFile, AsJson, settings
 from outlast.cli.output import note, shorten, write_json, write_table
 
 tools = Typer(help="The tools of an agent: list them, try one.", no_args_is_help=True)
 
-AgentName = Annotated[str, Argument(help="The agent's name in the agents file.")]
+AgentName = Annotated[
+    str, Argument(help="The agent's name in the agents file.", autocompletion=agent_names)
+]
 
 
 @tools.callback()
