@@ -117,8 +117,8 @@ def demo(
 ) -> None:
     """Run a built-in agent, and open the console.
 
-    It needs no key and no download. Its data is in the folder demo of the data folder. Stop it in the
-    middle, by Ctrl-C or kill -9, and start it again: the run goes on where it was.
+    It needs no key and no download. Its data is in the folder demo of the data folder. Stop it in
+    the middle, by Ctrl-C or kill -9, and start it again: the run goes on where it was.
     """
     with quick_imports():
         from outlast.cli.demo.command import demo
