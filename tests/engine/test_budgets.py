@@ -196,13 +196,17 @@ async def test_a_cancelled_tree_keeps_what_was_spent_and_reserves_nothing(
     (child,) = await world.below(root, 1)
     await world.until(child.id, Status.RUNNING)
     async with asyncio.timeout(BOUND):
-        while (await budget_of(world, root)).reserved.tokens < 100:
+        while (held := (await budget_of(world, root)).reserved).tokens < 100:
             await asyncio.to_thread(int)
+    before = (await budget_of(world, root)).spent
     await world.executions.cancel(world.caller, root)
     executions = await all_of(world)
     budget = await budget_of(world, root)
     assert budget.reserved == NO_AMOUNTS
     assert (budget.spent.tokens, budget.spent.credits, budget.spent.steps) == spent_by(executions)
+    charged = budget.spent - before
+    assert 0 < charged.tokens <= held.tokens, "the estimate is within what was reserved"
+    assert 0 < charged.credits <= held.credits
 
 
 async def test_a_priced_call_that_waits_for_a_person_stays_reserved_until_it_is_decided(

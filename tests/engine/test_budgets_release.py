@@ -12,7 +12,7 @@ from outlast.agents.port import ModelRequest
 from outlast.model.budget import NO_AMOUNTS, Bounds, OwnedBudget
 from outlast.model.execution import Budget, Status
 from outlast.model.message import ToolMessage
-from outlast.model.price import NANO, Prices
+from outlast.model.price import NANO, ModelPrice, Prices
 from outlast.model.wait import Decision
 from outlast.services.budgets import SetBudget
 from outlast.testing import FakeClock
@@ -36,7 +36,11 @@ async def team(database: Database) -> AsyncIterator[MakeTeam]:
 
 
 async def _team(
-    team: MakeTeam, *gates: asyncio.Event, fee: int = FEE, clock: FakeClock | None = None
+    team: MakeTeam,
+    *gates: asyncio.Event,
+    fee: int = FEE,
+    model: dict[str, ModelPrice] | None = None,
+    clock: FakeClock | None = None,
 ) -> Team:
     """Agents of which one looks, and then calls a payer."""
     numbers = count(1)
@@ -56,7 +60,7 @@ async def _team(
         agent("lead", tool("look"), agent_tool("payer"), settings=SHORT),
         agent("payer", tool("pay", approval=True), settings=SHORT),
         tools=FakeTools(look=lambda _: "seen", payer=CHILD, pay=lambda _: "paid"),
-        prices=Prices({}, {"pay": fee}),
+        prices=Prices(model or {}, {"pay": fee}),
         clock=clock,
     )
 
@@ -211,6 +215,31 @@ async def test_a_call_whose_price_changes_meanwhile_is_charged_at_the_new_one_an
         await _paid(world, root)
         assert await _spent(world, database, root) > before + 2 * FEE
         assert (await world.get(child)).credits > 2 * FEE
+
+
+async def test_a_request_whose_price_changes_meanwhile_is_charged_at_the_new_one_and_holds_nothing(
+    database: Database,
+) -> None:
+    async with AsyncExitStack() as stack:
+        world, root, child = await _world(make_team(database, stack), asyncio.Event())
+        async with asyncio.timeout(BOUND):
+            while not sum(await _reserved(world, root)):
+                await between_looks()
+        (held,) = await _reserved(world, root)
+    clock = FakeClock()
+    clock.advance(60)
+    async with AsyncExitStack() as stack:
+        dear = {"payer": ModelPrice(NANO // 10, NANO // 10, NANO // 10, NANO // 10)}
+        later = await _team(make_team(database, stack), asyncio.Event(), model=dear, clock=clock)
+        world = Team(later.core, world.caller, clock)
+        async with asyncio.timeout(BOUND):
+            while not held < max(await _reserved(world, root)):
+                await between_looks()
+        await world.executions.cancel(world.caller, root)
+        assert {one.reserved for one in await _budgets(world, root)} == {NO_AMOUNTS}
+        used = (await world.get(child)).usage
+        assert (await world.get(child)).credits == used.total_tokens * NANO // 10
+        assert await _spent(world, database, root) > used.total_tokens * NANO // 10
 
 
 async def test_what_a_revoked_key_has_started_is_counted_in_its_budget_and_holds_nothing(

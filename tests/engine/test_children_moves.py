@@ -1,6 +1,7 @@
 """Cancel, delete, roll back and purge trees of executions."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import count
@@ -9,6 +10,7 @@ import pytest
 
 from outlast import agent_tool
 from outlast.agents.port import ModelRequest
+from outlast.model.agent import Limits
 from outlast.model.error import Conflict, ExecutionNotFound
 from outlast.model.execution import OUR_MISTAKE, TERMINAL, Execution, Status
 from outlast.model.wait import Decision
@@ -18,7 +20,7 @@ from tests.support.databases import Database
 from tests.support.models import FakeModel, Reply, by_turn
 from tests.support.tools import FakeTools, call, tool
 from tests.support.trees import CHILD, MakeTeam, Play, Team, agent, heard, make_team, said
-from tests.support.waiting import BOUND, between_looks
+from tests.support.waiting import BOUND, between_looks, until
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +92,33 @@ async def test_cancelling_a_root_cancels_its_whole_tree(team: MakeTeam, *, asks:
     assert world.core.engine.running == 0
     if not asks:
         assert found[2].usage.estimated, "what was received is charged"
+
+
+async def test_cancelling_a_root_cancels_children_that_wait_for_a_place_and_paused_ones(
+    team: MakeTeam,
+) -> None:
+    calls = [call(n, "worker", input=str(n)) for n in range(1, 26)]
+    gate = asyncio.Event()
+    world = await team(
+        {"lead": lambda _: calls, "worker": lambda _: ["So far.", gate, "Never."]},
+        agent("lead", agent_tool("worker"), limits=Limits(max_steps=100)),
+        agent("worker"),
+        concurrency=64,
+    )
+    root = await world.start()
+    children = await world.below(root, 25)
+    for child in children[:20]:
+        await world.until(child.id, Status.RUNNING)
+    await world.executions.pause(world.caller, children[0].id, now=True)
+    await world.executions.pause(world.caller, children[24].id)
+    statuses = Counter(one.status for one in await world.below(root, 25))
+    assert statuses[Status.PAUSED] == 2
+    assert statuses[Status.QUEUED] >= 3, "they wait for a place"
+    await world.executions.cancel(world.caller, root)
+    found = await world.all()
+    assert [one.status for one in found] == [Status.CANCELLED] * 26
+    assert not any(one.waiting for one in found)
+    await until(lambda: world.core.engine.running == 0)
 
 
 @pytest.mark.parametrize("asks", [False, True], ids=["running", "asking"])

@@ -336,3 +336,42 @@ async def test_four_fifths_and_the_whole_of_a_budget_are_noticed_once_in_a_perio
     for _ in range(4):
         await run(house)
     assert await look() == ["80"]
+
+
+BEFORE_MIDNIGHT = 1_793_487_599_000
+"""2026-10-31T22:59:59Z, a second before the first of November in Berlin, in its winter time."""
+
+
+async def test_a_month_of_a_budget_ends_at_midnight_of_its_zone_also_within_a_request(
+    make_api: MakeApi,
+) -> None:
+    clock, gate = FakeClock(BEFORE_MIDNIGHT), asyncio.Event()
+    model = FakeModel(lambda _: ["He", gate, "llo"])
+    api = await make_api(model, agent=AGENT, clock=clock)
+    month: dict[str, Any] = {"period": "month", "timeZone": "Europe/Berlin"}
+    shown = await put(api, maxTokens=129, maxSteps=100, **month)
+    assert shown["resetsAt"] == "2026-10-31T23:00:00.000Z"
+    late = await api.started(input="Hi")
+    async with asyncio.timeout(BOUND):
+        while not (reserved := (await get(api))["reserved"])["tokens"]:
+            await between_looks()
+    assert reserved["steps"] == 1
+    assert (await run(api))["error"]["code"] == "budget_exceeded", "all of October is reserved"
+
+    clock.advance(1)  # the first of November
+    shown = await get(api)
+    assert (shown["spent"]["tokens"], shown["resetsAt"]) == (0, "2026-11-30T23:00:00.000Z")
+    gate.set()
+    assert (await api.rested(late))["status"] == "completed"
+    shown = await get(api)
+    assert shown["spent"]["tokens"] == COST, "it is recorded in November"
+    assert shown["reserved"] == {"tokens": 0, "credits": 0.0, "steps": 0, "seconds": 0.0}
+    assert (await run(api))["status"] == "completed"
+    assert refused(await api.execute({"input": "Hi"})) == (429, "quota_exceeded")
+
+    clock.advance(30 * 24 * 3600 - 1)
+    assert (await get(api))["spent"]["tokens"] == 2 * COST, "a second before December"
+    clock.advance(1)
+    shown = await get(api)
+    assert (shown["spent"]["tokens"], shown["resetsAt"]) == (0, "2026-12-31T23:00:00.000Z")
+    assert (await run(api))["status"] == "completed"
