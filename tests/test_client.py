@@ -12,7 +12,7 @@ import pytest
 
 from outlast.client import Client, Frame, Refused, Unreachable
 from outlast.model.clock import SystemClock
-from outlast.model.error import InvalidField
+from outlast_client import InvalidField
 from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from outlast.client import client as client_module
 from outlast.model.clock import SystemClock
+from outlast_client.asynchronous import client as client_module
 from tests.support.databases import SQLITE
 
 Outlast = Callable[..., tuple[int, str, str]]

@@ -27,6 +27,7 @@ def main() -> None:
     """Run the command that `sys.argv` names and exit; an error is one line on standard error."""
     from outlast.cli.commands import app
     from outlast.model.error import InvalidRequest, Misconfigured, OutlastError
+    from outlast_client.errors import OutlastError as ClientError
 
     if sys.argv[1:2] != ["run"] and (culprit := _no_utf_8(sys.argv[1:])):  # which replaces it
         _leave(culprit, 2)
@@ -34,7 +35,7 @@ def main() -> None:
         sys.exit(int(app(prog_name="outlast", standalone_mode=False) or 0))
     except (Misconfigured, InvalidRequest) as error:
         _leave(str(error), 2)
-    except OutlastError as error:
+    except (OutlastError, ClientError) as error:
         remedy = _REMEDIES.get(getattr(error, "reason", error.code))  # a server's code, or our own
         is_usage = getattr(error, "status", None) in _WRONG_USAGE
         _leave(f"{error} {remedy}" if remedy else str(error), 2 if is_usage else 1)

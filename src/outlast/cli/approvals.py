@@ -100,7 +100,7 @@ def _decide(
 ) -> None:
     execution_id, named = which
 
-    async def decided(client: "Client") -> dict[str, Any]:
+    async def decided(client: "Client") -> Any:
         tool_call_id = named or await _only(client, execution_id)
         return await client.decide(execution_id, tool_call_id, **decision)
 

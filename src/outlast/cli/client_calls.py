@@ -32,7 +32,7 @@ def answer_call(
     """Give the result or error of a call that a client runs."""
     given = _given(result, error)
 
-    async def answered(client: "Client") -> dict[str, Any]:
+    async def answered(client: "Client") -> Any:
         chosen = tool_call_id or await _only(client, execution_id)
         return await client.answer(execution_id, chosen, **given)
 

@@ -56,12 +56,10 @@ def _executions(settings: Settings) -> list[str]:
     return [str(one["id"]) for one in page["data"]]
 
 
-def _read(
-    settings: Settings, read: "Callable[[Client], Awaitable[dict[str, Any]]]"
-) -> dict[str, Any]:
+def _read(settings: Settings, read: "Callable[[Client], Awaitable[Any]]") -> Any:
     from outlast.cli.remote import client_of
 
-    async def answer() -> dict[str, Any]:
+    async def answer() -> Any:
         async with asyncio.timeout(_SECONDS), client_of(settings, patience=0) as client:
             return await read(client)
 

@@ -130,7 +130,7 @@ async def _watch(server: Server, execution_id: str, json: bool) -> int:
         execution = await show_stream(client, execution_id, screen)
     if json:
         write_json(execution)
-    error = execution.get("error") or {}
+    error: Any = execution.get("error") or {}
     return screen.end(execution_id, execution["status"], error.get("message"))
 
 

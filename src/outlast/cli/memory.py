@@ -42,7 +42,7 @@ def create(
 ) -> None:
     """Create a memory store."""
 
-    async def make(stores: "Stores") -> dict[str, Any]:
+    async def make(stores: "Stores") -> Any:
         return await stores.create(name, description, embedding=embedding)
 
     made = asyncio.run(_with(server, make))
@@ -213,7 +213,7 @@ async def _stores(stores: "Stores") -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     after = None
     while True:
-        page = await stores.list(limit=_PAGE, after=after)
+        page: Any = await stores.list(limit=_PAGE, after=after)
         found += page["data"]
         if not page["hasMore"]:
             return found
@@ -237,7 +237,7 @@ async def _items(
     """Yield the items of a store by key."""
     after = ""
     while True:
-        page = await stores.items(store_id, prefix=prefix, after=after, limit=_PAGE, full=full)
+        page: Any = await stores.items(store_id, prefix=prefix, after=after, limit=_PAGE, full=full)
         for item in page["data"]:
             yield item
         if not page["hasMore"]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
-from typing import Any, Final
+from typing import Final
 
 from outlast.cli.screen import Screen
 from outlast.cli.state import stored_key
@@ -11,6 +11,7 @@ from outlast.client import Client, Frame, Unreachable
 from outlast.model.error import InvalidCursor, Misconfigured
 from outlast.model.event import START, Cursor
 from outlast.settings import Settings
+from outlast_client.types import Execution
 
 _RESTING: Final = frozenset({"completed", "failed", "cancelled", "suspended", "paused"})
 _SHOWN: Final = frozenset({"text_delta", "thinking", "tool_call_start", "tool_call_end"})
@@ -27,7 +28,7 @@ def client_of(settings: Settings, url: str | None = None, *, patience: float = 6
             f"There is no API key: set OUTLAST_API_KEY, or start a server, which keeps one in "
             f"{settings.key_file}."
         )
-    return Client(url or url_of(settings), key, patience=patience)
+    return Client(url or url_of(settings), key, patience=patience, retries=0)
 
 
 def url_of(settings: Settings) -> str:
@@ -36,7 +37,7 @@ def url_of(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-async def show_stream(client: Client, execution_id: str, screen: Screen) -> dict[str, Any]:
+async def show_stream(client: Client, execution_id: str, screen: Screen) -> Execution:
     """Show an execution until it ends or waits for a person, and return it."""
     await client.get(execution_id)  # fails at once if there is no such execution or server
     shown = START
@@ -79,7 +80,7 @@ async def _next(frames: AsyncIterator[Frame]) -> Frame | None:
 
 async def _silent(
     client: Client, execution_id: str, upcoming: asyncio.Task[Frame | None]
-) -> dict[str, Any] | None:
+) -> Execution | None:
     """Wait for the next frame; return the execution if it rests and no frame came."""
     while True:
         await asyncio.wait({upcoming}, timeout=_LOOK_SECONDS)

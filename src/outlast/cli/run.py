@@ -158,7 +158,7 @@ async def _run_there(settings: Settings, request: RunRequest) -> int:
             execution = await show_stream(client, execution_id, screen)
     if request.json:
         write_json(execution)
-    error = execution.get("error") or {}
+    error: Any = execution.get("error") or {}
     return screen.end(execution_id, str(execution["status"]), error.get("message"))
 
 

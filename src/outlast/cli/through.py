@@ -35,10 +35,10 @@ class Server:
 
         return client_of(self.settings, self.url, patience=patience)
 
-    def request(self, send: "Callable[[Client], Awaitable[T]]") -> T:
+    def request(self, send: "Callable[[Client], Awaitable[Any]]") -> Any:
         """Send a request and return its answer. Raises OutlastError."""
 
-        async def answer() -> T:
+        async def answer() -> Any:
             async with self.client() as client:
                 return await send(client)
 
@@ -47,9 +47,9 @@ class Server:
 
 async def from_server_or_database(
     server: Server,
-    send: "Callable[[Client], Awaitable[dict[str, Any]]]",
-    in_database: Callable[[Settings], Awaitable[dict[str, Any]]],
-) -> dict[str, Any]:
+    send: "Callable[[Client], Awaitable[Any]]",
+    in_database: Callable[[Settings], Awaitable[Any]],
+) -> Any:
     """Send a request; read the database if no server answers and none was named."""
     from outlast.client import Unreachable
 

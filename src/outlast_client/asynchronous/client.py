@@ -1,25 +1,26 @@
 """The methods of the client, one per operation of the API."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-import httpx2
-
-from outlast.client.connection import (
+from outlast_client import types
+from outlast_client.asynchronous.connection import (
     ANSWER_SECONDS,
     FIRST_WAIT,
     LONGEST_WAIT,
     Connection,
-    Frame,
-    Unreachable,
-    require_ascii,
-    segment,
 )
-from outlast.client.memory import MemoryClient
-from outlast.client.schedules import ScheduleMethods
-from outlast.model.clock import Clock, SystemClock
+from outlast_client.asynchronous.memory import MemoryClient
+from outlast_client.asynchronous.schedules import ScheduleMethods
+from outlast_client.clock import Clock, SystemClock
+from outlast_client.errors import Unreachable
+from outlast_client.wire import Frame, require_ascii, segment
+
+if TYPE_CHECKING:
+    import httpx2
 
 _LAST: Final = frozenset({"done", "error"})
 """Types of frames that end a stream."""
@@ -37,21 +38,38 @@ class Client(ScheduleMethods):
 
     def __init__(
         self,
-        url: str,
-        key: str,
+        url: str | None = None,
+        key: str | None = None,
         *,
         patience: float = 60.0,
+        retries: int = 2,
+        timeout: float = ANSWER_SECONDS,
         clock: Clock | None = None,
-        transport: httpx2.AsyncBaseTransport | None = None,
+        transport: "httpx2.AsyncBaseTransport | None" = None,
     ) -> None:
-        """`patience`: seconds to wait for an unavailable server.
+        """Without `url` and `key`, those of OUTLAST_URL and OUTLAST_API_KEY.
 
-        Without a key only `ready` works.
+        `patience`: seconds to wait for an unavailable server before a request that starts something
+        fails. `retries`: how often a request that changes nothing is sent again. `timeout`: seconds
+        that an answer may take. Without a key only `ready` works.
         """
-        self._connection = Connection(url, key, patience, clock or SystemClock(), transport)
+        url = url or os.environ.get("OUTLAST_URL") or "http://127.0.0.1:8321"
+        key = os.environ.get("OUTLAST_API_KEY", "") if key is None else key
+        self._connection = Connection(
+            url,
+            key,
+            patience,
+            clock or SystemClock(),
+            transport,
+            retries=retries,
+            timeout=timeout,
+        )
         self._clock, self._patience = self._connection.clock, patience
         self.url = self._connection.url
         self.memory = MemoryClient(self._connection)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,6 +86,21 @@ class Client(ScheduleMethods):
         """Close the connections."""
         await self._connection.close()
 
+    async def each(
+        self, page: Callable[..., Awaitable[Any]], *of: Any, **filters: Any
+    ) -> AsyncGenerator[Any, None]:
+        """Yield everything that a paged method lists, over all its pages, as they are needed.
+
+        `client.each(client.list, status="failed")`, `client.each(client.memory.items, store_id)`.
+        """
+        while True:
+            found = await page(*of, **filters)
+            for one in found["data"]:
+                yield one
+            if not found.get("hasMore"):
+                return
+            filters["after"] = found["nextCursor"]
+
     # --- executions
 
     async def execute(
@@ -80,7 +113,7 @@ class Client(ScheduleMethods):
         user: str | None = None,
         forwarded_headers: Mapping[str, str] | None = None,
         **more: Any,
-    ) -> dict[str, Any]:
+    ) -> types.Execution:
         """Run an agent and return the execution: when it rests, or with `background` at once.
 
         `more` are fields of the body as the API names them: conversationId, metadata, memory,
@@ -156,11 +189,11 @@ class Client(ScheduleMethods):
             await self._clock.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 
-    async def get(self, execution_id: str) -> dict[str, Any]:
+    async def get(self, execution_id: str) -> types.Execution:
         """Return one execution."""
         return await self._connection.ask("GET", f"/v1/executions/{segment(execution_id)}")
 
-    async def list(self, **filters: Any) -> dict[str, Any]:
+    async def list(self, **filters: Any) -> types.ExecutionPage:
         """Return a page of executions, newest first: {data, hasMore, nextCursor}.
 
         `filters` as the API names them: agentId, status, limit, after, before, startDate, endDate,
@@ -169,33 +202,33 @@ class Client(ScheduleMethods):
         params = {name: value for name, value in filters.items() if value is not None}
         return await self._connection.ask("GET", "/v1/executions", params=params)
 
-    async def cancel(self, execution_id: str) -> dict[str, Any]:
+    async def cancel(self, execution_id: str) -> types.Cancelled:
         """Cancel a live execution: {id, status, output, usage}. Refused (409) if it has ended."""
         return await self._connection.ask("POST", f"/v1/executions/{segment(execution_id)}/cancel")
 
     async def pause(
         self, execution_id: str, *, now: bool = False, reason: str | None = None
-    ) -> dict[str, Any]:
+    ) -> types.Execution:
         """Pause a live execution, at its next step or `now`; it may still be running its step."""
         body = {"now": now, "reason": reason}
         return await self._connection.ask(
             "POST", f"/v1/executions/{segment(execution_id)}/pause", json=body
         )
 
-    async def resume(self, execution_id: str, checkpoint_id: str | None = None) -> dict[str, Any]:
+    async def resume(self, execution_id: str, checkpoint_id: str | None = None) -> types.Execution:
         """Continue from the newest checkpoint, or roll back to the named one."""
         body = {"checkpointId": checkpoint_id}
         return await self._connection.ask(
             "POST", f"/v1/executions/{segment(execution_id)}/resume", json=body
         )
 
-    async def checkpoints(self, execution_id: str) -> dict[str, Any]:
+    async def checkpoints(self, execution_id: str) -> types.Checkpoints:
         """Return the execution's checkpoints, oldest first: {data}."""
         return await self._connection.ask(
             "GET", f"/v1/executions/{segment(execution_id)}/checkpoints"
         )
 
-    async def stream_ticket(self, execution_id: str) -> dict[str, Any]:
+    async def stream_ticket(self, execution_id: str) -> types.StreamTicket:
         """Return a ticket for this execution's stream, in place of a key: {ticket, expiresAt}."""
         return await self._connection.ask(
             "POST", f"/v1/executions/{segment(execution_id)}/stream-ticket"
@@ -211,14 +244,14 @@ class Client(ScheduleMethods):
 
     # --- approvals
 
-    async def approvals(self, **page: Any) -> dict[str, Any]:
+    async def approvals(self, **page: Any) -> types.ApprovalPage:
         """Return a page of open approvals: {data, hasMore, nextCursor}."""
         params = {name: value for name, value in page.items() if value is not None}
         return await self._connection.ask("GET", "/v1/approvals", params=params)
 
     async def decide(
         self, execution_id: str, tool_call_id: str, *, approved: bool, **more: Any
-    ) -> dict[str, Any]:
+    ) -> types.Approval:
         """Decide a tool call; `more` are reason, parameters, result. Refused (409) if decided."""
         path = f"/v1/executions/{segment(execution_id)}/approvals/{segment(tool_call_id)}"
         return await self._connection.ask("POST", path, json={"approved": approved, **more})
@@ -227,7 +260,7 @@ class Client(ScheduleMethods):
 
     async def answer(
         self, execution_id: str, tool_call_id: str, result: Any = None, *, error: str | None = None
-    ) -> dict[str, Any]:
+    ) -> types.ClientCall:
         """Give the result of a call that the client runs, or the error in its place.
 
         The same again is answered in the same way. Refused (409) if it has another result.
@@ -238,7 +271,7 @@ class Client(ScheduleMethods):
 
     # --- conversations and agents
 
-    async def conversations(self, **filters: Any) -> dict[str, Any]:
+    async def conversations(self, **filters: Any) -> types.ConversationPage:
         """Return a page of conversations, newest activity first: {data, hasMore, nextCursor}.
 
         `filters` as the API names them: agentId, user, after, limit.
@@ -246,7 +279,7 @@ class Client(ScheduleMethods):
         params = {name: value for name, value in filters.items() if value is not None}
         return await self._connection.ask("GET", "/v1/conversations", params=params)
 
-    async def conversation(self, conversation_id: str) -> dict[str, Any]:
+    async def conversation(self, conversation_id: str) -> types.Conversation:
         """Return one conversation with its turns."""
         return await self._connection.ask("GET", f"/v1/conversations/{segment(conversation_id)}")
 
@@ -269,12 +302,12 @@ class Client(ScheduleMethods):
         """Delete a conversation for good."""
         await self._connection.ask("DELETE", f"/v1/conversations/{segment(conversation_id)}")
 
-    async def agents(self, **page: Any) -> dict[str, Any]:
+    async def agents(self, **page: Any) -> types.AgentPage:
         """Return a page of agents: {data, hasMore, nextCursor}."""
         params = {name: value for name, value in page.items() if value is not None}
         return await self._connection.ask("GET", "/v1/agents", params=params)
 
-    async def agent(self, id_or_name: str) -> dict[str, Any]:
+    async def agent(self, id_or_name: str) -> types.Agent:
         """Return one agent."""
         return await self._connection.ask("GET", f"/v1/agents/{segment(id_or_name)}")
 
@@ -288,19 +321,19 @@ class Client(ScheduleMethods):
         agent_id: str | None = None,
         expires_at: str | None = None,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> types.CreatedKey:
         """Create an API key; its secret is `key` of the answer, this once."""
         require_ascii(idempotency_key or "", "The Idempotency-Key", "idempotency_key")
         body = {"name": name, "scopes": [*scopes], "agentId": agent_id, "expiresAt": expires_at}
         headers = {"Idempotency-Key": idempotency_key or self._clock.new_id("req")}
         return await self._connection.persist("POST", "/v1/keys", json=body, headers=headers)
 
-    async def keys(self, **page: Any) -> dict[str, Any]:
+    async def keys(self, **page: Any) -> types.KeyPage:
         """A page of API keys, newest first: {data, hasMore, nextCursor}."""
         params = {name: value for name, value in page.items() if value is not None}
         return await self._connection.ask("GET", "/v1/keys", params=params)
 
-    async def key(self, key_id: str) -> dict[str, Any]:
+    async def key(self, key_id: str) -> types.Key:
         """One API key without its secret."""
         return await self._connection.ask("GET", f"/v1/keys/{segment(key_id)}")
 
@@ -310,7 +343,7 @@ class Client(ScheduleMethods):
 
     # --- usage
 
-    async def usage(self, **query: Any) -> dict[str, Any]:
+    async def usage(self, **query: Any) -> types.UsagePageObject:
         """Return a page of what the workspace has used: {from, to, data, hasMore, nextCursor}.
 
         `query`: `from`, `to`, `bucket`, `groupBy`, `after`, `limit` as in the API.
@@ -320,7 +353,7 @@ class Client(ScheduleMethods):
 
     # --- budgets
 
-    async def budgets(self, **page: Any) -> dict[str, Any]:
+    async def budgets(self, **page: Any) -> types.BudgetList:
         """Return a page of the budgets, by owner: {data, hasMore, nextCursor}.
 
         `page`: `kind`, `after`, `limit` as in the API.
@@ -328,11 +361,11 @@ class Client(ScheduleMethods):
         params = {name: value for name, value in page.items() if value is not None}
         return await self._connection.ask("GET", "/v1/budgets", params=params)
 
-    async def budget(self, owner: str) -> dict[str, Any]:
+    async def budget(self, owner: str) -> types.BudgetObject:
         """Return a budget by its owner's id, or `workspace`: bounds, spent, reserved, remaining."""
         return await self._connection.ask("GET", f"/v1/budgets/{segment(owner)}")
 
-    async def set_budget(self, owner: str, bounds: dict[str, Any]) -> dict[str, Any]:
+    async def set_budget(self, owner: str, bounds: dict[str, Any]) -> types.BudgetObject:
         """Set the whole budget of `workspace`, a key or a conversation, and return it.
 
         `bounds`: `maxTokens`, `maxCredits`, `maxSteps`, `maxSeconds`, `period`, `timeZone` as in

@@ -1,18 +1,21 @@
+# Made from outlast_client.asynchronous by tests.support.blocking_client.
 """The client's methods for memory stores: `client.memory`."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from outlast.client.connection import Connection, require_ascii, segment
+from outlast_client import types
+from outlast_client.blocking.connection import Connection
+from outlast_client.wire import require_ascii, segment
 
 
-class MemoryClient:
+class SyncMemoryClient:
     """The memory stores of a workspace. Every method raises Unreachable and Refused."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def create(
+    def create(
         self,
         name: str,
         description: str = "",
@@ -20,7 +23,7 @@ class MemoryClient:
         metadata: Mapping[str, str] | None = None,
         embedding: str | None = None,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> types.Store:
         """Create a memory store; models read its name and description.
 
         `embedding`: its embedding model, for good, such as `openai-embeddings:NAME`.
@@ -31,26 +34,26 @@ class MemoryClient:
         body |= {} if embedding is None else {"embedding": embedding}
         headers = {"Idempotency-Key": idempotency_key or self._connection.clock.new_id("req")}
         path = "/v1/memory-stores"
-        return await self._connection.persist("POST", path, json=body, headers=headers)
+        return self._connection.persist("POST", path, json=body, headers=headers)
 
-    async def list(self, **page: Any) -> dict[str, Any]:
+    def list(self, **page: Any) -> types.StorePage:
         """Return a page of stores, newest first: {data, hasMore, nextCursor}."""
         params = {name: value for name, value in page.items() if value is not None}
-        return await self._connection.ask("GET", "/v1/memory-stores", params=params)
+        return self._connection.ask("GET", "/v1/memory-stores", params=params)
 
-    async def get(self, store_id: str) -> dict[str, Any]:
+    def get(self, store_id: str) -> types.Store:
         """Return one store."""
-        return await self._connection.ask("GET", _path(store_id))
+        return self._connection.ask("GET", _path(store_id))
 
-    async def update(self, store_id: str, **changes: Any) -> dict[str, Any]:
+    def update(self, store_id: str, **changes: Any) -> types.Store:
         """Change a store: name, description, metadata, archived."""
-        return await self._connection.ask("PATCH", _path(store_id), json=changes)
+        return self._connection.ask("PATCH", _path(store_id), json=changes)
 
-    async def delete(self, store_id: str) -> None:
+    def delete(self, store_id: str) -> None:
         """Delete a store for good, with its items and all their versions."""
-        await self._connection.ask("DELETE", _path(store_id), timeout=None)
+        self._connection.ask("DELETE", _path(store_id), timeout=None)
 
-    async def search(
+    def search(
         self,
         store_id: str,
         query: str,
@@ -58,28 +61,28 @@ class MemoryClient:
         prefix: str = "",
         limit: int = 10,
         mode: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> types.Found:
         """Return the items that a search finds: {data, mode, warning}.
 
         `mode`: text, semantic or hybrid; by default hybrid if the store has an embedding model.
         """
         body: dict[str, Any] = {"query": query, "prefix": prefix, "limit": limit}
         body |= {} if mode is None else {"mode": mode}
-        return await self._connection.ask("POST", f"{_path(store_id)}/search", json=body)
+        return self._connection.ask("POST", f"{_path(store_id)}/search", json=body)
 
-    async def items(self, store_id: str, **page: Any) -> dict[str, Any]:
+    def items(self, store_id: str, **page: Any) -> types.ItemPage:
         """Return a page of items by key: {data, hasMore, nextCursor}.
 
         `page`: prefix, after, limit, full (with contents).
         """
         params = {name: value for name, value in page.items() if value is not None}
-        return await self._connection.ask("GET", f"{_path(store_id)}/items", params=params)
+        return self._connection.ask("GET", f"{_path(store_id)}/items", params=params)
 
-    async def item(self, store_id: str, key: str) -> dict[str, Any]:
+    def item(self, store_id: str, key: str) -> types.Item:
         """Return one item, by its key or id."""
-        return await self._connection.ask("GET", _item(store_id, key))
+        return self._connection.ask("GET", _item(store_id, key))
 
-    async def put(
+    def put(
         self,
         store_id: str,
         key: str,
@@ -88,37 +91,37 @@ class MemoryClient:
         metadata: Mapping[str, str] | None = None,
         if_match: str | None = None,
         absent: bool = False,
-    ) -> dict[str, Any]:
+    ) -> types.Item:
         """Write the item of this key. `if_match`: only over this sha256; `absent`: only a new one.
 
         Refused (412) if it is another.
         """
         headers = _if_match(if_match) | ({"If-None-Match": "*"} if absent else {})
         body = {"content": content, "metadata": metadata and dict(metadata)}
-        return await self._connection.ask("PUT", _item(store_id, key), json=body, headers=headers)
+        return self._connection.ask("PUT", _item(store_id, key), json=body, headers=headers)
 
-    async def change(
+    def change(
         self, store_id: str, key: str, *, if_match: str | None = None, **changes: Any
-    ) -> dict[str, Any]:
+    ) -> types.Item:
         """Change an item that is there: key, content, metadata. Refused (412) if it is another."""
-        return await self._connection.ask(
+        return self._connection.ask(
             "PATCH", _item(store_id, key), json=changes, headers=_if_match(if_match)
         )
 
-    async def remove(
+    def remove(
         self, store_id: str, key: str, *, if_match: str | None = None, purge: bool = False
     ) -> None:
         """Delete an item; its versions stay, unless it is to be purged."""
         params = {"purge": "true"} if purge else {}
-        await self._connection.ask(
+        self._connection.ask(
             "DELETE", _item(store_id, key), params=params, headers=_if_match(if_match)
         )
 
-    async def versions(self, store_id: str, item_id: str, **page: Any) -> dict[str, Any]:
+    def versions(self, store_id: str, item_id: str, **page: Any) -> types.VersionPage:
         """Return a page of an item's versions, newest first: {data, hasMore, nextCursor}."""
         params = {name: value for name, value in page.items() if value is not None}
         path = f"{_item(store_id, item_id)}/versions"
-        return await self._connection.ask("GET", path, params=params)
+        return self._connection.ask("GET", path, params=params)
 
 
 def _path(store_id: str) -> str:

@@ -1,0 +1,57 @@
+"""Time and random ids of the client; tests give it a clock of their own."""
+
+import secrets
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the async client needs of time."""
+
+    def monotonic(self) -> float:
+        """Return seconds since some moment."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep."""
+
+    def new_id(self, prefix: str) -> str:
+        """Return an id that nobody has used."""
+
+
+class SyncClock(Protocol):
+    """What the blocking client needs of time."""
+
+    def monotonic(self) -> float:
+        """Return seconds since some moment."""
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep."""
+
+    def new_id(self, prefix: str) -> str:
+        """Return an id that nobody has used."""
+
+
+class SyncSystemClock:
+    """The machine's clock."""
+
+    def monotonic(self) -> float:
+        """Return seconds since some moment."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
+
+    def new_id(self, prefix: str) -> str:
+        """Return an id that nobody has used."""
+        return f"{prefix}_{secrets.token_hex(16)}"
+
+
+class SystemClock(SyncSystemClock):
+    """The machine's clock, for async code."""
+
+    async def sleep(self, seconds: float) -> None:  # type: ignore[override]
+        """Sleep."""
+        import asyncio
+
+        await asyncio.sleep(seconds)
