@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from outlast import logs
 from tests.support import durations
@@ -26,6 +27,12 @@ _LOGS: Final[list[Any]] = [
     structlog.processors.add_log_level,
     structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
 ]
+
+# A machine that is busy with other tests makes examples slowly; that says nothing of the code.
+settings.register_profile(
+    "beside_others", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("beside_others")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
