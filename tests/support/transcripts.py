@@ -94,7 +94,6 @@ class Transcript:
                 code=CodeFunctions(),
                 clock=self._clock,
                 drain_seconds=0,
-                takeover_seconds=1,
             )
         )
         await core.maintenance.hold(
