@@ -147,11 +147,8 @@ class Executions:
     ) -> NewExecution:
         if agent.paused:
             raise AgentPaused
-        given, execution_id, now = (
-            request.conversation_id,
-            self._clock.new_id(EXECUTION),
-            self._clock.now(),
-        )
+        given, now = request.conversation_id, self._clock.now()
+        execution_id = self._clock.new_id(EXECUTION)
         return NewExecution(
             id=execution_id,
             workspace_id=principal.workspace_id,
@@ -282,9 +279,11 @@ class Executions:
         """Return the execution's log from its start, then live; see Streams.follow."""
         return self._streams.follow(principal.workspace_id, execution_id, after)
 
-    def replay(self, principal: Principal, execution_id: str) -> AsyncGenerator[list[Entry], None]:
-        """Return the execution's log so far in batches, one of which is in memory at a time."""
-        return self._streams.replay(principal.workspace_id, execution_id)
+    def replay(
+        self, principal: Principal, execution_id: str, after: Cursor = START
+    ) -> AsyncGenerator[list[Entry], None]:
+        """Return the log so far behind a cursor in batches, one of which is in memory at a time."""
+        return self._streams.replay(principal.workspace_id, execution_id, after)
 
     async def log(self, principal: Principal, execution_id: str) -> list[Entry]:
         """Return the execution's log so far, piece by piece."""

@@ -7,10 +7,11 @@ from typing import Final
 import orjson
 
 from outlast.model.execution import TERMINAL, Execution, ToolStep
+from outlast.model.ids import EXECUTION, parse
 from outlast.model.unreadable import ExecutionUnreadable
 from outlast.model.usage import NOTHING_SPENT, Spent
 from outlast.model.wait import Wait
-from outlast.model.workspace import Principal
+from outlast.model.workspace import Principal, Scope
 from outlast.services.executions import Executions, ExecutionView
 from outlast.store.executions.lists import ExecutionFilter, Listed, ShortSteps
 from outlast.store.executions.partial import unreadable
@@ -39,6 +40,15 @@ class Lists:
         """Return a page, newest first, and whether there are more in the direction of the walk."""
         self._executions.may_list(principal, wanted)
         return page.cut(await self._store.executions.listed(principal.workspace_id, wanted, page))
+
+    async def row(self, principal: Principal, execution_id: str) -> ExecutionView:
+        """Return one execution without steps and waits, which are not read.
+
+        Raises ExecutionNotFound, InvalidId, MissingScope.
+        """
+        principal.require(Scope.EXECUTIONS_READ)
+        found = await self._executions.known(principal, parse(EXECUTION, execution_id))
+        return ExecutionView(found, (), (), await self._known.name_of(found))
 
     async def views(
         self, principal: Principal, wanted: ExecutionFilter, page: Page

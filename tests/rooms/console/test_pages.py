@@ -25,9 +25,9 @@ VOLATILE: Final = (
     (r"\b([a-z]{2,7})_…[0-9a-z]{6}\b", r"\1_…ID"),
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME"),
-    (r"\b\d\d:\d\d:\d\d UTC", "TIME"),
+    (r"\b\d\d:\d\d:\d\d( UTC|\.\d{3})", "TIME"),
     (r'(data-now="|[?&;]at=)\d+', r"\1NOW"),
-    (r"\b[\d.]+ m?s\b", "DURATION"),
+    (r"\b[\d.]+ m?s\b|(?<=[Mm]s&#34;:)\d+|(?<=_ms&#34;: )\d+", "DURATION"),
 )
 
 
@@ -64,6 +64,8 @@ async def test_pages_of_an_execution_that_was_rolled_back(make_api: MakeApi) -> 
         "execution_step": f"{here}?step=2",
         "checkpoints": f"{here}/checkpoints?first={last.id}&second={newest.id}",
         "again": f"{here}/again",
+        "log": f"{here}/log",
+        "frames": f"{here}/log?as=frames",
         "executions": "/console/executions",
         "executions_none": "/console/executions?q=status:failed",
         "agents": "/console/agents",

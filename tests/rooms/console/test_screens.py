@@ -47,6 +47,9 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("checkpoints-none", f"/console/executions/{held}/checkpoints"),
         ("roll-back", f"/console/executions/{shipped}/checkpoints?behind=1"),
         ("roll-back-live", f"/console/executions/{waits}/checkpoints?behind=1"),
+        ("log", f"/console/executions/{done}/log"),
+        ("log-long", f"/console/executions/{failed}/log"),
+        ("frames", f"/console/executions/{waits}/log?as=frames&after=1-2"),
         ("again", f"/console/executions/{failed}/again"),
         ("missing", "/console/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb"),
     ]

@@ -1,5 +1,6 @@
 """Markdown that models wrote, as HTML: no HTML of theirs, no images, links to the web alone."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 100_000
 """Longer texts are shown as they are: rendering holds up the server's other work."""
+_LINE: Final = re.compile(r"[^\W\d_][^\\`*_\[\]<>&~|\x00-\x1f]*")
+"""One line that Markdown leaves as it is: a letter, then nothing that begins anything."""
 _LINKS: Final = ("http://", "https://", "mailto:")
 
 
@@ -41,4 +44,7 @@ def markdown(text: str) -> "Markup | str":
 
     if len(text) > _LONGEST:
         return text
+    if _LINE.fullmatch(text):
+        line = text.rstrip(" ").replace('"', "&quot;")
+        return Markup(f"<p>{line}</p>\n")  # noqa: S704 - without a character that HTML reads
     return Markup(_parser().render(text))  # noqa: S704 - of our own renderer, without HTML of others

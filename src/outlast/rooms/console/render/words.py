@@ -92,6 +92,12 @@ def compact(value: Any, most: int = 100) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def squeezed(text: str, most: int = 100) -> str:
+    """Write a text of several lines on one, cut."""
+    line = " ".join(text[: 4 * most].split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
 def clock(millis: int) -> str:
     """Write a time of day, in UTC."""
     return f"{iso(millis)[11:19]} UTC"
@@ -125,5 +131,6 @@ FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "pretty": pretty,
     "short_id": short_id,
     "shortened": shortened,
+    "squeezed": squeezed,
     "visible": visible,
 }

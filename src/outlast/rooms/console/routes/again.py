@@ -44,7 +44,7 @@ async def run(call: Call, services: Services) -> Response:
 async def _view(call: Call, services: Services) -> ExecutionView:
     """Return an execution that can run again. Raises ExecutionNotFound, Conflict."""
     wanted = call.path_id("executionId", EXECUTION, ExecutionNotFound)
-    view = await services.executions.get(call.principal, wanted)
+    view = await services.lists.row(call.principal, wanted)
     if view.execution.is_purged or view.execution.is_client_driven:
         raise Conflict("Its client drives it, or its content is deleted: it cannot run again.")
     return view

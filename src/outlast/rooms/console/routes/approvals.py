@@ -139,7 +139,7 @@ async def _next(call: Call, services: Services, done: str) -> Response:
 async def _found(call: Call, services: Services) -> Waiting:
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
     wanted = call.path_text("toolCallId", ApprovalNotFound)
-    view = await services.executions.get(call.principal, execution_id)
+    view = await services.lists.row(call.principal, execution_id)
     wait = next((one for one in view.approvals if one.tool_call_id == wanted), None)
     if wait is None:  # an execution that has ended: its log knows
         read = await transcript_of(call, services, view.execution)

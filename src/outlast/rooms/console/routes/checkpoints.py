@@ -99,7 +99,7 @@ async def _previewed(
 
 async def _found(call: Call, services: Services) -> tuple[ExecutionView, Transcript, list[Point]]:
     """Return the execution, its transcript and its checkpoints. Raises ExecutionNotFound."""
-    view = await services.executions.get(call.principal, _id(call))
+    view = await services.lists.row(call.principal, _id(call))
     if view.execution.is_purged:
         raise ExecutionNotFound
     task = await services.tasks.get(call.principal, view.execution.id)

@@ -32,7 +32,7 @@ _EXECUTE: Final = Scope.AGENTS_EXECUTE
 
 async def execution(call: Call, services: Services) -> Response:
     """An execution's page: where it is, its transcript, and the chosen step."""
-    view = await services.executions.get(call.principal, _id(call))
+    view = await services.lists.row(call.principal, _id(call))
     found = view.execution
     read = await transcript_of(call, services, found)
     frame = frame_of(call)
@@ -58,7 +58,7 @@ async def execution(call: Call, services: Services) -> Response:
 
 async def step(call: Call, services: Services) -> Response:
     """One step in full, beside the transcript."""
-    view = await services.executions.get(call.principal, _id(call))
+    view = await services.lists.row(call.principal, _id(call))
     read = await transcript_of(call, services, view.execution)
     number = call.path_params["number"]
     chosen: Step | None = read.steps.get(int(number)) if number.isdigit() else None
@@ -70,7 +70,7 @@ async def step(call: Call, services: Services) -> Response:
 async def live(call: Call, services: Services) -> Response:
     """The fragments of what happens, behind a cursor."""
     after = call.cursor()
-    found = (await services.executions.get(call.principal, _id(call))).execution
+    found = (await services.lists.row(call.principal, _id(call))).execution
     if found.is_purged:
         raise ExecutionNotFound
     if after != START and not await services.executions.holds(call.principal, found.id, after):

@@ -77,7 +77,7 @@ async def _page(call: Call, services: Services, q: str, wanted: Page) -> tuple[l
     now = services.clock.now()
     wanted_ones = await _wanted(call, services, filter_of(q), now)
     if isinstance(wanted_ones, str):
-        view = await services.executions.get(call.principal, wanted_ones)
+        view = await services.lists.row(call.principal, wanted_ones)
         return [row(view.execution, view.agent, now)], False
     found, more = await services.lists.page(call.principal, wanted_ones, wanted)
     known = services.agents.known

@@ -29,7 +29,7 @@ async def playground(call: Call, services: Services) -> Response:
     conversation = _conversation(given.get("conversation", ""))
     turns, more = await _turns(call, services, conversation)
     newest = turns[-1].execution if turns else None
-    found = None if newest is None else await services.executions.get(call.principal, newest.id)
+    found = None if newest is None else await services.lists.row(call.principal, newest.id)
     frame = frame_of(call)
     shown: dict[str, Any] = {"newest": None, "read": None, "head": None}
     if found is not None and not found.execution.is_purged:
