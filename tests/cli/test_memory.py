@@ -44,6 +44,15 @@ def test_memory_is_written_shown_searched_and_exported(
         ("anna", "Café crème", 1),
         ("bob", "Green tea", 2),
     ]
+    code, out, err = outlast("memory", "redact", "customers", "bob", "2")
+    assert (code, "write or delete the item" in err) == (1, True)
+    code, out, err = outlast("memory", "redact", "customers", "bob", "1")
+    assert (code, out) == (0, "Version 1 of bob is redacted.\n"), err
+    versions = [
+        line.split("\t")
+        for line in outlast("memory", "versions", "customers", "bob")[1].splitlines()
+    ]
+    assert [(row[0], row[-1][:9]) for row in versions] == [("2", "Green tea"), ("1", "(redacted")]
     code, _, err = outlast("memory", "show", "unknown")
     assert (code, "outlast memory list" in err) == (1, True)
     code, _, err = outlast("memory", "put", "customers", "a//b", "x")

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from outlast.engine.maintenance.due_schedules import FIRE_SCHEDULES
+from outlast.engine.maintenance.pending_vectors import EMBED
 from outlast.model.agent import AgentSpec, Limits
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.databases import Database
+from tests.support.embeddings import EmbeddingProvider
 from tests.support.engine import EngineHarness, MakeEngine
+from tests.support.library import Library
 from tests.support.models import FakeModel
 from tests.support.schedules import ScheduleHouse, at
 from tests.support.tools import FakeTools, spec
@@ -58,3 +61,42 @@ async def house(make_engine: MakeEngine) -> AsyncIterator[ScheduleHouse]:
     engine.clock.advance((at("2026-03-04T08:00Z") - engine.clock.now()) / 1000)
     yield made
     gate.set()
+
+
+@pytest.fixture
+async def provider(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddingProvider]:
+    async with EmbeddingProvider() as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        yield provider
+
+
+@pytest.fixture
+async def opened(database: Database, provider: EmbeddingProvider) -> AsyncIterator[Any]:
+    """opened(replies…) is a server on the database, with a store; `after` an earlier server."""
+    async with AsyncExitStack() as stack:
+
+        async def made(
+            *replies: Any, after: Library | None = None, real_time: bool = False
+        ) -> Library:
+            clock = after.clock if after else None if real_time else FakeClock()
+            left = list(replies)
+            models = NamedModels({"actor": FakeModel(lambda _: left.pop(0))})
+            core = await stack.enter_async_context(database.core(models=models, clock=clock))
+            await core.maintenance.hold(*([] if real_time else [EMBED]))
+            if after is not None:
+                return Library(core, after.caller, after.store, clock)
+            caller = await owner(core)
+            await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+            store, _ = await core.services.memory.create(
+                caller, "notes", embedding="openai-embeddings:small"
+            )
+            return Library(core, caller, store, clock)
+
+        yield made
+
+
+@pytest.fixture
+async def library(opened: Any) -> Library:
+    made: Library = await opened()
+    return made

@@ -282,10 +282,14 @@ async def test_a_roll_back_does_not_undo_what_was_written_and_a_version_restores
     view = await run(house.core, caller, MemoryAccess(store.id))
     executions = house.core.services.executions
     first, *_ = await executions.checkpoints(caller, view.execution.id)
+    assert [(one.key, one.version, one.item_id) for one in first.memory] == [("k", 2, old.id)]
     await executions.resume(caller, view.execution.id, first.id)
     async with asyncio.timeout(BOUND):
         again = await executions.rest(caller, view.execution.id)
     assert again.execution.status is Status.COMPLETED
+    shown = await executions.checkpoints(caller, view.execution.id)
+    assert shown[0].memory == first.memory, "a roll-back leaves what was written"
+    assert any(one.superseded for one in shown)
     versions, _ = await memory.versions(caller, store.id, old.id, 99, 9)
     assert [one.content for one in versions][-2:] == ["new", "old"]
     assert {one.content for one in versions} == {"new", "old"}

@@ -1,71 +1,28 @@
 """Memory stores with an embedding model: what waits for vectors, and what is found by them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from outlast.engine.maintenance.erased_memory import ERASE
-from outlast.engine.maintenance.pending_vectors import EMBED
 from outlast.model.embedding import MAX_EMBEDDED, Found, SearchMode
 from outlast.model.error import InvalidField, MemoryStoreNotFound, ModelUnavailable, Upstream
 from outlast.model.execution import ToolStep
 from outlast.model.memory import EmbeddingState, MemoryAccess
 from outlast.services.memory import ItemWrite, Search, StoreChanges
-from outlast.testing import FakeClock, NamedModels, owner
-from tests.support.databases import SQLITE, Database
+from outlast.testing import owner
+from tests.support.databases import Database
 from tests.support.embeddings import MEANINGS, EmbeddingProvider
 from tests.support.engine import start_request
 from tests.support.library import Library
-from tests.support.models import FakeModel
-from tests.support.tools import call, spec
+from tests.support.tools import call
 from tests.support.waiting import BOUND, until_found
 
 pytestmark = pytest.mark.anyio
 
 MODEL = "openai-embeddings:small"
 TEXT, SEMANTIC, HYBRID = SearchMode.TEXT, SearchMode.SEMANTIC, SearchMode.HYBRID
-
-
-@pytest.fixture
-async def provider(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddingProvider]:
-    async with EmbeddingProvider() as provider:
-        monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
-        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-        yield provider
-
-
-@pytest.fixture
-async def opened(database: Database, provider: EmbeddingProvider) -> AsyncIterator[Any]:
-    """opened(replies…) is a server on the database, with a store; `after` an earlier server."""
-    async with AsyncExitStack() as stack:
-
-        async def made(
-            *replies: Any, after: Library | None = None, real_time: bool = False
-        ) -> Library:
-            clock = after.clock if after else None if real_time else FakeClock()
-            left = list(replies)
-            models = NamedModels({"actor": FakeModel(lambda _: left.pop(0))})
-            core = await stack.enter_async_context(database.core(models=models, clock=clock))
-            await core.maintenance.hold(*([] if real_time else [EMBED]))
-            if after is not None:
-                return Library(core, after.caller, after.store, clock)
-            caller = await owner(core)
-            await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
-            store, _ = await core.services.memory.create(caller, "notes", embedding=MODEL)
-            return Library(core, caller, store, clock)
-
-        yield made
-
-
-@pytest.fixture
-async def library(opened: Any) -> Library:
-    made: Library = await opened()
-    return made
 
 
 async def test_items_are_found_by_their_words_at_once_and_by_meaning_once_embedded(
@@ -290,39 +247,6 @@ async def test_long_texts_are_cut_and_many_are_sent_in_batches(
     assert (await library.state()).pending == 0
     assert max(map(len, provider.texts)) == MAX_EMBEDDED
     assert len(provider.requests) == 3
-
-
-async def vectors(database: Database) -> int:
-    return int(database.rows("SELECT count(*) FROM memory_vectors")[0][0])
-
-
-def files_of(database: Database) -> list[bytes]:
-    """What the files of a SQLite database hold."""
-    if database.kind != SQLITE:
-        return []
-    path = Path(database.url.removeprefix("sqlite:///"))
-    files = (path, path.with_name(path.name + "-wal"))
-    return [file.read_bytes() for file in files if file.exists()]
-
-
-async def test_the_vectors_of_what_is_deleted_are_deleted(
-    library: Library, database: Database, provider: EmbeddingProvider
-) -> None:
-    await library.put("rex", "A hound")
-    await library.put("anna", "Eats tofu")
-    await library.embed()
-    ((made,),) = database.rows("SELECT vector FROM memory_vectors ORDER BY item_id LIMIT 1")
-    await library.memory.delete_item(library.caller, library.store.id, "rex")
-    await library.core.maintenance.run(ERASE)
-    assert not any(bytes(made) in file for file in files_of(database))
-    assert await vectors(database) == 1
-    assert await library.keys("puppy", SEMANTIC) == ["anna"]
-    await library.put("waits", "A dog")
-    await library.memory.delete(library.caller, library.store.id)
-    assert await vectors(database) == 0
-    sent = len(provider.requests)
-    await library.embed()
-    assert len(provider.requests) == sent
 
 
 async def test_an_archived_store_is_searched_by_meaning_and_still_embedded(

@@ -105,6 +105,7 @@ METHODS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
     ),
     "updateMemoryItem": lambda client, _: client.memory.change(MEMORY, "a/b", content="tea"),
     "deleteMemoryItem": lambda client, _: client.memory.remove(MEMORY, "a/b", purge=True),
+    "redactMemoryVersion": lambda client, _: client.memory.redact(MEMORY, ITEM, 1),
     "listMemoryVersions": lambda client, _: client.memory.versions(MEMORY, ITEM, limit=3),
 }
 

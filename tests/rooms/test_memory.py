@@ -170,6 +170,29 @@ async def test_versions_page_from_the_newest_and_outlive_their_item_until_they_a
     assert refusal(gone) == (404, "memory_item_not_found", None)
 
 
+async def test_a_version_is_redacted_for_good(api: Api) -> None:
+    store = await made(api)
+    item_id = (await put(api, store, "k", "secret")).json()["id"]
+    await put(api, store, "k", "fine")
+    path = f"{store}/items/{item_id}/versions"
+    held = await api.client.post(f"{path}/2/redact")
+    assert refusal(held) == (409, "conflict", None)
+    for odd in ("3", "0", "x", "-1", "1" * 30):
+        answer = await api.client.post(f"{path}/{odd}/redact")
+        assert refusal(answer) == (404, "memory_item_not_found", None)
+    reader = await by(api, Scope.EXECUTIONS_READ)
+    assert (await api.client.post(f"{path}/1/redact", headers=reader)).status_code == 403
+    redacted = (await api.client.post(f"{path}/1/redact")).json()
+    assert (redacted["content"], redacted["sha256"], redacted["version"]) == (None, "", 1)
+    assert redacted["redactedAt"] is not None
+    assert redacted["writtenBy"]["keyId"] == api.caller.key_id
+    listed = (await api.get(path)).json()["data"]
+    assert [(one["content"], one["redactedAt"]) for one in listed] == [
+        ("fine", None),
+        (None, redacted["redactedAt"]),
+    ]
+
+
 @pytest.mark.parametrize(
     "query", ['"', "*", "AND", "NEAR(", "🎉", "قهوة", "東京", "\\", "x" * 10_240]
 )

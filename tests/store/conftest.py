@@ -14,6 +14,7 @@ from outlast.store.store import Store
 from outlast.testing import FakeClock
 from tests.support.databases import Database
 from tests.support.disks import small_disk
+from tests.support.shelf import Shelf, shelf_of
 from tests.support.store import CommitLog, new
 from tests.support.waits import Suspend, suspended_over
 
@@ -59,3 +60,8 @@ def suspend(store: Store, create: Callable[..., Awaitable[Execution]]) -> Suspen
 def _small_disk(tmp_path: Path) -> Iterator[Path]:
     with small_disk(tmp_path, 8) as disk:
         yield disk
+
+
+@pytest.fixture
+async def shelf(store: Store, clock: FakeClock) -> Shelf:
+    return await shelf_of(store, clock)

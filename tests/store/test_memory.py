@@ -1,7 +1,6 @@
 """Memory stores: what is written, kept, found and erased, the same on both databases."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -13,70 +12,15 @@ from outlast.model.error import (
     MemoryStoreNotFound,
     PreconditionFailed,
 )
-from outlast.model.ids import MEMORY, MEMORY_ITEM
-from outlast.model.memory import MAX_VERSIONS, MemoryStore, MemoryWrite, MemoryWriter
-from outlast.model.memory import query_words as words
-from outlast.model.workspace import Workspace
+from outlast.model.memory import MAX_VERSIONS, MemoryStore, MemoryWriter
 from outlast.store.driver import Query, Transaction, TransactionResult
 from outlast.store.memory import write as writing
 from outlast.store.memory.rows import COUNT_MEMORY
 from outlast.store.store import Store
 from outlast.testing import FakeClock
-from tests.support.databases import SQLITE, Database
+from tests.support.shelf import WORKSPACE, Shelf, shelf_of
 
 pytestmark = pytest.mark.anyio
-
-WORKSPACE = "ws_1"
-
-
-class Shelf:
-    """One memory store, and what a test does with it."""
-
-    def __init__(self, store: Store, clock: FakeClock, made: MemoryStore) -> None:
-        self.store, self.clock, self.made = store.memories, clock, made
-
-    def wanted(
-        self, key: str | None = None, content: str | None = None, **more: Any
-    ) -> MemoryWrite:
-        new_id = self.clock.new_id(MEMORY_ITEM)
-        return MemoryWrite(
-            WORKSPACE, self.made.id, self.clock.now(), new_id, key, content=content, **more
-        )
-
-    async def put(self, key: str, content: str, **more: Any) -> Any:
-        return (await self.store.write(self.wanted(key, content, **more))).item
-
-    async def remove(self, key: str, **more: Any) -> None:
-        await self.store.write(self.wanted(key, deleted=True, **more))
-
-    async def find(self, query: str, prefix: str = "", limit: int = 50) -> list[str]:
-        found = await self.store.find(WORKSPACE, (self.made.id,), words(query), prefix, limit)
-        return [item.key for item in found]
-
-    async def keys(self, prefix: str = "", after: str = "", limit: int = 50) -> list[str]:
-        found = await self.store.items(WORKSPACE, self.made.id, prefix, after, limit)
-        return [item.key for item in found]
-
-    async def sums(self) -> tuple[int, int]:
-        now = await self.store.get(WORKSPACE, self.made.id)
-        return now.items, now.bytes
-
-    async def versions(self, item_id: str) -> list[str | None]:
-        found = await self.store.versions(WORKSPACE, self.made.id, item_id, 1 << 62, 5000)
-        return [one.content for one in found]
-
-
-async def shelf_of(store: Store, clock: FakeClock, **more: Any) -> Shelf:
-    now = clock.now()
-    made = MemoryStore(clock.new_id(MEMORY), WORKSPACE, "notes", now, now, **more)
-    await store.keys.put_workspace(Workspace(WORKSPACE, "a", now))
-    await store.memories.create(made)
-    return Shelf(store, clock, made)
-
-
-@pytest.fixture
-async def shelf(store: Store, clock: FakeClock) -> Shelf:
-    return await shelf_of(store, clock)
 
 
 async def test_what_is_written_is_read_listed_found_and_counted(shelf: Shelf) -> None:
@@ -330,47 +274,3 @@ async def test_another_workspaces_store_is_not_there(shelf: Shelf, store: Store)
         with pytest.raises(MemoryStoreNotFound):
             await read
     assert await memories.get_all(other, [shelf.made.id]) == [None]
-
-
-def left_of(word: str, database: Database) -> bool:
-    """Whether a word is left in any file of a SQLite database, or in any row of Postgres."""
-    if database.kind == SQLITE:
-        database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-        return any(
-            word.encode() in file.read_bytes()
-            for file in database.folder.iterdir()
-            if file.is_file() and ".db" in file.name
-        )
-    found = database.rows(
-        "SELECT 1 FROM memory_items i, memory_versions v WHERE "
-        f"i.content || i.words LIKE '%{word}%' OR v.content LIKE '%{word}%'"
-    )
-    return bool(found)
-
-
-async def erased(store: Store, limit: int = 2) -> None:
-    while await store.memories.erase(limit):
-        pass
-
-
-@pytest.mark.parametrize("whole", [False, True], ids=["item", "store"])
-async def test_no_word_of_what_was_purged_is_left(
-    shelf: Shelf, store: Store, clock: FakeClock, database: Database, whole: bool
-) -> None:
-    kept = await shelf_of(store, clock)
-    for number in range(5):
-        await kept.put(f"kept{number}", "walrus stays")
-        await shelf.put(f"k{number}", f"narwhal {number}")
-        await shelf.put(f"k{number}", f"narwhal again {number}")
-    assert left_of("narwhal", database)
-    if whole:
-        await store.memories.delete(WORKSPACE, shelf.made.id, clock.now())
-        with pytest.raises(MemoryStoreNotFound):
-            await shelf.find("narwhal")
-    else:
-        for number in range(5):
-            await shelf.remove(f"k{number}", purged=True)
-    await erased(store)
-    assert not left_of("narwhal", database)
-    assert await kept.find("walrus", limit=9) == [f"kept{number}" for number in (4, 3, 2, 1, 0)]
-    assert await store.memories.erase(2) == 0

@@ -79,6 +79,7 @@ INDICES = {
     "STORES_TO_EMBED": "ix_memory_stores_embed_at",
     "ITEMS_TO_EMBED": "ix_memory_vectors_due_at",
     "NEXT_TO_EMBED": "ix_memory_vectors_due_at",
+    "MEMORY_OF_EXECUTION": "ix_memory_versions_execution_id",
     "DUE_WAITS": "ix_waits_due_at",
     "WHO_IS_AWAITED": "ix_waits_open",
     "DUE_TASKS": "ix_tasks_due_at",

@@ -350,6 +350,7 @@ _TABLES: Final = {
             "sha256": "md5(n::text)",
             "at": "n",
             "writer": "'{}'",
+            "execution_id": "CASE WHEN n % 10 = 0 THEN 'exec_' || n END",
         },
     ),
     "idempotency": (

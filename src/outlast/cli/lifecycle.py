@@ -61,9 +61,15 @@ def checkpoints(
         write_json(found)
         return
     write_table(
-        ["id", "step", "made", ""],
+        ["id", "step", "made", "", "memory written behind it"],
         [
-            (c["id"], str(c["step"]), c["createdAt"], "superseded" if c["superseded"] else "")
+            (
+                c["id"],
+                str(c["step"]),
+                c["createdAt"],
+                "superseded" if c["superseded"] else "",
+                ", ".join(one["key"] for one in c.get("memoryWrites", [])),
+            )
             for c in found["data"]
         ],
     )

@@ -12,6 +12,7 @@ from outlast.cli.options import AsJson
 from outlast.cli.output import note, shorten, write_json, write_table
 from outlast.cli.through import Server, through_server
 from outlast.model.error import InvalidRequest, MemoryStoreNotFound
+from outlast.model.memory import is_item_id
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-memory = Typer(help="Memory stores: create, list, show, search, put, export.", no_args_is_help=True)
+memory = Typer(
+    help="Memory stores: create, list, show, search, put, versions, redact, export.",
+    no_args_is_help=True,
+)
 
 _PAGE: Final = 100
 Store = Annotated[str, Argument(help="The store's name or id: mem_…", metavar="STORE")]
+Key = Annotated[str, Argument(help="The item's key or id.", metavar="KEY")]
 Prefix = Annotated[str, Option(help="Only keys that begin with this.")]
 
 
@@ -160,6 +165,61 @@ def put(
         echo(f"{item['key']}\tversion {item['version']}\t{item['id']}")
 
 
+@memory.command("versions")
+@through_server("database_url")
+def versions(server: Server, store: Store, key: Key, *, json: AsJson = False) -> None:
+    """List the newest versions of an item and who wrote each; of a deleted item by its id."""
+
+    async def read(stores: "Stores") -> Any:
+        found = await _named(stores, store)
+        item_id = await _item_id(stores, found["id"], key)
+        return (await stores.versions(found["id"], item_id, limit=_PAGE))["data"]
+
+    found = asyncio.run(_with(server, read))
+    if json:
+        write_json(found)
+        return
+    write_table(
+        ["version", "written", "by", "content"],
+        [
+            (
+                row["version"],
+                row["createdAt"],
+                row["writtenBy"]["executionId"] or row["writtenBy"]["keyId"],
+                _content_of(row),
+            )
+            for row in found
+        ],
+    )
+
+
+@memory.command("redact")
+@through_server("database_url")
+def redact(
+    server: Server,
+    store: Store,
+    key: Key,
+    version: Annotated[int, Argument(help="Its number; see versions.", metavar="VERSION")],
+    *,
+    json: AsJson = False,
+) -> None:
+    """Take the content out of a version for good; that it was written stays.
+
+    Write or delete the item first if the version is what it holds.
+    """
+
+    async def take(stores: "Stores") -> Any:
+        found = await _named(stores, store)
+        item_id = await _item_id(stores, found["id"], key)
+        return await stores.redact(found["id"], item_id, version)
+
+    found = asyncio.run(_with(server, take))
+    if json:
+        write_json(found)
+    else:
+        echo(f"Version {found['version']} of {found['key']} is redacted.")
+
+
 @memory.command("export")
 @through_server("database_url")
 def export(server: Server, store: Store, *, prefix: Prefix = "") -> None:
@@ -231,6 +291,11 @@ async def _named(stores: "Stores", ref: str) -> dict[str, Any]:
     return fitting[0]
 
 
+async def _item_id(stores: "Stores", store_id: str, key: str) -> str:
+    """Return the id of the item of this key, or the id that it is."""
+    return key if is_item_id(key) else str((await stores.item(store_id, key))["id"])
+
+
 async def _items(
     stores: "Stores", store_id: str, prefix: str, *, full: bool
 ) -> AsyncIterator[dict[str, Any]]:
@@ -259,6 +324,12 @@ def _write_items(items: list[dict[str, Any]]) -> None:
             for row in items
         ],
     )
+
+
+def _content_of(version: dict[str, Any]) -> str:
+    if version["redactedAt"] is not None:
+        return f"(redacted {version['redactedAt']})"
+    return "(deleted)" if version["content"] is None else shorten(version["content"])
 
 
 def _embedding(state: dict[str, Any] | None) -> str:

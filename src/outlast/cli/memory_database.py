@@ -9,6 +9,7 @@ from outlast.model.embedding import checked_mode
 from outlast.model.workspace import Principal, Scope
 from outlast.rooms.executions.routes.memory_search import found_answer
 from outlast.rooms.executions.routes.memory_stores import item_of, store_answer
+from outlast.rooms.executions.routes.memory_versions import version_answer
 from outlast.services.memory import ItemWrite, Memory, Search
 from outlast.store.page import Page
 from outlast.store.store import Store
@@ -60,3 +61,14 @@ class MemoryDatabase:
         written = await self._memory.write(self._principal, store_id, key, ItemWrite(content))
         assert written.item is not None
         return dict(item_of(written.item))
+
+    async def versions(self, store_id: str, item_id: str, *, limit: int) -> dict[str, Any]:
+        """Return the newest versions of an item."""
+        which = (self._principal, store_id, item_id)
+        found, _ = await self._memory.versions(*which, 1 << 53, limit)
+        return {"data": [version_answer(one) for one in found]}
+
+    async def redact(self, store_id: str, item_id: str, version: int) -> dict[str, Any]:
+        """Take the content out of a version."""
+        redacted = await self._memory.redact(self._principal, store_id, item_id, version)
+        return dict(version_answer(redacted))

@@ -132,16 +132,31 @@ class MemoryItem:
 
 @dataclass(frozen=True, slots=True)
 class MemoryVersion:
-    """One version of an item; it never changes."""
+    """One version of an item; it never changes, but may be redacted."""
 
     item_id: str
     version: int
     key: str
     content: str | None
-    """None: the item was deleted."""
+    """None: the item was deleted, or the version redacted."""
     sha256: str
+    """Empty without a content."""
     at: int
     writer: MemoryWriter
+    redacted_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenMemory:
+    """A version of an item that a step of an execution has written."""
+
+    step: int
+    store_id: str
+    item_id: str
+    key: str
+    version: int
+    deleted: bool
+    """Whether the step deleted the item."""
 
 
 @dataclass(frozen=True, slots=True)

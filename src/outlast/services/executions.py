@@ -376,7 +376,7 @@ class Executions:
         """Return the checkpoints, oldest first, superseded ones too. Raises ExecutionNotFound."""
         principal.require(Scope.EXECUTIONS_READ)
         execution = await self._execution(principal, execution_id)
-        return await self._store.checkpoints.of(execution.workspace_id, execution.id)
+        return await self._store.checkpoints.shown(execution)
 
     async def delete(self, principal: Principal, execution_id: str) -> None:
         """Terminate the execution, then delete it for good; NotFound afterwards.

@@ -276,6 +276,20 @@ class Memory:
             raise MemoryItemNotFound
         return found[:limit], len(found) > limit
 
+    async def redact(
+        self, principal: Principal, store_id: str, item_id: str, number: int
+    ) -> MemoryVersion:
+        """Take the content out of a version for good; that it was written stays.
+
+        Raises MemoryStoreNotFound, MemoryItemNotFound, MissingScope, Conflict for what the item
+        holds now.
+        """
+        principal.require(Scope.AGENTS_EXECUTE)
+        which = (principal.workspace_id, store_id, item_id, number)
+        found = await self._store.redact(*which, self._clock.now())
+        await self._erase()
+        return found
+
     async def search(self, principal: Principal, store_id: str, wanted: Search) -> Found:
         """Return the items of a store that a search finds, see `MemorySearch.search`.
 

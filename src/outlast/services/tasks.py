@@ -281,7 +281,7 @@ class Tasks:
         task = await self._store.tasks.get(execution.workspace_id, execution.id)
         if task is None:
             task = await self._described(execution)
-        known = await self._store.checkpoints.of(execution.workspace_id, execution.id)
+        known = await self._store.checkpoints.shown(execution)
         return TaskView(execution, task, known, self._clock.now())
 
     async def _described(self, execution: Execution) -> Task:

@@ -6,10 +6,12 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Column, Table, Text, bindparam, insert, literal_column, select, update
 
-from outlast.model.checkpoint import Checkpoint
+from outlast.model.checkpoint import Checkpoint, with_memory
+from outlast.model.execution import Execution
 from outlast.store.driver import Driver, Part, Query, Row, Statement, Transaction, TransactionResult
 from outlast.store.executions.locks import set_state
 from outlast.store.executions.statements import OWNED, STATE
+from outlast.store.memory.rows import MEMORY_OF_EXECUTION, written_from
 from outlast.store.tables import JSON, count, flag, identifier, metadata, time, to_json
 
 checkpoints: Final = Table(
@@ -87,9 +89,16 @@ def with_state(checkpoint: Checkpoint) -> Part[Checkpoint]:
     return replace(checkpoint, state={} if state is None else orjson.loads(state))
 
 
-def _of(workspace_id: str, execution_id: str) -> Transaction[tuple[Checkpoint, ...]]:
+def _of(
+    workspace_id: str, execution_id: str, *, memory: bool
+) -> Transaction[tuple[Checkpoint, ...]]:
     """Read the checkpoints, oldest first."""
-    return TransactionResult((yield from known_checkpoints(workspace_id, execution_id)))
+    found = yield from known_checkpoints(workspace_id, execution_id)
+    if memory:
+        of = {"id": execution_id, "workspace": workspace_id}
+        rows = yield Query(MEMORY_OF_EXECUTION, of)
+        found = with_memory(found, map(written_from, rows))
+    return TransactionResult(found)
 
 
 class CheckpointStore:
@@ -100,4 +109,9 @@ class CheckpointStore:
 
     async def of(self, workspace_id: str, execution_id: str) -> tuple[Checkpoint, ...]:
         """Return the checkpoints, oldest first, superseded ones too."""
-        return await self._driver.read(lambda: _of(workspace_id, execution_id))
+        return await self._driver.read(lambda: _of(workspace_id, execution_id, memory=False))
+
+    async def shown(self, execution: Execution) -> tuple[Checkpoint, ...]:
+        """Return the same, with what was written to memory stores behind each."""
+        place, memory = (execution.workspace_id, execution.id), bool(execution.memory_stores)
+        return await self._driver.read(lambda: _of(*place, memory=memory))

@@ -162,6 +162,17 @@ class Cancelled(TypedDict):
     usage: Usage
 
 
+class WrittenMemory(TypedDict):
+    """A version of a memory item that a step has written."""
+
+    storeId: str
+    itemId: str
+    key: str
+    version: int
+    deleted: Annotated[bool, Field(description="The step deleted the item.")]
+    step: int
+
+
 class Checkpoint(TypedDict):
     """A place in an execution that it can go back to."""
 
@@ -170,6 +181,10 @@ class Checkpoint(TypedDict):
     label: str | None
     superseded: Annotated[bool, Field(description="A roll-back went behind it.")]
     createdAt: str
+    memoryWrites: Annotated[
+        list[WrittenMemory],
+        Field(description="By the steps up to the next checkpoint; a roll-back leaves them."),
+    ]
 
 
 class Checkpoints(TypedDict):

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from outlast.model import agent as core_agent
-from outlast.model import checkpoint as core_checkpoint
 from outlast.model import execution as core
 from outlast.model import usage as core_usage
 from outlast.model.clock import iso, iso_or_none
@@ -219,22 +218,6 @@ def cancelled(view: ExecutionView) -> Cancelled:
         "status": row.shown_status.value,
         "output": row.output,
         "usage": usage(view.spent.usage),
-    }
-
-
-def checkpoints(found: Iterable[core_checkpoint.Checkpoint]) -> answers.Checkpoints:
-    """Return all checkpoints of an execution."""
-    return {
-        "data": [
-            {
-                "id": checkpoint.id,
-                "step": checkpoint.step,
-                "label": checkpoint.label,
-                "superseded": checkpoint.superseded,
-                "createdAt": iso(checkpoint.at),
-            }
-            for checkpoint in found
-        ]
     }
 
 

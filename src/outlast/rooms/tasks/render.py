@@ -89,6 +89,16 @@ def _checkpoints(
             "state": state,
             "timestamp": iso(checkpoint.at),
             "superseded": checkpoint.superseded,
+            "memory_writes": [
+                {
+                    "store_id": one.store_id,
+                    "item_id": one.item_id,
+                    "key": one.key,
+                    "version": one.version,
+                    "deleted": one.deleted,
+                }
+                for one in checkpoint.memory
+            ],
         }
 
 

@@ -170,6 +170,16 @@ class FailBody(BaseModel):
 # --- what it answers
 
 
+class MemoryWrite(TypedDict):
+    """A version of a memory item that a step has written."""
+
+    store_id: str
+    item_id: str
+    key: str
+    version: int
+    deleted: Annotated[bool, Field(description="The step deleted the item.")]
+
+
 class CheckpointObject(TypedDict):
     """A state that a task can go back to."""
 
@@ -178,6 +188,10 @@ class CheckpointObject(TypedDict):
     state: dict[str, Any]
     timestamp: str
     superseded: Annotated[bool, Field(description="A roll-back went behind it.")]
+    memory_writes: Annotated[
+        list[MemoryWrite],
+        Field(description="Up to the next checkpoint; a roll-back leaves them."),
+    ]
 
 
 class TaskObject(TypedDict):

@@ -23,6 +23,7 @@ from outlast.model.memory import (
     MemoryStore,
     MemoryVersion,
     MemoryWriter,
+    WrittenMemory,
 )
 from outlast.store.driver import Row, Statement
 from outlast.store.keys import workspaces
@@ -195,6 +196,10 @@ FIND_MEMORY_ITEMS: Final = Statement(
 
 # --- versions
 
+_ONE_VERSION: Final = (
+    memory_versions.c.item_id == bindparam("item"),
+    memory_versions.c.version == bindparam("number"),
+)
 INSERT_MEMORY_VERSION: Final = Statement(insert(memory_versions))
 MEMORY_VERSIONS: Final = Statement(
     select(*memory_versions.c)
@@ -205,6 +210,32 @@ MEMORY_VERSIONS: Final = Statement(
     )
     .order_by(memory_versions.c.version.desc())
     .limit(bindparam("limit"))
+)
+MEMORY_VERSION: Final = Statement(
+    select(*memory_versions.c).where(
+        *_ONE_VERSION, memory_versions.c.store_id == bindparam("store")
+    )
+)
+REDACT_MEMORY_VERSION: Final = Statement(
+    update(memory_versions)
+    .where(*_ONE_VERSION)
+    .values(content=null(), sha256=bindparam("no_text"), redacted_at=bindparam("at"))
+)
+MEMORY_OF_EXECUTION: Final = Statement(
+    select(
+        memory_versions.c.writer,
+        memory_versions.c.store_id,
+        memory_versions.c.item_id,
+        memory_versions.c.key,
+        memory_versions.c.version,
+        memory_versions.c.content.is_(None) & memory_versions.c.redacted_at.is_(None),
+    )
+    .join(memory_stores, memory_stores.c.id == memory_versions.c.store_id)
+    .where(
+        memory_versions.c.execution_id == bindparam("id"),
+        memory_stores.c.workspace_id == bindparam("workspace"),
+        memory_stores.c.deleted.is_(False),
+    )
 )
 DELETE_MEMORY_VERSIONS: Final = Statement(
     delete(memory_versions).where(
@@ -313,7 +344,13 @@ def item_from(row: Row) -> MemoryItem:
 
 def version_from(row: Row) -> MemoryVersion:
     """Return the version of a row with all columns."""
-    item_id, version, _, key, content, sha256, at, writer = row
-    return MemoryVersion(
-        item_id, version, key, content, sha256, at, MemoryWriter(**orjson.loads(writer))
-    )
+    item_id, version, _, key, content, sha256, at, given, redacted_at, _ = row
+    writer = MemoryWriter(**orjson.loads(given))
+    return MemoryVersion(item_id, version, key, content, sha256, at, writer, redacted_at)
+
+
+def written_from(row: Row) -> WrittenMemory:
+    """Return the written memory of a row of `MEMORY_OF_EXECUTION`."""
+    writer, store_id, item_id, key, version, deleted = row
+    step = orjson.loads(writer)["step"]
+    return WrittenMemory(step, store_id, item_id, key, version, bool(deleted))

@@ -47,7 +47,7 @@ from outlast.store.memory.rows import (
 )
 from outlast.store.memory.vectors import ERASE_VECTORS
 from outlast.store.memory.words import matching
-from outlast.store.memory.write import Written, write
+from outlast.store.memory.write import Written, redact, write
 from outlast.store.page import Page
 from outlast.store.tables import to_json
 
@@ -365,6 +365,15 @@ class Memories:
         return await self._driver.read(
             lambda: _versions(workspace_id, store_id, item_id, before, limit)
         )
+
+    async def redact(
+        self, workspace_id: str, store_id: str, item_id: str, number: int, at: int
+    ) -> MemoryVersion:
+        """Take the content out of a version for good, and return it; `erase` erases the rest.
+
+        Raises MemoryStoreNotFound, MemoryItemNotFound, Conflict for what the item holds now.
+        """
+        return await self._driver.write(lambda: redact(workspace_id, store_id, item_id, number, at))
 
     async def erase(self, limit: int) -> int:
         """Delete some of what deleted stores and items left behind; return `limit` if any was."""

@@ -86,8 +86,14 @@ memory_versions: Final = Table(
     Column("sha256", Text, nullable=False),
     time("at"),
     json("writer"),
+    # Since 0020:
+    time("redacted_at", nullable=True),
+    identifier("execution_id", nullable=True),
     Index(None, "store_id", "item_id"),
+    index_of_some("memory_versions", "execution_id", "execution_id"),
 )
+"""`content` is NULL in the version that a deletion makes, and in one that was redacted.
+`execution_id`: that of the writer."""
 
 memory_vectors: Final = Table(
     "memory_vectors",

@@ -1,6 +1,6 @@
 """Writing an item: in a transaction of its own, or in that of the tool call that writes it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from outlast.model.error import (
@@ -15,11 +15,12 @@ from outlast.model.memory import (
     MAX_VERSIONS,
     MemoryItem,
     MemoryStore,
+    MemoryVersion,
     MemoryWrite,
     digest_of,
 )
 from outlast.model.workspace import MemoryLimits, Plan
-from outlast.store.driver import Part, Query
+from outlast.store.driver import Part, Query, Transaction, TransactionResult
 from outlast.store.memory.rows import (
     COUNT_MEMORY,
     DELETE_MEMORY_ITEM,
@@ -29,9 +30,12 @@ from outlast.store.memory.rows import (
     LOCK_MEMORY_STORE,
     MEMORY_ITEM,
     MEMORY_ITEM_BY_ID,
+    MEMORY_VERSION,
+    REDACT_MEMORY_VERSION,
     UPDATE_MEMORY_ITEM,
     item_from,
     store_from,
+    version_from,
 )
 from outlast.store.memory.vectors import DELETE_VECTOR, INSERT_VECTOR, RENEW_VECTOR
 from outlast.store.memory.words import indexed
@@ -151,7 +155,7 @@ def _create(wanted: MemoryWrite, store: MemoryStore, plan: Plan) -> Part[Written
     due = None if store.embedding is None else wanted.at
     if due is not None:
         yield Query(INSERT_VECTOR, _waiting(item, due))
-    yield _count(wanted, 1, size, embed=due)
+    yield _count(wanted.workspace_id, wanted.store_id, 1, size, embed=due)
     return Written(item, created=True)
 
 
@@ -187,7 +191,7 @@ def _update(
     due = wanted.at if says_more and store.embedding is not None else None
     if due is not None:
         yield Query(RENEW_VECTOR, _waiting(item, due))
-    yield _count(wanted, 0, item.bytes - known.bytes, embed=due)
+    yield _count(wanted.workspace_id, wanted.store_id, 0, item.bytes - known.bytes, embed=due)
     return Written(item)
 
 
@@ -211,10 +215,39 @@ def _delete(wanted: MemoryWrite, store: MemoryStore, known: MemoryItem | None) -
                 "sha256": "",
                 "at": wanted.at,
                 "writer": to_json(wanted.writer),
+                "redacted_at": None,
+                "execution_id": wanted.writer.execution_id,
             },
         )
-    yield _count(wanted, -1, -known.bytes, erasing=wanted.at)
+    yield _count(wanted.workspace_id, wanted.store_id, -1, -known.bytes, erasing=wanted.at)
     return Written(None)
+
+
+def redact(
+    workspace_id: str, store_id: str, item_id: str, number: int, at: int
+) -> Transaction[MemoryVersion]:
+    """Take the content out of a version that is not what the item holds.
+
+    Raises MemoryStoreNotFound, MemoryItemNotFound, Conflict.
+    """
+    if not (yield Query(LOCK_MEMORY_STORE, {"workspace": workspace_id, "store": store_id})):
+        raise MemoryStoreNotFound
+    which = {"store": store_id, "item": item_id, "number": number}
+    rows = yield Query(MEMORY_VERSION, which)
+    if not rows:
+        raise MemoryItemNotFound(f"The item {item_id} has no version {number}.")
+    found = version_from(rows[0])
+    items = yield Query(MEMORY_ITEM_BY_ID, {"store": store_id, "id": item_id})
+    if items and item_from(items[0]).version == number:
+        raise Conflict(
+            f"Version {number} is what the item holds: write or delete the item, then redact it."
+        )
+    if found.content is None:
+        return TransactionResult(found)
+    yield Query(REDACT_MEMORY_VERSION, {"item": item_id, "number": number, "no_text": "", "at": at})
+    yield _count(workspace_id, store_id, 0, 0, erasing=at)
+    redacted = replace(found, content=None, sha256="", redacted_at=at)
+    return TransactionResult(redacted, erased=True)
 
 
 def _columns(item: MemoryItem) -> dict[str, object]:
@@ -242,6 +275,8 @@ def _version(wanted: MemoryWrite, item: MemoryItem) -> Query:
             "sha256": item.sha256,
             "at": item.updated_at,
             "writer": to_json(wanted.writer),
+            "redacted_at": None,
+            "execution_id": wanted.writer.execution_id,
         },
     )
 
@@ -257,7 +292,8 @@ def _waiting(item: MemoryItem, due_at: int) -> dict[str, object]:
 
 
 def _count(
-    wanted: MemoryWrite,
+    workspace_id: str,
+    store_id: str,
     items: int,
     size: int,
     *,
@@ -267,8 +303,8 @@ def _count(
     return Query(
         COUNT_MEMORY,
         {
-            "given_workspace": wanted.workspace_id,
-            "given_store": wanted.store_id,
+            "given_workspace": workspace_id,
+            "given_store": store_id,
             "more_items": items,
             "more_bytes": size,
             "erasing": erasing,

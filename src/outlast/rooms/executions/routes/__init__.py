@@ -15,6 +15,7 @@ from outlast.rooms.executions.routes import (
     memory_items,
     memory_search,
     memory_stores,
+    memory_versions,
     schedules,
     tickets,
     usage,
@@ -35,5 +36,6 @@ ENDPOINTS: Final = (
     *budgets.ENDPOINTS,
     *memory_stores.ENDPOINTS,
     *memory_search.ENDPOINTS,
+    *memory_versions.ENDPOINTS,
     *memory_items.ENDPOINTS,
 )

@@ -7,6 +7,8 @@ from starlette.responses import Response
 from outlast.http.call import Call
 from outlast.http.endpoint import Answer, Endpoint
 from outlast.http.spool import json_response
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.clock import iso
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import Status
 from outlast.model.ids import EXECUTION
@@ -49,9 +51,29 @@ async def resume_execution(call: Call, services: Services) -> Response:
 async def list_checkpoints(call: Call, services: Services) -> Response:
     """The execution's checkpoints, one after every step, superseded ones included."""
     execution_id = call.path_id("executionId", EXECUTION, ExecutionNotFound)
-    return json_response(
-        render.checkpoints(await services.executions.checkpoints(call.principal, execution_id))
-    )
+    found = await services.executions.checkpoints(call.principal, execution_id)
+    return json_response({"data": [_checkpoint(one) for one in found]})
+
+
+def _checkpoint(found: Checkpoint) -> answers.Checkpoint:
+    return {
+        "id": found.id,
+        "step": found.step,
+        "label": found.label,
+        "superseded": found.superseded,
+        "createdAt": iso(found.at),
+        "memoryWrites": [
+            {
+                "storeId": one.store_id,
+                "itemId": one.item_id,
+                "key": one.key,
+                "version": one.version,
+                "deleted": one.deleted,
+                "step": one.step,
+            }
+            for one in found.memory
+        ],
+    }
 
 
 async def delete_execution(call: Call, services: Services) -> Response:

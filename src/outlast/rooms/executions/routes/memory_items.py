@@ -1,4 +1,4 @@
-"""Items of a memory store: write, list, read, change, delete, versions; with their models."""
+"""Items of a memory store: write, list, read, change, delete; with their models."""
 
 import re
 from typing import Annotated, Final
@@ -11,16 +11,14 @@ from typing_extensions import TypedDict
 from outlast.http.call import Call
 from outlast.http.endpoint import Answer, Endpoint
 from outlast.http.spool import json_response
-from outlast.model.clock import iso
 from outlast.model.error import InvalidRequest
-from outlast.model.memory import MemoryItem, MemoryVersion, is_item_id
+from outlast.model.memory import MemoryItem
 from outlast.model.workspace import Scope
 from outlast.rooms.executions.routes.memory_stores import (
     READERS,
     STORE,
     Item,
     Pairs,
-    Writer,
     item_of,
     store_of,
 )
@@ -30,11 +28,9 @@ from outlast.services.memory import ItemWrite
 _CAMEL: Final = ConfigDict(alias_generator=to_camel, frozen=True)
 _BODY: Final = _CAMEL | ConfigDict(strict=True)
 _ITEM: Final = STORE | {"key": "The item's key, slashes included; or its id."}
-_ID: Final = STORE | {"key": "The item's id."}
 _TAG: Final = re.compile(r'\s*(\*|(?:W/)?"([^"]*)")\s*(,|$)')
 _PAGE_BYTES: Final = 4 * 1024 * 1024
 """Contents of a page with contents; a page ends early where it has become larger."""
-_NEWEST: Final = 2**53
 
 IF_MATCH: Final = {
     "name": "If-Match",
@@ -92,42 +88,12 @@ class PurgeQuery(BaseModel):
     purge: Annotated[bool, Field(description="Delete its versions too, for good.")] = False
 
 
-class VersionsQuery(BaseModel):
-    """Page of an item's versions."""
-
-    model_config = _CAMEL
-
-    after: Annotated[
-        int, Field(ge=1, le=_NEWEST, description="Show versions older than this one.")
-    ] = _NEWEST
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-
-
 class ItemPage(TypedDict):
     """A page of the items, by key."""
 
     data: list[Item]
     hasMore: bool
     nextCursor: str | None
-
-
-class Version(TypedDict):
-    """One version of an item; it never changes."""
-
-    version: int
-    key: str
-    content: Annotated[str | None, Field(description="null: the item was deleted.")]
-    sha256: str
-    createdAt: str
-    writtenBy: Writer
-
-
-class VersionPage(TypedDict):
-    """A page of an item's versions, newest first."""
-
-    data: list[Version]
-    hasMore: bool
-    nextCursor: Annotated[int | None, Field(description="For `after`.")]
 
 
 async def put_memory_item(call: Call, services: Services) -> Response:
@@ -138,7 +104,7 @@ async def put_memory_item(call: Call, services: Services) -> Response:
     )
     written = await services.memory.write(call.principal, store_of(call), _ref(call), wanted)
     assert written.item is not None
-    return _item_response(written.item, 201 if written.created else 200)
+    return item_response(written.item, 201 if written.created else 200)
 
 
 async def list_memory_items(call: Call, services: Services) -> Response:
@@ -162,7 +128,7 @@ async def list_memory_items(call: Call, services: Services) -> Response:
 async def get_memory_item(call: Call, services: Services) -> Response:
     """One item, by its key or id."""
     found = await services.memory.item(call.principal, store_of(call), _ref(call))
-    return _item_response(found, 200)
+    return item_response(found, 200)
 
 
 async def update_memory_item(call: Call, services: Services) -> Response:
@@ -173,7 +139,7 @@ async def update_memory_item(call: Call, services: Services) -> Response:
     body = await call.body_as(ItemChangesBody)
     wanted = ItemWrite(body.content, body.metadata, body.key, _tags(call, "If-Match"))
     written = await services.memory.change(call.principal, store_of(call), _ref(call), wanted)
-    return _item_response(written, 200)
+    return item_response(written, 200)
 
 
 async def delete_memory_item(call: Call, services: Services) -> Response:
@@ -189,45 +155,13 @@ async def delete_memory_item(call: Call, services: Services) -> Response:
     return Response(status_code=204)
 
 
-async def list_memory_versions(call: Call, services: Services) -> Response:
-    """An item's versions with who wrote them, newest first, also of a deleted item."""
-    item_id = str(call.path_params["key"])
-    if not is_item_id(item_id):  # it is the key of an item that is named `versions`
-        ref = f"{item_id}/versions"
-        return _item_response(await services.memory.item(call.principal, store_of(call), ref), 200)
-    query = call.query_as(VersionsQuery)
-    found, more = await services.memory.versions(
-        call.principal, store_of(call), item_id, query.after, query.limit
-    )
-    last = found[-1].version if more else None
-    return json_response(
-        {"data": [_version(one) for one in found], "hasMore": more, "nextCursor": last}
-    )
-
-
 def _ref(call: Call) -> str:
     return str(call.path_params["key"])
 
 
-def _item_response(item: MemoryItem, status: int) -> Response:
+def item_response(item: MemoryItem, status: int) -> Response:
+    """Return an item with its ETag."""
     return json_response(item_of(item), status, {"ETag": f'"{item.sha256}"'})
-
-
-def _version(found: MemoryVersion) -> Version:
-    writer = found.writer
-    return {
-        "version": found.version,
-        "key": found.key,
-        "content": found.content,
-        "sha256": found.sha256,
-        "createdAt": iso(found.at),
-        "writtenBy": {
-            "executionId": writer.execution_id,
-            "step": writer.step,
-            "toolCallId": writer.tool_call_id,
-            "keyId": writer.key_id,
-        },
-    }
 
 
 def _tags(call: Call, name: str) -> tuple[str, ...] | None:
@@ -268,19 +202,6 @@ ENDPOINTS: Final = (
         parameters=STORE,
         query=ItemsQuery,
         answers={200: Answer("By key.", ItemPage)},
-        errors=(400, 404, 422),
-    ),
-    Endpoint(
-        "GET",
-        f"{_PATH}/{{key}}/versions",
-        list_memory_versions,
-        scope=READERS,
-        name="listMemoryVersions",
-        summary="List the versions of an item",
-        tag="memory",
-        parameters=_ID,
-        query=VersionsQuery,
-        answers={200: Answer("Newest first.", VersionPage)},
         errors=(400, 404, 422),
     ),
     Endpoint(
