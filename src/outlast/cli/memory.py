@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 memory = Typer(
-    help="Memory stores: create, list, show, search, put, versions, redact, export.",
+    help="Memory stores: create, list, search, put, redact, export.",
     no_args_is_help=True,
 )
 
@@ -168,7 +168,7 @@ def put(
 @memory.command("versions")
 @through_server("database_url")
 def versions(server: Server, store: Store, key: Key, *, json: AsJson = False) -> None:
-    """List the newest versions of an item and who wrote each; of a deleted item by its id."""
+    """List the newest versions of an item; of a deleted one by its id."""
 
     async def read(stores: "Stores") -> Any:
         found = await _named(stores, store)
@@ -203,9 +203,9 @@ def redact(
     *,
     json: AsJson = False,
 ) -> None:
-    """Take the content out of a version for good; that it was written stays.
+    """Take the content out of a version, for good.
 
-    Write or delete the item first if the version is what it holds.
+    Who wrote it and when stays. Write or delete the item first if the version is what it holds.
     """
 
     async def take(stores: "Stores") -> Any:
