@@ -1,5 +1,8 @@
 """The OpenAPI document names everything once, and its examples work; health and metrics."""
 
+import base64
+import hashlib
+import re
 from typing import Any
 
 import jsonschema_rs
@@ -72,10 +75,33 @@ async def test_streams_are_event_streams_in_the_document(document: dict[str, Any
         assert "text/event-stream" in document["paths"][path][method]["responses"]["200"]["content"]
 
 
-async def test_the_document_can_be_read_by_people(api: Api) -> None:
+async def test_the_document_can_be_read_by_people(api: Api, document: dict[str, Any]) -> None:
     response = await api.client.get("/docs")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
+    page = response.text
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(set(ids)) == len(ids)
+    operations = {
+        one["operationId"]
+        for path in document["paths"].values()
+        for method, one in path.items()
+        if method in {"get", "post", "put", "patch", "delete"}
+    }
+    schemas = {f"schema-{name}" for name in document["components"]["schemas"]}
+    assert operations | schemas <= set(ids)
+    links = set(re.findall(r'href="([^"]+)"', page))
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+    assert [link for link in links if not link.startswith("#")] == ["/openapi.json"]
+
+
+async def test_the_page_of_the_document_needs_no_network_and_runs_no_script(api: Api) -> None:
+    response = await api.client.get("/docs")
+    policy = response.headers["content-security-policy"]
+    (style,) = re.findall(r"<style>(.*?)</style>", response.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'; ")
+    assert not re.search(r"<script|<link|<img|style=|src=|@import|url\(", response.text)
 
 
 async def test_health_needs_no_key(api: Api) -> None:

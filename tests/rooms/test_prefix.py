@@ -39,7 +39,7 @@ async def followed(client: Any, path: str, outside: str, **headers: str) -> None
     document = (await client.get(f"{path}/openapi.json", headers=headers)).json()
     assert document.get("servers") == servers
     page = await client.get(f"{path}/docs", headers=headers)
-    assert f'data-document="{outside}/openapi.json"' in page.text
+    assert f'href="{outside}/openapi.json"' in page.text
     start = (await client.get(f"{path}/", headers=headers)).json()
     assert (start["name"], start["docs"]) == ("Outlast", f"{outside}/docs")
     assert (await client.get(f"{path}/healthz", headers=headers)).status_code == 200

@@ -1,12 +1,12 @@
 """The OpenAPI document of the rooms, at `/openapi.json`, and the page that shows it, at `/docs`."""
 
+import asyncio
 from collections.abc import Iterable
-from functools import cache
-from html import escape
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from outlast import __version__
@@ -17,26 +17,9 @@ from outlast.http.spool import json_response
 _DESCRIPTION: Final = """Run AI agents durably: an execution outlasts a client that hangs up, a
 deploy, a crash. Send `Authorization: Bearer <key>`, `Authorization: <key>` or
 `X-Api-Key: <key>`."""
-_SCRIPTS: Final = "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5"
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Outlast: the HTTP API</title>
-<link rel="stylesheet" href="{scripts}/swagger-ui.css">
-</head>
-<body>
-<div id="reference" data-document="{document}"></div>
-<noscript>Without JavaScript: <a href="{document}">the OpenAPI document</a>.</noscript>
-<script src="{scripts}/swagger-ui-bundle.js"></script>
-<script>
-const reference = document.getElementById("reference");
-SwaggerUIBundle({{url: reference.dataset.document, domNode: reference, deepLinking: true}});
-</script>
-</body>
-</html>
-"""
+_HTML: Final = "text/html; charset=utf-8"
+_ROOTS: Final = 8
+"""Prefixes of paths whose page is kept; a proxy in front has one or a few."""
 
 
 class Reference:
@@ -46,6 +29,8 @@ class Reference:
         self._rooms = tuple(rooms)
         self.document = cache(self._document)
         """Returns the OpenAPI 3.1 document."""
+        self._shown = lru_cache(_ROOTS)(self._rendered)
+        """Returns the page of the document and its policy, for a prefix of the paths."""
         self.routes = [Route("/openapi.json", self._answer), Route("/docs", self._page)]
 
     def _document(self) -> dict[str, Any]:
@@ -60,8 +45,13 @@ class Reference:
         return json_response({**self.document(), **servers})
 
     async def _page(self, request: Request) -> Response:
-        where = escape(_root(request) + "/openapi.json")
-        return HTMLResponse(_PAGE.format(scripts=_SCRIPTS, document=where))
+        content, policy = await asyncio.to_thread(self._shown, _root(request))
+        return Response(content, headers={"Content-Type": _HTML, "Content-Security-Policy": policy})
+
+    def _rendered(self, root: str) -> tuple[str, str]:
+        from outlast.reference.page import render
+
+        return render(self.document(), root)
 
 
 def _root(request: Request) -> str:
