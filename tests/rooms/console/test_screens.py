@@ -75,6 +75,7 @@ async def test_every_screen_is_accessible_and_fits_in_two_widths(
             size = {"width": width, "height": 800}
             async with visit(browser, url_of(server), viewport=size, color_scheme=theme) as at:
                 await examine(at, f"sign-in-{width}-{theme}", "/console/sign-in")
+                await examine(at, f"reference-{width}-{theme}", "/docs")
                 await sign_in(at, "/console/executions")
                 for name, path in screens:
                     await examine(at, f"{name}-{width}-{theme}", path)
