@@ -66,6 +66,7 @@ from outlast.services.metadata import indexed_values
 from outlast.services.records import Records
 from outlast.services.schedules import Schedules
 from outlast.services.sessions import Sessions
+from outlast.services.system import System
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.services.usage import Usage
@@ -301,6 +302,7 @@ def _services(
         Memory(store.memories, clock, MemorySearch(store.memories, store.vectors, embedders)),
         Sessions(store.idempotency, seal, clock, keys),
         ClientCalls(store, clock),
+        System(settings, engine, keys),
     )
 
 

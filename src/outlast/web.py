@@ -106,6 +106,7 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> "App":
         core.metrics.failures,
         Spools(core.settings.data_dir),
     )
+    app.state.version = __version__
     app.state.native = _MAIN.fold
     app.openapi = reference.document
     app.entrance = _entrance(core, Dispatch(routes, app.framework))

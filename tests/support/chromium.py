@@ -86,7 +86,8 @@ async def examine(at: Visit, name: str, path: str) -> None:
     await at.goto(path)
     if SHOTS:
         await at.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
-    assert "/test_every" not in await at.page.content(), "no folder of the operator's"
+    if path != "/console/system":  # which shows the operator's settings
+        assert "/test_every" not in await at.page.content(), "no folder of the operator's"
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
     found = await Axe().run(at.page, options={"runOnly": {"type": "tag", "values": tags}})
     wrong = [

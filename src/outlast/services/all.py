@@ -15,6 +15,7 @@ from outlast.services.memory import Memory
 from outlast.services.records import Records
 from outlast.services.schedules import Schedules
 from outlast.services.sessions import Sessions
+from outlast.services.system import System
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.services.usage import Usage
@@ -40,3 +41,4 @@ class Services:
     memory: Memory
     sessions: Sessions
     client_calls: ClientCalls
+    system: System

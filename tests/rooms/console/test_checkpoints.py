@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from outlast.model.agent import Effect
+from outlast.model.checkpoint import Checkpoint
+from outlast.model.memory import WrittenMemory
+from outlast.rooms.console.render.checkpoints import memory_behind
 from outlast.rooms.console.render.lines import differing
 from tests.support.api import Api, MakeApi
 from tests.support.console import Reader, signed_in
@@ -192,3 +195,19 @@ def test_lines_that_differ_are_found_between_those_that_do_not() -> None:
     assert len(lines) == 8
     assert differing(before, before) == ([], False)
     assert differing(before, ["other"])[1]
+
+
+def test_memory_that_stays_is_what_stands_behind_the_checkpoint() -> None:
+    def written(step: int, item: str, version: int) -> WrittenMemory:
+        return WrittenMemory(step, "mem_1", item, f"key of {item}", version, deleted=False)
+
+    points = (
+        Checkpoint("cp_1", "exec_1", 1, 0, memory=(written(2, "a", 1),)),
+        Checkpoint("cp_2", "exec_1", 2, 0, memory=(written(3, "b", 1), written(4, "a", 2))),
+        Checkpoint("cp_3", "exec_1", 4, 0, superseded=True, memory=(written(5, "c", 1),)),
+    )
+    assert [(one.item_id, one.version) for one in memory_behind(points[0], points)] == [
+        ("a", 2),
+        ("b", 1),
+    ]
+    assert [one.item_id for one in memory_behind(points[1], points)] == ["b", "a"]

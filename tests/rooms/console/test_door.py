@@ -28,6 +28,11 @@ def spelled(endpoint: Endpoint) -> str:
 IDS = {
     "executionId": "exec_01k6zj3t7hf2a9q1x5m8r4c0vb",
     "toolCallId": "tc_01k6zj3t7hf2a9q1x5m8r4c0vb",
+    "scheduleId": "sch_01k6zj3t7hf2a9q1x5m8r4c0vb",
+    "storeId": "mem_01k6zj3t7hf2a9q1x5m8r4c0vb",
+    "itemId": "item_01k6zj3t7hf2a9q1x5m8r4c0vb",
+    "keyId": "key_01k6zj3t7hf2a9q1x5m8r4c0vb",
+    "owner": "key_01k6zj3t7hf2a9q1x5m8r4c0vb",
     "checkpointId": "cp_01k6zj3t7hf2a9q1x5m8r4c0vb",
 }
 

@@ -94,3 +94,33 @@ async def test_pages_of_a_call_that_waits(make_api: MakeApi) -> None:
     compare("approvals", await reader.page("/console/approvals"))
     compare("approval", await reader.page(f"/console/approvals/{run}/{waits}"))
     compare("suspended", await reader.page(f"/console/executions/{run}"))
+
+
+async def test_pages_of_what_a_workspace_has(api: Api) -> None:
+    await api.core.services.keys.workspace("default")
+    reader = await signed_in(api)
+    client = api.client
+    schedule = await client.post(
+        "/v1/schedules", json={"agentId": "agent", "cron": "0 9 * * *", "name": "Morning"}
+    )
+    store = (await client.post("/v1/memory-stores", json={"name": "notes"})).json()["id"]
+    items = f"/v1/memory-stores/{store}/items"
+    item = (await client.put(f"{items}/sea", json={"content": "Whales *sing*."})).json()
+    await client.put("/v1/budgets/workspace", json={"maxCredits": 5})
+    pages = {
+        "schedules": "/console/schedules",
+        "schedule": f"/console/schedules/{schedule.json()['id']}",
+        "memory": "/console/memory",
+        "memory_store": f"/console/memory/{store}",
+        "memory_item": f"/console/memory/{store}/items/{item['id']}",
+        "budgets": "/console/budgets",
+        "budget": f"/console/budgets/{api.caller.workspace_id}",
+        "keys": "/console/system/keys",
+        "key": f"/console/system/keys/{api.caller.key_id}",
+    }
+    for name, path in pages.items():
+        compare(name, await reader.page(path))
+    system = await reader.page("/console/system")
+    system = re.sub(r"(<dt>(?:Version|Python)</dt><dd>)[^<]+", r"\1NUMBER", system)
+    table = re.compile(r"<tbody>.*</tbody>", re.DOTALL)
+    compare("system", table.sub("<tbody>SETTINGS</tbody>", system))

@@ -51,7 +51,41 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("log-long", f"/console/executions/{failed}/log"),
         ("frames", f"/console/executions/{waits}/log?as=frames&after=1-2"),
         ("again", f"/console/executions/{failed}/again"),
+        *await resources(server),
         ("missing", "/console/executions/exec_01k6zj3t7hf2a9q1x5m8r4c0vb"),
+    ]
+
+
+async def resources(server: ServerProcess) -> list[tuple[str, str]]:
+    """Schedules, memory and budgets with long names; their screens."""
+    post, put = server.http.post, server.http.put
+    asked = {"agentId": "writer", "cron": "0 9 * * MON-FRI", "name": LONG, "input": f"Write {LONG}"}
+    schedule = (await post("/v1/schedules", json=asked)).json()["id"]
+    fired = (await post(f"/v1/schedules/{schedule}/fire", json={})).json()["executionId"]
+    await reaches(server, fired, "completed")
+    store = (await post("/v1/memory-stores", json={"name": LONG, "description": LONG})).json()["id"]
+    items = f"/v1/memory-stores/{store}/items"
+    await put(f"{items}/people/{LONG}", json={"content": f"{LONG} likes whales"})
+    item = (await put(f"{items}/people/ann", json={"content": "Ann likes seals"})).json()["id"]
+    await put(f"{items}/people/ann", json={"content": "Ann likes whales"})
+    key = (await server.http.get("/v1/keys")).json()["data"][0]["id"]
+    await put("/v1/budgets/workspace", json={"maxCredits": 0.001, "maxTokens": 10**9})
+    await put(f"/v1/budgets/{key}", json={"maxSteps": 40, "period": "month"})
+    return [
+        ("schedules", "/console/schedules"),
+        ("schedule", f"/console/schedules/{schedule}"),
+        ("memory", "/console/memory"),
+        ("memory-store", f"/console/memory/{store}?q=whales"),
+        ("memory-none", f"/console/memory/{store}?prefix=none"),
+        ("memory-item", f"/console/memory/{store}/items/{item}"),
+        ("budgets", "/console/budgets"),
+        ("budget", f"/console/budgets/{key}"),
+        ("system", "/console/system"),
+        ("keys", "/console/system/keys"),
+        ("key", f"/console/system/keys/{key}"),
+        ("help", "/console/help"),
+        ("document", "/console/help/console"),
+        ("document-long", "/console/help/operations"),
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from outlast.model.agent import Effect, ToolSpec
 from outlast.model.checkpoint import Checkpoint
+from outlast.model.memory import WrittenMemory
 from outlast.rooms.console.render.lines import Line, differing, json_lines
 from outlast.rooms.console.render.transcript import Step, Transcript
 from outlast.rooms.console.render.words import compact, first_line, pretty, shortened
@@ -103,6 +104,17 @@ def preview(point: Checkpoint, read: Transcript, tools: Mapping[str, ToolSpec]) 
         [one for one in calls if one.child],
         [ask.request.name for ask in asks if ask is not None],
     )
+
+
+def memory_behind(point: Checkpoint, found: Iterable[Checkpoint]) -> list[WrittenMemory]:
+    """Return what stands behind a checkpoint in memory stores, the newest version of each item."""
+    written = [
+        item
+        for one in found
+        if not one.superseded and one.place >= point.place
+        for item in one.memory
+    ]
+    return list({item.item_id: item for item in written}.values())[:_MOST_CALLS]
 
 
 def _lasts(step: Step, tools: Mapping[str, ToolSpec]) -> bool:

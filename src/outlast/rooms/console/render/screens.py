@@ -16,8 +16,14 @@ class Screen:
     icon: str
     key: str
     """Pressed after `g`."""
-    scope: Scope
-    """What a key needs for it."""
+    scope: Scope | None
+    """What a key needs for it; None: any key opens it."""
+    more: str = ""
+    """Path of another screen that belongs to it."""
+
+    def is_at(self, path: str) -> bool:
+        """Whether a path below the console's is of this screen."""
+        return path.startswith(self.path) or bool(self.more and path.startswith(self.more))
 
 
 SCREENS: Final[tuple[Screen, ...]] = (
@@ -25,5 +31,9 @@ SCREENS: Final[tuple[Screen, ...]] = (
     Screen("/executions", "Executions", "list", "e", Scope.EXECUTIONS_READ),
     Screen("/playground", "Playground", "message-square", "p", Scope.EXECUTIONS_READ),
     Screen("/agents", "Agents", "bot", "a", Scope.AGENTS_READ),
-    Screen("/usage", "Usage", "chart-column", "u", Scope.EXECUTIONS_READ),
+    Screen("/schedules", "Schedules", "calendar-clock", "s", Scope.AGENTS_READ),
+    Screen("/memory", "Memory", "database", "m", Scope.EXECUTIONS_READ),
+    Screen("/usage", "Usage", "chart-column", "u", Scope.EXECUTIONS_READ, "/budget"),
+    Screen("/system", "System", "server", "y", Scope.KEYS_MANAGE),
+    Screen("/help", "Help", "circle-question-mark", "h", None),
 )

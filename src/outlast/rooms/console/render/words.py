@@ -92,6 +92,17 @@ def compact(value: Any, most: int = 100) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def size(count: int) -> str:
+    """Write a number of bytes: 812 B, 12 KB, 3.4 MB."""
+    if count < _SECOND:
+        return f"{count} B"
+    names = iter(("KB", "MB", "GB"))
+    found, name = count / _SECOND, next(names)
+    while found >= _SECOND and (larger := next(names, "")):
+        found, name = found / _SECOND, larger
+    return f"{found:.1f} {name}" if found < _TEN else f"{found:,.0f} {name}"
+
+
 def squeezed(text: str, most: int = 100) -> str:
     """Write a text of several lines on one, cut."""
     line = " ".join(text[: 4 * most].split())
@@ -121,6 +132,7 @@ def visible(text: str) -> str:
 
 FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "ago": ago,
+    "bytes": size,
     "clock": clock,
     "compact": compact,
     "credits": credits,

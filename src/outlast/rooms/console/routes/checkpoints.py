@@ -10,7 +10,13 @@ from outlast.model.error import AgentNotFound, CheckpointNotFound, ExecutionNotF
 from outlast.model.execution import LIVE, Execution, Status
 from outlast.model.ids import CHECKPOINT, EXECUTION
 from outlast.model.workspace import Scope
-from outlast.rooms.console.render.checkpoints import Point, compared, points, preview
+from outlast.rooms.console.render.checkpoints import (
+    Point,
+    compared,
+    memory_behind,
+    points,
+    preview,
+)
 from outlast.rooms.console.render.frame import ROOT
 from outlast.rooms.console.render.page import page
 from outlast.rooms.console.render.transcript import Transcript
@@ -80,6 +86,7 @@ async def _previewed(
     if point is None:
         raise CheckpointNotFound
     execution = view.execution
+    whole = await services.executions.checkpoints(call.principal, execution.id)
     is_live = execution.status in LIVE and execution.status is not Status.PAUSED
     return page(
         call,
@@ -90,6 +97,7 @@ async def _previewed(
         now=services.clock.now(),
         point=point,
         read=read,
+        memory=memory_behind(point.checkpoint, whole),
         lost=preview(point.checkpoint, read, await _tools(services, execution)),
         is_live=is_live,
         may_execute=_EXECUTE in call.principal.scopes,

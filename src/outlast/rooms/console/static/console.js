@@ -45,6 +45,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "j") walk(1);
   else if (event.key === "k") walk(-1);
   else if (event.key === "f") follow();
+  else if (event.key === "?") location.assign(`${document.body.dataset.root}/help/console#keys-of-the-keyboard`);
   else if (event.key === "/") {
     event.preventDefault();
     document.getElementById("q")?.focus();

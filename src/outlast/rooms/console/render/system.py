@@ -1,0 +1,96 @@
+"""View models of the system screen: findings with a level, settings without secrets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from outlast.services.system import Seen
+from outlast.settings import Settings
+
+_WORK: Final = "Start one: outlast worker --agents FILE, or outlast serve."
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that is known of the server, and whether it is as it should be."""
+
+    name: str
+    text: str
+    is_well: bool = True
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as it is in force."""
+
+    name: str
+    value: str
+    is_changed: bool
+
+
+def facts(seen: Seen, version: str) -> list[Fact]:
+    """Return what is shown of the server."""
+    found = [Fact("Version", version)]
+    if not seen.operator:
+        return found
+    found.append(Fact("Python", seen.python))
+    found.append(Fact("Database", seen.database))
+    if seen.workers is None:
+        found.append(Fact("Workers", "not known: the database does not answer", is_well=False))
+    elif seen.workers:
+        found.append(Fact("Workers", f"{seen.workers} alive"))
+    else:
+        found.append(Fact("Workers", "none is alive", is_well=False, remedy=_WORK))
+    found.append(Fact("Segments in this process", str(seen.running)))
+    found.append(Fact("Executions that wait to run", f"{seen.backlog:,}"))
+    found.append(Fact("Taken over from silent workers", f"{seen.taken_over:,}"))
+    if seen.orphans:
+        remedy = "This is a bug in Outlast: report it."
+        found.append(Fact("Waited without a job", f"{seen.orphans:,}", False, remedy))
+    if not seen.accepting:
+        found.append(Fact("This process", "takes no work: it starts or leaves", is_well=False))
+    return found
+
+
+def shown_settings(settings: Settings) -> list[Setting]:
+    """Return the settings by name; of those that may hold a secret, whether they are set."""
+    usual = Settings()
+    return [
+        Setting(
+            one.name,
+            _value(getattr(settings, one.name), is_open=one.repr),
+            getattr(settings, one.name) != getattr(usual, one.name),
+        )
+        for one in sorted(fields(settings), key=lambda one: one.name)
+    ]
+
+
+def _value(value: Any, *, is_open: bool) -> str:
+    if not is_open:
+        return _without_secret(value) if value else "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping) or not isinstance(value, str | int | float | tuple | list):
+        return _named(value)
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value) or "none"
+
+
+def _named(value: Any) -> str:
+    """Return the names in a table, whose values may hold anything; a folder as it is."""
+    if isinstance(value, Mapping):
+        return ", ".join(map(str, value)) or "none"
+    return str(value) if hasattr(value, "joinpath") else "as in outlast.toml"
+
+
+def _without_secret(value: Any) -> str:
+    """Return the host of a database's URL; of anything else, that it is set."""
+    try:
+        parts = urlsplit(str(value))
+        host = parts.hostname
+    except ValueError:
+        return "set"
+    return f"set: {parts.scheme} on {host}" if parts.scheme and host else "set"

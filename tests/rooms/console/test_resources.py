@@ -1,0 +1,217 @@
+"""Schedules, memory stores, budgets, the system and keys: the same as the API's."""
+
+import re
+from html import unescape
+from typing import Any
+
+import httpx2
+import pytest
+
+from outlast.model.workspace import Scope
+from outlast.rooms.console.render.system import shown_settings
+from outlast.rooms.console.render.words import size
+from outlast.settings import Settings
+from tests.support.api import Api
+from tests.support.console import signed_in
+from tests.support.databases import SQLITE
+
+pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
+
+
+async def made(api: Api, method: str, path: str, **body: Any) -> Any:
+    answer: httpx2.Response = await api.client.request(method, f"/v1{path}", json=body)
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json()
+
+
+async def test_a_schedule_shows_its_next_times_and_runs_paused_resumed_and_by_hand(
+    api: Api,
+) -> None:
+    reader = await signed_in(api)
+    assert "Nothing runs by the clock yet" in await reader.page("/console/schedules")
+    found = await made(
+        api, "POST", "/schedules", agentId="agent", cron="0 9 * * *", name="Morning", input="Go"
+    )
+    here = f"/console/schedules/{found['id']}"
+    assert "Morning" in await reader.page("/console/schedules")
+    page = await reader.page(here)
+    shown = re.findall(r'<li class="row apart"><time datetime="([^"]+)"', page)
+    assert shown == found["nextRuns"]
+    assert len(shown) == 5
+    fired = await reader.send(f"{here}/fire")
+    run = fired.headers["location"].rpartition("/")[2]
+    assert (await api.rested(run))["input"] == "Go"
+    assert run in await reader.page(here)
+    assert (await reader.send(f"{here}/pause")).headers["location"] == here
+    page = await reader.page(here)
+    assert "paused on request" in page
+    assert "Nothing is planned" in page
+    await reader.send(f"{here}/resume")
+    assert "paused on request" not in await reader.page(here)
+
+
+async def test_a_schedule_s_runs_are_paged_by_cursor(api: Api) -> None:
+    reader = await signed_in(api)
+    found = await made(api, "POST", "/schedules", agentId="agent", cron="0 9 * * *")
+    here = path = f"/console/schedules/{found['id']}"
+    runs = []
+    for _ in range(23):
+        run = (await reader.send(f"{here}/fire")).headers["location"].rpartition("/")[2]
+        await api.rested(run)
+        runs.append(run)
+    shown: list[str] = []
+    while path:
+        page = await reader.page(path)
+        shown += re.findall(r'href="/console/executions/(exec_\w+)"', page)
+        later = re.search(r'href="([^"]+)">Older<', page)
+        path = unescape(later[1]) if later else ""
+    assert shown == runs[::-1]
+
+
+async def test_items_of_a_store_are_walked_found_and_shown_with_versions(api: Api) -> None:
+    reader = await signed_in(api)
+    assert "There is no memory store yet" in await reader.page("/console/memory")
+    store = await made(api, "POST", "/memory-stores", name="notes <b>")
+    here = f"/console/memory/{store['id']}"
+    assert "Nothing is written in it yet" in await reader.page(here)
+    for n in range(60):
+        content = f"Item {n} about {'whales' if n == 7 else 'ships'} <script>"
+        await made(api, "PUT", f"/memory-stores/{store['id']}/items/sea/{n:02}", content=content)
+    path, keys = here, []
+    while path:
+        page = await reader.page(path)
+        keys += re.findall(r'<b class="cut">(sea/\d+)</b>', page)
+        later = re.search(r'href="([^"]+)">Next<', page)
+        path = unescape(later[1]) if later else ""
+    assert keys == [f"sea/{n:02}" for n in range(60)]
+    found = await reader.page(f"{here}?q=whales")
+    assert re.findall(r'<b class="cut">(sea/\d+)</b>', found) == ["sea/07"]
+    assert len(re.findall(r'<b class="cut">sea/', await reader.page(f"{here}?prefix=sea/1"))) == 10
+    assert "Nothing is found" in await reader.page(f"{here}?prefix=land/")
+    await made(api, "PUT", f"/memory-stores/{store['id']}/items/sea/07", content="Now seals")
+    (item,) = re.findall(rf'href="({here}/items/item_\w+)"', found)
+    page = await reader.page(item)
+    assert "Now seals" in page
+    assert "Item 7 about whales &lt;script&gt;" in page
+    assert "by the key" in page
+    found_id = item.rpartition("/")[2]
+    await api.core.services.memory.redact(api.caller, store["id"], found_id, 1)
+    page = await reader.page(item)
+    assert "about whales" not in page
+    assert "redacted" in page
+    await api.client.delete(f"/v1/memory-stores/{store['id']}/items/sea/07")
+    assert "It is deleted; its versions are kept." in await reader.page(item)
+
+
+async def test_a_budget_is_set_shown_changed_and_removed(api: Api) -> None:
+    reader = await signed_in(api)
+    assert "Nothing bounds what is spent" in await reader.page("/console/budgets")
+    own = api.caller.workspace_id
+    here = f"/console/budgets/{own}"
+    assert "nothing bounds what it spends" in await reader.page(here)
+    fields = {"do": "set", "credits": "2.5", "tokens": "1,000", "period": "month", "zone": "UTC"}
+    assert (await reader.send(here, **fields)).status_code == 303
+    budget = (await api.get("/v1/budgets/workspace")).json()
+    assert budget["max"] == {"tokens": 1000, "credits": 2.5, "steps": None, "seconds": None}
+    assert budget["period"] == "month"
+    await api.rested(await api.started())
+    spent = (await api.get("/v1/budgets/workspace")).json()["spent"]
+    page = await reader.page("/console/budgets")
+    assert f"{spent['tokens']} of 1,000" in page
+    assert 'value="2.5"' in await reader.page(here)
+    for wrong in ({"credits": "much"}, {"credits": "-1"}, {"credits": "nan"}, {}, {"zone": "Mars"}):
+        sent = {"do": "set", "credits": "", "tokens": "", "period": "none", "zone": "UTC"} | wrong
+        sent |= {} if "credits" in wrong or not wrong else {"tokens": "5"}
+        answer = await reader.send(here, **sent)
+        assert answer.status_code == 422, wrong
+        assert 'role="alert"' in answer.text
+    assert (await api.get("/v1/budgets/workspace")).json()["max"]["tokens"] == 1000
+    assert (await reader.send(here, do="remove")).status_code == 303
+    assert (await api.get("/v1/budgets/workspace")).status_code == 404
+    led = await reader.get(f"/console/budget?owner={api.caller.key_id}")
+    assert led.headers["location"] == f"/console/budgets/{api.caller.key_id}"
+    assert (await reader.get("/console/budget?owner=x")).status_code == 404
+
+
+async def test_a_key_is_revoked_and_its_session_ends(api: Api) -> None:
+    reader = await signed_in(api)
+    other = await api.core.services.keys.create(api.caller.workspace_id, "other <i>")
+    theirs = await signed_in(api, other.secret)
+    page = await reader.page("/console/system/keys")
+    assert "other &lt;i&gt;" in page
+    assert other.secret not in page
+    shown = await reader.page(f"/console/system/keys/{other.key.id}")
+    assert "It is the key that you are signed in with" not in shown
+    own = await reader.page(f"/console/system/keys/{api.caller.key_id}")
+    assert "It is the key that you are signed in with" in own
+    assert (await reader.send(f"/console/system/keys/{other.key.id}/revoke")).status_code == 303
+    assert (await theirs.get("/console/executions")).status_code == 303
+    again = await reader.page(f"/console/system/keys/{other.key.id}")
+    assert "/revoke" not in again
+
+
+async def test_the_server_is_shown_to_the_operator_s_workspace_alone(api: Api) -> None:
+    operator = await api.core.services.keys.workspace("default")
+    key = await api.core.services.keys.create(operator.id, "operator")
+    tenant = await api.core.services.keys.workspace("tenant")
+    foreign = await api.core.services.keys.create(tenant.id, "tenant")
+    page = await (await signed_in(api, key.secret)).page("/console/system")
+    assert "takeover_seconds" in page
+    assert "Workers" in page
+    assert "takeover_seconds" not in await (await signed_in(api, foreign.secret)).page(
+        "/console/system"
+    )
+
+
+def test_no_secret_is_among_the_settings() -> None:
+    settings = Settings(
+        database_url="postgresql://ann:hush@db.example/outlast",
+        api_key="sk_hush",
+        secret_key="hush",
+    )
+    shown = {one.name: one for one in shown_settings(settings)}
+    assert "hush" not in " ".join(one.value for one in shown.values())
+    assert shown["database_url"].value == "set: postgresql on db.example"
+    assert shown["api_key"].value == "set"
+    assert (shown["port"].value, shown["port"].is_changed) == ("8321", False)
+    assert shown["secret_key"].is_changed
+
+
+async def test_another_workspace_s_things_are_not_there(api: Api) -> None:
+    schedule = await made(api, "POST", "/schedules", agentId="agent", cron="0 9 * * *")
+    store = await made(api, "POST", "/memory-stores", name="notes")
+    other = await api.core.services.keys.workspace("other")
+    theirs = await signed_in(api, (await api.core.services.keys.create(other.id, "x")).secret)
+    for path in (
+        f"/schedules/{schedule['id']}",
+        f"/memory/{store['id']}",
+        f"/system/keys/{api.caller.key_id}",
+    ):
+        assert (await theirs.get(f"/console{path}")).status_code == 404, path
+    for path in (
+        f"/schedules/{schedule['id']}/fire",
+        f"/schedules/{schedule['id']}/pause",
+        f"/system/keys/{api.caller.key_id}/revoke",
+    ):
+        assert (await theirs.send(f"/console{path}")).status_code == 404, path
+    sent = await theirs.send(f"/console/budgets/{api.caller.key_id}", do="set", credits="1")
+    assert sent.status_code in (404, 422)
+    assert (await api.get(f"/v1/budgets/{api.caller.key_id}")).status_code == 404
+
+
+async def test_a_key_that_only_reads_sees_no_form(api: Api) -> None:
+    schedule = await made(api, "POST", "/schedules", agentId="agent", cron="0 9 * * *")
+    scopes = frozenset({Scope.AGENTS_READ, Scope.EXECUTIONS_READ})
+    key = await api.core.services.keys.create(api.caller.workspace_id, "reader", scopes)
+    reader = await signed_in(api, key.secret)
+    for path in (f"/schedules/{schedule['id']}", "/budgets", f"/budgets/{key.key.id}"):
+        page = (await reader.page(f"/console{path}")).replace("/console/theme", "")
+        forms = re.findall(r'method="post" action="([^"]*)"', page)
+        assert [form for form in forms if form] == ["/console/sign-out"], path
+    assert "/console/system" not in await reader.page("/console/budgets")
+
+
+def test_sizes_have_two_or_three_figures() -> None:
+    given = [0, 812, 1000, 12_345, 3_400_000, 999_600_000, 5 * 10**12]
+    wanted = ["0 B", "812 B", "1.0 KB", "12 KB", "3.4 MB", "1,000 MB", "5,000 GB"]
+    assert [size(count) for count in given] == wanted
