@@ -38,7 +38,8 @@ def page() -> str:
     """Return the whole file."""
     document = Reference(ROOMS).document()
     schemas: dict[str, Any] = document["components"]["schemas"]
-    names = sorted(_reached(document, schemas), key=_name)
+    named = [name for _, schema in answers(document) for name in names_in(schema)]
+    names = sorted(reached(named, schemas), key=_name)
     return _formatted(_HEAD + "".join(_written(name, schemas[name]) for name in names))
 
 
@@ -55,26 +56,26 @@ def answers(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
                         yield operation["operationId"], media.get("schema", {})
 
 
-def _reached(document: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
-    """Return the names of all schemas that an answer of the main room contains."""
-    todo = [name for _, schema in answers(document) for name in _names(schema)]
+def reached(todo: list[str], schemas: dict[str, Any]) -> set[str]:
+    """Return these names and those of all schemas that they contain."""
     found: set[str] = set()
     while todo:
         name = todo.pop()
         if name not in found:
             found.add(name)
-            todo += _names(schemas[name])
+            todo += names_in(schemas[name])
     return found
 
 
-def _names(schema: Any) -> list[str]:
+def names_in(schema: Any) -> list[str]:
+    """Return the names of the schemas that a part of the document refers to."""
     match schema:
         case {"$ref": str(place)}:
             return [place.rpartition("/")[2]]
         case dict():
-            return [name for inner in schema.values() for name in _names(inner)]
+            return [name for inner in schema.values() for name in names_in(inner)]
         case list():
-            return [name for inner in schema for name in _names(inner)]
+            return [name for inner in schema for name in names_in(inner)]
         case _:
             return []
 
