@@ -49,7 +49,7 @@ def package(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tsc(packages: Path, *arguments: str) -> None:
-    command = [packages / "node_modules" / ".bin" / "tsc", *arguments]
+    command = [str(packages / "node_modules" / ".bin" / "tsc"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
