@@ -111,6 +111,7 @@ class Checkpoint(TypedDict):
     label: str | None
     superseded: bool
     createdAt: str
+    memoryWrites: list[WrittenMemory]
 
 
 class Checkpoints(TypedDict):
@@ -516,6 +517,7 @@ class Version(TypedDict):
     sha256: str
     createdAt: str
     writtenBy: Writer
+    redactedAt: str | None
 
 
 class VersionPage(TypedDict):
@@ -529,3 +531,12 @@ class Writer(TypedDict):
     step: int | None
     toolCallId: str | None
     keyId: str | None
+
+
+class WrittenMemory(TypedDict):
+    storeId: str
+    itemId: str
+    key: str
+    version: int
+    deleted: bool
+    step: int

@@ -445,6 +445,11 @@ export interface components {
             superseded: boolean;
             /** Createdat */
             createdAt: string;
+            /**
+             * Memorywrites
+             * @description By the steps up to the next checkpoint; a roll-back leaves them.
+             */
+            memoryWrites: components["schemas"]["WrittenMemory"][];
         };
         /**
          * Checkpoints
@@ -2082,7 +2087,7 @@ export interface components {
         };
         /**
          * Version
-         * @description One version of an item; it never changes.
+         * @description One version of an item; it never changes, but may be redacted.
          */
         Version: {
             /** Version */
@@ -2091,7 +2096,7 @@ export interface components {
             key: string;
             /**
              * Content
-             * @description null: the item was deleted.
+             * @description null: the item was deleted, or the version redacted.
              */
             content: string | null;
             /** Sha256 */
@@ -2099,6 +2104,8 @@ export interface components {
             /** Createdat */
             createdAt: string;
             writtenBy: components["schemas"]["Writer"];
+            /** Redactedat */
+            redactedAt: string | null;
         };
         /**
          * VersionPage
@@ -2128,6 +2135,27 @@ export interface components {
             toolCallId: string | null;
             /** Keyid */
             keyId: string | null;
+        };
+        /**
+         * WrittenMemory
+         * @description A version of a memory item that a step has written.
+         */
+        WrittenMemory: {
+            /** Storeid */
+            storeId: string;
+            /** Itemid */
+            itemId: string;
+            /** Key */
+            key: string;
+            /** Version */
+            version: number;
+            /**
+             * Deleted
+             * @description The step deleted the item.
+             */
+            deleted: boolean;
+            /** Step */
+            step: number;
         };
         /**
          * Truncated

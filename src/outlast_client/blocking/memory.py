@@ -123,6 +123,14 @@ class SyncMemoryClient:
         path = f"{_item(store_id, item_id)}/versions"
         return self._connection.ask("GET", path, params=params)
 
+    def redact(self, store_id: str, item_id: str, version: int) -> dict[str, Any]:
+        """Take the content out of an item's version for good, and return the version.
+
+        Refused (409) for what the item holds now: write or delete the item before.
+        """
+        path = f"{_item(store_id, item_id)}/versions/{version}/redact"
+        return self._connection.ask("POST", path, timeout=None)
+
 
 def _path(store_id: str) -> str:
     return f"/v1/memory-stores/{segment(store_id)}"
