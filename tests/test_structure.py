@@ -122,6 +122,7 @@ OWNERS = {
     "agents/browser/proxy.py",
     "agents/mcp/client.py",
     "agents/mcp/connection.py",
+    "agents/mcp/elicitation.py",
     "agents/models/local.py",
     "cli/remote.py",
     "cli/run.py",

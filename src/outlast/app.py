@@ -39,6 +39,7 @@ from outlast.engine.segment.browsers import SegmentBrowsers
 from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.children import Children
 from outlast.engine.segment.history import Histories
+from outlast.engine.segment.inputs import Inputs
 from outlast.engine.segment.last_resort import LastResort
 from outlast.engine.segment.model_steps import ModelSteps
 from outlast.engine.segment.pending_calls import PendingCalls
@@ -225,7 +226,15 @@ def _runner(
     trying = (settings.model_retries, metrics.model_requested, Breakers(writer.clock))
     model_steps = ModelSteps(models, writer, waits, children, reservations, *trying)
     browsers = SegmentBrowsers(store.executions, seal, writer.clock)
-    tool_calls = ToolCalls(tools, writer, seal, reservations, browsers, settings.parallel_calls)
+    tool_calls = ToolCalls(
+        tools,
+        writer,
+        seal,
+        reservations,
+        browsers,
+        Inputs(store.waits, writer.clock),
+        settings.parallel_calls,
+    )
     pending_calls = PendingCalls(store, writer, waits, children)
     code_agents = CodeAgentRunner(store, model_steps, tool_calls, writer, code or CodeFunctions())
     histories = Histories(store.conversations)

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 CONTEXT = ToolContext("ws_1", "exec_1", "tc_1")
 ODD = str(Path(__file__).with_name("odd_mcp_server.py"))
 SDK = str(Path(__file__).with_name("mcp_server.py"))
+ASKING = str(Path(__file__).with_name("asking_mcp_server.py"))
 
 
 def free_port() -> int:
@@ -33,8 +34,10 @@ def free_port() -> int:
 class SdkServer:
     """The official SDK's server over HTTP, in a process of its own."""
 
-    def __init__(self, folder: Path, transport: str = "http") -> None:
+    def __init__(self, folder: Path, transport: str = "http", asks: str | None = None) -> None:
+        """`asks`: it is the server that asks, of an old or new protocol."""
         self.folder = folder
+        self._asks = asks
         self.port = free_port()
         self._transport = transport
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,10 +52,16 @@ class SdkServer:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def _script(self) -> tuple[str, ...]:
+        if self._asks is None:
+            return (SDK, self._transport)
+        return (ASKING, self._transport, self._asks)
+
     def start(self) -> None:
         with (self.folder / "server.out").open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, SDK, self._transport, str(self.folder), str(self.port)],
+                [sys.executable, *self._script, str(self.folder), str(self.port)],
                 stdout=out,
                 stderr=out,
             )
@@ -79,9 +88,11 @@ class SdkServer:
 
 
 @contextmanager
-def sdk_server(folder: Path, transport: str = "http") -> Iterator[SdkServer]:
+def sdk_server(
+    folder: Path, transport: str = "http", asks: str | None = None
+) -> Iterator[SdkServer]:
     """Run a server; whether it listens is for `ready`."""
-    server = SdkServer(folder, transport)
+    server = SdkServer(folder, transport, asks)
     server.start()
     try:
         yield server

@@ -26,6 +26,8 @@ class TaskServer(SessionServer):
         self.capabilities: list[Any] = []
         """What the client has said of itself with each call."""
         self.away, self.missed = False, 0
+        self.given: list[dict[str, Any]] = []
+        """Input that tasks were given; a task that has it goes on."""
 
     def end(self, task: str, status: str = "completed", **more: Any) -> None:
         result = {"content": [{"type": "text", "text": "done at last"}]}
@@ -61,6 +63,10 @@ class TaskServer(SessionServer):
         assert headers["mcp-name"] == task
         if message["method"] == "tasks/cancel":
             self.cancelled.append(task)
+            return said(message, {"resultType": "complete"})
+        if message["method"] == "tasks/update":
+            self.given.append(message["params"]["inputResponses"])
+            self.tasks[task] = {"status": "working"}
             return said(message, {"resultType": "complete"})
         self.looked_at.append(task)
         if task not in self.tasks:

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from outlast.agents.browser.held import HeldBrowser
 from outlast.model.agent import AgentSpec, ToolSpec
+from outlast.model.input_request import Answers, GivenInput, InputRequest
 from outlast.model.memory import MemoryAccess, MemoryWrite
 from outlast.model.message import AssistantMessage, Message
 from outlast.model.usage import Usage
@@ -159,8 +160,20 @@ class ToolContext:
     """What `defer` was given before a crash: the call goes on, and is not made again."""
     defer: Callable[[dict[str, Any]], Awaitable[None]] | None = field(default=None, repr=False)
     """Records at once a handle by which the call's result is found after a crash."""
+    ask: Callable[[InputRequest], Awaitable[Answers]] | None = field(default=None, repr=False)
+    """Returns a person's answers while the call goes on; None: no call can wait for input."""
+    given: GivenInput | None = field(default=None, repr=False)
+    """The input that this call had ended for want of."""
     browser: HeldBrowser | None = field(default=None, repr=False)
     """The execution's browser, for the tools that drive it."""
+
+
+class InputNeeded(Exception):
+    """A call has ended because a person's input is needed; it is made again with the answers."""
+
+    def __init__(self, request: InputRequest) -> None:
+        super().__init__("input is needed")
+        self.request = request
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +192,8 @@ class Tools(Protocol):
         """Check the arguments against the tool's schema, run it within its timeout, return JSON.
 
         Raises ToolFailed (bad arguments, the tool's own error, a result too large) and ToolTimeout;
-        error texts are for the model and hold no secret.
+        error texts are for the model and hold no secret. Raises InputNeeded if the context has
+        `ask`.
         """
         ...
 

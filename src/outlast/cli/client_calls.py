@@ -1,4 +1,4 @@
-"""`outlast executions answer`: the result of a call that a client runs, by hand."""
+"""`outlast executions answer`: the result of a call that a client runs, or input, by hand."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,10 +27,15 @@ def answer_call(
     *,
     result: Annotated[str | None, Option(help="Its result, as JSON.")] = None,
     error: Annotated[str | None, Option(help="Why there is none; the model reads it.")] = None,
+    accept: Annotated[
+        str | None, Option(help="The input that the call waits for, as JSON.", metavar="JSON")
+    ] = None,
+    decline: Annotated[bool, Option("--decline", help="Refuse to give that input.")] = False,
+    cancel: Annotated[bool, Option("--cancel", help="Dismiss the request for it.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Give the result or error of a call that a client runs."""
-    given = _given(result, error)
+    """Give the result or error of a call that a client runs, or the input that a call waits for."""
+    given = _given(result, error, accept, decline=decline, cancel=cancel)
 
     async def answered(client: "Client") -> Any:
         chosen = tool_call_id or await _only(client, execution_id)
@@ -40,26 +45,41 @@ def answer_call(
     if json:
         write_json(answer)
     else:
-        word = "an error" if answer["isError"] else "a result"
+        word = "an error" if answer["isError"] else "a result" if result else "an answer"
         echo(f"{answer['name']} ({answer['toolCallId']}) has {word}.")
 
 
-def _given(result: str | None, error: str | None) -> dict[str, Any]:
+def _given(
+    result: str | None, error: str | None, accept: str | None, *, decline: bool, cancel: bool
+) -> dict[str, Any]:
+    given = [result is not None, error is not None, accept is not None, decline, cancel]
+    if sum(given) != 1:
+        raise InvalidRequest("Give one of --result, --error, --accept, --decline and --cancel.")
+    if error is not None:
+        return {"error": error}
+    if result is not None:
+        return {"result": _json("--result", result)}
+    if accept is not None:
+        return {"result": {"action": "accept", "content": _json("--accept", accept)}}
+    return {"result": {"action": "decline" if decline else "cancel"}}
+
+
+def _json(option: str, text: str) -> Any:
     import orjson
 
-    if (result is None) == (error is None):
-        raise InvalidRequest("Give either --result or --error.")
-    if result is None:
-        return {"error": error}
     try:
-        return {"result": orjson.loads(result)}
+        return orjson.loads(text)
     except orjson.JSONDecodeError as problem:
-        raise InvalidRequest(f"--result is not JSON: {problem}.") from problem
+        raise InvalidRequest(f"{option} is not JSON: {problem}.") from problem
 
 
 async def _only(client: "Client", execution_id: str) -> str:
     """Return the only call that waits for a client. Raises ClientCallNotFound, InvalidRequest."""
-    waiting = (await client.get(execution_id)).get("pendingClientCalls") or []
+    found = await client.get(execution_id)
+    waiting = [
+        *(found.get("pendingClientCalls") or ()),
+        *(found.get("pendingInputs") or ()),
+    ]
     if len(waiting) == 1:
         return str(waiting[0]["toolCallId"])
     if not waiting:

@@ -109,6 +109,12 @@ def _next(execution: dict[str, Any]) -> Iterator[str]:
         yield f"{'waits for':{_WIDTH}}{call['name']} {given}: its client runs it"
         which = f"{execution['id']} {quote(call['toolCallId'])}"
         yield f"{'':{_WIDTH}}outlast executions answer {which} --result JSON"
+    for call in execution.get("pendingInputs") or ():
+        messages = "; ".join(one["message"] for one in call["questions"])
+        yield f"{'waits for':{_WIDTH}}{call['name']}: {shorten(messages, _LINE)}"
+        which = f"{execution['id']} {quote(call['toolCallId'])}"
+        yield f"{'':{_WIDTH}}outlast executions answer {which} --accept JSON"
+        yield f"{'':{_WIDTH}}outlast executions answer {which} --decline"
     if execution["status"] == "paused":
         yield f"{'go on':{_WIDTH}}outlast executions resume {execution['id']}"
 

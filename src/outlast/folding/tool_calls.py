@@ -40,6 +40,8 @@ class Calls:
     def chunks(self, event: CallEvent) -> list[Chunk]:
         """Return an event's chunks. A call's approval has the id of the call."""
         match event:
+            case ClientCallRequested(tool_call_id=call_id, input=list() as questions):
+                return [*self._show(event, event.parameters), _input(call_id, questions)]
             case ToolStarted() | ClientCallRequested():
                 return self._show(event, event.parameters)
             case ApprovalRequested(tool_call_id=call_id):
@@ -92,6 +94,13 @@ class Calls:
         if shown is None or event.parameters is None:
             return []
         return self._show(shown, event.parameters)
+
+
+def _input(call_id: str, questions: list[dict[str, Any]]) -> Chunk:
+    return {
+        "type": "data-input-request",
+        "data": {"toolCallId": call_id, "questions": questions},
+    }
 
 
 def _output(event: ToolFinished) -> Chunk:

@@ -56,6 +56,8 @@ class ClientCallRequested:
     parameters: dict[str, Any]
     execution_id: str | None = None
     """The child execution whose call it is, as in `ApprovalRequested`."""
+    input: list[dict[str, Any]] | None = None
+    """The questions of its server, each with its id; None: the client runs the call."""
 
 
 @dataclass(frozen=True, slots=True)

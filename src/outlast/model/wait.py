@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from outlast.model.input_request import InputRequest
+
 
 class NotGiven:
     """Sentinel for 'no result given'; None is a valid result."""
@@ -41,7 +43,7 @@ class WaitKind(StrEnum):
     CLIENT = "client"
     """The result of a tool that the client runs."""
     INPUT = "input"
-    """Input collected by the client."""
+    """Input that the tool's server requests during the call, collected by the client."""
     CHILD = "child"
     """The end of a child execution."""
     TIMER = "timer"
@@ -100,6 +102,8 @@ class Wait:
     """A roll-back has superseded the work that this belongs to."""
     child_awaits: Awaiting | None = None
     """The person or client that the child waits for; None if neither."""
+    request: InputRequest | None = None
+    """What the tool's server requests; the call goes on with the answers, its `result`."""
 
     @property
     def awaiting(self) -> Awaiting:
@@ -113,8 +117,8 @@ class Wait:
 
     @property
     def is_client(self) -> bool:
-        """Whether the client runs the call."""
-        return self.kind is WaitKind.CLIENT
+        """Whether the client runs the call, or collects the input that it needs."""
+        return self.kind is WaitKind.CLIENT or self.request is not None
 
     @property
     def is_open(self) -> bool:
@@ -123,7 +127,9 @@ class Wait:
 
     @property
     def runs(self) -> bool:
-        """Whether the call is to run, by a person's decision."""
+        """Whether the call is to run, by a person's decision or with the input that it needed."""
+        if self.request is not None:
+            return self.decided_at is not None
         return self.is_approval and bool(self.approved) and not self.has_result
 
     @property
@@ -192,6 +198,8 @@ def overdue(wait: Wait) -> Decision | CallResult:
             return Decision(wait.due_approved, NOT_IN_TIME)
         case WaitKind.TIMER:
             return CallResult(None)
+        case WaitKind.INPUT if wait.request is not None:
+            return CallResult(wait.request.cancelled())
         case WaitKind.CLIENT | WaitKind.INPUT:
             return CallResult("The client gave no result in time.", is_error=True)
         case WaitKind.CHILD:

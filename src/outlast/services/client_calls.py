@@ -1,4 +1,4 @@
-"""Results of the tool calls that clients run."""
+"""Results of the tool calls that clients run, and input that calls need."""
 
 from collections.abc import Collection
 from contextlib import suppress
@@ -14,6 +14,7 @@ from outlast.model.json_depth import DEEPEST, is_too_deep
 from outlast.model.text import shortened, storable
 from outlast.model.wait import CallResult, Wait
 from outlast.model.workspace import Principal, Scope
+from outlast.services.inputs import checked_answers
 from outlast.store.store import Store
 from outlast.store.waits.decide import DecideWait
 
@@ -32,6 +33,7 @@ class ClientCalls:
     ) -> Wait:
         """Give a call's result or error; the first one stands, and repeating it is accepted.
 
+        To a call that waits for input it is the answers to its questions.
         A child's call may be answered at the child, or at any execution above it.
 
         Raises ExecutionNotFound, ClientCallNotFound, Conflict (it has another result, its time is
@@ -44,7 +46,7 @@ class ClientCalls:
             found.execution_id,
             tool_call_id,
             self._clock.now(),
-            _checked(given),
+            _checked(given) if found.request is None else checked_answers(found.request, given),
             principal.key_id,
         )
         return await self._store.waits.decide(request)
@@ -59,8 +61,8 @@ class ClientCalls:
         found: list[str] = []
         for tool_call_id in tool_call_ids:
             with suppress(ClientCallNotFound):
-                await self._find(principal, execution_id, tool_call_id)
-                found.append(tool_call_id)
+                wait = await self._find(principal, execution_id, tool_call_id)
+                found += [tool_call_id] if wait.request is None else []
         return found
 
     async def _find(self, principal: Principal, execution_id: str, tool_call_id: str) -> Wait:

@@ -10,6 +10,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from outlast.agents.mcp.connection import Connection, failure_text
+from outlast.agents.mcp.elicitation import Call, input_responses, needed
 from outlast.agents.mcp.http import FORGOTTEN, LOST, NOT_SENT, REFUSED
 from outlast.agents.mcp.listing import missing_tools, tool_specs
 from outlast.agents.mcp.polling import cancel_task, result_of_task
@@ -97,8 +98,9 @@ class McpTools:
         deadline = asyncio.timeout(spec.timeout)
         try:
             async with deadline:
+                call = Call(target, context, deadline)
                 found: Called | Task = (
-                    await self._answer(spec, target, arguments, context)
+                    await self._answer(spec, target, arguments, context, call)
                     if context.handle is None
                     else Task(str(context.handle.get("task")))
                 )
@@ -110,9 +112,11 @@ class McpTools:
         if isinstance(found, Task):
             if context.handle is None and context.defer is not None:
                 await context.defer(found.handle())
-            found = await result_of_task(found, target, self._shared(target), self._clock)
+            shared = self._shared(target)
+            found = await result_of_task(found, target, shared, self._clock, context)
         elif isinstance(found, mcp_types.InputRequiredResult):
-            raise _asks(target, found)
+            requests: Mapping[str, Any] = found.input_requests or {}
+            raise needed(target, context, requests, found.request_state)
         result = result_of(target, found, server.max_result_bytes)
         return target.secrets.hide_in_result(result)
 
@@ -122,8 +126,9 @@ class McpTools:
         target: Target,
         arguments: dict[str, Any],
         context: ToolContext,
+        call: Call,
     ) -> Called | Task:
-        """Send a call, once. Raises ToolFailed."""
+        """Send a call, once, with the input that it has ended for want of. Raises ToolFailed."""
         name: str = spec.other[KEY]["tool"]
         shared = self._shared(target)
         connection = await shared.connected()
@@ -133,11 +138,17 @@ class McpTools:
             IDEMPOTENCY_KEY: context.tool_call_id,
             EXECUTION: context.execution_id,
         }
-        request = mcp_types.CallToolRequest(
-            params=mcp_types.CallToolRequestParams(name=name, arguments=arguments, _meta=meta)
+        given = context.given
+        params = mcp_types.CallToolRequestParams(
+            name=name,
+            arguments=arguments,
+            _meta=meta,
+            input_responses=None if given is None else input_responses(given.answers),
+            request_state=None if given is None else given.request.state,
         )
+        request = mcp_types.CallToolRequest(params=params)
         try:
-            async with connection.used() as session:
+            async with connection.used(call) as session:
                 return read(await session.send_request(request, RAW))
         except MCPError as error:
             raise await self._failure(spec, target, connection, error) from error
@@ -224,18 +235,3 @@ def _maybe_run(spec: ToolSpec, failure: str, cause: str | None = None) -> ToolFa
     """Return the error of a call that may have had its effect."""
     said = failure if spec.effect.repeatable else f"{failure} {_UNKNOWN}"
     return ToolFailed(said, cause=cause)
-
-
-def _asks(target: Target, found: mcp_types.InputRequiredResult) -> ToolFailed:
-    """Return the error of a call for which the server asks a person something."""
-    requests: Mapping[str, Any] = found.input_requests or {}
-    questions = "; ".join(
-        str(message)[:500]
-        for one in requests.values()
-        if (message := getattr(one.params, "message", None))
-    )
-    about = f": {questions}" if questions else ""
-    return ToolFailed(
-        f"The MCP server {target.name} asks for input that cannot be given during a call{about}. "
-        "The call did not complete; call again with what it asks for among the arguments."
-    )

@@ -15,12 +15,13 @@ import httpx2
 import mcp_types
 import structlog
 from mcp.client import Client, IncomingMessage
-from mcp.client.session import ClientSession
+from mcp.client.session import ClientRequestContext, ClientSession
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from outlast.agents.mcp.elicitation import CALL, Call
 from outlast.agents.mcp.http import MAX_BYTES, HttpTransport
 from outlast.agents.mcp.listing import MAX_TOOLS, ListedTool, effect_of
 from outlast.agents.mcp.server import Target
@@ -39,6 +40,9 @@ _PAGES: Final = 100
 _OF_SSE: Final = frozenset({400, 404, 405, 406, 415})
 """Statuses with which a server of the older HTTP transport answers a `POST` (MCP 2025-11-25,
 transports, backwards compatibility)."""
+_NOT_ALONE: Final = (
+    "Input cannot be given while several calls share this connection; call again by itself."
+)
 _INFO: Final = mcp_types.Implementation(name="outlast", version="1")
 
 logger = structlog.get_logger(__name__)
@@ -59,6 +63,8 @@ class Connection:
         self._session: ClientSession | None = None
         self._failure = ""
         self._users = 0
+        self._calls: set[Call] = set()
+        """Calls under way."""
         self._idle: asyncio.TimerHandle | None = None
         self._http: HttpTransport | None = None
         self._command: Command | None = None
@@ -83,8 +89,11 @@ class Connection:
         return self._owner.done()
 
     @asynccontextmanager
-    async def used(self) -> AsyncIterator[ClientSession]:
-        """Give the session for a request. Raises ToolFailed if it could not be opened."""
+    async def used(self, call: Call | None = None) -> AsyncIterator[ClientSession]:
+        """Give the session for a request. Raises ToolFailed if it could not be opened.
+
+        `call` answers what the server requests meanwhile.
+        """
         self._users += 1
         if self._idle is not None:
             self._idle.cancel()
@@ -93,12 +102,27 @@ class Connection:
             await self._opened.wait()
             if self._session is None:
                 raise ToolFailed(self._failure)
-            yield self._session
+            if call is None:
+                yield self._session
+            else:
+                async with self._under_way(call):
+                    yield self._session
         finally:
             self._users -= 1
             if not self._users:
                 seconds = 0.0 if self.is_ending else self._idle_seconds
                 self._idle = asyncio.get_running_loop().call_later(seconds, self.end)
+
+    @asynccontextmanager
+    async def _under_way(self, call: Call) -> AsyncIterator[None]:
+        self._calls.add(call)
+        token = CALL.set(call)
+        try:
+            yield
+        finally:
+            CALL.reset(token)
+            self._calls.discard(call)
+            await call.close()
 
     async def list_tools(self) -> tuple[tuple[ListedTool, ...], float | None]:
         """Return the server's tools, and for how many seconds the list may be used, if it says so.
@@ -180,6 +204,7 @@ class Connection:
             cache=None,
             client_info=_INFO,
             message_handler=self._received,
+            elicitation_callback=self._requested,
             extensions=[Tasks()],
         )
         now = asyncio.get_running_loop().time
@@ -230,6 +255,25 @@ class Connection:
     async def _received(self, message: IncomingMessage) -> None:
         if isinstance(message, mcp_types.ToolListChangedNotification):
             self.tools_changed = True
+
+    async def _requested(
+        self, context: ClientRequestContext, params: mcp_types.ElicitRequestParams
+    ) -> mcp_types.ElicitResult | mcp_types.ErrorData:
+        """Answer what the server requests of a person during a call.
+
+        A command's output does not tell during which: with several under way none is answered.
+        """
+        del context
+        call = CALL.get()
+        if call is None and len(self._calls) == 1:
+            (call,) = self._calls
+        if call is None or call not in self._calls:
+            logger.warning("mcp.input_not_given", server=self.target.name, calls=len(self._calls))
+            return mcp_types.ErrorData(code=mcp_types.INVALID_REQUEST, message=_NOT_ALONE)
+        try:
+            return await call.answer(params)
+        except ToolFailed as error:
+            return mcp_types.ErrorData(code=mcp_types.INVALID_PARAMS, message=error.message)
 
     def _is_older_http(self, error: BaseException) -> bool:
         """Whether the server refuses posts to this URL as one of the older transport does."""

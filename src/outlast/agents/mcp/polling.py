@@ -8,11 +8,23 @@ import mcp_types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from outlast.agents.mcp.elicitation import input_responses, needed, not_given, unanswered
 from outlast.agents.mcp.server import Target
 from outlast.agents.mcp.shared import SharedServer
-from outlast.agents.mcp.tasks import RAW, CancelTask, GetTask, Task, poll_seconds
+from outlast.agents.mcp.tasks import (
+    RAW,
+    REQUESTS,
+    CancelTask,
+    GetTask,
+    Task,
+    UpdateTask,
+    UpdateTaskParams,
+    poll_seconds,
+)
+from outlast.agents.port import ToolContext
 from outlast.model.clock import Clock
 from outlast.model.error import ToolFailed
+from outlast.model.input_request import Answers
 from outlast.model.text import shortened
 
 _FAILURES: Final = 10
@@ -24,15 +36,20 @@ _SHOWN: Final = 500
 
 
 async def result_of_task(
-    task: Task, target: Target, shared: SharedServer, clock: Clock
+    task: Task, target: Target, shared: SharedServer, clock: Clock, context: ToolContext
 ) -> mcp_types.CallToolResult:
-    """Return the result once the server has it. Raises ToolFailed."""
-    seconds, failures = task.seconds, 0
+    """Return the result once the server has it. Raises ToolFailed, and InputNeeded for input.
+
+    Input that the context gives is sent until the task requests it no longer.
+    """
+    seconds, failures, answers = task.seconds, 0, dict[str, Any]()
     while True:
         await clock.sleep(seconds)
         try:
+            if answers:
+                await _give(task, shared, answers)
             raw = await _look(task, shared)
-            failures = 0
+            failures, answers = 0, {}
         except MCPError as error:
             failures += 1
             if error.code == mcp_types.INVALID_PARAMS:
@@ -47,7 +64,9 @@ async def result_of_task(
             continue
         except (ValidationError, ValueError, RuntimeError) as error:
             raise _lost(target, "answered with what is not valid MCP") from error
-        if (result := _ended(raw, target)) is not None:
+        if raw.get("status") == "input_required":
+            answers = _answers(raw, target, context)
+        elif (result := _ended(raw, target)) is not None:
             return result
         seconds = poll_seconds(raw)
 
@@ -68,6 +87,29 @@ async def _look(task: Task, shared: SharedServer) -> dict[str, Any]:
         async with connection.used() as session:
             found: dict[str, Any] = await session.send_request(request, RAW)
             return found
+
+
+def _answers(raw: Mapping[str, Any], target: Target, context: ToolContext) -> Answers:
+    """Return the answers to what a task requests. Raises InputNeeded if one is missing."""
+    try:
+        requests = REQUESTS.validate_python(raw.get("inputRequests") or {}, by_name=False)
+    except ValidationError as error:
+        raise _lost(target, "answered with what is not valid MCP") from error
+    if not requests:
+        raise not_given(target, shortened(str(raw.get("statusMessage") or ""), _SHOWN))
+    new, given = unanswered(requests, context.given), context.given
+    if new or given is None:
+        raise needed(target, context, new, None)
+    return {key: answer for key, answer in given.answers.items() if key in requests}
+
+
+async def _give(task: Task, shared: SharedServer, answers: Answers) -> None:
+    """Send a task the input that it requests."""
+    params = UpdateTaskParams(task_id=task.id, input_responses=input_responses(answers))
+    async with asyncio.timeout(_SECONDS):
+        connection = await shared.connected()
+        async with connection.used() as session:
+            await session.send_request(UpdateTask(params=params), RAW)
 
 
 def _ended(raw: Mapping[str, Any], target: Target) -> mcp_types.CallToolResult | None:
@@ -91,9 +133,6 @@ def _ended(raw: Mapping[str, Any], target: Target) -> mcp_types.CallToolResult |
         case "cancelled":
             cause = f"{target.name} cancelled the task of this call."
             raise ToolFailed(f"{cause[:-1]}{because}. {_UNKNOWN}", cause=cause)
-        case "input_required":
-            cause = f"The task of {target.name} asks for input that cannot be given."
-            raise ToolFailed(f"{cause[:-1]}{because}.", cause=cause)
         case _:
             raise _lost(target, "answered with what is not valid MCP")
 

@@ -52,6 +52,24 @@ class CancelTask(mcp_types.CancelTaskRequest):
     name_param: ClassVar[str | None] = "taskId"
 
 
+class UpdateTaskParams(mcp_types.RequestParams):
+    """The input that a task has requested."""
+
+    task_id: str
+    input_responses: mcp_types.InputResponses
+
+
+class UpdateTask(mcp_types.Request[UpdateTaskParams, Literal["tasks/update"]]):
+    """Gives a task its input; its id is a header too."""
+
+    name_param: ClassVar[str | None] = "taskId"
+    method: Literal["tasks/update"] = "tasks/update"
+    params: UpdateTaskParams
+
+
+REQUESTS: Final[TypeAdapter[mcp_types.InputRequests]] = TypeAdapter(mcp_types.InputRequests)
+"""What a task requests."""
+
 Called = mcp_types.CallToolResult | mcp_types.InputRequiredResult
 
 

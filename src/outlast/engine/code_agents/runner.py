@@ -173,6 +173,8 @@ class CodeAgentRunner:
             if not calls:
                 return False
             await self.tool_calls.call(segment, spec, calls)
+            if segment.unanswered():
+                return False
             last = segment.steps[-1]
             assert isinstance(last, ToolStep)
             made = last

@@ -9,6 +9,7 @@ from typing import Final
 
 from outlast.engine.segment.call_waits import CallWaits
 from outlast.engine.segment.children import Children, children_started
+from outlast.engine.segment.inputs import closed, is_lost
 from outlast.engine.segment.segment import Segment
 from outlast.engine.segment.step_events import requested, tool_finished
 from outlast.engine.segment.writer import SegmentWriter
@@ -20,6 +21,7 @@ from outlast.model.message import ToolCall
 from outlast.model.wait import Wait, WaitKind
 from outlast.store.store import Store
 from outlast.store.waits.above import requested_of_client
+from outlast.store.waits.decide import answered
 
 CRASHED = "The server stopped while this step ran."
 AT_ONCE: Final = 20
@@ -73,14 +75,16 @@ class PendingCalls:
     ) -> None:
         """Commit that approved calls are about to run, or wait for the party that runs them."""
         now = self.writer.clock.now()
+        new = [one for one in approved if one[2].is_approval]
         events = tuple(
-            ToolStarted(number, call.id, call.name, wait.arguments)
-            for number, call, wait in approved
+            ToolStarted(number, call.id, call.name, wait.arguments) for number, call, wait in new
         )
         made = [
             self.call_waits.behind_approval(agent.spec, number, call, wait, now)
-            for number, call, wait in approved
+            for number, call, wait in new
         ]
+        if len(new) < len(approved):
+            await self._read_handles(segment, agent)
         given = [wait for wait in made if wait is not None]
         waits, children = await self.children.of(segment, agent.spec, given)
         run = {call.id: found.arguments for _, call, found in approved if call.id not in waits}
@@ -117,19 +121,20 @@ class PendingCalls:
         now = self.writer.clock.now()
         events: list[Event] = []
         questions: list[Wait] = []
-        if agent.spec.sources and segment.unanswered():
-            execution = segment.execution
-            segment.handles = await self.store.executions.handles(
-                execution.workspace_id, execution.id
-            )
+        again: list[Wait] = []
+        if segment.unanswered():
+            await self._read_handles(segment, agent)
         for number, call in segment.unanswered():
             known = segment.waits.get(call.id)
-            if known is not None and (known.begun_at is None or not known.is_approval):
+            if known is not None and not _was_begun(known):
                 continue  # it waits, or the decision was not applied yet
             if call.id in segment.handles or repeatable(agent.spec, call):
                 events.append(StepRetried(number, CRASHED))
                 if known is not None:
                     segment.approved[call.id] = known.arguments
+                    if (ended := closed(known, now)) is not known:
+                        again.append(ended)
+                        events.append(answered(ended))
             else:
                 question = _unknown(segment, number, call, now)
                 questions.append(question)
@@ -137,8 +142,16 @@ class PendingCalls:
         if not segment.unanswered():
             events.append(StepRetried(segment.open_step, CRASHED))
         if events:
-            await self.writer.record(segment, tuple(events), waits=tuple(questions))
-        segment.waits.update({question.tool_call_id: question for question in questions})
+            await self.writer.record(segment, tuple(events), waits=(*questions, *again))
+        segment.waits.update({wait.tool_call_id: wait for wait in (*questions, *again)})
+
+    async def _read_handles(self, segment: Segment, agent: Agent) -> None:
+        """Read by what results are found of calls that servers work on by themselves."""
+        if agent.spec.sources:
+            execution = segment.execution
+            segment.handles = await self.store.executions.handles(
+                execution.workspace_id, execution.id
+            )
 
     def cut_off(self, segment: Segment) -> tuple[Wait, ...]:
         """Return waits for calls that an end cuts off, decided if the execution is resumed."""
@@ -150,6 +163,11 @@ class PendingCalls:
             for number, call in segment.in_flight.values()
             if not repeatable(spec, call)
         )
+
+
+def _was_begun(wait: Wait) -> bool:
+    """Whether the call ran when the process ended."""
+    return is_lost(wait) or (wait.is_approval and wait.begun_at is not None)
 
 
 def _denied(approval: Wait) -> str:

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import structlog
 
-from outlast.agents.port import MAX_ERROR_BYTES, ToolContext, Tools
+from outlast.agents.port import MAX_ERROR_BYTES, InputNeeded, ToolContext, Tools
 from outlast.agents.unreadable import unreadable_arguments
 from outlast.engine.segment.browsers import SegmentBrowsers
 from outlast.engine.segment.handles import Handles
+from outlast.engine.segment.inputs import Inputs, given_input
 from outlast.engine.segment.reservations import Reservations
 from outlast.engine.segment.segment import Interrupted, Segment, ended
 from outlast.engine.segment.step_events import tool_finished
@@ -25,8 +26,10 @@ from outlast.model.ids import STEP
 from outlast.model.memory import MemoryWriter
 from outlast.model.message import ToolCall
 from outlast.model.text import shortened, storable
+from outlast.model.wait import Wait
 from outlast.seal import FORWARDED, DecryptionFailed, Seal
 from outlast.store.memory.write import MEMORY_REFUSALS
+from outlast.store.waits.above import requested_of_client
 
 _LOGGED_BYTES: Final = 2048
 """Maximum bytes of a cause in a log line."""
@@ -43,13 +46,14 @@ class ToolCalls:
     seal: Seal
     reservations: Reservations
     browsers: SegmentBrowsers
+    inputs: Inputs
     parallel: int
     """Maximum concurrent calls of one execution."""
 
     async def call(
         self, segment: Segment, spec: AgentSpec, calls: tuple[tuple[int, ToolCall], ...]
     ) -> None:
-        """Run these calls, `parallel` at a time; record each as it ends.
+        """Run these calls, `parallel` at a time; record each as it ends or waits for input.
 
         Once the segment is to end, no more are begun. All have ended when this returns. Raises
         Interrupted, BudgetRefused.
@@ -58,7 +62,7 @@ class ToolCalls:
             raise Interrupted
         await self.reservations.for_calls(segment, [call for _, call in calls])
         handles = Handles()
-        waiting, tasks = deque(calls), set[asyncio.Task[ToolStep]]()
+        waiting, tasks = deque(calls), set[asyncio.Task[ToolStep | Wait]]()
         begun = 0
         try:
             while tasks or waiting:
@@ -74,18 +78,26 @@ class ToolCalls:
                 await handles.record(segment, self.writer)
                 done = {task for task in tasks if task.done()}
                 tasks -= done
-                await self._record(segment, spec, done)
+                await self._record(segment, spec, done, handles)
                 if segment.interrupted:
                     raise Interrupted
         finally:
             await ended(tasks)
 
     async def _record(
-        self, segment: Segment, spec: AgentSpec, done: set[asyncio.Task[ToolStep]]
+        self,
+        segment: Segment,
+        spec: AgentSpec,
+        done: set[asyncio.Task[ToolStep | Wait]],
+        handles: Handles,
     ) -> None:
         """Record calls that have ended; then raise the error of one of them."""
         ran = [task for task in done if not task.cancelled()]
-        steps = [task.result() for task in ran if task.exception() is None]
+        ends = [task.result() for task in ran if task.exception() is None]
+        await self._record_waits(segment, [end for end in ends if isinstance(end, Wait)])
+        steps = [end for end in ends if isinstance(end, ToolStep)]
+        for step in steps:
+            await self.inputs.withdraw(segment, handles, step.call)
         for step in sorted(steps, key=lambda step: step.number):
             runs = _runs(spec, step.call)
             writes = segment.writes.pop(step.call.id, ())
@@ -100,15 +112,28 @@ class ToolCalls:
         for task in ran:
             task.result()
 
+    async def _record_waits(self, segment: Segment, waits: list[Wait]) -> None:
+        """Record that calls wait for input: they have ended, and are made again with it."""
+        if not waits:
+            return
+        events = tuple(requested_of_client(wait) for wait in waits)
+        await self.writer.record(segment, events, waits=tuple(waits))
+        for wait in waits:
+            segment.waits[wait.tool_call_id] = wait
+            segment.approved.pop(wait.tool_call_id, None)
+            segment.in_flight.pop(wait.tool_call_id, None)
+
     async def _step(
         self, segment: Segment, spec: AgentSpec, number: int, call: ToolCall, handles: Handles
-    ) -> ToolStep:
+    ) -> ToolStep | Wait:
         clock = self.writer.clock
         started_at = clock.now()
         began = clock.monotonic()
         try:
             result = storable(await self._result(segment, spec, number, call, handles))
             is_error = False
+        except InputNeeded as needed:
+            return self.inputs.wait(segment, number, call, needed.request)
         except ToolFailed as error:
             result, is_error = shortened(storable(error.message), MAX_ERROR_BYTES), True
             _log_failure(spec, call, error, clock.monotonic() - began)
@@ -131,10 +156,12 @@ class ToolCalls:
             browser=self.browsers.of(segment) if tool.is_browser else None,
             handle=segment.handles.get(call.id),
             defer=partial(handles.defer, number, call.id),
+            ask=partial(self.inputs.answers, segment, number, handles, call),
+            given=given_input(segment.waits.get(call.id)),
         )
         try:
             result = await self.tools.call(tool, call.parameters, context)
-        except OutlastError:
+        except (OutlastError, InputNeeded):
             raise
         except Exception as error:
             logger.exception("tool.crashed", tool=call.name, execution=execution.id)

@@ -76,6 +76,31 @@ class PendingClientCall(TypedDict):
     """The execution below this one whose call it is."""
 
 
+class Question(TypedDict):
+    """What the server of a tool asks a person."""
+
+    id: str
+    message: str
+    mode: Annotated[
+        Literal["form", "url"],
+        Field(description="form: content by the schema; url: consent to open the page."),
+    ]
+    schema: NotRequired[Annotated[dict[str, Any], Field(description="Of a form's content.")]]
+    url: NotRequired[str]
+
+
+class PendingInput(TypedDict):
+    """A tool call whose server waits for a person's input."""
+
+    toolCallId: str
+    name: str
+    parameters: dict[str, Any]
+    questions: list[Question]
+    expiresAt: Annotated[str | None, Field(description="When its questions are cancelled.")]
+    executionId: NotRequired[str]
+    """The execution below this one whose call it is."""
+
+
 class Truncated(TypedDict):
     """What a list has cut, and where all of it is; `?full=true` cuts nothing."""
 
@@ -120,6 +145,9 @@ class Execution(TypedDict):
     pendingApprovals: list[PendingApproval]
     pendingClientCalls: NotRequired[
         Annotated[list[PendingClientCall], Field(description="Only where there are any.")]
+    ]
+    pendingInputs: NotRequired[
+        Annotated[list[PendingInput], Field(description="Only where there are any.")]
     ]
     usage: Usage
     creditsUsed: float

@@ -222,7 +222,9 @@ def requested(step: int, wait: Wait) -> ApprovalRequested | ClientCallRequested:
 
 def requested_of_client(wait: Wait) -> ClientCallRequested:
     """Return the event of a call that waits for the client, with the arguments to run it with."""
-    return ClientCallRequested(wait.step, wait.tool_call_id, wait.name, wait.arguments)
+    shown = None if wait.request is None else wait.request.shown()
+    arguments = wait.arguments
+    return ClientCallRequested(wait.step, wait.tool_call_id, wait.name, arguments, input=shown)
 
 
 def _execution(workspace_id: str, execution_id: str) -> Part[Execution | None]:

@@ -1,6 +1,6 @@
 """What the calls of an execution wait for once it is resumed or rolled back."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -40,16 +40,33 @@ def wait_again(
             superseded.append(found.tool_call_id)
             continue
         again = replace(found, step=numbers[found.tool_call_id])
-        if found.is_approval:
-            again = replace(again, begun_at=None)
-        if found.tool_call_id in void and found.kind not in _LASTING:
-            again = _reopened(_before_its_run(again), at)
-        elif found.is_open and execution.status in TERMINAL:
-            again = _reopened(again, at)
+        if _starts_over(found, void):
+            if found.request is None or not found.request.approved:
+                yield Query(SUPERSEDE_WAIT, of_call)
+                continue
+            again = _reopened(_approval_of(again), at)
+        else:
+            again = _as_it_waits(again, found.tool_call_id in void, execution, at)
         waits[found.tool_call_id] = again
         if again != found:
             yield Query(RECORD_WAIT, wait_columns(execution.workspace_id, again))
     return waits, superseded
+
+
+def _starts_over(found: Wait, void: Collection[str]) -> bool:
+    """Whether a call that waits for input is made anew: the server holds it no longer."""
+    return found.request is not None and (found.request.live or found.tool_call_id in void)
+
+
+def _as_it_waits(again: Wait, is_void: bool, execution: Execution, at: int) -> Wait:
+    """Return the wait of a call without a result; `is_void`: its result is taken back."""
+    if again.is_approval or again.request is not None:
+        again = replace(again, begun_at=None)
+    if is_void and again.kind not in _LASTING:
+        return _reopened(_before_its_run(again), at)
+    if again.is_open and execution.status in TERMINAL:
+        return _reopened(again, at)
+    return again
 
 
 _LASTING: Final = (WaitKind.CHILD, WaitKind.TIMER)
@@ -60,7 +77,11 @@ def _before_its_run(found: Wait) -> Wait:
     """Return the approval that a call needs before it runs elsewhere again."""
     if found.is_approval or found.begun_at is None:
         return found
-    return replace(found, kind=WaitKind.APPROVAL, begun_at=None, due_at=None)
+    return _approval_of(found)
+
+
+def _approval_of(found: Wait) -> Wait:
+    return replace(found, kind=WaitKind.APPROVAL, begun_at=None, due_at=None, request=None)
 
 
 def _reopened(found: Wait, at: int) -> Wait:

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.execution import UNREADABLE
+from outlast.model.input_request import InputRequest
 from outlast.model.wait import AWAITED, Awaiting, Wait, WaitKind
 from outlast.store.driver import Row, Statement
 from outlast.store.executions.below import ALL_BELOW_IDS
@@ -43,7 +44,7 @@ from outlast.store.unreadable import BROKEN, read_of
 
 OPEN: Final = "decided_at IS NULL AND superseded IS false"
 PERSON: Final = "kind IN ('approval', 'unknown_outcome')"
-PARTY: Final = "kind IN ('approval', 'unknown_outcome', 'client')"
+PARTY: Final = "kind IN ('approval', 'unknown_outcome', 'client', 'input')"
 
 waits: Final = Table(
     "waits",
@@ -67,6 +68,7 @@ waits: Final = Table(
     identifier("decided_by", nullable=True),
     time("begun_at", nullable=True),
     flag("superseded"),
+    Column("request", JSON),
     CheckConstraint(
         f"(awaiting = 'person' AND {PERSON}) OR (awaiting = 'client' AND kind IN "
         "('client', 'input')) OR (awaiting = 'time' AND kind = 'timer') OR (kind = 'child' AND "
@@ -272,6 +274,7 @@ def wait_columns(workspace_id: str, wait: Wait) -> dict[str, Any]:
         "decided_by": wait.decided_by,
         "begun_at": wait.begun_at,
         "superseded": wait.superseded,
+        "request": None if wait.request is None else to_json(wait.request.stored()),
     }
 
 
@@ -298,6 +301,7 @@ def wait_from(row: Row) -> Wait:
         begun_at=row[16],
         superseded=bool(row[17]),
         child_awaits=None if awaiting is AWAITED[kind] else awaiting,
+        request=None if row[18] is None else InputRequest.of(orjson.loads(row[18])),
     )
 
 
@@ -316,4 +320,4 @@ def wait_or_part(row: Row) -> Wait:
     except BROKEN:
         kind = WaitKind(row[2]) if row[2] in set(WaitKind) else WaitKind.APPROVAL
         shown = (*row[:2], kind, AWAITED[kind], row[4], "{}", *row[6:12], UNREADABLE.message)
-        return wait_from((*shown, None, None, *row[15:]))
+        return wait_from((*shown, None, None, *row[15:18], None))

@@ -59,6 +59,7 @@ FRAME_TYPES: Final = (
     "approval_requested",
     "approval_resolved",
     "client_call_requested",
+    "input_requested",
     "client_call_answered",
     "retry",
     "custom",
@@ -205,6 +206,14 @@ def _call_data(
 
 
 def _client_data(event: ClientCallRequested | ClientCallAnswered) -> dict[str, Any]:
+    if isinstance(event, ClientCallRequested) and event.input is not None:
+        return {
+            "type": "input_requested",
+            "toolCallId": event.tool_call_id,
+            "name": event.name,
+            "parameters": event.parameters,
+            "questions": event.input,
+        } | _below(event)
     if isinstance(event, ClientCallRequested):
         return {
             "type": "client_call_requested",

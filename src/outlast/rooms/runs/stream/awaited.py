@@ -27,7 +27,7 @@ class Awaited:
         self._suspended = False
         self._approvals: dict[str, int] = {}
         self._calls: dict[str, int] = {}
-        """Open approvals and calls of the client, with their steps."""
+        """Open approvals or input, and calls of the client, with their steps."""
         self.answered: set[str] = set()
         """Ids of the client's calls that have a result or need none any more."""
 
@@ -45,10 +45,11 @@ class Awaited:
             case ApprovalResolved(tool_call_id=call_id):
                 self._approvals.pop(call_id, None)
             case ClientCallRequested(step=step, tool_call_id=call_id):
-                self._calls[call_id] = step
+                (self._calls if event.input is None else self._approvals)[call_id] = step
                 self.answered.discard(call_id)
             case ClientCallAnswered(tool_call_id=call_id):
                 self._calls.pop(call_id, None)
+                self._approvals.pop(call_id, None)
                 self.answered.add(call_id)
             case ExecutionResumed():
                 for waiting in (self._approvals, self._calls):
@@ -64,5 +65,5 @@ class Awaited:
 
     @property
     def person(self) -> bool:
-        """Whether it stands still and a person is to decide."""
+        """Whether it stands still and a person is to decide, or to give input."""
         return self._suspended and bool(self._approvals)

@@ -51,6 +51,7 @@ CONTENT_TYPES: Final = (
     "tool-input-available",
     "tool-approval-request",
     "tool-approval-response",
+    "data-input-request",
     "tool-output-available",
     "tool-output-error",
     "tool-output-denied",

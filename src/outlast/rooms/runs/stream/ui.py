@@ -51,6 +51,7 @@ CHUNK_TYPES: Final = (
     "reasoning-end",
     "tool-input-available",
     "data-approval",
+    "data-input-request",
     "tool-approval-request",
     "tool-output-available",
     "tool-output-error",

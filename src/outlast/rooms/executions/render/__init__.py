@@ -1,18 +1,17 @@
 """Renders the core's values for the executions room. Pure functions."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
 
 from outlast.model import agent as core_agent
 from outlast.model import execution as core
 from outlast.model import usage as core_usage
 from outlast.model.clock import iso, iso_or_none
-from outlast.model.execution import TERMINAL, ModelStep, Step, ToolStep
+from outlast.model.execution import ModelStep, Step, ToolStep
 from outlast.model.ids import MESSAGE
 from outlast.model.memory import Access, MemoryAccess
 from outlast.model.price import credits_of
 from outlast.model.schedule import Schedule
-from outlast.model.wait import Wait, WaitKind
+from outlast.model.wait import Wait
 from outlast.rooms.executions import answers
 from outlast.rooms.executions.answers import (
     Agent,
@@ -22,30 +21,30 @@ from outlast.rooms.executions.answers import (
     Execution,
     ExecutionPage,
     Failure,
-    PendingApproval,
-    PendingClientCall,
     ReadOnlyStore,
     ScheduleSummary,
     ToolCall,
     Turn,
     Usage,
 )
+from outlast.rooms.executions.render.pending import (
+    KINDS,
+    pending_approvals,
+    pending_client_calls,
+    pending_inputs,
+)
 from outlast.services.conversations import ConversationSummary, ConversationView
 from outlast.services.executions import ExecutionView
-
-_KINDS: Final[dict[WaitKind, answers.ApprovalKind]] = {
-    WaitKind.APPROVAL: "approval",
-    WaitKind.UNKNOWN_OUTCOME: "unknown_outcome",
-}
-"""The waits that are approvals."""
 
 
 def execution(view: ExecutionView) -> Execution:
     """The execution object."""
     calls = tool_calls(view.steps)
     shown = execution_of(view.execution, view.agent, calls, view.approvals, view.spent)
-    if pending := _pending_calls(view):
-        shown["pendingClientCalls"] = pending
+    if calls_of_client := pending_client_calls(view):
+        shown["pendingClientCalls"] = calls_of_client
+    if inputs := pending_inputs(view):
+        shown["pendingInputs"] = inputs
     return shown
 
 
@@ -82,7 +81,7 @@ def execution_of(
         "output": row.output,
         "error": _failure(row.error),
         "toolCalls": calls,
-        "pendingApprovals": _pending(row, approvals),
+        "pendingApprovals": pending_approvals(row, approvals),
         "usage": usage(spent.usage),
         "creditsUsed": credits_of(spent.credits),
         "timing": {
@@ -122,43 +121,6 @@ def _failure(failure: core.Failure | None) -> Failure | None:
     if failure is None:
         return None
     return {"type": failure.type, "code": failure.code, "message": failure.message}
-
-
-def _pending(row: core.Execution, approvals: Iterable[Wait]) -> list[PendingApproval]:
-    if row.status in TERMINAL:
-        return []
-    pending: list[PendingApproval] = []
-    for approval in approvals:
-        if approval.is_open:
-            shown: PendingApproval = {
-                "toolCallId": approval.tool_call_id,
-                "name": approval.name,
-                "parameters": approval.arguments,
-                "kind": _KINDS[approval.kind],
-            }
-            if approval.execution_id != row.id:
-                shown["executionId"] = approval.execution_id
-            pending.append(shown)
-    return pending
-
-
-def _pending_calls(view: ExecutionView) -> list[PendingClientCall]:
-    row = view.execution
-    if row.status in TERMINAL:
-        return []
-    pending: list[PendingClientCall] = []
-    for wait in view.client_calls:
-        if wait.is_open:
-            shown: PendingClientCall = {
-                "toolCallId": wait.tool_call_id,
-                "name": wait.name,
-                "parameters": wait.arguments,
-                "expiresAt": iso_or_none(wait.due_at),
-            }
-            if wait.execution_id != row.id:
-                shown["executionId"] = wait.execution_id
-            pending.append(shown)
-    return pending
 
 
 def usage(found: core_usage.Usage) -> Usage:
@@ -227,7 +189,7 @@ def approval(found: Wait) -> answers.Approval:
         "executionId": found.execution_id,
         "toolCallId": found.tool_call_id,
         "name": found.name,
-        "kind": _KINDS[found.kind],
+        "kind": KINDS[found.kind],
         "parameters": found.parameters,
         "effectiveParameters": found.arguments,
         "approved": found.approved,

@@ -1,0 +1,189 @@
+"""Input that MCP servers request, in one process: expiry, roll-back, and the rooms' streams."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import pytest
+
+import outlast
+from outlast.engine.segment import inputs
+from tests.agents.test_mcp_runs import client_of
+from tests.support.databases import SQLITE
+from tests.support.mcp_servers import ASKING, noted, until_noted
+from tests.support.waiting import BOUND, until_found
+
+pytestmark = [pytest.mark.anyio, pytest.mark.only(SQLITE)]
+
+SCRIPT: Final = """
+turns:
+  - when: ship
+    steps: [{tool_calls: [{name: new__ship, parameters: {item: lamp}}]}, {text: "{result}"}]
+  - when: quote
+    steps: [{tool_calls: [{name: old__quote, parameters: {item: lamp}}]}, {text: "{result}"}]
+  - when: two
+    steps:
+      - tool_calls:
+          - {name: old__quote, parameters: {item: lamp}}
+          - {name: old__quote, parameters: {item: chair}}
+      - {text: "{result}"}
+  - when: below
+    steps: [{tool_calls: [{name: plain, parameters: {input: ship}}]}, {text: "{result}"}]
+"""
+FILE: Final = """
+import sys
+from outlast import Agent, Context, agent, agent_tool, mcp_tools
+
+args = ["ASKING", "stdio"]
+new = mcp_tools("new", command=sys.executable, args=[*args, "new", "FOLDER"])
+old = mcp_tools("old", command=sys.executable, args=[*args, "old", "FOLDER"], trust=True)
+approved = mcp_tools("new", command=sys.executable, args=[*args, "new", "FOLDER"], approval=True)
+plain = Agent("plain", model="scripted:script.yaml", tools=[*new, *old])
+asks = Agent("asks", model="scripted:script.yaml", tools=approved)
+parent = Agent("parent", model="scripted:script.yaml", tools=[agent_tool("plain")])
+
+
+@agent(model="scripted:script.yaml", tools=new)
+async def coded(ctx: Context, given: str) -> str:
+    return str((await ctx.tool("new__ship", item=given))["result"])
+
+
+agents = [plain, asks, parent, coded]
+"""
+
+
+@pytest.fixture
+async def client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[httpx2.AsyncClient]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.yaml").write_text(SCRIPT)
+    file = f"asks_{tmp_path.name}.py"  # each its own, as it becomes a module
+    (tmp_path / file).write_text(FILE.replace("FOLDER", str(tmp_path)).replace("ASKING", ASKING))
+    server = outlast.asgi(file, data_dir=tmp_path / "data", drain_seconds=1)
+    async with server.lifespan(), client_of(server) as client:
+        yield client
+
+
+async def start(client: httpx2.AsyncClient, agent: str, text: str) -> str:
+    body = {"input": text, "background": True}
+    answer = await client.post(f"/v1/agents/{agent}/execute", json=body)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+async def until_input(client: httpx2.AsyncClient, run: str, street: bool = True) -> dict[str, Any]:
+    async def look() -> dict[str, Any] | None:
+        found = (await client.get(f"/v1/executions/{run}")).json()
+        assert found["status"] not in {"completed", "failed"}, found
+        pending = found.get("pendingInputs", ())
+        of_weight = (("heavy" in one["questions"][0]["message"], one) for one in pending)
+        return next((one for heavy, one in of_weight if heavy != street), None)
+
+    return await until_found(look)
+
+
+async def until_ended(client: httpx2.AsyncClient, run: str) -> dict[str, Any]:
+    async with asyncio.timeout(BOUND):
+        await client.get(f"/v1/executions/{run}/stream")
+    found: dict[str, Any] = (await client.get(f"/v1/executions/{run}")).json()
+    return found
+
+
+async def give(
+    client: httpx2.AsyncClient, run: str, pending: dict[str, Any], result: Any, room: str = "/v1"
+) -> None:
+    path = f"{room}/executions/{run}/client-calls/{pending['toolCallId']}"
+    answer = await client.post(path, json={"result": result})
+    assert answer.status_code == 200, answer.text
+
+
+def accept(**content: Any) -> dict[str, Any]:
+    return {"action": "accept", "content": content}
+
+
+async def test_a_server_that_holds_its_call_gets_a_cancel_when_the_time_is_over(
+    client: httpx2.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "LIVE_SECONDS", 0.0)
+    ended = await until_ended(client, await start(client, "plain", "quote"))
+    assert ended["output"] == '{"result":"cancel"}'
+    assert noted(tmp_path) == ["asks lamp", "answered lamp cancel"]
+
+
+async def test_a_call_that_waits_for_input_is_made_with_a_cancel_when_the_time_is_over(
+    client: httpx2.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "INPUT_SECONDS", 0.0)
+    ended = await until_ended(client, await start(client, "plain", "ship"))
+    (call,) = ended["toolCalls"]
+    assert call["isError"]
+    assert not noted(tmp_path)
+
+
+async def test_a_command_that_does_not_say_which_call_asks_gets_no_input(
+    client: httpx2.AsyncClient, tmp_path: Path
+) -> None:
+    run = await start(client, "plain", "two")
+    await until_noted(tmp_path, "asks", 2)
+    ended = await until_ended(client, run)
+    assert all(call["isError"] for call in ended["toolCalls"]), ended
+    assert "call again by itself" in str(ended["toolCalls"])
+
+
+async def test_an_approved_call_waits_for_input_and_is_approved_again_after_a_roll_back(
+    client: httpx2.AsyncClient, tmp_path: Path
+) -> None:
+    answer = await client.post("/v1/agents/asks/execute", json={"input": "ship"})
+    run, (pending,) = answer.json()["id"], answer.json()["pendingApprovals"]
+    path = f"/v1/executions/{run}/approvals/{pending['toolCallId']}"
+    assert (await client.post(path, json={"approved": True})).status_code == 200
+    await give(client, run, await until_input(client, run), accept(street="High"))
+    heavy = await until_input(client, run, street=False)
+    assert heavy["toolCallId"] == pending["toolCallId"]
+    await give(client, run, heavy, accept(kilos=3))
+    assert (await until_ended(client, run))["output"] == '{"result":"lamp, 3 kg, to High"}'
+    checkpoints = (await client.get(f"/v1/executions/{run}/checkpoints")).json()["data"]
+    first = min(checkpoints, key=lambda one: one["step"])
+    back = await client.post(f"/v1/executions/{run}/resume", json={"checkpointId": first["id"]})
+    assert back.status_code in {200, 202}, back.text
+
+    async def look() -> list[dict[str, Any]] | None:
+        found = (await client.get(f"/v1/executions/{run}")).json()
+        return found["pendingApprovals"] if found["status"] == "suspended" else None
+
+    (again,) = await until_found(look)
+    assert (again["kind"], again["toolCallId"]) == ("approval", pending["toolCallId"])
+    assert len(noted(tmp_path)) == 1
+
+
+async def test_a_function_that_calls_such_a_tool_goes_on_with_its_result(
+    client: httpx2.AsyncClient,
+) -> None:
+    run = await start(client, "coded", "lamp")
+    await give(client, run, await until_input(client, run), accept(street="High"))
+    await give(client, run, await until_input(client, run, street=False), accept(kilos=3))
+    assert (await until_ended(client, run))["output"] == "lamp, 3 kg, to High"
+
+
+async def test_the_input_of_a_call_below_is_shown_and_given_at_the_root_in_both_rooms(
+    client: httpx2.AsyncClient,
+) -> None:
+    run = await start(client, "parent", "below")
+    pending = await until_input(client, run)
+    assert pending["executionId"] != run
+    await give(client, run, pending, accept(street="High"))
+    await give(
+        client, run, await until_input(client, run, street=False), accept(kilos=3), "/run/api"
+    )
+    ended = await until_ended(client, run)
+    assert "lamp, 3 kg, to High" in ended["output"]
+    frames = (await client.get(f"/v1/executions/{run}/stream")).text
+    assert frames.count('"type":"input_requested"') == 2
+    ui = (await client.get(f"/run/api/executions/{run}/stream?format=ui")).text
+    assert ui.count('"type":"data-input-request"') == 2
+    assert '"message":"Which street?"' in ui
+    plain = (await client.get(f"/run/api/executions/{run}/stream?format=openai")).text
+    assert plain.count("data-input-request") == 2
