@@ -188,6 +188,7 @@ class Execution(TypedDict):
     toolCalls: list[ToolCall]
     pendingApprovals: list[PendingApproval]
     pendingClientCalls: NotRequired[list[PendingClientCall]]
+    pendingInputs: NotRequired[list[PendingInput]]
     usage: Usage
     creditsUsed: float
     timing: Timing
@@ -307,7 +308,24 @@ class PendingClientCall(TypedDict):
     executionId: NotRequired[str]
 
 
+class PendingInput(TypedDict):
+    toolCallId: str
+    name: str
+    parameters: dict[str, Any]
+    questions: list[Question]
+    expiresAt: str | None
+    executionId: NotRequired[str]
+
+
 Period = Literal["none", "day", "month"]
+
+
+class Question(TypedDict):
+    id: str
+    message: str
+    mode: Literal["form", "url"]
+    schema: NotRequired[dict[str, Any]]
+    url: NotRequired[str]
 
 
 class ReadOnlyStore(TypedDict):

@@ -75,11 +75,9 @@ def _json(option: str, text: str) -> Any:
 
 async def _only(client: "Client", execution_id: str) -> str:
     """Return the only call that waits for a client. Raises ClientCallNotFound, InvalidRequest."""
-    found = await client.get(execution_id)
-    waiting = [
-        *(found.get("pendingClientCalls") or ()),
-        *(found.get("pendingInputs") or ()),
-    ]
+    execution = dict[str, Any](await client.get(execution_id))
+    kinds = ("pendingClientCalls", "pendingInputs")
+    waiting = [call for kind in kinds for call in execution.get(kind) or ()]
     if len(waiting) == 1:
         return str(waiting[0]["toolCallId"])
     if not waiting:
