@@ -34,7 +34,7 @@ def answer_call(
     cancel: Annotated[bool, Option("--cancel", help="Dismiss the request for it.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Give the result or error of a call that a client runs, or the input that a call waits for."""
+    """Give the result of a call that a client runs, or input."""
     given = _given(result, error, accept, decline=decline, cancel=cancel)
 
     async def answered(client: "Client") -> Any:
