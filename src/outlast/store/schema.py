@@ -24,7 +24,7 @@ from outlast.store.waits import rows as waits
 
 __all__ = ["BESIDE_TABLES", "HEAD", "OLDEST", "SUBJECTS", "metadata"]
 
-HEAD: Final = "0020"
+HEAD: Final = "0021"
 """The newest migration; compared at start before Alembic is loaded."""
 OLDEST: Final = "0010"
 """The oldest schema whose code still works on a database of this one: migrations expand first, and

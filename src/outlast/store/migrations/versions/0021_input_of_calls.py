@@ -9,8 +9,8 @@ from alembic import op
 
 from outlast.store.tables import Json
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 
 
 def upgrade() -> None:
