@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo test test-fast hostile check format lock bench clean
+.PHONY: help install demo test test-fast hostile check format lock docs bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,9 @@ format: $(STAMP) ## format and mend what ruff can mend
 lock: | $(filter .tools/bin/uv,$(UV)) ## write requirements.lock anew
 	@$(UV) pip compile --quiet --universal --all-extras --group dev --no-emit-index-url \
 	  --no-emit-find-links --no-header --generate-hashes --output-file requirements.lock pyproject.toml
+
+docs: | $(filter .tools/bin/uv,$(UV)) ## the documents as a site, in site/
+	@$(UV) tool run --quiet --from mkdocs==1.6.1 mkdocs build --quiet
 
 bench: $(STAMP) ## the figures on SQLite and on Postgres, as ratios against baselines measured in the same run
 	@$(BIN)/python -m bench
