@@ -15,7 +15,7 @@ class Clock(Protocol):
         """Sleep."""
 
     def new_id(self, prefix: str) -> str:
-        """Return an id that nobody has used."""
+        """Return an id that is not in use."""
 
 
 class SyncClock(Protocol):
@@ -28,7 +28,7 @@ class SyncClock(Protocol):
         """Sleep."""
 
     def new_id(self, prefix: str) -> str:
-        """Return an id that nobody has used."""
+        """Return an id that is not in use."""
 
 
 class SyncSystemClock:
@@ -43,7 +43,7 @@ class SyncSystemClock:
         time.sleep(seconds)
 
     def new_id(self, prefix: str) -> str:
-        """Return an id that nobody has used."""
+        """Return an id that is not in use."""
         return f"{prefix}_{secrets.token_hex(16)}"
 
 

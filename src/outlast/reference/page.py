@@ -1,6 +1,6 @@
 """The page that shows the OpenAPI document: one file, without scripts, that needs no network.
 
-Imported when the page is first asked for.
+Imported at the first request of the page.
 """
 
 import base64
