@@ -59,8 +59,8 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
 async def resources(server: ServerProcess) -> list[tuple[str, str]]:
     """Schedules, memory and budgets with long names; their screens."""
     post, put = server.http.post, server.http.put
-    requested = {"agentId": "writer", "cron": "0 9 * * MON-FRI", "name": LONG, "input": f"Write {LONG}"}
-    schedule = (await post("/v1/schedules", json=requested)).json()["id"]
+    body = {"agentId": "writer", "cron": "0 9 * * MON-FRI", "name": LONG, "input": f"Write {LONG}"}
+    schedule = (await post("/v1/schedules", json=body)).json()["id"]
     fired = (await post(f"/v1/schedules/{schedule}/fire", json={})).json()["executionId"]
     await reaches(server, fired, "completed")
     store = (await post("/v1/memory-stores", json={"name": LONG, "description": LONG})).json()["id"]
