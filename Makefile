@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo test test-fast hostile check format lock docs bench clean
+.PHONY: help install demo test test-fast hostile check format lock docs bench sbom clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -68,6 +68,10 @@ docs: | $(filter .tools/bin/uv,$(UV)) ## the documents as a site, in site/
 
 bench: $(STAMP) ## the figures on SQLite and on Postgres, as ratios against baselines measured in the same run
 	@$(BIN)/python -m bench
+
+sbom: | $(filter .tools/bin/uv,$(UV)) ## sbom.json: a CycloneDX bill of what requirements.lock names
+	@$(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --output-reproducible \
+	  --output-format JSON --output-file sbom.json requirements.lock
 
 clean: ## remove what make made
 	@rm -rf .venv .tools .demo

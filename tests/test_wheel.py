@@ -1,5 +1,6 @@
 """What a user gets who installs the wheel: it says that it is typed, and a type checker agrees."""
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -32,6 +33,24 @@ def test_the_wheel_holds_the_mark_of_a_typed_package_and_every_module(wheel: Pat
         packed = {name for name in archive.namelist() if name.startswith("outlast/")}
     assert "outlast/py.typed" in packed
     assert sources <= packed
+
+
+def test_a_wheel_that_is_built_again_elsewhere_is_the_same_byte_for_byte(
+    wheel: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    for name in ("src", "docs", "pyproject.toml", "README.md", "LICENSE"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(
+                ROOT / name,
+                copy / name,
+                copy_function=shutil.copyfile,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
+        else:
+            shutil.copyfile(ROOT / name, copy / name)
+    _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], copy)
+    assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
 
 
 def test_mypy_knows_the_types_of_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -313,7 +313,7 @@ def agents(
     backwards: bool,
 ) -> AgentPage:
     """Return a page of agents."""
-    cursor = _next([agent.id for agent in found], more=more, backwards=backwards)
+    cursor = _next([one.id for one in found], more=more, backwards=backwards)
     return {
         "data": [agent(one, schedules[one.id]) for one in found],
         "hasMore": more,
