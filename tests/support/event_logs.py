@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from outlast.model.client_call import ClientCallAnswered, ClientCallRequested
 from outlast.model.event import (
     ApprovalRequested,
     ApprovalResolved,
@@ -24,6 +25,7 @@ from outlast.model.event import (
     ToolStarted,
 )
 
+QUESTION = {"id": "why", "message": "Why?", "mode": "url", "url": "https://forms.example/why"}
 ID = "exec_01k6zj3t7hf2a9q1x5m8r4c0vb"
 
 
@@ -181,6 +183,20 @@ REFUSAL = log(
     created(), ExecutionStarted(), ExecutionFailed("execution_error", "misconfigured", "No model.")
 )
 
+INPUT = log(
+    created(),
+    ExecutionStarted(),
+    answered(1, "tool_calls"),
+    started(2, "tc_1", order=1),
+    ClientCallRequested(2, "tc_1", "refund", {"order": 1}, input=[QUESTION]),
+    ExecutionSuspended("client"),
+    ClientCallAnswered(2, "tc_1", is_error=False, decided_by="key_1"),
+    ExecutionStarted(),
+    finished(2, "tc_1", "done"),
+    *said(3, "Refunded."),
+    answered(3),
+    ExecutionCompleted(),
+)
 ALL: dict[str, Sequence[Entry]] = {
     "simple": SIMPLE,
     "thinking": THINKING,
@@ -191,4 +207,5 @@ ALL: dict[str, Sequence[Entry]] = {
     "failure": FAILURE,
     "cancel": CANCEL,
     "refusal": REFUSAL,
+    "input": INPUT,
 }

@@ -56,6 +56,8 @@ def encode(event: Event) -> bytes:
         return b"{}"  # as every log has it since before there was anything else to wait for
     if isinstance(event, _OF_CALLS) and event.execution_id is None:
         names = _NAMES[type(event)]  # without the execution's id, as before there was it
+        if isinstance(event, ClientCallRequested) and event.input is None:
+            names = tuple(name for name in names if name != "input")  # the same
         return orjson.dumps({name: getattr(event, name) for name in names})
     return orjson.dumps(event)
 
