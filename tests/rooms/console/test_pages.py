@@ -22,6 +22,7 @@ WRITE: Final = os.environ.get("OUTLAST_GOLDEN") == "write"
 VOLATILE: Final = (
     (r"/static/[0-9a-f]{16}/", "/static/DIGEST/"),
     (r"(?<![a-z])([a-z]{2,7})_[0-9a-z]{26}\b", r"\1_ID"),
+    (r"(?<![a-z])([a-z]{2,7})_01[0-9a-z]*…", r"\1_CUT"),  # at the end of a line that is cut
     (r"\b([a-z]{2,7})_…[0-9a-z]{6}\b", r"\1_…ID"),
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME"),
