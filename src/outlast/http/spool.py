@@ -107,6 +107,13 @@ class LargeResponse(Response):
     _spool: Spool | None = None
     _was_tried = False
 
+    @classmethod
+    def of(cls, spool: Spool) -> "LargeResponse":
+        """Return the response whose body is in this spool."""
+        response = cls(b"", 200, {"content-length": str(spool.size)}, _JSON)
+        response._spool, response._was_tried = spool, True
+        return response
+
     async def keep(self, spools: Spools) -> None:
         """Move the body to a file; if that fails, it stays in memory."""
         self._was_tried = True
@@ -141,6 +148,21 @@ class LargeResponse(Response):
         """Free the space of the file."""
         if self._spool is not None:
             self._spool.close()
+
+
+async def written_response(spools: Spools, write: Callable[["Spool"], Awaitable[None]]) -> Response:
+    """Return the JSON that `write` puts into a spool, for what is too large to be in memory.
+
+    Raises OSError if no file can be written.
+    """
+    async with spools.rendering:
+        spool = spools.open()
+        try:
+            await write(spool)
+        except BaseException:
+            spool.close()
+            raise
+        return LargeResponse.of(spool)
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

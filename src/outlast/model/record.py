@@ -115,6 +115,11 @@ class Tree:
     children: tuple["Tree", ...] = ()
 
 
+def shown_of(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Return the parts that are nodes of a tree: not the calls that a code agent has made."""
+    return tuple(part for part in parts if not (isinstance(part, StepRecord) and part.is_decision))
+
+
 def tree_of(root_id: str, executions: Iterable[Execution], parts: Iterable[Part]) -> Tree:
     """Build the tree of an execution, its descendants and their parts; parts are given in order."""
     by_id = {execution.id: execution for execution in executions}
@@ -123,9 +128,8 @@ def tree_of(root_id: str, executions: Iterable[Execution], parts: Iterable[Part]
     for execution in by_id.values():
         if execution.parent_id is not None:
             below[execution.parent_id].append(execution)
-    for part in parts:
-        if not (isinstance(part, StepRecord) and part.is_decision):
-            own[part.execution.id].append(part)
+    for part in shown_of(parts):
+        own[part.execution.id].append(part)
 
     def grown(execution: Execution) -> Tree:
         executions = [grown(child) for child in below[execution.id]]
@@ -135,3 +139,38 @@ def tree_of(root_id: str, executions: Iterable[Execution], parts: Iterable[Part]
         return Tree(ExecutionRecord(execution, credits_), tuple(children))
 
     return grown(by_id[root_id])
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An execution's place in a tree, without its content."""
+
+    id: str
+    parent_id: str | None
+    began: int
+    credits: int
+    """Billionths, of its own work."""
+    size: int
+    """Characters of its content and that of its steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """An execution with its own parts, those below it excluded."""
+
+    execution: Execution
+    parts: tuple[Part, ...]
+    """In their order; a code agent's own calls are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A tree without content: an execution and all its descendants."""
+
+    root_id: str
+    placed: tuple[Placed, ...]
+
+    @property
+    def size(self) -> int:
+        """Characters of the content of all."""
+        return sum(one.size for one in self.placed)

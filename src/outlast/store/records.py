@@ -5,27 +5,40 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import CTE, FromClause, Select, bindparam, func, select, union_all
+from sqlalchemy import CTE, FromClause, Select, Text, bindparam, cast, func, select, union_all
 from sqlalchemy.sql.expression import ColumnElement
 
 from outlast.model.error import ExecutionNotFound
 from outlast.model.execution import Execution
 from outlast.model.record import (
+    Branch,
     ClosedRecord,
     ExecutionRecord,
+    Outline,
+    Placed,
     Record,
     RecordId,
     StepRecord,
     Tree,
+    shown_of,
     tree_of,
 )
 from outlast.model.record import Part as RecordPart
 from outlast.store.charges import charge_from, charges
-from outlast.store.driver import Driver, Part, Query, Row, Statement, Transaction, TransactionResult
+from outlast.store.driver import (
+    Driver,
+    Part,
+    Query,
+    Row,
+    Statement,
+    Together,
+    Transaction,
+    TransactionResult,
+)
 from outlast.store.executions.lists import LISTED, LONGEST, listed_from
 from outlast.store.executions.partial import execution_or_part
 from outlast.store.executions.rows import execution_of
-from outlast.store.executions.statements import EXECUTION
+from outlast.store.executions.statements import EXECUTION, OWNED
 from outlast.store.executions.steps import STEP_COLUMNS, step_of, without_content
 from outlast.store.executions.tables import executions, steps
 
@@ -145,6 +158,37 @@ def _owned(execution_id: ColumnElement[Any]) -> ColumnElement[bool]:
     return select(executions.c.id).where(executions.c.id == execution_id, _WORKSPACE).exists()
 
 
+_sizes: Final = func.length(executions.c.input) + func.coalesce(func.length(executions.c.output), 0)
+_size_of_steps: Final = (
+    select(func.coalesce(func.sum(func.length(cast(steps.c.data, Text))), 0))
+    .where(steps.c.execution_id == executions.c.id)
+    .correlate(executions)
+    .scalar_subquery()
+)
+
+OUTLINE: Final = Statement(
+    select(
+        executions.c.id,
+        executions.c.parent_id,
+        executions.c.created_at,
+        executions.c.credits,
+        _sizes + _size_of_steps,
+    ).join(_below, _below.c.id == executions.c.id)
+)
+"""Selects the places of an execution and all its descendants, and how long their content is."""
+
+BRANCH_STEPS: Final = Statement(
+    select(*_step).select_from(_steps_charged).where(steps.c.execution_id == OWNED)
+)
+"""Selects the steps of one execution with costs, superseded ones too."""
+
+BRANCH_CLOSED: Final = Statement(
+    select(charges.c.execution_id, *_charge).where(
+        charges.c.execution_id == OWNED, charges.c.step.is_(None)
+    )
+)
+"""Selects the model requests of one execution that a pause has aborted."""
+
 STEP: Final = Statement(
     select(*_step)
     .select_from(_steps_charged)
@@ -223,6 +267,37 @@ def _read_tree(workspace_id: str, execution_id: str) -> Transaction[Tree]:
     return TransactionResult(tree_of(execution_id, executions.values(), parts))
 
 
+def _read_outline(workspace_id: str, execution_id: str) -> Transaction[Outline]:
+    """Read the places of an execution and of all below it, in one statement."""
+    rows = yield Query(OUTLINE, {"workspace": workspace_id, "id": execution_id})
+    if not rows:
+        raise ExecutionNotFound
+    placed = (
+        Placed(one, parent_id, began, int(credits_), int(size))
+        for one, parent_id, began, credits_, size in rows
+    )
+    return TransactionResult(Outline(execution_id, tuple(placed)))
+
+
+def _read_branches(
+    workspace_id: str, execution_ids: Sequence[str]
+) -> Transaction[dict[str, Branch]]:
+    """Read the executions that there are of these, each with its own parts."""
+    of_each = [{"workspace": workspace_id, "id": one} for one in execution_ids]
+    statements = (EXECUTION, BRANCH_CLOSED, BRANCH_STEPS)
+    answers = yield Together(tuple(Query(one, of) for of in of_each for one in statements))
+    found: dict[str, Branch] = {}
+    for place in range(0, len(answers), len(statements)):
+        rows, closed, own = answers[place : place + len(statements)]
+        if not rows:
+            continue
+        execution = execution_or_part(rows[0])
+        parts: list[RecordPart] = [_closed_from(execution, row) for row in sorted(closed)]
+        parts += [_step_from(execution, row) for row in sorted(own, key=_place)]
+        found[execution.id] = Branch(execution, shown_of(parts))
+    return TransactionResult(found)
+
+
 def _place(row: Row) -> Row:
     return row[:2]
 
@@ -257,4 +332,16 @@ class RecordStore:
         """Return an execution with everything under it. Raises ExecutionNotFound."""
         return await self._driver.read(
             lambda: _read_tree(workspace_id, execution_id), snapshot=True
+        )
+
+    async def outline(self, workspace_id: str, execution_id: str) -> Outline:
+        """Return the same without content. Raises ExecutionNotFound."""
+        return await self._driver.read(
+            lambda: _read_outline(workspace_id, execution_id), snapshot=True
+        )
+
+    async def branches(self, workspace_id: str, execution_ids: Sequence[str]) -> dict[str, Branch]:
+        """Return these executions, each with its own parts; what is gone is left out."""
+        return await self._driver.read(
+            lambda: _read_branches(workspace_id, execution_ids), snapshot=True
         )

@@ -15,7 +15,18 @@ from outlast.store.executions.values import NewExecution
 from tests.rooms.test_fold import same_as_get
 from tests.support.api import Api, MakeApi
 from tests.support.models import FakeModel, Reply, by_turn
-from tests.support.records_room import MODEL, PATH, PRICES, Node, one, page, sound, tree, uuid, walk
+from tests.support.records_room import (
+    MODEL,
+    PATH,
+    PRICES,
+    Node,
+    one,
+    page,
+    sound,
+    tree,
+    uuid,
+    walk,
+)
 from tests.support.tools import FakeTools, call, spec, tool
 from tests.support.waiting import BOUND, between_looks
 
@@ -303,3 +314,7 @@ async def test_whatever_happens_to_an_execution_its_tree_adds_up(
 async def property_api(make_api: MakeApi) -> Api:
     """One server for all examples: each begins a run of its own."""
     return await looking(make_api)
+
+
+LONG = 4000
+"""Characters of each text of a large tree."""

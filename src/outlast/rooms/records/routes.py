@@ -1,19 +1,23 @@
 """The routes of the records room: parse, call, render."""
 
+from contextlib import suppress
 from typing import Final
 
 from starlette.responses import Response
 
 from outlast.http.call import Call
 from outlast.http.endpoint import Answer, Endpoint
-from outlast.http.spool import json_response, whole_response
+from outlast.http.spool import PIECE, Spool, json_response, whole_response, written_response
 from outlast.model.error import InvalidFilter, InvalidId, MissingField
-from outlast.model.record import RecordId
+from outlast.model.record import ExecutionRecord, Outline, RecordId
 from outlast.model.workspace import Scope
 from outlast.rooms.records import render, schemas
 from outlast.services.all import Services
+from outlast.services.records import Closed, TreeMoved
 
 _ROOT: Final = "/api/v1/executions"
+LARGE_TREE: Final = 1024 * 1024
+"""Characters of a tree from which on it is written in pages."""
 
 
 async def list_records(call: Call, services: Services) -> Response:
@@ -32,14 +36,37 @@ async def get_nested_record(call: Call, services: Services) -> Response:
     if wanted is not None and message is not None:
         raise InvalidFilter("executionId and chatMessageId cannot be given together.")
 
-    async def read() -> schemas.NestedRecord:
-        if wanted is not None:
-            return render.nested(await services.records.nested(call.principal, wanted))
-        if message is not None:
-            return render.nested(await services.records.around_message(call.principal, message))
+    if wanted is None and message is None:
         raise MissingField("One of executionId and chatMessageId is required.")
+    by = services.records.nested if message is None else services.records.around_message
+    of = wanted if wanted is not None else message
+    assert of is not None
+    found = await services.records.get(call.principal, of)
+    if isinstance(found, ExecutionRecord) or message is not None:
+        outline = await services.records.outline(call.principal, found.execution.id)
+        if outline.size > LARGE_TREE:
+            with suppress(TreeMoved, OSError):
+                return await _written(call, services, outline)
+
+    async def read() -> schemas.NestedRecord:
+        return render.nested(await by(call.principal, of))
 
     return await whole_response(call.spools, read)
+
+
+async def _written(call: Call, services: Services, outline: Outline) -> Response:
+    """Return a large tree, of which a page is in memory at a time. Raises TreeMoved, OSError."""
+
+    async def write(spool: Spool) -> None:
+        writer, ready = render.NestedWriter(), 0
+        async for one in services.records.walk(call.principal, outline):
+            ready += writer.add(None if isinstance(one, Closed) else one)
+            if ready > PIECE:
+                await spool.write(writer.taken())
+                ready = 0
+        await spool.write(writer.taken())
+
+    return await written_response(call.spools, write)
 
 
 async def get_record(call: Call, services: Services) -> Response:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+import orjson
+
 from outlast.http.errors import Problem
 from outlast.model.agent import shown_model
 from outlast.model.clock import iso, iso_or_none
@@ -58,6 +60,31 @@ def record(found: CoreRecord) -> Record:
 def nested(tree: Tree) -> NestedRecord:
     """Return a record with those under it."""
     return {**record(tree.record), "children": [nested(child) for child in tree.children]}
+
+
+class NestedWriter:
+    """Writes the JSON of `nested` record by record, each before those under it."""
+
+    def __init__(self) -> None:
+        self._ready: list[bytes] = []
+        self._is_first = True
+
+    def add(self, found: CoreRecord | None) -> int:
+        """Open a record, or with None close the last open one; return how many bytes that is."""
+        if found is None:
+            self._ready.append(b"]}")
+            self._is_first = False
+            return 2
+        before = b"" if self._is_first else b","
+        shown = before + orjson.dumps(record(found))[:-1] + b',"children":['
+        self._ready.append(shown)
+        self._is_first = True
+        return len(shown)
+
+    def taken(self) -> bytes:
+        """Return what has been written since the last call."""
+        ready, self._ready = self._ready, []
+        return b"".join(ready)
 
 
 def _execution(found: ExecutionRecord) -> Record:
