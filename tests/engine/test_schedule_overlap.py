@@ -5,6 +5,9 @@ import pytest
 from outlast.model.error import InvalidField
 from outlast.model.execution import Status
 from outlast.model.schedule import CatchUp, Overlap, Trigger
+from outlast.store.schedules.fire import Firing
+from outlast.store.schedules.store import FireNow
+from tests.support.databases import Database
 from tests.support.schedules import ScheduleHouse, at
 
 pytestmark = pytest.mark.anyio
@@ -81,6 +84,43 @@ async def test_a_turn_of_its_conversation_counts_as_an_earlier_run(
     await house.fire("2026-03-05T09:00:01Z")
     newest = (await house.executions())[-1]
     assert (newest.origin.schedule_id, newest.conversation_id) == (made.id, turn.conversation_id)
+
+
+async def test_overlap_cancel_ends_what_rests_and_what_waits_behind_it(
+    house: ScheduleHouse,
+) -> None:
+    await house.engine.start("Hello")
+    (turn,) = await house.executions()
+    await house.engine.core.services.executions.pause(house.caller, turn.id, now=True)
+    of = turn.conversation_id
+    made = await house.make("0 * * * *", overlap=Overlap.CANCEL, conversation_id=of)
+    firing = Firing(house.clock.now(), house.clock.new_id, lambda _: (), 9)
+    behind = FireNow(house.caller.workspace_id, made.id, Overlap.ALLOW)
+    await house.core.store.schedules.fire_now(firing, behind)
+    await house.fire("2026-03-04T09:00Z")
+    found = await house.executions()
+    assert [one.turn for one in found] == [1, 2, 3]
+    assert [one.status for one in found[:2]] == [Status.CANCELLED] * 2
+    await house.end()
+    assert (await house.executions())[2].status is Status.COMPLETED
+
+
+async def test_a_run_for_which_a_conversation_has_no_place_leaves_it_as_it_is(
+    house: ScheduleHouse, database: Database
+) -> None:
+    await house.engine.start("Hello")
+    (turn,) = await house.executions()
+    made = await house.make("0 * * * *", conversation_id=turn.conversation_id)
+    firing = Firing(house.clock.now(), house.clock.new_id, lambda _: (), 1)
+    request = FireNow(house.caller.workspace_id, made.id, Overlap.ALLOW)
+    fired = await house.core.store.schedules.fire_now(firing, request)
+    assert fired.run is not None
+    assert fired.run.error is not None
+    assert fired.run.error.code == "rate_limit_exceeded"
+    assert database.rows("SELECT turns FROM conversations") == [(1,)]
+    await house.end()
+    await house.fire("2026-03-04T09:00Z")
+    assert [one.turn for one in await house.executions()] == [1, 2]
 
 
 async def test_runs_of_one_conversation_are_never_at_the_same_time(house: ScheduleHouse) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from outlast.model.conversation import Conversation
 from outlast.model.error import (
     ConversationBusy,
     ConversationNotFound,
@@ -60,10 +61,13 @@ def create(new: NewExecution) -> Transaction[Created]:
             return TransactionResult(Created(found, replayed=True))
         cut = found
     yield from _require_budgets(new)
-    turn, session, user = yield from _take_turn(new)
+    conversation = None if new.new_conversation else (yield from _locked(new))
     live, requested, interrupted = (
-        (yield from _make_way(new, cut)) if turn > 1 else (0, (), NOTHING)
+        (yield from _make_way(new, cut))
+        if conversation is not None and conversation.turns
+        else (0, (), NOTHING)
     )
+    turn, session, user = yield from _take_turn(new, conversation)
     execution = _new_execution(new, turn, session, user, waiting=bool(live))
     if execution.is_client_driven:
         execution = _begun(execution)
@@ -194,9 +198,21 @@ def _first_request(new: NewExecution, idempotency: Idempotency) -> Part[Created 
     return Created(execution_of(rows[0]), replayed=True, answer=first.answer)
 
 
-def _take_turn(new: NewExecution) -> Part[tuple[int, dict[str, Any], str | None]]:
-    """Return the turn's number, session and user: the conversation's unless it names its own."""
-    if new.new_conversation:
+def _locked(new: NewExecution) -> Part[Conversation]:
+    rows = yield Query(LOCK_CONVERSATION, _conversation(new))
+    if not rows:
+        raise ConversationNotFound(param="conversationId")
+    return conversation_from(rows[0])
+
+
+def _take_turn(
+    new: NewExecution, known: Conversation | None
+) -> Part[tuple[int, dict[str, Any], str | None]]:
+    """Return the turn's number, session and user: the conversation's unless it names its own.
+
+    `known`: the conversation, whose row is locked; None: a new one.
+    """
+    if known is None:
         yield Query(
             INSERT_CONVERSATION,
             {
@@ -211,10 +227,6 @@ def _take_turn(new: NewExecution) -> Part[tuple[int, dict[str, Any], str | None]
             },
         )
         return 1, new.session, new.user
-    rows = yield Query(LOCK_CONVERSATION, _conversation(new))
-    if not rows:
-        raise ConversationNotFound(param="conversationId")
-    known = conversation_from(rows[0])
     session = known.session | new.session
     rows = yield Query(
         CONTINUE_CONVERSATION,

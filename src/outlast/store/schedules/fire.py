@@ -167,13 +167,10 @@ def ready_of(due: Sequence[Schedule]) -> Part[list[Ready]]:
             readies.append(Ready(agent, live, given))
             continue
         turns = yield from _turns(one)
-        others = [] if turns is None else [turn for turn in turns if turn.id not in _ids(live)]
-        readies.append(Ready(agent, (*live, *others), given, lost=turns is None))
+        elsewhere = [run for run in live if run.conversation_id != one.conversation_id]
+        # Turns are as of the lock, and in order: the end of one lets the next of them begin.
+        readies.append(Ready(agent, (*elsewhere, *(turns or ())), given, lost=turns is None))
     return readies
-
-
-def _ids(live: Sequence[Execution]) -> set[str]:
-    return {one.id for one in live}
 
 
 def _turns(schedule: Schedule) -> Part[list[Execution] | None]:
