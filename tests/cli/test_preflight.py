@@ -94,3 +94,23 @@ def test_doctor_says_the_same(broken: CommandLine, outlast: Outlast) -> None:
     assert REMEDIES["typo"] in found["model openai-caht:gpt-5-mini"]["text"]
     assert REMEDIES["shop"] in found["agent shop"]["text"]
     assert "OUTLAST_PORT" in found["environment"]["text"]
+
+
+@pytest.mark.only(SQLITE)
+def test_doctor_checks_the_embedding_models_of_memory_stores(
+    command_line: CommandLine, outlast: Outlast
+) -> None:
+    (command_line.folder / "agents.yaml").write_text(
+        "agents: [{name: a, model: 'echo:'}]\nmemoryStores:\n"
+        "- {name: one, embedding: 'openai-embeddings:small'}\n"
+        "- {name: two, embedding: 'local:all-minilm-l6-v2'}\n"
+        "- {name: three, embedding: 'unknown:small'}\n- {name: four}\n"
+    )
+    command_line.environment["OPENAI_BASE_URL"] = "http://127.0.0.1:1/v1"
+    code, out, _ = outlast("doctor", "--json")
+    prefix = "embedding model "
+    rows = {row["check"]: row for row in orjson.loads(out) if row["check"].startswith(prefix)}
+    assert (code, len(rows)) == (1, 3)
+    assert rows[f"{prefix}openai-embeddings:small"]["level"] == "ok"
+    assert "outlast models pull" in rows[f"{prefix}local:all-minilm-l6-v2"]["text"]
+    assert "No provider is named 'unknown'" in rows[f"{prefix}unknown:small"]["text"]

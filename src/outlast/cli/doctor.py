@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from outlast import logs
+from outlast.agents.embeddings.catalogue import Embedders
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.port import ToolContext
@@ -44,6 +45,7 @@ async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     for finding in (
         *_environment(),
         *await _models(settings, loaded),
+        *await _embeddings(settings, loaded),
         *_tools(settings, loaded),
         *await _servers(settings, loaded),
         *_prices(settings, loaded),
@@ -168,6 +170,25 @@ def _model(catalogue: ModelCatalogue, name: str) -> Finding:
     if (problem := model_problem(name, catalogue)) is not None:
         return Finding(f"model {name}", Level.FAIL, problem)
     return Finding(f"model {name}", Level.OK, "is ready")
+
+
+async def _embeddings(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
+    """Check the embedding models of the memory stores that the agents file creates."""
+    embedders = Embedders(
+        SystemClock(), settings.data_dir, providers=providers_of(settings, loaded)
+    )
+    named = {one.embedding for one in loaded.memory_stores.values()}
+    findings = [_embedding(embedders, name) for name in sorted(filter(None, named))]
+    await embedders.close()
+    return findings
+
+
+def _embedding(embedders: Embedders, name: str) -> Finding:
+    try:
+        embedders.find(name)
+    except Misconfigured as error:
+        return Finding(f"embedding model {name}", Level.FAIL, error.message)
+    return Finding(f"embedding model {name}", Level.OK, "is ready")
 
 
 def _prices(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
