@@ -9,12 +9,14 @@ from outlast import Context
 from outlast.agents.code import CodeFunctions
 from outlast.agents.models.assemble import read_arguments
 from outlast.agents.port import Answer, ModelRequest, TextPiece
+from outlast.engine.segment.segment import StepText
 from outlast.model.error import ModelRejected, ModelUnavailable, ToolFailed
-from outlast.model.event import TextAdded
+from outlast.model.event import TextAdded, ThinkingAdded
 from outlast.model.execution import Status, ToolStep
 from outlast.model.message import AssistantMessage, Text, ToolMessage
 from outlast.model.text import read_json, storable
 from tests.engine.test_code import made
+from tests.support.clocks import TickingClock
 from tests.support.engine import MakeEngine
 from tests.support.models import USAGE, FakeModel, by_turn
 from tests.support.tools import FakeTools, call, spec, tool
@@ -238,3 +240,17 @@ async def test_a_function_may_say_what_no_database_stores(
         else:
             assert execution.status is Status.COMPLETED
             assert written in (execution.output or "")
+
+
+def test_the_first_piece_of_a_part_is_shown_at_the_time_that_is_kept() -> None:
+    clock, text = TickingClock(), StepText()
+    for kind in (ThinkingAdded, TextAdded):
+        text.add(clock, kind, "first")
+        text.add(clock, kind, "second")
+        shown = text.take(1)
+        text.add(clock, kind, "later")
+        ((later, _),) = text.take(1)
+        at, kept = text.whole(1)[-1]
+        assert [(at_, event.pieces) for at_, event in shown] == [(at, ("first", "second"))]
+        assert kept.pieces == ("first", "second", "later")
+        assert later > at

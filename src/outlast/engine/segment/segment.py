@@ -96,10 +96,11 @@ class StepText:
         runs, fresh = self.runs, self._fresh
         if not runs or runs[-1][1] is not kind:
             runs.append((clock.now(), kind, []))
-        runs[-1][2].append(piece)
+        at, _, pieces = runs[-1]
         part = len(runs) - 1
-        if not fresh or fresh[-1][1] != part:
-            fresh.append((clock.now(), part, kind, []))
+        if not fresh or fresh[-1][1] != part:  # its first is shown at the time that is kept
+            fresh.append((clock.now() if pieces else at, part, kind, []))
+        pieces.append(piece)
         fresh[-1][3].append(piece)
         self.pieces += 1
 
