@@ -1,5 +1,7 @@
 """MCP servers in an agents file: what is read, what is refused, what is stored of them."""
 
+import importlib.util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,28 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("outlast.agents.tools.mcp_kind._is_installed", lambda: False)
     (lack,) = tools_not_ready(spec, {})
     assert "needs an extra: pip install '.[mcp]'" in str(lack)
+
+
+@pytest.mark.parametrize(
+    ("package", "tool", "extra"),
+    [
+        ("mcp", '{name: s, mcp: {url: "http://x/"}}', "mcp"),
+        ("playwright", "{browser: {}}", "browser"),
+    ],
+)
+def test_without_its_package_a_tool_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, tool: str, extra: str
+) -> None:
+    """As where the package is not installed: its import finds nothing."""
+    spec = read(tmp_path, tool)
+    found = importlib.util.find_spec
+
+    def without(name: str, of: str | None = None) -> ModuleSpec | None:
+        return None if name == package else found(name, of)
+
+    monkeypatch.setattr("importlib.util.find_spec", without)
+    monkeypatch.setattr("outlast.agents.tools.browser_kind.find_spec", without)
+    lacks = list(tools_not_ready(spec, {}))
+    assert lacks
+    text = f"needs an extra: pip install '.[{extra}]' in a checkout of Outlast"
+    assert all(text in str(lack) for lack in lacks)
