@@ -93,6 +93,20 @@ async def test_a_step_is_rolled_back_after_a_look_at_what_that_means(
                 assert tools.calls.total() == called + 1
 
 
+async def test_a_timeline_is_drawn_and_a_bar_opens_its_step(server: ServerProcess) -> None:
+    async with chromium() as browser, visit(browser, url_of(server)) as at:
+        run = await server.background("writer", "a story")
+        await reaches(server, run, "completed")
+        await sign_in(at, f"/console/executions/{run}/timeline")
+        timeline = at.page.locator("#timeline")
+        await expect(timeline).to_have_attribute("data-drawn", "1")
+        await at.page.locator("#timeline canvas").hover(position={"x": 300, "y": 26})
+        await expect(timeline.locator("[data-said]")).to_contain_text("Step 1: model")
+        await timeline.get_by_text("Closer").click()
+        await at.page.locator("#timeline canvas").click(position={"x": 300, "y": 26})
+        await at.page.wait_for_url(f"**/console/executions/{run}?step=1#step-1")
+
+
 async def test_a_list_says_what_is_new_and_moves_nothing(server: ServerProcess) -> None:
     async with chromium() as browser, visit(browser, url_of(server)) as at:
         first = await server.background("writer", "one")

@@ -66,6 +66,7 @@ async def test_pages_of_an_execution_that_was_rolled_back(make_api: MakeApi) -> 
         "checkpoints": f"{here}/checkpoints?first={last.id}&second={newest.id}",
         "again": f"{here}/again",
         "log": f"{here}/log",
+        "timeline": f"{here}/timeline",
         "frames": f"{here}/log?as=frames",
         "executions": "/console/executions",
         "executions_none": "/console/executions?q=status:failed",

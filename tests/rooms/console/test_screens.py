@@ -47,6 +47,8 @@ async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
         ("checkpoints-none", f"/console/executions/{held}/checkpoints"),
         ("roll-back", f"/console/executions/{shipped}/checkpoints?behind=1"),
         ("roll-back-live", f"/console/executions/{waits}/checkpoints?behind=1"),
+        ("timeline", f"/console/executions/{done}/timeline"),
+        ("timeline-waits", f"/console/executions/{waits}/timeline"),
         ("log", f"/console/executions/{done}/log"),
         ("log-long", f"/console/executions/{failed}/log"),
         ("frames", f"/console/executions/{waits}/log?as=frames&after=1-2"),

@@ -72,6 +72,8 @@ class Step:
     number: int
     at: int
     """When its first entry was written."""
+    before: int = 0
+    """When the entry before that was written."""
     parts: list[Part] = field(default_factory=list)
     data: list[DataEmitted] = field(default_factory=list)
     model: ModelFinished | None = None
@@ -85,6 +87,11 @@ class Step:
     superseded_after: int | None = None
     """The highest step number when a roll-back superseded it; None: it stands."""
     ended_at: int | None = None
+
+    @property
+    def began(self) -> int:
+        """When it began: a call with its first entry, a model's answer with what came before."""
+        return self.at if self.is_tool else self.before or self.at
 
     @property
     def superseded(self) -> bool:
@@ -138,6 +145,8 @@ class Transcript:
     def __init__(self) -> None:
         self.steps: dict[int, Step] = {}
         self.cursor = START
+        self.at = 0
+        """When the newest entry was written."""
         self.status = Status.QUEUED
         self.since = 0
         """When the status was entered."""
@@ -214,10 +223,11 @@ class Transcript:
                 self._move(entry.at, event)
             case ClientCallRequested() | ClientCallAnswered():
                 pass  # to a page, a call that the client runs is one that runs
+        self.at = entry.at
 
     def _step(self, number: int, at: int) -> Step:
         if number not in self.steps:
-            self.steps[number] = Step(number, at)
+            self.steps[number] = Step(number, at, self.at)
             self.changed.add(number)
             self.moved = True
         return self.steps[number]

@@ -20,6 +20,7 @@ from outlast.rooms.console.routes import (
     schedules,
     sessions,
     system,
+    timeline,
     usage,
 )
 
@@ -31,6 +32,7 @@ PAGES: Final[tuple[Endpoint, ...]] = (
     *checkpoints.PAGES,
     *again.PAGES,
     *log.PAGES,
+    *timeline.PAGES,
     *playground.PAGES,
     *agents.PAGES,
     *schedules.PAGES,

@@ -15,6 +15,9 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// On a phone the screens are a row that scrolls.
+document.querySelector(".rail [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // Keys. None decides anything; all are off where one types.
 const editing = (/** @type {EventTarget | null} */ target) =>
   target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));

@@ -1,0 +1,126 @@
+"""View models of the timeline: the steps in columns for the canvas, and as rows of its table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from typing_extensions import TypedDict
+
+from outlast.rooms.console.render.transcript import Step, Transcript
+from outlast.rooms.console.render.words import first_line
+
+
+class Kind(IntEnum):
+    """What a bar's colour says."""
+
+    MODEL = 0
+    TOOL = 1
+    WRONG = 2
+    VOID = 3
+
+
+class Columns(TypedDict):
+    """The steps in columns: milliseconds since the first, and places in `names` and `states`."""
+
+    start: list[int]
+    took: list[int]
+    kind: list[int]
+    number: list[int]
+    name: list[int]
+    names: list[str]
+    states: list[str]
+    state: list[int]
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineRow:
+    """One step in the table."""
+
+    number: int
+    name: str
+    state: str
+    start: int
+    """Milliseconds since the first step began."""
+    took: int
+    tokens: int
+    credits: int
+    superseded: bool
+
+
+def rows(read: Transcript, steps: Sequence[Step], now: int) -> list[TimelineRow]:
+    """Return steps as rows of the table."""
+    origin = _origin(read)
+    return [
+        TimelineRow(
+            one.number,
+            _name(one),
+            _state(one),
+            one.began - origin,
+            _took(one, read, now),
+            0 if one.model is None else one.model.usage.total_tokens,
+            _credits(one),
+            one.superseded,
+        )
+        for one in steps
+    ]
+
+
+def columns(read: Transcript, now: int) -> Columns:
+    """Return all steps in columns."""
+    origin, steps = _origin(read), read.ordered
+    names: dict[str, int] = {}
+    states: dict[str, int] = {}
+    took = [_took(one, read, now) for one in steps]
+    start = [one.began - origin for one in steps]
+    name = [names.setdefault(_name(one), len(names)) for one in steps]
+    state = [states.setdefault(_state(one), len(states)) for one in steps]
+    return {
+        "start": start,
+        "took": took,
+        "kind": [_kind(one) for one in steps],
+        "number": [one.number for one in steps],
+        "name": name,
+        "names": list(names),
+        "states": list(states),
+        "state": state,
+        "end": max((at + length for at, length in zip(start, took, strict=True)), default=0),
+    }
+
+
+def _origin(read: Transcript) -> int:
+    return min((one.began for one in read.steps.values()), default=0)
+
+
+def _name(step: Step) -> str:
+    return first_line(step.name, 60) if step.is_tool else "model"
+
+
+def _state(step: Step) -> str:
+    if step.superseded:
+        return "superseded"
+    if step.is_tool:
+        return step.state
+    return "running" if step.model is None else "done"
+
+
+def _kind(step: Step) -> Kind:
+    if step.superseded:
+        return Kind.VOID
+    if step.is_tool:
+        return Kind.WRONG if step.state in ("failed", "denied") else Kind.TOOL
+    return Kind.MODEL
+
+
+def _took(step: Step, read: Transcript, now: int) -> int:
+    """Return how long a step took, or has taken; one that never ended, nothing."""
+    if step.ended_at is not None:
+        return max(0, step.ended_at - step.began)
+    is_open = not read.ended and not step.superseded
+    return max(0, now - step.began) if is_open else 0
+
+
+def _credits(step: Step) -> int:
+    if step.model is not None:
+        return step.model.charged
+    return 0 if step.result is None else step.result.credits

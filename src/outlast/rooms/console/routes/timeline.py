@@ -1,0 +1,65 @@
+"""An execution's timeline: its steps over time, as columns for the canvas and as a table."""
+
+from typing import Final
+
+from starlette.responses import Response
+
+from outlast.http.call import Call
+from outlast.http.spool import json_response
+from outlast.model.error import ExecutionNotFound
+from outlast.model.ids import EXECUTION
+from outlast.model.workspace import Scope
+from outlast.rooms.console.render.page import page
+from outlast.rooms.console.render.timeline import columns, rows
+from outlast.rooms.console.routes.endpoints import page_at
+from outlast.rooms.console.routes.execution import transcript_of
+from outlast.services.all import Services
+from outlast.services.executions import ExecutionView
+
+_ROWS: Final = 100
+_LONGEST: Final = 9
+
+
+async def timeline(call: Call, services: Services) -> Response:
+    """The steps as a table, newest first; the canvas above it is drawn from the columns."""
+    view = await _view(call, services)
+    read = await transcript_of(call, services, view.execution)
+    steps, now = read.ordered, services.clock.now()
+    given = call.query_params.get("before", "")
+    until = int(given) if given.isdigit() and len(given) <= _LONGEST else None
+    older = [one for one in steps if until is None or one.number < until]
+    shown = older[-_ROWS:][::-1]
+    return page(
+        call,
+        "timeline.html",
+        execution=view.execution,
+        agent=view.agent,
+        rows=rows(read, shown, now),
+        older=shown[-1].number if len(older) > _ROWS else 0,
+        is_first=until is None,
+        count=len(steps),
+        may_execute=Scope.AGENTS_EXECUTE in call.principal.scopes,
+    )
+
+
+async def steps_in_columns(call: Call, services: Services) -> Response:
+    """All steps, for the canvas."""
+    view = await _view(call, services)
+    read = await transcript_of(call, services, view.execution)
+    return json_response(columns(read, services.clock.now()))
+
+
+async def _view(call: Call, services: Services) -> ExecutionView:
+    """Return an execution with a log. Raises ExecutionNotFound."""
+    wanted = call.path_id("executionId", EXECUTION, ExecutionNotFound)
+    view = await services.lists.row(call.principal, wanted)
+    if view.execution.is_purged:
+        raise ExecutionNotFound
+    return view
+
+
+_AT: Final = "/executions/{executionId}/timeline"
+PAGES: Final = (
+    page_at(_AT, timeline, "Timeline", scope=Scope.EXECUTIONS_READ),
+    page_at(f"{_AT}/columns", steps_in_columns, "Columns", scope=Scope.EXECUTIONS_READ),
+)
