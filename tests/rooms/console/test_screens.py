@@ -101,17 +101,19 @@ async def rolled_back(server: ServerProcess, run: str) -> str:
     return f"?first={last['id']}&second={newest['id']}"
 
 
+@pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_every_screen_is_accessible_and_fits_in_two_widths(
-    server: ServerProcess, theme: str
+async def test_every_screen_is_accessible_and_fits(
+    server: ServerProcess, theme: str, width: int
 ) -> None:
     screens = await prepared(server)
-    async with chromium() as browser:
-        for width in (1280, 360):
-            size = {"width": width, "height": 800}
-            async with visit(browser, url_of(server), viewport=size, color_scheme=theme) as at:
-                await examine(at, f"sign-in-{width}-{theme}", "/console/sign-in")
-                await examine(at, f"reference-{width}-{theme}", "/docs")
-                await sign_in(at, "/console/executions")
-                for name, path in screens:
-                    await examine(at, f"{name}-{width}-{theme}", path)
+    size = {"width": width, "height": 800}
+    async with (
+        chromium() as browser,
+        visit(browser, url_of(server), viewport=size, color_scheme=theme) as at,
+    ):
+        await examine(at, f"sign-in-{width}-{theme}", "/console/sign-in")
+        await examine(at, f"reference-{width}-{theme}", "/docs")
+        await sign_in(at, "/console/executions")
+        for name, path in screens:
+            await examine(at, f"{name}-{width}-{theme}", path)
