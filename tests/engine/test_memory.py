@@ -10,7 +10,7 @@ import pytest
 from outlast.agents.code import CodeFunctions
 from outlast.app import Core
 from outlast.model.agent import AgentSpec
-from outlast.model.error import MemoryArchived, MemoryStoreNotFound
+from outlast.model.error import ConversationNotFound, MemoryArchived, MemoryStoreNotFound
 from outlast.model.execution import Status, ToolStep
 from outlast.model.memory import Access, MemoryAccess, MemoryStore, NamedStore, NewStore
 from outlast.model.workspace import MemoryLimits, Plan, Principal
@@ -269,6 +269,22 @@ async def test_stores_are_checked_when_an_execution_is_started(open_house: Play)
     with pytest.raises(MemoryArchived) as closed:
         await run(house.core, house.caller, MemoryAccess(archived.id))
     assert closed.value.param == "memoryStores.0"
+
+
+async def test_memory_outlives_the_conversation_and_the_execution_that_wrote_it(
+    open_house: Play,
+) -> None:
+    house = await open_house([call(1, "memory_write", key="k", content="new")], ["Done"])
+    store = await made(house.core, house.caller)
+    view = await run(house.core, house.caller, MemoryAccess(store.id))
+    services, conversation = house.core.services, view.execution.conversation_id
+    await services.conversations.delete(house.caller, conversation)
+    with pytest.raises(ConversationNotFound):
+        await services.conversations.delete(house.caller, conversation)
+    item = await services.memory.item(house.caller, store.id, "k")
+    found = await services.memory.versions(house.caller, store.id, item.id, 99, 9)
+    assert item.content == "new"
+    assert [one.writer.execution_id for one in found[0]] == [view.execution.id]
 
 
 async def test_a_roll_back_does_not_undo_what_was_written_and_a_version_restores_it(
