@@ -14,7 +14,8 @@ from typing import Any, cast
 import httpx2
 import pytest
 
-from outlast import client, testing
+import outlast_client as client
+from outlast import testing
 from outlast.agents.models.scripted import ScriptedModel
 from outlast.model.agent import AgentSpec
 from outlast.model.error import ModelUnavailable

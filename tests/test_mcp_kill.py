@@ -233,4 +233,4 @@ async def test_a_thousand_runs_leave_one_process_and_no_connection_more(
     assert len(started) == 1
     metrics = (await server.http.get("/metrics")).text
     assert "outlast_mcp_connections 2.0" in metrics
-    assert len(opened(server.pid)) <= files + 20
+    assert len(opened(server.pid)) <= files + 50  # as many as run at once

@@ -12,7 +12,9 @@ r"""The Python client of Outlast's HTTP API: async as `Client`, blocking as `Syn
                 case "error":
                     print(f"\n{frame.data['code']}: {frame.data['message']}")
 
-    with SyncClient() as client:  # OUTLAST_URL and OUTLAST_API_KEY
+The same without `async`, of the server that OUTLAST_URL and OUTLAST_API_KEY name:
+
+    with SyncClient() as client:
         for execution in client.each(client.list, status="failed"):
             print(execution["id"], execution["error"])
 

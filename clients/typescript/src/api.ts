@@ -856,6 +856,11 @@ export interface components {
              * @description Only where there are any.
              */
             pendingClientCalls?: components["schemas"]["PendingClientCall"][];
+            /**
+             * Pendinginputs
+             * @description Only where there are any.
+             */
+            pendingInputs?: components["schemas"]["PendingInput"][];
             usage: components["schemas"]["Usage"];
             /** Creditsused */
             creditsUsed: number;
@@ -1309,11 +1314,59 @@ export interface components {
             executionId?: string;
         };
         /**
+         * PendingInput
+         * @description A tool call whose server waits for a person's input.
+         */
+        PendingInput: {
+            /** Toolcallid */
+            toolCallId: string;
+            /** Name */
+            name: string;
+            /** Parameters */
+            parameters: {
+                [key: string]: unknown;
+            };
+            /** Questions */
+            questions: components["schemas"]["Question"][];
+            /**
+             * Expiresat
+             * @description When its questions are cancelled.
+             */
+            expiresAt: string | null;
+            /** Executionid */
+            executionId?: string;
+        };
+        /**
          * Period
          * @description How often a budget begins anew.
          * @enum {string}
          */
         Period: "none" | "day" | "month";
+        /**
+         * Question
+         * @description What the server of a tool asks a person.
+         */
+        Question: {
+            /** Id */
+            id: string;
+            /** Message */
+            message: string;
+            /**
+             * Mode
+             * @description form: content by the schema; url: consent to open the page.
+             * @enum {string}
+             */
+            mode: "form" | "url";
+            /**
+             * Schema
+             * @description Of a form's content.
+             */
+            schema?: {
+                [key: string]: unknown;
+            };
+            /** Url */
+            url?: string;
+        };
         /**
          * ReadOnlyStore
          * @description A memory store that an execution only reads.

@@ -40,6 +40,14 @@ export type FrameData = Woven &
         name: string;
         parameters: Record<string, unknown>;
       }
+    /** The call waits for input of a person; `client_call_answered` follows. */
+    | {
+        type: "input_requested";
+        toolCallId: string;
+        name: string;
+        parameters: Record<string, unknown>;
+        questions: Record<string, unknown>[];
+      }
     | {
         type: "client_call_answered";
         toolCallId: string;

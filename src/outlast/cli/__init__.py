@@ -27,7 +27,6 @@ def main() -> None:
     """Run the command that `sys.argv` names and exit; an error is one line on standard error."""
     from outlast.cli.commands import app
     from outlast.model.error import InvalidRequest, Misconfigured, OutlastError
-    from outlast_client.errors import OutlastError as ClientError
 
     if sys.argv[1:2] != ["run"] and (culprit := _no_utf_8(sys.argv[1:])):  # which replaces it
         _leave(culprit, 2)
@@ -35,10 +34,8 @@ def main() -> None:
         sys.exit(int(app(prog_name="outlast", standalone_mode=False) or 0))
     except (Misconfigured, InvalidRequest) as error:
         _leave(str(error), 2)
-    except (OutlastError, ClientError) as error:
-        remedy = _REMEDIES.get(getattr(error, "reason", error.code))  # a server's code, or our own
-        is_usage = getattr(error, "status", None) in _WRONG_USAGE
-        _leave(f"{error} {remedy}" if remedy else str(error), 2 if is_usage else 1)
+    except OutlastError as error:
+        _leave_for(error, error.code)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -47,12 +44,28 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:  # the parser's, or the top of the process: one line, no traceback
         _leave_for_usage(error)
+        _leave_for_client(error)
         if isinstance(error, UnicodeEncodeError) and (culprit := _no_utf_8(sys.argv[1:])):
             _leave(culprit, 2)
         if os.environ.get("OUTLAST_LOG_LEVEL") == "debug":
             raise
         kind = type(error).__name__
         _leave(f"internal error: {kind}: {error} (OUTLAST_LOG_LEVEL=debug shows where)", 1)
+
+
+def _leave_for(error: Exception, code: str) -> NoReturn:
+    remedy = _REMEDIES.get(getattr(error, "reason", code))  # a server's code, or our own
+    is_usage = getattr(error, "status", None) in _WRONG_USAGE
+    _leave(f"{error} {remedy}" if remedy else str(error), 2 if is_usage else 1)
+
+
+def _leave_for_client(error: Exception) -> None:
+    """Exit if the client has raised it; the client is imported by those commands that need it."""
+    if type(error).__module__.startswith("outlast_client"):
+        from outlast_client.errors import OutlastError
+
+        if isinstance(error, OutlastError):
+            _leave_for(error, error.code)
 
 
 def _leave_for_usage(error: Exception) -> None:

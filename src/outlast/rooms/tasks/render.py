@@ -83,13 +83,15 @@ def _checkpoints(
         superseded = state
         if not checkpoint.superseded:
             standing = state
-        yield {
+        shown: CheckpointObject = {
             "id": checkpoint.id,
             "label": checkpoint.label,
             "state": state,
             "timestamp": iso(checkpoint.at),
             "superseded": checkpoint.superseded,
-            "memory_writes": [
+        }
+        if checkpoint.memory:
+            shown["memory_writes"] = [
                 {
                     "store_id": one.store_id,
                     "item_id": one.item_id,
@@ -98,8 +100,8 @@ def _checkpoints(
                     "deleted": one.deleted,
                 }
                 for one in checkpoint.memory
-            ],
-        }
+            ]
+        yield shown
 
 
 def error(problem: Problem, request_id: str) -> TaskError:

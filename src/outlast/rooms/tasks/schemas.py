@@ -1,6 +1,6 @@
 """Request and response models of the tasks room."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NotRequired
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import TypedDict
@@ -188,9 +188,14 @@ class CheckpointObject(TypedDict):
     state: dict[str, Any]
     timestamp: str
     superseded: Annotated[bool, Field(description="A roll-back went behind it.")]
-    memory_writes: Annotated[
-        list[MemoryWrite],
-        Field(description="Up to the next checkpoint; a roll-back leaves them."),
+    memory_writes: NotRequired[
+        Annotated[
+            list[MemoryWrite],
+            Field(
+                description="Where there are any, up to the next checkpoint; a roll-back "
+                "leaves them."
+            ),
+        ]
     ]
 
 
