@@ -44,9 +44,9 @@ test: $(STAMP) ## all tests
 test-fast: $(STAMP) ## a subset that covers each part, without Postgres and slow modules: at most 90 seconds on two cores
 	@$(BIN)/python -m pytest --fast --numprocesses 2 --max-worker-restart 0 --dist loadscope --no-loadscope-reorder
 
-hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about ten minutes
+hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about fifteen minutes
 	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile tests/rooms/test_connections.py \
-	  tests/rooms/test_slow_readers.py tests/test_files.py tests/cli/test_leaving.py \
+	  tests/rooms/test_slow_readers.py tests/rooms/test_fuzz.py tests/rooms/console/test_screens.py tests/test_files.py tests/cli/test_leaving.py \
 	  tests/cli/test_deadline.py tests/engine/test_children_workers.py tests/engine/test_children_deep.py
 
 check: $(STAMP) ## format, lint, layers, types

@@ -4,9 +4,13 @@ import pytest
 
 from tests.support.chromium import chromium, examine, sign_in, visit
 from tests.support.console_server import LONG, approval_of, conversation_of, reaches, url_of
+from tests.support.long_cases import WHOLE
 from tests.support.processes import ServerProcess
 
 pytestmark = pytest.mark.anyio
+
+SIZES = [("light", 1280), ("dark", 360), ("light", 360), ("dark", 1280)]
+"""The first two have each theme and each width; the others are for `make hostile`."""
 
 
 async def prepared(server: ServerProcess) -> list[tuple[str, str]]:
@@ -101,8 +105,7 @@ async def rolled_back(server: ServerProcess, run: str) -> str:
     return f"?first={last['id']}&second={newest['id']}"
 
 
-@pytest.mark.parametrize("width", [1280, 360])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "width"), SIZES if WHOLE else SIZES[:2])
 async def test_every_screen_is_accessible_and_fits(
     server: ServerProcess, theme: str, width: int
 ) -> None:
