@@ -29,7 +29,7 @@ VOLATILE: Final = (
     (r"\b\d\d:\d\d:\d\d( UTC|\.\d{3})", "TIME"),
     (r'(data-now="|[?&;]at=)\d+', r"\1NOW"),
     (r">in \d+ (?:s|min|h|d)<", ">LATER<"),
-    (r"\b[\d.]+ m?s\b|(?<=[Mm]s&#34;:)\d+|(?<=_ms&#34;: )\d+", "DURATION"),
+    (r"\b[\d.]+ m?s\b|(?<=[Mm]s&#34;:)\d+|(?<=_ms&#34;: )\d+|(?<=uration&#34;:)\d+", "DURATION"),
 )
 
 
