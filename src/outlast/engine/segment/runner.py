@@ -43,7 +43,7 @@ from outlast.model.unreadable import ExecutionUnreadable
 from outlast.store.known_agents import KnownAgents
 from outlast.store.store import Store
 
-_BEGINNINGS: Final = 16
+_BEGINNINGS: Final = 64
 """Segments that begin at once. What begins with them shares each turn of the loop with requests."""
 
 logger = structlog.get_logger(__name__)
