@@ -175,11 +175,7 @@ class Executions:
             cut=request.cut,
             budgeted=principal.budgeted,
             least_output=least_output(agent.spec.settings),
-            memory_stores=(
-                await self._memory_stores(principal, agent, request.memory_stores)
-                if request.memory_stores or agent.spec.memory_stores
-                else ()
-            ),
+            memory_stores=await self._memory_stores(principal, agent, request.memory_stores),
         )
 
     async def _memory_stores(

@@ -110,8 +110,7 @@ class SegmentWriter:
         if step is not None:
             changes |= _sums(segment.execution, step)
             charge = self._charge(segment, step) if ran else None
-            if ran and isinstance(step, ToolStep):
-                changes |= counted(segment, step)
+            changes |= counted(segment, step) if ran else {}
             events = tuple([charged(event, _cost(charge)) for event in events])
             if not (isinstance(step, ModelStep) and step.finish_reason in CUT_OFF):
                 checkpoint = self._checkpoint(segment, step)
