@@ -33,6 +33,7 @@ def test_the_wheel_holds_the_mark_of_a_typed_package_and_every_module(wheel: Pat
         packed = {name for name in archive.namelist() if name.startswith("outlast/")}
     assert "outlast/py.typed" in packed
     assert sources <= packed
+    assert not [name for name in packed if "/golden/" in name]
 
 
 def test_a_wheel_that_is_built_again_elsewhere_is_the_same_byte_for_byte(

@@ -4,7 +4,8 @@ Rooms render their own errors. The error for a path without a route has the shap
 the longest matching prefix.
 """
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -18,8 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from outlast import __version__
 from outlast.app import Core
-from outlast.http.dispatch import Dispatch
-from outlast.http.errors import NO_ROUTE, method_problem, problem_of
+from outlast.http.dispatch import Dispatch, OpenRoom
+from outlast.http.errors import NO_ROUTE, Problem, method_problem, problem_of
 from outlast.http.open_streams import OpenStreams
 from outlast.http.prefix import Prefixes, route_path
 from outlast.http.request_ids import RequestIds
@@ -45,6 +46,8 @@ ROOMS: Final[tuple[Room, ...]] = (background, executions, records, runs, tasks)
 _MAIN: Final = executions
 _ALL: Final = (*ROOMS, console)
 """Also the room of pages, of which the OpenAPI document says nothing."""
+_LATE: Final = frozenset({"records", "tasks", "runs", "console"})
+"""Rooms that the first request below their prefixes opens: no other room has routes there."""
 HEALTH: Final = ("/healthz", "/readyz", "/metrics")
 """Routes that are served even if the server is full."""
 _METHOD_NOT_ALLOWED: Final = 405
@@ -81,14 +84,9 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> "App":
             app.state.streams.spools.close()
             await core.close()
 
-    routes = [
-        EndpointRoute(endpoint, room, core.services, core.metrics)
-        for room in rooms
-        for endpoint in room.endpoints
-    ]
     has_console = bool(rooms) and core.settings.console
-    if has_console:
-        routes += console_routes(core.services, core.metrics)
+    late = _LateRooms(core, (*rooms, console) if has_console else rooms)
+    routes = [route for room in rooms if room.name not in _LATE for route in _routes_of(room, core)]
     reference = Reference(ROOMS)
     others = [*reference.routes, *_Health(core).routes]
     if rooms:
@@ -107,10 +105,45 @@ def create_app(core: Core, rooms: tuple[Room, ...] = ROOMS) -> "App":
         Spools(core.settings.data_dir),
     )
     app.state.version = __version__
-    app.state.native = _MAIN.fold
+    app.state.native = _MAIN.surface.fold
     app.openapi = reference.document
-    app.entrance = _entrance(core, Dispatch(routes, app.framework))
+    app.entrance = _entrance(core, Dispatch(routes, app.framework, late.opener(app)))
     return app
+
+
+def _routes_of(room: Room, core: Core) -> list[EndpointRoute]:
+    if room is console:
+        return console_routes(core.services, core.metrics)
+    return [
+        EndpointRoute(endpoint, room, core.services, core.metrics) for endpoint in room.endpoints
+    ]
+
+
+class _LateRooms:
+    """Rooms of an application that no request has opened yet."""
+
+    def __init__(self, core: Core, rooms: Iterable[Room]) -> None:
+        self._core = core
+        self._closed = [room for room in rooms if room.name in _LATE]
+        self._lock = asyncio.Lock()
+
+    def opener(self, app: Starlette) -> OpenRoom:
+        """Return what opens the room of a path; the application has its routes afterwards."""
+
+        async def open_room(path: str) -> list[EndpointRoute]:
+            if _room_of(path, self._closed) is None:
+                return []
+            async with self._lock:
+                room = _room_of(path, self._closed)
+                if room is None:  # opened meanwhile; the framework finds the route
+                    return []
+                await room.open()
+                routes = _routes_of(room, self._core)
+                self._closed.remove(room)
+            app.router.routes.extend(routes)
+            return routes
+
+        return open_room
 
 
 class App(Starlette):
@@ -159,7 +192,7 @@ def refusing(app: App, clock: Clock) -> ASGIApp:
     async def answer_full(scope: Scope, receive: Receive, send: Send) -> None:
         problem = problem_of(Overloaded("The server has as many connections as it may have."))
         scope["app"] = app
-        response = _room_for(route_path(scope)).refusal(problem, scope)
+        response = await _refusal(problem, scope)
         await response(scope, receive, send)
 
     full = RequestIds(answer_full, clock, prefixes)
@@ -221,12 +254,19 @@ def _not_ready(reason: str) -> Response:
 # --- what no route answers
 
 
-def _room_for(path: str) -> Room:
+async def _refusal(problem: Problem, scope: Scope) -> Response:
+    """Return the response to a request that failed outside of a route, as its room has it."""
+    room = _room_of(route_path(scope), _ALL) or _MAIN
+    await room.open()
+    return room.refusal(problem, scope)
+
+
+def _room_of(path: str, rooms: Iterable[Room]) -> Room | None:
     """Return the room with the longest prefix of this path."""
     fitting = [
-        (len(prefix), room) for room in _ALL for prefix in room.prefixes if _below(path, prefix)
+        (len(prefix), room) for room in rooms for prefix in room.prefixes if _below(path, prefix)
     ]
-    return max(fitting, key=lambda found: found[0])[1] if fitting else _MAIN
+    return max(fitting, key=lambda found: found[0])[1] if fitting else None
 
 
 def _below(path: str, prefix: str) -> bool:
@@ -238,7 +278,7 @@ async def _answer_unrouted(request: Request, error: Exception) -> Response:
     problem = NO_ROUTE
     if error.status_code == _METHOD_NOT_ALLOWED:
         problem = method_problem(", ".join(_allowed(request)))
-    return _room_for(route_path(request.scope)).refusal(problem, request.scope)
+    return await _refusal(problem, request.scope)
 
 
 def _allowed(request: Request) -> list[str]:
@@ -252,5 +292,4 @@ def _allowed(request: Request) -> list[str]:
 
 
 async def _answer_mistake(request: Request, error: Exception) -> Response:
-    room = _room_for(route_path(request.scope))
-    return room.refusal(problem_of(error), request.scope)
+    return await _refusal(problem_of(error), request.scope)

@@ -31,6 +31,10 @@ async def _none(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise AssertionError("It went the framework's way.")
 
 
+async def _no_room(_path: str) -> list[Route]:
+    return []
+
+
 async def _found(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> Scope:
     """Return the scope as the route that was found has it."""
     taken: list[Scope] = []
@@ -47,7 +51,7 @@ async def _found(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> Scope:
     async def send(_message: object) -> None:
         """Nothing is answered."""
 
-    await Dispatch(ROUTES, _none)(scope, receive, send)
+    await Dispatch(ROUTES, _none, _no_room)(scope, receive, send)
     [only] = taken
     return only
 
@@ -88,4 +92,4 @@ async def test_what_no_route_takes_goes_the_frameworks_way(method: str, path: st
         """Nothing is answered."""
 
     with pytest.raises(AssertionError, match="framework"):
-        await Dispatch(ROUTES, _none)(_scope(method, path), receive, send)
+        await Dispatch(ROUTES, _none, _no_room)(_scope(method, path), receive, send)

@@ -1,7 +1,9 @@
 """The table of endpoints is whole: what it says is what the server does."""
 
+import asyncio
 import inspect
 import re
+import threading
 from typing import get_type_hints
 
 import httpx2
@@ -13,7 +15,7 @@ from starlette.routing import Route as PlainRoute
 from outlast.http.call import Call
 from outlast.http.endpoint import PUBLIC, Answer, Endpoint
 from outlast.http.errors import error_object
-from outlast.http.room import Room
+from outlast.http.room import Room, Surface
 from outlast.http.route import Route
 from outlast.http.spool import json_response
 from outlast.model.workspace import Scope
@@ -21,6 +23,7 @@ from outlast.rooms.console import room as console
 from outlast.services.all import Services
 from outlast.web import HEALTH, ROOMS, create_app
 from tests.support.api import Api, MakeApi
+from tests.support.waiting import BOUND, until
 
 pytestmark = pytest.mark.anyio
 
@@ -79,6 +82,8 @@ def test_a_handler_reads_the_body_and_the_query_that_its_endpoint_names(
 
 
 async def test_every_route_of_the_server_is_an_endpoint_or_known_to_be_public(api: Api) -> None:
+    for room in (*ROOMS, console):  # which its first request opens
+        await api.get(f"{room.prefixes[0]}/nothing")
     routes = api.app.router.routes
     served = {
         (route.path, method)
@@ -160,7 +165,45 @@ async def test_a_public_endpoint_needs_no_key(make_api: MakeApi) -> None:
         tag="greetings",
         answers={200: Answer("Hello.")},
     )
-    app = create_app(api.core, (Room("greetings", ("/v1/hello",), (endpoint,), error_object),))
+    room = Room("greetings", ("/v1/hello",), lambda: Surface((endpoint,), error_object))
+    app = create_app(api.core, (room,))
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://house") as client:
         assert (await client.get("/v1/hello")).json() == {"path": "/v1/hello"}
+
+
+async def test_a_room_opens_at_its_first_request_while_others_are_answered(
+    make_api: MakeApi,
+) -> None:
+    async def greet(call: Call, services: Services) -> Response:
+        """Say hello."""
+        return json_response({"path": call.url.path})
+
+    endpoint = Endpoint(
+        *("GET", "/api/v1/hello", greet),
+        scope=PUBLIC,
+        name="greet",
+        summary="Greet",
+        tag="greetings",
+        answers={200: Answer("Hello.")},
+    )
+    imported, loaded = threading.Event(), list[str]()
+
+    def load() -> Surface:
+        loaded.append("records")
+        assert imported.wait(BOUND)
+        return Surface((endpoint,), error_object)
+
+    api = await make_api()
+    app = create_app(api.core, (Room("records", ("/api/v1",), load),))
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://house") as client:
+        paths = ("/api/v1/hello", "/api/v1/hello", "/api/v1/nothing")
+        waiting = [asyncio.create_task(client.get(path)) for path in paths]
+        async with asyncio.timeout(BOUND):
+            await until(lambda: bool(loaded))
+            assert (await client.get("/healthz")).status_code == 200
+            imported.set()
+            answers = [await one for one in waiting]
+    assert [one.status_code for one in answers] == [200, 200, 404]
+    assert loaded == ["records"]

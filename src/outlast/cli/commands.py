@@ -99,10 +99,13 @@ def serve(
 ) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
     with quick_imports():
-        from outlast.cli.browser_window import open_console
         from outlast.cli.server import serve
 
-    then = open_console if open_browser else None
+    then = None
+    if open_browser:
+        from outlast.cli.browser_window import open_console
+
+        then = open_console
     serve(chosen, echo, worker=worker, strict=strict, then=then, reload=reload)
 
 

@@ -13,7 +13,7 @@ from outlast.model.wait import CallResult
 class ClientToolBody(BaseModel):
     """A tool that the client runs: the execution waits for the result of each call."""
 
-    model_config = ConfigDict(alias_generator=to_camel, frozen=True, strict=True)
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True, strict=True, defer_build=True)
 
     name: Annotated[str, Field(description="1 to 64 letters, digits, _ and -.")]
     description: Annotated[str | None, Field(description="The model reads it.")] = None
@@ -65,7 +65,10 @@ class AnswerBody(BaseModel):
     """The result of a call that the client has run, or why there is none."""
 
     model_config = ConfigDict(
-        frozen=True, strict=True, json_schema_extra={"examples": [{"result": {"lat": 52.5}}]}
+        frozen=True,
+        strict=True,
+        defer_build=True,
+        json_schema_extra={"examples": [{"result": {"lat": 52.5}}]},
     )
 
     result: Annotated[Any, Field(description="Any JSON, at most 256 KiB.")] = None

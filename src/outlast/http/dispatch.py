@@ -2,10 +2,11 @@
 
 Our routes authenticate, parse and respond by themselves (`http/route.py`), so they need none of a
 web framework's handling. A request whose route is found by method, number of path segments and
-static prefix goes there directly; everything else, a wrong method too, goes to the framework.
+static prefix goes there directly. One that no route takes may open a room whose modules are not
+imported yet; everything else, a wrong method too, goes to the framework.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from starlette.routing import BaseRoute
@@ -16,6 +17,8 @@ from outlast.http.route import Route
 
 Key: TypeAlias = tuple[str, int, str]
 """Method, number of segments, static prefix of the path."""
+OpenRoom: TypeAlias = Callable[[str], Awaitable[Sequence[Route]]]
+"""Opens the room of a path, and returns its routes; none if that room is open, or there is none."""
 
 _HEAD: Final = 2
 """Segments that are static in every route: `/v1/agents`, `/run/api`."""
@@ -24,10 +27,14 @@ _HEAD: Final = 2
 class Dispatch:
     """ASGI application that passes a request to one of `routes`, else to `other`."""
 
-    def __init__(self, routes: Iterable[BaseRoute], other: ASGIApp) -> None:
+    def __init__(self, routes: Iterable[BaseRoute], other: ASGIApp, open_room: OpenRoom) -> None:
         """Index the rooms' routes among `routes`; they are tried in this order."""
         self._other = other
+        self._open_room = open_room
         self._routes: dict[Key, list[Route]] = {}
+        self._add(routes)
+
+    def _add(self, routes: Iterable[BaseRoute]) -> None:
         for route in routes:
             if isinstance(route, Route):
                 for method in route.methods or ():
@@ -42,7 +49,11 @@ class Dispatch:
                 scope["route"] = route
                 await route.app(scope, receive, send)
                 return
-        await self._other(scope, receive, send)
+        if routes := await self._open_room(path):
+            self._add(routes)
+            await self(scope, receive, send)
+        else:
+            await self._other(scope, receive, send)
 
 
 def _key(method: str, path: str) -> Key:

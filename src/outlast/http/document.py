@@ -54,7 +54,7 @@ def document(info: Mapping[str, Any], rooms: Sequence[Room]) -> dict[str, Any]:
     for room in rooms:
         for endpoint in _described_in(room):
             operations = paths.setdefault(endpoint.path, {})
-            operations[endpoint.method.lower()] = _operation(endpoint, room.error)
+            operations[endpoint.method.lower()] = _operation(endpoint, room.surface.error)
     return {
         "openapi": "3.1.0",
         "info": dict(info),
@@ -190,7 +190,7 @@ def _schemas(rooms: Iterable[Room]) -> dict[str, Any]:
 
 
 def _models(room: Room) -> Iterable[type]:
-    yield room.error
+    yield room.surface.error
     for endpoint in _described_in(room):
         if endpoint.body is not None:
             yield endpoint.body

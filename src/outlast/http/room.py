@@ -1,7 +1,12 @@
-"""A room: one API surface, mounted by the composition root."""
+"""A room: one API surface, mounted by the composition root.
 
+A room is named without its modules: a server that has no request for it does not import them.
+"""
+
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 from starlette.responses import Response
@@ -15,12 +20,9 @@ ErrorPage: TypeAlias = Callable[[Problem, Scope], Response]
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """Everything that the rest of the server needs to know of a room."""
+class Surface:
+    """What a room serves, and how its errors look."""
 
-    name: str
-    prefixes: tuple[str, ...]
-    """Path prefixes of the room; an unknown route below one of them gets the room's error shape."""
     endpoints: tuple[Endpoint, ...]
     """Endpoints in the order in which they are tried."""
     render_error: RenderError
@@ -31,8 +33,39 @@ class Room:
     error_page: ErrorPage | None = None
     """Renders an error for people, in the place of JSON."""
 
+
+@dataclass(frozen=True)
+class Room:
+    """Everything that the rest of the server needs to know of a room."""
+
+    name: str
+    prefixes: tuple[str, ...]
+    """Path prefixes of the room; an unknown route below one of them gets the room's error shape."""
+    load: Callable[[], Surface]
+    """Imports the room's modules."""
+
+    @cached_property
+    def surface(self) -> Surface:
+        """What the room serves; imports its modules when first read."""
+        return self.load()
+
+    async def open(self) -> Surface:
+        """Return what the room serves; its modules are imported in a thread.
+
+        That takes longer than a stream may wait.
+        """
+        if "surface" in self.__dict__:
+            return self.surface
+        return await asyncio.to_thread(lambda: self.surface)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Endpoints in the order in which they are tried."""
+        return self.surface.endpoints
+
     def refusal(self, problem: Problem, scope: Scope) -> Response:
         """Return the response to a request that failed."""
-        if self.error_page is not None:
-            return self.error_page(problem, scope)
-        return error_response(problem, scope, self.render_error)
+        surface = self.surface
+        if surface.error_page is not None:
+            return surface.error_page(problem, scope)
+        return error_response(problem, scope, surface.render_error)

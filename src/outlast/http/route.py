@@ -36,7 +36,7 @@ class Route(BaseRoute):
         self._scope = next(iter(endpoint.scopes), None)
         self._takes_ticket = endpoint.takes_ticket
         self._room = room.name
-        self._render_error = room.render_error
+        self._render_error = room.surface.render_error
         self._services = services
         self._metrics = metrics
 

@@ -42,7 +42,8 @@ class Reference:
     async def _answer(self, request: Request) -> Response:
         root = _root(request)
         servers = {"servers": [{"url": root}]} if root else {}
-        return json_response({**self.document(), **servers})
+        document = await asyncio.to_thread(self.document)
+        return json_response({**document, **servers})
 
     async def _page(self, request: Request) -> Response:
         content, policy = await asyncio.to_thread(self._shown, _root(request))

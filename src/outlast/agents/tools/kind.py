@@ -47,6 +47,7 @@ class Entry(BaseModel):
         frozen=True,
         alias_generator=to_camel,
         hide_input_in_errors=True,
+        defer_build=True,  # of a hundred kinds of entries a file has a few
         allow_inf_nan=False,
     )
 

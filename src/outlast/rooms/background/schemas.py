@@ -35,7 +35,7 @@ Token = Annotated[str, AfterValidator(from_token), WithJsonSchema({"type": "stri
 class AgentEventsQuery(BaseModel):
     """Filters and page of a list of events."""
 
-    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True, defer_build=True)
 
     status: StatusWord | None = None
     started_after: Annotated[

@@ -3,10 +3,16 @@
 from typing import Final
 
 from outlast.http.errors import error_object
-from outlast.http.room import Room
-from outlast.rooms.executions.routes import ENDPOINTS
-from outlast.rooms.executions.stream import Fold
+from outlast.http.room import Room, Surface
 
 _PREFIXES: Final = ("/v1/agents", "/v1/executions", "/v1/conversations", "/v1")
 
-room = Room("executions", _PREFIXES, ENDPOINTS, error_object, fold=Fold)
+
+def _surface() -> Surface:
+    from outlast.rooms.executions.routes import ENDPOINTS
+    from outlast.rooms.executions.stream import Fold
+
+    return Surface(ENDPOINTS, error_object, fold=Fold)
+
+
+room = Room("executions", _PREFIXES, _surface)

@@ -1,6 +1,6 @@
 """Request models of the executions room; its responses are in `answers`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -28,8 +28,9 @@ _MOST: int = 2**53
 """Bound of integers that every JSON reader keeps exact."""
 
 StatusWord = Literal["queued", "running", "suspended", "paused", "completed", "failed", "cancelled"]
-CAMEL = ConfigDict(alias_generator=to_camel, frozen=True)
-BODY = ConfigDict(alias_generator=to_camel, frozen=True, strict=True)
+CAMEL: Final = ConfigDict(alias_generator=to_camel, frozen=True, defer_build=True)
+"""Their validators are made when the first request needs them, not at the start of the server."""
+BODY: Final = CAMEL | ConfigDict(strict=True)
 
 
 class Memory(BaseModel):

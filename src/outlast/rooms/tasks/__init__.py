@@ -1,8 +1,14 @@
 """Durable task state: checkpoints, pause, resume, roll back; driven by a client or the server."""
 
-from outlast.http.room import Room
-from outlast.rooms.tasks.render import error
-from outlast.rooms.tasks.routes import ENDPOINTS
-from outlast.rooms.tasks.schemas import TaskError
+from outlast.http.room import Room, Surface
 
-room = Room("tasks", ("/v1/execution",), ENDPOINTS, error, TaskError)
+
+def _surface() -> Surface:
+    from outlast.rooms.tasks.render import error
+    from outlast.rooms.tasks.routes import ENDPOINTS
+    from outlast.rooms.tasks.schemas import TaskError
+
+    return Surface(ENDPOINTS, error, TaskError)
+
+
+room = Room("tasks", ("/v1/execution",), _surface)

@@ -4,7 +4,6 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -16,10 +15,10 @@ from outlast.model.clock import iso, iso_or_none
 from outlast.model.error import BudgetNotFound, InvalidField
 from outlast.model.price import NANO, credits_of
 from outlast.model.workspace import Scope
+from outlast.rooms.executions.schemas import CAMEL
 from outlast.services.all import Services
 from outlast.services.budgets import BudgetPage, SetBudget
 
-_CAMEL: Final = ConfigDict(alias_generator=to_camel, frozen=True)
 _OWNER: Final = {"owner": "`workspace`, or the id of a key, a conversation or an execution."}
 _MOST: Final = 9_000_000_000
 """Highest bound: keeps every sum of billionths inside 64 bits."""
@@ -43,7 +42,7 @@ _NAMES: Final = {known: kind for kind, known in _KINDS.items()}
 class SetBudgetBody(BaseModel):
     """The whole budget of an owner: at least one bound; those left out, or null, are none."""
 
-    model_config = _CAMEL | ConfigDict(
+    model_config = CAMEL | ConfigDict(
         strict=True,
         json_schema_extra={"examples": [{"maxCredits": 500, "period": "month"}]},
     )
@@ -70,7 +69,7 @@ class SetBudgetBody(BaseModel):
 class BudgetsQuery(BaseModel):
     """Page of the budgets."""
 
-    model_config = _CAMEL
+    model_config = CAMEL
 
     kind: Annotated[Kind | None, Field(description="Budgets of these owners only.")] = None
     after: Annotated[

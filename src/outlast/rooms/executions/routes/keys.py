@@ -5,7 +5,6 @@ from functools import partial
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -18,11 +17,11 @@ from outlast.model.clock import iso, iso_or_none
 from outlast.model.error import AgentNotFound, KeyNotFound
 from outlast.model.ids import KEY
 from outlast.model.workspace import ApiKey, Scope
+from outlast.rooms.executions.schemas import CAMEL
 from outlast.services.all import Services
 from outlast.services.executions import Page
 from outlast.services.keys import KeyRequest, NewKey
 
-_CAMEL: Final = ConfigDict(alias_generator=to_camel, frozen=True)
 _KEY: Final = {"keyId": "The key's id."}
 _LONGEST_NAME: Final = 256
 
@@ -32,7 +31,7 @@ KeyId = Annotated[str, AfterValidator(partial(read_id, KEY))]
 class KeyBody(BaseModel):
     """A new key."""
 
-    model_config = _CAMEL | ConfigDict(
+    model_config = CAMEL | ConfigDict(
         strict=True,
         json_schema_extra={"examples": [{"name": "shop", "scopes": ["agents:execute"]}]},
     )
@@ -51,7 +50,7 @@ class KeyBody(BaseModel):
 class KeysQuery(BaseModel):
     """Page of the keys."""
 
-    model_config = _CAMEL
+    model_config = CAMEL
 
     after: Annotated[KeyId | None, Field(description="Show keys older than this one.")] = None
     before: Annotated[KeyId | None, Field(description="Show keys newer than this one.")] = None

@@ -4,7 +4,6 @@ import re
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -22,11 +21,10 @@ from outlast.rooms.executions.routes.memory_stores import (
     item_of,
     store_of,
 )
+from outlast.rooms.executions.schemas import BODY, CAMEL
 from outlast.services.all import Services
 from outlast.services.memory import ItemWrite
 
-_CAMEL: Final = ConfigDict(alias_generator=to_camel, frozen=True)
-_BODY: Final = _CAMEL | ConfigDict(strict=True)
 _ITEM: Final = STORE | {"key": "The item's key, slashes included; or its id."}
 _TAG: Final = re.compile(r'\s*(\*|(?:W/)?"([^"]*)")\s*(,|$)')
 _PAGE_BYTES: Final = 4 * 1024 * 1024
@@ -49,7 +47,7 @@ IF_NONE_MATCH: Final = {
 class ItemBody(BaseModel):
     """What an item is to hold."""
 
-    model_config = _BODY | ConfigDict(json_schema_extra={"examples": [{"content": "Vegetarian."}]})
+    model_config = BODY | ConfigDict(json_schema_extra={"examples": [{"content": "Vegetarian."}]})
 
     content: Annotated[str, Field(description="At most 102,400 bytes of UTF-8.")]
     metadata: Annotated[
@@ -60,7 +58,7 @@ class ItemBody(BaseModel):
 class ItemChangesBody(BaseModel):
     """Changes of an item; what is left out stays."""
 
-    model_config = _BODY
+    model_config = BODY
 
     key: Annotated[str | None, Field(description="Renames the item; its id stays.")] = None
     content: Annotated[str | None, Field(description="At most 102,400 bytes of UTF-8.")] = None
@@ -70,7 +68,7 @@ class ItemChangesBody(BaseModel):
 class ItemsQuery(BaseModel):
     """Page of the items."""
 
-    model_config = _CAMEL
+    model_config = CAMEL
 
     prefix: Annotated[str, Field(description="Only keys that begin with this.")] = ""
     after: Annotated[str, Field(description="The nextCursor of the page before: a key.")] = ""
@@ -83,7 +81,7 @@ class ItemsQuery(BaseModel):
 class PurgeQuery(BaseModel):
     """How an item is deleted."""
 
-    model_config = _CAMEL
+    model_config = CAMEL
 
     purge: Annotated[bool, Field(description="Delete its versions too, for good.")] = False
 

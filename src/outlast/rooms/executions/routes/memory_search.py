@@ -12,14 +12,8 @@ from outlast.http.spool import json_response
 from outlast.model.embedding import Found as SearchResult
 from outlast.model.embedding import SearchMode
 from outlast.model.memory import MAX_FOUND, MAX_QUERY_CHARACTERS
-from outlast.rooms.executions.routes.memory_stores import (
-    BODY,
-    READERS,
-    STORE,
-    Item,
-    item_of,
-    store_of,
-)
+from outlast.rooms.executions.routes.memory_stores import READERS, STORE, Item, item_of, store_of
+from outlast.rooms.executions.schemas import BODY
 from outlast.services.all import Services
 from outlast.services.memory import Search
 

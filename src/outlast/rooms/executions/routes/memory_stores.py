@@ -5,7 +5,6 @@ from functools import partial
 from typing import Annotated, Final, NotRequired
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -20,12 +19,11 @@ from outlast.model.error import MemoryStoreNotFound
 from outlast.model.ids import MEMORY
 from outlast.model.memory import EmbeddingState, MemoryItem, MemoryStore
 from outlast.model.workspace import Scope
+from outlast.rooms.executions.schemas import BODY, CAMEL
 from outlast.services.all import Services
 from outlast.services.executions import Page
 from outlast.services.memory import StoreChanges
 
-_CAMEL: Final = ConfigDict(alias_generator=to_camel, frozen=True)
-BODY: Final = _CAMEL | ConfigDict(strict=True)
 STORE: Final = {"storeId": "The store's id."}
 READERS: Final = (Scope.EXECUTIONS_READ, Scope.AGENTS_EXECUTE)
 
@@ -82,7 +80,7 @@ class StoreChangesBody(BaseModel):
 class StoresQuery(BaseModel):
     """Page of the memory stores."""
 
-    model_config = _CAMEL
+    model_config = CAMEL
 
     after: Annotated[StoreId | None, Field(description="Show stores older than this one.")] = None
     before: Annotated[StoreId | None, Field(description="Show stores newer than this one.")] = None

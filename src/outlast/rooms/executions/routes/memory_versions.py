@@ -2,8 +2,7 @@
 
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -16,9 +15,9 @@ from outlast.model.memory import MemoryVersion, is_item_id
 from outlast.model.workspace import Scope
 from outlast.rooms.executions.routes.memory_items import item_response
 from outlast.rooms.executions.routes.memory_stores import READERS, STORE, Writer, store_of
+from outlast.rooms.executions.schemas import CAMEL
 from outlast.services.all import Services
 
-_CAMEL: Final = ConfigDict(alias_generator=to_camel, frozen=True)
 _ID: Final = STORE | {"key": "The item's id."}
 _NEWEST: Final = 2**53
 
@@ -26,7 +25,7 @@ _NEWEST: Final = 2**53
 class VersionsQuery(BaseModel):
     """Page of an item's versions."""
 
-    model_config = _CAMEL
+    model_config = CAMEL
 
     after: Annotated[
         int, Field(ge=1, le=_NEWEST, description="Show versions older than this one.")

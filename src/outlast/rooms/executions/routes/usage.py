@@ -3,8 +3,7 @@
 import re
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -16,6 +15,7 @@ from outlast.model.clock import iso
 from outlast.model.consumption import Bucket, Consumption, Grouping
 from outlast.model.price import credits_of
 from outlast.model.workspace import Scope
+from outlast.rooms.executions.schemas import CAMEL
 from outlast.services.all import Services
 from outlast.services.usage import UsageRequest, Usages
 
@@ -33,7 +33,7 @@ def _place(cursor: str) -> tuple[int, str]:
 class UsageQuery(BaseModel):
     """What the usage is of."""
 
-    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+    model_config = CAMEL
 
     from_: Annotated[
         Moment | None,
