@@ -36,13 +36,13 @@ install: $(STAMP) ## everything into .venv
 demo: .demo/.installed ## the main job end to end: local model, server, example agent, a streamed answer
 	@.demo/venv/bin/python examples/demo.py
 
-# Four processes on two cores: what waits for servers, drains and take-overs leaves them to the others.
+# Six processes on two cores: what waits for servers, drains and take-overs leaves them to the others.
 # The few tests that fail run once more, alone: a machine that stalls for seconds fails one or another.
 test: $(STAMP) ## all tests
 	@$(BIN)/python -m tests.support.whole
 
 test-fast: $(STAMP) ## a subset that covers each part, without Postgres and slow modules: at most 90 seconds on two cores
-	@$(BIN)/python -m pytest --fast --numprocesses 2 --max-worker-restart 0 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest --fast --processes 2
 
 hostile: $(STAMP) ## full disks, failing disks, a fleet in chaos, storms of runs: all of it, about fifteen minutes
 	@OUTLAST_HOSTILE=whole $(BIN)/python -m pytest tests/hostile tests/rooms/test_connections.py \

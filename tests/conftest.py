@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from outlast import logs
 from tests.support import durations
 from tests.support.databases import KINDS, POSTGRESQL, SQLITE, Another, Database, databases_of
+from tests.support.forked import Forked
 from tests.support.postgres import Cluster, Databases
 
 _COLLECT_AFTER: Final = 10_000
@@ -43,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run what needs a database on this kind, or on both",
     )
     parser.addoption("--fast", action="store_true", help="leave out Postgres and slow modules")
+    parser.addoption("--processes", type=int, default=1, help="share the run among so many")
     parser.addoption("--module-times", action="store_true", help="add up the time of each module")
 
 
@@ -50,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "only(kind): what this test shows is this database's own")
     if config.getoption("--module-times"):
         config.pluginmanager.register(durations.ModuleTimes())
+    if (processes := config.getoption("--processes")) > 1:
+        config.pluginmanager.register(Forked(processes))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -76,7 +80,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         gone = set(left_out)
         items[:] = [item for item in items if item not in gone]
-    if hasattr(config, "workerinput"):
+    if config.getoption("--processes") > 1:
         durations.slowest_first(items)
 
 
@@ -85,16 +89,6 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where processes share the run, by `--dist loadscope`."""
-    if config.getoption("dist") != "loadscope":
-        return None
-    from tests.support.scheduling import Scheduler
-
-    return Scheduler(config, log)
 
 
 def _database_of(item: pytest.Item) -> str | None:

@@ -5,6 +5,7 @@ processor time of it: of the tests, and of what they started and waited for. The
 rough, in seconds on quiet cores; what counts is their order.
 """
 
+import os
 import resource
 from collections import Counter
 from collections.abc import Generator
@@ -79,10 +80,14 @@ class ModuleTimes:
     def __init__(self) -> None:
         self._seconds: Counter[str] = Counter()
         self._cpu_seconds: Counter[str] = Counter()
-        self._cpu_so_far = _cpu_seconds()
+        self._cpu_so_far = 0.0
+        os.register_at_fork(after_in_child=self._begin)
 
     def pytest_collection_finish(self) -> None:
-        self._cpu_so_far = _cpu_seconds()  # without imports and collection
+        self._begin()  # without imports and collection
+
+    def _begin(self) -> None:
+        self._cpu_so_far = _cpu_seconds()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:

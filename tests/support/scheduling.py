@@ -8,8 +8,6 @@ is left at the end with a long module while the others have nothing to do.
 
 from typing import Final
 
-from xdist.scheduler import LoadScopeScheduling
-
 from tests.support.databases import KINDS
 
 TOGETHER: Final = "tests/many/"
@@ -36,10 +34,3 @@ def group_of(nodeid: str) -> str:
     if module.startswith(BY_DATABASE):
         return f"{module} {[kind for kind in KINDS if kind in nodeid.partition('[')[2]]}"
     return nodeid if module in ONE_BY_ONE else module
-
-
-class Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """Gives groups of tests to processes, in the order of the collection."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return group_of(nodeid)

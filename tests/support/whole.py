@@ -1,4 +1,4 @@
-"""All tests in four processes; the few that fail run once more, alone: `make test`.
+"""All tests in six processes; the few that fail run once more, alone: `make test`.
 
 Many tests wait for real processes, and a machine that stalls for seconds fails one of them without
 a mistake in the code. A test that fails twice has failed. What passed only the second time is
@@ -15,26 +15,21 @@ MOST: Final = 8
 """Failures that may be the machine's."""
 FAILED: Final = 1
 """pytest's exit code if tests failed, and nothing else did."""
-PROCESSES: Final = (
-    "--numprocesses=4",
-    "--max-worker-restart=0",
-    "--dist=loadscope",
-    "--no-loadscope-reorder",
-)
+PROCESSES: Final = 6
 _LAST_FAILED: Final = Path(".pytest_cache/v/cache/lastfailed")
 
 
 def main(arguments: list[str]) -> int:
     """Run the tests; return pytest's exit code."""
     _LAST_FAILED.unlink(missing_ok=True)
-    status = _pytest(*PROCESSES, *arguments)
+    status = _pytest(f"--processes={PROCESSES}", *arguments)
     if status != FAILED or not _LAST_FAILED.exists():
         return status
     failed = sorted(json.loads(_LAST_FAILED.read_text()))
     if not 0 < len(failed) <= MOST:
         return status
     print(f"==> once more, alone: {len(failed)} that failed", flush=True)
-    status = _pytest("-p", "no:xdist", *failed)
+    status = _pytest(*failed)
     if not status:
         print("==> passed only the second time:", *failed, sep="\n    ", flush=True)
     return status

@@ -20,6 +20,7 @@ from procrastinate.jobs import Job as QueueJob
 from procrastinate.jobs import Status as JobStatus
 from procrastinate.manager import get_channel_for_queues
 from procrastinate.sql import queries
+from psycopg_pool import PoolTimeout
 
 from outlast.model.error import Overloaded
 from outlast.store.postgres.driver import make_pool
@@ -120,8 +121,12 @@ class Queue:
         self._pool = make_pool(self._url, _CONNECTIONS, _configure)
         self._app = App(connector=PsycopgConnector())
         self._jobs = self._app.job_manager
-        async with self._pool:
-            await self._app.open_async(self._pool)
+        async with self._pool as pool:
+            try:
+                await pool.wait(pool.timeout)  # a caller before the first would open a second
+            except PoolTimeout as error:
+                raise Overloaded("The queue cannot be reached.") from error
+            await self._app.open_async(pool)
             yield
 
     async def repair(self) -> None:
