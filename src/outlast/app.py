@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from outlast.activity import Activity
 from outlast.agents.code import CodeFunctions
 from outlast.agents.embeddings.catalogue import Embedders
-from outlast.agents.memory_search import MemorySearch
 from outlast.agents.port import Models, Tools
 from outlast.agents.prices.price_list import PriceList
 from outlast.databases import driver_of, jobs_of, queue_of
@@ -55,28 +53,12 @@ from outlast.model.error import Misconfigured
 from outlast.seal import Seal
 from outlast.services.agents import Agents
 from outlast.services.all import Services
-from outlast.services.approvals import Approvals
-from outlast.services.budgets import Budgets
-from outlast.services.client_calls import ClientCalls
-from outlast.services.conversations import Conversations
-from outlast.services.executions import Executions
-from outlast.services.keys import Keys
-from outlast.services.lists import Lists
-from outlast.services.memory import Memory
-from outlast.services.metadata import indexed_values
-from outlast.services.records import Records
-from outlast.services.schedules import Schedules
-from outlast.services.sessions import Sessions
-from outlast.services.system import System
-from outlast.services.tasks import Tasks
-from outlast.services.tickets import Tickets
-from outlast.services.usage import Usage
+from outlast.services.schedules import new_runs
 from outlast.settings import Settings
 from outlast.store.driver import Driver
 from outlast.store.known_agents import KnownAgents
 from outlast.store.leases import Leases
 from outlast.store.listeners import Committed, Listeners
-from outlast.store.schedules.fire import Indexed
 from outlast.store.store import Store
 from outlast.stream import POLL_SECONDS, Streams
 
@@ -187,7 +169,7 @@ def build(
     others = (streams.missed, leadership.released)
     state.listen(Listeners(committed, *callbacks, *others, paused=engine.pause))
     _watch(metrics, engine, streams, leadership, retention, box)
-    services = _services(settings, state, engine, streams, agents, clock, seal, box, embedders)
+    services = Services.over(settings, state, engine, streams, agents, clock, seal, box, embedders)
     parts = (models, box, services, metrics, maintenance, seal, prices, embedders)
     return Core(settings, clock, state, streams, engine, *parts)
 
@@ -264,7 +246,7 @@ def _maintenance(
     """Return the runner of all maintenance duties; `own`: those with something to measure."""
     failures = metrics.failures
     schedules = DueSchedules(
-        store.schedules, clock, failures, *_new_runs(settings), metrics.scheduled
+        store.schedules, clock, failures, *new_runs(settings), metrics.scheduled
     )
     duties = (
         DueWaits(store.waits, last_resort, clock, failures).duty,
@@ -277,47 +259,6 @@ def _maintenance(
         *own,
     )
     return MaintenanceRunner(duties, leadership, clock, failures, metrics.maintained)
-
-
-def _services(
-    settings: Settings,
-    store: Store,
-    engine: Engine,
-    streams: Streams,
-    agents: Agents,
-    clock: Clock,
-    seal: Seal,
-    tools: Tools,
-    embedders: Embedders,
-) -> Services:
-    """Return the services."""
-    keys = Keys(store.keys, clock, settings.plans.default)
-    indexed, most = settings.metadata_keys, settings.max_queued_turns
-    executions = Executions(store, engine, streams, agents, clock, seal, indexed, most)
-    return Services(
-        executions,
-        Lists(store, executions, agents.known),
-        Conversations(store, executions, agents, clock),
-        agents,
-        keys,
-        clock,
-        Approvals(store, tools, clock),
-        Tickets(store.executions, seal, clock, keys),
-        Tasks(store, executions, agents, clock),
-        Records(store.records),
-        Usage(store.usage, clock),
-        Schedules(store, agents, clock, *_new_runs(settings)),
-        Budgets(store, keys, clock),
-        Memory(store.memories, clock, MemorySearch(store.memories, store.vectors, embedders)),
-        Sessions(store.idempotency, seal, clock, keys),
-        ClientCalls(store, clock),
-        System(settings, engine, keys),
-    )
-
-
-def _new_runs(settings: Settings) -> tuple[Indexed, int]:
-    """Return what executions of schedules share with those of requests; see Firing."""
-    return partial(indexed_values, settings.metadata_keys), settings.max_queued_turns + 1
 
 
 def _committed(

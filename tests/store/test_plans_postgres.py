@@ -33,6 +33,9 @@ MAY_SCAN = {
     "WORKSPACES": "all of them are wanted",
     "WORKSPACES_TO_SUM": "all of them are looked at",
     "DUE_WORKSPACES": "all of them are looked at",
+    "_TAKE": "a lease or two",
+    "_HELD": "a lease or two",
+    "_RELEASE": "a lease or two",
 }
 INDICES = {
     "FIND_MEMORY_ITEMS": "ix_memory_items_words",

@@ -1,76 +1,13 @@
 """Every statement by its name, and the lists with the index that each walks down."""
 
 from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import walk_packages
 from types import ModuleType
 
-from outlast.store import agents, charges, checkpoints, idempotency, keys, records, usage
-from outlast.store.budgets import ledger, levels
-from outlast.store.budgets import reserve as budget_reserve
-from outlast.store.budgets import tables as budgets
-from outlast.store.conversations import content, retention
-from outlast.store.conversations import delete as conversation_delete
-from outlast.store.conversations import rows as conversation_rows
-from outlast.store.conversations import turns as conversation_turns
+from outlast import store
 from outlast.store.driver import Statement
-from outlast.store.executions import (
-    below,
-    browsers,
-    children,
-    cuts,
-    delete,
-    lists,
-    log,
-    pauses,
-    spending,
-    spent_below,
-    statements,
-    steps,
-)
-from outlast.store.memory import rows as memory
-from outlast.store.memory import vectors
-from outlast.store.schedules import statements as schedules
-from outlast.store.tasks import rows as tasks
-from outlast.store.waits import above, child_ends, shown
-from outlast.store.waits import rows as waits
 
-MODULES = (
-    agents,
-    above,
-    below,
-    browsers,
-    children,
-    child_ends,
-    waits,
-    budgets,
-    budget_reserve,
-    ledger,
-    levels,
-    charges,
-    checkpoints,
-    content,
-    conversation_rows,
-    conversation_delete,
-    conversation_turns,
-    cuts,
-    delete,
-    idempotency,
-    keys,
-    lists,
-    log,
-    memory,
-    pauses,
-    records,
-    retention,
-    schedules,
-    shown,
-    spent_below,
-    spending,
-    statements,
-    steps,
-    tasks,
-    usage,
-    vectors,
-)
 CONVERSATION = "ix_executions_workspace_id_conversation_id_id"
 LISTS = {
     (): "ix_executions_workspace_id_id",
@@ -104,4 +41,16 @@ def statements_of(module: ModuleType) -> Iterator[tuple[str, Statement]]:
                 yield (f"{name}[{number}]" if isinstance(value, tuple) else name), found
 
 
-STATEMENTS = {name: found for module in MODULES for name, found in statements_of(module)}
+def _statements() -> dict[str, Statement]:
+    """Return the statements of all subjects; a name stands for one of them."""
+    found: dict[str, Statement] = {}
+    for module in walk_packages(store.__path__, f"{store.__name__}."):
+        if module.name.startswith(_ONE_DATABASE):
+            continue
+        for name, statement in statements_of(import_module(module.name)):
+            assert found.setdefault(name, statement) is statement, f"two statements {name}"
+    return found
+
+
+_ONE_DATABASE = ("outlast.store.postgres.", "outlast.store.sqlite.", "outlast.store.migrations.")
+STATEMENTS = _statements()

@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
+from outlast.agents.embeddings.catalogue import Embedders
+from outlast.agents.memory_search import MemorySearch
+from outlast.agents.port import Tools
+from outlast.engine.dispatch.port import Engine
 from outlast.model.clock import Clock
+from outlast.seal import Seal
 from outlast.services.agents import Agents
 from outlast.services.approvals import Approvals
 from outlast.services.budgets import Budgets
@@ -13,12 +18,15 @@ from outlast.services.keys import Keys
 from outlast.services.lists import Lists
 from outlast.services.memory import Memory
 from outlast.services.records import Records
-from outlast.services.schedules import Schedules
+from outlast.services.schedules import Schedules, new_runs
 from outlast.services.sessions import Sessions
 from outlast.services.system import System
 from outlast.services.tasks import Tasks
 from outlast.services.tickets import Tickets
 from outlast.services.usage import Usage
+from outlast.settings import Settings
+from outlast.store.store import Store
+from outlast.stream import Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +50,41 @@ class Services:
     sessions: Sessions
     client_calls: ClientCalls
     system: System
+
+    @classmethod
+    def over(
+        cls,
+        settings: Settings,
+        store: Store,
+        engine: Engine,
+        streams: Streams,
+        agents: Agents,
+        clock: Clock,
+        seal: Seal,
+        tools: Tools,
+        embedders: Embedders,
+    ) -> "Services":
+        """Return the services of a server; each gets what it uses."""
+        keys = Keys(store.keys, clock, settings.plans.default)
+        indexed, most = settings.metadata_keys, settings.max_queued_turns
+        executions = Executions(store, engine, streams, agents, clock, seal, indexed, most)
+        search = MemorySearch(store.memories, store.vectors, embedders)
+        return cls(
+            executions=executions,
+            lists=Lists(store, executions, agents.known),
+            conversations=Conversations(store, executions, agents, clock),
+            agents=agents,
+            keys=keys,
+            clock=clock,
+            approvals=Approvals(store, tools, clock),
+            tickets=Tickets(store.executions, seal, clock, keys),
+            tasks=Tasks(store, executions, agents, clock),
+            records=Records(store.records),
+            usage=Usage(store.usage, clock),
+            schedules=Schedules(store, agents, clock, *new_runs(settings)),
+            budgets=Budgets(store, keys, clock),
+            memory=Memory(store.memories, clock, search),
+            sessions=Sessions(store.idempotency, seal, clock, keys),
+            client_calls=ClientCalls(store, clock),
+            system=System(settings, engine, keys),
+        )

@@ -32,13 +32,15 @@ from outlast.model.schedule import (
 from outlast.model.workspace import Principal, Scope
 from outlast.services.agents import Agents
 from outlast.services.memory import Memory
+from outlast.services.metadata import indexed_values
+from outlast.settings import Settings
 from outlast.store.idempotency import Idempotency
 from outlast.store.page import Page
 from outlast.store.schedules.fire import Fired, Firing, Indexed
 from outlast.store.schedules.store import FireNow, of_a_file, resumed
 from outlast.store.store import Store
 
-__all__ = ["Fired", "NewSchedule", "Schedules"]
+__all__ = ["Fired", "NewSchedule", "Schedules", "new_runs"]
 
 _REFUSALS: Final[dict[str, type[OutlastError]]] = {
     "agent_not_found": AgentNotFound,
@@ -62,6 +64,11 @@ class NewSchedule:
     name: str | None = None
     conversation_id: str | None = None
     idempotency: Idempotency | None = None
+
+
+def new_runs(settings: Settings) -> tuple[Indexed, int]:
+    """Return what executions of schedules share with those of requests; see Firing."""
+    return partial(indexed_values, settings.metadata_keys), settings.max_queued_turns + 1
 
 
 class Schedules:
