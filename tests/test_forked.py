@@ -70,7 +70,7 @@ def run(folder: Path, *options: str) -> tuple[int, str]:
         text=True,
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=60,
+        timeout=300,
     )
     return done.returncode, done.stdout + done.stderr
 
