@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from outlast.activity import Activity
 from outlast.agents.code import CodeFunctions
 from outlast.agents.embeddings.catalogue import Embedders
+from outlast.agents.memory_search import MemorySearch
 from outlast.agents.port import Models, Tools
 from outlast.agents.prices.price_list import PriceList
 from outlast.databases import driver_of, jobs_of, queue_of
@@ -125,7 +126,7 @@ def build(
     settings: Settings,
     *,
     models: Models,
-    tools: Callable[[Store], Tools],
+    tools: Callable[[Store, MemorySearch], Tools],
     code: CodeFunctions | None = None,
     clock: Clock | None = None,
     store: Callable[[Driver], Store] | None = None,
@@ -134,9 +135,9 @@ def build(
 ) -> Core:
     """Build a core; nothing is opened yet.
 
-    `tools` makes the tools, which may reach the store; `embedders` are by default those of the
-    settings. Without `worker`, executions run in other
-    processes only. Raises Misconfigured.
+    `tools` makes the tools, which may reach the store and the search of its memory; `embedders` are
+    by default those of the settings. Without `worker`, executions run in other processes only.
+    Raises Misconfigured.
     """
     clock = clock or SystemClock()
     embedders = embedders or Embedders(clock, settings.data_dir, providers=settings.providers)
@@ -145,7 +146,9 @@ def build(
     jobs = jobs_of(settings)
     driver = driver_of(settings, measured=metrics.wrote, failures=failures, jobs=jobs)
     state = Store.over(driver, settings.plans) if store is None else store(driver)
-    box = tools(state)
+    memories, vectors = state.memories, state.vectors
+    search = MemorySearch(memories, vectors, embedders, settings.vector_cache_bytes)
+    box = tools(state, search)
     prices = PriceList(settings.prices, models, clock)
     seal = Seal(settings.secret_key, settings.secret_file, clock)
     agents = Agents(state.agents, clock)
@@ -162,14 +165,14 @@ def build(
     leadership = _leadership(settings, driver, failures, worker=worker)
     retention = Retention(state.conversations, settings.plans, clock)
     embedders.watch(metrics.embedded)
-    vectors = PendingVectors(state.vectors, embedders, clock)
-    own = (retention.duty, vectors.duty, *engine.duties)
+    embedding = PendingVectors(vectors, embedders, clock).duty
+    own = (retention.duty, embedding, *engine.duties)
     maintenance = _maintenance(settings, state, own, leadership, last_resort, clock, metrics)
     callbacks = (engine.runnable, engine.requested, engine.cancel)
     others = (streams.missed, leadership.released)
     state.listen(Listeners(committed, *callbacks, *others, paused=engine.pause))
     _watch(metrics, engine, streams, leadership, retention, box)
-    services = Services.over(settings, state, engine, streams, agents, clock, seal, box, embedders)
+    services = Services.over(settings, state, engine, streams, agents, clock, seal, box, search)
     parts = (models, box, services, metrics, maintenance, seal, prices, embedders)
     return Core(settings, clock, state, streams, engine, *parts)
 

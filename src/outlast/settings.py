@@ -98,6 +98,8 @@ class Settings:
     private_network: str = "operator"
     """Who may name private and loopback addresses for tools to call: operator (the agents file),
     allow (a model too) or deny. Link-local and metadata addresses are never called."""
+    vector_cache_bytes: int = 128 * 1024 * 1024
+    """Memory of a process for vectors of memory stores that it keeps between searches."""
     browser_path: str = ""
     """Chrome or Chromium for agents with a browser; empty: the first found in the usual places."""
     browser_contexts: int = 4
@@ -142,6 +144,7 @@ class Settings:
         _check(self.max_tries >= 1, "max_tries", "must be at least 1")
         _check(self.max_queued_turns >= 1, "max_queued_turns", "must be at least 1")
         _check(self.parallel_calls >= 1, "parallel_calls", "must be at least 1")
+        _check(self.vector_cache_bytes >= 0, "vector_cache_bytes", "must not be negative")
         _check(self.browser_contexts >= 1, "browser_contexts", "must be at least 1")
         _check(self.browser_idle_seconds >= 0, "browser_idle_seconds", "must not be negative")
         _check(self.drain_seconds >= 0, "drain_seconds", "must not be negative")

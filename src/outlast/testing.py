@@ -24,7 +24,6 @@ from uuid import UUID
 
 from outlast.agents.code import CodeFunctions
 from outlast.agents.embeddings.catalogue import Embedders
-from outlast.agents.memory_search import MemorySearch
 from outlast.agents.port import Model, Models, Offer, Tools
 from outlast.agents.tools.toolbox import ToolBox
 from outlast.app import Core, build
@@ -146,7 +145,7 @@ async def core_on(
     core = build(
         Settings(data_dir=folder, **settings),
         models=models,
-        tools=lambda state: tools or _tool_box(clock, state, embedders),
+        tools=lambda state, search: tools or ToolBox(clock, store=state, search=search),
         embedders=embedders,
         code=code,
         clock=clock,
@@ -159,11 +158,6 @@ async def core_on(
         yield core
     finally:
         await core.close()
-
-
-def _tool_box(clock: Clock, store: Store, embedders: Embedders) -> ToolBox:
-    search = MemorySearch(store.memories, store.vectors, embedders)
-    return ToolBox(clock, store=store, search=search)
 
 
 async def owner(core: Core, workspace: str = DEFAULT_WORKSPACE) -> Principal:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from outlast.agents.embeddings import files
@@ -285,11 +286,14 @@ async def test_an_endpoint_that_is_down_is_unavailable(tmp_path: Path) -> None:
 def test_the_nearest_are_those_of_the_largest_cosine() -> None:
     rows = [[1, 0], [0.9, 0.1], [0, 1], [-1, 0], [0.5, 0.5]]
     names = ["a", "b", "c", "d", "e"]
-    found = nearest(unit_vectors([[2, 0]])[0], names, unit_vectors(rows), 3)
+    query, units = unit_vectors([[2, 0]])[0], unit_vectors(rows)
+    table = np.frombuffer(b"".join(units), dtype="<f4").reshape(5, 2)
+    found = nearest(query, names, table, 3)
     assert [name for _, name in found] == ["a", "b", "e"]
     assert found[0][0] == pytest.approx(1.0)
-    assert len(nearest(unit_vectors([[2, 0]])[0], names, unit_vectors(rows), 50)) == 5
-    assert nearest(unit_vectors([[1]])[0], [], [], 5) == []
+    assert len(nearest(query, names, table, 50)) == 5
+    assert [name for _, name in nearest(query, names, table, 2, [4, 2, 3])] == ["e", "c"]
+    assert nearest(query, names, table, 2, []) == nearest(query, [], table[:0], 5) == []
 
 
 def test_two_rankings_are_joined_by_the_sum_of_their_reciprocal_ranks() -> None:

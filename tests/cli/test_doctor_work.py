@@ -63,7 +63,7 @@ async def core_on(database: Database, *, worker: bool) -> AsyncIterator[Core]:
     core = build(
         settings(database),
         models=models,
-        tools=lambda _: ToolBox(clock),
+        tools=lambda *_: ToolBox(clock),
         clock=clock,
         worker=worker,
     )

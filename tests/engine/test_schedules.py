@@ -1,6 +1,7 @@
 """Schedules in this process: what runs, what is made up for, what pauses."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.support.databases import Database
 from tests.support.engine import MakeEngine
 from tests.support.models import FakeModel, by_turn
 from tests.support.schedules import ScheduleHouse, at
+from tests.support.tools import spec
 from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
@@ -155,6 +157,35 @@ async def test_a_paused_agent_pauses_its_schedules_and_no_others(house: Schedule
     assert (await house.now(made)).next_runs(1) == [at("2026-03-04T11:00Z")]
     assert (await house.now(other)).paused_reason is PausedReason.REQUESTED
     assert (await house.now(late)).is_active
+
+
+async def test_each_run_is_of_the_newest_version_and_one_that_is_live_keeps_its_own(
+    house: ScheduleHouse,
+) -> None:
+    await house.make("0 * * * *", overlap=Overlap.ALLOW)
+    await house.fire("2026-03-04T09:00Z")
+    newer = replace(spec(), instructions="Be brief.")
+    await house.core.services.agents.put(house.caller.workspace_id, [(newer, "2")])
+    await house.fire("2026-03-04T10:00Z")
+    await house.end()
+    first, second = await house.executions()
+    assert second.agent_version == first.agent_version + 1
+    assert sorted(one.instructions for one in house.engine.model.requests) == [
+        "Be brief.",
+        "Be kind.",
+    ]
+
+
+async def test_runs_go_on_when_the_key_that_made_the_schedule_is_revoked(
+    house: ScheduleHouse,
+) -> None:
+    made = await house.make("0 * * * *")
+    await house.core.services.keys.revoke(house.caller.workspace_id, house.caller.key_id)
+    await house.fire("2026-03-04T09:00Z")
+    await house.end()
+    (run,) = await house.runs(made)
+    (one,) = await house.executions()
+    assert (run.error, run.execution_id, one.status) == (None, one.id, Status.COMPLETED)
 
 
 async def test_run_now_works_while_paused_and_keeps_the_next_time(house: ScheduleHouse) -> None:

@@ -6,17 +6,20 @@ from typing import Any
 
 import pytest
 
+from outlast.engine.maintenance.pending_vectors import EMBED
 from outlast.model.embedding import MAX_EMBEDDED, Found, SearchMode
 from outlast.model.error import InvalidField, MemoryStoreNotFound, ModelUnavailable, Upstream
 from outlast.model.execution import ToolStep
 from outlast.model.memory import EmbeddingState, MemoryAccess
+from outlast.model.price import ModelPrice, Prices
 from outlast.services.memory import ItemWrite, Search, StoreChanges
-from outlast.testing import owner
+from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.databases import Database
 from tests.support.embeddings import MEANINGS, EmbeddingProvider
 from tests.support.engine import start_request
 from tests.support.library import Library
-from tests.support.tools import call
+from tests.support.models import FakeModel, by_turn
+from tests.support.tools import call, spec
 from tests.support.waiting import BOUND, until_found
 
 pytestmark = pytest.mark.anyio
@@ -315,3 +318,26 @@ async def test_an_agents_write_is_found_by_meaning_by_the_next_one(
     failed = await run()
     assert failed.is_error
     assert "500" in str(failed.result)
+
+
+async def test_a_tools_search_is_charged_with_what_its_query_costs(
+    database: Database, provider: EmbeddingProvider
+) -> None:
+    queries = ({"mode": "hybrid"}, {"mode": "text"}, {"mode": "semantic"})
+    calls = [[call(n, "memory_search", query="puppy", **one)] for n, one in enumerate(queries)]
+    models = NamedModels({"actor": FakeModel(by_turn(*calls, ["Done"]))})
+    prices = Prices({MODEL: ModelPrice(3, 0, 0, 0)}, {"memory_search": 100})
+    async with database.core(models=models, clock=FakeClock(), prices=prices) as core:
+        await core.maintenance.hold(EMBED)
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+        store, _ = await core.services.memory.create(caller, "notes", embedding=MODEL)
+        await core.services.memory.write(caller, store.id, "rex", ItemWrite("A hound"))
+        await core.maintenance.run(EMBED)
+        request = start_request(memory_stores=(MemoryAccess(store.id),))
+        started = await core.services.executions.start(caller, "agent", request)
+        async with asyncio.timeout(BOUND):
+            done = await core.services.executions.rest(caller, started.execution.id)
+    charged = database.rows("SELECT credits FROM charges WHERE kind = 'tool' ORDER BY step")
+    assert charged == [(100 + 7 * 3,), (100,), (100 + 7 * 3,)]
+    assert database.rows("SELECT sum(credits) FROM charges") == [(done.execution.credits,)]

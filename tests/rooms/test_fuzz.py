@@ -55,7 +55,7 @@ class Served:
 
 def document() -> dict[str, Any]:
     settings = Settings(data_dir=Path("unused"))
-    core = build(settings, models=NamedModels({}), tools=lambda _: FakeTools())
+    core = build(settings, models=NamedModels({}), tools=lambda *_: FakeTools())
     app: App = create_app(core)
     return app.openapi()
 

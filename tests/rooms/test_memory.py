@@ -102,6 +102,12 @@ async def test_an_items_etag_is_its_digest_and_guards_every_write(api: Api) -> N
     for headers in ({"If-Match": tag}, {"If-Match": '""'}, {"If-None-Match": "*"}):
         answer = await put(api, store, "k", "three", **headers)
         assert refusal(answer) == (412, "precondition_failed", None)
+    body, headers = {"content": "three"}, {"If-Match": tag}
+    changed = await api.client.patch(f"{store}/items/k", json=body, headers=headers)
+    assert refusal(changed) == (412, "precondition_failed", None)
+    headers = {"If-Match": second.headers["etag"]}
+    changed = await api.client.patch(f"{store}/items/k", json={"content": "two"}, headers=headers)
+    assert (changed.status_code, changed.json()["version"]) == (200, 2)
     removed = await api.client.delete(f"{store}/items/k", headers={"If-Match": tag})
     assert removed.status_code == 412
     assert (await put(api, store, "k", "two", **{"If-Match": tag})).json() == second.json()
@@ -284,6 +290,21 @@ async def test_an_execution_shows_its_stores_as_it_was_given_them(api: Api) -> N
         assert listed["memoryStores"] == given
     plain = await api.execute({"input": "Hi", "memoryStores": []})
     assert "memoryStores" not in plain.json()
+
+
+async def test_an_execution_and_a_schedule_have_eight_stores_and_no_ninth(api: Api) -> None:
+    stores = [(await made(api, name=f"n{n}")).removeprefix(f"{PATH}/") for n in range(9)]
+    schedule = {"agentId": "agent", "cron": "0 9 * * *", "memoryStores": stores[:8]}
+    eight = await api.execute({"input": "Hi", "memoryStores": stores[:8]})
+    assert (eight.status_code, eight.json()["memoryStores"]) == (200, stores[:8])
+    assert (await api.client.post("/v1/schedules", json=schedule)).status_code == 201
+    schedule |= {"memoryStores": stores}
+    for answer in (
+        await api.execute({"input": "Hi", "memoryStores": stores}),
+        await api.client.post("/v1/schedules", json=schedule),
+    ):
+        assert refusal(answer) == (422, "invalid_field_value", "memoryStores")
+    assert len((await api.get("/v1/executions")).json()["data"]) == 1
 
 
 async def test_stores_that_an_execution_cannot_have_are_named_by_their_place(api: Api) -> None:

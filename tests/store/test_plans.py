@@ -25,6 +25,7 @@ ON_POSTGRES = {"ADVANCE_AND_APPEND", "RESERVE_AND_WRITE"}
 """Statements in which SQLite has no syntax for the writes."""
 MAY_SCAN = {
     "UNFINISHED": "recovery, once at start",
+    "EMBEDDING": "all of them are wanted: `outlast doctor`",
     "WORKSPACES": "all of them are wanted",
     "INSERT": "a select of constants",
     "REQUESTED": "all that two partial indices hold",
@@ -81,6 +82,7 @@ INDICES = {
     "STORES_TO_EMBED": "ix_memory_stores_embed_at",
     "ITEMS_TO_EMBED": "ix_memory_vectors_due_at",
     "NEXT_TO_EMBED": "ix_memory_vectors_due_at",
+    "CHANGED_VECTORS": "ix_memory_vectors_changed",
     "MEMORY_OF_EXECUTION": "ix_memory_versions_execution_id",
     "DUE_WAITS": "ix_waits_due_at",
     "WHO_IS_AWAITED": "ix_waits_open",

@@ -30,6 +30,7 @@ RUNS = 7
 BIG, SMALL = "ws_big", "ws_7"
 """In the big one a walk over all workspaces' rows, in their order, is as good as its own index."""
 MAY_SCAN = {
+    "EMBEDDING_MODELS": "all of them are wanted: `outlast doctor`",
     "WORKSPACES": "all of them are wanted",
     "WORKSPACES_TO_SUM": "all of them are looked at",
     "DUE_WORKSPACES": "all of them are looked at",
@@ -45,7 +46,7 @@ INDICES = {
     "STORES_TO_EMBED": "ix_memory_stores_embed_at",
     "ITEMS_TO_EMBED": "ix_memory_vectors_due_at",
     "NEXT_TO_EMBED": "ix_memory_vectors_due_at",
-    "VECTORS": "pk_memory_vectors",
+    "CHANGED_VECTORS": "ix_memory_vectors_changed",
     "DUE_WAITS": "ix_waits_due_at",
     "WHO_IS_AWAITED": "ix_waits_open",
     "APPEND_EVENT": "pk_events",

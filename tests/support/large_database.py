@@ -338,6 +338,7 @@ _TABLES: Final = {
             "version": "1",
             "due_at": "CASE WHEN n % 100 < 20 THEN n END",
             "vector": "CASE WHEN n % 100 >= 20 THEN decode(md5(n::text), 'hex') END",
+            "changed": "n",
         },
     ),
     "memory_versions": (

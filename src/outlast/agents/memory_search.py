@@ -3,15 +3,17 @@
 query ─► words ──► newest items with all of them ───────────────┐
       └► vector ─► nearest items by cosine, of all that there are ┴► reciprocal rank fusion ─► items
 
-Vectors are read and compared whole, so the result is exact (see docs/decisions/semantic-search.md).
+All vectors are compared, so the result is exact (see docs/decisions/semantic-search.md).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from outlast.agents.embeddings.catalogue import Embedders
+from outlast.agents.embeddings.kept import KeptVectors
+from outlast.agents.embeddings.port import Embedded
 from outlast.agents.embeddings.vectors import DIMENSION_BYTES, nearest
 from outlast.model.embedding import (
     MAX_EMBEDDED,
@@ -29,6 +31,7 @@ from outlast.model.error import (
     Upstream,
 )
 from outlast.model.memory import MemoryItem, MemoryStore, checked_prefix, query_words
+from outlast.model.usage import estimate_tokens
 from outlast.store.memory.store import Memories
 from outlast.store.memory.vectors import Vectors
 
@@ -60,10 +63,14 @@ class _Near:
 class MemorySearch:
     """Searches the stores of a workspace."""
 
-    def __init__(self, store: Memories, vectors: Vectors, embedders: Embedders) -> None:
+    def __init__(
+        self, store: Memories, vectors: Vectors, embedders: Embedders, kept_bytes: int = 0
+    ) -> None:
+        """`kept_bytes`: memory for vectors that are kept between searches."""
         self._store = store
         self._vectors = vectors
         self._embedders = embedders
+        self._kept = KeptVectors(vectors, kept_bytes)
 
     def require(self, model: str) -> None:
         """Raise InvalidField if a store cannot have this embedding model."""
@@ -72,9 +79,16 @@ class MemorySearch:
         except Misconfigured as error:
             raise InvalidField(f"embedding: {error.message}", param="embedding") from error
 
-    async def search(self, workspace_id: str, store_ids: Sequence[str], wanted: Search) -> Found:
+    async def search(
+        self,
+        workspace_id: str,
+        store_ids: Sequence[str],
+        wanted: Search,
+        embedded: list[tuple[str, int]] | None = None,
+    ) -> Found:
         """Return what is found; a blank query finds the newest items, in every mode.
 
+        The models of which a vector was requested are added to `embedded`, with the tokens.
         Raises MemoryStoreNotFound, InvalidField (also for a mode that needs an embedding model that
         no store has), and Upstream if a semantic search gets no vector of the query.
         """
@@ -90,7 +104,8 @@ class MemorySearch:
         warning = None
         if mode is not SearchMode.TEXT:
             try:
-                rankings = await self._nearest(stores, wanted.query, prefix, wanted.limit)
+                vectors = await self._vectors_of(stores, wanted.query, embedded)
+                rankings = await self._nearest(stores, vectors, prefix, wanted.limit)
             except Upstream as error:
                 if mode is SearchMode.SEMANTIC:
                     raise
@@ -104,53 +119,68 @@ class MemorySearch:
             raise MemoryStoreNotFound
         return stores
 
+    async def _vectors_of(
+        self, stores: Sequence[MemoryStore], query: str, embedded: list[tuple[str, int]] | None
+    ) -> dict[str, bytes]:
+        """Return the query's vector of each of the stores' models. Raises Upstream."""
+        models = {store.embedding.model for store in stores if store.embedding is not None}
+        vectors = {}
+        for model in sorted(models):
+            made = await self._embed(model, query)
+            vectors[model] = made.vectors[0]
+            if embedded is not None:
+                embedded.append((model, made.tokens or estimate_tokens(query[:MAX_EMBEDDED])))
+        return vectors
+
     async def _nearest(
-        self, stores: Sequence[MemoryStore], query: str, prefix: str, limit: int
+        self,
+        stores: Sequence[MemoryStore],
+        vectors: Mapping[str, bytes],
+        prefix: str,
+        limit: int,
     ) -> list[list[_Near]]:
         """Return a ranking for each model: cosines of two models cannot be compared."""
-        models = [store.embedding.model for store in stores if store.embedding is not None]
-        rankings: dict[str, list[_Near]] = {model: [] for model in models}
+        rankings: list[list[_Near]] = []
         most = max(RANKED, limit)
-        for model in rankings:
-            vector = await self._vector(model, query)
+        for model, vector in vectors.items():
             near: list[_Near] = []
             for store in stores:
                 if store.embedding is not None and store.embedding.model == model:
                     near += await self._of_store(store, vector, prefix, most)
             near.sort(key=lambda one: (one.similarity, one.item_id), reverse=True)
-            rankings[model] = near[:most]
-        return list(rankings.values())
+            rankings.append(near[:most])
+        return rankings
 
-    async def _vector(self, model: str, query: str) -> bytes:
+    async def _embed(self, model: str, query: str) -> Embedded:
         """Return the query's vector. Raises Upstream."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                embedded = await self._embedders.embed(model, [query[:MAX_EMBEDDED]])
+                return await self._embedders.embed(model, [query[:MAX_EMBEDDED]])
         except TimeoutError:
             raise ModelUnavailable(
                 f"The embedding model {model} has not answered within {_PATIENCE:g} s."
             ) from None
         except Misconfigured as error:
             raise ModelUnavailable(error.message, passing=False) from error
-        return embedded.vectors[0]
 
     async def _of_store(
         self, store: MemoryStore, vector: bytes, prefix: str, most: int
     ) -> list[_Near]:
         """Return the nearest items of a store."""
-        ids, vectors = await self._vectors.of_store(store.id)
-        if vectors and len(vectors[0]) != len(vector):
-            dimensions = len(vector) // DIMENSION_BYTES
+        assert store.embedding is not None
+        held = await self._kept.of_store(store.id, store.embedding.vectors)
+        dimensions = len(vector) // DIMENSION_BYTES
+        if held.ids and held.dimensions != dimensions:
             raise ModelUnavailable(
                 f"The embedding model now returns {dimensions} dimensions; the vectors of the "
-                f"store {store.name!r} have {len(vectors[0]) // DIMENSION_BYTES}.",
+                f"store {store.name!r} have {held.dimensions}.",
                 passing=False,
             )
+        rows = None
         if prefix:
             below = await self._vectors.below(store.id, prefix)
-            kept = [at for at, item_id in enumerate(ids) if item_id in below]
-            ids, vectors = [ids[at] for at in kept], [vectors[at] for at in kept]
-        found = await asyncio.to_thread(nearest, vector, ids, vectors, most)
+            rows = [at for at, item_id in enumerate(held.ids) if item_id in below]
+        found = await asyncio.to_thread(nearest, vector, held.ids, held.table, most, rows)
         return [_Near(similarity, item_id, store.id) for similarity, item_id in found]
 
     async def _joined(

@@ -156,6 +156,8 @@ class ToolContext:
     """The execution's memory stores."""
     writes: list[MemoryWrite] = field(default_factory=list, repr=False)
     """What the call writes to them, in the transaction that records it."""
+    embedded: list[tuple[str, int]] = field(default_factory=list, repr=False)
+    """Embedding models that the call has used, each with the tokens of a request."""
     handle: dict[str, Any] | None = field(default=None, repr=False)
     """What `defer` was given before a crash: the call goes on, and is not made again."""
     defer: Callable[[dict[str, Any]], Awaitable[None]] | None = field(default=None, repr=False)

@@ -79,7 +79,7 @@ def compose(settings: Settings, loaded: LoadedAgents, *, worker: bool = True) ->
     core = build(
         settings,
         models=models,
-        tools=lambda store: tool_box(settings, clock, functions, store, embedders),
+        tools=lambda *of_server: tool_box(settings, clock, functions, *of_server),
         embedders=embedders,
         code=code,
         clock=clock,
@@ -93,12 +93,9 @@ def tool_box(
     clock: Clock,
     functions: ToolFunctions,
     store: Store | None = None,
-    embedders: Embedders | None = None,
+    search: MemorySearch | None = None,
 ) -> ToolBox:
     """Return what runs the tools of this process's agents; for a server with both of the last."""
-    search = None
-    if store is not None and embedders is not None:
-        search = MemorySearch(store.memories, store.vectors, embedders)
     reach = PrivateNetwork(settings.private_network)
     return ToolBox(
         clock,

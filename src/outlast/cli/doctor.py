@@ -5,18 +5,18 @@ import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
 from outlast import logs
-from outlast.agents.embeddings.catalogue import Embedders
 from outlast.agents.loader import LoadedAgents
 from outlast.agents.models.catalogue import ModelCatalogue
 from outlast.agents.port import ToolContext
 from outlast.agents.readiness import model_problem, tools_not_ready
 from outlast.agents.tools.python import ToolFunctions
 from outlast.cli.composition import environment_of, providers_of, read_agents, tool_box
+from outlast.cli.doctor_memory import embedding_models, examine_embeddings
 from outlast.cli.doctor_sqlite import examine_sqlite
 from outlast.cli.findings import Finding, Level
 from outlast.cli.preflight import check_environment
@@ -32,6 +32,8 @@ from outlast.settings import Settings
 _MEGABYTE: Final = 1_000_000
 _LITTLE: Final = 1000 * _MEGABYTE
 _TOO_LITTLE: Final = 100 * _MEGABYTE
+_OPENED: Final = {"schema", "lock"}
+"""Checks that are only made, and only succeed, on a database that this version may read."""
 
 
 async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Finding]:
@@ -39,16 +41,19 @@ async def examine(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     for finding in (*_data_folder(settings), _key_file(settings)):
         yield finding
     loaded, agents = _agents(settings)
+    opens = False
     async for finding in _database(settings, clock or SystemClock(), loaded):
         yield finding
+        opens |= finding.check in _OPENED and finding.level is Level.OK
     yield agents
+    embeddings = await embedding_models(settings, loaded, opens=opens)
     for finding in (
         *_environment(),
         *await _models(settings, loaded),
-        *await _embeddings(settings, loaded),
+        *await examine_embeddings(settings, loaded, embeddings),
         *_tools(settings, loaded),
         *await _servers(settings, loaded),
-        *_prices(settings, loaded),
+        *_prices(settings, loaded, embeddings),
         *await _unpriced(settings, loaded),
     ):
         yield finding
@@ -172,31 +177,14 @@ def _model(catalogue: ModelCatalogue, name: str) -> Finding:
     return Finding(f"model {name}", Level.OK, "is ready")
 
 
-async def _embeddings(settings: Settings, loaded: LoadedAgents) -> list[Finding]:
-    """Check the embedding models of the memory stores that the agents file creates."""
-    embedders = Embedders(
-        SystemClock(), settings.data_dir, providers=providers_of(settings, loaded)
-    )
-    named = {one.embedding for one in loaded.memory_stores.values()}
-    findings = [_embedding(embedders, name) for name in sorted(filter(None, named))]
-    await embedders.close()
-    return findings
-
-
-def _embedding(embedders: Embedders, name: str) -> Finding:
-    try:
-        embedders.find(name)
-    except Misconfigured as error:
-        return Finding(f"embedding model {name}", Level.FAIL, error.message)
-    return Finding(f"embedding model {name}", Level.OK, "is ready")
-
-
-def _prices(settings: Settings, loaded: LoadedAgents) -> Iterator[Finding]:
-    """Check the prices: one under a name that no agent uses has no effect."""
+def _prices(
+    settings: Settings, loaded: LoadedAgents, embeddings: Iterable[str]
+) -> Iterator[Finding]:
+    """Check the prices: one under a name that nothing uses has no effect."""
     priced = (*settings.prices.models, *settings.prices.tools)
     if not priced or not loaded.specs:
         return
-    models = set(loaded.models)
+    models = {*loaded.models, *embeddings}
     tools = {tool.name for spec in loaded.specs for tool in spec.tools}
     listed = {
         name for name in settings.prices.tools if any(spec.has(name) for spec in loaded.specs)

@@ -102,6 +102,9 @@ PrivateNetworks = Annotated[
 BrowserPath = Annotated[
     str | None, Option(help="Chrome or Chromium, for agents that have a browser.")
 ]
+VectorCache = Annotated[
+    int | None, Option(help="Memory for memory stores' vectors between searches, in bytes.")
+]
 BrowserContexts = Annotated[
     int | None, Option(help="Executions with an open browser at the same time; others wait.")
 ]
@@ -169,6 +172,7 @@ FLAGS: Final[dict[str, Any]] = {
     "strict_requests": StrictRequests,
     "indexed_metadata": IndexedMetadata,
     "private_network": PrivateNetworks,
+    "vector_cache_bytes": VectorCache,
     "browser_path": BrowserPath,
     "browser_contexts": BrowserContexts,
     "browser_idle_seconds": BrowserIdle,

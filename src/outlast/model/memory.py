@@ -65,6 +65,16 @@ class NewStore:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorsState:
+    """Which vectors a store has: two reads with equal states have found the same."""
+
+    changed: int = 0
+    """Counts the changes."""
+    deleted: int = 0
+    """`changed` after the last one that has deleted a vector."""
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddingState:
     """A store's embedding model, and how far its items have vectors."""
 
@@ -76,6 +86,7 @@ class EmbeddingState:
     """Items that wait for their vectors."""
     error: str | None = None
     """Why the last try failed; None since the last one that succeeded."""
+    vectors: VectorsState = field(default=VectorsState(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from outlast.agents.embeddings.catalogue import Embedders
 from outlast.agents.memory_search import MemorySearch
 from outlast.agents.port import Tools
 from outlast.engine.dispatch.port import Engine
@@ -62,13 +61,12 @@ class Services:
         clock: Clock,
         seal: Seal,
         tools: Tools,
-        embedders: Embedders,
+        search: MemorySearch,
     ) -> "Services":
         """Return the services of a server; each gets what it uses."""
         keys = Keys(store.keys, clock, settings.plans.default)
         indexed, most = settings.metadata_keys, settings.max_queued_turns
         executions = Executions(store, engine, streams, agents, clock, seal, indexed, most)
-        search = MemorySearch(store.memories, store.vectors, embedders)
         return cls(
             executions=executions,
             lists=Lists(store, executions, agents.known),

@@ -8,10 +8,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from outlast import agent_tool
+from outlast.agents.port import ModelRequest
+from outlast.engine.maintenance.retention import PURGE
+from outlast.model.agent import AgentSpec
 from outlast.model.error import ToolFailed
 from outlast.model.event import START
 from outlast.model.ids import CONVERSATION, EXECUTION
+from outlast.model.price import NANO
+from outlast.model.retention import Plans
+from outlast.model.workspace import Plan
 from outlast.store.executions.values import NewExecution
+from outlast.testing import FakeClock
 from tests.rooms.test_fold import same_as_get
 from tests.support.api import Api, MakeApi
 from tests.support.models import FakeModel, Reply, by_turn
@@ -28,6 +36,7 @@ from tests.support.records_room import (
     walk,
 )
 from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.trees import CHILD, heard, said
 from tests.support.waiting import BOUND, between_looks
 
 pytestmark = pytest.mark.anyio
@@ -225,6 +234,39 @@ async def test_a_purge_leaves_every_node_with_its_credits_and_nothing_of_what_wa
     assert found.json()["id"] == after["id"]
     shown = (await api.get(f"/v1/executions/{execution['id']}")).json()
     assert (shown["toolCalls"], shown["output"], shown["isPurged"]) == ([], None, True)
+
+
+async def test_retention_leaves_the_tree_of_a_conversation_whose_agents_called_others(
+    make_api: MakeApi,
+) -> None:
+    def play(request: ModelRequest) -> Reply:
+        given = heard(request)
+        if given:
+            return [f"All well: {given[0]}"]
+        return [call(2, "look") if said(request) == "lower" else call(1, "helper", input="lower")]
+
+    clock = FakeClock()
+    tools = FakeTools(helper=CHILD, look=lambda _: "seen")
+    more: dict[str, Any] = {"prices": PRICES, "plans": Plans(default=Plan.STARTER), "clock": clock}
+    api = await make_api(FakeModel(play), spec(agent_tool("helper")), tools, **more)
+    helper = AgentSpec("helper", "actor", tools=(tool("look"),))
+    await api.core.services.agents.put(api.caller.workspace_id, [(helper, "1")])
+    await api.core.maintenance.hold(PURGE)
+    execution = await ran(api)
+    before = await tree(api, execution["id"])
+    assert len(list(walk(before))) == 2 * 4
+    clock.advance(90 * 24 * 60 * 60)
+    assert await api.core.maintenance.run(PURGE) == 1
+    after = await tree(api, execution["id"])
+    nodes = await sound(api, after)
+    assert not [word for word in ("lower", "seen", "All well") if word in str(after)]
+    assert [(node["id"], node["creditsUsed"]) for node in nodes] == [
+        (node["id"], node["creditsUsed"]) for node in walk(before)
+    ]
+    assert after["creditsUsed"] * NANO == 4 * MODEL + 5
+    assert all(node["isPurged"] for node in nodes)
+    (listed,) = [one for one in await page(api) if one["parentId"] is None]
+    assert (listed["isPurged"], listed["creditsUsed"]) == (True, after["creditsUsed"])
 
 
 async def test_a_purge_forgets_what_errors_said(make_api: MakeApi) -> None:

@@ -27,17 +27,19 @@ def unit_vectors(rows: Sequence[Any]) -> tuple[bytes, ...]:
 
 
 def nearest(
-    query: bytes, names: Sequence[str], vectors: Sequence[bytes], most: int
+    query: bytes, names: Sequence[str], table: Any, most: int, rows: Sequence[int] | None = None
 ) -> list[tuple[float, str]]:
-    """Return the names of the vectors with the largest cosine, with it, the nearest first.
+    """Return the names of the rows with the largest cosine, with it, the nearest first.
 
-    All vectors have unit length and the query's dimensions. Runs long: for a thread.
+    All rows have unit length and the query's dimensions. `rows`: the numbers of those that count;
+    None: all. Runs long: for a thread.
     """
     import numpy as np
 
+    if rows is not None:
+        names, table = [names[at] for at in rows], table[np.array(rows, dtype=np.intp)]
     if not names:
         return []
-    table = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(names), -1)
     cosines = table @ np.frombuffer(query, dtype="<f4")
     if most < len(names):
         best = np.argpartition(cosines, len(names) - most)[-most:].tolist()

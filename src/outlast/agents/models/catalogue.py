@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from outlast.agents.embeddings.catalogue import OPENAI_EMBEDDINGS
 from outlast.agents.models.openai_chat import OPENAI, OpenAIEndpoint
 from outlast.agents.models.providers import filled, of_environment
 from outlast.agents.models.scripted import ScriptedModel
@@ -78,7 +79,8 @@ class ModelCatalogue:
     def offer(self, name: str) -> Offer | None:
         """Return the provider and its name of the model; None for a model that runs here."""
         prefix, _, model = name.partition(":")
-        kind, given = self.kind(name), self._providers.get(prefix)
+        given = self._providers.get(prefix)
+        kind = OPENAI_CHAT if prefix == OPENAI_EMBEDDINGS and given is None else self.kind(name)
         if not model or kind in _HERE:
             return None
         if prefix not in self._urls:

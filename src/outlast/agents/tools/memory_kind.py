@@ -215,7 +215,7 @@ class MemoryRunner:
             arguments.get("limit", _FOUND),
             checked_mode(arguments.get("mode")),
         )
-        found = await self._found.search(context.workspace_id, [*names], wanted)
+        found = await self._found.search(context.workspace_id, [*names], wanted, context.embedded)
         items = [_shown(one.item, names[one.item.store_id], _SHOWN) for one in found.items]
         return {"items": items} | ({"warning": found.warning} if found.warning else {})
 

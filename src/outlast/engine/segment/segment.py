@@ -5,7 +5,7 @@ Only the segment's runner uses it; others may call `stop`.
 
 import asyncio
 from collections.abc import Collection, Coroutine, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import takewhile
 from typing import Any, Final, TypeAlias, TypeVar
@@ -131,6 +131,15 @@ class StepText:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CallMemory:
+    """What a call did with memory stores, recorded with its result."""
+
+    writes: tuple[MemoryWrite, ...] = ()
+    embedded: tuple[tuple[str, int], ...] = ()
+    """Requests to embedding models: the model, and the tokens."""
+
+
 class Segment:
     """An unbroken sequence of steps of one execution."""
 
@@ -154,8 +163,8 @@ class Segment:
         self.handles: dict[str, dict[str, Any]] = {}
         """By which results of calls are found that tools' servers work on by themselves, by
         call."""
-        self.writes: dict[str, tuple[MemoryWrite, ...]] = {}
-        """What calls that have ended write to memory stores when they are recorded, by call."""
+        self.memory: dict[str, CallMemory] = {}
+        """What calls that have ended did with memory stores, by call."""
         self._open: dict[str, tuple[int, ToolCall]] = {}
         """Calls of the newest model step without a result, in order."""
         self.highest_step = 0

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +16,7 @@ from outlast.engine.segment.browsers import SegmentBrowsers
 from outlast.engine.segment.handles import Handles
 from outlast.engine.segment.inputs import Inputs, given_input
 from outlast.engine.segment.reservations import Reservations
-from outlast.engine.segment.segment import Interrupted, Segment, ended
+from outlast.engine.segment.segment import CallMemory, Interrupted, Segment, ended
 from outlast.engine.segment.step_events import tool_finished
 from outlast.engine.segment.writer import SegmentWriter
 from outlast.model.agent import SOURCE_SEPARATOR, AgentSpec, ToolSpec
@@ -26,6 +27,7 @@ from outlast.model.ids import STEP
 from outlast.model.memory import MemoryWriter
 from outlast.model.message import ToolCall
 from outlast.model.text import shortened, storable
+from outlast.model.usage import Usage
 from outlast.model.wait import Wait
 from outlast.seal import FORWARDED, DecryptionFailed, Seal
 from outlast.store.memory.write import MEMORY_REFUSALS
@@ -100,17 +102,27 @@ class ToolCalls:
             await self.inputs.withdraw(segment, handles, step.call)
         for step in sorted(steps, key=lambda step: step.number):
             runs = _runs(spec, step.call)
-            writes = segment.writes.pop(step.call.id, ())
+            memory = segment.memory.pop(step.call.id, CallMemory())
+            extra = await self._embedding_cost(memory.embedded)
+            events = (tool_finished(step),)
             try:
                 await self.writer.record(
-                    segment, (tool_finished(step),), step, ran=runs, memory=writes
+                    segment, events, step, ran=runs, memory=memory.writes, extra=extra
                 )
             except MEMORY_REFUSALS as error:
                 refused = replace(step, result=error.message, is_error=True)
-                await self.writer.record(segment, (tool_finished(refused),), refused, ran=runs)
+                events = (tool_finished(refused),)
+                await self.writer.record(segment, events, refused, ran=runs, extra=extra)
             segment.in_flight.pop(step.call.id, None)
         for task in ran:
             task.result()
+
+    async def _embedding_cost(self, embedded: Sequence[tuple[str, int]]) -> int:
+        """Return what the requests to embedding models cost."""
+        prices = self.writer.prices
+        if lacking := [model for model, _ in embedded if prices.lacks(model)]:
+            await prices.learn(lacking)
+        return sum(prices.of_model(model).of(Usage(tokens)) for model, tokens in embedded)
 
     async def _record_waits(self, segment: Segment, waits: list[Wait]) -> None:
         """Record that calls wait for input: they have ended, and are made again with it."""
@@ -166,9 +178,13 @@ class ToolCalls:
         except Exception as error:
             logger.exception("tool.crashed", tool=call.name, execution=execution.id)
             raise ToolFailed(f"The tool {call.name} crashed.") from error
+        finally:
+            if context.embedded:
+                segment.memory[call.id] = CallMemory(embedded=tuple(context.embedded))
         if context.writes:
             by = MemoryWriter(execution.id, number, call.id, execution.key_id)
-            segment.writes[call.id] = tuple([replace(one, writer=by) for one in context.writes])
+            writes = tuple([replace(one, writer=by) for one in context.writes])
+            segment.memory[call.id] = CallMemory(writes, tuple(context.embedded))
         return result
 
     async def listed(self, segment: Segment, spec: AgentSpec) -> AgentSpec:

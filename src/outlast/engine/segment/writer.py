@@ -93,13 +93,16 @@ class SegmentWriter:
         ran: bool = True,
         held: Reservation | None = None,
         memory: tuple[MemoryWrite, ...] = (),
+        *,
+        extra: int = 0,
         **changes: Any,
     ) -> None:
         """Record events, a step, and unless the step was cut off a checkpoint after it.
 
         The step is charged, and its event in `events` gets the cost. `ran`: False for a tool that
-        did not run. `held`: what budgets are to reserve for its tool calls. `memory`:
-        what the step writes to memory stores. Raises BudgetRefused, and what such a write raises.
+        did not run. `held`: what budgets are to reserve for its tool calls. `memory`: what the step
+        writes to memory stores. `extra`: credits that a tool has cost beyond its price. Raises
+        BudgetRefused, and what such a write raises.
         """
         checkpoint: Checkpoint | None = None
         charge: Charge | None = None
@@ -109,7 +112,7 @@ class SegmentWriter:
             changes["children"] = segment.execution.children + len(children)
         if step is not None:
             changes |= _sums(segment.execution, step)
-            charge = self._charge(segment, step) if ran else None
+            charge = self._charge(segment, step, extra) if ran else None
             changes |= counted(segment, step) if ran else {}
             events = tuple([charged(event, _cost(charge)) for event in events])
             if not (isinstance(step, ModelStep) and step.finish_reason in CUT_OFF):
@@ -283,14 +286,14 @@ class SegmentWriter:
             max(began, self.clock.now()),
         )
 
-    def _charge(self, segment: Segment, step: Step) -> Charge | None:
+    def _charge(self, segment: Segment, step: Step, extra: int = 0) -> Charge | None:
         """Return the charge of a step; None if it is free and has used no tokens."""
         if isinstance(step, ModelStep):
             kind, name, usage = "model", step.model, step.usage
             cost = self.prices.of_model(segment.model, name).of(usage)
         else:
             kind, name, usage = "tool", step.call.name, NO_USAGE
-            cost = self.prices.of_tool(name)
+            cost = self.prices.of_tool(name) + extra
         if not (cost or usage.total_tokens):
             return None
         return Charge(step.id, step.number, kind, name, cost, step.ended_at, usage)

@@ -23,6 +23,7 @@ from outlast.model.memory import (
     MemoryStore,
     MemoryVersion,
     MemoryWriter,
+    VectorsState,
     WrittenMemory,
 )
 from outlast.store.driver import Row, Statement
@@ -53,6 +54,8 @@ _PLAIN: Final = (
     memory_stores.c.embedding,
     memory_stores.c.dimensions,
     memory_stores.c.embed_error,
+    memory_stores.c.vectors_changed,
+    memory_stores.c.vectors_deleted,
 )
 _STORE: Final = (*_PLAIN, _PENDING)
 _PLAN: Final = (
@@ -92,6 +95,13 @@ MEMORY_STORES_NAMED: Final = Statement(
 )
 """Of this name, the oldest first: names are for people, files and models."""
 
+EMBEDDING_MODELS: Final = Statement(
+    select(memory_stores.c.embedding)
+    .where(memory_stores.c.embedding.is_not(None), memory_stores.c.deleted.is_(False))
+    .distinct()
+)
+"""Of all workspaces."""
+
 UPDATE_MEMORY_STORE: Final = Statement(
     update(memory_stores)
     .where(*_WRITTEN_STORE)
@@ -104,11 +114,14 @@ UPDATE_MEMORY_STORE: Final = Statement(
     )
 )
 _EMBED: Final = bindparam("embed", type_=BigInteger)
+_MORE_ITEMS: Final = bindparam("more_items", type_=BigInteger)
+_NEXT_CHANGE: Final = memory_stores.c.vectors_changed + literal_column("1")
+_FEWER: Final = literal_column("0") > _MORE_ITEMS
 COUNT_MEMORY: Final = Statement(
     update(memory_stores)
     .where(*_WRITTEN_STORE)
     .values(
-        items=memory_stores.c["items"] + bindparam("more_items", type_=BigInteger),
+        items=memory_stores.c["items"] + _MORE_ITEMS,
         bytes=memory_stores.c.bytes + bindparam("more_bytes", type_=BigInteger),
         erasing_since=func.coalesce(
             memory_stores.c.erasing_since, bindparam("erasing", type_=BigInteger)
@@ -118,6 +131,10 @@ COUNT_MEMORY: Final = Statement(
             (memory_stores.c.embed_tries > literal_column("0"), memory_stores.c.embed_at),
             else_=_EMBED,
         ),
+        vectors_changed=case(
+            (_EMBED.is_not(None) | _FEWER, _NEXT_CHANGE), else_=memory_stores.c.vectors_changed
+        ),
+        vectors_deleted=case((_FEWER, _NEXT_CHANGE), else_=memory_stores.c.vectors_deleted),
     )
 )
 """`embed`: when the vector of what was written is to be made; NULL: it needs none. A store whose
@@ -307,6 +324,8 @@ def store_from(row: Sequence[Any]) -> MemoryStore:
         embedding,
         dimensions,
         error,
+        changed,
+        deleted,
         pending,
     ) = row
     return MemoryStore(
@@ -320,7 +339,9 @@ def store_from(row: Sequence[Any]) -> MemoryStore:
         archived_at,
         items,
         size,
-        None if embedding is None else EmbeddingState(embedding, dimensions, pending, error),
+        None
+        if embedding is None
+        else EmbeddingState(embedding, dimensions, pending, error, VectorsState(changed, deleted)),
     )
 
 

@@ -18,6 +18,7 @@ from outlast.store.conversations.rows import LOCK_CHATS
 from outlast.store.driver import Driver, Part, Query, Transaction, TransactionResult
 from outlast.store.idempotency import Idempotency, first_request, remember
 from outlast.store.memory.rows import (
+    EMBEDDING_MODELS,
     ERASE_MEMORY_ITEMS,
     ERASE_MEMORY_STORE,
     ERASE_MEMORY_VERSIONS,
@@ -89,6 +90,8 @@ def _insert(store: MemoryStore) -> Query:
             "embed_at": None,
             "embed_tries": 0,
             "embed_error": None,
+            "vectors_changed": 0,
+            "vectors_deleted": 0,
         },
     )
 
@@ -126,6 +129,11 @@ def _store(workspace_id: str, store_id: str) -> Part[MemoryStore]:
     if not rows:
         raise MemoryStoreNotFound
     return store_from(rows[0])
+
+
+def _embedding_models() -> Transaction[set[str]]:
+    rows = yield Query(EMBEDDING_MODELS, {})
+    return TransactionResult({model for (model,) in rows})
 
 
 def _get(workspace_id: str, store_id: str) -> Transaction[MemoryStore]:
@@ -311,6 +319,10 @@ class Memories:
     ) -> list[MemoryStore | None]:
         """Return these stores in their order; None for each that the workspace does not have."""
         return await self._driver.read(lambda: _get_all(workspace_id, store_ids), light=True)
+
+    async def embedding_models(self) -> set[str]:
+        """Return the embedding models that stores of any workspace have."""
+        return await self._driver.read(_embedding_models)
 
     async def page(self, workspace_id: str, page: Page) -> list[MemoryStore]:
         """Return a page of stores, newest first, and one more if there are more."""

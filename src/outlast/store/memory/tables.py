@@ -44,6 +44,9 @@ memory_stores: Final = Table(
     time("embed_at", nullable=True),
     added_count("embed_tries"),
     Column("embed_error", Text),
+    # Since 0022:
+    added_count("vectors_changed"),
+    added_count("vectors_deleted"),
     Index(None, "workspace_id", "id"),
     index_of_some("memory_stores", "erasing_since", "erasing_since"),
     index_of_some("memory_stores", "embed_at", "embed_at"),
@@ -51,7 +54,8 @@ memory_stores: Final = Table(
 """`erasing_since`: something was deleted whose words may be left in the index. A `deleted` store is
 hidden, and emptied in batches. `embed_at`: when items that wait for their vectors are to be tried;
 NULL: none waits. `embed_tries` and `embed_error` are of tries that have failed since the last one
-that succeeded."""
+that succeeded. `vectors_changed` counts the transactions that have changed vectors of the store,
+and `vectors_deleted` is its value after the last one that has deleted any."""
 
 memory_items: Final = Table(
     "memory_items",
@@ -103,7 +107,11 @@ memory_vectors: Final = Table(
     Column("version", BigInteger, nullable=False),
     time("due_at", nullable=True),
     Column("vector", LargeBinary),
+    # Since 0022:
+    added_count("changed"),
     index_of_some("memory_vectors", "due_at", "store_id", "due_at"),
+    Index("ix_memory_vectors_changed", "store_id", "changed", "item_id"),
 )
 """A row for each item of a store with an embedding model, written with the item. `version`: the
-item's when its text last changed; until `due_at` is NULL it waits for its vector."""
+item's when its text last changed; until `due_at` is NULL it waits for its vector. `changed`: the
+store's `vectors_changed` when `vector` last changed."""

@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
+    tuple_,
     update,
 )
 
@@ -39,10 +40,17 @@ from outlast.store.memory.tables import memory_items, memory_stores, memory_vect
 
 _PAGE: Final = 2000
 """Vectors that are read at a time: so long a search keeps the event loop on Postgres."""
+_LAST: Final = "~"
+"""Behind all ids."""
 
 _OF_STORE: Final = memory_vectors.c.store_id == bindparam("store")
 _OF_ITEM: Final = (_OF_STORE, memory_vectors.c.item_id == bindparam("item"))
-
+_THIS_CHANGE: Final = (
+    select(memory_stores.c.vectors_changed + literal_column("1"))
+    .where(memory_stores.c.id == bindparam("of_store"))
+    .scalar_subquery()
+)
+"""Of the transaction, which has locked the store and counts the change later."""
 
 INSERT_VECTOR: Final = Statement(
     insert(memory_vectors).values(
@@ -59,7 +67,12 @@ RENEW_VECTOR: Final = Statement(
         memory_vectors.c.store_id == bindparam("of_store"),
         memory_vectors.c.item_id == bindparam("of_item"),
     )
-    .values(version=bindparam("new_version"), due_at=bindparam("due"), vector=null())
+    .values(
+        version=bindparam("new_version"),
+        due_at=bindparam("due"),
+        vector=null(),
+        changed=_THIS_CHANGE,
+    )
 )
 """The vector of the former text is gone with it."""
 DELETE_VECTOR: Final = Statement(delete(memory_vectors).where(*_OF_ITEM))
@@ -118,6 +131,7 @@ SET_VECTOR: Final = Statement(
     .values(
         vector=bindparam("new_vector", type_=LargeBinary),
         due_at=bindparam("due", type_=BigInteger),
+        changed=_THIS_CHANGE,
     )
 )
 """Nothing if the item was written or deleted meanwhile."""
@@ -135,19 +149,20 @@ EMBEDDED: Final = Statement(
         embed_at=bindparam("next", type_=BigInteger),
         embed_tries=bindparam("tries", type_=BigInteger),
         embed_error=bindparam("error", type_=Text),
+        vectors_changed=memory_stores.c.vectors_changed + bindparam("changes", type_=BigInteger),
     )
 )
 
 # --- searching them
 
-VECTORS: Final = Statement(
-    select(memory_vectors.c.item_id, memory_vectors.c.vector)
+CHANGED_VECTORS: Final = Statement(
+    select(memory_vectors.c.changed, memory_vectors.c.item_id, memory_vectors.c.vector)
     .where(
         _OF_STORE,
-        memory_vectors.c.item_id > bindparam("after"),
-        memory_vectors.c.vector.is_not(None),
+        tuple_(memory_vectors.c.changed, memory_vectors.c.item_id)
+        > tuple_(bindparam("since", type_=BigInteger), bindparam("after", type_=Text)),
     )
-    .order_by(memory_vectors.c.item_id)
+    .order_by(memory_vectors.c.changed, memory_vectors.c.item_id)
     .limit(bindparam("limit"))
 )
 IDS_BELOW: Final = Statement(
@@ -223,7 +238,9 @@ def _keep(
             },
         )
     left = yield Query(NEXT_TO_EMBED, {"store": store_id})
-    yield _settled(store_id, dimensions or rows[0][0], left[0][0] if left else None, 0, error)
+    next_at = left[0][0] if left else None
+    changes = 1 if made else 0
+    yield _settled(store_id, dimensions or rows[0][0], next_at, 0, error, changes)
     return TransactionResult(None)
 
 
@@ -236,7 +253,12 @@ def _postpone(store_id: str, until: int, tries: int, error: str) -> Transaction[
 
 
 def _settled(
-    store_id: str, dimensions: int | None, due_at: int | None, tries: int, error: str | None
+    store_id: str,
+    dimensions: int | None,
+    due_at: int | None,
+    tries: int,
+    error: str | None,
+    changes: int = 0,
 ) -> Query:
     return Query(
         EMBEDDED,
@@ -246,13 +268,14 @@ def _settled(
             "next": due_at,
             "tries": tries,
             "error": error,
+            "changes": changes,
         },
     )
 
 
-def _page(store_id: str, after: str) -> Transaction[list[tuple[str, bytes]]]:
-    rows = yield Query(VECTORS, {"store": store_id, "after": after, "limit": _PAGE})
-    return TransactionResult([(item_id, vector) for item_id, vector in rows])
+def _page(store_id: str, since: int, after: str) -> Transaction[list[Row]]:
+    given = {"store": store_id, "since": since, "after": after, "limit": _PAGE}
+    return TransactionResult((yield Query(CHANGED_VECTORS, given)))
 
 
 def _below(store_id: str, prefix: str) -> Transaction[set[str]]:
@@ -310,17 +333,20 @@ class Vectors:
         """Try the items of a store again later; `tries` have failed in a row."""
         await self._driver.write(lambda: _postpone(store_id, until, tries, error))
 
-    async def of_store(self, store_id: str) -> tuple[list[str], list[bytes]]:
-        """Return the ids of all items that have a vector, and the vectors."""
-        ids: list[str] = []
-        vectors: list[bytes] = []
+    async def changed(self, store_id: str, since: int | None) -> dict[str, bytes | None]:
+        """Return the vectors that have changed after the change of this number; None: all.
+
+        By the items' ids; None for an item that waits for its vector. What is deleted is not among
+        them. What changes meanwhile may be, in its state before or after that.
+        """
+        found: dict[str, bytes | None] = {}
+        place = (-1 if since is None else since, _LAST if since is not None else "")
         while True:
-            after = ids[-1] if ids else ""
-            page = await self._driver.read(lambda after=after: _page(store_id, after))  # type: ignore[misc]
-            ids += [item_id for item_id, _ in page]
-            vectors += [vector for _, vector in page]
+            page = await self._driver.read(lambda place=place: _page(store_id, *place))  # type: ignore[misc]
+            found |= {item_id: vector for _, item_id, vector in page}
             if len(page) < _PAGE:
-                return ids, vectors
+                return found
+            place = page[-1][:2]
 
     async def below(self, store_id: str, prefix: str) -> set[str]:
         """Return the ids of the items whose keys begin with this."""

@@ -1,0 +1,51 @@
+"""`outlast doctor` on memory stores: whether their embedding models can be used here."""
+
+from collections.abc import Iterable
+
+from outlast.agents.embeddings.catalogue import Embedders
+from outlast.agents.loader import LoadedAgents
+from outlast.cli.composition import providers_of
+from outlast.cli.findings import Finding, Level
+from outlast.databases import driver_of
+from outlast.model.clock import SystemClock
+from outlast.model.error import Misconfigured
+from outlast.settings import Settings
+from outlast.store.store import Store
+
+
+async def embedding_models(settings: Settings, loaded: LoadedAgents, *, opens: bool) -> list[str]:
+    """Return the models of the agents file's stores and, if it opens, of the database's."""
+    named = {one.embedding for one in loaded.memory_stores.values()}
+    if opens:
+        named |= await _stored(settings)
+    return sorted(filter(None, named))
+
+
+async def examine_embeddings(
+    settings: Settings, loaded: LoadedAgents, names: Iterable[str]
+) -> list[Finding]:
+    """Check these embedding models."""
+    embedders = Embedders(
+        SystemClock(), settings.data_dir, providers=providers_of(settings, loaded)
+    )
+    findings = [_finding(embedders, name) for name in names]
+    await embedders.close()
+    return findings
+
+
+async def _stored(settings: Settings) -> set[str]:
+    """Return the models of all workspaces' stores."""
+    store = Store.over(driver_of(settings, exclusive=False))
+    await store.open()
+    try:
+        return await store.memories.embedding_models()
+    finally:
+        await store.close()
+
+
+def _finding(embedders: Embedders, name: str) -> Finding:
+    try:
+        embedders.find(name)
+    except Misconfigured as error:
+        return Finding(f"embedding model {name}", Level.FAIL, error.message)
+    return Finding(f"embedding model {name}", Level.OK, "is ready")
