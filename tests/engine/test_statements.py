@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from outlast import agent_tool
+from outlast.model.agent import AgentSpec
 from outlast.model.execution import Status
 from outlast.model.workspace import Principal
 from outlast.testing import FakeClock, NamedModels, core_on, owner
@@ -18,6 +20,7 @@ from tests.support.models import FakeModel, by_turn
 from tests.support.postgres import Cluster, Databases
 from tests.support.statement_log import LOGGED, Ran, StatementLog, transactions
 from tests.support.tools import FakeTools, call, spec, tool
+from tests.support.trees import CHILD, agent
 from tests.support.waiting import between_looks
 
 pytestmark = [pytest.mark.anyio, pytest.mark.only(POSTGRESQL)]
@@ -28,6 +31,8 @@ BOUND = 30.0
 PLAIN, CONTROL = 7, {"BEGIN": 1, "COMMIT": 1}
 """Create; begin; text; end (4)."""
 WITH_A_TOOL = 16
+OF_A_TREE, TREE_TRANSACTIONS = 44, 20
+"""Of a parent of ten children; ten plain runs are 70 and 40."""
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +47,16 @@ def url(cluster: Cluster) -> Iterator[str]:
         yield databases.migrated(migrate_postgres)
 
 
-async def _cheapest(folder: Path, cluster: Cluster, url: str, model: FakeModel) -> list[Ran]:
-    models, clock = NamedModels({"actor": model}), FakeClock()
-    tools = FakeTools(look=lambda _: "found")
+async def _cheapest(
+    folder: Path, cluster: Cluster, url: str, model: FakeModel, *agents: AgentSpec
+) -> list[Ran]:
+    others = FakeModel(lambda _: ["."])
+    models, clock = NamedModels({"actor": model, "worker": others}), FakeClock()
+    tools = FakeTools(look=lambda _: "found", worker=CHILD)
     async with core_on(folder, database_url=url, models=models, tools=tools, clock=clock) as core:
         caller: Principal = await owner(core)
-        await core.services.agents.put(caller.workspace_id, [(spec(tool("look")), "1")])
+        made = [(one, repr(one)) for one in agents or (spec(tool("look")),)]
+        await core.services.agents.put(caller.workspace_id, made)
         driver: Any = core.store.driver
         async with asyncio.timeout(BOUND):
             while driver._announcer._peers.some():  # it has just begun to listen
@@ -55,7 +64,8 @@ async def _cheapest(folder: Path, cluster: Cluster, url: str, model: FakeModel) 
         log, found = StatementLog(cluster.log, url), list[list[Ran]]()
         for _ in range(RUNS):
             log.new()
-            _, view = await core.services.executions.run(caller, "agent", start_request())
+            name = made[0][0].name
+            _, view = await core.services.executions.run(caller, name, start_request())
             assert view.execution.status is Status.COMPLETED
             async with asyncio.timeout(BOUND):
                 while core.engine.running:
@@ -83,3 +93,15 @@ async def test_a_run_with_a_tool_call_costs_a_few_more(
     ran = await _cheapest(tmp_path, cluster, url, model)
     shown = "\n".join(f"{one.process} {one.text[:200]}" for one in ran)
     assert len([one for one in ran if not one.control]) <= WITH_A_TOOL, shown
+
+
+async def test_a_parent_of_ten_children_costs_fewer_than_ten_runs(
+    tmp_path: Path, cluster: Cluster, url: str
+) -> None:
+    calls = [call(number, "worker", input="x") for number in range(1, 11)]
+    lead = AgentSpec("lead", "actor", "Be kind.", tools=(agent_tool("worker"),))
+    model = FakeModel(by_turn(calls, ["Done."]))
+    ran = await _cheapest(tmp_path, cluster, url, model, lead, agent("worker"))
+    shown = "\n".join(f"{one.process} {one.text[:200]}" for one in ran)
+    assert len([one for one in ran if not one.control]) <= OF_A_TREE, shown
+    assert transactions(ran) <= TREE_TRANSACTIONS, shown

@@ -13,7 +13,9 @@ from outlast.store.store import Store
 
 T = TypeVar("T")
 
-STEPS: Final = frozenset({"advance", "append_text", "force_failure"})
+STEPS: Final = frozenset(
+    {"advance", "append_text", "begin_siblings", "end_siblings", "force_failure"}
+)
 """The transactions of a running segment."""
 MOVES: Final = frozenset({"_decide", "resume", "reserve", "reserve_in_one"})
 """Those of who decides and resumes, and what a run reserves of its budgets."""

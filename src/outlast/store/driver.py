@@ -89,22 +89,22 @@ class Query(NamedTuple):
     parameters: dict[str, Any]
 
 
+class Batch(NamedTuple):
+    """One statement with many sets of parameters; the result is the rows of all."""
+
+    statement: BatchStatement
+    parameters: tuple[dict[str, Any], ...]
+    alone: bool = False
+    """Whether it is the only one of its transaction."""
+
+
 class Together(NamedTuple):
     """Statements that are independent of each other's results.
 
     The result is one row per statement: its rows.
     """
 
-    queries: tuple[Query, ...]
-
-
-class Batch(NamedTuple):
-    """One statement with many sets of parameters; the result is the rows of all."""
-
-    statement: "BatchStatement"
-    parameters: tuple[dict[str, Any], ...]
-    alone: bool = False
-    """Whether it is the only one of its transaction."""
+    queries: tuple[Query | Batch, ...]
 
 
 class Guarded(NamedTuple):
@@ -202,6 +202,14 @@ class Driver(Protocol):
     @property
     def crowded(self) -> bool:
         """Whether so many callers wait for the database that new work had better wait too."""
+        ...
+
+    @property
+    def joins(self) -> bool:
+        """Whether moves of several executions are cheaper in one transaction.
+
+        False if transactions that wait are committed together anyway.
+        """
         ...
 
 

@@ -21,6 +21,7 @@ from outlast.store.charges import INSERT_CHARGE, charge_columns
 from outlast.store.checkpoints import save, with_state
 from outlast.store.conversations.rows import LOCK_TURNS
 from outlast.store.driver import (
+    Batch,
     Guarded,
     Part,
     Query,
@@ -94,7 +95,7 @@ def advance(move: Advance) -> Transaction[Advanced]:
     before, after = move.before, move.after
     if after.status not in TRANSITIONS[before.status]:
         raise Conflict(f"An execution cannot go from {before.status} to {after.status}.")
-    if _only_begins(move):
+    if only_begins(move):
         return (yield from _begin(move))
     live = (yield from _cut_off(before, after)) if before.children else ()
     rests_below = before.tool_call_id is not None and rests(before, after)
@@ -102,8 +103,8 @@ def advance(move: Advance) -> Transaction[Advanced]:
     if before.children and ends(before, after):
         move = replace(move, events=(yield from _with_spent(move)))
     moved = yield from _moved(move)
-    entries = yield from append_behind(moved.end, before.id, after.segment, _entries_of(move))
-    yield from _recorded(move)
+    entries = yield from append_behind(moved.end, before.id, after.segment, entries_of(move))
+    yield from recorded(move)
     effects = (yield from insert_children(move)) if move.children else NOTHING
     after = yield from _as_decided(move)
     ended = ends(before, after)
@@ -197,7 +198,7 @@ def _with_spent(move: Advance) -> Part[tuple[tuple[int, Event], ...]]:
     return tuple(events)
 
 
-def _recorded(move: Advance) -> Part[None]:
+def recorded(move: Advance) -> Part[None]:
     """Write the steps, charges, state, checkpoint and waits of a move."""
     before, after = move.before, move.after
     for step in move.steps:
@@ -232,7 +233,7 @@ def _end(before: Execution, execution: Execution, moved: "_Moved") -> Part[Effec
     at = execution.updated_at
     if (call := call_of(execution)) is not None:
         if moved.parent:
-            return (yield from decided(call, moved.parent, at, ran=not before.waiting))
+            return (yield from decided((call,), moved.parent, at, ran=not before.waiting))
         return (yield from answer(call, result_of(execution), at, ran=not before.waiting))
     if moved.turns == execution.turn:
         return NOTHING
@@ -251,7 +252,7 @@ def _withdrawn(move: Advance, execution: Execution, below: Sequence[Execution]) 
     return Effects(tuple((yield from tell_root(execution, events, execution.updated_at))))
 
 
-def _only_begins(move: Advance) -> bool:
+def only_begins(move: Advance) -> bool:
     """Whether the move only sets the row to running, with one event."""
     more = move.texts or move.steps or move.charges or move.waits or move.begun or move.children
     return not (
@@ -303,14 +304,14 @@ def _moved(move: Advance) -> Part[_Moved]:
     before, after, pieces = move.before, move.after, move.appended_pieces
     locking = turns_locked(before, after)
     keep_pause = after.status not in (*TERMINAL, Status.PAUSED)
-    queries = [compare_and_set(before, after, keep_pause=keep_pause)]
+    queries: list[Query | Batch] = [compare_and_set(before, after, keep_pause=keep_pause)]
     if locking is not None:
         queries.insert(0, locking)
     if pieces:
         queries.append(Query(DELETE_LAST_TEXT, {"id": before.id, "pieces": pieces}))
     own = len(queries)
     if ends(before, after) and (call := call_of(after)) is not None:
-        queries += decides(call, result_of(after), after.updated_at)
+        queries += decides({call: result_of(after)}, after.updated_at)
     answers: list[tuple[Any, ...]] = yield Together(tuple(queries))
     parent = tuple(answers[own:])
     turns = answers.pop(0) if locking is not None else ()
@@ -318,7 +319,7 @@ def _moved(move: Advance) -> Part[_Moved]:
         raise StaleWrite
     ((cancel_requested, end, applying),) = answers[0]
     if pieces:
-        text = [seq for (seq,) in answers[1]]
+        text = [seq for _, seq in answers[1]]
         if not text or max(text) < end:
             raise StaleWrite(_OTHER_TEXT)
         end = max(text) - pieces
@@ -336,7 +337,7 @@ def _cancelled(
     return after, (*entries, *ended), True
 
 
-def _entries_of(move: Advance) -> Iterator[tuple[int, Event]]:
+def entries_of(move: Advance) -> Iterator[tuple[int, Event]]:
     texts = ((at, run) for at, text in move.texts for run in parted(text))
     return chain(texts, move.events)
 

@@ -6,7 +6,7 @@ docs/decisions/lock-order.md). A child's conversation has no row: it is in no li
 execution joins it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -29,7 +29,7 @@ from outlast.model.unreadable import ExecutionUnreadable
 from outlast.model.usage import Spent
 from outlast.model.wait import CallResult
 from outlast.store.conversations.rows import LOCK_TURNS
-from outlast.store.driver import Part, Query, Row, Statement, Together
+from outlast.store.driver import Batch, Part, Query, Row, Statement, Together
 from outlast.store.executions.below import Live, UnreadChild, lock_live_below, read_of
 from outlast.store.executions.columns import PLACES
 from outlast.store.executions.locks import compare_and_set
@@ -50,7 +50,7 @@ from outlast.store.executions.turns import failed_unread, next_turn
 from outlast.store.executions.values import Advance, ForcedFailure
 from outlast.store.listeners import Committed
 from outlast.store.waits.above import awaiting_now, tell_above, tell_root, withdrawn
-from outlast.store.waits.child_ends import DecidedParent, child_ended, decided_parent
+from outlast.store.waits.child_ends import DecidedParent, children_ended, decided_parent
 
 logger = structlog.get_logger(__name__)
 
@@ -175,27 +175,31 @@ def call_of(child: Execution) -> Call | None:
     return Call(child.workspace_id, child.parent_id, child.tool_call_id, child.id, status)
 
 
-def decides(call: Call, result: CallResult, at: int) -> tuple[Query, ...]:
-    """Return the queries by which a child's end decides its parent's wait, for `decided`."""
-    return child_ended(call.workspace_id, call.parent_id, call.tool_call_id, result, at)
+def decides(calls: Mapping[Call, CallResult], at: int) -> tuple[Query | Batch, ...]:
+    """Return the queries by which ends of children decide their parent's waits, for `decided`."""
+    first = next(iter(calls))
+    results = {call.tool_call_id: result for call, result in calls.items()}
+    return children_ended(first.workspace_id, first.parent_id, results, at)
 
 
 def answer(call: Call | None, result: CallResult, at: int, *, ran: bool = True) -> Part[Effects]:
     """Decide the parent's wait for a child that has ended, whose row is locked."""
     if call is None:
         return NOTHING
-    answers = yield Together(decides(call, result, at))
-    return (yield from decided(call, answers, at, ran=ran))
+    answers = yield Together(decides({call: result}, at))
+    return (yield from decided((call,), answers, at, ran=ran))
 
 
-def decided(call: Call, answers: Sequence[Row], at: int, *, ran: bool = True) -> Part[Effects]:
-    """Tell the parent of a child's end that its wait was decided; `answers`: of the queries.
+def decided(
+    calls: Sequence[Call], answers: Sequence[Row], at: int, *, ran: bool = True
+) -> Part[Effects]:
+    """Tell the parent of its children's ends, once its waits were decided.
 
-    The last open wait wakes the parent; a parent that has ended keeps the result, and one that was
-    deleted or rolled back needs none. A child that waits for its siblings may begin, unless the one
-    that has ended was waiting too (`ran`).
+    `answers`: of the queries. The last open wait wakes the parent; a parent that has ended keeps
+    the results, and one that was deleted or rolled back needs none. Children that wait for their
+    siblings may begin, unless those that have ended were waiting too (`ran`).
     """
-    parent = decided_parent(answers)
+    parent, call = decided_parent(answers), calls[0]
     if parent is None or parent.status in TERMINAL:
         return NOTHING
     at_ = max(at, parent.updated_at)
@@ -206,19 +210,23 @@ def decided(call: Call, answers: Sequence[Row], at: int, *, ran: bool = True) ->
         except ExecutionUnreadable:
             logger.exception("execution.unreadable", execution=call.parent_id)
             return (yield from fail_unread_child(call.workspace_id, call.parent_id, at))
-    event = ChildFinished(parent.step, call.tool_call_id, call.child_id, call.status.value)
-    entry = Entry(parent.segment, parent.last_seq + 1, at_, event)
-    yield insert_event(call.parent_id, entry)
+    entries: list[Entry] = []
+    for one in calls:
+        if (step := parent.steps.get(one.tool_call_id)) is not None:
+            event = ChildFinished(step, one.tool_call_id, one.child_id, one.status.value)
+            entries.append(Entry(parent.segment, parent.last_seq + len(entries) + 1, at_, event))
+            yield insert_event(call.parent_id, entries[-1])
     if moved is None:
-        effects = Effects((Committed(call.parent_id, (entry,)),))
+        effects = Effects((Committed(call.parent_id, tuple(entries)),))
     else:
         before, after = moved
         effects = Effects(
-            (Committed(after.id, (entry,), after), *(yield from tell_above(before, after))),
+            (Committed(after.id, tuple(entries), after), *(yield from tell_above(before, after))),
             (after,) if after.status is Status.QUEUED else (),
         )
     if parent.children > LIVE_CHILDREN and ran:
-        effects += yield from _next_begins(call.workspace_id, call.parent_id, at)
+        for _ in entries:
+            effects += yield from _next_begins(call.workspace_id, call.parent_id, at)
     return effects
 
 
@@ -313,7 +321,7 @@ def cancel_locked(live: Sequence[Live], at: int, *, above: str | None = None) ->
     effects = Effects(committed, (), tuple(one.id for one in running), ended=tuple(ended))
     over = {above, *(one.id for one in ended)}
     calls = [(one, call) for one in ended if (call := call_of(one)) is not None]
-    kept = [decides(call, result_of(one), at)[1] for one, call in calls if call.parent_id in over]
+    kept = [decides({call: result_of(one)}, at)[1] for one, call in calls if call.parent_id in over]
     if kept:
         yield Together(tuple(kept))
     for one, call in calls:

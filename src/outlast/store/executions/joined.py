@@ -41,6 +41,26 @@ APPEND_TEXTS: Final = text(
 ).columns(events.c.execution_id, events.c.segment, events.c.seq)
 """Appends text of many segments: each parameter is an array with one element per append."""
 
+DELETE_LAST_TEXTS: Final = text(
+    """
+    DELETE FROM events
+    USING unnest(CAST(:id AS text[]), CAST(:pieces AS bigint[])) AS given (id, pieces)
+    WHERE events.execution_id = given.id AND events.kind IN ('text.added', 'thinking.added')
+        AND events.seq > (
+            SELECT log.seq FROM events AS log
+            WHERE log.execution_id = given.id AND log.seq = (
+                SELECT max(piece.seq) - given.pieces FROM events AS piece
+                WHERE piece.execution_id = given.id
+            ) AND NOT EXISTS (
+                SELECT FROM events AS other WHERE other.execution_id = given.id
+                    AND other.seq > log.seq AND other.kind NOT IN ('text.added', 'thinking.added')
+            )
+        )
+    RETURNING events.execution_id, events.seq
+    """
+).columns(events.c.execution_id, events.c.seq)
+"""Deletes the last pieces of several logs: each parameter is an array."""
+
 _moved: Final = ADVANCED.returning(
     executions.c.id,
     executions.c.cancel_requested,

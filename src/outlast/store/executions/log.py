@@ -41,7 +41,7 @@ from outlast.store.driver import (
     Transaction,
     TransactionResult,
 )
-from outlast.store.executions.joined import APPEND_TEXTS
+from outlast.store.executions.joined import APPEND_TEXTS, DELETE_LAST_TEXTS
 from outlast.store.executions.statements import OWNED
 from outlast.store.executions.tables import events, executions
 from outlast.store.executions.values import LogPage
@@ -121,14 +121,15 @@ _kept: Final = (
 )
 """Selects the event before the last pieces; no row if the log does not end with all of them."""
 
-DELETE_LAST_TEXT: Final = Statement(
+DELETE_LAST_TEXT: Final = BatchStatement(
     delete(events)
     .where(
         events.c.execution_id == bindparam("id"),
         events.c.seq > _kept,
         events.c.kind.in_(_TEXTS),
     )
-    .returning(events.c.seq)
+    .returning(events.c.execution_id, events.c.seq),
+    arrays=DELETE_LAST_TEXTS,
 )
 """Deletes the last pieces of the log; only inside `advance`, which rewrites them as one row."""
 

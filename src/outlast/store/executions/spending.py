@@ -32,10 +32,12 @@ APPLYING_TO: Final = Statement(
 """Selects what an execution has reserved, its tree and its budgets; its row is locked."""
 
 
-def spend(move: Advance, left: Reservation | None, applying: str | None) -> Part[None]:
+def spend(
+    move: Advance, left: Reservation | None, applying: str | None, *, alone: bool = True
+) -> Part[None]:
     """Spend, reserve and release what a move does, behind which `left` is reserved.
 
-    Raises BudgetRefused.
+    `alone`: no other move of the transaction does so. Raises BudgetRefused.
 
     The first children of an execution with a budget make it a budget of the tree.
     """
@@ -45,7 +47,7 @@ def spend(move: Advance, left: Reservation | None, applying: str | None) -> Part
     change = _change(move, left)
     if new is not None:
         yield from insert_budget(new, move.before.spent + change.spent, change.held)
-    yield from change_shares(Applying.read(applying), change)
+    yield from change_shares(Applying.read(applying), change, alone=alone)
 
 
 def _tree_of(move: Advance) -> NewBudget | None:

@@ -37,6 +37,7 @@ from outlast.store.executions.requests import (
     requested,
 )
 from outlast.store.executions.running import append_text, record_active_time
+from outlast.store.executions.siblings import Siblings
 from outlast.store.executions.spent_below import read_spent_below
 from outlast.store.executions.steps import read_steps
 from outlast.store.executions.values import (
@@ -67,6 +68,7 @@ class ExecutionStore:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self._siblings = Siblings(driver)
 
     async def create(self, new: NewExecution) -> Created:
         """Record an execution, or find the one that this idempotency key or message made.
@@ -79,6 +81,8 @@ class ExecutionStore:
 
     async def advance(self, move: Advance) -> Advanced:
         """Make one move. Raises StaleWrite, BudgetRefused; then nothing has changed."""
+        if move.before.tool_call_id is not None and self._driver.joins:
+            return await self._siblings.advance(move)
         return await self._driver.write(lambda: advance(move), of=(move.before.id,))
 
     async def force_failure(self, failure: ForcedFailure) -> bool:

@@ -177,6 +177,11 @@ class PostgresDriver:
         """Whether more wait for a connection than a request can wait behind unnoticed."""
         return self._waiting > _CROWD * self._pool_size
 
+    @property
+    def joins(self) -> bool:
+        """True: each statement and each commit costs a round trip."""
+        return True
+
     def _tell(self, outcome: TransactionResult[Any]) -> None:
         """Pass a commit to the followers of this process, a notification to those of others."""
         if self._listeners is not None:

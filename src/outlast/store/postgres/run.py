@@ -176,10 +176,6 @@ class Run(Generic[T]):
 
     async def _rows(self, connection: AsyncConnection[Any], request: Request) -> list[Row]:
         assert not isinstance(request, Guarded)
-        if isinstance(request, Batch):
-            text, parameters = self._texts.of_batch(request, durable=True)
-            cursor = await AsyncRawCursor(connection).execute(text, parameters)
-            return await cursor.fetchall() if request.statement.answers else []
         if isinstance(request, Together):
             sent = [await self._sent(connection, query) for query in request.queries]
             return [
@@ -189,8 +185,13 @@ class Run(Generic[T]):
         cursor = await self._sent(connection, request)
         return await cursor.fetchall() if request.statement.answers else []
 
-    async def _sent(self, connection: AsyncConnection[Any], query: Query) -> AsyncRawCursor[Any]:
-        text, parameters = self._texts.of((query,))
+    async def _sent(
+        self, connection: AsyncConnection[Any], query: Query | Batch
+    ) -> AsyncRawCursor[Any]:
+        if isinstance(query, Batch):
+            text, parameters = self._texts.of_batch(query, durable=True)
+        else:
+            text, parameters = self._texts.of((query,))
         return await AsyncRawCursor(connection).execute(text, parameters)
 
     async def _alone(self, connection: AsyncConnection[Any], request: Batch | Guarded) -> list[Row]:

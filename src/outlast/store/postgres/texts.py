@@ -98,8 +98,12 @@ class Texts:
             whole = self._joined((Statement(batch.statement.arrays),))
             text = whole.text if durable else _VOLATILE.format(text=whole.text)
             found = self._batches[key] = _Text(text, whole.names, whole.constants)
-        (names,) = found.names
-        arrays = {name: array([given[name] for given in batch.parameters]) for name in names}
+        (names,), (constants,) = found.names, found.constants
+        arrays = {
+            name: array([given[name] for given in batch.parameters])
+            for name in names
+            if name not in constants
+        }
         return found.text, found.parameters([arrays])
 
     def _joined(self, statements: tuple[Statement, ...]) -> _Text:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from outlast.store.driver import (
+    Batch,
     Guarded,
     Query,
     Row,
@@ -60,20 +61,26 @@ def run(
         cursor.execute(text, in_order(parameters))
         return cursor.fetchall() if answers else []
 
+    def execute_all(batch: Batch) -> list[Row]:
+        many = (execute(batch.statement, one) for one in batch.parameters)
+        return [row for found in many for row in found]
+
     try:
         request = next(transaction)
         while True:
             if isinstance(request, Query):
                 rows = execute(*request)
             elif isinstance(request, Together):
-                rows = [tuple(execute(*query)) for query in request.queries]
+                rows = [
+                    tuple(execute(*one)) if isinstance(one, Query) else tuple(execute_all(one))
+                    for one in request.queries
+                ]
             elif isinstance(request, Guarded):
                 rows = execute(*request.first)
                 if rows:
                     execute(*request.second(rows[0]))
             else:
-                many = (execute(request.statement, one) for one in request.parameters)
-                rows = [row for found in many for row in found]
+                rows = execute_all(request)
             request = transaction.send(rows)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]

@@ -146,6 +146,11 @@ class SqliteDriver:
         """False: one commit takes all that wait."""
         return False
 
+    @property
+    def joins(self) -> bool:
+        """False, for the same reason."""
+        return False
+
     # --- back on the event loop
 
     def _deliver(self, batch: list[Write]) -> None:

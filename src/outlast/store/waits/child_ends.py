@@ -2,17 +2,18 @@
 
 Three statements, none of which needs another's rows: they lock the parent, decide the wait and read
 what the parent awaits then. A parent that still waits for others is neither read nor written.
+Siblings that end in one transaction are decided by one statement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, literal_column, select, update
+from sqlalchemy import bindparam, literal_column, select, text, update
 
 from outlast.model.execution import Status
 from outlast.model.wait import CallResult
-from outlast.store.driver import Query, Row, Statement
+from outlast.store.driver import Batch, BatchStatement, Query, Row, Statement
 from outlast.store.executions.statements import last_seq_of
 from outlast.store.executions.tables import executions
 from outlast.store.tables import to_json
@@ -31,7 +32,7 @@ LOCK_PARENT: Final = Statement(
 )
 """Locks the parent, and selects what its child's end needs to know of it."""
 
-DECIDE_CHILD: Final = Statement(
+DECIDE_CHILD: Final = BatchStatement(
     update(waits)
     .where(
         waits.c.execution_id == bindparam("id"),
@@ -46,7 +47,21 @@ DECIDE_CHILD: Final = Statement(
         approved=bindparam("new_approved"),
         result=bindparam("new_result"),
     )
-    .returning(waits.c.step)
+    .returning(waits.c.tool_call_id, waits.c.step),
+    arrays=text(
+        """
+        UPDATE waits
+        SET decided_at = given.at, approved = given.approved, result = given.result
+        FROM unnest(
+            CAST(:id AS text[]), CAST(:tool_call AS text[]), CAST(:workspace AS text[]),
+            CAST(:at AS bigint[]), CAST(:new_approved AS boolean[]), CAST(:new_result AS jsonb[])
+        ) AS given (id, tool_call, workspace, at, approved, result)
+        WHERE waits.execution_id = given.id AND waits.tool_call_id = given.tool_call
+            AND waits.workspace_id = given.workspace AND waits.kind = 'child'
+            AND waits.decided_at IS NULL AND waits.superseded IS FALSE
+        RETURNING waits.tool_call_id, waits.step
+        """
+    ).columns(waits.c.tool_call_id, waits.c.step),
 )
 """Decides the wait for a child; no row: it was decided or superseded, or is gone."""
 
@@ -59,10 +74,10 @@ A statement of its own: on Postgres it sees what was committed while the lock wa
 
 @dataclass(frozen=True, slots=True)
 class DecidedParent:
-    """A locked parent whose wait for a child was decided."""
+    """A locked parent whose waits for children were decided."""
 
-    step: int
-    """Number of the call."""
+    steps: Mapping[str, int]
+    """Numbers of the decided calls, by id."""
     status: str
     segment: int
     updated_at: int
@@ -74,20 +89,25 @@ class DecidedParent:
     """Whether its row stays as it is."""
 
 
-def child_ended(
-    workspace_id: str, parent_id: str, tool_call_id: str, result: CallResult, at: int
-) -> tuple[Query, ...]:
-    """Return the three queries; the child's row is locked before."""
+def children_ended(
+    workspace_id: str, parent_id: str, results: Mapping[str, CallResult], at: int
+) -> tuple[Query | Batch, ...]:
+    """Return the three queries for the results of calls, by id; the children's rows are locked."""
     of: dict[str, Any] = {"workspace": workspace_id, "id": parent_id}
-    decision = {
-        "tool_call": tool_call_id,
-        "at": at,
-        "new_approved": not result.is_error,
-        "new_result": to_json(result.result),
-    }
+    decisions = tuple(
+        of
+        | {
+            "tool_call": call_id,
+            "at": at,
+            "new_approved": not result.is_error,
+            "new_result": to_json(result.result),
+        }
+        for call_id, result in results.items()
+    )
+    one = len(decisions) == 1
     return (
         Query(LOCK_PARENT, of),
-        Query(DECIDE_CHILD, of | decision),
+        Query(DECIDE_CHILD, decisions[0]) if one else Batch(DECIDE_CHILD, decisions),
         Query(AWAITED_BEHIND_CHILD, of),
     )
 
@@ -100,7 +120,7 @@ def decided_parent(answers: Sequence[Sequence[Row]]) -> DecidedParent | None:
     ((status, segment, updated_at, awaiting, children),) = places
     ((now, last_seq),) = awaited
     return DecidedParent(
-        decided[0][0],
+        dict(decided),
         status,
         segment,
         updated_at,
