@@ -8,12 +8,18 @@ import pytest
 
 from outlast.model.agent import Agent, AgentsFile, AgentSpec
 from outlast.model.error import AgentNotFound, Unauthenticated
+from outlast.model.execution import Status
 from outlast.services.agents import Agents
 from outlast.services.keys import Keys
 from outlast.store.agents import AgentStore
+from outlast.store.executions.lists import ExecutionFilter
 from outlast.store.keys import KeyStore
+from outlast.store.page import Page
 from outlast.testing import FakeClock, NamedModels, owner
 from tests.support.databases import Database
+from tests.support.engine import start_request
+from tests.support.models import FakeModel
+from tests.support.tools import FakeTools, spec
 from tests.support.waiting import BOUND
 
 pytestmark = pytest.mark.anyio
@@ -106,3 +112,38 @@ async def test_a_key_opens_nothing_after_a_revocation_whose_client_was_cut_off(
                 await revoking
         with pytest.raises(Unauthenticated):
             await keys.authenticate(made.secret)
+
+
+async def test_what_a_list_shows_as_completed_has_its_output_while_others_end(
+    database: Database,
+) -> None:
+    """The status and the output of a list are of one row, which one commit has written."""
+    models = NamedModels({"actor": FakeModel(lambda _: ["Good ", "day."])})
+    async with database.core(models=models, tools=FakeTools()) as core:
+        caller = await owner(core)
+        await core.services.agents.put(caller.workspace_id, [(spec(), "1")])
+        lists, everything, page = core.services.lists, ExecutionFilter(), Page(50)
+        left = 24
+
+        async def runs() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                _, answer = await core.services.executions.run(caller, "agent", start_request())
+                assert answer.execution.output == "Good day."
+                found, _ = await lists.views(caller, everything, page)
+                shown = {one.execution.id: one.execution for one in found}
+                assert shown[answer.execution.id] == answer.execution, "what was answered is there"
+
+        async def looks() -> None:
+            while left > 0:
+                for read in (lists.views, lists.whole):
+                    found, _ = await read(caller, everything, page)
+                    for one in (view.execution for view in found):
+                        completed = one.status is Status.COMPLETED
+                        assert one.output == "Good day." or not completed
+                        assert (one.completed_at is not None) is completed
+
+        async with asyncio.timeout(BOUND), asyncio.TaskGroup() as tasks:
+            for work in (*[runs] * 6, looks):
+                tasks.create_task(work())

@@ -1,11 +1,13 @@
 """What cannot be read, newer or broken, fails its execution and holds up no other."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from outlast.model.agent import Expiry, Limits
-from outlast.model.execution import PauseRequest, Status
+from outlast.model.execution import Execution, PauseRequest, Status
+from outlast.model.unreadable import ExecutionUnreadable
 from outlast.model.wait import Decision
 from outlast.testing import FakeClock, NamedModels
 from tests.engine.test_tries import ready, settled
@@ -79,6 +81,42 @@ async def test_a_row_that_cannot_be_read_fails_and_the_turn_behind_it_runs(
         database.rows(f"UPDATE executions SET budget = '{{}}' WHERE id = '{second.id}'")
         third = (await core.services.executions.start(caller, "agent", third_input)).execution
         assert (await settled(core, caller, third.id)).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("broken", ["row", "step"])
+async def test_a_turn_that_cannot_be_read_is_named_by_later_ones_and_can_be_deleted(
+    database: Database, broken: str
+) -> None:
+    model = FakeModel(lambda request: [f"{len(request.messages)} messages"])
+    async with database.core(models=NamedModels({"actor": model}), tools=FakeTools()) as core:
+        caller, executions = await ready(core), core.services.executions
+
+        async def turn(**more: Any) -> Execution:
+            started = await executions.start(caller, "agent", start_request("Hi", **more))
+            return await settled(core, caller, started.execution.id)
+
+        first = await turn()
+        more = {"conversation_id": first.conversation_id}
+        second = await turn(**more)
+        if broken == "row":
+            database.rows(f"UPDATE executions SET budget = '[1]' WHERE id = '{second.id}'")
+        else:
+            database.rows(f"UPDATE steps SET data = '{{}}' WHERE execution_id = '{second.id}'")
+    async with database.core(models=NamedModels({"actor": model}), tools=FakeTools()) as core:
+        executions = core.services.executions
+        third = await turn(**more)
+        assert third.error is not None
+        assert (third.status, third.error.code) == (Status.FAILED, "execution_unreadable")
+        assert f"outlast executions delete {second.id}" in third.error.message
+        with pytest.raises(ExecutionUnreadable, match=second.id):
+            await core.services.conversations.get(caller, first.conversation_id)
+        await executions.delete(caller, second.id)
+        await executions.resume(caller, third.id)
+        again = await settled(core, caller, third.id)
+        assert (again.status, again.output) == (Status.COMPLETED, "3 messages")
+        assert (await turn(**more)).output == "5 messages"
+        shown = await core.services.conversations.get(caller, first.conversation_id)
+        assert [one.execution.turn for one in shown.turns] == [1, 3, 4]
 
 
 @pytest.mark.parametrize("broken", [NEWER_BUDGET, NO_BUDGET])

@@ -15,3 +15,15 @@ class ExecutionUnreadable(OutlastError):
             f"{what}; a newer version may have written it. "
             f"`outlast executions delete {execution_id}` removes it."
         )
+
+
+class TurnUnreadable(ExecutionUnreadable):
+    """An earlier turn of a conversation cannot be read, so that a later one has no history."""
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(execution_id)
+        self.message = (
+            f"The conversation's turn {execution_id} cannot be read by this version of the server; "
+            f"a newer version may have written it. `outlast executions delete {execution_id}` "
+            "takes it out of the conversation, and this execution can be resumed then."
+        )

@@ -12,6 +12,7 @@ import orjson
 from outlast.engine.segment.messages import messages_of
 from outlast.model.execution import Execution
 from outlast.model.message import Message, Text, Thinking, ToolCall, ToolMessage, UserMessage
+from outlast.model.unreadable import ExecutionUnreadable, TurnUnreadable
 from outlast.store.conversations.store import ConversationStore
 from outlast.store.conversations.turns import History, TurnStamp
 
@@ -29,13 +30,19 @@ class Histories:
         self._kept: OrderedDict[TurnStamp, tuple[tuple[Message, ...], int]] = OrderedDict()
 
     async def of(self, execution: Execution) -> tuple[Message, ...]:
-        """Return the messages of the turns before the execution's that the client has not cut."""
+        """Return the messages of the turns before the execution's that the client has not cut.
+
+        Raises TurnUnreadable.
+        """
         where = (execution.workspace_id, execution.conversation_id)
         stamps = await self._store.turn_stamps(*where, execution.turn)
         unknown = [stamp for stamp in stamps if stamp not in self._kept]
         read: dict[str, tuple[Message, ...]] = {}
         if unknown:
-            turns = await self._store.turns(*where, execution.turn, since=unknown[0].turn)
+            try:
+                turns = await self._store.turns(*where, execution.turn, since=unknown[0].turn)
+            except ExecutionUnreadable as error:
+                raise TurnUnreadable(error.execution_id) from error
             read = {turn.execution.id: _messages(turn) for turn in turns}
         messages: list[Message] = []
         for stamp in stamps:

@@ -39,7 +39,7 @@ from outlast.model.execution import (
     Failure,
     Status,
 )
-from outlast.model.unreadable import ExecutionUnreadable
+from outlast.model.unreadable import ExecutionUnreadable, TurnUnreadable
 from outlast.store.known_agents import KnownAgents
 from outlast.store.store import Store
 
@@ -89,6 +89,9 @@ class Runner:
         except Refused:
             logger.exception("execution.refused")
             await self._fail(segment, REFUSED)
+        except TurnUnreadable as error:
+            logger.exception("execution.turn_unreadable", turn=error.execution_id)
+            await self._fail(segment, failure_of(error))
         except ExecutionUnreadable:
             logger.exception("execution.crashed")
             await self._fail(segment, UNREADABLE)

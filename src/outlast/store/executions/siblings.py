@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import structlog
 
-from outlast.model.error import StaleWrite
+from outlast.model.error import Overloaded, StaleWrite
 from outlast.model.event import Entry
 from outlast.model.event_codec import encode
 from outlast.model.execution import Status
@@ -186,6 +186,11 @@ class Siblings:
         try:
             found = await self.driver.write(lambda: joined(moves), of=ids)
         except StaleWrite:
+            return
+        except Overloaded as error:  # none of them would be made alone either
+            for one in gathered:
+                if not one.made.done():
+                    one.made.set_exception(Overloaded(error.message))
             return
         except Exception as error:  # noqa: BLE001 - each raises its own, if it meets one alone
             logger.warning("siblings.apart", executions=ids, error=type(error).__name__)
