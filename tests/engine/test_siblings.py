@@ -57,8 +57,8 @@ async def test_ten_children_begin_in_one_commit_and_end_in_one(database: Databas
     assert (ended.status, ended.segment, ended.output) == (Status.COMPLETED, 2, "Done.")
     assert results == ["Good day."] * CHILDREN
     assert [one.output for one in children] == results
-    told = [event.execution_id for event in log if isinstance(event, ChildFinished)]
-    assert sorted(told) == [one.id for one in children]
+    finished = [event.execution_id for event in log if isinstance(event, ChildFinished)]
+    assert sorted(finished) == [one.id for one in children]
     texts = [entry.event.pieces for entry in own if isinstance(entry.event, TextAdded)]
     assert texts == [("Good ",), ("day.",)]
     assert [entry.seq for entry in own] == [1, 2, 3, 4, 5, 6]
