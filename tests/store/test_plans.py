@@ -21,7 +21,7 @@ from outlast.store.records import executions_of_page, sums_of_page
 from outlast.store.waits.rows import pending_approvals
 from tests.support.query_plans import CONVERSATION, CONVERSATIONS, LISTS, MORE, STATEMENTS
 
-ON_POSTGRES = {"ADVANCE_AND_APPEND", "RESERVE_AND_WRITE"}
+ON_POSTGRES = {"ADVANCE_AND_APPEND", "BEGIN_SIBLINGS", "RESERVE_AND_WRITE"}
 """Statements in which SQLite has no syntax for the writes."""
 MAY_SCAN = {
     "UNFINISHED": "recovery, once at start",

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from outlast.store.agents import list_agents
 from outlast.store.conversations.rows import list_conversations
 from outlast.store.driver import BatchStatement, Statement
-from outlast.store.executions import joined, joined_siblings
+from outlast.store.executions import joined
 from outlast.store.executions.lists import list_executions
 from outlast.store.records import executions_of_page, sums_of_page
 from outlast.store.waits.rows import pending_approvals
@@ -144,7 +144,7 @@ def test_no_joined_statement_scans_a_table(
 
 IN_ARRAYS = {
     name: Statement(found.arrays)
-    for name, found in (STATEMENTS | dict(statements_of(joined_siblings))).items()
+    for name, found in STATEMENTS.items()
     if isinstance(found, BatchStatement) and name != "APPEND_TEXT"
 }
 

@@ -85,6 +85,8 @@ _appended: Final = (
     .cte("appended")
 )
 
+BEGIN_ONE: Final = select(_moved.c.id, _moved.c.seq, _moved.c.applying).add_cte(_appended)
+
 ADVANCE_AND_APPEND: Final = Statement(
     select(_moved.c.cancel_requested, _moved.c.seq, _moved.c.applying).add_cte(_appended)
 )

@@ -27,7 +27,8 @@ from sqlalchemy.types import TypeEngine
 from outlast.store.budgets.applying import APPLYING
 from outlast.store.driver import BatchStatement
 from outlast.store.executions.columns import Writer, written_by
-from outlast.store.executions.statements import LAST_SEQ
+from outlast.store.executions.joined import BEGIN_ONE
+from outlast.store.executions.statements import ADVANCED, LAST_SEQ
 from outlast.store.executions.tables import events, executions
 
 _COMPARED: Final = ("status", "segment", "waiting", "steps", "credits")
@@ -112,7 +113,7 @@ _begins: Final = select(_begun.c.id, _begun.c.seq, _begun.c.applying).add_cte(
     .cte("appended")
 )
 
-BEGIN_SIBLINGS: Final = BatchStatement(_begins, arrays=_begins)
+BEGIN_SIBLINGS: Final = BatchStatement(BEGIN_ONE, arrays=_begins)
 """Sets rows to running, each with one event; returns id, last event before it, budgets."""
 
 _ending: Final = _given(ENDING)
@@ -122,5 +123,7 @@ _ends: Final = (
     .returning(executions.c.id, LAST_SEQ, APPLYING)
 )
 
-END_SIBLINGS: Final = BatchStatement(_ends, arrays=_ends)
+END_SIBLINGS: Final = BatchStatement(
+    ADVANCED.returning(executions.c.id, LAST_SEQ, APPLYING), arrays=_ends
+)
 """Ends executions; returns id, last event of the log, budgets."""
