@@ -29,6 +29,11 @@ turns:
           - {{name: calculator, parameters: {{expression: 1 + 1}}}}
       - tool_calls: [{{name: calculator, parameters: {{expression: 2 + 2}}}}]
       - text: That is that.
+  - when: locate
+    steps:
+      - text: Where are you?
+        tool_calls: [{{name: locate, parameters: {{}}}}]
+      - text: You are at {{result}}.
   - steps:
       - text: Let me ask.
         tool_calls: [{{name: calculator, parameters: {{expression: 6 * 7}}}}]

@@ -55,6 +55,60 @@ async def approve(server: ServerProcess, chunk: ChatCompletionChunk) -> bool:
     return True
 
 
+async def ended(stream: AsyncStream[ChatCompletionChunk]) -> tuple[str, list[Any], Any]:
+    """The text of an answer read to its end without JSON in it, its tool calls, its end's reason."""
+    state = ChatCompletionStreamState(input_tools=[])
+    async for chunk in stream:
+        if not (chunk.choices[0].delta.content or "").startswith('{"type"'):
+            state.handle_chunk(chunk)
+    choice = state.current_completion_snapshot.choices[0]
+    return choice.message.content or "", choice.message.tool_calls or [], choice.finish_reason
+
+
+async def test_a_loop_of_the_client_runs_its_own_tools_and_sends_their_results_as_messages(
+    server: ServerProcess,
+) -> None:
+    locate = {"name": "locate", "description": "Where?", "parameters": {"type": "object"}}
+    messages: list[Any] = [{"role": "user", "content": "locate"}]
+    body: dict[str, Any] = {"messages": messages, "clientTools": [locate]}
+    url = f"http://127.0.0.1:{server.port}/run/api"
+    async with AsyncOpenAI(api_key=API_KEY, base_url=url, max_retries=0) as client:
+        stream = await client.post("/executions", body=body, **STREAM)
+        run = stream.response.headers["x-execution-id"]
+        text, calls, reason = await ended(stream)
+        assert (text, [one.function.name for one in calls], reason) == (
+            "Where are you?",
+            ["locate"],
+            "tool_calls",
+        )
+        conversation = (await server.execution(run))["conversationId"]
+        messages += [
+            {
+                "role": "assistant",
+                "content": text,
+                "tool_calls": [one.model_dump(exclude={"index"}) for one in calls],
+            },
+            {"role": "tool", "tool_call_id": calls[0].id, "content": "Berlin"},
+        ]
+        for _ in range(2):  # sent again, it gets the same answer
+            sent = body | {"conversationId": conversation}
+            stream = await client.post("/executions", body=sent, **STREAM)
+            assert stream.response.headers["x-execution-id"] == run
+            text, _, reason = await ended(stream)
+            assert (text, reason) == ("You are at Berlin.", "stop")
+        for wrong, status in (
+            ({"role": "tool", "tool_call_id": "tc_none", "content": "Rome"}, 409),
+            ({"role": "tool", "content": "Rome"}, 400),
+        ):
+            sent = {"conversationId": conversation, "messages": [*messages[:-1], wrong]}
+            answer = await server.http.post("/run/api/executions", json=sent)
+            assert answer.status_code == status, answer.text
+    execution = await server.execution(run)
+    [called] = execution["toolCalls"]
+    assert (execution["status"], called["result"]) == ("completed", "Berlin")
+    assert len((await server.http.get("/v1/executions")).json()["data"]) == 1
+
+
 async def said(server: ServerProcess, url: str) -> str:
     """What a run says, approved on the way; JSON in the content is left out."""
     async with AsyncOpenAI(api_key=API_KEY, base_url=f"{url}/run/api", max_retries=0) as client:

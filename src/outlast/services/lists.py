@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from outlast.model.execution import TERMINAL, Execution, ToolStep
+from outlast.model.execution import TERMINAL, Execution, Status, ToolStep
 from outlast.model.ids import EXECUTION, parse
 from outlast.model.unreadable import ExecutionUnreadable
 from outlast.model.usage import NOTHING_SPENT, Spent
@@ -49,6 +49,21 @@ class Lists:
         principal.require(Scope.EXECUTIONS_READ)
         found = await self._executions.known(principal, parse(EXECUTION, execution_id))
         return ExecutionView(found, (), (), await self._known.name_of(found))
+
+    async def last_of_conversation(
+        self, principal: Principal, conversation_id: str
+    ) -> Execution | None:
+        """Return the newest execution of a conversation that stands still, else the newest.
+
+        Raises MissingScope.
+        """
+        for status in ((Status.SUSPENDED,), ()):
+            wanted = ExecutionFilter(conversation_id=conversation_id, status=status)
+            self._executions.may_list(principal, wanted)
+            found = await self._store.executions.page(principal.workspace_id, wanted, Page(1))
+            if found:
+                return found[0]
+        return None
 
     async def views(
         self, principal: Principal, wanted: ExecutionFilter, page: Page

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
@@ -40,6 +40,10 @@ class Message(_Wire):
     id: str | None = None
     content: str | list[Part] | None = None
     parts: list[Part] | None = None
+    tool_call_id: Annotated[
+        str | None, Field(validation_alias=AliasChoices("tool_call_id", "toolCallId"))
+    ] = None
+    """With the role `tool`: the call of the client that `content` is the result of."""
 
 
 class RunBody(_Wire):
@@ -50,7 +54,8 @@ class RunBody(_Wire):
         Field(
             min_length=1,
             description="The last user message is the input; earlier turns are not read: the "
-            "stored conversation is the history. A first system message adds to the instructions.",
+            "stored conversation is the history. A first system message adds to the instructions. "
+            "Last messages of the role `tool` are results of calls that the client has run.",
         ),
     ]
     conversation_id: Annotated[

@@ -31,7 +31,9 @@ async def execute(call: Call, services: Services) -> Response:
     The run is stored before the headers are sent, and continues when the client disconnects. The
     agent is the key's default, else the workspace's only one.
     Messages of the AI SDK that hold answers to approvals (`approval-responded`), or results of
-    calls that the client has run, start nothing: the answer streams the rest of that run.
+    calls that the client has run, start nothing: the answer streams the rest of that run. Nor do
+    last messages of the role `tool`, as OpenAI's clients send results: their run is the one of
+    `conversationId` that waits, or the chat's.
     """
     body = await call.body_as(RunBody)
     query = call.query_as(RunQuery)
@@ -41,9 +43,22 @@ async def execute(call: Call, services: Services) -> Response:
     chosen = query.format or (Format.UI if run_input.in_parts else Format.OPENAI)
     request = await _request(call, services, body, run_input, chosen)
     started, log = await services.executions.stream(call.principal, None, request)
-    chatting = body.trigger is not None
-    response = responses.live(call, services, started.execution.id, chosen, log, to_chat=chatting)
+    end = _end(body, chosen)
+    response = responses.live(call, services, started.execution.id, chosen, log, end=end)
     return mark_replayed(response) if started.replayed else response
+
+
+def _end(body: RunBody, format: Format) -> responses.End | None:
+    """Return where the response ends before the run does: its client acts only then.
+
+    The AI SDK's chat decides and runs calls after the response. A client that reads completions
+    and has tools of its own runs them then, but its approvals are decided elsewhere.
+    """
+    if body.trigger is not None:
+        return responses.End()
+    if body.client_tools and format is Format.OPENAI:
+        return responses.End(persons=False)
+    return None
 
 
 async def _request(
@@ -142,15 +157,21 @@ async def _run_to_decide(
 ) -> tuple[str, Format]:
     """Return id and format of the run of the decisions, and not its row, which may be large.
 
-    A message has its run's id, and a chat its newest run.
+    A message has its run's id, a conversation the run that waits, and a chat its newest run.
     """
     if run_input.message_id is not None:
         try:
-            named = parse(EXECUTION, run_input.message_id)
-            found = (await services.executions.get(call.principal, named)).execution
-            return found.id, kept_format(found)
+            run = parse(EXECUTION, run_input.message_id)
+            view = await services.executions.get(call.principal, run)
+            return view.execution.id, kept_format(view.execution)
         except (InvalidId, ExecutionNotFound):
             pass
+    if body.conversation_id is not None:
+        named = _conversation(body.conversation_id)
+        found = await services.lists.last_of_conversation(call.principal, named)
+        if found is None:
+            raise ExecutionNotFound("This conversation has no run.")
+        return found.id, kept_format(found)
     if body.id is None:
         raise MissingField("Name the chat whose run waits for this decision.", param="id")
     newest = await services.executions.newest_of_chat(call.principal, body.id)

@@ -1,7 +1,7 @@
 """A request's messages: the input of a run, or a person's decisions on tool calls.
 
-Two shapes are read, message by message: `content` (text or parts) of OpenAI's clients, and `parts`
-of the AI SDK's. Earlier turns are not read: the stored conversation is the history.
+Two shapes are read, message by message: `content` (text or parts) of OpenAI's clients, whose last
+messages may be results of their tools, and `parts` of the AI SDK's. Earlier turns are not read: the stored conversation is the history.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,6 +23,7 @@ _MEDIA: Final = frozenset(
 _RESPONDED: Final = "approval-responded"
 _OUTPUT: Final = "output-available"
 _ERROR: Final = "output-error"
+_TOOL: Final = "tool"
 _STEP: Final = "step-start"
 
 
@@ -37,7 +38,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a call in the newest step, as the AI SDK writes it into the call's part."""
+    """The result of a call: a message of the role `tool`, or the AI SDK's part of the call."""
 
     tool_call_id: str
     given: CallResult
@@ -69,6 +70,8 @@ def read(messages: Sequence[Message], message_id: str | None) -> RunInput:
 
     Raises MissingField if there is no input, InvalidField for media and bad decisions.
     """
+    if messages[-1].role == _TOOL:
+        return _tool_messages(messages)
     place = _continued(messages, message_id)
     answered, results = _answered(place, messages[place]), _results(messages[place])
     in_parts = any(message.parts is not None for message in messages)
@@ -86,6 +89,23 @@ def read(messages: Sequence[Message], message_id: str | None) -> RunInput:
         _id(messages, newest),
         None if newest is None else _id(messages, _last(messages, "assistant", newest)),
     )
+
+
+def _tool_messages(messages: Sequence[Message]) -> RunInput:
+    """Return the results in the last messages, which have the role `tool`.
+
+    Raises MissingField for one that does not name its call.
+    """
+    called = next((n for n in reversed(range(len(messages))) if messages[n].role != _TOOL), -1)
+    found = []
+    for place in range(called + 1, len(messages)):
+        call_id = messages[place].tool_call_id
+        if call_id is None:
+            param = f"messages.{place}.tool_call_id"
+            raise MissingField("A message of the role tool names its call.", param=param)
+        found.append(Result(call_id, CallResult(_text(place, messages[place]))))
+    message_id = messages[called].id if called >= 0 else None
+    return RunInput("", "", (), message_id, in_parts=False, results=tuple(found))
 
 
 def _last(messages: Sequence[Message], role: str, end: int) -> int | None:

@@ -44,14 +44,13 @@ def live(
     format: Format,
     log: Log,
     *,
-    to_chat: bool,
+    end: "End | None",
 ) -> EventStream:
     """Stream a new run from its first commit on.
 
-    to_chat: the AI SDK's chat sends a decision or a result only after the end of the response; so
-    the response ends when the run waits for one.
+    end: for a client that sends a decision or a result only after the end of the response; so the
+    response ends when the run waits for one.
     """
-    end = End() if to_chat else None
     return _stream(call, services, execution_id, format, end=end, log=log)
 
 
@@ -118,7 +117,8 @@ async def behind_decision(
                 case _:
                     pass
     start = frames.count if start is None else start
-    return _stream(call, services, execution_id, format, start, end=End(seen))
+    end = End(seen, persons=format is not Format.OPENAI)
+    return _stream(call, services, execution_id, format, start, end=end)
 
 
 @dataclass(frozen=True, slots=True)
