@@ -56,7 +56,7 @@ async def approve(server: ServerProcess, chunk: ChatCompletionChunk) -> bool:
 
 
 async def ended(stream: AsyncStream[ChatCompletionChunk]) -> tuple[str, list[Any], Any]:
-    """The text of an answer read to its end without JSON in it, its tool calls, its end's reason."""
+    """An answer's text without the JSON in it, its tool calls, and the reason of its end."""
     state = ChatCompletionStreamState(input_tools=[])
     async for chunk in stream:
         if not (chunk.choices[0].delta.content or "").startswith('{"type"'):

@@ -10,10 +10,11 @@ import pytest
 from outlast import Context
 from outlast.agents import define
 from outlast.agents.code import CodeFunctions
-from outlast.model.agent import Effect
+from outlast.agents.port import ModelRequest, ToolContext
+from outlast.model.agent import Effect, ToolSpec
 from outlast.model.error import ModelUnavailable, ToolFailed
 from outlast.model.event import ExecutionPaused, ModelFinished, ToolFinished
-from outlast.model.execution import Budget, Execution, Status
+from outlast.model.execution import BrowserUse, Budget, Execution, Status
 from outlast.model.price import NANO, ModelPrice, Prices
 from outlast.services.approvals import Decision
 from outlast.testing import NamedModels, owner
@@ -267,3 +268,53 @@ async def test_what_a_code_agent_asks_costs_the_price_of_the_model_that_it_asks(
     used = view.execution.usage.total_tokens - 15
     assert costs == [(1, "actor-1", 15), (4, "other", 100 * used)]
     assert view.execution.credits == 15 + 100 * used
+
+
+class _Page:
+    """An open browser."""
+
+    async def state(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        """It is closed."""
+
+
+class _Browsing(FakeTools):
+    async def call(self, spec: ToolSpec, arguments: dict[str, Any], context: ToolContext) -> Any:
+        if context.browser is not None:
+            context.browser.opened(_Page())
+        return await super().call(spec, arguments, context)
+
+
+async def test_each_second_of_a_browser_is_charged_once_with_the_next_step(
+    make_engine: MakeEngine, database: Database
+) -> None:
+    play = by_turn([call(1, "browse")], [call(2, "pay")], ["Done."])
+
+    def reply(request: ModelRequest) -> Reply:
+        server.clock.advance(4)
+        return play(request)
+
+    agent = spec(tool("browse", other={"browser": {}}), tool("pay", approval=True))
+    tools = _Browsing(browse=lambda _: server.clock.advance(2.5), pay=lambda _: "Paid.")
+    prices = replace(PRICES, tools={"pay": PAY, "browserSeconds": LOOK})
+    server = await make_engine(FakeModel(reply), agent, tools, prices=prices)
+    stopped = await server.run()
+    assert (stopped.execution.status, stopped.execution.browser) == (
+        Status.SUSPENDED,
+        BrowserUse(1, 6500, None, 6),
+    )
+    server.clock.advance(100)
+    await server.core.services.approvals.decide(
+        server.caller, stopped.execution.id, call(2, "").id, Decision(approved=True)
+    )
+    ended = await row_of(server, (await server.rest(stopped.execution.id)).execution.id)
+    assert [(step, cost) for step, *_, cost in charges(database)] == [
+        (1, MODEL),
+        (2, 2 * LOOK),
+        (3, MODEL + 4 * LOOK),
+        (4, PAY),
+        (5, MODEL),
+    ]
+    assert (ended.status, ended.browser) == (Status.COMPLETED, BrowserUse(1, 6500, None, 6))

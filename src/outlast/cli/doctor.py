@@ -27,6 +27,7 @@ from outlast.model.amount import amount
 from outlast.model.clock import Clock, SystemClock
 from outlast.model.error import Misconfigured, ToolsUnavailable
 from outlast.model.extra import install
+from outlast.model.price import BROWSER_SECONDS
 from outlast.settings import Settings
 
 _MEGABYTE: Final = 1_000_000
@@ -190,6 +191,8 @@ def _prices(
         name for name in settings.prices.tools if any(spec.has(name) for spec in loaded.specs)
     }
     strange = [name for name in settings.prices.models if name not in models]
+    if any(tool.is_browser for spec in loaded.specs for tool in spec.tools):
+        listed.add(BROWSER_SECONDS)
     strange += [name for name in settings.prices.tools if name not in listed]
     if not strange:
         yield Finding("prices", Level.OK, f"of {', '.join(priced)}")

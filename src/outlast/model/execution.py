@@ -145,6 +145,8 @@ class BrowserUse:
     """Time that its browser was open, in milliseconds."""
     since: int | None = None
     """When `ms` was last brought up to date while it was open; None: it is closed."""
+    charged: int = 0
+    """Whole seconds that steps have been charged for."""
 
     @property
     def seconds(self) -> int:
@@ -155,7 +157,8 @@ class BrowserUse:
         """Return the use of a browser that ended with its process: up to the last heartbeat."""
         if self.since is None:
             return self
-        return BrowserUse(self.steps, self.ms + min(max(0, now - self.since), SEEN_MILLIS))
+        ms = self.ms + min(max(0, now - self.since), SEEN_MILLIS)
+        return replace(self, ms=ms, since=None)
 
 
 NO_BROWSER: Final = BrowserUse()

@@ -17,6 +17,8 @@ from outlast.model.usage import Usage
 
 NANO: Final = 1_000_000_000
 """Billionths in a credit."""
+BROWSER_SECONDS: Final = "browserSeconds"
+"""Among the prices of tools: of a second that an execution's browser is open."""
 _CALL_DECIMALS: Final = 9
 _TOKEN_DECIMALS: Final = 3
 """Decimals of a price per 1,000,000 tokens: with these, one token costs whole billionths."""

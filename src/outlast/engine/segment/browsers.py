@@ -58,17 +58,27 @@ class SegmentBrowsers:
         return state
 
 
-def counted(segment: Segment, *ran: Step) -> dict[str, Any]:
-    """Return the changes of the execution by recorded calls that ran: those of browser tools."""
+def counted(segment: Segment, seconds: int, *ran: Step) -> dict[str, Any]:
+    """Return the changes of the execution by recorded steps that ran: those of browser tools.
+
+    `seconds`: those that the steps are charged for.
+    """
     called = [step.call.name for step in ran if isinstance(step, ToolStep)]
-    if not called or segment.agent is None:
-        return {}
-    names = {tool.name for tool in segment.agent.spec.tools if tool.is_browser}
+    tools = () if segment.agent is None or not called else segment.agent.spec.tools
+    names = {tool.name for tool in tools if tool.is_browser}
     steps = sum(name in names for name in called)
-    if not steps:
+    if not (steps or seconds):
         return {}
     use = segment.execution.browser or NO_BROWSER
-    return {"browser": replace(use, steps=use.steps + steps)}
+    return {"browser": replace(use, steps=use.steps + steps, charged=use.charged + seconds)}
+
+
+def uncharged_seconds(segment: Segment, now: int) -> int:
+    """Return the whole seconds that the browser was open and no step is charged for yet."""
+    use = segment.execution.browser
+    if segment.browser is not None:
+        use = segment.browser.timed(use or NO_BROWSER, now)
+    return 0 if use is None else use.seconds - use.charged
 
 
 async def written(

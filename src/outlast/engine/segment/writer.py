@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from outlast.agents.estimate import request_tokens
 from outlast.agents.prices.price_list import PriceList
-from outlast.engine.segment.browsers import counted, written
+from outlast.engine.segment.browsers import counted, uncharged_seconds, written
 from outlast.engine.segment.reservations import still_reserved
 from outlast.engine.segment.segment import Segment, StepText, Stop
 from outlast.engine.segment.step_events import charged, model_finished, requested, suspended
@@ -38,6 +38,7 @@ from outlast.model.execution import (
 from outlast.model.ids import CHECKPOINT, STEP
 from outlast.model.memory import MemoryWrite
 from outlast.model.message import AssistantMessage
+from outlast.model.price import BROWSER_SECONDS
 from outlast.model.usage import NO_USAGE, Usage, estimate_tokens, estimate_tokens_of
 from outlast.model.wait import Wait, awaited
 from outlast.store.executions.store import ExecutionStore
@@ -112,8 +113,9 @@ class SegmentWriter:
             changes["children"] = segment.execution.children + len(children)
         if step is not None:
             changes |= _sums(segment.execution, step)
-            charge = self._charge(segment, step, extra) if ran else None
-            changes |= counted(segment, step) if ran else {}
+            seconds = uncharged_seconds(segment, self.clock.now()) if ran else 0
+            charge = self._charge(segment, step, extra, seconds) if ran else None
+            changes |= counted(segment, seconds, step) if ran else {}
             events = tuple([charged(event, _cost(charge)) for event in events])
             if not (isinstance(step, ModelStep) and step.finish_reason in CUT_OFF):
                 checkpoint = self._checkpoint(segment, step)
@@ -139,14 +141,17 @@ class SegmentWriter:
         checkpoints: list[Checkpoint] = []
         events: list[Event] = []
         charges: list[Charge] = []
+        open_seconds = uncharged_seconds(segment, self.clock.now())
         for step, event, ran in results:
-            charge = self._charge(segment, step) if ran else None
+            seconds = open_seconds if ran and not charges else 0
+            charge = self._charge(segment, step, open_seconds=seconds) if ran else None
             events.append(charged(event, _cost(charge)))
             charges += () if charge is None else (charge,)
             done.append(step.number)
             checkpoints.append(self._checkpoint(segment, step, done))
         tool_ms = execution.tool_ms + sum(step.duration_ms for step, _, _ in results)
-        browser = counted(segment, *(step for step, _, ran in results if ran))
+        done_now = [step for step, _, ran in results if ran]
+        browser = counted(segment, open_seconds if done_now else 0, *done_now)
         await self._advance(
             segment,
             Status.RUNNING,
@@ -286,14 +291,20 @@ class SegmentWriter:
             max(began, self.clock.now()),
         )
 
-    def _charge(self, segment: Segment, step: Step, extra: int = 0) -> Charge | None:
-        """Return the charge of a step; None if it is free and has used no tokens."""
+    def _charge(
+        self, segment: Segment, step: Step, extra: int = 0, open_seconds: int = 0
+    ) -> Charge | None:
+        """Return the charge of a step; None if it is free and has used no tokens.
+
+        `open_seconds`: that the browser was open and no earlier step is charged for.
+        """
         if isinstance(step, ModelStep):
             kind, name, usage = "model", step.model, step.usage
             cost = self.prices.of_model(segment.model, name).of(usage)
         else:
             kind, name, usage = "tool", step.call.name, NO_USAGE
             cost = self.prices.of_tool(name) + extra
+        cost += open_seconds * self.prices.of_tool(BROWSER_SECONDS)
         if not (cost or usage.total_tokens):
             return None
         return Charge(step.id, step.number, kind, name, cost, step.ended_at, usage)

@@ -1,7 +1,8 @@
 """A request's messages: the input of a run, or a person's decisions on tool calls.
 
 Two shapes are read, message by message: `content` (text or parts) of OpenAI's clients, whose last
-messages may be results of their tools, and `parts` of the AI SDK's. Earlier turns are not read: the stored conversation is the history.
+messages may be results of their tools, and `parts` of the AI SDK's. Earlier turns are not read: the
+stored conversation is the history.
 """
 
 from collections.abc import Iterable, Sequence
