@@ -1,11 +1,14 @@
 """Embedding models: the local one in its child process, and endpoints like OpenAI's."""
 
 import asyncio
+import importlib.util
 import os
+import re
 import signal
 import struct
 import sys
 from collections.abc import AsyncIterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,23 @@ pytestmark = pytest.mark.anyio
 DATA_DIR = Path(__file__).parents[2] / ".demo" / "data"
 NAME = "all-minilm-l6-v2"
 REFERENCE = [0.031, 0.0067, -0.0044, 0.0475, -0.1399, -0.0359, 0.1023, -0.0556]
+
+
+@pytest.mark.parametrize("name", [f"local:{NAME}", "openai-embeddings:small"])
+def test_without_numpy_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As where the package is not installed: its import finds nothing."""
+    found = importlib.util.find_spec
+
+    def without(name: str, of: str | None = None) -> ModuleSpec | None:
+        return None if name == "numpy" else found(name, of)
+
+    monkeypatch.setattr("importlib.util.find_spec", without)
+    made = Embedders(SystemClock(), tmp_path, environment={"OPENAI_API_KEY": "x"})
+    text = "Semantic search needs an extra: pip install '.[semantic]' in a checkout of Outlast"
+    with pytest.raises(Misconfigured, match=re.escape(text)):
+        made.find(name)
 
 
 def numbers(vector: bytes) -> list[float]:
