@@ -1,5 +1,6 @@
 """Input that MCP servers request during calls, answered by a person, over a real `kill -9`."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from tests.support.databases import Database
 from tests.support.mcp_http import serving
 from tests.support.mcp_servers import ASKING, SdkServer, noted, sdk_server, until_noted
 from tests.support.mcp_tasks import TaskServer
-from tests.support.processes import ServerProcess
+from tests.support.processes import API_KEY, ServerProcess
 from tests.support.waiting import until, until_found
 
 pytestmark = pytest.mark.anyio
@@ -109,7 +110,7 @@ async def until_input(server: ServerProcess, execution_id: str, message: str) ->
 
     async def look() -> dict[str, Any] | None:
         found = await server.execution(execution_id)
-        assert found["status"] not in {"completed", "failed"}, found
+        assert found["status"] not in {"completed", "failed"}, found["toolCalls"]
         pending = found.get("pendingInputs", ())
         return next((one for one in pending if one["questions"][0]["message"] == message), None)
 
@@ -155,6 +156,51 @@ async def test_a_call_that_ended_for_input_goes_on_with_the_answers_whoever_died
     assert ended["output"] == '{"result":"lamp, 3 kg, to High"}'
     assert noted(notes) == ["ships lamp"]
     assert len(ended["toolCalls"]) == 1
+
+
+async def test_a_person_answers_by_the_command_line(
+    server: ServerProcess, new: SdkServer, tmp_path: Path
+) -> None:
+    environment = {
+        "HOME": str(tmp_path),
+        "OUTLAST_API_KEY": API_KEY,
+        "OUTLAST_PORT": str(server.port),
+    }
+
+    async def given(*arguments: str) -> tuple[int | None, str, str]:
+        command = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "outlast", "executions", *arguments),
+            env=environment,
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await command.communicate()
+        return command.returncode, out.decode(), err.decode()
+
+    accepted, declined, cancelled = [await server.background("shipper", "ship") for _ in range(3)]
+    for one in (accepted, declined, cancelled):
+        await until_input(server, one, "Which street?")
+    _, shown, err = await given("show", accepted)
+    assert "Which street?" in shown, err
+    assert "--accept" in shown
+    for wrong in ("{", "[]", '{"street": 7}', '{"floor": 1}'):
+        code, _, err = await given("answer", accepted, "--accept", wrong)
+        assert (code, "Traceback" in err) in ((1, False), (2, False)), err
+    code, out, err = await given("answer", accepted, "--accept", '{"street": "High"}')
+    assert (code, out.startswith("post__ship (tc_")) == (0, True), err
+    await until_input(server, accepted, "How heavy is what goes to High?")
+    assert (await given("answer", accepted, "--accept", '{"kilos": 3}'))[0] == 0
+    assert (await given("answer", declined, "--decline"))[0] == 0
+    assert (await given("answer", cancelled, "--cancel"))[0] == 0
+    ended = await until_status(server, accepted, "completed", "failed")
+    assert ended["output"] == '{"result":"lamp, 3 kg, to High"}'
+    for one in (declined, cancelled):
+        (call,) = (await until_status(server, one, "completed", "failed"))["toolCalls"]
+        assert call["isError"], call
+    assert noted(new.folder) == ["ships lamp"]
+    code, _, err = await given("answer", accepted, "--cancel")
+    assert (code, "waits for no client" in err) == (1, True)
 
 
 async def test_what_is_declined_is_the_servers_to_answer(
